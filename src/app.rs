@@ -1,0 +1,602 @@
+//! From what was typed to commands: completes them (by asking, where there is somebody to ask), has them carried out
+//! through the door, and hands the answers to `output`.
+
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration as Wait, Instant};
+
+use anyhow::{Context as _, Result};
+
+use crate::cli::{self, Cli, ExportFormat, Global, Verb};
+use crate::command::{AskFor, AuditFilter, Command, End as Ended, ListFilter, Reply, RequestView};
+use crate::config;
+use crate::domain::duration::{Duration, Length};
+use crate::domain::name::Name;
+use crate::domain::request::{End, Modification, RequestId, State, Terms};
+use crate::domain::resource::Resource;
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+use crate::identity;
+use crate::ledger::{self, Caller, Init, Sink};
+use crate::output::{Printer, Shape, broken, shape};
+use crate::pages;
+use crate::prompt::{Choice, Prompt, cancelled};
+use crate::store::Store;
+use crate::when::When;
+
+/// A table shows so many rows unless told otherwise.
+const ROWS: u64 = 50;
+/// A team file is no larger than this: 16 MiB.
+const TEAM_FILE: u64 = 16 << 20;
+
+/// The way to the database: one's own file, opened when the first command needs it.
+pub struct Door {
+    path: PathBuf,
+    store: OnceCell<Store>,
+    caller: Caller,
+}
+
+impl Door {
+    pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Door, Failure> {
+        let path = match db {
+            Some(path) => path,
+            None => config::database()?,
+        };
+        Ok(Door { path, store: OnceCell::new(), caller: Caller { login: identity::login()?, acting_as } })
+    }
+
+    pub fn carry_out(&self, clock: Timestamp, command: Command, sink: Sink<'_>) -> Result<Ended, Failure> {
+        let store = match self.store.get() {
+            Some(store) => store,
+            None => {
+                let opened = Store::open(&self.path)?;
+                self.store.get_or_init(|| opened)
+            }
+        };
+        ledger::carry_out(store, &self.caller, clock, command, sink)
+    }
+}
+
+/// One run of the program.
+struct App {
+    door: Door,
+    printer: Printer,
+    prompt: Option<Prompt>,
+    clock: Timestamp,
+    yes: bool,
+    /// Whether a person sits at the terminal and wants to be told things.
+    attended: bool,
+}
+
+/// Does what was typed. Gives the exit code.
+pub fn run(cli: Cli) -> Result<u8> {
+    let Cli { global, verb } = cli;
+    let clock = identity::clock()?;
+    let mut printer = Printer::new(&global, clock);
+    // These need no database.
+    match &verb {
+        Verb::Completions(args) => {
+            printer.raw(&pages::completion_script(args.shell)?)?;
+            printer.flush()?;
+            return Ok(0);
+        }
+        Verb::Man(args) => {
+            let count = pages::write_man_pages(&args.folder)?;
+            printer.say(&format!("Wrote {count} pages to {}", args.folder.display()))?;
+            printer.flush()?;
+            return Ok(0);
+        }
+        Verb::Init(_)
+        | Verb::Team(_)
+        | Verb::Resources(_)
+        | Verb::Request(_)
+        | Verb::List(_)
+        | Verb::Show(_)
+        | Verb::Approve(_)
+        | Verb::Deny(_)
+        | Verb::Withdraw(_)
+        | Verb::Revoke(_)
+        | Verb::Whoami(_)
+        | Verb::Check(_)
+        | Verb::Who(_)
+        | Verb::Inbox(_)
+        | Verb::Expire(_)
+        | Verb::Audit(_)
+        | Verb::Doctor(_) => {}
+    }
+    let mut app = App::new(&global, printer, clock)?;
+    let code = app.verb(verb)?;
+    app.printer.flush().map_err(broken)?;
+    app.mention_unread();
+    Ok(code)
+}
+
+impl App {
+    fn new(global: &Global, printer: Printer, clock: Timestamp) -> Result<App> {
+        use std::io::IsTerminal;
+        let door = Door::choose(global.db.clone(), global.acting_as.clone())?;
+        let prompt = Prompt::on_terminal(global.yes, printer.in_color());
+        let attended = std::io::stderr().is_terminal() && !global.quiet && !global.json;
+        Ok(App { door, printer, prompt, clock, yes: global.yes, attended })
+    }
+
+    fn verb(&mut self, verb: Verb) -> Result<u8> {
+        match verb {
+            Verb::Init(args) => self.init(args),
+            Verb::Team(cli::Team::Show(_)) => self.plain(Command::TeamShow),
+            Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args.file, args.dry_run),
+            Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
+            Verb::Request(args) => self.request(*args),
+            Verb::List(args) => self.list(args),
+            Verb::Show(args) => self.plain(Command::Show { id: args.id }),
+            Verb::Approve(args) => self.approve(args),
+            Verb::Deny(args) => {
+                self.each(&args.ids, "Deny", |id, seen| Command::Deny { id, reason: args.reason.clone(), seen })
+            }
+            Verb::Withdraw(args) => self.each(&args.ids, "Withdraw", |id, seen| Command::Withdraw { id, seen }),
+            Verb::Revoke(args) => {
+                self.each(&args.ids, "Revoke", |id, seen| Command::Revoke { id, reason: args.reason.clone(), seen })
+            }
+            Verb::Whoami(args) if args.watch => self.watch(),
+            Verb::Whoami(_) => self.plain(Command::Whoami),
+            Verb::Check(args) => self.plain(Command::Check { resource: args.resource, user: args.user }),
+            Verb::Who(args) => self.plain(Command::Who { resource: args.resource }),
+            Verb::Inbox(args) => self.inbox(args),
+            Verb::Expire(args) => self.plain(Command::Expire { dry_run: args.dry_run }),
+            Verb::Audit(args) => self.audit(args),
+            Verb::Doctor(args) => {
+                debug_assert!(args.accept_clock, "the only thing it does so far, and clap requires it");
+                let ended = self.door.carry_out(self.clock, Command::AcceptClock, &mut |_| Ok(()))?;
+                self.warn_all(&ended);
+                self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": self.clock }))?;
+                Ok(0)
+            }
+            Verb::Completions(_) | Verb::Man(_) => Ok(0),
+        }
+    }
+
+    /// Carries out a command and prints its answer as it comes.
+    fn plain(&mut self, command: Command) -> Result<u8> {
+        let shape = shape(&command);
+        let (ended, _) = self.send(command, shape)?;
+        Ok(u8::from(ended.no))
+    }
+
+    fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
+        let mut answer = self.printer.answer(shape);
+        let ended = self.door.carry_out(self.clock, command, &mut |reply| answer.put(reply));
+        let count = answer.end();
+        let ended = ended?;
+        self.warn_all(&ended);
+        Ok((ended, count?))
+    }
+
+    fn warn_all(&mut self, ended: &Ended) {
+        for warning in &ended.warnings {
+            self.printer.warn(warning);
+        }
+    }
+
+    /// One request, to be looked at before it is decided on.
+    fn look_at(&self, id: RequestId) -> Result<RequestView, Failure> {
+        let mut found = None;
+        self.door.carry_out(self.clock, Command::Show { id }, &mut |reply| {
+            if let Reply::Request(view) = reply {
+                found = Some(*view);
+            }
+            Ok(())
+        })?;
+        found.ok_or_else(|| Failure::new(Kind::Internal, format!("request {id} was not shown")))
+    }
+
+    fn init(&mut self, args: cli::Init) -> Result<u8> {
+        let login = &self.door.caller.login;
+        let owner = match args.owner {
+            Some(owner) => owner,
+            None => login.as_str().parse().map_err(|why| {
+                Failure::new(Kind::Usage, format!("your Unix user name, {login}, can't be a member's name: {why}"))
+                    .hint("say another with --owner NAME")
+            })?,
+        };
+        let init = Init { login, owner: owner.clone(), team: args.team, sample: args.sample };
+        let team = ledger::init(&self.door.path, self.clock, init)?;
+        let path = self.door.path.display().to_string();
+        let words = format!("Created {path}\nThe team {} is yours: you are its owner, {owner}", team.team.name);
+        let json = serde_json::json!({ "database": path, "team": team.team.name, "owner": owner });
+        self.printer.say_or(&words, &json)?;
+        if args.sample {
+            self.printer.hint("act as others of the team to try things out: access --as bob request target:orders-db");
+        } else {
+            self.printer.hint("bring in your team: access team show > team.toml, edit it, access team apply team.toml");
+        }
+        Ok(0)
+    }
+
+    fn team_apply(&mut self, file: &Path, dry_run: bool) -> Result<u8> {
+        let text = read_team_file(file)?;
+        let command = |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen };
+        if dry_run || self.yes {
+            return self.plain(command(dry_run, None));
+        }
+        let Some(prompt) = &self.prompt else {
+            return Err(Failure::new(
+                Kind::Usage,
+                "applying a team file has to be confirmed, and nobody can be asked here",
+            )
+            .hint("look with --dry-run, then apply with --yes")
+            .into());
+        };
+        let mut plan = None;
+        let looked = self.door.carry_out(self.clock, command(true, None), &mut |reply| {
+            if let Reply::Plan(view) = reply {
+                plan = Some(view);
+            }
+            Ok(())
+        })?;
+        let plan = plan.ok_or_else(|| Failure::new(Kind::Internal, "no plan was shown"))?;
+        if plan.changes.is_empty() {
+            return self.plain(command(true, None));
+        }
+        self.printer.present_plan(&plan);
+        for warning in &looked.warnings {
+            self.printer.warn(warning);
+        }
+        if !prompt.confirm("Apply this?")? {
+            return Err(cancelled().into());
+        }
+        self.clock = identity::clock()?;
+        let ended = self.door.carry_out(self.clock, command(false, plan.seen.clone()), &mut |_| Ok(()))?;
+        debug_assert!(!ended.no);
+        self.printer.say(&format!("Applied: {} changes", plan.changes.len()))?;
+        Ok(0)
+    }
+
+    fn request(&mut self, args: cli::Request) -> Result<u8> {
+        let ask = self.complete_ask(&args)?;
+        let command = Command::Request(ask);
+        let shape = shape(&command);
+        if !args.wait {
+            let (ended, _) = self.send(command, shape)?;
+            return Ok(u8::from(ended.no));
+        }
+        let mut filed = None;
+        let ended = self.door.carry_out(self.clock, command, &mut |reply| {
+            if let Reply::Request(view) = reply {
+                filed = Some(*view);
+            }
+            Ok(())
+        })?;
+        self.warn_all(&ended);
+        let filed = filed.ok_or_else(|| Failure::new(Kind::Internal, "the request was not shown"))?;
+        self.wait(filed, args.timeout)
+    }
+
+    /// What the flags say, and on a terminal the answers to what they don't.
+    fn complete_ask(&mut self, args: &cli::Request) -> Result<AskFor> {
+        let missing = |flag: &str| {
+            Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here"))
+                .hint("access request RESOURCE --reason TEXT")
+                .hint("`access resources` lists what can be asked for")
+        };
+        let form = args.resource.is_none();
+        let resource = match &args.resource {
+            Some(resource) => resource.clone(),
+            None => {
+                let prompt = self.prompt.as_ref().ok_or_else(|| missing("RESOURCE"))?;
+                let mut offered = Vec::new();
+                self.door.carry_out(self.clock, Command::Resources { kind: None, mine: false }, &mut |reply| {
+                    if let Reply::Resource(view) = reply {
+                        offered.push(view);
+                    }
+                    Ok(())
+                })?;
+                // What one has already for good can't be asked for.
+                offered.retain(|view| !view.held || view.until.is_some());
+                if offered.is_empty() {
+                    return Err(Failure::new(Kind::Conflict, "you have everything there is to ask for already").into());
+                }
+                prompt.resource(&offered)?
+            }
+        };
+        let reason = match &args.reason {
+            Some(reason) => reason.clone(),
+            None => self.prompt.as_ref().ok_or_else(|| missing("--reason"))?.reason()?,
+        };
+        let end = match (args.duration, args.until, &self.prompt) {
+            (Some(duration), _, _) => duration.into(),
+            (None, Some(until), _) => End::At(self.resolve(until)?),
+            (None, None, Some(prompt)) if form => prompt.duration()?.into(),
+            (None, None, _) => Duration::For(Length::HOUR).into(),
+        };
+        // Answering took a while.
+        self.clock = identity::clock()?;
+        Ok(AskFor {
+            terms: Terms { resource, end },
+            reason,
+            ticket: args.ticket.clone(),
+            requester: args.requester.clone(),
+            dry_run: args.dry_run,
+        })
+    }
+
+    fn resolve(&self, when: When) -> Result<Timestamp, Failure> {
+        when.resolve(self.clock).map_err(|why| Failure::new(Kind::Usage, format!("{when} is not a time: {why}")))
+    }
+
+    /// Waits for a decision. Exit 0: granted; 1: not.
+    fn wait(&mut self, filed: RequestView, timeout: Option<Length>) -> Result<u8> {
+        let id = filed.id;
+        let deadline = timeout.map(|length| Instant::now() + Wait::from_secs(length.seconds().unsigned_abs()));
+        let who: Vec<&str> = filed.approvals.waiting_on.iter().map(Name::as_str).collect();
+        self.printer.murmur(&format!(
+            "Request {id} waits on {}; Ctrl-C stops the waiting, not the request",
+            if who.is_empty() { "nobody".to_owned() } else { who.join(", ") }
+        ));
+        loop {
+            self.clock = identity::clock()?;
+            self.printer.set_now(self.clock);
+            let mut view = self.look_at(id)?;
+            let out_of_time = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            if view.state != State::Pending || out_of_time {
+                let granted = match view.state {
+                    State::Active | State::Scheduled => true,
+                    State::Pending
+                    | State::Denied
+                    | State::Withdrawn
+                    | State::Lapsed
+                    | State::Expired
+                    | State::Revoked => false,
+                };
+                view.timeline = Vec::new();
+                let mut answer = self.printer.answer(Shape::One);
+                answer.put(Reply::Request(Box::new(view)))?;
+                answer.end()?;
+                return Ok(u8::from(!granted));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            sleep(left.unwrap_or(Wait::MAX).min(Wait::from_millis(500)));
+        }
+    }
+
+    fn list(&mut self, args: cli::List) -> Result<u8> {
+        let mut states = args.states;
+        if args.pending {
+            states.push(State::Pending);
+        }
+        let since = args.since.map(|since| self.resolve(since)).transpose()?;
+        let filter = ListFilter {
+            mine: args.mine,
+            all: args.all,
+            states,
+            requester: args.requester,
+            resource: args.resource,
+            since,
+            limit: self.limit(args.limit),
+        };
+        let (ended, count) = self.send(Command::List(filter), Shape::Many)?;
+        if count == 0 {
+            self.printer.murmur("No requests; `access list --all` shows the closed ones too");
+        }
+        self.mention_more(&ended)?;
+        Ok(0)
+    }
+
+    fn limit(&self, given: Option<u64>) -> Option<u64> {
+        match given {
+            Some(0) => None,
+            Some(limit) => Some(limit),
+            None if self.printer.is_json() => None,
+            None => Some(ROWS),
+        }
+    }
+
+    fn mention_more(&mut self, ended: &Ended) -> Result<(), Failure> {
+        if ended.more > 0 {
+            self.printer.say(&format!("… and {} more (--limit 0 shows all)", ended.more)).map_err(broken)?;
+        }
+        Ok(())
+    }
+
+    fn approve(&mut self, args: cli::Approve) -> Result<u8> {
+        let end = match (args.duration, args.until) {
+            (Some(duration), _) => Some(duration.into()),
+            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, None) => None,
+        };
+        let modification = Modification { resource: args.resource.or(args.scope.map(Resource::Scope)), end };
+        let Some(prompt) = self.prompt.take() else {
+            return self.each(&args.ids, "Approve", |id, seen| Command::Approve {
+                id,
+                modification: modification.clone(),
+                note: args.note.clone(),
+                seen,
+            });
+        };
+        let many = args.ids.len() > 1;
+        let mut code = 0;
+        for &id in &args.ids {
+            let approved = (|| -> Result<(), Failure> {
+                let view = self.look_at(id)?;
+                self.printer.present(&view);
+                let mut modification = modification.clone();
+                let choice = if modification == Modification::default() {
+                    prompt.approval(&view)?
+                } else if prompt.confirm(&format!("Approve request {id} with these changes?"))? {
+                    Choice::AsAsked
+                } else {
+                    Choice::Nothing
+                };
+                match choice {
+                    Choice::AsAsked => {}
+                    Choice::Scope(scope) => modification.resource = Some(Resource::Scope(scope)),
+                    Choice::Nothing => return Err(cancelled()),
+                }
+                self.clock = identity::clock()?;
+                let seen = view.seen();
+                self.send(Command::Approve { id, modification, note: args.note.clone(), seen }, Shape::One)?;
+                Ok(())
+            })();
+            self.note_failure(approved, many, &mut code)?;
+        }
+        Ok(code)
+    }
+
+    /// The same command for each request, each in its own transaction; asked about one by one on a terminal.
+    fn each(
+        &mut self,
+        ids: &[RequestId],
+        what: &str,
+        command: impl Fn(RequestId, Option<crate::command::Seen>) -> Command,
+    ) -> Result<u8> {
+        let many = ids.len() > 1;
+        let prompt = self.prompt.take();
+        let mut code = 0;
+        if many && self.printer.is_json() {
+            return self.each_in_json(ids, command);
+        }
+        for &id in ids {
+            let done = (|| -> Result<(), Failure> {
+                let mut seen = None;
+                if let Some(prompt) = &prompt {
+                    let view = self.look_at(id)?;
+                    self.printer.present(&view);
+                    if !prompt.confirm(&format!("{what} request {id}?"))? {
+                        return Err(cancelled());
+                    }
+                    seen = view.seen();
+                    self.clock = identity::clock()?;
+                }
+                self.send(command(id, seen), Shape::One)?;
+                Ok(())
+            })();
+            self.note_failure(done, many, &mut code)?;
+        }
+        Ok(code)
+    }
+
+    /// The successes as one array on stdout, the failures as objects on stderr.
+    fn each_in_json(
+        &mut self,
+        ids: &[RequestId],
+        command: impl Fn(RequestId, Option<crate::command::Seen>) -> Command,
+    ) -> Result<u8> {
+        let mut code = 0;
+        let mut answer = self.printer.answer(Shape::Many);
+        for &id in ids {
+            let done = self.door.carry_out(self.clock, command(id, None), &mut |reply| answer.put(reply));
+            if let Err(failure) = done {
+                answer.fail(&failure);
+                code = if code == 0 { failure.kind.exit_code() } else { code };
+            }
+        }
+        answer.end()?;
+        Ok(code)
+    }
+
+    /// With several ids one failure doesn't stop the rest; the first one's exit code is kept.
+    fn note_failure(&mut self, done: Result<(), Failure>, many: bool, code: &mut u8) -> Result<(), Failure> {
+        match done {
+            Ok(()) => Ok(()),
+            Err(failure) if many => {
+                self.printer.fail(&failure);
+                if *code == 0 {
+                    *code = failure.kind.exit_code();
+                }
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn watch(&mut self) -> Result<u8> {
+        use std::io::IsTerminal;
+        if !std::io::stdout().is_terminal() {
+            return Err(Failure::new(Kind::Usage, "--watch redraws a terminal, and stdout is none").into());
+        }
+        self.printer.raw(b"\x1b[2J")?;
+        loop {
+            let clock = identity::clock()?;
+            let mut profile = None;
+            self.door.carry_out(clock, Command::Whoami, &mut |reply| {
+                if let Reply::Profile(view) = reply {
+                    profile = Some(view);
+                }
+                Ok(())
+            })?;
+            if let Some(view) = profile {
+                self.printer.redraw(&view).map_err(broken)?;
+            }
+            sleep(Wait::from_secs(1));
+        }
+    }
+
+    fn inbox(&mut self, args: cli::Inbox) -> Result<u8> {
+        let Some(ids) = args.mark_read else {
+            let (_, count) = self.send(Command::Inbox { all: args.all }, Shape::Many)?;
+            if count == 0 && !args.all {
+                self.printer.murmur("Nothing unread; `access inbox --all` shows the read ones too");
+            }
+            return Ok(0);
+        };
+        let ended = self.door.carry_out(self.clock, Command::MarkRead { ids }, &mut |_| Ok(()))?;
+        let words = match ended.count {
+            1 => "1 marked as read".to_owned(),
+            count => format!("{count} marked as read"),
+        };
+        self.printer.say_or(&words, &serde_json::json!({ "marked": ended.count }))?;
+        Ok(0)
+    }
+
+    fn audit(&mut self, args: cli::Audit) -> Result<u8> {
+        if let Some(cli::AuditVerb::Export(export)) = args.export {
+            let shape = match export.format {
+                ExportFormat::Jsonl => Shape::JsonLines,
+                ExportFormat::Csv => Shape::Csv,
+            };
+            self.send(Command::AuditExport, shape)?;
+            return Ok(0);
+        }
+        let since = args.since.map(|since| self.resolve(since)).transpose()?;
+        let until = args.until.map(|until| self.resolve(until)).transpose()?;
+        let limit = self.limit(args.limit);
+        let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
+        let (ended, _) = self.send(Command::Audit(filter), Shape::Many)?;
+        self.mention_more(&ended)?;
+        Ok(0)
+    }
+
+    /// A quiet last line, when somebody is there to read it.
+    fn mention_unread(&mut self) {
+        if !self.attended {
+            return;
+        }
+        let unread = self.door.carry_out(self.clock, Command::Unread, &mut |_| Ok(()));
+        match unread.map_or(0, |ended| ended.count) {
+            0 => {}
+            1 => self.printer.murmur("1 unread notification: access inbox"),
+            count => self.printer.murmur(&format!("{count} unread notifications: access inbox")),
+        }
+    }
+}
+
+fn read_team_file(path: &Path) -> Result<String> {
+    let stdin = path == Path::new("-");
+    let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
+    let mut bytes = Vec::new();
+    let read = if stdin {
+        std::io::stdin().take(TEAM_FILE + 1).read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|file| file.take(TEAM_FILE + 1).read_to_end(&mut bytes))
+    };
+    read.with_context(|| format!("{name} can't be read"))?;
+    if bytes.len() as u64 > TEAM_FILE {
+        return Err(
+            Failure::new(Kind::Invalid, format!("{name} is larger than 16 MiB, too large for a team file")).into()
+        );
+    }
+    let invalid = |_| Failure::new(Kind::Invalid, format!("{name} is not a text (UTF-8)"));
+    Ok(String::from_utf8(bytes).map_err(invalid)?)
+}

@@ -1,0 +1,455 @@
+//! The whole command line, as types: what can be typed, and the help that goes with it. No logic.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::complete;
+use crate::domain::duration::{Duration, Length};
+use crate::domain::name::Name;
+use crate::domain::request::{RequestId, State};
+use crate::domain::resource::{Kind, Resource};
+use crate::domain::text::{Text, Ticket};
+use crate::when::When;
+
+/// Ask for elevated access, decide on it, and have it taken back on time.
+///
+/// Engineers ask, admins decide, cron takes back what has lapsed, and every act is in an audit log.
+#[derive(Debug, Parser)]
+#[command(
+    name = "access",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    infer_subcommands = false,
+    max_term_width = 100,
+    after_help = "Start with `access init --sample`, then `access whoami` and `access resources`."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Use this database file
+    #[arg(long, global = true, value_name = "PATH", env = "ACCESS_DB", hide_env_values = true)]
+    pub db: Option<PathBuf>,
+    /// Act as this member (who you are is recorded too)
+    #[arg(long = "as", global = true, value_name = "MEMBER", env = "ACCESS_AS", hide_env_values = true, add = ArgValueCandidates::new(complete::members))]
+    pub acting_as: Option<Name>,
+    /// When to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = false
+    )]
+    pub color: ColorWhen,
+    /// Ask nothing; answer yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Init(Init),
+    #[command(subcommand)]
+    Team(Team),
+    Resources(Resources),
+    Request(Box<Request>),
+    List(List),
+    Show(Show),
+    Approve(Approve),
+    Deny(Deny),
+    Withdraw(Withdraw),
+    Revoke(Revoke),
+    Whoami(Whoami),
+    Check(Check),
+    Who(Who),
+    Inbox(Inbox),
+    Expire(Expire),
+    Audit(Audit),
+    Doctor(Doctor),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Create the database, with you as its owner
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access init                          a team of one: you
+  access init --sample                 a small sample team, to try things out
+  access init --owner ana --team acme  as member ana of the team acme")]
+pub struct Init {
+    /// Your name as a member (your Unix user name unless said)
+    #[arg(long, value_name = "NAME")]
+    pub owner: Option<Name>,
+    /// The team's name
+    #[arg(long, value_name = "NAME")]
+    pub team: Option<Name>,
+    /// Load a small sample team
+    #[arg(long)]
+    pub sample: bool,
+}
+
+/// Show the team, or apply a team file
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  access team show > team.toml             write it down, then edit it
+  access team apply team.toml --dry-run    see what would change
+  access team apply team.toml              see it, confirm, and apply")]
+pub enum Team {
+    Apply(TeamApply),
+    Show(TeamShow),
+}
+
+/// Apply a team file: show what changes and what follows from that, ask, and record it
+#[derive(Debug, Args)]
+#[command(after_help = "Only the owner applies a team file, and all admins are told.
+
+Examples:
+  access team apply team.toml
+  access team apply team.toml --dry-run
+  git show HEAD:team.toml | access team apply - --yes")]
+pub struct TeamApply {
+    /// The team file; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Print the team, as a team file that applies back unchanged
+#[derive(Debug, Args)]
+pub struct TeamShow {}
+
+/// What can be asked for, and whether you have it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access resources
+  access resources target
+  access resources --mine")]
+pub struct Resources {
+    /// Only this kind: connection, target, feature, scope or role
+    pub kind: Option<Kind>,
+    /// Only what you have
+    #[arg(long)]
+    pub mine: bool,
+}
+
+/// Ask for access
+#[derive(Debug, Args)]
+#[command(after_help = "Without a RESOURCE, on a terminal, a form asks for everything.
+
+Examples:
+  access request
+  access request target:orders-db --reason 'OPS-12: stuck orders' --duration 4h
+  access request connection:prod-aws --reason 'Release 4.2' --until 17:00 --ticket REL-42
+  access request role:admin --reason 'On call this week' --duration 1w --wait
+  access request scope:kubernetes --reason 'Joins the team' --duration permanent --for dave")]
+pub struct Request {
+    /// What you ask for, as kind:name (see `access resources`)
+    #[arg(add = ArgValueCandidates::new(complete::resources))]
+    pub resource: Option<Resource>,
+    /// Why you need it
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<Text>,
+    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h unless said)
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
+    pub duration: Option<Duration>,
+    /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
+    #[arg(short, long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// The ticket that this belongs to
+    #[arg(short, long, value_name = "REF")]
+    pub ticket: Option<Ticket>,
+    /// Ask on behalf of another member (admins)
+    #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    pub requester: Option<Name>,
+    /// Wait until it is decided; exit 1 when it is not granted
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub wait: bool,
+    /// Wait no longer than this
+    #[arg(long, value_name = "LENGTH", requires = "wait")]
+    pub timeout: Option<Length>,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Requests, newest first
+#[derive(Debug, Args)]
+#[command(after_help = "Without a filter: the open ones (pending, scheduled, active) that you may see.
+
+Examples:
+  access list
+  access list --pending
+  access list --mine --all
+  access list --state expired,revoked --since '7d ago'
+  access list --json | jq '.[].id'")]
+pub struct List {
+    /// Only yours
+    #[arg(long)]
+    pub mine: bool,
+    /// Only those that wait for a decision
+    #[arg(long, conflicts_with = "states")]
+    pub pending: bool,
+    /// Only those in these states, separated by commas
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', add = ArgValueCandidates::new(complete::states))]
+    pub states: Vec<State>,
+    /// Only those of this member
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    pub requester: Option<Name>,
+    /// Only those for this
+    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(complete::resources))]
+    pub resource: Option<Resource>,
+    /// Only those submitted then or later
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<When>,
+    /// The closed ones too
+    #[arg(long)]
+    pub all: bool,
+    /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+/// One request, whole
+#[derive(Debug, Args)]
+pub struct Show {
+    /// The request's number
+    #[arg(add = ArgValueCandidates::new(complete::requests))]
+    pub id: RequestId,
+}
+
+/// Approve requests, as asked or with changes
+#[derive(Debug, Args)]
+#[command(after_help = "Nobody approves their own request, nor one they filed for another.
+
+Examples:
+  access approve 12
+  access approve 12 --duration 1h --note 'Enough for the fix'
+  access approve 12 --scope orders-read
+  access approve 12 13 14 --yes")]
+pub struct Approve {
+    /// The requests' numbers
+    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::decidable))]
+    pub ids: Vec<RequestId>,
+    /// Grant this long instead
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
+    pub duration: Option<Duration>,
+    /// Grant until then instead
+    #[arg(short, long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// Grant this scope instead
+    #[arg(short, long, value_name = "NAME", conflicts_with = "resource", add = ArgValueCandidates::new(complete::scopes))]
+    pub scope: Option<Name>,
+    /// Grant this resource instead
+    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(complete::resources))]
+    pub resource: Option<Resource>,
+    /// A word to the requester
+    #[arg(short, long, value_name = "TEXT")]
+    pub note: Option<Text>,
+}
+
+/// Deny requests
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  access deny 12 --reason 'Use the read replica: target:orders-db-staging'")]
+pub struct Deny {
+    /// The requests' numbers
+    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::decidable))]
+    pub ids: Vec<RequestId>,
+    /// Why, which the requester is told
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<Text>,
+}
+
+/// Take back your own pending request
+#[derive(Debug, Args)]
+pub struct Withdraw {
+    /// The request's number
+    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::withdrawable))]
+    pub ids: Vec<RequestId>,
+}
+
+/// End access now, before its time
+#[derive(Debug, Args)]
+#[command(after_help = "Admins may end anybody's access, and you your own.
+
+Examples:
+  access revoke 12
+  access revoke 12 --reason 'The incident is over'")]
+pub struct Revoke {
+    /// The numbers of the requests that gave it
+    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::revocable))]
+    pub ids: Vec<RequestId>,
+    /// Why, which the member is told
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<Text>,
+}
+
+/// Your role, scopes and live access, with the time left of each
+#[derive(Debug, Args)]
+pub struct Whoami {
+    /// Redraw each second until Ctrl-C
+    #[arg(short, long, conflicts_with = "json")]
+    pub watch: bool,
+}
+
+/// May you use this now? Exit 0: yes; 1: no
+#[derive(Debug, Args)]
+#[command(after_help = "Goes by the clock, whether or not cron ran.
+
+Examples:
+  access check target:orders-db
+  access check --quiet target:orders-db && psql orders
+  access check connection:prod-aws --user bob")]
+pub struct Check {
+    #[arg(add = ArgValueCandidates::new(complete::resources))]
+    pub resource: Resource,
+    /// Another member (admins)
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    pub user: Option<Name>,
+}
+
+/// Everyone who can use this now, how, and until when
+#[derive(Debug, Args)]
+pub struct Who {
+    #[arg(add = ArgValueCandidates::new(complete::resources))]
+    pub resource: Resource,
+}
+
+/// Your notifications
+#[derive(Debug, Args)]
+#[command(after_help = "Looking marks nothing as read.
+
+Examples:
+  access inbox
+  access inbox --all
+  access inbox --mark-read
+  access inbox --mark-read 7 8")]
+pub struct Inbox {
+    /// The read ones too
+    #[arg(long)]
+    pub all: bool,
+    /// Mark these as read, or all of them
+    #[arg(long, value_name = "ID", num_args = 0.., conflicts_with = "all", value_parser = clap::value_parser!(i64).range(1..))]
+    pub mark_read: Option<Vec<i64>>,
+}
+
+/// Record what has lapsed, and tell people (for cron, every minute)
+#[derive(Debug, Args)]
+#[command(after_help = "Access ends by the clock whether or not this runs; this puts it on the record.
+Silent when there is nothing to say. Runs that overlap do no harm.
+
+A line for crontab(5):
+  * * * * *  access expire --quiet")]
+pub struct Expire {
+    /// Say what is due, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// The audit log, newest first (admins)
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  access audit
+  access audit --request 12
+  access audit --actor alice --action request.approved --since '30d ago'
+  access audit export --format csv > audit.csv"
+)]
+pub struct Audit {
+    #[command(subcommand)]
+    pub export: Option<AuditVerb>,
+    /// Only entries about this request
+    #[arg(long, value_name = "ID", add = ArgValueCandidates::new(complete::requests))]
+    pub request: Option<RequestId>,
+    /// Only what this member did
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    pub actor: Option<Name>,
+    /// Only this action, such as request.approved
+    #[arg(long, value_name = "ACTION", value_parser = clap::builder::PossibleValuesParser::new(crate::domain::event::ACTIONS), hide_possible_values = true)]
+    pub action: Option<String>,
+    /// Only then or later
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<When>,
+    /// Only then or before
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    Export(AuditExport),
+}
+
+/// Write the whole log, oldest first
+#[derive(Debug, Args)]
+pub struct AuditExport {
+    #[arg(long, value_name = "FORMAT")]
+    pub format: ExportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values, with a header
+    Csv,
+}
+
+/// Mend what is wrong with this installation
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true)]
+pub struct Doctor {
+    /// The clock was wrong before and is right now: go on from it (owner)
+    #[arg(long, required = true)]
+    pub accept_clock: bool,
+}
+
+/// Print the completion script of a shell
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access completions bash > ~/.local/share/bash-completion/completions/access
+  access completions zsh > ~/.zfunc/_access
+  access completions fish > ~/.config/fish/completions/access.fish")]
+pub struct Completions {
+    pub shell: Shell,
+}
+
+/// Write the manual pages into a folder
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  access man ~/.local/share/man/man1")]
+pub struct Man {
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}

@@ -1,0 +1,468 @@
+//! All that can be asked of access, and all that comes back: the words that travel between a front end and the
+//! ledger, in one process today and over a socket as well as they stand. Plain data, no logic but conversions.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::duration::Duration;
+use crate::domain::entitlement::Way;
+use crate::domain::event::{Entry, Event};
+use crate::domain::name::Name;
+use crate::domain::notification::Notice;
+use crate::domain::request::{Decision, EndedHow, Grant, Modification, Request, RequestId, State, Terms, Verdict};
+use crate::domain::resource::{Kind, Resource};
+use crate::domain::role::Role;
+use crate::domain::team::{Change, Team};
+use crate::domain::text::{Text, Ticket};
+use crate::domain::time::Timestamp;
+
+/// A command, complete: every question a person can be asked has been answered.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Command {
+    TeamApply {
+        text: String,
+        dry_run: bool,
+        seen: Option<Seen>,
+    },
+    TeamShow,
+    Resources {
+        kind: Option<Kind>,
+        mine: bool,
+    },
+    Request(AskFor),
+    List(ListFilter),
+    Show {
+        id: RequestId,
+    },
+    Approve {
+        id: RequestId,
+        modification: Modification,
+        note: Option<Text>,
+        seen: Option<Seen>,
+    },
+    Deny {
+        id: RequestId,
+        reason: Option<Text>,
+        seen: Option<Seen>,
+    },
+    Withdraw {
+        id: RequestId,
+        seen: Option<Seen>,
+    },
+    Revoke {
+        id: RequestId,
+        reason: Option<Text>,
+        seen: Option<Seen>,
+    },
+    Whoami,
+    Check {
+        resource: Resource,
+        user: Option<Name>,
+    },
+    Who {
+        resource: Resource,
+    },
+    Inbox {
+        all: bool,
+    },
+    /// No ids: all of them.
+    MarkRead {
+        ids: Vec<i64>,
+    },
+    Unread,
+    Expire {
+        dry_run: bool,
+    },
+    Audit(AuditFilter),
+    AuditExport,
+    AcceptClock,
+    /// The names that a shell may complete to.
+    Words(Words),
+}
+
+/// What stood there when a person was shown it: a change carried out on the strength of that is refused
+/// once anything else stands there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen(pub String);
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AskFor {
+    pub terms: Terms,
+    pub reason: Text,
+    pub ticket: Option<Ticket>,
+    /// On behalf of this member.
+    pub requester: Option<Name>,
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct ListFilter {
+    pub mine: bool,
+    pub all: bool,
+    /// Any of these; empty: the open ones unless `all`.
+    pub states: Vec<State>,
+    pub requester: Option<Name>,
+    pub resource: Option<Resource>,
+    /// Submitted then or later.
+    pub since: Option<Timestamp>,
+    /// At most so many; None: all.
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct AuditFilter {
+    pub request: Option<RequestId>,
+    pub actor: Option<Name>,
+    pub action: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Words {
+    Resources,
+    Scopes,
+    Members,
+    /// Pending requests that the caller may decide on.
+    Decidable,
+    /// The caller's own pending requests.
+    Withdrawable,
+    /// Grants that the caller may revoke.
+    Revocable,
+    Requests,
+}
+
+/// One piece of an answer. A command gives any number, then an `End`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub enum Reply {
+    Request(Box<RequestView>),
+    Team(Box<Team>),
+    Plan(Box<PlanView>),
+    Resource(ResourceView),
+    Profile(Box<ProfileView>),
+    Check(CheckView),
+    Holder(HolderView),
+    Notification(NotificationView),
+    Expired(ExpireView),
+    Entry(Box<EntryView>),
+    Word { word: String, help: Option<String> },
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// The answer was no, though nothing went wrong: exit code 1.
+    pub no: bool,
+    /// How many more there were than the limit let through.
+    pub more: u64,
+    /// How many notifications of the caller's are unread (`Unread`), or were just marked (`MarkRead`).
+    pub count: u64,
+    /// Things that the person should know, though all went well.
+    pub warnings: Vec<String>,
+}
+
+/// A request as JSON shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RequestView {
+    pub id: RequestId,
+    pub state: State,
+    pub requester: Name,
+    pub filed_by: Name,
+    pub resource: Resource,
+    pub reason: Text,
+    pub duration: Option<String>,
+    pub until: Option<Timestamp>,
+    pub start: Option<Timestamp>,
+    pub ticket: Option<Ticket>,
+    pub extends: Option<RequestId>,
+    pub emergency: bool,
+    pub review: Option<String>,
+    pub submitted_at: Timestamp,
+    pub lapses_at: Timestamp,
+    pub decisions: Vec<DecisionView>,
+    pub approvals: ApprovalsView,
+    pub grant: Option<GrantView>,
+    /// What `show` tells besides: its entries in the audit log, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timeline: Vec<TimelineView>,
+    /// The narrowest declared scope that covers what is asked (`show` of a pending one only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub narrowest_scope: Option<Name>,
+    /// The number of the last entry about it (`show` only): what a person who confirms has seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seq: Option<i64>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DecisionView {
+    pub by: Name,
+    pub verdict: Verdict,
+    pub note: Option<Text>,
+    pub at: Timestamp,
+    pub counts: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<TermsView>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TermsView {
+    pub resource: Resource,
+    pub duration: Option<String>,
+    pub until: Option<Timestamp>,
+    pub start: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApprovalsView {
+    pub have: u32,
+    pub need: u32,
+    pub waiting_on: Vec<Name>,
+    pub requirements: Vec<RequirementView>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RequirementView {
+    pub rule: Option<String>,
+    pub have: u32,
+    pub need: u32,
+    pub waiting_on: Vec<Name>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct GrantView {
+    pub resource: Resource,
+    pub scope: Option<Name>,
+    pub duration: Option<String>,
+    pub modified: bool,
+    pub starts_at: Timestamp,
+    pub ends_at: Option<Timestamp>,
+    pub remaining_seconds: Option<i64>,
+    pub ended_at: Option<Timestamp>,
+    pub ended_by: Option<Name>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TimelineView {
+    pub at: Timestamp,
+    pub actor: Option<Name>,
+    pub action: String,
+    pub text: String,
+}
+
+/// What applying a team file would do, or did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlanView {
+    pub changes: Vec<Change>,
+    pub follows: Vec<FollowView>,
+    pub applied: bool,
+    #[serde(skip)]
+    pub seen: Option<Seen>,
+}
+
+/// Something that follows from a change of the team.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowView {
+    pub follows: Follows,
+    pub request: RequestId,
+    pub member: Name,
+    pub resource: Resource,
+    /// Why; for a widened grant: what it comes to cover.
+    pub because: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Follows {
+    Withdrawn,
+    Revoked,
+    Widened,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ResourceView {
+    pub resource: Resource,
+    pub held: bool,
+    pub via: Vec<String>,
+    pub until: Option<Timestamp>,
+    pub pending: Option<RequestId>,
+    /// A connection's environment, a target's connections, a feature's least role, what a scope covers.
+    pub about: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProfileView {
+    pub member: Name,
+    pub role: Role,
+    pub effective_role: Role,
+    pub groups: Vec<Name>,
+    pub scopes: Vec<Name>,
+    pub grants: Vec<RequestView>,
+    pub unread: u64,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CheckView {
+    pub allowed: bool,
+    pub member: Name,
+    pub resource: Resource,
+    pub because: Vec<Way>,
+    /// The pending request that would allow it, if one waits.
+    pub pending: Option<RequestId>,
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HolderView {
+    pub member: Name,
+    #[serde(flatten)]
+    pub way: Way,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NotificationView {
+    pub id: i64,
+    pub event: Notice,
+    pub request: Option<RequestId>,
+    pub text: String,
+    pub at: Timestamp,
+    pub read_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpireView {
+    pub expired: u64,
+    pub started: u64,
+    pub expiring: u64,
+    pub lapsed: u64,
+    pub delivered: u64,
+    pub failed: u64,
+}
+
+/// An entry of the audit log as JSON shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EntryView {
+    pub seq: i64,
+    pub at: Timestamp,
+    pub actor: Option<Name>,
+    pub os_user: String,
+    #[serde(flatten)]
+    pub event: Event,
+    pub request: Option<RequestId>,
+    pub told: Vec<ToldView>,
+    /// SHA-256, in hex.
+    pub hash: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToldView {
+    pub member: Name,
+    pub event: Notice,
+}
+
+fn spelled(duration: Option<Duration>) -> Option<String> {
+    duration.map(|duration| duration.to_string())
+}
+
+impl From<Terms> for TermsView {
+    fn from(terms: Terms) -> TermsView {
+        TermsView {
+            resource: terms.resource,
+            duration: spelled(terms.end.duration()),
+            until: terms.end.until(),
+            start: None,
+        }
+    }
+}
+
+impl GrantView {
+    fn at(grant: Grant, now: Timestamp) -> GrantView {
+        let scope = match &grant.terms.resource {
+            Resource::Scope(name) => Some(name.clone()),
+            Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => None,
+        };
+        let ended_at = grant.ended_at(now);
+        let ended_by = match grant.ended.as_ref().map(|ended| &ended.how) {
+            Some(EndedHow::Revoked { by }) => Some(by.clone()),
+            Some(EndedHow::Expired) | None => None,
+        };
+        let remaining = grant.ends_at.map(|end| if ended_at.is_some() { 0 } else { end.since(now).max(0) });
+        GrantView {
+            scope,
+            duration: spelled(grant.terms.end.duration()),
+            resource: grant.terms.resource,
+            modified: grant.modified,
+            starts_at: grant.starts_at,
+            ends_at: grant.ends_at,
+            remaining_seconds: remaining,
+            ended_at,
+            ended_by,
+        }
+    }
+}
+
+impl RequestView {
+    /// `waiting_on`: who may still decide. Only a pending request waits on anybody.
+    pub fn at(request: Request, waiting_on: Vec<Name>, now: Timestamp) -> RequestView {
+        let state = request.state(now);
+        let have = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve).count();
+        let have = u32::try_from(have).unwrap_or(u32::MAX);
+        let waiting_on = if state == State::Pending { waiting_on } else { Vec::new() };
+        let requirement = RequirementView { rule: None, have, need: 1, waiting_on: waiting_on.clone() };
+        RequestView {
+            id: request.id,
+            state,
+            requester: request.requester,
+            filed_by: request.filed_by,
+            resource: request.asked.resource,
+            reason: request.reason,
+            duration: spelled(request.asked.end.duration()),
+            until: request.asked.end.until(),
+            start: None,
+            ticket: request.ticket,
+            extends: None,
+            emergency: false,
+            review: None,
+            submitted_at: request.submitted_at,
+            lapses_at: request.lapses_at,
+            decisions: request.decisions.into_iter().map(DecisionView::from).collect(),
+            approvals: ApprovalsView { have, need: 1, waiting_on, requirements: vec![requirement] },
+            grant: request.grant.map(|grant| GrantView::at(grant, now)),
+            timeline: Vec::new(),
+            narrowest_scope: None,
+            last_seq: None,
+        }
+    }
+
+    pub fn seen(&self) -> Option<Seen> {
+        self.last_seq.map(|seq| Seen(seq.to_string()))
+    }
+}
+
+impl From<Decision> for DecisionView {
+    fn from(decision: Decision) -> DecisionView {
+        DecisionView {
+            by: decision.by,
+            verdict: decision.verdict,
+            note: decision.note,
+            at: decision.at,
+            counts: true,
+            terms: decision.terms.map(TermsView::from),
+        }
+    }
+}
+
+impl EntryView {
+    pub fn of(entry: Entry, hash: &crate::domain::audit::Hash) -> EntryView {
+        EntryView {
+            request: entry.event.request(),
+            seq: entry.seq,
+            at: entry.at,
+            actor: entry.actor,
+            os_user: entry.os_user,
+            event: entry.event,
+            told: entry.told.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
+            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a shell is offered while somebody types. Silent on any error: a completion must never disturb the line.
+
+use clap_complete::engine::CompletionCandidate;
+
+use crate::app::Door;
+use crate::command::{Command, Reply, Words};
+use crate::domain::request::State;
+use crate::error::Failure;
+use crate::identity;
+
+pub fn resources() -> Vec<CompletionCandidate> {
+    words(Words::Resources)
+}
+
+pub fn scopes() -> Vec<CompletionCandidate> {
+    words(Words::Scopes)
+}
+
+pub fn members() -> Vec<CompletionCandidate> {
+    words(Words::Members)
+}
+
+pub fn requests() -> Vec<CompletionCandidate> {
+    words(Words::Requests)
+}
+
+pub fn decidable() -> Vec<CompletionCandidate> {
+    words(Words::Decidable)
+}
+
+pub fn withdrawable() -> Vec<CompletionCandidate> {
+    words(Words::Withdrawable)
+}
+
+pub fn revocable() -> Vec<CompletionCandidate> {
+    words(Words::Revocable)
+}
+
+pub fn durations() -> Vec<CompletionCandidate> {
+    let offered = [
+        ("1h", "1 hour"),
+        ("4h", "4 hours"),
+        ("1d", "1 day"),
+        ("1w", "1 week"),
+        ("permanent", "until somebody revokes it"),
+    ];
+    offered.into_iter().map(|(value, help)| CompletionCandidate::new(value).help(Some(help.into()))).collect()
+}
+
+pub fn states() -> Vec<CompletionCandidate> {
+    State::ALL.into_iter().map(|state| CompletionCandidate::new(state.as_str())).collect()
+}
+
+fn words(words: Words) -> Vec<CompletionCandidate> {
+    ask(words).unwrap_or_default()
+}
+
+fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
+    let door = Door::choose(option("--db").map(Into::into), option("--as").and_then(|name| name.parse().ok()))?;
+    let mut candidates = Vec::new();
+    door.carry_out(identity::clock()?, Command::Words(words), &mut |reply| {
+        if let Reply::Word { word, help } = reply {
+            candidates.push(CompletionCandidate::new(word).help(help.map(Into::into)));
+        }
+        Ok(())
+    })?;
+    Ok(candidates)
+}
+
+/// A global option on the line that is being completed, or its variable.
+fn option(flag: &str) -> Option<String> {
+    let words: Vec<String> = std::env::args().skip_while(|word| word != "--").collect();
+    let spaced = words.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
+    let joined = || words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=').map(str::to_owned));
+    let variable = || std::env::var(if flag == "--db" { "ACCESS_DB" } else { "ACCESS_AS" }).ok();
+    spaced.or_else(joined).or_else(variable)
+}

@@ -1,0 +1,268 @@
+//! What a member may use: the baseline that the team file declares, and the grants that are live now.
+//! A grant only ever adds, so two of them never undo one another.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::name::Name;
+use super::request::{Grant, RequestId};
+use super::resource::Resource;
+use super::role::Role;
+use super::team::{Assignee, Covers, Environment, Member, Scope, Team};
+use super::time::Timestamp;
+
+/// A member with all that decides what they may use.
+#[derive(Debug, Clone)]
+pub struct Person {
+    pub name: Name,
+    pub member: Member,
+    pub groups: BTreeSet<Name>,
+    /// The scopes that are assigned to them in any way, and those that a grant of theirs is for.
+    pub scopes: BTreeMap<Name, Scope>,
+    /// Their grants whose end is not on the record; the clock may still have ended one.
+    pub grants: Vec<Grant>,
+}
+
+/// A resource with what the catalogue says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Thing {
+    Connection { name: Name, environment: Environment },
+    Target { name: Name, connections: BTreeMap<Name, Environment> },
+    Feature { name: Name, role: Role },
+    Scope { name: Name },
+    Role(Role),
+}
+
+/// One way in which a member may use something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    pub via: Via,
+    /// The role, the scope, the feature, or the resource granted.
+    pub name: String,
+    /// The request whose grant it rests on.
+    pub request: Option<RequestId>,
+    /// None: for good.
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Via {
+    Role,
+    Scope,
+    Feature,
+    Grant,
+}
+
+impl Via {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Via::Role => "role",
+            Via::Scope => "scope",
+            Via::Feature => "feature",
+            Via::Grant => "grant",
+        }
+    }
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.request {
+            Some(request) if self.via == Via::Grant => write!(f, "grant:{request}"),
+            Some(_) | None => write!(f, "{}:{}", self.via.as_str(), self.name),
+        }
+    }
+}
+
+/// How somebody comes to hold a role: by the team file, or by a grant.
+struct RoleHeld {
+    role: Role,
+    request: Option<RequestId>,
+    until: Option<Timestamp>,
+}
+
+impl Thing {
+    pub fn resource(&self) -> Resource {
+        match self {
+            Thing::Connection { name, .. } => Resource::Connection(name.clone()),
+            Thing::Target { name, .. } => Resource::Target(name.clone()),
+            Thing::Feature { name, .. } => Resource::Feature(name.clone()),
+            Thing::Scope { name } => Resource::Scope(name.clone()),
+            Thing::Role(role) => Resource::Role(*role),
+        }
+    }
+}
+
+impl Team {
+    /// What this team's catalogue says of a resource; None when it has no such.
+    pub fn thing(&self, resource: &Resource) -> Option<Thing> {
+        match resource {
+            Resource::Connection(name) => {
+                let environment = self.connections.get(name)?.environment;
+                Some(Thing::Connection { name: name.clone(), environment })
+            }
+            Resource::Target(name) => {
+                let known = |name: &Name| Some((name.clone(), self.connections.get(name)?.environment));
+                let connections = self.targets.get(name)?.connections.iter().filter_map(known).collect();
+                Some(Thing::Target { name: name.clone(), connections })
+            }
+            Resource::Feature(name) => Some(Thing::Feature { name: name.clone(), role: self.features.get(name)?.role }),
+            Resource::Scope(name) => self.scopes.get(name).map(|_| Thing::Scope { name: name.clone() }),
+            Resource::Role(role) => Some(Thing::Role(*role)),
+        }
+    }
+
+    /// Every resource of the catalogue, and the roles that can be asked for.
+    pub fn resources(&self) -> impl Iterator<Item = Resource> {
+        let connections = self.connections.keys().cloned().map(Resource::Connection);
+        let targets = self.targets.keys().cloned().map(Resource::Target);
+        let features = self.features.keys().cloned().map(Resource::Feature);
+        let scopes = self.scopes.keys().cloned().map(Resource::Scope);
+        let roles = [Role::Member, Role::Admin].into_iter().map(Resource::Role);
+        connections.chain(targets).chain(features).chain(scopes).chain(roles)
+    }
+}
+
+impl Covers {
+    /// A target is covered by name, by any of its connections, or by environment when all of its connections are in it.
+    pub fn covers(&self, thing: &Thing) -> bool {
+        match (self, thing) {
+            (Covers::Environments(set), Thing::Connection { environment, .. }) => set.contains(environment),
+            (Covers::Environments(set), Thing::Target { connections, .. }) => {
+                !connections.is_empty() && connections.values().all(|environment| set.contains(environment))
+            }
+            (Covers::Connections(set), Thing::Connection { name, .. }) => set.contains(name),
+            (Covers::Connections(set), Thing::Target { connections, .. }) => {
+                connections.keys().any(|name| set.contains(name))
+            }
+            (Covers::Targets(set), Thing::Target { name, .. }) => set.contains(name),
+            (Covers::Targets(_), Thing::Connection { .. })
+            | (_, Thing::Feature { .. } | Thing::Scope { .. } | Thing::Role(_)) => false,
+        }
+    }
+}
+
+/// Whether a grant of `granted` lets its holder use the thing. `scope`: looks a scope up.
+pub fn grant_covers<'s>(granted: &Resource, thing: &Thing, scope: impl Fn(&Name) -> Option<&'s Scope>) -> bool {
+    match (granted, thing) {
+        (Resource::Connection(name), Thing::Target { connections, .. }) => connections.contains_key(name),
+        (Resource::Scope(name), Thing::Connection { .. } | Thing::Target { .. }) => {
+            scope(name).is_some_and(|scope| scope.covers.covers(thing))
+        }
+        // What a granted role brings comes by the effective role, below.
+        (granted, thing) => *granted == thing.resource(),
+    }
+}
+
+impl Person {
+    pub fn is_disabled(&self) -> bool {
+        self.member.disabled
+    }
+
+    /// The highest of the base role and the live role grants.
+    pub fn effective_role(&self, now: Timestamp) -> Role {
+        self.roles_held(now).into_iter().map(|held| held.role).max().unwrap_or(self.member.role)
+    }
+
+    pub fn live_grants(&self, now: Timestamp) -> impl Iterator<Item = &Grant> {
+        let disabled = self.is_disabled();
+        self.grants.iter().filter(move |grant| !disabled && grant.is_live(now))
+    }
+
+    fn roles_held(&self, now: Timestamp) -> Vec<RoleHeld> {
+        let base = RoleHeld { role: self.member.role, request: None, until: None };
+        let granted = self.live_grants(now).filter_map(|grant| match grant.terms.resource {
+            Resource::Role(role) => Some(RoleHeld { role, request: Some(grant.request), until: grant.ends_at }),
+            Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Scope(_) => None,
+        });
+        std::iter::once(base).chain(granted).collect()
+    }
+
+    /// How this person holds `least` or more: for good if the base role suffices, else by the grant that lasts longest.
+    fn role_held(&self, least: Role, now: Timestamp) -> Option<RoleHeld> {
+        let enough = self.roles_held(now).into_iter().filter(|held| held.role >= least);
+        enough.reduce(|a, b| if lasts_longer(b.until, a.until) { b } else { a })
+    }
+
+    /// Every way in which this person may use the thing now. Empty: they may not.
+    pub fn ways(&self, thing: &Thing, now: Timestamp) -> Vec<Way> {
+        if self.is_disabled() {
+            return Vec::new();
+        }
+        let by_role = |via: Via, least: Role, name: Option<String>| {
+            self.role_held(least, now).map(|held| Way {
+                via,
+                name: name.unwrap_or_else(|| held.role.to_string()),
+                request: held.request,
+                until: held.until,
+            })
+        };
+        let mut ways = Vec::new();
+        match thing {
+            Thing::Connection { .. } | Thing::Target { .. } => {
+                ways.extend(by_role(Via::Role, Role::Admin, None));
+                let covering = self.scopes.iter().filter(|(_, scope)| scope.covers.covers(thing));
+                ways.extend(covering.filter_map(|(name, scope)| self.assigned(name, scope, now)));
+            }
+            Thing::Feature { name, role } => ways.extend(by_role(Via::Feature, *role, Some(name.to_string()))),
+            Thing::Scope { name } => {
+                ways.extend(by_role(Via::Role, Role::Admin, None));
+                ways.extend(self.scopes.get(name).and_then(|scope| self.assigned(name, scope, now)));
+            }
+            Thing::Role(role) => {
+                if self.member.role >= *role {
+                    let name = self.member.role.to_string();
+                    ways.push(Way { via: Via::Role, name, request: None, until: None });
+                }
+                let higher = self
+                    .live_grants(now)
+                    .filter(|grant| matches!(grant.terms.resource, Resource::Role(granted) if granted > *role));
+                ways.extend(higher.map(by_grant));
+            }
+        }
+        let covers = |grant: &&Grant| grant_covers(&grant.terms.resource, thing, |name| self.scopes.get(name));
+        ways.extend(self.live_grants(now).filter(covers).map(by_grant));
+        ways
+    }
+
+    /// How a scope is assigned to this person, if it is: the way that lasts longest.
+    fn assigned(&self, name: &Name, scope: &Scope, now: Timestamp) -> Option<Way> {
+        let way = |request, until| Way { via: Via::Scope, name: name.to_string(), request, until };
+        let each = scope.assigned.iter().filter_map(|assignee| match assignee {
+            Assignee::Member(member) => (*member == self.name).then(|| way(None, None)),
+            Assignee::Group(group) => self.groups.contains(group).then(|| way(None, None)),
+            Assignee::Role(least) => self.role_held(*least, now).map(|held| way(held.request, held.until)),
+        });
+        each.reduce(|a, b| if lasts_longer(b.until, a.until) { b } else { a })
+    }
+
+    /// The names of the scopes this person has now, assigned or granted.
+    pub fn scopes_held(&self, now: Timestamp) -> Vec<Name> {
+        let held = |name: &&Name| !self.own_ways_to_scope(name, now).is_empty();
+        if self.is_disabled() { Vec::new() } else { self.scopes.keys().filter(held).cloned().collect() }
+    }
+
+    fn own_ways_to_scope(&self, name: &Name, now: Timestamp) -> Vec<Way> {
+        let thing = Thing::Scope { name: name.clone() };
+        self.ways(&thing, now).into_iter().filter(|way| way.via != Via::Role).collect()
+    }
+}
+
+fn by_grant(grant: &Grant) -> Way {
+    Way { via: Via::Grant, name: grant.terms.resource.to_string(), request: Some(grant.request), until: grant.ends_at }
+}
+
+/// Whether an end `a` lies after an end `b`, where None is never.
+fn lasts_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
+    match (a, b) {
+        (None, Some(_)) => true,
+        (Some(a), Some(b)) => a > b,
+        (_, None) => false,
+    }
+}
+
+/// Of several ways, the one that lasts longest.
+pub fn longest(ways: &[Way]) -> Option<&Way> {
+    ways.iter().reduce(|a, b| if lasts_longer(b.until, a.until) { b } else { a })
+}

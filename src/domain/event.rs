@@ -1,0 +1,205 @@
+//! What can happen. An event carries the outcome, not the input: the terms granted, the end, who was told.
+//! Reading an event never asks whether today's rules would allow it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::name::Name;
+use super::notification::Told;
+use super::request::{End, RequestId, Terms};
+use super::resource::Resource;
+use super::team::Change;
+use super::text::{Text, Ticket};
+use super::time::Timestamp;
+
+/// The version of the format below. A reader of a newer one refuses it; readers of older ones are kept.
+pub const FORMAT: u32 = 1;
+
+/// An event and whom it tells: what deciding gives, before it is given its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    pub event: Event,
+    pub told: Vec<Told>,
+}
+
+/// An entry of the audit log. Its JSON is what is stored and hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The format's version.
+    pub v: u32,
+    pub seq: i64,
+    pub at: Timestamp,
+    /// The member who acted. None: nobody did (cron), or nobody who is a member.
+    pub actor: Option<Name>,
+    /// The operating-system user who acted.
+    pub os_user: String,
+    pub event: Event,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<Told>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action", content = "detail")]
+pub enum Event {
+    #[serde(rename = "team.initialized")]
+    TeamInitialized { changes: Vec<Change> },
+    #[serde(rename = "team.applied")]
+    TeamApplied { changes: Vec<Change> },
+    #[serde(rename = "request.submitted")]
+    RequestSubmitted {
+        request: RequestId,
+        requester: Name,
+        filed_by: Name,
+        asked: Terms,
+        reason: Text,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ticket: Option<Ticket>,
+        lapses_at: Timestamp,
+    },
+    /// One approver's act.
+    #[serde(rename = "request.approved")]
+    RequestApproved {
+        request: RequestId,
+        by: Name,
+        /// What was approved, and what was asked where that differs.
+        terms: Terms,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<Terms>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        note: Option<Text>,
+    },
+    #[serde(rename = "request.denied")]
+    RequestDenied {
+        request: RequestId,
+        by: Name,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Text>,
+    },
+    #[serde(rename = "request.withdrawn")]
+    RequestWithdrawn { request: RequestId, by: Name, because: Because },
+    #[serde(rename = "request.lapsed")]
+    RequestLapsed {
+        request: RequestId,
+        /// When it could no longer be decided; the entry's own time is when that was noticed.
+        lapsed_at: Timestamp,
+    },
+    /// The effect: access begins.
+    #[serde(rename = "grant.started")]
+    GrantStarted {
+        request: RequestId,
+        member: Name,
+        resource: Resource,
+        end: End,
+        starts_at: Timestamp,
+        ends_at: Option<Timestamp>,
+        modified: bool,
+        approved_by: Vec<Name>,
+    },
+    #[serde(rename = "grant.expiring")]
+    GrantExpiring { request: RequestId, resource: Resource, ends_at: Timestamp },
+    #[serde(rename = "grant.expired")]
+    GrantExpired {
+        request: RequestId,
+        resource: Resource,
+        /// When access ended; the entry's own time is when that was noticed.
+        ended_at: Timestamp,
+    },
+    #[serde(rename = "grant.revoked")]
+    GrantRevoked {
+        request: RequestId,
+        resource: Resource,
+        by: Name,
+        because: Because,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Text>,
+    },
+    #[serde(rename = "attempt.refused")]
+    AttemptRefused {
+        command: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<RequestId>,
+        why: String,
+    },
+    #[serde(rename = "clock.accepted")]
+    ClockAccepted {
+        /// The last time recorded before the clock was set back.
+        was: Timestamp,
+    },
+}
+
+/// Why a request was withdrawn or a grant revoked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Because {
+    /// Somebody said so.
+    Asked,
+    /// The team file no longer has the member it was for, or has disabled them.
+    MemberGone,
+    /// The team file no longer has this.
+    Gone(Resource),
+}
+
+impl fmt::Display for Because {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Because::Asked => f.write_str("as asked"),
+            Because::MemberGone => f.write_str("the member was removed or disabled"),
+            Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
+        }
+    }
+}
+
+impl Event {
+    pub fn action(&self) -> &'static str {
+        match self {
+            Event::TeamInitialized { .. } => "team.initialized",
+            Event::TeamApplied { .. } => "team.applied",
+            Event::RequestSubmitted { .. } => "request.submitted",
+            Event::RequestApproved { .. } => "request.approved",
+            Event::RequestDenied { .. } => "request.denied",
+            Event::RequestWithdrawn { .. } => "request.withdrawn",
+            Event::RequestLapsed { .. } => "request.lapsed",
+            Event::GrantStarted { .. } => "grant.started",
+            Event::GrantExpiring { .. } => "grant.expiring",
+            Event::GrantExpired { .. } => "grant.expired",
+            Event::GrantRevoked { .. } => "grant.revoked",
+            Event::AttemptRefused { .. } => "attempt.refused",
+            Event::ClockAccepted { .. } => "clock.accepted",
+        }
+    }
+
+    /// The request that it concerns.
+    pub fn request(&self) -> Option<RequestId> {
+        match self {
+            Event::RequestSubmitted { request, .. }
+            | Event::RequestApproved { request, .. }
+            | Event::RequestDenied { request, .. }
+            | Event::RequestWithdrawn { request, .. }
+            | Event::RequestLapsed { request, .. }
+            | Event::GrantStarted { request, .. }
+            | Event::GrantExpiring { request, .. }
+            | Event::GrantExpired { request, .. }
+            | Event::GrantRevoked { request, .. } => Some(*request),
+            Event::AttemptRefused { request, .. } => *request,
+            Event::TeamInitialized { .. } | Event::TeamApplied { .. } | Event::ClockAccepted { .. } => None,
+        }
+    }
+}
+
+/// Every action, for filters and completion.
+pub const ACTIONS: [&str; 13] = [
+    "team.initialized",
+    "team.applied",
+    "request.submitted",
+    "request.approved",
+    "request.denied",
+    "request.withdrawn",
+    "request.lapsed",
+    "grant.started",
+    "grant.expiring",
+    "grant.expired",
+    "grant.revoked",
+    "attempt.refused",
+    "clock.accepted",
+];

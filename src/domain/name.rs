@@ -1,0 +1,55 @@
+//! Names of members, groups, connections, targets, features and scopes.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Malformed, checked_string};
+
+/// `[a-z0-9][a-z0-9._-]{0,62}`: safe in a shell, a path, a URL and a mail header alike.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Name(String);
+
+checked_string!(Name);
+
+const LONGEST: usize = 63;
+
+impl FromStr for Name {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Name, Malformed> {
+        let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        let shape = "a name has lower-case letters, digits, '.', '_' and '-', and begins with a letter or digit";
+        match text.as_bytes() {
+            [] => Err(Malformed::new("a name is empty")),
+            bytes if bytes.len() > LONGEST => Err(Malformed::new(format!("a name has at most {LONGEST} characters"))),
+            [first, rest @ ..]
+                if alphanumeric(*first) && rest.iter().all(|&b| alphanumeric(b) || matches!(b, b'.' | b'_' | b'-')) =>
+            {
+                Ok(Name(text.to_owned()))
+            }
+            _ => Err(Malformed::new(shape)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_hold() {
+        for text in ["a", "0", "prod-aws", "a.b_c-d", &"x".repeat(63)] {
+            assert!(text.parse::<Name>().is_ok(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_that_do_not() {
+        for text in ["", "-a", ".a", "A", "a b", "a/b", "a:b", "é", "a\n", "a\u{202e}b", "a\u{1b}[31m", &"x".repeat(64)]
+        {
+            assert!(text.parse::<Name>().is_err(), "{text:?}");
+        }
+    }
+}

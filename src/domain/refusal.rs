@@ -1,0 +1,191 @@
+//! Why a command can't be carried out, and what to do instead.
+
+use super::duration;
+use super::entitlement::Way;
+use super::name::Name;
+use super::request::{RequestId, State};
+use super::resource::Resource;
+use super::role::Role;
+use super::time::Timestamp;
+
+/// What sort of no it is; each is an exit code of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// What was given can't be meant.
+    Usage,
+    /// You may not, or a rule forbids it. Recorded.
+    Refused,
+    /// No such thing, or none that you may know of.
+    NotFound,
+    /// Already decided, already yours, changed since you looked.
+    Conflict,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    NoMember { login: String },
+    NoSuchMember { name: Name, nearest: Option<String> },
+    Disabled { member: Name },
+    NeedsAdmin { to: &'static str },
+    NeedsOwner { to: &'static str },
+    NoSuchResource { resource: Resource, nearest: Vec<String> },
+    NoSuchRequest { id: RequestId },
+    NoSuchNotification { id: i64 },
+    RoleOwner,
+    RoleNotAbove { asked: Role, own: Role },
+    AlreadyHeld { member: Name, resource: Resource, way: Way, now: Timestamp },
+    AlreadyPending { first: RequestId, resource: Resource },
+    EndPassed { until: Timestamp },
+    EndTooFar { until: Timestamp },
+    OwnRequest { id: RequestId },
+    FiledRequest { id: RequestId, requester: Name },
+    NeedsBaseAdmin { id: RequestId },
+    NeedsOwnRequest { id: RequestId },
+    AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
+    NotPending { id: RequestId, state: State },
+    NotLive { id: RequestId, state: State },
+    Changed { what: String },
+    ClockNotBack,
+}
+
+impl Refusal {
+    pub fn sort(&self) -> Sort {
+        match self {
+            Refusal::EndPassed { .. } | Refusal::EndTooFar { .. } => Sort::Usage,
+            Refusal::NoMember { .. }
+            | Refusal::Disabled { .. }
+            | Refusal::NeedsAdmin { .. }
+            | Refusal::NeedsOwner { .. }
+            | Refusal::RoleOwner
+            | Refusal::OwnRequest { .. }
+            | Refusal::FiledRequest { .. }
+            | Refusal::NeedsBaseAdmin { .. }
+            | Refusal::NeedsOwnRequest { .. } => Sort::Refused,
+            Refusal::NoSuchMember { .. }
+            | Refusal::NoSuchResource { .. }
+            | Refusal::NoSuchRequest { .. }
+            | Refusal::NoSuchNotification { .. } => Sort::NotFound,
+            Refusal::RoleNotAbove { .. }
+            | Refusal::AlreadyHeld { .. }
+            | Refusal::AlreadyPending { .. }
+            | Refusal::AlreadyDecided { .. }
+            | Refusal::NotPending { .. }
+            | Refusal::NotLive { .. }
+            | Refusal::Changed { .. }
+            | Refusal::ClockNotBack => Sort::Conflict,
+        }
+    }
+
+    /// What happened, in a sentence.
+    pub fn message(&self) -> String {
+        match self {
+            Refusal::NoMember { login } => format!("the Unix user {login} is not a member of this team"),
+            Refusal::NoSuchMember { name, .. } => format!("there is no member {name}"),
+            Refusal::Disabled { member } => format!("{member} is disabled, and may do nothing here"),
+            Refusal::NeedsAdmin { to } => format!("only admins and the owner may {to}"),
+            Refusal::NeedsOwner { to } => format!("only the owner may {to}"),
+            Refusal::NoSuchResource { resource, .. } => format!("there is no {resource}"),
+            Refusal::NoSuchRequest { id } => format!("there is no request {id}"),
+            Refusal::NoSuchNotification { id } => format!("there is no notification {id} for you"),
+            Refusal::RoleOwner => "nobody can ask to be the owner".to_owned(),
+            Refusal::RoleNotAbove { asked, own } => {
+                format!("role:{asked} gives nothing that role:{own} does not have already")
+            }
+            Refusal::AlreadyHeld { member, resource, way, now } => match way.until {
+                Some(until) => format!(
+                    "{member} has {resource} already, through {way}, for another {}",
+                    duration::spell(until.since(*now))
+                ),
+                None => format!("{member} has {resource} already, through {way}, for good"),
+            },
+            Refusal::AlreadyPending { first, resource } => {
+                format!("request {first} for {resource} is pending already")
+            }
+            Refusal::EndPassed { until } => format!("the end asked for, {until}, has passed"),
+            Refusal::EndTooFar { until } => format!("the end asked for, {until}, is more than ten years away"),
+            Refusal::OwnRequest { id } => format!("request {id} is your own, and nobody decides on their own request"),
+            Refusal::FiledRequest { id, requester } => {
+                format!("you filed request {id} for {requester}, and nobody decides on a request they filed")
+            }
+            Refusal::NeedsBaseAdmin { id } => {
+                format!(
+                    "request {id} is for a role; only the owner and those who are admins by the team file decide on it"
+                )
+            }
+            Refusal::NeedsOwnRequest { id } => {
+                format!("only its requester, or who filed it, may withdraw request {id}")
+            }
+            Refusal::AlreadyDecided { id, state, by } => match by {
+                Some(by) => format!("request {id} is {state} already, decided by {by}"),
+                None => format!("request {id} is {state} already"),
+            },
+            Refusal::NotPending { id, state } => format!("request {id} is {state}, so there is nothing to withdraw"),
+            Refusal::NotLive { id, state } => format!("request {id} is {state}, so there is nothing to revoke"),
+            Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
+            Refusal::ClockNotBack => {
+                "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
+            }
+        }
+    }
+
+    /// What to do instead.
+    pub fn hints(&self) -> Vec<String> {
+        let one = |hint: &str| vec![hint.to_owned()];
+        match self {
+            Refusal::NoMember { login } => vec![format!(
+                "the owner can add a member with login = \"{login}\" to the team file and run `access team apply`"
+            )],
+            Refusal::NoSuchMember { nearest, .. } => {
+                nearest.iter().map(|near| format!("did you mean {near}?")).collect()
+            }
+            Refusal::Disabled { .. } => one("ask the owner"),
+            Refusal::NeedsAdmin { .. } => one("ask for the role with `access request role:admin --reason …`"),
+            Refusal::NeedsOwner { .. } => one("`access team show` names the owner"),
+            Refusal::NoSuchResource { nearest, .. } => {
+                let mut hints: Vec<String> = Vec::new();
+                if !nearest.is_empty() {
+                    hints.push(format!("did you mean {}?", nearest.join(" or ")));
+                }
+                hints.push("`access resources` lists what can be asked for".to_owned());
+                hints
+            }
+            Refusal::NoSuchRequest { .. } => one("`access list --all` shows the requests that you may see"),
+            Refusal::NoSuchNotification { .. } => one("`access inbox --all` lists yours"),
+            Refusal::RoleOwner => one("the owner hands ownership over by applying a team file that names another"),
+            Refusal::RoleNotAbove { .. } => one("`access whoami` shows your role"),
+            Refusal::AlreadyHeld { .. } => one("`access whoami` shows what you have; ask for longer with --duration"),
+            Refusal::AlreadyPending { first, .. } => vec![
+                format!("see it with `access show {first}`"),
+                format!("or take it back with `access withdraw {first}`"),
+            ],
+            Refusal::EndPassed { .. } => one("give another end with --duration or --until"),
+            Refusal::EndTooFar { .. } => one("ask for `--duration permanent`, or an earlier end"),
+            Refusal::OwnRequest { id } | Refusal::FiledRequest { id, .. } => {
+                vec![format!("`access show {id}` names who may decide")]
+            }
+            Refusal::NeedsBaseAdmin { id } => vec![format!("`access show {id}` names who may decide")],
+            Refusal::NeedsOwnRequest { id } => vec![format!("`access deny {id}` decides on it")],
+            Refusal::AlreadyDecided { id, .. } => vec![format!("`access show {id}` tells how")],
+            Refusal::NotPending { id, state } => match state {
+                State::Active | State::Scheduled => vec![format!("end the grant with `access revoke {id}`")],
+                State::Pending | State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => {
+                    Vec::new()
+                }
+            },
+            Refusal::NotLive { id, state } => match state {
+                State::Pending => {
+                    vec![format!("`access deny {id}` decides it; its requester can `access withdraw {id}`")]
+                }
+                State::Active
+                | State::Scheduled
+                | State::Denied
+                | State::Withdrawn
+                | State::Lapsed
+                | State::Expired
+                | State::Revoked => Vec::new(),
+            },
+            Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
+            Refusal::ClockNotBack => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! A request, the decisions on it, and the grant that an approved one gives.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use super::duration::{Duration, Length};
+use super::name::Name;
+use super::resource::Resource;
+use super::text::{Text, Ticket};
+use super::time::Timestamp;
+
+/// 1, 2, 3 …: the number of a request and of its grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i64", into = "i64")]
+pub struct RequestId(i64);
+
+impl RequestId {
+    pub const FIRST: RequestId = RequestId(1);
+
+    pub fn get(self) -> i64 {
+        self.0
+    }
+
+    #[must_use]
+    pub fn next(self) -> RequestId {
+        RequestId(self.0 + 1)
+    }
+}
+
+impl TryFrom<i64> for RequestId {
+    type Error = Malformed;
+    fn try_from(id: i64) -> Result<RequestId, Malformed> {
+        if (1..i64::MAX).contains(&id) {
+            Ok(RequestId(id))
+        } else {
+            Err(Malformed::new("a request's number is 1 or more"))
+        }
+    }
+}
+
+impl From<RequestId> for i64 {
+    fn from(id: RequestId) -> i64 {
+        id.0
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<RequestId, Malformed> {
+        let number = || Malformed::new("a request is named by its number, as `access list` shows it");
+        text.strip_prefix('#').unwrap_or(text).parse::<i64>().map_err(|_| number())?.try_into()
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// When access ends: never, so long after it starts, or at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    Never,
+    After(Length),
+    At(Timestamp),
+}
+
+impl End {
+    /// The instant at which access that starts at `start` ends. None: never.
+    pub fn instant(self, start: Timestamp) -> Option<Timestamp> {
+        match self {
+            End::Never => None,
+            End::After(length) => Some(start.plus(length)),
+            End::At(instant) => Some(instant),
+        }
+    }
+
+    /// `permanent` or a length; None when an instant was asked.
+    pub fn duration(self) -> Option<Duration> {
+        match self {
+            End::Never => Some(Duration::Permanent),
+            End::After(length) => Some(Duration::For(length)),
+            End::At(_) => None,
+        }
+    }
+
+    pub fn until(self) -> Option<Timestamp> {
+        match self {
+            End::At(instant) => Some(instant),
+            End::Never | End::After(_) => None,
+        }
+    }
+}
+
+impl From<Duration> for End {
+    fn from(duration: Duration) -> End {
+        match duration {
+            Duration::Permanent => End::Never,
+            Duration::For(length) => End::After(length),
+        }
+    }
+}
+
+/// What would be granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    pub resource: Resource,
+    pub end: End,
+}
+
+/// What an approver changes in the terms; what is None stays as asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Modification {
+    pub resource: Option<Resource>,
+    pub end: Option<End>,
+}
+
+impl Terms {
+    #[must_use]
+    pub fn modified(&self, by: &Modification) -> Terms {
+        Terms {
+            resource: by.resource.clone().unwrap_or_else(|| self.resource.clone()),
+            end: by.end.unwrap_or(self.end),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    Approve,
+    Deny,
+}
+
+impl Verdict {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Approve => "approve",
+            Verdict::Deny => "deny",
+        }
+    }
+}
+
+/// One approver's approve or deny. `terms`: those it put on the table, when they were not the ones asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub by: Name,
+    pub at: Timestamp,
+    pub verdict: Verdict,
+    pub note: Option<Text>,
+    pub terms: Option<Terms>,
+}
+
+/// How a request stands on the record, whatever the clock says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    Pending,
+    Approved,
+    Denied,
+    Withdrawn,
+    Lapsed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    pub id: RequestId,
+    pub requester: Name,
+    /// Who filed it: the requester, or an admin on their behalf.
+    pub filed_by: Name,
+    pub asked: Terms,
+    pub reason: Text,
+    pub ticket: Option<Ticket>,
+    pub submitted_at: Timestamp,
+    /// Pending past this, it can no longer be decided.
+    pub lapses_at: Timestamp,
+    pub recorded: Recorded,
+    pub decisions: Vec<Decision>,
+    pub grant: Option<Grant>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    pub request: RequestId,
+    pub member: Name,
+    pub terms: Terms,
+    /// Whether the terms granted differ from those asked.
+    pub modified: bool,
+    pub starts_at: Timestamp,
+    /// None: permanent.
+    pub ends_at: Option<Timestamp>,
+    /// Whether its member was told that it ends soon.
+    pub warned: bool,
+    /// Set once its end is on the record.
+    pub ended: Option<Ended>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// When access ended, which may be before that was recorded.
+    pub at: Timestamp,
+    pub how: EndedHow,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EndedHow {
+    Expired,
+    Revoked { by: Name },
+}
+
+/// Where a request, or its grant once it has one, stands at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    Pending,
+    Scheduled,
+    Active,
+    Denied,
+    Withdrawn,
+    Lapsed,
+    Expired,
+    Revoked,
+}
+
+impl State {
+    pub const ALL: [State; 8] = [
+        State::Pending,
+        State::Scheduled,
+        State::Active,
+        State::Denied,
+        State::Withdrawn,
+        State::Lapsed,
+        State::Expired,
+        State::Revoked,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Pending => "pending",
+            State::Scheduled => "scheduled",
+            State::Active => "active",
+            State::Denied => "denied",
+            State::Withdrawn => "withdrawn",
+            State::Lapsed => "lapsed",
+            State::Expired => "expired",
+            State::Revoked => "revoked",
+        }
+    }
+
+    /// Whether something may still happen: pending, scheduled or active.
+    pub fn is_open(self) -> bool {
+        match self {
+            State::Pending | State::Scheduled | State::Active => true,
+            State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => false,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for State {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<State, Malformed> {
+        let names = State::ALL.map(State::as_str).join(", ");
+        State::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or_else(|| Malformed::new(format!("a state is one of {names}")))
+    }
+}
+
+impl Grant {
+    /// Expiry is a function of the time: a grant past its end is over, whether or not anything has recorded it.
+    pub fn state(&self, now: Timestamp) -> State {
+        match &self.ended {
+            Some(Ended { how: EndedHow::Expired, .. }) => State::Expired,
+            Some(Ended { how: EndedHow::Revoked { .. }, .. }) => State::Revoked,
+            None if self.ends_at.is_some_and(|end| end <= now) => State::Expired,
+            None if self.starts_at > now => State::Scheduled,
+            None => State::Active,
+        }
+    }
+
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.state(now) == State::Active
+    }
+
+    /// When access ended, by the clock or by a revoke; None while it has not.
+    pub fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+        match &self.ended {
+            Some(ended) => Some(ended.at),
+            None => self.ends_at.filter(|&end| end <= now),
+        }
+    }
+}
+
+impl Request {
+    pub fn state(&self, now: Timestamp) -> State {
+        match self.recorded {
+            Recorded::Denied => State::Denied,
+            Recorded::Withdrawn => State::Withdrawn,
+            Recorded::Lapsed => State::Lapsed,
+            Recorded::Pending if self.lapses_at <= now => State::Lapsed,
+            Recorded::Pending => State::Pending,
+            // An approved request always has its grant; without one nothing is held.
+            Recorded::Approved => self.grant.as_ref().map_or(State::Revoked, |grant| grant.state(now)),
+        }
+    }
+
+    pub fn belongs_to(&self, member: &Name) -> bool {
+        self.requester == *member || self.filed_by == *member
+    }
+}

@@ -1,0 +1,132 @@
+//! What can be asked for, written `kind:name`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Malformed;
+use super::name::Name;
+use super::role::Role;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    Connection,
+    Target,
+    Feature,
+    Scope,
+    Role,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 5] = [Kind::Connection, Kind::Target, Kind::Feature, Kind::Scope, Kind::Role];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Connection => "connection",
+            Kind::Target => "target",
+            Kind::Feature => "feature",
+            Kind::Scope => "scope",
+            Kind::Role => "role",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Kind {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Kind, Malformed> {
+        Kind::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| Malformed::new("a kind is one of connection, target, feature, scope, role"))
+    }
+}
+
+/// `role:owner` is a resource that can be named, and one that is always refused.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Resource {
+    Connection(Name),
+    Target(Name),
+    Feature(Name),
+    Scope(Name),
+    Role(Role),
+}
+
+impl Resource {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Resource::Connection(_) => Kind::Connection,
+            Resource::Target(_) => Kind::Target,
+            Resource::Feature(_) => Kind::Feature,
+            Resource::Scope(_) => Kind::Scope,
+            Resource::Role(_) => Kind::Role,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Resource::Connection(name) | Resource::Target(name) | Resource::Feature(name) | Resource::Scope(name) => {
+                name.as_str()
+            }
+            Resource::Role(role) => role.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{}:{}", self.kind(), self.name()))
+    }
+}
+
+impl FromStr for Resource {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Resource, Malformed> {
+        let (kind, name) = text
+            .split_once(':')
+            .ok_or_else(|| Malformed::new("a resource is written kind:name, like connection:prod-aws"))?;
+        Ok(match kind.parse()? {
+            Kind::Connection => Resource::Connection(name.parse()?),
+            Kind::Target => Resource::Target(name.parse()?),
+            Kind::Feature => Resource::Feature(name.parse()?),
+            Kind::Scope => Resource::Scope(name.parse()?),
+            Kind::Role => Resource::Role(name.parse()?),
+        })
+    }
+}
+
+impl TryFrom<String> for Resource {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Resource, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<Resource> for String {
+    fn from(resource: Resource) -> String {
+        resource.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn written_kind_and_name() {
+        for text in ["connection:prod-aws", "target:orders-db", "feature:x", "scope:y", "role:admin", "role:owner"] {
+            assert_eq!(text.parse::<Resource>().unwrap().to_string(), text);
+        }
+        for text in ["prod-aws", "role:root", "host:x", "connection:", "connection:A", "target:a:b", ":x", ""] {
+            assert!(text.parse::<Resource>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,478 @@
+//! The team as its file declares it: members, groups, and the catalogue of what there is to ask for.
+//! Also the difference between two teams, which is what a `team.applied` event records.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::name::Name;
+use super::resource::Resource;
+use super::role::Role;
+use super::text::is_hostile;
+use super::{Malformed, checked_string};
+
+/// Serialized in the shape of the team file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Team {
+    pub team: Header,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub members: BTreeMap<Name, Member>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<Name, Group>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub connections: BTreeMap<Name, Connection>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub targets: BTreeMap<Name, Target>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub features: BTreeMap<Name, Feature>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scopes: BTreeMap<Name, Scope>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    pub name: Name,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub role: Role,
+    /// The Unix user name.
+    pub login: Login,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<Email>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<SlackId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<Timezone>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabled: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    pub members: BTreeSet<Name>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Environment {
+    Production,
+    NonProduction,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    pub environment: Environment,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    pub connections: BTreeSet<Name>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Feature {
+    /// The least role that has it without asking.
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    #[serde(flatten)]
+    pub covers: Covers,
+    pub assigned: BTreeSet<Assignee>,
+}
+
+/// A scope covers things of one sort only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Covers {
+    Environments(BTreeSet<Environment>),
+    Connections(BTreeSet<Name>),
+    Targets(BTreeSet<Name>),
+}
+
+/// Who has a scope without asking. A role stands for itself and all above it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Assignee {
+    Member(Name),
+    Group(Name),
+    Role(Role),
+}
+
+/// An e-mail address: one `@`, printable ASCII, and nothing that a mail header or a shell would act on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Email(String);
+checked_string!(Email);
+
+/// A Unix user name, as the system's user database spells it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Login(String);
+checked_string!(Login);
+
+/// A Slack member id, such as `U012AB3CD`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SlackId(String);
+checked_string!(SlackId);
+
+/// A name of the IANA time zone database, such as `Europe/Paris`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Timezone(String);
+checked_string!(Timezone);
+
+impl FromStr for Email {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Email, Malformed> {
+        let (local, domain) = text.rsplit_once('@').unwrap_or(("", ""));
+        let plain = |c: char| c.is_ascii_graphic() && !r#"<>()[]\,;:"'`@"#.contains(c);
+        if text.len() <= 254
+            && !local.is_empty()
+            && !domain.is_empty()
+            && local.chars().chain(domain.chars()).all(plain)
+        {
+            Ok(Email(text.to_owned()))
+        } else {
+            Err(Malformed::new("an email is written like ana@example.com"))
+        }
+    }
+}
+
+impl FromStr for Login {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Login, Malformed> {
+        let plain = |c: char| !c.is_whitespace() && !is_hostile(c) && !":/,".contains(c);
+        if !text.is_empty() && text.len() <= 256 && !text.starts_with('-') && text.chars().all(plain) {
+            Ok(Login(text.to_owned()))
+        } else {
+            Err(Malformed::new("a login is a Unix user name, without spaces, ':' or '/'"))
+        }
+    }
+}
+
+impl From<&Name> for Login {
+    /// Every name is also a possible login.
+    fn from(name: &Name) -> Login {
+        Login(name.to_string())
+    }
+}
+
+impl FromStr for SlackId {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<SlackId, Malformed> {
+        let plain = |b: u8| b.is_ascii_uppercase() || b.is_ascii_digit();
+        if (2..=32).contains(&text.len()) && text.bytes().all(plain) {
+            Ok(SlackId(text.to_owned()))
+        } else {
+            Err(Malformed::new("a Slack id is written like U012AB3CD"))
+        }
+    }
+}
+
+impl FromStr for Timezone {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Timezone, Malformed> {
+        let part = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_alphabetic())
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'+'))
+        };
+        if text.len() <= 64 && text.split('/').all(part) {
+            Ok(Timezone(text.to_owned()))
+        } else {
+            Err(Malformed::new("a timezone is written like Europe/Paris"))
+        }
+    }
+}
+
+impl Environment {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Environment::Production => "production",
+            Environment::NonProduction => "non-production",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Environment {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Environment, Malformed> {
+        match text {
+            "production" => Ok(Environment::Production),
+            "non-production" => Ok(Environment::NonProduction),
+            _ => Err(Malformed::new("an environment is production or non-production")),
+        }
+    }
+}
+
+impl fmt::Display for Assignee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Assignee::Member(name) => write!(f, "member:{name}"),
+            Assignee::Group(name) => write!(f, "group:{name}"),
+            Assignee::Role(role) => write!(f, "role:{role}"),
+        }
+    }
+}
+
+impl FromStr for Assignee {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Assignee, Malformed> {
+        match text.split_once(':') {
+            Some(("member", name)) => Ok(Assignee::Member(name.parse()?)),
+            Some(("group", name)) => Ok(Assignee::Group(name.parse()?)),
+            Some(("role", name)) => Ok(Assignee::Role(name.parse()?)),
+            Some(_) | None => Err(Malformed::new("written member:NAME, group:NAME or role:NAME")),
+        }
+    }
+}
+
+impl TryFrom<String> for Assignee {
+    type Error = Malformed;
+    fn try_from(text: String) -> Result<Assignee, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<Assignee> for String {
+    fn from(assignee: Assignee) -> String {
+        assignee.to_string()
+    }
+}
+
+impl Team {
+    /// A team of one: its owner.
+    pub fn of_one(team: Name, owner: Name, login: Login) -> Team {
+        let member = Member { role: Role::Owner, login, email: None, slack: None, timezone: None, disabled: false };
+        Team {
+            team: Header { name: team },
+            members: BTreeMap::from([(owner, member)]),
+            groups: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            features: BTreeMap::new(),
+            scopes: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the catalogue has this. Every role is always there.
+    pub fn has(&self, resource: &Resource) -> bool {
+        match resource {
+            Resource::Connection(name) => self.connections.contains_key(name),
+            Resource::Target(name) => self.targets.contains_key(name),
+            Resource::Feature(name) => self.features.contains_key(name),
+            Resource::Scope(name) => self.scopes.contains_key(name),
+            Resource::Role(_) => true,
+        }
+    }
+
+    pub fn admins(&self) -> impl Iterator<Item = &Name> {
+        self.members.iter().filter(|(_, member)| member.role >= Role::Admin && !member.disabled).map(|(name, _)| name)
+    }
+
+    /// What changes from this team to `new`, in the order of the team file. Empty when nothing does.
+    pub fn changes_to(&self, new: &Team) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if self.team != new.team {
+            changes.push(Change::Team(Diff::Change { from: self.team.clone(), to: new.team.clone() }));
+        }
+        diff_maps(&self.members, &new.members, Change::Member, &mut changes);
+        diff_maps(&self.groups, &new.groups, Change::Group, &mut changes);
+        diff_maps(&self.connections, &new.connections, Change::Connection, &mut changes);
+        diff_maps(&self.targets, &new.targets, Change::Target, &mut changes);
+        diff_maps(&self.features, &new.features, Change::Feature, &mut changes);
+        diff_maps(&self.scopes, &new.scopes, Change::Scope, &mut changes);
+        changes
+    }
+
+    /// Everything in this team, as additions to none.
+    pub fn as_changes(&self) -> Vec<Change> {
+        let mut changes = vec![Change::Team(Diff::Add { to: self.team.clone() })];
+        let nothing = Team {
+            team: self.team.clone(),
+            members: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            targets: BTreeMap::new(),
+            features: BTreeMap::new(),
+            scopes: BTreeMap::new(),
+        };
+        changes.extend(nothing.changes_to(self));
+        changes
+    }
+}
+
+fn diff_maps<T: Clone + PartialEq>(
+    old: &BTreeMap<Name, T>,
+    new: &BTreeMap<Name, T>,
+    change: fn(Name, Diff<T>) -> Change,
+    changes: &mut Vec<Change>,
+) {
+    for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))).collect::<BTreeSet<_>>() {
+        let diff = match (old.get(name), new.get(name)) {
+            (Some(from), Some(to)) if from == to => continue,
+            (Some(from), Some(to)) => Diff::Change { from: from.clone(), to: to.clone() },
+            (Some(from), None) => Diff::Remove { from: from.clone() },
+            (None, Some(to)) => Diff::Add { to: to.clone() },
+            (None, None) => continue,
+        };
+        changes.push(change(name.clone(), diff));
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Diff<T> {
+    Add { to: T },
+    Change { from: T, to: T },
+    Remove { from: T },
+}
+
+impl<T> Diff<T> {
+    /// What stands after the change, if anything.
+    pub fn after(&self) -> Option<&T> {
+        match self {
+            Diff::Add { to } | Diff::Change { to, .. } => Some(to),
+            Diff::Remove { .. } => None,
+        }
+    }
+}
+
+/// One thing added, changed or removed. Written `{"change":"add","what":"member:bob","from":null,"to":{…}}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenChange", into = "WrittenChange")]
+pub enum Change {
+    Team(Diff<Header>),
+    Member(Name, Diff<Member>),
+    Group(Name, Diff<Group>),
+    Connection(Name, Diff<Connection>),
+    Target(Name, Diff<Target>),
+    Feature(Name, Diff<Feature>),
+    Scope(Name, Diff<Scope>),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct WrittenChange {
+    change: Verb,
+    what: String,
+    from: Option<Value>,
+    to: Option<Value>,
+}
+
+#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Verb {
+    Add,
+    Change,
+    Remove,
+}
+
+fn write_diff<T: Serialize>(what: String, diff: Diff<T>) -> WrittenChange {
+    let value = |item: T| Some(serde_json::to_value(item).expect("a part of a team has string keys only"));
+    match diff {
+        Diff::Add { to } => WrittenChange { change: Verb::Add, what, from: None, to: value(to) },
+        Diff::Change { from, to } => WrittenChange { change: Verb::Change, what, from: value(from), to: value(to) },
+        Diff::Remove { from } => WrittenChange { change: Verb::Remove, what, from: value(from), to: None },
+    }
+}
+
+fn read_diff<T: serde::de::DeserializeOwned>(written: WrittenChange) -> Result<Diff<T>, Malformed> {
+    let read = |value: Value| serde_json::from_value(value).map_err(|e| Malformed::new(e.to_string()));
+    match (written.change, written.from, written.to) {
+        (Verb::Add, None, Some(to)) => Ok(Diff::Add { to: read(to)? }),
+        (Verb::Change, Some(from), Some(to)) => Ok(Diff::Change { from: read(from)?, to: read(to)? }),
+        (Verb::Remove, Some(from), None) => Ok(Diff::Remove { from: read(from)? }),
+        (Verb::Add | Verb::Change | Verb::Remove, _, _) => Err(Malformed::new("a change without what it changes")),
+    }
+}
+
+impl From<Change> for WrittenChange {
+    fn from(change: Change) -> WrittenChange {
+        let what = change.what();
+        match change {
+            Change::Team(diff) => write_diff(what, diff),
+            Change::Member(_, diff) => write_diff(what, diff),
+            Change::Group(_, diff) => write_diff(what, diff),
+            Change::Connection(_, diff) => write_diff(what, diff),
+            Change::Target(_, diff) => write_diff(what, diff),
+            Change::Feature(_, diff) => write_diff(what, diff),
+            Change::Scope(_, diff) => write_diff(what, diff),
+        }
+    }
+}
+
+impl TryFrom<WrittenChange> for Change {
+    type Error = Malformed;
+    fn try_from(written: WrittenChange) -> Result<Change, Malformed> {
+        let what = written.what.clone();
+        match what.split_once(':') {
+            None if what == "team" => Ok(Change::Team(read_diff(written)?)),
+            Some(("member", name)) => Ok(Change::Member(name.parse()?, read_diff(written)?)),
+            Some(("group", name)) => Ok(Change::Group(name.parse()?, read_diff(written)?)),
+            Some(("connection", name)) => Ok(Change::Connection(name.parse()?, read_diff(written)?)),
+            Some(("target", name)) => Ok(Change::Target(name.parse()?, read_diff(written)?)),
+            Some(("feature", name)) => Ok(Change::Feature(name.parse()?, read_diff(written)?)),
+            Some(("scope", name)) => Ok(Change::Scope(name.parse()?, read_diff(written)?)),
+            Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is no part of a team"))),
+        }
+    }
+}
+
+impl Change {
+    /// `team`, or `kind:name`.
+    pub fn what(&self) -> String {
+        match self {
+            Change::Team(_) => "team".to_owned(),
+            Change::Member(name, _) => format!("member:{name}"),
+            Change::Group(name, _) => format!("group:{name}"),
+            Change::Connection(name, _) => format!("connection:{name}"),
+            Change::Target(name, _) => format!("target:{name}"),
+            Change::Feature(name, _) => format!("feature:{name}"),
+            Change::Scope(name, _) => format!("scope:{name}"),
+        }
+    }
+
+    /// The resource that this change takes away, if it does.
+    pub fn removes(&self) -> Option<Resource> {
+        match self {
+            Change::Connection(name, Diff::Remove { .. }) => Some(Resource::Connection(name.clone())),
+            Change::Target(name, Diff::Remove { .. }) => Some(Resource::Target(name.clone())),
+            Change::Feature(name, Diff::Remove { .. }) => Some(Resource::Feature(name.clone())),
+            Change::Scope(name, Diff::Remove { .. }) => Some(Resource::Scope(name.clone())),
+            Change::Team(_)
+            | Change::Member(..)
+            | Change::Group(..)
+            | Change::Connection(..)
+            | Change::Target(..)
+            | Change::Feature(..)
+            | Change::Scope(..) => None,
+        }
+    }
+
+    /// The member that this change removes or disables, if it does.
+    pub fn shuts_out(&self) -> Option<&Name> {
+        match self {
+            Change::Member(name, Diff::Remove { .. }) => Some(name),
+            Change::Member(name, Diff::Change { from, to }) if to.disabled && !from.disabled => Some(name),
+            Change::Team(_)
+            | Change::Member(..)
+            | Change::Group(..)
+            | Change::Connection(..)
+            | Change::Target(..)
+            | Change::Feature(..)
+            | Change::Scope(..) => None,
+        }
+    }
+}

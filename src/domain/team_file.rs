@@ -1,0 +1,433 @@
+//! The team file: TOML to a `Team` and back. Every mistake is found in one reading, each with its line;
+//! a file with any mistake gives no team at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Malformed;
+use super::name::Name;
+use super::role::Role;
+use super::team::{
+    Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
+};
+
+/// A mistake in the file, and the line it stands on (the first is 1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub line: usize,
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.what)
+    }
+}
+
+/// Reads a team file. On failure: all its mistakes, by line, at least one.
+pub fn parse(text: &str) -> Result<Team, Vec<Mistake>> {
+    let (root, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        let mut mistakes: Vec<Mistake> = syntax
+            .iter()
+            .map(|error| Mistake {
+                line: line_at(text, error.span().map_or(0, |span| span.start)),
+                what: format!("not valid TOML: {}", error.message().replace('\n', "; ")),
+            })
+            .collect();
+        mistakes.sort_by_key(|mistake| mistake.line);
+        return Err(mistakes);
+    }
+    let mut reading = Reading { text, names: BTreeMap::new(), mistakes: Vec::new() };
+    let team = reading.team(root.get_ref());
+    reading.mistakes.sort_by_key(|mistake| mistake.line);
+    if reading.mistakes.is_empty() { Ok(team) } else { Err(reading.mistakes) }
+}
+
+/// Writes the team as a file that `parse` reads back to the same team.
+pub fn write(team: &Team) -> String {
+    toml::to_string(team).expect("a team has string keys and no empty values")
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count()
+}
+
+type Value<'a> = Spanned<DeValue<'a>>;
+
+/// A reading of one file: what each section declares, and the mistakes so far.
+struct Reading<'a> {
+    text: &'a str,
+    names: BTreeMap<&'static str, BTreeSet<Name>>,
+    mistakes: Vec<Mistake>,
+}
+
+/// One table of the file, with how to call it in a message and the line it begins on.
+#[derive(Clone, Copy)]
+struct Table<'a> {
+    what: &'a str,
+    line: usize,
+    keys: &'a DeTable<'a>,
+}
+
+const SECTIONS: [&str; 7] = ["team", "members", "groups", "connections", "targets", "features", "scopes"];
+
+impl<'a> Reading<'a> {
+    fn mistake(&mut self, line: usize, what: impl Into<String>) {
+        self.mistakes.push(Mistake { line, what: what.into() });
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        line_at(self.text, offset)
+    }
+
+    fn team(&mut self, root: &DeTable<'a>) -> Team {
+        let root = Table { what: "the file", line: 1, keys: root };
+        self.refuse_unknown(root, &SECTIONS);
+        for section in &SECTIONS[1..] {
+            let names = self.section(root, section).into_iter().filter_map(|(key, ..)| key.parse().ok()).collect();
+            self.names.insert(section, names);
+        }
+        let team = Team {
+            team: self.header(root),
+            members: self.collect(root, "members", "member", Reading::member),
+            groups: self.collect(root, "groups", "group", Reading::group),
+            connections: self.collect(root, "connections", "connection", Reading::connection),
+            targets: self.collect(root, "targets", "target", Reading::target),
+            features: self.collect(root, "features", "feature", Reading::feature),
+            scopes: self.collect(root, "scopes", "scope", Reading::scope),
+        };
+        self.check_owner(root);
+        self.check_logins(root, &team);
+        team
+    }
+
+    fn header(&mut self, root: Table<'_>) -> Header {
+        let fallback = || "unnamed".parse().expect("a plain word is a name");
+        let Some(value) = root.keys.get("team") else {
+            self.mistake(1, "there is no [team] section with the team's name");
+            return Header { name: fallback() };
+        };
+        let line = self.line(value.span().start);
+        let Some(keys) = value.get_ref().as_table() else {
+            self.mistake(line, "team is a section: [team]");
+            return Header { name: fallback() };
+        };
+        let table = Table { what: "[team]", line, keys };
+        self.refuse_unknown(table, &["name"]);
+        Header { name: self.required(table, "name").unwrap_or_else(fallback) }
+    }
+
+    fn member(&mut self, name: &Name, table: Table<'_>) -> Option<Member> {
+        self.refuse_unknown(table, &["role", "email", "login", "slack", "timezone", "disabled"]);
+        let role = self.required(table, "role");
+        let member = Member {
+            role: role.unwrap_or(Role::Viewer),
+            login: self.optional(table, "login").unwrap_or_else(|| Login::from(name)),
+            email: self.optional(table, "email"),
+            slack: self.optional(table, "slack"),
+            timezone: self.optional(table, "timezone"),
+            disabled: self.flag(table, "disabled"),
+        };
+        if member.role == Role::Owner && member.disabled {
+            self.mistake(table.line, format!("{} is the owner, and the owner can't be disabled", table.what));
+        }
+        role.map(|_| member)
+    }
+
+    fn group(&mut self, _: &Name, table: Table<'_>) -> Option<Group> {
+        self.refuse_unknown(table, &["members"]);
+        Some(Group { members: self.references(table, "members", "members", "member")? })
+    }
+
+    fn connection(&mut self, _: &Name, table: Table<'_>) -> Option<Connection> {
+        self.refuse_unknown(table, &["environment"]);
+        Some(Connection { environment: self.required(table, "environment")? })
+    }
+
+    fn target(&mut self, _: &Name, table: Table<'_>) -> Option<Target> {
+        self.refuse_unknown(table, &["connections"]);
+        let connections = self.references(table, "connections", "connections", "connection")?;
+        if connections.is_empty() {
+            self.mistake(table.line, format!("{} has no connection; it needs one or more", table.what));
+        }
+        Some(Target { connections })
+    }
+
+    fn feature(&mut self, _: &Name, table: Table<'_>) -> Option<Feature> {
+        self.refuse_unknown(table, &["role"]);
+        Some(Feature { role: self.required(table, "role")? })
+    }
+
+    fn scope(&mut self, _: &Name, table: Table<'_>) -> Option<Scope> {
+        self.refuse_unknown(table, &["environments", "connections", "targets", "assigned"]);
+        let assigned = self.assigned(table);
+        let kinds: Vec<&str> = ["environments", "connections", "targets"]
+            .into_iter()
+            .filter(|kind| table.keys.contains_key(*kind))
+            .collect();
+        let covers = match kinds.as_slice() {
+            ["environments"] => Covers::Environments(
+                self.list::<Environment>(table, "environments")?.into_iter().map(|(e, _)| e).collect(),
+            ),
+            ["connections"] => {
+                Covers::Connections(self.references(table, "connections", "connections", "connection")?)
+            }
+            ["targets"] => Covers::Targets(self.references(table, "targets", "targets", "target")?),
+            [] => {
+                let what = "covers nothing; give it environments, connections or targets";
+                self.mistake(table.line, format!("{} {what}", table.what));
+                return None;
+            }
+            [..] => {
+                let what = format!("{} covers {}; a scope covers one kind", table.what, kinds.join(" and "));
+                self.mistake(table.line, what);
+                return None;
+            }
+        };
+        Some(Scope { covers, assigned })
+    }
+
+    fn assigned(&mut self, table: Table<'_>) -> BTreeSet<Assignee> {
+        if !table.keys.contains_key("assigned") {
+            return BTreeSet::new();
+        }
+        let entries = self.list::<Assignee>(table, "assigned").unwrap_or_default();
+        for (assignee, line) in &entries {
+            match assignee {
+                Assignee::Member(name) => self.check_reference("members", "member", name, *line, table.what),
+                Assignee::Group(name) => self.check_reference("groups", "group", name, *line, table.what),
+                Assignee::Role(_) => {}
+            }
+        }
+        entries.into_iter().map(|(assignee, _)| assignee).collect()
+    }
+
+    /// Exactly one owner, and every further one reported where it stands.
+    fn check_owner(&mut self, root: Table<'_>) {
+        let owners: Vec<(String, usize)> = self
+            .section(root, "members")
+            .into_iter()
+            .filter(|(_, _, value)| {
+                let role = value.get_ref().as_table().and_then(|member| member.get("role"));
+                role.and_then(|role| role.get_ref().as_str()) == Some("owner")
+            })
+            .map(|(key, line, _)| (key.to_owned(), line))
+            .collect();
+        match owners.as_slice() {
+            [] => self.mistake(1, "the team has no owner; exactly one member needs role = \"owner\""),
+            [(first, _), others @ ..] => {
+                for (name, line) in others {
+                    self.mistake(*line, format!("{name} is a second owner, beside {first}; a team has exactly one"));
+                }
+            }
+        }
+    }
+
+    fn check_logins(&mut self, root: Table<'_>, team: &Team) {
+        let lines: BTreeMap<String, usize> =
+            self.section(root, "members").into_iter().map(|(key, line, _)| (key.to_owned(), line)).collect();
+        let mut seen: BTreeMap<&Login, &Name> = BTreeMap::new();
+        for (name, member) in &team.members {
+            if let Some(first) = seen.insert(&member.login, name) {
+                let line = lines.get(name.as_str()).copied().unwrap_or(1);
+                let what = format!("{first} and {name} have the same login, {}; each needs its own", member.login);
+                self.mistake(line, what);
+            }
+        }
+    }
+
+    /// The entries of a section: key, line, value. A section that is not a table is a mistake, told once.
+    fn section<'t>(&self, root: Table<'t>, section: &str) -> Vec<(&'t str, usize, &'t Value<'t>)> {
+        let table = root.keys.get(section).and_then(|value| value.get_ref().as_table());
+        let entries = table.into_iter().flat_map(|table| table.iter());
+        entries.map(|(key, value)| (key.get_ref().as_ref(), self.line(key.span().start), value)).collect()
+    }
+
+    fn collect<T>(
+        &mut self,
+        root: Table<'_>,
+        section: &str,
+        kind: &str,
+        read: impl Fn(&mut Self, &Name, Table<'_>) -> Option<T>,
+    ) -> BTreeMap<Name, T> {
+        if let Some(value) = root.keys.get(section)
+            && !value.get_ref().is_table()
+        {
+            let line = self.line(value.span().start);
+            self.mistake(line, format!("{section} is a section of tables: [{section}.NAME]"));
+        }
+        let mut all = BTreeMap::new();
+        for (key, line, value) in self.section(root, section) {
+            let what = format!("{kind} {key}");
+            let name = match key.parse::<Name>() {
+                Ok(name) => name,
+                Err(why) => {
+                    self.mistake(line, format!("{kind} {key:?}: {why}"));
+                    continue;
+                }
+            };
+            let Some(keys) = value.get_ref().as_table() else {
+                self.mistake(line, format!("{what} is not a table: [{section}.{key}]"));
+                continue;
+            };
+            if let Some(item) = read(self, &name, Table { what: &what, line, keys }) {
+                all.insert(name, item);
+            }
+        }
+        all
+    }
+
+    fn refuse_unknown(&mut self, table: Table<'_>, known: &[&str]) {
+        for (key, _) in table.keys.iter() {
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                let line = self.line(key.span().start);
+                let nearest = nearest(name, known.iter().copied()).map(|near| format!("; did you mean {near:?}?"));
+                let what = format!("{}: unknown key {name:?}{}", table.what, nearest.unwrap_or_default());
+                self.mistake(line, what);
+            }
+        }
+    }
+
+    fn parsed<T: FromStr<Err = Malformed>>(&mut self, what: &str, key: &str, value: &Value<'_>) -> Option<T> {
+        let line = self.line(value.span().start);
+        let Some(text) = value.get_ref().as_str() else {
+            self.mistake(line, format!("{what}: {key} is {}, not a text", value.get_ref().type_str()));
+            return None;
+        };
+        text.parse().map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
+    }
+
+    fn optional<T: FromStr<Err = Malformed>>(&mut self, table: Table<'_>, key: &str) -> Option<T> {
+        let value = table.keys.get(key)?;
+        self.parsed(table.what, key, value)
+    }
+
+    fn required<T: FromStr<Err = Malformed>>(&mut self, table: Table<'_>, key: &str) -> Option<T> {
+        if !table.keys.contains_key(key) {
+            self.mistake(table.line, format!("{} has no {key}", table.what));
+        }
+        self.optional(table, key)
+    }
+
+    fn flag(&mut self, table: Table<'_>, key: &str) -> bool {
+        let Some(value) = table.keys.get(key) else { return false };
+        value.get_ref().as_bool().unwrap_or_else(|| {
+            let line = self.line(value.span().start);
+            self.mistake(line, format!("{}: {key} is true or false", table.what));
+            false
+        })
+    }
+
+    /// A required list of texts, each with its line. None when it is absent or no list.
+    fn list<T: FromStr<Err = Malformed>>(&mut self, table: Table<'_>, key: &str) -> Option<Vec<(T, usize)>> {
+        let Some(value) = table.keys.get(key) else {
+            self.mistake(table.line, format!("{} has no {key}", table.what));
+            return None;
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            let line = self.line(value.span().start);
+            self.mistake(line, format!("{}: {key} is a list: {key} = [\"…\"]", table.what));
+            return None;
+        };
+        let mut items = Vec::new();
+        for entry in array.iter() {
+            let line = self.line(entry.span().start);
+            if let Some(item) = self.parsed(table.what, key, entry) {
+                items.push((item, line));
+            }
+        }
+        Some(items)
+    }
+
+    fn references(&mut self, table: Table<'_>, key: &str, section: &'static str, kind: &str) -> Option<BTreeSet<Name>> {
+        let entries = self.list::<Name>(table, key)?;
+        for (name, line) in &entries {
+            self.check_reference(section, kind, name, *line, table.what);
+        }
+        Some(entries.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn check_reference(&mut self, section: &'static str, kind: &str, name: &Name, line: usize, what: &str) {
+        let declared = self.names.get(section);
+        if declared.is_some_and(|names| names.contains(name)) {
+            return;
+        }
+        let near = declared.and_then(|names| nearest(name.as_str(), names.iter().map(Name::as_str)));
+        let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+        self.mistake(line, format!("{what} names {kind} {:?}, which is not in the file{near}", name.as_str()));
+    }
+}
+
+/// The candidate most like the word, if any is like it at all.
+pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
+    let likeness = |candidate: &str| strsim::jaro_winkler(word, candidate);
+    let best = candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    (likeness(best) > 0.8).then(|| best.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../../examples/team.toml");
+
+    #[test]
+    fn the_sample_reads_back_unchanged() {
+        let team = parse(SAMPLE).unwrap();
+        assert_eq!(parse(&write(&team)).unwrap(), team);
+    }
+
+    #[test]
+    fn every_mistake_at_once_with_its_line() {
+        let text = r#"
+[team]
+name = "Acme"
+colour = "red"
+
+[members.ann]
+role = "owner"
+[members.bob]
+role = "owner"
+login = "ann"
+[members.cy]
+role = "boss"
+[members."d e"]
+role = "member"
+
+[groups.g]
+members = ["ann", "bbo"]
+
+[connections.c]
+environment = "staging"
+
+[scopes.s]
+connections = ["cc"]
+assigned = ["group:h", "team:x"]
+[scopes.t]
+connections = ["c"]
+targets = []
+"#;
+        let lines: Vec<usize> = parse(text).unwrap_err().iter().map(|mistake| mistake.line).collect();
+        assert_eq!(lines, [3, 4, 8, 8, 12, 13, 17, 20, 23, 24, 24, 25]);
+    }
+
+    #[test]
+    fn what_is_not_toml() {
+        let mistakes = parse("[team\nname = ").unwrap_err();
+        assert_eq!(mistakes[0].line, 1);
+        assert!(mistakes[0].what.contains("not valid TOML"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "\\PC*") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! `deny`.
+
+use super::{Call, Sink, unchanged, view, visible};
+use crate::command::{End, Seen};
+use crate::domain::decide;
+use crate::domain::request::RequestId;
+use crate::domain::text::Text;
+use crate::error::Failure;
+
+pub fn deny(
+    call: &Call<'_>,
+    id: RequestId,
+    reason: Option<Text>,
+    seen: Option<Seen>,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let view = call.change(
+        "deny",
+        Some(id),
+        |read, me, now| {
+            let request = visible(read, me, id, now)?;
+            decide::may_decide(me, &request, &request.asked, now)?;
+            unchanged(read, id, seen.as_ref())?;
+            Ok((decide::deny(&request, me, reason, now)?, ()))
+        },
+        |read, (), now| view::written(read, id, now),
+    )?;
+    view::send(view, sink)?;
+    Ok(End::default())
+}

@@ -1,0 +1,75 @@
+//! `inbox`: the caller's notifications. Looking marks nothing as read.
+
+use std::ops::ControlFlow;
+
+use super::{Call, Problem, Sink};
+use crate::command::{End, NotificationView, Reply};
+use crate::domain::decide;
+use crate::domain::notification::words;
+use crate::domain::refusal::Refusal;
+use crate::error::Failure;
+
+pub fn inbox(call: &Call<'_>, all: bool, sink: Sink<'_>) -> Result<End, Failure> {
+    let found = call.ask("inbox", |read, me, _| {
+        let mut found = Vec::new();
+        read.notifications(&me.name, all, |id, event, seq, read_at| {
+            found.push((id, event, seq, read_at));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    })?;
+    for (id, event, seq, read_at) in found {
+        let view = call.store.read(|read| -> Result<NotificationView, Failure> {
+            let entry = read.entry(seq)?;
+            let request = match entry.event.request() {
+                Some(id) => read.request(id)?,
+                None => None,
+            };
+            Ok(NotificationView {
+                id,
+                event,
+                request: entry.event.request(),
+                text: words(&entry.event, entry.actor.as_ref(), request.as_ref()),
+                at: entry.at,
+                read_at,
+            })
+        })?;
+        sink(Reply::Notification(view))?;
+    }
+    Ok(End::default())
+}
+
+pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
+    let count = call.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
+        let now = call.now(write)?;
+        let me = match call.actor(write) {
+            Ok(me) => me,
+            Err(Problem::Refusal(refusal)) => return Ok(Err(refusal)),
+            Err(Problem::Failure(failure)) => return Err(failure),
+        };
+        if let Err(refusal) = decide::may_act(&me) {
+            return Ok(Err(refusal));
+        }
+        let mut count = 0;
+        for &id in ids {
+            if !write.has_notification(&me.name, id)? {
+                return Err(Refusal::NoSuchNotification { id }.into());
+            }
+            count += write.mark_read(&me.name, Some(id), now)?;
+        }
+        if ids.is_empty() {
+            count = write.mark_read(&me.name, None, now)?;
+        }
+        Ok(Ok(count))
+    })?;
+    Ok(End { count: count?, ..End::default() })
+}
+
+pub fn unread(call: &Call<'_>) -> Result<End, Failure> {
+    let count = call.store.read(|read| -> Result<u64, Problem> {
+        let me = call.actor(read)?;
+        Ok(read.unread(&me.name)?)
+    });
+    // A quiet line that nobody asked for is no reason to fail.
+    Ok(End { count: count.unwrap_or(0), ..End::default() })
+}

@@ -1,0 +1,276 @@
+//! Carries out commands. Each verb is a paragraph: load, decide, record. A command that changes anything does all
+//! three in one write transaction; one that only asks reads one consistent state, or pages of it.
+//!
+//! Nothing here reads the clock or the environment, and nothing here prints.
+
+mod approve;
+mod audit;
+mod check;
+mod clock;
+mod deny;
+mod expire;
+mod inbox;
+mod init;
+mod list;
+mod request;
+mod resources;
+mod revoke;
+mod team;
+mod view;
+mod who;
+mod whoami;
+mod withdraw;
+mod words;
+
+pub use init::{Init, init};
+
+use crate::command::{Command, End, Reply, Seen};
+use crate::domain::decide;
+use crate::domain::entitlement::Person;
+use crate::domain::event::{Draft, Event};
+use crate::domain::name::Name;
+use crate::domain::refusal::{Refusal, Sort};
+use crate::domain::request::{Request, RequestId};
+use crate::domain::team::Login;
+use crate::domain::team_file::nearest;
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+use crate::store::{Context, Error, Read, Store, Write};
+
+/// Who is there: the Unix user, as the operating system says, and whom they act as where the file is their own.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub login: Login,
+    pub acting_as: Option<Name>,
+}
+
+/// Where the pieces of an answer go, as they come.
+pub type Sink<'s> = &'s mut dyn FnMut(Reply) -> Result<(), Failure>;
+
+/// Why a command was not carried out: a rule says no, or something failed.
+enum Problem {
+    Refusal(Refusal),
+    Failure(Failure),
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        Problem::Refusal(refusal)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem::Failure(error.into())
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        Problem::Failure(failure)
+    }
+}
+
+/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
+const CLOCK_SLACK: i64 = 60;
+/// So many refused attempts of one person are recorded in an hour; the rest would only be noise.
+const REFUSALS_AN_HOUR: u64 = 20;
+
+/// Carries out one command. `clock`: the time now, by the system's clock.
+pub fn carry_out(
+    store: &Store,
+    caller: &Caller,
+    clock: Timestamp,
+    command: Command,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let call = Call { store, caller, clock };
+    match command {
+        Command::TeamApply { text, dry_run, seen } => team::apply(&call, &text, dry_run, seen, sink),
+        Command::TeamShow => team::show(&call, sink),
+        Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
+        Command::Request(ask) => request::request(&call, ask, sink),
+        Command::List(filter) => list::list(&call, &filter, sink),
+        Command::Show { id } => list::show(&call, id, sink),
+        Command::Approve { id, modification, note, seen } => {
+            approve::approve(&call, id, &modification, note, seen, sink)
+        }
+        Command::Deny { id, reason, seen } => deny::deny(&call, id, reason, seen, sink),
+        Command::Withdraw { id, seen } => withdraw::withdraw(&call, id, seen, sink),
+        Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen, sink),
+        Command::Whoami => whoami::whoami(&call, sink),
+        Command::Check { resource, user } => check::check(&call, resource, user, sink),
+        Command::Who { resource } => who::who(&call, &resource, sink),
+        Command::Inbox { all } => inbox::inbox(&call, all, sink),
+        Command::MarkRead { ids } => inbox::mark_read(&call, &ids),
+        Command::Unread => inbox::unread(&call),
+        Command::Expire { dry_run } => expire::expire(&call, dry_run, sink),
+        Command::Audit(filter) => audit::audit(&call, &filter, sink),
+        Command::AuditExport => audit::export(&call, sink),
+        Command::AcceptClock => clock::accept(&call),
+        Command::Words(words) => words::words(&call, words, sink),
+    }
+}
+
+/// What every verb is given: the store, who calls, and the system's time.
+struct Call<'a> {
+    store: &'a Store,
+    caller: &'a Caller,
+    clock: Timestamp,
+}
+
+impl Call<'_> {
+    /// The member who acts.
+    fn actor(&self, read: &Read<'_>) -> Result<Person, Problem> {
+        let name = match &self.caller.acting_as {
+            Some(name) => name.clone(),
+            None => {
+                let login = &self.caller.login;
+                read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?
+            }
+        };
+        member(read, &name)
+    }
+
+    /// The time that counts: never earlier than the last recorded, so that a clock set back revives nothing.
+    fn now(&self, read: &Read<'_>) -> Result<Timestamp, Error> {
+        Ok(self.clock.max(read.last_time()?))
+    }
+
+    /// The same, for a change: refused while the clock is plainly wrong.
+    fn now_to_write(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
+        let last = read.last_time()?;
+        let behind = last.since(self.clock);
+        if behind > CLOCK_SLACK {
+            let behind = crate::domain::duration::spell(behind);
+            return Err(Failure::new(
+                Kind::Failure,
+                format!(
+                    "the clock says {}, which is {behind} before the last recorded time, {last}; nothing was done",
+                    self.clock
+                ),
+            )
+            .hint("set the clock right")
+            .hint("or, if it is right now and was wrong before, the owner runs `access doctor --accept-clock`"));
+        }
+        Ok(self.clock.max(last))
+    }
+
+    /// Asks something as the member who calls. A refusal is recorded.
+    fn ask<T>(
+        &self,
+        command: &str,
+        work: impl FnOnce(&Read<'_>, &Person, Timestamp) -> Result<T, Problem>,
+    ) -> Result<T, Failure> {
+        let asked = self.store.read(|read| {
+            let me = self.actor(read)?;
+            decide::may_act(&me)?;
+            work(read, &me, self.now(read)?)
+        });
+        asked.map_err(|problem| match problem {
+            Problem::Failure(failure) => failure,
+            Problem::Refusal(refusal) => {
+                // The answer is no whether or not that can be written down (a clock set back, say).
+                let _ = self.record_refused(command, None, &refusal);
+                refusal.into()
+            }
+        })
+    }
+
+    /// Changes something as the member who calls: `decide` says what happens, then that is recorded, and `then`
+    /// answers; all in one transaction. A refusal is recorded instead.
+    fn change<T, R>(
+        &self,
+        command: &str,
+        request: Option<RequestId>,
+        decide: impl FnOnce(&Read<'_>, &Person, Timestamp) -> Result<(Vec<Draft>, T), Problem>,
+        then: impl FnOnce(&Read<'_>, T, Timestamp) -> Result<R, Error>,
+    ) -> Result<R, Failure> {
+        let outcome = self.store.write(|write| {
+            let now = self.now_to_write(write)?;
+            let me = match self.actor(write) {
+                Ok(me) => me,
+                Err(Problem::Refusal(refusal)) => {
+                    self.write_refused(write, None, now, command, request, &refusal)?;
+                    return Ok(Err(refusal));
+                }
+                Err(Problem::Failure(failure)) => return Err(failure),
+            };
+            let decided = decide::may_act(&me).map_err(Problem::from).and_then(|()| decide(write, &me, now));
+            match decided {
+                Ok((drafts, kept)) => {
+                    write.record(&self.context(Some(&me), now), drafts)?;
+                    Ok(Ok(then(write, kept, now)?))
+                }
+                Err(Problem::Refusal(refusal)) => {
+                    self.write_refused(write, Some(&me), now, command, request, &refusal)?;
+                    Ok(Err(refusal))
+                }
+                Err(Problem::Failure(failure)) => Err(failure),
+            }
+        })?;
+        outcome.map_err(Failure::from)
+    }
+
+    fn context(&self, actor: Option<&Person>, now: Timestamp) -> Context {
+        Context { now, actor: actor.map(|person| person.name.clone()), os_user: self.caller.login.to_string() }
+    }
+
+    fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
+        if refusal.sort() != Sort::Refused {
+            return Ok(());
+        }
+        self.store.write(|write| {
+            let now = self.now_to_write(write)?;
+            let me = self.actor(write).ok();
+            self.write_refused(write, me.as_ref(), now, command, request, refusal)
+        })
+    }
+
+    fn write_refused(
+        &self,
+        write: &Write<'_>,
+        me: Option<&Person>,
+        now: Timestamp,
+        command: &str,
+        request: Option<RequestId>,
+        refusal: &Refusal,
+    ) -> Result<(), Failure> {
+        if refusal.sort() != Sort::Refused {
+            return Ok(());
+        }
+        let context = self.context(me, now);
+        let hour_ago = Timestamp::from_unix((now.unix() - 3600).max(0)).expect("an hour before a time is a time");
+        if write.refusals_since(context.actor.as_ref(), &context.os_user, hour_ago)? >= REFUSALS_AN_HOUR {
+            return Ok(());
+        }
+        let event = Event::AttemptRefused { command: command.to_owned(), request, why: refusal.message() };
+        Ok(write.record(&context, vec![Draft { event, told: Vec::new() }])?)
+    }
+}
+
+/// A member by name, or that there is none.
+fn member(read: &Read<'_>, name: &Name) -> Result<Person, Problem> {
+    if let Some(person) = read.person(name)? {
+        return Ok(person);
+    }
+    let names = read.member_names()?;
+    let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
+    Err(Refusal::NoSuchMember { name: name.clone(), nearest }.into())
+}
+
+/// A request, if this person may know of it.
+fn visible(read: &Read<'_>, me: &Person, id: RequestId, now: Timestamp) -> Result<Request, Problem> {
+    let found = read.request(id)?.filter(|request| decide::may_see(me, request, now));
+    found.ok_or_else(|| Refusal::NoSuchRequest { id }.into())
+}
+
+/// Refuses when something has happened to the request since the caller was shown it.
+fn unchanged(read: &Read<'_>, id: RequestId, seen: Option<&Seen>) -> Result<(), Problem> {
+    match seen {
+        Some(Seen(seq)) if *seq != read.last_entry_about(id)?.to_string() => {
+            Err(Refusal::Changed { what: format!("request {id}") }.into())
+        }
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,23 @@
+//! `withdraw`: taking back one's own request.
+
+use super::{Call, Sink, unchanged, view, visible};
+use crate::command::{End, Seen};
+use crate::domain::decide;
+use crate::domain::request::RequestId;
+use crate::error::Failure;
+
+pub fn withdraw(call: &Call<'_>, id: RequestId, seen: Option<Seen>, sink: Sink<'_>) -> Result<End, Failure> {
+    let view = call.change(
+        "withdraw",
+        Some(id),
+        |read, me, now| {
+            let request = visible(read, me, id, now)?;
+            unchanged(read, id, seen.as_ref())?;
+            let asked = decide::deciders(&read.admins()?, &request, now);
+            Ok((decide::withdraw(&request, me, &asked, now)?, ()))
+        },
+        |read, (), now| view::written(read, id, now),
+    )?;
+    view::send(view, sink)?;
+    Ok(End::default())
+}

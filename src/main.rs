@@ -1,0 +1,73 @@
+//! The program: answers a completing shell, else parses the line, does it, and gives the exit code.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use access::cli::Cli;
+use access::error::{Failure, Kind};
+use access::output::{BROKEN_PIPE, report};
+use access::{app, pages};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
+        let failure = Failure::new(Kind::Internal, format!("access met something it did not expect{place}"))
+            .hint("this is a bug; please report it, with what you typed");
+        report(&failure, wants_json(), false);
+    }));
+    let code = std::panic::catch_unwind(run).unwrap_or_else(|_| Kind::Internal.exit_code());
+    ExitCode::from(code)
+}
+
+fn run() -> u8 {
+    clap_complete::CompleteEnv::with_factory(Cli::command).var(pages::COMPLETE).complete();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let json = cli.global.json;
+    match app::run(cli) {
+        Ok(code) => code,
+        Err(error) => fail(&error, json),
+    }
+}
+
+fn fail(error: &anyhow::Error, json: bool) -> u8 {
+    let failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<std::io::Error>()) {
+        (Some(failure), _) if failure.message == BROKEN_PIPE => return 0,
+        (None, Some(io)) if io.kind() == std::io::ErrorKind::BrokenPipe => return 0,
+        (Some(failure), _) => failure.clone(),
+        (None, Some(_)) => Failure::new(Kind::Io, format!("{error:#}")),
+        (None, None) => Failure::new(Kind::Failure, format!("{error:#}")),
+    };
+    report(&failure, json, false);
+    failure.kind.exit_code()
+}
+
+/// A line that could not be parsed; or a call for help, which is no failure.
+fn refuse(error: &clap::Error) -> u8 {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            0
+        }
+        _ if wants_json() => {
+            let text = error.render().to_string();
+            let text = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().trim().to_owned();
+            report(&Failure::new(Kind::Usage, text).hint("see `access --help`"), true, false);
+            Kind::Usage.exit_code()
+        }
+        _ => {
+            let _ = error.print();
+            Kind::Usage.exit_code()
+        }
+    }
+}
+
+/// Before the line is parsed, or when it can't be.
+fn wants_json() -> bool {
+    std::env::args_os().any(|word| word == "--json")
+}

@@ -1,0 +1,47 @@
+//! The audit log as comma-separated values (RFC 4180), safe to open in a spreadsheet: a cell that one would take for
+//! a formula begins with an apostrophe (OWASP, "CSV Injection").
+
+use std::io::{self, Write};
+
+use crate::command::EntryView;
+use crate::domain::name::Name;
+
+pub const HEADER: &str = "seq,at,actor,os_user,action,request,detail,told,hash\r\n";
+
+pub fn entry(out: &mut dyn Write, entry: &EntryView) -> io::Result<()> {
+    // `action` and `detail`, as the event is stored.
+    let event = serde_json::to_value(&entry.event)?;
+    let part = |key: &str| event.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+    let told: Vec<String> = entry.told.iter().map(|told| format!("{} {}", told.member, told.event)).collect();
+    let cells = [
+        entry.seq.to_string(),
+        entry.at.to_string(),
+        entry.actor.as_ref().map(Name::to_string).unwrap_or_default(),
+        entry.os_user.clone(),
+        part("action").unwrap_or_default(),
+        entry.request.map(|id| id.to_string()).unwrap_or_default(),
+        part("detail").unwrap_or_default(),
+        told.join("; "),
+        entry.hash.clone(),
+    ];
+    let line: Vec<String> = cells.iter().map(|text| cell(text)).collect();
+    write!(out, "{}\r\n", line.join(","))
+}
+
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cell;
+
+    #[test]
+    fn cells_that_a_spreadsheet_would_act_on() {
+        assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
+        assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(cell("plain"), "plain");
+    }
+}

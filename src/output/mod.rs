@@ -1,0 +1,386 @@
+//! The only place that prints: results to stdout, everything else to stderr. Decides nothing.
+
+mod csv;
+mod escape;
+mod table;
+mod text;
+
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use serde::Serialize;
+use table::{Column, Shown};
+
+use crate::cli::{ColorWhen, Global};
+use crate::command::{Command, ProfileView, Reply, RequestView};
+use crate::domain::team_file;
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+
+/// How answers are given: for people or for machines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Human,
+    Json,
+}
+
+/// What an answer looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// One thing; JSON: an object.
+    One,
+    /// Any number of the same; JSON: an array.
+    Many,
+    /// One request, shown whole.
+    Whole,
+    /// What would happen.
+    DryRun,
+    JsonLines,
+    Csv,
+}
+
+/// A row's worth of a table before it is drawn; so many make a page.
+const PAGE: usize = 200;
+
+pub struct Printer {
+    mode: Mode,
+    quiet: bool,
+    color: bool,
+    width: u16,
+    now: Timestamp,
+    out: BufWriter<Stdout>,
+}
+
+/// An answer on its way out.
+pub struct Answer<'p> {
+    printer: &'p mut Printer,
+    shape: Shape,
+    columns: &'static [Column],
+    rows: Vec<Vec<Shown>>,
+    pages: usize,
+    count: usize,
+}
+
+impl Printer {
+    pub fn new(global: &Global, now: Timestamp) -> Printer {
+        let color = match global.color {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            // https://no-color.org: any value that is not empty.
+            ColorWhen::Auto => {
+                let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+                let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+                io::stdout().is_terminal() && !refused && !dumb
+            }
+        };
+        Printer {
+            mode: if global.json { Mode::Json } else { Mode::Human },
+            quiet: global.quiet,
+            color,
+            width: width(),
+            now,
+            out: BufWriter::with_capacity(64 * 1024, io::stdout()),
+        }
+    }
+
+    pub fn is_json(&self) -> bool {
+        self.mode == Mode::Json
+    }
+
+    pub fn in_color(&self) -> bool {
+        self.color
+    }
+
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    pub fn answer(&mut self, shape: Shape) -> Answer<'_> {
+        Answer { printer: self, shape, columns: &[], rows: Vec::new(), pages: 0, count: 0 }
+    }
+
+    /// A line of a result for people; nothing in JSON.
+    pub fn say(&mut self, words: &str) -> io::Result<()> {
+        match self.mode {
+            Mode::Human if !self.quiet => writeln!(self.out, "{}", escape::lines(words)),
+            Mode::Human | Mode::Json => Ok(()),
+        }
+    }
+
+    /// The same as an object in JSON.
+    pub fn say_or<T: Serialize>(&mut self, words: &str, value: &T) -> io::Result<()> {
+        match self.mode {
+            Mode::Human => self.say(words),
+            Mode::Json => self.json(value),
+        }
+    }
+
+    /// A text that is the result itself, whatever the mode.
+    pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.out.write_all(bytes)
+    }
+
+    fn json<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+        serde_json::to_writer(&mut self.out, value)?;
+        writeln!(self.out)
+    }
+
+    /// A profile in place of the one before, on a terminal.
+    pub fn redraw(&mut self, view: &ProfileView) -> io::Result<()> {
+        // Home, then each line cleared as it is written, then the rest of the screen: nothing flickers.
+        let text = text::profile(view).replace('\n', "\x1b[K\n");
+        write!(self.out, "\x1b[H{text}\x1b[K\n(Ctrl-C ends)\x1b[J")?;
+        self.out.flush()
+    }
+
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// A request, for the person who is about to be asked about it.
+    pub fn present(&mut self, view: &RequestView) {
+        self.aside(&text::request(view, self.now));
+    }
+
+    /// What a command would do, for the person who is about to be asked.
+    pub fn present_plan(&mut self, view: &crate::command::PlanView) {
+        self.aside(&text::plan(view));
+    }
+
+    fn aside(&mut self, words: &str) {
+        let _ = write!(io::stderr(), "{}", escape::lines(words));
+    }
+
+    /// Something to know, though all went well.
+    pub fn warn(&mut self, warning: &str) {
+        if !self.quiet {
+            let _ = self.out.flush();
+            let _ = writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning));
+        }
+    }
+
+    pub fn hint(&mut self, hint: &str) {
+        if !self.quiet && self.mode == Mode::Human {
+            let _ = self.out.flush();
+            let _ = writeln!(io::stderr(), "{} {}", self.paint("36", "hint:"), escape::lines(hint));
+        }
+    }
+
+    /// A quiet line at the end.
+    pub fn murmur(&mut self, words: &str) {
+        if !self.quiet && self.mode == Mode::Human {
+            let _ = self.out.flush();
+            let _ = writeln!(io::stderr(), "{}", self.paint("2", words));
+        }
+    }
+
+    fn paint(&self, code: &str, words: &str) -> String {
+        if self.color && io::stderr().is_terminal() { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() }
+    }
+
+    pub fn fail(&mut self, failure: &Failure) {
+        let _ = self.out.flush();
+        report(failure, self.is_json(), self.color && io::stderr().is_terminal());
+    }
+}
+
+/// Says what failed, on stderr. Nothing more can be done when that fails too.
+pub fn report(failure: &Failure, json: bool, color: bool) {
+    let mut err = io::stderr().lock();
+    if json {
+        #[derive(Serialize)]
+        struct Object<'f> {
+            error: &'f Failure,
+        }
+        let _ = serde_json::to_writer(&mut err, &Object { error: failure });
+        let _ = writeln!(err);
+        return;
+    }
+    let paint = |code: &str, words: &str| if color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() };
+    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), escape::lines(&failure.message));
+    for hint in &failure.hints {
+        let _ = writeln!(err, "{} {}", paint("36", "hint:"), escape::lines(hint));
+    }
+}
+
+/// The width to draw for: the terminal's, or 80 columns.
+fn width() -> u16 {
+    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let seen = || terminal_size::terminal_size().map(|(width, _)| width.0);
+    told.or_else(seen).filter(|&width| width >= 40).unwrap_or(80)
+}
+
+/// Writing failed: to a closed pipe (see `main`), or for real.
+pub fn broken(error: io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Failure::new(Kind::Io, BROKEN_PIPE)
+    } else {
+        Failure::new(Kind::Io, format!("the output can't be written: {error}"))
+    }
+}
+
+/// The message that marks a reader who has left, such as `head`: a success, silently.
+pub const BROKEN_PIPE: &str = "the reader has left";
+
+impl Answer<'_> {
+    /// Prints one piece, or keeps it until a page of them can be drawn.
+    pub fn put(&mut self, reply: Reply) -> Result<(), Failure> {
+        self.write(reply).map_err(broken)
+    }
+
+    fn write(&mut self, reply: Reply) -> io::Result<()> {
+        match (self.shape, self.printer.mode) {
+            (Shape::Csv, _) => self.csv(&reply),
+            (Shape::JsonLines, _) => self.element(&reply, "", ""),
+            (Shape::Many, Mode::Json) => self.element(&reply, "[", ","),
+            (Shape::One | Shape::Whole | Shape::DryRun, Mode::Json) => self.element(&reply, "", ""),
+            (Shape::One | Shape::Many | Shape::Whole | Shape::DryRun, Mode::Human) => self.human(reply),
+        }
+    }
+
+    fn element(&mut self, reply: &Reply, open: &str, comma: &str) -> io::Result<()> {
+        let out = &mut self.printer.out;
+        match (open, self.count) {
+            ("", 0) => {}
+            ("", _) => writeln!(out)?,
+            (_, 0) => writeln!(out, "{open}")?,
+            (_, _) => writeln!(out, "{comma}")?,
+        }
+        self.count += 1;
+        write_json(out, reply)
+    }
+
+    fn csv(&mut self, reply: &Reply) -> io::Result<()> {
+        if self.count == 0 {
+            self.printer.out.write_all(csv::HEADER.as_bytes())?;
+        }
+        self.count += 1;
+        match reply {
+            Reply::Entry(entry) => csv::entry(&mut self.printer.out, entry),
+            Reply::Request(_)
+            | Reply::Team(_)
+            | Reply::Plan(_)
+            | Reply::Resource(_)
+            | Reply::Profile(_)
+            | Reply::Check(_)
+            | Reply::Holder(_)
+            | Reply::Notification(_)
+            | Reply::Expired(_)
+            | Reply::Word { .. } => Ok(()),
+        }
+    }
+
+    fn human(&mut self, reply: Reply) -> io::Result<()> {
+        self.count += 1;
+        let now = self.printer.now;
+        let words = match reply {
+            Reply::Request(view) => match self.shape {
+                Shape::Many => return self.row(&text::REQUESTS, text::request_row(&view, now)),
+                Shape::Whole => text::request(&view, now),
+                Shape::DryRun => text::would_submit(&view),
+                Shape::One | Shape::JsonLines | Shape::Csv => text::outcome(&view, now) + "\n",
+            },
+            Reply::Team(team) => team_file::write(&team),
+            Reply::Plan(view) => text::plan(&view),
+            Reply::Resource(view) => return self.row(&text::RESOURCES, text::resource_row(&view, now)),
+            Reply::Profile(view) => text::profile(&view),
+            Reply::Check(view) if self.printer.quiet => {
+                let _ = view;
+                return Ok(());
+            }
+            Reply::Check(view) => text::check(&view) + "\n",
+            Reply::Holder(view) => return self.row(&text::HOLDERS, text::holder_row(&view, now)),
+            Reply::Notification(view) => return self.row(&text::NOTIFICATIONS, text::notification_row(&view, now)),
+            Reply::Expired(_) if self.printer.quiet => return Ok(()),
+            Reply::Expired(view) => text::expired(&view),
+            Reply::Entry(view) => return self.row(&text::ENTRIES, text::entry_row(&view)),
+            Reply::Word { word, .. } => word + "\n",
+        };
+        self.printer.out.write_all(escape::lines(&words).as_bytes())
+    }
+
+    /// A failure among the pieces.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.printer.fail(failure);
+    }
+
+    fn row(&mut self, columns: &'static [Column], row: Vec<Shown>) -> io::Result<()> {
+        self.columns = columns;
+        self.rows.push(row);
+        if self.rows.len() >= PAGE { self.page() } else { Ok(()) }
+    }
+
+    fn page(&mut self) -> io::Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.rows);
+        let drawn = table::draw(self.columns, rows, self.pages == 0, self.printer.width, self.printer.color);
+        self.pages += 1;
+        self.printer.out.write_all(drawn.as_bytes())
+    }
+
+    /// Ends the answer. Gives how many pieces it had.
+    pub fn end(mut self) -> Result<usize, Failure> {
+        self.close().map_err(broken)?;
+        Ok(self.count)
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        match (self.shape, self.printer.mode, self.count) {
+            (Shape::Csv, _, 0) => self.printer.out.write_all(csv::HEADER.as_bytes())?,
+            (Shape::Csv, ..) | (Shape::JsonLines, _, 0) => {}
+            (Shape::JsonLines, ..) => writeln!(self.printer.out)?,
+            (Shape::Many, Mode::Json, 0) => writeln!(self.printer.out, "[]")?,
+            (Shape::Many, Mode::Json, _) => writeln!(self.printer.out, "\n]")?,
+            (_, Mode::Json, 0) => {}
+            (_, Mode::Json, _) => writeln!(self.printer.out)?,
+            (_, Mode::Human, _) => self.page()?,
+        }
+        self.printer.out.flush()
+    }
+}
+
+fn write_json(out: &mut BufWriter<Stdout>, reply: &Reply) -> io::Result<()> {
+    match reply {
+        Reply::Request(view) => serde_json::to_writer(out, view)?,
+        Reply::Team(team) => serde_json::to_writer(out, team)?,
+        Reply::Plan(view) => serde_json::to_writer(out, view)?,
+        Reply::Resource(view) => serde_json::to_writer(out, view)?,
+        Reply::Profile(view) => serde_json::to_writer(out, view)?,
+        Reply::Check(view) => serde_json::to_writer(out, view)?,
+        Reply::Holder(view) => serde_json::to_writer(out, view)?,
+        Reply::Notification(view) => serde_json::to_writer(out, view)?,
+        Reply::Expired(view) => serde_json::to_writer(out, view)?,
+        Reply::Entry(view) => serde_json::to_writer(out, view)?,
+        Reply::Word { word, help } => serde_json::to_writer(out, &(word, help))?,
+    }
+    Ok(())
+}
+
+/// What a command's answer looks like.
+pub fn shape(command: &Command) -> Shape {
+    match command {
+        Command::Request(ask) if ask.dry_run => Shape::DryRun,
+        Command::Show { .. } => Shape::Whole,
+        Command::Resources { .. }
+        | Command::List(_)
+        | Command::Who { .. }
+        | Command::Inbox { .. }
+        | Command::Audit(_)
+        | Command::Words(_) => Shape::Many,
+        Command::AuditExport => Shape::JsonLines,
+        Command::TeamApply { .. }
+        | Command::TeamShow
+        | Command::Request(_)
+        | Command::Approve { .. }
+        | Command::Deny { .. }
+        | Command::Withdraw { .. }
+        | Command::Revoke { .. }
+        | Command::Whoami
+        | Command::Check { .. }
+        | Command::MarkRead { .. }
+        | Command::Unread
+        | Command::Expire { .. }
+        | Command::AcceptClock => Shape::One,
+    }
+}

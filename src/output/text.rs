@@ -1,0 +1,447 @@
+//! Answers in words, for people.
+
+use std::fmt::Write;
+
+use comfy_table::Color;
+use serde_json::Value;
+
+use super::escape::{line, lines};
+use super::table::{Column, Fit, Shown};
+use crate::command::{
+    CheckView, DecisionView, EntryView, ExpireView, Follows, GrantView, HolderView, NotificationView, PlanView,
+    ProfileView, RequestView, ResourceView,
+};
+use crate::domain::entitlement::{Via, Way, longest};
+use crate::domain::name::Name;
+use crate::domain::notification::words;
+use crate::domain::request::{State, Verdict};
+use crate::domain::team::{Change, Diff};
+use crate::domain::time::Timestamp;
+use crate::when::{both, date_and_time, relative, roughly};
+
+/// `for 4h`, `for good`, `until 2026-12-01 17:00`.
+pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
+    match (duration, until) {
+        (Some("permanent"), _) => "for good".to_owned(),
+        (Some(duration), _) => format!("for {duration}"),
+        (None, Some(until)) => format!("until {}", date_and_time(until)),
+        (None, None) => String::new(),
+    }
+}
+
+fn names(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// `alice`, or `alice +3`.
+fn some_names(all: &[Name]) -> String {
+    match all {
+        [] => "nobody".to_owned(),
+        [one] => one.to_string(),
+        [one, rest @ ..] => format!("{one} +{}", rest.len()),
+    }
+}
+
+fn color_of(state: State) -> Option<Color> {
+    match state {
+        State::Pending | State::Scheduled => Some(Color::Yellow),
+        State::Active => Some(Color::Green),
+        State::Denied | State::Revoked => Some(Color::Red),
+        State::Withdrawn | State::Lapsed | State::Expired => Some(Color::DarkGrey),
+    }
+}
+
+/// The state of a request and what matters about it: who may decide, the time left, who ended it.
+fn status(view: &RequestView, now: Timestamp) -> String {
+    let state = view.state;
+    let grant = view.grant.as_ref();
+    let decided_by = view.decisions.last().map(|decision| &decision.by);
+    match state {
+        State::Pending => format!("{state}: {}", some_names(&view.approvals.waiting_on)),
+        State::Active => match grant.and_then(|grant| grant.remaining_seconds) {
+            Some(left) => format!("{state}, {} left", roughly(left)),
+            None => format!("{state}, for good"),
+        },
+        State::Scheduled => match grant {
+            Some(grant) => format!("{state}, {}", relative(grant.starts_at, now)),
+            None => state.to_string(),
+        },
+        State::Denied => decided_by.map_or_else(|| state.to_string(), |by| format!("{state} by {by}")),
+        State::Revoked => match grant.and_then(|grant| grant.ended_by.as_ref()) {
+            Some(by) => format!("{state} by {by}"),
+            None => state.to_string(),
+        },
+        State::Expired => match grant.and_then(|grant| grant.ended_at) {
+            Some(ended) => format!("{state} {}", relative(ended, now)),
+            None => state.to_string(),
+        },
+        State::Withdrawn | State::Lapsed => state.to_string(),
+    }
+}
+
+pub const REQUESTS: [Column; 7] = [
+    Column("ID", Fit::Whole),
+    Column("STATUS", Fit::Whole),
+    Column("REQUESTER", Fit::Whole),
+    Column("RESOURCE", Fit::Whole),
+    Column("FOR", Fit::Whole),
+    Column("ASKED", Fit::Whole),
+    Column("REASON", Fit::Shorten),
+];
+
+pub fn request_row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
+    // What was granted is what counts once there is a grant.
+    let (resource, duration, until) = match &view.grant {
+        Some(grant) => (&grant.resource, grant.duration.as_deref(), grant.ends_at),
+        None => (&view.resource, view.duration.as_deref(), view.until),
+    };
+    let long = match (duration, until) {
+        (Some(duration), _) => duration.to_owned(),
+        (None, Some(until)) => relative(until, now),
+        (None, None) => String::new(),
+    };
+    vec![
+        view.id.to_string().into(),
+        Shown(status(view, now), color_of(view.state)),
+        view.requester.to_string().into(),
+        resource.to_string().into(),
+        long.into(),
+        relative(view.submitted_at, now).into(),
+        line(view.reason.as_str()).into_owned().into(),
+    ]
+}
+
+/// One line on what has just become of a request.
+pub fn outcome(view: &RequestView, now: Timestamp) -> String {
+    let id = view.id;
+    let who = &view.requester;
+    let asked = format!("{} {}", view.resource, how_long(view.duration.as_deref(), view.until));
+    match (view.state, &view.grant) {
+        (State::Pending, _) => {
+            let who = &view.approvals.waiting_on;
+            let who = if who.is_empty() { "nobody".to_owned() } else { names(who) };
+            format!("Request {id}: {asked}, waiting on {who}")
+        }
+        (State::Active, Some(grant)) => {
+            let until = match grant.ends_at {
+                Some(end) => format!("until {}", both(end, now)),
+                None => "for good".to_owned(),
+            };
+            format!("Request {id} approved: {who} has {} {until}", grant.resource)
+        }
+        (State::Revoked, Some(grant)) => {
+            format!("Request {id} revoked: {who} no longer has {} through it", grant.resource)
+        }
+        (State::Denied, _) => format!("Request {id} denied: {who} does not get {}", view.resource),
+        (State::Withdrawn, _) => format!("Request {id} withdrawn: {}", view.resource),
+        (State::Scheduled | State::Active | State::Lapsed | State::Expired | State::Revoked, _) => {
+            format!("Request {id} is {}: {asked}", view.state)
+        }
+    }
+}
+
+/// What a dry run of a request says.
+pub fn would_submit(view: &RequestView) -> String {
+    let asked = format!("{} {}", view.resource, how_long(view.duration.as_deref(), view.until));
+    let filed = if view.filed_by == view.requester { String::new() } else { format!(" for {}", view.requester) };
+    let who =
+        if view.approvals.waiting_on.is_empty() { "nobody".to_owned() } else { names(&view.approvals.waiting_on) };
+    format!(
+        "Would ask{filed}: {asked}\n  may decide   {who} (one of them has to)\n  lapses       {} if nobody does\n",
+        date_and_time(view.lapses_at)
+    )
+}
+
+/// A field of a record: its label, and its value on one or more lines.
+fn field(text: &mut String, label: &str, value: &str) {
+    let mut rows = value.split('\n');
+    let _ = writeln!(text, "  {label:<11} {}", rows.next().unwrap_or_default());
+    for row in rows {
+        let _ = writeln!(text, "  {:<11} {row}", "");
+    }
+}
+
+pub fn request(view: &RequestView, now: Timestamp) -> String {
+    let mut text = format!("Request {}: {} for {}\n", view.id, view.resource, view.requester);
+    field(&mut text, "state", &status(view, now));
+    field(&mut text, "asked", &format!("{} {}", view.resource, how_long(view.duration.as_deref(), view.until)));
+    if let Some(grant) = &view.grant {
+        field(&mut text, "granted", &granted(grant, now));
+    }
+    field(&mut text, "reason", &lines(view.reason.as_str()));
+    if let Some(ticket) = &view.ticket {
+        field(&mut text, "ticket", &line(ticket.as_str()));
+    }
+    if view.filed_by != view.requester {
+        field(&mut text, "filed by", view.filed_by.as_str());
+    }
+    field(&mut text, "submitted", &both(view.submitted_at, now));
+    if view.state == State::Pending {
+        let able =
+            if view.approvals.waiting_on.is_empty() { "nobody".to_owned() } else { names(&view.approvals.waiting_on) };
+        field(&mut text, "may decide", &able);
+        field(&mut text, "lapses", &both(view.lapses_at, now));
+    }
+    if let Some(scope) = &view.narrowest_scope {
+        field(&mut text, "covered by", &format!("scope:{scope}"));
+    }
+    for decision in &view.decisions {
+        field(&mut text, "decision", &decided(decision, now));
+    }
+    if !view.timeline.is_empty() {
+        text += "Timeline\n";
+    }
+    for step in &view.timeline {
+        let what: Vec<String> = lines(&step.text).lines().map(str::to_owned).collect();
+        let _ = writeln!(text, "  {}  {}", date_and_time(step.at), what.join("\n                    "));
+    }
+    text
+}
+
+fn granted(grant: &GrantView, now: Timestamp) -> String {
+    let mut text = format!("{} {}", grant.resource, how_long(grant.duration.as_deref(), grant.ends_at));
+    if grant.modified {
+        text += " (not as asked)";
+    }
+    let _ = write!(text, "\nfrom {}", both(grant.starts_at, now));
+    if let Some(end) = grant.ends_at {
+        let _ = write!(text, "\nto   {}", both(end, now));
+    }
+    if let (Some(ended), Some(by)) = (grant.ended_at, &grant.ended_by) {
+        let _ = write!(text, "\nrevoked by {by} {}", both(ended, now));
+    }
+    text
+}
+
+fn decided(decision: &DecisionView, now: Timestamp) -> String {
+    let verdict = match decision.verdict {
+        Verdict::Approve => "approved",
+        Verdict::Deny => "denied",
+    };
+    let note = decision.note.as_ref().map(|note| format!(": {}", lines(note.as_str()))).unwrap_or_default();
+    format!("{} {verdict} {}{note}", decision.by, relative(decision.at, now))
+}
+
+/// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
+fn way(way: &Way, now: Timestamp) -> String {
+    let how = match (way.via, way.request) {
+        (Via::Grant, Some(request)) => format!("request {request} ({})", way.name),
+        (Via::Role | Via::Scope | Via::Feature | Via::Grant, request) => {
+            let granted = request.map(|request| format!(" by request {request}")).unwrap_or_default();
+            format!("{}:{}{granted}", way.via.as_str(), way.name)
+        }
+    };
+    match way.until {
+        Some(until) => format!("{how}, {} left", roughly(until.since(now))),
+        None => how,
+    }
+}
+
+pub fn check(view: &CheckView) -> String {
+    let (member, resource) = (&view.member, &view.resource);
+    match (longest(&view.because), view.pending) {
+        (Some(best), _) => format!("yes: {member} may use {resource}, through {}", way(best, view.now)),
+        (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),
+        (None, None) => {
+            format!("no: {member} may not use {resource}; ask: access request {resource} --reason …")
+        }
+    }
+}
+
+pub const HOLDERS: [Column; 4] = [
+    Column("MEMBER", Fit::Whole),
+    Column("THROUGH", Fit::Shorten),
+    Column("REQUEST", Fit::Whole),
+    Column("UNTIL", Fit::Whole),
+];
+
+pub fn holder_row(view: &HolderView, now: Timestamp) -> Vec<Shown> {
+    let way = &view.way;
+    vec![
+        view.member.to_string().into(),
+        match way.via {
+            Via::Grant => format!("grant of {}", way.name),
+            Via::Role | Via::Scope | Via::Feature => format!("{}:{}", way.via.as_str(), way.name),
+        }
+        .into(),
+        way.request.map(|id| id.to_string()).unwrap_or_default().into(),
+        way.until.map_or_else(String::new, |until| both(until, now)).into(),
+    ]
+}
+
+pub const RESOURCES: [Column; 3] =
+    [Column("RESOURCE", Fit::Whole), Column("YOU", Fit::Whole), Column("ABOUT", Fit::Shorten)];
+
+pub fn resource_row(view: &ResourceView, now: Timestamp) -> Vec<Shown> {
+    let via = view.via.first().map(String::as_str).unwrap_or_default();
+    let more = if view.via.len() > 1 { ", …" } else { "" };
+    let (held, color) = match (view.held, view.until, view.pending) {
+        (true, Some(until), _) => (format!("{} left ({via}{more})", roughly(until.since(now))), Some(Color::Green)),
+        (true, None, _) => (format!("yes ({via}{more})"), Some(Color::Green)),
+        (false, _, Some(pending)) => (format!("asked: request {pending}"), Some(Color::Yellow)),
+        (false, _, None) => ("-".to_owned(), None),
+    };
+    vec![view.resource.to_string().into(), Shown(held, color), line(&view.about).into_owned().into()]
+}
+
+pub fn profile(view: &ProfileView) -> String {
+    let mut text = String::new();
+    let raised = if view.effective_role == view.role {
+        String::new()
+    } else {
+        format!(" ({} for now, by a grant)", view.effective_role)
+    };
+    let _ = writeln!(text, "{}, {}{raised}", view.member, view.role);
+    let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+    field(&mut text, "groups", &or_none(names(&view.groups)));
+    field(&mut text, "scopes", &or_none(names(&view.scopes)));
+    let live: Vec<String> = view
+        .grants
+        .iter()
+        .filter_map(|request| {
+            let grant = request.grant.as_ref()?;
+            let left = match grant.remaining_seconds {
+                // To the second: this is what is watched.
+                Some(left) => format!("{} left", crate::domain::duration::spell(left)),
+                None => "for good".to_owned(),
+            };
+            let until = grant.ends_at.map(|end| format!(", until {}", date_and_time(end))).unwrap_or_default();
+            Some(format!("{}  {left}{until} (request {})", grant.resource, request.id))
+        })
+        .collect();
+    field(&mut text, "access", &or_none(live.join("\n")));
+    field(&mut text, "unread", &view.unread.to_string());
+
+    text
+}
+
+pub const NOTIFICATIONS: [Column; 3] =
+    [Column("ID", Fit::Whole), Column("WHEN", Fit::Whole), Column("WHAT", Fit::Wrap)];
+
+pub fn notification_row(view: &NotificationView, now: Timestamp) -> Vec<Shown> {
+    let color = view.read_at.map(|_| Color::DarkGrey);
+    vec![view.id.to_string().into(), relative(view.at, now).into(), Shown(line(&view.text).into_owned(), color)]
+}
+
+pub const ENTRIES: [Column; 5] = [
+    Column("SEQ", Fit::Whole),
+    Column("AT", Fit::Whole),
+    Column("ACTOR", Fit::Whole),
+    Column("ACTION", Fit::Whole),
+    Column("WHAT", Fit::Wrap),
+];
+
+pub fn entry_row(view: &EntryView) -> Vec<Shown> {
+    let actor = match &view.actor {
+        Some(actor) => actor.to_string(),
+        None => "-".to_owned(),
+    };
+    vec![
+        view.seq.to_string().into(),
+        date_and_time(view.at).into(),
+        actor.into(),
+        view.event.action().to_owned().into(),
+        line(&words(&view.event, view.actor.as_ref(), None)).into_owned().into(),
+    ]
+}
+
+/// Nothing to say: nothing said.
+pub fn expired(view: &ExpireView) -> String {
+    let counts = [
+        (view.expired, "expired"),
+        (view.started, "started"),
+        (view.expiring, "warned that they end soon"),
+        (view.lapsed, "lapsed undecided"),
+    ];
+    let said: Vec<String> =
+        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+}
+
+pub fn plan(view: &PlanView) -> String {
+    if view.changes.is_empty() {
+        return "Nothing changes.\n".to_owned();
+    }
+    let mut text = String::from(if view.applied { "Applied:\n" } else { "Would change:\n" });
+    for change in &view.changes {
+        text += &changed(change);
+    }
+    if !view.follows.is_empty() {
+        text += if view.applied { "What followed:\n" } else { "What would follow:\n" };
+    }
+    for follow in &view.follows {
+        let (id, member, resource) = (follow.request, &follow.member, &follow.resource);
+        let _ = match follow.follows {
+            Follows::Withdrawn => {
+                writeln!(text, "  request {id} withdrawn: {member} asked for {resource}; {}", line(&follow.because))
+            }
+            Follows::Revoked => {
+                writeln!(text, "  grant {id} revoked: {member} has {resource}; {}", line(&follow.because))
+            }
+            Follows::Widened => writeln!(
+                text,
+                "  grant {id} widened: {member} has {resource}, which now also covers {}",
+                line(&follow.because)
+            ),
+        };
+    }
+    text
+}
+
+fn changed(change: &Change) -> String {
+    match change {
+        Change::Team(diff) => difference("team", diff),
+        Change::Member(_, diff) => difference(&change.what(), diff),
+        Change::Group(_, diff) => difference(&change.what(), diff),
+        Change::Connection(_, diff) => difference(&change.what(), diff),
+        Change::Target(_, diff) => difference(&change.what(), diff),
+        Change::Feature(_, diff) => difference(&change.what(), diff),
+        Change::Scope(_, diff) => difference(&change.what(), diff),
+    }
+}
+
+/// `+ member:zoe (role: member)`, `~ member:bob  role: member → admin`, `- scope:x`.
+fn difference<T: serde::Serialize>(what: &str, diff: &Diff<T>) -> String {
+    let fields = |value: &T| match serde_json::to_value(value) {
+        Ok(Value::Object(fields)) => fields,
+        Ok(_) | Err(_) => serde_json::Map::new(),
+    };
+    match diff {
+        Diff::Add { to } => {
+            let said: Vec<String> =
+                fields(to).iter().map(|(key, value)| format!("{key}: {}", plain(Some(value)))).collect();
+            format!("  + {what} ({})\n", line(&said.join("; ")))
+        }
+        Diff::Remove { .. } => format!("  - {what}\n"),
+        Diff::Change { from, to } => {
+            let (from, to) = (fields(from), fields(to));
+            let mut keys: Vec<&String> = from.keys().chain(to.keys().filter(|key| !from.contains_key(*key))).collect();
+            keys.retain(|key| from.get(*key) != to.get(*key));
+            let said: Vec<String> =
+                keys.iter().map(|key| format!("{key}: {}", turned(from.get(*key), to.get(*key)))).collect();
+            format!("  ~ {what} ({})\n", line(&said.join("; ")))
+        }
+    }
+}
+
+/// `a → b`; for lists, only what came and went.
+fn turned(from: Option<&Value>, to: Option<&Value>) -> String {
+    match (from, to) {
+        (Some(Value::Array(from)), Some(Value::Array(to))) => {
+            let came = to.iter().filter(|item| !from.contains(item)).map(|item| format!("+{}", plain(Some(item))));
+            let went = from.iter().filter(|item| !to.contains(item)).map(|item| format!("-{}", plain(Some(item))));
+            came.chain(went).collect::<Vec<_>>().join(" ")
+        }
+        (from, to) => format!("{} → {}", plain(from), plain(to)),
+    }
+}
+
+fn plain(value: Option<&Value>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),
+        Some(Value::Array(items)) => items.iter().map(|item| plain(Some(item))).collect::<Vec<_>>().join(", "),
+        Some(other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_))) => other.to_string(),
+    }
+}

@@ -1,0 +1,127 @@
+//! Questions to a person, on a terminal only. What is asked here is never a check: the ledger decides all the same.
+
+use std::io::{IsTerminal, stderr, stdin};
+
+use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
+use dialoguer::{Confirm, FuzzySelect, Input, Select};
+
+use crate::command::{RequestView, ResourceView};
+use crate::domain::duration::{Duration, Length};
+use crate::domain::name::Name;
+use crate::domain::resource::Resource;
+use crate::domain::text::Text;
+use crate::error::{Failure, Kind};
+
+/// Somebody who can be asked.
+pub struct Prompt {
+    theme: Box<dyn Theme>,
+}
+
+/// What an approver chooses for a request.
+pub enum Choice {
+    AsAsked,
+    Scope(Name),
+    Nothing,
+}
+
+impl Prompt {
+    /// None: nobody can be asked, or nobody wants to be.
+    pub fn on_terminal(yes: bool, color: bool) -> Option<Prompt> {
+        let able = stdin().is_terminal() && stderr().is_terminal();
+        let theme: Box<dyn Theme> = if color { Box::new(ColorfulTheme::default()) } else { Box::new(SimpleTheme) };
+        (able && !yes).then_some(Prompt { theme })
+    }
+
+    pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
+        let asked = Confirm::with_theme(&*self.theme).with_prompt(question).default(false).interact_opt();
+        Ok(asked.map_err(failed)?.unwrap_or(false))
+    }
+
+    pub fn resource(&self, resources: &[ResourceView]) -> Result<Resource, Failure> {
+        let items: Vec<String> = resources.iter().map(|view| format!("{}  {}", view.resource, view.about)).collect();
+        let picked = FuzzySelect::with_theme(&*self.theme)
+            .with_prompt("What do you need? (type to search)")
+            .items(&items)
+            .default(0)
+            .max_length(10)
+            .interact_opt();
+        let index = picked.map_err(failed)?.ok_or_else(cancelled)?;
+        Ok(resources[index].resource.clone())
+    }
+
+    pub fn reason(&self) -> Result<Text, Failure> {
+        let text: String = Input::with_theme(&*self.theme)
+            .with_prompt("Why?")
+            .validate_with(|text: &String| text.parse::<Text>().map(drop))
+            .interact_text()
+            .map_err(failed)?;
+        text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the reason can't be taken: {why}")))
+    }
+
+    pub fn duration(&self) -> Result<Duration, Failure> {
+        let hours = |hours: i64| Length::from_seconds(hours * 3600).map(Duration::For);
+        let offered = [
+            ("1 hour", hours(1)),
+            ("4 hours", hours(4)),
+            ("1 day", hours(24)),
+            ("1 week", hours(7 * 24)),
+            ("Permanent", Ok(Duration::Permanent)),
+        ];
+        let mut items: Vec<&str> = offered.iter().map(|(label, _)| *label).collect();
+        items.push("Custom …");
+        let picked =
+            Select::with_theme(&*self.theme).with_prompt("For how long?").items(&items).default(0).interact_opt();
+        let index = picked.map_err(failed)?.ok_or_else(cancelled)?;
+        match offered.into_iter().nth(index) {
+            Some((_, duration)) => duration.map_err(|why| Failure::new(Kind::Internal, why.to_string())),
+            None => self.custom_duration(),
+        }
+    }
+
+    fn custom_duration(&self) -> Result<Duration, Failure> {
+        let text: String = Input::with_theme(&*self.theme)
+            .with_prompt("How long? (such as 90m, 2d12h)")
+            .validate_with(|text: &String| text.parse::<Duration>().map(drop))
+            .interact_text()
+            .map_err(failed)?;
+        text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the duration can't be taken: {why}")))
+    }
+
+    /// What to grant, when a declared scope covers what is asked.
+    pub fn approval(&self, view: &RequestView) -> Result<Choice, Failure> {
+        let Some(scope) = &view.narrowest_scope else {
+            let yes = self.confirm(&format!("Approve request {}?", view.id))?;
+            return Ok(if yes { Choice::AsAsked } else { Choice::Nothing });
+        };
+        let items = [
+            format!("Approve as asked: {} alone", view.resource),
+            format!("Approve with the scope that covers it: scope:{scope}"),
+            "Do nothing".to_owned(),
+        ];
+        let picked = Select::with_theme(&*self.theme)
+            .with_prompt(format!("Request {}", view.id))
+            .items(&items)
+            .default(2)
+            .interact_opt();
+        Ok(match picked.map_err(failed)? {
+            Some(0) => Choice::AsAsked,
+            Some(1) => Choice::Scope(scope.clone()),
+            Some(_) | None => Choice::Nothing,
+        })
+    }
+}
+
+/// The person thought better of it.
+pub fn cancelled() -> Failure {
+    Failure::new(Kind::Failure, "cancelled; nothing was done")
+}
+
+fn failed(error: dialoguer::Error) -> Failure {
+    let dialoguer::Error::IO(error) = error;
+    // The cursor is hidden while a list is shown, and Ctrl-C leaves it so.
+    let _ = dialoguer::console::Term::stderr().show_cursor();
+    match error.kind() {
+        std::io::ErrorKind::Interrupted => cancelled(),
+        _ => Failure::new(Kind::Io, format!("the terminal can't be read: {error}")),
+    }
+}

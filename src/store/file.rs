@@ -1,0 +1,189 @@
+//! The file before SQLite sees it: where it may lie, whose it must be, and whose turn it is to write.
+//! All checks come before SQLite opens the file: closing another descriptor on it would drop SQLite's locks
+//! (see "How To Corrupt An SQLite Database File", section 2.2).
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::statfs::{FsType, statfs};
+use nix::unistd::geteuid;
+
+use super::Error;
+
+/// How long a command waits for others before it gives up.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+const OTHERS: u32 = 0o077;
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+const STICKY: u32 = 0o1000;
+
+/// File systems on which locks don't hold between machines (statfs(2) gives the numbers).
+const NETWORK: [(&str, i64); 9] = [
+    ("NFS", 0x6969),
+    ("SMB", 0x517b),
+    ("CIFS", 0xff53_4d42),
+    ("SMB2", 0xfe53_4d42),
+    ("AFS", 0x5346_414f),
+    ("Coda", 0x7375_7245),
+    ("Ceph", 0x00c3_6400),
+    ("NCP", 0x564c),
+    ("Lustre", 0x0bd0_0bd0),
+];
+
+fn invalid(message: String, hint: impl Into<String>) -> Error {
+    Error::Invalid { message, hint: hint.into() }
+}
+
+fn io(path: &Path, error: &std::io::Error) -> Error {
+    Error::Io { message: format!("{}: {error}", path.display()) }
+}
+
+/// The path with its folder resolved, so that a linked folder is followed and a linked file is not.
+fn resolve(path: &Path) -> Result<PathBuf, Error> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| invalid(format!("{} is not the path of a file", path.display()), "name a file with --db"))?;
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
+    match parent.canonicalize() {
+        Ok(folder) => Ok(folder.join(name)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(Error::Absent { path: path.to_owned() }),
+        Err(error) => Err(io(parent, &error)),
+    }
+}
+
+/// The resolved path of a database file that is safe to open: a regular file of ours, that nobody else can read,
+/// write or replace, on a file system of this machine.
+pub fn check(path: &Path) -> Result<PathBuf, Error> {
+    let path = resolve(path)?;
+    let shown = path.display();
+    let found = match fs::symlink_metadata(&path) {
+        Ok(found) => found,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(Error::Absent { path }),
+        Err(error) => return Err(io(&path, &error)),
+    };
+    if found.is_symlink() {
+        return Err(invalid(format!("{shown} is a link, not a database file"), "name the file it points to"));
+    }
+    if found.is_dir() {
+        return Err(invalid(format!("{shown} is a folder, not a database file"), "name a file in it with --db"));
+    }
+    if !found.is_file() {
+        return Err(invalid(format!("{shown} is not a regular file"), "name another with --db"));
+    }
+    let me = geteuid();
+    if !me.is_root() && found.uid() != me.as_raw() {
+        return Err(invalid(format!("{shown} belongs to another user"), "only its owner may use it"));
+    }
+    if found.mode() & OTHERS != 0 {
+        return Err(invalid(
+            format!("{shown} can be read or written by others (mode {:04o})", found.mode() & 0o7777),
+            format!("make it yours alone: chmod 600 {shown}"),
+        ));
+    }
+    if found.mode() & 0o600 != 0o600 {
+        return Err(invalid(
+            format!("{shown} is read-only (mode {:04o})", found.mode() & 0o7777),
+            format!("make it writable: chmod 600 {shown}"),
+        ));
+    }
+    if found.len() == 0 {
+        return Err(invalid(format!("{shown} is empty"), "remove it and run `access init`"));
+    }
+    check_folder(&path, found.uid())?;
+    Ok(path)
+}
+
+/// Nobody but the owner and root may put another file in this one's place.
+fn check_folder(path: &Path, owner: u32) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let found = fs::metadata(folder).map_err(|error| io(folder, &error))?;
+    let shown = folder.display();
+    if found.mode() & WRITABLE_BY_OTHERS != 0 && found.mode() & STICKY == 0 {
+        return Err(invalid(
+            format!("the folder {shown} can be written by others (mode {:04o})", found.mode() & 0o7777),
+            format!("make it yours alone: chmod 700 {shown}"),
+        ));
+    }
+    if found.uid() != owner && found.uid() != 0 {
+        return Err(invalid(
+            format!("the folder {shown} belongs to another user"),
+            "move the file to a folder of your own",
+        ));
+    }
+    let kind = statfs(folder).map_err(|error| io(folder, &error.into()))?.filesystem_type();
+    match NETWORK.into_iter().find(|&(_, number)| FsType(number.try_into().unwrap_or_default()) == kind) {
+        Some((name, _)) => Err(invalid(
+            format!("{shown} is on a network file system ({name}), where locks don't hold"),
+            "keep the database on a disk of this machine",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Where a new database can be put: the folder exists afterwards (0700 where it had to be made), and is safe.
+pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
+        made.map_err(|error| io(parent, &error))?;
+    }
+    let path = resolve(path)?;
+    if fs::symlink_metadata(&path).is_ok() {
+        return Err(Error::Exists { path });
+    }
+    check_folder(&path, geteuid().as_raw())?;
+    Ok(path)
+}
+
+/// A name beside this path.
+pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Makes an empty file that nobody else can open.
+pub fn create_private(path: &Path) -> Result<(), Error> {
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+    made.map(drop).map_err(|error| io(path, &error))
+}
+
+/// Syncs a folder, so that a name made in it survives a power loss.
+pub fn sync_folder(path: &Path) -> Result<(), Error> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io(folder, &error))
+}
+
+/// A turn at writing, held until it is dropped.
+///
+/// SQLite's own waiting polls at growing intervals and is unfair: of sixteen writers the unluckiest waited over a
+/// second. Taking turns on a lock of our own, in a file beside the database, costs nothing and ends that. It guards
+/// nothing: SQLite's lock does.
+pub struct LockFile(#[expect(dead_code, reason = "closing it releases the lock")] File);
+
+impl LockFile {
+    /// Waits for a turn, or gives up as busy.
+    pub fn wait_for(database: &Path) -> Result<LockFile, Error> {
+        let path = beside(database, ".lock");
+        let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+        let open =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
+        let file = open.map_err(|error| io(&path, &error))?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(LockFile(file)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(Duration::from_millis(1)),
+                Err(TryLockError::WouldBlock) => return Err(Error::Busy),
+                Err(TryLockError::Error(error)) => return Err(io(&path, &error)),
+            }
+        }
+    }
+}

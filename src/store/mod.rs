@@ -1,0 +1,157 @@
+//! The database file. The only place that knows SQL, and nothing of SQL shows outside.
+//!
+//! A `Read` sees one consistent state. A `Write` is one `BEGIN IMMEDIATE` transaction: what it reads cannot change
+//! until it commits, and either all of it happens or none. Nothing here decides anything.
+
+mod file;
+mod open;
+mod project;
+mod read;
+mod row;
+mod write;
+
+use std::path::PathBuf;
+
+use rusqlite::{Connection, ErrorCode};
+
+pub use file::LockFile;
+pub use read::{Page, Read};
+pub use write::{Context, Write};
+
+use crate::error::{Failure, Kind};
+
+/// An open database.
+pub struct Store {
+    conn: Connection,
+    path: PathBuf,
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug)]
+pub enum Error {
+    /// No file there.
+    Absent {
+        path: PathBuf,
+    },
+    /// A file there, where none should be.
+    Exists {
+        path: PathBuf,
+    },
+    /// The file is not ours, damaged, too new, or unsafe.
+    Invalid {
+        message: String,
+        hint: String,
+    },
+    /// Others kept it busy for longer than we wait.
+    Busy,
+    Io {
+        message: String,
+    },
+    /// The commit itself failed: it may or may not have happened.
+    CommitUnknown {
+        message: String,
+    },
+    /// A mistake of ours.
+    Internal {
+        message: String,
+    },
+}
+
+impl Error {
+    fn damaged(what: impl std::fmt::Display) -> Error {
+        Error::Invalid {
+            message: format!("the database is damaged: {what}"),
+            hint: "restore a backup; keep this file for examination".to_owned(),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Error {
+        let message = error.to_string();
+        match error {
+            rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy,
+                ErrorCode::NotADatabase => Error::Invalid {
+                    message: "the file is not an SQLite database".to_owned(),
+                    hint: "name the right file with --db, or move this one away and run `access init`".to_owned(),
+                },
+                ErrorCode::DatabaseCorrupt => Error::damaged(message),
+                ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::PermissionDenied
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport => Error::Io { message },
+                _ => Error::Internal { message },
+            },
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..) => Error::damaged(message),
+            _ => Error::Internal { message },
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        match error {
+            Error::Absent { path } => {
+                Failure::new(Kind::Unavailable, format!("there is no access database at {}", path.display()))
+                    .hint("create one with `access init`, or `access init --sample` to try it out")
+                    .hint("or name another with --db")
+            }
+            Error::Exists { path } => {
+                Failure::new(Kind::Conflict, format!("{} is there already; nothing was done", path.display()))
+                    .hint("use it as it is, or name another file with --db")
+            }
+            Error::Invalid { message, hint } => Failure::new(Kind::Invalid, message).hint(hint),
+            Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
+            Error::Io { message } => {
+                Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
+                    .hint("nothing was changed; look at the disk's space and permissions")
+            }
+            Error::CommitUnknown { message } => {
+                Failure::new(Kind::Io, format!("writing failed at the very end, so the outcome is unknown: {message}"))
+                    .hint("look at what stands there now (`access list`, `access audit`) before trying again")
+            }
+            Error::Internal { message } => {
+                Failure::new(Kind::Internal, format!("an unexpected database error: {message}"))
+                    .hint("this is a bug in access; please report it")
+            }
+        }
+    }
+}
+
+impl Store {
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Reads in one transaction: all that `work` sees is of one moment.
+    pub fn read<T, E: From<Error>>(&self, work: impl FnOnce(&Read<'_>) -> Result<T, E>) -> Result<T, E> {
+        let transaction = self.conn.unchecked_transaction().map_err(Error::from)?;
+        let answer = work(&Read::new(&transaction))?;
+        transaction.finish().map_err(Error::from)?;
+        Ok(answer)
+    }
+
+    /// Writes in one transaction, committed when `work` succeeds and undone when it fails.
+    pub fn write<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
+        let _turn = LockFile::wait_for(&self.path)?;
+        let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)
+            .map_err(Error::from)?;
+        let answer = work(&Write::new(&transaction)?)?;
+        transaction.commit().map_err(|error| match Error::from(error) {
+            Error::Busy => Error::Busy,
+            Error::Io { message } | Error::Internal { message } => Error::CommitUnknown { message },
+            other @ (Error::Absent { .. }
+            | Error::Exists { .. }
+            | Error::Invalid { .. }
+            | Error::CommitUnknown { .. }) => other,
+        })?;
+        Ok(answer)
+    }
+}

@@ -1,0 +1,121 @@
+//! Opening and creating the database, and its schema through all versions.
+//!
+//! | setting | why |
+//! | --- | --- |
+//! | WAL | readers never wait for a writer, nor a writer for them |
+//! | `synchronous=FULL` | what was acknowledged survives a power loss |
+//! | `foreign_keys` | a row that points nowhere can't be written |
+//! | defensive, `trusted_schema=OFF` | a crafted file can't run functions through its schema, nor we corrupt it by SQL |
+//! | `temp_store=MEMORY` | nothing of it lands in another folder |
+//! | `cache_size` 16 MB | bulk expiry touches many pages |
+
+use std::fs;
+use std::path::Path;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Error, Store, Write, file};
+
+/// "accs": marks a file as ours, and another program's as not (`PRAGMA application_id`).
+const APPLICATION_ID: i32 = 0x6163_6373;
+
+/// Each brings the schema one version further. Append only: files of every older version exist.
+const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
+/// The version that the last of them brings it to (`PRAGMA user_version`).
+const VERSION: u32 = 1;
+
+impl Store {
+    /// Opens a database that is there; one of an older version is brought up to date.
+    pub fn open(path: &Path) -> Result<Store, Error> {
+        let path = file::check(path)?;
+        let store = Store { conn: connect(&path)?, path };
+        store.check_version()?;
+        Ok(store)
+    }
+
+    /// Creates a database with what `first` records in it. The file appears whole or not at all.
+    pub fn create<E: From<Error>>(path: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<Store, E> {
+        let path = file::prepare(path)?;
+        let draft = file::beside(&path, &format!(".new-{}", std::process::id()));
+        let made = Store::create_at(&draft, first).and_then(|()| {
+            // A hard link, unlike a rename, never takes the place of a file that came meanwhile.
+            fs::hard_link(&draft, &path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
+                _ => Error::Io { message: format!("{}: {error}", path.display()) },
+            })?;
+            Ok(())
+        });
+        for suffix in ["", "-wal", "-shm", ".lock"] {
+            // Leftovers of a draft do no harm, and there may be none.
+            let _ = fs::remove_file(file::beside(&draft, suffix));
+        }
+        made?;
+        file::sync_folder(&path)?;
+        Ok(Store::open(&path)?)
+    }
+
+    fn create_at<E: From<Error>>(draft: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<(), E> {
+        file::create_private(draft)?;
+        let store = Store { conn: connect(draft)?, path: draft.to_owned() };
+        let set_up = || -> Result<(), Error> {
+            store.conn.pragma_update(None, "journal_mode", "WAL")?;
+            store.conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+            Ok(())
+        };
+        set_up()?;
+        store.migrate()?;
+        store.write(first)?;
+        store.conn.close().map_err(|(_, error)| Error::from(error))?;
+        Ok(())
+    }
+
+    fn check_version(&self) -> Result<(), Error> {
+        let (application, version): (i32, u32) = self.conn.query_row(
+            "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+        let shown = self.path.display();
+        if application != APPLICATION_ID {
+            return Err(Error::Invalid {
+                message: format!("{shown} is another program's database"),
+                hint: "name the right file with --db".to_owned(),
+            });
+        }
+        match version {
+            version if version > VERSION => Err(Error::Invalid {
+                message: format!("{shown} was written by a newer access (version {version} of the schema)"),
+                hint: "install the newer access".to_owned(),
+            }),
+            version if version < VERSION => self.migrate(),
+            _ => Ok(()),
+        }
+    }
+
+    fn migrate(&self) -> Result<(), Error> {
+        let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)?;
+        // Another process may have been first.
+        let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        for migration in MIGRATIONS.iter().skip(version as usize) {
+            transaction.execute_batch(migration)?;
+        }
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
+        Ok(())
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection, Error> {
+    // No URI, no implicit create, no link. One thread uses it.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(file::PATIENCE)?;
+    conn.set_prepared_statement_cache_capacity(64);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    conn.execute_batch(
+        "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-16000;",
+    )?;
+    Ok(conn)
+}

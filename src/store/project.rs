@@ -1,0 +1,217 @@
+//! What each event changes in the tables. Nothing else changes them.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{Params, params};
+use serde::Serialize;
+
+use super::{Error, Write};
+use crate::domain::duration::Length;
+use crate::domain::event::{Entry, Event};
+use crate::domain::name::Name;
+use crate::domain::request::{End, RequestId, Verdict};
+use crate::domain::team::{Change, Diff, Group, Member, Scope};
+use crate::domain::text::{Text, Ticket};
+use crate::domain::time::Timestamp;
+
+pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
+    match &entry.event {
+        Event::TeamInitialized { changes } | Event::TeamApplied { changes } => {
+            let since = take_members_out(write, changes)?;
+            for change in changes {
+                project_change(write, &since, entry.seq, change)?;
+            }
+        }
+        Event::RequestSubmitted { request, requester, filed_by, asked, reason, ticket, lapses_at } => one(
+            write,
+            "INSERT INTO request VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            params![
+                request.get(),
+                requester.as_str(),
+                filed_by.as_str(),
+                asked.resource.to_string(),
+                length(asked.end),
+                until(asked.end),
+                reason.as_str(),
+                ticket.as_ref().map(Ticket::as_str),
+                entry.at.unix(),
+                lapses_at.unix()
+            ],
+        )?,
+        Event::RequestApproved { request, by, terms, asked, note } => {
+            let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
+            decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
+            set_state(write, *request, "approved")?;
+        }
+        Event::RequestDenied { request, by, reason } => {
+            decide(write, entry, *request, by, Verdict::Deny, reason.as_ref(), None)?;
+            set_state(write, *request, "denied")?;
+        }
+        Event::RequestWithdrawn { request, .. } => set_state(write, *request, "withdrawn")?,
+        Event::RequestLapsed { request, .. } => set_state(write, *request, "lapsed")?,
+        Event::GrantStarted { request, member, resource, end, starts_at, ends_at, modified, approved_by: _ } => one(
+            write,
+            "INSERT INTO grant (request, member, resource, length, until, modified, starts_at, ends_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                request.get(),
+                member.as_str(),
+                resource.to_string(),
+                length(*end),
+                until(*end),
+                modified,
+                starts_at.unix(),
+                ends_at.map(Timestamp::unix)
+            ],
+        )?,
+        Event::GrantExpiring { request, .. } => {
+            one(write, "UPDATE grant SET warned = 1 WHERE request = ?1", [request.get()])?;
+        }
+        Event::GrantExpired { request, ended_at, .. } => end_grant(write, *request, *ended_at, None)?,
+        Event::GrantRevoked { request, by, .. } => end_grant(write, *request, entry.at, Some(by))?,
+        Event::AttemptRefused { .. } => {}
+        // Else the last run of `expire` would go on holding the clock where it was.
+        Event::ClockAccepted { .. } => one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?,
+    }
+    Ok(())
+}
+
+/// Runs a statement that must touch exactly one row: anything else is a mistake of ours, and undoes the transaction.
+fn one(write: &Write<'_>, sql: &str, params: impl Params) -> Result<(), Error> {
+    match write.conn().prepare_cached(sql)?.execute(params)? {
+        1 => Ok(()),
+        rows => Err(Error::Internal { message: format!("{rows} rows touched, where one should be, by {sql}") }),
+    }
+}
+
+fn many(write: &Write<'_>, sql: &str, params: impl Params) -> Result<(), Error> {
+    write.conn().prepare_cached(sql)?.execute(params)?;
+    Ok(())
+}
+
+fn length(end: End) -> Option<i64> {
+    match end {
+        End::After(length) => Some(Length::seconds(length)),
+        End::Never | End::At(_) => None,
+    }
+}
+
+fn until(end: End) -> Option<i64> {
+    end.until().map(Timestamp::unix)
+}
+
+fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Internal { message: error.to_string() })
+}
+
+/// Only what is pending can change its state: a decision once made stays made.
+fn set_state(write: &Write<'_>, request: RequestId, state: &str) -> Result<(), Error> {
+    let sql = "UPDATE request SET state = ?2 WHERE id = ?1 AND state = 'pending'";
+    one(write, sql, params![request.get(), state])
+}
+
+/// An end once recorded stays as it is.
+fn end_grant(write: &Write<'_>, request: RequestId, at: Timestamp, by: Option<&Name>) -> Result<(), Error> {
+    let sql = "UPDATE grant SET ended_at = ?2, ended_by = ?3 WHERE request = ?1 AND ended_at IS NULL";
+    one(write, sql, params![request.get(), at.unix(), by.map(Name::as_str)])
+}
+
+fn decide(
+    write: &Write<'_>,
+    entry: &Entry,
+    request: RequestId,
+    by: &Name,
+    verdict: Verdict,
+    note: Option<&Text>,
+    terms: Option<String>,
+) -> Result<(), Error> {
+    let sql = "INSERT INTO decision VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let note = note.map(Text::as_str);
+    one(write, sql, params![request.get(), entry.seq, by.as_str(), verdict.as_str(), entry.at.unix(), note, terms])
+}
+
+fn project_change(write: &Write<'_>, since: &BTreeMap<&Name, i64>, seq: i64, change: &Change) -> Result<(), Error> {
+    match change {
+        Change::Team(diff) => match diff.after() {
+            Some(header) => one(
+                write,
+                "INSERT INTO team (only, name) VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET name = ?1",
+                [header.name.as_str()],
+            ),
+            None => Err(Error::Internal { message: "a team can't be removed".to_owned() }),
+        },
+        Change::Member(name, diff) => match diff.after() {
+            Some(member) => put_member(write, since.get(name).copied().unwrap_or(seq), name, member),
+            None => Ok(()),
+        },
+        Change::Group(name, diff) => project_group(write, name, diff),
+        Change::Connection(name, diff) => project_catalogued(write, "connection", name, diff),
+        Change::Target(name, diff) => project_catalogued(write, "target", name, diff),
+        Change::Feature(name, diff) => project_catalogued(write, "feature", name, diff),
+        Change::Scope(name, diff) => project_scope(write, name, diff),
+    }
+}
+
+fn project_catalogued<T: Serialize>(write: &Write<'_>, kind: &str, name: &Name, diff: &Diff<T>) -> Result<(), Error> {
+    match diff {
+        Diff::Add { to } => {
+            one(write, "INSERT INTO catalogue VALUES (?1, ?2, ?3)", params![kind, name.as_str(), to_json(to)?])
+        }
+        Diff::Change { to, .. } => one(
+            write,
+            "UPDATE catalogue SET body = ?3 WHERE kind = ?1 AND name = ?2",
+            params![kind, name.as_str(), to_json(to)?],
+        ),
+        Diff::Remove { .. } => {
+            one(write, "DELETE FROM catalogue WHERE kind = ?1 AND name = ?2", params![kind, name.as_str()])
+        }
+    }
+}
+
+/// A login is unique, and a file may let two members exchange theirs: so all rows that change go before any comes
+/// back. Gives the entry that brought each of them.
+fn take_members_out<'c>(write: &Write<'_>, changes: &'c [Change]) -> Result<BTreeMap<&'c Name, i64>, Error> {
+    let mut since = BTreeMap::new();
+    for change in changes {
+        if let Change::Member(name, Diff::Change { .. } | Diff::Remove { .. }) = change {
+            let sql = "DELETE FROM member WHERE name = ?1 RETURNING since";
+            since.insert(name, write.conn().prepare_cached(sql)?.query_row([name.as_str()], |row| row.get(0))?);
+        }
+    }
+    Ok(since)
+}
+
+fn put_member(write: &Write<'_>, since: i64, name: &Name, member: &Member) -> Result<(), Error> {
+    one(
+        write,
+        "INSERT INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            name.as_str(),
+            member.role.as_str(),
+            member.login.as_str(),
+            member.email.as_ref().map(|email| email.as_str()),
+            member.slack.as_ref().map(|slack| slack.as_str()),
+            member.timezone.as_ref().map(|zone| zone.as_str()),
+            member.disabled,
+            since
+        ],
+    )
+}
+
+fn project_group(write: &Write<'_>, name: &Name, diff: &Diff<Group>) -> Result<(), Error> {
+    project_catalogued(write, "group", name, diff)?;
+    many(write, "DELETE FROM membership WHERE group_name = ?1", [name.as_str()])?;
+    for member in diff.after().iter().flat_map(|group| &group.members) {
+        one(write, "INSERT INTO membership VALUES (?1, ?2)", [member.as_str(), name.as_str()])?;
+    }
+    Ok(())
+}
+
+fn project_scope(write: &Write<'_>, name: &Name, diff: &Diff<Scope>) -> Result<(), Error> {
+    project_catalogued(write, "scope", name, diff)?;
+    many(write, "DELETE FROM assignment WHERE scope = ?1", [name.as_str()])?;
+    for assignee in diff.after().iter().flat_map(|scope| &scope.assigned) {
+        one(write, "INSERT INTO assignment VALUES (?1, ?2)", [assignee.to_string(), name.to_string()])?;
+    }
+    Ok(())
+}

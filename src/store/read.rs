@@ -1,0 +1,512 @@
+//! What can be read. Each function is one question; what the answer means is for the domain to say.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
+
+use super::{Error, row};
+use crate::command::{AuditFilter, ListFilter};
+use crate::domain::audit::Hash;
+use crate::domain::entitlement::{Person, Thing};
+use crate::domain::event::Entry;
+use crate::domain::name::Name;
+use crate::domain::notification::Notice;
+use crate::domain::request::{Grant, Request, RequestId, State};
+use crate::domain::resource::{Kind, Resource};
+use crate::domain::role::Role;
+use crate::domain::team::{Connection as Account, Environment, Feature, Header, Login, Target, Team};
+use crate::domain::time::Timestamp;
+
+/// One consistent state of the database.
+pub struct Read<'c> {
+    pub(super) conn: &'c Connection,
+}
+
+/// The end of the audit log.
+#[derive(Debug, Clone, Copy)]
+pub struct Head {
+    pub seq: i64,
+    pub at: Timestamp,
+    pub hash: Hash,
+}
+
+/// Where a page of a list ends: the next one begins below.
+pub struct Page<T> {
+    pub rows: Vec<T>,
+    pub last: bool,
+}
+
+/// Rows of a page: enough that the cost of a query is shared, few enough to be held.
+const PAGE: usize = 500;
+
+impl<'c> Read<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Read<'c> {
+        Read { conn }
+    }
+
+    fn rows<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        let mut all = Vec::new();
+        while let Some(row) = rows.next()? {
+            all.push(read(row)?);
+        }
+        Ok(all)
+    }
+
+    fn one<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params)?;
+        rows.next()?.map(read).transpose()
+    }
+
+    fn count(&self, sql: &str, params: impl Params) -> Result<u64, Error> {
+        let count: i64 = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
+        Ok(count.unsigned_abs())
+    }
+
+    // The log
+
+    pub fn head(&self) -> Result<Head, Error> {
+        self.one("SELECT seq, at, hash FROM event ORDER BY seq DESC LIMIT 1", [], |row| {
+            Ok(Head { seq: row.get(0)?, at: row::time(row, 1)?, hash: row.get(2)? })
+        })?
+        .ok_or_else(|| Error::damaged("the audit log is empty"))
+    }
+
+    /// The latest time on the record: of the last entry, or of the last run of `expire`.
+    /// Nothing happens before it, whatever the clock says.
+    pub fn last_time(&self) -> Result<Timestamp, Error> {
+        let sql = "SELECT max(at, coalesce((SELECT expire_ran_at FROM team), 0)) FROM event ORDER BY seq DESC LIMIT 1";
+        self.one(sql, [], |row| row::time(row, 0))?.ok_or_else(|| Error::damaged("the audit log is empty"))
+    }
+
+    /// The number of the last entry about a request.
+    pub fn last_entry_about(&self, id: RequestId) -> Result<i64, Error> {
+        let sql = "SELECT coalesce(max(seq), 0) FROM event WHERE request = ?1";
+        Ok(self.conn.prepare_cached(sql)?.query_row([id.get()], |row| row.get(0))?)
+    }
+
+    pub fn entry(&self, seq: i64) -> Result<Entry, Error> {
+        self.one("SELECT body FROM event WHERE seq = ?1", [seq], |row| row::json(row, 0))?
+            .ok_or_else(|| Error::damaged(format!("entry {seq} is missing")))
+    }
+
+    pub fn entries_about(&self, id: RequestId) -> Result<Vec<Entry>, Error> {
+        self.rows("SELECT body FROM event WHERE request = ?1 ORDER BY seq", [id.get()], |row| row::json(row, 0))
+    }
+
+    /// Entries older than `before`, newest first.
+    pub fn entries_before(&self, filter: &AuditFilter, before: i64) -> Result<Page<(Entry, Hash)>, Error> {
+        let (clauses, values) = audit_clauses(filter);
+        let sql = format!("SELECT body, hash FROM event WHERE seq < ?{clauses} ORDER BY seq DESC LIMIT {PAGE}");
+        self.entries(&sql, before, values)
+    }
+
+    /// Entries newer than `after`, oldest first.
+    pub fn entries_after(&self, after: i64) -> Result<Page<(Entry, Hash)>, Error> {
+        let sql = format!("SELECT body, hash FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
+        self.entries(&sql, after, Vec::new())
+    }
+
+    fn entries(&self, sql: &str, bound: i64, values: Vec<Value>) -> Result<Page<(Entry, Hash)>, Error> {
+        let params = params_from_iter(std::iter::once(Value::Integer(bound)).chain(values));
+        let rows = self.rows(sql, params, |row| Ok((row::json(row, 0)?, row.get(1)?)))?;
+        Ok(Page { last: rows.len() < PAGE, rows })
+    }
+
+    pub fn count_entries(&self, filter: &AuditFilter, before: i64) -> Result<u64, Error> {
+        let (clauses, values) = audit_clauses(filter);
+        let params = params_from_iter(std::iter::once(Value::Integer(before)).chain(values));
+        let sql = format!("SELECT count(*) FROM event WHERE seq < ?{clauses}");
+        self.count(&sql, params)
+    }
+
+    /// How many refused attempts of this person are on the record since then.
+    pub fn refusals_since(&self, actor: Option<&Name>, os_user: &str, since: Timestamp) -> Result<u64, Error> {
+        let sql =
+            "SELECT count(*) FROM event WHERE action = 'attempt.refused' AND at > ?1 AND actor IS ?2 AND os_user = ?3";
+        let params = params![since.unix(), actor.map(Name::as_str), os_user];
+        self.count(sql, params)
+    }
+
+    // The team
+
+    pub fn team(&self) -> Result<Team, Error> {
+        let name = self.one("SELECT name FROM team", [], |row| row::parsed(row, 0))?;
+        let members =
+            self.rows("SELECT name, role, login, email, slack, timezone, disabled FROM member", [], |row| {
+                Ok((row::parsed(row, 0)?, row::member(row, 1)?))
+            })?;
+        Ok(Team {
+            team: Header { name: name.ok_or_else(|| Error::damaged("there is no team"))? },
+            members: members.into_iter().collect(),
+            groups: self.catalogued("group")?,
+            connections: self.catalogued("connection")?,
+            targets: self.catalogued("target")?,
+            features: self.catalogued("feature")?,
+            scopes: self.catalogued("scope")?,
+        })
+    }
+
+    fn catalogued<T: serde::de::DeserializeOwned>(&self, kind: &str) -> Result<BTreeMap<Name, T>, Error> {
+        let rows = self.rows("SELECT name, body FROM catalogue WHERE kind = ?1", [kind], |row| {
+            Ok((row::parsed(row, 0)?, row::json(row, 1)?))
+        })?;
+        Ok(rows.into_iter().collect())
+    }
+
+    fn catalogue_body<T: serde::de::DeserializeOwned>(&self, kind: &str, name: &Name) -> Result<Option<T>, Error> {
+        let sql = "SELECT body FROM catalogue WHERE kind = ?1 AND name = ?2";
+        self.one(sql, [kind, name.as_str()], |row| row::json(row, 0))
+    }
+
+    /// What the catalogue says of a resource; None when it has no such.
+    pub fn thing(&self, resource: &Resource) -> Result<Option<Thing>, Error> {
+        let name = match resource {
+            Resource::Role(role) => return Ok(Some(Thing::Role(*role))),
+            Resource::Connection(name) | Resource::Target(name) | Resource::Feature(name) | Resource::Scope(name) => {
+                name.clone()
+            }
+        };
+        Ok(match resource.kind() {
+            Kind::Connection => self.environment(&name)?.map(|environment| Thing::Connection { name, environment }),
+            Kind::Target => match self.catalogue_body::<Target>("target", &name)? {
+                None => None,
+                Some(target) => {
+                    let mut connections = BTreeMap::new();
+                    for connection in target.connections {
+                        if let Some(environment) = self.environment(&connection)? {
+                            connections.insert(connection, environment);
+                        }
+                    }
+                    Some(Thing::Target { name, connections })
+                }
+            },
+            Kind::Feature => self
+                .catalogue_body::<Feature>("feature", &name)?
+                .map(|feature| Thing::Feature { name, role: feature.role }),
+            Kind::Scope => {
+                let sql = "SELECT 1 FROM catalogue WHERE kind = 'scope' AND name = ?1";
+                self.one(sql, [name.as_str()], |_| Ok(()))?.map(|()| Thing::Scope { name })
+            }
+            Kind::Role => None,
+        })
+    }
+
+    fn environment(&self, connection: &Name) -> Result<Option<Environment>, Error> {
+        Ok(self.catalogue_body::<Account>("connection", connection)?.map(|found| found.environment))
+    }
+
+    /// Every resource that the catalogue names, for suggestions and completion.
+    pub fn resource_names(&self) -> Result<Vec<Resource>, Error> {
+        let sql = "SELECT kind || ':' || name FROM catalogue WHERE kind <> 'group' ORDER BY 1";
+        let mut all = self.rows(sql, [], |row| row::parsed(row, 0))?;
+        all.extend([Role::Member, Role::Admin].map(Resource::Role));
+        Ok(all)
+    }
+
+    pub fn member_names(&self) -> Result<Vec<Name>, Error> {
+        self.rows("SELECT name FROM member ORDER BY name", [], |row| row::parsed(row, 0))
+    }
+
+    pub fn is_member(&self, name: &Name) -> Result<bool, Error> {
+        Ok(self.one("SELECT 1 FROM member WHERE name = ?1", [name.as_str()], |_| Ok(()))?.is_some())
+    }
+
+    pub fn member_of_login(&self, login: &Login) -> Result<Option<Name>, Error> {
+        self.one("SELECT name FROM member WHERE login = ?1", [login.as_str()], |row| row::parsed(row, 0))
+    }
+
+    /// A member with all that decides what they may use.
+    pub fn person(&self, name: &Name) -> Result<Option<Person>, Error> {
+        let sql = "SELECT role, login, email, slack, timezone, disabled FROM member WHERE name = ?1";
+        let Some(member) = self.one(sql, [name.as_str()], |row| row::member(row, 0))? else { return Ok(None) };
+        let groups: Vec<Name> =
+            self.rows("SELECT group_name FROM membership WHERE member = ?1", [name.as_str()], |row| {
+                row::parsed(row, 0)
+            })?;
+        let scopes = self.rows(
+            "SELECT name, body FROM catalogue WHERE kind = 'scope' AND name IN (
+                 SELECT scope FROM assignment WHERE assignee IN (
+                     SELECT 'group:' || group_name FROM membership WHERE member = ?1
+                     UNION ALL VALUES ('member:' || ?1), ('role:viewer'), ('role:member'), ('role:admin'), ('role:owner'))
+                 UNION ALL
+                 SELECT substr(resource, 7) FROM grant WHERE member = ?1 AND ended_at IS NULL AND resource LIKE 'scope:%')",
+            [name.as_str()],
+            |row| Ok((row::parsed(row, 0)?, row::json(row, 1)?)),
+        )?;
+        Ok(Some(Person {
+            name: name.clone(),
+            member,
+            groups: groups.into_iter().collect::<BTreeSet<_>>(),
+            scopes: scopes.into_iter().collect(),
+            grants: self.grants_of(name)?,
+        }))
+    }
+
+    /// A member's grants whose end is not on the record.
+    fn grants_of(&self, member: &Name) -> Result<Vec<Grant>, Error> {
+        let sql = format!("SELECT {} FROM grant g WHERE member = ?1 AND ended_at IS NULL", row::GRANT);
+        self.rows(&sql, [member.as_str()], |row| row::grant(row, 0))
+    }
+
+    /// Everybody who may be an admin now: by the team file, or by a grant that has not ended on the record.
+    pub fn admins(&self) -> Result<Vec<Person>, Error> {
+        let names: Vec<Name> = self.rows(
+            "SELECT name FROM member WHERE role IN ('admin', 'owner')
+             UNION SELECT member FROM grant WHERE ended_at IS NULL AND resource = 'role:admin'
+                 AND resource >= 'role:' AND resource < 'role;'",
+            [],
+            |row| row::parsed(row, 0),
+        )?;
+        let mut people = Vec::new();
+        for name in &names {
+            people.extend(self.person(name)?);
+        }
+        Ok(people)
+    }
+
+    // Requests and grants
+
+    pub fn next_request(&self) -> Result<RequestId, Error> {
+        let last: Option<i64> =
+            self.conn.prepare_cached("SELECT max(id) FROM request")?.query_row([], |row| row.get(0))?;
+        match last {
+            None => Ok(RequestId::FIRST),
+            Some(last) => RequestId::try_from(last).map(RequestId::next).map_err(Error::damaged),
+        }
+    }
+
+    pub fn request(&self, id: RequestId) -> Result<Option<Request>, Error> {
+        let found = self.requests("r.id = ?", vec![Value::Integer(id.get())])?;
+        Ok(found.into_iter().next())
+    }
+
+    fn requests(&self, clause: &str, values: Vec<Value>) -> Result<Vec<Request>, Error> {
+        let sql = format!(
+            "SELECT {}, {} FROM request r LEFT JOIN grant g ON g.request = r.id WHERE {clause}",
+            row::REQUEST,
+            row::GRANT
+        );
+        let mut found = self.rows(&sql, params_from_iter(values), row::request)?;
+        for request in &mut found {
+            request.decisions = self.rows(
+                "SELECT by, verdict, at, note, terms FROM decision WHERE request = ?1 ORDER BY seq",
+                [request.id.get()],
+                row::decision,
+            )?;
+        }
+        Ok(found)
+    }
+
+    /// The request of this member for this resource that still waits for a decision.
+    pub fn pending_request(
+        &self,
+        requester: &Name,
+        resource: &Resource,
+        now: Timestamp,
+    ) -> Result<Option<Request>, Error> {
+        let values = vec![requester.to_string().into(), resource.to_string().into(), Value::Integer(now.unix())];
+        let clause = "r.requester = ? AND r.resource = ? AND r.state = 'pending' AND r.lapses_at > ? LIMIT 1";
+        Ok(self.requests(clause, values)?.into_iter().next())
+    }
+
+    pub fn pending_resources(&self, requester: &Name, now: Timestamp) -> Result<Vec<(Resource, RequestId)>, Error> {
+        let sql = "SELECT resource, id FROM request WHERE requester = ?1 AND state = 'pending' AND lapses_at > ?2";
+        self.rows(sql, params![requester.as_str(), now.unix()], |row| {
+            Ok((row::parsed(row, 0)?, row::request_id(row, 1)?))
+        })
+    }
+
+    /// Requests numbered below `before`, newest first. `only`: those that this member may see.
+    pub fn requests_before(
+        &self,
+        filter: &ListFilter,
+        only: Option<&Name>,
+        before: i64,
+        now: Timestamp,
+    ) -> Result<Page<Request>, Error> {
+        let (clauses, values) = list_clauses(filter, only, before, now);
+        let rows = self.requests(&format!("{clauses} ORDER BY r.id DESC LIMIT {PAGE}"), values)?;
+        Ok(Page { last: rows.len() < PAGE, rows })
+    }
+
+    pub fn count_requests(
+        &self,
+        filter: &ListFilter,
+        only: Option<&Name>,
+        before: i64,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        let (clauses, values) = list_clauses(filter, only, before, now);
+        let sql = format!("SELECT count(*) FROM request r LEFT JOIN grant g ON g.request = r.id WHERE {clauses}");
+        self.count(&sql, params_from_iter(values))
+    }
+
+    /// Every request that is pending on the record or whose grant has not ended on it.
+    pub fn open_requests(&self) -> Result<Vec<Request>, Error> {
+        self.requests(&format!("{ON_RECORD_OPEN} ORDER BY r.id"), Vec::new())
+    }
+
+    /// The grants of a member that are not ended on the record, as requests, in the order of their ends.
+    pub fn requests_granted_to(&self, member: &Name) -> Result<Vec<Request>, Error> {
+        let clause = "r.id IN (SELECT request FROM grant WHERE member = ? AND ended_at IS NULL)
+             ORDER BY g.ends_at IS NULL, g.ends_at, r.id";
+        self.requests(clause, vec![member.to_string().into()])
+    }
+
+    /// Grants that have ended by the clock and not yet on the record, the earliest first.
+    pub fn lapsed_grants(&self, now: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
+        self.grants_ending(i64::MIN, now.unix(), "", most)
+    }
+
+    /// Live grants that end by `until` and whose members have not been told so.
+    pub fn unwarned_grants(&self, now: Timestamp, until: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
+        self.grants_ending(now.unix(), until.unix(), "AND warned = 0", most)
+    }
+
+    fn grants_ending(&self, after: i64, until: i64, and: &str, most: usize) -> Result<Vec<Grant>, Error> {
+        let sql = format!(
+            "SELECT {} FROM grant g WHERE ended_at IS NULL AND ends_at IS NOT NULL AND ends_at > ?1 AND ends_at <= ?2 {and}
+             ORDER BY ends_at LIMIT ?3",
+            row::GRANT
+        );
+        self.rows(&sql, params![after, until, i64::try_from(most).unwrap_or(i64::MAX)], |row| row::grant(row, 0))
+    }
+
+    /// Requests that lapsed by the clock and not yet on the record.
+    pub fn lapsed_requests(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
+        let clause = format!("r.state = 'pending' AND r.lapses_at <= ? ORDER BY r.lapses_at LIMIT {most}");
+        self.requests(&clause, vec![Value::Integer(now.unix())])
+    }
+
+    // Notifications
+
+    pub fn unread(&self, member: &Name) -> Result<u64, Error> {
+        let sql = "SELECT count(*) FROM notification n JOIN member m ON m.name = n.member
+             WHERE n.member = ?1 AND n.read_at IS NULL AND n.seq >= m.since";
+        self.count(sql, [member.as_str()])
+    }
+
+    /// A member's notifications, newest first: number, kind, entry, when read. `each` may end the reading.
+    pub fn notifications(
+        &self,
+        member: &Name,
+        all: bool,
+        mut each: impl FnMut(i64, Notice, i64, Option<Timestamp>) -> Result<ControlFlow<()>, Error>,
+    ) -> Result<(), Error> {
+        let unread = if all { "" } else { "AND n.read_at IS NULL" };
+        let sql = format!(
+            "SELECT n.id, n.kind, n.seq, n.read_at FROM notification n JOIN member m ON m.name = n.member
+             WHERE n.member = ?1 {unread} AND n.seq >= m.since ORDER BY n.id DESC"
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([member.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let step = each(row.get(0)?, row::parsed(row, 1)?, row.get(2)?, row::maybe_time(row, 3)?)?;
+            if step.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The entry that a member's notification tells of, if it is theirs.
+    pub fn has_notification(&self, member: &Name, id: i64) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM notification n JOIN member m ON m.name = n.member
+             WHERE n.id = ?1 AND n.member = ?2 AND n.seq >= m.since";
+        let found = self.conn.prepare_cached(sql)?.query_row(params![id, member.as_str()], |_| Ok(())).optional()?;
+        Ok(found.is_some())
+    }
+}
+
+/// Found by the two partial indexes, however long the history is.
+const ON_RECORD_OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pending'
+     UNION ALL SELECT request FROM grant WHERE ended_at IS NULL)";
+
+/// The state at a moment (`?1`), in SQL: what `Request::state` says in Rust, and a test holds the two together.
+fn state_clause(state: State) -> &'static str {
+    match state {
+        State::Pending => "(r.state = 'pending' AND r.lapses_at > ?1)",
+        State::Lapsed => "(r.state = 'lapsed' OR r.state = 'pending' AND r.lapses_at <= ?1)",
+        State::Denied => "r.state = 'denied'",
+        State::Withdrawn => "r.state = 'withdrawn'",
+        State::Revoked => "g.ended_by IS NOT NULL",
+        State::Expired => "(g.ended_at IS NOT NULL AND g.ended_by IS NULL OR g.ended_at IS NULL AND g.ends_at <= ?1)",
+        State::Scheduled => "(g.request IS NOT NULL AND g.ended_at IS NULL AND g.starts_at > ?1)",
+        State::Active => "(g.ended_at IS NULL AND g.starts_at <= ?1 AND (g.ends_at IS NULL OR g.ends_at > ?1))",
+    }
+}
+
+fn list_clauses(filter: &ListFilter, only: Option<&Name>, before: i64, now: Timestamp) -> (String, Vec<Value>) {
+    // The time is ?1 wherever it stands, and stands here for the clauses that don't need it.
+    let mut clauses = String::from("?1 IS NOT NULL AND r.id < ?2");
+    let mut values = vec![Value::Integer(now.unix()), Value::Integer(before)];
+    let mut add = |clause: &str, value: Value| {
+        values.push(value);
+        clauses += &format!(" AND {}", clause.replace("?_", &format!("?{}", values.len())));
+    };
+    if let Some(member) = only {
+        add("(r.requester = ?_ OR r.filed_by = ?_)", member.to_string().into());
+    }
+    if let Some(requester) = &filter.requester {
+        add("r.requester = ?_", requester.to_string().into());
+    }
+    if let Some(resource) = &filter.resource {
+        add("r.resource = ?_", resource.to_string().into());
+    }
+    if let Some(since) = filter.since {
+        add("r.submitted_at >= ?_", Value::Integer(since.unix()));
+    }
+    let states: Vec<State> = match (filter.states.as_slice(), filter.all) {
+        ([], true) => Vec::new(),
+        ([], false) => State::ALL.into_iter().filter(|state| state.is_open()).collect(),
+        (states, _) => states.to_vec(),
+    };
+    if !states.is_empty() {
+        let each: Vec<&str> = states.iter().map(|&state| state_clause(state)).collect();
+        clauses += &format!(" AND ({})", each.join(" OR "));
+        if states.iter().all(|state| state.is_open()) {
+            clauses += &format!(" AND {ON_RECORD_OPEN}");
+        }
+    }
+    (clauses, values)
+}
+
+fn audit_clauses(filter: &AuditFilter) -> (String, Vec<Value>) {
+    let mut clauses = String::new();
+    let mut values: Vec<Value> = Vec::new();
+    let mut add = |clause: &str, value: Value| {
+        clauses += clause;
+        values.push(value);
+    };
+    if let Some(request) = filter.request {
+        add(" AND request = ?", Value::Integer(request.get()));
+    }
+    if let Some(actor) = &filter.actor {
+        add(" AND actor = ?", actor.to_string().into());
+    }
+    if let Some(action) = &filter.action {
+        add(" AND action = ?", action.clone().into());
+    }
+    if let Some(since) = filter.since {
+        add(" AND at >= ?", Value::Integer(since.unix()));
+    }
+    if let Some(until) = filter.until {
+        add(" AND at <= ?", Value::Integer(until.unix()));
+    }
+    (clauses, values)
+}

@@ -1,0 +1,147 @@
+//! From columns to the domain's values. What does not parse is damage.
+
+use std::str::FromStr;
+
+use rusqlite::Row;
+use serde::de::DeserializeOwned;
+
+use super::Error;
+use crate::domain::duration::Length;
+use crate::domain::name::Name;
+use crate::domain::request::{Decision, End, Ended, EndedHow, Grant, Recorded, Request, RequestId, Terms, Verdict};
+use crate::domain::team::Member;
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
+
+/// What a row of these columns is read as, in their order.
+pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r.length, r.until, r.reason, r.ticket, \
+     r.submitted_at, r.lapses_at";
+pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.modified, g.starts_at, g.ends_at, g.warned, g.ended_at, g.ended_by";
+const REQUEST_COLUMNS: usize = 11;
+
+pub fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Error>
+where
+    T::Err: std::fmt::Display,
+{
+    let text = row.get_ref(column)?.as_str().map_err(Error::damaged)?;
+    text.parse().map_err(|why| Error::damaged(format!("{text:?} is not what it should be: {why}")))
+}
+
+pub fn maybe_parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error>
+where
+    T::Err: std::fmt::Display,
+{
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => parsed(row, column).map(Some),
+    }
+}
+
+pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Error> {
+    let text = row.get_ref(column)?.as_str().map_err(Error::damaged)?;
+    serde_json::from_str(text).map_err(Error::damaged)
+}
+
+pub fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
+    Timestamp::from_unix(row.get(column)?).map_err(Error::damaged)
+}
+
+pub fn maybe_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Error> {
+    row.get::<_, Option<i64>>(column)?.map(Timestamp::from_unix).transpose().map_err(Error::damaged)
+}
+
+pub fn request_id(row: &Row<'_>, column: usize) -> Result<RequestId, Error> {
+    RequestId::try_from(row.get::<_, i64>(column)?).map_err(Error::damaged)
+}
+
+/// The terms in three columns from this one on: resource, length, until.
+fn terms(row: &Row<'_>, column: usize) -> Result<Terms, Error> {
+    let end = match (row.get::<_, Option<i64>>(column + 1)?, maybe_time(row, column + 2)?) {
+        (None, None) => End::Never,
+        (Some(seconds), None) => End::After(Length::from_seconds(seconds).map_err(Error::damaged)?),
+        (None, Some(until)) => End::At(until),
+        (Some(_), Some(_)) => return Err(Error::damaged("a length and an end at once")),
+    };
+    Ok(Terms { resource: parsed(row, column)?, end })
+}
+
+/// Columns `role, login, email, slack, timezone, disabled` from this one on.
+pub fn member(row: &Row<'_>, column: usize) -> Result<Member, Error> {
+    Ok(Member {
+        role: parsed(row, column)?,
+        login: parsed(row, column + 1)?,
+        email: maybe_parsed(row, column + 2)?,
+        slack: maybe_parsed(row, column + 3)?,
+        timezone: maybe_parsed(row, column + 4)?,
+        disabled: row.get(column + 5)?,
+    })
+}
+
+/// The columns of `GRANT` from this one on; None where a left join found no grant.
+pub fn maybe_grant(row: &Row<'_>, column: usize) -> Result<Option<Grant>, Error> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => grant(row, column).map(Some),
+    }
+}
+
+pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
+    let how = match maybe_parsed::<Name>(row, column + 10)? {
+        Some(by) => EndedHow::Revoked { by },
+        None => EndedHow::Expired,
+    };
+    Ok(Grant {
+        request: request_id(row, column)?,
+        member: parsed(row, column + 1)?,
+        terms: terms(row, column + 2)?,
+        modified: row.get(column + 5)?,
+        starts_at: time(row, column + 6)?,
+        ends_at: maybe_time(row, column + 7)?,
+        warned: row.get(column + 8)?,
+        ended: maybe_time(row, column + 9)?.map(|at| Ended { at, how }),
+    })
+}
+
+/// The columns of `REQUEST` and `GRANT`; its decisions are yet to be read.
+pub fn request(row: &Row<'_>) -> Result<Request, Error> {
+    let recorded = match row.get_ref(1)?.as_str().map_err(Error::damaged)? {
+        "pending" => Recorded::Pending,
+        "approved" => Recorded::Approved,
+        "denied" => Recorded::Denied,
+        "withdrawn" => Recorded::Withdrawn,
+        "lapsed" => Recorded::Lapsed,
+        other => return Err(Error::damaged(format!("a request in the state {other:?}"))),
+    };
+    Ok(Request {
+        id: request_id(row, 0)?,
+        recorded,
+        requester: parsed(row, 2)?,
+        filed_by: parsed(row, 3)?,
+        asked: terms(row, 4)?,
+        reason: parsed(row, 7)?,
+        ticket: maybe_parsed(row, 8)?,
+        submitted_at: time(row, 9)?,
+        lapses_at: time(row, 10)?,
+        decisions: Vec::new(),
+        grant: maybe_grant(row, REQUEST_COLUMNS)?,
+    })
+}
+
+/// Columns `by, verdict, at, note, terms`.
+pub fn decision(row: &Row<'_>) -> Result<Decision, Error> {
+    let verdict = match row.get_ref(1)?.as_str().map_err(Error::damaged)? {
+        "approve" => Verdict::Approve,
+        "deny" => Verdict::Deny,
+        other => return Err(Error::damaged(format!("a decision {other:?}"))),
+    };
+    Ok(Decision {
+        by: parsed(row, 0)?,
+        verdict,
+        at: time(row, 2)?,
+        note: maybe_parsed::<Text>(row, 3)?,
+        terms: match row.get_ref(4)? {
+            rusqlite::types::ValueRef::Null => None,
+            _ => Some(json(row, 4)?),
+        },
+    })
+}

@@ -1,0 +1,120 @@
+//! What can be written: entries of the log, and with each, in the same transaction, what it changes in the tables
+//! (see `project`) and the notifications it causes. Read marks and the time of the last `expire` are no record.
+
+use std::cell::Cell;
+use std::ops::Deref;
+
+use rusqlite::{Connection, params};
+
+use super::read::{Head, Read};
+use super::{Error, project};
+use crate::domain::audit::{self, GENESIS};
+use crate::domain::event::{Draft, Entry, FORMAT};
+use crate::domain::name::Name;
+use crate::domain::notification::{Channel, Told};
+use crate::domain::time::Timestamp;
+
+/// Who acts, and when: what an entry says besides its event.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub now: Timestamp,
+    pub actor: Option<Name>,
+    pub os_user: String,
+}
+
+/// A write transaction. All reading works in it too.
+pub struct Write<'c> {
+    read: Read<'c>,
+    /// The end of the log; None before its first entry.
+    head: Cell<Option<Head>>,
+}
+
+impl<'c> Deref for Write<'c> {
+    type Target = Read<'c>;
+    fn deref(&self) -> &Read<'c> {
+        &self.read
+    }
+}
+
+impl<'c> Write<'c> {
+    pub(super) fn new(conn: &'c Connection) -> Result<Write<'c>, Error> {
+        let read = Read::new(conn);
+        let any: bool = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM event)")?.query_row([], |row| row.get(0))?;
+        let head = if any { Some(read.head()?) } else { None };
+        Ok(Write { read, head: Cell::new(head) })
+    }
+
+    pub(super) fn conn(&self) -> &'c Connection {
+        self.read.conn
+    }
+
+    /// Appends the events to the log, and does what they say.
+    pub fn record(&self, context: &Context, drafts: Vec<Draft>) -> Result<(), Error> {
+        for draft in drafts {
+            let (seq, previous) = self.head.get().map_or((1, GENESIS), |head| (head.seq + 1, head.hash));
+            let entry = Entry {
+                v: FORMAT,
+                seq,
+                at: context.now,
+                actor: context.actor.clone(),
+                os_user: context.os_user.clone(),
+                event: draft.event,
+                told: draft.told,
+            };
+            let body = serde_json::to_string(&entry)
+                .map_err(|error| Error::Internal { message: format!("an event can't be written: {error}") })?;
+            let hash = audit::link(&previous, body.as_bytes());
+            self.conn().prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
+                params![
+                    seq,
+                    entry.at.unix(),
+                    entry.actor.as_ref().map(Name::as_str),
+                    entry.os_user,
+                    entry.event.action(),
+                    entry.event.request().map(|id| id.get()),
+                    hash,
+                    body
+                ],
+            )?;
+            self.head.set(Some(Head { seq, at: entry.at, hash }));
+            project::project(self, &entry)?;
+            self.notify(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// A row in the inbox of each who is told, and one in the outbox for each way to reach them.
+    fn notify(&self, entry: &Entry) -> Result<(), Error> {
+        for Told(member, notice) in &entry.told {
+            self.conn()
+                .prepare_cached("INSERT INTO notification (seq, member, kind) VALUES (?1, ?2, ?3)")?
+                .execute(params![entry.seq, member.as_str(), notice.as_str()])?;
+            let notification = self.conn().last_insert_rowid();
+            let (email, slack): (bool, bool) = self
+                .conn()
+                .prepare_cached("SELECT email IS NOT NULL, slack IS NOT NULL FROM member WHERE name = ?1")?
+                .query_row([member.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            for (channel, reachable) in [(Channel::Email, email), (Channel::Slack, slack)] {
+                if reachable {
+                    self.conn()
+                        .prepare_cached("INSERT INTO outbox (notification, channel, due_at) VALUES (?1, ?2, ?3)")?
+                        .execute(params![notification, channel.as_str(), entry.at.unix()])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks a member's unread notifications as read: this one, or all. How many were.
+    pub fn mark_read(&self, member: &Name, id: Option<i64>, now: Timestamp) -> Result<u64, Error> {
+        let sql =
+            "UPDATE notification SET read_at = ?1 WHERE member = ?2 AND read_at IS NULL AND (?3 IS NULL OR id = ?3)";
+        Ok(self.conn().prepare_cached(sql)?.execute(params![now.unix(), member.as_str(), id])? as u64)
+    }
+
+    /// Notes that `expire` ran, at this time of the clock.
+    pub fn expire_ran(&self, now: Timestamp) -> Result<(), Error> {
+        self.conn().prepare_cached("UPDATE team SET expire_ran_at = ?1")?.execute([now.unix()])?;
+        Ok(())
+    }
+}

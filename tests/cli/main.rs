@@ -1,0 +1,4 @@
+//! The program as its users meet it: the real binary, each test with a home, a database, users and a clock of its own.
+
+mod harness;
+mod lifecycle;
