@@ -48,7 +48,7 @@ impl Door {
         Ok(Door { path, store: OnceCell::new(), caller: Caller { login: identity::login()?, acting_as } })
     }
 
-    pub fn carry_out(&self, clock: Timestamp, command: Command, sink: Sink<'_>) -> Result<Ended, Failure> {
+    pub fn carry_out(&self, command: Command, sink: Sink<'_>) -> Result<Ended, Failure> {
         let store = match self.store.get() {
             Some(store) => store,
             None => {
@@ -56,7 +56,7 @@ impl Door {
                 self.store.get_or_init(|| opened)
             }
         };
-        ledger::carry_out(store, &self.caller, clock, command, sink)
+        ledger::carry_out(store, &self.caller, &identity::clock, command, sink)
     }
 }
 
@@ -149,9 +149,9 @@ impl App {
             Verb::Audit(args) => self.audit(args),
             Verb::Doctor(args) => {
                 debug_assert!(args.accept_clock, "the only thing it does so far, and clap requires it");
-                let ended = self.door.carry_out(self.clock, Command::AcceptClock, &mut |_| Ok(()))?;
+                let ended = self.door.carry_out(Command::AcceptClock, &mut |_| Ok(()))?;
                 self.warn_all(&ended);
-                self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": self.clock }))?;
+                self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": true }))?;
                 Ok(0)
             }
             Verb::Completions(_) | Verb::Man(_) => Ok(0),
@@ -167,7 +167,7 @@ impl App {
 
     fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
         let mut answer = self.printer.answer(shape);
-        let ended = self.door.carry_out(self.clock, command, &mut |reply| answer.put(reply));
+        let ended = self.door.carry_out(command, &mut |reply| answer.put(reply));
         let count = answer.end();
         let ended = ended?;
         self.warn_all(&ended);
@@ -183,7 +183,7 @@ impl App {
     /// One request, to be looked at before it is decided on.
     fn look_at(&self, id: RequestId) -> Result<RequestView, Failure> {
         let mut found = None;
-        self.door.carry_out(self.clock, Command::Show { id }, &mut |reply| {
+        self.door.carry_out(Command::Show { id }, &mut |reply| {
             if let Reply::Request(view) = reply {
                 found = Some(*view);
             }
@@ -230,7 +230,7 @@ impl App {
             .into());
         };
         let mut plan = None;
-        let looked = self.door.carry_out(self.clock, command(true, None), &mut |reply| {
+        let looked = self.door.carry_out(command(true, None), &mut |reply| {
             if let Reply::Plan(view) = reply {
                 plan = Some(view);
             }
@@ -247,8 +247,7 @@ impl App {
         if !prompt.confirm("Apply this?")? {
             return Err(cancelled().into());
         }
-        self.clock = identity::clock()?;
-        let ended = self.door.carry_out(self.clock, command(false, plan.seen.clone()), &mut |_| Ok(()))?;
+        let ended = self.door.carry_out(command(false, plan.seen.clone()), &mut |_| Ok(()))?;
         debug_assert!(!ended.no);
         self.printer.say(&format!("Applied: {} changes", plan.changes.len()))?;
         Ok(0)
@@ -263,7 +262,7 @@ impl App {
             return Ok(u8::from(ended.no));
         }
         let mut filed = None;
-        let ended = self.door.carry_out(self.clock, command, &mut |reply| {
+        let ended = self.door.carry_out(command, &mut |reply| {
             if let Reply::Request(view) = reply {
                 filed = Some(*view);
             }
@@ -287,7 +286,7 @@ impl App {
             None => {
                 let prompt = self.prompt.as_ref().ok_or_else(|| missing("RESOURCE"))?;
                 let mut offered = Vec::new();
-                self.door.carry_out(self.clock, Command::Resources { kind: None, mine: false }, &mut |reply| {
+                self.door.carry_out(Command::Resources { kind: None, mine: false }, &mut |reply| {
                     if let Reply::Resource(view) = reply {
                         offered.push(view);
                     }
@@ -311,8 +310,6 @@ impl App {
             (None, None, Some(prompt)) if form => prompt.duration()?.into(),
             (None, None, _) => Duration::For(Length::HOUR).into(),
         };
-        // Answering took a while.
-        self.clock = identity::clock()?;
         Ok(AskFor {
             terms: Terms { resource, end },
             reason,
@@ -336,8 +333,7 @@ impl App {
             if who.is_empty() { "nobody".to_owned() } else { who.join(", ") }
         ));
         loop {
-            self.clock = identity::clock()?;
-            self.printer.set_now(self.clock);
+            self.printer.set_now(identity::clock()?);
             let mut view = self.look_at(id)?;
             let out_of_time = deadline.is_some_and(|deadline| Instant::now() >= deadline);
             if view.state != State::Pending || out_of_time {
@@ -434,7 +430,6 @@ impl App {
                     Choice::Scope(scope) => modification.resource = Some(Resource::Scope(scope)),
                     Choice::Nothing => return Err(cancelled()),
                 }
-                self.clock = identity::clock()?;
                 let seen = view.seen();
                 self.send(Command::Approve { id, modification, note: args.note.clone(), seen }, Shape::One)?;
                 Ok(())
@@ -467,7 +462,6 @@ impl App {
                         return Err(cancelled());
                     }
                     seen = view.seen();
-                    self.clock = identity::clock()?;
                 }
                 self.send(command(id, seen), Shape::One)?;
                 Ok(())
@@ -486,7 +480,7 @@ impl App {
         let mut code = 0;
         let mut answer = self.printer.answer(Shape::Many);
         for &id in ids {
-            let done = self.door.carry_out(self.clock, command(id, None), &mut |reply| answer.put(reply));
+            let done = self.door.carry_out(command(id, None), &mut |reply| answer.put(reply));
             if let Err(failure) = done {
                 answer.fail(&failure);
                 code = if code == 0 { failure.kind.exit_code() } else { code };
@@ -518,9 +512,8 @@ impl App {
         }
         self.printer.raw(b"\x1b[2J")?;
         loop {
-            let clock = identity::clock()?;
             let mut profile = None;
-            self.door.carry_out(clock, Command::Whoami, &mut |reply| {
+            self.door.carry_out(Command::Whoami, &mut |reply| {
                 if let Reply::Profile(view) = reply {
                     profile = Some(view);
                 }
@@ -541,7 +534,7 @@ impl App {
             }
             return Ok(0);
         };
-        let ended = self.door.carry_out(self.clock, Command::MarkRead { ids }, &mut |_| Ok(()))?;
+        let ended = self.door.carry_out(Command::MarkRead { ids }, &mut |_| Ok(()))?;
         let words = match ended.count {
             1 => "1 marked as read".to_owned(),
             count => format!("{count} marked as read"),
@@ -573,7 +566,7 @@ impl App {
         if !self.attended {
             return;
         }
-        let unread = self.door.carry_out(self.clock, Command::Unread, &mut |_| Ok(()));
+        let unread = self.door.carry_out(Command::Unread, &mut |_| Ok(()));
         match unread.map_or(0, |ended| ended.count) {
             0 => {}
             1 => self.printer.murmur("1 unread notification: access inbox"),

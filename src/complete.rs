@@ -6,7 +6,6 @@ use crate::app::Door;
 use crate::command::{Command, Reply, Words};
 use crate::domain::request::State;
 use crate::error::Failure;
-use crate::identity;
 
 pub fn resources() -> Vec<CompletionCandidate> {
     words(Words::Resources)
@@ -58,7 +57,7 @@ fn words(words: Words) -> Vec<CompletionCandidate> {
 fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
     let door = Door::choose(option("--db").map(Into::into), option("--as").and_then(|name| name.parse().ok()))?;
     let mut candidates = Vec::new();
-    door.carry_out(identity::clock()?, Command::Words(words), &mut |reply| {
+    door.carry_out(Command::Words(words), &mut |reply| {
         if let Reply::Word { word, help } = reply {
             candidates.push(CompletionCandidate::new(word).help(help.map(Into::into)));
         }

@@ -102,7 +102,7 @@ pub fn submit(
         return Err(Refusal::AlreadyHeld {
             member: requester.name.clone(),
             resource: ask.terms.resource.clone(),
-            way: way.clone(),
+            way: Box::new(way.clone()),
             now,
         });
     }
@@ -261,6 +261,10 @@ fn revoked(grant: &Grant, by: &Name, because: Because, reason: Option<Text>) -> 
     }
 }
 
+fn untold(draft: Draft) -> Draft {
+    Draft { told: Vec::new(), ..draft }
+}
+
 /// Records that a grant has ended by the clock. None: it has not.
 pub fn expire(grant: &Grant, now: Timestamp) -> Option<Draft> {
     let ended_at = grant.ends_at.filter(|&end| end <= now && grant.ended.is_none())?;
@@ -322,6 +326,9 @@ pub fn follow(
                     drafts.push(draft(revoked(grant, by, because, None), told));
                 }
             }
+            // The clock was first, and nobody has recorded it: now, or it would be told to whoever bears the name next.
+            (State::Expired, Some(grant)) if shut_out => drafts.extend(expire(grant, now).map(untold)),
+            (State::Lapsed, None) if shut_out => drafts.extend(lapse(request, now).map(untold)),
             (
                 State::Active
                 | State::Scheduled

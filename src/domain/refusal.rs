@@ -33,7 +33,7 @@ pub enum Refusal {
     NoSuchNotification { id: i64 },
     RoleOwner,
     RoleNotAbove { asked: Role, own: Role },
-    AlreadyHeld { member: Name, resource: Resource, way: Way, now: Timestamp },
+    AlreadyHeld { member: Name, resource: Resource, way: Box<Way>, now: Timestamp },
     AlreadyPending { first: RequestId, resource: Resource },
     EndPassed { until: Timestamp },
     EndTooFar { until: Timestamp },

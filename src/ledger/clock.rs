@@ -10,6 +10,7 @@ use crate::error::Failure;
 /// Goes back to the clock's time. What had ended by the old time is put on the record first, so that nothing revives.
 pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
     let outcome = call.store.write(|write| -> Result<Result<Vec<String>, Refusal>, Failure> {
+        let clock = (call.clock)()?;
         let last = write.last_time()?;
         let me = match call.actor(write) {
             Ok(me) => me,
@@ -20,15 +21,15 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
             call.write_refused(write, Some(&me), last, "doctor --accept-clock", None, &refusal)?;
             return Ok(Err(refusal));
         }
-        if call.clock >= last {
+        if clock >= last {
             return Ok(Err(Refusal::ClockNotBack));
         }
         let (ended, _) = expire::due(write, last, usize::MAX)?;
         write.record(&call.context(None, last), ended)?;
         let accepted = Draft { event: Event::ClockAccepted { was: last }, told: Vec::new() };
-        write.record(&call.context(Some(&me), call.clock), vec![accepted])?;
+        write.record(&call.context(Some(&me), clock), vec![accepted])?;
         let begun = write.open_requests()?.into_iter().filter_map(|request| request.grant);
-        let ahead = begun.filter(|grant| grant.starts_at > call.clock);
+        let ahead = begun.filter(|grant| grant.starts_at > clock);
         Ok(Ok(ahead
             .map(|grant| format!("grant {} began after the time accepted, and rests until then", grant.request))
             .collect()))

@@ -44,6 +44,10 @@ pub struct Caller {
     pub acting_as: Option<Name>,
 }
 
+/// Tells the time by the system's clock. It is read once in a transaction, after the wait for the write lock: what
+/// lapsed while a command waited has lapsed.
+pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
+
 /// Where the pieces of an answer go, as they come.
 pub type Sink<'s> = &'s mut dyn FnMut(Reply) -> Result<(), Failure>;
 
@@ -76,11 +80,11 @@ const CLOCK_SLACK: i64 = 60;
 /// So many refused attempts of one person are recorded in an hour; the rest would only be noise.
 const REFUSALS_AN_HOUR: u64 = 20;
 
-/// Carries out one command. `clock`: the time now, by the system's clock.
+/// Carries out one command.
 pub fn carry_out(
     store: &Store,
     caller: &Caller,
-    clock: Timestamp,
+    clock: Clock<'_>,
     command: Command,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
@@ -112,11 +116,11 @@ pub fn carry_out(
     }
 }
 
-/// What every verb is given: the store, who calls, and the system's time.
+/// What every verb is given: the store, who calls, and the system's clock.
 struct Call<'a> {
     store: &'a Store,
     caller: &'a Caller,
-    clock: Timestamp,
+    clock: Clock<'a>,
 }
 
 impl Call<'_> {
@@ -133,27 +137,28 @@ impl Call<'_> {
     }
 
     /// The time that counts: never earlier than the last recorded, so that a clock set back revives nothing.
-    fn now(&self, read: &Read<'_>) -> Result<Timestamp, Error> {
-        Ok(self.clock.max(read.last_time()?))
+    fn now(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
+        let clock = (self.clock)()?;
+        Ok(clock.max(read.last_time()?))
     }
 
     /// The same, for a change: refused while the clock is plainly wrong.
     fn now_to_write(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
+        let clock = (self.clock)()?;
         let last = read.last_time()?;
-        let behind = last.since(self.clock);
+        let behind = last.since(clock);
         if behind > CLOCK_SLACK {
             let behind = crate::domain::duration::spell(behind);
             return Err(Failure::new(
                 Kind::Failure,
                 format!(
-                    "the clock says {}, which is {behind} before the last recorded time, {last}; nothing was done",
-                    self.clock
+                    "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
                 ),
             )
             .hint("set the clock right")
             .hint("or, if it is right now and was wrong before, the owner runs `access doctor --accept-clock`"));
         }
-        Ok(self.clock.max(last))
+        Ok(clock.max(last))
     }
 
     /// Asks something as the member who calls. A refusal is recorded.

@@ -1,6 +1,6 @@
 //! Tables for people, as wide as the terminal: the text that may be shortened is, and nothing else.
 
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, presets};
 
 /// One column: its heading, and what may be done to make it fit.
 pub struct Column(pub &'static str, pub Fit);
@@ -34,7 +34,8 @@ pub fn draw(columns: &[Column], rows: Vec<Vec<Shown>>, heading: bool, width: u16
         table.enforce_styling();
     }
     if heading {
-        table.set_header(columns.iter().map(|column| Cell::new(column.0)).collect::<Vec<_>>());
+        let heads = columns.iter().map(|column| Cell::new(column.0).add_attribute(Attribute::Bold));
+        table.set_header(heads.collect::<Vec<_>>());
     }
     for row in rows {
         let cells = row.into_iter().map(|Shown(text, color)| match color {
@@ -49,7 +50,7 @@ pub fn draw(columns: &[Column], rows: Vec<Vec<Shown>>, heading: bool, width: u16
     }
     for (index, column) in columns.iter().enumerate() {
         if let Some(drawn) = table.column_mut(index) {
-            drawn.set_padding((0, 2));
+            drawn.set_padding((0, if width < 100 { 1 } else { 2 }));
             match column.1 {
                 Fit::Whole => {
                     drawn.set_constraint(ColumnConstraint::ContentWidth);

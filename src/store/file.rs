@@ -119,7 +119,7 @@ fn check_folder(path: &Path, owner: u32) -> Result<(), Error> {
         ));
     }
     let kind = statfs(folder).map_err(|error| io(folder, &error.into()))?.filesystem_type();
-    match NETWORK.into_iter().find(|&(_, number)| FsType(number.try_into().unwrap_or_default()) == kind) {
+    match NETWORK.into_iter().find(|&(_, number)| FsType(number) == kind) {
         Some((name, _)) => Err(invalid(
             format!("{shown} is on a network file system ({name}), where locks don't hold"),
             "keep the database on a disk of this machine",
