@@ -11,7 +11,9 @@ use std::time::{Duration as Wait, Instant};
 use anyhow::{Context as _, Result};
 
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
-use crate::command::{AskFor, AuditFilter, Command, End as Ended, ListFilter, Reply, RequestView};
+use crate::command::{
+    AskFor, AuditFilter, Checkpoint, Command, End as Ended, FindingView, Health, ListFilter, Reply, RequestView,
+};
 use crate::config;
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
@@ -29,8 +31,8 @@ use crate::when::When;
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;
-/// A team file is no larger than this: 16 MiB.
-const TEAM_FILE: u64 = 16 << 20;
+/// No file that is read is larger than this: 16 MiB.
+const LARGEST: u64 = 16 << 20;
 
 /// The way to the database: one's own file, opened when the first command needs it.
 pub struct Door {
@@ -105,6 +107,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         | Verb::Inbox(_)
         | Verb::Expire(_)
         | Verb::Audit(_)
+        | Verb::Backup(_)
         | Verb::Doctor(_) => {}
     }
     let mut app = App::new(&global, printer, clock)?;
@@ -147,13 +150,8 @@ impl App {
             Verb::Inbox(args) => self.inbox(args),
             Verb::Expire(args) => self.plain(Command::Expire { dry_run: args.dry_run }),
             Verb::Audit(args) => self.audit(args),
-            Verb::Doctor(args) => {
-                debug_assert!(args.accept_clock, "the only thing it does so far, and clap requires it");
-                let ended = self.door.carry_out(Command::AcceptClock, &mut |_| Ok(()))?;
-                self.warn_all(&ended);
-                self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": true }))?;
-                Ok(0)
-            }
+            Verb::Backup(args) => self.plain(Command::Backup { to: args.to }),
+            Verb::Doctor(args) => self.doctor(args),
             Verb::Completions(_) | Verb::Man(_) => Ok(0),
         }
     }
@@ -216,7 +214,7 @@ impl App {
     }
 
     fn team_apply(&mut self, file: &Path, dry_run: bool) -> Result<u8> {
-        let text = read_team_file(file)?;
+        let text = read_text(file)?;
         let command = |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen };
         if dry_run || self.yes {
             return self.plain(command(dry_run, None));
@@ -544,13 +542,20 @@ impl App {
     }
 
     fn audit(&mut self, args: cli::Audit) -> Result<u8> {
-        if let Some(cli::AuditVerb::Export(export)) = args.export {
-            let shape = match export.format {
-                ExportFormat::Jsonl => Shape::JsonLines,
-                ExportFormat::Csv => Shape::Csv,
-            };
-            self.send(Command::AuditExport, shape)?;
-            return Ok(0);
+        match args.verb {
+            Some(cli::AuditVerb::Export(export)) => {
+                let shape = match export.format {
+                    ExportFormat::Jsonl => Shape::JsonLines,
+                    ExportFormat::Csv => Shape::Csv,
+                };
+                self.send(Command::AuditExport, shape)?;
+                return Ok(0);
+            }
+            Some(cli::AuditVerb::Verify(verify)) => {
+                return self.plain(Command::AuditVerify { against: read_checkpoints(verify.against.as_deref())? });
+            }
+            Some(cli::AuditVerb::Checkpoint(_)) => return self.plain(Command::AuditCheckpoint),
+            None => {}
         }
         let since = args.since.map(|since| self.resolve(since)).transpose()?;
         let until = args.until.map(|until| self.resolve(until)).transpose()?;
@@ -559,6 +564,31 @@ impl App {
         let (ended, _) = self.send(Command::Audit(filter), Shape::Many)?;
         self.mention_more(&ended)?;
         Ok(0)
+    }
+
+    fn doctor(&mut self, args: cli::Doctor) -> Result<u8> {
+        if args.accept_clock {
+            let ended = self.door.carry_out(Command::AcceptClock, &mut |_| Ok(()))?;
+            self.warn_all(&ended);
+            self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": true }))?;
+            return Ok(0);
+        }
+        let command = Command::Doctor { against: read_checkpoints(args.against.as_deref())? };
+        let mut answer = self.printer.answer(shape(&command));
+        let ended = self.door.carry_out(command, &mut |reply| answer.put(reply));
+        // A file that can't be opened is a finding too.
+        let no = match ended {
+            Ok(ended) => ended.no,
+            Err(failure) => {
+                let found = failure.message.clone();
+                let finding =
+                    FindingView { what: "file".to_owned(), health: Health::Wrong, found, mend: failure.hints };
+                answer.put(Reply::Finding(finding))?;
+                true
+            }
+        };
+        answer.end()?;
+        Ok(u8::from(no))
     }
 
     /// A quiet last line, when somebody is there to read it.
@@ -575,20 +605,37 @@ impl App {
     }
 }
 
-fn read_team_file(path: &Path) -> Result<String> {
+/// Checkpoints, one a line, as `audit checkpoint` prints them.
+fn read_checkpoints(path: Option<&Path>) -> Result<Vec<Checkpoint>> {
+    let Some(path) = path else { return Ok(Vec::new()) };
+    let text = read_text(path)?;
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    let parsed = lines.map(|(index, line)| {
+        serde_json::from_str(line).map_err(|_| {
+            Failure::new(Kind::Invalid, format!("{}, line {}: that is no checkpoint", path.display(), index + 1))
+                .hint("each line is one that `access audit checkpoint` printed")
+        })
+    });
+    let checkpoints = parsed.collect::<Result<Vec<Checkpoint>, Failure>>()?;
+    if checkpoints.is_empty() {
+        return Err(Failure::new(Kind::Invalid, format!("{} holds no checkpoint", path.display())).into());
+    }
+    Ok(checkpoints)
+}
+
+/// A text file that a person names, `-` for standard input, of at most 16 MiB.
+fn read_text(path: &Path) -> Result<String> {
     let stdin = path == Path::new("-");
     let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
     let mut bytes = Vec::new();
     let read = if stdin {
-        std::io::stdin().take(TEAM_FILE + 1).read_to_end(&mut bytes)
+        std::io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(TEAM_FILE + 1).read_to_end(&mut bytes))
+        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
     };
     read.with_context(|| format!("{name} can't be read"))?;
-    if bytes.len() as u64 > TEAM_FILE {
-        return Err(
-            Failure::new(Kind::Invalid, format!("{name} is larger than 16 MiB, too large for a team file")).into()
-        );
+    if bytes.len() as u64 > LARGEST {
+        return Err(Failure::new(Kind::Invalid, format!("{name} is larger than 16 MiB")).into());
     }
     let invalid = |_| Failure::new(Kind::Invalid, format!("{name} is not a text (UTF-8)"));
     Ok(String::from_utf8(bytes).map_err(invalid)?)

@@ -90,6 +90,7 @@ pub enum Verb {
     Inbox(Inbox),
     Expire(Expire),
     Audit(Audit),
+    Backup(Backup),
     Doctor(Doctor),
     Completions(Completions),
     Man(Man),
@@ -385,7 +386,7 @@ pub struct Expire {
 )]
 pub struct Audit {
     #[command(subcommand)]
-    pub export: Option<AuditVerb>,
+    pub verb: Option<AuditVerb>,
     /// Only entries about this request
     #[arg(long, value_name = "ID", add = ArgValueCandidates::new(complete::requests))]
     pub request: Option<RequestId>,
@@ -408,8 +409,37 @@ pub struct Audit {
 
 #[derive(Debug, Subcommand)]
 pub enum AuditVerb {
+    Verify(AuditVerify),
+    Checkpoint(AuditCheckpoint),
     Export(AuditExport),
 }
+
+/// Prove that the record is whole. Exit 1: a fault was found
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Hashes every entry again, works out what the entries amount to, and holds that against every table.
+With --against, also proves that what was recorded at those checkpoints still stands, unchanged.
+
+Examples:
+  access audit verify
+  access audit verify --against checkpoints.jsonl"
+)]
+pub struct AuditVerify {
+    /// Checkpoints kept elsewhere, one a line; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+}
+
+/// Print a line to keep elsewhere: what the log is now
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Whoever can write the database could rewrite all of its log. A checkpoint that they can't reach
+(mailed, printed, in git) shows it.
+
+Example:
+  access audit checkpoint >> checkpoints.jsonl"
+)]
+pub struct AuditCheckpoint {}
 
 /// Write the whole log, oldest first
 #[derive(Debug, Args)]
@@ -426,12 +456,34 @@ pub enum ExportFormat {
     Csv,
 }
 
-/// Mend what is wrong with this installation
+/// Write a proven copy of the database, while it is in use
 #[derive(Debug, Args)]
-#[command(arg_required_else_help = true)]
+#[command(
+    after_help = "To restore one: see that nobody uses the database, move the damaged file away, copy the backup to its
+place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since are lost,
+and what was revoked since lives again until you revoke it.
+
+Example:
+  access backup /var/backups/access-$(date +%F).db"
+)]
+pub struct Backup {
+    /// The new file
+    #[arg(value_name = "FILE")]
+    pub to: PathBuf,
+}
+
+/// What is wrong with this installation, and what to do. Exit 1: something is
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access doctor
+  access doctor --against checkpoints.jsonl   after a restore: what was lost?
+  access doctor --accept-clock                after a clock that ran ahead was set right")]
 pub struct Doctor {
+    /// Checkpoints kept elsewhere, one a line; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "accept_clock")]
+    pub against: Option<PathBuf>,
     /// The clock was wrong before and is right now: go on from it (owner)
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub accept_clock: bool,
 }
 

@@ -1,6 +1,8 @@
 //! All that can be asked of access, and all that comes back: the words that travel between a front end and the
 //! ledger, in one process today and over a socket as well as they stand. Plain data, no logic but conversions.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::duration::Duration;
@@ -74,6 +76,17 @@ pub enum Command {
     },
     Audit(AuditFilter),
     AuditExport,
+    /// `against`: checkpoints kept elsewhere.
+    AuditVerify {
+        against: Vec<Checkpoint>,
+    },
+    AuditCheckpoint,
+    Doctor {
+        against: Vec<Checkpoint>,
+    },
+    Backup {
+        to: PathBuf,
+    },
     AcceptClock,
     /// The names that a shell may complete to.
     Words(Words),
@@ -145,6 +158,10 @@ pub enum Reply {
     Notification(NotificationView),
     Expired(ExpireView),
     Entry(Box<EntryView>),
+    Verified(VerifyView),
+    Checkpoint(Checkpoint),
+    Finding(FindingView),
+    BackedUp(BackupView),
     Word { word: String, help: Option<String> },
 }
 
@@ -360,6 +377,62 @@ pub struct ToldView {
     pub event: Notice,
 }
 
+/// What `audit verify` found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VerifyView {
+    pub ok: bool,
+    pub entries: i64,
+    /// The hash of the last entry, in hex.
+    pub head: String,
+    pub faults: Vec<FaultView>,
+    /// How many checkpoints it was held against.
+    pub checkpoints: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultView {
+    /// The entry that is wrong. None: a row of a table is, and `problem` names it.
+    pub seq: Option<i64>,
+    pub problem: String,
+}
+
+/// What the log was at a moment: a line to keep elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    pub team: Name,
+    pub seq: i64,
+    /// The hash of that entry, in hex.
+    pub head: String,
+    /// When it was taken.
+    pub at: Timestamp,
+}
+
+/// One thing that `doctor` looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingView {
+    pub what: String,
+    pub health: Health,
+    /// What was found.
+    pub found: String,
+    /// What to do about it.
+    pub mend: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    Ok,
+    Warning,
+    Wrong,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BackupView {
+    pub file: PathBuf,
+    pub bytes: u64,
+    pub checkpoint: Checkpoint,
+}
+
 fn spelled(duration: Option<Duration>) -> Option<String> {
     duration.map(|duration| duration.to_string())
 }
@@ -462,7 +535,7 @@ impl EntryView {
             os_user: entry.os_user,
             event: entry.event,
             told: entry.told.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
-            hash: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            hash: crate::domain::audit::hex(hash),
         }
     }
 }

@@ -16,6 +16,11 @@ pub fn link(previous: &Hash, body: &[u8]) -> Hash {
     Sha256::new().chain_update(previous).chain_update(body).finalize().into()
 }
 
+/// A hash as people and JSON see it: 64 hexadecimal digits.
+pub fn hex(hash: &Hash) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -30,7 +35,6 @@ mod tests {
     /// Any program can compute it: `(head -c 32 /dev/zero; printf one) | sha256sum`.
     #[test]
     fn as_sha256sum_computes_it() {
-        let hex: String = link(&GENESIS, b"one").iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, "4e233ba6ac7032d3894ecea5974fd96176e564b024af45747eb46357af8d2401");
+        assert_eq!(hex(&link(&GENESIS, b"one")), "4e233ba6ac7032d3894ecea5974fd96176e564b024af45747eb46357af8d2401");
     }
 }

@@ -37,6 +37,9 @@ pub struct Entry {
     pub event: Event,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Told>,
+    /// The number of the first notification of those told; the others follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_from: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -166,6 +169,25 @@ impl Event {
             Event::GrantRevoked { .. } => "grant.revoked",
             Event::AttemptRefused { .. } => "attempt.refused",
             Event::ClockAccepted { .. } => "clock.accepted",
+        }
+    }
+
+    /// Whether a change of the team can bring this about.
+    pub fn follows_team(&self) -> bool {
+        match self {
+            Event::RequestWithdrawn { .. }
+            | Event::RequestLapsed { .. }
+            | Event::GrantExpired { .. }
+            | Event::GrantRevoked { .. } => true,
+            Event::TeamInitialized { .. }
+            | Event::TeamApplied { .. }
+            | Event::RequestSubmitted { .. }
+            | Event::RequestApproved { .. }
+            | Event::RequestDenied { .. }
+            | Event::GrantStarted { .. }
+            | Event::GrantExpiring { .. }
+            | Event::AttemptRefused { .. }
+            | Event::ClockAccepted { .. } => false,
         }
     }
 

@@ -11,6 +11,7 @@ pub mod event;
 pub mod name;
 pub mod notification;
 pub mod refusal;
+pub mod replay;
 pub mod request;
 pub mod resource;
 pub mod role;

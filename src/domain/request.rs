@@ -149,6 +149,8 @@ impl Verdict {
 /// One approver's approve or deny. `terms`: those it put on the table, when they were not the ones asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
+    /// The entry that records it.
+    pub seq: i64,
     pub by: Name,
     pub at: Timestamp,
     pub verdict: Verdict,

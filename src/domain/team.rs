@@ -257,15 +257,9 @@ impl Team {
     /// A team of one: its owner.
     pub fn of_one(team: Name, owner: Name, login: Login) -> Team {
         let member = Member { role: Role::Owner, login, email: None, slack: None, timezone: None, disabled: false };
-        Team {
-            team: Header { name: team },
-            members: BTreeMap::from([(owner, member)]),
-            groups: BTreeMap::new(),
-            connections: BTreeMap::new(),
-            targets: BTreeMap::new(),
-            features: BTreeMap::new(),
-            scopes: BTreeMap::new(),
-        }
+        let mut team = Team::named(Header { name: team });
+        team.members.insert(owner, member);
+        team
     }
 
     /// Whether the catalogue has this. Every role is always there.
@@ -301,17 +295,63 @@ impl Team {
     /// Everything in this team, as additions to none.
     pub fn as_changes(&self) -> Vec<Change> {
         let mut changes = vec![Change::Team(Diff::Add { to: self.team.clone() })];
-        let nothing = Team {
-            team: self.team.clone(),
+        let nothing = Team::named(self.team.clone());
+        changes.extend(nothing.changes_to(self));
+        changes
+    }
+}
+
+impl Team {
+    /// Makes one recorded change. What the change was from must be what stands there.
+    pub fn take(team: &mut Option<Team>, change: &Change) -> Result<(), String> {
+        let mismatch = || format!("{} changes from what it was not", change.what());
+        let Some(team) = team else {
+            let Change::Team(Diff::Add { to }) = change else {
+                return Err("a team begins with its name".to_owned());
+            };
+            *team = Some(Team::named(to.clone()));
+            return Ok(());
+        };
+        let fits = match change {
+            Change::Team(Diff::Change { from, to }) => {
+                let fits = team.team == *from;
+                team.team = to.clone();
+                fits
+            }
+            Change::Team(Diff::Add { .. } | Diff::Remove { .. }) => false,
+            Change::Member(name, diff) => take_diff(&mut team.members, name, diff),
+            Change::Group(name, diff) => take_diff(&mut team.groups, name, diff),
+            Change::Connection(name, diff) => take_diff(&mut team.connections, name, diff),
+            Change::Target(name, diff) => take_diff(&mut team.targets, name, diff),
+            Change::Feature(name, diff) => take_diff(&mut team.features, name, diff),
+            Change::Scope(name, diff) => take_diff(&mut team.scopes, name, diff),
+        };
+        if fits { Ok(()) } else { Err(mismatch()) }
+    }
+
+    /// A team of nobody and nothing.
+    fn named(team: Header) -> Team {
+        Team {
+            team,
             members: BTreeMap::new(),
             groups: BTreeMap::new(),
             connections: BTreeMap::new(),
             targets: BTreeMap::new(),
             features: BTreeMap::new(),
             scopes: BTreeMap::new(),
-        };
-        changes.extend(nothing.changes_to(self));
-        changes
+        }
+    }
+}
+
+/// Puts what stands after the change in its place. Whether it fits what stood there.
+fn take_diff<T: Clone + PartialEq>(map: &mut BTreeMap<Name, T>, name: &Name, diff: &Diff<T>) -> bool {
+    let stood = match diff.after() {
+        Some(after) => map.insert(name.clone(), after.clone()),
+        None => map.remove(name),
+    };
+    match diff {
+        Diff::Add { .. } => stood.is_none(),
+        Diff::Change { from, .. } | Diff::Remove { from } => stood.as_ref() == Some(from),
     }
 }
 

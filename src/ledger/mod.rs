@@ -5,9 +5,11 @@
 
 mod approve;
 mod audit;
+mod backup;
 mod check;
 mod clock;
 mod deny;
+mod doctor;
 mod expire;
 mod inbox;
 mod init;
@@ -16,6 +18,7 @@ mod request;
 mod resources;
 mod revoke;
 mod team;
+mod verify;
 mod view;
 mod who;
 mod whoami;
@@ -111,6 +114,10 @@ pub fn carry_out(
         Command::Expire { dry_run } => expire::expire(&call, dry_run, sink),
         Command::Audit(filter) => audit::audit(&call, &filter, sink),
         Command::AuditExport => audit::export(&call, sink),
+        Command::AuditVerify { against } => verify::verify(&call, &against, sink),
+        Command::AuditCheckpoint => verify::checkpoint(&call, sink),
+        Command::Doctor { against } => doctor::doctor(&call, &against, sink),
+        Command::Backup { to } => backup::backup(&call, &to, sink),
         Command::AcceptClock => clock::accept(&call),
         Command::Words(words) => words::words(&call, words, sink),
     }

@@ -265,6 +265,10 @@ impl Answer<'_> {
             | Reply::Holder(_)
             | Reply::Notification(_)
             | Reply::Expired(_)
+            | Reply::Verified(_)
+            | Reply::Checkpoint(_)
+            | Reply::Finding(_)
+            | Reply::BackedUp(_)
             | Reply::Word { .. } => Ok(()),
         }
     }
@@ -293,6 +297,18 @@ impl Answer<'_> {
             Reply::Expired(_) if self.printer.quiet => return Ok(()),
             Reply::Expired(view) => text::expired(&view),
             Reply::Entry(view) => return self.row(&text::ENTRIES, text::entry_row(&view)),
+            Reply::Verified(view) => text::verified(&view),
+            Reply::Checkpoint(_) => {
+                // One line to keep, the same for people and programs.
+                write_json(&mut self.printer.out, &reply)?;
+                return writeln!(self.printer.out);
+            }
+            Reply::Finding(view) => {
+                // Escaped where it is made: it may hold colours.
+                let color = self.printer.color;
+                return self.printer.out.write_all(text::finding(&view, color).as_bytes());
+            }
+            Reply::BackedUp(view) => text::backed_up(&view),
             Reply::Word { word, .. } => word + "\n",
         };
         self.printer.out.write_all(escape::lines(&words).as_bytes())
@@ -352,6 +368,10 @@ fn write_json(out: &mut BufWriter<Stdout>, reply: &Reply) -> io::Result<()> {
         Reply::Notification(view) => serde_json::to_writer(out, view)?,
         Reply::Expired(view) => serde_json::to_writer(out, view)?,
         Reply::Entry(view) => serde_json::to_writer(out, view)?,
+        Reply::Verified(view) => serde_json::to_writer(out, view)?,
+        Reply::Checkpoint(view) => serde_json::to_writer(out, view)?,
+        Reply::Finding(view) => serde_json::to_writer(out, view)?,
+        Reply::BackedUp(view) => serde_json::to_writer(out, view)?,
         Reply::Word { word, help } => serde_json::to_writer(out, &(word, help))?,
     }
     Ok(())
@@ -367,6 +387,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::Who { .. }
         | Command::Inbox { .. }
         | Command::Audit(_)
+        | Command::Doctor { .. }
         | Command::Words(_) => Shape::Many,
         Command::AuditExport => Shape::JsonLines,
         Command::TeamApply { .. }
@@ -381,6 +402,9 @@ pub fn shape(command: &Command) -> Shape {
         | Command::MarkRead { .. }
         | Command::Unread
         | Command::Expire { .. }
+        | Command::AuditVerify { .. }
+        | Command::AuditCheckpoint
+        | Command::Backup { .. }
         | Command::AcceptClock => Shape::One,
     }
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::escape::{line, lines};
 use super::table::{Column, Fit, Shown};
 use crate::command::{
-    CheckView, DecisionView, EntryView, ExpireView, Follows, GrantView, HolderView, NotificationView, PlanView,
-    ProfileView, RequestView, ResourceView,
+    BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health, HolderView,
+    NotificationView, PlanView, ProfileView, RequestView, ResourceView, VerifyView,
 };
 use crate::domain::entitlement::{Via, Way, longest};
 use crate::domain::name::Name;
@@ -444,4 +444,48 @@ fn plain(value: Option<&Value>) -> String {
         Some(Value::Array(items)) => items.iter().map(|item| plain(Some(item))).collect::<Vec<_>>().join(", "),
         Some(other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_))) => other.to_string(),
     }
+}
+
+pub fn verified(view: &VerifyView) -> String {
+    let held = match view.checkpoints {
+        0 => String::new(),
+        1 => ", and stands as it did at the checkpoint".to_owned(),
+        many => format!(", and stands as it did at {many} checkpoints"),
+    };
+    let entries = view.entries;
+    if view.ok {
+        return format!("ok: {entries} entries, whole; the tables agree with them{held}\nhead {}\n", view.head);
+    }
+    let mut text = String::new();
+    for fault in &view.faults {
+        let _ = match fault.seq {
+            Some(seq) => writeln!(text, "entry {seq}: {}", fault.problem),
+            None => writeln!(text, "{}", fault.problem),
+        };
+    }
+    let faults = match view.faults.len() {
+        1 => "1 fault".to_owned(),
+        many => format!("{many} faults"),
+    };
+    text + &format!("not ok: {faults} in {entries} entries\n")
+}
+
+/// `ok`, `warning` or `WRONG`, what was looked at, what was found, and what to do.
+pub fn finding(view: &FindingView, color: bool) -> String {
+    let (mark, code) = match view.health {
+        Health::Ok => ("ok", "32"),
+        Health::Warning => ("warning", "33"),
+        Health::Wrong => ("WRONG", "1;31"),
+    };
+    let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
+    let mut text = format!("{mark}  {:<9}  {}\n", view.what, lines(&view.found));
+    for mend in &view.mend {
+        let _ = writeln!(text, "{:20}→ {}", "", lines(mend));
+    }
+    text
+}
+
+pub fn backed_up(view: &BackupView) -> String {
+    let file = view.file.display();
+    format!("Copied to {file}: {} bytes, proven whole up to entry {}\n", view.bytes, view.checkpoint.seq)
 }

@@ -38,7 +38,7 @@ fn invalid(message: String, hint: impl Into<String>) -> Error {
     Error::Invalid { message, hint: hint.into() }
 }
 
-fn io(path: &Path, error: &std::io::Error) -> Error {
+pub fn io(path: &Path, error: &std::io::Error) -> Error {
     Error::Io { message: format!("{}: {error}", path.display()) }
 }
 
@@ -155,10 +155,31 @@ pub fn create_private(path: &Path) -> Result<(), Error> {
     made.map(drop).map_err(|error| io(path, &error))
 }
 
-/// Syncs a folder, so that a name made in it survives a power loss.
-pub fn sync_folder(path: &Path) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| io(folder, &error))
+/// The path of a file that is not there yet, in a folder that is.
+pub fn vacant(path: &Path) -> Result<PathBuf, Error> {
+    let path = resolve(path)?;
+    if fs::symlink_metadata(&path).is_ok() { Err(Error::Exists { path }) } else { Ok(path) }
+}
+
+pub fn sync(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(|error| io(path, &error))
+}
+
+/// Gives a finished draft its name, and syncs that. Never takes the place of a file that came meanwhile: a hard link,
+/// unlike a rename, fails then.
+pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
+    fs::hard_link(draft, path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
+        _ => io(path, &error),
+    })?;
+    sync(path.parent().unwrap_or(Path::new("/")))
+}
+
+/// Removes a draft and what SQLite laid beside it. What is left behind does no harm, and there may be nothing.
+pub fn remove_draft(draft: &Path) {
+    for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
+        let _ = fs::remove_file(beside(draft, suffix));
+    }
 }
 
 /// A turn at writing, held until it is dropped.

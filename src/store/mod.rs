@@ -3,9 +3,11 @@
 //! A `Read` sees one consistent state. A `Write` is one `BEGIN IMMEDIATE` transaction: what it reads cannot change
 //! until it commits, and either all of it happens or none. Nothing here decides anything.
 
+mod care;
 mod file;
 mod open;
 mod project;
+mod proof;
 mod read;
 mod row;
 mod write;
@@ -14,8 +16,8 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode};
 
-pub use file::LockFile;
-pub use read::{Page, Read};
+pub use proof::Raw;
+pub use read::{Head, Page, Read};
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};
@@ -140,7 +142,7 @@ impl Store {
 
     /// Writes in one transaction, committed when `work` succeeds and undone when it fails.
     pub fn write<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
-        let _turn = LockFile::wait_for(&self.path)?;
+        let _turn = file::LockFile::wait_for(&self.path)?;
         let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
         let answer = work(&Write::new(&transaction)?)?;

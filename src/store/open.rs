@@ -9,7 +9,6 @@
 //! | `temp_store=MEMORY` | nothing of it lands in another folder |
 //! | `cache_size` 16 MB | bulk expiry touches many pages |
 
-use std::fs;
 use std::path::Path;
 
 use rusqlite::config::DbConfig;
@@ -23,7 +22,7 @@ const APPLICATION_ID: i32 = 0x6163_6373;
 /// Each brings the schema one version further. Append only: files of every older version exist.
 const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
 /// The version that the last of them brings it to (`PRAGMA user_version`).
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 impl Store {
     /// Opens a database that is there; one of an older version is brought up to date.
@@ -38,20 +37,9 @@ impl Store {
     pub fn create<E: From<Error>>(path: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<Store, E> {
         let path = file::prepare(path)?;
         let draft = file::beside(&path, &format!(".new-{}", std::process::id()));
-        let made = Store::create_at(&draft, first).and_then(|()| {
-            // A hard link, unlike a rename, never takes the place of a file that came meanwhile.
-            fs::hard_link(&draft, &path).map_err(|error| match error.kind() {
-                std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.clone() },
-                _ => Error::Io { message: format!("{}: {error}", path.display()) },
-            })?;
-            Ok(())
-        });
-        for suffix in ["", "-wal", "-shm", ".lock"] {
-            // Leftovers of a draft do no harm, and there may be none.
-            let _ = fs::remove_file(file::beside(&draft, suffix));
-        }
+        let made = Store::create_at(&draft, first).and_then(|()| Ok(file::move_into_place(&draft, &path)?));
+        file::remove_draft(&draft);
         made?;
-        file::sync_folder(&path)?;
         Ok(Store::open(&path)?)
     }
 
@@ -106,7 +94,7 @@ impl Store {
     }
 }
 
-fn connect(path: &Path) -> Result<Connection, Error> {
+pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
     // No URI, no implicit create, no link. One thread uses it.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;

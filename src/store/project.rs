@@ -135,7 +135,7 @@ fn project_change(write: &Write<'_>, since: &BTreeMap<&Name, i64>, seq: i64, cha
         Change::Team(diff) => match diff.after() {
             Some(header) => one(
                 write,
-                "INSERT INTO team (only, name) VALUES (1, ?1) ON CONFLICT (only) DO UPDATE SET name = ?1",
+                "INSERT INTO team (only, name, last_seq) VALUES (1, ?1, 0) ON CONFLICT (only) DO UPDATE SET name = ?1",
                 [header.name.as_str()],
             ),
             None => Err(Error::Internal { message: "a team can't be removed".to_owned() }),

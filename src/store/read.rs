@@ -46,7 +46,7 @@ impl<'c> Read<'c> {
         Read { conn }
     }
 
-    fn rows<T>(
+    pub(super) fn rows<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -61,7 +61,7 @@ impl<'c> Read<'c> {
         Ok(all)
     }
 
-    fn one<T>(
+    pub(super) fn one<T>(
         &self,
         sql: &str,
         params: impl Params,
@@ -72,7 +72,7 @@ impl<'c> Read<'c> {
         rows.next()?.map(read).transpose()
     }
 
-    fn count(&self, sql: &str, params: impl Params) -> Result<u64, Error> {
+    pub(super) fn count(&self, sql: &str, params: impl Params) -> Result<u64, Error> {
         let count: i64 = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
@@ -144,14 +144,18 @@ impl<'c> Read<'c> {
 
     // The team
 
-    pub fn team(&self) -> Result<Team, Error> {
+    pub fn team_name(&self) -> Result<Name, Error> {
         let name = self.one("SELECT name FROM team", [], |row| row::parsed(row, 0))?;
+        name.ok_or_else(|| Error::damaged("there is no team"))
+    }
+
+    pub fn team(&self) -> Result<Team, Error> {
         let members =
             self.rows("SELECT name, role, login, email, slack, timezone, disabled FROM member", [], |row| {
                 Ok((row::parsed(row, 0)?, row::member(row, 1)?))
             })?;
         Ok(Team {
-            team: Header { name: name.ok_or_else(|| Error::damaged("there is no team"))? },
+            team: Header { name: self.team_name()? },
             members: members.into_iter().collect(),
             groups: self.catalogued("group")?,
             connections: self.catalogued("connection")?,
@@ -304,9 +308,9 @@ impl<'c> Read<'c> {
         let mut found = self.rows(&sql, params_from_iter(values), row::request)?;
         for request in &mut found {
             request.decisions = self.rows(
-                "SELECT by, verdict, at, note, terms FROM decision WHERE request = ?1 ORDER BY seq",
+                "SELECT by, verdict, at, note, terms, seq FROM decision WHERE request = ?1 ORDER BY seq",
                 [request.id.get()],
-                row::decision,
+                |row| row::decision(row, 0),
             )?;
         }
         Ok(found)

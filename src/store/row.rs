@@ -127,21 +127,22 @@ pub fn request(row: &Row<'_>) -> Result<Request, Error> {
     })
 }
 
-/// Columns `by, verdict, at, note, terms`.
-pub fn decision(row: &Row<'_>) -> Result<Decision, Error> {
-    let verdict = match row.get_ref(1)?.as_str().map_err(Error::damaged)? {
+/// Columns `by, verdict, at, note, terms, seq` from this one on.
+pub fn decision(row: &Row<'_>, column: usize) -> Result<Decision, Error> {
+    let verdict = match row.get_ref(column + 1)?.as_str().map_err(Error::damaged)? {
         "approve" => Verdict::Approve,
         "deny" => Verdict::Deny,
         other => return Err(Error::damaged(format!("a decision {other:?}"))),
     };
     Ok(Decision {
-        by: parsed(row, 0)?,
+        seq: row.get(column + 5)?,
+        by: parsed(row, column)?,
         verdict,
-        at: time(row, 2)?,
-        note: maybe_parsed::<Text>(row, 3)?,
-        terms: match row.get_ref(4)? {
+        at: time(row, column + 2)?,
+        note: maybe_parsed::<Text>(row, column + 3)?,
+        terms: match row.get_ref(column + 4)? {
             rusqlite::types::ValueRef::Null => None,
-            _ => Some(json(row, 4)?),
+            _ => Some(json(row, column + 4)?),
         },
     })
 }

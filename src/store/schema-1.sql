@@ -26,6 +26,7 @@ END;
 CREATE TABLE team (
     only          INTEGER PRIMARY KEY CHECK (only = 1),
     name          TEXT NOT NULL,
+    last_seq      INTEGER NOT NULL,     -- the number of the last entry, so that a log cut short shows
     expire_ran_at INTEGER               -- no record
 ) STRICT;
 

@@ -59,6 +59,7 @@ impl<'c> Write<'c> {
                 actor: context.actor.clone(),
                 os_user: context.os_user.clone(),
                 event: draft.event,
+                told_from: if draft.told.is_empty() { None } else { Some(self.next_notification()?) },
                 told: draft.told,
             };
             let body = serde_json::to_string(&entry)
@@ -80,16 +81,23 @@ impl<'c> Write<'c> {
             project::project(self, &entry)?;
             self.notify(&entry)?;
         }
+        let last = self.head.get().map_or(0, |head| head.seq);
+        self.conn().prepare_cached("UPDATE team SET last_seq = ?1 WHERE last_seq <> ?1")?.execute([last])?;
         Ok(())
+    }
+
+    fn next_notification(&self) -> Result<i64, Error> {
+        let sql = "SELECT coalesce(max(id), 0) + 1 FROM notification";
+        Ok(self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
     /// A row in the inbox of each who is told, and one in the outbox for each way to reach them.
     fn notify(&self, entry: &Entry) -> Result<(), Error> {
-        for Told(member, notice) in &entry.told {
+        let numbers = entry.told_from.unwrap_or(1)..;
+        for (notification, Told(member, notice)) in numbers.zip(&entry.told) {
             self.conn()
-                .prepare_cached("INSERT INTO notification (seq, member, kind) VALUES (?1, ?2, ?3)")?
-                .execute(params![entry.seq, member.as_str(), notice.as_str()])?;
-            let notification = self.conn().last_insert_rowid();
+                .prepare_cached("INSERT INTO notification (id, seq, member, kind) VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![notification, entry.seq, member.as_str(), notice.as_str()])?;
             let (email, slack): (bool, bool) = self
                 .conn()
                 .prepare_cached("SELECT email IS NOT NULL, slack IS NOT NULL FROM member WHERE name = ?1")?

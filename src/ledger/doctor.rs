@@ -1,0 +1,114 @@
+//! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
+//! (The file's place, owner and modes were looked at when it was opened.)
+
+use super::{Call, Sink, verify};
+use crate::command::{Checkpoint, End, FindingView, Health, Reply};
+use crate::domain::duration::spell;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::{Error, Read};
+
+/// `expire` is late when it last ran this long ago: a quarter of an hour.
+const LATE: i64 = 15 * 60;
+
+pub fn doctor(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
+    let (sqlite, schema) = call.store.versions();
+    let path = call.store.path().display();
+    let clock = (call.clock)()?;
+    let findings = call.store.read(|read| -> Result<Vec<FindingView>, Error> {
+        Ok(vec![
+            ok("file", format!("{path}, yours alone, on a local disk")),
+            ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
+            structure(read),
+            record(read, against),
+            the_clock(read, clock)?,
+            expiry(read, clock)?,
+            outbox(read)?,
+        ])
+    })?;
+    let no = findings.iter().any(|finding| finding.health == Health::Wrong);
+    for finding in findings {
+        sink(Reply::Finding(finding))?;
+    }
+    Ok(End { no, ..End::default() })
+}
+
+fn finding(what: &str, health: Health, found: String, mend: &[&str]) -> FindingView {
+    FindingView { what: what.to_owned(), health, found, mend: mend.iter().map(|&mend| mend.to_owned()).collect() }
+}
+
+fn ok(what: &str, found: impl Into<String>) -> FindingView {
+    finding(what, Health::Ok, found.into(), &[])
+}
+
+fn structure(read: &Read<'_>) -> FindingView {
+    const MEND: [&str; 2] =
+        ["keep this file for examination", "restore the newest backup, then look with `access doctor --against FILE`"];
+    match read.structural_faults() {
+        Ok(faults) if faults.is_empty() => ok("structure", "every page and every reference is sound"),
+        Ok(faults) => finding("structure", Health::Wrong, faults.join("; "), &MEND),
+        Err(error) => finding("structure", Health::Wrong, Failure::from(error).message, &MEND),
+    }
+}
+
+fn record(read: &Read<'_>, against: &[Checkpoint]) -> FindingView {
+    const MEND: [&str; 3] = [
+        "`access audit verify` names every fault",
+        "if an old copy was restored: decisions since are lost, and what was revoked since lives again; revoke it (`access list --state active`)",
+        "else find out who could write the file, and keep it for examination",
+    ];
+    match verify::prove(read, against) {
+        Ok(proof) if proof.ok => match against.len() {
+            0 => ok("record", format!("{} entries, whole, and the tables agree with them", proof.entries)),
+            kept => ok("record", format!("{} entries, whole, and as they were at {kept} checkpoints", proof.entries)),
+        },
+        Ok(proof) => {
+            let first = proof.faults.first().map(|fault| match fault.seq {
+                Some(seq) => format!("entry {seq}: {}", fault.problem),
+                None => fault.problem.clone(),
+            });
+            let found = format!("{} faults; the first: {}", proof.faults.len(), first.unwrap_or_default());
+            finding("record", Health::Wrong, found, &MEND)
+        }
+        Err(error) => finding("record", Health::Wrong, Failure::from(error).message, &MEND),
+    }
+}
+
+fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
+    let last = read.last_time()?;
+    let behind = last.since(clock);
+    Ok(if behind > super::CLOCK_SLACK {
+        finding(
+            "clock",
+            Health::Wrong,
+            format!("it says {clock}, {} before the last recorded time, {last}; nothing can be changed", spell(behind)),
+            &[
+                "set the clock right",
+                "or, if it is right now and was wrong before: `access doctor --accept-clock` (owner)",
+            ],
+        )
+    } else {
+        ok("clock", format!("{clock}, not behind the record"))
+    })
+}
+
+fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
+    const MEND: [&str; 2] = [
+        "a line for crontab(5), as the owner of the file: * * * * *  access expire",
+        "access ended on time all the same; nobody was told",
+    ];
+    let bound = read.time_bound_grants()?;
+    Ok(match read.expire_ran_at()? {
+        Some(ran) if clock.since(ran) <= LATE || bound == 0 => ok("expire", format!("last ran at {ran}")),
+        Some(ran) => {
+            let found = format!("last ran {} ago, and {bound} grants have an end", spell(clock.since(ran)));
+            finding("expire", Health::Warning, found, &MEND)
+        }
+        None if bound == 0 => ok("expire", "never ran, and no grant has an end"),
+        None => finding("expire", Health::Warning, format!("never ran, and {bound} grants have an end"), &MEND),
+    })
+}
+
+fn outbox(read: &Read<'_>) -> Result<FindingView, Error> {
+    Ok(ok("outbox", format!("{} notifications wait to be sent", read.outbox_size()?)))
+}

@@ -1,0 +1,228 @@
+//! `audit verify` and `audit checkpoint`: the proof that the record is whole.
+//!
+//! The stored bytes are hashed again, one after the other; the events folded in memory by `domain::replay`; and what they
+//! amount to is held against every table that is a projection. So a row that no event explains is found, as is an event
+//! that no row reflects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Call, Sink};
+use crate::command::{Checkpoint, End, FaultView, Reply, VerifyView};
+use crate::domain::audit::{self, GENESIS, Hash};
+use crate::domain::decide;
+use crate::domain::event::Entry;
+use crate::domain::replay::Model;
+use crate::domain::request::{Grant, Request};
+use crate::domain::team::{Assignee, Team};
+use crate::error::Failure;
+use crate::store::{Error, Raw, Read};
+
+/// Faults beyond this many say nothing new.
+const MOST_FAULTS: usize = 1000;
+
+pub fn verify(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
+    call.ask("audit verify", |_, me, now| Ok(decide::needs_admin(me, "verify the audit log", now)?))?;
+    let view = call.store.read(|read| prove(read, against))?;
+    let no = !view.ok;
+    sink(Reply::Verified(view))?;
+    Ok(End { no, ..End::default() })
+}
+
+pub fn checkpoint(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
+    let checkpoint = call.ask("audit checkpoint", |read, me, now| {
+        decide::needs_admin(me, "take a checkpoint of the audit log", now)?;
+        let head = read.head()?;
+        Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
+    })?;
+    sink(Reply::Checkpoint(checkpoint))?;
+    Ok(End::default())
+}
+
+/// Proves the record of one state of the database.
+pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Error> {
+    let mut proof = Proof { faults: Vec::new(), model: Model::default(), entries: 0, seq: 0, hash: GENESIS };
+    let mut checkpoints: BTreeMap<i64, Vec<&Checkpoint>> = BTreeMap::new();
+    for checkpoint in against {
+        checkpoints.entry(checkpoint.seq).or_default().push(checkpoint);
+    }
+    read.each_raw_entry(|raw| {
+        let known = checkpoints.remove(&raw.seq);
+        proof.entry(&raw);
+        for checkpoint in known.into_iter().flatten().filter(|known| known.head != audit::hex(&raw.hash)) {
+            proof.at(raw.seq, format!("it is not the entry that the checkpoint of {} was taken at", checkpoint.at));
+        }
+    })?;
+    for missing in checkpoints.into_values().flatten() {
+        let problem = format!(
+            "the log ends at entry {}, and had {} when the checkpoint of {} was taken",
+            proof.seq, missing.seq, missing.at
+        );
+        proof.at(missing.seq, problem);
+    }
+    match read.last_seq()? {
+        last if last != proof.seq => {
+            let problem = format!("the log ends at entry {}, and the tables say at {last}", proof.seq);
+            proof.at(last.max(proof.seq), problem);
+        }
+        _ => {}
+    }
+    proof.tables(read)?;
+    Ok(VerifyView {
+        ok: proof.faults.is_empty(),
+        entries: proof.entries,
+        head: audit::hex(&proof.hash),
+        faults: proof.faults,
+        checkpoints: against.len(),
+    })
+}
+
+struct Proof {
+    faults: Vec<FaultView>,
+    model: Model,
+    entries: i64,
+    /// The number and the hash of the last entry read.
+    seq: i64,
+    hash: Hash,
+}
+
+impl Proof {
+    fn fault(&mut self, seq: Option<i64>, problem: String) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(FaultView { seq, problem });
+        }
+    }
+
+    fn at(&mut self, seq: i64, problem: impl Into<String>) {
+        self.fault(Some(seq), problem.into());
+    }
+
+    fn row(&mut self, problem: String) {
+        self.fault(None, problem);
+    }
+
+    fn entry(&mut self, raw: &Raw<'_>) {
+        let seq = raw.seq;
+        if seq != self.seq + 1 {
+            self.at(self.seq + 1, format!("it is missing; entry {seq} follows entry {}", self.seq));
+        }
+        let hash = audit::link(&self.hash, raw.body.as_bytes());
+        if hash != raw.hash {
+            self.at(seq, "its hash does not follow from its bytes and the entry before: one of them was changed");
+        }
+        // Going on from the hash that stands there, so that one change is one fault.
+        self.hash = raw.hash;
+        self.seq = seq;
+        self.entries += 1;
+        match serde_json::from_str::<Entry>(raw.body) {
+            Err(why) => self.at(seq, format!("it can't be read: {why}")),
+            Ok(entry) => {
+                for (column, same) in [
+                    ("seq", entry.seq == seq),
+                    ("at", entry.at.unix() == raw.at),
+                    ("actor", entry.actor.as_ref().map(|actor| actor.as_str()) == raw.actor),
+                    ("os_user", entry.os_user == raw.os_user),
+                    ("action", entry.event.action() == raw.action),
+                    ("request", entry.event.request().map(i64::from) == raw.request),
+                ] {
+                    if !same {
+                        self.at(seq, format!("its column {column} is not what was recorded"));
+                    }
+                }
+                for problem in self.model.take(entry) {
+                    self.at(seq, problem);
+                }
+            }
+        }
+    }
+
+    fn tables(&mut self, read: &Read<'_>) -> Result<(), Error> {
+        self.team(read);
+        let mut model = std::mem::take(&mut self.model);
+        let mut decisions = Vec::new();
+        let mut grants: Vec<Option<Grant>> = Vec::new();
+        for request in &mut model.requests {
+            let id = request.id.get();
+            decisions.extend(std::mem::take(&mut request.decisions).into_iter().map(|it| (it.seq, (id, it))));
+            grants.push(request.grant.take());
+        }
+        decisions.sort_by_key(|(seq, _)| *seq);
+        let numbered = |request: Request| (request.id.get(), request);
+        let granted = |grant: Grant| (grant.request.get(), grant);
+        let mut told = model.notifications;
+        told.sort_by_key(|(id, _)| *id);
+
+        self.table("request", model.requests.into_iter().map(numbered), |each| read.each_request(each))?;
+        self.table("the decision of entry", decisions.into_iter(), |each| read.each_decision(each))?;
+        self.table("grant", grants.into_iter().flatten().map(granted), |each| read.each_grant(each))?;
+        self.table("notification", told.into_iter(), |each| read.each_notification(each))
+    }
+
+    /// Holds a table against what the log says it should be; both are in the order of their keys.
+    fn table<T: PartialEq>(
+        &mut self,
+        what: &str,
+        expected: impl Iterator<Item = (i64, T)>,
+        read: impl FnOnce(&mut dyn FnMut(i64, Result<T, String>)) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut expected = expected.peekable();
+        read(&mut |key, row| {
+            while let Some((missing, _)) = expected.next_if(|(next, _)| *next < key) {
+                self.row(format!("{what} {missing} is on the record and not in its table"));
+            }
+            match (expected.next_if(|(next, _)| *next == key), row) {
+                (_, Err(why)) => self.row(format!("{what} {key} can't be read: {why}")),
+                (None, Ok(_)) => self.row(format!("{what} {key} is in its table, and no entry explains it")),
+                (Some((_, recorded)), Ok(row)) if row != recorded => {
+                    self.row(format!("{what} {key} is not as it was recorded"));
+                }
+                (Some(_), Ok(_)) => {}
+            }
+        })?;
+        for (missing, _) in expected {
+            self.row(format!("{what} {missing} is on the record and not in its table"));
+        }
+        Ok(())
+    }
+
+    fn team(&mut self, read: &Read<'_>) {
+        let Some(recorded) = self.model.team.take() else {
+            return self.row("the log sets no team up".to_owned());
+        };
+        let stands = match read.team() {
+            Ok(team) => team,
+            Err(error) => return self.row(format!("the team can't be read: {}", Failure::from(error).message)),
+        };
+        for change in recorded.changes_to(&stands) {
+            self.row(format!("{} is not as it was recorded", change.what()));
+        }
+        let (groups, scopes) = turned_round(&recorded);
+        let differ = |what: &str, same: Result<bool, Error>| match same {
+            Ok(true) => None,
+            Ok(false) => Some(format!("{what} are not as they were recorded")),
+            Err(error) => Some(format!("{what} can't be read: {}", Failure::from(error).message)),
+        };
+        let since = read.members_since().map(|since| since == self.model.since);
+        let problems = [
+            differ("the entries that brought the members", since),
+            differ("the memberships of groups", read.memberships().map(|stand| stand == groups)),
+            differ("the assignments of scopes", read.assignments().map(|stand| stand == scopes)),
+        ];
+        for problem in problems.into_iter().flatten() {
+            self.row(problem);
+        }
+    }
+}
+
+/// The members of groups and the assignments of scopes, as pairs.
+type Pairs = BTreeSet<(String, String)>;
+
+fn turned_round(team: &Team) -> (Pairs, Pairs) {
+    let members = team
+        .groups
+        .iter()
+        .flat_map(|(name, group)| group.members.iter().map(|member| (member.to_string(), name.to_string())));
+    let assigned = team.scopes.iter().flat_map(|(name, scope)| {
+        scope.assigned.iter().map(|assignee: &Assignee| (assignee.to_string(), name.to_string()))
+    });
+    (members.collect(), assigned.collect())
+}
