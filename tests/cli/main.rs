@@ -2,4 +2,5 @@
 
 mod clock;
 mod harness;
+mod json;
 mod lifecycle;
