@@ -4,3 +4,4 @@ mod clock;
 mod harness;
 mod json;
 mod lifecycle;
+mod told;
