@@ -167,7 +167,16 @@ impl App {
 
     fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
         let mut answer = self.printer.answer(shape);
-        let ended = self.door.carry_out(self.clock, command, &mut |reply| answer.put(reply));
+        let mut begun = false;
+        let ended = self.door.carry_out(self.clock, command, &mut |reply| {
+            begun = true;
+            answer.put(reply)
+        });
+        let ended = match ended {
+            // Nothing was answered, which is not the same as an empty list.
+            Err(failure) if !begun => return Err(failure),
+            ended => ended,
+        };
         let count = answer.end();
         let ended = ended?;
         self.warn_all(&ended);

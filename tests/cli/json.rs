@@ -341,10 +341,13 @@ fn team_show_and_init_give_an_object() {
 fn each_failure_is_an_object_with_its_kind() {
     let world = World::sample();
     world.request("bob", "target:orders-db", &[]);
-    let cases: [(&str, &[&str], i32, &str); 6] = [
+    let cases: [(&str, &[&str], i32, &str); 8] = [
         ("bob", &["request", "target:orders-db"], 2, "usage"),
         ("bob", &["request", "no-such-kind", "--reason", "x"], 2, "usage"),
         ("bob", &["approve", "1"], 3, "refused"),
+        // No answer at all, rather than an empty list.
+        ("bob", &["who", "target:orders-db"], 3, "refused"),
+        ("alice", &["who", "target:no-such"], 4, "not_found"),
         ("bob", &["show", "99"], 4, "not_found"),
         ("bob", &["request", "target:orders-db", "--reason", "again"], 5, "conflict"),
         ("bob", &["whoami", "--db", "/nowhere/at/all.db"], 69, "unavailable"),
