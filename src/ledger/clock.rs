@@ -13,7 +13,10 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
         let last = write.last_time()?;
         let me = match call.actor(write) {
             Ok(me) => me,
-            Err(Problem::Refusal(refusal)) => return Ok(Err(refusal)),
+            Err(Problem::Refusal(refusal)) => {
+                call.write_refused(write, None, last, "doctor --accept-clock", None, &refusal)?;
+                return Ok(Err(refusal));
+            }
             Err(Problem::Failure(failure)) => return Err(failure),
         };
         if let Err(refusal) = decide::needs_owner(&me, "accept the clock") {

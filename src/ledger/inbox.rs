@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::{Call, Problem, Sink};
 use crate::command::{End, NotificationView, Reply};
 use crate::domain::decide;
+use crate::domain::entitlement::Person;
 use crate::domain::notification::words;
 use crate::domain::refusal::Refusal;
 use crate::error::Failure;
@@ -42,13 +43,17 @@ pub fn inbox(call: &Call<'_>, all: bool, sink: Sink<'_>) -> Result<End, Failure>
 pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
     let count = call.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
         let now = call.now(write)?;
+        let refused = |me: Option<&Person>, refusal: Refusal| -> Result<Result<u64, Refusal>, Failure> {
+            call.write_refused(write, me, now, "inbox --mark-read", None, &refusal)?;
+            Ok(Err(refusal))
+        };
         let me = match call.actor(write) {
             Ok(me) => me,
-            Err(Problem::Refusal(refusal)) => return Ok(Err(refusal)),
+            Err(Problem::Refusal(refusal)) => return refused(None, refusal),
             Err(Problem::Failure(failure)) => return Err(failure),
         };
         if let Err(refusal) = decide::may_act(&me) {
-            return Ok(Err(refusal));
+            return refused(Some(&me), refusal);
         }
         let mut count = 0;
         for &id in ids {
