@@ -5,4 +5,5 @@ mod clock;
 mod harness;
 mod json;
 mod lifecycle;
+mod review;
 mod told;

@@ -162,6 +162,14 @@ fn a_change_of_the_team_is_told_to_all_admins_and_the_owner() {
     let frank = TEAM.replace("[members.frank]\nrole = \"member\"", "[members.frank]\nrole = \"admin\"");
     world.apply("olivia", &frank).ok();
     assert_eq!(told(&world, "team.changed"), ["alice", "erin", "frank", "olivia"]);
+    // frank is shut out, and hears no more.
+    for member in MEMBERS {
+        world.run(member, &["inbox", "--mark-read"]).ok();
+    }
+    world.apply("olivia", &frank.replace("[members.frank]\n", "[members.frank]\ndisabled = true\n")).ok();
+    let before = world.rows("SELECT count(*) FROM notification WHERE member = 'frank'");
+    world.apply("olivia", &TEAM.replace("[members.frank]\n", "[members.frank]\ndisabled = true\n")).ok();
+    assert_eq!(world.rows("SELECT count(*) FROM notification WHERE member = 'frank'"), before);
 }
 
 #[test]
