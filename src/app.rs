@@ -47,7 +47,8 @@ impl Door {
             Some(path) => path,
             None => config::database()?,
         };
-        Ok(Door { path, store: OnceCell::new(), caller: Caller { login: identity::login()?, acting_as } })
+        let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
+        Ok(Door { path, store: OnceCell::new(), caller })
     }
 
     pub fn carry_out(&self, command: Command, sink: Sink<'_>) -> Result<Ended, Failure> {
@@ -165,11 +166,16 @@ impl App {
 
     fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
         let mut answer = self.printer.answer(shape);
-        let ended = self.door.carry_out(command, &mut |reply| answer.put(reply));
-        let count = answer.end();
-        let ended = ended?;
+        let ended = match self.door.carry_out(command, &mut |reply| answer.put(reply)) {
+            Ok(ended) => ended,
+            Err(failure) => {
+                answer.cut_short();
+                return Err(failure);
+            }
+        };
+        let count = answer.end()?;
         self.warn_all(&ended);
-        Ok((ended, count?))
+        Ok((ended, count))
     }
 
     fn warn_all(&mut self, ended: &Ended) {

@@ -36,3 +36,12 @@ pub fn clock() -> Result<Timestamp, Failure> {
     let seconds = i64::try_from(since.as_secs()).map_err(|_| wrong())?;
     Timestamp::from_unix(seconds).map_err(|_| wrong())
 }
+
+/// Whether this process is root's.
+pub fn is_root() -> bool {
+    #[cfg(feature = "test-overrides")]
+    if let Ok(login) = std::env::var("ACCESS_TEST_USER") {
+        return login == "root";
+    }
+    getuid().is_root()
+}

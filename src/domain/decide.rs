@@ -1,6 +1,8 @@
 //! The rules. Each function takes what has been loaded, who asks and the time, and gives the events that follow,
 //! or the refusal. It is called inside the transaction that will record them.
 
+use std::collections::BTreeMap;
+
 use super::duration::Length;
 use super::entitlement::{Person, Thing, longest};
 use super::event::{Because, Draft, Event};
@@ -77,7 +79,7 @@ pub fn lapses_at(now: Timestamp) -> Timestamp {
 }
 
 /// Files a request. `pending`: a request of the same requester for the same thing that is on the record as pending.
-/// `deciders`: those who may decide on it.
+/// `admins`: all of them, and the owner.
 #[expect(clippy::too_many_arguments, reason = "each is one fact that the rule needs")]
 pub fn submit(
     id: RequestId,
@@ -86,7 +88,7 @@ pub fn submit(
     requester: &Person,
     thing: &Thing,
     pending: Option<&Request>,
-    deciders: &[Name],
+    admins: &[Name],
     now: Timestamp,
 ) -> Result<Vec<Draft>, Refusal> {
     if filer.name != requester.name {
@@ -119,7 +121,8 @@ pub fn submit(
         ticket: ask.ticket.clone(),
         lapses_at: lapses_at(now),
     };
-    Ok(vec![draft(submitted, Notice::RequestSubmitted.to_all(deciders))])
+    let told = admins.iter().filter(|name| **name != requester.name && **name != filer.name);
+    Ok(vec![draft(submitted, Notice::RequestSubmitted.to_all(told))])
 }
 
 /// Whether this person may decide on this request, were these the terms. This is the one place that says so.
@@ -235,7 +238,10 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
         | State::Revoked) => return Err(Refusal::NotPending { id: request.id, state }),
     }
     let withdrawn = Event::RequestWithdrawn { request: request.id, by: person.name.clone(), because: Because::Asked };
-    Ok(vec![draft(withdrawn, Notice::RequestWithdrawn.to_all(asked))])
+    // Whoever it was filed for should know as well.
+    let requester = Some(&request.requester).filter(|requester| **requester != person.name);
+    let told = asked.iter().filter(|name| **name != person.name).chain(requester);
+    Ok(vec![draft(withdrawn, Notice::RequestWithdrawn.to_all(told))])
 }
 
 /// Ends a grant now. Admins may end anyone's, a requester their own.
@@ -290,11 +296,11 @@ pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
 /// What follows for open requests and live grants when the team changes: whatever rests on something that is gone
 /// goes with it, so that a name which comes back brings nothing back.
 ///
-/// `open`: every request on the record as pending or with a grant that has not ended. `deciders`: who was asked, by request.
+/// `open`: every request on the record as pending or with a grant that has not ended. `asked`: who was told of a request when it was filed.
 pub fn follow(
     changes: &[Change],
     open: &[Request],
-    deciders: impl Fn(&Request) -> Vec<Name>,
+    asked: &BTreeMap<RequestId, Vec<Name>>,
     remains: impl Fn(&Name) -> bool,
     by: &Name,
     now: Timestamp,
@@ -312,7 +318,7 @@ pub fn follow(
         match (request.state(now), &request.grant) {
             (State::Pending, _) => {
                 if let Some(because) = because(&request.asked.resource) {
-                    told.extend(Notice::RequestWithdrawn.to_all(&deciders(request)));
+                    told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));
                     told.retain(|Told(member, _)| remains(member));
                     let event = Event::RequestWithdrawn { request: request.id, by: by.clone(), because };

@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use super::{Call, Problem, Sink};
 use crate::command::{End, NotificationView, Reply};
-use crate::domain::decide;
 use crate::domain::notification::words;
 use crate::domain::refusal::Refusal;
 use crate::error::Failure;
+use crate::store::Read;
 
 pub fn inbox(call: &Call<'_>, all: bool, sink: Sink<'_>) -> Result<End, Failure> {
     let found = call.ask("inbox", |read, me, _| {
@@ -40,29 +40,23 @@ pub fn inbox(call: &Call<'_>, all: bool, sink: Sink<'_>) -> Result<End, Failure>
 }
 
 pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
-    let count = call.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
-        let now = call.now(write)?;
-        let me = match call.actor(write) {
-            Ok(me) => me,
-            Err(Problem::Refusal(refusal)) => return Ok(Err(refusal)),
-            Err(Problem::Failure(failure)) => return Err(failure),
-        };
-        if let Err(refusal) = decide::may_act(&me) {
-            return Ok(Err(refusal));
-        }
-        let mut count = 0;
+    let time = |read: &Read<'_>| call.now(read);
+    let count = call.write_as_member("inbox --mark-read", None, time, |write, me, now| {
         for &id in ids {
             if !write.has_notification(&me.name, id)? {
                 return Err(Refusal::NoSuchNotification { id }.into());
             }
-            count += write.mark_read(&me.name, Some(id), now)?;
         }
         if ids.is_empty() {
-            count = write.mark_read(&me.name, None, now)?;
+            return Ok(write.mark_read(&me.name, None, now)?);
         }
-        Ok(Ok(count))
+        let mut count = 0;
+        for &id in ids {
+            count += write.mark_read(&me.name, Some(id), now)?;
+        }
+        Ok(count)
     })?;
-    Ok(End { count: count?, ..End::default() })
+    Ok(End { count, ..End::default() })
 }
 
 pub fn unread(call: &Call<'_>) -> Result<End, Failure> {

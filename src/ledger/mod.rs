@@ -32,6 +32,7 @@ use crate::domain::decide;
 use crate::domain::entitlement::Person;
 use crate::domain::event::{Draft, Event};
 use crate::domain::name::Name;
+use crate::domain::notification::Told;
 use crate::domain::refusal::{Refusal, Sort};
 use crate::domain::request::{Request, RequestId};
 use crate::domain::team::Login;
@@ -44,6 +45,8 @@ use crate::store::{Context, Error, Read, Store, Write};
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub login: Login,
+    /// Whether that user is root, who may look after the file without being a member, and decides nothing.
+    pub root: bool,
     pub acting_as: Option<Name>,
 }
 
@@ -198,27 +201,38 @@ impl Call<'_> {
         decide: impl FnOnce(&Read<'_>, &Person, Timestamp) -> Result<(Vec<Draft>, T), Problem>,
         then: impl FnOnce(&Read<'_>, T, Timestamp) -> Result<R, Error>,
     ) -> Result<R, Failure> {
+        let time = |read: &Read<'_>| self.now_to_write(read);
+        self.write_as_member(command, request, time, |write, me, now| {
+            let (drafts, kept) = decide(write, me, now)?;
+            write.record(&self.context(Some(me), now), drafts)?;
+            Ok(then(write, kept, now)?)
+        })
+    }
+
+    /// One write transaction by the member who calls. Where `work` refuses, which it does before it writes anything,
+    /// that is recorded instead. `time`: the time that counts for it.
+    fn write_as_member<R>(
+        &self,
+        command: &str,
+        request: Option<RequestId>,
+        time: impl FnOnce(&Read<'_>) -> Result<Timestamp, Failure>,
+        work: impl FnOnce(&Write<'_>, &Person, Timestamp) -> Result<R, Problem>,
+    ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
-            let now = self.now_to_write(write)?;
-            let me = match self.actor(write) {
-                Ok(me) => me,
-                Err(Problem::Refusal(refusal)) => {
-                    self.write_refused(write, None, now, command, request, &refusal)?;
-                    return Ok(Err(refusal));
-                }
-                Err(Problem::Failure(failure)) => return Err(failure),
+            let now = time(write)?;
+            let me = self.actor(write);
+            let done = match &me {
+                Ok(me) => decide::may_act(me).map_err(Problem::from).and_then(|()| work(write, me, now)),
+                Err(Problem::Refusal(refusal)) => Err(Problem::Refusal(refusal.clone())),
+                Err(Problem::Failure(failure)) => Err(Problem::Failure(failure.clone())),
             };
-            let decided = decide::may_act(&me).map_err(Problem::from).and_then(|()| decide(write, &me, now));
-            match decided {
-                Ok((drafts, kept)) => {
-                    write.record(&self.context(Some(&me), now), drafts)?;
-                    Ok(Ok(then(write, kept, now)?))
-                }
+            match done {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(Problem::Failure(failure)) => Err(failure),
                 Err(Problem::Refusal(refusal)) => {
-                    self.write_refused(write, Some(&me), now, command, request, &refusal)?;
+                    self.write_refused(write, me.ok().as_ref(), now, command, request, &refusal)?;
                     Ok(Err(refusal))
                 }
-                Err(Problem::Failure(failure)) => Err(failure),
             }
         })?;
         outcome.map_err(Failure::from)
@@ -275,6 +289,19 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Person, Problem> {
 fn visible(read: &Read<'_>, me: &Person, id: RequestId, now: Timestamp) -> Result<Request, Problem> {
     let found = read.request(id)?.filter(|request| decide::may_see(me, request, now));
     found.ok_or_else(|| Refusal::NoSuchRequest { id }.into())
+}
+
+/// Those who were told of a request when it was filed, as far as they are still members.
+fn those_asked(read: &Read<'_>, id: RequestId) -> Result<Vec<Name>, Error> {
+    let mut asked = Vec::new();
+    for entry in read.entries_about(id)?.into_iter().take(1) {
+        for Told(member, _) in entry.told {
+            if read.is_member(&member)? {
+                asked.push(member);
+            }
+        }
+    }
+    Ok(asked)
 }
 
 /// Refuses when something has happened to the request since the caller was shown it.

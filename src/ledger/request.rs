@@ -5,6 +5,7 @@ use crate::command::{AskFor, End, RequestView};
 use crate::domain::decide::{self, Ask};
 use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::Draft;
+use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Recorded, Request, RequestId};
 use crate::domain::resource::Resource;
@@ -89,9 +90,10 @@ fn submit(read: &Read<'_>, me: &Person, ask: &AskFor, now: Timestamp) -> Result<
         decisions: Vec::new(),
         grant: None,
     };
-    let deciders = decide::deciders(&admins, &request, now);
+    let able = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok());
+    let told: Vec<Name> = able.map(|person| person.name.clone()).collect();
     let asked = Ask { terms: ask.terms.clone(), reason: ask.reason.clone(), ticket: ask.ticket.clone() };
-    let drafts = decide::submit(request.id, &asked, me, &requester, &thing, pending.as_ref(), &deciders, now)?;
+    let drafts = decide::submit(request.id, &asked, me, &requester, &thing, pending.as_ref(), &told, now)?;
     Ok(Prepared { id: request.id, request, admins, drafts })
 }
 

@@ -1,10 +1,10 @@
 //! `team apply` and `team show`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::{Call, Problem, Sink};
+use super::{Call, Problem, Sink, those_asked};
 use crate::command::{End, FollowView, Follows, PlanView, Reply, Seen};
 use crate::domain::decide;
 use crate::domain::entitlement::{Person, grant_covers};
@@ -12,7 +12,7 @@ use crate::domain::event::{Draft, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::Request;
+use crate::domain::request::{Request, State};
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;
 use crate::domain::team_file;
@@ -71,8 +71,11 @@ fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec
     let open = read.open_requests()?;
     let admins = read.admins()?;
     let remains = |name: &Name| new.members.contains_key(name);
-    let following =
-        decide::follow(&changes, &open, |request| decide::deciders(&admins, request, now), remains, &me.name, now);
+    let mut asked = BTreeMap::new();
+    for request in open.iter().filter(|request| request.state(now) == State::Pending) {
+        asked.insert(request.id, those_asked(read, request.id)?);
+    }
+    let following = decide::follow(&changes, &open, &asked, remains, &me.name, now);
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &open)).collect();
     follows.extend(widened(&old, new, &open, now));
 

@@ -1,6 +1,6 @@
 //! `withdraw`: taking back one's own request.
 
-use super::{Call, Sink, unchanged, view, visible};
+use super::{Call, Sink, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
 use crate::domain::request::RequestId;
@@ -13,7 +13,7 @@ pub fn withdraw(call: &Call<'_>, id: RequestId, seen: Option<Seen>, sink: Sink<'
         |read, me, now| {
             let request = visible(read, me, id, now)?;
             unchanged(read, id, seen.as_ref())?;
-            let asked = decide::deciders(&read.admins()?, &request, now);
+            let asked = those_asked(read, id)?;
             Ok((decide::withdraw(&request, me, &asked, now)?, ()))
         },
         |read, (), now| view::written(read, id, now),

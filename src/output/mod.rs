@@ -154,7 +154,10 @@ impl Printer {
     pub fn warn(&mut self, warning: &str) {
         if !self.quiet {
             let _ = self.out.flush();
-            let _ = writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning));
+            let _ = match self.mode {
+                Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning)),
+                Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
+            };
         }
     }
 
@@ -333,6 +336,13 @@ impl Answer<'_> {
         let drawn = table::draw(self.columns, rows, self.pages == 0, self.printer.width, self.printer.color);
         self.pages += 1;
         self.printer.out.write_all(drawn.as_bytes())
+    }
+
+    /// Leaves an answer that failed on its way as it stands: an array that is not closed can't be taken for whole,
+    /// and one that never began is not an empty one.
+    pub fn cut_short(mut self) {
+        let _ = self.page();
+        let _ = self.printer.out.flush();
     }
 
     /// Ends the answer. Gives how many pieces it had.

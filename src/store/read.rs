@@ -388,13 +388,13 @@ impl<'c> Read<'c> {
              ORDER BY ends_at LIMIT ?3",
             row::GRANT
         );
-        self.rows(&sql, params![after, until, i64::try_from(most).unwrap_or(i64::MAX)], |row| row::grant(row, 0))
+        self.rows(&sql, params![after, until, limit(most)], |row| row::grant(row, 0))
     }
 
     /// Requests that lapsed by the clock and not yet on the record.
     pub fn lapsed_requests(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
-        let clause = format!("r.state = 'pending' AND r.lapses_at <= ? ORDER BY r.lapses_at LIMIT {most}");
-        self.requests(&clause, vec![Value::Integer(now.unix())])
+        let clause = "r.state = 'pending' AND r.lapses_at <= ? ORDER BY r.lapses_at LIMIT ?";
+        self.requests(clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
     }
 
     // Notifications
@@ -435,6 +435,11 @@ impl<'c> Read<'c> {
         let found = self.conn.prepare_cached(sql)?.query_row(params![id, member.as_str()], |_| Ok(())).optional()?;
         Ok(found.is_some())
     }
+}
+
+/// SQLite takes no limit beyond its own integers.
+fn limit(most: usize) -> i64 {
+    i64::try_from(most).unwrap_or(i64::MAX)
 }
 
 /// Found by the two partial indexes, however long the history is.

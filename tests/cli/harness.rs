@@ -14,6 +14,10 @@ use tempfile::TempDir;
 pub const ACCESS: &str = env!("CARGO_BIN_EXE_access");
 /// When every world begins.
 pub const START: &str = "2026-11-24T09:00:00Z";
+/// The sample team's file, to be applied with changes.
+pub const TEAM: &str = include_str!("../../examples/team.toml");
+/// Everybody in it.
+pub const MEMBERS: [&str; 10] = ["alice", "bob", "carol", "dave", "erin", "frank", "grace", "heidi", "ivan", "olivia"];
 
 pub struct World {
     folder: TempDir,
@@ -109,6 +113,28 @@ impl World {
         self.run(login, &all).ok().json()
     }
 
+    /// A request that another member approves at once, with these changes. Gives its number.
+    pub fn grant(&self, login: &str, resource: &str, approver: &str, changes: &[&str]) -> String {
+        let id = self.request(login, resource, &[]);
+        let mut args = vec!["approve", &id];
+        args.extend(changes);
+        self.run(approver, &args).ok();
+        id
+    }
+
+    /// What SQLite's own shell does with the database file.
+    pub fn sqlite(&self, statement: &str) -> std::process::Output {
+        Command::new("sqlite3").arg(self.db()).arg(statement).output().unwrap()
+    }
+
+    /// The rows it answers, with `|` between their columns.
+    #[track_caller]
+    pub fn rows(&self, query: &str) -> Vec<String> {
+        let output = self.sqlite(query);
+        assert!(output.status.success(), "{query}\n{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    }
+
     /// Applies a team file.
     pub fn apply(&self, login: &str, team: &str) -> Ran {
         let path = self.folder.path().join("team.toml");
@@ -147,6 +173,30 @@ impl World {
         let log = self.json("olivia", &["audit"]);
         let actions = log.as_array().unwrap().iter().rev();
         actions.map(|row| row["action"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+/// Holds JSON to what is promised of it: every field expected is there with its value; more may be.
+#[track_caller]
+pub fn shows(actual: &Value, expected: &Value) {
+    if let Err(why) = difference(actual, expected, "") {
+        panic!("{why}\nexpected: {expected:#}\nactual: {actual:#}");
+    }
+}
+
+fn difference(actual: &Value, expected: &Value, place: &str) -> Result<(), String> {
+    match (actual, expected) {
+        (Value::Object(actual), Value::Object(expected)) => expected.iter().try_for_each(|(key, value)| {
+            let place = format!("{place}.{key}");
+            let found = actual.get(key).ok_or_else(|| format!("{place} is missing"))?;
+            difference(found, value, &place)
+        }),
+        (Value::Array(actual), Value::Array(expected)) if actual.len() == expected.len() => {
+            let mut pairs = actual.iter().zip(expected).enumerate();
+            pairs.try_for_each(|(n, (actual, expected))| difference(actual, expected, &format!("{place}[{n}]")))
+        }
+        _ if actual == expected => Ok(()),
+        _ => Err(format!("{place} is {actual}, not {expected}")),
     }
 }
 

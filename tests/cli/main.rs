@@ -1,6 +1,11 @@
 //! The program as its users meet it: the real binary, each test with a home, a database, users and a clock of its own.
 
-#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should stop there")]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 
+mod audit;
+mod clock;
 mod harness;
+mod json;
 mod lifecycle;
+mod review;
+mod told;

@@ -1,0 +1,256 @@
+//! Who is told of what, and who is not.
+
+use crate::harness::{MEMBERS, TEAM, World};
+
+/// Those who have unread news of this event, as often as they have it.
+fn told(world: &World, event: &str) -> Vec<&'static str> {
+    let count = |member: &str| world.unread(member).iter().filter(|unread| *unread == event).count();
+    MEMBERS.into_iter().flat_map(|member| vec![member; count(member)]).collect()
+}
+
+/// How many unread notifications the profile counts.
+fn count(world: &World, login: &str) -> i64 {
+    world.json(login, &["whoami"])["unread"].as_i64().unwrap()
+}
+
+/// The numbers of a member's unread notifications, newest first.
+fn numbers(world: &World, login: &str) -> Vec<String> {
+    world.json(login, &["inbox"]).as_array().unwrap().iter().map(|row| row["id"].to_string()).collect()
+}
+
+#[test]
+fn a_request_is_told_to_the_admins_and_the_owner_but_not_to_who_asks() {
+    let world = World::sample();
+    world.request("bob", "target:orders-db", &[]);
+    assert_eq!(told(&world, "request.submitted"), ["alice", "erin", "olivia"]);
+    for member in MEMBERS {
+        let expected = i64::from(["alice", "erin", "olivia"].contains(&member));
+        assert_eq!(count(&world, member), expected, "{member} is told nothing else");
+    }
+}
+
+#[test]
+fn an_admin_is_not_told_of_their_own_request_nor_of_one_they_file() {
+    let world = World::sample();
+    world.request("alice", "feature:export-customers", &[]);
+    assert_eq!(told(&world, "request.submitted"), ["erin", "olivia"]);
+    world.request("erin", "target:orders-db", &["--for", "bob"]);
+    assert_eq!(told(&world, "request.submitted"), ["alice", "erin", "olivia", "olivia"]);
+}
+
+#[test]
+fn a_granted_admin_is_told_while_the_grant_lives_and_a_disabled_one_is_not() {
+    let erin = "[members.erin]\nrole = \"admin\"\n";
+    let world = World::of("olivia", &TEAM.replace(erin, &format!("{erin}disabled = true\n")));
+    world.grant("frank", "role:admin", "olivia", &[]);
+    world.request("bob", "target:orders-db", &[]);
+    let submitted = "SELECT member FROM notification WHERE kind = 'request.submitted' AND seq =
+         (SELECT max(seq) FROM notification) ORDER BY member";
+    assert_eq!(world.rows(submitted), ["alice", "frank", "olivia"]);
+    world.pass("1h");
+    world.request("bob", "target:billing-db", &[]);
+    assert_eq!(world.rows(submitted), ["alice", "olivia"]);
+}
+
+#[test]
+fn the_decision_is_told_to_the_requester_alone() {
+    let world = World::sample();
+    let first = world.request("alice", "target:orders-db", &["--for", "bob"]);
+    world.run("erin", &["approve", &first]).ok();
+    assert_eq!(told(&world, "request.approved"), ["bob"]);
+
+    let second = world.request("alice", "target:billing-db", &["--for", "bob"]);
+    world.run("erin", &["deny", &second, "--reason", "Use the replica"]).ok();
+    assert_eq!(told(&world, "request.denied"), ["bob"]);
+    let news = world.json("bob", &["inbox"])[0].clone();
+    assert_eq!(news["request"].to_string(), second);
+    assert!(news["text"].as_str().unwrap().contains("Use the replica"), "{news:#}");
+}
+
+#[test]
+fn the_end_is_announced_once_an_hour_before_it_and_told_once_when_it_came() {
+    let world = World::sample();
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "4h"]);
+    world.grant("carol", "target:orders-db", "alice", &["--duration", "permanent"]);
+    let run = || {
+        world.run("root", &["expire"]).ok();
+        (told(&world, "access.expiring"), told(&world, "access.expired"))
+    };
+    world.pass("2h59m59s");
+    assert_eq!(run(), (vec![], vec![]));
+    world.pass("1s");
+    assert_eq!(run(), (vec!["bob"], vec![]), "an hour left");
+    world.pass("59m59s");
+    assert_eq!(run(), (vec!["bob"], vec![]), "only once");
+    world.pass("1s");
+    assert_eq!(run(), (vec!["bob"], vec!["bob"]));
+    world.pass("1h");
+    assert_eq!(run(), (vec!["bob"], vec!["bob"]));
+}
+
+#[test]
+fn grants_no_longer_than_an_hour_are_announced_at_the_first_run() {
+    let world = World::sample();
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    world.grant("carol", "target:orders-db", "alice", &["--duration", "5m"]);
+    for _ in 0..2 {
+        world.run("root", &["expire"]).ok();
+        assert_eq!(told(&world, "access.expiring"), ["bob", "carol"]);
+    }
+}
+
+#[test]
+fn a_cron_that_comes_too_late_to_warn_tells_of_the_end_only() {
+    let world = World::sample();
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    world.pass("3d");
+    world.run("root", &["expire"]).ok();
+    assert_eq!(world.unread("bob"), ["request.approved", "access.expired"]);
+}
+
+#[test]
+fn a_revoked_grant_is_told_to_its_holder_unless_they_did_it() {
+    let world = World::sample();
+    let own = world.grant("bob", "target:orders-db", "alice", &[]);
+    world.run("bob", &["revoke", &own]).ok();
+    assert!(told(&world, "access.revoked").is_empty());
+    let others = world.request("erin", "target:billing-db", &["--for", "bob"]);
+    world.run("alice", &["approve", &others]).ok();
+    world.run("olivia", &["revoke", &others, "--reason", "The incident is over"]).ok();
+    assert_eq!(told(&world, "access.revoked"), ["bob"]);
+    let text = world.json("bob", &["inbox"])[0]["text"].to_string();
+    assert!(text.contains("The incident is over"), "{text}");
+    // A grant that was revoked does not expire as well.
+    world.pass("2h");
+    world.run("root", &["expire"]).ok();
+    assert!(told(&world, "access.expired").is_empty());
+}
+
+#[test]
+fn a_request_that_nobody_decides_on_lapses_after_seven_days() {
+    let world = World::sample();
+    world.request("alice", "target:orders-db", &["--for", "bob"]);
+    world.pass("6d23h59m59s");
+    world.run("root", &["expire"]).ok();
+    assert!(told(&world, "request.lapsed").is_empty());
+    world.pass("1s");
+    for _ in 0..2 {
+        world.run("root", &["expire"]).ok();
+        assert_eq!(told(&world, "request.lapsed"), ["bob"]);
+    }
+}
+
+#[test]
+fn a_withdrawn_request_is_told_to_those_who_were_asked_and_to_whom_it_was_filed_for() {
+    let world = World::sample();
+    let own = world.request("bob", "target:orders-db", &[]);
+    world.run("bob", &["withdraw", &own]).ok();
+    assert_eq!(told(&world, "request.withdrawn"), ["alice", "erin", "olivia"]);
+    let filed = world.request("alice", "target:billing-db", &["--for", "bob"]);
+    world.run("alice", &["withdraw", &filed]).ok();
+    assert_eq!(told(&world, "request.withdrawn"), ["alice", "bob", "erin", "erin", "olivia", "olivia"]);
+}
+
+#[test]
+fn a_change_of_the_team_is_told_to_all_admins_and_the_owner() {
+    let world = World::of("olivia", TEAM);
+    for member in MEMBERS {
+        world.run(member, &["inbox", "--mark-read"]).ok();
+    }
+    world.apply("olivia", TEAM).ok();
+    assert!(told(&world, "team.changed").is_empty(), "nothing changed");
+    let frank = TEAM.replace("[members.frank]\nrole = \"member\"", "[members.frank]\nrole = \"admin\"");
+    world.apply("olivia", &frank).ok();
+    assert_eq!(told(&world, "team.changed"), ["alice", "erin", "frank", "olivia"]);
+    // frank is shut out, and hears no more.
+    for member in MEMBERS {
+        world.run(member, &["inbox", "--mark-read"]).ok();
+    }
+    world.apply("olivia", &frank.replace("[members.frank]\n", "[members.frank]\ndisabled = true\n")).ok();
+    let before = world.rows("SELECT count(*) FROM notification WHERE member = 'frank'");
+    world.apply("olivia", &TEAM.replace("[members.frank]\n", "[members.frank]\ndisabled = true\n")).ok();
+    assert_eq!(world.rows("SELECT count(*) FROM notification WHERE member = 'frank'"), before);
+}
+
+#[test]
+fn looking_marks_nothing_and_marking_counts_down() {
+    let world = World::sample();
+    for resource in ["target:orders-db", "target:billing-db", "connection:prod-aws"] {
+        world.request("bob", resource, &[]);
+    }
+    world.run("alice", &["inbox"]).ok();
+    world.run("alice", &["inbox", "--all"]).ok();
+    assert_eq!(count(&world, "alice"), 3);
+    let numbers = numbers(&world, "alice");
+    world.run("alice", &["inbox", "--mark-read", &numbers[1]]).ok();
+    assert_eq!(count(&world, "alice"), 2);
+    let left: Vec<String> = self::numbers(&world, "alice");
+    assert_eq!(left, [numbers[0].clone(), numbers[2].clone()]);
+    // Again is no mistake, and does not move the time at which it was read.
+    world.pass("1h");
+    world.run("alice", &["inbox", "--mark-read", &numbers[1]]).ok();
+    assert_eq!(world.json("alice", &["inbox", "--all"])[1]["read_at"], "2026-11-24T09:00:00Z");
+
+    world.run("alice", &["inbox", "--mark-read"]).ok();
+    assert_eq!(count(&world, "alice"), 0);
+    assert_eq!(world.json("alice", &["inbox", "--all"]).as_array().unwrap().len(), 3);
+    assert_eq!(count(&world, "erin"), 3, "hers are hers");
+}
+
+#[test]
+fn a_notification_of_somebody_elses_does_not_exist() {
+    let world = World::sample();
+    world.request("bob", "target:orders-db", &[]);
+    let own = numbers(&world, "alice").remove(0);
+    let other = numbers(&world, "erin").remove(0);
+    let hidden = world.run("alice", &["inbox", "--mark-read", &other]).fails(4, "there is no notification");
+    let missing = world.run("alice", &["inbox", "--mark-read", "999"]).fails(4, "there is no notification");
+    assert_eq!(hidden.err.replace(&format!("notification {other} "), "notification 999 "), missing.err);
+    world.run("alice", &["inbox", "--mark-read", &own, &other]).fails(4, "there is no notification");
+    assert_eq!((count(&world, "alice"), count(&world, "erin")), (1, 1), "all or nothing");
+}
+
+#[test]
+fn what_is_told_is_queued_for_each_address_a_member_has() {
+    let world = World::of("olivia", TEAM);
+    let rest = world.rows("SELECT count(*) FROM outbox")[0].clone();
+    let fresh = format!(
+        "SELECT n.member, n.kind, o.channel FROM outbox o JOIN notification n ON n.id = o.notification
+         WHERE o.id > {rest} ORDER BY n.member, o.channel"
+    );
+    // frank has no address at all, alice both.
+    let id = world.request("frank", "target:orders-db", &[]);
+    let asked = [
+        "alice|request.submitted|email",
+        "alice|request.submitted|slack",
+        "erin|request.submitted|email",
+        "olivia|request.submitted|email",
+    ];
+    assert_eq!(world.rows(&fresh), asked);
+    world.run("alice", &["approve", &id]).ok();
+    assert_eq!(world.rows(&fresh), asked, "nowhere to send it");
+    assert_eq!(world.unread("frank"), ["request.approved"], "the inbox has it all the same");
+}
+
+#[test]
+fn a_change_and_what_it_tells_are_written_together_or_not_at_all() {
+    let world = World::sample();
+    let id = world.request("bob", "target:orders-db", &[]);
+    world.run("alice", &["approve", "99"]).exits(4);
+    world.run("bob", &["approve", &id]).exits(3);
+    let queued = "SELECT count(*) FROM outbox";
+    let before = world.rows(queued);
+    let full = "CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT raise(ABORT, 'no room'); END";
+    assert!(world.sqlite(full).status.success());
+    let failed = world.run("alice", &["approve", &id]);
+    assert_ne!(failed.code, 0, "{failed:?}");
+    assert_eq!(world.state(&id), "pending");
+    assert!(world.unread("bob").is_empty());
+    assert!(!world.actions().contains(&"request.approved".to_owned()));
+    assert!(world.sqlite("DROP TRIGGER full").status.success());
+
+    world.run("alice", &["approve", &id]).ok();
+    assert_eq!(world.unread("bob"), ["request.approved"]);
+    assert_eq!(before.len(), 1);
+    assert_ne!(world.rows(queued), before);
+}
