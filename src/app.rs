@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
-    AskFor, AuditFilter, Checkpoint, Command, End as Ended, FindingView, Health, ListFilter, Reply, RequestView,
+    AskFor, AuditFilter, Checkpoint, Command, End as Ended, FindingView, Health, ListFilter, Reply, RequestView, Seen,
 };
 use crate::config;
 use crate::domain::duration::{Duration, Length};
@@ -25,7 +25,7 @@ use crate::identity;
 use crate::ledger::{self, Caller, Init, Sink};
 use crate::output::{Printer, Shape, broken, shape};
 use crate::pages;
-use crate::prompt::{Choice, Prompt, cancelled};
+use crate::prompt::{Prompt, cancelled};
 use crate::store::Store;
 use crate::when::When;
 
@@ -137,12 +137,22 @@ impl App {
             Verb::List(args) => self.list(args),
             Verb::Show(args) => self.plain(Command::Show { id: args.id }),
             Verb::Approve(args) => self.approve(args),
-            Verb::Deny(args) => {
-                self.each(&args.ids, "Deny", |id, seen| Command::Deny { id, reason: args.reason.clone(), seen })
+            Verb::Deny(args) => self.each(&args.ids, decidable, plainly("Deny"), |id, _, seen| Command::Deny {
+                id,
+                reason: args.reason.clone(),
+                seen,
+            }),
+            Verb::Withdraw(args) => {
+                let pending = |view: &RequestView| view.state == State::Pending;
+                self.each(&args.ids, pending, plainly("Withdraw"), |id, _, seen| Command::Withdraw { id, seen })
             }
-            Verb::Withdraw(args) => self.each(&args.ids, "Withdraw", |id, seen| Command::Withdraw { id, seen }),
             Verb::Revoke(args) => {
-                self.each(&args.ids, "Revoke", |id, seen| Command::Revoke { id, reason: args.reason.clone(), seen })
+                let live = |view: &RequestView| matches!(view.state, State::Active | State::Scheduled);
+                self.each(&args.ids, live, plainly("Revoke"), |id, _, seen| Command::Revoke {
+                    id,
+                    reason: args.reason.clone(),
+                    seen,
+                })
             }
             Verb::Whoami(args) if args.watch => self.watch(),
             Verb::Whoami(_) => self.plain(Command::Whoami),
@@ -406,68 +416,55 @@ impl App {
             (None, Some(until)) => Some(End::At(self.resolve(until)?)),
             (None, None) => None,
         };
-        let modification = Modification { resource: args.resource.or(args.scope.map(Resource::Scope)), end };
-        let Some(prompt) = self.prompt.take() else {
-            return self.each(&args.ids, "Approve", |id, seen| Command::Approve {
-                id,
-                modification: modification.clone(),
-                note: args.note.clone(),
-                seen,
-            });
+        let given = Modification { resource: args.resource.or(args.scope.map(Resource::Scope)), end };
+        let ask = |prompt: &Prompt, view: &RequestView| {
+            if given == Modification::default() {
+                return prompt.approval(view);
+            }
+            let yes = prompt.confirm(&format!("Approve request {} with these changes?", view.id))?;
+            Ok(yes.then(|| given.clone()))
         };
-        let many = args.ids.len() > 1;
-        let mut code = 0;
-        for &id in &args.ids {
-            let approved = (|| -> Result<(), Failure> {
-                let view = self.look_at(id)?;
-                self.printer.present(&view);
-                let mut modification = modification.clone();
-                let choice = if modification == Modification::default() {
-                    prompt.approval(&view)?
-                } else if prompt.confirm(&format!("Approve request {id} with these changes?"))? {
-                    Choice::AsAsked
-                } else {
-                    Choice::Nothing
-                };
-                match choice {
-                    Choice::AsAsked => {}
-                    Choice::Scope(scope) => modification.resource = Some(Resource::Scope(scope)),
-                    Choice::Nothing => return Err(cancelled()),
-                }
-                let seen = view.seen();
-                self.send(Command::Approve { id, modification, note: args.note.clone(), seen }, Shape::One)?;
-                Ok(())
-            })();
-            self.note_failure(approved, many, &mut code)?;
-        }
-        Ok(code)
+        self.each(&args.ids, decidable, ask, |id, chosen, seen| Command::Approve {
+            id,
+            modification: chosen.unwrap_or_else(|| given.clone()),
+            note: args.note.clone(),
+            seen,
+        })
     }
 
-    /// The same command for each request, each in its own transaction; asked about one by one on a terminal.
+    /// The same command for each request, each in its own transaction.
+    ///
+    /// On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
+    /// refused anyhow (not `worth_asking`) is refused without that.
     fn each(
         &mut self,
         ids: &[RequestId],
-        what: &str,
-        command: impl Fn(RequestId, Option<crate::command::Seen>) -> Command,
+        worth_asking: impl Fn(&RequestView) -> bool,
+        ask: impl Fn(&Prompt, &RequestView) -> Result<Option<Modification>, Failure>,
+        command: impl Fn(RequestId, Option<Modification>, Option<Seen>) -> Command,
     ) -> Result<u8> {
         let many = ids.len() > 1;
         let prompt = self.prompt.take();
-        let mut code = 0;
         if many && self.printer.is_json() {
-            return self.each_in_json(ids, command);
+            if prompt.is_some() {
+                let why = "several requests with --json can't be asked about one by one";
+                return Err(Failure::new(Kind::Usage, why).hint("add --yes to ask nothing").into());
+            }
+            return self.each_in_json(ids, |id| command(id, None, None));
         }
+        let mut code = 0;
         for &id in ids {
             let done = (|| -> Result<(), Failure> {
-                let mut seen = None;
+                let (mut chosen, mut seen) = (None, None);
                 if let Some(prompt) = &prompt {
                     let view = self.look_at(id)?;
-                    self.printer.present(&view);
-                    if !prompt.confirm(&format!("{what} request {id}?"))? {
-                        return Err(cancelled());
-                    }
                     seen = view.seen();
+                    if worth_asking(&view) {
+                        self.printer.present(&view);
+                        chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
+                    }
                 }
-                self.send(command(id, seen), Shape::One)?;
+                self.send(command(id, chosen, seen), Shape::One)?;
                 Ok(())
             })();
             self.note_failure(done, many, &mut code)?;
@@ -476,15 +473,11 @@ impl App {
     }
 
     /// The successes as one array on stdout, the failures as objects on stderr.
-    fn each_in_json(
-        &mut self,
-        ids: &[RequestId],
-        command: impl Fn(RequestId, Option<crate::command::Seen>) -> Command,
-    ) -> Result<u8> {
+    fn each_in_json(&mut self, ids: &[RequestId], command: impl Fn(RequestId) -> Command) -> Result<u8> {
         let mut code = 0;
         let mut answer = self.printer.answer(Shape::Many);
         for &id in ids {
-            let done = self.door.carry_out(command(id, None), &mut |reply| answer.put(reply));
+            let done = self.door.carry_out(command(id), &mut |reply| answer.put(reply));
             if let Err(failure) = done {
                 answer.fail(&failure);
                 code = if code == 0 { failure.kind.exit_code() } else { code };
@@ -609,6 +602,19 @@ impl App {
             count => self.printer.murmur(&format!("{count} unread notifications: access inbox")),
         }
     }
+}
+
+/// Asks a plain yes or no.
+fn plainly(what: &str) -> impl Fn(&Prompt, &RequestView) -> Result<Option<Modification>, Failure> {
+    move |prompt, view| {
+        let yes = prompt.confirm(&format!("{what} request {}?", view.id))?;
+        Ok(yes.then(Modification::default))
+    }
+}
+
+/// Whether the caller may decide on it now.
+fn decidable(view: &RequestView) -> bool {
+    view.may_decide == Some(true)
 }
 
 /// Checkpoints, one a line, as `audit checkpoint` prints them.

@@ -202,6 +202,9 @@ pub struct RequestView {
     /// What `show` tells besides: its entries in the audit log, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<TimelineView>,
+    /// Whether the caller may decide on it (`show` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_decide: Option<bool>,
     /// The narrowest declared scope that covers what is asked (`show` of a pending one only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowest_scope: Option<Name>,
@@ -502,6 +505,7 @@ impl RequestView {
             approvals: ApprovalsView { have, need: 1, waiting_on, requirements: vec![requirement] },
             grant: request.grant.map(|grant| GrantView::at(grant, now)),
             timeline: Vec::new(),
+            may_decide: None,
             narrowest_scope: None,
             last_seq: None,
         }

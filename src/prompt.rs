@@ -7,7 +7,7 @@ use dialoguer::{Confirm, FuzzySelect, Input, Select};
 
 use crate::command::{RequestView, ResourceView};
 use crate::domain::duration::{Duration, Length};
-use crate::domain::name::Name;
+use crate::domain::request::Modification;
 use crate::domain::resource::Resource;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
@@ -15,13 +15,6 @@ use crate::error::{Failure, Kind};
 /// Somebody who can be asked.
 pub struct Prompt {
     theme: Box<dyn Theme>,
-}
-
-/// What an approver chooses for a request.
-pub enum Choice {
-    AsAsked,
-    Scope(Name),
-    Nothing,
 }
 
 impl Prompt {
@@ -87,11 +80,12 @@ impl Prompt {
         text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the duration can't be taken: {why}")))
     }
 
-    /// What to grant, when a declared scope covers what is asked.
-    pub fn approval(&self, view: &RequestView) -> Result<Choice, Failure> {
+    /// What to grant: as asked, or the narrowest declared scope that covers it. None: nothing.
+    pub fn approval(&self, view: &RequestView) -> Result<Option<Modification>, Failure> {
+        let as_asked = Modification::default();
         let Some(scope) = &view.narrowest_scope else {
             let yes = self.confirm(&format!("Approve request {}?", view.id))?;
-            return Ok(if yes { Choice::AsAsked } else { Choice::Nothing });
+            return Ok(yes.then_some(as_asked));
         };
         let items = [
             format!("Approve as asked: {} alone", view.resource),
@@ -104,9 +98,9 @@ impl Prompt {
             .default(2)
             .interact_opt();
         Ok(match picked.map_err(failed)? {
-            Some(0) => Choice::AsAsked,
-            Some(1) => Choice::Scope(scope.clone()),
-            Some(_) | None => Choice::Nothing,
+            Some(0) => Some(as_asked),
+            Some(1) => Some(Modification { resource: Some(Resource::Scope(scope.clone())), end: None }),
+            Some(_) | None => None,
         })
     }
 }

@@ -112,15 +112,17 @@ pub fn roughly(seconds: i64) -> String {
     parts.join(" ")
 }
 
-/// In one unit: `2d ago`, `now`, `in 3h`.
+/// In one unit, to the nearest: `2d ago`, `now`, `in 3h`.
 pub fn relative(time: Timestamp, now: Timestamp) -> String {
     let apart = now.since(time);
-    let whole = spell(apart.abs());
-    let first: String = whole.split_inclusive(|c: char| c.is_ascii_alphabetic()).take(1).collect();
-    match apart {
-        0 => "now".to_owned(),
-        1.. => format!("{first} ago"),
-        _ => format!("in {first}"),
+    let units = [('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
+    let nearest = |size: i64| (apart.abs() + size / 2) / size;
+    let fitting = units.into_iter().find(|&(_, size)| apart.abs() >= size);
+    let whole = fitting.map(|(unit, size)| format!("{}{unit}", nearest(size)));
+    match (whole, apart) {
+        (None, _) => "now".to_owned(),
+        (Some(whole), 1..) => format!("{whole} ago"),
+        (Some(whole), _) => format!("in {whole}"),
     }
 }
 
@@ -160,6 +162,15 @@ mod tests {
         assert_eq!(roughly(59), "59s");
         assert_eq!(roughly(90), "1m 30s");
         assert_eq!(roughly(0), "0s");
-        assert_eq!(relative(at("2026-11-22T08:00:00Z"), at("2026-11-24T09:00:00Z")), "2d ago");
+        let now = at("2026-11-24T09:00:00Z");
+        for (time, words) in [
+            ("2026-11-22T08:00:00Z", "2d ago"),
+            ("2026-11-24T16:59:50Z", "in 8h"),
+            ("2026-11-24T08:59:59Z", "1s ago"),
+            ("2026-11-24T09:00:00Z", "now"),
+            ("2026-12-01T09:00:00Z", "in 7d"),
+        ] {
+            assert_eq!(relative(at(time), now), words);
+        }
     }
 }

@@ -39,7 +39,9 @@ pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failu
     let view = call.ask("show", |read, me, now| {
         let request = visible(read, me, id, now)?;
         let timeline = timeline(read, id)?;
+        let may_decide = decide::may_decide(me, &request, &request.asked, now).is_ok();
         let mut view = view::of(request, &read.admins()?, now);
+        view.may_decide = Some(may_decide && view.state == State::Pending);
         view.timeline = timeline;
         view.last_seq = Some(read.last_entry_about(id)?);
         if view.state == State::Pending {
