@@ -163,19 +163,12 @@ pub fn may_see(person: &Person, request: &Request, now: Timestamp) -> bool {
 }
 
 fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
-    match request.state(now) {
-        State::Pending => Ok(()),
-        state @ (State::Scheduled
-        | State::Active
-        | State::Denied
-        | State::Withdrawn
-        | State::Lapsed
-        | State::Expired
-        | State::Revoked) => {
-            let by = request.decisions.last().map(|decision| decision.by.clone());
-            Err(Refusal::AlreadyDecided { id: request.id, state, by })
-        }
+    let state = request.state(now);
+    if state == State::Pending {
+        return Ok(());
     }
+    let by = request.decisions.last().map(|decision| decision.by.clone());
+    Err(Refusal::AlreadyDecided { id: request.id, state, by })
 }
 
 /// Approves, as asked or with modifications; access starts at once.
@@ -227,15 +220,9 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
         // Whoever may see it may deny it, which is the act that says what it is.
         return Err(Refusal::NeedsOwnRequest { id: request.id });
     }
-    match request.state(now) {
-        State::Pending => {}
-        state @ (State::Scheduled
-        | State::Active
-        | State::Denied
-        | State::Withdrawn
-        | State::Lapsed
-        | State::Expired
-        | State::Revoked) => return Err(Refusal::NotPending { id: request.id, state }),
+    let state = request.state(now);
+    if state != State::Pending {
+        return Err(Refusal::NotPending { id: request.id, state });
     }
     let withdrawn = Event::RequestWithdrawn { request: request.id, by: person.name.clone(), because: Because::Asked };
     // Whoever it was filed for should know as well.

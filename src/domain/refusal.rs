@@ -166,24 +166,13 @@ impl Refusal {
             Refusal::NeedsBaseAdmin { id } => vec![format!("`access show {id}` names who may decide")],
             Refusal::NeedsOwnRequest { id } => vec![format!("`access deny {id}` decides on it")],
             Refusal::AlreadyDecided { id, .. } => vec![format!("`access show {id}` tells how")],
-            Refusal::NotPending { id, state } => match state {
-                State::Active | State::Scheduled => vec![format!("end the grant with `access revoke {id}`")],
-                State::Pending | State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => {
-                    Vec::new()
-                }
-            },
-            Refusal::NotLive { id, state } => match state {
-                State::Pending => {
-                    vec![format!("`access deny {id}` decides it; its requester can `access withdraw {id}`")]
-                }
-                State::Active
-                | State::Scheduled
-                | State::Denied
-                | State::Withdrawn
-                | State::Lapsed
-                | State::Expired
-                | State::Revoked => Vec::new(),
-            },
+            Refusal::NotPending { id, state } if state.is_open() => {
+                vec![format!("end the grant with `access revoke {id}`")]
+            }
+            Refusal::NotLive { id, state } if state.is_open() => {
+                vec![format!("`access deny {id}` decides it; its requester can `access withdraw {id}`")]
+            }
+            Refusal::NotPending { .. } | Refusal::NotLive { .. } => Vec::new(),
             Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
             Refusal::ClockNotBack => Vec::new(),
         }

@@ -59,11 +59,8 @@ impl Store {
     }
 
     fn check_version(&self) -> Result<(), Error> {
-        let (application, version): (i32, u32) = self.conn.query_row(
-            "SELECT application_id, user_version FROM pragma_application_id, pragma_user_version",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        let application: i32 = self.conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+        let version: u32 = self.conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let shown = self.path.display();
         if application != APPLICATION_ID {
             return Err(Error::Invalid {

@@ -16,7 +16,7 @@ use crate::domain::notification::Notice;
 use crate::domain::request::{Grant, Request, RequestId, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::team::{Connection as Account, Environment, Feature, Header, Login, Target, Team};
+use crate::domain::team::{Assignee, Connection as Account, Environment, Feature, Header, Login, Scope, Target, Team};
 use crate::domain::time::Timestamp;
 
 /// One consistent state of the database.
@@ -134,12 +134,19 @@ impl<'c> Read<'c> {
         self.count(&sql, params)
     }
 
-    /// How many refused attempts of this person are on the record since then.
+    /// How many refused attempts of this person are on the record since then: looked for from the end of the log.
     pub fn refusals_since(&self, actor: Option<&Name>, os_user: &str, since: Timestamp) -> Result<u64, Error> {
-        let sql =
-            "SELECT count(*) FROM event WHERE action = 'attempt.refused' AND at > ?1 AND actor IS ?2 AND os_user = ?3";
-        let params = params![since.unix(), actor.map(Name::as_str), os_user];
-        self.count(sql, params)
+        let sql = "SELECT at, action = 'attempt.refused' AND actor IS ?1 AND os_user = ?2 FROM event ORDER BY seq DESC";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(params![actor.map(Name::as_str), os_user])?;
+        let mut count = 0;
+        while let Some(row) = rows.next()? {
+            if row::time(row, 0)? <= since {
+                break;
+            }
+            count += u64::from(row.get::<_, bool>(1)?);
+        }
+        Ok(count)
     }
 
     // The team
@@ -202,10 +209,7 @@ impl<'c> Read<'c> {
             Kind::Feature => self
                 .catalogue_body::<Feature>("feature", &name)?
                 .map(|feature| Thing::Feature { name, role: feature.role }),
-            Kind::Scope => {
-                let sql = "SELECT 1 FROM catalogue WHERE kind = 'scope' AND name = ?1";
-                self.one(sql, [name.as_str()], |_| Ok(()))?.map(|()| Thing::Scope { name })
-            }
+            Kind::Scope => self.catalogue_body::<Scope>("scope", &name)?.map(|_| Thing::Scope { name }),
             Kind::Role => None,
         })
     }
@@ -242,23 +246,26 @@ impl<'c> Read<'c> {
             self.rows("SELECT group_name FROM membership WHERE member = ?1", [name.as_str()], |row| {
                 row::parsed(row, 0)
             })?;
-        let scopes = self.rows(
-            "SELECT name, body FROM catalogue WHERE kind = 'scope' AND name IN (
-                 SELECT scope FROM assignment WHERE assignee IN (
-                     SELECT 'group:' || group_name FROM membership WHERE member = ?1
-                     UNION ALL VALUES ('member:' || ?1), ('role:viewer'), ('role:member'), ('role:admin'), ('role:owner'))
-                 UNION ALL
-                 SELECT substr(resource, 7) FROM grant WHERE member = ?1 AND ended_at IS NULL AND resource LIKE 'scope:%')",
-            [name.as_str()],
-            |row| Ok((row::parsed(row, 0)?, row::json(row, 1)?)),
-        )?;
-        Ok(Some(Person {
-            name: name.clone(),
-            member,
-            groups: groups.into_iter().collect::<BTreeSet<_>>(),
-            scopes: scopes.into_iter().collect(),
-            grants: self.grants_of(name)?,
-        }))
+        let grants = self.grants_of(name)?;
+        let mut scopes = BTreeMap::new();
+        // Short statements, run often, cost less than one that does it all: most of it would be its parsing.
+        let groups_of = groups.iter().map(|group| Assignee::Group(group.clone()));
+        let assignees = Role::ALL.into_iter().map(Assignee::Role).chain([Assignee::Member(name.clone())]);
+        let mut names: BTreeSet<Name> = BTreeSet::new();
+        for assignee in assignees.chain(groups_of) {
+            let sql = "SELECT scope FROM assignment WHERE assignee = ?1";
+            names.extend(self.rows(sql, [assignee.to_string()], |row| row::parsed(row, 0))?);
+        }
+        names.extend(grants.iter().filter_map(|grant| match &grant.terms.resource {
+            Resource::Scope(scope) => Some(scope.clone()),
+            Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => None,
+        }));
+        for scope in names {
+            if let Some(body) = self.catalogue_body("scope", &scope)? {
+                scopes.insert(scope, body);
+            }
+        }
+        Ok(Some(Person { name: name.clone(), member, groups: groups.into_iter().collect(), scopes, grants }))
     }
 
     /// A member's grants whose end is not on the record.
