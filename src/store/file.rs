@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -176,6 +176,11 @@ impl LockFile {
         let open =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
         let file = open.map_err(|error| io(&path, &error))?;
+        if geteuid().is_root() {
+            // Root may be the first to need it, and must not keep the database's owner from it.
+            let owner = fs::metadata(database).map_err(|error| io(database, &error))?;
+            fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(|error| io(&path, &error))?;
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {
