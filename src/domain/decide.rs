@@ -322,6 +322,11 @@ pub fn follow(
                     drafts.push(draft(revoked(grant, by, because, None), told));
                 }
             }
+            // Over by the clock, though not on the record: recorded now, or a namesake would be told of it later.
+            (State::Expired | State::Lapsed, grant) if shut_out => {
+                let over = grant.as_ref().map_or_else(|| lapse(request, now), |grant| expire(grant, now));
+                drafts.extend(over.map(|over| draft(over.event, Vec::new())));
+            }
             (
                 State::Active
                 | State::Scheduled
