@@ -5,6 +5,7 @@
 use std::process::ExitCode;
 
 use access::cli::Cli;
+use access::domain::text::is_hostile;
 use access::error::{Failure, Kind};
 use access::output::{BROKEN_PIPE, report};
 use access::{app, pages};
@@ -54,10 +55,9 @@ fn refuse(error: &clap::Error) -> u8 {
             let _ = error.print();
             0
         }
-        _ if wants_json() => {
-            let text = error.render().to_string();
-            let text = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().trim().to_owned();
-            report(&Failure::new(Kind::Usage, text).hint("see `access --help`"), true, false);
+        // clap repeats what was typed as it is, and that may act on a terminal.
+        _ if wants_json() || hostile() => {
+            report(&as_failure(error), wants_json(), false);
             Kind::Usage.exit_code()
         }
         _ => {
@@ -65,6 +65,18 @@ fn refuse(error: &clap::Error) -> u8 {
             Kind::Usage.exit_code()
         }
     }
+}
+
+fn as_failure(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut parts = text.split("\n\n");
+    let message = parts.next().unwrap_or_default().trim_start_matches("error: ").trim();
+    let tips = parts.flat_map(str::lines).filter_map(|line| line.trim_start().strip_prefix("tip: "));
+    tips.fold(Failure::new(Kind::Usage, message), Failure::hint).hint("see `access --help`")
+}
+
+fn hostile() -> bool {
+    std::env::args_os().any(|word| word.to_string_lossy().contains(is_hostile))
 }
 
 /// Before the line is parsed, or when it can't be.
