@@ -167,8 +167,13 @@ impl App {
 
     fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
         let mut answer = self.printer.answer(shape);
-        let ended = self.door.carry_out(self.clock, command, &mut |reply| answer.put(reply));
-        let count = answer.end();
+        let mut begun = false;
+        let ended = self.door.carry_out(self.clock, command, &mut |reply| {
+            begun = true;
+            answer.put(reply)
+        });
+        // What was begun is closed properly; a failure before that is no empty answer.
+        let count = if begun || ended.is_ok() { answer.end() } else { Ok(0) };
         let ended = ended?;
         self.warn_all(&ended);
         Ok((ended, count?))
