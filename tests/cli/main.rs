@@ -1,5 +1,6 @@
 //! The program as its users meet it: the real binary, each test with a home, a database, users and a clock of its own.
 
+mod bad_input;
 mod harness;
 mod lifecycle;
 mod team;
