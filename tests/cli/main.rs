@@ -1,6 +1,7 @@
 //! The program as its users meet it: the real binary, each test with a home, a database, users and a clock of its own.
 
 mod bad_input;
+mod database;
 mod harness;
 mod lifecycle;
 mod team;
