@@ -241,7 +241,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Show {
     /// The request's number
-    #[arg(add = ArgValueCandidates::new(complete::requests))]
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::requests))]
     pub id: RequestId,
 }
 
@@ -256,7 +256,7 @@ Examples:
   access approve 12 13 14 --yes")]
 pub struct Approve {
     /// The requests' numbers
-    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::decidable))]
+    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::decidable))]
     pub ids: Vec<RequestId>,
     /// Grant this long instead
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
@@ -281,7 +281,7 @@ pub struct Approve {
   access deny 12 --reason 'Use the read replica: target:orders-db-staging'")]
 pub struct Deny {
     /// The requests' numbers
-    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::decidable))]
+    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::decidable))]
     pub ids: Vec<RequestId>,
     /// Why, which the requester is told
     #[arg(short, long, value_name = "TEXT")]
@@ -292,7 +292,7 @@ pub struct Deny {
 #[derive(Debug, Args)]
 pub struct Withdraw {
     /// The request's number
-    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::withdrawable))]
+    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::withdrawable))]
     pub ids: Vec<RequestId>,
 }
 
@@ -305,7 +305,7 @@ Examples:
   access revoke 12 --reason 'The incident is over'")]
 pub struct Revoke {
     /// The numbers of the requests that gave it
-    #[arg(required = true, value_name = "ID", add = ArgValueCandidates::new(complete::revocable))]
+    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::revocable))]
     pub ids: Vec<RequestId>,
     /// Why, which the member is told
     #[arg(short, long, value_name = "TEXT")]

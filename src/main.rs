@@ -54,17 +54,26 @@ fn refuse(error: &clap::Error) -> u8 {
             let _ = error.print();
             0
         }
-        _ if wants_json() => {
-            let text = error.render().to_string();
-            let text = text.trim_start_matches("error: ").split("\n\n").next().unwrap_or_default().trim().to_owned();
-            report(&Failure::new(Kind::Usage, text).hint("see `access --help`"), true, false);
-            Kind::Usage.exit_code()
-        }
-        _ => {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !wants_json() => {
             let _ = error.print();
             Kind::Usage.exit_code()
         }
+        _ => {
+            report(&as_failure(error), wants_json(), false);
+            Kind::Usage.exit_code()
+        }
     }
+}
+
+/// In our own form, and through our own printing: clap repeats what was typed as it is, which may act on a terminal.
+fn as_failure(error: &clap::Error) -> Failure {
+    let text = error.render().to_string();
+    let mut parts = text.split("\n\n");
+    let message = parts.next().unwrap_or_default().trim_start_matches("error: ").trim();
+    let rest: Vec<&str> = parts.flat_map(str::lines).map(str::trim_start).collect();
+    let tips = rest.iter().filter_map(|line| line.strip_prefix("tip: ")).map(str::to_owned);
+    let usage = rest.iter().filter_map(|line| line.strip_prefix("Usage: ")).map(|usage| format!("usage: {usage}"));
+    tips.chain(usage).fold(Failure::new(Kind::Usage, message), Failure::hint)
 }
 
 /// Before the line is parsed, or when it can't be.

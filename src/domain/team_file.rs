@@ -368,7 +368,7 @@ impl<'a> Reading<'a> {
 pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
     let likeness = |candidate: &str| strsim::jaro_winkler(word, candidate);
     let best = candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.8).then(|| best.to_owned())
+    (likeness(best) > 0.7).then(|| best.to_owned())
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use table::{Column, Shown};
 use crate::cli::{ColorWhen, Global};
 use crate::command::{Command, ProfileView, Reply, RequestView};
 use crate::domain::team_file;
+use crate::domain::text::is_hostile;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 
@@ -120,7 +121,7 @@ impl Printer {
     }
 
     fn json<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, value)?;
+        write_value(&mut self.out, value)?;
         writeln!(self.out)
     }
 
@@ -194,7 +195,7 @@ pub fn report(failure: &Failure, json: bool, color: bool) {
         struct Object<'f> {
             error: &'f Failure,
         }
-        let _ = serde_json::to_writer(&mut err, &Object { error: failure });
+        let _ = write_value(&mut err, &Object { error: failure });
         let _ = writeln!(err);
         return;
     }
@@ -366,23 +367,42 @@ impl Answer<'_> {
     }
 }
 
-fn write_json(out: &mut BufWriter<Stdout>, reply: &Reply) -> io::Result<()> {
+fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
     match reply {
-        Reply::Request(view) => serde_json::to_writer(out, view)?,
-        Reply::Team(team) => serde_json::to_writer(out, team)?,
-        Reply::Plan(view) => serde_json::to_writer(out, view)?,
-        Reply::Resource(view) => serde_json::to_writer(out, view)?,
-        Reply::Profile(view) => serde_json::to_writer(out, view)?,
-        Reply::Check(view) => serde_json::to_writer(out, view)?,
-        Reply::Holder(view) => serde_json::to_writer(out, view)?,
-        Reply::Notification(view) => serde_json::to_writer(out, view)?,
-        Reply::Expired(view) => serde_json::to_writer(out, view)?,
-        Reply::Entry(view) => serde_json::to_writer(out, view)?,
-        Reply::Verified(view) => serde_json::to_writer(out, view)?,
-        Reply::Checkpoint(view) => serde_json::to_writer(out, view)?,
-        Reply::Finding(view) => serde_json::to_writer(out, view)?,
-        Reply::BackedUp(view) => serde_json::to_writer(out, view)?,
-        Reply::Word { word, help } => serde_json::to_writer(out, &(word, help))?,
+        Reply::Request(view) => write_value(out, view),
+        Reply::Team(team) => write_value(out, team),
+        Reply::Plan(view) => write_value(out, view),
+        Reply::Resource(view) => write_value(out, view),
+        Reply::Profile(view) => write_value(out, view),
+        Reply::Check(view) => write_value(out, view),
+        Reply::Holder(view) => write_value(out, view),
+        Reply::Notification(view) => write_value(out, view),
+        Reply::Expired(view) => write_value(out, view),
+        Reply::Entry(view) => write_value(out, view),
+        Reply::Verified(view) => write_value(out, view),
+        Reply::Checkpoint(view) => write_value(out, view),
+        Reply::Finding(view) => write_value(out, view),
+        Reply::BackedUp(view) => write_value(out, view),
+        Reply::Word { word, help } => write_value(out, &(word, help)),
+    }
+}
+
+/// A value as JSON, in which nothing can act on a terminal: such characters stand only in strings, where JSON has an
+/// escape for them.
+fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Result<()> {
+    let text = serde_json::to_string(value)?;
+    if text.is_ascii() {
+        return out.write_all(text.as_bytes());
+    }
+    let mut units = [0; 2];
+    for c in text.chars() {
+        if is_hostile(c) {
+            for unit in c.encode_utf16(&mut units) {
+                write!(out, "\\u{unit:04x}")?;
+            }
+        } else {
+            write!(out, "{c}")?;
+        }
     }
     Ok(())
 }

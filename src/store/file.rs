@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -17,6 +17,8 @@ use super::Error;
 /// How long a command waits for others before it gives up.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The size of SQLite's pages, by default.
+const PAGE: u64 = 4096;
 const OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
@@ -96,6 +98,13 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     }
     if found.len() == 0 {
         return Err(invalid(format!("{shown} is empty"), "remove it and run `access init`"));
+    }
+    // SQLite takes the rest of a cut page as zeros. With a log beside it, that has the page whole.
+    if found.len() % PAGE != 0 && !beside(&path, "-wal").exists() {
+        return Err(invalid(
+            format!("{shown} is not an SQLite database, or was cut off in the middle of a page"),
+            "name the right file with --db, or restore a backup",
+        ));
     }
     check_folder(&path, found.uid())?;
     Ok(path)
@@ -197,6 +206,11 @@ impl LockFile {
         let open =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
         let file = open.map_err(|error| io(&path, &error))?;
+        if geteuid().is_root() {
+            // Root may be the first to need it, and must not keep the database's owner from it.
+            let owner = fs::metadata(database).map_err(|error| io(database, &error))?;
+            fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(|error| io(&path, &error))?;
+        }
         let deadline = Instant::now() + PATIENCE;
         loop {
             match file.try_lock() {

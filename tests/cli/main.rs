@@ -1,11 +1,15 @@
 //! The program as its users meet it: the real binary, each test with a home, a database, users and a clock of its own.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod audit;
+mod bad_input;
 mod clock;
+mod database;
 mod harness;
 mod json;
 mod lifecycle;
 mod review;
+mod team;
 mod told;
