@@ -12,10 +12,7 @@ type Folder = BTreeMap<String, String>;
 fn read(folder: &Path) -> Folder {
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     let files = std::fs::read_dir(folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display()));
-    files
-        .map(|file| file.unwrap().path())
-        .map(|path| (name(&path), std::fs::read_to_string(&path).unwrap()))
-        .collect()
+    files.map(|file| file.unwrap().path()).map(|path| (name(&path), std::fs::read_to_string(&path).unwrap())).collect()
 }
 
 fn committed(folder: &str) -> Folder {
