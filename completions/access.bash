@@ -20,9 +20,9 @@ _access() {
         words[${#words[@]} - 1]+=$2
     fi
     COMPREPLY=()
-    while IFS= read -r candidate; do
+    while IFS= read -r candidate || [[ -n $candidate ]]; do
         COMPREPLY+=("${candidate#"$before"}")
-    done < <(COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null && echo)
+    done < <(COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
     if [[ ${COMPREPLY[0]-} == *[=/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi
