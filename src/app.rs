@@ -23,7 +23,7 @@ use crate::identity;
 use crate::ledger::{self, Caller, Init, Sink};
 use crate::output::{Printer, Shape, broken, shape};
 use crate::pages;
-use crate::prompt::{Choice, Prompt, cancelled};
+use crate::prompt::{Choice, INTERRUPTED, Prompt, cancelled};
 use crate::store::Store;
 use crate::when::When;
 
@@ -367,6 +367,7 @@ impl App {
             states.push(State::Pending);
         }
         let since = args.since.map(|since| self.resolve(since)).transpose()?;
+        let open_only = !args.all && states.is_empty();
         let filter = ListFilter {
             mine: args.mine,
             all: args.all,
@@ -378,7 +379,11 @@ impl App {
         };
         let (ended, count) = self.send(Command::List(filter), Shape::Many)?;
         if count == 0 {
-            self.printer.murmur("No requests; `access list --all` shows the closed ones too");
+            self.printer.murmur(if open_only {
+                "No requests; `access list --all` shows the closed ones too"
+            } else {
+                "No requests"
+            });
         }
         self.mention_more(&ended)?;
         Ok(0)
@@ -500,7 +505,7 @@ impl App {
     fn note_failure(&mut self, done: Result<(), Failure>, many: bool, code: &mut u8) -> Result<(), Failure> {
         match done {
             Ok(()) => Ok(()),
-            Err(failure) if many => {
+            Err(failure) if many && failure.message != INTERRUPTED => {
                 self.printer.fail(&failure);
                 if *code == 0 {
                     *code = failure.kind.exit_code();

@@ -5,4 +5,5 @@ mod generated;
 mod harness;
 mod lifecycle;
 mod races;
+mod terminal;
 mod tmux;

@@ -31,7 +31,7 @@ impl Terminal {
             .arg("-f")
             .arg(config)
             .args(["new-session", "-d", "-x", "80", "-y", "24"])
-            .args(["sh", "-c", r#""$0" "$@"; printf '[exit %d]\n' $?; exec sleep 600"#])
+            .args(["sh", "-c", r#"trap : INT; "$0" "$@"; printf '[exit %d]\n' $?; exec sleep 600"#])
             .arg(command.get_program())
             .args(command.get_args())
             .current_dir(world.folder());
@@ -57,16 +57,37 @@ impl Terminal {
         String::from_utf8(ran.stdout).unwrap()
     }
 
-    /// Types text.
+    /// Types text, to a program that reads key by key.
     pub fn text(&self, text: &str) -> &Terminal {
+        self.wait_for_a_reader();
         self.tell(["send-keys", "-l", "--", text]);
         self
     }
 
     /// Presses a key, by tmux's name for it: `Enter`, `Down`, `Escape`, `C-c`, `Tab`.
     pub fn key(&self, key: &str) -> &Terminal {
+        self.wait_for_a_reader();
         self.tell(["send-keys", key]);
         self
+    }
+
+    /// Ctrl-C, to a program that reads nothing.
+    pub fn interrupt(&self) {
+        self.tell(["send-keys", "C-c"]);
+    }
+
+    /// The question is on the screen a moment before the terminal hands over each key as it is pressed.
+    fn wait_for_a_reader(&self) {
+        let tty = self.tell(["display-message", "-p", "#{pane_tty}"]);
+        let begun = Instant::now();
+        loop {
+            let ran = Command::new("stty").args(["-a", "-F", tty.trim()]).output().unwrap();
+            if String::from_utf8_lossy(&ran.stdout).contains("-icanon") {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "nobody reads keys: {ran:?}\n{}", self.screen());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// What can be read on it, also what has scrolled away; no spaces at the ends of lines.
