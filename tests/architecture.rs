@@ -1,5 +1,7 @@
 //! The house keeps its shape: who may use whom, who may speak SQL, who may print. Read from the sources themselves.
 
+#![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+
 use std::path::{Path, PathBuf};
 
 /// A line of code: comments, and all that is `#[cfg(test)]`, are left out.

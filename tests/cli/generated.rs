@@ -50,7 +50,7 @@ fn the_completion_scripts_are_those_the_program_prints() {
 #[test]
 fn the_manual_pages_are_those_the_program_writes() {
     let world = World::empty();
-    world.run("bob", &["man", "man"]).ok();
+    world.run("bob", &["man", "man"]).ok().says("pages to man");
     assert_same("man", &read(&world.folder().join("man")), "rm -r man; cargo run -- man man");
 }
 
