@@ -25,7 +25,7 @@ use crate::identity;
 use crate::ledger::{self, Caller, Init, Sink};
 use crate::output::{Printer, Shape, broken, shape};
 use crate::pages;
-use crate::prompt::{Prompt, cancelled};
+use crate::prompt::{INTERRUPTED, Prompt, cancelled};
 use crate::store::Store;
 use crate::when::When;
 
@@ -263,7 +263,7 @@ impl App {
         }
         let ended = self.door.carry_out(command(false, plan.seen.clone()), &mut |_| Ok(()))?;
         debug_assert!(!ended.no);
-        self.printer.say(&format!("Applied: {} changes", plan.changes.len()))?;
+        self.printer.say("Applied.")?;
         Ok(0)
     }
 
@@ -377,6 +377,7 @@ impl App {
             states.push(State::Pending);
         }
         let since = args.since.map(|since| self.resolve(since)).transpose()?;
+        let open_only = !args.all && states.is_empty();
         let filter = ListFilter {
             mine: args.mine,
             all: args.all,
@@ -388,7 +389,11 @@ impl App {
         };
         let (ended, count) = self.send(Command::List(filter), Shape::Many)?;
         if count == 0 {
-            self.printer.murmur("No requests; `access list --all` shows the closed ones too");
+            self.printer.murmur(if open_only {
+                "No requests; `access list --all` shows the closed ones too"
+            } else {
+                "No requests"
+            });
         }
         self.mention_more(&ended)?;
         Ok(0)
@@ -491,7 +496,7 @@ impl App {
     fn note_failure(&mut self, done: Result<(), Failure>, many: bool, code: &mut u8) -> Result<(), Failure> {
         match done {
             Ok(()) => Ok(()),
-            Err(failure) if many => {
+            Err(failure) if many && failure.message != INTERRUPTED => {
                 self.printer.fail(&failure);
                 if *code == 0 {
                     *code = failure.kind.exit_code();

@@ -100,7 +100,7 @@ pub enum Verb {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   access init                          a team of one: you
-  access init --sample                 a small sample team, to try things out
+  access init --sample                 a small sample team, to try out
   access init --owner ana --team acme  as member ana of the team acme")]
 pub struct Init {
     /// Your name as a member (your Unix user name unless said)
@@ -166,10 +166,10 @@ pub struct Resources {
 
 Examples:
   access request
-  access request target:orders-db --reason 'OPS-12: stuck orders' --duration 4h
-  access request connection:prod-aws --reason 'Release 4.2' --until 17:00 --ticket REL-42
-  access request role:admin --reason 'On call this week' --duration 1w --wait
-  access request scope:kubernetes --reason 'Joins the team' --duration permanent --for dave")]
+  access request target:orders-db --reason 'OPS-12: stuck orders' -d 4h
+  access request connection:prod-aws -r 'Release 4.2' -u 17:00 -t REL-42
+  access request role:admin --reason 'On call' --duration 1w --wait
+  access request scope:kubernetes -r 'New here' -d permanent --for dave")]
 pub struct Request {
     /// What you ask for, as kind:name (see `access resources`)
     #[arg(add = ArgValueCandidates::new(complete::resources))]
@@ -476,8 +476,8 @@ pub struct Backup {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   access doctor
-  access doctor --against checkpoints.jsonl   after a restore: what was lost?
-  access doctor --accept-clock                after a clock that ran ahead was set right")]
+  access doctor --against checkpoints.jsonl   after a restore
+  access doctor --accept-clock                the clock ran ahead before")]
 pub struct Doctor {
     /// Checkpoints kept elsewhere, one a line; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "accept_clock")]
@@ -490,7 +490,7 @@ pub struct Doctor {
 /// Print the completion script of a shell
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  access completions bash > ~/.local/share/bash-completion/completions/access
+  echo 'source <(access completions bash)' >> ~/.bashrc
   access completions zsh > ~/.zfunc/_access
   access completions fish > ~/.config/fish/completions/access.fish")]
 pub struct Completions {

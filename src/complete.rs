@@ -1,11 +1,34 @@
 //! What a shell is offered while somebody types. Silent on any error: a completion must never disturb the line.
 
+use clap::CommandFactory;
 use clap_complete::engine::CompletionCandidate;
 
 use crate::app::Door;
+use crate::cli::Cli;
 use crate::command::{Command, Reply, Words};
 use crate::domain::request::State;
 use crate::error::Failure;
+
+/// The command line as a completing shell sees it: options are offered once a dash is typed, or where there is nothing
+/// else. So that `access approve <Tab>` offers requests, and the only one at once.
+pub fn command() -> clap::Command {
+    let (words, current) = typed();
+    let dash = words.get(current).is_some_and(|word| word.starts_with('-'));
+    if dash { Cli::command() } else { without_options(Cli::command()) }
+}
+
+/// The words of the line that is being completed, and which of them is.
+fn typed() -> (Vec<String>, usize) {
+    let words: Vec<String> = std::env::args().skip_while(|word| word != "--").skip(1).collect();
+    let told = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
+    let current = told.unwrap_or(words.len().saturating_sub(1));
+    (words, current)
+}
+
+fn without_options(command: clap::Command) -> clap::Command {
+    let command = command.disable_help_flag(true).disable_version_flag(true);
+    command.mut_args(|arg| if arg.is_positional() { arg } else { arg.hide(true) }).mut_subcommands(without_options)
+}
 
 pub fn resources() -> Vec<CompletionCandidate> {
     words(Words::Resources)
@@ -68,7 +91,9 @@ fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
 
 /// A global option on the line that is being completed, or its variable.
 fn option(flag: &str) -> Option<String> {
-    let words: Vec<String> = std::env::args().skip_while(|word| word != "--").collect();
+    let (mut words, current) = typed();
+    // The value of the option itself may be what is being typed: it counts once it is whole.
+    words.truncate(current);
     let spaced = words.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
     let joined = || words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=').map(str::to_owned));
     let variable = || std::env::var(if flag == "--db" { "ACCESS_DB" } else { "ACCESS_AS" }).ok();

@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use access::cli::Cli;
 use access::error::{Failure, Kind};
 use access::output::{BROKEN_PIPE, report};
-use access::{app, pages};
+use access::{app, complete, pages};
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    clap_complete::CompleteEnv::with_factory(Cli::command).var(pages::COMPLETE).complete();
+    clap_complete::CompleteEnv::with_factory(complete::command).var(pages::COMPLETE).complete();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),

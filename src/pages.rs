@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use clap::CommandFactory;
+use clap::{Arg, CommandFactory};
 use clap_complete::Shell;
-use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
+use clap_complete::env::{Elvish, EnvCompleter, Fish, Powershell, Zsh};
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::Cli;
 use crate::error::{Failure, Kind};
@@ -14,10 +15,52 @@ use crate::error::{Failure, Kind};
 /// The variable by which a shell asks for candidates.
 pub const COMPLETE: &str = "COMPLETE";
 
+/// Bash breaks words at colons and equal signs. What was typed as one word (`target:orders-db`, `--duration=4h`) is put
+/// together again for `access`, and of its answers only what follows the break is handed on: bash replaces no more.
+const BASH: &str = r#"# bash completion for access
+
+_access() {
+    local line=${COMP_LINE:0:COMP_POINT} words=() before="" rest candidate i
+    for ((i = 0; i < COMP_CWORD; i++)); do
+        rest=${line#"${line%%[![:space:]]*}"}
+        if ((i > 0)) && [[ $rest == "$line" ]]; then
+            words[${#words[@]} - 1]+=${COMP_WORDS[i]}
+        else
+            words+=("${COMP_WORDS[i]}")
+        fi
+        line=${rest#"${COMP_WORDS[i]}"}
+    done
+    if [[ $line == [[:space:]]* ]]; then
+        words+=("$2")
+    else
+        # The cursor is behind a break, or at one, when $2 is empty.
+        [[ -n $2 ]] || words[${#words[@]} - 1]+=$line
+        before=${words[${#words[@]} - 1]}
+        words[${#words[@]} - 1]+=$2
+    fi
+    COMPREPLY=()
+    while IFS= read -r candidate || [[ -n $candidate ]]; do
+        COMPREPLY+=("${candidate#"$before"}")
+    done < <(COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
+    if [[ ${COMPREPLY[0]-} == *[=/:] ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+}
+
+complete -o nosort -F _access access 2>/dev/null || complete -F _access access
+"#;
+
+/// Found by its name in a folder of `fpath`, the script is the function itself, and must answer the first Tab too.
+const ZSH_AUTOLOADED: &str = r#"
+if [[ $funcstack[1] == _access ]]; then
+    _clap_dynamic_completer_access "$@"
+fi
+"#;
+
 /// The script that a shell sources once: it calls `access` for the candidates, whenever Tab is pressed.
 pub fn completion_script(shell: Shell) -> Result<Vec<u8>> {
     let completer: &dyn EnvCompleter = match shell {
-        Shell::Bash => &Bash,
+        Shell::Bash => return Ok(BASH.into()),
         Shell::Zsh => &Zsh,
         Shell::Fish => &Fish,
         Shell::Elvish => &Elvish,
@@ -26,13 +69,16 @@ pub fn completion_script(shell: Shell) -> Result<Vec<u8>> {
     };
     let mut script = Vec::new();
     completer.write_registration(COMPLETE, "access", "access", "access", &mut script)?;
+    if shell == Shell::Zsh {
+        script.extend(ZSH_AUTOLOADED.bytes());
+    }
     Ok(script)
 }
 
 /// Writes a page for `access` and one for each subcommand. Gives how many.
 pub fn write_man_pages(folder: &Path) -> Result<usize> {
     fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
-    let pages = man_pages()?;
+    let pages = man_pages();
     for (name, page) in &pages {
         let path = folder.join(name);
         fs::write(&path, page).with_context(|| format!("{} can't be written", path.display()))?;
@@ -40,26 +86,204 @@ pub fn write_man_pages(folder: &Path) -> Result<usize> {
     Ok(pages.len())
 }
 
+/// When the pages last changed in substance. Neither today nor the version: a page changes when what it says does.
+const DATE: &str = "2026-11-24";
+
+/// What `access` returns. The pages of the subcommands refer to it.
+const EXIT_STATUS: [(&str, &str); 11] = [
+    ("0", "Done."),
+    ("1", "The answer is no (check: not allowed; request --wait: not granted), or a failure with no status below."),
+    ("2", "Usage: a flag, an argument, or an answer that is missing."),
+    ("3", "Refused: you may not do this."),
+    ("4", "No such thing, or none that you may know of."),
+    ("5", "Conflict: already decided, already yours, already there, or changed since you looked."),
+    ("65", "The team file, the configuration or the database is not valid."),
+    ("69", "There is no database here."),
+    ("70", "A bug."),
+    ("74", "Reading or writing failed."),
+    ("75", "The database stayed busy; try again."),
+];
+
+const FILES: [(&str, &str); 3] = [
+    ("~/.local/share/access/access.db", "The database, where nothing names another ($XDG_DATA_HOME is heeded)."),
+    ("~/.config/access/config.toml", "Its key database names another ($XDG_CONFIG_HOME is heeded)."),
+    ("/etc/access/config.toml", "The same, for everybody on this machine."),
+];
+
+const ENVIRONMENT: [(&str, &str); 4] = [
+    ("ACCESS_DB", "The database file, as --db."),
+    ("ACCESS_AS", "The member to act as, as --as."),
+    ("NO_COLOR", "When set and not empty: no colours, unless --color says otherwise."),
+    ("TZ", "The time zone in which times are read and shown."),
+];
+
 /// File names and contents.
-pub fn man_pages() -> Result<Vec<(String, Vec<u8>)>> {
-    let mut command = Cli::command().disable_help_subcommand(true);
-    command.build();
+pub fn man_pages() -> Vec<(String, String)> {
+    let mut root = Cli::command();
+    root.build();
     let mut pages = Vec::new();
-    collect(&command, None, &mut pages)?;
-    Ok(pages)
+    collect(&root, None, &mut pages);
+    pages
 }
 
-fn collect(command: &clap::Command, above: Option<&str>, pages: &mut Vec<(String, Vec<u8>)>) -> Result<()> {
+fn collect(command: &clap::Command, above: Option<&str>, pages: &mut Vec<(String, String)>) {
     let name = match above {
         Some(above) => format!("{above}-{}", command.get_name()),
         None => command.get_name().to_owned(),
     };
-    let man = clap_mangen::Man::new(command.clone().name(name.clone())).source("access").manual("access");
-    let mut page = Vec::new();
-    man.render(&mut page)?;
-    pages.push((format!("{name}.1"), page));
+    pages.push((format!("{name}.1"), page(command, &name, above)));
     for below in command.get_subcommands() {
-        collect(below, Some(&name), pages)?;
+        collect(below, Some(&name), pages);
     }
-    Ok(())
+}
+
+fn page(command: &clap::Command, name: &str, above: Option<&str>) -> String {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut roff = Roff::new();
+    roff.control("TH", [name.to_uppercase().as_str(), "1", DATE, "access", "access manual"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman(format!("{name} - {}", about.trim_end_matches('.')))]);
+    roff.control("SH", ["SYNOPSIS"]);
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage:").trim();
+    let spoken = command.get_bin_name().unwrap_or(name);
+    roff.text([bold(spoken), roman(usage.strip_prefix(spoken).unwrap_or(usage))]);
+
+    roff.control("SH", ["DESCRIPTION"]);
+    let long = command.get_long_about().map_or_else(|| about + ".", ToString::to_string);
+    let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let (notes, examples) = split_examples(&after);
+    prose(&mut roff, &long);
+    if !notes.is_empty() {
+        roff.control("PP", []);
+        prose(&mut roff, notes);
+    }
+    let subcommands: Vec<&clap::Command> = command.get_subcommands().collect();
+    if !subcommands.is_empty() {
+        roff.control("SH", ["COMMANDS"]);
+    }
+    for below in &subcommands {
+        let about = below.get_about().map(ToString::to_string).unwrap_or_default();
+        let page = format!("{name}-{}", below.get_name());
+        item(&mut roff, [bold(page), roman("(1)")], &about);
+    }
+    options(&mut roff, command, above.is_none());
+    if !examples.is_empty() {
+        roff.control("SH", ["EXAMPLES"]);
+        preformatted(&mut roff, examples.lines());
+    }
+    if let Some(above) = above {
+        roff.control("SH", ["SEE ALSO"]);
+        let root = [bold("access"), roman("(1), for the options that every command takes and for the exit status")];
+        let parent = [bold(above), roman("(1), ")];
+        roff.text(if above == "access" { root.to_vec() } else { [parent.to_vec(), root.to_vec()].concat() });
+    } else {
+        for (heading, items) in
+            [("ENVIRONMENT", &ENVIRONMENT[..]), ("FILES", &FILES[..]), ("EXIT STATUS", &EXIT_STATUS[..])]
+        {
+            roff.control("SH", [heading]);
+            for (word, meaning) in items {
+                item(&mut roff, [bold(*word)], meaning);
+            }
+        }
+        roff.control("SH", ["SEE ALSO"]);
+        let pages: Vec<Inline> = subcommands
+            .iter()
+            .enumerate()
+            .flat_map(|(index, below)| {
+                let comma = if index == 0 { "" } else { ", " };
+                [roman(comma), bold(format!("{name}-{}", below.get_name())), roman("(1)")]
+            })
+            .collect();
+        roff.text(pages);
+    }
+    roff.render()
+}
+
+/// The arguments and options. Those that every command takes are on the page of `access` alone.
+fn options(roff: &mut Roff, command: &clap::Command, root: bool) {
+    let shown = |arg: &&Arg| !arg.is_hide_set() && (root || !(arg.is_global_set() || arg.get_id() == "help"));
+    // One without a word of its own says by its name what it is.
+    let arguments: Vec<&Arg> = command.get_positionals().filter(|arg| !description(arg).is_empty()).collect();
+    let options: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_positional()).filter(shown).collect();
+    for (heading, args) in [("ARGUMENTS", arguments), ("OPTIONS", options)] {
+        if !args.is_empty() {
+            roff.control("SH", [heading]);
+        }
+        for arg in args {
+            item(roff, title(arg), &description(arg));
+        }
+    }
+}
+
+fn title(arg: &Arg) -> Vec<Inline> {
+    let mut title = Vec::new();
+    if let Some(short) = arg.get_short() {
+        title.extend([bold(format!("-{short}")), roman(", ")]);
+    }
+    if let Some(long) = arg.get_long() {
+        title.push(bold(format!("--{long}")));
+    }
+    if arg.get_action().takes_values() {
+        let space = if title.is_empty() { "" } else { " " };
+        let names = arg.get_value_names().unwrap_or_default();
+        title.extend([roman(space), italic(names.join(" "))]);
+    }
+    title
+}
+
+fn description(arg: &Arg) -> String {
+    let mut text = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let values: Vec<String> = if arg.is_hide_possible_values_set() || !arg.get_action().takes_values() {
+        Vec::new()
+    } else {
+        let spell = |value: &clap::builder::PossibleValue| match value.get_help() {
+            Some(help) => format!("{} ({help})", value.get_name()),
+            None => value.get_name().to_owned(),
+        };
+        arg.get_possible_values().iter().map(spell).collect()
+    };
+    if !values.is_empty() {
+        let stop = if text.is_empty() { "" } else { ". " };
+        text += &format!("{stop}One of: {}", values.join(", "));
+    }
+    text
+}
+
+fn item(roff: &mut Roff, title: impl Into<Vec<Inline>>, text: &str) {
+    roff.control("TP", []);
+    roff.text(title);
+    roff.text([roman(text)]);
+}
+
+/// What the help says before its examples, and the examples.
+fn split_examples(after: &str) -> (&str, &str) {
+    for heading in ["Examples:\n", "Example:\n"] {
+        if let Some((notes, examples)) = after.split_once(heading) {
+            return (notes.trim_end(), examples);
+        }
+    }
+    (after, "")
+}
+
+/// Paragraphs are filled; what is indented stays as it is.
+fn prose(roff: &mut Roff, text: &str) {
+    for line in text.lines() {
+        if line.trim().is_empty() {
+            roff.control("PP", []);
+        } else if line.starts_with(' ') {
+            roff.control("PP", []);
+            preformatted(roff, std::iter::once(line));
+        } else {
+            roff.text([roman(line)]);
+        }
+    }
+}
+
+fn preformatted<'t>(roff: &mut Roff, lines: impl Iterator<Item = &'t str>) {
+    roff.control("nf", []);
+    for line in lines {
+        roff.text([roman(line.trim_start())]);
+    }
+    roff.control("fi", []);
 }

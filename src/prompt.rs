@@ -4,6 +4,7 @@ use std::io::{IsTerminal, stderr, stdin};
 
 use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
 use dialoguer::{Confirm, FuzzySelect, Input, Select};
+use nix::sys::signal::{SigSet, Signal};
 
 use crate::command::{RequestView, ResourceView};
 use crate::domain::duration::{Duration, Length};
@@ -26,28 +27,27 @@ impl Prompt {
     }
 
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        let asked = Confirm::with_theme(&*self.theme).with_prompt(question).default(false).interact_opt();
-        Ok(asked.map_err(failed)?.unwrap_or(false))
+        let confirm = Confirm::with_theme(&*self.theme).with_prompt(question).default(false);
+        Ok(ask(|| confirm.interact_opt())?.unwrap_or(false))
     }
 
     pub fn resource(&self, resources: &[ResourceView]) -> Result<Resource, Failure> {
-        let items: Vec<String> = resources.iter().map(|view| format!("{}  {}", view.resource, view.about)).collect();
-        let picked = FuzzySelect::with_theme(&*self.theme)
+        // The names alone: the search goes by all that is shown.
+        let items: Vec<String> = resources.iter().map(|view| view.resource.to_string()).collect();
+        let select = FuzzySelect::with_theme(&*self.theme)
             .with_prompt("What do you need? (type to search)")
             .items(&items)
             .default(0)
-            .max_length(10)
-            .interact_opt();
-        let index = picked.map_err(failed)?.ok_or_else(cancelled)?;
+            .max_length(10);
+        let index = ask(|| select.interact_opt())?.ok_or_else(cancelled)?;
         Ok(resources[index].resource.clone())
     }
 
     pub fn reason(&self) -> Result<Text, Failure> {
-        let text: String = Input::with_theme(&*self.theme)
+        let input = Input::with_theme(&*self.theme)
             .with_prompt("Why?")
-            .validate_with(|text: &String| text.parse::<Text>().map(drop))
-            .interact_text()
-            .map_err(failed)?;
+            .validate_with(|text: &String| text.parse::<Text>().map(drop));
+        let text: String = ask(|| input.interact_text())?;
         text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the reason can't be taken: {why}")))
     }
 
@@ -62,9 +62,8 @@ impl Prompt {
         ];
         let mut items: Vec<&str> = offered.iter().map(|(label, _)| *label).collect();
         items.push("Custom …");
-        let picked =
-            Select::with_theme(&*self.theme).with_prompt("For how long?").items(&items).default(0).interact_opt();
-        let index = picked.map_err(failed)?.ok_or_else(cancelled)?;
+        let select = Select::with_theme(&*self.theme).with_prompt("For how long?").items(&items).default(0);
+        let index = ask(|| select.interact_opt())?.ok_or_else(cancelled)?;
         match offered.into_iter().nth(index) {
             Some((_, duration)) => duration.map_err(|why| Failure::new(Kind::Internal, why.to_string())),
             None => self.custom_duration(),
@@ -72,11 +71,10 @@ impl Prompt {
     }
 
     fn custom_duration(&self) -> Result<Duration, Failure> {
-        let text: String = Input::with_theme(&*self.theme)
+        let input = Input::with_theme(&*self.theme)
             .with_prompt("How long? (such as 90m, 2d12h)")
-            .validate_with(|text: &String| text.parse::<Duration>().map(drop))
-            .interact_text()
-            .map_err(failed)?;
+            .validate_with(|text: &String| text.parse::<Duration>().map(drop));
+        let text: String = ask(|| input.interact_text())?;
         text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the duration can't be taken: {why}")))
     }
 
@@ -92,12 +90,9 @@ impl Prompt {
             format!("Approve with the scope that covers it: scope:{scope}"),
             "Do nothing".to_owned(),
         ];
-        let picked = Select::with_theme(&*self.theme)
-            .with_prompt(format!("Request {}", view.id))
-            .items(&items)
-            .default(2)
-            .interact_opt();
-        Ok(match picked.map_err(failed)? {
+        let select =
+            Select::with_theme(&*self.theme).with_prompt(format!("Request {}", view.id)).items(&items).default(2);
+        Ok(match ask(|| select.interact_opt())? {
             Some(0) => Some(as_asked),
             Some(1) => Some(Modification { resource: Some(Resource::Scope(scope.clone())), end: None }),
             Some(_) | None => None,
@@ -105,9 +100,22 @@ impl Prompt {
     }
 }
 
+/// The message that marks a Ctrl-C: what was still to be asked is not.
+pub const INTERRUPTED: &str = "interrupted; nothing more was done";
+
 /// The person thought better of it.
 pub fn cancelled() -> Failure {
     Failure::new(Kind::Failure, "cancelled; nothing was done")
+}
+
+/// Asks. Ctrl-C is an answer: `console` raises the signal and then says that it was interrupted, so the signal is held
+/// back meanwhile, or it would end the program with the cursor still hidden.
+fn ask<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, Failure> {
+    let interrupt = SigSet::from(Signal::SIGINT);
+    let _ = interrupt.thread_block();
+    let answer = question().map_err(failed)?;
+    let _ = interrupt.thread_unblock();
+    Ok(answer)
 }
 
 fn failed(error: dialoguer::Error) -> Failure {
@@ -115,7 +123,7 @@ fn failed(error: dialoguer::Error) -> Failure {
     // The cursor is hidden while a list is shown, and Ctrl-C leaves it so.
     let _ = dialoguer::console::Term::stderr().show_cursor();
     match error.kind() {
-        std::io::ErrorKind::Interrupted => cancelled(),
+        std::io::ErrorKind::Interrupted => Failure::new(Kind::Failure, INTERRUPTED),
         _ => Failure::new(Kind::Io, format!("the terminal can't be read: {error}")),
     }
 }

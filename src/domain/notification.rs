@@ -120,6 +120,20 @@ pub fn how_long(terms: &Terms) -> String {
     }
 }
 
+/// An event in words, for somebody who has the request before them, its reason too.
+pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
+    if let Event::RequestSubmitted { requester, filed_by, asked, .. } = event {
+        asks(requester, filed_by, asked)
+    } else {
+        words(event, actor, None)
+    }
+}
+
+fn asks(requester: &Name, filed_by: &Name, asked: &Terms) -> String {
+    let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
+    format!("{requester}{filer} asks for {} {}", asked.resource, how_long(asked))
+}
+
 /// An event in words. `request`: the one that it concerns, if it does.
 pub fn words(event: &Event, actor: Option<&Name>, request: Option<&Request>) -> String {
     // Not every event carries the resource; the reader should not have to look it up.
@@ -134,8 +148,7 @@ pub fn words(event: &Event, actor: Option<&Name>, request: Option<&Request>) -> 
             format!("{actor} changed the team: {}{more}", named.join(", "))
         }
         Event::RequestSubmitted { request, requester, filed_by, asked, reason, .. } => {
-            let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
-            format!("{requester}{filer} asks for {} {}, request {request}: {reason}", asked.resource, how_long(asked))
+            format!("{}, request {request}: {reason}", asks(requester, filed_by, asked))
         }
         Event::RequestApproved { request, by, terms, asked, note } => {
             let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked)));

@@ -4,7 +4,7 @@ use super::resources::narrowest_scope;
 use super::{Call, Problem, Sink, view, visible};
 use crate::command::{End, ListFilter, TimelineView};
 use crate::domain::decide;
-use crate::domain::notification::words;
+use crate::domain::notification::briefly;
 use crate::domain::request::{RequestId, State};
 use crate::error::Failure;
 use crate::store::Read;
@@ -57,7 +57,7 @@ fn timeline(read: &Read<'_>, id: RequestId) -> Result<Vec<TimelineView>, Problem
     let entries = read.entries_about(id)?;
     let view = |entry: crate::domain::event::Entry| TimelineView {
         at: entry.at,
-        text: words(&entry.event, entry.actor.as_ref(), None),
+        text: briefly(&entry.event, entry.actor.as_ref()),
         action: entry.event.action().to_owned(),
         actor: entry.actor,
     };

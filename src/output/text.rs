@@ -85,7 +85,7 @@ pub const REQUESTS: [Column; 7] = [
     Column("REQUESTER", Fit::Whole),
     Column("RESOURCE", Fit::Whole),
     Column("FOR", Fit::Whole),
-    Column("ASKED", Fit::Whole),
+    Column("ASKED", Fit::Drop),
     Column("REASON", Fit::Shorten),
 ];
 
@@ -243,7 +243,7 @@ pub fn check(view: &CheckView) -> String {
         (Some(best), _) => format!("yes: {member} may use {resource}, through {}", way(best, view.now)),
         (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),
         (None, None) => {
-            format!("no: {member} may not use {resource}; ask: access request {resource} --reason …")
+            format!("no: {member} may not use {resource}; `access request {resource}` asks for it")
         }
     }
 }

@@ -111,6 +111,7 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Nobody but the owner and root may put another file in this one's place.
+#[allow(clippy::useless_conversion, reason = "the number's type is another on other machines")]
 fn check_folder(path: &Path, owner: u32) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let found = fs::metadata(folder).map_err(|error| io(folder, &error))?;

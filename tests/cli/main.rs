@@ -6,10 +6,15 @@
 mod audit;
 mod bad_input;
 mod clock;
+mod completion;
 mod database;
+mod generated;
 mod harness;
 mod json;
 mod lifecycle;
+mod races;
 mod review;
 mod team;
+mod terminal;
+mod tmux;
 mod told;

@@ -1,0 +1,1 @@
+complete --keep-order --exclusive --command access --arguments "(COMPLETE=fish access -- (commandline --current-process --tokenize --cut-at-cursor) (commandline --current-token))"
