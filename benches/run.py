@@ -273,18 +273,23 @@ def last_seq(db):
 
 
 def digest(db, after):
-    """What tells two files apart that were alike up to an entry."""
-    tables = {"event": "seq", "decision": "seq", "notification": "seq", "grant": "request", "request": "id"}
+    """What tells two files apart that were alike up to an entry: all that was written since, and what it concerns."""
+    about = f"IN (SELECT request FROM event WHERE seq > {after})"
+    questions = [
+        *(f"SELECT * FROM {table} WHERE seq > {after} ORDER BY 1, 2" for table in ("event", "decision", "notification")),
+        f"SELECT * FROM request WHERE id {about} ORDER BY id",
+        f"SELECT * FROM grant WHERE request {about} ORDER BY request",
+        "SELECT notification, channel, due_at FROM outbox ORDER BY notification, channel",
+        "SELECT state, count(*), sum(id) FROM request GROUP BY state",
+        "SELECT count(*), count(ended_at), sum(ended_at) FROM grant",
+        "SELECT * FROM team",
+    ]
+    whole = hashlib.sha256()
     with opened(db) as connection:
-        whole = hashlib.sha256()
-        for table, key in tables.items():
-            newer = f"seq > {after}" if key == "seq" else "1"
-            for row in connection.execute(f"SELECT * FROM {table} WHERE {newer} ORDER BY {key}"):
+        for question in questions:
+            for row in connection.execute(question):
                 whole.update(repr(row).encode())
-        for row in connection.execute("SELECT notification, channel, due_at FROM outbox ORDER BY notification, channel"):
-            whole.update(repr(row).encode())
-        whole.update(repr(connection.execute("SELECT * FROM team").fetchall()).encode())
-        return whole.hexdigest()
+    return whole.hexdigest()
 
 
 # The rows of the table
