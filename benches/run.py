@@ -1,0 +1,696 @@
+"""Measures `access` as whole processes, from fork and exec to the end, beside the `sqlite3` shell doing the same work.
+
+Each row of the table is the median of runs that took turns: A B A B. Whatever is changed is a copy. The work is
+checked: every exit code, and after each change what stands in the tables.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import hashlib
+import json
+import mmap
+import os
+import pathlib
+import pwd
+import shutil
+import sqlite3
+import statistics
+import subprocess
+import sys
+import time
+import traceback
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ACCESS = ROOT / "target/release/access"
+FILL = ROOT / "target/release/examples/fill"
+BENCHES = ROOT / "target/benches"
+SQLITE = shutil.which("sqlite3", path="/usr/local/bin:/usr/bin:/bin")
+TIME = "/usr/bin/time"
+
+# What the shell does. `{event}` and the like stand for the rows that access itself wrote, as literals.
+
+CHECK = """
+SELECT request, ends_at FROM grant
+WHERE member = 'm0' AND resource = 'connection:c0' AND ended_at IS NULL
+    AND starts_at <= unixepoch() AND (ends_at IS NULL OR ends_at > unixepoch());
+"""
+
+REQUEST = """
+PRAGMA synchronous=FULL;
+BEGIN IMMEDIATE;
+INSERT INTO event VALUES {event};
+INSERT INTO request VALUES {request};
+INSERT INTO notification VALUES {notification};
+INSERT INTO outbox VALUES {outbox};
+UPDATE team SET last_seq = {last_seq};
+COMMIT;
+"""
+
+APPROVE = """
+PRAGMA synchronous=FULL;
+BEGIN IMMEDIATE;
+INSERT INTO event VALUES {event};
+INSERT INTO decision VALUES {decision};
+UPDATE request SET state = 'approved' WHERE id IN ({ids});
+INSERT INTO grant VALUES {grant};
+INSERT INTO notification VALUES {notification};
+INSERT INTO outbox VALUES {outbox};
+UPDATE team SET last_seq = {last_seq};
+COMMIT;
+"""
+
+EXPIRE_ONCE = """
+PRAGMA synchronous=FULL;
+PRAGMA temp_store=MEMORY;
+PRAGMA cache_size=-16000;
+"""
+EXPIRE_BATCH = """
+BEGIN IMMEDIATE;
+INSERT INTO event VALUES {event};
+UPDATE grant SET ended_at = ends_at WHERE request IN ({ids});
+INSERT INTO notification VALUES {notification};
+INSERT INTO outbox VALUES {outbox};
+UPDATE team SET last_seq = {last_seq}, expire_ran_at = {expire_ran_at};
+COMMIT;
+"""
+
+READ_LOG = """
+SELECT sum(length(body)) FROM event;
+"""
+
+STATE = """CASE
+        WHEN r.state <> 'approved' THEN r.state
+        WHEN g.ended_by IS NOT NULL THEN 'revoked'
+        WHEN g.ended_at IS NOT NULL OR g.ends_at <= unixepoch() THEN 'expired'
+        WHEN g.starts_at > unixepoch() THEN 'scheduled'
+        ELSE 'active' END"""
+
+# Times as the numbers that they are stored as, and no nesting: less than access does.
+LIST_JSON = f"""
+SELECT r.id, {STATE} AS state, r.requester, r.filed_by, r.resource, r.reason, r.length, r.until, r.ticket,
+    r.submitted_at, r.lapses_at, d.by, d.verdict, d.note, d.at, g.resource AS granted, g.length AS granted_for,
+    g.modified, g.starts_at, g.ends_at, g.ends_at - unixepoch() AS remaining, g.ended_at, g.ended_by
+FROM request r LEFT JOIN grant g ON g.request = r.id LEFT JOIN decision d ON d.request = r.id
+ORDER BY r.id DESC;
+"""
+
+LIST_TABLE = f"""
+SELECT r.id, {STATE} || ' ' || (unixepoch() - coalesce(g.ended_at, g.starts_at, r.submitted_at)) / 86400 || 'd ago' AS status,
+    r.requester, coalesce(g.resource, r.resource) AS resource, coalesce(g.length, r.length) / 3600 || 'h' AS "for",
+    (unixepoch() - r.submitted_at) / 86400 || 'd ago' AS asked, substr(r.reason, 1, 16) AS reason
+FROM request r LEFT JOIN grant g ON g.request = r.id
+ORDER BY r.id DESC;
+"""
+
+# What each file holds: requests whose access ended long ago, lapsed grants, pending requests. Each has one more
+# request, whose grant is live: connection:c0 to m0.
+FILES = {
+    "thousand": (999, 0, 0),
+    "ten-thousand": (9_999, 0, 600),
+    "hundred-thousand": (99_999, 0, 0),
+    # Four entries for each request, and four more.
+    "million-entries": (249_999, 0, 0),
+    "million": (999_999, 0, 0),
+    "million-lapsed": (899_999, 100_000, 3_000),
+}
+# A pending request lapses after seven days, so what is older than this many is filled again.
+FRESH = 3 * 86_400
+PER_WRITER = 200
+WRITERS = 16
+# Members without an email of whom nothing is pending, and what they ask for.
+ASKERS = 499
+
+
+def fail(why):
+    sys.exit(f"benches/run.py: {why}")
+
+
+# Processes
+
+
+@dataclasses.dataclass
+class Run:
+    wall: float
+    cpu: float
+    peak: int | None = None  # KiB
+
+
+class Place:
+    """Where the copies lie, and how processes are run there."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8"}
+
+    def start(self, argv, stdin="/dev/null", stdout="/dev/null"):
+        errors = self.folder / f"stderr.{os.getpid()}"
+        create = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+        actions = [
+            (os.POSIX_SPAWN_OPEN, 0, str(stdin), os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(stdout), create, 0o600),
+            (os.POSIX_SPAWN_OPEN, 2, str(errors), create, 0o600),
+        ]
+        argv = [str(word) for word in argv]
+        start = time.perf_counter()
+        return argv, errors, start, os.posix_spawn(argv[0], argv, self.env, file_actions=actions)
+
+    def end(self, started, code=0):
+        argv, errors, start, pid = started
+        _, status, usage = os.wait4(pid, 0)
+        wall = time.perf_counter() - start
+        ended = os.waitstatus_to_exitcode(status)
+        if ended != code:
+            shown = " ".join(argv)[:500]
+            fail(f"exit {ended}, and {code} was expected, of: {shown}\n{errors.read_text()[:2000]}")
+        return Run(wall, usage.ru_utime + usage.ru_stime)
+
+    def run(self, argv, **streams):
+        return self.end(self.start(argv, **streams))
+
+    def run_heavy(self, argv, **streams):
+        """With the peak of its memory. What the kernel tells a parent of its child's peak includes the parent's own,
+        until exec: so time(1), which is small, is the parent, and its millisecond does not matter in a long run."""
+        note = self.folder / "peak"
+        run = self.run([TIME, "-q", "-f", "%M", "-o", note, *argv], **streams)
+        run.peak = int(note.read_text())
+        return run
+
+    def output(self, argv):
+        out = self.folder / "stdout"
+        self.run(argv, stdout=out)
+        return out.read_text()
+
+    def copy(self, source, name):
+        """A copy of a database, on the disk and warm."""
+        path = self.folder / f"{name}.db"
+        self.drop(path)
+        subprocess.run(["cp", "--reflink=auto", "--preserve=mode", source, path], check=True)
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        return path
+
+    def drop(self, path):
+        for suffix in ("", "-wal", "-shm", ".lock"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def in_child(job):
+    """Runs `job` in a process of its own; gives what collects its answer."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(reading)
+            with open(writing, "w") as pipe:
+                json.dump(job(), pipe)
+            os._exit(0)
+        except BaseException as error:
+            traceback.print_exception(error) if not isinstance(error, SystemExit) else print(error, file=sys.stderr)
+            os._exit(1)
+    os.close(writing)
+
+    def collect():
+        with open(reading) as pipe:
+            text = pipe.read()
+        _, status = os.waitpid(pid, 0)
+        if status != 0:
+            fail("one of the processes at work failed")
+        return json.loads(text)
+
+    return collect
+
+
+def access(db, *words):
+    return [ACCESS, "--db", db, *words]
+
+
+def shell(db, *words):
+    return [SQLITE, "-batch", "-init", "/dev/null", *words[:-1], db, *words[-1:]]
+
+
+# What stands in the files
+
+
+@contextlib.contextmanager
+def opened(db):
+    with contextlib.closing(sqlite3.connect(f"file:{db}?mode=rw", uri=True)) as connection:
+        yield connection
+
+
+def one(db, sql, *values):
+    with opened(db) as connection:
+        return connection.execute(sql, values).fetchone()[0]
+
+
+def rows(connection, table, clause):
+    """Rows of a table as literals of SQL: `(1,'x',NULL),(2,…)`."""
+    columns = [name for _, name, *_ in connection.execute(f"PRAGMA table_info({table})")]
+    quoted = " || ',' || ".join(f'quote("{name}")' for name in columns)
+    return ",".join(f"({row})" for (row,) in connection.execute(f"SELECT {quoted} FROM {table} WHERE {clause}"))
+
+
+def written(connection, after, until):
+    """What was written with these entries, for the templates above."""
+    within = f"seq > {after} AND seq <= {until}"
+    entries = f"(SELECT request FROM event WHERE {within} AND action = "
+    ids = connection.execute(f"SELECT DISTINCT request FROM event WHERE {within} AND request IS NOT NULL")
+    return {
+        "event": rows(connection, "event", within),
+        "request": rows(connection, "request", f"id IN {entries} 'request.submitted')"),
+        "decision": rows(connection, "decision", within),
+        "grant": rows(connection, "grant", f"request IN {entries} 'grant.started')"),
+        "notification": rows(connection, "notification", within),
+        "outbox": rows(connection, "outbox", f"notification IN (SELECT id FROM notification WHERE {within})"),
+        "ids": ",".join(str(id) for (id,) in ids),
+        "last_seq": until,
+        "expire_ran_at": connection.execute("SELECT coalesce(expire_ran_at, 'NULL') FROM team").fetchone()[0],
+    }
+
+
+def last_seq(db):
+    return one(db, "SELECT max(seq) FROM event")
+
+
+def digest(db, after):
+    """What tells two files apart that were alike up to an entry: all that was written since, and what it concerns."""
+    about = f"IN (SELECT request FROM event WHERE seq > {after})"
+    questions = [
+        *(f"SELECT * FROM {table} WHERE seq > {after} ORDER BY 1, 2" for table in ("event", "decision", "notification")),
+        f"SELECT * FROM request WHERE id {about} ORDER BY id",
+        f"SELECT * FROM grant WHERE request {about} ORDER BY request",
+        "SELECT notification, channel, due_at FROM outbox ORDER BY notification, channel",
+        "SELECT state, count(*), sum(id) FROM request GROUP BY state",
+        "SELECT count(*), count(ended_at), sum(ended_at) FROM grant",
+        "SELECT * FROM team",
+    ]
+    whole = hashlib.sha256()
+    with opened(db) as connection:
+        for question in questions:
+            for row in connection.execute(question):
+                whole.update(repr(row).encode())
+    return whole.hexdigest()
+
+
+# The rows of the table
+
+
+@dataclasses.dataclass
+class Line:
+    row: int
+    what: str
+    a: str
+    b: str
+    measured: str
+    bound: str
+    holds: bool
+
+    def markdown(self):
+        return f"| {self.row} | {self.what} | {self.a} | {self.b} | {self.measured} | {self.bound} | {'yes' if self.holds else 'NO'} |"
+
+
+def ms(seconds):
+    value = seconds * 1000
+    return f"{value:.2f} ms" if value < 100 else f"{value:,.0f} ms"
+
+
+class Benches:
+    def __init__(self, options, place, data):
+        self.options = options
+        self.place = place
+        self.data = data
+        self.lines = []
+
+    def runs(self, usual):
+        return self.options.runs or (min(usual, 5) if self.options.quick else usual)
+
+    def add(self, line):
+        self.lines.append(line)
+        print(line.markdown(), flush=True)
+
+    def ratio(self, row, what, a, b, bound):
+        """A line from runs that took turns."""
+        middle = [statistics.median(run.wall for run in side) for side in (a, b)]
+        cpu = [statistics.median(run.cpu for run in side) for side in (a, b)]
+        value = middle[0] / middle[1]
+        print(f"row {row}: {len(a)} runs, cpu {ms(cpu[0])} and {ms(cpu[1])}", file=sys.stderr)
+        self.add(Line(row, what, ms(middle[0]), ms(middle[1]), f"{value:.2f}", f"{bound:.2f}", value <= bound))
+
+    def peak(self, row, what, runs, bound):
+        most = max(run.peak for run in runs) / 1024
+        self.add(Line(row, what, f"{most:.1f} MiB", "", f"{most:.1f} MiB", f"{bound} MiB", most <= bound))
+
+    def slowest(self, row, what, times, bound):
+        most, middle = max(times), statistics.median(times)
+        what = f"{what}: slowest of {len(times):,} (median {ms(middle)})"
+        self.add(Line(row, what, ms(most), "", ms(most), f"{bound} ms", most * 1000 <= bound))
+
+    def turns(self, usual, a, b, warm=1, before=None):
+        """A B A B, the first of each for warmth only. Where something is made ready before each pair, whoever comes
+        first has its aftermath: so A B B A then."""
+        taken = []
+        for turn in range(self.runs(usual) + warm):
+            if before:
+                before()
+            if before and turn % 2 == 1:
+                taken.append((b(turn), a(turn))[::-1])
+            else:
+                taken.append((a(turn), b(turn)))
+        return [list(side) for side in zip(*taken[warm:])]
+
+    def verify(self, db):
+        """The record of a file that was changed is whole. It takes long of the large ones."""
+        if self.options.quick or db.stat().st_size < 1 << 28:
+            self.place.run(access(db, "--as", "alice", "audit", "verify"))
+
+    def row_1(self):
+        """`check`, allowed by a grant, beside one indexed SELECT"""
+        db = self.data("thousand")
+        allowed = access(db, "check", "connection:c0")
+        select = shell(db, CHECK)
+        if "through request" not in self.place.output(allowed) or not self.place.output(select).strip():
+            fail("m0 should have connection:c0 by a grant")
+        a, b = self.turns(200, lambda _: self.place.run(allowed), lambda _: self.place.run(select), warm=5)
+        self.ratio(1, "`check`, allowed by a grant, among 1,000 requests; one `SELECT` of that grant", a, b, 0.8)
+        self.peak(1, "its memory", [self.place.run_heavy(allowed) for _ in range(5)], 6)
+
+    def row_2(self):
+        """`check` in a million requests beside `check` in a thousand"""
+        few, many = (access(self.data(name), "check", "connection:c0") for name in ("thousand", "million"))
+        a, b = self.turns(200, lambda _: self.place.run(many), lambda _: self.place.run(few), warm=5)
+        self.ratio(2, "`check` among 1,000,000 requests; among 1,000", a, b, 1.1)
+
+    def replay(self, template, a, b, words):
+        """Has access change A, and the shell make the same change in B."""
+        sql = self.place.folder / "replay.sql"
+
+        def by_access(turn):
+            self.before = last_seq(a)
+            run = self.place.run(access(a, *words(turn)))
+            with opened(a) as connection:
+                sql.write_text(template.format(**written(connection, self.before, last_seq(a))))
+            return run
+
+        return by_access, lambda _: self.place.run(shell(b, "-bail"), stdin=sql)
+
+    def durable(self, row, what, template, words, bound):
+        source = self.data("ten-thousand")
+        a, b = self.place.copy(source, "a"), self.place.copy(source, "b")
+        before = last_seq(a)
+        runs = self.turns(100, *self.replay(template, a, b, words))
+        if digest(a, before) != digest(b, before):
+            fail(f"row {row}: access and the shell did not write the same")
+        self.verify(a)
+        self.verify(b)
+        self.ratio(row, what, *runs, bound)
+
+    def row_3(self):
+        """`request` beside the same rows by the shell"""
+        self.durable(3, "`request`; the same rows in one transaction", REQUEST, ask, 0.9)
+
+    def row_4(self):
+        """`approve` beside the same rows by the shell"""
+        first = one(self.data("ten-thousand"), "SELECT min(id) FROM request WHERE state = 'pending'")
+        words = lambda turn: ("--as", "alice", "approve", str(first + turn), "--yes")
+        self.durable(4, "`approve`; the same rows in one transaction", APPROVE, words, 0.9)
+
+    def expire(self, db, count):
+        """Expires, and sees that so many were."""
+        out = self.place.folder / "stdout"
+        run = self.place.run_heavy(access(db, "expire", "--json"), stdout=out)
+        self.see_expired(out, count)
+        return run
+
+    def see_expired(self, out, count):
+        told = json.loads(out.read_text())
+        told = told[0] if isinstance(told, list) else told
+        if told["expired"] != count:
+            fail(f"{count} grants should have expired: {told}")
+
+    def live(self, db):
+        return one(db, "SELECT count(*) FROM grant WHERE ended_at IS NULL")
+
+    def row_5(self):
+        """`expire` of 100,000 beside the same rows by the shell"""
+        source = self.data("million-lapsed")
+        before, count = last_seq(source), self.live(source) - 1
+        sql = self.place.folder / "expire.sql"
+
+        def by_access(turn):
+            db = self.place.copy(source, "a")
+            run = self.expire(db, count)
+            if turn == 0:
+                self.write_expire(db, before, sql)
+                self.verify(db)
+                self.told = digest(db, before)
+            if self.live(db) != 1:
+                fail("grants are left that have lapsed")
+            self.place.drop(db)
+            return run
+
+        def by_shell(turn):
+            db = self.place.copy(source, "b")
+            run = self.place.run_heavy(shell(db, "-bail"), stdin=sql)
+            if turn == 0 and digest(db, before) != self.told:
+                fail("row 5: access and the shell did not write the same")
+            if self.live(db) != 1:
+                fail("the shell left grants that have lapsed")
+            self.place.drop(db)
+            return run
+
+        a, b = self.turns(3, by_access, by_shell, warm=0)
+        sql.unlink()
+        self.ratio(5, "`expire` of 100,000 among 1,000,000; the same rows in the same batches", a, b, 1.5)
+        self.peak(5, "its memory", a, 64)
+
+    def write_expire(self, db, before, path):
+        with opened(db) as connection, open(path, "w") as file:
+            file.write(EXPIRE_ONCE)
+            last = connection.execute("SELECT max(seq) FROM event").fetchone()[0]
+            for after in range(before, last, 1000):
+                file.write(EXPIRE_BATCH.format(**written(connection, after, min(after + 1000, last))))
+
+    def row_6(self):
+        """`expire` of 10 among a million beside 10 among ten thousand"""
+        many = self.place.copy(self.data("million"), "a")
+        few = self.place.copy(self.data("ten-thousand"), "b")
+        out = self.place.folder / "stdout"
+
+        def expire(db):
+            run = self.place.run(access(db, "expire", "--json"), stdout=out)
+            self.see_expired(out, 10)
+            return run
+
+        def lapse():
+            for filling in [self.place.start([FILL, "lapse", db, 10]) for db in (many, few)]:
+                self.place.end(filling)
+
+        runs = self.turns(20, lambda _: expire(many), lambda _: expire(few), before=lapse)
+        self.verify(many)
+        self.verify(few)
+        self.place.drop(many)
+        self.ratio(6, "`expire` of 10 among 1,000,000 requests; among 10,000", *runs, 1.15)
+
+    def row_7(self):
+        """the slowest `check` and `approve` while 100,000 expire"""
+        source = self.data("million-lapsed")
+        first = one(source, "SELECT min(id) FROM request WHERE state = 'pending'")
+        pending, count = one(source, "SELECT count(*) FROM request WHERE state = 'pending'"), self.live(source) - 1
+        checks, approvals = [], []
+        for _ in range(self.runs(3)):
+            db = self.place.copy(source, "a")
+            over = mmap.mmap(-1, 1)
+
+            def check():
+                times = []
+                while over[0] == 0:
+                    times.append(self.place.run(access(db, "check", "connection:c0")).wall)
+                return times
+
+            def approve():
+                times = []
+                while over[0] == 0:
+                    if len(times) == pending:
+                        fail("row 7: no more pending requests to approve")
+                    id = str(first + len(times))
+                    times.append(self.place.run(access(db, "--as", "alice", "approve", id, "--yes")).wall)
+                return times
+
+            out = self.place.folder / "stdout"
+            expiring = self.place.start(access(db, "expire", "--json"), stdout=out)
+            collects = [in_child(check), in_child(approve)]
+            self.place.end(expiring)
+            over[0] = 1
+            of_check, of_approve = (collect() for collect in collects)
+            self.see_expired(out, count)
+            if self.live(db) != 1 + len(of_approve):
+                fail("row 7: the grants that live are not the ones that should")
+            checks += of_check
+            approvals += of_approve
+            self.verify(db)
+            self.place.drop(db)
+        self.slowest(7, "`check` while 100,000 expire, none failing", checks, 50)
+        self.slowest(7, "`approve` while 100,000 expire, none failing", approvals, 150)
+
+    def row_8(self):
+        """sixteen processes that write at the same time"""
+        db = self.place.copy(self.data("ten-thousand"), "a")
+        each = max(PER_WRITER // (100 if self.options.quick else 1), 2)
+        before = one(db, "SELECT count(*) FROM request")
+        go = mmap.mmap(-1, 1)
+
+        def writer(number):
+            while go[0] == 0:
+                time.sleep(0.001)
+            return [self.place.run(access(db, *ask(number * each + turn))).wall for turn in range(each)]
+
+        collects = [in_child(lambda number=number: writer(number)) for number in range(WRITERS)]
+        go[0] = 1
+        times = [wall for collect in collects for wall in collect()]
+        if one(db, "SELECT count(*) FROM request") != before + WRITERS * each:
+            fail("row 8: not every request was filed")
+        self.verify(db)
+        self.slowest(8, f"{WRITERS} processes that write {each} times each, none failing", times, 150)
+
+    def row_9(self):
+        """`audit verify` beside reading the log"""
+        db = self.data("million-entries")
+        prove = access(db, "--as", "alice", "audit", "verify")
+        runs = self.turns(5, lambda _: self.place.run_heavy(prove), lambda _: self.place.run_heavy(shell(db, READ_LOG)))
+        self.ratio(9, "`audit verify` of 1,000,000 entries; reading their bytes", *runs, 6)
+
+    def row_10(self):
+        """`list` of 100,000 requests beside the shell's"""
+        db = self.data("hundred-thousand")
+        heavy = self.place.run_heavy
+        listing = access(db, "--as", "alice", "list", "--all", "--limit", "0")
+        total = one(db, "SELECT count(*) FROM request")
+        listed = len(json.loads(self.place.output([*listing, "--json"])))
+        lines = self.place.output(listing).count("\n") - 1
+        by_shell = len(json.loads(self.place.output(shell(db, "-json", LIST_JSON))))
+        if (listed, lines, by_shell) != (total, total, total):
+            fail(f"row 10: {listed} in JSON, {lines} in the table and {by_shell} by the shell, where {total} are")
+        json_a, json_b = self.turns(10, lambda _: heavy([*listing, "--json"]), lambda _: heavy(shell(db, "-json", LIST_JSON)))
+        self.ratio(10, "`list --json` of 100,000 requests; `sqlite3 -json` of the same fields", json_a, json_b, 0.7)
+        table_a, table_b = self.turns(10, lambda _: heavy(listing), lambda _: heavy(shell(db, "-column", LIST_TABLE)))
+        self.ratio(10, "the same as a table; `sqlite3 -column`", table_a, table_b, 1.0)
+        self.peak(10, "its memory", json_a + table_a, 16)
+
+
+def ask(turn):
+    """The words of one more request: each by another member, or for something else."""
+    member, resource = f"m{1 + turn % ASKERS}", f"connection:c{1 + turn // ASKERS}"
+    return ("--as", member, "request", resource, "--reason", "OPS-7: look into the alert", "--duration", "4h", "--yes")
+
+
+ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 11)}
+
+
+# Data, and the machine
+
+
+def data_in(quick):
+    """Gives each file by name; it is filled when it is first asked for."""
+    key = hashlib.sha256()
+    sources = ["benches/fill.rs", "src/domain/event.rs", "src/store/write.rs", "src/store/project.rs"]
+    for source in sources + sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("src/store/*.sql")):
+        key.update((ROOT / source).read_bytes())
+    kind = "quick" if quick else "full"
+    folder = BENCHES / f"{kind}-{key.hexdigest()[:12]}"
+    for old in BENCHES.glob(f"{kind}-*"):
+        if old != folder:
+            shutil.rmtree(old)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    login = pwd.getpwuid(os.getuid()).pw_name
+
+    def data(name):
+        path = folder / f"{name}.db"
+        if path.exists() and time.time() - path.stat().st_mtime > FRESH:
+            path.unlink()
+        if not path.exists():
+            past, lapsed, pending = FILES[name]
+            if quick:
+                past, lapsed, pending = (past + 1) // 100 - 1, lapsed // 100, pending // 5
+            print(f"filling {name}: {past + lapsed + pending + 1:,} requests", file=sys.stderr, flush=True)
+            start = time.monotonic()
+            draft = folder / f"{name}.draft"
+            draft.unlink(missing_ok=True)
+            subprocess.run([FILL, "create", draft, login, str(past), str(lapsed), str(pending)], check=True)
+            subprocess.run([ACCESS, "--db", draft, "--as", "alice", "audit", "verify"], check=True, stdout=sys.stderr)
+            draft.rename(path)
+            draft.with_name(draft.name + ".lock").unlink(missing_ok=True)
+            took = time.monotonic() - start
+            print(f"filled in {took:.0f} s, {path.stat().st_size >> 20} MiB", file=sys.stderr, flush=True)
+        wal = path.with_name(path.name + "-wal")
+        if wal.exists() and wal.stat().st_size > 0:
+            fail(f"{wal} is there: is another run at work?")
+        return path
+
+    return data
+
+
+def machine():
+    def words(path, key):
+        with open(path) as file:
+            return next((line.split(":", 1)[1].strip() for line in file if line.startswith(key)), "unknown")
+
+    def output(*argv):
+        return subprocess.run(argv, check=True, capture_output=True, text=True).stdout.strip()
+
+    cores = len(os.sched_getaffinity(0))
+    memory = int(words("/proc/meminfo", "MemTotal").split()[0]) / (1 << 20)
+    with open("/proc/self/mounts") as mounts:
+        points = {point: system for _, point, system, *_ in map(str.split, mounts)}
+    system = next(points[str(folder)] for folder in [BENCHES, *BENCHES.parents] if str(folder) in points)
+    yield f"{cores} cores of {words('/proc/cpuinfo', 'model name')}, {memory:.0f} GiB, {system}, Linux {os.uname().release}"
+    yield f"{output(str(ACCESS), '--version')}; the sqlite3 shell {output(SQLITE, '--version').split()[0]}"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="benches/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 10); can be given again")
+    parser.add_argument("--runs", metavar="N", type=int, help="so many runs of each side")
+    parser.add_argument("--quick", action="store_true", help="a hundredth of the sizes: to try the benchmarks, not to measure")
+    parser.add_argument("--show-sql", action="store_true", help="print what the sqlite3 shell is given, and stop")
+    parser.add_argument("--fill", action="store_true", help="fill all files, and stop")
+    options = parser.parse_args()
+    if options.runs is not None and options.runs < 1:
+        parser.error("--runs is 1 or more")
+    if options.show_sql:
+        shown = {"1": CHECK, "3": REQUEST, "4": APPROVE, "5, once": EXPIRE_ONCE, "5, for each batch": EXPIRE_BATCH}
+        shown |= {"9": READ_LOG, "10, -json": LIST_JSON, "10, -column": LIST_TABLE}
+        print("\n".join(f"-- row {row}{sql}" for row, sql in shown.items()), end="")
+        return
+    if sqlite3.sqlite_version_info < (3, 38):
+        fail(f"Python's SQLite is {sqlite3.sqlite_version}, and 3.38 is needed")
+    os.umask(0o077)
+    BENCHES.mkdir(mode=0o700, parents=True, exist_ok=True)
+    data = data_in(options.quick)
+    if options.fill:
+        for name in FILES:
+            data(name)
+        return
+    work = BENCHES / f"work-{os.getpid()}"
+    work.mkdir(mode=0o700)
+    place = Place(work)
+    # A build for the tests would take this as the time, and fail.
+    overridden = Place(work)
+    overridden.env = place.env | {"ACCESS_TEST_NOW": "never"}
+    overridden.run(access(data("thousand"), "check", "connection:c0"))
+    print("\n".join(machine()))
+    if options.quick:
+        print("\nWith a hundredth of the sizes: these numbers mean nothing.")
+    print("\n| row | what is measured; what beside it | A | B | A / B, or the most | bound | holds |")
+    print("| --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    benches = Benches(options, place, data)
+    try:
+        for row in sorted(set(options.only or ROWS)):
+            ROWS[row](benches)
+    finally:
+        shutil.rmtree(work)
+    if not options.quick and not all(line.holds for line in benches.lines):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
