@@ -243,7 +243,7 @@ pub fn check(view: &CheckView) -> String {
         (Some(best), _) => format!("yes: {member} may use {resource}, through {}", way(best, view.now)),
         (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),
         (None, None) => {
-            format!("no: {member} may not use {resource}; `access request {resource}` asks for it")
+            format!("no: {member} may not use {resource}; ask with `access request {resource}`")
         }
     }
 }
