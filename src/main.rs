@@ -17,9 +17,10 @@ fn main() -> ExitCode {
         let failure = Failure::new(Kind::Internal, format!("access met something it did not expect{place}"))
             .hint("this is a bug; please report it, with what you typed");
         report(&failure, wants_json(), false);
+        // Nothing half-done is left: an open transaction was never committed.
+        std::process::exit(Kind::Internal.exit_code().into());
     }));
-    let code = std::panic::catch_unwind(run).unwrap_or_else(|_| Kind::Internal.exit_code());
-    ExitCode::from(code)
+    ExitCode::from(run())
 }
 
 fn run() -> u8 {

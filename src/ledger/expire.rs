@@ -26,6 +26,7 @@ pub fn expire(call: &Call<'_>, dry_run: bool, sink: Sink<'_>) -> Result<End, Fai
 
 fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
     let mut total = ExpireView::default();
+    call.store.expect_much()?;
     loop {
         let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
             let now = call.now_to_write(write)?;
@@ -48,7 +49,7 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
         total.started += batch.started;
         total.expiring += batch.expiring;
         total.lapsed += batch.lapsed;
-        if batch == ExpireView::default() {
+        if batch.expired + batch.expiring + batch.lapsed < BATCH as u64 {
             return Ok(total);
         }
     }

@@ -3,12 +3,16 @@
 //! (see "How To Corrupt An SQLite Database File", section 2.2).
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::geteuid;
 
@@ -195,31 +199,95 @@ pub fn remove_draft(draft: &Path) {
 /// A turn at writing, held until it is dropped.
 ///
 /// SQLite's own waiting polls at growing intervals and is unfair: of sixteen writers the unluckiest waited over a
-/// second. Taking turns on a lock of our own, in a file beside the database, costs nothing and ends that. It guards
-/// nothing: SQLite's lock does.
-pub struct LockFile(#[expect(dead_code, reason = "closing it releases the lock")] File);
+/// second, and beside one that writes batch after batch the others never came to write at all. So writers take turns on
+/// locks of our own, in a file beside the database: whoever is next waits for the turn at the gate, and who has just had
+/// a turn has to pass the gate again. It guards nothing: SQLite's lock does.
+pub struct LockFile(#[expect(dead_code, reason = "closing it releases the locks")] File);
+
+/// The byte of the lock file that the next in line holds, and the one that the writer holds.
+const GATE: i64 = 0;
+const TURN: i64 = 1;
 
 impl LockFile {
     /// Waits for a turn, or gives up as busy.
     pub fn wait_for(database: &Path) -> Result<LockFile, Error> {
         let path = beside(database, ".lock");
-        let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
-        let open =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
-        let file = open.map_err(|error| io(&path, &error))?;
-        if geteuid().is_root() {
-            // Root may be the first to need it, and must not keep the database's owner from it.
-            let owner = fs::metadata(database).map_err(|error| io(database, &error))?;
-            fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(|error| io(&path, &error))?;
+        let file = open_lock_file(database, &path)?;
+        let taken = at_once(&file).map_err(|error| io(&path, &error.into()))?;
+        if taken {
+            return Ok(LockFile(file));
         }
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(LockFile(file)),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(Duration::from_millis(1)),
-                Err(TryLockError::WouldBlock) => return Err(Error::Busy),
-                Err(TryLockError::Error(error)) => return Err(io(&path, &error)),
-            }
+        // The kernel wakes those who wait in order, but can't be told a deadline: a thread waits, and is left behind.
+        let (sender, receiver) = mpsc::channel();
+        thread::spawn(move || {
+            let waited = in_line(&file).map(|()| file);
+            // Nobody receives it when the deadline has passed.
+            let _ = sender.send(waited);
+        });
+        match receiver.recv_timeout(PATIENCE) {
+            Ok(Ok(file)) => Ok(LockFile(file)),
+            Ok(Err(error)) => Err(io(&path, &error.into())),
+            Err(_) => Err(Error::Busy),
         }
     }
+}
+
+fn open_lock_file(database: &Path, path: &Path) -> Result<File, Error> {
+    let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path);
+    let file = open.map_err(|error| io(path, &error))?;
+    if geteuid().is_root() {
+        // Root may be the first to need it, and must not keep the database's owner from it.
+        let owner = fs::metadata(database).map_err(|error| io(database, &error))?;
+        fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(|error| io(path, &error))?;
+    }
+    Ok(file)
+}
+
+/// Takes a turn if nobody has one or is in line.
+fn at_once(file: &File) -> nix::Result<bool> {
+    if !lock(file, GATE, Wait::No)? {
+        return Ok(false);
+    }
+    let taken = lock(file, TURN, Wait::No)?;
+    unlock(file, GATE)?;
+    Ok(taken)
+}
+
+fn in_line(file: &File) -> nix::Result<()> {
+    lock(file, GATE, Wait::Yes)?;
+    lock(file, TURN, Wait::Yes)?;
+    unlock(file, GATE)
+}
+
+#[derive(Clone, Copy)]
+enum Wait {
+    No,
+    Yes,
+}
+
+/// Locks of the open file, not of the process (fcntl_locking(2)): closing it in one place releases it nowhere else.
+fn lock(file: &File, byte: i64, wait: Wait) -> nix::Result<bool> {
+    let wanted = one_byte(byte, F_WRLCK);
+    loop {
+        let how = match wait {
+            Wait::No => FcntlArg::F_OFD_SETLK(&wanted),
+            Wait::Yes => FcntlArg::F_OFD_SETLKW(&wanted),
+        };
+        match fcntl(file, how) {
+            Ok(_) => return Ok(true),
+            Err(Errno::EAGAIN | Errno::EACCES) => return Ok(false),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn unlock(file: &File, byte: i64) -> nix::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&one_byte(byte, F_UNLCK))).map(drop)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "both are small constants")]
+fn one_byte(byte: i64, kind: i32) -> flock {
+    flock { l_type: kind as i16, l_whence: SEEK_SET as i16, l_start: byte, l_len: 1, l_pid: 0 }
 }

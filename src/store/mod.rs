@@ -132,6 +132,11 @@ impl Store {
         &self.path
     }
 
+    /// Makes room for work that touches many pages: a page cache of 16 MB.
+    pub fn expect_much(&self) -> Result<(), Error> {
+        Ok(self.conn.execute_batch("PRAGMA cache_size=-16000")?)
+    }
+
     /// Reads in one transaction: all that `work` sees is of one moment.
     pub fn read<T, E: From<Error>>(&self, work: impl FnOnce(&Read<'_>) -> Result<T, E>) -> Result<T, E> {
         let transaction = self.conn.unchecked_transaction().map_err(Error::from)?;
