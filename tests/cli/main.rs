@@ -7,5 +7,6 @@ mod clock;
 mod harness;
 mod json;
 mod lifecycle;
+mod proof;
 mod review;
 mod told;
