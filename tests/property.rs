@@ -432,6 +432,8 @@ enum Who {
     Requester,
     Filer,
     Owner,
+    /// An admin by a grant only; the owner while there is none.
+    Promoted,
     Stranger,
 }
 
@@ -491,8 +493,7 @@ enum Edit {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let person = || prop::sample::select(&PEOPLE[..]);
-    let resource =
-        || prop_oneof![9 => prop::sample::select(&RESOURCES[..13]), 1 => prop::sample::select(&RESOURCES[..])];
+    let resource = || prop_oneof![9 => prop::sample::select(&RESOURCES[..13]), 2 => Just("role:admin"), 1 => prop::sample::select(&RESOURCES[..])];
     let asker = || {
         prop_oneof![
             9 => prop::sample::select(&PEOPLE[3..]).prop_map(Who::Person),
@@ -512,7 +513,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let decider = || {
         prop_oneof![
             4 => prop::sample::select(&PEOPLE[..3]).prop_map(Who::Person),
-            4 => Just(Who::Owner),
+            3 => Just(Who::Owner),
+            3 => Just(Who::Promoted),
             1 => person().prop_map(Who::Person),
             1 => Just(Who::Requester),
             1 => Just(Who::Filer),
@@ -544,7 +546,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (decider(), prop::sample::select(&PEOPLE[2..]), resource(), end()).prop_map(
             |(who, requester, resource, end)| Step::Ask { who, on_behalf_of: Some(requester), resource, end }
         ),
-        8 => (decider(), back(), prop::option::weighted(0.2, resource()), prop::option::weighted(0.3, end()))
+        8 => (decider(), back(), prop::option::weighted(0.3, resource()), prop::option::weighted(0.3, end()))
             .prop_map(|(who, back, resource, end)| Step::Approve { who, back, resource, end }),
         1 => (decider(), back()).prop_map(|(who, back)| Step::Deny { who, back }),
         1 => (who(), back()).prop_map(|(who, back)| Step::Withdraw { who, back }),
@@ -556,7 +558,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => prop::sample::select(&[-HOUR - 1, -HOUR, -1, 0, 0, 1][..]).prop_map(Step::Next),
         2 => prop_oneof![3 => Just(Who::Owner), 1 => who()].prop_map(|who| Step::AcceptClock { who }),
     ];
-    prop::collection::vec(step, 1..60)
+    // Asked and given at once, or few would come to hold anything.
+    let given = (asker(), resource(), end()).prop_map(|(who, resource, end)| {
+        let ask = Step::Ask { who, on_behalf_of: None, resource, end };
+        vec![ask, Step::Approve { who: Who::Owner, back: 0, resource: None, end: None }]
+    });
+    let some = prop_oneof![12 => step.prop_map(|step| vec![step]), 1 => given];
+    prop::collection::vec(some, 1..55).prop_map(|steps| steps.concat())
 }
 
 // Both, side by side
@@ -621,6 +629,10 @@ impl Run<'_> {
             (Who::Filer, Some(asked)) => asked.filer,
             (Who::Owner, _) => {
                 self.model.team.members.iter().find(|(_, (role, _))| *role == OWNER).map(|(name, _)| *name).unwrap()
+            }
+            (Who::Promoted, _) => {
+                let promoted = |who: &&str| self.model.is_admin(who, self.now()) && self.model.base(who) < ADMIN;
+                PEOPLE.into_iter().find(promoted).unwrap_or_else(|| self.who(Who::Owner, None))
             }
             (Who::Requester | Who::Filer | Who::Stranger, _) => "stranger",
         }
