@@ -530,6 +530,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let back = || prop_oneof![10 => Just(0), 5 => 1usize..4, 1 => 4usize..9];
     let edit = prop_oneof![
         3 => (person(), VIEWER..OWNER).prop_map(|(who, role)| Edit::Role(who, role)),
+        1 => prop::sample::select(&PEOPLE[1..3]).prop_map(|who| Edit::Role(who, MEMBER)),
         2 => person().prop_map(Edit::Disable),
         2 => person().prop_map(Edit::Member),
         3 => resource().prop_map(Edit::Item),
@@ -550,7 +551,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(who, back, resource, end)| Step::Approve { who, back, resource, end }),
         1 => (decider(), back()).prop_map(|(who, back)| Step::Deny { who, back }),
         1 => (who(), back()).prop_map(|(who, back)| Step::Withdraw { who, back }),
-        2 => (who(), back()).prop_map(|(who, back)| Step::Revoke { who, back }),
+        3 => (prop_oneof![3 => who(), 1 => Just(Who::Filer)], back()).prop_map(|(who, back)| Step::Revoke { who, back }),
         2 => Just(Step::Expire),
         2 => (applier, prop::collection::vec(edit, 1..3)).prop_map(|(who, edits)| Step::Apply { who, edits }),
         3 => prop::sample::select(&[1, 59, 1799, HOUR, DAY, 7 * DAY - 1, 7 * DAY][..]).prop_map(Step::Pass),
@@ -563,7 +564,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         let ask = Step::Ask { who, on_behalf_of: None, resource, end };
         vec![ask, Step::Approve { who: Who::Owner, back: 0, resource: None, end: None }]
     });
-    let some = prop_oneof![12 => step.prop_map(|step| vec![step]), 1 => given];
+    let filer = prop_oneof![1 => prop::sample::select(&PEOPLE[1..3]).prop_map(Who::Person), 1 => Just(Who::Promoted)];
+    let given_for_another = (filer, person(), resource(), end()).prop_map(|(who, requester, resource, end)| {
+        let ask = Step::Ask { who, on_behalf_of: Some(requester), resource, end };
+        vec![ask, Step::Approve { who: Who::Owner, back: 0, resource: None, end: None }]
+    });
+    let some = prop_oneof![14 => step.prop_map(|step| vec![step]), 1 => given, 1 => given_for_another];
     prop::collection::vec(some, 1..55).prop_map(|steps| steps.concat())
 }
 

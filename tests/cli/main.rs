@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 
 mod audit;
+mod backup;
 mod clock;
+mod doctor;
 mod harness;
 mod json;
 mod lifecycle;
