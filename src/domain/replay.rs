@@ -44,16 +44,15 @@ impl Model {
             wrong.push(why);
         }
         let next = self.notifications.last().map_or(1, |(id, _)| id + 1);
-        let mut id = entry.told_from.unwrap_or(next);
-        if id != next {
-            wrong.push(format!("its first notification is {id}, where {next} comes next"));
+        let first = entry.told_from.unwrap_or(next);
+        if first != next {
+            wrong.push(format!("its first notification is {first}, where {next} comes next"));
         }
-        for told in entry.told {
+        for (id, told) in (first..).zip(entry.told) {
             if !self.since.contains_key(&told.0) {
                 wrong.push(format!("it tells {}, who is no member", told.0));
             }
             self.notifications.push((id, (seq, told)));
-            id += 1;
         }
         wrong
     }
