@@ -225,6 +225,13 @@ fn a_value_that_can_not_be_read_is_a_fault_and_not_the_end_of_the_proof() {
         ("UPDATE grant SET starts_at = -1 WHERE request = 1", "grant 1 can't be read"),
         ("UPDATE notification SET kind = 'rumour' WHERE id = 1", "notification 1 can't be read"),
         ("UPDATE catalogue SET body = 'nonsense' WHERE name = 'deploy'", "the team can't be read"),
+        // Not even text, and not even a hash.
+        ("UPDATE event SET os_user = CAST(x'ff' AS TEXT) WHERE seq = 3", "entry 3: its column os_user"),
+        ("UPDATE event SET actor = CAST(x'ff' AS TEXT) WHERE seq = 3", "entry 3: its column actor"),
+        ("UPDATE event SET body = CAST(x'ff' AS TEXT) WHERE seq = 3", "entry 3: it can't be read"),
+        ("PRAGMA ignore_check_constraints = ON; UPDATE event SET hash = x'00' WHERE seq = 3", "entry 3: its hash"),
+        ("UPDATE event SET at = -1 WHERE seq = 3", "entry 3: its column at"),
+        ("DELETE FROM team", "the team can't be read"),
         // And another fault beside it is still found.
         (
             "UPDATE member SET role = 'king' WHERE name = 'bob'; UPDATE grant SET ends_at = NULL WHERE request = 1",
