@@ -549,6 +549,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         ),
         8 => (decider(), back(), prop::option::weighted(0.3, resource()), prop::option::weighted(0.3, end()))
             .prop_map(|(who, back, resource, end)| Step::Approve { who, back, resource, end }),
+        1 => resource().prop_map(|to| Step::Approve { who: Who::Promoted, back: 0, resource: Some(to), end: None }),
         1 => (decider(), back()).prop_map(|(who, back)| Step::Deny { who, back }),
         1 => (who(), back()).prop_map(|(who, back)| Step::Withdraw { who, back }),
         3 => (prop_oneof![3 => who(), 1 => Just(Who::Filer)], back()).prop_map(|(who, back)| Step::Revoke { who, back }),
