@@ -570,8 +570,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         let ask = Step::Ask { who, on_behalf_of: Some(requester), resource, end };
         vec![ask, Step::Approve { who: Who::Owner, back: 0, resource: None, end: None }]
     });
-    let some = prop_oneof![14 => step.prop_map(|step| vec![step]), 1 => given, 1 => given_for_another];
-    prop::collection::vec(some, 1..55).prop_map(|steps| steps.concat())
+    // Whoever filed it is an admin no more, and knows of the grant still.
+    let parted = (prop::sample::select(&PEOPLE[1..3]), person(), resource()).prop_map(|(who, requester, resource)| {
+        let end = Until::After(DAY);
+        vec![
+            Step::Ask { who: Who::Person(who), on_behalf_of: Some(requester), resource, end },
+            Step::Approve { who: Who::Owner, back: 0, resource: None, end: None },
+            Step::Apply { who: Who::Owner, edits: vec![Edit::Role(who, MEMBER)] },
+            Step::Revoke { who: Who::Filer, back: 0 },
+        ]
+    });
+    let some = prop_oneof![28 => step.prop_map(|step| vec![step]), 2 => given, 2 => given_for_another, 1 => parted];
+    prop::collection::vec(some, 1..50).prop_map(|steps| steps.concat())
 }
 
 // Both, side by side
