@@ -72,6 +72,7 @@ enum Stands {
 struct Asked {
     requester: &'static str,
     filer: &'static str,
+    asked: &'static str,
     /// As asked, and once granted as granted.
     resource: &'static str,
     end: Until,
@@ -413,7 +414,7 @@ impl Model {
 
     /// Why nobody may decide so: nobody decides on what they asked for or filed, and no granted admin on a role.
     fn may_not_decide(&self, who: &str, asked: &Asked, resource: &str, now: i64) -> bool {
-        let about_a_role = asked.resource.starts_with("role:") || resource.starts_with("role:");
+        let about_a_role = asked.asked.starts_with("role:") || resource.starts_with("role:");
         who == asked.requester
             || who == asked.filer
             || !self.is_admin(who, now)
@@ -792,7 +793,7 @@ impl Run<'_> {
             }
             Step::Approve { resource, end, .. } => {
                 let Some(asked) = asked else { return vec![Kind::NotFound] };
-                let to = resource.unwrap_or(asked.resource);
+                let to = resource.unwrap_or(asked.asked);
                 if model.may_not_decide(who, asked, to, now) {
                     return vec![Kind::Refused];
                 }
@@ -814,7 +815,7 @@ impl Run<'_> {
             }
             Step::Deny { .. } => {
                 let Some(asked) = asked else { return vec![Kind::NotFound] };
-                if model.may_not_decide(who, asked, asked.resource, now) {
+                if model.may_not_decide(who, asked, asked.asked, now) {
                     return vec![Kind::Refused];
                 }
                 if !asked.pending(now) {
@@ -860,6 +861,7 @@ impl Run<'_> {
                 self.model.requests.push(Asked {
                     requester: on_behalf_of.unwrap_or(who),
                     filer: who,
+                    asked: resource,
                     resource,
                     end,
                     lapses: now + 7 * DAY,
