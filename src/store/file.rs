@@ -171,7 +171,11 @@ pub fn create_private(path: &Path) -> Result<(), Error> {
 
 /// The path of a file that is not there yet, in a folder that is.
 pub fn vacant(path: &Path) -> Result<PathBuf, Error> {
-    let path = resolve(path)?;
+    let path = resolve(path).map_err(|error| match (error, path.parent()) {
+        // What is not there is a folder, and not the database.
+        (Error::Absent { .. }, Some(folder)) => io(folder, &nix::errno::Errno::ENOENT.into()),
+        (error, _) => error,
+    })?;
     if fs::symlink_metadata(&path).is_ok() { Err(Error::Exists { path }) } else { Ok(path) }
 }
 

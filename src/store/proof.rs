@@ -13,16 +13,17 @@ use crate::domain::notification::{Notice, Told};
 use crate::domain::request::{Decision, Grant, Request};
 use crate::error::Failure;
 
-/// A row of the log: the bytes that were hashed, and the copies beside them.
+/// A row of the log: the bytes that were hashed, and the copies beside them, all as they are, text or not.
 pub struct Raw<'r> {
     pub seq: i64,
     pub at: i64,
-    pub actor: Option<&'r str>,
-    pub os_user: &'r str,
-    pub action: &'r str,
+    pub actor: Option<&'r [u8]>,
+    pub os_user: &'r [u8],
+    pub action: &'r [u8],
     pub request: Option<i64>,
-    pub hash: Hash,
-    pub body: &'r str,
+    /// None: it has not the length of one.
+    pub hash: Option<Hash>,
+    pub body: &'r [u8],
 }
 
 /// A row, or why it can't be read.
@@ -39,24 +40,24 @@ impl Read<'_> {
             self.conn.prepare("SELECT seq, at, actor, os_user, action, request, hash, body FROM event ORDER BY seq")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let text = |column| -> Result<&str, Error> { row.get_ref(column)?.as_str().map_err(Error::damaged) };
+            let bytes = |column| -> Result<&[u8], Error> { row.get_ref(column)?.as_bytes().map_err(Error::damaged) };
             each(Raw {
                 seq: row.get(0)?,
                 at: row.get(1)?,
-                actor: row.get_ref(2)?.as_str_or_null().map_err(Error::damaged)?,
-                os_user: text(3)?,
-                action: text(4)?,
+                actor: row.get_ref(2)?.as_bytes_or_null().map_err(Error::damaged)?,
+                os_user: bytes(3)?,
+                action: bytes(4)?,
                 request: row.get(5)?,
-                hash: row.get(6)?,
-                body: text(7)?,
+                hash: bytes(6)?.try_into().ok(),
+                body: bytes(7)?,
             });
         }
         Ok(())
     }
 
     /// The number of the last entry, as the tables have it.
-    pub fn last_seq(&self) -> Result<i64, Error> {
-        Ok(self.conn.query_row("SELECT last_seq FROM team", [], |row| row.get(0))?)
+    pub fn last_seq(&self) -> Result<Option<i64>, Error> {
+        self.one("SELECT last_seq FROM team", [], |row| Ok(row.get(0)?))
     }
 
     /// The entry that brought each member.

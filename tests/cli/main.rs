@@ -4,14 +4,17 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 mod audit;
+mod backup;
 mod bad_input;
 mod clock;
 mod completion;
 mod database;
+mod doctor;
 mod generated;
 mod harness;
 mod json;
 mod lifecycle;
+mod proof;
 mod races;
 mod review;
 mod team;

@@ -1,0 +1,193 @@
+//! `doctor`: what is wrong with an installation, and what to do about it.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+
+use serde_json::{Value, json};
+
+use crate::harness::{TEAM, World, shows};
+
+/// What it finds about one thing, and the exit code with it.
+fn finding(world: &World, what: &str) -> (i32, Value) {
+    let ran = world.run("root", &["doctor", "--json"]);
+    let findings = ran.json();
+    let about = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what);
+    (ran.code, about.unwrap_or_else(|| panic!("nothing about {what}: {findings:#}")).clone())
+}
+
+/// This is found to be wrong, which gives exit code 1, with these words and with what to do.
+#[track_caller]
+fn wrong(world: &World, what: &str, found: &str, mend: &str) {
+    let (code, finding) = finding(world, what);
+    assert_eq!((code, &finding["health"]), (1, &json!("wrong")), "{finding:#}");
+    assert!(finding["found"].as_str().unwrap().contains(found), "{finding:#}");
+    assert!(finding["mend"].to_string().contains(mend), "{finding:#}");
+}
+
+#[test]
+fn a_sound_installation_is_ok_in_every_respect() {
+    let world = World::sample();
+    let findings = world.json("root", &["doctor"]);
+    let whats = ["file", "version", "structure", "record", "clock", "expire", "outbox"];
+    let expected = whats.map(|what| json!({ "what": what, "health": "ok", "mend": [] }));
+    shows(&findings, &json!(expected));
+    assert!(findings.as_array().unwrap().iter().all(|finding| finding["found"] != ""), "{findings:#}");
+    let ran = world.run("root", &["doctor"]).ok();
+    assert_eq!(ran.out.lines().count(), whats.len(), "{}", ran.out);
+    assert!(ran.out.lines().all(|line| line.starts_with("ok ")), "{}", ran.out);
+}
+
+#[test]
+fn it_needs_no_member_and_records_nothing() {
+    let world = World::sample();
+    world.run("stranger", &["doctor"]).ok();
+    world.pass("1h");
+    world.run("bob", &["doctor"]).ok();
+    assert_eq!(world.rows("SELECT count(*), max(last_seq), max(expire_ran_at) FROM event, team"), ["1|1|"]);
+}
+
+#[test]
+fn late_expire_is_a_warning_only_while_a_grant_has_an_end() {
+    let world = World::sample();
+    world.grant("carol", "target:orders-db", "alice", &["--duration", "permanent"]);
+    world.pass("1d");
+    assert_eq!(finding(&world, "expire").1["health"], "ok", "there is nothing to expire");
+
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "4h"]);
+    let (code, never) = finding(&world, "expire");
+    shows(&never, &json!({ "health": "warning", "found": "never ran, and 1 grants have an end" }));
+    assert_eq!(code, 0, "a warning is not wrong");
+    assert!(never["mend"][0].as_str().unwrap().contains("access expire"), "{never}");
+
+    world.run("root", &["expire"]).ok();
+    world.pass("15m");
+    shows(&finding(&world, "expire").1, &json!({ "health": "ok", "mend": [] }));
+    world.pass("1s");
+    let late = json!({ "health": "warning", "found": "last ran 15m1s ago, and 1 grants have an end" });
+    shows(&finding(&world, "expire").1, &late);
+    world.run("root", &["doctor"]).ok().says("warning  expire ").says("→ a line for crontab(5)");
+
+    world.run("alice", &["revoke", "2"]).ok();
+    assert_eq!(finding(&world, "expire").1["health"], "ok");
+}
+
+#[test]
+fn a_clock_behind_the_record_is_wrong() {
+    let world = World::sample();
+    world.set_clock("2026-11-24T08:59:00Z");
+    assert_eq!(finding(&world, "clock").1["health"], "ok", "a minute is let pass");
+    world.set_clock("2026-11-24T08:58:59Z");
+    wrong(&world, "clock", "1m1s before the last recorded time", "doctor --accept-clock");
+    world.run("olivia", &["doctor", "--accept-clock"]).ok();
+    assert_eq!(finding(&world, "clock"), (0, finding(&world, "clock").1));
+}
+
+#[test]
+fn a_record_that_is_not_whole_is_wrong() {
+    let world = World::sample();
+    world.rows("UPDATE member SET role = 'admin' WHERE name = 'bob'");
+    wrong(&world, "record", "1 faults; the first: member:bob is not as it was recorded", "audit verify");
+    assert_eq!(finding(&world, "structure").1["health"], "ok");
+    world.run("root", &["doctor"]).exits(1).says("WRONG    record ");
+}
+
+#[test]
+fn a_row_that_points_nowhere_is_wrong() {
+    let world = World::sample();
+    world.grant("bob", "target:orders-db", "alice", &[]);
+    // The shell, unlike access, does not watch over references.
+    world.rows("DELETE FROM request WHERE id = 1");
+    wrong(&world, "structure", "grant 1 points to a row of request that is not there", "restore the newest backup");
+}
+
+#[test]
+fn a_damaged_page_is_found_and_named_as_damage() {
+    let world = World::sample();
+    for _ in 0..3 {
+        world.request("bob", "target:orders-db", &[]);
+        world.run("bob", &["withdraw", &world.rows("SELECT max(id) FROM request")[0]]).ok();
+    }
+    let whole = fs::read(world.db()).unwrap();
+    let size: u64 = world.rows("PRAGMA page_size")[0].parse().unwrap();
+    for table in ["notification", "request", "outbox", "notification_by_member"] {
+        let page: u64 =
+            world.rows(&format!("SELECT rootpage FROM sqlite_schema WHERE name = '{table}'"))[0].parse().unwrap();
+        let file = fs::OpenOptions::new().write(true).open(world.db()).unwrap();
+        file.write_all_at(&vec![0xa5; size as usize], (page - 1) * size).unwrap();
+        let ran = world.run("root", &["doctor", "--json"]).exits(1);
+        let findings = ran.json();
+        let damage = findings.as_array().unwrap().iter().any(|finding| {
+            finding["health"] == "wrong"
+                && finding["mend"].to_string().contains("restore")
+                && finding["what"] != "record"
+        });
+        assert!(damage, "{table}: {findings:#}");
+        fs::write(world.db(), &whole).unwrap();
+    }
+}
+
+#[test]
+fn a_database_that_can_not_be_opened_is_a_finding() {
+    let world = World::empty();
+    wrong(&world, "file", "there is no access database", "access init");
+    world.run("olivia", &["init", "--sample"]).ok();
+    let whole = fs::read(world.db()).unwrap();
+
+    fs::set_permissions(world.db(), Permissions::from_mode(0o644)).unwrap();
+    wrong(&world, "file", "can be read or written by others (mode 0644)", "chmod 600");
+    fs::set_permissions(world.db(), Permissions::from_mode(0o600)).unwrap();
+
+    fs::set_permissions(world.folder(), Permissions::from_mode(0o777)).unwrap();
+    wrong(&world, "file", "can be written by others (mode 0777)", "chmod 700");
+    fs::set_permissions(world.folder(), Permissions::from_mode(0o700)).unwrap();
+
+    for (bytes, found) in [
+        (&b""[..], "is empty"),
+        (&whole[..100], "not an SQLite database"),
+        (&b"Dear diary, this is no database at all, but a text."[..], "not an SQLite database"),
+    ] {
+        fs::write(world.db(), bytes).unwrap();
+        let ran = world.run("root", &["doctor", "--json"]).exits(1);
+        shows(&ran.json(), &json!([{ "what": "file", "health": "wrong" }]));
+        let told = ran.json()[0]["found"].as_str().unwrap().to_owned();
+        assert!(told.contains(found) || told.contains("damaged"), "{told}");
+        assert_ne!(ran.json()[0]["mend"], json!([]), "{ran:?}");
+    }
+
+    fs::write(world.db(), &whole[..whole.len() / 2]).unwrap();
+    let cut = world.run("root", &["doctor", "--json"]).exits(1);
+    assert!(cut.json().as_array().unwrap().iter().any(|finding| finding["health"] == "wrong"), "{cut:?}");
+
+    fs::write(world.db(), &whole).unwrap();
+    world.run("root", &["doctor"]).ok();
+    world.rows("PRAGMA user_version = 999");
+    wrong(&world, "file", "newer access", "install the newer access");
+    world.rows("PRAGMA user_version = 1; PRAGMA application_id = 7");
+    wrong(&world, "file", "another program's database", "--db");
+}
+
+#[test]
+fn a_checkpoint_kept_elsewhere_tells_of_what_a_restore_lost() {
+    let world = World::of("olivia", TEAM);
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "permanent"]);
+    let copy = world.folder().join("copy.db");
+    world.run("root", &["backup", copy.to_str().unwrap()]).ok();
+    world.run("alice", &["revoke", "1"]).ok();
+    let kept = world.folder().join("checkpoints");
+    fs::write(&kept, world.run("alice", &["audit", "checkpoint", "--json"]).ok().out).unwrap();
+    let against = ["doctor", "--against", kept.to_str().unwrap()];
+    world.run("root", &against).ok().says("as they were at 1 checkpoints");
+
+    fs::copy(&copy, world.db()).unwrap();
+    assert!(world.may("bob", "target:orders-db"), "what was revoked since lives again");
+    world.run("root", &["doctor"]).ok();
+    let ran = world.run("root", &against).exits(1).says("WRONG    record ").says("the log ends at entry ");
+    let ran = ran.says("what was revoked since lives again; revoke it (`access list --state active`)");
+    assert!(!ran.out.contains("WRONG    structure"), "{}", ran.out);
+    shows(&world.json("alice", &["list", "--state", "active"]), &json!([{ "id": 1 }]));
+
+    world.run("alice", &["revoke", "1"]).ok();
+    assert!(!world.may("bob", "target:orders-db"));
+    world.run("root", &["doctor"]).ok();
+    world.run("olivia", &["audit", "verify"]).ok();
+}

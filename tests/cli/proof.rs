@@ -1,0 +1,521 @@
+//! `audit verify`: whoever writes into the file past the program is found out, whatever they touch.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use access::domain::event::{ACTIONS, Entry};
+use access::domain::replay::Model;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::harness::{Ran, World, shows};
+
+/// Entries: 1 the team; 2-4 bob's request 1, approved by alice, started; 5-6 carol's request 2, denied by erin; 7 dave's
+/// request 3; 8-11 frank's request 4, approved by erin, started, revoked; 12 bob refused.
+fn history() -> World {
+    let world = World::sample();
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "4h"]);
+    world.request("carol", "target:billing-db", &[]);
+    world.run("erin", &["deny", "2", "--reason", "Use the replica"]).ok();
+    world.request("dave", "target:orders-db", &[]);
+    world.grant("frank", "feature:cost-explorer", "erin", &[]);
+    world.run("frank", &["revoke", "4"]).ok();
+    world.run("bob", &["audit"]).exits(3);
+    world
+}
+
+/// Does this to the file as one who can write it would: the guards taken off, and put back.
+fn tamper(world: &World, statements: &str) {
+    world.rows(&format!(
+        "BEGIN;
+         DROP TRIGGER event_no_update; DROP TRIGGER event_no_delete;
+         {statements};
+         CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN
+             SELECT raise(ABORT, 'the audit log is append-only');
+         END;
+         CREATE TRIGGER event_no_delete BEFORE DELETE ON event BEGIN
+             SELECT raise(ABORT, 'the audit log is append-only');
+         END;
+         COMMIT;"
+    ));
+}
+
+fn verify(world: &World) -> Ran {
+    world.run("olivia", &["audit", "verify", "--json"])
+}
+
+/// What `verify` finds, each as `entry N: …` or the row it names.
+fn faults(world: &World) -> Vec<String> {
+    let ran = verify(world);
+    let proof = ran.json();
+    let faults = proof["faults"].as_array().unwrap();
+    assert_eq!(proof["ok"], faults.is_empty());
+    assert_eq!(ran.code, i32::from(!faults.is_empty()), "{ran:?}");
+    let told = |fault: &Value| match fault["seq"].as_i64() {
+        Some(seq) => format!("entry {seq}: {}", fault["problem"].as_str().unwrap()),
+        None => fault["problem"].as_str().unwrap().to_owned(),
+    };
+    faults.iter().map(told).collect()
+}
+
+/// Each way of tampering, on a file that was whole, and a fault that must be among those found.
+#[track_caller]
+fn found(cases: &[(&str, &str)]) {
+    let world = history();
+    assert_eq!(faults(&world), [""; 0]);
+    let whole = std::fs::read(world.db()).unwrap();
+    for (statements, expected) in cases {
+        tamper(&world, statements);
+        let faults = faults(&world);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{statements}\nexpected: {expected}\n{faults:#?}");
+        std::fs::write(world.db(), &whole).unwrap();
+    }
+}
+
+#[test]
+fn an_honest_log_is_whole_and_its_head_can_be_compared() {
+    let world = history();
+    let head = world.rows("SELECT lower(hex(hash)) FROM event ORDER BY seq DESC LIMIT 1")[0].clone();
+    shows(&verify(&world).ok().json(), &json!({ "ok": true, "entries": 12, "head": head, "faults": [] }));
+    world.run("olivia", &["audit", "verify"]).ok().says("12 entries");
+    let checkpoint = world.json("alice", &["audit", "checkpoint"]);
+    shows(&checkpoint, &json!({ "team": "acme", "seq": 12, "head": head, "at": "2026-11-24T09:00:00Z" }));
+}
+
+#[test]
+fn an_edited_entry_is_named() {
+    let hash = "its hash does not follow";
+    found(&[
+        ("UPDATE event SET body = replace(body, 'testing', 'urgency') WHERE seq = 2", &format!("entry 2: {hash}")),
+        (
+            "UPDATE event SET body = replace(body, 'T09:00:00Z', 'T08:00:00Z') WHERE seq = 6",
+            &format!("entry 6: {hash}"),
+        ),
+        // One space, which changes nothing that it says.
+        ("UPDATE event SET body = ' ' || body WHERE seq = 4", &format!("entry 4: {hash}")),
+        ("UPDATE event SET hash = zeroblob(32) WHERE seq = 5", &format!("entry 5: {hash}")),
+        // Where the last is its own end, too.
+        ("UPDATE event SET hash = zeroblob(32) WHERE seq = 12", &format!("entry 12: {hash}")),
+        ("UPDATE event SET at = at + 60 WHERE seq = 3", "entry 3: its column at is not what was recorded"),
+        ("UPDATE event SET actor = 'erin' WHERE seq = 3", "entry 3: its column actor"),
+        ("UPDATE event SET actor = NULL WHERE seq = 12", "entry 12: its column actor"),
+        ("UPDATE event SET os_user = 'erin' WHERE seq = 3", "entry 3: its column os_user"),
+        ("UPDATE event SET action = 'request.denied' WHERE seq = 3", "entry 3: its column action"),
+        ("UPDATE event SET request = 2 WHERE seq = 3", "entry 3: its column request"),
+        ("UPDATE event SET request = NULL WHERE seq = 3", "entry 3: its column request"),
+        ("UPDATE event SET body = replace(body, '\"owner\"', '\"king\"') WHERE seq = 1", "entry 1: it can't be read"),
+    ]);
+}
+
+#[test]
+fn a_missing_added_or_moved_entry_is_named() {
+    found(&[
+        ("DELETE FROM event WHERE seq = 6", "entry 6: it is missing"),
+        ("DELETE FROM event WHERE seq = 1", "entry 1: it is missing"),
+        // The last: an act, and an attempt that no table reflects.
+        ("DELETE FROM event WHERE seq >= 11", "entry 12: the log ends at entry 10"),
+        ("DELETE FROM event WHERE seq = 12", "entry 12: the log ends at entry 11"),
+        // The same with the numbers closed up again.
+        (
+            "DELETE FROM event WHERE seq = 6; UPDATE event SET seq = seq - 1 WHERE seq > 6; UPDATE team SET last_seq = 11",
+            "entry 6: its hash does not follow",
+        ),
+        (
+            "UPDATE event SET seq = 99 WHERE seq = 5; UPDATE event SET seq = 5 WHERE seq = 7;
+             UPDATE event SET seq = 7 WHERE seq = 99",
+            "entry 5: its hash does not follow",
+        ),
+        (
+            "INSERT INTO event SELECT 13, at, actor, os_user, action, request, hash, body FROM event WHERE seq = 12;
+             UPDATE team SET last_seq = 13",
+            "entry 13: its hash does not follow",
+        ),
+        ("UPDATE team SET last_seq = 11", "entry 12: the log ends at entry 12, and the tables say at 11"),
+    ]);
+}
+
+#[test]
+fn a_row_that_no_entry_explains_is_named() {
+    found(&[
+        (
+            "INSERT INTO grant (request, member, resource, modified, starts_at, ends_at)
+             SELECT 3, 'dave', 'target:orders-db', 0, submitted_at, NULL FROM request WHERE id = 3",
+            "grant 3 is in its table, and no entry explains it",
+        ),
+        (
+            "INSERT INTO request SELECT 9, 'pending', 'dave', 'dave', 'role:admin', NULL, NULL, 'x', NULL, submitted_at,
+             lapses_at FROM request WHERE id = 1",
+            "request 9 is in its table, and no entry explains it",
+        ),
+        (
+            "INSERT INTO decision SELECT 3, 7, 'alice', 'approve', at, NULL, NULL FROM decision WHERE seq = 3",
+            "the decision of entry 7 is in its table, and no entry explains it",
+        ),
+        ("INSERT INTO notification VALUES (999, 7, 'bob', 'request.approved', NULL)", "notification 999 is in its table"),
+        ("INSERT INTO membership VALUES ('dave', 'backend')", "the memberships of groups are not as they were recorded"),
+        (
+            "INSERT INTO assignment VALUES ('member:dave', 'orders-read')",
+            "the assignments of scopes are not as they were recorded",
+        ),
+        (
+            "INSERT INTO member SELECT 'mallory', 'admin', 'mallory', NULL, NULL, NULL, 0, 1",
+            "member:mallory is not as it was recorded",
+        ),
+        ("INSERT INTO catalogue VALUES ('feature', 'door', '{\"role\":\"viewer\"}')", "feature:door is not as it was"),
+    ]);
+}
+
+#[test]
+fn a_row_that_was_changed_is_named() {
+    found(&[
+        ("UPDATE request SET reason = 'urgency' WHERE id = 1", "request 1 is not as it was recorded"),
+        ("UPDATE request SET state = 'denied' WHERE id = 3", "request 3 is not as it was recorded"),
+        ("UPDATE request SET state = 'pending' WHERE id = 2", "request 2 is not as it was recorded"),
+        ("UPDATE request SET requester = 'heidi' WHERE id = 3", "request 3 is not as it was recorded"),
+        ("UPDATE request SET lapses_at = lapses_at + 1 WHERE id = 3", "request 3 is not as it was recorded"),
+        ("UPDATE decision SET verdict = 'approve' WHERE seq = 6", "the decision of entry 6 is not as it was recorded"),
+        ("UPDATE decision SET note = NULL WHERE seq = 6", "the decision of entry 6 is not as it was recorded"),
+        ("UPDATE grant SET ends_at = ends_at + 3600 WHERE request = 1", "grant 1 is not as it was recorded"),
+        ("UPDATE grant SET ends_at = NULL, length = NULL WHERE request = 1", "grant 1 is not as it was recorded"),
+        ("UPDATE grant SET resource = 'role:admin' WHERE request = 1", "grant 1 is not as it was recorded"),
+        ("UPDATE grant SET warned = 1 WHERE request = 1", "grant 1 is not as it was recorded"),
+        ("UPDATE grant SET ended_at = NULL, ended_by = NULL WHERE request = 4", "grant 4 is not as it was recorded"),
+        ("UPDATE grant SET ended_by = NULL WHERE request = 4", "grant 4 is not as it was recorded"),
+        ("UPDATE member SET role = 'admin' WHERE name = 'bob'", "member:bob is not as it was recorded"),
+        ("UPDATE member SET login = 'mallory' WHERE name = 'alice'", "member:alice is not as it was recorded"),
+        ("UPDATE member SET since = 2 WHERE name = 'bob'", "the entries that brought the members"),
+        ("UPDATE team SET name = 'other'", "team is not as it was recorded"),
+        (
+            "UPDATE catalogue SET body = '{\"role\":\"viewer\"}' WHERE name = 'export-customers'",
+            "feature:export-customers is not as it was recorded",
+        ),
+        (
+            "UPDATE catalogue SET body = replace(body, 'orders-db', 'billing-db') WHERE name = 'orders-read'",
+            "scope:orders-read is not as it was recorded",
+        ),
+        ("UPDATE notification SET member = 'heidi' WHERE id = 1", "notification 1 is not as it was recorded"),
+    ]);
+}
+
+#[test]
+fn a_row_that_is_gone_is_named() {
+    found(&[
+        (
+            "DELETE FROM notification WHERE member = 'bob' AND kind = 'request.approved'",
+            "notification 4 is on the record and not in its table",
+        ),
+        ("DELETE FROM grant WHERE request = 1", "grant 1 is on the record and not in its table"),
+        ("DELETE FROM decision WHERE seq = 6", "the decision of entry 6 is on the record and not in its table"),
+        ("DELETE FROM request WHERE id = 3", "request 3 is on the record and not in its table"),
+        ("DELETE FROM member WHERE name = 'heidi'", "member:heidi is not as it was recorded"),
+        ("DELETE FROM catalogue WHERE name = 'deploy'", "feature:deploy is not as it was recorded"),
+        ("DELETE FROM membership WHERE member = 'bob'", "the memberships of groups"),
+        ("DELETE FROM assignment WHERE scope = 'kubernetes'", "the assignments of scopes"),
+    ]);
+}
+
+#[test]
+fn a_value_that_can_not_be_read_is_a_fault_and_not_the_end_of_the_proof() {
+    found(&[
+        ("UPDATE member SET role = 'king' WHERE name = 'bob'", "the team can't be read"),
+        ("UPDATE request SET resource = 'castle:north' WHERE id = 3", "request 3 can't be read"),
+        ("UPDATE decision SET verdict = 'maybe' WHERE seq = 6", "the decision of entry 6 can't be read"),
+        ("UPDATE grant SET until = ends_at WHERE request = 1", "grant 1 can't be read"),
+        ("UPDATE grant SET starts_at = -1 WHERE request = 1", "grant 1 can't be read"),
+        ("UPDATE notification SET kind = 'rumour' WHERE id = 1", "notification 1 can't be read"),
+        ("UPDATE catalogue SET body = 'nonsense' WHERE name = 'deploy'", "the team can't be read"),
+        // Not even text, and not even a hash.
+        ("UPDATE event SET os_user = CAST(x'ff' AS TEXT) WHERE seq = 3", "entry 3: its column os_user"),
+        ("UPDATE event SET actor = CAST(x'ff' AS TEXT) WHERE seq = 3", "entry 3: its column actor"),
+        ("UPDATE event SET body = CAST(x'ff' AS TEXT) WHERE seq = 3", "entry 3: it can't be read"),
+        ("PRAGMA ignore_check_constraints = ON; UPDATE event SET hash = x'00' WHERE seq = 3", "entry 3: its hash"),
+        ("UPDATE event SET at = -1 WHERE seq = 3", "entry 3: its column at"),
+        ("DELETE FROM team", "the team can't be read"),
+        // And another fault beside it is still found.
+        (
+            "UPDATE member SET role = 'king' WHERE name = 'bob'; UPDATE grant SET ends_at = NULL WHERE request = 1",
+            "grant 1 is not as it was recorded",
+        ),
+    ]);
+}
+
+#[test]
+fn read_marks_and_what_waits_to_be_sent_are_no_record() {
+    let world = history();
+    world.run("bob", &["inbox", "--mark-read"]).ok();
+    tamper(&world, "DELETE FROM outbox; UPDATE team SET expire_ran_at = 1");
+    assert_eq!(faults(&world), [""; 0]);
+}
+
+#[test]
+fn people_are_told_in_a_sentence_which_entry_it_is() {
+    let world = history();
+    tamper(&world, "UPDATE event SET body = replace(body, 'testing', 'urgency') WHERE seq = 2");
+    let ran = world.run("olivia", &["audit", "verify"]).exits(1);
+    assert!(ran.out.contains("entry 2"), "{ran:?}");
+    assert!(ran.out.contains("request 1 is not as it was recorded"), "{ran:?}");
+}
+
+#[test]
+fn only_admins_prove_the_record_or_take_a_checkpoint() {
+    let world = history();
+    for verb in ["verify", "checkpoint"] {
+        for login in ["alice", "olivia"] {
+            world.run(login, &["audit", verb]).ok();
+        }
+        for login in ["bob", "heidi", "stranger"] {
+            world.run(login, &["audit", verb]).exits(3);
+        }
+    }
+}
+
+// The whole log rewritten
+
+/// The bodies of the log, oldest first.
+fn bodies(world: &World) -> Vec<String> {
+    world.rows("SELECT body FROM event ORDER BY seq")
+}
+
+/// Puts these bodies in the log's place, with every hash that follows from them, and does the rest to the tables.
+fn forge(world: &World, bodies: &[String], rest: &str) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut statements = "DELETE FROM event;".to_owned();
+    let mut hash = [0u8; 32];
+    for body in bodies {
+        hash = Sha256::new().chain_update(hash).chain_update(body).finalize().into();
+        statements += &format!(
+            "INSERT INTO event
+             SELECT body ->> '$.seq', unixepoch(body ->> '$.at'), body ->> '$.actor', body ->> '$.os_user',
+                 body ->> '$.event.action', body ->> '$.event.detail.request', x'{}', body
+             FROM (SELECT CAST(x'{}' AS TEXT) AS body);",
+            hex(&hash),
+            hex(body.as_bytes())
+        );
+    }
+    tamper(world, &(statements + rest));
+}
+
+fn keep(world: &World, checkpoints: &[&str]) -> String {
+    let path = world.folder().join("checkpoints");
+    std::fs::write(&path, checkpoints.join("\n")).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn checkpoint(world: &World) -> String {
+    world.run("alice", &["audit", "checkpoint", "--json"]).ok().out.trim().to_owned()
+}
+
+#[test]
+fn a_log_rewritten_from_end_to_end_is_found_by_a_checkpoint_kept_elsewhere() {
+    let world = history();
+    let early = checkpoint(&world);
+    world.run("alice", &["deny", "3"]).ok();
+    let mut bodies = bodies(&world);
+    bodies[1] = bodies[1].replace("testing", "urgency");
+    forge(&world, &bodies, "UPDATE request SET reason = 'urgency' WHERE id = 1");
+    world.run("olivia", &["audit", "verify"]).ok();
+    let kept = keep(&world, &[&early]);
+    let ran = world.run("olivia", &["audit", "verify", "--against", &kept, "--json"]).exits(1);
+    let fault =
+        json!({ "seq": 12, "problem": "it is not the entry that the checkpoint of 2026-11-24T09:00:00Z was taken at" });
+    shows(&ran.json(), &json!({ "ok": false, "faults": [fault] }));
+    // What is rewritten after a checkpoint only a later one shows.
+    let late = keep(&world, &[&checkpoint(&world)]);
+    world.run("olivia", &["audit", "verify", "--against", &late]).ok();
+}
+
+#[test]
+fn a_log_put_back_to_an_earlier_state_is_found_by_a_checkpoint_taken_since() {
+    let world = history();
+    let copy = world.folder().join("old.db");
+    world.run("root", &["backup", copy.to_str().unwrap()]).ok();
+    world.run("alice", &["revoke", "1"]).ok();
+    let kept = keep(&world, &[&checkpoint(&world)]);
+    world.run("olivia", &["audit", "verify", "--against", &kept]).ok();
+    std::fs::copy(&copy, world.db()).unwrap();
+    world.run("olivia", &["audit", "verify"]).ok();
+    let ran = world.run("olivia", &["audit", "verify", "--against", &kept, "--json"]).exits(1);
+    let problem = "the log ends at entry 12, and had 13 when the checkpoint of 2026-11-24T09:00:00Z was taken";
+    shows(&ran.json(), &json!({ "ok": false, "entries": 12, "faults": [{ "seq": 13, "problem": problem }] }));
+}
+
+#[test]
+fn checkpoints_are_read_a_line_each_from_a_file_or_from_stdin() {
+    let world = history();
+    let first = checkpoint(&world);
+    world.run("alice", &["deny", "3"]).ok();
+    let second = checkpoint(&world);
+    let verify = ["audit", "verify", "--json", "--against"];
+    let against = |path: &str| world.run("olivia", &[&verify[..], &[path]].concat());
+
+    against(&keep(&world, &[&first, "", &second])).ok();
+    let wrong = first.replace("\"seq\":12", "\"seq\":11");
+    assert_ne!(wrong, first);
+    let ran = against(&keep(&world, &[&wrong, &second])).exits(1);
+    assert_eq!(ran.json()["faults"][0]["seq"], 11);
+
+    for (stdin, code) in [(&second, 0), (&wrong, 1), (&String::new(), 65)] {
+        let mut command = world.command("olivia", &[&verify[..], &["-"]].concat());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{stdin}");
+    }
+}
+
+#[test]
+fn a_file_that_holds_no_checkpoints_is_not_valid() {
+    let world = history();
+    let good = checkpoint(&world);
+    let cut = &good[..good.len() / 2];
+    for (lines, line) in [(vec!["nonsense"], 1), (vec![good.as_str(), cut], 2), (vec!["{}"], 1), (vec!["", "[]"], 2)] {
+        let kept = keep(&world, &lines);
+        let says = format!("line {line}: that is no checkpoint");
+        world.run("olivia", &["audit", "verify", "--against", &kept]).fails(65, &says);
+    }
+    for lines in [vec![], vec!["", "  "]] {
+        let kept = keep(&world, &lines);
+        world.run("olivia", &["audit", "verify", "--against", &kept]).fails(65, "holds no checkpoint");
+    }
+    world.run("olivia", &["audit", "verify", "--against", "absent"]).fails(74, "can't be read");
+}
+
+/// A log whose hashes and tables agree, and that says what no rules could have allowed: exactly this is found.
+#[track_caller]
+fn impossible(edits: &[(usize, &str, &str)], rest: &str, expected: &[&str]) {
+    let world = history();
+    let mut bodies = bodies(&world);
+    for (seq, from, to) in edits {
+        let edited = bodies[seq - 1].replace(from, to);
+        assert_ne!(edited, bodies[seq - 1], "{from} is in entry {seq}: {edited}");
+        bodies[seq - 1] = edited;
+    }
+    forge(&world, &bodies, rest);
+    assert_eq!(faults(&world), expected);
+}
+
+#[test]
+fn nobody_approved_their_own_request_in_a_log_that_is_true() {
+    impossible(
+        &[
+            (3, "\"actor\":\"alice\"", "\"actor\":\"bob\""),
+            (3, "\"by\":\"alice\"", "\"by\":\"bob\""),
+            (4, "\"approved_by\":[\"alice\"]", "\"approved_by\":[\"bob\"]"),
+        ],
+        "UPDATE decision SET by = 'bob' WHERE seq = 3",
+        &["entry 3: bob decides on request 1, which is their own"],
+    );
+    // Nor one they filed.
+    impossible(
+        &[(2, "\"actor\":\"bob\"", "\"actor\":\"alice\""), (2, "\"filed_by\":\"bob\"", "\"filed_by\":\"alice\"")],
+        "UPDATE request SET filed_by = 'alice' WHERE id = 1",
+        &["entry 3: alice decides on request 1, which is their own"],
+    );
+    // Nor in another's name.
+    impossible(
+        &[(3, "\"actor\":\"alice\"", "\"actor\":\"bob\"")],
+        "",
+        &["entry 3: the decision on request 1 is not that of the member who acts"],
+    );
+}
+
+#[test]
+fn no_grant_starts_without_an_approval_in_a_log_that_is_true() {
+    // The denial of request 2, and a grant after it where dave's request stood.
+    let world = history();
+    let mut bodies = bodies(&world);
+    bodies[6] = bodies[3].replace("\"seq\":4", "\"seq\":7").replace("\"request\":1", "\"request\":2");
+    bodies[6] = bodies[6].replace("\"member\":\"bob\"", "\"member\":\"carol\"");
+    bodies[6] = bodies[6].replace("\"approved_by\":[\"alice\"]", "\"approved_by\":[]");
+    forge(&world, &bodies, "");
+    let found = faults(&world);
+    assert!(found.contains(&"entry 7: request 2 is granted without an approval".to_owned()), "{found:#?}");
+
+    // An approval by another than the one the grant names.
+    impossible(
+        &[(4, "\"approved_by\":[\"alice\"]", "\"approved_by\":[\"erin\"]")],
+        "",
+        &["entry 4: the grant of request 1 names other approvers than approved it"],
+    );
+    // To another than who asked.
+    impossible(
+        &[(4, "\"member\":\"bob\"", "\"member\":\"heidi\"")],
+        "UPDATE grant SET member = 'heidi' WHERE request = 1",
+        &["entry 4: request 1 is granted to heidi, who did not ask"],
+    );
+}
+
+#[test]
+fn no_grant_is_longer_or_larger_than_approved_in_a_log_that_is_true() {
+    impossible(
+        &[(4, "{\"after\":\"4h\"}", "{\"after\":\"8h\"}"), (4, "T13:00:00Z", "T17:00:00Z")],
+        "UPDATE grant SET length = 28800, ends_at = ends_at + 14400 WHERE request = 1",
+        &["entry 4: request 1 is granted on other terms than were approved"],
+    );
+    impossible(
+        &[(4, "T13:00:00Z", "T17:00:00Z")],
+        "UPDATE grant SET ends_at = ends_at + 14400 WHERE request = 1",
+        &["entry 4: the grant of request 1 does not end as granted"],
+    );
+    impossible(
+        &[(4, "\"resource\":\"target:orders-db\"", "\"resource\":\"role:admin\"")],
+        "UPDATE grant SET resource = 'role:admin' WHERE request = 1",
+        &["entry 4: request 1 is granted on other terms than were approved"],
+    );
+}
+
+#[test]
+fn nobody_acts_who_could_not_and_time_goes_on_in_a_log_that_is_true() {
+    impossible(
+        &[(6, "\"actor\":\"erin\"", "\"actor\":\"mallory\""), (6, "\"by\":\"erin\"", "\"by\":\"mallory\"")],
+        "UPDATE decision SET by = 'mallory' WHERE seq = 6",
+        &["entry 6: mallory acts, who is no member"],
+    );
+    impossible(
+        &[(12, "\"at\":\"2026-11-24T09:00:00Z\"", "\"at\":\"2026-11-24T08:00:00Z\"")],
+        "",
+        &["entry 12: its time, 2026-11-24T08:00:00Z, is before that of the entry before it"],
+    );
+    // What a later version of this program may write.
+    impossible(&[(12, "\"v\":1", "\"v\":2")], "", &["entry 12: it is of format 2, which this program does not know"]);
+}
+
+#[test]
+fn what_is_over_does_not_end_again_in_a_log_that_is_true() {
+    let again = |from: usize, edits: &[(&str, &str)]| {
+        let world = history();
+        let mut bodies = bodies(&world);
+        let copied = bodies[from - 1].replace(&format!("\"seq\":{from}"), "\"seq\":12");
+        bodies[11] = edits.iter().fold(copied, |body, (from, to)| body.replace(from, to));
+        forge(&world, &bodies, "");
+        let found = faults(&world);
+        found.into_iter().find(|fault| fault.starts_with("entry 12: ")).unwrap()
+    };
+    assert_eq!(again(11, &[]), "entry 12: grant 4 had ended before");
+    assert_eq!(again(10, &[]), "entry 12: request 4 is granted a second time");
+    // After the denial, which told carol in the sixth.
+    let approved = [("\"request\":1", "\"request\":2")];
+    assert_eq!(again(3, &approved), "entry 12: request 2 is decided, which was not pending");
+}
+
+// Every format ever written stays readable
+
+#[test]
+fn the_log_of_format_1_reads_back_and_contradicts_itself_nowhere() {
+    let lines =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/log-v1.jsonl")).unwrap();
+    let mut model = Model::default();
+    let mut actions: Vec<&str> = Vec::new();
+    for line in lines.lines() {
+        let entry: Entry = serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}\n{line}"));
+        assert_eq!(entry.v, 1);
+        actions.push(entry.event.action());
+        let seq = entry.seq;
+        assert_eq!(model.take(entry), [""; 0], "entry {seq}");
+    }
+    for action in ACTIONS {
+        assert!(actions.contains(&action), "{action} is in the fixture");
+    }
+    assert_eq!(model.team.unwrap().members.len(), 9);
+    assert_eq!(model.requests.len(), 9);
+}
