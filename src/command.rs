@@ -478,12 +478,11 @@ impl GrantView {
 }
 
 impl RequestView {
-    /// `waiting_on`: who may still decide. Only a pending request waits on anybody.
+    /// `waiting_on`: who may still decide.
     pub fn at(request: Request, waiting_on: Vec<Name>, now: Timestamp) -> RequestView {
         let state = request.state(now);
         let have = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve).count();
         let have = u32::try_from(have).unwrap_or(u32::MAX);
-        let waiting_on = if state == State::Pending { waiting_on } else { Vec::new() };
         let requirement = RequirementView { rule: None, have, need: 1, waiting_on: waiting_on.clone() };
         RequestView {
             id: request.id,

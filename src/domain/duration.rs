@@ -3,13 +3,12 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::Malformed;
+use super::{Malformed, read_by_parsing};
 
 /// A length of time in seconds: at least one, at most ten years of 365 days. A day is 24 hours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Length(i64);
 
 /// What can be asked for: a length, or for good.
@@ -85,16 +84,11 @@ impl FromStr for Length {
     }
 }
 
-impl TryFrom<String> for Length {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Length, Malformed> {
-        text.parse()
-    }
-}
+read_by_parsing!(Length);
 
-impl From<Length> for String {
-    fn from(length: Length) -> String {
-        length.to_string()
+impl Serialize for Length {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -50,20 +50,37 @@ macro_rules! checked_string {
         }
         impl std::fmt::Display for $type {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(&self.0)
+                f.write_str(&self.0)
             }
         }
-        impl TryFrom<String> for $type {
-            type Error = $crate::domain::Malformed;
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
-            }
-        }
-        impl From<$type> for String {
-            fn from(value: $type) -> String {
-                value.0
+        $crate::domain::read_by_parsing!($type);
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
             }
         }
     };
 }
 pub(crate) use checked_string;
+
+/// Gives a type its reading, from a text through its own `FromStr`.
+macro_rules! read_by_parsing {
+    ($type:ident) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Parsing;
+                impl serde::de::Visitor<'_> for Parsing {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a text")
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Parsing)
+            }
+        }
+    };
+}
+pub(crate) use read_by_parsing;

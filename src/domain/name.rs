@@ -2,13 +2,10 @@
 
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use super::{Malformed, checked_string};
 
 /// `[a-z0-9][a-z0-9._-]{0,62}`: safe in a shell, a path, a URL and a mail header alike.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(String);
 
 checked_string!(Name);

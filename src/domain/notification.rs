@@ -6,18 +6,17 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Malformed;
 use super::event::{Because, Event};
 use super::name::Name;
 use super::request::{Request, Terms};
+use super::{Malformed, read_by_parsing};
 
 /// Somebody who is told, and of what. Written `["bob","access.expired"]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Told(pub Name, pub Notice);
 
 /// The events that people are told of, and can set preferences for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
     RequestSubmitted,
     RequestApproved,
@@ -98,16 +97,11 @@ impl FromStr for Notice {
     }
 }
 
-impl TryFrom<String> for Notice {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Notice, Malformed> {
-        text.parse()
-    }
-}
+read_by_parsing!(Notice);
 
-impl From<Notice> for String {
-    fn from(notice: Notice) -> String {
-        notice.as_str().to_owned()
+impl Serialize for Notice {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

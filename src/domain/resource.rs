@@ -5,9 +5,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Malformed;
 use super::name::Name;
 use super::role::Role;
+use super::{Malformed, read_by_parsing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -50,8 +50,7 @@ impl FromStr for Kind {
 }
 
 /// `role:owner` is a resource that can be named, and one that is always refused.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
     Connection(Name),
     Target(Name),
@@ -83,7 +82,9 @@ impl Resource {
 
 impl fmt::Display for Resource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{}:{}", self.kind(), self.name()))
+        f.write_str(self.kind().as_str())?;
+        f.write_str(":")?;
+        f.write_str(self.name())
     }
 }
 
@@ -103,16 +104,11 @@ impl FromStr for Resource {
     }
 }
 
-impl TryFrom<String> for Resource {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Resource, Malformed> {
-        text.parse()
-    }
-}
+read_by_parsing!(Resource);
 
-impl From<Resource> for String {
-    fn from(resource: Resource) -> String {
-        resource.to_string()
+impl Serialize for Resource {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -12,7 +12,7 @@ use super::name::Name;
 use super::resource::Resource;
 use super::role::Role;
 use super::text::is_hostile;
-use super::{Malformed, checked_string};
+use super::{Malformed, checked_string, read_by_parsing};
 
 /// Serialized in the shape of the team file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,8 +97,7 @@ pub enum Covers {
 }
 
 /// Who has a scope without asking. A role stands for itself and all above it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Assignee {
     Member(Name),
     Group(Name),
@@ -106,26 +105,22 @@ pub enum Assignee {
 }
 
 /// An e-mail address: one `@`, printable ASCII, and nothing that a mail header or a shell would act on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Email(String);
 checked_string!(Email);
 
 /// A Unix user name, as the system's user database spells it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Login(String);
 checked_string!(Login);
 
 /// A Slack member id, such as `U012AB3CD`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlackId(String);
 checked_string!(SlackId);
 
 /// A name of the IANA time zone database, such as `Europe/Paris`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timezone(String);
 checked_string!(Timezone);
 
@@ -240,16 +235,11 @@ impl FromStr for Assignee {
     }
 }
 
-impl TryFrom<String> for Assignee {
-    type Error = Malformed;
-    fn try_from(text: String) -> Result<Assignee, Malformed> {
-        text.parse()
-    }
-}
+read_by_parsing!(Assignee);
 
-impl From<Assignee> for String {
-    fn from(assignee: Assignee) -> String {
-        assignee.to_string()
+impl Serialize for Assignee {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

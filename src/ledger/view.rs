@@ -4,14 +4,16 @@ use super::Sink;
 use crate::command::{Reply, RequestView};
 use crate::domain::decide;
 use crate::domain::entitlement::Person;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::request::{Request, RequestId, State};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
 
 /// `admins`: everybody who might decide, loaded once for many requests.
 pub fn of(request: Request, admins: &[Person], now: Timestamp) -> RequestView {
-    let waiting_on = decide::deciders(admins, &request, now);
+    // Only a pending request waits on anybody.
+    let pending = request.state(now) == State::Pending;
+    let waiting_on = if pending { decide::deciders(admins, &request, now) } else { Vec::new() };
     RequestView::at(request, waiting_on, now)
 }
 

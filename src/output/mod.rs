@@ -8,7 +8,7 @@ mod text;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use serde::Serialize;
-use table::{Column, Shown};
+use table::{Column, Layout, Shown};
 
 use crate::cli::{ColorWhen, Global};
 use crate::command::{Command, ProfileView, Reply, RequestView};
@@ -56,8 +56,11 @@ pub struct Answer<'p> {
     printer: &'p mut Printer,
     shape: Shape,
     columns: &'static [Column],
+    /// The rows of the first page, until it is drawn.
     rows: Vec<Vec<Shown>>,
-    pages: usize,
+    /// How the table goes on once it is.
+    layout: Option<Layout>,
+    line: String,
     count: usize,
 }
 
@@ -96,7 +99,7 @@ impl Printer {
     }
 
     pub fn answer(&mut self, shape: Shape) -> Answer<'_> {
-        Answer { printer: self, shape, columns: &[], rows: Vec::new(), pages: 0, count: 0 }
+        Answer { printer: self, shape, columns: &[], rows: Vec::new(), layout: None, line: String::new(), count: 0 }
     }
 
     /// A line of a result for people; nothing in JSON.
@@ -324,18 +327,25 @@ impl Answer<'_> {
     }
 
     fn row(&mut self, columns: &'static [Column], row: Vec<Shown>) -> io::Result<()> {
+        if let Some(layout) = &self.layout {
+            self.line.clear();
+            layout.row(&row, self.printer.color, &mut self.line);
+            return self.printer.out.write_all(self.line.as_bytes());
+        }
         self.columns = columns;
         self.rows.push(row);
         if self.rows.len() >= PAGE { self.page() } else { Ok(()) }
     }
 
+    /// Draws the first page.
     fn page(&mut self) -> io::Result<()> {
         if self.rows.is_empty() {
             return Ok(());
         }
         let rows = std::mem::take(&mut self.rows);
-        let drawn = table::draw(self.columns, rows, self.pages == 0, self.printer.width, self.printer.color);
-        self.pages += 1;
+        let layout = Layout::of(self.columns, &rows, self.printer.width);
+        let drawn = table::first_page(self.columns, &layout, rows, self.printer.color);
+        self.layout = Some(layout);
         self.printer.out.write_all(drawn.as_bytes())
     }
 

@@ -1,6 +1,6 @@
 //! What can be read. Each function is one question; what the answer means is for the domain to say.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
 use rusqlite::types::Value;
@@ -13,7 +13,7 @@ use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
-use crate::domain::request::{Grant, Request, RequestId, State};
+use crate::domain::request::{Decision, Grant, Request, RequestId, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
 use crate::domain::team::{Assignee, Connection as Account, Environment, Feature, Header, Login, Scope, Target, Team};
@@ -313,14 +313,33 @@ impl<'c> Read<'c> {
             row::GRANT
         );
         let mut found = self.rows(&sql, params_from_iter(values), row::request)?;
-        for request in &mut found {
-            request.decisions = self.rows(
-                "SELECT by, verdict, at, note, terms, seq FROM decision WHERE request = ?1 ORDER BY seq",
-                [request.id.get()],
-                |row| row::decision(row, 0),
-            )?;
-        }
+        self.read_decisions(&mut found)?;
         Ok(found)
+    }
+
+    /// Puts its decisions with each request: all at once where the requests lie close together, else one by one.
+    fn read_decisions(&self, requests: &mut [Request]) -> Result<(), Error> {
+        let numbers = || requests.iter().map(|request| request.id.get());
+        let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { return Ok(()) };
+        let sql = "SELECT by, verdict, at, note, terms, seq, request FROM decision
+             WHERE request BETWEEN ?1 AND ?2 ORDER BY request, seq";
+        let decision = |row: &Row<'_>| Ok((row.get::<_, i64>(6)?, row::decision(row, 0)?));
+        if last - first > 4 * requests.len() as i64 {
+            for request in requests {
+                let id = request.id.get();
+                let decisions = self.rows(sql, [id, id], decision)?;
+                request.decisions = decisions.into_iter().map(|(_, decision)| decision).collect();
+            }
+            return Ok(());
+        }
+        let mut of: HashMap<i64, Vec<Decision>> = HashMap::new();
+        for (id, decision) in self.rows(sql, [first, last], decision)? {
+            of.entry(id).or_default().push(decision);
+        }
+        for request in requests {
+            request.decisions = of.remove(&request.id.get()).unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// The request of this member for this resource that still waits for a decision.
