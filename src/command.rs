@@ -535,7 +535,7 @@ impl EntryView {
             seq: entry.seq,
             at: entry.at,
             actor: entry.actor,
-            os_user: entry.os_user,
+            os_user: entry.os_user.to_string(),
             event: entry.event,
             told: entry.told.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
             hash: crate::domain::audit::hex(hash),

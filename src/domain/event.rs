@@ -4,6 +4,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::name::Name;
 use super::notification::Told;
@@ -33,7 +34,7 @@ pub struct Entry {
     /// The member who acted. None: nobody did (cron), or nobody who is a member.
     pub actor: Option<Name>,
     /// The operating-system user who acted.
-    pub os_user: String,
+    pub os_user: SmolStr,
     pub event: Event,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub told: Vec<Told>,

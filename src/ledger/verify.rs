@@ -2,9 +2,11 @@
 //!
 //! The stored bytes are hashed again, one after the other; the events folded in memory by `domain::replay`; and what they
 //! amount to is held against every table that is a projection. So a row that no event explains is found, as is an event
-//! that no row reflects.
+//! that no row reflects. Two threads share the work: one reads and hashes, the other understands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc;
+use std::thread;
 
 use super::{Call, Sink};
 use crate::command::{Checkpoint, End, FaultView, Reply, VerifyView};
@@ -40,51 +42,179 @@ pub fn checkpoint(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
 
 /// Proves the record of one state of the database.
 pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Error> {
-    let mut proof = Proof { faults: Vec::new(), model: Model::default(), entries: 0, seq: 0, hash: GENESIS };
-    let mut checkpoints: BTreeMap<i64, Vec<&Checkpoint>> = BTreeMap::new();
-    for checkpoint in against {
-        checkpoints.entry(checkpoint.seq).or_default().push(checkpoint);
-    }
-    read.each_raw_entry(|raw| {
-        let known = checkpoints.remove(&raw.seq);
-        proof.entry(&raw);
-        for checkpoint in known.into_iter().flatten() {
-            if checkpoint.head != audit::hex(&proof.hash) {
-                proof.at(raw.seq, format!("it is not the entry that the checkpoint of {} was taken at", checkpoint.at));
+    let mut chain = Chain::new(against);
+    let mut proof = thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel::<Batch>(BATCHES);
+        let folding = scope.spawn(move || {
+            let mut proof = Proof::default();
+            receiver.iter().for_each(|batch| batch.each(|raw| proof.entry(&raw)));
+            proof
+        });
+        let mut batch = Batch::default();
+        let read = read.each_raw_entry(|raw| {
+            chain.entry(&raw);
+            batch.push(&raw);
+            if batch.is_full() {
+                // It goes on receiving until this end is dropped.
+                let _ = sender.send(std::mem::take(&mut batch));
             }
-        }
+        });
+        let _ = sender.send(batch);
+        drop(sender);
+        let proof = folding.join().expect("folding refuses nothing and so never panics");
+        read.map(|()| proof)
     })?;
-    for missing in checkpoints.into_values().flatten() {
-        let problem = format!(
-            "the log ends at entry {}, and had {} when the checkpoint of {} was taken",
-            proof.seq, missing.seq, missing.at
-        );
-        proof.at(missing.seq, problem);
-    }
-    match read.last_seq()? {
-        Some(last) if last != proof.seq => {
-            let problem = format!("the log ends at entry {}, and the tables say at {last}", proof.seq);
-            proof.at(last.max(proof.seq), problem);
-        }
-        _ => {}
-    }
+    chain.end(read.last_seq()?);
     proof.tables(read)?;
+    let mut faults = chain.faults;
+    faults.append(&mut proof.faults);
+    // By entry, and what is wrong with rows of the tables after that.
+    faults.sort_by_key(|fault| fault.seq.unwrap_or(i64::MAX));
+    faults.truncate(MOST_FAULTS);
     Ok(VerifyView {
-        ok: proof.faults.is_empty(),
-        entries: proof.entries,
-        head: audit::hex(&proof.hash),
-        faults: proof.faults,
+        ok: faults.is_empty(),
+        entries: chain.entries,
+        head: audit::hex(&chain.hash),
+        faults,
         checkpoints: against.len(),
     })
 }
 
-struct Proof {
+/// Entries on their way from the thread that reads and hashes to the one that understands them.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    entries: Vec<Packed>,
+}
+
+/// An entry of a batch: how long each of its texts is, which lie one after the other.
+struct Packed {
+    seq: i64,
+    at: i64,
+    request: Option<i64>,
+    actor: Option<usize>,
+    os_user: usize,
+    action: usize,
+    body: usize,
+}
+
+/// So many batches wait at most.
+const BATCHES: usize = 8;
+/// A batch of a quarter of a megabyte: large enough to be worth the handing over.
+const BATCH: usize = 256 * 1024;
+
+impl Batch {
+    fn push(&mut self, raw: &Raw<'_>) {
+        for text in [raw.actor.unwrap_or_default(), raw.os_user, raw.action, raw.body] {
+            self.bytes.extend_from_slice(text);
+        }
+        self.entries.push(Packed {
+            seq: raw.seq,
+            at: raw.at,
+            request: raw.request,
+            actor: raw.actor.map(<[u8]>::len),
+            os_user: raw.os_user.len(),
+            action: raw.action.len(),
+            body: raw.body.len(),
+        });
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH
+    }
+
+    fn each(&self, mut each: impl FnMut(Raw<'_>)) {
+        let mut rest = self.bytes.as_slice();
+        let mut next = |length: usize| {
+            let (text, after) = rest.split_at(length);
+            rest = after;
+            text
+        };
+        for packed in &self.entries {
+            let actor = next(packed.actor.unwrap_or(0));
+            each(Raw {
+                seq: packed.seq,
+                at: packed.at,
+                actor: packed.actor.map(|_| actor),
+                os_user: next(packed.os_user),
+                action: next(packed.action),
+                request: packed.request,
+                hash: None,
+                body: next(packed.body),
+            });
+        }
+    }
+}
+
+/// The bytes: that each entry is there, and bound to the one before.
+struct Chain<'c> {
     faults: Vec<FaultView>,
-    model: Model,
+    checkpoints: BTreeMap<i64, Vec<&'c Checkpoint>>,
     entries: i64,
     /// The number and the hash of the last entry read.
     seq: i64,
     hash: Hash,
+}
+
+impl<'c> Chain<'c> {
+    fn new(against: &'c [Checkpoint]) -> Chain<'c> {
+        let mut checkpoints: BTreeMap<i64, Vec<&Checkpoint>> = BTreeMap::new();
+        for checkpoint in against {
+            checkpoints.entry(checkpoint.seq).or_default().push(checkpoint);
+        }
+        Chain { faults: Vec::new(), checkpoints, entries: 0, seq: 0, hash: GENESIS }
+    }
+
+    fn at(&mut self, seq: i64, problem: impl Into<String>) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(FaultView { seq: Some(seq), problem: problem.into() });
+        }
+    }
+
+    fn entry(&mut self, raw: &Raw<'_>) {
+        let seq = raw.seq;
+        if seq != self.seq + 1 {
+            self.at(self.seq + 1, format!("it is missing; entry {seq} follows entry {}", self.seq));
+        }
+        let hash = audit::link(&self.hash, raw.body);
+        if raw.hash != Some(hash) {
+            self.at(seq, "its hash does not follow from its bytes and the entry before: one of them was changed");
+        }
+        // Going on from the hash that stands there, so that one change is one fault.
+        self.hash = raw.hash.unwrap_or(hash);
+        self.seq = seq;
+        self.entries += 1;
+        if self.checkpoints.is_empty() {
+            return;
+        }
+        for checkpoint in self.checkpoints.remove(&seq).into_iter().flatten() {
+            if checkpoint.head != audit::hex(&self.hash) {
+                self.at(seq, format!("it is not the entry that the checkpoint of {} was taken at", checkpoint.at));
+            }
+        }
+    }
+
+    /// `last`: the number of the last entry, as the tables have it.
+    fn end(&mut self, last: Option<i64>) {
+        let ended = self.seq;
+        for missing in std::mem::take(&mut self.checkpoints).into_values().flatten() {
+            let problem = format!(
+                "the log ends at entry {ended}, and had {} when the checkpoint of {} was taken",
+                missing.seq, missing.at
+            );
+            self.at(missing.seq, problem);
+        }
+        if let Some(last) = last.filter(|&last| last != ended) {
+            self.at(last.max(ended), format!("the log ends at entry {ended}, and the tables say at {last}"));
+        }
+    }
+}
+
+/// The meaning: what the entries amount to, and whether the tables agree.
+#[derive(Default)]
+struct Proof {
+    faults: Vec<FaultView>,
+    model: Model,
 }
 
 impl Proof {
@@ -104,17 +234,6 @@ impl Proof {
 
     fn entry(&mut self, raw: &Raw<'_>) {
         let seq = raw.seq;
-        if seq != self.seq + 1 {
-            self.at(self.seq + 1, format!("it is missing; entry {seq} follows entry {}", self.seq));
-        }
-        let hash = audit::link(&self.hash, raw.body);
-        if raw.hash != Some(hash) {
-            self.at(seq, "its hash does not follow from its bytes and the entry before: one of them was changed");
-        }
-        // Going on from the hash that stands there, so that one change is one fault.
-        self.hash = raw.hash.unwrap_or(hash);
-        self.seq = seq;
-        self.entries += 1;
         match serde_json::from_slice::<Entry>(raw.body) {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
             Ok(entry) => {
