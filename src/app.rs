@@ -1,10 +1,9 @@
 //! From what was typed to commands: completes them (by asking, where there is somebody to ask), has them carried out
 //! through the door, and hands the answers to `output`.
 
-use std::cell::OnceCell;
 use std::fs::File;
 use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration as Wait, Instant};
 
@@ -14,54 +13,24 @@ use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
     AskFor, AuditFilter, Checkpoint, Command, End as Ended, FindingView, Health, ListFilter, Reply, RequestView, Seen,
 };
-use crate::config;
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
 use crate::domain::request::{End, Modification, RequestId, State, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
+use crate::door::Door;
 use crate::error::{Failure, Kind};
 use crate::identity;
-use crate::ledger::{self, Caller, Init, Sink};
+use crate::ledger::{self, Init};
 use crate::output::{Printer, Shape, broken, shape};
 use crate::pages;
 use crate::prompt::{INTERRUPTED, Prompt, cancelled};
-use crate::store::Store;
 use crate::when::When;
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;
 /// No file that is read is larger than this: 16 MiB.
 const LARGEST: u64 = 16 << 20;
-
-/// The way to the database: one's own file, opened when the first command needs it.
-pub struct Door {
-    path: PathBuf,
-    store: OnceCell<Store>,
-    caller: Caller,
-}
-
-impl Door {
-    pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Door, Failure> {
-        let path = match db {
-            Some(path) => path,
-            None => config::database()?,
-        };
-        let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
-        Ok(Door { path, store: OnceCell::new(), caller })
-    }
-
-    pub fn carry_out(&self, command: Command, sink: Sink<'_>) -> Result<Ended, Failure> {
-        let store = match self.store.get() {
-            Some(store) => store,
-            None => {
-                let opened = Store::open(&self.path)?;
-                self.store.get_or_init(|| opened)
-            }
-        };
-        ledger::carry_out(store, &self.caller, &identity::clock, command, sink)
-    }
-}
 
 /// One run of the program.
 struct App {
@@ -207,7 +176,7 @@ impl App {
     }
 
     fn init(&mut self, args: cli::Init) -> Result<u8> {
-        let login = &self.door.caller.login;
+        let login = self.door.login();
         let owner = match args.owner {
             Some(owner) => owner,
             None => login.as_str().parse().map_err(|why| {
@@ -216,8 +185,8 @@ impl App {
             })?,
         };
         let init = Init { login, owner: owner.clone(), team: args.team, sample: args.sample };
-        let team = ledger::init(&self.door.path, self.clock, init)?;
-        let path = self.door.path.display().to_string();
+        let team = ledger::init(self.door.path(), self.clock, init)?;
+        let path = self.door.path().display().to_string();
         let words = format!("Created {path}\nThe team {} is yours: you are its owner, {owner}", team.team.name);
         let json = serde_json::json!({ "database": path, "team": team.team.name, "owner": owner });
         self.printer.say_or(&words, &json)?;

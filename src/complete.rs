@@ -1,33 +1,18 @@
 //! What a shell is offered while somebody types. Silent on any error: a completion must never disturb the line.
 
-use clap::CommandFactory;
 use clap_complete::engine::CompletionCandidate;
 
-use crate::app::Door;
-use crate::cli::Cli;
 use crate::command::{Command, Reply, Words};
 use crate::domain::request::State;
+use crate::door::Door;
 use crate::error::Failure;
 
-/// The command line as a completing shell sees it: options are offered once a dash is typed, or where there is nothing
-/// else. So that `access approve <Tab>` offers requests, and the only one at once.
-pub fn command() -> clap::Command {
-    let (words, current) = typed();
-    let dash = words.get(current).is_some_and(|word| word.starts_with('-'));
-    if dash { Cli::command() } else { without_options(Cli::command()) }
-}
-
 /// The words of the line that is being completed, and which of them is.
-fn typed() -> (Vec<String>, usize) {
+pub fn typed() -> (Vec<String>, usize) {
     let words: Vec<String> = std::env::args().skip_while(|word| word != "--").skip(1).collect();
     let told = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
     let current = told.unwrap_or(words.len().saturating_sub(1));
     (words, current)
-}
-
-fn without_options(command: clap::Command) -> clap::Command {
-    let command = command.disable_help_flag(true).disable_version_flag(true);
-    command.mut_args(|arg| if arg.is_positional() { arg } else { arg.hide(true) }).mut_subcommands(without_options)
 }
 
 pub fn resources() -> Vec<CompletionCandidate> {

@@ -13,6 +13,7 @@ pub mod command;
 pub mod complete;
 pub mod config;
 pub mod domain;
+pub mod door;
 pub mod error;
 pub mod identity;
 pub mod ledger;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use access::cli::Cli;
 use access::error::{Failure, Kind};
 use access::output::{BROKEN_PIPE, report};
-use access::{app, complete, pages};
+use access::{app, pages};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 
@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    clap_complete::CompleteEnv::with_factory(complete::command).var(pages::COMPLETE).complete();
+    clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),

@@ -10,6 +10,7 @@ use clap_complete::env::{Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::Cli;
+use crate::complete;
 use crate::error::{Failure, Kind};
 
 /// The variable by which a shell asks for candidates.
@@ -286,4 +287,17 @@ fn preformatted<'t>(roff: &mut Roff, lines: impl Iterator<Item = &'t str>) {
         roff.text([roman(line.trim_start())]);
     }
     roff.control("fi", []);
+}
+
+/// The command line as a completing shell sees it: options are offered once a dash is typed, or where there is nothing
+/// else. So that `access approve <Tab>` offers requests, and the only one at once.
+pub fn completed_command() -> clap::Command {
+    let (words, current) = complete::typed();
+    let dash = words.get(current).is_some_and(|word| word.starts_with('-'));
+    if dash { Cli::command() } else { without_options(Cli::command()) }
+}
+
+fn without_options(command: clap::Command) -> clap::Command {
+    let command = command.disable_help_flag(true).disable_version_flag(true);
+    command.mut_args(|arg| if arg.is_positional() { arg } else { arg.hide(true) }).mut_subcommands(without_options)
 }

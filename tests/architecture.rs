@@ -74,15 +74,22 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 8] = [
+const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("domain", &[]),
-    ("error", &["domain"]),
     ("when", &["domain"]),
     ("command", &["domain"]),
     ("store", &["command", "domain", "error"]),
     ("ledger", &["command", "domain", "error", "store"]),
     ("output", &["cli", "command", "domain", "error", "when"]),
     ("cli", &["complete", "domain", "when"]),
+    ("error", &["domain"]),
+    ("config", &["error"]),
+    ("identity", &["domain", "error"]),
+    ("door", &["command", "config", "domain", "error", "identity", "ledger", "store"]),
+    ("complete", &["command", "domain", "door", "error"]),
+    ("prompt", &["command", "domain", "error"]),
+    ("pages", &["cli", "complete", "error"]),
+    ("app", &["cli", "command", "domain", "door", "error", "identity", "ledger", "output", "pages", "prompt", "when"]),
 ];
 
 #[test]

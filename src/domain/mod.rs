@@ -19,6 +19,7 @@ pub mod team;
 pub mod team_file;
 pub mod text;
 pub mod time;
+pub mod words;
 
 /// Why a text is not what it should be: a sentence without its subject ("is blank", "has an unknown unit").
 /// Parsing happens once, at the edge; a `Malformed` there is a usage error.

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use super::{Call, Problem, Sink};
 use crate::command::{End, NotificationView, Reply};
-use crate::domain::notification::words;
 use crate::domain::refusal::Refusal;
+use crate::domain::words::words;
 use crate::error::Failure;
 use crate::store::Read;
 

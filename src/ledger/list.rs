@@ -4,8 +4,8 @@ use super::resources::narrowest_scope;
 use super::{Call, Problem, Sink, view, visible};
 use crate::command::{End, ListFilter, TimelineView};
 use crate::domain::decide;
-use crate::domain::notification::briefly;
 use crate::domain::request::{RequestId, State};
+use crate::domain::words::briefly;
 use crate::error::Failure;
 use crate::store::Read;
 

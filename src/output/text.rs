@@ -13,10 +13,10 @@ use crate::command::{
 };
 use crate::domain::entitlement::{Via, Way, longest};
 use crate::domain::name::Name;
-use crate::domain::notification::words;
 use crate::domain::request::{State, Verdict};
 use crate::domain::team::{Change, Diff};
 use crate::domain::time::Timestamp;
+use crate::domain::words::words;
 use crate::when::{both, date_and_time, relative, roughly};
 
 /// `for 4h`, `for good`, `until 2026-12-01 17:00`.
