@@ -93,6 +93,12 @@ pub fn date_and_time(time: Timestamp) -> String {
     local(time).format("%Y-%m-%d %H:%M").to_string()
 }
 
+/// `14:00` on the day that `now` is, else `2026-11-25`: for where there is little room.
+pub fn day_or_hour(time: Timestamp, now: Timestamp) -> String {
+    let same_day = local(time).date_naive() == local(now).date_naive();
+    local(time).format(if same_day { "%H:%M" } else { "%Y-%m-%d" }).to_string()
+}
+
 /// A length in its two largest units, for people: `3h 58m`, `45s`, `2d 4h`.
 pub fn roughly(seconds: i64) -> String {
     let exact = spell(seconds);

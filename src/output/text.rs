@@ -17,7 +17,7 @@ use crate::domain::request::{State, Verdict};
 use crate::domain::team::{Change, Diff};
 use crate::domain::time::Timestamp;
 use crate::domain::words::words;
-use crate::when::{both, date_and_time, relative, roughly};
+use crate::when::{both, date_and_time, day_or_hour, relative, roughly};
 
 /// `for 4h`, `for good`, `until 2026-12-01 17:00`.
 pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
@@ -305,7 +305,7 @@ pub fn profile(view: &ProfileView) -> String {
                 Some(left) => format!("{} left", crate::domain::duration::spell(left)),
                 None => "for good".to_owned(),
             };
-            let until = grant.ends_at.map(|end| format!(", until {}", date_and_time(end))).unwrap_or_default();
+            let until = grant.ends_at.map(|end| format!(", until {}", day_or_hour(end, view.now))).unwrap_or_default();
             Some(format!("{}  {left}{until} (request {})", grant.resource, request.id))
         })
         .collect();
