@@ -21,9 +21,9 @@ pub fn doctor(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result
             ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
             structure(read),
             record(read, against),
-            the_clock(read, clock)?,
-            expiry(read, clock)?,
-            outbox(read)?,
+            the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
+            expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
+            outbox(read).unwrap_or_else(|error| unreadable("outbox", error)),
         ])
     })?;
     let no = findings.iter().any(|finding| finding.health == Health::Wrong);
@@ -39,6 +39,11 @@ fn finding(what: &str, health: Health, found: String, mend: &[&str]) -> FindingV
 
 fn ok(what: &str, found: impl Into<String>) -> FindingView {
     finding(what, Health::Ok, found.into(), &[])
+}
+
+/// One thing that can't be read hides nothing else that was found.
+fn unreadable(what: &str, error: Error) -> FindingView {
+    finding(what, Health::Wrong, Failure::from(error).message, &["see what is said of structure and record"])
 }
 
 fn structure(read: &Read<'_>) -> FindingView {

@@ -64,6 +64,8 @@ impl Store {
         draft: &Path,
         proven: impl FnOnce(&Read<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
+        // A run that was killed may have left one of this name.
+        file::remove_draft(draft);
         file::create_private(draft)?;
         let copy = || -> Result<rusqlite::Connection, Error> {
             let mut conn = open::connect(draft)?;

@@ -45,6 +45,8 @@ impl Store {
     }
 
     fn create_at<E: From<Error>>(draft: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<(), E> {
+        // A run that was killed may have left one of this name.
+        file::remove_draft(draft);
         file::create_private(draft)?;
         let store = Store { conn: connect(draft)?, path: draft.to_owned() };
         let set_up = || -> Result<(), Error> {

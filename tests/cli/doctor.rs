@@ -191,3 +191,12 @@ fn a_checkpoint_kept_elsewhere_tells_of_what_a_restore_lost() {
     world.run("root", &["doctor"]).ok();
     world.run("olivia", &["audit", "verify"]).ok();
 }
+
+#[test]
+fn what_cannot_be_read_hides_nothing_else_that_was_found() {
+    let world = World::sample();
+    assert!(world.sqlite("DROP TRIGGER event_no_delete; DELETE FROM event").status.success());
+    wrong(&world, "clock", "the audit log is empty", "record");
+    wrong(&world, "record", "the log ends at entry 0", "audit verify");
+    assert_eq!(finding(&world, "outbox").1["health"], "ok");
+}

@@ -202,6 +202,18 @@ fn a_team_file_is_shown_and_confirmed() {
 }
 
 #[test]
+fn a_team_file_confirmed_on_a_terminal_answers_in_json_when_asked_to() {
+    let world = World::sample();
+    let team = world.run("olivia", &["team", "show"]).ok().out;
+    std::fs::write(world.folder().join("team.toml"), team + "\n[members.zoe]\nrole = \"member\"\n").unwrap();
+    let terminal = Terminal::access(&world, "olivia", &["team", "apply", "team.toml", "--json"]);
+    terminal.shows("Apply this?");
+    terminal.text("y");
+    let screen = terminal.exits(0).replace('\n', "");
+    assert!(screen.contains("\"applied\":true"), "{screen}");
+}
+
+#[test]
 fn a_team_that_changed_since_it_was_shown_is_not_overwritten() {
     let world = World::sample();
     let team = world.run("olivia", &["team", "show"]).ok().out;
