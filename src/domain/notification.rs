@@ -21,9 +21,13 @@ pub enum Notice {
     RequestDenied,
     RequestWithdrawn,
     RequestLapsed,
+    RequestChanged,
+    RequestReminder,
+    AccessStarted,
     AccessExpiring,
     AccessExpired,
     AccessRevoked,
+    AccessEmergency,
     TeamChanged,
 }
 
@@ -44,15 +48,19 @@ impl Channel {
 }
 
 impl Notice {
-    pub const ALL: [Notice; 9] = [
+    pub const ALL: [Notice; 13] = [
         Notice::RequestSubmitted,
         Notice::RequestApproved,
         Notice::RequestDenied,
         Notice::RequestWithdrawn,
         Notice::RequestLapsed,
+        Notice::RequestChanged,
+        Notice::RequestReminder,
+        Notice::AccessStarted,
         Notice::AccessExpiring,
         Notice::AccessExpired,
         Notice::AccessRevoked,
+        Notice::AccessEmergency,
         Notice::TeamChanged,
     ];
 
@@ -63,9 +71,13 @@ impl Notice {
             Notice::RequestDenied => "request.denied",
             Notice::RequestWithdrawn => "request.withdrawn",
             Notice::RequestLapsed => "request.lapsed",
+            Notice::RequestChanged => "request.changed",
+            Notice::RequestReminder => "request.reminder",
+            Notice::AccessStarted => "access.started",
             Notice::AccessExpiring => "access.expiring",
             Notice::AccessExpired => "access.expired",
             Notice::AccessRevoked => "access.revoked",
+            Notice::AccessEmergency => "access.emergency",
             Notice::TeamChanged => "team.changed",
         }
     }

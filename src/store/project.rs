@@ -24,7 +24,8 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         }
         Event::RequestSubmitted { request, requester, filed_by, asked, reason, ticket, lapses_at } => one(
             write,
-            "INSERT INTO request VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO request (id, state, requester, filed_by, resource, length, until, reason, ticket, submitted_at, lapses_at)
+             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             params![
                 request.get(),
                 requester.as_str(),
