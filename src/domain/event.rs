@@ -8,6 +8,7 @@ use smol_str::SmolStr;
 
 use super::name::Name;
 use super::notification::Told;
+use super::preference::Preference;
 use super::request::{End, RequestId, Terms};
 use super::resource::Resource;
 use super::team::Change;
@@ -130,6 +131,9 @@ pub enum Event {
         /// The last time recorded before the clock was set back.
         was: Timestamp,
     },
+    /// A member's own.
+    #[serde(rename = "preference.changed")]
+    PreferenceChanged { member: Name, from: Preference, to: Preference },
 }
 
 /// Why a request was withdrawn or a grant revoked.
@@ -170,6 +174,7 @@ impl Event {
             Event::GrantRevoked { .. } => "grant.revoked",
             Event::AttemptRefused { .. } => "attempt.refused",
             Event::ClockAccepted { .. } => "clock.accepted",
+            Event::PreferenceChanged { .. } => "preference.changed",
         }
     }
 
@@ -188,7 +193,8 @@ impl Event {
             | Event::GrantStarted { .. }
             | Event::GrantExpiring { .. }
             | Event::AttemptRefused { .. }
-            | Event::ClockAccepted { .. } => false,
+            | Event::ClockAccepted { .. }
+            | Event::PreferenceChanged { .. } => false,
         }
     }
 
@@ -205,13 +211,16 @@ impl Event {
             | Event::GrantExpired { request, .. }
             | Event::GrantRevoked { request, .. } => Some(*request),
             Event::AttemptRefused { request, .. } => *request,
-            Event::TeamInitialized { .. } | Event::TeamApplied { .. } | Event::ClockAccepted { .. } => None,
+            Event::TeamInitialized { .. }
+            | Event::TeamApplied { .. }
+            | Event::ClockAccepted { .. }
+            | Event::PreferenceChanged { .. } => None,
         }
     }
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 13] = [
+pub const ACTIONS: [&str; 14] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -225,4 +234,5 @@ pub const ACTIONS: [&str; 13] = [
     "grant.revoked",
     "attempt.refused",
     "clock.accepted",
+    "preference.changed",
 ];

@@ -32,13 +32,15 @@ pub enum Notice {
 }
 
 /// Where a notification goes besides the inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Channel {
     Email,
     Slack,
 }
 
 impl Channel {
+    pub const ALL: [Channel; 2] = [Channel::Email, Channel::Slack];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Channel::Email => "email",

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::event::{Entry, Event, FORMAT};
 use super::name::Name;
 use super::notification::Told;
+use super::preference::Preference;
 use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Terms, Verdict};
 use super::team::{Change, Team};
 use super::time::Timestamp;
@@ -23,6 +24,8 @@ pub struct Model {
     pub requests: Vec<Request>,
     /// By the notification's number: which entry it tells of, and whom.
     pub notifications: Vec<(i64, (i64, Told))>,
+    /// What each member prefers, who has said anything.
+    pub preferences: BTreeMap<Name, Preference>,
     last: Option<Timestamp>,
 }
 
@@ -200,6 +203,20 @@ impl Model {
                 }
             }
             Event::AttemptRefused { .. } | Event::ClockAccepted { .. } => Ok(()),
+            Event::PreferenceChanged { member, from, to } => {
+                let acts = actor == Some(&member);
+                let stood = match to.is_empty() {
+                    true => self.preferences.remove(&member),
+                    false => self.preferences.insert(member.clone(), to),
+                };
+                if !acts {
+                    Err(format!("the preferences of {member} are changed by another"))
+                } else if stood.unwrap_or_default() != from {
+                    Err(format!("the preferences of {member} change from what they were not"))
+                } else {
+                    Ok(())
+                }
+            }
         }
     }
 
@@ -208,7 +225,10 @@ impl Model {
         for change in &changes {
             if let Change::Member(name, diff) = change {
                 match diff.after() {
-                    None => drop(self.since.remove(name)),
+                    None => {
+                        self.since.remove(name);
+                        self.preferences.remove(name);
+                    }
                     Some(_) => drop(self.since.entry(name.clone()).or_insert(seq)),
                 }
             }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::name::Name;
+use super::preference::Policy;
 use super::resource::Resource;
 use super::role::Role;
 use super::text::is_hostile;
@@ -30,6 +31,8 @@ pub struct Team {
     pub features: BTreeMap<Name, Feature>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scopes: BTreeMap<Name, Scope>,
+    #[serde(default, skip_serializing_if = "Policy::is_empty")]
+    pub notifications: Policy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -279,6 +282,7 @@ impl Team {
         diff_maps(&self.targets, &new.targets, Change::Target, &mut changes);
         diff_maps(&self.features, &new.features, Change::Feature, &mut changes);
         diff_maps(&self.scopes, &new.scopes, Change::Scope, &mut changes);
+        changes.extend(diff_policy(&self.notifications, &new.notifications).map(Change::Notifications));
         changes
     }
 
@@ -315,6 +319,11 @@ impl Team {
             Change::Target(name, diff) => take_diff(&mut team.targets, name, diff),
             Change::Feature(name, diff) => take_diff(&mut team.features, name, diff),
             Change::Scope(name, diff) => take_diff(&mut team.scopes, name, diff),
+            Change::Notifications(diff) => {
+                let fits = diff_policy(&team.notifications, &diff.after().cloned().unwrap_or_default());
+                team.notifications = diff.after().cloned().unwrap_or_default();
+                fits.as_ref() == Some(diff)
+            }
         };
         if fits { Ok(()) } else { Err(mismatch()) }
     }
@@ -329,7 +338,18 @@ impl Team {
             targets: BTreeMap::new(),
             features: BTreeMap::new(),
             scopes: BTreeMap::new(),
+            notifications: Policy::default(),
         }
+    }
+}
+
+/// A policy that says nothing is none.
+fn diff_policy(old: &Policy, new: &Policy) -> Option<Diff<Policy>> {
+    match (old.is_empty(), new.is_empty()) {
+        _ if old == new => None,
+        (true, _) => Some(Diff::Add { to: new.clone() }),
+        (false, true) => Some(Diff::Remove { from: old.clone() }),
+        (false, false) => Some(Diff::Change { from: old.clone(), to: new.clone() }),
     }
 }
 
@@ -391,6 +411,7 @@ pub enum Change {
     Target(Name, Diff<Target>),
     Feature(Name, Diff<Feature>),
     Scope(Name, Diff<Scope>),
+    Notifications(Diff<Policy>),
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -439,6 +460,7 @@ impl From<Change> for WrittenChange {
             Change::Target(_, diff) => write_diff(what, diff),
             Change::Feature(_, diff) => write_diff(what, diff),
             Change::Scope(_, diff) => write_diff(what, diff),
+            Change::Notifications(diff) => write_diff(what, diff),
         }
     }
 }
@@ -449,6 +471,7 @@ impl TryFrom<WrittenChange> for Change {
         let what = written.what.clone();
         match what.split_once(':') {
             None if what == "team" => Ok(Change::Team(read_diff(written)?)),
+            None if what == "notifications" => Ok(Change::Notifications(read_diff(written)?)),
             Some(("member", name)) => Ok(Change::Member(name.parse()?, read_diff(written)?)),
             Some(("group", name)) => Ok(Change::Group(name.parse()?, read_diff(written)?)),
             Some(("connection", name)) => Ok(Change::Connection(name.parse()?, read_diff(written)?)),
@@ -471,6 +494,7 @@ impl Change {
             Change::Target(name, _) => format!("target:{name}"),
             Change::Feature(name, _) => format!("feature:{name}"),
             Change::Scope(name, _) => format!("scope:{name}"),
+            Change::Notifications(_) => "notifications".to_owned(),
         }
     }
 
@@ -487,7 +511,8 @@ impl Change {
             | Change::Connection(..)
             | Change::Target(..)
             | Change::Feature(..)
-            | Change::Scope(..) => None,
+            | Change::Scope(..)
+            | Change::Notifications(_) => None,
         }
     }
 
@@ -502,7 +527,8 @@ impl Change {
             | Change::Connection(..)
             | Change::Target(..)
             | Change::Feature(..)
-            | Change::Scope(..) => None,
+            | Change::Scope(..)
+            | Change::Notifications(_) => None,
         }
     }
 }

@@ -10,6 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::Malformed;
 use super::name::Name;
+use super::notification::Notice;
+use super::preference::{Choice, Policy, SlackChannel};
 use super::role::Role;
 use super::team::{
     Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
@@ -74,7 +76,8 @@ struct Table<'a> {
     keys: &'a DeTable<'a>,
 }
 
-const SECTIONS: [&str; 7] = ["team", "members", "groups", "connections", "targets", "features", "scopes"];
+const SECTIONS: [&str; 8] =
+    ["team", "members", "groups", "connections", "targets", "features", "scopes", "notifications"];
 
 impl<'a> Reading<'a> {
     fn mistake(&mut self, line: usize, what: impl Into<String>) {
@@ -89,6 +92,9 @@ impl<'a> Reading<'a> {
         let root = Table { what: "the file", line: 1, keys: root };
         self.refuse_unknown(root, &SECTIONS);
         for section in &SECTIONS[1..] {
+            if *section == "notifications" {
+                continue;
+            }
             let names = self.section(root, section).into_iter().filter_map(|(key, ..)| key.parse().ok()).collect();
             self.names.insert(section, names);
         }
@@ -100,6 +106,7 @@ impl<'a> Reading<'a> {
             targets: self.collect(root, "targets", "target", Reading::target),
             features: self.collect(root, "features", "feature", Reading::feature),
             scopes: self.collect(root, "scopes", "scope", Reading::scope),
+            notifications: self.notifications(root),
         };
         self.check_owner(root);
         self.check_logins(root, &team);
@@ -205,6 +212,57 @@ impl<'a> Reading<'a> {
             }
         }
         entries.into_iter().map(|(assignee, _)| assignee).collect()
+    }
+
+    fn notifications(&mut self, root: Table<'_>) -> Policy {
+        let Some(table) = self.subtable(root, "notifications", "[notifications]") else { return Policy::default() };
+        self.refuse_unknown(table, &["mandatory", "email", "slack", "digest", "events", "channels"]);
+        let mut policy = Policy { all: self.choice(table), ..Policy::default() };
+        if table.keys.contains_key("mandatory") {
+            let mandatory = self.list::<Notice>(table, "mandatory").unwrap_or_default();
+            policy.mandatory = mandatory.into_iter().map(|(notice, _)| notice).collect();
+        }
+        if let Some(events) = self.subtable(table, "events", "[notifications.events]") {
+            for (key, line) in self.keys(events) {
+                let event = key.parse::<Notice>().map_err(|why| self.mistake(line, format!("{}: {why}", events.what)));
+                let what = format!("{} {key:?}", events.what);
+                let (Ok(event), Some(choice)) = (event, self.subtable(events, &key, &what)) else { continue };
+                self.refuse_unknown(choice, &["email", "slack", "digest"]);
+                policy.events.insert(event, self.choice(choice));
+            }
+        }
+        if let Some(channels) = self.subtable(table, "channels", "[notifications.channels]") {
+            for (key, line) in self.keys(channels) {
+                let channel = key.parse::<SlackChannel>();
+                let channel = channel.map_err(|why| self.mistake(line, format!("{}: {key:?}: {why}", channels.what)));
+                let events = self.list::<Notice>(channels, &key);
+                let (Ok(channel), Some(events)) = (channel, events) else { continue };
+                policy.channels.insert(channel, events.into_iter().map(|(event, _)| event).collect());
+            }
+        }
+        policy
+    }
+
+    fn choice(&mut self, table: Table<'_>) -> Choice {
+        let mut flag = |key| table.keys.contains_key(key).then(|| self.flag(table, key));
+        let (email, slack) = (flag("email"), flag("slack"));
+        Choice { email, slack, digest: self.optional(table, "digest") }
+    }
+
+    /// A table in a table, under this key. One that is none is a mistake.
+    fn subtable<'t>(&mut self, table: Table<'t>, key: &str, what: &'t str) -> Option<Table<'t>> {
+        let value = table.keys.get(key)?;
+        let line = self.line(value.span().start);
+        let keys = value.get_ref().as_table();
+        if keys.is_none() {
+            self.mistake(line, format!("{what} is a section, and is {} here", value.get_ref().type_str()));
+        }
+        Some(Table { what, line, keys: keys? })
+    }
+
+    fn keys(&self, table: Table<'_>) -> Vec<(String, usize)> {
+        let keys = table.keys.iter();
+        keys.map(|(key, _)| (key.get_ref().to_string(), self.line(key.span().start))).collect()
     }
 
     /// Exactly one owner, and every further one reported where it stands.

@@ -78,6 +78,7 @@ pub fn words(event: &Event, actor: Option<&Name>, request: Option<&Request>) -> 
         }
         Event::AttemptRefused { command, why, .. } => format!("{command} was refused: {why}"),
         Event::ClockAccepted { .. } => "The clock was set back and accepted".to_owned(),
+        Event::PreferenceChanged { member, .. } => format!("{member} changed how they are notified"),
     }
 }
 

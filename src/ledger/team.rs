@@ -109,7 +109,8 @@ fn shown(draft: &Draft, open: &[Request]) -> Option<FollowView> {
         | Event::GrantExpiring { .. }
         | Event::GrantExpired { .. }
         | Event::AttemptRefused { .. }
-        | Event::ClockAccepted { .. } => return None,
+        | Event::ClockAccepted { .. }
+        | Event::PreferenceChanged { .. } => return None,
     };
     let request = open.iter().find(|request| request.id == id)?;
     let terms = request.grant.as_ref().map_or(&request.asked, |grant| &grant.terms);

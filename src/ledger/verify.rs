@@ -323,10 +323,12 @@ impl Proof {
             Err(error) => Some(format!("{what} can't be read: {}", Failure::from(error).message)),
         };
         let since = read.members_since().map(|since| since == self.model.since);
+        let preferences = read.preferences().map(|preferences| preferences == self.model.preferences);
         let problems = [
             differ("the entries that brought the members", since),
             differ("the memberships of groups", read.memberships().map(|stand| stand == groups)),
             differ("the assignments of scopes", read.assignments().map(|stand| stand == scopes)),
+            differ("the members' preferences", preferences),
         ];
         for problem in problems.into_iter().flatten() {
             self.row(problem);

@@ -397,6 +397,7 @@ fn changed(change: &Change) -> String {
         Change::Target(_, diff) => difference(&change.what(), diff),
         Change::Feature(_, diff) => difference(&change.what(), diff),
         Change::Scope(_, diff) => difference(&change.what(), diff),
+        Change::Notifications(diff) => difference("notifications", diff),
     }
 }
 

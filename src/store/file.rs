@@ -208,9 +208,19 @@ pub fn remove_draft(draft: &Path) {
 /// a turn has to pass the gate again. It guards nothing: SQLite's lock does.
 pub struct LockFile(#[expect(dead_code, reason = "closing it releases the locks")] File);
 
-/// The byte of the lock file that the next in line holds, and the one that the writer holds.
+/// The byte of the lock file that the next in line holds, the one that the writer holds, and the one of whoever sends
+/// notifications.
 const GATE: i64 = 0;
 const TURN: i64 = 1;
+const SENDER: i64 = 2;
+
+/// Held for as long as it is open; None while another holds it.
+pub fn lock_for_sending(database: &Path) -> Result<Option<File>, Error> {
+    let path = beside(database, ".lock");
+    let file = open_lock_file(database, &path)?;
+    let taken = lock(&file, SENDER, Wait::No).map_err(|error| io(&path, &error.into()))?;
+    Ok(taken.then_some(file))
+}
 
 impl LockFile {
     /// Waits for a turn, or gives up as busy.

@@ -6,6 +6,7 @@
 mod care;
 mod file;
 mod open;
+mod outbox;
 mod project;
 mod proof;
 mod read;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode};
 
+pub use outbox::Waiting;
 pub use proof::Raw;
 pub use read::{Head, Page, Read};
 pub use write::{Context, Write};

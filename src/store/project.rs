@@ -9,6 +9,7 @@ use super::{Error, Write};
 use crate::domain::duration::Length;
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
+use crate::domain::preference::Policy;
 use crate::domain::request::{End, RequestId, Verdict};
 use crate::domain::team::{Change, Diff, Group, Member, Scope};
 use crate::domain::text::{Text, Ticket};
@@ -17,9 +18,9 @@ use crate::domain::time::Timestamp;
 pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
     match &entry.event {
         Event::TeamInitialized { changes } | Event::TeamApplied { changes } => {
-            let since = take_members_out(write, changes)?;
+            let taken = take_members_out(write, changes)?;
             for change in changes {
-                project_change(write, &since, entry.seq, change)?;
+                project_change(write, &taken, entry.seq, change)?;
             }
         }
         Event::RequestSubmitted { request, requester, filed_by, asked, reason, ticket, lapses_at } => one(
@@ -73,6 +74,11 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::AttemptRefused { .. } => {}
         // Else the last run of `expire` would go on holding the clock where it was.
         Event::ClockAccepted { .. } => one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?,
+        Event::PreferenceChanged { member, to, .. } => {
+            let body = if to.is_empty() { None } else { Some(to_json(to)?) };
+            one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
+            write.reconsider(Some(member))?;
+        }
     }
     Ok(())
 }
@@ -131,7 +137,7 @@ fn decide(
     one(write, sql, params![request.get(), entry.seq, by.as_str(), verdict.as_str(), entry.at.unix(), note, terms])
 }
 
-fn project_change(write: &Write<'_>, since: &BTreeMap<&Name, i64>, seq: i64, change: &Change) -> Result<(), Error> {
+fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, change: &Change) -> Result<(), Error> {
     match change {
         Change::Team(diff) => match diff.after() {
             Some(header) => one(
@@ -142,7 +148,7 @@ fn project_change(write: &Write<'_>, since: &BTreeMap<&Name, i64>, seq: i64, cha
             None => Err(Error::Internal { message: "a team can't be removed".to_owned() }),
         },
         Change::Member(name, diff) => match diff.after() {
-            Some(member) => put_member(write, since.get(name).copied().unwrap_or(seq), name, member),
+            Some(member) => put_member(write, seq, taken.get(name), name, member),
             None => Ok(()),
         },
         Change::Group(name, diff) => project_group(write, name, diff),
@@ -150,6 +156,7 @@ fn project_change(write: &Write<'_>, since: &BTreeMap<&Name, i64>, seq: i64, cha
         Change::Target(name, diff) => project_catalogued(write, "target", name, diff),
         Change::Feature(name, diff) => project_catalogued(write, "feature", name, diff),
         Change::Scope(name, diff) => project_scope(write, name, diff),
+        Change::Notifications(diff) => project_policy(write, seq, diff.after()),
     }
 }
 
@@ -170,22 +177,36 @@ fn project_catalogued<T: Serialize>(write: &Write<'_>, kind: &str, name: &Name, 
 }
 
 /// A login is unique, and a file may let two members exchange theirs: so all rows that change go before any comes
-/// back. Gives the entry that brought each of them.
-fn take_members_out<'c>(write: &Write<'_>, changes: &'c [Change]) -> Result<BTreeMap<&'c Name, i64>, Error> {
-    let mut since = BTreeMap::new();
+/// back. Gives what the team file does not say of them.
+fn take_members_out<'c>(write: &Write<'_>, changes: &'c [Change]) -> Result<Taken<'c>, Error> {
+    let mut taken = Taken::new();
     for change in changes {
         if let Change::Member(name, Diff::Change { .. } | Diff::Remove { .. }) = change {
-            let sql = "DELETE FROM member WHERE name = ?1 RETURNING since";
-            since.insert(name, write.conn().prepare_cached(sql)?.query_row([name.as_str()], |row| row.get(0))?);
+            let sql = "DELETE FROM member WHERE name = ?1 RETURNING since, preference";
+            let row = write.conn().prepare_cached(sql)?.query_row([name.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+            taken.insert(name, row);
         }
     }
-    Ok(since)
+    Ok(taken)
 }
 
-fn put_member(write: &Write<'_>, since: i64, name: &Name, member: &Member) -> Result<(), Error> {
+/// Of the members whose rows were taken out: the entry that brought each, and what they prefer.
+type Taken<'c> = BTreeMap<&'c Name, (i64, Option<String>)>;
+
+fn put_member(
+    write: &Write<'_>,
+    seq: i64,
+    taken: Option<&(i64, Option<String>)>,
+    name: &Name,
+    member: &Member,
+) -> Result<(), Error> {
+    let (since, preference) = taken.map_or((seq, None), |(since, preference)| (*since, preference.as_deref()));
     one(
         write,
-        "INSERT INTO member VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO member (name, role, login, email, slack, timezone, disabled, since, preference)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             name.as_str(),
             member.role.as_str(),
@@ -194,9 +215,17 @@ fn put_member(write: &Write<'_>, since: i64, name: &Name, member: &Member) -> Re
             member.slack.as_ref().map(|slack| slack.as_str()),
             member.timezone.as_ref().map(|zone| zone.as_str()),
             member.disabled,
-            since
+            since,
+            preference
         ],
     )
+}
+
+fn project_policy(write: &Write<'_>, seq: i64, policy: Option<&Policy>) -> Result<(), Error> {
+    one(write, "UPDATE team SET policy = ?1", [policy.map(to_json).transpose()?])?;
+    let channels = policy.iter().flat_map(|policy| policy.channels.keys());
+    write.begin_channels(channels.map(ToString::to_string).collect(), seq - 1)?;
+    write.reconsider(None)
 }
 
 fn project_group(write: &Write<'_>, name: &Name, diff: &Diff<Group>) -> Result<(), Error> {

@@ -169,6 +169,7 @@ impl<'c> Read<'c> {
             targets: self.catalogued("target")?,
             features: self.catalogued("feature")?,
             scopes: self.catalogued("scope")?,
+            notifications: self.policy()?,
         })
     }
 

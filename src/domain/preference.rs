@@ -1,0 +1,403 @@
+//! How a member is told of what: what the team's policy says, what the member prefers, and what comes of the two.
+//! The inbox always has everything; this is about what goes by email and Slack besides.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::notification::{Channel, Notice};
+use super::time::Timestamp;
+use super::{Malformed, checked_string, read_by_parsing};
+
+/// An hour and a minute of the day, such as `09:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeOfDay {
+    minutes: u16,
+}
+
+impl TimeOfDay {
+    pub const NINE: TimeOfDay = TimeOfDay { minutes: 9 * 60 };
+}
+
+/// When what is to be told goes out. Written `realtime`, `hourly`, `daily 09:00`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Digest {
+    RealTime,
+    /// What came in an hour goes out together at its end.
+    Hourly,
+    /// Once a day, at this time in the member's time zone.
+    Daily(TimeOfDay),
+}
+
+/// A Slack channel: `#ops`, or its id such as `C024BE91L`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SlackChannel(String);
+checked_string!(SlackChannel);
+
+/// What somebody has said of an event, or of all of them. What they have not said is left to whoever is asked next.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slack: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+}
+
+/// What a member prefers.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preference {
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub muted: bool,
+    #[serde(flatten)]
+    pub all: Choice,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub events: BTreeMap<Notice, Choice>,
+}
+
+/// What the team file says in `[notifications]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// What nobody can mute, nor have later. `access.emergency` is so whether or not it stands here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub mandatory: BTreeSet<Notice>,
+    #[serde(flatten)]
+    pub all: Choice,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub events: BTreeMap<Notice, Choice>,
+    /// Slack channels that are told too, and of what.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub channels: BTreeMap<SlackChannel, BTreeSet<Notice>>,
+}
+
+/// A change of one's own preferences.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PreferenceChange {
+    /// Of this event, or of all.
+    Set {
+        event: Option<Notice>,
+        choice: Choice,
+    },
+    /// No events: everything that can be.
+    Mute(Vec<Notice>),
+    Unmute(Vec<Notice>),
+    Reset,
+}
+
+/// What happens with an event on a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Off,
+    AtOnce,
+    Together(Digest),
+}
+
+/// Whose word it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    Mandatory,
+    Muted,
+    OwnOfEvent,
+    Own,
+    PolicyOfEvent,
+    Policy,
+    Unsaid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    pub how: How,
+    pub why: Why,
+}
+
+impl Choice {
+    pub fn on(&self, channel: Channel) -> Option<bool> {
+        match channel {
+            Channel::Email => self.email,
+            Channel::Slack => self.slack,
+        }
+    }
+
+    const OFF: Choice = Choice { email: Some(false), slack: Some(false), digest: None };
+
+    /// This, with what the other says in place of it.
+    fn overlaid(self, other: Choice) -> Choice {
+        Choice {
+            email: other.email.or(self.email),
+            slack: other.slack.or(self.slack),
+            digest: other.digest.or(self.digest),
+        }
+    }
+}
+
+impl Policy {
+    pub fn is_empty(&self) -> bool {
+        *self == Policy::default()
+    }
+
+    pub fn is_mandatory(&self, notice: Notice) -> bool {
+        notice == Notice::AccessEmergency || self.mandatory.contains(&notice)
+    }
+
+    /// What happens with this event on this channel: mandatory beats preference, what is said of the one event beats
+    /// what is said of all, and the member's word beats the team's.
+    pub fn plan(&self, preference: &Preference, notice: Notice, channel: Channel) -> Plan {
+        if self.is_mandatory(notice) {
+            return Plan { how: How::AtOnce, why: Why::Mandatory };
+        }
+        if preference.muted {
+            return Plan { how: How::Off, why: Why::Muted };
+        }
+        let said = [
+            (preference.events.get(&notice), Why::OwnOfEvent),
+            (Some(&preference.all), Why::Own),
+            (self.events.get(&notice), Why::PolicyOfEvent),
+            (Some(&self.all), Why::Policy),
+        ];
+        let said = said.into_iter().filter_map(|(choice, why)| Some((choice?, why)));
+        let (on, whose) =
+            said.clone().find_map(|(choice, why)| Some((choice.on(channel)?, why))).unwrap_or((true, Why::Unsaid));
+        let (digest, of_digest) =
+            said.clone().find_map(|(choice, why)| Some((choice.digest?, why))).unwrap_or((Digest::RealTime, whose));
+        match digest {
+            _ if !on => Plan { how: How::Off, why: whose },
+            Digest::RealTime => Plan { how: How::AtOnce, why: of_digest },
+            Digest::Hourly | Digest::Daily(_) => Plan { how: How::Together(digest), why: of_digest },
+        }
+    }
+}
+
+impl Preference {
+    pub fn is_empty(&self) -> bool {
+        *self == Preference::default()
+    }
+
+    /// These preferences, with the change made.
+    #[must_use]
+    pub fn changed(&self, change: &PreferenceChange) -> Preference {
+        let mut new = self.clone();
+        match change {
+            PreferenceChange::Set { event: None, choice } => new.all = new.all.overlaid(*choice),
+            PreferenceChange::Set { event: Some(event), choice } => {
+                let stood = new.events.get(event).copied().unwrap_or_default();
+                new.events.insert(*event, stood.overlaid(*choice));
+            }
+            PreferenceChange::Mute(events) if events.is_empty() => new.muted = true,
+            PreferenceChange::Mute(events) => {
+                for event in events {
+                    let stood = new.events.get(event).copied().unwrap_or_default();
+                    new.events.insert(*event, stood.overlaid(Choice::OFF));
+                }
+            }
+            PreferenceChange::Unmute(events) if events.is_empty() => new.muted = false,
+            PreferenceChange::Unmute(events) => {
+                for event in events {
+                    let unmuted = new.events.get(event).map(|stood| Choice { email: None, slack: None, ..*stood });
+                    match unmuted {
+                        Some(choice) if choice != Choice::default() => drop(new.events.insert(*event, choice)),
+                        Some(_) | None => drop(new.events.remove(event)),
+                    }
+                }
+            }
+            PreferenceChange::Reset => new = Preference::default(),
+        }
+        new
+    }
+}
+
+impl Digest {
+    /// When what happened at this time goes out. `offset`: how far, in seconds, the clocks of the member's time zone
+    /// are ahead of UTC at a moment.
+    pub fn due(self, at: Timestamp, offset: &dyn Fn(i64) -> i64) -> Timestamp {
+        const HOUR: i64 = 3600;
+        const DAY: i64 = 24 * HOUR;
+        let happened = at.unix();
+        let due = match self {
+            Digest::RealTime => happened,
+            Digest::Hourly => (happened / HOUR + 1) * HOUR,
+            Digest::Daily(time) => {
+                let today = (happened + offset(happened)).div_euclid(DAY) * DAY;
+                // Where the clocks change, that very time may not come: then it is the nearest that does.
+                let instant = |day: i64| {
+                    let local = today + day * DAY + i64::from(time.minutes) * 60;
+                    local - offset(local - offset(local))
+                };
+                (0..3).map(instant).find(|&instant| instant > happened).unwrap_or(happened + DAY)
+            }
+        };
+        Timestamp::from_unix(due).unwrap_or(at)
+    }
+}
+
+impl FromStr for TimeOfDay {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<TimeOfDay, Malformed> {
+        let number = |part: &str| -> Option<u16> {
+            (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?
+        };
+        let parts = text.split_once(':').and_then(|(hour, minute)| Some((number(hour)?, number(minute)?)));
+        match parts {
+            Some((hour @ 0..24, minute @ 0..60)) => Ok(TimeOfDay { minutes: hour * 60 + minute }),
+            Some(_) | None => Err(Malformed::new("a time of day is written like 09:00")),
+        }
+    }
+}
+
+impl fmt::Display for TimeOfDay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:02}:{:02}", self.minutes / 60, self.minutes % 60)
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<Digest, Malformed> {
+        match text.split_once(' ') {
+            None if text == "realtime" => Ok(Digest::RealTime),
+            None if text == "hourly" => Ok(Digest::Hourly),
+            None if text == "daily" => Ok(Digest::Daily(TimeOfDay::NINE)),
+            Some(("daily", time)) => Ok(Digest::Daily(time.parse()?)),
+            Some(_) | None => Err(Malformed::new("written realtime, hourly, daily or \"daily 09:00\"")),
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Digest::RealTime => f.write_str("realtime"),
+            Digest::Hourly => f.write_str("hourly"),
+            Digest::Daily(time) => write!(f, "daily {time}"),
+        }
+    }
+}
+
+read_by_parsing!(Digest);
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl FromStr for SlackChannel {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<SlackChannel, Malformed> {
+        let named = text.strip_prefix('#').is_some_and(|name| {
+            (1..=80).contains(&name.len())
+                && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+        });
+        let id = (2..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        if named || id {
+            Ok(SlackChannel(text.to_owned()))
+        } else {
+            Err(Malformed::new("a Slack channel is written like #ops, or by its id such as C024BE91L"))
+        }
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            How::Off => f.write_str("off"),
+            How::AtOnce => f.write_str("realtime"),
+            How::Together(digest) => digest.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Mandatory => "mandatory: nobody can mute it",
+            Why::Muted => "you muted everything",
+            Why::OwnOfEvent => "you said so for this event",
+            Why::Own => "you said so for all events",
+            Why::PolicyOfEvent => "the team file says so for this event",
+            Why::Policy => "the team file says so",
+            Why::Unsaid => "nobody said otherwise",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(email: Option<bool>, digest: Option<Digest>) -> Choice {
+        Choice { email, digest, slack: None }
+    }
+
+    #[test]
+    fn who_has_the_last_word() {
+        let notice = Notice::RequestSubmitted;
+        let mut policy = Policy::default();
+        let mut own = Preference::default();
+        let plan = |policy: &Policy, own: &Preference| {
+            let plan = policy.plan(own, notice, Channel::Email);
+            (plan.how.to_string(), plan.why)
+        };
+        assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::Unsaid));
+        policy.all = choice(Some(false), Some(Digest::Hourly));
+        assert_eq!(plan(&policy, &own), ("off".to_owned(), Why::Policy));
+        policy.events.insert(notice, choice(Some(true), None));
+        assert_eq!(plan(&policy, &own), ("hourly".to_owned(), Why::Policy));
+        own.all = choice(None, Some(Digest::Daily(TimeOfDay::NINE)));
+        assert_eq!(plan(&policy, &own), ("daily 09:00".to_owned(), Why::Own));
+        own.events.insert(notice, choice(None, Some(Digest::RealTime)));
+        assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::OwnOfEvent));
+        own.muted = true;
+        assert_eq!(plan(&policy, &own), ("off".to_owned(), Why::Muted));
+        policy.mandatory.insert(notice);
+        assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::Mandatory));
+        let emergency = Policy::default().plan(&own, Notice::AccessEmergency, Channel::Slack);
+        assert_eq!(emergency, Plan { how: How::AtOnce, why: Why::Mandatory });
+    }
+
+    #[test]
+    fn muting_and_unmuting_leave_the_rest_as_it_was() {
+        let hourly = Choice { digest: Some(Digest::Hourly), ..Choice::default() };
+        let set = PreferenceChange::Set { event: Some(Notice::AccessExpired), choice: hourly };
+        let own = Preference::default().changed(&set);
+        let events = vec![Notice::AccessExpired, Notice::AccessStarted];
+        let muted = own.changed(&PreferenceChange::Mute(events.clone()));
+        assert_eq!(muted.events[&Notice::AccessExpired], Choice { digest: Some(Digest::Hourly), ..Choice::OFF });
+        assert_eq!(muted.changed(&PreferenceChange::Unmute(events)), own);
+        assert!(muted.changed(&PreferenceChange::Reset).is_empty());
+    }
+
+    #[test]
+    fn when_digests_are_due() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let due = |digest: &str, time: &str, offset: i64| {
+            digest.parse::<Digest>().unwrap().due(at(time), &|_| offset).to_string()
+        };
+        assert_eq!(due("hourly", "2026-11-24T09:00:00Z", 0), "2026-11-24T10:00:00Z");
+        assert_eq!(due("hourly", "2026-11-24T09:59:59Z", 0), "2026-11-24T10:00:00Z");
+        assert_eq!(due("daily", "2026-11-24T08:59:59Z", 0), "2026-11-24T09:00:00Z");
+        assert_eq!(due("daily", "2026-11-24T09:00:00Z", 0), "2026-11-25T09:00:00Z");
+        assert_eq!(due("daily 09:00", "2026-11-24T07:59:59Z", 3600), "2026-11-24T08:00:00Z");
+        assert_eq!(due("daily 00:30", "2026-11-24T23:00:00Z", -5 * 3600), "2026-11-25T05:30:00Z");
+        // Paris, the night the clocks go forward: 02:30 does not come on 29 March 2026.
+        let paris = |moment: i64| if moment < at("2026-03-29T01:00:00Z").unix() { 3600 } else { 7200 };
+        let night = |digest: &str, time: &str| digest.parse::<Digest>().unwrap().due(at(time), &paris).to_string();
+        assert_eq!(night("daily 02:30", "2026-03-28T12:00:00Z"), "2026-03-29T01:30:00Z");
+        assert_eq!(night("daily 09:00", "2026-03-28T12:00:00Z"), "2026-03-29T07:00:00Z");
+    }
+
+    #[test]
+    fn what_is_no_time_digest_or_channel() {
+        for text in ["9:00", "24:00", "09:60", "0900", "+9:00", ""] {
+            assert!(text.parse::<TimeOfDay>().is_err(), "{text:?}");
+        }
+        for text in ["weekly", "daily ", "daily 25:00", "hourly 09:00", "Daily"] {
+            assert!(text.parse::<Digest>().is_err(), "{text:?}");
+        }
+        for text in ["ops", "#", "#Ops", "#a b", "<!channel>", "#a\n", "c0"] {
+            assert!(text.parse::<SlackChannel>().is_err(), "{text:?}");
+        }
+    }
+}
