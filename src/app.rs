@@ -11,10 +11,12 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
-    AskFor, AuditFilter, Checkpoint, Command, End as Ended, FindingView, Health, ListFilter, Reply, RequestView, Seen,
+    AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, FindingView, Health, ListFilter, Reply,
+    RequestView, Seen,
 };
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
+use crate::domain::preference::{Choice, Digest, PreferenceChange, TimeOfDay};
 use crate::domain::request::{End, Modification, RequestId, State, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
@@ -75,7 +77,10 @@ pub fn run(cli: Cli) -> Result<u8> {
         | Verb::Check(_)
         | Verb::Who(_)
         | Verb::Inbox(_)
+        | Verb::Notify(_)
         | Verb::Expire(_)
+        | Verb::Deliver(_)
+        | Verb::Outbox(_)
         | Verb::Audit(_)
         | Verb::Backup(_)
         | Verb::Doctor(_) => {}
@@ -128,7 +133,11 @@ impl App {
             Verb::Check(args) => self.plain(Command::Check { resource: args.resource, user: args.user }),
             Verb::Who(args) => self.plain(Command::Who { resource: args.resource }),
             Verb::Inbox(args) => self.inbox(args),
-            Verb::Expire(args) => self.plain(Command::Expire { dry_run: args.dry_run }),
+            Verb::Notify(args) => self.notify(args),
+            Verb::Expire(args) => self.plain(Command::Expire { dry_run: args.dry_run, deliver: !args.no_deliver }),
+            Verb::Deliver(args) if args.watch => self.keep_delivering(),
+            Verb::Deliver(_) => self.plain(Command::Deliver),
+            Verb::Outbox(args) => self.outbox(args),
             Verb::Audit(args) => self.audit(args),
             Verb::Backup(args) => self.plain(Command::Backup { to: args.to }),
             Verb::Doctor(args) => self.doctor(args),
@@ -518,6 +527,64 @@ impl App {
         Ok(0)
     }
 
+    fn notify(&mut self, args: cli::Notify) -> Result<u8> {
+        let change = match args.verb {
+            None | Some(cli::NotifyVerb::Show(_)) => return self.plain(Command::Preferences),
+            Some(cli::NotifyVerb::Test(_)) => return self.plain(Command::NotifyTest),
+            Some(cli::NotifyVerb::Set(set)) => PreferenceChange::Set { event: set.event.0, choice: choice(&set)? },
+            Some(cli::NotifyVerb::Mute(mute)) => PreferenceChange::Mute(mute.events),
+            Some(cli::NotifyVerb::Unmute(unmute)) => PreferenceChange::Unmute(unmute.events),
+            Some(cli::NotifyVerb::Reset(_)) => PreferenceChange::Reset,
+        };
+        self.plain(Command::Prefer(change))
+    }
+
+    /// One run after another, each a process of its own: what hangs in one ends with it, and each reads the
+    /// configuration anew.
+    fn keep_delivering(&mut self) -> Result<u8> {
+        const PAUSE: Wait = Wait::from_secs(5);
+        let program = std::env::current_exe().context("this program can't find itself")?;
+        // As we were called, but for --watch.
+        let arguments: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--watch").collect();
+        self.printer.murmur("Sending what comes; Ctrl-C ends");
+        loop {
+            let ran = std::process::Command::new(&program)
+                .args(&arguments)
+                .stdout(std::process::Stdio::piped())
+                .spawn()
+                .and_then(std::process::Child::wait_with_output)
+                .with_context(|| format!("{} can't be run", program.display()))?;
+            let nothing = serde_json::from_slice(&ran.stdout)
+                .is_ok_and(|view: DeliverView| DeliverView { busy: false, ..view } == DeliverView::default());
+            if !nothing {
+                self.printer.raw(&ran.stdout)?;
+                self.printer.flush().map_err(broken)?;
+            }
+            // What is wrong with the call or the files will not be right by itself.
+            match ran.status.code() {
+                Some(code @ (2 | 65 | 69)) => return Ok(u8::try_from(code).unwrap_or(1)),
+                Some(_) | None => sleep(PAUSE),
+            }
+        }
+    }
+
+    fn outbox(&mut self, args: cli::Outbox) -> Result<u8> {
+        if let Some(cli::OutboxVerb::Retry(retry)) = args.verb {
+            let ended = self.door.carry_out(Command::OutboxRetry { ids: retry.ids }, &mut |_| Ok(()))?;
+            let words = match ended.count {
+                1 => "1 is due again".to_owned(),
+                count => format!("{count} are due again"),
+            };
+            self.printer.say_or(&words, &serde_json::json!({ "retried": ended.count }))?;
+            return Ok(0);
+        }
+        let (_, count) = self.send(Command::Outbox { dead: args.dead }, Shape::Many)?;
+        if count == 0 {
+            self.printer.murmur(if args.dead { "Nothing was given up" } else { "Nothing waits to be sent" });
+        }
+        Ok(0)
+    }
+
     fn audit(&mut self, args: cli::Audit) -> Result<u8> {
         match args.verb {
             Some(cli::AuditVerb::Export(export)) => {
@@ -580,6 +647,18 @@ impl App {
             count => self.printer.murmur(&format!("{count} unread notifications: access inbox")),
         }
     }
+}
+
+fn choice(set: &cli::NotifySet) -> Result<Choice, Failure> {
+    let on = |given: Option<cli::OnOff>| given.map(|given| given == cli::OnOff::On);
+    let digest = match (set.digest, set.at) {
+        (Some(cli::DigestWhen::Daily), at) => Some(Digest::Daily(at.unwrap_or(TimeOfDay::NINE))),
+        (Some(_), Some(_)) => return Err(Failure::new(Kind::Usage, "--at is for --digest daily")),
+        (Some(cli::DigestWhen::Hourly), None) => Some(Digest::Hourly),
+        (Some(cli::DigestWhen::Realtime), None) => Some(Digest::RealTime),
+        (None, _) => None,
+    };
+    Ok(Choice { email: on(set.email), slack: on(set.slack), digest })
 }
 
 /// Asks a plain yes or no.

@@ -9,6 +9,8 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::complete;
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
+use crate::domain::notification::Notice;
+use crate::domain::preference::TimeOfDay;
 use crate::domain::request::{RequestId, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::text::{Text, Ticket};
@@ -88,7 +90,10 @@ pub enum Verb {
     Check(Check),
     Who(Who),
     Inbox(Inbox),
+    Notify(Notify),
     Expire(Expire),
+    Deliver(Deliver),
+    Outbox(Outbox),
     Audit(Audit),
     Backup(Backup),
     Doctor(Doctor),
@@ -372,6 +377,163 @@ pub struct Expire {
     /// Say what is due, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Send no notifications: `access deliver` does
+    #[arg(long)]
+    pub no_deliver: bool,
+}
+
+/// How you are told of what; change it; try it out
+#[derive(Debug, Args)]
+#[command(after_help = "Your inbox always has everything; this is about email and Slack.
+
+Examples:
+  access notify                                           what happens with each event, and why
+  access notify set request.submitted --slack off
+  access notify set all --digest daily --at 08:30
+  access notify mute request.withdrawn
+  access notify test                                      send yourself one on every channel")]
+pub struct Notify {
+    #[command(subcommand)]
+    pub verb: Option<NotifyVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NotifyVerb {
+    Show(NotifyShow),
+    Set(NotifySet),
+    Mute(NotifyMute),
+    Unmute(NotifyUnmute),
+    Reset(NotifyReset),
+    Test(NotifyTest),
+}
+
+/// What happens with each event, and why
+#[derive(Debug, Args)]
+pub struct NotifyShow {}
+
+/// Say how you want to be told of an event, or of all
+#[derive(Debug, Args)]
+#[command(after_help = "What you say of one event goes before what you say of all. What the team file calls mandatory
+reaches you whatever you say.
+
+Examples:
+  access notify set request.submitted --email off
+  access notify set all --digest hourly
+  access notify set access.expiring --digest realtime")]
+pub struct NotifySet {
+    /// An event such as request.submitted, or all
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events_or_all))]
+    pub event: EventOrAll,
+    /// By email or not
+    #[arg(long, value_name = "ON", required_unless_present_any = ["slack", "digest"])]
+    pub email: Option<OnOff>,
+    /// By Slack or not
+    #[arg(long, value_name = "ON")]
+    pub slack: Option<OnOff>,
+    /// At once, or together with others
+    #[arg(long, value_name = "WHEN")]
+    pub digest: Option<DigestWhen>,
+    /// The time of day for a daily digest, in your time zone (09:00 unless said)
+    #[arg(long, value_name = "TIME", requires = "digest")]
+    pub at: Option<TimeOfDay>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct EventOrAll(pub Option<Notice>);
+
+impl std::str::FromStr for EventOrAll {
+    type Err = crate::domain::Malformed;
+    fn from_str(text: &str) -> Result<EventOrAll, crate::domain::Malformed> {
+        if text == "all" { Ok(EventOrAll(None)) } else { text.parse().map(|event| EventOrAll(Some(event))) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DigestWhen {
+    /// At once
+    Realtime,
+    /// At the end of the hour
+    Hourly,
+    /// Once a day
+    Daily,
+}
+
+/// No email or Slack for these events, or for everything that can be muted
+#[derive(Debug, Args)]
+pub struct NotifyMute {
+    /// The events; none: everything
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events))]
+    pub events: Vec<Notice>,
+}
+
+/// Undo a mute: of these events, or of everything
+#[derive(Debug, Args)]
+pub struct NotifyUnmute {
+    /// The events; none: everything
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events))]
+    pub events: Vec<Notice>,
+}
+
+/// Forget all that you said
+#[derive(Debug, Args)]
+pub struct NotifyReset {}
+
+/// Send yourself one on every channel, and say what the servers answered. Exit 1: one failed
+#[derive(Debug, Args)]
+pub struct NotifyTest {}
+
+/// Send what is due by email, Slack and webhooks
+#[derive(Debug, Args)]
+#[command(
+    after_help = "`access expire` does this too. One process sends at a time; a run ends after a minute whatever the other
+side does. What failed is tried again after 1, 5 and 30 minutes, 2 and 12 hours, and then given up:
+see `access outbox`.
+
+Examples:
+  access deliver
+  access deliver --watch     as a service, in place of cron"
+)]
+pub struct Deliver {
+    /// Keep going: look again every few seconds
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// What waits to be sent, what failed, and why
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  access outbox
+  access outbox --dead
+  access outbox retry        all that were given up
+  access outbox retry 7 8"
+)]
+pub struct Outbox {
+    #[command(subcommand)]
+    pub verb: Option<OutboxVerb>,
+    /// What was given up
+    #[arg(long)]
+    pub dead: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum OutboxVerb {
+    Retry(OutboxRetry),
+}
+
+/// Try again at once what failed: these, or all that were given up
+#[derive(Debug, Args)]
+pub struct OutboxRetry {
+    /// Their numbers in the outbox
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub ids: Vec<i64>,
 }
 
 /// The audit log, newest first (admins)

@@ -10,6 +10,8 @@ use crate::domain::entitlement::Way;
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
+use crate::domain::outbox::{News, Outlet};
+use crate::domain::preference::{Preference, PreferenceChange};
 use crate::domain::request::{Decision, EndedHow, Grant, Modification, Request, RequestId, State, Terms, Verdict};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
@@ -73,6 +75,8 @@ pub enum Command {
     Unread,
     Expire {
         dry_run: bool,
+        /// Send what is due as well.
+        deliver: bool,
     },
     Audit(AuditFilter),
     AuditExport,
@@ -90,6 +94,17 @@ pub enum Command {
     AcceptClock,
     /// The names that a shell may complete to.
     Words(Words),
+    Preferences,
+    Prefer(PreferenceChange),
+    NotifyTest,
+    Deliver,
+    Outbox {
+        dead: bool,
+    },
+    /// No ids: all that are given up.
+    OutboxRetry {
+        ids: Vec<i64>,
+    },
 }
 
 /// What stood there when a person was shown it: a change carried out on the strength of that is refused
@@ -162,7 +177,19 @@ pub enum Reply {
     Checkpoint(Checkpoint),
     Finding(FindingView),
     BackedUp(BackupView),
-    Word { word: String, help: Option<String> },
+    Word {
+        word: String,
+        help: Option<String>,
+    },
+    Preferences(Box<PreferenceView>),
+    Tested(TestView),
+    Delivered(DeliverView),
+    Queued(QueuedView),
+    /// How far something that takes its time is.
+    Progress {
+        done: u64,
+        waiting: u64,
+    },
 }
 
 /// How a command ended.
@@ -357,6 +384,74 @@ pub struct ExpireView {
     pub lapsed: u64,
     pub delivered: u64,
     pub failed: u64,
+}
+
+/// What a run of sending came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliverView {
+    pub delivered: u64,
+    /// Attempts that failed, those of the dead too.
+    pub failed: u64,
+    /// Given up in this run.
+    pub dead: u64,
+    /// Another process was at it already.
+    pub busy: bool,
+}
+
+/// What waits to be sent, or was given up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct QueuedView {
+    pub id: i64,
+    pub channel: Outlet,
+    /// A member, a Slack channel or a webhook.
+    pub to: String,
+    pub event: News,
+    pub request: Option<RequestId>,
+    pub at: Timestamp,
+    pub attempts: u32,
+    pub due_at: Option<Timestamp>,
+    pub dead: bool,
+    pub error: Option<String>,
+}
+
+/// How a member is told of each event, and why so.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PreferenceView {
+    pub member: Name,
+    pub email: Option<String>,
+    pub slack: Option<String>,
+    pub timezone: String,
+    pub muted: bool,
+    pub events: Vec<EventPreferenceView>,
+    /// What they said themselves.
+    pub own: Preference,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventPreferenceView {
+    pub event: Notice,
+    pub in_app: bool,
+    pub email: HowView,
+    pub slack: HowView,
+    pub mandatory: bool,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HowView {
+    /// `off`, `realtime`, `hourly`, `daily 09:00`.
+    pub how: String,
+    pub why: String,
+}
+
+/// What came of a test on one channel.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TestView {
+    pub channel: String,
+    pub to: Option<String>,
+    /// None: there was nothing to try.
+    pub ok: Option<bool>,
+    /// What the server answered, or why it could not be asked.
+    pub answer: String,
 }
 
 /// An entry of the audit log as JSON shows it.

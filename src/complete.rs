@@ -3,6 +3,7 @@
 use clap_complete::engine::CompletionCandidate;
 
 use crate::command::{Command, Reply, Words};
+use crate::domain::notification::Notice;
 use crate::domain::request::State;
 use crate::door::Door;
 use crate::error::Failure;
@@ -56,6 +57,14 @@ pub fn durations() -> Vec<CompletionCandidate> {
 
 pub fn states() -> Vec<CompletionCandidate> {
     State::ALL.into_iter().map(|state| CompletionCandidate::new(state.as_str())).collect()
+}
+
+pub fn events() -> Vec<CompletionCandidate> {
+    Notice::ALL.into_iter().map(|notice| CompletionCandidate::new(notice.as_str())).collect()
+}
+
+pub fn events_or_all() -> Vec<CompletionCandidate> {
+    events().into_iter().chain([CompletionCandidate::new("all")]).collect()
 }
 
 fn words(words: Words) -> Vec<CompletionCandidate> {

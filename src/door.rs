@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use crate::command::{Command, End};
 use crate::config;
+use crate::deliver::Mail;
 use crate::domain::name::Name;
 use crate::domain::team::Login;
 use crate::error::Failure;
 use crate::identity;
-use crate::ledger::{self, Caller, Sink};
+use crate::ledger::{self, Caller, Outside, Post, Sink};
 use crate::store::Store;
 
 /// The way to the database: one's own file, opened when the first command needs it.
@@ -46,6 +47,9 @@ impl Door {
                 self.store.get_or_init(|| opened)
             }
         };
-        ledger::carry_out(store, &self.caller, &identity::clock, command, sink)
+        let owns_file = || identity::owns(&self.path);
+        let post = || Mail::configured().map(|mail| Box::new(mail) as Box<dyn Post>);
+        let outside = Outside { owns_file: &owns_file, post: &post };
+        ledger::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
     }
 }

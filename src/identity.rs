@@ -37,6 +37,16 @@ pub fn clock() -> Result<Timestamp, Failure> {
     Timestamp::from_unix(seconds).map_err(|_| wrong())
 }
 
+/// Whether this process's user owns a file.
+pub fn owns(path: &std::path::Path) -> bool {
+    #[cfg(feature = "test-overrides")]
+    if std::env::var("ACCESS_TEST_USER").is_ok() {
+        return is_root();
+    }
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.uid() == getuid().as_raw())
+}
+
 /// Whether this process is root's.
 pub fn is_root() -> bool {
     #[cfg(feature = "test-overrides")]

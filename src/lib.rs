@@ -12,6 +12,7 @@ pub mod cli;
 pub mod command;
 pub mod complete;
 pub mod config;
+pub mod deliver;
 pub mod domain;
 pub mod door;
 pub mod error;

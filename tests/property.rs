@@ -726,7 +726,7 @@ impl Run<'_> {
                 Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None }
             }
             Step::AcceptClock { .. } => Command::AcceptClock,
-            Step::Expire | Step::Pass(_) | Step::Next(_) => Command::Expire { dry_run: false },
+            Step::Expire | Step::Pass(_) | Step::Next(_) => Command::Expire { dry_run: false, deliver: false },
         };
         let against = self.against(step, who, asked.as_ref(), now);
         let (outcome, _) = self.carry_out(who, command);

@@ -6,7 +6,7 @@ use super::name::Name;
 use super::notification::Notice;
 use super::request::Request;
 use super::time::Timestamp;
-use super::words::{how_long, words};
+use super::words::{briefly, how_long, words};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -65,7 +65,11 @@ impl Piece {
         Piece {
             at: entry.at,
             headline: headline(notice, request),
-            text: words(&entry.event, entry.actor.as_ref(), request),
+            // The reason stands among the facts, once.
+            text: match request {
+                Some(_) if notice == Notice::RequestSubmitted => briefly(&entry.event, entry.actor.as_ref()),
+                Some(_) | None => words(&entry.event, entry.actor.as_ref(), request),
+            },
             facts: request.map(|request| facts(notice, request)).unwrap_or_default(),
             commands: commands(notice, request),
         }
@@ -133,11 +137,8 @@ fn facts(notice: Notice, request: &Request) -> Vec<(&'static str, String)> {
         Some(grant) if !asks_for_a_decision(notice) => &grant.terms,
         Some(_) | None => &request.asked,
     };
-    let filed = if request.filed_by == request.requester {
-        String::new()
-    } else {
-        format!(" (filed by {})", request.filed_by)
-    };
+    let filed =
+        if request.filed_by == request.requester { String::new() } else { format!(" (filed by {})", request.filed_by) };
     let mut facts = vec![
         ("Who", format!("{}{filed}", request.requester)),
         ("What", terms.resource.to_string()),

@@ -57,6 +57,16 @@ pub enum Address {
     Webhook(Name),
 }
 
+impl Address {
+    pub fn route(&self) -> Route {
+        match self {
+            Address::Email(_) => Route::Email,
+            Address::Slack(_) | Address::Channel(_) => Route::Slack,
+            Address::Webhook(name) => Route::Webhook(name.clone()),
+        }
+    }
+}
+
 impl std::hash::Hash for Email {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
@@ -82,7 +92,10 @@ pub struct Parcel {
 pub enum Content {
     Letter(Box<Letter>),
     /// A webhook's message: its id, the same at every attempt, and its JSON.
-    Json { id: String, body: String },
+    Json {
+        id: String,
+        body: String,
+    },
 }
 
 /// What came of sending.
@@ -96,8 +109,8 @@ pub enum Outcome {
     Refused { why: String },
     /// The other side wants to be left alone for so many seconds.
     NotNow { seconds: u64, why: String },
-    /// It was not this one's turn: one before it failed.
-    NotTried,
+    /// It was not this one's turn: one before it to the same address failed, or its whole route did.
+    NotTried { route_failed: bool },
 }
 
 /// How long to wait after so many failed attempts. None: no more.

@@ -46,6 +46,7 @@ pub enum Refusal {
     NotLive { id: RequestId, state: State },
     Changed { what: String },
     ClockNotBack,
+    NotQueued { id: i64 },
 }
 
 impl Refusal {
@@ -64,7 +65,8 @@ impl Refusal {
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
             | Refusal::NoSuchRequest { .. }
-            | Refusal::NoSuchNotification { .. } => Sort::NotFound,
+            | Refusal::NoSuchNotification { .. }
+            | Refusal::NotQueued { .. } => Sort::NotFound,
             Refusal::RoleNotAbove { .. }
             | Refusal::AlreadyHeld { .. }
             | Refusal::AlreadyPending { .. }
@@ -125,6 +127,7 @@ impl Refusal {
             Refusal::ClockNotBack => {
                 "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
             }
+            Refusal::NotQueued { id } => format!("there is no {id} in the outbox; nothing was done"),
         }
     }
 
@@ -175,6 +178,7 @@ impl Refusal {
             Refusal::NotPending { .. } | Refusal::NotLive { .. } => Vec::new(),
             Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
             Refusal::ClockNotBack => Vec::new(),
+            Refusal::NotQueued { .. } => one("`access outbox` and `access outbox --dead` list what there is"),
         }
     }
 }

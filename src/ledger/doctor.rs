@@ -6,7 +6,7 @@ use crate::command::{Checkpoint, End, FindingView, Health, Reply};
 use crate::domain::duration::spell;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Error, Read};
+use crate::store::{Error, Read, Waiting};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
 const LATE: i64 = 15 * 60;
@@ -115,5 +115,16 @@ fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
 }
 
 fn outbox(read: &Read<'_>) -> Result<FindingView, Error> {
-    Ok(ok("outbox", format!("{} notifications wait to be sent", read.outbox_size()?)))
+    let Waiting { waiting, failing, dead } = read.outbox_waiting()?;
+    Ok(if dead > 0 {
+        const MEND: [&str; 2] =
+            ["`access outbox --dead` says which and why", "when that is mended: `access outbox retry`"];
+        let found = format!("{dead} notifications are given up, and {waiting} wait to be sent");
+        finding("outbox", Health::Warning, found, &MEND)
+    } else if failing > 0 {
+        let found = format!("{waiting} notifications wait to be sent, and {failing} of them failed before");
+        finding("outbox", Health::Warning, found, &["`access outbox` says which and why"])
+    } else {
+        ok("outbox", format!("{waiting} notifications wait to be sent"))
+    })
 }

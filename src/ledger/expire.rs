@@ -3,6 +3,7 @@
 //! It works in batches, each a transaction of its own, so that nobody waits long behind it. A run that dies half-way
 //! leaves nothing half-done, and the next goes on; two at once find each batch done or to do, never twice.
 
+use super::deliver::{self, OpenPost};
 use super::{Call, Sink};
 use crate::command::{End, ExpireView, Reply};
 use crate::domain::decide;
@@ -14,14 +15,29 @@ use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
 
-pub fn expire(call: &Call<'_>, dry_run: bool, sink: Sink<'_>) -> Result<End, Failure> {
-    let tally = if dry_run {
+/// `post`: the ways by which what is due is sent as well. It is sent after all is on the record, and whether or not it can
+/// be changes nothing of that.
+pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
+    let mut tally = if dry_run {
         call.store.read(|read| -> Result<ExpireView, Failure> { Ok(due(read, call.now(read)?, usize::MAX)?.1) })?
     } else {
         run(call)?
     };
+    let mut end = End::default();
+    if let Some(open) = post {
+        match deliver::run(call, open, sink) {
+            Ok((sent, ended)) => {
+                (tally.delivered, tally.failed) = (sent.delivered, sent.failed);
+                end = ended;
+            }
+            Err(failure) => {
+                end.warnings.push(format!("notifications were not sent: {}", failure.message));
+                end.warnings.extend(failure.hints);
+            }
+        }
+    }
     sink(Reply::Expired(tally))?;
-    Ok(End::default())
+    Ok(end)
 }
 
 fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {

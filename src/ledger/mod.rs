@@ -8,12 +8,15 @@ mod audit;
 mod backup;
 mod check;
 mod clock;
+mod deliver;
 mod deny;
 mod doctor;
 mod expire;
 mod inbox;
 mod init;
 mod list;
+mod notify;
+mod outbox;
 mod request;
 mod resources;
 mod revoke;
@@ -25,6 +28,7 @@ mod whoami;
 mod withdraw;
 mod words;
 
+pub use deliver::{Hook, OpenPost, Post, Service};
 pub use init::{Init, init};
 
 use crate::command::{Command, End, Reply, Seen};
@@ -86,11 +90,32 @@ const CLOCK_SLACK: i64 = 60;
 /// So many refused attempts of one person are recorded in an hour; the rest would only be noise.
 const REFUSALS_AN_HOUR: u64 = 20;
 
-/// Carries out one command.
+/// What only some commands need to know of the world outside, so that the others don't ask.
+pub struct Outside<'o> {
+    /// Whether the Unix user who calls owns the database file.
+    pub owns_file: &'o dyn Fn() -> bool,
+    /// Opens the ways by which notifications go out.
+    pub post: OpenPost<'o>,
+}
+
+/// Carries out one command, with nothing outside.
 pub fn carry_out(
     store: &Store,
     caller: &Caller,
     clock: Clock<'_>,
+    command: Command,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let nothing = || Err(Failure::new(Kind::Failure, "nothing can be sent from here"));
+    carry_out_with(store, caller, clock, &Outside { owns_file: &|| false, post: &nothing }, command, sink)
+}
+
+/// Carries out one command.
+pub fn carry_out_with(
+    store: &Store,
+    caller: &Caller,
+    clock: Clock<'_>,
+    outside: &Outside<'_>,
     command: Command,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
@@ -114,7 +139,10 @@ pub fn carry_out(
         Command::Inbox { all } => inbox::inbox(&call, all, sink),
         Command::MarkRead { ids } => inbox::mark_read(&call, &ids),
         Command::Unread => inbox::unread(&call),
-        Command::Expire { dry_run } => expire::expire(&call, dry_run, sink),
+        Command::Expire { dry_run, deliver } => {
+            let post = (deliver && !dry_run).then_some(outside.post);
+            expire::expire(&call, dry_run, post, sink)
+        }
         Command::Audit(filter) => audit::audit(&call, &filter, sink),
         Command::AuditExport => audit::export(&call, sink),
         Command::AuditVerify { against } => verify::verify(&call, &against, sink),
@@ -123,6 +151,12 @@ pub fn carry_out(
         Command::Backup { to } => backup::backup(&call, &to, sink),
         Command::AcceptClock => clock::accept(&call),
         Command::Words(words) => words::words(&call, words, sink),
+        Command::Preferences => notify::show(&call, sink),
+        Command::Prefer(change) => notify::change(&call, &change, sink),
+        Command::NotifyTest => notify::test(&call, outside.post, sink),
+        Command::Deliver => deliver::deliver(&call, outside.post, sink),
+        Command::Outbox { dead } => outbox::outbox(&call, outside, dead, sink),
+        Command::OutboxRetry { ids } => outbox::retry(&call, &ids),
     }
 }
 

@@ -2,11 +2,14 @@
 
 mod csv;
 mod escape;
+mod notify;
+mod progress;
 mod table;
 mod text;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
+use progress::Progress;
 use serde::Serialize;
 use table::{Column, Layout, Shown};
 
@@ -49,6 +52,7 @@ pub struct Printer {
     width: u16,
     now: Timestamp,
     out: BufWriter<Stdout>,
+    progress: Progress,
 }
 
 /// An answer on its way out.
@@ -83,6 +87,7 @@ impl Printer {
             width: width(),
             now,
             out: BufWriter::with_capacity(64 * 1024, io::stdout()),
+            progress: Progress::default(),
         }
     }
 
@@ -231,6 +236,14 @@ pub const BROKEN_PIPE: &str = "the reader has left";
 impl Answer<'_> {
     /// Prints one piece, or keeps it until a page of them can be drawn.
     pub fn put(&mut self, reply: Reply) -> Result<(), Failure> {
+        if let Reply::Progress { done, waiting } = reply {
+            let shown = self.printer.mode == Mode::Human && !self.printer.quiet && io::stderr().is_terminal();
+            if shown {
+                self.printer.progress.show(done, waiting);
+            }
+            return Ok(());
+        }
+        self.printer.progress.clear();
         self.write(reply).map_err(broken)
     }
 
@@ -276,7 +289,12 @@ impl Answer<'_> {
             | Reply::Checkpoint(_)
             | Reply::Finding(_)
             | Reply::BackedUp(_)
-            | Reply::Word { .. } => Ok(()),
+            | Reply::Word { .. }
+            | Reply::Preferences(_)
+            | Reply::Tested(_)
+            | Reply::Delivered(_)
+            | Reply::Queued(_)
+            | Reply::Progress { .. } => Ok(()),
         }
     }
 
@@ -317,6 +335,12 @@ impl Answer<'_> {
             }
             Reply::BackedUp(view) => text::backed_up(&view),
             Reply::Word { word, .. } => word + "\n",
+            Reply::Preferences(view) => notify::preferences(&view),
+            Reply::Tested(view) => notify::tested(&view),
+            Reply::Delivered(_) if self.printer.quiet => return Ok(()),
+            Reply::Delivered(view) => notify::delivered(&view),
+            Reply::Queued(view) => return self.row(&notify::QUEUED, notify::queued_row(&view, now)),
+            Reply::Progress { .. } => return Ok(()),
         };
         self.printer.out.write_all(escape::lines(&words).as_bytes())
     }
@@ -394,6 +418,11 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
         Reply::Finding(view) => write_value(out, view),
         Reply::BackedUp(view) => write_value(out, view),
         Reply::Word { word, help } => write_value(out, &(word, help)),
+        Reply::Preferences(view) => write_value(out, view),
+        Reply::Tested(view) => write_value(out, view),
+        Reply::Delivered(view) => write_value(out, view),
+        Reply::Queued(view) => write_value(out, view),
+        Reply::Progress { done, waiting } => write_value(out, &(done, waiting)),
     }
 }
 
@@ -428,7 +457,9 @@ pub fn shape(command: &Command) -> Shape {
         | Command::Inbox { .. }
         | Command::Audit(_)
         | Command::Doctor { .. }
-        | Command::Words(_) => Shape::Many,
+        | Command::Words(_)
+        | Command::NotifyTest
+        | Command::Outbox { .. } => Shape::Many,
         Command::AuditExport => Shape::JsonLines,
         Command::TeamApply { .. }
         | Command::TeamShow
@@ -445,6 +476,10 @@ pub fn shape(command: &Command) -> Shape {
         | Command::AuditVerify { .. }
         | Command::AuditCheckpoint
         | Command::Backup { .. }
-        | Command::AcceptClock => Shape::One,
+        | Command::AcceptClock
+        | Command::Preferences
+        | Command::Prefer(_)
+        | Command::Deliver
+        | Command::OutboxRetry { .. } => Shape::One,
     }
 }

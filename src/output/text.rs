@@ -153,7 +153,7 @@ pub fn would_submit(view: &RequestView) -> String {
 }
 
 /// A field of a record: its label, and its value on one or more lines.
-fn field(text: &mut String, label: &str, value: &str) {
+pub(super) fn field(text: &mut String, label: &str, value: &str) {
     let mut rows = value.split('\n');
     let _ = writeln!(text, "  {label:<11} {}", rows.next().unwrap_or_default());
     for row in rows {
@@ -352,6 +352,8 @@ pub fn expired(view: &ExpireView) -> String {
         (view.started, "started"),
         (view.expiring, "warned that they end soon"),
         (view.lapsed, "lapsed undecided"),
+        (view.delivered, "notifications sent"),
+        (view.failed, "not sent (`access outbox`)"),
     ];
     let said: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();

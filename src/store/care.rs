@@ -30,11 +30,6 @@ impl Read<'_> {
     pub fn time_bound_grants(&self) -> Result<u64, Error> {
         self.count("SELECT count(*) FROM grant WHERE ended_at IS NULL AND ends_at IS NOT NULL", [])
     }
-
-    /// How many notifications wait to be sent.
-    pub fn outbox_size(&self) -> Result<u64, Error> {
-        self.count("SELECT count(*) FROM outbox", [])
-    }
 }
 
 impl Store {

@@ -9,14 +9,15 @@ use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
-use crate::domain::outbox::{News, Outlet, Queued};
+use crate::domain::outbox::{News, Outlet, Queued, Route};
 use crate::domain::preference::{Policy, Preference};
 use crate::domain::request::RequestId;
 use crate::domain::team::Member;
 use crate::domain::time::Timestamp;
 
 /// The columns of a row of the outbox, for `queued`.
-const QUEUED: &str = "SELECT o.id, o.channel, coalesce(o.kind, n.kind), e.seq, e.at, n.id, n.member, o.due_at, o.attempts,
+const QUEUED: &str =
+    "SELECT o.id, o.channel, coalesce(o.kind, n.kind), e.seq, e.at, n.id, n.member, o.due_at, o.attempts,
          o.error, o.dead
      FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)";
 
@@ -115,6 +116,10 @@ impl Read<'_> {
         Ok(Waiting { waiting, failing, dead })
     }
 
+    pub fn outbox_has(&self, id: i64) -> Result<bool, Error> {
+        Ok(self.one("SELECT 1 FROM outbox WHERE id = ?1", [id], |_| Ok(()))?.is_some())
+    }
+
     /// How many rows wait for this channel or webhook.
     pub fn outbox_waiting_for(&self, outlet: &Outlet) -> Result<u64, Error> {
         self.count("SELECT count(*) FROM outbox WHERE channel = ?1 AND NOT dead", [outlet.to_string()])
@@ -199,19 +204,22 @@ impl Write<'_> {
 
     /// An attempt failed: the next is due then, or there is none.
     pub fn outbox_failed(&self, id: i64, why: &str, next: Option<Timestamp>) -> Result<(), Error> {
-        let sql = "UPDATE outbox SET attempts = attempts + 1, error = ?2, due_at = coalesce(?3, due_at), dead = ?3 IS NULL
+        let sql =
+            "UPDATE outbox SET attempts = attempts + 1, error = ?2, due_at = coalesce(?3, due_at), dead = ?3 IS NULL
              WHERE id = ?1";
         self.conn().prepare_cached(sql)?.execute(params![id, why, next.map(Timestamp::unix)])?;
         Ok(())
     }
 
     /// Whoever is there wants to be left alone until then: all that goes the same way waits.
-    pub fn outbox_pause(&self, ways: &[String], why: &str, until: Timestamp) -> Result<(), Error> {
-        for way in ways {
-            let sql = "UPDATE outbox SET due_at = ?2, error = ?3
-                 WHERE (channel = ?1 OR ?1 = 'slack' AND channel GLOB 'slack:*') AND NOT dead AND due_at < ?2";
-            self.conn().prepare_cached(sql)?.execute(params![way, until.unix(), why])?;
-        }
+    pub fn outbox_pause(&self, route: &Route, why: &str, until: Timestamp) -> Result<(), Error> {
+        let channels = match route {
+            Route::Email => "email".to_owned(),
+            Route::Slack => "slack*".to_owned(),
+            Route::Webhook(name) => format!("webhook:{name}"),
+        };
+        let sql = "UPDATE outbox SET due_at = ?2, error = ?3 WHERE channel GLOB ?1 AND NOT dead AND due_at < ?2";
+        self.conn().prepare_cached(sql)?.execute(params![channels, until.unix(), why])?;
         Ok(())
     }
 

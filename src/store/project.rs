@@ -183,9 +183,8 @@ fn take_members_out<'c>(write: &Write<'_>, changes: &'c [Change]) -> Result<Take
     for change in changes {
         if let Change::Member(name, Diff::Change { .. } | Diff::Remove { .. }) = change {
             let sql = "DELETE FROM member WHERE name = ?1 RETURNING since, preference";
-            let row = write.conn().prepare_cached(sql)?.query_row([name.as_str()], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
+            let row =
+                write.conn().prepare_cached(sql)?.query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
             taken.insert(name, row);
         }
     }

@@ -1,0 +1,149 @@
+//! Posting over HTTP: one answer, within a time, from the host that was asked and no other.
+
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use ureq::Agent;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+
+use crate::error::{Failure, Kind};
+
+/// What the other side said.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    /// In seconds, where it asks for some.
+    pub retry_after: Option<u64>,
+    pub body: String,
+}
+
+pub struct Client {
+    /// Whether there is anything to trust certificates for.
+    encrypted: bool,
+    ca_file: Option<PathBuf>,
+    /// Made when it is first needed: loading certificates takes its time, and most runs have nothing to send.
+    agent: OnceCell<Agent>,
+}
+
+/// No answer of interest is longer: 64 KiB.
+const LONGEST: u64 = 64 << 10;
+
+/// The certificates that are trusted: of this file, or the system's.
+pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Failure> {
+    let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
+    let invalid = |why: String| Failure::new(Kind::Invalid, format!("{}: {why}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| invalid(format!("it can't be read: {error}")))?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let certificates = certificates.map_err(|_| invalid("it holds no certificates (PEM)".to_owned()))?;
+    if certificates.is_empty() {
+        return Err(invalid("it holds no certificates (PEM)".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// Whether this address may be posted to: encrypted, on this machine, or to a host that is allowed by name.
+pub fn check_url(what: &str, url: &str, allowed: &[String]) -> Result<(), Failure> {
+    let invalid = |why: String| Failure::new(Kind::Invalid, format!("{what}: {why}"));
+    let parsed: ureq::http::Uri = url.parse().map_err(|_| invalid("its url is not one".to_owned()))?;
+    let Some(host) = parsed.host() else { return Err(invalid("its url names no host".to_owned())) };
+    match parsed.scheme_str() {
+        Some("https") => Ok(()),
+        Some("http") if is_loopback(host) || allowed.iter().any(|name| name == host) => Ok(()),
+        Some("http") => Err(invalid(format!("http:// to {host} would show all of it on the way"))
+            .hint("give it an https:// address")
+            .hint(format!("or, on a network you trust, allow_http = [\"{host}\"]"))),
+        Some(_) | None => Err(invalid("its url begins with https://".to_owned())),
+    }
+}
+
+/// Whether this is our own machine.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+impl Client {
+    pub fn new(encrypted: bool, ca_file: Option<&Path>) -> Client {
+        Client { encrypted, ca_file: ca_file.map(Path::to_owned), agent: OnceCell::new() }
+    }
+
+    fn agent(&self) -> Result<&Agent, Failure> {
+        if let Some(agent) = self.agent.get() {
+            return Ok(agent);
+        }
+        let trusted = if self.encrypted { roots(self.ca_file.as_deref())? } else { Vec::new() };
+        let trusted: Vec<Certificate<'static>> =
+            trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(trusted)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            // A redirect is an answer, and not one that is followed: it could lead anywhere.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent("access")
+            .tls_config(tls)
+            .build();
+        Ok(self.agent.get_or_init(|| agent.into()))
+    }
+
+    /// Posts JSON. The failure is in words that hold nothing of the address: it may be a secret.
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &str, timeout: Duration) -> Result<Answer, String> {
+        let agent = self.agent().map_err(|failure| failure.message)?;
+        let mut request = agent.post(url).header("content-type", "application/json; charset=utf-8");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.config().timeout_global(Some(timeout)).build();
+        let mut response = request.send(body).map_err(|error| in_words(&error))?;
+        let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+        let status = response.status().as_u16();
+        let body = response.body_mut().with_config().limit(LONGEST).read_to_string();
+        // Where the status says it all, a body that does not come changes nothing.
+        let body = match body {
+            Err(error) if (200..300).contains(&status) => return Err(in_words(&error)),
+            body => body.unwrap_or_default(),
+        };
+        Ok(Answer { status, retry_after, body })
+    }
+}
+
+fn in_words(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        ureq::Error::HostNotFound => "there is no such host".to_owned(),
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Rustls(error) => format!("the encryption failed: {error}"),
+        ureq::Error::Tls(why) => format!("the encryption failed: {why}"),
+        ureq::Error::ConnectionFailed => "no connection".to_owned(),
+        ureq::Error::Protocol(_) => "the answer is not HTTP".to_owned(),
+        ureq::Error::BodyExceedsLimit(_) => "the answer is too long".to_owned(),
+        // Of a library, which may come to have more; its own words could hold the address.
+        _ => "the request could not be made".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_posted_to() {
+        let allowed = ["siem.internal".to_owned()];
+        for url in ["https://x.example/y", "http://127.0.0.1:8080/", "http://[::1]:8080/", "http://siem.internal/in"] {
+            assert!(check_url("w", url, &allowed).is_ok(), "{url}");
+        }
+        for url in
+            ["http://x.example/", "ftp://x.example/", "x.example", "", "http://127.0.0.1.evil.example/", "http://"]
+        {
+            assert!(check_url("w", url, &allowed).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Secrets: from a file that nobody else can read, a credential of systemd's, or the environment. Never printed.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use nix::unistd::{Group, geteuid};
+
+use crate::error::{Failure, Kind};
+
+/// Something that nothing may show.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where the configuration says that one is.
+#[derive(Clone, Copy)]
+pub struct Place<'c> {
+    /// What its keys begin with: `password`, `token`, `secret`.
+    pub what: &'static str,
+    pub file: Option<&'c Path>,
+    pub credential: Option<&'c str>,
+    pub env: Option<&'c str>,
+}
+
+/// No secret is longer: 16 KiB.
+const LONGEST: u64 = 16 << 10;
+
+impl Secret {
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// The text without it, should somebody have sent it back to us.
+    pub fn hidden_in(&self, text: &str) -> String {
+        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "…") }
+    }
+
+    /// The secret at this place; None where none is named.
+    pub fn load(place: Place<'_>) -> Result<Option<Secret>, Failure> {
+        let what = place.what;
+        let text = match (place.file, place.credential, place.env) {
+            (None, None, None) => return Ok(None),
+            (Some(file), None, None) => read_file(file)?,
+            (None, Some(name), None) => read_credential(name)?,
+            (None, None, Some(name)) => std::env::var(name).map_err(|_| {
+                invalid(format!("the variable {name} is not set")).hint(format!("{what}_env names it in config.toml"))
+            })?,
+            (Some(_), ..) | (None, Some(_), Some(_)) => {
+                let keys = format!("{what}_file, {what}_credential or {what}_env");
+                return Err(invalid(format!("a {what} comes from one place: {keys}")));
+            }
+        };
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(invalid(format!("the {what} is empty")));
+        }
+        Ok(Some(Secret(text.to_owned())))
+    }
+
+    /// The secret in this file.
+    pub fn in_file(file: &Path) -> Result<Secret, Failure> {
+        Ok(Secret(read_file(file)?.trim().to_owned()))
+    }
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::new(Kind::Invalid, message)
+}
+
+fn read_file(path: &Path) -> Result<String, Failure> {
+    let shown = path.display();
+    let cannot = |error: std::io::Error| invalid(format!("{shown} can't be read: {error}"));
+    // Looked at through the open file: what is read is what was looked at.
+    let file = File::open(path).map_err(cannot)?;
+    let found = file.metadata().map_err(cannot)?;
+    if !found.is_file() {
+        return Err(invalid(format!("{shown} is not a regular file")));
+    }
+    let me = geteuid().as_raw();
+    if found.uid() != me && found.uid() != 0 {
+        return Err(invalid(format!("{shown} belongs to another user")).hint("it is to be yours, or root's"));
+    }
+    let mode = found.mode() & 0o777;
+    let ours = || matches!(Group::from_name("access"), Ok(Some(group)) if group.gid.as_raw() == found.gid());
+    let shared = mode == 0o640 && found.uid() == 0 && ours();
+    if mode & 0o077 != 0 && !shared {
+        let told = invalid(format!("{shown} can be read or written by others (mode {mode:04o}), so it is no secret"));
+        return Err(told.hint(format!("make it yours alone: chmod 600 {shown}, and change the secret")));
+    }
+    read(file).map_err(cannot)
+}
+
+fn read_credential(name: &str) -> Result<String, Failure> {
+    if name.contains('/') {
+        return Err(invalid(format!("{name} is no name of a credential: it has a /")));
+    }
+    let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
+        invalid(format!("the credential {name} is not there: no CREDENTIALS_DIRECTORY is set"))
+            .hint("systemd sets it for services that have LoadCredential=")
+    })?;
+    let path = Path::new(&folder).join(name);
+    File::open(&path).and_then(read).map_err(|error| invalid(format!("the credential {name} can't be read: {error}")))
+}
+
+fn read(file: File) -> std::io::Result<String> {
+    let mut text = String::new();
+    file.take(LONGEST).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_shows_it() {
+        let secret = Secret("hunter2".to_owned());
+        assert_eq!(format!("{secret:?}"), "Secret(…)");
+        assert_eq!(secret.hidden_in("535 no such password: hunter2"), "535 no such password: …");
+    }
+}

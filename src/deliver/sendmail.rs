@@ -1,0 +1,48 @@
+//! The host's own mail system, by its `sendmail` program. How it ends says what became of the message (sysexits.h).
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
+
+use super::Carried;
+use crate::domain::team::Email;
+
+/// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: it will say the same another time.
+const FOR_GOOD: [i32; 5] = [64, 65, 67, 68, 77];
+
+pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: Duration) -> Carried {
+    let shown = program.display();
+    // `--` ends the options: an address is never taken for one.
+    let mut command = Command::new(program);
+    command.args(["-i", "-f", from.as_str(), "--", to.as_str()]);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return Carried::route_failed(format!("{shown} can't be run: {error}")),
+    };
+    // A program that does not read must not hold us up either.
+    if let Some(mut stdin) = child.stdin.take() {
+        let message = message.to_vec();
+        thread::spawn(move || drop(stdin.write_all(&message)));
+    }
+    let until = Instant::now() + timeout;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) if status.success() => return Carried::sent(format!("{shown} took it")),
+            Ok(Some(status)) => {
+                let why = format!("{shown} ended with {status}");
+                let for_good = status.code().is_some_and(|code| FOR_GOOD.contains(&code));
+                return if for_good { Carried::refused(why) } else { Carried::failed(why) };
+            }
+            Ok(None) if Instant::now() < until => sleep(Duration::from_millis(5)),
+            Ok(None) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Carried::route_failed(format!("{shown} did not end in time"));
+            }
+            Err(error) => return Carried::route_failed(format!("{shown}: {error}")),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Webhooks, signed as Standard Webhooks has it (standardwebhooks.com), so that a receiver can check them with the
+//! libraries there are: HMAC-SHA256 over `id.timestamp.body`.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use super::http::{Client, check_url};
+use super::secret::{Place, Secret};
+use super::{Carried, Carrier};
+use crate::config;
+use crate::domain::outbox::{Content, Outcome, Parcel};
+use crate::error::{Failure, Kind};
+
+pub struct Webhook {
+    url: String,
+    keys: Vec<Vec<u8>>,
+    client: Client,
+}
+
+impl Webhook {
+    pub fn new(wiring: &config::Webhook) -> Result<Webhook, Failure> {
+        let what = format!("webhook {}", wiring.name);
+        check_url(&what, &wiring.url, &wiring.allow_http)?;
+        let place = Place {
+            what: "secret",
+            file: wiring.secret_file.as_deref(),
+            credential: wiring.secret_credential.as_deref(),
+            env: wiring.secret_env.as_deref(),
+        };
+        let secret = Secret::load(place)?.ok_or_else(|| {
+            Failure::new(Kind::Invalid, format!("{what} has no secret to sign with"))
+                .hint("write whsec_ and 32 random bytes in base64 to a file of mode 0600, and name it as secret_file")
+        })?;
+        let encrypted = wiring.url.starts_with("https:");
+        let client = Client::new(encrypted, wiring.ca_file.as_deref());
+        Ok(Webhook { url: wiring.url.clone(), keys: keys(&what, &secret)?, client })
+    }
+
+    fn signatures(&self, signed: &str) -> String {
+        let sign = |key: &Vec<u8>| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+            mac.update(signed.as_bytes());
+            format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+        };
+        self.keys.iter().map(sign).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// One secret, or several while one takes the place of another.
+fn keys(what: &str, secret: &Secret) -> Result<Vec<Vec<u8>>, Failure> {
+    let wrong =
+        || Failure::new(Kind::Invalid, format!("{what}: its secret is not whsec_ and 24 to 64 bytes in base64"));
+    let key = |word: &str| {
+        let key = word.strip_prefix("whsec_").and_then(|encoded| STANDARD.decode(encoded).ok());
+        key.filter(|key| (24..=64).contains(&key.len())).ok_or_else(wrong)
+    };
+    secret.reveal().split_whitespace().map(key).collect()
+}
+
+impl Carrier for Webhook {
+    fn carry(&mut self, parcel: &Parcel, timeout: Duration) -> Carried {
+        let Content::Json { id, body } = &parcel.content else {
+            return Carried::refused("a webhook takes no letter");
+        };
+        let timestamp = parcel.now.unix().to_string();
+        let signature = self.signatures(&format!("{id}.{timestamp}.{body}"));
+        let headers =
+            [("webhook-id", id.as_str()), ("webhook-timestamp", &timestamp), ("webhook-signature", &signature)];
+        let answer = match self.client.post(&self.url, &headers, body, timeout) {
+            Ok(answer) => answer,
+            Err(why) => return Carried::route_failed(why),
+        };
+        let why = format!("it answered {}", answer.status);
+        match answer.status {
+            200..=299 => Carried::sent(why),
+            300..=399 => Carried::refused(format!("{why}, which sends elsewhere, and that is not followed")),
+            410 => Carried::refused(format!("{why}: it is gone")),
+            429 | 503 if answer.retry_after.is_some() => {
+                let seconds = answer.retry_after.unwrap_or(0);
+                Carried { outcome: Outcome::NotNow { seconds, why }, route_failed: true }
+            }
+            _ => Carried::route_failed(why),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_of_the_specification() {
+        // The example of the specification's own test vectors.
+        let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        let webhook = Webhook {
+            url: String::new(),
+            keys: vec![STANDARD.decode(&secret[6..]).unwrap()],
+            client: Client::new(false, None),
+        };
+        let signed = "msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{\"test\": 2432232314}";
+        assert_eq!(webhook.signatures(signed), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");
+    }
+}

@@ -1,0 +1,530 @@
+//! `deliver`: works the outbox off. What is due is settled by what people prefer, handed to the world outside, and marked
+//! by what came of it, each step in a short transaction of its own: nothing is sent while one is open, and nobody waits.
+//!
+//! One process sends at a time (the kernel keeps that, and ends it with the process), so nothing is sent by two at once.
+//! What is sent and not yet marked when a process dies is sent again by the next, with the same id.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Call, Sink};
+use crate::command::{DeliverView, End, EntryView, Reply, ToldView};
+use crate::domain::audit;
+use crate::domain::event::Entry;
+use crate::domain::letter::{Letter, Piece};
+use crate::domain::name::Name;
+use crate::domain::notification::{Channel, Told};
+use crate::domain::outbox::{Address, Content, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
+use crate::domain::preference::{How, Policy};
+use crate::domain::team::{Member, Timezone};
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+use crate::store::{Error, Read};
+
+/// The world outside, as far as notifications go there. It knows the time that passes; the ledger does not.
+pub trait Post {
+    fn service(&self, outlet: &Outlet) -> Service;
+    /// What is wrong with the ways that are broken.
+    fn broken(&self) -> Vec<Failure>;
+    fn hooks(&self) -> Vec<Hook>;
+    /// How far, in seconds, the clocks of a time zone are ahead of UTC at a moment.
+    fn offset(&self, zone: &Timezone, moment: i64) -> i64;
+    /// Takes a parcel over, to be sent as soon as its way is free.
+    fn hand(&mut self, ticket: u64, parcel: Parcel);
+    /// Waits for what came of parcels. None: the deadline has passed.
+    fn outcomes(&mut self) -> Vec<(u64, Outcome)>;
+    /// Whether the deadline has passed.
+    fn is_over(&self) -> bool;
+    fn close(&mut self);
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    Open,
+    /// There, but not as it should be: a secret can't be read, say.
+    Broken,
+    None,
+}
+
+/// A webhook, and what it is told of.
+#[derive(Debug, Clone)]
+pub struct Hook {
+    pub name: Name,
+    pub events: BTreeSet<News>,
+}
+
+/// Opens the ways out.
+pub type OpenPost<'p> = &'p dyn Fn() -> Result<Box<dyn Post>, Failure>;
+
+/// Rows that are settled in one transaction.
+const PAGE: usize = 500;
+/// Messages that are settled and wait for their turn, at most: a few megabytes.
+const QUEUED: usize = 10_000;
+/// Parcels under way on one route: enough that it never waits for us.
+const UNDER_WAY: usize = 16;
+/// A webhook that does not answer holds up no more than so many entries.
+const BACKLOG: u64 = 1000;
+/// Pieces of one digest.
+const DIGEST: usize = 100;
+/// Where there is no way to send it, something that was news is none after a week.
+const STALE: i64 = 7 * 24 * 3600;
+/// A webhook that is new is told of the last day.
+const NEWS: i64 = 24 * 3600;
+
+pub fn deliver(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, Failure> {
+    let (view, mut end) = run(call, open, sink)?;
+    end.no = view.failed > 0;
+    sink(Reply::Delivered(view))?;
+    Ok(end)
+}
+
+/// Sends what is due, until nothing is or the deadline has passed.
+pub fn run(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<(DeliverView, End), Failure> {
+    let mut post = open()?;
+    let mut end = End::default();
+    for failure in post.broken() {
+        end.warnings.push(failure.message);
+        end.warnings.extend(failure.hints);
+    }
+    if !anything(call, post.as_ref())? {
+        return Ok((DeliverView::default(), end));
+    }
+    let Some(_sending) = call.store.begin_sending()? else {
+        return Ok((DeliverView { busy: true, ..DeliverView::default() }, end));
+    };
+    let mut run = Run::new(call, post.as_mut());
+    let done = run.all(sink);
+    let tally = run.tally;
+    post.close();
+    done?;
+    if tally.dead > 0 {
+        end.warnings.push(format!("{} notifications are given up: `access outbox --dead` says why", tally.dead));
+    }
+    Ok((tally, end))
+}
+
+/// Whether there is anything to send, or to queue for a channel or webhook.
+fn anything(call: &Call<'_>, post: &dyn Post) -> Result<bool, Failure> {
+    call.store.read(|read| -> Result<bool, Failure> {
+        if read.outbox_any_due(call.now(read)?)? {
+            return Ok(true);
+        }
+        let (streams, last) = (read.streams()?, read.last_seq()?.unwrap_or(0));
+        let wanted = wanted(&read.policy()?, post);
+        Ok(wanted.keys().any(|outlet| streams.get(&outlet.to_string()).is_none_or(|&at| at < last)))
+    })
+}
+
+/// The Slack channels and webhooks that can be told, and of what.
+fn wanted(policy: &Policy, post: &dyn Post) -> BTreeMap<Outlet, BTreeSet<News>> {
+    let channels = policy.channels.iter().map(|(channel, notices)| {
+        (Outlet::Channel(channel.clone()), notices.iter().copied().map(News::Notice).collect())
+    });
+    let hooks = post.hooks().into_iter().map(|hook| (Outlet::Webhook(hook.name), hook.events));
+    channels.chain(hooks).filter(|(outlet, _)| post.service(outlet) == Service::Open).collect()
+}
+
+/// Rows that go out as one message.
+struct Plan {
+    rows: Vec<Queued>,
+    address: Address,
+}
+
+struct Run<'r> {
+    call: &'r Call<'r>,
+    post: &'r mut dyn Post,
+    queues: BTreeMap<Route, VecDeque<Plan>>,
+    under_way: HashMap<u64, Plan>,
+    /// How many of those are on each route, and the first of them.
+    on_route: BTreeMap<Route, VecDeque<u64>>,
+    /// Routes that are not tried again in this run.
+    closed: BTreeSet<Route>,
+    tickets: u64,
+    /// The last row that was settled.
+    cursor: i64,
+    tally: DeliverView,
+}
+
+impl<'r> Run<'r> {
+    fn new(call: &'r Call<'r>, post: &'r mut dyn Post) -> Run<'r> {
+        Run {
+            call,
+            post,
+            queues: BTreeMap::new(),
+            under_way: HashMap::new(),
+            on_route: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            tickets: 0,
+            cursor: 0,
+            tally: DeliverView::default(),
+        }
+    }
+
+    fn all(&mut self, sink: Sink<'_>) -> Result<(), Failure> {
+        let mut more = true;
+        loop {
+            // What comes while we send is seen when the rest is done.
+            if self.queued() < QUEUED && (more || self.under_way.is_empty()) {
+                more = self.fetch()?;
+            }
+            self.hand_out()?;
+            if self.under_way.is_empty() {
+                if more && !self.post.is_over() {
+                    continue;
+                }
+                return Ok(());
+            }
+            let outcomes = self.post.outcomes();
+            if outcomes.is_empty() {
+                return self.out_of_time();
+            }
+            self.mark(outcomes)?;
+            let waiting = (self.queued() + self.under_way.len()) as u64;
+            sink(Reply::Progress { done: self.tally.delivered, waiting })?;
+        }
+    }
+
+    fn queued(&self) -> usize {
+        self.queues.values().map(VecDeque::len).sum()
+    }
+
+    /// Settles more of what is due. False: there is no more.
+    fn fetch(&mut self) -> Result<bool, Failure> {
+        let (call, post, cursor) = (self.call, &*self.post, self.cursor);
+        let (plans, last, moved) = call.store.write(|write| -> Result<(Vec<Plan>, Option<i64>, bool), Failure> {
+            let now = call.now(write)?;
+            let policy = write.policy()?;
+            let moved = fan_out(write, post, &policy, now)?;
+            let due = write.outbox_due(now, cursor, PAGE)?;
+            let last = due.last().map(|row| row.id);
+            Ok((settle(write, post, &policy, due, now)?, last, moved))
+        })?;
+        self.cursor = last.unwrap_or(cursor);
+        for plan in plans {
+            let route = plan.address.route();
+            if !self.closed.contains(&route) {
+                self.queues.entry(route).or_default().push_back(plan);
+            }
+        }
+        Ok(last.is_some() || moved)
+    }
+
+    fn hand_out(&mut self) -> Result<(), Failure> {
+        if self.post.is_over() {
+            self.queues.clear();
+        }
+        let mut unwritten = Vec::new();
+        for (route, queue) in &mut self.queues {
+            let on_route = self.on_route.entry(route.clone()).or_default();
+            while on_route.len() < UNDER_WAY {
+                let Some(plan) = queue.pop_front() else { break };
+                let parcel = self.call.store.read(|read| -> Result<Parcel, Failure> {
+                    let now = self.call.now(read)?;
+                    Ok(Parcel { to: plan.address.clone(), content: compose(read, &plan)?, now })
+                });
+                self.tickets += 1;
+                on_route.push_back(self.tickets);
+                self.under_way.insert(self.tickets, plan);
+                match parcel {
+                    Ok(parcel) => self.post.hand(self.tickets, parcel),
+                    // One that can't be read must not keep the others from going.
+                    Err(failure) => unwritten.push((self.tickets, Outcome::Refused { why: failure.message })),
+                }
+            }
+        }
+        if unwritten.is_empty() { Ok(()) } else { self.mark(unwritten) }
+    }
+
+    fn mark(&mut self, outcomes: Vec<(u64, Outcome)>) -> Result<(), Failure> {
+        let mut marked = Vec::new();
+        for (ticket, outcome) in outcomes {
+            let Some(plan) = self.under_way.remove(&ticket) else { continue };
+            let route = plan.address.route();
+            if let Some(on_route) = self.on_route.get_mut(&route) {
+                on_route.retain(|&other| other != ticket);
+            }
+            marked.push((plan, outcome));
+        }
+        let call = self.call;
+        let tally = call.store.write(|write| -> Result<DeliverView, Failure> {
+            let now = call.now(write)?;
+            let mut tally = DeliverView::default();
+            for (plan, outcome) in &marked {
+                let rows = &plan.rows;
+                match outcome {
+                    Outcome::Sent { .. } => {
+                        write.outbox_done(&rows.iter().map(|row| row.id).collect::<Vec<_>>())?;
+                        tally.delivered += rows.len() as u64;
+                    }
+                    Outcome::Failed { why } => {
+                        for row in rows {
+                            let next = retry_after(row.attempts + 1, row.id).map(|wait| now.plus(wait));
+                            write.outbox_failed(row.id, why, next)?;
+                            tally.failed += 1;
+                            tally.dead += u64::from(next.is_none());
+                        }
+                    }
+                    Outcome::Refused { why } => {
+                        for row in rows {
+                            write.outbox_failed(row.id, why, None)?;
+                        }
+                        tally.failed += rows.len() as u64;
+                        tally.dead += rows.len() as u64;
+                    }
+                    Outcome::NotNow { seconds, why } => {
+                        let day = i64::try_from(*seconds).unwrap_or(i64::MAX).clamp(1, NEWS);
+                        let until = Timestamp::from_unix(now.unix() + day).unwrap_or(now);
+                        write.outbox_pause(&plan.address.route(), why, until)?;
+                        tally.failed += rows.len() as u64;
+                    }
+                    Outcome::NotTried { .. } => {}
+                }
+            }
+            Ok(tally)
+        })?;
+        self.tally.delivered += tally.delivered;
+        self.tally.failed += tally.failed;
+        self.tally.dead += tally.dead;
+        for (plan, outcome) in marked {
+            // What follows on the route, or to the same address, would not be tried either.
+            let route = plan.address.route();
+            match outcome {
+                Outcome::NotNow { .. } | Outcome::NotTried { route_failed: true } => {
+                    self.closed.insert(route.clone());
+                }
+                Outcome::Failed { .. } | Outcome::NotTried { route_failed: false } => {
+                    if let Some(queue) = self.queues.get_mut(&route) {
+                        queue.retain(|other| other.address != plan.address);
+                    }
+                }
+                Outcome::Sent { .. } | Outcome::Refused { .. } => {}
+            }
+            if self.closed.contains(&route) {
+                self.queues.remove(&route);
+            }
+        }
+        Ok(())
+    }
+
+    /// The deadline has passed: what was being sent counts as an attempt, and what waited behind it does not.
+    fn out_of_time(&mut self) -> Result<(), Failure> {
+        let heads: Vec<u64> = self.on_route.values().filter_map(|tickets| tickets.front().copied()).collect();
+        let why = || "no answer before the end of the run".to_owned();
+        self.mark(heads.into_iter().map(|ticket| (ticket, Outcome::Failed { why: why() })).collect())
+    }
+}
+
+/// Queues, for each channel and webhook, entries that it has not been given yet. Whether there were any.
+fn fan_out(write: &crate::store::Write<'_>, post: &dyn Post, policy: &Policy, now: Timestamp) -> Result<bool, Failure> {
+    let wanted = wanted(policy, post);
+    if wanted.is_empty() {
+        return Ok(false);
+    }
+    let mut streams = write.streams()?;
+    let before = streams.clone();
+    let last = write.last_seq()?.unwrap_or(0);
+    for (outlet, events) in wanted {
+        let at = match streams.get(&outlet.to_string()) {
+            Some(&at) => at,
+            // Whoever takes the log takes all of it.
+            None if events.contains(&News::Audit) => 0,
+            None => {
+                let day_ago = Timestamp::from_unix((now.unix() - NEWS).max(0)).unwrap_or(now);
+                write.last_seq_before(day_ago)?
+            }
+        };
+        let mut at = at;
+        if at < last && write.outbox_waiting_for(&outlet)? < BACKLOG {
+            for (entry, _) in write.entries_after(at)?.rows {
+                at = entry.seq;
+                let told: BTreeSet<News> = entry.told.iter().map(|Told(_, notice)| News::Notice(*notice)).collect();
+                for &news in events.iter().filter(|news| **news == News::Audit || told.contains(news)) {
+                    write.outbox_add(&outlet, &entry, news)?;
+                }
+            }
+        }
+        streams.insert(outlet.to_string(), at);
+    }
+    let moved = streams != before;
+    if moved {
+        write.set_streams(&streams)?;
+    }
+    Ok(moved)
+}
+
+/// What becomes of rows that are due: messages to be sent, with digests put together. What nobody wants is dropped, and
+/// what is to wait is put off.
+fn settle(
+    write: &crate::store::Write<'_>,
+    post: &dyn Post,
+    policy: &Policy,
+    due: Vec<Queued>,
+    now: Timestamp,
+) -> Result<Vec<Plan>, Error> {
+    let blocked = write.outbox_blocked(now)?;
+    let mut plans: Vec<Plan> = Vec::new();
+    // By whom, how, and when it was due: the message of a digest, among the plans.
+    let mut digests: HashMap<(Outlet, Name, Timestamp), usize> = HashMap::new();
+    let mut dropped = Vec::new();
+    for row in due {
+        let key = (row.outlet.clone(), row.notification.as_ref().map(|(_, member)| member.clone()));
+        match post.service(&row.outlet) {
+            Service::Open if blocked.contains(&key) => continue,
+            Service::Open => {}
+            Service::None if now.since(row.at) > STALE => {
+                dropped.push(row.id);
+                continue;
+            }
+            Service::None | Service::Broken => continue,
+        }
+        let (channel, name) = match (&row.outlet, &row.notification) {
+            (Outlet::Channel(channel), _) => {
+                plans.push(Plan { address: Address::Channel(channel.clone()), rows: vec![row] });
+                continue;
+            }
+            (Outlet::Webhook(name), _) => {
+                plans.push(Plan { address: Address::Webhook(name.clone()), rows: vec![row] });
+                continue;
+            }
+            (Outlet::Member(channel), Some((_, name))) => (*channel, name.clone()),
+            (Outlet::Member(_), None) => {
+                dropped.push(row.id);
+                continue;
+            }
+        };
+        let Some((member, address)) = reachable(write, &name, row.seq, channel)? else {
+            dropped.push(row.id);
+            continue;
+        };
+        let News::Notice(notice) = row.news else { continue };
+        match policy.plan(&write.preference(&name)?, notice, channel).how {
+            How::Off => dropped.push(row.id),
+            How::AtOnce => plans.push(Plan { address, rows: vec![row] }),
+            How::Together(digest) => {
+                let offset = |moment| member.timezone.as_ref().map_or(0, |zone| post.offset(zone, moment));
+                let due = digest.due(row.at, &offset);
+                if due > now {
+                    write.outbox_put_off(row.id, due)?;
+                    continue;
+                }
+                let place = digests.entry((row.outlet.clone(), name, due)).or_insert(plans.len());
+                match plans.get_mut(*place) {
+                    Some(plan) if plan.rows.len() < DIGEST => plan.rows.push(row),
+                    Some(_) | None => {
+                        *place = plans.len();
+                        plans.push(Plan { address, rows: vec![row] });
+                    }
+                }
+            }
+        }
+    }
+    write.outbox_done(&dropped)?;
+    Ok(plans)
+}
+
+/// A member and their address on a channel: if they are still there, and were when the entry told them.
+fn reachable(read: &Read<'_>, name: &Name, seq: i64, channel: Channel) -> Result<Option<(Member, Address)>, Error> {
+    let Some((member, since)) = read.member(name)? else { return Ok(None) };
+    if member.disabled || seq < since {
+        return Ok(None);
+    }
+    let address = address(&member, channel);
+    Ok(address.map(|address| (member, address)))
+}
+
+pub fn address(member: &Member, channel: Channel) -> Option<Address> {
+    match channel {
+        Channel::Email => member.email.clone().map(Address::Email),
+        Channel::Slack => member.slack.clone().map(Address::Slack),
+    }
+}
+
+fn compose(read: &Read<'_>, plan: &Plan) -> Result<Content, Failure> {
+    let nothing = || Failure::new(Kind::Internal, "a message of nothing");
+    let mut pieces = Vec::new();
+    let mut tokens = Vec::new();
+    let mut thread = None;
+    for row in &plan.rows {
+        let (entry, hash) = read.entry_with_hash(row.seq)?;
+        let whole = audit::hex(&hash);
+        let hash = &whole[..32];
+        let request = match entry.event.request() {
+            Some(id) => read.request(id)?,
+            None => None,
+        };
+        let notice = match row.news {
+            News::Notice(notice) => notice,
+            News::Audit => return Ok(audit_message(entry, hash, whole.clone())),
+        };
+        let piece = Piece::of(&entry, notice, request.as_ref());
+        if let Address::Webhook(_) = plan.address {
+            return webhook_message(read, &entry, hash, row.news, &piece);
+        }
+        // The hash, which no other entry of any database has, and the notification within it.
+        let number = row.notification.as_ref().map_or(0, |(id, _)| *id);
+        tokens.push(format!("{hash}.{number}"));
+        if let Some(id) = entry.event.request() {
+            thread = read.hash_of_request(id)?.map(|hash| format!("{}.request", &audit::hex(&hash)[..32]));
+        }
+        pieces.push(piece);
+    }
+    let token = match tokens.as_slice() {
+        [only] => only.clone(),
+        many => {
+            thread = None;
+            let digest: String = Sha256::digest(many.join(" ")).iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{}.digest", &digest[..32])
+        }
+    };
+    let letter = Letter::of(read.team_name()?, token, thread, pieces).ok_or_else(nothing)?;
+    Ok(Content::Letter(Box::new(letter)))
+}
+
+/// An event that people are told of, for a program.
+fn webhook_message(read: &Read<'_>, entry: &Entry, hash: &str, news: News, piece: &Piece) -> Result<Content, Failure> {
+    let told: Vec<&Name> = entry
+        .told
+        .iter()
+        .filter(|Told(_, notice)| News::Notice(*notice) == news)
+        .map(|Told(member, _)| member)
+        .collect();
+    let facts: BTreeMap<String, &String> =
+        piece.facts.iter().map(|(label, fact)| (label.to_lowercase().replace(' ', "_"), fact)).collect();
+    let body = serde_json::json!({
+        "type": news,
+        "timestamp": entry.at,
+        "data": {
+            "team": read.team_name()?,
+            "seq": entry.seq,
+            "request": entry.event.request(),
+            "actor": entry.actor,
+            "headline": piece.headline,
+            "text": piece.text,
+            "facts": facts,
+            "told": told,
+        },
+    });
+    let id = format!("msg_{hash}_{}", news.as_str().replace('.', "_"));
+    Ok(Content::Json { id, body: body.to_string() })
+}
+
+/// An entry of the log, as `audit export` gives it.
+fn audit_message(entry: Entry, id: &str, hash: String) -> Content {
+    let id = format!("msg_{id}_audit");
+    let at = entry.at;
+    let told =
+        entry.told.iter().map(|Told(member, event)| ToldView { member: member.clone(), event: *event }).collect();
+    let view = EntryView {
+        request: entry.event.request(),
+        seq: entry.seq,
+        at,
+        actor: entry.actor,
+        os_user: entry.os_user.to_string(),
+        event: entry.event,
+        told,
+        hash,
+    };
+    let body = serde_json::json!({ "type": News::Audit, "timestamp": at, "data": view });
+    Content::Json { id, body: body.to_string() }
+}
