@@ -273,11 +273,9 @@ impl Worker {
                 route_failed |= carried.route_failed;
                 carried.outcome
             };
-            match &outcome {
-                Outcome::Sent { .. } | Outcome::Refused { .. } => {}
-                Outcome::Failed { .. } | Outcome::NotNow { .. } | Outcome::NotTried { .. } => {
-                    drop(missed.insert(parcel.to))
-                }
+            let done = matches!(outcome, Outcome::Sent { .. } | Outcome::Refused { .. });
+            if !done {
+                missed.insert(parcel.to);
             }
             if self.report.send((ticket, outcome)).is_err() {
                 break;

@@ -73,35 +73,44 @@ const STALE: i64 = 7 * 24 * 3600;
 const NEWS: i64 = 24 * 3600;
 
 pub fn deliver(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let (view, mut end) = run(call, open, sink)?;
+    let Sent { view, mut end, broken } = run(call, open, sink)?;
     end.no = view.failed > 0;
     sink(Reply::Delivered(view))?;
-    Ok(end)
+    match broken.into_iter().next() {
+        Some(failure) => Err(failure),
+        None => Ok(end),
+    }
+}
+
+/// What a run came to.
+pub struct Sent {
+    pub view: DeliverView,
+    pub end: End,
+    /// What is wrong with the ways that could not be used. The others were.
+    pub broken: Vec<Failure>,
 }
 
 /// Sends what is due, until nothing is or the deadline has passed.
-pub fn run(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<(DeliverView, End), Failure> {
+pub fn run(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<Sent, Failure> {
     let mut post = open()?;
-    let mut end = End::default();
-    for failure in post.broken() {
-        end.warnings.push(failure.message);
-        end.warnings.extend(failure.hints);
-    }
+    let mut sent = Sent { view: DeliverView::default(), end: End::default(), broken: post.broken() };
     if !anything(call, post.as_ref())? {
-        return Ok((DeliverView::default(), end));
+        return Ok(sent);
     }
     let Some(_sending) = call.store.begin_sending()? else {
-        return Ok((DeliverView { busy: true, ..DeliverView::default() }, end));
+        sent.view.busy = true;
+        return Ok(sent);
     };
     let mut run = Run::new(call, post.as_mut());
     let done = run.all(sink);
-    let tally = run.tally;
+    sent.view = run.tally;
     post.close();
     done?;
-    if tally.dead > 0 {
-        end.warnings.push(format!("{} notifications are given up: `access outbox --dead` says why", tally.dead));
+    if sent.view.dead > 0 {
+        let dead = sent.view.dead;
+        sent.end.warnings.push(format!("{dead} notifications are given up: `access outbox --dead` says why"));
     }
-    Ok((tally, end))
+    Ok(sent)
 }
 
 /// Whether there is anything to send, or to queue for a channel or webhook.

@@ -26,9 +26,13 @@ pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: 
     let mut end = End::default();
     if let Some(open) = post {
         match deliver::run(call, open, sink) {
-            Ok((sent, ended)) => {
-                (tally.delivered, tally.failed) = (sent.delivered, sent.failed);
-                end = ended;
+            Ok(sent) => {
+                (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
+                end = sent.end;
+                for failure in sent.broken {
+                    end.warnings.push(failure.message);
+                    end.warnings.extend(failure.hints);
+                }
             }
             Err(failure) => {
                 end.warnings.push(format!("notifications were not sent: {}", failure.message));

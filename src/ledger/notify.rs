@@ -171,6 +171,7 @@ pub fn test(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, 
         ..test
     }));
     post.close();
+    tests.sort_by(|one, other| one.channel.cmp(&other.channel));
     let no = tests.iter().any(|test| test.ok == Some(false));
     if tests.iter().all(|test| test.ok.is_none()) {
         let told = Failure::new(Kind::Failure, "there is no way to reach you but the inbox");
