@@ -74,7 +74,7 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 15] = [
+const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("domain", &[]),
     ("when", &["domain"]),
     ("command", &["domain"]),
@@ -83,9 +83,10 @@ const DIRECTIONS: [(&str, &[&str]); 15] = [
     ("output", &["cli", "command", "domain", "error", "when"]),
     ("cli", &["complete", "domain", "when"]),
     ("error", &["domain"]),
-    ("config", &["error"]),
+    ("config", &["domain", "error"]),
     ("identity", &["domain", "error"]),
-    ("door", &["command", "config", "domain", "error", "identity", "ledger", "store"]),
+    ("door", &["command", "config", "deliver", "domain", "error", "identity", "ledger", "store"]),
+    ("deliver", &["config", "domain", "error", "ledger"]),
     ("complete", &["command", "domain", "door", "error"]),
     ("prompt", &["command", "domain", "error"]),
     ("pages", &["cli", "complete", "error"]),

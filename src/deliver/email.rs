@@ -2,6 +2,7 @@
 //!
 //! Headers are made of ids and names that can hold nothing a header acts on; what people wrote is in the body only.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -203,6 +204,11 @@ impl Server {
         let mut words = error.to_string();
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
+            // A socket's patience at its end, as the system names it.
+            let late = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            if matches!(late, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)) {
+                return "no answer in time".to_owned();
+            }
             let cause_words = cause.to_string();
             if !words.contains(&cause_words) {
                 words = format!("{words}: {cause_words}");

@@ -265,7 +265,9 @@ impl Worker {
         let mut missed: HashSet<Address> = HashSet::new();
         for (ticket, parcel) in &self.parcels {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            let route_over = route_failed || left.is_zero() || self.over.load(Ordering::SeqCst);
+            // What is begun is given some time: who is cut off at the deadline counts as having failed.
+            let no_time = left < self.timeout / 4 || self.over.load(Ordering::SeqCst);
+            let route_over = route_failed || no_time;
             let outcome = if route_over || missed.contains(&parcel.to) {
                 Outcome::NotTried { route_failed: route_over }
             } else {

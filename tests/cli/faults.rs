@@ -141,7 +141,7 @@ fn mail_over_starttls_and_tls_with_an_authority_of_ones_own_and_a_password() {
         world.rows("UPDATE outbox SET due_at = 0, attempts = 0, dead = 0");
         let ran = world.run("root", &["deliver", "--json"]).exits(1);
         let error = world.rows("SELECT error FROM outbox WHERE attempts > 0")[0].clone();
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(says), "{says}: {error}");
         let shown = [ran.out, ran.err, error, world.run("root", &["outbox"]).out].concat();
         assert!(!shown.contains("correct horse"), "{shown}");
     };

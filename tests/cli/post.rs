@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
@@ -37,7 +38,8 @@ pub fn script(name: &str) -> PathBuf {
 
 impl Server {
     fn start(world: &World, name: &str, log: &str, arguments: &[&str]) -> Server {
-        let log = world.folder().join(log);
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let log = world.folder().join(format!("{log}.{}", COUNT.fetch_add(1, Ordering::Relaxed)));
         let mut command = python();
         command.arg(script(name)).arg(&log).args(arguments).stdout(Stdio::piped()).stdin(Stdio::null());
         let mut child = command.spawn().unwrap();

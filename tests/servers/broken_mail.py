@@ -52,13 +52,14 @@ def serve(peer):
                 answer("data", "354 go on")
                 message = b""
                 while not message.endswith(b"\r\n.\r\n"):
-                    if step == "body" and message:
+                    if step == "body" and message.count(b"\n") == 3:
                         answer("body", "")
-                        break
                     got = lines.readline()
                     if not got:
                         raise Gone
                     message += got
+                if step == "body":
+                    continue
                 headers = [line for line in message.split(b"\r\n") if line.lower().startswith(b"message-id:")]
                 log.write(headers[0].decode() + "\n")
                 answer("taken", "250 taken")

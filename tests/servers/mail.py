@@ -76,7 +76,7 @@ class Known:
 
 def authenticate(server, session, envelope, mechanism, data):
     good = login and data.login == login[0].encode() and data.password == login[1].encode()
-    return AuthResult(success=good, auth_data=data)
+    return AuthResult(success=good, handled=False, auth_data=data)
 
 
 def context(pair):
