@@ -107,7 +107,10 @@ const EXIT_STATUS: [(&str, &str); 11] = [
 
 const FILES: [(&str, &str); 3] = [
     ("~/.local/share/access/access.db", "The database, where nothing names another ($XDG_DATA_HOME is heeded)."),
-    ("~/.config/access/config.toml", "Its key database names another ($XDG_CONFIG_HOME is heeded)."),
+    (
+        "~/.config/access/config.toml",
+        "Which database, and the ways by which notifications go out ($XDG_CONFIG_HOME is heeded).",
+    ),
     ("/etc/access/config.toml", "The same, for everybody on this machine."),
 ];
 

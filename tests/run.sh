@@ -4,12 +4,12 @@ set -eu
 cd "$(dirname "$0")/.."
 
 missing=''
-for program in bash zsh fish mandoc tmux sqlite3 shellcheck script stty; do
+for program in bash zsh fish mandoc tmux sqlite3 shellcheck script stty python3 openssl; do
     command -v "$program" >/dev/null || missing="$missing $program"
 done
 if [ -n "$missing" ]; then
     echo "missing:$missing" >&2
-    echo 'apt-get install -y --no-install-recommends bash zsh fish mandoc tmux sqlite3 shellcheck bsdutils coreutils' >&2
+    echo 'apt-get install -y --no-install-recommends bash zsh fish mandoc tmux sqlite3 shellcheck bsdutils coreutils python3 python3-venv openssl' >&2
     exit 1
 fi
 
@@ -19,7 +19,7 @@ step() {
 }
 
 step cargo fmt --check
-step shellcheck tests/run.sh tests/no-overrides.sh benches/run.sh .ci/run examples/tour.sh completions/access.bash
+step shellcheck tests/run.sh tests/python.sh tests/no-overrides.sh benches/run.sh .ci/run examples/tour.sh completions/access.bash
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features test-overrides -- -D warnings
 step cargo build
@@ -27,4 +27,5 @@ step tests/no-overrides.sh "${CARGO_TARGET_DIR:-$PWD/target}/debug/access"
 if command -v cargo-deny >/dev/null && [ -f deny.toml ]; then
     step cargo deny check bans licenses sources
 fi
+step tests/python.sh
 step cargo test --features test-overrides --lib --bins --tests

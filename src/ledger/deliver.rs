@@ -94,6 +94,7 @@ pub struct Sent {
 pub fn run(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<Sent, Failure> {
     let mut post = open()?;
     let mut sent = Sent { view: DeliverView::default(), end: End::default(), broken: post.broken() };
+    drop_stale(call, post.as_ref())?;
     if !anything(call, post.as_ref())? {
         return Ok(sent);
     }
@@ -113,10 +114,32 @@ pub fn run(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<Sent, 
     Ok(sent)
 }
 
+/// The ways to members that are shut: what waits for them is passed over, however much it is.
+fn shut(post: &dyn Post) -> Vec<Channel> {
+    Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Service::Open).collect()
+}
+
+/// What nobody can send here, since this machine has no such way, goes when it is news no more.
+fn drop_stale(call: &Call<'_>, post: &dyn Post) -> Result<(), Failure> {
+    let missing = Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) == Service::None);
+    let missing: Vec<Channel> = missing.collect();
+    let before = |read: &Read<'_>| -> Result<Timestamp, Failure> {
+        let week_ago = (call.now(read)?.unix() - STALE).max(0);
+        Timestamp::from_unix(week_ago).map_err(|why| Failure::new(Kind::Internal, why.0))
+    };
+    if missing.is_empty() || !call.store.read(|read| Ok::<_, Failure>(read.outbox_begins_before(before(read)?)?))? {
+        return Ok(());
+    }
+    call.store.write(|write| {
+        let before = before(write)?;
+        missing.iter().try_for_each(|&channel| Ok::<_, Failure>(write.outbox_drop_stale(channel, before)?))
+    })
+}
+
 /// Whether there is anything to send, or to queue for a channel or webhook.
 fn anything(call: &Call<'_>, post: &dyn Post) -> Result<bool, Failure> {
     call.store.read(|read| -> Result<bool, Failure> {
-        if read.outbox_any_due(call.now(read)?)? {
+        if !read.outbox_due(call.now(read)?, &shut(post), 0, 1)?.is_empty() {
             return Ok(true);
         }
         let (streams, last) = (read.streams()?, read.last_seq()?.unwrap_or(0));
@@ -205,7 +228,7 @@ impl<'r> Run<'r> {
             let now = call.now(write)?;
             let policy = write.policy()?;
             let moved = fan_out(write, post, &policy, now)?;
-            let due = write.outbox_due(now, cursor, PAGE)?;
+            let due = write.outbox_due(now, &shut(post), cursor, PAGE)?;
             let last = due.last().map(|row| row.id);
             Ok((settle(write, post, &policy, due, now)?, last, moved))
         })?;

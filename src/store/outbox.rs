@@ -9,6 +9,7 @@ use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
+use crate::domain::notification::Channel;
 use crate::domain::outbox::{News, Outlet, Queued, Route};
 use crate::domain::preference::{Policy, Preference};
 use crate::domain::request::RequestId;
@@ -82,16 +83,24 @@ impl Read<'_> {
         self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))
     }
 
-    /// What is due at this time, after the row with this number, in order; at most so many rows.
-    pub fn outbox_due(&self, now: Timestamp, after: i64, most: usize) -> Result<Vec<Queued>, Error> {
-        let sql = format!("{QUEUED} WHERE o.id > ?1 AND NOT o.dead AND o.due_at <= ?2 ORDER BY o.id LIMIT {most}");
+    /// What is due at this time, but for the channels that are shut, after the row with this number, in order; at most so
+    /// many rows.
+    pub fn outbox_due(
+        &self,
+        now: Timestamp,
+        shut: &[Channel],
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<Queued>, Error> {
+        let open: String = shut.iter().map(|channel| format!(" AND o.channel <> '{}'", channel.as_str())).collect();
+        let sql = format!("{QUEUED} WHERE o.id > ?1 AND NOT o.dead AND o.due_at <= ?2{open} ORDER BY o.id LIMIT {most}");
         self.rows(&sql, params![after, now.unix()], queued)
     }
 
-    /// Whether anything is due at this time.
-    pub fn outbox_any_due(&self, now: Timestamp) -> Result<bool, Error> {
-        let sql = "SELECT 1 FROM outbox WHERE NOT dead AND due_at <= ?1 LIMIT 1";
-        Ok(self.one(sql, [now.unix()], |_| Ok(()))?.is_some())
+    /// Whether the outbox begins with something that was due before this time.
+    pub fn outbox_begins_before(&self, time: Timestamp) -> Result<bool, Error> {
+        let sql = "SELECT due_at < ?1 AND NOT dead FROM outbox ORDER BY id LIMIT 1";
+        Ok(self.one(sql, [time.unix()], |row| Ok(row.get(0)?))?.unwrap_or(false))
     }
 
     /// Where a row that failed waits for its next attempt: what comes after it there waits too.
@@ -193,6 +202,14 @@ impl Write<'_> {
         for id in ids {
             self.conn().prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
         }
+        Ok(())
+    }
+
+    /// What has waited for this channel since before this time, and was never tried. Not all at once: others wait.
+    pub fn outbox_drop_stale(&self, channel: Channel, before: Timestamp) -> Result<(), Error> {
+        let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox
+             WHERE channel = ?1 AND due_at < ?2 AND attempts = 0 AND NOT dead ORDER BY id LIMIT 10000)";
+        self.conn().prepare_cached(sql)?.execute(params![channel.as_str(), before.unix()])?;
         Ok(())
     }
 
