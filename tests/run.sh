@@ -19,7 +19,7 @@ step() {
 }
 
 step cargo fmt --check
-step shellcheck tests/run.sh tests/python.sh tests/no-overrides.sh benches/run.sh .ci/run examples/tour.sh completions/access.bash
+step shellcheck tests/run.sh tests/python.sh tests/no-overrides.sh benches/run.sh benches/deliver.sh .ci/run examples/tour.sh completions/access.bash
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features test-overrides -- -D warnings
 step cargo build

@@ -85,15 +85,10 @@ impl Read<'_> {
 
     /// What is due at this time, but for the channels that are shut, after the row with this number, in order; at most so
     /// many rows.
-    pub fn outbox_due(
-        &self,
-        now: Timestamp,
-        shut: &[Channel],
-        after: i64,
-        most: usize,
-    ) -> Result<Vec<Queued>, Error> {
+    pub fn outbox_due(&self, now: Timestamp, shut: &[Channel], after: i64, most: usize) -> Result<Vec<Queued>, Error> {
         let open: String = shut.iter().map(|channel| format!(" AND o.channel <> '{}'", channel.as_str())).collect();
-        let sql = format!("{QUEUED} WHERE o.id > ?1 AND NOT o.dead AND o.due_at <= ?2{open} ORDER BY o.id LIMIT {most}");
+        let sql =
+            format!("{QUEUED} WHERE o.id > ?1 AND NOT o.dead AND o.due_at <= ?2{open} ORDER BY o.id LIMIT {most}");
         self.rows(&sql, params![after, now.unix()], queued)
     }
 

@@ -57,8 +57,12 @@ fn a_sender_killed_at_random_loses_nothing() {
         run.kill().unwrap();
         run.wait().unwrap();
     }
-    world.run("root", &["deliver"]).ok();
-    assert_eq!(world.rows("SELECT count(*) FROM outbox"), ["0"]);
+    // What is left may take more than one run may.
+    while world.rows("SELECT count(*) FROM outbox") != ["0"] {
+        world.run("root", &["deliver"]).ok();
+    }
+    let left = "SELECT channel, attempts, dead, error, count(*) FROM outbox GROUP BY 1, 2, 3, 4";
+    assert_eq!(world.rows(left), [""; 0], "all is sent");
 
     let mut emails: BTreeMap<String, usize> = BTreeMap::new();
     for mail in mail.got() {
