@@ -368,8 +368,8 @@ pub struct Inbox {
 
 /// Record what has lapsed, and tell people (for cron, every minute)
 #[derive(Debug, Args)]
-#[command(after_help = "Access ends by the clock whether or not this runs; this puts it on the record.
-Silent when there is nothing to say. Runs that overlap do no harm.
+#[command(after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what
+is to be told (see `access deliver`). Silent when there is nothing to say; runs that overlap do no harm.
 
 A line for crontab(5):
   * * * * *  access expire --quiet")]
@@ -387,11 +387,11 @@ pub struct Expire {
 #[command(after_help = "Your inbox always has everything; this is about email and Slack.
 
 Examples:
-  access notify                                           what happens with each event, and why
+  access notify             what happens with each event, and why
+  access notify test        send yourself one on every channel
   access notify set request.submitted --slack off
   access notify set all --digest daily --at 08:30
-  access notify mute request.withdrawn
-  access notify test                                      send yourself one on every channel")]
+  access notify mute request.withdrawn")]
 pub struct Notify {
     #[command(subcommand)]
     pub verb: Option<NotifyVerb>,
