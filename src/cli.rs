@@ -78,10 +78,12 @@ pub enum Verb {
     Team(Team),
     Resources(Resources),
     Request(Box<Request>),
+    Extend(Extend),
     List(List),
     Show(Show),
     Approve(Approve),
     Deny(Deny),
+    Review(Review),
     Withdraw(Withdraw),
     Revoke(Revoke),
     Whoami(Whoami),
@@ -132,6 +134,7 @@ pub enum Team {
 Examples:
   access team apply team.toml
   access team apply team.toml --dry-run
+  access team apply team.toml --dry-run --against 90d
   git show HEAD:team.toml | access team apply - --yes")]
 pub struct TeamApply {
     /// The team file; - for standard input
@@ -140,6 +143,9 @@ pub struct TeamApply {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Show too which requests, of so long ago and since, its rules would have decided otherwise
+    #[arg(long, value_name = "LENGTH", requires = "dry_run")]
+    pub against: Option<Length>,
 }
 
 /// Print the team, as a team file that applies back unchanged
@@ -168,6 +174,8 @@ Examples:
   access request
   access request target:orders-db --reason 'OPS-12: stuck orders' -d 4h
   access request connection:prod-aws -r 'Release 4.2' -u 17:00 -t REL-42
+  access request connection:prod-aws -r 'Migration' --start '2026-12-01 20:00' -d 4h
+  access request target:orders-db -r 'Orders are down' --emergency
   access request role:admin --reason 'On call' --duration 1w --wait
   access request scope:kubernetes -r 'New here' -d permanent --for dave")]
 pub struct Request {
@@ -183,9 +191,15 @@ pub struct Request {
     /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
     #[arg(short, long, value_name = "TIME")]
     pub until: Option<When>,
+    /// Not before then (as soon as it is approved unless said)
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<When>,
     /// The ticket that this belongs to
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
+    /// Take it at once, where a rule allows that: all approvers are told, and one has to review it afterwards
+    #[arg(long, conflicts_with_all = ["start", "requester", "wait"])]
+    pub emergency: bool,
     /// Ask on behalf of another member (admins)
     #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
     pub requester: Option<Name>,
@@ -198,6 +212,29 @@ pub struct Request {
     /// Say what would happen, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Ask for more of a grant you have, from when it ends
+#[derive(Debug, Args)]
+#[command(after_help = "A new request, under the same rules. Once it is approved there is no gap, and no double grant.
+It falls with the grant that it goes on from, if that is revoked before its time.
+
+Examples:
+  access extend 12 --reason 'The migration takes longer'
+  access extend 12 --duration 2h --reason 'Nearly done'")]
+pub struct Extend {
+    /// The number of the request that gave it
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::extendable))]
+    pub id: RequestId,
+    /// How much longer (as long again unless said)
+    #[arg(short, long, value_name = "LENGTH", add = ArgValueCandidates::new(complete::durations))]
+    pub duration: Option<Length>,
+    /// Why you need it
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<Text>,
+    /// The ticket that this belongs to (as before unless said)
+    #[arg(short, long, value_name = "REF")]
+    pub ticket: Option<Ticket>,
 }
 
 /// Requests, newest first
@@ -247,16 +284,21 @@ pub struct Show {
 
 /// Approve requests, as asked or with changes
 #[derive(Debug, Args)]
-#[command(after_help = "Nobody approves their own request, nor one they filed for another.
+#[command(
+    after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals,
+each is for exactly the terms that are on the table; changing them voids the earlier ones.
+Without an ID, on a terminal: each request that waits for you, in turn.
 
 Examples:
+  access approve
   access approve 12
   access approve 12 --duration 1h --note 'Enough for the fix'
   access approve 12 --scope orders-read
-  access approve 12 13 14 --yes")]
+  access approve 12 13 14 --yes"
+)]
 pub struct Approve {
     /// The requests' numbers
-    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::decidable))]
+    #[arg(value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::decidable))]
     pub ids: Vec<RequestId>,
     /// Grant this long instead
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
@@ -286,6 +328,21 @@ pub struct Deny {
     /// Why, which the requester is told
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
+}
+
+/// Close the review that an emergency owes
+#[derive(Debug, Args)]
+#[command(after_help = "Whoever may approve such a request may close its review, but not its requester.
+
+Example:
+  access review 12 --note 'Looked at the session log with bob; all as it should be'")]
+pub struct Review {
+    /// The request's number
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::reviewable))]
+    pub id: RequestId,
+    /// What you found
+    #[arg(short, long, value_name = "TEXT")]
+    pub note: Option<Text>,
 }
 
 /// Take back your own pending request

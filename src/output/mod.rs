@@ -287,7 +287,7 @@ impl Answer<'_> {
             Reply::Request(view) => match self.shape {
                 Shape::Many => return self.row(&text::REQUESTS, text::request_row(&view, now)),
                 Shape::Whole => text::request(&view, now),
-                Shape::DryRun => text::would_submit(&view),
+                Shape::DryRun => text::would_submit(&view, now),
                 Shape::One | Shape::JsonLines | Shape::Csv => text::outcome(&view, now) + "\n",
             },
             Reply::Team(team) => team_file::write(&team),
@@ -433,6 +433,8 @@ pub fn shape(command: &Command) -> Shape {
         Command::TeamApply { .. }
         | Command::TeamShow
         | Command::Request(_)
+        | Command::Extend { .. }
+        | Command::Review { .. }
         | Command::Approve { .. }
         | Command::Deny { .. }
         | Command::Withdraw { .. }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use rusqlite::{Connection, ErrorCode};
 
 pub use proof::Raw;
-pub use read::{Head, Page, Read};
+pub use read::{Head, Only, Page, Read};
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};
