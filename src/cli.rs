@@ -174,7 +174,7 @@ Examples:
   access request
   access request target:orders-db --reason 'OPS-12: stuck orders' -d 4h
   access request connection:prod-aws -r 'Release 4.2' -u 17:00 -t REL-42
-  access request connection:prod-aws -r 'Migration' --start '2026-12-01 20:00' -d 4h
+  access request connection:prod-aws -r Upgrade --start 20:00 -d 4h
   access request target:orders-db -r 'Orders are down' --emergency
   access request role:admin --reason 'On call' --duration 1w --wait
   access request scope:kubernetes -r 'New here' -d permanent --for dave")]

@@ -202,17 +202,9 @@ fn begins(granted: Granted, now: Timestamp) -> Event {
     if granted.starts_at > now { Event::GrantScheduled(granted) } else { Event::GrantStarted(granted) }
 }
 
-/// Whether this person may decide on this request, were these the terms. This is the one place that says so.
-///
-/// Members are compared, never logins or names from outside; neither a granted role, nor a rule, nor a second vote gets
-/// around the first two lines.
-pub fn may_decide(
-    person: &Person,
-    request: &Request,
-    terms: &Terms,
-    requirements: &[Requirement],
-    now: Timestamp,
-) -> Result<(), Refusal> {
+/// Whether a request is somebody else's to this person. Members are compared, never logins or names from outside; no
+/// role, no rule and no second vote gets around this.
+pub fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
     may_act(person)?;
     if person.name == request.requester {
         return Err(Refusal::OwnRequest { id: request.id });
@@ -220,6 +212,18 @@ pub fn may_decide(
     if person.name == request.filed_by {
         return Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() });
     }
+    Ok(())
+}
+
+/// Whether this person may decide on this request, were these the terms. This is the one place that says so.
+pub fn may_decide(
+    person: &Person,
+    request: &Request,
+    terms: &Terms,
+    requirements: &[Requirement],
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    is_anothers(request, person)?;
     let about_a_role = request.is_about_a_role(terms);
     if requirements.iter().any(|requirement| requirement.is_met_by(person, about_a_role, now)) {
         return Ok(());
@@ -302,8 +306,8 @@ pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
     all.into_iter().cloned().collect()
 }
 
-/// Whether somebody may see a request: its requester, its filer, those who decided or may decide on it or were told that
-/// it is late, admins; and everybody, while an emergency owes its review.
+/// Whether somebody may see a request: its requester, its filer, those who may decide on it or are told when it is late,
+/// admins; and everybody, while an emergency owes its review.
 ///
 /// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
 pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement<'_>>, now: Timestamp) -> bool {
@@ -316,11 +320,11 @@ pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement<
         && (request.belongs_to(&person.name)
             || person.effective_role(now) >= Role::Admin
             || request.owes_review()
-            || request.decisions.iter().any(|decision| decision.by == person.name && person.since < decision.seq)
             || judgement.is_some_and(is_named))
 }
 
-fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
+/// Whether there is still something to decide.
+pub fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
     let state = request.state(now);
     if state == State::Pending {
         return Ok(());
@@ -584,8 +588,8 @@ pub fn follow(
     let mut drafts = Vec::new();
     let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
     for request in open {
-        let is_shut_out = |member: &Name| changes.iter().filter_map(Change::shuts_out).any(|name| name == member);
-        let shut_out = is_shut_out(&request.requester);
+        let shut_out = changes.iter().filter_map(Change::shuts_out).any(|name| *name == request.requester);
+        let filer_departs = changes.iter().filter_map(Change::departs).any(|name| *name == request.filed_by);
         let gone = |resource: &Resource| changes.iter().filter_map(Change::removes).any(|gone| gone == *resource);
         // A request comes after the one that it goes on from.
         let fell = request.extends.filter(|before| fallen.contains(before));
@@ -598,8 +602,7 @@ pub fn follow(
         match (request.state(now), &request.grant) {
             (State::Pending, _) => {
                 // Whoever filed it may come back by another name, and must not decide on it.
-                let because = because(&request.asked.resource)
-                    .or_else(|| is_shut_out(&request.filed_by).then_some(Because::MemberGone));
+                let because = because(&request.asked.resource).or_else(|| filer_departs.then_some(Because::FilerGone));
                 if let Some(because) = because {
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));

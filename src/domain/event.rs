@@ -193,6 +193,8 @@ pub enum Because {
     Asked,
     /// The team file no longer has the member it was for, or has disabled them.
     MemberGone,
+    /// The team file no longer has the member who filed it.
+    FilerGone,
     /// The team file no longer has this.
     Gone(Resource),
     /// The grant that it goes on from, of this request, was revoked.
@@ -204,6 +206,7 @@ impl fmt::Display for Because {
         match self {
             Because::Asked => f.write_str("as asked"),
             Because::MemberGone => f.write_str("the member was removed or disabled, or has another login"),
+            Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
             Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
             Because::Fell(request) => write!(f, "the grant that it goes on from, {request}, was revoked"),
         }

@@ -220,8 +220,12 @@ impl Model {
             }
             Event::GrantScheduled(granted) => self.grant(granted, at),
             Event::GrantStarted(granted) => {
-                let scheduled = self.request(granted.request)?.grant.is_some();
-                if scheduled { self.begin(&granted, at) } else { self.grant(granted, at) }
+                let before = self.request(granted.request)?.grant.as_ref().map(|grant| grant.begun);
+                match before {
+                    None => self.grant(granted, at),
+                    Some(false) => self.begin(&granted, at),
+                    Some(true) => Err(format!("request {} is granted a second time", granted.request)),
+                }
             }
             Event::GrantExpiring { request, .. } => {
                 let grant = self.live(request)?;
@@ -276,13 +280,11 @@ impl Model {
     fn begin(&mut self, granted: &Granted, at: Timestamp) -> Result<(), Wrong> {
         let id = granted.request;
         let grant = self.live(id)?;
-        let twice = std::mem::replace(&mut grant.begun, true);
+        grant.begun = true;
         let same = grant.terms == granted.terms()
             && (grant.starts_at, grant.ends_at) == (granted.starts_at, granted.ends_at)
             && grant.member == granted.member;
-        if twice {
-            Err(format!("request {id} is granted a second time"))
-        } else if !same || grant.starts_at > at {
+        if !same || grant.starts_at > at {
             Err(format!("the grant of request {id} begins otherwise than it was scheduled"))
         } else {
             Ok(())
@@ -361,12 +363,12 @@ fn granted_rightly(request: &Request, granted: &Granted, rule: Option<&Rule>) ->
     let approved = |name: &Name| approvals.iter().any(|decision| decision.by == *name);
     let on_these = approvals.iter().all(|decision| *request.decided_terms(decision) == terms);
     let given_by_rule = rule.is_some_and(|rule| rule.auto_approve || rule.emergency && request.emergency);
-    if request.recorded != Recorded::Pending {
+    if granted.by_rule.is_none() && (names.is_empty() || approvals.is_empty()) {
+        Err(format!("request {id} is granted without an approval"))
+    } else if request.recorded != Recorded::Pending {
         Err(format!("request {id} is granted, which was not pending"))
     } else if granted.by_rule.is_some() && !given_by_rule {
         Err(format!("request {id} is granted by a rule that does not give it"))
-    } else if granted.by_rule.is_none() && names.is_empty() {
-        Err(format!("request {id} is granted without an approval"))
     } else if names.len() != approvals.len()
         || names.len() != granted.approved_by.len()
         || !names.into_iter().all(approved)

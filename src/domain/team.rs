@@ -412,11 +412,11 @@ fn diff_rules(old: &[Rule], new: &[Rule], changes: &mut Vec<Change>) {
                 Diff::Change { from: from.clone(), to: (*to).clone() }
             }
         };
-        changes.push(Change::Rule(from.name.clone(), diff));
+        changes.push(Change::Rule(from.name.clone(), Box::new(diff)));
     }
     for to in new.iter().filter(|rule| !stood.contains_key(&rule.name)) {
         standing.push(to.clone());
-        changes.push(Change::Rule(to.name.clone(), Diff::Add { to: to.clone() }));
+        changes.push(Change::Rule(to.name.clone(), Box::new(Diff::Add { to: to.clone() })));
     }
     let (from, to) = (order(&standing), order(new));
     if from != to {
@@ -480,7 +480,7 @@ pub enum Change {
     Target(Name, Diff<Target>),
     Feature(Name, Diff<Feature>),
     Scope(Name, Diff<Scope>),
-    Rule(RuleName, Diff<Rule>),
+    Rule(RuleName, Box<Diff<Rule>>),
     /// Always a change of one order to another.
     RuleOrder(Diff<RuleOrder>),
 }
@@ -537,7 +537,7 @@ impl From<Change> for WrittenChange {
             Change::Target(_, diff) => write_diff(what, diff),
             Change::Feature(_, diff) => write_diff(what, diff),
             Change::Scope(_, diff) => write_diff(what, diff),
-            Change::Rule(_, diff) => write_diff(what, diff),
+            Change::Rule(_, diff) => write_diff(what, *diff),
             Change::RuleOrder(diff) => write_diff(what, diff),
         }
     }
@@ -556,7 +556,7 @@ impl TryFrom<WrittenChange> for Change {
             Some(("target", name)) => Ok(Change::Target(name.parse()?, read_diff(written)?)),
             Some(("feature", name)) => Ok(Change::Feature(name.parse()?, read_diff(written)?)),
             Some(("scope", name)) => Ok(Change::Scope(name.parse()?, read_diff(written)?)),
-            Some(("rule", name)) => Ok(Change::Rule(name.parse()?, read_diff(written)?)),
+            Some(("rule", name)) => Ok(Change::Rule(name.parse()?, Box::new(read_diff(written)?))),
             Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is no part of a team"))),
         }
     }
@@ -587,6 +587,22 @@ impl Change {
             Change::Scope(name, Diff::Remove { .. }) => Some(Resource::Scope(name.clone())),
             Change::Team(_)
             | Change::Member(..)
+            | Change::Group(..)
+            | Change::Connection(..)
+            | Change::Target(..)
+            | Change::Feature(..)
+            | Change::Scope(..)
+            | Change::Rule(..)
+            | Change::RuleOrder(_) => None,
+        }
+    }
+
+    /// The member who is not there any more after this change: removed, or another person by the same name.
+    pub fn departs(&self) -> Option<&Name> {
+        match self {
+            Change::Member(_, Diff::Add { .. }) => None,
+            Change::Member(name, diff) => (!diff.is_same_person()).then_some(name),
+            Change::Team(_)
             | Change::Group(..)
             | Change::Connection(..)
             | Change::Target(..)

@@ -312,13 +312,18 @@ fn sees(read: &Read<'_>, docket: &Docket, me: &Person, request: &Request, now: T
 fn deciding<T>(
     read: &Read<'_>,
     docket: &Docket,
+    me: &Person,
     request: &Request,
     terms: &Terms,
     now: Timestamp,
     decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
-    let gone = || Refusal::NoSuchMember { name: request.requester.clone(), nearest: None };
-    let judged = docket.judge(read, request, terms, now)?.ok_or_else(gone)?;
+    let Some(judged) = docket.judge(read, request, terms, now)? else {
+        // What a member asked for who is gone was withdrawn with them.
+        decide::is_anothers(request, me)?;
+        decide::still_pending(request, now)?;
+        return Err(Refusal::NoSuchMember { name: request.requester.clone(), nearest: None }.into());
+    };
     let people = judged.people();
     let case = Case {
         request,

@@ -558,8 +558,11 @@ fn difference<T: serde::Serialize>(what: &str, diff: &Diff<T>) -> String {
     };
     match diff {
         Diff::Add { to } => {
-            let said: Vec<String> =
-                fields(to).iter().filter(|(key, _)| *key != "name").map(|(key, value)| format!("{key}: {}", plain(Some(value)))).collect();
+            let said: Vec<String> = fields(to)
+                .iter()
+                .filter(|(key, _)| *key != "name")
+                .map(|(key, value)| format!("{key}: {}", plain(Some(value))))
+                .collect();
             format!("  + {what} ({})\n", line(&said.join("; ")))
         }
         Diff::Remove { .. } => format!("  - {what}\n"),
@@ -593,8 +596,7 @@ fn plain(value: Option<&Value>) -> String {
         Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),
         Some(Value::Array(items)) => items.iter().map(|item| plain(Some(item))).collect::<Vec<_>>().join(", "),
         Some(Value::Object(fields)) => {
-            let said: Vec<String> =
-                fields.iter().map(|(key, value)| format!("{key} {}", plain(Some(value)))).collect();
+            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(Some(value)))).collect();
             format!("({})", said.join("; "))
         }
         Some(other @ (Value::Null | Value::Bool(_) | Value::Number(_))) => other.to_string(),
