@@ -286,7 +286,14 @@ impl<'a> Reading<'a> {
         let able = team.approvers(&rule.approvers, false).len();
         if !rule.approvers.is_empty() && rule.approvals as usize > able {
             let line = table.keys.get("approvals").map_or(table.line, |value| self.line(value.span().start));
-            self.mistake(line, format!("{what} takes {} approvals, and has {able} approvers", rule.approvals));
+            self.mistake(
+                line,
+                format!(
+                    "{what} takes {} approvals, and has {able} approver{}",
+                    rule.approvals,
+                    if able == 1 { "" } else { "s" }
+                ),
+            );
         }
         name.map(|_| rule)
     }

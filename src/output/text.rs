@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::Color;
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::escape::{line, lines};
 use super::table::{Column, Fit, Shown};
@@ -228,13 +229,28 @@ pub fn would_submit(view: &RequestView, now: Timestamp) -> String {
 /// Which rules match, why, and what they say.
 fn matched(text: &mut String, view: &RequestView) {
     for rule in &view.rules {
-        let words = format!("{:?}, because {}\n{}", rule.rule, rule.because, rule.says.join("; "));
-        field(text, "rule", &line_by_line(&words));
+        let because = wrapped(&line(&format!("{:?}, because {}", rule.rule, rule.because)));
+        field(text, "rule", &format!("{because}\n{}", wrapped(&line(&rule.says.join("; ")))));
     }
 }
 
-fn line_by_line(words: &str) -> String {
-    words.split('\n').map(|words| line(words).into_owned()).collect::<Vec<_>>().join("\n")
+/// Broken between words into lines that fit beside a label on 80 columns.
+fn wrapped(words: &str) -> String {
+    const WIDTH: usize = 80 - 15;
+    let mut text = String::new();
+    let mut column = 0;
+    for word in words.split(' ') {
+        let width = word.width();
+        let (space, at) = match column {
+            0 => ("", 0),
+            column if column + 1 + width > WIDTH => ("\n", 0),
+            column => (" ", column + 1),
+        };
+        text += space;
+        text += word;
+        column = at + width;
+    }
+    text
 }
 
 /// Who may still decide, by each demand.
@@ -247,7 +263,7 @@ fn demands(text: &mut String, view: &RequestView) {
             (Some(rule), need, have) => format!("{have} of {need}, by rule {rule:?}: waiting on {able}"),
             (None, need, have) => format!("{have} of {need}: waiting on {able}"),
         };
-        field(text, "may decide", &line(&words));
+        field(text, "may decide", &wrapped(&line(&words)));
     }
 }
 
