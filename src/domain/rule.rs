@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 use super::duration::Length;
 use super::entitlement::{Person, Thing};
@@ -111,7 +112,7 @@ impl FromStr for RuleName {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern {
     kind: Kind,
-    name: String,
+    name: SmolStr,
 }
 
 impl Pattern {
@@ -162,7 +163,7 @@ impl FromStr for Pattern {
         if kind == Kind::Role && !name.contains('*') {
             name.parse::<Role>()?;
         }
-        Ok(Pattern { kind, name: name.to_owned() })
+        Ok(Pattern { kind, name: name.into() })
     }
 }
 
@@ -176,9 +177,11 @@ impl Serialize for Pattern {
 
 /// What a ticket must be like, whole: a regular expression of at most 200 bytes. Matching takes time in proportion to
 /// pattern and ticket together, whatever they are: the `regex-lite` crate never backtracks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// It is tried when it comes in, and not each time it is read back; should it be none then, no ticket is like it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct TicketPattern(String);
-checked_string!(TicketPattern);
 
 impl TicketPattern {
     fn compiled(pattern: &str) -> Result<Regex, Malformed> {
@@ -189,7 +192,13 @@ impl TicketPattern {
     }
 
     pub fn matches(&self, ticket: &Ticket) -> bool {
-        TicketPattern::compiled(&self.0).expect("it was compiled when it was read").is_match(ticket.as_str())
+        TicketPattern::compiled(&self.0).is_ok_and(|regex| regex.is_match(ticket.as_str()))
+    }
+}
+
+impl fmt::Display for TicketPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -376,9 +385,9 @@ pub struct Judgement<'r> {
 }
 
 /// Which rules match: the terms asked, or those on the table, or both.
-pub fn judge<'r>(rules: &'r [Rule], cases: &[Case<'_>], emergency: bool) -> Judgement<'r> {
+pub fn judge<'r>(rules: impl IntoIterator<Item = &'r Rule>, cases: &[Case<'_>], emergency: bool) -> Judgement<'r> {
     let mut matched = Vec::new();
-    for rule in rules.iter().filter(|rule| rule.is_about(emergency)) {
+    for rule in rules.into_iter().filter(|rule| rule.is_about(emergency)) {
         let found: Vec<Option<(String, bool)>> = cases.iter().map(|case| rule.matches(case)).collect();
         let wholly = found.iter().all(|found| found.as_ref().is_some_and(|(_, wholly)| *wholly));
         if let Some((because, _)) = found.into_iter().flatten().next() {

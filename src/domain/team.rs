@@ -386,7 +386,7 @@ fn take_order(rules: &mut [Rule], diff: &Diff<RuleOrder>) -> bool {
     let Diff::Change { from, to } = diff else { return false };
     let stood = order(rules);
     let place: BTreeMap<&RuleName, usize> = to.names.iter().zip(0..).collect();
-    rules.sort_by_key(|rule| place.get(&rule.name).copied());
+    rules.sort_by_cached_key(|rule| place.get(&rule.name).copied());
     stood == *from && order(rules) == *to
 }
 

@@ -13,11 +13,11 @@ use crate::domain::resource::Resource;
 use crate::domain::rule::{self, Judgement, Requirement, Rule};
 use crate::domain::team::{Assignee, Team};
 use crate::domain::time::Timestamp;
-use crate::store::{Error, Read};
+use crate::store::{Error, Read, Sheet};
 
 #[derive(Default)]
 pub struct Docket {
-    rules: OnceCell<Vec<Rule>>,
+    rules: OnceCell<Vec<Sheet>>,
     people: RefCell<BTreeMap<Name, Option<Rc<Person>>>>,
     named: RefCell<BTreeMap<Assignee, Rc<BTreeSet<Name>>>>,
     usable: OnceCell<Team>,
@@ -45,11 +45,11 @@ impl Judged<'_> {
 }
 
 impl Docket {
-    fn rules(&self, read: &Read<'_>) -> Result<&[Rule], Error> {
+    fn rules(&self, read: &Read<'_>) -> Result<&[Sheet], Error> {
         match self.rules.get() {
             Some(rules) => Ok(rules),
             None => {
-                let rules = read.rules()?;
+                let rules = read.rule_sheets()?;
                 Ok(self.rules.get_or_init(|| rules))
             }
         }
@@ -121,7 +121,13 @@ impl Docket {
 
     /// Whether any rule could name somebody who is no admin.
     pub fn names_anybody(&self, read: &Read<'_>) -> Result<bool, Error> {
-        Ok(self.rules(read)?.iter().any(|rule| !rule.approvers.is_empty() || !rule.escalate_to.is_empty()))
+        for sheet in self.rules(read)? {
+            let rule = sheet.rule()?;
+            if !rule.approvers.is_empty() || !rule.escalate_to.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Which rules match the terms asked, and these. None: its requester is no member any more.
@@ -142,7 +148,12 @@ impl Docket {
             .iter()
             .map(|(reach, length)| rule::Case { requester: &requester, reach, length: *length })
             .collect();
-        let judgement = rule::judge(self.rules(read)?, &cases, request.emergency);
+        let reached: Vec<Resource> = reached.iter().flat_map(|(reach, _)| reach).map(Thing::resource).collect();
+        let mut rules: Vec<&Rule> = Vec::new();
+        for sheet in self.rules(read)?.iter().filter(|sheet| sheet.may_be_about(&reached)) {
+            rules.push(sheet.rule()?);
+        }
+        let judgement = rule::judge(rules, &cases, request.emergency);
         let mut named: BTreeSet<Assignee> =
             judgement.requirements().into_iter().flat_map(|requirement: Requirement| requirement.approvers).collect();
         let voters = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve);

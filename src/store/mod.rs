@@ -10,6 +10,7 @@ mod project;
 mod proof;
 mod read;
 mod row;
+mod rules;
 mod write;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use proof::Raw;
 pub use read::{Head, Only, Page, Read};
+pub use rules::Sheet;
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};

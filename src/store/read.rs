@@ -16,7 +16,6 @@ use crate::domain::notification::Notice;
 use crate::domain::request::{Decision, Grant, Request, RequestId, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::rule::{Rule, RuleName};
 use crate::domain::team::{
     Assignee, Connection as Account, Environment, Feature, Group, Header, Login, RuleOrder, Scope, Target, Team,
 };
@@ -180,18 +179,6 @@ impl<'c> Read<'c> {
             scopes: self.catalogued("scope")?,
             rules: self.rules()?,
         })
-    }
-
-    /// The rules, in the order of the team file.
-    pub fn rules(&self) -> Result<Vec<Rule>, Error> {
-        let mut rules: Vec<Rule> =
-            self.rows("SELECT body FROM catalogue WHERE kind = 'rule'", [], |row| row::json(row, 0))?;
-        if rules.len() > 1 {
-            let RuleOrder { names } = self.rule_order()?;
-            let place: BTreeMap<&RuleName, usize> = names.iter().zip(0..).collect();
-            rules.sort_by_key(|rule| place.get(&rule.name).copied());
-        }
-        Ok(rules)
     }
 
     pub fn rule_order(&self) -> Result<RuleOrder, Error> {
