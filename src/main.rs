@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
-use access::cli::Cli;
+use access::cli::{Cli, Verb};
 use access::error::{Failure, Kind};
 use access::output::{BROKEN_PIPE, report};
 use access::{app, pages};
@@ -37,10 +38,20 @@ fn run() -> u8 {
     }
 }
 
-/// As `Cli::try_parse`, without taking the whole tree apart again at the end: a tenth of a short command's work.
+/// As `Cli::try_parse`, without taking the whole tree apart again at the end, and first by the verb alone that was
+/// typed: both are work that a short command would notice.
 fn parse() -> Result<Cli, clap::Error> {
-    let mut command = ManuallyDrop::new(Cli::command());
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let alone = line.iter().skip(1).find_map(|word| Verb::alone(word.to_str()?));
+    if let Some(Ok(cli)) = alone.map(|command| parse_by(command, &line)) {
+        return Ok(cli);
+    }
+    parse_by(Cli::command(), &line)
+}
+
+fn parse_by(command: clap::Command, line: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = ManuallyDrop::new(command);
+    let matches = command.try_get_matches_from_mut(line)?;
     Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
