@@ -7,7 +7,7 @@ use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::Draft;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Recorded, Request, RequestId};
+use crate::domain::request::{Recorded, Request};
 use crate::domain::resource::Resource;
 use crate::domain::team_file::nearest;
 use crate::domain::time::Timestamp;
@@ -34,10 +34,10 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
             None,
             |read, me, now| {
                 let prepared = submit(read, me, &ask, now)?;
-                let warnings = prepared.warnings();
-                Ok((prepared.drafts, (prepared.id, warnings)))
+                let answer = (prepared.view(now), prepared.warnings());
+                Ok((prepared.drafts, answer))
             },
-            |read, (id, warnings), now| Ok((view::written(read, id, now)?, warnings)),
+            |_, answer, _| Ok(answer),
         )?
     };
     view::send(view, sink)?;
@@ -46,7 +46,6 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
 
 /// A request that may be filed.
 struct Prepared {
-    id: RequestId,
     request: Request,
     admins: Vec<Person>,
     drafts: Vec<Draft>,
@@ -94,7 +93,7 @@ fn submit(read: &Read<'_>, me: &Person, ask: &AskFor, now: Timestamp) -> Result<
     let told: Vec<Name> = able.map(|person| person.name.clone()).collect();
     let asked = Ask { terms: ask.terms.clone(), reason: ask.reason.clone(), ticket: ask.ticket.clone() };
     let drafts = decide::submit(request.id, &asked, me, &requester, &thing, pending.as_ref(), &told, now)?;
-    Ok(Prepared { id: request.id, request, admins, drafts })
+    Ok(Prepared { request, admins, drafts })
 }
 
 /// What the catalogue says of a resource, or that it has none such, and which are like it.

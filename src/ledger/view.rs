@@ -11,7 +11,6 @@ use crate::store::{Error, Read};
 
 /// `admins`: everybody who might decide, loaded once for many requests.
 pub fn of(request: Request, admins: &[Person], now: Timestamp) -> RequestView {
-    // Only a pending request waits on anybody.
     let pending = request.state(now) == State::Pending;
     let waiting_on = if pending { decide::deciders(admins, &request, now) } else { Vec::new() };
     RequestView::at(request, waiting_on, now)
@@ -20,7 +19,9 @@ pub fn of(request: Request, admins: &[Person], now: Timestamp) -> RequestView {
 /// A request just written, as it stands now.
 pub fn written(read: &Read<'_>, id: RequestId, now: Timestamp) -> Result<RequestView, Error> {
     let request = read.request(id)?.ok_or_else(|| Error::Internal { message: format!("request {id} is missing") })?;
-    Ok(of(request, &read.admins()?, now))
+    // Only a pending request waits on anybody.
+    let admins = if request.state(now) == State::Pending { read.admins()? } else { Vec::new() };
+    Ok(of(request, &admins, now))
 }
 
 pub fn send(view: RequestView, sink: Sink<'_>) -> Result<(), Failure> {
