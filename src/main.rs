@@ -26,7 +26,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
+    if std::env::var_os(pages::COMPLETE).is_some() {
+        clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
+    }
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -38,8 +40,8 @@ fn run() -> u8 {
     }
 }
 
-/// As `Cli::try_parse`, without taking the whole tree apart again at the end, and first by the verb alone that was
-/// typed: both are work that a short command would notice.
+/// As `Cli::try_parse`, without taking the tree and what it matched apart again at the end, and first by the verb alone
+/// that was typed: all work that a short command would notice.
 fn parse() -> Result<Cli, clap::Error> {
     let line: Vec<OsString> = std::env::args_os().collect();
     let alone = line.iter().skip(1).find_map(|word| Verb::alone(word.to_str()?));
@@ -51,8 +53,8 @@ fn parse() -> Result<Cli, clap::Error> {
 
 fn parse_by(command: clap::Command, line: &[OsString]) -> Result<Cli, clap::Error> {
     let mut command = ManuallyDrop::new(command);
-    let matches = command.try_get_matches_from_mut(line)?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(line)?);
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 fn fail(error: &anyhow::Error, json: bool) -> u8 {
