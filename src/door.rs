@@ -49,3 +49,11 @@ impl Door {
         ledger::carry_out(store, &self.caller, &identity::clock, command, sink)
     }
 }
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.leave();
+        }
+    }
+}

@@ -32,10 +32,10 @@ pub fn extend(
             }
             let ticket = ticket.or(request.ticket);
             let ask = Ask { terms, reason, ticket, extends: Some(id), emergency: false };
-            let Prepared { request, drafts, warnings, .. } = submit(read, &docket, me, me, &ask, now)?;
-            Ok((drafts, (docket, request.id, warnings)))
+            let Prepared { drafts, warnings, view } = submit(read, &docket, me, me, &ask, now)?;
+            Ok((drafts, (view, warnings)))
         },
-        |read, (docket, id, warnings), now| Ok((view::written(read, &docket, id, now)?, warnings)),
+        |_, answer, _| Ok(answer),
     )?;
     view::send(view, sink)?;
     Ok(End { warnings, ..End::default() })

@@ -1,18 +1,25 @@
 //! `list` and `show`.
 
+use std::sync::mpsc;
+use std::thread;
+
 use super::docket::Docket;
 use super::resources::narrowest_scope;
 use super::{Call, Problem, Sink, sees, view, visible};
-use crate::command::{End, ListFilter, TimelineView};
-use crate::domain::decide;
+use crate::command::{End, ListFilter, RequestView, TimelineView};
+use crate::domain::decide::{self, Standing};
 use crate::domain::entitlement::Person;
-use crate::domain::request::{RequestId, State};
+use crate::domain::request::{Request, RequestId, State};
 use crate::domain::time::Timestamp;
 use crate::domain::words::briefly;
 use crate::error::Failure;
-use crate::store::{Error, Only, Read};
+use crate::store::{Error, Only, Page, Read};
 
-/// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up.
+/// So many pages wait to be shown at most.
+const PAGES: usize = 2;
+
+/// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up. While one
+/// thread shows a page, the other reads the next: each is half of the work.
 pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End, Failure> {
     // Whoever may see all, sees all for the length of this command.
     let (only, docket, owed, now) = call.ask("list", |read, me, now| {
@@ -20,29 +27,56 @@ pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End,
         let only = only(read, &docket, me, filter, now)?;
         Ok((only, docket, read.reviews_owed()?, now))
     })?;
+    let warnings: Vec<String> = owed_warning(&owed).into_iter().collect();
     let mut left = filter.limit.unwrap_or(u64::MAX);
     let mut before = i64::MAX;
-    let mut end = End { warnings: owed_warning(&owed).into_iter().collect(), ..End::default() };
-    loop {
-        let (views, last) = call.store.read(|read| -> Result<_, Error> {
-            let page = read.requests_before(filter, only.as_ref(), before, now)?;
-            let views = page.rows.into_iter().map(|request| view::of(read, &docket, request, now));
-            Ok((views.collect::<Result<Vec<_>, _>>()?, page.last))
-        })?;
-        for view in views {
-            if left == 0 {
-                end.more = call.store.read(|read| read.count_requests(filter, only.as_ref(), before, now))?;
+    // A page with what each request waits for, and how the list ends if it does with that.
+    let mut next = || -> Result<(Rows, Option<End>), Failure> {
+        call.store.read(|read| {
+            let Page { mut rows, last } = read.requests_before(filter, only.as_ref(), before, now)?;
+            let cut = rows.len() as u64 > left;
+            if cut {
+                rows.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+            }
+            left -= rows.len() as u64;
+            before = rows.last().map_or(before, |request| request.id.get());
+            let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
+            let mut page: Rows = Vec::with_capacity(rows.len());
+            for request in rows {
+                let standing = view::standing(read, &docket, &request, now)?;
+                page.push((request, standing));
+            }
+            Ok((page, (cut || last).then(|| End { more, warnings: warnings.clone(), ..End::default() })))
+        })
+    };
+    let mut show = |rows: Rows| {
+        rows.into_iter().try_for_each(|(request, standing)| view::send(RequestView::at(request, &standing, now), sink))
+    };
+    let (first, end) = next()?;
+    if let Some(end) = end {
+        show(first)?;
+        return Ok(end);
+    }
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(PAGES);
+        let showing = scope.spawn(move || show(first).and_then(|()| receiver.iter().try_for_each(show)));
+        let mut read = || loop {
+            let (rows, end) = next()?;
+            // Nobody receives it where showing has failed, which is what is told then.
+            let failed = sender.send(rows).is_err();
+            if let Some(end) = end.or_else(|| failed.then(End::default)) {
                 return Ok(end);
             }
-            left -= 1;
-            before = view.id.get();
-            view::send(view, sink)?;
-        }
-        if last {
-            return Ok(end);
-        }
-    }
+        };
+        let end = read();
+        drop(sender);
+        showing.join().expect("showing does not panic")?;
+        end
+    })
 }
+
+/// A page of requests, each with how far it has come.
+type Rows = Vec<(Request, Vec<Standing>)>;
 
 /// Whose requests this person's list has: everybody's, or their own with those that wait on them and the emergencies
 /// that owe a review, which hide from nobody.

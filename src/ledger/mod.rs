@@ -58,8 +58,8 @@ pub struct Caller {
 /// lapsed while a command waited has lapsed.
 pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
 
-/// Where the pieces of an answer go, as they come.
-pub type Sink<'s> = &'s mut dyn FnMut(Reply) -> Result<(), Failure>;
+/// Where the pieces of an answer go, as they come. A long answer is shown by another thread than reads it.
+pub type Sink<'s> = &'s mut (dyn FnMut(Reply) -> Result<(), Failure> + Send);
 
 /// Why a command was not carried out: a rule says no, or something failed.
 enum Problem {

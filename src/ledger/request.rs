@@ -40,10 +40,10 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
             None,
             |read, me, now| {
                 let docket = Docket::default();
-                let Prepared { request, drafts, warnings, .. } = prepare(read, &docket, me, &ask, now)?;
-                Ok((drafts, (docket, request.id, warnings)))
+                let Prepared { drafts, warnings, view } = prepare(read, &docket, me, &ask, now)?;
+                Ok((drafts, (view, warnings)))
             },
-            |read, (docket, id, warnings), now| Ok((view::written(read, &docket, id, now)?, warnings)),
+            |_, answer, _| Ok(answer),
         )?
     };
     view::send(view, sink)?;
@@ -52,7 +52,6 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
 
 /// A request that may be filed.
 pub struct Prepared {
-    pub request: Request,
     pub drafts: Vec<Draft>,
     pub warnings: Vec<String>,
     /// As it would be shown once it is filed.
@@ -147,14 +146,16 @@ pub fn submit(
         | Event::ClockAccepted { .. } => None,
     });
     let warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
-    let mut filed = request.clone();
     if let Some(granted) = granted {
-        filed.recorded = Recorded::Approved;
-        filed.grant = Some(granted.into());
+        request.recorded = Recorded::Approved;
+        request.grant = Some(granted.into());
     }
-    let mut view = RequestView::at(filed, &standing, now);
-    view.rules = view::matched(&judged.judgement);
-    Ok(Prepared { request, drafts, warnings, view })
+    // Once it is granted it waits on nobody.
+    let standing = if request.grant.is_some() { Vec::new() } else { standing };
+    let rules = view::matched(&judged.judgement);
+    drop(judged);
+    let view = RequestView { rules, ..RequestView::at(request, &standing, now) };
+    Ok(Prepared { drafts, warnings, view })
 }
 
 /// A demand that cannot be met: fewer are left to approve than it takes.

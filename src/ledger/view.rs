@@ -3,6 +3,7 @@
 use super::Sink;
 use super::docket::Docket;
 use crate::command::{MatchedView, Reply, RequestView};
+use crate::domain::decide::Standing;
 use crate::domain::request::{Request, RequestId, State};
 use crate::domain::rule::Judgement;
 use crate::domain::time::Timestamp;
@@ -10,14 +11,18 @@ use crate::error::Failure;
 use crate::store::{Error, Read};
 
 pub fn of(read: &Read<'_>, docket: &Docket, request: Request, now: Timestamp) -> Result<RequestView, Error> {
-    // Only a pending request waits on anybody.
+    let standing = standing(read, docket, &request, now)?;
+    Ok(RequestView::at(request, &standing, now))
+}
+
+/// How far a request has come with each demand on it. Only a pending one waits on anybody.
+pub fn standing(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Standing>, Error> {
     if request.state(now) != State::Pending {
-        return Ok(RequestView::at(request, &[], now));
+        return Ok(Vec::new());
     }
     let terms = request.on_the_table();
-    let judged = docket.judge(read, &request, terms, now)?;
-    let standing = judged.map_or_else(Vec::new, |judged| judged.standing(&request, terms, now));
-    Ok(RequestView::at(request, &standing, now))
+    let judged = docket.judge(read, request, terms, now)?;
+    Ok(judged.map_or_else(Vec::new, |judged| judged.standing(request, terms, now)))
 }
 
 /// A request just written, as it stands now.
