@@ -108,10 +108,12 @@ impl Verb {
             "check" => Check::augment_args,
             "deny" => Deny::augment_args,
             "expire" => Expire::augment_args,
+            "extend" => Extend::augment_args,
             "inbox" => Inbox::augment_args,
             "list" => List::augment_args,
             "request" => Request::augment_args,
             "resources" => Resources::augment_args,
+            "review" => Review::augment_args,
             "revoke" => Revoke::augment_args,
             "show" => Show::augment_args,
             "who" => Who::augment_args,
@@ -609,6 +611,6 @@ mod tests {
             }
             alone += 1;
         }
-        assert_eq!(alone, 13);
+        assert_eq!(alone, 15);
     }
 }

@@ -34,17 +34,18 @@ impl fmt::Display for Mistake {
 pub fn parse(text: &str) -> Result<Team, Vec<Mistake>> {
     let (root, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
+        let lines = line_ends(text);
         let mut mistakes: Vec<Mistake> = syntax
             .iter()
             .map(|error| Mistake {
-                line: line_at(text, error.span().map_or(0, |span| span.start)),
+                line: line_at(&lines, error.span().map_or(0, |span| span.start)),
                 what: format!("not valid TOML: {}", error.message().replace('\n', "; ")),
             })
             .collect();
         mistakes.sort_by_key(|mistake| mistake.line);
         return Err(mistakes);
     }
-    let mut reading = Reading { text, names: BTreeMap::new(), mistakes: Vec::new() };
+    let mut reading = Reading { lines: line_ends(text), names: BTreeMap::new(), mistakes: Vec::new() };
     let team = reading.team(root.get_ref());
     reading.mistakes.sort_by_key(|mistake| mistake.line);
     if reading.mistakes.is_empty() { Ok(team) } else { Err(reading.mistakes) }
@@ -55,15 +56,21 @@ pub fn write(team: &Team) -> String {
     toml::to_string(team).expect("a team has string keys and no empty values")
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count()
+/// Where each line ends.
+fn line_ends(text: &str) -> Vec<usize> {
+    text.bytes().zip(0..).filter(|(byte, _)| *byte == b'\n').map(|(_, at)| at).collect()
+}
+
+fn line_at(lines: &[usize], offset: usize) -> usize {
+    1 + lines.partition_point(|&end| end < offset)
 }
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
 /// A reading of one file: what each section declares, and the mistakes so far.
-struct Reading<'a> {
-    text: &'a str,
+struct Reading {
+    /// Where each line ends.
+    lines: Vec<usize>,
     names: BTreeMap<&'static str, BTreeSet<Name>>,
     mistakes: Vec<Mistake>,
 }
@@ -78,16 +85,16 @@ struct Table<'a> {
 
 const SECTIONS: [&str; 8] = ["team", "members", "groups", "connections", "targets", "features", "scopes", "rules"];
 
-impl<'a> Reading<'a> {
+impl Reading {
     fn mistake(&mut self, line: usize, what: impl Into<String>) {
         self.mistakes.push(Mistake { line, what: what.into() });
     }
 
     fn line(&self, offset: usize) -> usize {
-        line_at(self.text, offset)
+        line_at(&self.lines, offset)
     }
 
-    fn team(&mut self, root: &DeTable<'a>) -> Team {
+    fn team(&mut self, root: &DeTable<'_>) -> Team {
         let root = Table { what: "the file", line: 1, keys: root };
         self.refuse_unknown(root, &SECTIONS);
         for section in &SECTIONS[1..7] {
