@@ -11,9 +11,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use access::domain::decide::lapses_at;
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event};
+use access::domain::event::{Draft, Event, Granted};
 use access::domain::name::Name;
 use access::domain::notification::Notice;
 use access::domain::request::{End, RequestId, Terms};
@@ -188,6 +187,7 @@ fn asks(
                 // All but the last, which is covered by scopes.
                 resource: parsed::<Resource>(&format!("connection:c{}", turn % (CONNECTIONS - 1))),
                 end: End::After(length(n)),
+                start: None,
             },
         }
     };
@@ -203,7 +203,10 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             asked: ask.terms.clone(),
             reason: parsed(&format!("OPS-{}: look into what the alert said", ask.id)),
             ticket: None,
-            lapses_at: lapses_at(time(at)?),
+            lapses_at: time(at)?.plus(Length::WEEK),
+            remind_at: None,
+            extends: None,
+            emergency: false,
         };
         let told = vec![Notice::RequestSubmitted.to(&parsed("arno"))];
         write.record(&context(at, Some(ask.member.as_str()))?, vec![Draft { event, told }])?;
@@ -214,18 +217,26 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
 fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
     let mut drafts = Vec::new();
     for Ask { id, member, terms } in asks {
-        let approved =
-            Event::RequestApproved { request: *id, by: parsed("arno"), terms: terms.clone(), asked: None, note: None };
-        let started = Event::GrantStarted {
+        let approved = Event::RequestApproved {
+            request: *id,
+            by: parsed("arno"),
+            terms: terms.clone(),
+            asked: None,
+            note: None,
+            voids: Vec::new(),
+        };
+        let started = Event::GrantStarted(Granted {
             request: *id,
             member: member.clone(),
             resource: terms.resource.clone(),
             end: terms.end,
+            start: None,
             starts_at: time(at)?,
             ends_at: terms.end.instant(time(at)?),
             modified: false,
             approved_by: vec![parsed("arno")],
-        };
+            by_rule: None,
+        });
         drafts.push(Draft { event: approved, told: vec![Notice::RequestApproved.to(member)] });
         drafts.push(Draft { event: started, told: Vec::new() });
     }

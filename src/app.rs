@@ -12,13 +12,14 @@ use anyhow::{Context as _, Result};
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
     AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, FindingView, Health, ListFilter, Reply,
-    RequestView, Seen,
+    RequestView, Seen, Words,
 };
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
-use crate::domain::preference::{Choice, Digest, PreferenceChange, TimeOfDay};
+use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
 use crate::domain::request::{End, Modification, RequestId, State, Terms};
 use crate::domain::resource::Resource;
+use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::door::Door;
 use crate::error::{Failure, Kind};
@@ -26,7 +27,7 @@ use crate::identity;
 use crate::ledger::{self, Init};
 use crate::output::{Printer, Shape, broken, shape};
 use crate::pages;
-use crate::prompt::{INTERRUPTED, Prompt, cancelled};
+use crate::prompt::{Choice, INTERRUPTED, Prompt, cancelled};
 use crate::when::When;
 
 /// A table shows so many rows unless told otherwise.
@@ -67,10 +68,12 @@ pub fn run(cli: Cli) -> Result<u8> {
         | Verb::Team(_)
         | Verb::Resources(_)
         | Verb::Request(_)
+        | Verb::Extend(_)
         | Verb::List(_)
         | Verb::Show(_)
         | Verb::Approve(_)
         | Verb::Deny(_)
+        | Verb::Review(_)
         | Verb::Withdraw(_)
         | Verb::Revoke(_)
         | Verb::Whoami(_)
@@ -105,17 +108,20 @@ impl App {
         match verb {
             Verb::Init(args) => self.init(args),
             Verb::Team(cli::Team::Show(_)) => self.plain(Command::TeamShow),
-            Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args.file, args.dry_run),
+            Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args.file, args.dry_run, args.against),
             Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
             Verb::Request(args) => self.request(*args),
+            Verb::Extend(args) => self.extend(args),
             Verb::List(args) => self.list(args),
             Verb::Show(args) => self.plain(Command::Show { id: args.id }),
+            Verb::Approve(args) if args.ids.is_empty() => self.walk(&args),
             Verb::Approve(args) => self.approve(args),
             Verb::Deny(args) => self.each(&args.ids, decidable, plainly("Deny"), |id, _, seen| Command::Deny {
                 id,
                 reason: args.reason.clone(),
                 seen,
             }),
+            Verb::Review(args) => self.review(args),
             Verb::Withdraw(args) => {
                 let pending = |view: &RequestView| view.state == State::Pending;
                 self.each(&args.ids, pending, plainly("Withdraw"), |id, _, seen| Command::Withdraw { id, seen })
@@ -207,9 +213,9 @@ impl App {
         Ok(0)
     }
 
-    fn team_apply(&mut self, file: &Path, dry_run: bool) -> Result<u8> {
+    fn team_apply(&mut self, file: &Path, dry_run: bool, against: Option<Length>) -> Result<u8> {
         let text = read_text(file)?;
-        let command = |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen };
+        let command = |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen, against };
         if dry_run || self.yes {
             return self.plain(command(dry_run, None));
         }
@@ -306,13 +312,47 @@ impl App {
             (None, None, Some(prompt)) if form => prompt.duration()?.into(),
             (None, None, _) => Duration::For(Length::HOUR).into(),
         };
+        let start = args.start.map(|start| self.resolve(start)).transpose()?;
         Ok(AskFor {
-            terms: Terms { resource, end },
+            terms: Terms { resource, end, start },
             reason,
             ticket: args.ticket.clone(),
             requester: args.requester.clone(),
+            emergency: args.emergency,
             dry_run: args.dry_run,
         })
+    }
+
+    fn extend(&mut self, args: cli::Extend) -> Result<u8> {
+        let reason = self.text(args.reason, "--reason", Prompt::reason)?;
+        self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket: args.ticket })
+    }
+
+    fn review(&mut self, args: cli::Review) -> Result<u8> {
+        let mut seen = None;
+        if args.note.is_none() && self.prompt.is_some() {
+            let view = self.look_at(args.id)?;
+            seen = view.seen();
+            self.printer.present(&view);
+        }
+        let note = self.text(args.note, "--note", Prompt::note)?;
+        self.plain(Command::Review { id: args.id, note, seen })
+    }
+
+    /// A text that was given, or is asked for.
+    fn text(
+        &self,
+        given: Option<Text>,
+        flag: &str,
+        ask: impl FnOnce(&Prompt) -> Result<Text, Failure>,
+    ) -> Result<Text, Failure> {
+        match (given, &self.prompt) {
+            (Some(text), _) => Ok(text),
+            (None, Some(prompt)) => ask(prompt),
+            (None, None) => {
+                Err(Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here")))
+            }
+        }
     }
 
     fn resolve(&self, when: When) -> Result<Timestamp, Failure> {
@@ -417,6 +457,68 @@ impl App {
             note: args.note.clone(),
             seen,
         })
+    }
+
+    /// Each request that waits for the caller, the oldest first.
+    fn walk(&mut self, args: &cli::Approve) -> Result<u8> {
+        let changes =
+            args.duration.is_some() || args.until.is_some() || args.scope.is_some() || args.resource.is_some();
+        let prompt = self.prompt.take().filter(|_| !changes && !self.printer.is_json());
+        let Some(prompt) = prompt else {
+            let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };
+            return Err(Failure::new(Kind::Usage, why)
+                .hint("access approve ID…")
+                .hint("on a terminal, `access approve` alone goes through what waits for you")
+                .into());
+        };
+        let mut ids: Vec<RequestId> = Vec::new();
+        self.door.carry_out(Command::Words(Words::Decidable), &mut |reply| {
+            if let Reply::Word { word, .. } = reply {
+                ids.extend(word.parse::<RequestId>());
+            }
+            Ok(())
+        })?;
+        ids.sort();
+        if ids.is_empty() {
+            self.printer.murmur("Nothing waits for you");
+            return Ok(0);
+        }
+        let mut code = 0;
+        for (index, id) in ids.iter().enumerate() {
+            let done = self.decide_next(&prompt, *id, (index + 1, ids.len()), args.note.as_ref());
+            match done {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(failure) => self.note_failure(Err(failure), true, &mut code)?,
+            }
+        }
+        Ok(code)
+    }
+
+    /// Shows one of the requests that wait, asks, and does what is answered. False: it is enough.
+    fn decide_next(
+        &mut self,
+        prompt: &Prompt,
+        id: RequestId,
+        place: (usize, usize),
+        note: Option<&Text>,
+    ) -> Result<bool, Failure> {
+        let view = self.look_at(id)?;
+        if !decidable(&view) {
+            // Somebody was faster.
+            return Ok(true);
+        }
+        let seen = view.seen();
+        self.printer.present(&view);
+        let command = match prompt.decision(&view, place)? {
+            Choice::Approve(modification) => Command::Approve { id, modification, note: note.cloned(), seen },
+            Choice::Deny(reason) => Command::Deny { id, reason, seen },
+            Choice::Skip => return Ok(true),
+            Choice::Stop => return Ok(false),
+        };
+        self.send(command, Shape::One)?;
+        self.printer.flush().map_err(broken)?;
+        Ok(true)
     }
 
     /// The same command for each request, each in its own transaction.
@@ -649,7 +751,7 @@ impl App {
     }
 }
 
-fn choice(set: &cli::NotifySet) -> Result<Choice, Failure> {
+fn choice(set: &cli::NotifySet) -> Result<preference::Choice, Failure> {
     let on = |given: Option<cli::OnOff>| given.map(|given| given == cli::OnOff::On);
     let digest = match (set.digest, set.at) {
         (Some(cli::DigestWhen::Daily), at) => Some(Digest::Daily(at.unwrap_or(TimeOfDay::NINE))),
@@ -658,7 +760,7 @@ fn choice(set: &cli::NotifySet) -> Result<Choice, Failure> {
         (Some(cli::DigestWhen::Realtime), None) => Some(Digest::RealTime),
         (None, _) => None,
     };
-    Ok(Choice { email: on(set.email), slack: on(set.slack), digest })
+    Ok(preference::Choice { email: on(set.email), slack: on(set.slack), digest })
 }
 
 /// Asks a plain yes or no.

@@ -5,16 +5,20 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::duration::Duration;
+use crate::domain::decide::{Standing, waits_on};
+use crate::domain::duration::{Duration, Length};
 use crate::domain::entitlement::Way;
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
 use crate::domain::outbox::{News, Outlet};
 use crate::domain::preference::{Preference, PreferenceChange};
-use crate::domain::request::{Decision, EndedHow, Grant, Modification, Request, RequestId, State, Terms, Verdict};
+use crate::domain::request::{
+    Decision, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
+};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
+use crate::domain::rule::RuleName;
 use crate::domain::team::{Change, Team};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
@@ -26,6 +30,8 @@ pub enum Command {
         text: String,
         dry_run: bool,
         seen: Option<Seen>,
+        /// Judge the requests of this long ago and since by the file's rules too (a dry run only).
+        against: Option<Length>,
     },
     TeamShow,
     Resources {
@@ -33,6 +39,13 @@ pub enum Command {
         mine: bool,
     },
     Request(AskFor),
+    Extend {
+        id: RequestId,
+        /// None: as long again.
+        length: Option<Length>,
+        reason: Text,
+        ticket: Option<Ticket>,
+    },
     List(ListFilter),
     Show {
         id: RequestId,
@@ -46,6 +59,11 @@ pub enum Command {
     Deny {
         id: RequestId,
         reason: Option<Text>,
+        seen: Option<Seen>,
+    },
+    Review {
+        id: RequestId,
+        note: Text,
         seen: Option<Seen>,
     },
     Withdraw {
@@ -119,6 +137,7 @@ pub struct AskFor {
     pub ticket: Option<Ticket>,
     /// On behalf of this member.
     pub requester: Option<Name>,
+    pub emergency: bool,
     pub dry_run: bool,
 }
 
@@ -153,6 +172,10 @@ pub enum Words {
     Members,
     /// Pending requests that the caller may decide on.
     Decidable,
+    /// Emergencies that owe a review.
+    Reviewable,
+    /// The caller's own grants that can be extended.
+    Extendable,
     /// The caller's own pending requests.
     Withdrawable,
     /// Grants that the caller may revoke.
@@ -220,12 +243,24 @@ pub struct RequestView {
     pub ticket: Option<Ticket>,
     pub extends: Option<RequestId>,
     pub emergency: bool,
-    pub review: Option<String>,
+    pub review: Option<ReviewView>,
     pub submitted_at: Timestamp,
     pub lapses_at: Timestamp,
+    /// When those who may still decide are told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remind_at: Option<Timestamp>,
+    /// The terms that an approval now would be of, where they are not those asked (while it is pending).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_the_table: Option<TermsView>,
     pub decisions: Vec<DecisionView>,
     pub approvals: ApprovalsView,
     pub grant: Option<GrantView>,
+    /// The requests that go on from its grant (`show` only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub extended_by: Vec<RequestId>,
+    /// The rules that match it (`show` of a pending one, and a dry run).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<MatchedView>,
     /// What `show` tells besides: its entries in the audit log, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<TimelineView>,
@@ -238,6 +273,30 @@ pub struct RequestView {
     /// The number of the last entry about it (`show` only): what a person who confirms has seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seq: Option<i64>,
+}
+
+/// `"owed"`, or who looked at it and what they found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ReviewView {
+    Owed(Owed),
+    Done(Review),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owed {
+    Owed,
+}
+
+/// A rule that matches a request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MatchedView {
+    pub rule: String,
+    /// Why it matches.
+    pub because: String,
+    /// What it says, each in a few words.
+    pub says: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -281,6 +340,8 @@ pub struct GrantView {
     pub scope: Option<Name>,
     pub duration: Option<String>,
     pub modified: bool,
+    /// The rule that granted it, where no person did.
+    pub by_rule: Option<RuleName>,
     pub starts_at: Timestamp,
     pub ends_at: Option<Timestamp>,
     pub remaining_seconds: Option<i64>,
@@ -302,8 +363,30 @@ pub struct PlanView {
     pub changes: Vec<Change>,
     pub follows: Vec<FollowView>,
     pub applied: bool,
+    /// Requests that the new rules would have decided otherwise (`--against`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<AgainstView>,
     #[serde(skip)]
     pub seen: Option<Seen>,
+}
+
+/// Past requests, judged by the new rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgainstView {
+    pub since: Timestamp,
+    /// How many requests were submitted since.
+    pub requests: usize,
+    pub otherwise: Vec<OtherwiseView>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherwiseView {
+    pub request: RequestId,
+    pub requester: Name,
+    pub resource: Resource,
+    pub was: State,
+    /// How it would have been decided, in a sentence.
+    pub would: String,
 }
 
 /// Something that follows from a change of the team.
@@ -382,6 +465,7 @@ pub struct ExpireView {
     pub started: u64,
     pub expiring: u64,
     pub lapsed: u64,
+    pub reminded: u64,
     pub delivered: u64,
     pub failed: u64,
 }
@@ -541,7 +625,7 @@ impl From<Terms> for TermsView {
             resource: terms.resource,
             duration: spelled(terms.end.duration()),
             until: terms.end.until(),
-            start: None,
+            start: terms.start,
         }
     }
 }
@@ -557,12 +641,15 @@ impl GrantView {
             Some(EndedHow::Revoked { by }) => Some(by.clone()),
             Some(EndedHow::Expired) | None => None,
         };
-        let remaining = grant.ends_at.map(|end| if ended_at.is_some() { 0 } else { end.since(now).max(0) });
+        // Of a scheduled one: of all that it will be.
+        let from = grant.starts_at.max(now);
+        let remaining = grant.ends_at.map(|end| if ended_at.is_some() { 0 } else { end.since(from).max(0) });
         GrantView {
             scope,
             duration: spelled(grant.terms.end.duration()),
             resource: grant.terms.resource,
             modified: grant.modified,
+            by_rule: grant.by_rule,
             starts_at: grant.starts_at,
             ends_at: grant.ends_at,
             remaining_seconds: remaining,
@@ -573,12 +660,27 @@ impl GrantView {
 }
 
 impl RequestView {
-    /// `waiting_on`: who may still decide.
-    pub fn at(request: Request, waiting_on: Vec<Name>, now: Timestamp) -> RequestView {
+    /// `standing`: how far it has come with each demand, while it is pending.
+    pub fn at(request: Request, standing: &[Standing], now: Timestamp) -> RequestView {
         let state = request.state(now);
-        let have = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve).count();
-        let have = u32::try_from(have).unwrap_or(u32::MAX);
-        let requirement = RequirementView { rule: None, have, need: 1, waiting_on: waiting_on.clone() };
+        let review = match (&request.review, request.owes_review()) {
+            (Some(review), _) => Some(ReviewView::Done(review.clone())),
+            (None, true) => Some(ReviewView::Owed(Owed::Owed)),
+            (None, false) => None,
+        };
+        let approvals = ApprovalsView::of(&request, standing);
+        let table = Some(request.on_the_table()).filter(|terms| state == State::Pending && **terms != request.asked);
+        let on_the_table = table.cloned().map(TermsView::from);
+        let counting: Vec<&Name> = standing.iter().flat_map(|standing| &standing.have).collect();
+        let decision = |decision: Decision| DecisionView {
+            counts: decision.counts
+                && (state != State::Pending || decision.verdict == Verdict::Deny || counting.contains(&&decision.by)),
+            by: decision.by,
+            verdict: decision.verdict,
+            note: decision.note,
+            at: decision.at,
+            terms: decision.terms.map(TermsView::from),
+        };
         RequestView {
             id: request.id,
             state,
@@ -588,16 +690,20 @@ impl RequestView {
             reason: request.reason,
             duration: spelled(request.asked.end.duration()),
             until: request.asked.end.until(),
-            start: None,
+            start: request.asked.start,
             ticket: request.ticket,
-            extends: None,
-            emergency: false,
-            review: None,
+            extends: request.extends,
+            emergency: request.emergency,
+            review,
             submitted_at: request.submitted_at,
             lapses_at: request.lapses_at,
-            decisions: request.decisions.into_iter().map(DecisionView::from).collect(),
-            approvals: ApprovalsView { have, need: 1, waiting_on, requirements: vec![requirement] },
+            remind_at: request.remind_at.filter(|_| state == State::Pending),
+            on_the_table,
+            decisions: request.decisions.into_iter().map(decision).collect(),
+            approvals,
             grant: request.grant.map(|grant| GrantView::at(grant, now)),
+            extended_by: Vec::new(),
+            rules: Vec::new(),
             timeline: Vec::new(),
             may_decide: None,
             narrowest_scope: None,
@@ -610,15 +716,29 @@ impl RequestView {
     }
 }
 
-impl From<Decision> for DecisionView {
-    fn from(decision: Decision) -> DecisionView {
-        DecisionView {
-            by: decision.by,
-            verdict: decision.verdict,
-            note: decision.note,
-            at: decision.at,
-            counts: true,
-            terms: decision.terms.map(TermsView::from),
+impl ApprovalsView {
+    fn of(request: &Request, standing: &[Standing]) -> ApprovalsView {
+        let count = |names: &[Name]| u32::try_from(names.len()).unwrap_or(u32::MAX);
+        let requirement = |standing: &Standing| RequirementView {
+            rule: standing.rule.as_ref().map(ToString::to_string),
+            have: count(&standing.have),
+            need: standing.need,
+            waiting_on: standing.waiting_on.clone(),
+        };
+        let requirements: Vec<RequirementView> = if standing.is_empty() {
+            // Of what is decided: what it took, not what today's rules would.
+            let approvals = request.decisions.iter().filter(|it| it.verdict == Verdict::Approve && it.counts);
+            let have = u32::try_from(approvals.count()).unwrap_or(u32::MAX);
+            let need = if request.grant.is_some() { have } else { have.max(1) };
+            vec![RequirementView { rule: None, have, need, waiting_on: Vec::new() }]
+        } else {
+            standing.iter().map(requirement).collect()
+        };
+        ApprovalsView {
+            have: requirements.iter().map(|it| it.have.min(it.need)).sum(),
+            need: requirements.iter().map(|it| it.need).sum(),
+            waiting_on: waits_on(standing),
+            requirements,
         }
     }
 }

@@ -44,6 +44,14 @@ pub fn revocable() -> Vec<CompletionCandidate> {
     words(Words::Revocable)
 }
 
+pub fn reviewable() -> Vec<CompletionCandidate> {
+    words(Words::Reviewable)
+}
+
+pub fn extendable() -> Vec<CompletionCandidate> {
+    words(Words::Extendable)
+}
+
 pub fn durations() -> Vec<CompletionCandidate> {
     let offered = [
         ("1h", "1 hour"),

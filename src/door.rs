@@ -53,3 +53,11 @@ impl Door {
         ledger::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
     }
 }
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.leave();
+        }
+    }
+}

@@ -2,10 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 
-use access::cli::Cli;
+use access::cli::{Cli, Verb};
 use access::error::{Failure, Kind};
 use access::output::{BROKEN_PIPE, report};
 use access::{app, pages};
@@ -25,7 +26,9 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
+    if std::env::var_os(pages::COMPLETE).is_some() {
+        clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
+    }
     let cli = match parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(&error),
@@ -37,11 +40,21 @@ fn run() -> u8 {
     }
 }
 
-/// As `Cli::try_parse`, without taking the whole tree apart again at the end: a tenth of a short command's work.
+/// As `Cli::try_parse`, without taking the tree and what it matched apart again at the end, and first by the verb alone
+/// that was typed: all work that a short command would notice.
 fn parse() -> Result<Cli, clap::Error> {
-    let mut command = ManuallyDrop::new(Cli::command());
-    let matches = command.try_get_matches_from_mut(std::env::args_os())?;
-    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let alone = line.iter().skip(1).find_map(|word| Verb::alone(word.to_str()?));
+    if let Some(Ok(cli)) = alone.map(|command| parse_by(command, &line)) {
+        return Ok(cli);
+    }
+    parse_by(Cli::command(), &line)
+}
+
+fn parse_by(command: clap::Command, line: &[OsString]) -> Result<Cli, clap::Error> {
+    let mut command = ManuallyDrop::new(command);
+    let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(line)?);
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 fn fail(error: &anyhow::Error, json: bool) -> u8 {

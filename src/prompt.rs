@@ -44,11 +44,19 @@ impl Prompt {
     }
 
     pub fn reason(&self) -> Result<Text, Failure> {
+        self.line("Why?")
+    }
+
+    pub fn note(&self) -> Result<Text, Failure> {
+        self.line("What did you find?")
+    }
+
+    fn line(&self, question: &str) -> Result<Text, Failure> {
         let input = Input::with_theme(&*self.theme)
-            .with_prompt("Why?")
+            .with_prompt(question)
             .validate_with(|text: &String| text.parse::<Text>().map(drop));
         let text: String = ask(|| input.interact_text())?;
-        text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the reason can't be taken: {why}")))
+        text.parse().map_err(|why| Failure::new(Kind::Usage, format!("that can't be taken: {why}")))
     }
 
     pub fn duration(&self) -> Result<Duration, Failure> {
@@ -97,6 +105,58 @@ impl Prompt {
             Some(1) => Some(Modification { resource: Some(Resource::Scope(scope.clone())), end: None }),
             Some(_) | None => None,
         })
+    }
+}
+
+/// What to do with a request that waits.
+pub enum Choice {
+    Approve(Modification),
+    Deny(Option<Text>),
+    Skip,
+    Stop,
+}
+
+impl Prompt {
+    /// One of the requests that wait: the first of the two numbers of them.
+    pub fn decision(&self, view: &RequestView, (place, of): (usize, usize)) -> Result<Choice, Failure> {
+        let items = ["Approve", "Approve with changes …", "Deny …", "Skip", "Stop"];
+        let select = Select::with_theme(&*self.theme)
+            .with_prompt(format!("Request {} ({place} of {of})", view.id))
+            .items(items)
+            .default(3);
+        match ask(|| select.interact_opt())? {
+            Some(0) => Ok(Choice::Approve(Modification::default())),
+            Some(1) => Ok(Choice::Approve(self.changes(view)?)),
+            Some(2) => {
+                let input = Input::<String>::with_theme(&*self.theme)
+                    .with_prompt("Why? (the requester is told; may stay empty)")
+                    .allow_empty(true)
+                    .validate_with(
+                        |text: &String| if text.is_empty() { Ok(()) } else { text.parse::<Text>().map(drop) },
+                    );
+                Ok(Choice::Deny(ask(|| input.interact_text())?.parse().ok()))
+            }
+            Some(3) => Ok(Choice::Skip),
+            Some(_) | None => Ok(Choice::Stop),
+        }
+    }
+
+    /// What to grant instead.
+    fn changes(&self, view: &RequestView) -> Result<Modification, Failure> {
+        let resource = match &view.narrowest_scope {
+            Some(scope) => {
+                let items = ["What is on the table".to_owned(), format!("The scope that covers it: scope:{scope}")];
+                let select = Select::with_theme(&*self.theme).with_prompt("What?").items(&items).default(0);
+                match ask(|| select.interact_opt())?.ok_or_else(cancelled)? {
+                    0 => None,
+                    _ => Some(Resource::Scope(scope.clone())),
+                }
+            }
+            None => None,
+        };
+        let keep = self.confirm("For as long as it says?")?;
+        let end = if keep { None } else { Some(self.duration()?.into()) };
+        Ok(Modification { resource, end })
     }
 }
 

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use access::command::{AskFor, Command, Reply};
 use access::domain::duration::Length;
-use access::domain::event::{ACTIONS, Entry, Event};
+use access::domain::event::{ACTIONS, Entry, Event, Granted};
 use access::domain::request::{End, Modification, RequestId, Terms};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
@@ -376,13 +376,14 @@ impl Model {
                 Some((_, disabled)) => *disabled && was_in.is_some_and(|(_, disabled)| !disabled),
             };
             let gone = self.team.has(asked.resource) && !new.has(asked.resource);
+            let left = |name| self.team.members.contains_key(name) && !new.members.contains_key(name);
             let over = match asked.stands {
                 Stands::Pending => asked.lapses <= now,
                 Stands::Granted => asked.ends <= now,
                 Stands::Decided | Stands::Over => continue,
             };
             let action = match (asked.stands, over) {
-                (Stands::Pending, false) if out || gone => "request.withdrawn",
+                (Stands::Pending, false) if out || gone || left(asked.filer) => "request.withdrawn",
                 (Stands::Pending, true) if out => "request.lapsed",
                 (Stands::Granted, false) if out || gone => "grant.revoked",
                 (Stands::Granted, true) if out => "grant.expired",
@@ -707,7 +708,8 @@ impl Run<'_> {
         let id = || RequestId::try_from(picked.unwrap() as i64 + 1).unwrap();
         let command = match step {
             Step::Ask { on_behalf_of, resource: name, end, .. } => Command::Request(AskFor {
-                terms: Terms { resource: resource(name), end: self.end(*end) },
+                emergency: false,
+                terms: Terms { resource: resource(name), end: self.end(*end), start: None },
                 reason: "Because".parse().unwrap(),
                 ticket: None,
                 requester: on_behalf_of.map(|name| name.parse().unwrap()),
@@ -723,7 +725,7 @@ impl Run<'_> {
             Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
             Step::Revoke { .. } => Command::Revoke { id: id(), reason: None, seen: None },
             Step::Apply { edits, .. } => {
-                Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None }
+                Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None, against: None }
             }
             Step::AcceptClock { .. } => Command::AcceptClock,
             Step::Expire | Step::Pass(_) | Step::Next(_) => Command::Expire { dry_run: false, deliver: false },
@@ -946,7 +948,7 @@ impl Run<'_> {
         prop_assert_eq!(happened, expected);
         for entry in entries {
             self.tally.count(entry.event.action());
-            if let Event::GrantStarted { request, member, resource, starts_at, ends_at, .. } = &entry.event {
+            if let Event::GrantStarted(Granted { request, member, resource, starts_at, ends_at, .. }) = &entry.event {
                 self.approved_by_another(*request, member.as_str(), resource, *starts_at, *ends_at)?;
             }
             self.log.push(entry);
@@ -1056,7 +1058,7 @@ fn template(folder: &Path) -> Vec<u8> {
     let owner = "ana".parse().unwrap();
     init(&path, time(START), Init { login: &"ana".parse().unwrap(), owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
-    let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None };
+    let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None };
     carry_out(&store, &caller("ana"), &|| Ok(time(START)), apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()

@@ -1,23 +1,26 @@
 //! The rules. Each function takes what has been loaded, who asks and the time, and gives the events that follow,
 //! or the refusal. It is called inside the transaction that will record them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration::Length;
 use super::entitlement::{Person, Thing, longest};
-use super::event::{Because, Draft, Event};
+use super::event::{Because, Draft, Event, Granted};
 use super::name::Name;
 use super::notification::{Notice, Told};
 use super::refusal::Refusal;
-use super::request::{End, Grant, Modification, Recorded, Request, RequestId, State, Terms};
+use super::request::{Decision, End, Grant, Recorded, Request, RequestId, State, Terms, Verdict};
 use super::resource::Resource;
 use super::role::Role;
+use super::rule::{Judgement, Requirement, RuleName};
 use super::team::Change;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
 /// A pending request that nobody decides on lapses after this: seven days.
-const LAPSES_AFTER: i64 = 7 * 86_400;
+const LAPSES_AFTER: Length = Length::WEEK;
+/// Access may be asked to start within a year of 365 days.
+const LATEST_START: Length = Length::YEAR;
 /// Its member is told that a grant ends once this much, or less, is left: one hour.
 pub const WARN_WITHIN: Length = Length::HOUR;
 
@@ -31,6 +34,23 @@ pub struct Ask {
     pub terms: Terms,
     pub reason: Text,
     pub ticket: Option<Ticket>,
+    pub extends: Option<RequestId>,
+    pub emergency: bool,
+}
+
+/// What has been loaded for a request that is being filed.
+pub struct Filing<'f> {
+    pub id: RequestId,
+    pub filer: &'f Person,
+    pub requester: &'f Person,
+    pub thing: &'f Thing,
+    /// A request of the same requester for the same thing that is on the record as pending.
+    pub pending: Option<&'f Request>,
+    pub judgement: &'f Judgement<'f>,
+    /// When the grants that it goes on from began.
+    pub since: Option<Timestamp>,
+    /// All admins and the owner, and whoever a rule names besides.
+    pub told: &'f [Name],
 }
 
 /// Whether this person may take part at all.
@@ -50,11 +70,15 @@ pub fn needs_owner(person: &Person, to: &'static str) -> Result<(), Refusal> {
     if person.member.role == Role::Owner { Ok(()) } else { Err(Refusal::NeedsOwner { to }) }
 }
 
-/// Whether these terms can be granted at all, starting now.
+/// Whether these terms can be granted at all, by somebody who approves them now.
 fn check_terms(terms: &Terms, requester: &Person, now: Timestamp) -> Result<(), Refusal> {
     if let End::At(until) = terms.end {
+        let start = terms.starts_at(now);
         if until <= now {
             return Err(Refusal::EndPassed { until });
+        }
+        if until <= start {
+            return Err(Refusal::EndBeforeStart { until, start });
         }
         if until > now.plus(Length::LONGEST) {
             return Err(Refusal::EndTooFar { until });
@@ -73,32 +97,38 @@ fn check_terms(terms: &Terms, requester: &Person, now: Timestamp) -> Result<(), 
     }
 }
 
-/// When a request submitted now can no longer be decided.
-pub fn lapses_at(now: Timestamp) -> Timestamp {
-    now.plus(Length::from_seconds(LAPSES_AFTER).expect("seven days is a length"))
+/// Whether access may be asked to start then.
+fn check_start(ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
+    match ask.terms.start {
+        // An extension starts when the grant before it ends, whenever that is.
+        Some(start) if ask.extends.is_none() && start <= now => Err(Refusal::StartPassed { start }),
+        Some(start) if ask.extends.is_none() && start > now.plus(LATEST_START) => Err(Refusal::StartTooFar { start }),
+        Some(_) | None => Ok(()),
+    }
 }
 
-/// Files a request. `pending`: a request of the same requester for the same thing that is on the record as pending.
-/// `admins`: all of them, and the owner.
-#[expect(clippy::too_many_arguments, reason = "each is one fact that the rule needs")]
-pub fn submit(
-    id: RequestId,
-    ask: &Ask,
-    filer: &Person,
-    requester: &Person,
-    thing: &Thing,
-    pending: Option<&Request>,
-    admins: &[Name],
-    now: Timestamp,
-) -> Result<Vec<Draft>, Refusal> {
+/// When a request submitted now can no longer be decided.
+pub fn lapses_at(judgement: &Judgement<'_>, now: Timestamp) -> Timestamp {
+    now.plus(judgement.lapse_after().unwrap_or(LAPSES_AFTER))
+}
+
+/// When those who may still decide on a request submitted now are told again.
+pub fn remind_at(judgement: &Judgement<'_>, now: Timestamp) -> Option<Timestamp> {
+    judgement.remind_after().map(|length| now.plus(length))
+}
+
+/// Files a request; one that a rule approves, or an emergency, is granted with it.
+pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let Filing { filer, requester, judgement, .. } = filing;
     if filer.name != requester.name {
         needs_admin(filer, "file a request for somebody else", now)?;
     }
     may_act(filer)?;
     may_act(requester)?;
     check_terms(&ask.terms, requester, now)?;
-    let ends_at = ask.terms.end.instant(now);
-    if let Some(way) = longest(&requester.ways(thing, now))
+    check_start(ask, now)?;
+    let ends_at = ask.terms.ends_at(now);
+    if let Some(way) = longest(&requester.ways(filing.thing, now))
         && way.until.is_none_or(|until| ends_at.is_some_and(|end| end <= until))
     {
         return Err(Refusal::AlreadyHeld {
@@ -108,28 +138,73 @@ pub fn submit(
             now,
         });
     }
-    let open = pending.filter(|request| request.state(now) == State::Pending);
+    // An emergency does not wait behind what waits.
+    let open = filing.pending.filter(|request| request.state(now) == State::Pending && !ask.emergency);
     if let Some(first) = open {
         return Err(Refusal::AlreadyPending { first: first.id, resource: ask.terms.resource.clone() });
     }
+    if ask.emergency && ask.terms.end == End::Never {
+        return Err(Refusal::EmergencyForGood);
+    }
+    judgement.allows(ask.terms.length(filing.since, now), &ask.reason, ask.ticket.as_ref())?;
+    let no_emergency = || Refusal::NoEmergency { resource: ask.terms.resource.clone() };
+    let by_rule = match ask.emergency {
+        true => Some(judgement.allowed_in_emergency().ok_or_else(no_emergency)?),
+        false => judgement.approved_by_rule(),
+    };
     let submitted = Event::RequestSubmitted {
-        request: id,
+        request: filing.id,
         requester: requester.name.clone(),
         filed_by: filer.name.clone(),
         asked: ask.terms.clone(),
         reason: ask.reason.clone(),
         ticket: ask.ticket.clone(),
-        lapses_at: lapses_at(now),
+        lapses_at: lapses_at(judgement, now),
+        remind_at: remind_at(judgement, now),
+        extends: ask.extends,
+        emergency: ask.emergency,
     };
-    let told = admins.iter().filter(|name| **name != requester.name && **name != filer.name);
-    Ok(vec![draft(submitted, Notice::RequestSubmitted.to_all(told))])
+    let others = || filing.told.iter().filter(|name| **name != requester.name && **name != filer.name);
+    let Some(rule) = by_rule else { return Ok(vec![draft(submitted, Notice::RequestSubmitted.to_all(others()))]) };
+    let told = match ask.emergency {
+        true => Notice::AccessEmergency.to_all(others()),
+        // What a rule approves waits on nobody, so nobody but its requester is told.
+        false => vec![Notice::RequestApproved.to(&requester.name)],
+    };
+    let granted = granted(filing.id, &requester.name, &ask.terms, false, Vec::new(), Some(rule), now);
+    Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), told)])
 }
 
-/// Whether this person may decide on this request, were these the terms. This is the one place that says so.
-///
-/// Members are compared, never logins or names from outside; neither a granted role nor a second vote gets around
-/// the first two lines.
-pub fn may_decide(person: &Person, request: &Request, terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
+fn granted(
+    request: RequestId,
+    member: &Name,
+    terms: &Terms,
+    modified: bool,
+    approved_by: Vec<Name>,
+    by_rule: Option<&RuleName>,
+    now: Timestamp,
+) -> Granted {
+    Granted {
+        request,
+        member: member.clone(),
+        resource: terms.resource.clone(),
+        end: terms.end,
+        start: terms.start,
+        starts_at: terms.starts_at(now),
+        ends_at: terms.ends_at(now),
+        modified,
+        approved_by,
+        by_rule: by_rule.cloned(),
+    }
+}
+
+fn begins(granted: Granted, now: Timestamp) -> Event {
+    if granted.starts_at > now { Event::GrantScheduled(granted) } else { Event::GrantStarted(granted) }
+}
+
+/// Whether a request is somebody else's to this person. Members are compared, never logins or names from outside; no
+/// role, no rule and no second vote gets around this.
+pub fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
     may_act(person)?;
     if person.name == request.requester {
         return Err(Refusal::OwnRequest { id: request.id });
@@ -137,32 +212,119 @@ pub fn may_decide(person: &Person, request: &Request, terms: &Terms, now: Timest
     if person.name == request.filed_by {
         return Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() });
     }
-    if person.effective_role(now) < Role::Admin {
-        return Err(Refusal::NeedsAdmin { to: "decide on a request" });
-    }
-    // Else two granted admins could keep one another in office.
-    let about_a_role = [&request.asked, terms].into_iter().any(|terms| matches!(terms.resource, Resource::Role(_)));
-    if about_a_role && person.member.role < Role::Admin {
-        return Err(Refusal::NeedsBaseAdmin { id: request.id });
-    }
     Ok(())
 }
 
-/// Those of the candidates who may decide on the request as it was asked.
-pub fn deciders(candidates: &[Person], request: &Request, now: Timestamp) -> Vec<Name> {
-    let may = |person: &&Person| may_decide(person, request, &request.asked, now).is_ok();
-    candidates.iter().filter(may).map(|person| person.name.clone()).collect()
+/// Whether this person may decide on this request, were these the terms. This is the one place that says so.
+pub fn may_decide(
+    person: &Person,
+    request: &Request,
+    terms: &Terms,
+    requirements: &[Requirement],
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    is_anothers(request, person)?;
+    let about_a_role = request.is_about_a_role(terms);
+    if requirements.iter().any(|requirement| requirement.is_met_by(person, about_a_role, now)) {
+        return Ok(());
+    }
+    match requirements {
+        [Requirement { rule: None, .. }] if person.effective_role(now) >= Role::Admin => {
+            Err(Refusal::NeedsBaseAdmin { id: request.id })
+        }
+        [Requirement { rule: None, .. }] => Err(Refusal::NeedsAdmin { to: "decide on a request" }),
+        several => {
+            let mut approvers: Vec<String> =
+                several.iter().flat_map(|it| &it.approvers).map(ToString::to_string).collect();
+            approvers.dedup();
+            Err(Refusal::NeedsApprover { id: request.id, approvers })
+        }
+    }
 }
 
-/// Whether somebody may see a request: its requester, its filer, those who may decide on it, admins.
-pub fn may_see(person: &Person, request: &Request, now: Timestamp) -> bool {
+/// How far a request has come with one of the demands on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub rule: Option<RuleName>,
+    pub need: u32,
+    /// Whose approvals count, in the order they were given.
+    pub have: Vec<Name>,
+    /// Who may still give one.
+    pub waiting_on: Vec<Name>,
+}
+
+impl Standing {
+    pub fn is_met(&self) -> bool {
+        self.have.len() >= self.need as usize
+    }
+}
+
+/// Where a request stands with each demand, were these the terms. `people`: all who gave an approval or might.
+///
+/// An approval counts for exactly the terms it was of, and only while whoever gave it may still decide: one person's
+/// may count towards several demands, and never twice towards one.
+pub fn standing(
+    request: &Request,
+    terms: &Terms,
+    requirements: &[Requirement],
+    people: &[&Person],
+    now: Timestamp,
+) -> Vec<Standing> {
+    let about_a_role = request.is_about_a_role(terms);
+    let able: Vec<&&Person> =
+        people.iter().filter(|person| may_decide(person, request, terms, requirements, now).is_ok()).collect();
+    let mut given: Vec<&Person> = Vec::new();
+    for decision in &request.decisions {
+        let counts =
+            decision.verdict == Verdict::Approve && decision.counts && request.decided_terms(decision) == terms;
+        let giver = able.iter().find(|person| person.name == decision.by && person.since < decision.seq);
+        if let Some(giver) = giver.filter(|_| counts)
+            && given.iter().all(|person| person.name != giver.name)
+        {
+            given.push(giver);
+        }
+    }
+    let standing = |requirement: &Requirement| {
+        let have: Vec<Name> = given
+            .iter()
+            .filter(|person| requirement.is_met_by(person, about_a_role, now))
+            .map(|person| person.name.clone())
+            .collect();
+        let met = have.len() >= requirement.approvals as usize;
+        let may_still = |person: &&&&Person| {
+            !met && requirement.is_met_by(person, about_a_role, now) && !have.contains(&person.name)
+        };
+        let waiting_on = able.iter().filter(may_still).map(|person| person.name.clone()).collect();
+        Standing { rule: requirement.rule.clone(), need: requirement.approvals, have, waiting_on }
+    };
+    requirements.iter().map(standing).collect()
+}
+
+/// Everybody on whom any of the demands waits.
+pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
+    let all: BTreeSet<&Name> = standing.iter().flat_map(|standing| &standing.waiting_on).collect();
+    all.into_iter().cloned().collect()
+}
+
+/// Whether somebody may see a request: its requester, its filer, those who may decide on it or are told when it is late,
+/// admins; and everybody, while an emergency owes its review.
+///
+/// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
+pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement<'_>>, now: Timestamp) -> bool {
+    let is_named = |judgement: &Judgement<'_>| {
+        let told = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
+        may_decide(person, request, request.on_the_table(), &judgement.requirements(), now).is_ok()
+            || told.is_met_by(person, false, now)
+    };
     !person.is_disabled()
         && (request.belongs_to(&person.name)
             || person.effective_role(now) >= Role::Admin
-            || may_decide(person, request, &request.asked, now).is_ok())
+            || request.owes_review()
+            || judgement.is_some_and(is_named))
 }
 
-fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
+/// Whether there is still something to decide.
+pub fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
     let state = request.state(now);
     if state == State::Pending {
         return Ok(());
@@ -171,46 +333,129 @@ fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
     Err(Refusal::AlreadyDecided { id: request.id, state, by })
 }
 
-/// Approves, as asked or with modifications; access starts at once.
-pub fn approve(
-    request: &Request,
-    approver: &Person,
-    requester: &Person,
-    modification: &Modification,
-    note: Option<Text>,
-    now: Timestamp,
-) -> Result<Vec<Draft>, Refusal> {
-    let terms = request.asked.modified(modification);
-    may_decide(approver, request, &terms, now)?;
+/// What has been loaded for a request that is being decided on.
+pub struct Case<'c> {
+    pub request: &'c Request,
+    pub requester: &'c Person,
+    /// What would be granted: the terms on the table, or those that an approver puts there now.
+    pub terms: &'c Terms,
+    /// By the rules as they are now, for the terms asked and these.
+    pub judgement: &'c Judgement<'c>,
+    /// When the grants that it goes on from began.
+    pub since: Option<Timestamp>,
+    /// All who gave an approval or might.
+    pub people: &'c [&'c Person],
+}
+
+/// Approves these terms; access is granted with the last approval that it takes.
+pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let Case { request, requester, terms, judgement, .. } = case;
+    let requirements = judgement.requirements();
+    may_decide(approver, request, terms, &requirements, now)?;
     still_pending(request, now)?;
     may_act(requester)?;
-    check_terms(&terms, requester, now)?;
-    let modified = terms != request.asked;
-    let started = Event::GrantStarted {
-        request: request.id,
-        member: request.requester.clone(),
-        resource: terms.resource.clone(),
-        end: terms.end,
-        starts_at: now,
-        ends_at: terms.end.instant(now),
-        modified,
-        approved_by: vec![approver.name.clone()],
-    };
+    check_terms(terms, requester, now)?;
+    judgement.allows(terms.length(case.since, now), &request.reason, request.ticket.as_ref())?;
+    let stood = standing(request, terms, &requirements, case.people, now);
+    let counted =
+        |standing: &[Standing]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
+    let given = counted(&stood);
+    if given.contains(&approver.name) {
+        return Err(Refusal::AlreadyVoted { id: request.id });
+    }
+    let modified = **terms != request.asked;
+    let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
+    let voided: Vec<&Decision> = earlier.filter(|decision| !given.contains(&decision.by)).collect();
+    let voids: BTreeSet<Name> = voided.iter().map(|decision| decision.by.clone()).collect();
+
+    // As it stands with this approval.
+    let mut after = (*request).clone();
+    after
+        .decisions
+        .iter_mut()
+        .filter(|decision| voids.contains(&decision.by))
+        .for_each(|decision| decision.counts = false);
+    after.decisions.push(Decision {
+        seq: i64::MAX,
+        by: approver.name.clone(),
+        at: now,
+        verdict: Verdict::Approve,
+        note: note.clone(),
+        terms: modified.then(|| (*terms).clone()),
+        counts: true,
+    });
+    let stands = standing(&after, terms, &requirements, case.people, now);
+    let complete = stands.iter().all(Standing::is_met);
+
+    let mut told: Vec<Told> = Vec::new();
+    if complete {
+        told.push(Notice::RequestApproved.to(&request.requester));
+    }
+    if *terms != request.on_the_table() {
+        let lost =
+            voided.iter().filter(|decision| request.decided_terms(decision) != *terms).map(|decision| &decision.by);
+        let waiting = if complete { Vec::new() } else { waits_on(&stands) };
+        let all: BTreeSet<&Name> = lost.chain(&waiting).filter(|name| **name != approver.name).collect();
+        told.extend(Notice::RequestChanged.to_all(all));
+    }
     let approved = Event::RequestApproved {
         request: request.id,
         by: approver.name.clone(),
         asked: modified.then(|| request.asked.clone()),
-        terms,
+        terms: (*terms).clone(),
         note,
+        voids: voids.into_iter().collect(),
     };
-    Ok(vec![draft(approved, vec![Notice::RequestApproved.to(&request.requester)]), draft(started, Vec::new())])
+    let mut drafts = vec![draft(approved, told)];
+    if complete {
+        let counts = counted(&stands);
+        let mut approved_by: Vec<Name> = Vec::new();
+        for decision in after.decisions.iter().filter(|decision| counts.contains(&decision.by) && decision.counts) {
+            if !approved_by.contains(&decision.by) {
+                approved_by.push(decision.by.clone());
+            }
+        }
+        let granted = granted(request.id, &request.requester, terms, modified, approved_by, None, now);
+        drafts.push(draft(begins(granted, now), Vec::new()));
+    }
+    Ok(drafts)
 }
 
-pub fn deny(request: &Request, approver: &Person, reason: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
-    may_decide(approver, request, &request.asked, now)?;
+pub fn deny(case: &Case<'_>, approver: &Person, reason: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let request = case.request;
+    may_decide(approver, request, case.terms, &case.judgement.requirements(), now)?;
     still_pending(request, now)?;
     let denied = Event::RequestDenied { request: request.id, by: approver.name.clone(), reason };
     Ok(vec![draft(denied, vec![Notice::RequestDenied.to(&request.requester)])])
+}
+
+/// Closes the review that an emergency owes. It takes somebody who could have approved it.
+pub fn review(case: &Case<'_>, reviewer: &Person, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let request = case.request;
+    if !request.emergency {
+        return Err(Refusal::NotOwed { id: request.id });
+    }
+    may_decide(reviewer, request, case.terms, &case.judgement.requirements(), now)?;
+    if let Some(review) = &request.review {
+        return Err(Refusal::AlreadyReviewed { id: request.id, by: review.by.clone() });
+    }
+    Ok(vec![draft(Event::RequestReviewed { request: request.id, by: reviewer.name.clone(), note }, Vec::new())])
+}
+
+/// Whether this person may ask for more of this grant, and what that would be, on the terms granted before: it starts
+/// when that one ends. `end`: None for as long again.
+pub fn extended(request: &Request, person: &Person, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
+    may_act(person)?;
+    if person.name != request.requester {
+        return Err(Refusal::NeedsOwnGrant { id: request.id });
+    }
+    let state = request.state(now);
+    let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
+    let Some(grant) = live else { return Err(Refusal::NotExtendable { id: request.id, state }) };
+    let Some(ends_at) = grant.ends_at else { return Err(Refusal::NothingToExtend { id: request.id }) };
+    let before = Length::from_seconds(ends_at.since(grant.starts_at)).unwrap_or(Length::HOUR);
+    let end = End::After(end.unwrap_or(before));
+    Ok(Terms { resource: grant.terms.resource.clone(), end, start: Some(ends_at) })
 }
 
 /// `asked`: those who were asked to decide on it.
@@ -231,8 +476,15 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
     Ok(vec![draft(withdrawn, Notice::RequestWithdrawn.to_all(told))])
 }
 
-/// Ends a grant now. Admins may end anyone's, a requester their own.
-pub fn revoke(request: &Request, person: &Person, reason: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+/// Ends a grant now. Admins may end anyone's, a requester their own. `following`: the requests that go on from it, and
+/// those that go on from them, which fall with it.
+pub fn revoke(
+    request: &Request,
+    following: &[Request],
+    person: &Person,
+    reason: Option<Text>,
+    now: Timestamp,
+) -> Result<Vec<Draft>, Refusal> {
     may_act(person)?;
     if person.name != request.requester {
         needs_admin(person, "revoke somebody else's access", now)?;
@@ -240,8 +492,31 @@ pub fn revoke(request: &Request, person: &Person, reason: Option<Text>, now: Tim
     let state = request.state(now);
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
     let Some(grant) = live else { return Err(Refusal::NotLive { id: request.id, state }) };
-    let told = if person.name == grant.member { vec![] } else { vec![Notice::AccessRevoked.to(&grant.member)] };
-    Ok(vec![draft(revoked(grant, &person.name, Because::Asked, reason), told)])
+    let told = |event: Notice| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
+    let mut drafts = vec![draft(revoked(grant, &person.name, Because::Asked, reason), told(Notice::AccessRevoked))];
+    for next in following {
+        let because = Because::Fell(next.extends.unwrap_or(request.id));
+        match (next.state(now), &next.grant) {
+            (State::Pending, _) => {
+                let event = Event::RequestWithdrawn { request: next.id, by: person.name.clone(), because };
+                drafts.push(draft(event, told(Notice::RequestWithdrawn)));
+            }
+            (State::Scheduled | State::Active, Some(grant)) => {
+                drafts.push(draft(revoked(grant, &person.name, because, None), told(Notice::AccessRevoked)));
+            }
+            (
+                State::Scheduled
+                | State::Active
+                | State::Denied
+                | State::Withdrawn
+                | State::Lapsed
+                | State::Expired
+                | State::Revoked,
+                _,
+            ) => {}
+        }
+    }
+    Ok(drafts)
 }
 
 fn revoked(grant: &Grant, by: &Name, because: Because, reason: Option<Text>) -> Event {
@@ -263,6 +538,24 @@ pub fn expire(grant: &Grant, now: Timestamp) -> Option<Draft> {
     let ended_at = grant.ends_at.filter(|&end| end <= now && grant.ended.is_none())?;
     let expired = Event::GrantExpired { request: grant.request, resource: grant.terms.resource.clone(), ended_at };
     Some(draft(expired, vec![Notice::AccessExpired.to(&grant.member)]))
+}
+
+/// Records that a scheduled grant has begun by the clock. None: it has not, or that is on the record.
+pub fn begin(grant: &Grant, now: Timestamp) -> Option<Draft> {
+    let due = grant.starts_at <= now && !grant.begun && grant.ended.is_none();
+    let begun = Granted {
+        starts_at: grant.starts_at,
+        ends_at: grant.ends_at,
+        ..granted(grant.request, &grant.member, &grant.terms, grant.modified, Vec::new(), grant.by_rule.as_ref(), now)
+    };
+    due.then(|| draft(Event::GrantStarted(begun), vec![Notice::AccessStarted.to(&grant.member)]))
+}
+
+/// Tells those who may still decide again, once, and with them those to whom it escalates. None: it is not time.
+pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft> {
+    let due = request.remind_at.is_some_and(|at| at <= now) && request.state(now) == State::Pending;
+    let event = Event::RequestReminded { request: request.id };
+    due.then(|| draft(event, Notice::RequestReminder.to_all(whom)))
 }
 
 /// Warns, once, that a grant ends soon. None: it does not, or its member was told.
@@ -293,18 +586,24 @@ pub fn follow(
     now: Timestamp,
 ) -> Vec<Draft> {
     let mut drafts = Vec::new();
+    let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
     for request in open {
         let shut_out = changes.iter().filter_map(Change::shuts_out).any(|name| *name == request.requester);
+        let filer_departs = changes.iter().filter_map(Change::departs).any(|name| *name == request.filed_by);
         let gone = |resource: &Resource| changes.iter().filter_map(Change::removes).any(|gone| gone == *resource);
+        // A request comes after the one that it goes on from.
+        let fell = request.extends.filter(|before| fallen.contains(before));
         let because = |resource: &Resource| match (shut_out, gone(resource)) {
             (true, _) => Some(Because::MemberGone),
             (false, true) => Some(Because::Gone(resource.clone())),
-            (false, false) => None,
+            (false, false) => fell.map(Because::Fell),
         };
         let mut told: Vec<Told> = Vec::new();
         match (request.state(now), &request.grant) {
             (State::Pending, _) => {
-                if let Some(because) = because(&request.asked.resource) {
+                // Whoever filed it may come back by another name, and must not decide on it.
+                let because = because(&request.asked.resource).or_else(|| filer_departs.then_some(Because::FilerGone));
+                if let Some(because) = because {
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));
                     told.retain(|Told(member, _)| remains(member));
@@ -314,6 +613,7 @@ pub fn follow(
             }
             (State::Active | State::Scheduled, Some(grant)) => {
                 if let Some(because) = because(&grant.terms.resource) {
+                    fallen.insert(request.id);
                     told.push(Notice::AccessRevoked.to(&grant.member));
                     told.retain(|Told(member, _)| remains(member));
                     drafts.push(draft(revoked(grant, by, because, None), told));

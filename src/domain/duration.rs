@@ -23,6 +23,8 @@ const UNITS: [(char, i64); 5] = [('w', 7 * 86_400), ('d', 86_400), ('h', 3600), 
 impl Length {
     pub const HOUR: Length = Length(3600);
     pub const DAY: Length = Length(86_400);
+    pub const WEEK: Length = Length(7 * 86_400);
+    pub const YEAR: Length = Length(365 * 86_400);
     pub const LONGEST: Length = Length(3650 * 86_400);
 
     pub fn from_seconds(seconds: i64) -> Result<Length, Malformed> {

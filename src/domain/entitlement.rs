@@ -17,6 +17,8 @@ use super::time::Timestamp;
 pub struct Person {
     pub name: Name,
     pub member: Member,
+    /// The entry that brought them (back), or gave them another login: what was decided before is not theirs.
+    pub since: i64,
     pub groups: BTreeSet<Name>,
     /// The scopes that are assigned to them in any way, and those that a grant of theirs is for.
     pub scopes: BTreeMap<Name, Scope>,
@@ -83,6 +85,15 @@ struct RoleHeld {
 }
 
 impl Thing {
+    /// A target counts as production when any of its connections is.
+    pub fn environment(&self) -> Option<Environment> {
+        match self {
+            Thing::Connection { environment, .. } => Some(*environment),
+            Thing::Target { connections, .. } => connections.values().min().copied(),
+            Thing::Feature { .. } | Thing::Scope { .. } | Thing::Role(_) => None,
+        }
+    }
+
     pub fn resource(&self) -> Resource {
         match self {
             Thing::Connection { name, .. } => Resource::Connection(name.clone()),
@@ -111,6 +122,23 @@ impl Team {
             Resource::Scope(name) => self.scopes.get(name).map(|_| Thing::Scope { name: name.clone() }),
             Resource::Role(role) => Some(Thing::Role(*role)),
         }
+    }
+
+    /// The resource, and after it all that a grant of it would let its holder use (a role's is the team file's to say).
+    /// Empty when the catalogue has no such.
+    pub fn reach(&self, resource: &Resource) -> Vec<Thing> {
+        let Some(thing) = self.thing(resource) else { return Vec::new() };
+        let covered = |other: &Resource| {
+            let thing = self.thing(other).filter(|_| other != resource)?;
+            grant_covers(resource, &thing, |name| self.scopes.get(name)).then_some(thing)
+        };
+        let used = self.connections.keys().cloned().map(Resource::Connection);
+        let used = used.chain(self.targets.keys().cloned().map(Resource::Target));
+        let beyond: Vec<Thing> = match resource {
+            Resource::Connection(_) | Resource::Scope(_) => used.filter_map(|other| covered(&other)).collect(),
+            Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => Vec::new(),
+        };
+        std::iter::once(thing).chain(beyond).collect()
     }
 
     /// Every resource of the catalogue, and the roles that can be asked for.

@@ -9,8 +9,9 @@ use smol_str::SmolStr;
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
-use super::request::{End, RequestId, Terms};
+use super::request::{End, Grant, RequestId, Terms};
 use super::resource::Resource;
+use super::rule::RuleName;
 use super::team::Change;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
@@ -61,6 +62,13 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         ticket: Option<Ticket>,
         lapses_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<Timestamp>,
+        /// The request whose grant it goes on from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        extends: Option<RequestId>,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        emergency: bool,
     },
     /// One approver's act.
     #[serde(rename = "request.approved")]
@@ -73,6 +81,9 @@ pub enum Event {
         asked: Option<Terms>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<Text>,
+        /// Those whose earlier approvals no longer count: they were of other terms, or their givers may not decide now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        voids: Vec<Name>,
     },
     #[serde(rename = "request.denied")]
     RequestDenied {
@@ -89,18 +100,18 @@ pub enum Event {
         /// When it could no longer be decided; the entry's own time is when that was noticed.
         lapsed_at: Timestamp,
     },
-    /// The effect: access begins.
+    /// Those who may still decide were told again.
+    #[serde(rename = "request.reminded")]
+    RequestReminded { request: RequestId },
+    /// An emergency was looked at afterwards.
+    #[serde(rename = "request.reviewed")]
+    RequestReviewed { request: RequestId, by: Name, note: Text },
+    /// The effect: access is granted, and begins later.
+    #[serde(rename = "grant.scheduled")]
+    GrantScheduled(Granted),
+    /// The effect: access begins. (Of a scheduled grant: began; the entry's own time is when that was noticed.)
     #[serde(rename = "grant.started")]
-    GrantStarted {
-        request: RequestId,
-        member: Name,
-        resource: Resource,
-        end: End,
-        starts_at: Timestamp,
-        ends_at: Option<Timestamp>,
-        modified: bool,
-        approved_by: Vec<Name>,
-    },
+    GrantStarted(Granted),
     #[serde(rename = "grant.expiring")]
     GrantExpiring { request: RequestId, resource: Resource, ends_at: Timestamp },
     #[serde(rename = "grant.expired")]
@@ -136,6 +147,48 @@ pub enum Event {
     PreferenceChanged { member: Name, from: Preference, to: Preference },
 }
 
+/// What is granted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Granted {
+    pub request: RequestId,
+    pub member: Name,
+    pub resource: Resource,
+    pub end: End,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
+    pub starts_at: Timestamp,
+    pub ends_at: Option<Timestamp>,
+    pub modified: bool,
+    /// Those whose approvals counted.
+    pub approved_by: Vec<Name>,
+    /// The rule that granted it, where no person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_rule: Option<RuleName>,
+}
+
+impl Granted {
+    pub fn terms(&self) -> Terms {
+        Terms { resource: self.resource.clone(), end: self.end, start: self.start }
+    }
+}
+
+impl From<Granted> for Grant {
+    fn from(granted: Granted) -> Grant {
+        Grant {
+            terms: granted.terms(),
+            request: granted.request,
+            member: granted.member,
+            modified: granted.modified,
+            starts_at: granted.starts_at,
+            ends_at: granted.ends_at,
+            by_rule: granted.by_rule,
+            begun: true,
+            warned: false,
+            ended: None,
+        }
+    }
+}
+
 /// Why a request was withdrawn or a grant revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -144,16 +197,22 @@ pub enum Because {
     Asked,
     /// The team file no longer has the member it was for, or has disabled them.
     MemberGone,
+    /// The team file no longer has the member who filed it.
+    FilerGone,
     /// The team file no longer has this.
     Gone(Resource),
+    /// The grant that it goes on from, of this request, was revoked.
+    Fell(RequestId),
 }
 
 impl fmt::Display for Because {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Because::Asked => f.write_str("as asked"),
-            Because::MemberGone => f.write_str("the member was removed or disabled"),
+            Because::MemberGone => f.write_str("the member was removed or disabled, or has another login"),
+            Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
             Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
+            Because::Fell(request) => write!(f, "the grant that it goes on from, {request}, was revoked"),
         }
     }
 }
@@ -168,7 +227,10 @@ impl Event {
             Event::RequestDenied { .. } => "request.denied",
             Event::RequestWithdrawn { .. } => "request.withdrawn",
             Event::RequestLapsed { .. } => "request.lapsed",
-            Event::GrantStarted { .. } => "grant.started",
+            Event::RequestReminded { .. } => "request.reminded",
+            Event::RequestReviewed { .. } => "request.reviewed",
+            Event::GrantScheduled(_) => "grant.scheduled",
+            Event::GrantStarted(_) => "grant.started",
             Event::GrantExpiring { .. } => "grant.expiring",
             Event::GrantExpired { .. } => "grant.expired",
             Event::GrantRevoked { .. } => "grant.revoked",
@@ -190,7 +252,10 @@ impl Event {
             | Event::RequestSubmitted { .. }
             | Event::RequestApproved { .. }
             | Event::RequestDenied { .. }
-            | Event::GrantStarted { .. }
+            | Event::RequestReminded { .. }
+            | Event::RequestReviewed { .. }
+            | Event::GrantScheduled(_)
+            | Event::GrantStarted(_)
             | Event::GrantExpiring { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
@@ -206,7 +271,10 @@ impl Event {
             | Event::RequestDenied { request, .. }
             | Event::RequestWithdrawn { request, .. }
             | Event::RequestLapsed { request, .. }
-            | Event::GrantStarted { request, .. }
+            | Event::RequestReminded { request }
+            | Event::RequestReviewed { request, .. }
+            | Event::GrantScheduled(Granted { request, .. })
+            | Event::GrantStarted(Granted { request, .. })
             | Event::GrantExpiring { request, .. }
             | Event::GrantExpired { request, .. }
             | Event::GrantRevoked { request, .. } => Some(*request),
@@ -220,7 +288,7 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 14] = [
+pub const ACTIONS: [&str; 17] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -228,6 +296,9 @@ pub const ACTIONS: [&str; 14] = [
     "request.denied",
     "request.withdrawn",
     "request.lapsed",
+    "request.reminded",
+    "request.reviewed",
+    "grant.scheduled",
     "grant.started",
     "grant.expiring",
     "grant.expired",

@@ -6,6 +6,8 @@ use super::name::Name;
 use super::request::{RequestId, State};
 use super::resource::Resource;
 use super::role::Role;
+use super::rule::RuleName;
+use super::text::Text;
 use super::time::Timestamp;
 
 /// What sort of no it is; each is an exit code of its own.
@@ -37,6 +39,21 @@ pub enum Refusal {
     AlreadyPending { first: RequestId, resource: Resource },
     EndPassed { until: Timestamp },
     EndTooFar { until: Timestamp },
+    StartPassed { start: Timestamp },
+    StartTooFar { start: Timestamp },
+    EndBeforeStart { until: Timestamp, start: Timestamp },
+    RuleDenies { rule: RuleName, message: Text },
+    RuleForbids { rule: RuleName, what: String },
+    NoEmergency { resource: Resource },
+    EmergencyForGood,
+    NotExtendable { id: RequestId, state: State },
+    NothingToExtend { id: RequestId },
+    AlreadyExtended { id: RequestId, by: RequestId },
+    NeedsOwnGrant { id: RequestId },
+    NeedsApprover { id: RequestId, approvers: Vec<String> },
+    AlreadyVoted { id: RequestId },
+    NotOwed { id: RequestId },
+    AlreadyReviewed { id: RequestId, by: Name },
     OwnRequest { id: RequestId },
     FiledRequest { id: RequestId, requester: Name },
     NeedsBaseAdmin { id: RequestId },
@@ -52,7 +69,12 @@ pub enum Refusal {
 impl Refusal {
     pub fn sort(&self) -> Sort {
         match self {
-            Refusal::EndPassed { .. } | Refusal::EndTooFar { .. } => Sort::Usage,
+            Refusal::EndPassed { .. }
+            | Refusal::EndTooFar { .. }
+            | Refusal::StartPassed { .. }
+            | Refusal::StartTooFar { .. }
+            | Refusal::EndBeforeStart { .. }
+            | Refusal::EmergencyForGood => Sort::Usage,
             Refusal::NoMember { .. }
             | Refusal::Disabled { .. }
             | Refusal::NeedsAdmin { .. }
@@ -61,6 +83,11 @@ impl Refusal {
             | Refusal::OwnRequest { .. }
             | Refusal::FiledRequest { .. }
             | Refusal::NeedsBaseAdmin { .. }
+            | Refusal::NeedsApprover { .. }
+            | Refusal::NeedsOwnGrant { .. }
+            | Refusal::RuleDenies { .. }
+            | Refusal::RuleForbids { .. }
+            | Refusal::NoEmergency { .. }
             | Refusal::NeedsOwnRequest { .. } => Sort::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
@@ -73,6 +100,12 @@ impl Refusal {
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotPending { .. }
             | Refusal::NotLive { .. }
+            | Refusal::NotExtendable { .. }
+            | Refusal::NothingToExtend { .. }
+            | Refusal::AlreadyExtended { .. }
+            | Refusal::AlreadyVoted { .. }
+            | Refusal::NotOwed { .. }
+            | Refusal::AlreadyReviewed { .. }
             | Refusal::Changed { .. }
             | Refusal::ClockNotBack => Sort::Conflict,
         }
@@ -105,6 +138,27 @@ impl Refusal {
             }
             Refusal::EndPassed { until } => format!("the end asked for, {until}, has passed"),
             Refusal::EndTooFar { until } => format!("the end asked for, {until}, is more than ten years away"),
+            Refusal::StartPassed { start } => format!("the start asked for, {start}, has passed"),
+            Refusal::StartTooFar { start } => format!("the start asked for, {start}, is more than a year away"),
+            Refusal::EndBeforeStart { until, start } => {
+                format!("the end asked for, {until}, is not after the start, {start}")
+            }
+            Refusal::RuleDenies { rule, message } => format!("{message} (rule {:?})", rule.as_str()),
+            Refusal::RuleForbids { rule, what } => format!("the rule {:?} says: {what}", rule.as_str()),
+            Refusal::NoEmergency { resource } => format!("no rule allows emergency access to {resource}"),
+            Refusal::EmergencyForGood => "emergency access is never for good".to_owned(),
+            Refusal::NotExtendable { id, state } => format!("request {id} is {state}, so there is nothing to extend"),
+            Refusal::NothingToExtend { id } => {
+                format!("the grant of request {id} is for good; there is nothing to extend")
+            }
+            Refusal::AlreadyExtended { id, by } => format!("request {by} extends the grant of request {id} already"),
+            Refusal::NeedsOwnGrant { id } => format!("only its requester may extend the grant of request {id}"),
+            Refusal::NeedsApprover { id, approvers } => {
+                format!("request {id} is for others to decide on: {}", approvers.join(", "))
+            }
+            Refusal::AlreadyVoted { id } => format!("you have approved request {id} already, on these terms"),
+            Refusal::NotOwed { id } => format!("request {id} is no emergency, so it owes no review"),
+            Refusal::AlreadyReviewed { id, by } => format!("{by} has reviewed request {id} already"),
             Refusal::OwnRequest { id } => format!("request {id} is your own, and nobody decides on their own request"),
             Refusal::FiledRequest { id, requester } => {
                 format!("you filed request {id} for {requester}, and nobody decides on a request they filed")
@@ -163,7 +217,28 @@ impl Refusal {
             ],
             Refusal::EndPassed { .. } => one("give another end with --duration or --until"),
             Refusal::EndTooFar { .. } => one("ask for `--duration permanent`, or an earlier end"),
-            Refusal::OwnRequest { id } | Refusal::FiledRequest { id, .. } => {
+            Refusal::StartPassed { .. } => one("leave --start out to start as soon as it is approved"),
+            Refusal::StartTooFar { .. } => one("ask again when it is nearer"),
+            Refusal::EndBeforeStart { .. } => one("give a later --until, or an earlier --start"),
+            Refusal::RuleDenies { .. } | Refusal::RuleForbids { .. } => {
+                one("`access team show` has the rules; `access request … --dry-run` tells which of them match")
+            }
+            Refusal::NoEmergency { .. } => one("ask without --emergency; whoever may decide is told at once"),
+            Refusal::EmergencyForGood => one("say how long with --duration or --until"),
+            Refusal::NotExtendable { .. } => one("ask anew with `access request`"),
+            Refusal::NothingToExtend { .. } => Vec::new(),
+            Refusal::AlreadyExtended { by, .. } => vec![
+                format!("extend that one once it is approved: `access extend {by}`"),
+                format!("or, while it is pending, take it back: `access withdraw {by}`"),
+            ],
+            Refusal::NeedsOwnGrant { .. } => one("file one on their behalf with `access request … --for`"),
+            Refusal::NotOwed { id } | Refusal::AlreadyReviewed { id, .. } => {
+                vec![format!("see it with `access show {id}`")]
+            }
+            Refusal::OwnRequest { id }
+            | Refusal::FiledRequest { id, .. }
+            | Refusal::NeedsApprover { id, .. }
+            | Refusal::AlreadyVoted { id } => {
                 vec![format!("`access show {id}` names who may decide")]
             }
             Refusal::NeedsBaseAdmin { id } => vec![format!("`access show {id}` names who may decide")],

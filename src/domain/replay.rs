@@ -3,13 +3,14 @@
 //! It never judges by today's rules (a log stays valid when the rules change), only by what no rules could allow: a
 //! grant without an approval by another person, an end that is not the one granted, a decision on what was decided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Entry, Event, FORMAT};
+use super::event::{Entry, Event, FORMAT, Granted};
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
-use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Terms, Verdict};
+use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Verdict};
+use super::rule::Rule;
 use super::team::{Change, Team};
 use super::time::Timestamp;
 
@@ -95,13 +96,27 @@ impl Model {
                 self.change_team(seq, changes)
             }
             Event::TeamApplied { changes } => self.change_team(seq, changes),
-            Event::RequestSubmitted { request, requester, filed_by, asked, reason, ticket, lapses_at } => {
+            Event::RequestSubmitted {
+                request,
+                requester,
+                filed_by,
+                asked,
+                reason,
+                ticket,
+                lapses_at,
+                remind_at,
+                extends,
+                emergency,
+            } => {
                 let expected = self.requests.last().map_or(RequestId::FIRST, |last| last.id.next());
                 if request < expected {
                     return Err(format!("it files request {request} a second time"));
                 }
                 let unknown = [&requester, &filed_by].into_iter().find(|name| !self.since.contains_key(*name)).cloned();
                 let filer_acts = actor == Some(&filed_by);
+                let extends_theirs = extends.is_none_or(|before| {
+                    self.request(before).is_ok_and(|before| before.requester == requester && before.grant.is_some())
+                });
                 self.requests.push(Request {
                     id: request,
                     requester,
@@ -111,6 +126,10 @@ impl Model {
                     ticket,
                     submitted_at: at,
                     lapses_at,
+                    remind_at,
+                    extends,
+                    emergency,
+                    review: None,
                     recorded: Recorded::Pending,
                     decisions: Vec::new(),
                     grant: None,
@@ -119,19 +138,34 @@ impl Model {
                     _ if request != expected => Err(format!("it files request {request}, where {expected} comes next")),
                     Some(name) => Err(format!("it names {name}, who is no member")),
                     None if !filer_acts => Err(format!("request {request} was not filed by the member who acts")),
+                    None if !extends_theirs => Err(format!("request {request} goes on from no grant of its requester")),
                     None => Ok(()),
                 }
             }
-            Event::RequestApproved { request, by, terms, asked, note } => {
+            Event::RequestApproved { request, by, terms, asked, note, voids } => {
                 let held = self.pending(request, at)?;
                 let put = asked.is_some().then(|| terms.clone());
                 let fault = by_another(held, &by, actor).err();
                 let same_asked =
                     asked.is_none_or(|asked| asked == held.asked) && (put.is_some() || terms == held.asked);
-                held.decisions.push(Decision { seq, by, at, verdict: Verdict::Approve, note, terms: put });
-                held.recorded = Recorded::Approved;
+                let kept = |decision: &&mut Decision| decision.verdict == Verdict::Approve && decision.counts;
+                let mut kept: Vec<&mut Decision> = held.decisions.iter_mut().filter(kept).collect();
+                let voids_none = voids.iter().any(|name| kept.iter().all(|decision| decision.by != *name));
+                for decision in kept.iter_mut().filter(|decision| voids.contains(&decision.by)) {
+                    decision.counts = false;
+                }
+                held.decisions.push(Decision {
+                    seq,
+                    by,
+                    at,
+                    verdict: Verdict::Approve,
+                    note,
+                    terms: put,
+                    counts: true,
+                });
                 match fault {
                     Some(fault) => Err(fault),
+                    None if voids_none => Err(format!("it voids an approval of request {request} that there is not")),
                     None if !same_asked => Err(format!("it misstates what request {request} asked for")),
                     None => Ok(()),
                 }
@@ -139,7 +173,15 @@ impl Model {
             Event::RequestDenied { request, by, reason } => {
                 let held = self.pending(request, at)?;
                 let fault = by_another(held, &by, actor).err();
-                held.decisions.push(Decision { seq, by, at, verdict: Verdict::Deny, note: reason, terms: None });
+                held.decisions.push(Decision {
+                    seq,
+                    by,
+                    at,
+                    verdict: Verdict::Deny,
+                    note: reason,
+                    terms: None,
+                    counts: true,
+                });
                 held.recorded = Recorded::Denied;
                 fault.map_or(Ok(()), Err)
             }
@@ -158,21 +200,34 @@ impl Model {
                 }
                 Ok(())
             }
-            Event::GrantStarted { request, member, resource, end, starts_at, ends_at, modified, approved_by } => {
-                let held = self.request(request)?;
-                let terms = Terms { resource, end };
-                let fault = granted_rightly(held, &member, &terms, modified, &approved_by);
-                let already = held.grant.is_some();
-                let grant = Grant { request, member, terms, modified, starts_at, ends_at, warned: false, ended: None };
-                let ends_rightly = grant.terms.end.instant(starts_at) == ends_at && starts_at == at;
-                if !already {
-                    held.grant = Some(grant);
+            Event::RequestReminded { request } => {
+                let held = self.pending(request, at)?;
+                match held.remind_at.take() {
+                    Some(due) if due <= at => Ok(()),
+                    Some(_) | None => Err(format!("it reminds of request {request}, which was not due")),
                 }
+            }
+            Event::RequestReviewed { request, by, note } => {
+                let held = self.request(request)?;
+                let fault = by_another(held, &by, actor).err();
+                let owed = held.owes_review() && held.grant.is_some();
+                held.review = Some(Review { by, note, at });
                 match fault {
-                    Err(fault) => Err(fault),
-                    Ok(()) if already => Err(format!("request {request} is granted a second time")),
-                    Ok(()) if !ends_rightly => Err(format!("the grant of request {request} does not end as granted")),
-                    Ok(()) => Ok(()),
+                    Some(fault) => Err(fault),
+                    None if !owed => Err(format!("it reviews request {request}, which owes no review")),
+                    None => Ok(()),
+                }
+            }
+            Event::GrantScheduled(granted) if granted.starts_at <= at => {
+                Err(format!("the grant of request {} is scheduled for a time that had come", granted.request))
+            }
+            Event::GrantScheduled(granted) => self.grant(granted, at),
+            Event::GrantStarted(granted) => {
+                let before = self.request(granted.request)?.grant.as_ref().map(|grant| grant.begun);
+                match before {
+                    None => self.grant(granted, at),
+                    Some(false) => self.begin(&granted, at),
+                    Some(true) => Err(format!("request {} is granted a second time", granted.request)),
                 }
             }
             Event::GrantExpiring { request, .. } => {
@@ -220,16 +275,49 @@ impl Model {
         }
     }
 
+    /// Access is granted: at once, or from a later time on.
+    fn grant(&mut self, granted: Granted, at: Timestamp) -> Result<(), Wrong> {
+        let id = granted.request;
+        let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
+        let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
+        let held = self.request(id)?;
+        let terms = granted.terms();
+        let fault = granted_rightly(held, &granted, rule.as_ref()).err();
+        let rightly = terms.starts_at(at) == granted.starts_at && terms.ends_at(at) == granted.ends_at;
+        held.recorded = Recorded::Approved;
+        held.grant = Some(Grant { begun: granted.starts_at <= at, ..granted.into() });
+        match fault {
+            Some(fault) => Err(fault),
+            None if !rightly => Err(format!("the grant of request {id} does not start and end as granted")),
+            None => Ok(()),
+        }
+    }
+
+    /// A scheduled grant begins.
+    fn begin(&mut self, granted: &Granted, at: Timestamp) -> Result<(), Wrong> {
+        let id = granted.request;
+        let grant = self.live(id)?;
+        grant.begun = true;
+        let same = grant.terms == granted.terms()
+            && (grant.starts_at, grant.ends_at) == (granted.starts_at, granted.ends_at)
+            && grant.member == granted.member;
+        if !same || grant.starts_at > at {
+            Err(format!("the grant of request {id} begins otherwise than it was scheduled"))
+        } else {
+            Ok(())
+        }
+    }
+
     fn change_team(&mut self, seq: i64, changes: Vec<Change>) -> Result<(), Wrong> {
         let mut fault = None;
         for change in &changes {
             if let Change::Member(name, diff) = change {
-                match diff.after() {
-                    None => {
-                        self.since.remove(name);
-                        self.preferences.remove(name);
-                    }
-                    Some(_) => drop(self.since.entry(name.clone()).or_insert(seq)),
+                if !diff.is_same_person() {
+                    self.since.remove(name);
+                    self.preferences.remove(name);
+                }
+                if diff.after().is_some() {
+                    self.since.entry(name.clone()).or_insert(seq);
                 }
             }
             fault = Team::take(&mut self.team, change).err().or(fault);
@@ -282,27 +370,32 @@ fn by_another(request: &Request, by: &Name, actor: Option<&Name>) -> Result<(), 
     }
 }
 
-/// A grant is of an approved request, to its requester, on terms that others approved.
-fn granted_rightly(
-    request: &Request,
-    member: &Name,
-    terms: &Terms,
-    modified: bool,
-    approved_by: &[Name],
-) -> Result<(), Wrong> {
+/// A grant is of a pending request, to its requester, on terms that others approved; or that a rule gives by itself.
+/// `rule`: the one that it names, as the team had it then.
+fn granted_rightly(request: &Request, granted: &Granted, rule: Option<&Rule>) -> Result<(), Wrong> {
     let id = request.id;
+    let terms = granted.terms();
     let approvals: Vec<&Decision> =
-        request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve).collect();
-    let approved: Vec<&Name> = approvals.iter().map(|decision| &decision.by).collect();
-    let on_these = approvals.iter().all(|decision| decision.terms.as_ref().unwrap_or(&request.asked) == terms);
-    if request.recorded != Recorded::Approved || approvals.is_empty() {
+        request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts).collect();
+    let names: BTreeSet<&Name> = granted.approved_by.iter().collect();
+    let approved = |name: &Name| approvals.iter().any(|decision| decision.by == *name);
+    let on_these = approvals.iter().all(|decision| *request.decided_terms(decision) == terms);
+    let given_by_rule = rule.is_some_and(|rule| rule.auto_approve || rule.emergency && request.emergency);
+    if granted.by_rule.is_none() && (names.is_empty() || approvals.is_empty()) {
         Err(format!("request {id} is granted without an approval"))
-    } else if approved != approved_by.iter().collect::<Vec<_>>() {
+    } else if request.recorded != Recorded::Pending {
+        Err(format!("request {id} is granted, which was not pending"))
+    } else if granted.by_rule.is_some() && !given_by_rule {
+        Err(format!("request {id} is granted by a rule that does not give it"))
+    } else if names.len() != approvals.len()
+        || names.len() != granted.approved_by.len()
+        || !names.into_iter().all(approved)
+    {
         Err(format!("the grant of request {id} names other approvers than approved it"))
-    } else if !on_these || modified != (*terms != request.asked) {
+    } else if !on_these || granted.modified != (terms != request.asked) || given_by_rule && granted.modified {
         Err(format!("request {id} is granted on other terms than were approved"))
-    } else if *member != request.requester {
-        Err(format!("request {id} is granted to {member}, who did not ask"))
+    } else if granted.member != request.requester {
+        Err(format!("request {id} is granted to {}, who did not ask", granted.member))
     } else {
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::Malformed;
 use super::duration::{Duration, Length};
 use super::name::Name;
 use super::resource::Resource;
+use super::rule::RuleName;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -111,6 +112,9 @@ impl From<Duration> for End {
 pub struct Terms {
     pub resource: Resource,
     pub end: End,
+    /// Not before then. None: as soon as it is approved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Timestamp>,
 }
 
 /// What an approver changes in the terms; what is None stays as asked.
@@ -126,7 +130,24 @@ impl Terms {
         Terms {
             resource: by.resource.clone().unwrap_or_else(|| self.resource.clone()),
             end: by.end.unwrap_or(self.end),
+            start: self.start,
         }
+    }
+
+    /// When access starts if it is approved now: a length counts from then, never from the asking.
+    pub fn starts_at(&self, now: Timestamp) -> Timestamp {
+        self.start.map_or(now, |start| start.max(now))
+    }
+
+    pub fn ends_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.end.instant(self.starts_at(now))
+    }
+
+    /// How long access lasts if it is approved now, in seconds. None: for good. `since`: when the grants that it goes on
+    /// from began, which count with it.
+    pub fn length(&self, since: Option<Timestamp>, now: Timestamp) -> Option<i64> {
+        let from = since.unwrap_or_else(|| self.starts_at(now));
+        self.ends_at(now).map(|end| end.since(from))
     }
 }
 
@@ -146,7 +167,7 @@ impl Verdict {
     }
 }
 
-/// One approver's approve or deny. `terms`: those it put on the table, when they were not the ones asked.
+/// One approver's approve or deny. `terms`: those it approves, when they were not the ones asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
     /// The entry that records it.
@@ -156,6 +177,8 @@ pub struct Decision {
     pub verdict: Verdict,
     pub note: Option<Text>,
     pub terms: Option<Terms>,
+    /// Whether it counts as far as the record says: not once a later approval voided it.
+    pub counts: bool,
 }
 
 /// How a request stands on the record, whatever the clock says.
@@ -180,9 +203,24 @@ pub struct Request {
     pub submitted_at: Timestamp,
     /// Pending past this, it can no longer be decided.
     pub lapses_at: Timestamp,
+    /// When those who may decide are told again. None: never, or they were.
+    pub remind_at: Option<Timestamp>,
+    /// The request whose grant it goes on from.
+    pub extends: Option<RequestId>,
+    /// Granted at once, and to be reviewed afterwards.
+    pub emergency: bool,
+    pub review: Option<Review>,
     pub recorded: Recorded,
     pub decisions: Vec<Decision>,
     pub grant: Option<Grant>,
+}
+
+/// What an approver found, who looked at an emergency afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Review {
+    pub by: Name,
+    pub note: Text,
+    pub at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +233,10 @@ pub struct Grant {
     pub starts_at: Timestamp,
     /// None: permanent.
     pub ends_at: Option<Timestamp>,
+    /// The rule that granted it, where no person did.
+    pub by_rule: Option<RuleName>,
+    /// Whether its beginning is on the record; the clock is what begins it.
+    pub begun: bool,
     /// Whether its member was told that it ends soon.
     pub warned: bool,
     /// Set once its end is on the record.
@@ -315,6 +357,26 @@ impl Request {
             // An approved request always has its grant; without one nothing is held.
             Recorded::Approved => self.grant.as_ref().map_or(State::Revoked, |grant| grant.state(now)),
         }
+    }
+
+    /// The terms that an approval now would be of: those last approved, or those asked.
+    pub fn on_the_table(&self) -> &Terms {
+        let last = self.decisions.iter().rev().find(|decision| decision.verdict == Verdict::Approve);
+        last.and_then(|decision| decision.terms.as_ref()).unwrap_or(&self.asked)
+    }
+
+    /// The terms that one of its decisions is about.
+    pub fn decided_terms<'d>(&'d self, decision: &'d Decision) -> &'d Terms {
+        decision.terms.as_ref().unwrap_or(&self.asked)
+    }
+
+    /// Whether either what was asked or what is on the table is a role.
+    pub fn is_about_a_role(&self, terms: &Terms) -> bool {
+        [&self.asked, terms].into_iter().any(|terms| matches!(terms.resource, Resource::Role(_)))
+    }
+
+    pub fn owes_review(&self) -> bool {
+        self.emergency && self.review.is_none()
     }
 
     pub fn belongs_to(&self, member: &Name) -> bool {

@@ -12,6 +12,7 @@ use super::name::Name;
 use super::preference::Policy;
 use super::resource::Resource;
 use super::role::Role;
+use super::rule::{Rule, RuleName};
 use super::text::is_hostile;
 use super::{Malformed, checked_string, read_by_parsing};
 
@@ -31,6 +32,9 @@ pub struct Team {
     pub features: BTreeMap<Name, Feature>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scopes: BTreeMap<Name, Scope>,
+    /// In the order of the file; all that match hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<Rule>,
     #[serde(default, skip_serializing_if = "Policy::is_empty")]
     pub notifications: Policy,
 }
@@ -99,7 +103,8 @@ pub enum Covers {
     Targets(BTreeSet<Name>),
 }
 
-/// Who has a scope without asking. A role stands for itself and all above it.
+/// Who has a scope without asking, who may approve, whom a rule is about: a member, a group, or a role, which stands for
+/// itself and all above it (but where it says whom a rule is about: there for itself alone).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Assignee {
     Member(Name),
@@ -266,6 +271,20 @@ impl Team {
         }
     }
 
+    /// Those who are named so, by the team file alone, and may act. `about_a_role`: as far as they decide on roles.
+    pub fn approvers(&self, named: &BTreeSet<Assignee>, about_a_role: bool) -> BTreeSet<&Name> {
+        let is_named = |name: &Name, member: &Member| {
+            named.iter().any(|named| match named {
+                Assignee::Member(other) => other == name,
+                Assignee::Group(group) => self.groups.get(group).is_some_and(|group| group.members.contains(name)),
+                Assignee::Role(least) if about_a_role => member.role >= (*least).max(Role::Admin),
+                Assignee::Role(least) => member.role >= *least,
+            })
+        };
+        let able = self.members.iter().filter(|(name, member)| !member.disabled && is_named(name, member));
+        able.map(|(name, _)| name).collect()
+    }
+
     pub fn admins(&self) -> impl Iterator<Item = &Name> {
         self.members.iter().filter(|(_, member)| member.role >= Role::Admin && !member.disabled).map(|(name, _)| name)
     }
@@ -282,6 +301,7 @@ impl Team {
         diff_maps(&self.targets, &new.targets, Change::Target, &mut changes);
         diff_maps(&self.features, &new.features, Change::Feature, &mut changes);
         diff_maps(&self.scopes, &new.scopes, Change::Scope, &mut changes);
+        diff_rules(&self.rules, &new.rules, &mut changes);
         changes.extend(diff_policy(&self.notifications, &new.notifications).map(Change::Notifications));
         changes
     }
@@ -319,6 +339,8 @@ impl Team {
             Change::Target(name, diff) => take_diff(&mut team.targets, name, diff),
             Change::Feature(name, diff) => take_diff(&mut team.features, name, diff),
             Change::Scope(name, diff) => take_diff(&mut team.scopes, name, diff),
+            Change::Rule(name, diff) => take_rule(&mut team.rules, name, diff),
+            Change::RuleOrder(diff) => take_order(&mut team.rules, diff),
             Change::Notifications(diff) => {
                 let fits = diff_policy(&team.notifications, &diff.after().cloned().unwrap_or_default());
                 team.notifications = diff.after().cloned().unwrap_or_default();
@@ -329,7 +351,7 @@ impl Team {
     }
 
     /// A team of nobody and nothing.
-    fn named(team: Header) -> Team {
+    pub fn named(team: Header) -> Team {
         Team {
             team,
             members: BTreeMap::new(),
@@ -338,6 +360,7 @@ impl Team {
             targets: BTreeMap::new(),
             features: BTreeMap::new(),
             scopes: BTreeMap::new(),
+            rules: Vec::new(),
             notifications: Policy::default(),
         }
     }
@@ -362,6 +385,62 @@ fn take_diff<T: Clone + PartialEq>(map: &mut BTreeMap<Name, T>, name: &Name, dif
     match diff {
         Diff::Add { .. } => stood.is_none(),
         Diff::Change { from, .. } | Diff::Remove { from } => stood.as_ref() == Some(from),
+    }
+}
+
+/// As `take_diff`; a new rule comes last.
+fn take_rule(rules: &mut Vec<Rule>, name: &RuleName, diff: &Diff<Rule>) -> bool {
+    let at = rules.iter().position(|rule| rule.name == *name);
+    match (diff, at) {
+        (Diff::Add { to }, None) => {
+            rules.push(to.clone());
+            to.name == *name
+        }
+        (Diff::Change { from, to }, Some(at)) => std::mem::replace(&mut rules[at], to.clone()) == *from,
+        (Diff::Remove { from }, Some(at)) => rules.remove(at) == *from,
+        (Diff::Add { .. }, Some(_)) | (Diff::Change { .. } | Diff::Remove { .. }, None) => false,
+    }
+}
+
+fn take_order(rules: &mut [Rule], diff: &Diff<RuleOrder>) -> bool {
+    let Diff::Change { from, to } = diff else { return false };
+    let stood = order(rules);
+    let place: BTreeMap<&RuleName, usize> = to.names.iter().zip(0..).collect();
+    rules.sort_by_cached_key(|rule| place.get(&rule.name).copied());
+    stood == *from && order(rules) == *to
+}
+
+fn order(rules: &[Rule]) -> RuleOrder {
+    RuleOrder { names: rules.iter().map(|rule| rule.name.clone()).collect() }
+}
+
+/// What changes in the rules, one by one, and then their order if it is not what that gives.
+fn diff_rules(old: &[Rule], new: &[Rule], changes: &mut Vec<Change>) {
+    fn named(rules: &[Rule]) -> BTreeMap<&RuleName, &Rule> {
+        rules.iter().map(|rule| (&rule.name, rule)).collect()
+    }
+    let (stood, stand) = (named(old), named(new));
+    let mut standing = Vec::new();
+    for from in old {
+        let diff = match stand.get(&from.name) {
+            None => Diff::Remove { from: from.clone() },
+            Some(to) => {
+                standing.push((*to).clone());
+                if *to == from {
+                    continue;
+                }
+                Diff::Change { from: from.clone(), to: (*to).clone() }
+            }
+        };
+        changes.push(Change::Rule(from.name.clone(), Box::new(diff)));
+    }
+    for to in new.iter().filter(|rule| !stood.contains_key(&rule.name)) {
+        standing.push(to.clone());
+        changes.push(Change::Rule(to.name.clone(), Box::new(Diff::Add { to: to.clone() })));
+    }
+    let (from, to) = (order(&standing), order(new));
+    if from != to {
+        changes.push(Change::RuleOrder(Diff::Change { from, to }));
     }
 }
 
@@ -400,6 +479,16 @@ impl<T> Diff<T> {
     }
 }
 
+impl Diff<Member> {
+    /// Whether the member is, after the change, the one who was there before: somebody with another login is not.
+    pub fn is_same_person(&self) -> bool {
+        match self {
+            Diff::Change { from, to } => from.login == to.login,
+            Diff::Add { .. } | Diff::Remove { .. } => false,
+        }
+    }
+}
+
 /// One thing added, changed or removed. Written `{"change":"add","what":"member:bob","from":null,"to":{…}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "WrittenChange", into = "WrittenChange")]
@@ -411,7 +500,16 @@ pub enum Change {
     Target(Name, Diff<Target>),
     Feature(Name, Diff<Feature>),
     Scope(Name, Diff<Scope>),
+    Rule(RuleName, Box<Diff<Rule>>),
+    /// Always a change of one order to another.
+    RuleOrder(Diff<RuleOrder>),
     Notifications(Diff<Policy>),
+}
+
+/// The rules by name, in the order of the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleOrder {
+    pub names: Vec<RuleName>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -460,6 +558,8 @@ impl From<Change> for WrittenChange {
             Change::Target(_, diff) => write_diff(what, diff),
             Change::Feature(_, diff) => write_diff(what, diff),
             Change::Scope(_, diff) => write_diff(what, diff),
+            Change::Rule(_, diff) => write_diff(what, *diff),
+            Change::RuleOrder(diff) => write_diff(what, diff),
             Change::Notifications(diff) => write_diff(what, diff),
         }
     }
@@ -471,6 +571,7 @@ impl TryFrom<WrittenChange> for Change {
         let what = written.what.clone();
         match what.split_once(':') {
             None if what == "team" => Ok(Change::Team(read_diff(written)?)),
+            None if what == "rules" => Ok(Change::RuleOrder(read_diff(written)?)),
             None if what == "notifications" => Ok(Change::Notifications(read_diff(written)?)),
             Some(("member", name)) => Ok(Change::Member(name.parse()?, read_diff(written)?)),
             Some(("group", name)) => Ok(Change::Group(name.parse()?, read_diff(written)?)),
@@ -478,13 +579,14 @@ impl TryFrom<WrittenChange> for Change {
             Some(("target", name)) => Ok(Change::Target(name.parse()?, read_diff(written)?)),
             Some(("feature", name)) => Ok(Change::Feature(name.parse()?, read_diff(written)?)),
             Some(("scope", name)) => Ok(Change::Scope(name.parse()?, read_diff(written)?)),
+            Some(("rule", name)) => Ok(Change::Rule(name.parse()?, Box::new(read_diff(written)?))),
             Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is no part of a team"))),
         }
     }
 }
 
 impl Change {
-    /// `team`, or `kind:name`.
+    /// `team`, `rules` (their order), or `kind:name`.
     pub fn what(&self) -> String {
         match self {
             Change::Team(_) => "team".to_owned(),
@@ -494,6 +596,8 @@ impl Change {
             Change::Target(name, _) => format!("target:{name}"),
             Change::Feature(name, _) => format!("feature:{name}"),
             Change::Scope(name, _) => format!("scope:{name}"),
+            Change::Rule(name, _) => format!("rule:{name}"),
+            Change::RuleOrder(_) => "rules".to_owned(),
             Change::Notifications(_) => "notifications".to_owned(),
         }
     }
@@ -512,15 +616,39 @@ impl Change {
             | Change::Target(..)
             | Change::Feature(..)
             | Change::Scope(..)
+            | Change::Rule(..)
+            | Change::RuleOrder(_)
             | Change::Notifications(_) => None,
         }
     }
 
-    /// The member that this change removes or disables, if it does.
+    /// The member who is not there any more after this change: removed, or another person by the same name.
+    pub fn departs(&self) -> Option<&Name> {
+        match self {
+            Change::Member(_, Diff::Add { .. }) => None,
+            Change::Member(name, diff) => (!diff.is_same_person()).then_some(name),
+            Change::Team(_)
+            | Change::Group(..)
+            | Change::Connection(..)
+            | Change::Target(..)
+            | Change::Feature(..)
+            | Change::Scope(..)
+            | Change::Rule(..)
+            | Change::RuleOrder(_)
+            | Change::Notifications(_) => None,
+        }
+    }
+
+    /// The member that this change removes or disables, if it does. One with another login counts as removed, and as
+    /// another person who comes: else whoever has the login now could decide on what they asked for before.
     pub fn shuts_out(&self) -> Option<&Name> {
         match self {
             Change::Member(name, Diff::Remove { .. }) => Some(name),
-            Change::Member(name, Diff::Change { from, to }) if to.disabled && !from.disabled => Some(name),
+            Change::Member(name, Diff::Change { from, to })
+                if from.login != to.login || to.disabled && !from.disabled =>
+            {
+                Some(name)
+            }
             Change::Team(_)
             | Change::Member(..)
             | Change::Group(..)
@@ -528,6 +656,8 @@ impl Change {
             | Change::Target(..)
             | Change::Feature(..)
             | Change::Scope(..)
+            | Change::Rule(..)
+            | Change::RuleOrder(_)
             | Change::Notifications(_) => None,
         }
     }

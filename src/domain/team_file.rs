@@ -12,7 +12,9 @@ use super::Malformed;
 use super::name::Name;
 use super::notification::Notice;
 use super::preference::{Choice, Policy, SlackChannel};
+use super::resource::Resource;
 use super::role::Role;
+use super::rule::{Match, Pattern, Rule, RuleName};
 use super::team::{
     Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
 };
@@ -34,17 +36,18 @@ impl fmt::Display for Mistake {
 pub fn parse(text: &str) -> Result<Team, Vec<Mistake>> {
     let (root, syntax) = DeTable::parse_recoverable(text);
     if !syntax.is_empty() {
+        let lines = line_ends(text);
         let mut mistakes: Vec<Mistake> = syntax
             .iter()
             .map(|error| Mistake {
-                line: line_at(text, error.span().map_or(0, |span| span.start)),
+                line: line_at(&lines, error.span().map_or(0, |span| span.start)),
                 what: format!("not valid TOML: {}", error.message().replace('\n', "; ")),
             })
             .collect();
         mistakes.sort_by_key(|mistake| mistake.line);
         return Err(mistakes);
     }
-    let mut reading = Reading { text, names: BTreeMap::new(), mistakes: Vec::new() };
+    let mut reading = Reading { lines: line_ends(text), names: BTreeMap::new(), mistakes: Vec::new() };
     let team = reading.team(root.get_ref());
     reading.mistakes.sort_by_key(|mistake| mistake.line);
     if reading.mistakes.is_empty() { Ok(team) } else { Err(reading.mistakes) }
@@ -55,15 +58,21 @@ pub fn write(team: &Team) -> String {
     toml::to_string(team).expect("a team has string keys and no empty values")
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count()
+/// Where each line ends.
+fn line_ends(text: &str) -> Vec<usize> {
+    text.bytes().zip(0..).filter(|(byte, _)| *byte == b'\n').map(|(_, at)| at).collect()
+}
+
+fn line_at(lines: &[usize], offset: usize) -> usize {
+    1 + lines.partition_point(|&end| end < offset)
 }
 
 type Value<'a> = Spanned<DeValue<'a>>;
 
 /// A reading of one file: what each section declares, and the mistakes so far.
-struct Reading<'a> {
-    text: &'a str,
+struct Reading {
+    /// Where each line ends.
+    lines: Vec<usize>,
     names: BTreeMap<&'static str, BTreeSet<Name>>,
     mistakes: Vec<Mistake>,
 }
@@ -76,25 +85,22 @@ struct Table<'a> {
     keys: &'a DeTable<'a>,
 }
 
-const SECTIONS: [&str; 8] =
-    ["team", "members", "groups", "connections", "targets", "features", "scopes", "notifications"];
+const SECTIONS: [&str; 9] =
+    ["team", "members", "groups", "connections", "targets", "features", "scopes", "rules", "notifications"];
 
-impl<'a> Reading<'a> {
+impl Reading {
     fn mistake(&mut self, line: usize, what: impl Into<String>) {
         self.mistakes.push(Mistake { line, what: what.into() });
     }
 
     fn line(&self, offset: usize) -> usize {
-        line_at(self.text, offset)
+        line_at(&self.lines, offset)
     }
 
-    fn team(&mut self, root: &DeTable<'a>) -> Team {
+    fn team(&mut self, root: &DeTable<'_>) -> Team {
         let root = Table { what: "the file", line: 1, keys: root };
         self.refuse_unknown(root, &SECTIONS);
-        for section in &SECTIONS[1..] {
-            if *section == "notifications" {
-                continue;
-            }
+        for section in &SECTIONS[1..7] {
             let names = self.section(root, section).into_iter().filter_map(|(key, ..)| key.parse().ok()).collect();
             self.names.insert(section, names);
         }
@@ -106,11 +112,13 @@ impl<'a> Reading<'a> {
             targets: self.collect(root, "targets", "target", Reading::target),
             features: self.collect(root, "features", "feature", Reading::feature),
             scopes: self.collect(root, "scopes", "scope", Reading::scope),
+            rules: Vec::new(),
             notifications: self.notifications(root),
         };
         self.check_owner(root);
         self.check_logins(root, &team);
-        team
+        let rules = self.rules(root, &team);
+        Team { rules, ..team }
     }
 
     fn header(&mut self, root: Table<'_>) -> Header {
@@ -199,19 +207,199 @@ impl<'a> Reading<'a> {
         Some(Scope { covers, assigned })
     }
 
+    /// The rules, in their order. `team`: the rest of the file.
+    fn rules(&mut self, root: Table<'_>, team: &Team) -> Vec<Rule> {
+        let Some(value) = root.keys.get("rules") else { return Vec::new() };
+        let tables = value.get_ref().as_array().filter(|all| all.iter().all(|rule| rule.get_ref().is_table()));
+        let Some(tables) = tables else {
+            let line = self.line(value.span().start);
+            self.mistake(line, "rules are a list of tables: [[rules]]");
+            return Vec::new();
+        };
+        let mut rules: Vec<Rule> = Vec::new();
+        let mut names: BTreeMap<RuleName, usize> = BTreeMap::new();
+        for value in tables.iter() {
+            let Some(keys) = value.get_ref().as_table() else { continue };
+            let line = self.line(value.span().start);
+            let name = keys.get("name").and_then(|name| name.get_ref().as_str());
+            let what = name.map_or_else(|| "a rule".to_owned(), |name| format!("rule {name:?}"));
+            let Some(rule) = self.rule(Table { what: &what, line, keys }, team) else { continue };
+            match names.get(&rule.name) {
+                Some(first) => self.mistake(line, format!("{what} is there already, on line {first}")),
+                None => drop(names.insert(rule.name.clone(), line)),
+            }
+            rules.push(rule);
+        }
+        rules
+    }
+
+    fn rule(&mut self, table: Table<'_>, team: &Team) -> Option<Rule> {
+        const SAYS: [&str; 10] = [
+            "approvers",
+            "max_duration",
+            "allow_permanent",
+            "ticket",
+            "reason_min",
+            "auto_approve",
+            "deny",
+            "lapse_after",
+            "remind_after",
+            "emergency",
+        ];
+        const WITH: [&str; 4] = ["name", "match", "approvals", "escalate_to"];
+        self.refuse_unknown(table, &[&SAYS[..], &WITH[..]].concat());
+        let given = |key: &str| table.keys.contains_key(key);
+        let name = self.required::<RuleName>(table, "name");
+        let matches = self.matches(table);
+        let approvers = self.people(table, "approvers");
+        let approvals = self.count(table, "approvals");
+        let rule = Rule {
+            name: name.clone().unwrap_or_else(|| "unnamed".parse().expect("a plain word is a name")),
+            approvers,
+            approvals: approvals.unwrap_or(1),
+            max_duration: self.optional(table, "max_duration"),
+            allow_permanent: !given("allow_permanent") || self.flag(table, "allow_permanent"),
+            ticket: self.optional(table, "ticket"),
+            reason_min: self.count(table, "reason_min"),
+            auto_approve: self.flag(table, "auto_approve"),
+            deny: self.optional(table, "deny"),
+            lapse_after: self.optional(table, "lapse_after"),
+            remind_after: self.optional(table, "remind_after"),
+            escalate_to: self.people(table, "escalate_to"),
+            emergency: self.flag(table, "emergency"),
+            matches,
+        };
+        let what = table.what;
+        let mut wrong = |why: &str| self.mistake(table.line, format!("{what} {why}"));
+        if !SAYS.iter().any(|key| given(key)) {
+            wrong("says nothing: give it approvers, a limit, auto_approve, deny or emergency");
+        }
+        if given("approvals") && !given("approvers") {
+            wrong("has approvals and no approvers");
+        }
+        if given("escalate_to") && !given("remind_after") {
+            wrong("has escalate_to and no remind_after");
+        }
+        if rule.auto_approve && !rule.approvers.is_empty() {
+            wrong("has approvers and auto_approve; a demand for approvers always wins");
+        }
+        if rule.emergency && (rule.auto_approve || rule.deny.is_some()) {
+            wrong("allows emergencies; auto_approve and deny belong in a rule of their own");
+        }
+        if rule.deny.is_some() && (rule.auto_approve || !rule.approvers.is_empty()) {
+            wrong("denies; there is nothing left to approve");
+        }
+        if let (Some(remind), Some(lapse)) = (rule.remind_after, rule.lapse_after)
+            && remind >= lapse
+        {
+            wrong("reminds after the request has lapsed");
+        }
+        let able = team.approvers(&rule.approvers, false).len();
+        if !rule.approvers.is_empty() && rule.approvals as usize > able {
+            let line = table.keys.get("approvals").map_or(table.line, |value| self.line(value.span().start));
+            self.mistake(
+                line,
+                format!(
+                    "{what} takes {} approvals, and has {able} approver{}",
+                    rule.approvals,
+                    if able == 1 { "" } else { "s" }
+                ),
+            );
+        }
+        name.map(|_| rule)
+    }
+
+    fn matches(&mut self, table: Table<'_>) -> Match {
+        let Some(value) = table.keys.get("match") else { return Match::default() };
+        let line = self.line(value.span().start);
+        let Some(keys) = value.get_ref().as_table() else {
+            self.mistake(line, format!("{}: match is a table: match = {{ resources = [\"…\"] }}", table.what));
+            return Match::default();
+        };
+        let table = Table { line, keys, ..table };
+        self.refuse_unknown(table, &["resources", "environments", "requesters", "longer_than", "permanent"]);
+        let resources = self.some::<Pattern>(table, "resources");
+        for (pattern, line) in &resources {
+            if let Some(resource) = pattern.names() {
+                self.check_resource(&resource, *line, table.what);
+            }
+        }
+        let permanent = keys.contains_key("permanent").then(|| self.flag(table, "permanent"));
+        let longer_than = self.optional(table, "longer_than");
+        if permanent == Some(true) && longer_than.is_some() {
+            self.mistake(
+                line,
+                format!("{}: what is permanent is longer than anything; say one of the two", table.what),
+            );
+        }
+        Match {
+            resources: resources.into_iter().map(|(pattern, _)| pattern).collect(),
+            environments: self.some::<Environment>(table, "environments").into_iter().map(|(it, _)| it).collect(),
+            requesters: self.people(table, "requesters"),
+            longer_than,
+            permanent,
+        }
+    }
+
+    /// An optional list that is not empty once it is given: an empty one would match nothing, or everything.
+    fn some<T: FromStr<Err = Malformed>>(&mut self, table: Table<'_>, key: &str) -> Vec<(T, usize)> {
+        let Some(value) = table.keys.get(key) else { return Vec::new() };
+        let entries = self.list::<T>(table, key).unwrap_or_default();
+        if value.get_ref().as_array().is_some_and(|array| array.is_empty()) {
+            let line = self.line(value.span().start);
+            self.mistake(line, format!("{}: {key} is empty; leave it out, or fill it", table.what));
+        }
+        entries
+    }
+
+    /// An optional list of members, groups and roles.
+    fn people(&mut self, table: Table<'_>, key: &str) -> BTreeSet<Assignee> {
+        let entries = self.some::<Assignee>(table, key);
+        self.check_people(&entries, table.what);
+        entries.into_iter().map(|(assignee, _)| assignee).collect()
+    }
+
+    /// An optional whole number from one up.
+    fn count(&mut self, table: Table<'_>, key: &str) -> Option<u32> {
+        let value = table.keys.get(key)?;
+        let number =
+            value.get_ref().as_integer().and_then(|number| i64::from_str_radix(number.as_str(), number.radix()).ok());
+        let count = number.and_then(|number| u32::try_from(number).ok()).filter(|&count| (1..=4096).contains(&count));
+        if count.is_none() {
+            let line = self.line(value.span().start);
+            self.mistake(line, format!("{}: {key} is a whole number from 1 to 4096", table.what));
+        }
+        count
+    }
+
+    fn check_resource(&mut self, resource: &Resource, line: usize, what: &str) {
+        let (section, name) = match resource {
+            Resource::Connection(name) => ("connections", name),
+            Resource::Target(name) => ("targets", name),
+            Resource::Feature(name) => ("features", name),
+            Resource::Scope(name) => ("scopes", name),
+            Resource::Role(_) => return,
+        };
+        self.check_reference(section, resource.kind().as_str(), name, line, what);
+    }
+
     fn assigned(&mut self, table: Table<'_>) -> BTreeSet<Assignee> {
         if !table.keys.contains_key("assigned") {
             return BTreeSet::new();
         }
         let entries = self.list::<Assignee>(table, "assigned").unwrap_or_default();
-        for (assignee, line) in &entries {
+        self.check_people(&entries, table.what);
+        entries.into_iter().map(|(assignee, _)| assignee).collect()
+    }
+
+    fn check_people(&mut self, entries: &[(Assignee, usize)], what: &str) {
+        for (assignee, line) in entries {
             match assignee {
-                Assignee::Member(name) => self.check_reference("members", "member", name, *line, table.what),
-                Assignee::Group(name) => self.check_reference("groups", "group", name, *line, table.what),
+                Assignee::Member(name) => self.check_reference("members", "member", name, *line, what),
+                Assignee::Group(name) => self.check_reference("groups", "group", name, *line, what),
                 Assignee::Role(_) => {}
             }
         }
-        entries.into_iter().map(|(assignee, _)| assignee).collect()
     }
 
     fn notifications(&mut self, root: Table<'_>) -> Policy {

@@ -1,39 +1,42 @@
 //! What happened, in words: for notifications, the audit log and a request's timeline.
 
 use super::duration::Duration;
-use super::event::{Because, Event};
+use super::event::{Because, Event, Granted};
 use super::name::Name;
-use super::request::{Request, Terms};
+use super::request::{Request, RequestId, Terms};
 use super::team::Change;
 use super::text::Text;
 
-/// `for 4h`, `for good`, `until 2026-12-01T17:00:00Z`.
+/// `for 4h`, `for good`, `until 2026-12-01T17:00:00Z`; with a start, `from … ` before it.
 pub fn how_long(terms: &Terms) -> String {
+    let from = terms.start.map_or_else(String::new, |start| format!("from {start} "));
     match (terms.end.duration(), terms.end.until()) {
-        (Some(Duration::Permanent), _) => "for good".to_owned(),
-        (Some(duration), _) => format!("for {duration}"),
-        (None, until) => until.map_or_else(String::new, |until| format!("until {until}")),
+        (Some(Duration::Permanent), _) => format!("{from}for good"),
+        (Some(duration), _) => format!("{from}for {duration}"),
+        (None, until) => until.map_or_else(String::new, |until| format!("{from}until {until}")),
     }
 }
 
 /// An event in words, for somebody who has the request before them, its reason too.
 pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
-    if let Event::RequestSubmitted { requester, filed_by, asked, .. } = event {
-        asks(requester, filed_by, asked)
+    if let Event::RequestSubmitted { requester, filed_by, asked, extends, emergency, .. } = event {
+        asks(requester, filed_by, asked, *extends, *emergency)
     } else {
         words(event, actor, None)
     }
 }
 
-fn asks(requester: &Name, filed_by: &Name, asked: &Terms) -> String {
+fn asks(requester: &Name, filed_by: &Name, asked: &Terms, extends: Option<RequestId>, emergency: bool) -> String {
     let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
-    format!("{requester}{filer} asks for {} {}", asked.resource, how_long(asked))
+    let what = if emergency { "takes emergency access to" } else { "asks for" };
+    let more = extends.map_or_else(String::new, |before| format!(", going on from request {before}"));
+    format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked))
 }
 
-/// An event in words. `request`: the one that it concerns, if it does.
-pub fn words(event: &Event, actor: Option<&Name>, request: Option<&Request>) -> String {
+/// An event in words. `about`: the request that it concerns, if it does.
+pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> String {
     // Not every event carries the resource; the reader should not have to look it up.
-    let of = request.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
+    let of = about.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
     match event {
         Event::TeamInitialized { .. } => "The team was set up".to_owned(),
         Event::TeamApplied { changes } => {
@@ -43,14 +46,19 @@ pub fn words(event: &Event, actor: Option<&Name>, request: Option<&Request>) -> 
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             format!("{actor} changed the team: {}{more}", named.join(", "))
         }
-        Event::RequestSubmitted { request, requester, filed_by, asked, reason, .. } => {
-            format!("{}, request {request}: {reason}", asks(requester, filed_by, asked))
+        Event::RequestSubmitted { request, requester, filed_by, asked, reason, extends, emergency, .. } => {
+            format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency))
         }
-        Event::RequestApproved { request, by, terms, asked, note } => {
+        Event::RequestApproved { request, by, terms, asked, note, voids } => {
             let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked)));
             let note = note.as_ref().map(|note| format!(": {note}"));
+            let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
+            let voids = match voids.is_empty() {
+                true => String::new(),
+                false => format!("; no longer counted: {}", voids.join(", ")),
+            };
             format!(
-                "{by} approved request {request}: {} {}{}{}",
+                "{by} approved request {request}: {} {}{}{voids}{}",
                 terms.resource,
                 how_long(terms),
                 asked.unwrap_or_default(),
@@ -65,7 +73,29 @@ pub fn words(event: &Event, actor: Option<&Name>, request: Option<&Request>) -> 
         }
         Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
         Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided in time"),
-        Event::GrantStarted { request, resource, .. } => format!("Access to {resource} began (request {request})"),
+        Event::RequestReminded { request } => {
+            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
+            format!("Request {request}{of}{who} still waits for a decision")
+        }
+        Event::RequestReviewed { request, by, note } => {
+            format!("{by} reviewed the emergency of request {request}{of}: {note}")
+        }
+        Event::GrantScheduled(granted) => format!(
+            "Access to {} is granted{} and begins {} (request {})",
+            granted.resource,
+            by_rule(granted),
+            granted.starts_at,
+            granted.request
+        ),
+        Event::GrantStarted(granted) => {
+            let whose = match about {
+                Some(request) if request.emergency => {
+                    format!(" in an emergency: {}: {}", granted.member, request.reason)
+                }
+                Some(_) | None => String::new(),
+            };
+            format!("Access to {} began{}{whose} (request {})", granted.resource, by_rule(granted), granted.request)
+        }
         Event::GrantExpiring { request, resource, .. } => {
             format!("Access to {resource} ends within the hour (request {request})")
         }
@@ -80,6 +110,10 @@ pub fn words(event: &Event, actor: Option<&Name>, request: Option<&Request>) -> 
         Event::ClockAccepted { .. } => "The clock was set back and accepted".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed how they are notified"),
     }
+}
+
+fn by_rule(granted: &Granted) -> String {
+    granted.by_rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
 }
 
 fn after_colon(text: Option<&Text>) -> String {

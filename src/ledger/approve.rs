@@ -1,9 +1,11 @@
 //! `approve`.
 
+use super::docket::Docket;
 use super::request::thing;
-use super::{Call, Sink, member, unchanged, view, visible};
+use super::{Call, Problem, Sink, deciding, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
+use crate::domain::refusal::Sort;
 use crate::domain::request::{Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::Failure;
@@ -20,16 +22,21 @@ pub fn approve(
         "approve",
         Some(id),
         |read, me, now| {
-            let request = visible(read, me, id, now)?;
-            decide::may_decide(me, &request, &request.asked.modified(modification), now)?;
-            unchanged(read, id, seen.as_ref())?;
-            if let Some(resource) = &modification.resource {
-                thing(read, resource)?;
+            let docket = Docket::default();
+            let request = visible(read, &docket, me, id, now)?;
+            let terms = request.on_the_table().modified(modification);
+            let drafts =
+                deciding(read, &docket, me, &request, &terms, now, |case| decide::approve(case, me, note, now));
+            // What somebody may not do anyhow is refused before anything is told of what there is.
+            if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == Sort::Refused) {
+                unchanged(read, id, seen.as_ref())?;
+                if let Some(resource) = &modification.resource {
+                    thing(read, resource)?;
+                }
             }
-            let requester = member(read, &request.requester)?;
-            Ok((decide::approve(&request, me, &requester, modification, note, now)?, ()))
+            Ok((drafts?, docket))
         },
-        |read, (), now| view::written(read, id, now),
+        |read, docket, now| view::written(read, &docket, id, now),
     )?;
     view::send(view, sink)?;
     Ok(End::default())

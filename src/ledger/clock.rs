@@ -1,5 +1,6 @@
 //! `doctor --accept-clock`: the clock was wrong before, and is right now.
 
+use super::docket::Docket;
 use super::{Call, Problem, expire};
 use crate::command::End;
 use crate::domain::decide;
@@ -30,12 +31,12 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
         if clock >= last {
             return Ok(Err(Refusal::ClockNotBack));
         }
-        let (ended, _) = expire::due(write, last, usize::MAX)?;
+        let (ended, _) = expire::due(write, &Docket::default(), last, usize::MAX)?;
         write.record(&call.context(None, last), ended)?;
         let accepted = Draft { event: Event::ClockAccepted { was: last }, told: Vec::new() };
         write.record(&call.context(me.as_ref(), clock), vec![accepted])?;
         let begun = write.open_requests()?.into_iter().filter_map(|request| request.grant);
-        let ahead = begun.filter(|grant| grant.starts_at > clock);
+        let ahead = begun.filter(|grant| grant.begun && grant.starts_at > clock);
         Ok(Ok(ahead
             .map(|grant| format!("grant {} began after the time accepted, and rests until then", grant.request))
             .collect()))

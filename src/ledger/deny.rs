@@ -1,6 +1,7 @@
 //! `deny`.
 
-use super::{Call, Sink, unchanged, view, visible};
+use super::docket::Docket;
+use super::{Call, Sink, deciding, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
 use crate::domain::request::RequestId;
@@ -18,12 +19,14 @@ pub fn deny(
         "deny",
         Some(id),
         |read, me, now| {
-            let request = visible(read, me, id, now)?;
-            decide::may_decide(me, &request, &request.asked, now)?;
+            let docket = Docket::default();
+            let request = visible(read, &docket, me, id, now)?;
+            let terms = request.on_the_table();
+            let drafts = deciding(read, &docket, me, &request, terms, now, |case| decide::deny(case, me, reason, now))?;
             unchanged(read, id, seen.as_ref())?;
-            Ok((decide::deny(&request, me, reason, now)?, ()))
+            Ok((drafts, docket))
         },
-        |read, (), now| view::written(read, id, now),
+        |read, docket, now| view::written(read, &docket, id, now),
     )?;
     view::send(view, sink)?;
     Ok(End::default())

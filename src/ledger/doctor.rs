@@ -23,6 +23,7 @@ pub fn doctor(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result
             record(read, against),
             the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
             expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
+            reviews(read).unwrap_or_else(|error| unreadable("reviews", error)),
             outbox(read).unwrap_or_else(|error| unreadable("outbox", error)),
         ])
     })?;
@@ -112,6 +113,17 @@ fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
         None if bound == 0 => ok("expire", "never ran, and no grant has an end"),
         None => finding("expire", Health::Warning, format!("never ran, and {bound} grants have an end"), &MEND),
     })
+}
+
+fn reviews(read: &Read<'_>) -> Result<FindingView, Error> {
+    let owed = read.reviews_owed()?;
+    let ids: Vec<String> = owed.iter().map(ToString::to_string).collect();
+    let found = match ids.as_slice() {
+        [] => return Ok(ok("reviews", "no emergency needs a review")),
+        [one] => format!("1 emergency needs a review: request {one}"),
+        many => format!("{} emergencies need a review: requests {}", many.len(), many.join(", ")),
+    };
+    Ok(finding("reviews", Health::Warning, found, &["whoever may approve such a request: `access review ID`"]))
 }
 
 fn outbox(read: &Read<'_>) -> Result<FindingView, Error> {

@@ -3,12 +3,17 @@
 //! It works in batches, each a transaction of its own, so that nobody waits long behind it. A run that dies half-way
 //! leaves nothing half-done, and the next goes on; two at once find each batch done or to do, never twice.
 
+use std::collections::BTreeSet;
+
 use super::deliver::{self, OpenPost};
+use super::docket::Docket;
 use super::{Call, Sink};
 use crate::command::{End, ExpireView, Reply};
 use crate::domain::decide;
 use crate::domain::event::Draft;
+use crate::domain::name::Name;
 use crate::domain::notification::Told;
+use crate::domain::request::Request;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -19,7 +24,9 @@ const BATCH: usize = 1000;
 /// be changes nothing of that.
 pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
     let mut tally = if dry_run {
-        call.store.read(|read| -> Result<ExpireView, Failure> { Ok(due(read, call.now(read)?, usize::MAX)?.1) })?
+        call.store.read(|read| -> Result<ExpireView, Failure> {
+            Ok(due(read, &Docket::default(), call.now(read)?, usize::MAX)?.1)
+        })?
     } else {
         run(call)?
     };
@@ -50,7 +57,7 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
     loop {
         let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
             let now = call.now_to_write(write)?;
-            let (mut drafts, tally) = due(write, now, BATCH)?;
+            let (mut drafts, tally) = due(write, &Docket::default(), now, BATCH)?;
             for draft in &mut drafts {
                 // A member who was removed has nobody to tell.
                 let mut gone = Vec::new();
@@ -69,29 +76,49 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
         total.started += batch.started;
         total.expiring += batch.expiring;
         total.lapsed += batch.lapsed;
-        if batch.expired + batch.expiring + batch.lapsed < BATCH as u64 {
+        total.reminded += batch.reminded;
+        if batch.expired + batch.started + batch.expiring + batch.lapsed + batch.reminded < BATCH as u64 {
             return Ok(total);
         }
     }
 }
 
-/// What is due at this time, at most so many of it.
-pub fn due(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>, ExpireView), Error> {
-    let mut tally = ExpireView::default();
+/// What is due at this time, at most so many of it: beginnings before ends, for those that the clock passed both of.
+pub fn due(read: &Read<'_>, docket: &Docket, now: Timestamp, most: usize) -> Result<(Vec<Draft>, ExpireView), Error> {
     let mut drafts: Vec<Draft> = Vec::new();
-    let ended = read.lapsed_grants(now, most)?;
+    let begun = read.grants_to_begin(now, most)?;
+    drafts.extend(begun.iter().filter_map(|grant| decide::begin(grant, now)));
+    let started = drafts.len();
+    let ended = read.lapsed_grants(now, most - started)?;
     drafts.extend(ended.iter().filter_map(|grant| decide::expire(grant, now)));
-    tally.expired = drafts.len() as u64;
-    if drafts.len() < most {
-        let soon = now.plus(decide::WARN_WITHIN);
-        let ending = read.unwarned_grants(now, soon, most - drafts.len())?;
-        drafts.extend(ending.iter().filter_map(|grant| decide::warn(grant, now)));
-        tally.expiring = drafts.len() as u64 - tally.expired;
+    let expired = drafts.len();
+    let ending = read.unwarned_grants(now, now.plus(decide::WARN_WITHIN), most - expired)?;
+    drafts.extend(ending.iter().filter_map(|grant| decide::warn(grant, now)));
+    let expiring = drafts.len();
+    for request in read.requests_to_remind(now, most - expiring)? {
+        drafts.extend(decide::remind(&request, &to_remind(read, docket, &request, now)?, now));
     }
-    if drafts.len() < most {
-        let stale = read.lapsed_requests(now, most - drafts.len())?;
-        drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
-        tally.lapsed = drafts.len() as u64 - tally.expired - tally.expiring;
-    }
+    let reminded = drafts.len();
+    let stale = read.lapsed_requests(now, most - reminded)?;
+    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    let tally = ExpireView {
+        started: started as u64,
+        expired: (expired - started) as u64,
+        expiring: (expiring - expired) as u64,
+        reminded: (reminded - expiring) as u64,
+        lapsed: (drafts.len() - reminded) as u64,
+        ..ExpireView::default()
+    };
     Ok((drafts, tally))
+}
+
+/// Those who may still decide, and those to whom it escalates.
+fn to_remind(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
+    let terms = request.on_the_table();
+    let Some(judged) = docket.judge(read, request, terms, now)? else { return Ok(Vec::new()) };
+    let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
+    let escalated = docket.people_named(read, &judged.judgement.escalate_to())?;
+    names.extend(escalated.iter().filter(|person| !person.is_disabled()).map(|person| person.name.clone()));
+    names.remove(&request.requester);
+    Ok(names.into_iter().collect())
 }

@@ -1,51 +1,144 @@
 //! `list` and `show`.
 
+use std::sync::mpsc;
+use std::thread;
+
+use super::docket::Docket;
 use super::resources::narrowest_scope;
-use super::{Call, Problem, Sink, view, visible};
-use crate::command::{End, ListFilter, TimelineView};
-use crate::domain::decide;
-use crate::domain::request::{RequestId, State};
+use super::{Call, Problem, Sink, sees, view, visible};
+use crate::command::{End, ListFilter, RequestView, TimelineView};
+use crate::domain::decide::{self, Standing};
+use crate::domain::entitlement::Person;
+use crate::domain::request::{Request, RequestId, State};
+use crate::domain::time::Timestamp;
 use crate::domain::words::briefly;
 use crate::error::Failure;
-use crate::store::Read;
+use crate::store::{Error, Only, Page, Read};
 
-/// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up.
+/// So many pages wait to be shown at most.
+const PAGES: usize = 2;
+
+/// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up. While one
+/// thread shows a page, the other reads the next: each is half of the work.
 pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End, Failure> {
     // Whoever may see all, sees all for the length of this command.
-    let (only, admins, now) = call.ask("list", |read, me, now| {
-        let sees_all = decide::needs_admin(me, "", now).is_ok() && !filter.mine;
-        Ok((if sees_all { None } else { Some(me.name.clone()) }, read.admins()?, now))
+    let (only, docket, owed, now) = call.ask("list", |read, me, now| {
+        let docket = Docket::default();
+        let only = only(read, &docket, me, filter, now)?;
+        Ok((only, docket, read.reviews_owed()?, now))
     })?;
+    let warnings: Vec<String> = owed_warning(&owed).into_iter().collect();
     let mut left = filter.limit.unwrap_or(u64::MAX);
     let mut before = i64::MAX;
-    loop {
-        let page = call.store.read(|read| read.requests_before(filter, only.as_ref(), before, now))?;
-        for request in page.rows {
-            if left == 0 {
-                let more = call.store.read(|read| read.count_requests(filter, only.as_ref(), before, now))?;
-                return Ok(End { more, ..End::default() });
+    // A page with what each request waits for, and how the list ends if it does with that.
+    let mut next = || -> Result<(Rows, Option<End>), Failure> {
+        call.store.read(|read| {
+            let Page { mut rows, last } = read.requests_before(filter, only.as_ref(), before, now)?;
+            let cut = rows.len() as u64 > left;
+            if cut {
+                rows.truncate(usize::try_from(left).unwrap_or(usize::MAX));
             }
-            left -= 1;
-            before = request.id.get();
-            view::send(view::of(request, &admins, now), sink)?;
+            left -= rows.len() as u64;
+            before = rows.last().map_or(before, |request| request.id.get());
+            let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
+            let mut page: Rows = Vec::with_capacity(rows.len());
+            for request in rows {
+                let standing = view::standing(read, &docket, &request, now)?;
+                page.push((request, standing));
+            }
+            Ok((page, (cut || last).then(|| End { more, warnings: warnings.clone(), ..End::default() })))
+        })
+    };
+    let mut show = |rows: Rows| {
+        rows.into_iter().try_for_each(|(request, standing)| view::send(RequestView::at(request, &standing, now), sink))
+    };
+    let (first, end) = next()?;
+    if let Some(end) = end {
+        show(first)?;
+        return Ok(end);
+    }
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(PAGES);
+        let showing = scope.spawn(move || show(first).and_then(|()| receiver.iter().try_for_each(show)));
+        let mut read = || loop {
+            let (rows, end) = next()?;
+            // Nobody receives it where showing has failed, which is what is told then.
+            let failed = sender.send(rows).is_err();
+            if let Some(end) = end.or_else(|| failed.then(End::default)) {
+                return Ok(end);
+            }
+        };
+        let end = read();
+        drop(sender);
+        showing.join().expect("showing does not panic")?;
+        end
+    })
+}
+
+/// A page of requests, each with how far it has come.
+type Rows = Vec<(Request, Vec<Standing>)>;
+
+/// Whose requests this person's list has: everybody's, or their own with those that wait on them and the emergencies
+/// that owe a review, which hide from nobody.
+pub fn only(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    filter: &ListFilter,
+    now: Timestamp,
+) -> Result<Option<Only>, Error> {
+    if filter.mine {
+        return Ok(Some(Only { member: me.name.clone(), and: Vec::new() }));
+    }
+    if decide::needs_admin(me, "", now).is_ok() {
+        return Ok(None);
+    }
+    let mut and = read.reviews_owed()?;
+    if docket.names_anybody(read)? {
+        for request in read.pending_requests(now)? {
+            if sees(read, docket, me, &request, now)? {
+                and.push(request.id);
+            }
         }
-        if page.last {
-            return Ok(End::default());
-        }
+    }
+    Ok(Some(Only { member: me.name.clone(), and }))
+}
+
+fn owed_warning(owed: &[RequestId]) -> Option<String> {
+    let ids: Vec<String> = owed.iter().take(10).map(ToString::to_string).collect();
+    match owed.len() {
+        0 => None,
+        1 => Some(format!("emergency access that needs a review: request {}", ids.join(", "))),
+        many if many > ids.len() => Some(format!(
+            "emergency access that needs a review: requests {} and {} more",
+            ids.join(", "),
+            many - ids.len()
+        )),
+        _ => Some(format!("emergency access that needs a review: requests {}", ids.join(", "))),
     }
 }
 
 pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failure> {
     let view = call.ask("show", |read, me, now| {
-        let request = visible(read, me, id, now)?;
-        let timeline = timeline(read, id)?;
-        let may_decide = decide::may_decide(me, &request, &request.asked, now).is_ok();
-        let mut view = view::of(request, &read.admins()?, now);
-        view.may_decide = Some(may_decide && view.state == State::Pending);
-        view.timeline = timeline;
+        let docket = Docket::default();
+        let request = visible(read, &docket, me, id, now)?;
+        let terms = request.on_the_table();
+        let judged = docket.judge(read, &request, terms, now)?;
+        let pending = request.state(now) == State::Pending;
+        let may_decide = judged.as_ref().is_some_and(|judged| {
+            decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
+        });
+        let may_decide = may_decide && (pending || request.owes_review());
+        let rules = judged.filter(|_| pending).map(|judged| view::matched(&judged.judgement));
+        let resource = terms.resource.clone();
+        let mut view = view::of(read, &docket, request, now)?;
+        view.may_decide = Some(may_decide);
+        view.rules = rules.unwrap_or_default();
+        view.timeline = timeline(read, id)?;
         view.last_seq = Some(read.last_entry_about(id)?);
-        if view.state == State::Pending {
-            view.narrowest_scope = narrowest_scope(&read.team()?, &view.resource);
+        view.extended_by = read.extensions(id)?.into_iter().map(|request| request.id).collect();
+        if pending {
+            view.narrowest_scope = narrowest_scope(&read.team()?, &resource);
         }
         Ok(view)
     })?;

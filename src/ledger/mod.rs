@@ -10,8 +10,10 @@ mod check;
 mod clock;
 mod deliver;
 mod deny;
+mod docket;
 mod doctor;
 mod expire;
+mod extend;
 mod inbox;
 mod init;
 mod list;
@@ -19,6 +21,7 @@ mod notify;
 mod outbox;
 mod request;
 mod resources;
+mod review;
 mod revoke;
 mod team;
 mod verify;
@@ -29,16 +32,17 @@ mod withdraw;
 mod words;
 
 pub use deliver::{Hook, OpenPost, Post, Service};
+use docket::Docket;
 pub use init::{Init, init};
 
 use crate::command::{Command, End, Reply, Seen};
-use crate::domain::decide;
+use crate::domain::decide::{self, Case};
 use crate::domain::entitlement::Person;
 use crate::domain::event::{Draft, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::Told;
 use crate::domain::refusal::{Refusal, Sort};
-use crate::domain::request::{Request, RequestId};
+use crate::domain::request::{Request, RequestId, Terms};
 use crate::domain::team::Login;
 use crate::domain::team_file::nearest;
 use crate::domain::time::Timestamp;
@@ -58,8 +62,8 @@ pub struct Caller {
 /// lapsed while a command waited has lapsed.
 pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
 
-/// Where the pieces of an answer go, as they come.
-pub type Sink<'s> = &'s mut dyn FnMut(Reply) -> Result<(), Failure>;
+/// Where the pieces of an answer go, as they come. A long answer is shown by another thread than reads it.
+pub type Sink<'s> = &'s mut (dyn FnMut(Reply) -> Result<(), Failure> + Send);
 
 /// Why a command was not carried out: a rule says no, or something failed.
 enum Problem {
@@ -121,16 +125,18 @@ pub fn carry_out_with(
 ) -> Result<End, Failure> {
     let call = Call { store, caller, clock };
     match command {
-        Command::TeamApply { text, dry_run, seen } => team::apply(&call, &text, dry_run, seen, sink),
+        Command::TeamApply { text, dry_run, seen, against } => team::apply(&call, &text, dry_run, seen, against, sink),
         Command::TeamShow => team::show(&call, sink),
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
+        Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
         Command::List(filter) => list::list(&call, &filter, sink),
         Command::Show { id } => list::show(&call, id, sink),
         Command::Approve { id, modification, note, seen } => {
             approve::approve(&call, id, &modification, note, seen, sink)
         }
         Command::Deny { id, reason, seen } => deny::deny(&call, id, reason, seen, sink),
+        Command::Review { id, note, seen } => review::review(&call, id, note, seen, sink),
         Command::Withdraw { id, seen } => withdraw::withdraw(&call, id, seen, sink),
         Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen, sink),
         Command::Whoami => whoami::whoami(&call, sink),
@@ -320,9 +326,48 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Person, Problem> {
 }
 
 /// A request, if this person may know of it.
-fn visible(read: &Read<'_>, me: &Person, id: RequestId, now: Timestamp) -> Result<Request, Problem> {
-    let found = read.request(id)?.filter(|request| decide::may_see(me, request, now));
-    found.ok_or_else(|| Refusal::NoSuchRequest { id }.into())
+fn visible(read: &Read<'_>, docket: &Docket, me: &Person, id: RequestId, now: Timestamp) -> Result<Request, Problem> {
+    let no_such = || Problem::from(Refusal::NoSuchRequest { id });
+    let request = read.request(id)?.ok_or_else(no_such)?;
+    if sees(read, docket, me, &request, now)? { Ok(request) } else { Err(no_such()) }
+}
+
+/// Whether this person may know of a request.
+fn sees(read: &Read<'_>, docket: &Docket, me: &Person, request: &Request, now: Timestamp) -> Result<bool, Error> {
+    if decide::may_see(me, request, None, now) {
+        return Ok(true);
+    }
+    let judged = docket.judge(read, request, request.on_the_table(), now)?;
+    Ok(judged.is_some_and(|judged| decide::may_see(me, request, Some(&judged.judgement), now)))
+}
+
+/// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes
+/// them.
+fn deciding<T>(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    request: &Request,
+    terms: &Terms,
+    now: Timestamp,
+    decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
+) -> Result<T, Problem> {
+    let Some(judged) = docket.judge(read, request, terms, now)? else {
+        // What a member asked for who is gone was withdrawn with them.
+        decide::is_anothers(request, me)?;
+        decide::still_pending(request, now)?;
+        return Err(Refusal::NoSuchMember { name: request.requester.clone(), nearest: None }.into());
+    };
+    let people = judged.people();
+    let case = Case {
+        request,
+        requester: &judged.requester,
+        terms,
+        judgement: &judged.judgement,
+        since: judged.since,
+        people: &people,
+    };
+    Ok(decide(&case)?)
 }
 
 /// Those who were told of a request when it was filed, as far as they are still members.

@@ -1,14 +1,19 @@
 //! `request`: asking for access.
 
+use std::collections::BTreeSet;
+
+use super::docket::Docket;
 use super::{Call, Problem, Sink, member, view};
 use crate::command::{AskFor, End, RequestView};
-use crate::domain::decide::{self, Ask};
+use crate::domain::decide::{self, Ask, Filing, Standing};
 use crate::domain::entitlement::{Person, Thing};
-use crate::domain::event::Draft;
+use crate::domain::event::{Draft, Event};
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Recorded, Request, RequestId};
+use crate::domain::request::{Recorded, Request};
 use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::team::Assignee;
 use crate::domain::team_file::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -21,8 +26,9 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
             .read(|read| -> Result<_, Problem> {
                 let me = call.actor(read)?;
                 let now = call.now(read)?;
-                let prepared = submit(read, &me, &ask, now)?;
-                Ok((prepared.view(now), prepared.warnings()))
+                let docket = Docket::default();
+                let prepared = prepare(read, &docket, &me, &ask, now)?;
+                Ok((prepared.view, prepared.warnings))
             })
             .map_err(|problem| match problem {
                 Problem::Refusal(refusal) => refusal.into(),
@@ -33,11 +39,11 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
             "request",
             None,
             |read, me, now| {
-                let prepared = submit(read, me, &ask, now)?;
-                let warnings = prepared.warnings();
-                Ok((prepared.drafts, (prepared.id, warnings)))
+                let docket = Docket::default();
+                let Prepared { drafts, warnings, view } = prepare(read, &docket, me, &ask, now)?;
+                Ok((drafts, (view, warnings)))
             },
-            |read, (id, warnings), now| Ok((view::written(read, id, now)?, warnings)),
+            |_, answer, _| Ok(answer),
         )?
     };
     view::send(view, sink)?;
@@ -45,27 +51,14 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
 }
 
 /// A request that may be filed.
-struct Prepared {
-    id: RequestId,
-    request: Request,
-    admins: Vec<Person>,
-    drafts: Vec<Draft>,
+pub struct Prepared {
+    pub drafts: Vec<Draft>,
+    pub warnings: Vec<String>,
+    /// As it would be shown once it is filed.
+    pub view: RequestView,
 }
 
-impl Prepared {
-    fn view(&self, now: Timestamp) -> RequestView {
-        view::of(self.request.clone(), &self.admins, now)
-    }
-
-    fn warnings(&self) -> Vec<String> {
-        let nobody = decide::deciders(&self.admins, &self.request, self.request.submitted_at).is_empty();
-        let warning = "nobody can decide on this request: the team has no other admin than those who asked";
-        if nobody { vec![warning.to_owned()] } else { Vec::new() }
-    }
-}
-
-fn submit(read: &Read<'_>, me: &Person, ask: &AskFor, now: Timestamp) -> Result<Prepared, Problem> {
-    let resource = &ask.terms.resource;
+fn prepare(read: &Read<'_>, docket: &Docket, me: &Person, ask: &AskFor, now: Timestamp) -> Result<Prepared, Problem> {
     let requester = match &ask.requester {
         Some(name) if *name != me.name => {
             // Before anything about that member or the resource is told.
@@ -74,10 +67,29 @@ fn submit(read: &Read<'_>, me: &Person, ask: &AskFor, now: Timestamp) -> Result<
         }
         Some(_) | None => me.clone(),
     };
+    let asked = Ask {
+        terms: ask.terms.clone(),
+        reason: ask.reason.clone(),
+        ticket: ask.ticket.clone(),
+        extends: None,
+        emergency: ask.emergency,
+    };
+    submit(read, docket, me, &requester, &asked, now)
+}
+
+/// Files a request, as far as it may be.
+pub fn submit(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    requester: &Person,
+    ask: &Ask,
+    now: Timestamp,
+) -> Result<Prepared, Problem> {
+    let resource = &ask.terms.resource;
     let thing = thing(read, resource)?;
     let pending = read.pending_request(&requester.name, resource, now)?;
-    let admins = read.admins()?;
-    let request = Request {
+    let mut request = Request {
         id: read.next_request()?,
         requester: requester.name.clone(),
         filed_by: me.name.clone(),
@@ -85,16 +97,79 @@ fn submit(read: &Read<'_>, me: &Person, ask: &AskFor, now: Timestamp) -> Result<
         reason: ask.reason.clone(),
         ticket: ask.ticket.clone(),
         submitted_at: now,
-        lapses_at: decide::lapses_at(now),
+        lapses_at: now,
+        remind_at: None,
+        extends: ask.extends,
+        emergency: ask.emergency,
+        review: None,
         recorded: Recorded::Pending,
         decisions: Vec::new(),
         grant: None,
     };
-    let able = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok());
-    let told: Vec<Name> = able.map(|person| person.name.clone()).collect();
-    let asked = Ask { terms: ask.terms.clone(), reason: ask.reason.clone(), ticket: ask.ticket.clone() };
-    let drafts = decide::submit(request.id, &asked, me, &requester, &thing, pending.as_ref(), &told, now)?;
-    Ok(Prepared { id: request.id, request, admins, drafts })
+    let judged = docket.judge(read, &request, &request.asked, now)?;
+    let judged = judged.ok_or_else(|| Refusal::NoSuchMember { name: requester.name.clone(), nearest: None })?;
+    request.lapses_at = decide::lapses_at(&judged.judgement, now);
+    request.remind_at = decide::remind_at(&judged.judgement, now);
+
+    let admins = docket.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
+    let mut told: BTreeSet<Name> =
+        admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|it| it.name.clone()).collect();
+    let standing = judged.standing(&request, &request.asked, now);
+    told.extend(decide::waits_on(&standing));
+    let told: Vec<Name> = told.into_iter().collect();
+    let filing = Filing {
+        id: request.id,
+        filer: me,
+        requester,
+        thing: &thing,
+        pending: pending.as_ref(),
+        judgement: &judged.judgement,
+        since: judged.since,
+        told: &told,
+    };
+    let drafts = decide::submit(ask, &filing, now)?;
+    let granted = drafts.iter().find_map(|draft| match &draft.event {
+        Event::GrantStarted(granted) | Event::GrantScheduled(granted) => Some(granted.clone()),
+        Event::RequestSubmitted { .. }
+        | Event::TeamInitialized { .. }
+        | Event::TeamApplied { .. }
+        | Event::RequestApproved { .. }
+        | Event::RequestDenied { .. }
+        | Event::RequestWithdrawn { .. }
+        | Event::RequestLapsed { .. }
+        | Event::RequestReminded { .. }
+        | Event::RequestReviewed { .. }
+        | Event::GrantExpiring { .. }
+        | Event::GrantExpired { .. }
+        | Event::GrantRevoked { .. }
+        | Event::AttemptRefused { .. }
+        | Event::ClockAccepted { .. }
+        | Event::PreferenceChanged { .. } => None,
+    });
+    let warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
+    if let Some(granted) = granted {
+        request.recorded = Recorded::Approved;
+        request.grant = Some(granted.into());
+    }
+    // Once it is granted it waits on nobody.
+    let standing = if request.grant.is_some() { Vec::new() } else { standing };
+    let rules = view::matched(&judged.judgement);
+    drop(judged);
+    let view = RequestView { rules, ..RequestView::at(request, &standing, now) };
+    Ok(Prepared { drafts, warnings, view })
+}
+
+/// A demand that cannot be met: fewer are left to approve than it takes.
+fn out_of_reach(standing: &Standing) -> Option<String> {
+    let able = standing.waiting_on.len() + standing.have.len();
+    (able < standing.need as usize).then(|| match (&standing.rule, able) {
+        (Some(rule), able) => format!(
+            "nobody can grant this: the rule {:?} takes {} approvals, and {able} can be given",
+            rule.as_str(),
+            standing.need
+        ),
+        (None, _) => "nobody can decide on this request: the team has no other admin than those who asked".to_owned(),
+    })
 }
 
 /// What the catalogue says of a resource, or that it has none such, and which are like it.

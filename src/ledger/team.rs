@@ -4,17 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
+use super::docket::{Docket, since as since_when};
 use super::{Call, Problem, Sink, those_asked};
-use crate::command::{End, FollowView, Follows, PlanView, Reply, Seen};
+use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
 use crate::domain::decide;
+use crate::domain::duration::Length;
 use crate::domain::entitlement::{Person, grant_covers};
 use crate::domain::event::{Draft, Event};
+use crate::domain::hindsight;
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request, State};
 use crate::domain::resource::Resource;
-use crate::domain::team::Team;
+use crate::domain::role::Role;
+use crate::domain::team::{Assignee, Team};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -26,7 +30,15 @@ pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     Ok(End::default())
 }
 
-pub fn apply(call: &Call<'_>, text: &str, dry_run: bool, seen: Option<Seen>, sink: Sink<'_>) -> Result<End, Failure> {
+/// `against`: judge the requests of this long ago and since by the new rules too, in a dry run.
+pub fn apply(
+    call: &Call<'_>,
+    text: &str,
+    dry_run: bool,
+    seen: Option<Seen>,
+    against: Option<Length>,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
     let new = team_file::parse(text).map_err(|mistakes| {
         let count = match mistakes.len() {
             1 => "a mistake".to_owned(),
@@ -37,7 +49,13 @@ pub fn apply(call: &Call<'_>, text: &str, dry_run: bool, seen: Option<Seen>, sin
     })?;
     let mut end = End { warnings: warnings(call, &new), ..End::default() };
     let view = if dry_run {
-        call.ask("team apply", |read, me, now| Ok(plan(read, me, &new, now)?.1))?
+        call.ask("team apply", |read, me, now| {
+            let (_, mut view) = plan(read, me, &new, now)?;
+            if let Some(against) = against {
+                view.against = Some(judge_past(read, &new, against, now)?);
+            }
+            Ok(view)
+        })?
     } else {
         call.change(
             "team apply",
@@ -66,10 +84,10 @@ fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec
     let old = read.team()?;
     let changes = old.changes_to(new);
     if changes.is_empty() {
-        return Ok((Vec::new(), PlanView { changes, follows: Vec::new(), applied: false, seen: None }));
+        return Ok((Vec::new(), PlanView { changes, follows: Vec::new(), applied: false, against: None, seen: None }));
     }
     let open = read.open_requests()?;
-    let admins = read.admins()?;
+    let admins = Docket::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
     let remains = |name: &Name| new.members.contains_key(name);
     let mut asked = BTreeMap::new();
     for request in open.iter().filter(|request| request.state(now) == State::Pending) {
@@ -85,9 +103,28 @@ fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec
     let applied = Event::TeamApplied { changes: changes.clone() };
     let mut drafts = vec![Draft { event: applied, told: Notice::TeamChanged.to_all(told) }];
     drafts.extend(following);
-    let mut view = PlanView { changes, follows, applied: false, seen: None };
+    let mut view = PlanView { changes, follows, applied: false, against: None, seen: None };
     view.seen = Some(digest(&view)?);
     Ok((drafts, view))
+}
+
+/// The requests of this long ago and since that the new team would have decided otherwise.
+fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> Result<AgainstView, Problem> {
+    let since = Timestamp::from_unix((now.unix() - against.seconds()).max(0)).expect("a time before now is a time");
+    let past = read.requests_since(since)?;
+    let mut otherwise = Vec::new();
+    for request in &past {
+        if let Some(would) = hindsight::otherwise(new, request, since_when(read, request)?) {
+            otherwise.push(OtherwiseView {
+                request: request.id,
+                requester: request.requester.clone(),
+                resource: request.asked.resource.clone(),
+                was: request.state(now),
+                would,
+            });
+        }
+    }
+    Ok(AgainstView { since, requests: past.len(), otherwise })
 }
 
 fn digest(view: &PlanView) -> Result<Seen, Problem> {
@@ -105,7 +142,10 @@ fn shown(draft: &Draft, open: &[Request]) -> Option<FollowView> {
         | Event::RequestApproved { .. }
         | Event::RequestDenied { .. }
         | Event::RequestLapsed { .. }
-        | Event::GrantStarted { .. }
+        | Event::RequestReminded { .. }
+        | Event::RequestReviewed { .. }
+        | Event::GrantScheduled(_)
+        | Event::GrantStarted(_)
         | Event::GrantExpiring { .. }
         | Event::GrantExpired { .. }
         | Event::AttemptRefused { .. }
@@ -172,5 +212,6 @@ fn warnings(call: &Call<'_>, new: &Team) -> Vec<String> {
     if able < 2 && new.members.len() > 1 {
         warnings.push("with this team only one member can decide, so nobody decides on what they file".to_owned());
     }
+    warnings.extend(hindsight::warnings(new));
     warnings
 }

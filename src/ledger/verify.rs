@@ -5,7 +5,7 @@
 //! that no row reflects. Two threads share the work: one reads and hashes, the other understands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, TrySendError};
 use std::thread;
 
 use super::{Call, Sink};
@@ -47,7 +47,7 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
         let (sender, receiver) = mpsc::sync_channel::<Batch>(BATCHES);
         let folding = scope.spawn(move || {
             let mut proof = Proof::default();
-            receiver.iter().for_each(|batch| batch.each(|raw| proof.entry(&raw)));
+            receiver.iter().for_each(|batch| batch.each(|raw, parsed| proof.entry(&raw, parsed)));
             proof
         });
         let mut batch = Batch::default();
@@ -55,8 +55,12 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
             chain.entry(&raw);
             batch.push(&raw);
             if batch.is_full() {
-                // It goes on receiving until this end is dropped.
-                let _ = sender.send(std::mem::take(&mut batch));
+                // Whoever has less to do parses: where others wait already, this thread. (The other goes on receiving
+                // until this end is dropped.)
+                if let Err(TrySendError::Full(mut batch)) = sender.try_send(std::mem::take(&mut batch)) {
+                    batch.parse();
+                    let _ = sender.send(batch);
+                }
             }
         });
         let _ = sender.send(batch);
@@ -85,7 +89,11 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
 struct Batch {
     bytes: Vec<u8>,
     entries: Vec<Packed>,
+    /// What the bodies say, or nothing where that is still to be found out.
+    parsed: Vec<Parsed>,
 }
+
+type Parsed = serde_json::Result<Entry>;
 
 /// An entry of a batch: how long each of its texts is, which lie one after the other.
 struct Packed {
@@ -123,7 +131,21 @@ impl Batch {
         self.bytes.len() >= BATCH
     }
 
-    fn each(&self, mut each: impl FnMut(Raw<'_>)) {
+    fn parse(&mut self) {
+        let mut parsed = Vec::with_capacity(self.entries.len());
+        self.each_raw(|raw| parsed.push(serde_json::from_slice(raw.body)));
+        self.parsed = parsed;
+    }
+
+    fn each(mut self, mut each: impl FnMut(Raw<'_>, Parsed)) {
+        let mut parsed = std::mem::take(&mut self.parsed).into_iter();
+        self.each_raw(|raw| {
+            let entry = parsed.next().unwrap_or_else(|| serde_json::from_slice(raw.body));
+            each(raw, entry);
+        });
+    }
+
+    fn each_raw(&self, mut each: impl FnMut(Raw<'_>)) {
         let mut rest = self.bytes.as_slice();
         let mut next = |length: usize| {
             let (text, after) = rest.split_at(length);
@@ -232,9 +254,9 @@ impl Proof {
         self.fault(None, problem);
     }
 
-    fn entry(&mut self, raw: &Raw<'_>) {
+    fn entry(&mut self, raw: &Raw<'_>, parsed: Parsed) {
         let seq = raw.seq;
-        match serde_json::from_slice::<Entry>(raw.body) {
+        match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
             Ok(entry) => {
                 for (column, same) in [

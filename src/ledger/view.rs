@@ -1,26 +1,44 @@
-//! Requests as they are shown: with who may still decide.
+//! Requests as they are shown: with what they wait for.
 
 use super::Sink;
-use crate::command::{Reply, RequestView};
-use crate::domain::decide;
-use crate::domain::entitlement::Person;
+use super::docket::Docket;
+use crate::command::{MatchedView, Reply, RequestView};
+use crate::domain::decide::Standing;
 use crate::domain::request::{Request, RequestId, State};
+use crate::domain::rule::Judgement;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
 
-/// `admins`: everybody who might decide, loaded once for many requests.
-pub fn of(request: Request, admins: &[Person], now: Timestamp) -> RequestView {
-    // Only a pending request waits on anybody.
-    let pending = request.state(now) == State::Pending;
-    let waiting_on = if pending { decide::deciders(admins, &request, now) } else { Vec::new() };
-    RequestView::at(request, waiting_on, now)
+pub fn of(read: &Read<'_>, docket: &Docket, request: Request, now: Timestamp) -> Result<RequestView, Error> {
+    let standing = standing(read, docket, &request, now)?;
+    Ok(RequestView::at(request, &standing, now))
+}
+
+/// How far a request has come with each demand on it. Only a pending one waits on anybody.
+pub fn standing(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Standing>, Error> {
+    if request.state(now) != State::Pending {
+        return Ok(Vec::new());
+    }
+    let terms = request.on_the_table();
+    let judged = docket.judge(read, request, terms, now)?;
+    Ok(judged.map_or_else(Vec::new, |judged| judged.standing(request, terms, now)))
 }
 
 /// A request just written, as it stands now.
-pub fn written(read: &Read<'_>, id: RequestId, now: Timestamp) -> Result<RequestView, Error> {
+pub fn written(read: &Read<'_>, docket: &Docket, id: RequestId, now: Timestamp) -> Result<RequestView, Error> {
     let request = read.request(id)?.ok_or_else(|| Error::Internal { message: format!("request {id} is missing") })?;
-    Ok(of(request, &read.admins()?, now))
+    of(read, docket, request, now)
+}
+
+/// The rules that match, and why.
+pub fn matched(judgement: &Judgement<'_>) -> Vec<MatchedView> {
+    let view = |matched: &crate::domain::rule::Matched<'_>| MatchedView {
+        rule: matched.rule.name.to_string(),
+        because: matched.because.clone(),
+        says: matched.rule.says(),
+    };
+    judgement.matched.iter().map(view).collect()
 }
 
 pub fn send(view: RequestView, sink: Sink<'_>) -> Result<(), Failure> {

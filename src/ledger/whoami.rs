@@ -1,7 +1,7 @@
 //! `whoami`: the caller's profile.
 
-use super::{Call, Sink, view};
-use crate::command::{End, ProfileView, Reply};
+use super::{Call, Sink};
+use crate::command::{End, ProfileView, Reply, RequestView};
 use crate::domain::request::State;
 use crate::error::Failure;
 
@@ -14,7 +14,7 @@ pub fn whoami(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
             effective_role: me.effective_role(now),
             groups: me.groups.iter().cloned().collect(),
             scopes: me.scopes_held(now),
-            grants: live.map(|request| view::of(request, &[], now)).collect(),
+            grants: live.map(|request| RequestView::at(request, &[], now)).collect(),
             unread: read.unread(&me.name)?,
             member: me.name.clone(),
             now,

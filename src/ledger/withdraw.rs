@@ -1,5 +1,6 @@
 //! `withdraw`: taking back one's own request.
 
+use super::docket::Docket;
 use super::{Call, Sink, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
@@ -11,12 +12,12 @@ pub fn withdraw(call: &Call<'_>, id: RequestId, seen: Option<Seen>, sink: Sink<'
         "withdraw",
         Some(id),
         |read, me, now| {
-            let request = visible(read, me, id, now)?;
+            let request = visible(read, &Docket::default(), me, id, now)?;
             unchanged(read, id, seen.as_ref())?;
             let asked = those_asked(read, id)?;
             Ok((decide::withdraw(&request, me, &asked, now)?, ()))
         },
-        |read, (), now| view::written(read, id, now),
+        |read, (), now| view::written(read, &Docket::default(), id, now),
     )?;
     view::send(view, sink)?;
     Ok(End::default())

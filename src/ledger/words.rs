@@ -1,5 +1,7 @@
 //! What a shell may complete to, as far as the caller may know of it. Never writes, refusals included.
 
+use super::docket::Docket;
+use super::list::only;
 use super::{Call, Problem, Sink};
 use crate::command::{End, ListFilter, Reply, Words};
 use crate::domain::decide;
@@ -14,7 +16,13 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
         let now = call.now(read)?;
         let named =
             |resources: Vec<Resource>| resources.into_iter().map(|resource| (resource.to_string(), None)).collect();
-        let wanted: &dyn Fn(&Request) -> bool = match words {
+        let docket = Docket::default();
+        let waits_on_me = |request: &Request| -> Result<bool, Problem> {
+            let terms = request.on_the_table();
+            let judged = docket.judge(read, request, terms, now)?;
+            Ok(judged.is_some_and(|judged| decide::waits_on(&judged.standing(request, terms, now)).contains(&me.name)))
+        };
+        let wanted: &dyn Fn(&Request) -> Result<bool, Problem> = match words {
             Words::Resources => return Ok(named(read.resource_names()?)),
             Words::Scopes => {
                 let mut scopes = read.resource_names()?;
@@ -24,23 +32,34 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
             Words::Members => {
                 return Ok(read.member_names()?.into_iter().map(|name| (name.to_string(), None)).collect());
             }
-            Words::Decidable => &|request| {
-                request.state(now) == State::Pending && decide::may_decide(&me, request, &request.asked, now).is_ok()
-            },
-            Words::Withdrawable => &|request| request.state(now) == State::Pending && request.belongs_to(&me.name),
+            Words::Decidable => &|request| Ok(request.state(now) == State::Pending && waits_on_me(request)?),
+            Words::Reviewable => &|request| Ok(request.owes_review() && waits_on_me(request)?),
+            Words::Withdrawable => &|request| Ok(request.state(now) == State::Pending && request.belongs_to(&me.name)),
             Words::Revocable => &|request| {
-                matches!(request.state(now), State::Active | State::Scheduled)
-                    && (request.requester == me.name || decide::needs_admin(&me, "", now).is_ok())
+                Ok(matches!(request.state(now), State::Active | State::Scheduled)
+                    && (request.requester == me.name || decide::needs_admin(&me, "", now).is_ok()))
             },
-            Words::Requests => &|_| true,
+            Words::Extendable => &|request| Ok(decide::extended(request, &me, None, now).is_ok()),
+            Words::Requests => &|_| Ok(true),
         };
-        let only = if decide::needs_admin(&me, "", now).is_ok() { None } else { Some(&me.name) };
-        let filter = ListFilter { all: words == Words::Requests, ..ListFilter::default() };
-        let page = read.requests_before(&filter, only, i64::MAX, now)?;
+        let states = match words {
+            Words::Decidable | Words::Withdrawable => vec![State::Pending],
+            Words::Revocable | Words::Extendable => vec![State::Active, State::Scheduled],
+            Words::Resources | Words::Scopes | Words::Members | Words::Reviewable | Words::Requests => Vec::new(),
+        };
+        let filter = ListFilter { all: words == Words::Requests, states, ..ListFilter::default() };
+        let only = only(read, &docket, &me, &filter, now)?;
+        let page = read.requests_before(&filter, only.as_ref(), i64::MAX, now)?;
         let described = |request: Request| {
             (request.id.to_string(), Some(format!("{} {}", request.requester, request.asked.resource)))
         };
-        Ok(page.rows.into_iter().filter(wanted).map(described).collect())
+        let mut found = Vec::new();
+        for request in page.rows {
+            if wanted(&request)? {
+                found.push(described(request));
+            }
+        }
+        Ok(found)
     });
     for (word, help) in found.unwrap_or_default() {
         sink(Reply::Word { word, help })?;

@@ -305,7 +305,7 @@ impl Answer<'_> {
             Reply::Request(view) => match self.shape {
                 Shape::Many => return self.row(&text::REQUESTS, text::request_row(&view, now)),
                 Shape::Whole => text::request(&view, now),
-                Shape::DryRun => text::would_submit(&view),
+                Shape::DryRun => text::would_submit(&view, now),
                 Shape::One | Shape::JsonLines | Shape::Csv => text::outcome(&view, now) + "\n",
             },
             Reply::Team(team) => team_file::write(&team),
@@ -429,10 +429,13 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
 /// A value as JSON, in which nothing can act on a terminal: such characters stand only in strings, where JSON has an
 /// escape for them.
 fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Result<()> {
-    let text = serde_json::to_string(value)?;
+    // Room for most values, so that it does not grow step by step.
+    let mut text = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut text, value)?;
     if text.is_ascii() {
-        return out.write_all(text.as_bytes());
+        return out.write_all(&text);
     }
+    let text = String::from_utf8(text).map_err(io::Error::other)?;
     let mut units = [0; 2];
     for c in text.chars() {
         if is_hostile(c) {
@@ -464,6 +467,8 @@ pub fn shape(command: &Command) -> Shape {
         Command::TeamApply { .. }
         | Command::TeamShow
         | Command::Request(_)
+        | Command::Extend { .. }
+        | Command::Review { .. }
         | Command::Approve { .. }
         | Command::Deny { .. }
         | Command::Withdraw { .. }

@@ -4,16 +4,18 @@ use std::fmt::Write;
 
 use comfy_table::Color;
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::escape::{line, lines};
 use super::table::{Column, Fit, Shown};
 use crate::command::{
-    BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health, HolderView,
-    NotificationView, PlanView, ProfileView, RequestView, ResourceView, VerifyView,
+    AgainstView, BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health,
+    HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
 };
 use crate::domain::entitlement::{Via, Way, longest};
 use crate::domain::name::Name;
 use crate::domain::request::{State, Verdict};
+use crate::domain::resource::Resource;
 use crate::domain::team::{Change, Diff};
 use crate::domain::time::Timestamp;
 use crate::domain::words::words;
@@ -51,13 +53,15 @@ fn color_of(state: State) -> Option<Color> {
     }
 }
 
-/// The state of a request and what matters about it: who may decide, the time left, who ended it.
+/// The state of a request and what matters about it: the time left, the approvals it has, who ended it.
 fn status(view: &RequestView, now: Timestamp) -> String {
     let state = view.state;
     let grant = view.grant.as_ref();
-    let decided_by = view.decisions.last().map(|decision| &decision.by);
-    match state {
-        State::Pending => format!("{state}: {}", some_names(&view.approvals.waiting_on)),
+    let status = match state {
+        State::Pending => match (view.approvals.have, view.approvals.need) {
+            (0, _) => state.to_string(),
+            (have, need) => format!("{state}, {have} of {need}"),
+        },
         State::Active => match grant.and_then(|grant| grant.remaining_seconds) {
             Some(left) => format!("{state}, {} left", roughly(left)),
             None => format!("{state}, for good"),
@@ -66,7 +70,6 @@ fn status(view: &RequestView, now: Timestamp) -> String {
             Some(grant) => format!("{state}, {}", relative(grant.starts_at, now)),
             None => state.to_string(),
         },
-        State::Denied => decided_by.map_or_else(|| state.to_string(), |by| format!("{state} by {by}")),
         State::Revoked => match grant.and_then(|grant| grant.ended_by.as_ref()) {
             Some(by) => format!("{state} by {by}"),
             None => state.to_string(),
@@ -75,59 +78,121 @@ fn status(view: &RequestView, now: Timestamp) -> String {
             Some(ended) => format!("{state} {}", relative(ended, now)),
             None => state.to_string(),
         },
-        State::Withdrawn | State::Lapsed => state.to_string(),
+        State::Denied | State::Withdrawn | State::Lapsed => state.to_string(),
+    };
+    if !owes_review(view) {
+        return status;
+    }
+    match grant.and_then(|grant| grant.remaining_seconds).filter(|_| state == State::Active) {
+        Some(left) => format!("needs review, {} left", roughly(left)),
+        None => "needs review".to_owned(),
     }
 }
 
-pub const REQUESTS: [Column; 7] = [
+fn owes_review(view: &RequestView) -> bool {
+    matches!(view.review, Some(ReviewView::Owed(_)))
+}
+
+/// Whom a pending request waits on; of the others, whose decision it was, or which rule's.
+fn waiting_on_or_decided_by(view: &RequestView) -> String {
+    if view.state == State::Pending {
+        return some_names(&view.approvals.waiting_on);
+    }
+    if view.grant.as_ref().is_some_and(|grant| grant.by_rule.is_some()) {
+        return if view.emergency { "emergency".to_owned() } else { "a rule".to_owned() };
+    }
+    let verdict = if view.state == State::Denied { Verdict::Deny } else { Verdict::Approve };
+    let counted = view.decisions.iter().filter(|decision| decision.counts && decision.verdict == verdict);
+    let by: Vec<Name> = counted.map(|decision| decision.by.clone()).collect();
+    if by.is_empty() { "-".to_owned() } else { some_names(&by) }
+}
+
+pub const REQUESTS: [Column; 8] = [
     Column("ID", Fit::Whole),
     Column("STATUS", Fit::Whole),
     Column("REQUESTER", Fit::Whole),
     Column("RESOURCE", Fit::Whole),
     Column("FOR", Fit::Whole),
+    Column("WAITS ON/BY", Fit::Whole),
     Column("ASKED", Fit::Drop),
     Column("REASON", Fit::Shorten),
 ];
 
 pub fn request_row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
-    // What was granted is what counts once there is a grant.
-    let (resource, duration, until) = match &view.grant {
-        Some(grant) => (&grant.resource, grant.duration.as_deref(), grant.ends_at),
-        None => (&view.resource, view.duration.as_deref(), view.until),
+    // What was granted is what counts once there is a grant, and what is on the table until then.
+    let (resource, duration, until) = match (&view.grant, &view.on_the_table) {
+        (Some(grant), _) => (&grant.resource, grant.duration.as_deref(), grant.ends_at),
+        (None, Some(terms)) => (&terms.resource, terms.duration.as_deref(), terms.until),
+        (None, None) => (&view.resource, view.duration.as_deref(), view.until),
     };
     let long = match (duration, until) {
         (Some(duration), _) => duration.to_owned(),
         (None, Some(until)) => relative(until, now),
         (None, None) => String::new(),
     };
+    let color = if owes_review(view) { Some(Color::Red) } else { color_of(view.state) };
     vec![
         view.id.to_string().into(),
-        Shown(status(view, now), color_of(view.state)),
+        Shown(status(view, now), color),
         view.requester.to_string().into(),
         resource.to_string().into(),
         long.into(),
+        waiting_on_or_decided_by(view).into(),
         relative(view.submitted_at, now).into(),
         line(view.reason.as_str()).into_owned().into(),
     ]
+}
+
+/// What is asked for: `connection:prod-aws for 4h`, with the start if it has one.
+fn asked(view: &RequestView) -> String {
+    terms(&view.resource, view.start, view.duration.as_deref(), view.until)
+}
+
+fn terms(resource: &Resource, start: Option<Timestamp>, duration: Option<&str>, until: Option<Timestamp>) -> String {
+    let from = start.map_or_else(String::new, |start| format!("from {} ", date_and_time(start)));
+    format!("{resource} {from}{}", how_long(duration, until))
 }
 
 /// One line on what has just become of a request.
 pub fn outcome(view: &RequestView, now: Timestamp) -> String {
     let id = view.id;
     let who = &view.requester;
-    let asked = format!("{} {}", view.resource, how_long(view.duration.as_deref(), view.until));
+    let asked = asked(view);
     match (view.state, &view.grant) {
         (State::Pending, _) => {
             let who = &view.approvals.waiting_on;
             let who = if who.is_empty() { "nobody".to_owned() } else { names(who) };
-            format!("Request {id}: {asked}, waiting on {who}")
+            let table = view.on_the_table.as_ref();
+            let stands = table.map_or(asked, |on| terms(&on.resource, on.start, on.duration.as_deref(), on.until));
+            let has = match (view.approvals.have, view.approvals.need) {
+                (0, 1) => String::new(),
+                (have, need) => format!("has {have} of {need} approvals, "),
+            };
+            format!("Request {id}: {stands}, {has}waiting on {who}")
         }
         (State::Active, Some(grant)) => {
             let until = match grant.ends_at {
                 Some(end) => format!("until {}", both(end, now)),
                 None => "for good".to_owned(),
             };
-            format!("Request {id} approved: {who} has {} {until}", grant.resource)
+            let (how, owes) = match (view.emergency, &view.review) {
+                (true, Some(ReviewView::Owed(_))) => ("taken in an emergency", "; it needs a review"),
+                (true, _) => ("taken in an emergency", "; it is reviewed"),
+                (false, _) => ("approved", ""),
+            };
+            format!("Request {id} {how}: {who} has {} {until}{owes}", grant.resource)
+        }
+        (State::Scheduled, Some(grant)) => {
+            let until =
+                grant.ends_at.map_or_else(|| "for good".to_owned(), |end| format!("until {}", date_and_time(end)));
+            format!(
+                "Request {id} approved: {who} will have {} from {} {until}",
+                grant.resource,
+                both(grant.starts_at, now)
+            )
+        }
+        (State::Expired | State::Revoked, _) if matches!(view.review, Some(ReviewView::Done(_))) => {
+            format!("Request {id} reviewed: {asked}, {}", view.state)
         }
         (State::Revoked, Some(grant)) => {
             format!("Request {id} revoked: {who} no longer has {} through it", grant.resource)
@@ -141,30 +206,83 @@ pub fn outcome(view: &RequestView, now: Timestamp) -> String {
 }
 
 /// What a dry run of a request says.
-pub fn would_submit(view: &RequestView) -> String {
-    let asked = format!("{} {}", view.resource, how_long(view.duration.as_deref(), view.until));
+pub fn would_submit(view: &RequestView, now: Timestamp) -> String {
     let filed = if view.filed_by == view.requester { String::new() } else { format!(" for {}", view.requester) };
-    let who =
-        if view.approvals.waiting_on.is_empty() { "nobody".to_owned() } else { names(&view.approvals.waiting_on) };
-    format!(
-        "Would ask{filed}: {asked}\n  may decide   {who} (one of them has to)\n  lapses       {} if nobody does\n",
-        date_and_time(view.lapses_at)
-    )
+    let mut text = format!("Would ask{filed}: {}\n", asked(view));
+    matched(&mut text, view);
+    if let Some(grant) = &view.grant {
+        let begins = if view.state == State::Scheduled { both(grant.starts_at, now) } else { "at once".to_owned() };
+        field(&mut text, "granted", &begins);
+        if view.emergency {
+            field(&mut text, "review", "owed afterwards; all who could approve are told");
+        }
+        return text;
+    }
+    demands(&mut text, view);
+    field(&mut text, "lapses", &format!("{} if it is not decided by then", date_and_time(view.lapses_at)));
+    if let Some(remind) = view.remind_at {
+        field(&mut text, "reminder", &date_and_time(remind));
+    }
+    text
+}
+
+/// Which rules match, why, and what they say.
+fn matched(text: &mut String, view: &RequestView) {
+    for rule in &view.rules {
+        let because = wrapped(&line(&format!("{:?}, because {}", rule.rule, rule.because)));
+        field(text, "rule", &format!("{because}\n{}", wrapped(&line(&rule.says.join("; ")))));
+    }
+}
+
+/// Broken between words into lines that fit beside a label on 80 columns.
+fn wrapped(words: &str) -> String {
+    const WIDTH: usize = 80 - 15;
+    let mut text = String::new();
+    let mut column = 0;
+    for word in words.split(' ') {
+        let width = word.width();
+        let (space, at) = match column {
+            0 => ("", 0),
+            column if column + 1 + width > WIDTH => ("\n", 0),
+            column => (" ", column + 1),
+        };
+        text += space;
+        text += word;
+        column = at + width;
+    }
+    text
+}
+
+/// Who may still decide, by each demand.
+fn demands(text: &mut String, view: &RequestView) {
+    for demand in &view.approvals.requirements {
+        let able = if demand.waiting_on.is_empty() { "nobody".to_owned() } else { names(&demand.waiting_on) };
+        let words = match (&demand.rule, demand.need, demand.have) {
+            (None, 1, _) => format!("{able} (one of them has to)"),
+            (Some(rule), need, have) if have >= need => format!("{need} of {need}, by rule {rule:?}: done"),
+            (Some(rule), need, have) => format!("{have} of {need}, by rule {rule:?}: waiting on {able}"),
+            (None, need, have) => format!("{have} of {need}: waiting on {able}"),
+        };
+        field(text, "may decide", &wrapped(&line(&words)));
+    }
 }
 
 /// A field of a record: its label, and its value on one or more lines.
 pub(super) fn field(text: &mut String, label: &str, value: &str) {
     let mut rows = value.split('\n');
-    let _ = writeln!(text, "  {label:<11} {}", rows.next().unwrap_or_default());
+    let _ = writeln!(text, "  {label:<12} {}", rows.next().unwrap_or_default());
     for row in rows {
-        let _ = writeln!(text, "  {:<11} {row}", "");
+        let _ = writeln!(text, "  {:<12} {row}", "");
     }
 }
 
 pub fn request(view: &RequestView, now: Timestamp) -> String {
     let mut text = format!("Request {}: {} for {}\n", view.id, view.resource, view.requester);
     field(&mut text, "state", &status(view, now));
-    field(&mut text, "asked", &format!("{} {}", view.resource, how_long(view.duration.as_deref(), view.until)));
+    field(&mut text, "asked", &asked(view));
+    if let Some(on) = &view.on_the_table {
+        field(&mut text, "on the table", &terms(&on.resource, on.start, on.duration.as_deref(), on.until));
+    }
     if let Some(grant) = &view.grant {
         field(&mut text, "granted", &granted(grant, now));
     }
@@ -175,11 +293,27 @@ pub fn request(view: &RequestView, now: Timestamp) -> String {
     if view.filed_by != view.requester {
         field(&mut text, "filed by", view.filed_by.as_str());
     }
+    if let Some(before) = view.extends {
+        field(&mut text, "goes on from", &format!("request {before}"));
+    }
+    for next in &view.extended_by {
+        field(&mut text, "goes on in", &format!("request {next}"));
+    }
+    match &view.review {
+        Some(ReviewView::Owed(_)) => field(&mut text, "review", &format!("owed: `access review {}`", view.id)),
+        Some(ReviewView::Done(review)) => {
+            let note = lines(review.note.as_str());
+            field(&mut text, "review", &format!("{}, {}: {note}", review.by, relative(review.at, now)));
+        }
+        None => {}
+    }
     field(&mut text, "submitted", &both(view.submitted_at, now));
+    matched(&mut text, view);
     if view.state == State::Pending {
-        let able =
-            if view.approvals.waiting_on.is_empty() { "nobody".to_owned() } else { names(&view.approvals.waiting_on) };
-        field(&mut text, "may decide", &able);
+        demands(&mut text, view);
+        if let Some(remind) = view.remind_at {
+            field(&mut text, "reminder", &both(remind, now));
+        }
         field(&mut text, "lapses", &both(view.lapses_at, now));
     }
     if let Some(scope) = &view.narrowest_scope {
@@ -207,6 +341,9 @@ fn granted(grant: &GrantView, now: Timestamp) -> String {
     if let Some(end) = grant.ends_at {
         let _ = write!(text, "\nto   {}", both(end, now));
     }
+    if let Some(rule) = &grant.by_rule {
+        let _ = write!(text, "\nby rule  {:?}", rule.as_str());
+    }
     if let (Some(ended), Some(by)) = (grant.ended_at, &grant.ended_by) {
         let _ = write!(text, "\nrevoked by {by} {}", both(ended, now));
     }
@@ -219,7 +356,11 @@ fn decided(decision: &DecisionView, now: Timestamp) -> String {
         Verdict::Deny => "denied",
     };
     let note = decision.note.as_ref().map(|note| format!(": {}", lines(note.as_str()))).unwrap_or_default();
-    format!("{} {verdict} {}{note}", decision.by, relative(decision.at, now))
+    let on = decision.terms.as_ref();
+    let on = on
+        .map_or_else(String::new, |on| format!(" {}", terms(&on.resource, on.start, on.duration.as_deref(), on.until)));
+    let counts = if decision.counts { "" } else { " (no longer counts)" };
+    format!("{} {verdict}{on} {}{counts}{note}", decision.by, relative(decision.at, now))
 }
 
 /// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
@@ -352,6 +493,7 @@ pub fn expired(view: &ExpireView) -> String {
         (view.started, "started"),
         (view.expiring, "warned that they end soon"),
         (view.lapsed, "lapsed undecided"),
+        (view.reminded, "reminded of"),
         (view.delivered, "notifications sent"),
         (view.failed, "not sent (`access outbox`)"),
     ];
@@ -362,7 +504,7 @@ pub fn expired(view: &ExpireView) -> String {
 
 pub fn plan(view: &PlanView) -> String {
     if view.changes.is_empty() {
-        return "Nothing changes.\n".to_owned();
+        return "Nothing changes.\n".to_owned() + &view.against.as_ref().map(judged_past).unwrap_or_default();
     }
     let mut text = String::from(if view.applied { "Applied:\n" } else { "Would change:\n" });
     for change in &view.changes {
@@ -387,6 +529,28 @@ pub fn plan(view: &PlanView) -> String {
             ),
         };
     }
+    if let Some(against) = &view.against {
+        text += &judged_past(against);
+    }
+    text
+}
+
+fn judged_past(view: &AgainstView) -> String {
+    let (all, otherwise) = (view.requests, view.otherwise.len());
+    let mut text =
+        format!("Of {all} requests since {}, {otherwise} would have been decided otherwise", date_and_time(view.since));
+    text += if view.otherwise.is_empty() { ".\n" } else { ":\n" };
+    for past in &view.otherwise {
+        let _ = writeln!(
+            text,
+            "  request {} ({} for {}), {}: {}",
+            past.request,
+            past.resource,
+            past.requester,
+            past.was,
+            line(&past.would)
+        );
+    }
     text
 }
 
@@ -399,6 +563,8 @@ fn changed(change: &Change) -> String {
         Change::Target(_, diff) => difference(&change.what(), diff),
         Change::Feature(_, diff) => difference(&change.what(), diff),
         Change::Scope(_, diff) => difference(&change.what(), diff),
+        Change::Rule(_, diff) => difference(&change.what(), diff),
+        Change::RuleOrder(diff) => difference("the order of the rules", diff),
         Change::Notifications(diff) => difference("notifications", diff),
     }
 }
@@ -411,8 +577,11 @@ fn difference<T: serde::Serialize>(what: &str, diff: &Diff<T>) -> String {
     };
     match diff {
         Diff::Add { to } => {
-            let said: Vec<String> =
-                fields(to).iter().map(|(key, value)| format!("{key}: {}", plain(Some(value)))).collect();
+            let said: Vec<String> = fields(to)
+                .iter()
+                .filter(|(key, _)| *key != "name")
+                .map(|(key, value)| format!("{key}: {}", plain(Some(value))))
+                .collect();
             format!("  + {what} ({})\n", line(&said.join("; ")))
         }
         Diff::Remove { .. } => format!("  - {what}\n"),
@@ -445,7 +614,11 @@ fn plain(value: Option<&Value>) -> String {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),
         Some(Value::Array(items)) => items.iter().map(|item| plain(Some(item))).collect::<Vec<_>>().join(", "),
-        Some(other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_))) => other.to_string(),
+        Some(Value::Object(fields)) => {
+            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(Some(value)))).collect();
+            format!("({})", said.join("; "))
+        }
+        Some(other @ (Value::Null | Value::Bool(_) | Value::Number(_))) => other.to_string(),
     }
 }
 

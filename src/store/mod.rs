@@ -11,6 +11,7 @@ mod project;
 mod proof;
 mod read;
 mod row;
+mod rules;
 mod write;
 
 use std::path::PathBuf;
@@ -19,7 +20,8 @@ use rusqlite::{Connection, ErrorCode};
 
 pub use outbox::Waiting;
 pub use proof::Raw;
-pub use read::{Head, Page, Read};
+pub use read::{Head, Only, Page, Read};
+pub use rules::Sheet;
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};

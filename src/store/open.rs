@@ -62,6 +62,19 @@ impl Store {
         Ok(())
     }
 
+    /// Closes the database. The last to do so moves the log over into the file and removes it, and the next to come makes
+    /// a new one. A log in which nothing stands is left where it is.
+    pub fn leave(self) {
+        let log = file::beside(&self.path, "-wal");
+        let empty = || std::fs::metadata(&log).is_ok_and(|log| log.len() == 0);
+        let kept = empty() && self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok();
+        drop(self.conn);
+        // Another may have written, and closed before us: then we were the last.
+        if kept && !empty() {
+            let _ = connect(&self.path);
+        }
+    }
+
     fn check_version(&self) -> Result<(), Error> {
         let application: i32 = self.conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
         let version: u32 = self.conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::{Error, Write};
 use crate::domain::duration::Length;
-use crate::domain::event::{Entry, Event};
+use crate::domain::event::{Entry, Event, Granted};
 use crate::domain::name::Name;
 use crate::domain::preference::Policy;
-use crate::domain::request::{End, RequestId, Verdict};
-use crate::domain::team::{Change, Diff, Group, Member, Scope};
+use crate::domain::request::{End, RequestId, Review, Verdict};
+use crate::domain::rule::{Rule, RuleName};
+use crate::domain::team::{Change, Diff, Group, Member, RuleOrder, Scope};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -23,10 +24,22 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
                 project_change(write, &taken, entry.seq, change)?;
             }
         }
-        Event::RequestSubmitted { request, requester, filed_by, asked, reason, ticket, lapses_at } => one(
+        Event::RequestSubmitted {
+            request,
+            requester,
+            filed_by,
+            asked,
+            reason,
+            ticket,
+            lapses_at,
+            remind_at,
+            extends,
+            emergency,
+        } => one(
             write,
-            "INSERT INTO request (id, state, requester, filed_by, resource, length, until, reason, ticket, submitted_at, lapses_at)
-             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "INSERT INTO request (id, state, requester, filed_by, resource, length, until, start, reason, ticket,
+                 submitted_at, lapses_at, remind_at, extends, emergency)
+             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             params![
                 request.get(),
                 requester.as_str(),
@@ -34,16 +47,24 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
                 asked.resource.to_string(),
                 length(asked.end),
                 until(asked.end),
+                asked.start.map(Timestamp::unix),
                 reason.as_str(),
                 ticket.as_ref().map(Ticket::as_str),
                 entry.at.unix(),
-                lapses_at.unix()
+                lapses_at.unix(),
+                remind_at.map(Timestamp::unix),
+                extends.map(RequestId::get),
+                emergency
             ],
         )?,
-        Event::RequestApproved { request, by, terms, asked, note } => {
+        Event::RequestApproved { request, by, terms, asked, note, voids } => {
+            for name in voids {
+                let sql = "UPDATE decision SET counts = 0
+                     WHERE request = ?1 AND by = ?2 AND verdict = 'approve' AND counts";
+                many(write, sql, params![request.get(), name.as_str()])?;
+            }
             let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
             decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
-            set_state(write, *request, "approved")?;
         }
         Event::RequestDenied { request, by, reason } => {
             decide(write, entry, *request, by, Verdict::Deny, reason.as_ref(), None)?;
@@ -51,21 +72,21 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         }
         Event::RequestWithdrawn { request, .. } => set_state(write, *request, "withdrawn")?,
         Event::RequestLapsed { request, .. } => set_state(write, *request, "lapsed")?,
-        Event::GrantStarted { request, member, resource, end, starts_at, ends_at, modified, approved_by: _ } => one(
-            write,
-            "INSERT INTO grant (request, member, resource, length, until, modified, starts_at, ends_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            params![
-                request.get(),
-                member.as_str(),
-                resource.to_string(),
-                length(*end),
-                until(*end),
-                modified,
-                starts_at.unix(),
-                ends_at.map(Timestamp::unix)
-            ],
-        )?,
+        Event::RequestReminded { request } => {
+            one(write, "UPDATE request SET remind_at = NULL WHERE id = ?1", [request.get()])?;
+        }
+        Event::RequestReviewed { request, by, note } => {
+            let review = Review { by: by.clone(), note: note.clone(), at: entry.at };
+            let sql = "UPDATE request SET review = ?2 WHERE id = ?1 AND emergency AND review IS NULL";
+            one(write, sql, params![request.get(), to_json(&review)?])?;
+        }
+        Event::GrantScheduled(granted) => grant(write, granted, false)?,
+        Event::GrantStarted(granted) => {
+            let sql = "UPDATE grant SET begun = 1 WHERE request = ?1 AND NOT begun";
+            if write.conn().prepare_cached(sql)?.execute([granted.request.get()])? == 0 {
+                grant(write, granted, true)?;
+            }
+        }
         Event::GrantExpiring { request, .. } => {
             one(write, "UPDATE grant SET warned = 1 WHERE request = ?1", [request.get()])?;
         }
@@ -111,6 +132,28 @@ fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal { message: error.to_string() })
 }
 
+fn grant(write: &Write<'_>, granted: &Granted, begun: bool) -> Result<(), Error> {
+    one(
+        write,
+        "INSERT INTO grant (request, member, resource, length, until, start, modified, starts_at, ends_at, by_rule, begun)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            granted.request.get(),
+            granted.member.as_str(),
+            granted.resource.to_string(),
+            length(granted.end),
+            until(granted.end),
+            granted.start.map(Timestamp::unix),
+            granted.modified,
+            granted.starts_at.unix(),
+            granted.ends_at.map(Timestamp::unix),
+            granted.by_rule.as_ref().map(RuleName::as_str),
+            begun
+        ],
+    )?;
+    set_state(write, granted.request, "approved")
+}
+
 /// Only what is pending can change its state: a decision once made stays made.
 fn set_state(write: &Write<'_>, request: RequestId, state: &str) -> Result<(), Error> {
     let sql = "UPDATE request SET state = ?2 WHERE id = ?1 AND state = 'pending'";
@@ -132,7 +175,7 @@ fn decide(
     note: Option<&Text>,
     terms: Option<String>,
 ) -> Result<(), Error> {
-    let sql = "INSERT INTO decision VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let sql = "INSERT INTO decision (request, seq, by, verdict, at, note, terms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     let note = note.map(Text::as_str);
     one(write, sql, params![request.get(), entry.seq, by.as_str(), verdict.as_str(), entry.at.unix(), note, terms])
 }
@@ -152,28 +195,45 @@ fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, change: &Chang
             None => Ok(()),
         },
         Change::Group(name, diff) => project_group(write, name, diff),
-        Change::Connection(name, diff) => project_catalogued(write, "connection", name, diff),
-        Change::Target(name, diff) => project_catalogued(write, "target", name, diff),
-        Change::Feature(name, diff) => project_catalogued(write, "feature", name, diff),
+        Change::Connection(name, diff) => project_catalogued(write, "connection", name.as_str(), diff),
+        Change::Target(name, diff) => project_catalogued(write, "target", name.as_str(), diff),
+        Change::Feature(name, diff) => project_catalogued(write, "feature", name.as_str(), diff),
         Change::Scope(name, diff) => project_scope(write, name, diff),
+        Change::Rule(name, diff) => {
+            project_catalogued(write, "rule", name.as_str(), diff)?;
+            project_order(write, name, diff)
+        }
+        Change::RuleOrder(diff) => diff.after().map_or(Ok(()), |order| put_order(write, order)),
         Change::Notifications(diff) => project_policy(write, seq, diff.after()),
     }
 }
 
-fn project_catalogued<T: Serialize>(write: &Write<'_>, kind: &str, name: &Name, diff: &Diff<T>) -> Result<(), Error> {
+fn project_catalogued<T: Serialize>(write: &Write<'_>, kind: &str, name: &str, diff: &Diff<T>) -> Result<(), Error> {
     match diff {
-        Diff::Add { to } => {
-            one(write, "INSERT INTO catalogue VALUES (?1, ?2, ?3)", params![kind, name.as_str(), to_json(to)?])
-        }
+        Diff::Add { to } => one(write, "INSERT INTO catalogue VALUES (?1, ?2, ?3)", params![kind, name, to_json(to)?]),
         Diff::Change { to, .. } => one(
             write,
             "UPDATE catalogue SET body = ?3 WHERE kind = ?1 AND name = ?2",
-            params![kind, name.as_str(), to_json(to)?],
+            params![kind, name, to_json(to)?],
         ),
-        Diff::Remove { .. } => {
-            one(write, "DELETE FROM catalogue WHERE kind = ?1 AND name = ?2", params![kind, name.as_str()])
-        }
+        Diff::Remove { .. } => one(write, "DELETE FROM catalogue WHERE kind = ?1 AND name = ?2", params![kind, name]),
     }
+}
+
+/// A new rule comes last, and one that is removed leaves the order.
+fn project_order(write: &Write<'_>, name: &RuleName, diff: &Diff<Rule>) -> Result<(), Error> {
+    let mut order = write.rule_order()?;
+    match diff {
+        Diff::Add { .. } => order.names.push(name.clone()),
+        Diff::Remove { .. } => order.names.retain(|other| other != name),
+        Diff::Change { .. } => return Ok(()),
+    }
+    put_order(write, &order)
+}
+
+fn put_order(write: &Write<'_>, order: &RuleOrder) -> Result<(), Error> {
+    let sql = "INSERT INTO catalogue VALUES ('rules', '', ?1) ON CONFLICT (kind, name) DO UPDATE SET body = ?1";
+    one(write, sql, [to_json(order)?])
 }
 
 /// A login is unique, and a file may let two members exchange theirs: so all rows that change go before any comes
@@ -181,11 +241,13 @@ fn project_catalogued<T: Serialize>(write: &Write<'_>, kind: &str, name: &Name, 
 fn take_members_out<'c>(write: &Write<'_>, changes: &'c [Change]) -> Result<Taken<'c>, Error> {
     let mut taken = Taken::new();
     for change in changes {
-        if let Change::Member(name, Diff::Change { .. } | Diff::Remove { .. }) = change {
+        if let Change::Member(name, diff @ (Diff::Change { .. } | Diff::Remove { .. })) = change {
             let sql = "DELETE FROM member WHERE name = ?1 RETURNING since, preference";
             let row =
                 write.conn().prepare_cached(sql)?.query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            taken.insert(name, row);
+            if diff.is_same_person() {
+                taken.insert(name, row);
+            }
         }
     }
     Ok(taken)
@@ -228,7 +290,7 @@ fn project_policy(write: &Write<'_>, seq: i64, policy: Option<&Policy>) -> Resul
 }
 
 fn project_group(write: &Write<'_>, name: &Name, diff: &Diff<Group>) -> Result<(), Error> {
-    project_catalogued(write, "group", name, diff)?;
+    project_catalogued(write, "group", name.as_str(), diff)?;
     many(write, "DELETE FROM membership WHERE group_name = ?1", [name.as_str()])?;
     for member in diff.after().iter().flat_map(|group| &group.members) {
         one(write, "INSERT INTO membership VALUES (?1, ?2)", [member.as_str(), name.as_str()])?;
@@ -237,7 +299,7 @@ fn project_group(write: &Write<'_>, name: &Name, diff: &Diff<Group>) -> Result<(
 }
 
 fn project_scope(write: &Write<'_>, name: &Name, diff: &Diff<Scope>) -> Result<(), Error> {
-    project_catalogued(write, "scope", name, diff)?;
+    project_catalogued(write, "scope", name.as_str(), diff)?;
     many(write, "DELETE FROM assignment WHERE scope = ?1", [name.as_str()])?;
     for assignee in diff.after().iter().flat_map(|scope| &scope.assigned) {
         one(write, "INSERT INTO assignment VALUES (?1, ?2)", [assignee.to_string(), name.to_string()])?;

@@ -82,7 +82,7 @@ impl Read<'_> {
 
     /// Every request by number, without its decisions and its grant.
     pub fn each_request(&self, each: impl FnMut(i64, Unsure<Request>)) -> Result<(), Error> {
-        let nothing = "NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL";
+        let nothing = [const { "NULL" }; row::GRANT_COLUMNS].join(", ");
         let sql = format!("SELECT {}, {nothing} FROM request r ORDER BY r.id", row::REQUEST);
         self.each(&sql, row::request, each)
     }
@@ -95,8 +95,8 @@ impl Read<'_> {
 
     /// Every decision, by the entry that records it, with its request.
     pub fn each_decision(&self, each: impl FnMut(i64, Unsure<(i64, Decision)>)) -> Result<(), Error> {
-        let sql = "SELECT seq, by, verdict, at, note, terms, seq, request FROM decision ORDER BY seq";
-        self.each(sql, |row| Ok((row.get(7)?, row::decision(row, 1)?)), each)
+        let sql = format!("SELECT seq, {} FROM decision ORDER BY seq", row::DECISION);
+        self.each(&sql, |row| Ok((row.get(8)?, row::decision(row, 1)?)), each)
     }
 
     /// Every notification by number: the entry it tells of, and who is told.

@@ -16,7 +16,9 @@ use crate::domain::notification::Notice;
 use crate::domain::request::{Decision, Grant, Request, RequestId, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::team::{Assignee, Connection as Account, Environment, Feature, Header, Login, Scope, Target, Team};
+use crate::domain::team::{
+    Assignee, Connection as Account, Environment, Feature, Group, Header, Login, RuleOrder, Scope, Target, Team,
+};
 use crate::domain::time::Timestamp;
 
 /// One consistent state of the database.
@@ -36,6 +38,12 @@ pub struct Head {
 pub struct Page<T> {
     pub rows: Vec<T>,
     pub last: bool,
+}
+
+/// Whose requests a list has: this member's, and these.
+pub struct Only {
+    pub member: Name,
+    pub and: Vec<RequestId>,
 }
 
 /// Rows of a page: enough that the cost of a query is shared, few enough to be held.
@@ -169,7 +177,22 @@ impl<'c> Read<'c> {
             targets: self.catalogued("target")?,
             features: self.catalogued("feature")?,
             scopes: self.catalogued("scope")?,
+            rules: self.rules()?,
             notifications: self.policy()?,
+        })
+    }
+
+    pub fn rule_order(&self) -> Result<RuleOrder, Error> {
+        let order = self.one("SELECT body FROM catalogue WHERE kind = 'rules'", [], |row| row::json(row, 0))?;
+        Ok(order.unwrap_or_default())
+    }
+
+    /// The connections and targets of the catalogue: what a scope may cover.
+    pub fn usable(&self) -> Result<Team, Error> {
+        Ok(Team {
+            connections: self.catalogued("connection")?,
+            targets: self.catalogued("target")?,
+            ..Team::named(Header { name: self.team_name()? })
         })
     }
 
@@ -221,7 +244,7 @@ impl<'c> Read<'c> {
 
     /// Every resource that the catalogue names, for suggestions and completion.
     pub fn resource_names(&self) -> Result<Vec<Resource>, Error> {
-        let sql = "SELECT kind || ':' || name FROM catalogue WHERE kind <> 'group' ORDER BY 1";
+        let sql = "SELECT kind || ':' || name FROM catalogue WHERE kind IN ('connection', 'target', 'feature', 'scope') ORDER BY 1";
         let mut all = self.rows(sql, [], |row| row::parsed(row, 0))?;
         all.extend([Role::Member, Role::Admin].map(Resource::Role));
         Ok(all)
@@ -241,8 +264,9 @@ impl<'c> Read<'c> {
 
     /// A member with all that decides what they may use.
     pub fn person(&self, name: &Name) -> Result<Option<Person>, Error> {
-        let sql = "SELECT role, login, email, slack, timezone, disabled FROM member WHERE name = ?1";
-        let Some(member) = self.one(sql, [name.as_str()], |row| row::member(row, 0))? else { return Ok(None) };
+        let sql = "SELECT role, login, email, slack, timezone, disabled, since FROM member WHERE name = ?1";
+        let found = self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))?;
+        let Some((member, since)) = found else { return Ok(None) };
         let groups: Vec<Name> =
             self.rows("SELECT group_name FROM membership WHERE member = ?1", [name.as_str()], |row| {
                 row::parsed(row, 0)
@@ -266,7 +290,7 @@ impl<'c> Read<'c> {
                 scopes.insert(scope, body);
             }
         }
-        Ok(Some(Person { name: name.clone(), member, groups: groups.into_iter().collect(), scopes, grants }))
+        Ok(Some(Person { name: name.clone(), member, since, groups: groups.into_iter().collect(), scopes, grants }))
     }
 
     /// A member's grants whose end is not on the record.
@@ -275,20 +299,25 @@ impl<'c> Read<'c> {
         self.rows(&sql, [member.as_str()], |row| row::grant(row, 0))
     }
 
-    /// Everybody who may be an admin now: by the team file, or by a grant that has not ended on the record.
-    pub fn admins(&self) -> Result<Vec<Person>, Error> {
-        let names: Vec<Name> = self.rows(
-            "SELECT name FROM member WHERE role IN ('admin', 'owner')
-             UNION SELECT member FROM grant WHERE ended_at IS NULL AND resource = 'role:admin'
-                 AND resource >= 'role:' AND resource < 'role;'",
-            [],
-            |row| row::parsed(row, 0),
-        )?;
-        let mut people = Vec::new();
-        for name in &names {
-            people.extend(self.person(name)?);
-        }
-        Ok(people)
+    /// Everybody who may hold this role or a higher one now: by the team file, or by a grant that has not ended on the
+    /// record.
+    pub fn holders(&self, least: Role) -> Result<Vec<Name>, Error> {
+        let roles: Vec<&str> = Role::ALL.into_iter().filter(|role| *role >= least).map(Role::as_str).collect();
+        let base = if least >= Role::Admin { "role IN ('admin', 'owner') AND" } else { "" };
+        let sql = format!(
+            "SELECT name FROM member WHERE {base} instr(?1, role)
+             UNION SELECT member FROM grant WHERE ended_at IS NULL AND resource >= 'role:' AND resource < 'role;'
+                 AND instr(?1, substr(resource, 6))"
+        );
+        self.rows(&sql, [roles.join(" ")], |row| row::parsed(row, 0))
+    }
+
+    pub fn scope(&self, name: &Name) -> Result<Option<Scope>, Error> {
+        self.catalogue_body("scope", name)
+    }
+
+    pub fn group_members(&self, group: &Name) -> Result<BTreeSet<Name>, Error> {
+        Ok(self.catalogue_body::<Group>("group", group)?.map(|group| group.members).unwrap_or_default())
     }
 
     // Requests and grants
@@ -322,9 +351,9 @@ impl<'c> Read<'c> {
     fn read_decisions(&self, requests: &mut [Request]) -> Result<(), Error> {
         let numbers = || requests.iter().map(|request| request.id.get());
         let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { return Ok(()) };
-        let sql = "SELECT by, verdict, at, note, terms, seq, request FROM decision
-             WHERE request BETWEEN ?1 AND ?2 ORDER BY request, seq";
-        let decision = |row: &Row<'_>| Ok((row.get::<_, i64>(6)?, row::decision(row, 0)?));
+        let columns = row::DECISION;
+        let sql = &format!("SELECT {columns} FROM decision WHERE request BETWEEN ?1 AND ?2 ORDER BY request, seq");
+        let decision = |row: &Row<'_>| Ok((row.get::<_, i64>(7)?, row::decision(row, 0)?));
         if last - first > 4 * requests.len() as i64 {
             for request in requests {
                 let id = request.id.get();
@@ -350,9 +379,12 @@ impl<'c> Read<'c> {
         resource: &Resource,
         now: Timestamp,
     ) -> Result<Option<Request>, Error> {
-        let values = vec![requester.to_string().into(), resource.to_string().into(), Value::Integer(now.unix())];
-        let clause = "r.requester = ? AND r.resource = ? AND r.state = 'pending' AND r.lapses_at > ? LIMIT 1";
-        Ok(self.requests(clause, values)?.into_iter().next())
+        // By its number first: to prepare the statement that reads all of one costs more than this, and mostly none waits.
+        let sql =
+            "SELECT id FROM request WHERE requester = ?1 AND resource = ?2 AND state = 'pending' AND lapses_at > ?3
+             LIMIT 1";
+        let values = params![requester.as_str(), resource.to_string(), now.unix()];
+        self.one(sql, values, |row| row::request_id(row, 0))?.map_or(Ok(None), |id| self.request(id))
     }
 
     pub fn pending_resources(&self, requester: &Name, now: Timestamp) -> Result<Vec<(Resource, RequestId)>, Error> {
@@ -366,7 +398,7 @@ impl<'c> Read<'c> {
     pub fn requests_before(
         &self,
         filter: &ListFilter,
-        only: Option<&Name>,
+        only: Option<&Only>,
         before: i64,
         now: Timestamp,
     ) -> Result<Page<Request>, Error> {
@@ -378,7 +410,7 @@ impl<'c> Read<'c> {
     pub fn count_requests(
         &self,
         filter: &ListFilter,
-        only: Option<&Name>,
+        only: Option<&Only>,
         before: i64,
         now: Timestamp,
     ) -> Result<u64, Error> {
@@ -416,6 +448,42 @@ impl<'c> Read<'c> {
             row::GRANT
         );
         self.rows(&sql, params![after, until, limit(most)], |row| row::grant(row, 0))
+    }
+
+    /// Grants that have begun by the clock and not yet on the record.
+    pub fn grants_to_begin(&self, now: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
+        let sql = format!(
+            "SELECT {} FROM grant g WHERE NOT begun AND ended_at IS NULL AND starts_at <= ?1 ORDER BY starts_at LIMIT ?2",
+            row::GRANT
+        );
+        self.rows(&sql, params![now.unix(), limit(most)], |row| row::grant(row, 0))
+    }
+
+    /// Pending requests whose reminder is due.
+    pub fn requests_to_remind(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
+        let clause = "r.state = 'pending' AND r.lapses_at > ?1 AND r.remind_at <= ?1 ORDER BY r.lapses_at LIMIT ?2";
+        self.requests(clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
+    }
+
+    /// The requests that go on from this one's grant.
+    pub fn extensions(&self, id: RequestId) -> Result<Vec<Request>, Error> {
+        self.requests("r.extends = ? ORDER BY r.id", vec![Value::Integer(id.get())])
+    }
+
+    /// Emergencies that owe their review.
+    pub fn reviews_owed(&self) -> Result<Vec<RequestId>, Error> {
+        let sql = "SELECT id FROM request WHERE emergency AND review IS NULL ORDER BY id";
+        self.rows(sql, [], |row| row::request_id(row, 0))
+    }
+
+    /// Every request that is pending now.
+    pub fn pending_requests(&self, now: Timestamp) -> Result<Vec<Request>, Error> {
+        self.requests("r.state = 'pending' AND r.lapses_at > ? ORDER BY r.id", vec![Value::Integer(now.unix())])
+    }
+
+    /// Requests submitted then or later.
+    pub fn requests_since(&self, since: Timestamp) -> Result<Vec<Request>, Error> {
+        self.requests("r.submitted_at >= ? ORDER BY r.id", vec![Value::Integer(since.unix())])
     }
 
     /// Requests that lapsed by the clock and not yet on the record.
@@ -469,9 +537,10 @@ fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }
 
-/// Found by the two partial indexes, however long the history is.
+/// Found by the partial indexes, however long the history is.
 const ON_RECORD_OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pending'
-     UNION ALL SELECT request FROM grant WHERE ended_at IS NULL)";
+     UNION ALL SELECT request FROM grant WHERE ended_at IS NULL
+     UNION ALL SELECT id FROM request WHERE emergency AND review IS NULL)";
 
 /// The state at a moment (`?1`), in SQL: what `Request::state` says in Rust, and a test holds the two together.
 fn state_clause(state: State) -> &'static str {
@@ -487,7 +556,7 @@ fn state_clause(state: State) -> &'static str {
     }
 }
 
-fn list_clauses(filter: &ListFilter, only: Option<&Name>, before: i64, now: Timestamp) -> (String, Vec<Value>) {
+fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Timestamp) -> (String, Vec<Value>) {
     // The time is ?1 wherever it stands, and stands here for the clauses that don't need it.
     let mut clauses = String::from("?1 IS NOT NULL AND r.id < ?2");
     let mut values = vec![Value::Integer(now.unix()), Value::Integer(before)];
@@ -495,8 +564,10 @@ fn list_clauses(filter: &ListFilter, only: Option<&Name>, before: i64, now: Time
         values.push(value);
         clauses += &format!(" AND {}", clause.replace("?_", &format!("?{}", values.len())));
     };
-    if let Some(member) = only {
-        add("(r.requester = ?_ OR r.filed_by = ?_)", member.to_string().into());
+    if let Some(Only { member, and }) = only {
+        let and: Vec<String> = and.iter().map(ToString::to_string).collect();
+        let clause = format!("(r.requester = ?_ OR r.filed_by = ?_ OR r.id IN ({}))", and.join(", "));
+        add(&clause, member.to_string().into());
     }
     if let Some(requester) = &filter.requester {
         add("r.requester = ?_", requester.to_string().into());
@@ -513,7 +584,10 @@ fn list_clauses(filter: &ListFilter, only: Option<&Name>, before: i64, now: Time
         (states, _) => states.to_vec(),
     };
     if !states.is_empty() {
-        let each: Vec<&str> = states.iter().map(|&state| state_clause(state)).collect();
+        let mut each: Vec<&str> = states.iter().map(|&state| state_clause(state)).collect();
+        if filter.states.is_empty() {
+            each.push("r.emergency AND r.review IS NULL");
+        }
         clauses += &format!(" AND ({})", each.join(" OR "));
         if states.iter().all(|state| state.is_open()) {
             clauses += &format!(" AND {ON_RECORD_OPEN}");

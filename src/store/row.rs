@@ -14,10 +14,13 @@ use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
 /// What a row of these columns is read as, in their order.
-pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r.length, r.until, r.reason, r.ticket, \
-     r.submitted_at, r.lapses_at";
-pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.modified, g.starts_at, g.ends_at, g.warned, g.ended_at, g.ended_by";
-const REQUEST_COLUMNS: usize = 11;
+pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r.length, r.until, r.start, \
+     r.reason, r.ticket, r.submitted_at, r.lapses_at, r.remind_at, r.extends, r.emergency, r.review";
+pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.start, g.modified, g.starts_at, \
+     g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by";
+pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request";
+const REQUEST_COLUMNS: usize = 16;
+pub const GRANT_COLUMNS: usize = 14;
 
 pub fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Error>
 where
@@ -42,6 +45,13 @@ pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Erro
     serde_json::from_str(text).map_err(Error::damaged)
 }
 
+fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error> {
+    match row.get_ref(column)? {
+        rusqlite::types::ValueRef::Null => Ok(None),
+        _ => json(row, column).map(Some),
+    }
+}
+
 pub fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Error> {
     Timestamp::from_unix(row.get(column)?).map_err(Error::damaged)
 }
@@ -54,7 +64,7 @@ pub fn request_id(row: &Row<'_>, column: usize) -> Result<RequestId, Error> {
     RequestId::try_from(row.get::<_, i64>(column)?).map_err(Error::damaged)
 }
 
-/// The terms in three columns from this one on: resource, length, until.
+/// The terms in four columns from this one on: resource, length, until, start.
 fn terms(row: &Row<'_>, column: usize) -> Result<Terms, Error> {
     let end = match (row.get::<_, Option<i64>>(column + 1)?, maybe_time(row, column + 2)?) {
         (None, None) => End::Never,
@@ -62,7 +72,7 @@ fn terms(row: &Row<'_>, column: usize) -> Result<Terms, Error> {
         (None, Some(until)) => End::At(until),
         (Some(_), Some(_)) => return Err(Error::damaged("a length and an end at once")),
     };
-    Ok(Terms { resource: parsed(row, column)?, end })
+    Ok(Terms { resource: parsed(row, column)?, end, start: maybe_time(row, column + 3)? })
 }
 
 /// Columns `role, login, email, slack, timezone, disabled` from this one on.
@@ -86,7 +96,7 @@ pub fn maybe_grant(row: &Row<'_>, column: usize) -> Result<Option<Grant>, Error>
 }
 
 pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
-    let how = match maybe_parsed::<Name>(row, column + 10)? {
+    let how = match maybe_parsed::<Name>(row, column + 13)? {
         Some(by) => EndedHow::Revoked { by },
         None => EndedHow::Expired,
     };
@@ -94,11 +104,13 @@ pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
         request: request_id(row, column)?,
         member: parsed(row, column + 1)?,
         terms: terms(row, column + 2)?,
-        modified: row.get(column + 5)?,
-        starts_at: time(row, column + 6)?,
-        ends_at: maybe_time(row, column + 7)?,
-        warned: row.get(column + 8)?,
-        ended: maybe_time(row, column + 9)?.map(|at| Ended { at, how }),
+        modified: row.get(column + 6)?,
+        starts_at: time(row, column + 7)?,
+        ends_at: maybe_time(row, column + 8)?,
+        by_rule: maybe_parsed(row, column + 9)?,
+        begun: row.get(column + 10)?,
+        warned: row.get(column + 11)?,
+        ended: maybe_time(row, column + 12)?.map(|at| Ended { at, how }),
     })
 }
 
@@ -118,16 +130,23 @@ pub fn request(row: &Row<'_>) -> Result<Request, Error> {
         requester: parsed(row, 2)?,
         filed_by: parsed(row, 3)?,
         asked: terms(row, 4)?,
-        reason: parsed(row, 7)?,
-        ticket: maybe_parsed(row, 8)?,
-        submitted_at: time(row, 9)?,
-        lapses_at: time(row, 10)?,
+        reason: parsed(row, 8)?,
+        ticket: maybe_parsed(row, 9)?,
+        submitted_at: time(row, 10)?,
+        lapses_at: time(row, 11)?,
+        remind_at: maybe_time(row, 12)?,
+        extends: match row.get::<_, Option<i64>>(13)? {
+            Some(id) => Some(RequestId::try_from(id).map_err(Error::damaged)?),
+            None => None,
+        },
+        emergency: row.get(14)?,
+        review: maybe_json(row, 15)?,
         decisions: Vec::new(),
         grant: maybe_grant(row, REQUEST_COLUMNS)?,
     })
 }
 
-/// Columns `by, verdict, at, note, terms, seq` from this one on.
+/// The columns of `DECISION` but the last, from this one on.
 pub fn decision(row: &Row<'_>, column: usize) -> Result<Decision, Error> {
     let verdict = match row.get_ref(column + 1)?.as_str().map_err(Error::damaged)? {
         "approve" => Verdict::Approve,
@@ -135,14 +154,12 @@ pub fn decision(row: &Row<'_>, column: usize) -> Result<Decision, Error> {
         other => return Err(Error::damaged(format!("a decision {other:?}"))),
     };
     Ok(Decision {
-        seq: row.get(column + 5)?,
+        seq: row.get(column + 6)?,
         by: parsed(row, column)?,
         verdict,
         at: time(row, column + 2)?,
         note: maybe_parsed::<Text>(row, column + 3)?,
-        terms: match row.get_ref(column + 4)? {
-            rusqlite::types::ValueRef::Null => None,
-            _ => Some(json(row, column + 4)?),
-        },
+        terms: maybe_json(row, column + 4)?,
+        counts: row.get(column + 5)?,
     })
 }

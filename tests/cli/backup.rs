@@ -46,12 +46,12 @@ fn the_copy_is_the_same_record_and_says_up_to_where() {
     world.grant("bob", "target:orders-db", "alice", &[]);
     let told = backup(&world).ok().says("proven whole up to entry 4");
     assert!(told.out.contains(copy(&world).to_str().unwrap()), "{}", told.out);
+    assert_eq!(left(&world, "copy.db"), ["copy.db"], "and nothing beside it");
     sound(&world, &copy(&world));
     let log = ["audit", "export", "--format", "jsonl"];
     let path = copy(&world);
     let there = [&["--db", path.to_str().unwrap()], &log[..]].concat();
     assert_eq!(world.run("olivia", &there).ok().out, world.run("olivia", &log).ok().out);
-    assert_eq!(left(&world, "copy.db"), ["copy.db"], "and nothing beside it");
 
     let second = world.folder().join("second.db");
     let answer = world.json("root", &["backup", second.to_str().unwrap()]);

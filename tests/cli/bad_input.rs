@@ -268,7 +268,7 @@ fn numbers_of_requests_that_are_none() {
             busy.refuses("alice", &[verb, "--", id], 2, "request");
         }
         busy.refuses("alice", &[verb, "-1"], 2, "-1");
-        busy.refuses("alice", &[verb], 2, "required");
+        busy.refuses("alice", &[verb], 2, if verb == "approve" { "ID is missing" } else { "required" });
         for id in ["999999", "9223372036854775806"] {
             busy.refuses("alice", &[verb, id], 4, &format!("there is no request {id}"));
         }

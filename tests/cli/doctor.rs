@@ -28,7 +28,7 @@ fn wrong(world: &World, what: &str, found: &str, mend: &str) {
 fn a_sound_installation_is_ok_in_every_respect() {
     let world = World::sample();
     let findings = world.json("root", &["doctor"]);
-    let whats = ["file", "version", "structure", "record", "clock", "expire", "outbox"];
+    let whats = ["file", "version", "structure", "record", "clock", "expire", "reviews", "outbox"];
     let expected = whats.map(|what| json!({ "what": what, "health": "ok", "mend": [] }));
     shows(&findings, &json!(expected));
     assert!(findings.as_array().unwrap().iter().all(|finding| finding["found"] != ""), "{findings:#}");

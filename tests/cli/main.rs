@@ -22,6 +22,7 @@ mod post;
 mod proof;
 mod races;
 mod review;
+mod rules;
 mod team;
 mod terminal;
 mod tmux;
