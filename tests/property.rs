@@ -17,6 +17,7 @@ use std::path::Path;
 use access::command::{AskFor, Command, Reply};
 use access::domain::duration::Length;
 use access::domain::event::{ACTIONS, Entry, Event, Granted};
+use access::domain::preference::{Choice, PreferenceChange};
 use access::domain::request::{End, Modification, RequestId, Terms};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
@@ -110,6 +111,8 @@ struct Model {
     last: i64,
     /// Whose refused attempts are on the record, and when.
     refused: Vec<((bool, &'static str), i64)>,
+    /// How often somebody has said how they are to be told.
+    preferred: usize,
 }
 
 fn full_team() -> Team {
@@ -477,6 +480,10 @@ enum Step {
     AcceptClock {
         who: Who,
     },
+    /// Never twice the same.
+    Prefer {
+        who: Who,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -561,6 +568,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => prop::sample::select(&[-1, -60, -61, -HOUR, -DAY, -8 * DAY][..]).prop_map(Step::Pass),
         3 => prop::sample::select(&[-HOUR - 1, -HOUR, -1, 0, 0, 1][..]).prop_map(Step::Next),
         2 => prop_oneof![3 => Just(Who::Owner), 1 => who()].prop_map(|who| Step::AcceptClock { who }),
+        1 => who().prop_map(|who| Step::Prefer { who }),
     ];
     // Asked and given at once, or few would come to hold anything.
     let given = (asker(), resource(), end()).prop_map(|(who, resource, end)| {
@@ -702,7 +710,7 @@ impl Run<'_> {
                 self.who(*who, asked.as_ref())
             }
             Step::Withdraw { who, .. } | Step::Revoke { who, .. } => self.who(*who, asked.as_ref()),
-            Step::Apply { who, .. } | Step::AcceptClock { who } => self.who(*who, None),
+            Step::Apply { who, .. } | Step::AcceptClock { who } | Step::Prefer { who } => self.who(*who, None),
             Step::Expire | Step::Pass(_) | Step::Next(_) => "root",
         };
         let id = || RequestId::try_from(picked.unwrap() as i64 + 1).unwrap();
@@ -728,6 +736,12 @@ impl Run<'_> {
                 Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None, against: None }
             }
             Step::AcceptClock { .. } => Command::AcceptClock,
+            Step::Prefer { .. } => {
+                let minutes = self.model.preferred % 1440;
+                let digest = format!("daily {:02}:{:02}", minutes / 60, minutes % 60).parse().ok();
+                let choice = Choice { digest, ..Choice::default() };
+                Command::Prefer(PreferenceChange::Set { event: None, choice })
+            }
             Step::Expire | Step::Pass(_) | Step::Next(_) => Command::Expire { dry_run: false, deliver: false },
         };
         let against = self.against(step, who, asked.as_ref(), now);
@@ -845,7 +859,12 @@ impl Run<'_> {
             Step::Apply { .. } if model.base(who) != OWNER => against.push(Kind::Refused),
             Step::AcceptClock { .. } if model.base(who) != OWNER => against.push(Kind::Refused),
             Step::AcceptClock { .. } if self.clock >= model.last => against.push(Kind::Conflict),
-            Step::Apply { .. } | Step::AcceptClock { .. } | Step::Expire | Step::Pass(_) | Step::Next(_) => {}
+            Step::Apply { .. }
+            | Step::AcceptClock { .. }
+            | Step::Prefer { .. }
+            | Step::Expire
+            | Step::Pass(_)
+            | Step::Next(_) => {}
         }
         against
     }
@@ -904,6 +923,10 @@ impl Run<'_> {
                 let mut happened = self.model.due(last);
                 happened.push(("clock.accepted", None));
                 happened
+            }
+            Step::Prefer { .. } => {
+                self.model.preferred += 1;
+                vec![("preference.changed", None)]
             }
             Step::Expire | Step::Pass(_) | Step::Next(_) => self.model.due(now),
         };
@@ -1040,7 +1063,7 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all(template).unwrap();
-    let model = Model { team: full_team(), requests: Vec::new(), last: START, refused: Vec::new() };
+    let model = Model { team: full_team(), requests: Vec::new(), last: START, refused: Vec::new(), preferred: 0 };
     let mut run = Run { store: Store::open(&path).unwrap(), clock: START, model, log: Vec::new(), tally };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
     for (number, step) in steps.iter().enumerate() {

@@ -159,5 +159,19 @@ fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
     if asks_for_a_decision(notice) {
         return vec![format!("access approve {id}"), format!("access deny {id} --reason '…'"), show];
     }
-    vec![show]
+    match notice {
+        Notice::AccessExpiring => vec![format!("access extend {id} --reason '…'"), show],
+        Notice::AccessEmergency => vec![show, format!("access review {id} --note '…'"), format!("access revoke {id}")],
+        Notice::RequestSubmitted
+        | Notice::RequestApproved
+        | Notice::RequestDenied
+        | Notice::RequestWithdrawn
+        | Notice::RequestLapsed
+        | Notice::RequestChanged
+        | Notice::RequestReminder
+        | Notice::AccessStarted
+        | Notice::AccessExpired
+        | Notice::AccessRevoked
+        | Notice::TeamChanged => vec![show],
+    }
 }
