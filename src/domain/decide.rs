@@ -46,7 +46,7 @@ pub struct Filing<'f> {
     pub thing: &'f Thing,
     /// A request of the same requester for the same thing that is on the record as pending.
     pub pending: Option<&'f Request>,
-    pub judgement: &'f Judgement<'f>,
+    pub judgement: &'f Judgement,
     /// When the grants that it goes on from began.
     pub since: Option<Timestamp>,
     /// All admins and the owner, and whoever a rule names besides.
@@ -108,12 +108,12 @@ fn check_start(ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
 }
 
 /// When a request submitted now can no longer be decided.
-pub fn lapses_at(judgement: &Judgement<'_>, now: Timestamp) -> Timestamp {
+pub fn lapses_at(judgement: &Judgement, now: Timestamp) -> Timestamp {
     now.plus(judgement.lapse_after().unwrap_or(LAPSES_AFTER))
 }
 
 /// When those who may still decide on a request submitted now are told again.
-pub fn remind_at(judgement: &Judgement<'_>, now: Timestamp) -> Option<Timestamp> {
+pub fn remind_at(judgement: &Judgement, now: Timestamp) -> Option<Timestamp> {
     judgement.remind_after().map(|length| now.plus(length))
 }
 
@@ -310,8 +310,8 @@ pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
 /// admins; and everybody, while an emergency owes its review.
 ///
 /// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
-pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement<'_>>, now: Timestamp) -> bool {
-    let is_named = |judgement: &Judgement<'_>| {
+pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
+    let is_named = |judgement: &Judgement| {
         let told = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
         may_decide(person, request, request.on_the_table(), &judgement.requirements(), now).is_ok()
             || told.is_met_by(person, false, now)
@@ -340,7 +340,7 @@ pub struct Case<'c> {
     /// What would be granted: the terms on the table, or those that an approver puts there now.
     pub terms: &'c Terms,
     /// By the rules as they are now, for the terms asked and these.
-    pub judgement: &'c Judgement<'c>,
+    pub judgement: &'c Judgement,
     /// When the grants that it goes on from began.
     pub since: Option<Timestamp>,
     /// All who gave an approval or might.
