@@ -143,8 +143,8 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     if let Some(first) = open {
         return Err(Refusal::AlreadyPending { first: first.id, resource: ask.terms.resource.clone() });
     }
-    if ask.emergency && ask.terms.end == End::Never {
-        return Err(Refusal::EmergencyForGood);
+    if ask.emergency {
+        may_be_emergency(ask, filing)?;
     }
     judgement.allows(ask.terms.length(filing.since, now), &ask.reason, ask.ticket.as_ref())?;
     let no_emergency = || Refusal::NoEmergency { resource: ask.terms.resource.clone() };
@@ -173,6 +173,18 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     };
     let granted = granted(filing.id, &requester.name, &ask.terms, false, Vec::new(), Some(rule), now);
     Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), told)])
+}
+
+/// Emergency access is taken by whoever needs it, at once, and ends.
+fn may_be_emergency(ask: &Ask, filing: &Filing<'_>) -> Result<(), Refusal> {
+    if filing.filer.name != filing.requester.name {
+        return Err(Refusal::EmergencyForAnother);
+    }
+    match (ask.terms.end, ask.terms.start) {
+        (End::Never, _) => Err(Refusal::EmergencyForGood),
+        (End::After(_) | End::At(_), Some(_)) => Err(Refusal::EmergencyLater),
+        (End::After(_) | End::At(_), None) => Ok(()),
+    }
 }
 
 fn granted(
