@@ -230,7 +230,7 @@ pub struct Request {
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
     /// Take it at once, where a rule allows that: all approvers are told, and one has to review it afterwards
-    #[arg(long, conflicts_with_all = ["start", "requester", "wait"])]
+    #[arg(long, conflicts_with_all = ["start", "requester"])]
     pub emergency: bool,
     /// Ask on behalf of another member (admins)
     #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]

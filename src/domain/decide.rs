@@ -46,7 +46,7 @@ pub struct Filing<'f> {
     pub thing: &'f Thing,
     /// A request of the same requester for the same thing that is on the record as pending.
     pub pending: Option<&'f Request>,
-    pub judgement: &'f Judgement<'f>,
+    pub judgement: &'f Judgement,
     /// When the grants that it goes on from began.
     pub since: Option<Timestamp>,
     /// All admins and the owner, and whoever a rule names besides.
@@ -108,12 +108,12 @@ fn check_start(ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
 }
 
 /// When a request submitted now can no longer be decided.
-pub fn lapses_at(judgement: &Judgement<'_>, now: Timestamp) -> Timestamp {
+pub fn lapses_at(judgement: &Judgement, now: Timestamp) -> Timestamp {
     now.plus(judgement.lapse_after().unwrap_or(LAPSES_AFTER))
 }
 
 /// When those who may still decide on a request submitted now are told again.
-pub fn remind_at(judgement: &Judgement<'_>, now: Timestamp) -> Option<Timestamp> {
+pub fn remind_at(judgement: &Judgement, now: Timestamp) -> Option<Timestamp> {
     judgement.remind_after().map(|length| now.plus(length))
 }
 
@@ -143,8 +143,8 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     if let Some(first) = open {
         return Err(Refusal::AlreadyPending { first: first.id, resource: ask.terms.resource.clone() });
     }
-    if ask.emergency && ask.terms.end == End::Never {
-        return Err(Refusal::EmergencyForGood);
+    if ask.emergency {
+        may_be_emergency(ask, filing)?;
     }
     judgement.allows(ask.terms.length(filing.since, now), &ask.reason, ask.ticket.as_ref())?;
     let no_emergency = || Refusal::NoEmergency { resource: ask.terms.resource.clone() };
@@ -173,6 +173,18 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     };
     let granted = granted(filing.id, &requester.name, &ask.terms, false, Vec::new(), Some(rule), now);
     Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), told)])
+}
+
+/// Emergency access is taken by whoever needs it, at once, and ends.
+fn may_be_emergency(ask: &Ask, filing: &Filing<'_>) -> Result<(), Refusal> {
+    if filing.filer.name != filing.requester.name {
+        return Err(Refusal::EmergencyForAnother);
+    }
+    match (ask.terms.end, ask.terms.start) {
+        (End::Never, _) => Err(Refusal::EmergencyForGood),
+        (End::After(_) | End::At(_), Some(_)) => Err(Refusal::EmergencyLater),
+        (End::After(_) | End::At(_), None) => Ok(()),
+    }
 }
 
 fn granted(
@@ -310,8 +322,8 @@ pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
 /// admins; and everybody, while an emergency owes its review.
 ///
 /// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
-pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement<'_>>, now: Timestamp) -> bool {
-    let is_named = |judgement: &Judgement<'_>| {
+pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
+    let is_named = |judgement: &Judgement| {
         let told = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
         may_decide(person, request, request.on_the_table(), &judgement.requirements(), now).is_ok()
             || told.is_met_by(person, false, now)
@@ -340,7 +352,7 @@ pub struct Case<'c> {
     /// What would be granted: the terms on the table, or those that an approver puts there now.
     pub terms: &'c Terms,
     /// By the rules as they are now, for the terms asked and these.
-    pub judgement: &'c Judgement<'c>,
+    pub judgement: &'c Judgement,
     /// When the grants that it goes on from began.
     pub since: Option<Timestamp>,
     /// All who gave an approval or might.

@@ -134,7 +134,7 @@ pub fn otherwise(team: &Team, request: &Request, since: Option<Timestamp>) -> Op
     by_votes(team, request, &judgement, at)
 }
 
-fn by_votes(team: &Team, request: &Request, judgement: &Judgement<'_>, at: Timestamp) -> Option<String> {
+fn by_votes(team: &Team, request: &Request, judgement: &Judgement, at: Timestamp) -> Option<String> {
     let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
     let requirements = judgement.requirements();
     let named: BTreeSet<Assignee> = requirements.iter().flat_map(|it| it.approvers.iter().cloned()).collect();

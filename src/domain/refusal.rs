@@ -46,6 +46,8 @@ pub enum Refusal {
     RuleForbids { rule: RuleName, what: String },
     NoEmergency { resource: Resource },
     EmergencyForGood,
+    EmergencyLater,
+    EmergencyForAnother,
     NotExtendable { id: RequestId, state: State },
     NothingToExtend { id: RequestId },
     AlreadyExtended { id: RequestId, by: RequestId },
@@ -74,7 +76,8 @@ impl Refusal {
             | Refusal::StartPassed { .. }
             | Refusal::StartTooFar { .. }
             | Refusal::EndBeforeStart { .. }
-            | Refusal::EmergencyForGood => Sort::Usage,
+            | Refusal::EmergencyForGood
+            | Refusal::EmergencyLater => Sort::Usage,
             Refusal::NoMember { .. }
             | Refusal::Disabled { .. }
             | Refusal::NeedsAdmin { .. }
@@ -88,6 +91,7 @@ impl Refusal {
             | Refusal::RuleDenies { .. }
             | Refusal::RuleForbids { .. }
             | Refusal::NoEmergency { .. }
+            | Refusal::EmergencyForAnother
             | Refusal::NeedsOwnRequest { .. } => Sort::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
@@ -147,6 +151,8 @@ impl Refusal {
             Refusal::RuleForbids { rule, what } => format!("the rule {:?} says: {what}", rule.as_str()),
             Refusal::NoEmergency { resource } => format!("no rule allows emergency access to {resource}"),
             Refusal::EmergencyForGood => "emergency access is never for good".to_owned(),
+            Refusal::EmergencyLater => "emergency access starts at once".to_owned(),
+            Refusal::EmergencyForAnother => "nobody takes emergency access for another".to_owned(),
             Refusal::NotExtendable { id, state } => format!("request {id} is {state}, so there is nothing to extend"),
             Refusal::NothingToExtend { id } => {
                 format!("the grant of request {id} is for good; there is nothing to extend")
@@ -224,6 +230,8 @@ impl Refusal {
                 one("`access team show` has the rules; `access request … --dry-run` tells which of them match")
             }
             Refusal::NoEmergency { .. } => one("ask without --emergency; whoever may decide is told at once"),
+            Refusal::EmergencyLater => one("leave --start out, or --emergency"),
+            Refusal::EmergencyForAnother => one("whoever needs it takes it themselves"),
             Refusal::EmergencyForGood => one("say how long with --duration or --until"),
             Refusal::NotExtendable { .. } => one("ask anew with `access request`"),
             Refusal::NothingToExtend { .. } => Vec::new(),

@@ -124,6 +124,12 @@ impl Pattern {
         self.kind == Kind::Role
     }
 
+    /// What whatever matches begins with.
+    pub fn beginning(&self) -> String {
+        let text = self.to_string();
+        text.split_once('*').map_or(text.clone(), |(begins, _)| begins.to_owned())
+    }
+
     /// The one resource that it names, if there is no `*` in it.
     pub fn names(&self) -> Option<Resource> {
         if self.name.contains('*') { None } else { self.to_string().parse().ok() }
@@ -258,8 +264,8 @@ pub struct Case<'c> {
 
 /// A rule that matches, and why.
 #[derive(Debug, Clone)]
-pub struct Matched<'r> {
-    pub rule: &'r Rule,
+pub struct Matched {
+    pub rule: Rule,
     pub because: String,
     /// Whether all that would be granted matches: what a rule gives freely it gives no further than it reaches.
     wholly: bool,
@@ -379,31 +385,31 @@ impl Requirement {
 /// The rules that match a request, and what they amount to.
 #[derive(Debug, Clone)]
 #[must_use]
-pub struct Judgement<'r> {
-    pub matched: Vec<Matched<'r>>,
+pub struct Judgement {
+    pub matched: Vec<Matched>,
     emergency: bool,
 }
 
 /// Which rules match: the terms asked, or those on the table, or both.
-pub fn judge<'r>(rules: impl IntoIterator<Item = &'r Rule>, cases: &[Case<'_>], emergency: bool) -> Judgement<'r> {
+pub fn judge(rules: &[Rule], cases: &[Case<'_>], emergency: bool) -> Judgement {
     let mut matched = Vec::new();
-    for rule in rules.into_iter().filter(|rule| rule.is_about(emergency)) {
+    for rule in rules.iter().filter(|rule| rule.is_about(emergency)) {
         let found: Vec<Option<(String, bool)>> = cases.iter().map(|case| rule.matches(case)).collect();
         let wholly = found.iter().all(|found| found.as_ref().is_some_and(|(_, wholly)| *wholly));
         if let Some((because, _)) = found.into_iter().flatten().next() {
-            matched.push(Matched { rule, because, wholly });
+            matched.push(Matched { rule: rule.clone(), because, wholly });
         }
     }
     Judgement { matched, emergency }
 }
 
-impl<'r> Judgement<'r> {
-    fn rules(&self) -> impl Iterator<Item = &'r Rule> {
-        self.matched.iter().map(|matched| matched.rule)
+impl Judgement {
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.matched.iter().map(|matched| &matched.rule)
     }
 
     /// The rules whose demands on a ticket and a reason bind: in an emergency only those that allow it.
-    fn formal(&self) -> impl Iterator<Item = &'r Rule> {
+    fn formal(&self) -> impl Iterator<Item = &Rule> {
         let emergency = self.emergency;
         self.rules().filter(move |rule| rule.emergency == emergency)
     }
@@ -456,14 +462,14 @@ impl<'r> Judgement<'r> {
     }
 
     /// The rule by which it is approved without anybody: never where any rule demands approvers.
-    pub fn approved_by_rule(&self) -> Option<&'r RuleName> {
+    pub fn approved_by_rule(&self) -> Option<&RuleName> {
         let demanded = self.rules().any(|rule| !rule.approvers.is_empty());
         let free = self.matched.iter().find(|matched| matched.wholly && matched.rule.auto_approve);
         free.filter(|_| !demanded).map(|matched| &matched.rule.name)
     }
 
     /// The rule that allows emergency access.
-    pub fn allowed_in_emergency(&self) -> Option<&'r RuleName> {
+    pub fn allowed_in_emergency(&self) -> Option<&RuleName> {
         self.matched.iter().find(|matched| matched.wholly && matched.rule.emergency).map(|matched| &matched.rule.name)
     }
 

@@ -13,26 +13,26 @@ use crate::domain::resource::Resource;
 use crate::domain::rule::{self, Judgement, Requirement, Rule};
 use crate::domain::team::{Assignee, Team};
 use crate::domain::time::Timestamp;
-use crate::store::{Error, Read, Sheet};
+use crate::store::{Error, Read};
 
 #[derive(Default)]
 pub struct Docket {
-    rules: OnceCell<Vec<Sheet>>,
+    has_rules: OnceCell<bool>,
     people: RefCell<BTreeMap<Name, Option<Rc<Person>>>>,
     named: RefCell<BTreeMap<Assignee, Rc<BTreeSet<Name>>>>,
     usable: OnceCell<Team>,
 }
 
 /// A request with what decides on it, for certain terms.
-pub struct Judged<'d> {
-    pub judgement: Judgement<'d>,
+pub struct Judged {
+    pub judgement: Judgement,
     pub requester: Rc<Person>,
     /// When the grants that it goes on from began.
     pub since: Option<Timestamp>,
     people: Vec<Rc<Person>>,
 }
 
-impl Judged<'_> {
+impl Judged {
     /// All who gave an approval or might give one.
     pub fn people(&self) -> Vec<&Person> {
         self.people.iter().map(AsRef::as_ref).collect()
@@ -45,12 +45,12 @@ impl Judged<'_> {
 }
 
 impl Docket {
-    fn rules(&self, read: &Read<'_>) -> Result<&[Sheet], Error> {
-        match self.rules.get() {
-            Some(rules) => Ok(rules),
+    fn has_rules(&self, read: &Read<'_>) -> Result<bool, Error> {
+        match self.has_rules.get() {
+            Some(has) => Ok(*has),
             None => {
-                let rules = read.rule_sheets()?;
-                Ok(self.rules.get_or_init(|| rules))
+                let has = read.has_rules()?;
+                Ok(*self.has_rules.get_or_init(|| has))
             }
         }
     }
@@ -93,7 +93,7 @@ impl Docket {
 
     /// The resource, and after it all that a grant of it would let its holder use, as far as any rule asks.
     fn reach(&self, read: &Read<'_>, resource: &Resource) -> Result<Vec<Thing>, Error> {
-        if self.rules(read)?.is_empty() {
+        if !self.has_rules(read)? {
             return Ok(Vec::new());
         }
         match resource {
@@ -121,13 +121,8 @@ impl Docket {
 
     /// Whether any rule could name somebody who is no admin.
     pub fn names_anybody(&self, read: &Read<'_>) -> Result<bool, Error> {
-        for sheet in self.rules(read)? {
-            let rule = sheet.rule()?;
-            if !rule.approvers.is_empty() || !rule.escalate_to.is_empty() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let names = |rule: &Rule| !rule.approvers.is_empty() || !rule.escalate_to.is_empty();
+        Ok(self.has_rules(read)? && read.rules()?.iter().any(names))
     }
 
     /// Which rules match the terms asked, and these. None: its requester is no member any more.
@@ -137,7 +132,7 @@ impl Docket {
         request: &Request,
         terms: &Terms,
         now: Timestamp,
-    ) -> Result<Option<Judged<'_>>, Error> {
+    ) -> Result<Option<Judged>, Error> {
         let Some(requester) = self.person(read, &request.requester)? else { return Ok(None) };
         let since = since(read, request)?;
         let mut reached: Vec<(Vec<Thing>, Option<i64>)> = Vec::new();
@@ -149,11 +144,8 @@ impl Docket {
             .map(|(reach, length)| rule::Case { requester: &requester, reach, length: *length })
             .collect();
         let reached: Vec<Resource> = reached.iter().flat_map(|(reach, _)| reach).map(Thing::resource).collect();
-        let mut rules: Vec<&Rule> = Vec::new();
-        for sheet in self.rules(read)?.iter().filter(|sheet| sheet.may_be_about(&reached)) {
-            rules.push(sheet.rule()?);
-        }
-        let judgement = rule::judge(rules, &cases, request.emergency);
+        let rules = if self.has_rules(read)? { read.rules_about(&reached)? } else { Vec::new() };
+        let judgement = rule::judge(&rules, &cases, request.emergency);
         let mut named: BTreeSet<Assignee> =
             judgement.requirements().into_iter().flat_map(|requirement: Requirement| requirement.approvers).collect();
         let voters = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve);

@@ -17,7 +17,7 @@ use crate::domain::replay::Model;
 use crate::domain::request::{Grant, Request};
 use crate::domain::team::{Assignee, Team};
 use crate::error::Failure;
-use crate::store::{Error, Raw, Read};
+use crate::store::{Error, Raw, Read, rule_keys};
 
 /// Faults beyond this many say nothing new.
 const MOST_FAULTS: usize = 1000;
@@ -339,6 +339,9 @@ impl Proof {
             self.row(format!("{} is not as it was recorded", change.what()));
         }
         let (groups, scopes) = turned_round(&recorded);
+        let keys =
+            recorded.rules.iter().flat_map(|rule| rule_keys(rule).into_iter().map(|key| (key, rule.name.to_string())));
+        let keys: Pairs = keys.collect();
         let differ = |what: &str, same: Result<bool, Error>| match same {
             Ok(true) => None,
             Ok(false) => Some(format!("{what} are not as they were recorded")),
@@ -349,6 +352,7 @@ impl Proof {
         let problems = [
             differ("the entries that brought the members", since),
             differ("the memberships of groups", read.memberships().map(|stand| stand == groups)),
+            differ("the keys of rules", read.rule_keys().map(|stand| stand == keys)),
             differ("the assignments of scopes", read.assignments().map(|stand| stand == scopes)),
             differ("the members' preferences", preferences),
         ];

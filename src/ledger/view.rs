@@ -32,8 +32,8 @@ pub fn written(read: &Read<'_>, docket: &Docket, id: RequestId, now: Timestamp) 
 }
 
 /// The rules that match, and why.
-pub fn matched(judgement: &Judgement<'_>) -> Vec<MatchedView> {
-    let view = |matched: &crate::domain::rule::Matched<'_>| MatchedView {
+pub fn matched(judgement: &Judgement) -> Vec<MatchedView> {
+    let view = |matched: &crate::domain::rule::Matched| MatchedView {
         rule: matched.rule.name.to_string(),
         because: matched.because.clone(),
         says: matched.rule.says(),

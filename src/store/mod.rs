@@ -21,7 +21,7 @@ use rusqlite::{Connection, ErrorCode};
 pub use outbox::Waiting;
 pub use proof::Raw;
 pub use read::{Head, Only, Page, Read};
-pub use rules::Sheet;
+pub use rules::keys as rule_keys;
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};

@@ -11,8 +11,8 @@ use crate::domain::event::{Entry, Event, Granted};
 use crate::domain::name::Name;
 use crate::domain::preference::Policy;
 use crate::domain::request::{End, RequestId, Review, Verdict};
-use crate::domain::rule::{Rule, RuleName};
-use crate::domain::team::{Change, Diff, Group, Member, RuleOrder, Scope};
+use crate::domain::rule::RuleName;
+use crate::domain::team::{Change, Diff, Group, Member, Scope};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -128,7 +128,7 @@ fn until(end: End) -> Option<i64> {
     end.until().map(Timestamp::unix)
 }
 
-fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
+pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal { message: error.to_string() })
 }
 
@@ -201,9 +201,9 @@ fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, change: &Chang
         Change::Scope(name, diff) => project_scope(write, name, diff),
         Change::Rule(name, diff) => {
             project_catalogued(write, "rule", name.as_str(), diff)?;
-            project_order(write, name, diff)
+            write.put_rule(name, diff)
         }
-        Change::RuleOrder(diff) => diff.after().map_or(Ok(()), |order| put_order(write, order)),
+        Change::RuleOrder(diff) => diff.after().map_or(Ok(()), |order| write.put_rule_order(order)),
         Change::Notifications(diff) => project_policy(write, seq, diff.after()),
     }
 }
@@ -218,22 +218,6 @@ fn project_catalogued<T: Serialize>(write: &Write<'_>, kind: &str, name: &str, d
         ),
         Diff::Remove { .. } => one(write, "DELETE FROM catalogue WHERE kind = ?1 AND name = ?2", params![kind, name]),
     }
-}
-
-/// A new rule comes last, and one that is removed leaves the order.
-fn project_order(write: &Write<'_>, name: &RuleName, diff: &Diff<Rule>) -> Result<(), Error> {
-    let mut order = write.rule_order()?;
-    match diff {
-        Diff::Add { .. } => order.names.push(name.clone()),
-        Diff::Remove { .. } => order.names.retain(|other| other != name),
-        Diff::Change { .. } => return Ok(()),
-    }
-    put_order(write, &order)
-}
-
-fn put_order(write: &Write<'_>, order: &RuleOrder) -> Result<(), Error> {
-    let sql = "INSERT INTO catalogue VALUES ('rules', '', ?1) ON CONFLICT (kind, name) DO UPDATE SET body = ?1";
-    one(write, sql, [to_json(order)?])
 }
 
 /// A login is unique, and a file may let two members exchange theirs: so all rows that change go before any comes

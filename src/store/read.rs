@@ -17,7 +17,7 @@ use crate::domain::request::{Decision, Grant, Request, RequestId, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
 use crate::domain::team::{
-    Assignee, Connection as Account, Environment, Feature, Group, Header, Login, RuleOrder, Scope, Target, Team,
+    Assignee, Connection as Account, Environment, Feature, Group, Header, Login, Scope, Target, Team,
 };
 use crate::domain::time::Timestamp;
 
@@ -180,11 +180,6 @@ impl<'c> Read<'c> {
             rules: self.rules()?,
             notifications: self.policy()?,
         })
-    }
-
-    pub fn rule_order(&self) -> Result<RuleOrder, Error> {
-        let order = self.one("SELECT body FROM catalogue WHERE kind = 'rules'", [], |row| row::json(row, 0))?;
-        Ok(order.unwrap_or_default())
     }
 
     /// The connections and targets of the catalogue: what a scope may cover.

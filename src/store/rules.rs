@@ -1,86 +1,112 @@
-//! Rules as they are stored. A team may have a thousand, of which a request meets a few: so a rule is read whole only
-//! once its resources could be met, and the rest of it is passed over.
+//! Rules as they are stored: in the catalogue, and there the other way round as well. A team may have a thousand, of
+//! which a request meets a few, so each is also found by what it is about: by its patterns up to their first `*`, or by
+//! the empty text where it names no resources.
 
-use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use rusqlite::params;
 
-use super::{Error, Read, row};
+use super::{Error, Read, Write, row};
 use crate::domain::resource::Resource;
-use crate::domain::rule::{Pattern, Rule};
+use crate::domain::rule::{Rule, RuleName};
+use crate::domain::team::{Diff, RuleOrder};
 
-/// A stored rule, and of it at first only which resources it is about.
-pub struct Sheet {
-    /// None: about whatever is asked for.
-    patterns: Vec<Pattern>,
-    body: String,
-    rule: OnceCell<Rule>,
-}
+/// For more than this many resources at once it is quicker to read all rules.
+const MANY: usize = 20;
 
-#[derive(Deserialize)]
-struct Peek {
-    #[serde(default, rename = "match")]
-    matches: PeekMatch,
-}
-
-#[derive(Default, Deserialize)]
-struct PeekMatch {
-    #[serde(default)]
-    resources: Vec<Pattern>,
-}
-
-impl Sheet {
-    /// Whether the rule could be about any of these, as far as its resources go.
-    pub fn may_be_about(&self, reached: &[Resource]) -> bool {
-        let is_about = |resource: &Resource| self.patterns.iter().any(|pattern| pattern.matches(resource));
-        self.patterns.is_empty() || reached.iter().any(is_about)
-    }
-
-    pub fn rule(&self) -> Result<&Rule, Error> {
-        match self.rule.get() {
-            Some(rule) => Ok(rule),
-            None => {
-                let rule = serde_json::from_str(&self.body).map_err(Error::damaged)?;
-                Ok(self.rule.get_or_init(|| rule))
-            }
-        }
-    }
+/// Where a rule is found by what it is about: `connection:prod- two for production`. No pattern has a blank.
+pub fn keys(rule: &Rule) -> BTreeSet<String> {
+    let begins: Vec<String> = match rule.matches.resources.is_empty() {
+        true => vec![String::new()],
+        false => rule.matches.resources.iter().map(|pattern| pattern.beginning()).collect(),
+    };
+    begins.into_iter().map(|begins| format!("{begins} {}", rule.name)).collect()
 }
 
 impl Read<'_> {
-    /// The rules, in the order of the team file.
-    pub fn rule_sheets(&self) -> Result<Vec<Sheet>, Error> {
-        let sql = "SELECT name, body FROM catalogue WHERE kind = 'rule' ORDER BY name";
-        let sheets: Vec<(String, Sheet)> = self.rows(sql, [], |row| {
-            let body = row.get_ref(1)?.as_str().map_err(Error::damaged)?;
-            let Peek { matches } = serde_json::from_str(body).map_err(Error::damaged)?;
-            Ok((row.get(0)?, Sheet { patterns: matches.resources, body: body.to_owned(), rule: OnceCell::new() }))
-        })?;
-        if sheets.len() < 2 {
-            return Ok(sheets.into_iter().map(|(_, sheet)| sheet).collect());
-        }
-        let order = self.one("SELECT body FROM catalogue WHERE kind = 'rules'", [], |row| row::json(row, 0))?;
-        let Order { names } = order.ok_or_else(|| Error::damaged("the rules have no order"))?;
-        let mut sheets: Vec<(String, Option<Sheet>)> =
-            sheets.into_iter().map(|(name, sheet)| (name, Some(sheet))).collect();
-        let mut ordered = Vec::with_capacity(sheets.len());
-        for name in &names {
-            let at = sheets.binary_search_by(|(other, _)| other.cmp(name));
-            ordered.extend(at.ok().and_then(|at| sheets[at].1.take()));
-        }
-        if ordered.len() != sheets.len() {
-            return Err(Error::damaged("the order of the rules is not of these rules"));
-        }
-        Ok(ordered)
+    pub fn has_rules(&self) -> Result<bool, Error> {
+        let found = self.one("SELECT 1 FROM catalogue WHERE kind = 'rule' LIMIT 1", [], |_| Ok(()))?;
+        Ok(found.is_some())
     }
 
+    /// The rules, in the order of the team file.
     pub fn rules(&self) -> Result<Vec<Rule>, Error> {
-        self.rule_sheets()?.iter().map(|sheet| sheet.rule().cloned()).collect()
+        let rules = self.rows("SELECT body FROM catalogue WHERE kind = 'rule'", [], |row| row::json(row, 0))?;
+        self.in_order(rules)
+    }
+
+    /// The rules that could be about any of these, as far as their resources go; in the order of the team file.
+    pub fn rules_about(&self, resources: &[Resource]) -> Result<Vec<Rule>, Error> {
+        if resources.len() > MANY {
+            return self.rules();
+        }
+        let mut begins: BTreeSet<&str> = BTreeSet::from([""]);
+        let texts: Vec<String> = resources.iter().map(ToString::to_string).collect();
+        for text in &texts {
+            // Every pattern names its kind, up to the colon at least.
+            let least = text.find(':').map_or(text.len(), |colon| colon + 1);
+            begins.extend((least..=text.len()).map(|end| &text[..end]));
+        }
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        for begins in begins {
+            let sql = "SELECT body FROM catalogue WHERE kind = 'about' AND name >= ?1 || ' ' AND name < ?1 || '!'";
+            names.extend(self.rows(sql, [begins], |row| Ok(row.get(0)?))?);
+        }
+        let mut rules = Vec::new();
+        for name in &names {
+            let sql = "SELECT body FROM catalogue WHERE kind = 'rule' AND name = ?1";
+            let rule = self.one(sql, [name], |row| row::json(row, 0))?;
+            rules.push(rule.ok_or_else(|| Error::damaged(format!("the rule {name:?} is missing")))?);
+        }
+        self.in_order(rules)
+    }
+
+    fn in_order(&self, mut rules: Vec<Rule>) -> Result<Vec<Rule>, Error> {
+        if rules.len() > 1 {
+            let order = self.rule_order()?;
+            let place: BTreeMap<&RuleName, usize> = order.names.iter().zip(0..).collect();
+            rules.sort_by_cached_key(|rule| place.get(&rule.name).copied());
+        }
+        Ok(rules)
+    }
+
+    fn rule_order(&self) -> Result<RuleOrder, Error> {
+        let order = self.one("SELECT body FROM catalogue WHERE kind = 'rules'", [], |row| row::json(row, 0))?;
+        Ok(order.unwrap_or_default())
+    }
+
+    /// Where rules are found by what they are about.
+    pub fn rule_keys(&self) -> Result<BTreeSet<(String, String)>, Error> {
+        let sql = "SELECT name, body FROM catalogue WHERE kind = 'about'";
+        Ok(self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
     }
 }
 
-/// As `RuleOrder`, with the names as they are.
-#[derive(Deserialize)]
-struct Order {
-    names: Vec<String>,
+impl Write<'_> {
+    /// A new rule comes last, and one that is removed leaves the order.
+    pub(super) fn put_rule(&self, name: &RuleName, diff: &Diff<Rule>) -> Result<(), Error> {
+        if let Diff::Change { from, .. } | Diff::Remove { from } = diff {
+            for key in keys(from) {
+                let sql = "DELETE FROM catalogue WHERE kind = 'about' AND name = ?1";
+                self.conn().prepare_cached(sql)?.execute([key])?;
+            }
+        }
+        for key in diff.after().map(keys).unwrap_or_default() {
+            let sql = "INSERT INTO catalogue VALUES ('about', ?1, ?2)";
+            self.conn().prepare_cached(sql)?.execute(params![key, name.as_str()])?;
+        }
+        let mut order = self.rule_order()?;
+        match diff {
+            Diff::Add { .. } => order.names.push(name.clone()),
+            Diff::Remove { .. } => order.names.retain(|other| other != name),
+            Diff::Change { .. } => return Ok(()),
+        }
+        self.put_rule_order(&order)
+    }
+
+    pub(super) fn put_rule_order(&self, order: &RuleOrder) -> Result<(), Error> {
+        let sql = "INSERT INTO catalogue VALUES ('rules', '', ?1) ON CONFLICT (kind, name) DO UPDATE SET body = ?1";
+        self.conn().prepare_cached(sql)?.execute([super::project::to_json(order)?])?;
+        Ok(())
+    }
 }
