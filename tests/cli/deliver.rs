@@ -403,3 +403,60 @@ fn watching_sends_what_comes() {
     watch.wait().unwrap();
     assert_eq!(server.got().len(), 3);
 }
+
+#[test]
+fn emergencies_new_terms_reminders_and_beginnings_arrive_and_an_emergency_at_once() {
+    let rules = r#"
+[[rules]]
+name = "night"
+match = { resources = ["target:orders-db"] }
+emergency = true
+
+[[rules]]
+name = "call to mind"
+match = { resources = ["target:orders-db"] }
+remind_after = "1h"
+lapse_after = "2d"
+
+[[rules]]
+name = "two"
+match = { resources = ["target:billing-db"] }
+approvers = ["role:admin"]
+approvals = 2
+"#;
+    let world = fresh(&format!("{}{rules}", TEAM.replace("slack = \"U0ALICE\"", "")));
+    let server = Server::mail(&world, &[]);
+    configure(&world, &smtp(server.port));
+    // Whoever muted everything, and would have it once a day, is told of an emergency at once.
+    world.run("alice", &["notify", "set", "all", "--digest", "daily"]).ok();
+    world.run("alice", &["notify", "mute"]).ok();
+    let deliver = || world.json("root", &["expire"]);
+    let subjects = |to: &str| subjects(&server, to);
+
+    world.run("bob", &["request", "target:orders-db", "--reason", "Down", "--emergency"]).ok();
+    shows(&deliver(), &json!({ "failed": 0 }));
+    assert_eq!(subjects("alice@acme.example"), ["[acme] EMERGENCY: bob took target:orders-db (request 1)"]);
+    assert!(server.got().iter().any(|mail| mail["data"].as_str().unwrap().contains("access review 1")));
+
+    ask(&world, "carol", &["--reason", "x"]);
+    world.pass("1h");
+    shows(&deliver(), &json!({ "failed": 0, "reminded": 1 }));
+    let waits = "[acme] carol still waits for target:orders-db (request 2)".to_owned();
+    assert!(subjects("erin@acme.example").contains(&waits), "{:?}", subjects("erin@acme.example"));
+
+    world.request("dave", "target:billing-db", &["--duration", "4h"]);
+    world.run("erin", &["approve", "3"]).ok();
+    world.run("alice", &["approve", "3", "--duration", "1h"]).ok();
+    shows(&deliver(), &json!({ "failed": 0 }));
+    let changed = "[acme] Request 3 of dave for target:billing-db has new terms".to_owned();
+    assert!(subjects("erin@acme.example").contains(&changed), "{:?}", subjects("erin@acme.example"));
+
+    world.run("carol", &["request", "feature:cost-explorer", "--reason", "x", "--start", "in 2h"]).ok();
+    world.run("erin", &["approve", "4"]).ok();
+    world.pass("2h");
+    shows(&deliver(), &json!({ "failed": 0 }));
+    let began = "[acme] Your access to feature:cost-explorer began (request 4)".to_owned();
+    assert!(subjects("carol@acme.example").contains(&began), "{:?}", subjects("carol@acme.example"));
+    assert_eq!(subjects("alice@acme.example").len(), 1, "she is told of nothing else");
+    world.run("olivia", &["audit", "verify"]).ok();
+}
