@@ -17,6 +17,7 @@ mod lifecycle;
 mod proof;
 mod races;
 mod review;
+mod rules_found;
 mod team;
 mod terminal;
 mod tmux;
