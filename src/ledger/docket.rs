@@ -124,15 +124,17 @@ impl Docket {
         Ok(self.rules(read)?.iter().any(|rule| !rule.approvers.is_empty() || !rule.escalate_to.is_empty()))
     }
 
-    /// Which rules match the terms asked, and these. None: its requester is no member any more.
+    /// Which rules match the terms asked, and these. Its requester may be no member any more: an emergency of theirs
+    /// still owes its review.
     pub fn judge(
         &self,
         read: &Read<'_>,
         request: &Request,
         terms: &Terms,
         now: Timestamp,
-    ) -> Result<Option<Judged<'_>>, Error> {
-        let Some(requester) = self.person(read, &request.requester)? else { return Ok(None) };
+    ) -> Result<Judged<'_>, Error> {
+        let requester = self.person(read, &request.requester)?;
+        let requester = requester.unwrap_or_else(|| Rc::new(Person::gone(request.requester.clone())));
         let since = since(read, request)?;
         let mut reached: Vec<(Vec<Thing>, Option<i64>)> = Vec::new();
         for terms in std::iter::once(&request.asked).chain(Some(terms).filter(|terms| **terms != request.asked)) {
@@ -148,7 +150,7 @@ impl Docket {
         let voters = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve);
         named.extend(voters.map(|decision| Assignee::Member(decision.by.clone())));
         let people = self.people_named(read, &named)?;
-        Ok(Some(Judged { judgement, requester, since, people }))
+        Ok(Judged { judgement, requester, since, people })
     }
 }
 

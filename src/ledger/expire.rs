@@ -95,7 +95,7 @@ pub fn due(read: &Read<'_>, docket: &Docket, now: Timestamp, most: usize) -> Res
 /// Those who may still decide, and those to whom it escalates.
 fn to_remind(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
-    let Some(judged) = docket.judge(read, request, terms, now)? else { return Ok(Vec::new()) };
+    let judged = docket.judge(read, request, terms, now)?;
     let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
     let escalated = docket.people_named(read, &judged.judgement.escalate_to())?;
     names.extend(escalated.iter().filter(|person| !person.is_disabled()).map(|person| person.name.clone()));

@@ -16,7 +16,7 @@ pub fn of(read: &Read<'_>, docket: &Docket, request: Request, now: Timestamp) ->
     }
     let terms = request.on_the_table();
     let judged = docket.judge(read, &request, terms, now)?;
-    let standing = judged.map_or_else(Vec::new, |judged| judged.standing(&request, terms, now));
+    let standing = judged.standing(&request, terms, now);
     Ok(RequestView::at(request, &standing, now))
 }
 

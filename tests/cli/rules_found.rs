@@ -41,3 +41,27 @@ fn a_rule_that_approves_targets_gives_no_connection() {
     world.run("ana", &["show", &connection]).ok().says("pending");
     assert!(!world.may("dee", "connection:prod"));
 }
+
+#[test]
+fn the_emergency_of_somebody_removed_is_reviewed_still() {
+    let rules = "[[rules]]\nname = \"fire\"\nemergency = true\n";
+    let world = World::of("ana", &with(rules));
+    let id = world.request("dee", "connection:prod", &["--emergency"]);
+    world.apply("ana", &with(rules).replace(DEE, "")).ok();
+    // Everybody's list has it, and not everybody closes it.
+    world.run("eva", &["list"]).ok().says("dee");
+    world.run("eva", &["review", &id, "--note", "mine"]).fails(3, "only admins");
+    world.run("ben", &["review", &id, "--note", "it was a fire"]).ok();
+    world.run("cy", &["review", &id, "--note", "again"]).fails(5, "ben has reviewed request 1 already");
+}
+
+#[test]
+fn on_a_request_of_somebody_removed_it_is_told_first_who_may_not_decide() {
+    let world = World::of("ana", TEAM);
+    world.grant("eva", "role:admin", "ana", &[]);
+    let id = world.request("dee", "role:admin", &[]);
+    world.apply("ana", &with("").replace(DEE, "")).ok();
+    world.run("eva", &["approve", &id]).fails(3, "is for a role");
+    world.run("ben", &["approve", &id]).fails(5, "withdrawn already");
+    world.run("ben", &["deny", &id]).fails(5, "withdrawn already");
+}
