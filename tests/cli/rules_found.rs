@@ -56,6 +56,20 @@ fn the_emergency_of_somebody_removed_is_reviewed_still() {
 }
 
 #[test]
+fn what_an_approver_put_on_the_table_goes_with_its_resource() {
+    let rules = "[[rules]]\nname = \"two\"\napprovers = [\"role:admin\"]\napprovals = 2\n";
+    let world = World::of("ana", &with(rules));
+    let id = world.request("dee", "target:db", &[]);
+    world.run("ben", &["approve", &id, "--resource", "target:web"]).ok();
+    world.apply("ana", &with(rules).replace("[targets.web]\nconnections = [\"prod\"]\n", "")).ok();
+    world.run("cy", &["approve", &id]).fails(5, "withdrawn already");
+    // And what comes back by its name was approved by nobody.
+    world.apply("ana", &with(rules)).ok();
+    world.run("cy", &["approve", &id]).fails(5, "withdrawn already");
+    assert!(!world.may("dee", "target:web"));
+}
+
+#[test]
 fn on_a_request_of_somebody_removed_it_is_told_first_who_may_not_decide() {
     let world = World::of("ana", TEAM);
     world.grant("eva", "role:admin", "ana", &[]);
