@@ -4,15 +4,18 @@
 //! leaves nothing half-done, and the next goes on; two at once find each batch done or to do, never twice.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::docket::Docket;
 use super::{Call, Sink};
 use crate::command::{End, ExpireView, Reply};
 use crate::domain::decide;
+use crate::domain::entitlement::Person;
 use crate::domain::event::Draft;
 use crate::domain::name::Name;
 use crate::domain::notification::Told;
 use crate::domain::request::Request;
+use crate::domain::rule::Requirement;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -97,8 +100,10 @@ fn to_remind(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp
     let terms = request.on_the_table();
     let judged = docket.judge(read, request, terms, now)?;
     let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
-    let escalated = docket.people_named(read, &judged.judgement.escalate_to())?;
-    names.extend(escalated.iter().filter(|person| !person.is_disabled()).map(|person| person.name.clone()));
+    let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
+    let escalated = docket.people_named(read, &told.approvers)?;
+    let is_told = |person: &&Rc<Person>| told.is_met_by(person, false, now);
+    names.extend(escalated.iter().filter(is_told).map(|person| person.name.clone()));
     names.remove(&request.requester);
     Ok(names.into_iter().collect())
 }

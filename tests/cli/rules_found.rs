@@ -70,6 +70,27 @@ fn what_an_approver_put_on_the_table_goes_with_its_resource() {
 }
 
 #[test]
+fn a_role_that_has_lapsed_is_not_told_when_it_is_late() {
+    let rules = r#"
+[[rules]]
+name = "late"
+match = { resources = ["target:*"] }
+approvers = ["member:cy"]
+remind_after = "2h"
+escalate_to = ["role:admin"]
+"#;
+    let world = World::of("ana", &with(rules));
+    world.grant("eva", "role:admin", "ana", &["--duration", "1h"]);
+    world.request("dee", "target:db", &[]);
+    world.pass("3h");
+    world.run("ana", &["expire"]).ok();
+    for (login, told) in [("ana", true), ("ben", true), ("cy", true), ("eva", false)] {
+        let reminders = world.unread(login).into_iter().filter(|event| event == "request.reminder").count();
+        assert_eq!(reminders, usize::from(told), "{login}");
+    }
+}
+
+#[test]
 fn on_a_request_of_somebody_removed_it_is_told_first_who_may_not_decide() {
     let world = World::of("ana", TEAM);
     world.grant("eva", "role:admin", "ana", &[]);
