@@ -14,7 +14,7 @@ mod team;
 mod witness;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -22,6 +22,7 @@ use std::path::Path;
 use access::command::{AskFor, Command, ListFilter, Reply};
 use access::domain::duration::Length;
 use access::domain::event::{ACTIONS, Because, Entry, Event};
+use access::domain::notification::Told;
 use access::domain::request::{self, End, Modification, RequestId};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
@@ -503,10 +504,36 @@ impl Run<'_> {
         for entry in entries {
             self.tally.count(entry.event.action());
             self.tally.count_sort(&entry.event);
+            self.tells(&entry)?;
             self.witness.take(&entry, &self.model.team)?;
             self.log = entry.seq;
         }
         self.witness.rest(self.now())
+    }
+
+    /// Those are asked, told of an emergency and reminded who should be.
+    fn tells(&self, entry: &Entry) -> Checked {
+        let now = entry.at.unix();
+        let place = entry.event.request().map_or(usize::MAX, |id| id.get() as usize - 1);
+        let Some(asked) = self.model.requests.get(place) else { return Ok(()) };
+        let waiting = self.model.standing(asked, now).into_iter().flat_map(|(_, _, waiting)| waiting);
+        let admins = PEOPLE.into_iter().filter(|who| self.model.is_admin(who, now));
+        let mut whom: BTreeSet<&str> = match &entry.event {
+            Event::RequestSubmitted { .. } if asked.stands == Stands::Pending => waiting.chain(admins).collect(),
+            Event::GrantStarted(_) | Event::GrantScheduled(_) if asked.emergency && entry.actor.is_some() => {
+                waiting.chain(admins).collect()
+            }
+            Event::RequestReminded { .. } => waiting.chain(self.model.escalated(asked, now)).collect(),
+            _ => return Ok(()),
+        };
+        whom.remove(asked.requester);
+        if !matches!(entry.event, Event::RequestReminded { .. }) {
+            whom.remove(asked.filer);
+        }
+        let told: Vec<&str> = entry.told.iter().map(|Told(member, _)| member.as_str()).collect();
+        prop_assert_eq!(told.len(), whom.len(), "{:?} are told of {:?}, and should {:?}", told, entry.event, whom);
+        prop_assert!(told.iter().all(|who| whom.contains(who)), "{told:?} are told of {:?}, not {whom:?}", entry.event);
+        Ok(())
     }
 
     /// The program and the model agree on what a member may use, and until when.

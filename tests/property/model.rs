@@ -218,14 +218,20 @@ impl Model {
             && demands.iter().any(|(named, _)| self.meets(who, named, asked, terms, now))
     }
 
-    pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
+    /// Who is told besides those who may decide, when it is late.
+    pub fn escalated(&self, asked: &Asked, now: i64) -> Vec<&'static str> {
         let rules = self.hold(asked, &asked.table, now);
-        let is_told = |named: &[&str]| self.team.is_one_of(named, who, false, self.role_now(who, now));
+        let named: Vec<&str> = rules.into_iter().flat_map(|(rule, _)| rule.escalates.iter().copied()).collect();
+        let members = self.team.members.keys().copied();
+        members.filter(|who| self.team.is_one_of(&named, who, false, self.role_now(who, now))).collect()
+    }
+
+    pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
         [asked.requester, asked.filer].contains(&who)
             || self.is_admin(who, now)
             || asked.owes_review()
             || self.may_decide(who, asked, &asked.table, now)
-            || rules.iter().any(|(rule, _)| is_told(rule.escalates))
+            || self.escalated(asked, now).contains(&who)
     }
 
     /// Whose approvals of these terms count: they were of these, and whoever gave them may decide now.

@@ -355,9 +355,17 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         prop::sample::select(&[LATE, LATER][..]),
         prop::collection::vec(prop::sample::select(&[-1, 0, 0, 1][..]), 1..4),
         decider(),
+        prop::option::weighted(0.3, needy()),
     )
-        .prop_map(move |(who, ask, rule, nexts, decider)| {
+        .prop_map(move |(who, ask, rule, nexts, decider, promoted)| {
             let mut steps = vec![adopt(rule), Step::Ask { who, on_behalf_of: None, ask }];
+            // An admin for a while, who is none any more when people are reminded.
+            if let Some(promoted) = promoted {
+                let ask = Ask { resource: "role:admin", end: Ends::After(HOUR), start: None, ..ask };
+                let ask = Step::Ask { who: promoted, on_behalf_of: None, ask };
+                steps.splice(0..0, [ask, approve(Who::Approver), approve(Who::Approver)]);
+                steps.push(Step::Pass(DAY));
+            }
             steps.extend(nexts.into_iter().flat_map(|from| [Step::Next(from), Step::Expire]));
             steps.extend([approve(decider), approve(Who::Approver)]);
             steps

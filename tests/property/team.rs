@@ -120,7 +120,7 @@ pub const RULES: [Rule; 22] = [
         escalates: &["member:fay", "group:backend"],
         ..RULE
     },
-    Rule { name: "later", resources: &["scope:production"], reminds: Some(DAY), ..RULE },
+    Rule { name: "later", requesters: &["role:member"], reminds: Some(DAY), escalates: &["role:admin"], ..RULE },
     Rule {
         name: "fire",
         resources: &["connection:prod", "target:*"],
