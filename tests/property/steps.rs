@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use crate::team::{
-    ASSIGNEES, DAY, Edit, FIRE, FOUR_EYES, HOUR, LATE, LATER, MEMBER, OWNER, PEOPLE, RESOURCES, RULES, VIEWER,
+    ASSIGNEES, DAY, Edit, FIRE, FOUR_EYES, HOUR, LATE, LATER, MEMBER, NEVER, OWNER, PEOPLE, RESOURCES, RULES, SHORT,
+    VIEWER,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -191,7 +192,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     // What can be asked for.
     let plain = || {
         let end = prop_oneof![
-            4 => prop::sample::select(&[HOUR, HOUR, 4 * HOUR, DAY, 2 * DAY][..]).prop_map(Ends::After),
+            4 => prop::sample::select(&[HOUR, HOUR, 4 * HOUR, 5 * HOUR, DAY, 2 * DAY][..]).prop_map(Ends::After),
             1 => Just(Ends::In(2 * DAY)),
         ];
         let end = prop_oneof![4 => end, 1 => self::end()];
@@ -333,17 +334,15 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
                 steps.push(Step::Revoke { who: revoker, back });
                 steps
             });
-    let burnt = (
-        needy(),
-        plain(),
-        decider(),
-        prop::option::weighted(0.3, how()),
-        prop::sample::select(&["connection:prod", "target:db", "connection:stage", "scope:staging", "role:admin"][..]),
-    )
-        .prop_map(|(who, ask, reviewer, how, resource)| {
-            let fire = Step::Apply { who: Who::Owner, edits: FIRE.map(Edit::Adopt).to_vec() };
-            let ask = Ask { emergency: true, resource, ..ask };
-            let mut steps = vec![fire, Step::Ask { who, on_behalf_of: None, ask }];
+    let others = prop::sample::select(&[SHORT[0], SHORT[1], NEVER[0], NEVER[1]][..]);
+    let burning = ["connection:prod", "target:db", "connection:stage", "scope:staging", "role:admin"];
+    let burnt = (needy(), plain(), prop::option::weighted(0.7, others), decider(), prop::option::weighted(0.3, how()))
+        .prop_flat_map(move |all| (Just(all), prop::sample::select(burning.to_vec()), prop::bool::weighted(0.8)))
+        .prop_map(|((who, ask, other, reviewer, how), resource, with_ticket)| {
+            let edits = FIRE.into_iter().chain(other).map(Edit::Adopt).collect();
+            let ticket = if with_ticket { Some("OPS-12") } else { ask.ticket };
+            let ask = Ask { emergency: true, resource, ticket, ..ask };
+            let mut steps = vec![Step::Apply { who: Who::Owner, edits }, Step::Ask { who, on_behalf_of: None, ask }];
             steps.extend(how.map(|how| Step::Change { whom: Who::Requester, back: 0, how }));
             steps.push(Step::Review { who: reviewer, back: 0 });
             steps
@@ -379,14 +378,14 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         2 => changed,
         2 => modified,
         1 => chained,
-        2 => burnt,
+        3 => burnt,
     ]
 }
 
 /// First a team picks some rules.
 pub fn steps() -> impl Strategy<Value = Vec<Step>> {
     let rules = prop::collection::vec((0..RULES.len()).prop_map(Edit::Rule), 0..6);
-    (rules, prop::collection::vec(some(), 1..30)).prop_map(|(edits, steps)| {
+    (rules, prop::collection::vec(some(), 1..24)).prop_map(|(edits, steps)| {
         let first = vec![Step::Apply { who: Who::Owner, edits }];
         [vec![first], steps].concat().concat()
     })

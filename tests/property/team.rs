@@ -125,7 +125,7 @@ pub const RULES: [Rule; 22] = [
         name: "fire",
         resources: &["connection:prod", "target:*"],
         emergency: true,
-        longest: 2 * HOUR,
+        longest: 6 * HOUR,
         reason: 10,
         approvers: &["member:dee", "role:admin"],
         ..RULE
@@ -140,6 +140,8 @@ pub const RULES: [Rule; 22] = [
     },
     Rule { name: "four eyes", approvers: &["role:member"], approvals: 2, ..RULE },
 ];
+pub const SHORT: [usize; 2] = [7, 8];
+pub const NEVER: [usize; 2] = [11, 12];
 pub const LATE: usize = 16;
 pub const LATER: usize = 17;
 pub const FIRE: [usize; 3] = [18, 19, 20];
