@@ -291,10 +291,13 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             ]
         });
     // Somebody approves, and is another before the last approval.
+    let for_another = (prop::sample::select(&PEOPLE[1..3]), prop::sample::select(&PEOPLE[3..]))
+        .prop_map(|(filer, requester)| (Who::Person(filer), Some(requester)));
+    let filed = prop_oneof![2 => needy().prop_map(|who| (who, None)), 1 => for_another];
     let changed =
-        (needy(), plain(), prop_oneof![3 => Just(Who::Voter), 1 => Just(Who::Requester), 1 => Just(Who::Filer)], how())
-            .prop_map(move |(who, ask, whom, how)| {
-                let ask = Step::Ask { who, on_behalf_of: None, ask };
+        (filed, plain(), prop_oneof![3 => Just(Who::Voter), 1 => Just(Who::Requester), 2 => Just(Who::Filer)], how())
+            .prop_map(move |((who, on_behalf_of), ask, whom, how)| {
+                let ask = Step::Ask { who, on_behalf_of, ask };
                 let change = Step::Change { whom, back: 0, how };
                 vec![
                     adopt(FOUR_EYES),
