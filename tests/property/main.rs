@@ -192,7 +192,7 @@ impl Run<'_> {
         let asked = place.and_then(|at| self.model.requests.get(at)).cloned();
         if let Step::Change { whom, how, .. } = step {
             let whom = self.who(*whom, asked.as_ref());
-            let edits = if whom == "stranger" { Vec::new() } else { vec![how(whom)] };
+            let edits = if whom == "stranger" { Vec::new() } else { vec![how.edit(whom)] };
             return self.step(&Step::Apply { who: Who::Owner, edits });
         }
         let there = match step {
@@ -623,7 +623,7 @@ impl Run<'_> {
             return Err(TestCaseError::fail(format!("verify gave {outcome:?}")));
         };
         prop_assert!(proof.ok, "{:?}", proof.faults);
-        prop_assert_eq!(proof.entries as i64, self.log);
+        prop_assert_eq!(proof.entries, self.log);
         Ok(())
     }
 

@@ -43,6 +43,29 @@ pub struct Ask {
     pub emergency: bool,
 }
 
+#[derive(Debug, Clone, Copy)]
+pub enum How {
+    Disable,
+    Backend,
+    Member,
+    Login,
+    Demote,
+    Exchange,
+}
+
+impl How {
+    pub fn edit(self, who: &'static str) -> Edit {
+        match self {
+            How::Disable => Edit::Disable(who),
+            How::Backend => Edit::Backend(who),
+            How::Member => Edit::Member(who),
+            How::Login => Edit::Login(who),
+            How::Demote => Edit::Role(who, VIEWER),
+            How::Exchange => Edit::Exchange(who, "eva"),
+        }
+    }
+}
+
 #[derive(Debug, Clone)]
 pub enum Step {
     Ask {
@@ -84,12 +107,11 @@ pub enum Step {
         who: Who,
         edits: Vec<Edit>,
     },
-    /// Changes whoever this is, as far as the request in question goes: out of office, out of the group, out of the
-    /// team, another login.
+    /// Changes whoever this is, as far as the request in question goes.
     Change {
         whom: Who,
         back: usize,
-        how: fn(&'static str) -> Edit,
+        how: How,
     },
     Pass(i64),
     /// To this long from the next start, end, reminder or lapse.
@@ -232,16 +254,8 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     let applier = prop_oneof![5 => Just(Who::Owner), 1 => who()];
     let length =
         || prop::option::weighted(0.6, prop::sample::select(&[1, HOUR, 4 * HOUR, 4 * HOUR + 1, DAY, 30 * DAY][..]));
-    let how = || {
-        prop::sample::select(vec![
-            Edit::Disable as fn(&'static str) -> Edit,
-            Edit::Backend,
-            Edit::Member,
-            Edit::Login,
-            |who| Edit::Role(who, VIEWER),
-            |who| Edit::Exchange(who, "eva"),
-        ])
-    };
+    let hows = [How::Disable, How::Backend, How::Member, How::Login, How::Demote, How::Exchange];
+    let how = || prop::sample::select(hows.to_vec());
     let step = prop_oneof![
         8 => (asker(), prop::option::weighted(0.1, person()), ask())
             .prop_map(|(who, on_behalf_of, ask)| Step::Ask { who, on_behalf_of, ask }),
