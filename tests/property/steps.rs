@@ -351,7 +351,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
                 steps.push(Step::Revoke { who: revoker, back });
                 steps
             });
-    let others = prop::sample::select(&[SHORT[0], SHORT[1], NEVER[0], NEVER[1]][..]);
+    let others = prop::sample::select(&[SHORT[0], SHORT[1], SHORT[1], NEVER[0], NEVER[1]][..]);
     let burning = ["connection:prod", "target:db", "connection:stage", "scope:staging", "role:admin"];
     let burnt = (needy(), plain(), prop::option::weighted(0.7, others), decider(), prop::option::weighted(0.3, how()))
         .prop_flat_map(move |all| (Just(all), prop::sample::select(burning.to_vec()), prop::bool::weighted(0.8)))

@@ -125,7 +125,7 @@ pub const RULES: [Rule; 22] = [
         name: "fire",
         resources: &["connection:prod", "target:*"],
         emergency: true,
-        longest: 6 * HOUR,
+        longest: DAY,
         reason: 10,
         approvers: &["member:dee", "role:admin"],
         ..RULE
