@@ -305,24 +305,25 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             ]
         });
     // Somebody approves, and is another before the last approval.
-    let for_another = (prop::sample::select(&PEOPLE[1..3]), prop::sample::select(&PEOPLE[3..]))
-        .prop_map(|(filer, requester)| (Who::Person(filer), Some(requester)));
-    let filed = prop_oneof![2 => needy().prop_map(|who| (who, None)), 1 => for_another];
+    let whom = prop_oneof![3 => Just(Who::Voter), 1 => Just(Who::Requester)];
+    let between = move |who, on_behalf_of, ask, whom, how| {
+        vec![
+            adopt(FOUR_EYES),
+            Step::Ask { who, on_behalf_of, ask },
+            approve(Who::Approver),
+            Step::Change { whom, back: 0, how },
+            approve(Who::Approver),
+            approve(Who::Approver),
+            drop_it(FOUR_EYES),
+        ]
+    };
     let changed =
-        (filed, plain(), prop_oneof![3 => Just(Who::Voter), 1 => Just(Who::Requester), 2 => Just(Who::Filer)], how())
-            .prop_map(move |((who, on_behalf_of), ask, whom, how)| {
-                let ask = Step::Ask { who, on_behalf_of, ask };
-                let change = Step::Change { whom, back: 0, how };
-                vec![
-                    adopt(FOUR_EYES),
-                    ask,
-                    approve(Who::Approver),
-                    change,
-                    approve(Who::Approver),
-                    approve(Who::Approver),
-                    drop_it(FOUR_EYES),
-                ]
-            });
+        (needy(), plain(), whom, how()).prop_map(move |(who, ask, whom, how)| between(who, None, ask, whom, how));
+    // Or whoever filed it for another leaves.
+    let leaves = prop::sample::select(&[How::Member, How::Login, How::Exchange][..]);
+    let orphaned = (prop::sample::select(&PEOPLE[1..3]), prop::sample::select(&PEOPLE[3..]), plain(), leaves).prop_map(
+        move |(filer, requester, ask, how)| between(Who::Person(filer), Some(requester), ask, Who::Filer, how),
+    );
     // New terms come on the table between the approvals, and perhaps the old ones again.
     let modified =
         (needy(), plain(), prop::option::weighted(0.7, resource()), prop::option::weighted(0.7, end()), any::<bool>())
@@ -338,19 +339,28 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
                 steps
             });
     // One grant after the other, until something ends the first.
-    let chained =
-        (needy(), plain(), length(), prop::sample::select(&[0, 1, HOUR, 4 * HOUR, DAY][..]), 0usize..3, who())
-            .prop_map(move |(who, ask, length, pass, back, revoker)| {
-                let mut steps =
-                    vec![Step::Ask { who, on_behalf_of: None, ask }, approve(Who::Approver), approve(Who::Approver)];
-                for _ in 0..2 {
-                    steps.push(Step::Extend { who: Who::Requester, back: 0, length, ticket: None });
-                    steps.push(Step::Pass(pass));
-                    steps.extend([approve(Who::Approver), approve(Who::Approver)]);
-                }
-                steps.push(Step::Revoke { who: revoker, back });
-                steps
-            });
+    let passes = prop::sample::select(&[0, 0, 1, HOUR, 4 * HOUR, DAY][..]);
+    let other = prop::option::weighted(0.3, prop::sample::select(&RESOURCES[..13]));
+    let chained = (needy(), plain(), length(), passes, other, 0usize..3, who()).prop_map(
+        move |(who, ask, length, pass, other, back, revoker)| {
+            let ask_it = Step::Ask { who, on_behalf_of: None, ask };
+            let mut steps = vec![ask_it, approve(Who::Approver), approve(Who::Approver)];
+            for resource in [other, None] {
+                steps.push(Step::Extend { who: Who::Requester, back: 0, length, ticket: None });
+                steps.push(Step::Pass(pass));
+                steps.push(Step::Approve { who: Who::Approver, back: 0, resource, end: None });
+                steps.push(approve(Who::Approver));
+                // Nothing is extended twice.
+                steps.push(Step::Extend { who: Who::Requester, back: 1, length, ticket: None });
+            }
+            // What the first is for is there no more, or the first is revoked.
+            match other {
+                Some(_) => steps.push(Step::Apply { who: Who::Owner, edits: vec![Edit::Item(ask.resource)] }),
+                None => steps.push(Step::Revoke { who: revoker, back }),
+            }
+            steps
+        },
+    );
     let others = prop::sample::select(&[SHORT[0], SHORT[1], SHORT[1], NEVER[0], NEVER[1]][..]);
     let burning = ["connection:prod", "target:db", "connection:stage", "scope:staging", "role:admin"];
     let burnt = (needy(), plain(), prop::option::weighted(0.7, others), decider(), prop::option::weighted(0.3, how()))
@@ -393,8 +403,9 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         1 => given_for_another,
         1 => parted,
         2 => changed,
+        1 => orphaned,
         2 => modified,
-        1 => chained,
+        2 => chained,
         3 => burnt,
     ]
 }
