@@ -325,19 +325,25 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         move |(filer, requester, ask, how)| between(Who::Person(filer), Some(requester), ask, Who::Filer, how),
     );
     // New terms come on the table between the approvals, and perhaps the old ones again.
-    let modified =
-        (needy(), plain(), prop::option::weighted(0.7, resource()), prop::option::weighted(0.7, end()), any::<bool>())
-            .prop_map(move |(who, ask, resource, end, back_again)| {
-                let ask_it = Step::Ask { who, on_behalf_of: None, ask };
-                let mut steps = vec![adopt(FOUR_EYES), ask_it, approve(Who::Approver)];
-                steps.push(Step::Approve { who: Who::LastApprover, back: 0, resource, end });
-                if back_again {
-                    let (resource, end) = (Some(ask.resource), Some(ask.end));
-                    steps.push(Step::Approve { who: Who::Approver, back: 0, resource, end });
-                }
-                steps.extend([approve(Who::Approver), approve(Who::LastApprover), drop_it(FOUR_EYES)]);
-                steps
-            });
+    let modified = (
+        (needy(), plain(), prop::option::weighted(0.7, resource()), prop::option::weighted(0.7, end())),
+        any::<bool>(),
+        prop::bool::weighted(0.3),
+    )
+        .prop_map(move |((who, ask, resource, end), back_again, gone)| {
+            let ask_it = Step::Ask { who, on_behalf_of: None, ask };
+            let mut steps = vec![adopt(FOUR_EYES), ask_it, approve(Who::Approver)];
+            steps.push(Step::Approve { who: Who::LastApprover, back: 0, resource, end });
+            if let Some(resource) = resource.filter(|_| gone) {
+                steps.push(Step::Apply { who: Who::Owner, edits: vec![Edit::Item(resource)] });
+            }
+            if back_again {
+                let (resource, end) = (Some(ask.resource), Some(ask.end));
+                steps.push(Step::Approve { who: Who::Approver, back: 0, resource, end });
+            }
+            steps.extend([approve(Who::Approver), approve(Who::LastApprover), drop_it(FOUR_EYES)]);
+            steps
+        });
     // One grant after the other, until something ends the first.
     let passes = prop::sample::select(&[0, 0, 1, HOUR, 4 * HOUR, DAY][..]);
     let other = prop::option::weighted(0.3, prop::sample::select(&RESOURCES[..13]));
@@ -374,6 +380,17 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             steps.push(Step::Review { who: reviewer, back: 0 });
             steps
         });
+    // One deny ends it, whoever approved before and after.
+    let denied = (needy(), plain(), prop_oneof![3 => Just(Who::Approver), 1 => decider()]).prop_map(
+        move |(who, ask, denier)| {
+            let ask = Step::Ask { who, on_behalf_of: None, ask };
+            let deny = Step::Deny { who: denier, back: 0 };
+            vec![adopt(FOUR_EYES), ask, approve(Who::Approver), deny, approve(Who::Approver), drop_it(FOUR_EYES)]
+        },
+    );
+    // The clock was wrong for a while.
+    let set_back = prop::sample::select(&[HOUR, DAY, 8 * DAY][..])
+        .prop_map(|by| vec![Step::Pass(by), Step::Expire, Step::Pass(-by), Step::AcceptClock { who: Who::Owner }]);
     // Nobody decides for long.
     let left = (
         needy(),
@@ -398,6 +415,8 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         });
     prop_oneof![
         1 => left,
+        1 => denied,
+        1 => set_back,
         20 => step.prop_map(|step| vec![step]),
         2 => given,
         1 => given_for_another,
