@@ -686,7 +686,7 @@ fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
 
     let fresh = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     let seed = number("ACCESS_PROPERTY_SEED").unwrap_or_else(fresh);
-    let sequences = number("ACCESS_PROPERTY_SEQUENCES").unwrap_or(300);
+    let sequences = number("ACCESS_PROPERTY_SEQUENCES").unwrap_or(250);
     let config =
         Config { cases: sequences as u32, failure_persistence: None, max_shrink_iters: 1000, ..Config::default() };
     let mut bytes = [0; 32];
@@ -703,7 +703,7 @@ fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
     if let Err(why) = outcome {
         panic!("ACCESS_PROPERTY_SEED={seed} ACCESS_PROPERTY_SEQUENCES={sequences}: {why}");
     }
-    if sequences >= 300 {
+    if sequences >= 250 {
         let sorts =
             ["an extension", "an emergency", "new terms", "votes voided", "given by rule", "given by several", "fell"];
         for what in ACTIONS.into_iter().chain(sorts) {
