@@ -216,7 +216,7 @@ fn begins(granted: Granted, now: Timestamp) -> Event {
 
 /// Whether a request is somebody else's to this person. Members are compared, never logins or names from outside; no
 /// role, no rule and no second vote gets around this.
-pub fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
+fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
     may_act(person)?;
     if person.name == request.requester {
         return Err(Refusal::OwnRequest { id: request.id });
@@ -336,7 +336,7 @@ pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement>
 }
 
 /// Whether there is still something to decide.
-pub fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
+fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
     let state = request.state(now);
     if state == State::Pending {
         return Ok(());
@@ -614,7 +614,9 @@ pub fn follow(
         match (request.state(now), &request.grant) {
             (State::Pending, _) => {
                 // Whoever filed it may come back by another name, and must not decide on it.
-                let because = because(&request.asked.resource).or_else(|| filer_departs.then_some(Because::FilerGone));
+                // Approvals of what an approver put on the table rest on that too.
+                let because = because(&request.asked.resource).or_else(|| because(&request.on_the_table().resource));
+                let because = because.or_else(|| filer_departs.then_some(Because::FilerGone));
                 if let Some(because) = because {
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));

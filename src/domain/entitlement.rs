@@ -9,7 +9,7 @@ use super::name::Name;
 use super::request::{Grant, RequestId};
 use super::resource::Resource;
 use super::role::Role;
-use super::team::{Assignee, Covers, Environment, Member, Scope, Team};
+use super::team::{Assignee, Covers, Environment, Login, Member, Scope, Team};
 use super::time::Timestamp;
 
 /// A member with all that decides what they may use.
@@ -184,6 +184,14 @@ pub fn grant_covers<'s>(granted: &Resource, thing: &Thing, scope: impl Fn(&Name)
 }
 
 impl Person {
+    /// Somebody who was a member once: of them only the name is left.
+    pub fn gone(name: Name) -> Person {
+        let login = Login::from(&name);
+        let member = Member { role: Role::Viewer, login, email: None, slack: None, timezone: None, disabled: true };
+        let (groups, scopes) = (BTreeSet::new(), BTreeMap::new());
+        Person { name, member, since: i64::MAX, groups, scopes, grants: Vec::new() }
+    }
+
     pub fn is_disabled(&self) -> bool {
         self.member.disabled
     }

@@ -315,8 +315,13 @@ impl Rule {
         if because.is_empty() {
             because.push("it matches every request".to_owned());
         }
-        let beyond = case.reach.get(1..).unwrap_or_default();
-        let named = case.reach.first().is_some_and(is_named) || !beyond.is_empty() && beyond.iter().all(is_named);
+        // A scope is nothing but what it covers; a connection is something by itself.
+        let named = match case.reach {
+            [scope @ Thing::Scope { .. }, covered @ ..] if !covered.is_empty() => {
+                is_named(scope) || covered.iter().all(is_named)
+            }
+            reach => reach.first().is_some_and(is_named),
+        };
         let inside = environments.is_empty()
             || case.reach.iter().filter_map(Thing::environment).all(|it| environments.contains(&it));
         Some((because.join("; "), named && inside))

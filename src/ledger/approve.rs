@@ -25,8 +25,7 @@ pub fn approve(
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
             let terms = request.on_the_table().modified(modification);
-            let drafts =
-                deciding(read, &docket, me, &request, &terms, now, |case| decide::approve(case, me, note, now));
+            let drafts = deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, now));
             // What somebody may not do anyhow is refused before anything is told of what there is.
             if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == Sort::Refused) {
                 unchanged(read, id, seen.as_ref())?;

@@ -22,7 +22,7 @@ pub fn deny(
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
             let terms = request.on_the_table();
-            let drafts = deciding(read, &docket, me, &request, terms, now, |case| decide::deny(case, me, reason, now))?;
+            let drafts = deciding(read, &docket, &request, terms, now, |case| decide::deny(case, me, reason, now))?;
             unchanged(read, id, seen.as_ref())?;
             Ok((drafts, docket))
         },

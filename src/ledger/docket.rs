@@ -125,15 +125,11 @@ impl Docket {
         Ok(self.has_rules(read)? && read.rules()?.iter().any(names))
     }
 
-    /// Which rules match the terms asked, and these. None: its requester is no member any more.
-    pub fn judge(
-        &self,
-        read: &Read<'_>,
-        request: &Request,
-        terms: &Terms,
-        now: Timestamp,
-    ) -> Result<Option<Judged>, Error> {
-        let Some(requester) = self.person(read, &request.requester)? else { return Ok(None) };
+    /// Which rules match the terms asked, and these. Its requester may be no member any more: an emergency of theirs
+    /// still owes its review.
+    pub fn judge(&self, read: &Read<'_>, request: &Request, terms: &Terms, now: Timestamp) -> Result<Judged, Error> {
+        let requester = self.person(read, &request.requester)?;
+        let requester = requester.unwrap_or_else(|| Rc::new(Person::gone(request.requester.clone())));
         let since = since(read, request)?;
         let mut reached: Vec<(Vec<Thing>, Option<i64>)> = Vec::new();
         for terms in std::iter::once(&request.asked).chain(Some(terms).filter(|terms| **terms != request.asked)) {
@@ -151,7 +147,7 @@ impl Docket {
         let voters = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve);
         named.extend(voters.map(|decision| Assignee::Member(decision.by.clone())));
         let people = self.people_named(read, &named)?;
-        Ok(Some(Judged { judgement, requester, since, people }))
+        Ok(Judged { judgement, requester, since, people })
     }
 }
 

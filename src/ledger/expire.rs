@@ -4,16 +4,19 @@
 //! leaves nothing half-done, and the next goes on; two at once find each batch done or to do, never twice.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use super::deliver::{self, OpenPost};
 use super::docket::Docket;
 use super::{Call, Sink};
 use crate::command::{End, ExpireView, Reply};
 use crate::domain::decide;
+use crate::domain::entitlement::Person;
 use crate::domain::event::Draft;
 use crate::domain::name::Name;
 use crate::domain::notification::Told;
 use crate::domain::request::Request;
+use crate::domain::rule::Requirement;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -115,10 +118,12 @@ pub fn due(read: &Read<'_>, docket: &Docket, now: Timestamp, most: usize) -> Res
 /// Those who may still decide, and those to whom it escalates.
 fn to_remind(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
-    let Some(judged) = docket.judge(read, request, terms, now)? else { return Ok(Vec::new()) };
+    let judged = docket.judge(read, request, terms, now)?;
     let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
-    let escalated = docket.people_named(read, &judged.judgement.escalate_to())?;
-    names.extend(escalated.iter().filter(|person| !person.is_disabled()).map(|person| person.name.clone()));
+    let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
+    let escalated = docket.people_named(read, &told.approvers)?;
+    let is_told = |person: &&Rc<Person>| told.is_met_by(person, false, now);
+    names.extend(escalated.iter().filter(is_told).map(|person| person.name.clone()));
     names.remove(&request.requester);
     Ok(names.into_iter().collect())
 }

@@ -125,11 +125,9 @@ pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failu
         let terms = request.on_the_table();
         let judged = docket.judge(read, &request, terms, now)?;
         let pending = request.state(now) == State::Pending;
-        let may_decide = judged.as_ref().is_some_and(|judged| {
-            decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
-        });
-        let may_decide = may_decide && (pending || request.owes_review());
-        let rules = judged.filter(|_| pending).map(|judged| view::matched(&judged.judgement));
+        let may_decide = decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
+            && (pending || request.owes_review());
+        let rules = pending.then(|| view::matched(&judged.judgement));
         let resource = terms.resource.clone();
         let mut view = view::of(read, &docket, request, now)?;
         view.may_decide = Some(may_decide);

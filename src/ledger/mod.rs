@@ -338,7 +338,7 @@ fn sees(read: &Read<'_>, docket: &Docket, me: &Person, request: &Request, now: T
         return Ok(true);
     }
     let judged = docket.judge(read, request, request.on_the_table(), now)?;
-    Ok(judged.is_some_and(|judged| decide::may_see(me, request, Some(&judged.judgement), now)))
+    Ok(decide::may_see(me, request, Some(&judged.judgement), now))
 }
 
 /// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes
@@ -346,18 +346,12 @@ fn sees(read: &Read<'_>, docket: &Docket, me: &Person, request: &Request, now: T
 fn deciding<T>(
     read: &Read<'_>,
     docket: &Docket,
-    me: &Person,
     request: &Request,
     terms: &Terms,
     now: Timestamp,
     decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
-    let Some(judged) = docket.judge(read, request, terms, now)? else {
-        // What a member asked for who is gone was withdrawn with them.
-        decide::is_anothers(request, me)?;
-        decide::still_pending(request, now)?;
-        return Err(Refusal::NoSuchMember { name: request.requester.clone(), nearest: None }.into());
-    };
+    let judged = docket.judge(read, request, terms, now)?;
     let people = judged.people();
     let case = Case {
         request,

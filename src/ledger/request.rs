@@ -107,7 +107,6 @@ pub fn submit(
         grant: None,
     };
     let judged = docket.judge(read, &request, &request.asked, now)?;
-    let judged = judged.ok_or_else(|| Refusal::NoSuchMember { name: requester.name.clone(), nearest: None })?;
     request.lapses_at = decide::lapses_at(&judged.judgement, now);
     request.remind_at = decide::remind_at(&judged.judgement, now);
 

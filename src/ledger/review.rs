@@ -16,7 +16,7 @@ pub fn review(call: &Call<'_>, id: RequestId, note: Text, seen: Option<Seen>, si
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
             let drafts =
-                deciding(read, &docket, me, &request, &request.asked, now, |case| decide::review(case, me, note, now))?;
+                deciding(read, &docket, &request, &request.asked, now, |case| decide::review(case, me, note, now))?;
             unchanged(read, id, seen.as_ref())?;
             Ok((drafts, docket))
         },

@@ -21,8 +21,7 @@ pub fn standing(read: &Read<'_>, docket: &Docket, request: &Request, now: Timest
         return Ok(Vec::new());
     }
     let terms = request.on_the_table();
-    let judged = docket.judge(read, request, terms, now)?;
-    Ok(judged.map_or_else(Vec::new, |judged| judged.standing(request, terms, now)))
+    Ok(docket.judge(read, request, terms, now)?.standing(request, terms, now))
 }
 
 /// A request just written, as it stands now.

@@ -20,7 +20,7 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
         let waits_on_me = |request: &Request| -> Result<bool, Problem> {
             let terms = request.on_the_table();
             let judged = docket.judge(read, request, terms, now)?;
-            Ok(judged.is_some_and(|judged| decide::waits_on(&judged.standing(request, terms, now)).contains(&me.name)))
+            Ok(decide::waits_on(&judged.standing(request, terms, now)).contains(&me.name))
         };
         let wanted: &dyn Fn(&Request) -> Result<bool, Problem> = match words {
             Words::Resources => return Ok(named(read.resource_names()?)),

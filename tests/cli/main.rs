@@ -23,6 +23,7 @@ mod proof;
 mod races;
 mod review;
 mod rules;
+mod rules_found;
 mod team;
 mod terminal;
 mod tmux;

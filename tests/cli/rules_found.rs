@@ -1,0 +1,102 @@
+//! What random sequences found in the rules, each as the few commands that it takes.
+
+use crate::harness::World;
+
+const TEAM: &str = r#"
+[team]
+name = "found"
+[members.ana]
+role = "owner"
+[members.ben]
+role = "admin"
+[members.cy]
+role = "admin"
+[members.eva]
+role = "member"
+[members.dee]
+role = "member"
+[connections.prod]
+environment = "production"
+[targets.db]
+connections = ["prod"]
+[targets.web]
+connections = ["prod"]
+"#;
+
+const DEE: &str = "[members.dee]\nrole = \"member\"\n";
+
+fn with(rules: &str) -> String {
+    format!("{TEAM}{rules}")
+}
+
+#[test]
+fn a_rule_that_approves_targets_gives_no_connection() {
+    let world = World::of(
+        "ana",
+        &with("[[rules]]\nname = \"free\"\nmatch = { resources = [\"target:*\"] }\nauto_approve = true\n"),
+    );
+    let (target, connection) = (world.request("dee", "target:db", &[]), world.request("dee", "connection:prod", &[]));
+    // It matches, for it reaches both targets; but the connection is more than these.
+    world.run("ana", &["show", &target]).ok().says("active");
+    world.run("ana", &["show", &connection]).ok().says("pending");
+    assert!(!world.may("dee", "connection:prod"));
+}
+
+#[test]
+fn the_emergency_of_somebody_removed_is_reviewed_still() {
+    let rules = "[[rules]]\nname = \"fire\"\nemergency = true\n";
+    let world = World::of("ana", &with(rules));
+    let id = world.request("dee", "connection:prod", &["--emergency"]);
+    world.apply("ana", &with(rules).replace(DEE, "")).ok();
+    // Everybody's list has it, and not everybody closes it.
+    world.run("eva", &["list"]).ok().says("dee");
+    world.run("eva", &["review", &id, "--note", "mine"]).fails(3, "only admins");
+    world.run("ben", &["review", &id, "--note", "it was a fire"]).ok();
+    world.run("cy", &["review", &id, "--note", "again"]).fails(5, "ben has reviewed request 1 already");
+}
+
+#[test]
+fn what_an_approver_put_on_the_table_goes_with_its_resource() {
+    let rules = "[[rules]]\nname = \"two\"\napprovers = [\"role:admin\"]\napprovals = 2\n";
+    let world = World::of("ana", &with(rules));
+    let id = world.request("dee", "target:db", &[]);
+    world.run("ben", &["approve", &id, "--resource", "target:web"]).ok();
+    world.apply("ana", &with(rules).replace("[targets.web]\nconnections = [\"prod\"]\n", "")).ok();
+    world.run("cy", &["approve", &id]).fails(5, "withdrawn already");
+    // And what comes back by its name was approved by nobody.
+    world.apply("ana", &with(rules)).ok();
+    world.run("cy", &["approve", &id]).fails(5, "withdrawn already");
+    assert!(!world.may("dee", "target:web"));
+}
+
+#[test]
+fn a_role_that_has_lapsed_is_not_told_when_it_is_late() {
+    let rules = r#"
+[[rules]]
+name = "late"
+match = { resources = ["target:*"] }
+approvers = ["member:cy"]
+remind_after = "2h"
+escalate_to = ["role:admin"]
+"#;
+    let world = World::of("ana", &with(rules));
+    world.grant("eva", "role:admin", "ana", &["--duration", "1h"]);
+    world.request("dee", "target:db", &[]);
+    world.pass("3h");
+    world.run("ana", &["expire"]).ok();
+    for (login, told) in [("ana", true), ("ben", true), ("cy", true), ("eva", false)] {
+        let reminders = world.unread(login).into_iter().filter(|event| event == "request.reminder").count();
+        assert_eq!(reminders, usize::from(told), "{login}");
+    }
+}
+
+#[test]
+fn on_a_request_of_somebody_removed_it_is_told_first_who_may_not_decide() {
+    let world = World::of("ana", TEAM);
+    world.grant("eva", "role:admin", "ana", &[]);
+    let id = world.request("dee", "role:admin", &[]);
+    world.apply("ana", &with("").replace(DEE, "")).ok();
+    world.run("eva", &["approve", &id]).fails(3, "is for a role");
+    world.run("ben", &["approve", &id]).fails(5, "withdrawn already");
+    world.run("ben", &["deny", &id]).fails(5, "withdrawn already");
+}

@@ -1,0 +1,727 @@
+//! Whatever people do, in whatever order and whatever the clock does: nothing is allowed that should not be, and nobody
+//! holds what nobody else approved, or what a rule forbids.
+//!
+//! Random sequences of commands run on the real store, beside a model of the promises that is written here as plainly
+//! as can be and shares no rule with the program (`team`, `model`), and beside a witness that reads the audit log alone.
+//! `ACCESS_PROPERTY_SEQUENCES` sets how many; a failure prints its seed, which `ACCESS_PROPERTY_SEED` replays, and the
+//! shortest sequence that still fails.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
+
+mod model;
+mod steps;
+mod team;
+mod witness;
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use access::command::{AskFor, Command, ListFilter, Reply};
+use access::domain::duration::Length;
+use access::domain::event::{ACTIONS, Because, Entry, Event};
+use access::domain::notification::Told;
+use access::domain::preference::{Choice, PreferenceChange};
+use access::domain::request::{self, End, Modification, RequestId};
+use access::domain::resource::Resource;
+use access::domain::time::Timestamp;
+use access::error::Kind;
+use access::ledger::{Caller, Init, carry_out, init};
+use access::store::{Error, Store};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
+
+use model::{Asked, Happened, Model, Stands, Terms, Until};
+use steps::{Ends, Step, Who, steps};
+use team::{ADMIN, DAY, EVER, HOUR, OWNER, PEOPLE, RESOURCES, Team, full_team};
+use witness::Witness;
+
+const START: i64 = 1_795_510_800;
+
+#[derive(Default)]
+struct Tally {
+    sequences: Cell<u64>,
+    steps: Cell<u64>,
+    checks: Cell<u64>,
+    /// What was recorded, by action, and how commands that failed did.
+    seen: RefCell<BTreeMap<String, u64>>,
+}
+
+impl Tally {
+    fn count(&self, what: impl Into<String>) {
+        *self.seen.borrow_mut().entry(what.into()).or_default() += 1;
+    }
+
+    /// What should come about often for there to be anything in this.
+    fn count_sort(&self, event: &Event) {
+        let sorts = match event {
+            Event::RequestSubmitted { extends, emergency, .. } => {
+                vec![("an extension", extends.is_some()), ("an emergency", *emergency)]
+            }
+            Event::RequestApproved { voids, asked, .. } => {
+                vec![("new terms", asked.is_some()), ("votes voided", !voids.is_empty())]
+            }
+            Event::GrantStarted(granted) | Event::GrantScheduled(granted) => {
+                vec![("given by rule", granted.by_rule.is_some()), ("given by several", granted.approved_by.len() > 1)]
+            }
+            Event::GrantRevoked { because, .. } | Event::RequestWithdrawn { because, .. } => {
+                vec![("fell", matches!(because, Because::Fell(_)))]
+            }
+            _ => Vec::new(),
+        };
+        sorts.into_iter().filter(|(_, is_so)| *is_so).for_each(|(sort, _)| self.count(sort));
+    }
+
+    fn checked(&self) {
+        self.checks.set(self.checks.get() + 1);
+    }
+}
+
+struct Run<'t> {
+    store: Store,
+    clock: i64,
+    model: Model,
+    witness: Witness,
+    /// How many entries of the log were read.
+    log: i64,
+    tally: &'t Tally,
+}
+
+/// Somebody at a terminal: by which login, and who that is to the team.
+#[derive(Debug, Clone, Copy)]
+struct There {
+    login: &'static str,
+    who: Option<&'static str>,
+}
+
+fn time(at: i64) -> Timestamp {
+    Timestamp::from_unix(at).unwrap()
+}
+
+fn resource(name: &str) -> Resource {
+    name.parse().unwrap()
+}
+
+fn caller(login: &str) -> Caller {
+    Caller { login: login.parse().unwrap(), root: login == "root", acting_as: None }
+}
+
+type Checked = Result<(), TestCaseError>;
+
+impl Run<'_> {
+    fn carry_out(&self, login: &str, command: Command) -> (Result<bool, Kind>, Vec<Reply>) {
+        let mut replies = Vec::new();
+        let clock = || Ok(time(self.clock));
+        let ended = carry_out(&self.store, &caller(login), &clock, command, &mut |piece| {
+            replies.push(piece);
+            Ok(())
+        });
+        (ended.map(|end| !end.no).map_err(|failure| failure.kind), replies)
+    }
+
+    fn now(&self) -> i64 {
+        self.clock.max(self.model.last)
+    }
+
+    fn who(&self, who: Who, asked: Option<&Asked>) -> &'static str {
+        let owner = self.model.team.owner();
+        let now = self.now();
+        let waiting = |asked: &Asked| {
+            let standing = self.model.standing(asked, now);
+            standing.into_iter().flat_map(|(_, _, waiting)| waiting).collect::<Vec<_>>()
+        };
+        match (who, asked) {
+            (Who::Person(name), _) => name,
+            (Who::Requester, Some(asked)) => asked.requester,
+            (Who::Filer, Some(asked)) => asked.filer,
+            (Who::Approver, Some(asked)) => waiting(asked).first().copied().unwrap_or(owner),
+            (Who::LastApprover, Some(asked)) => waiting(asked).last().copied().unwrap_or(owner),
+            (Who::Voter, Some(asked)) => asked.votes.first().copied().unwrap_or(owner),
+            (Who::Owner, _) => owner,
+            (Who::Promoted, _) => {
+                let promoted = |who: &&str| self.model.is_admin(who, now) && self.model.team.base(who) < ADMIN;
+                PEOPLE.into_iter().find(promoted).unwrap_or(owner)
+            }
+            (Who::Requester | Who::Filer | Who::Approver | Who::LastApprover | Who::Voter | Who::Stranger, _) => {
+                "stranger"
+            }
+        }
+    }
+
+    /// Somebody comes by the login they have, or had.
+    fn there(&self, name: &'static str) -> There {
+        let login = self.model.team.members.get(name).map_or(name, |member| member.login);
+        There { login, who: self.model.team.of_login(login) }
+    }
+
+    fn until(&self, end: Ends) -> Until {
+        match end {
+            Ends::Never => Until::Never,
+            Ends::After(length) => Until::After(length),
+            Ends::In(length) => Until::At(self.now() + length),
+        }
+    }
+
+    /// Number `back` before the last; beyond the first, one that is not there.
+    fn pick(&self, back: usize) -> usize {
+        self.model.requests.len().checked_sub(back + 1).unwrap_or(self.model.requests.len() + 3)
+    }
+
+    fn step(&mut self, step: &Step) -> Checked {
+        let now = self.now();
+        match step {
+            Step::Pass(by) => {
+                self.clock += by;
+                return Ok(());
+            }
+            Step::Next(from) => {
+                let times = self.model.requests.iter().flat_map(|asked| match asked.stands {
+                    Stands::Pending => vec![asked.lapses, asked.reminds.unwrap_or(EVER)],
+                    Stands::Granted => vec![asked.starts, asked.ends],
+                    Stands::Decided | Stands::Over => Vec::new(),
+                });
+                if let Some(next) = times.filter(|at| *at != EVER && *at + from > now).min() {
+                    self.clock = next + from;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let place = step.back().map(|back| self.pick(back));
+        let asked = place.and_then(|at| self.model.requests.get(at)).cloned();
+        if let Step::Change { whom, how, .. } = step {
+            let whom = self.who(*whom, asked.as_ref());
+            let edits = if whom == "stranger" { Vec::new() } else { vec![how.edit(whom)] };
+            return self.step(&Step::Apply { who: Who::Owner, edits });
+        }
+        let there = match step {
+            Step::Expire => There { login: "root", who: None },
+            step => self.there(self.who(step.who(), asked.as_ref())),
+        };
+        let wish = self.wish(step, there, asked.as_ref(), now);
+        let against = self.against(step, there, asked.as_ref(), wish.as_ref(), now);
+        let (outcome, _) = self.carry_out(there.login, self.command(step, place));
+        let expected = match outcome {
+            Ok(done) => {
+                prop_assert!(done && against.is_empty(), "{there:?} may do it, and should not: {against:?}");
+                self.does(step, there, place, wish, now)
+            }
+            Err(kind) => {
+                self.tally.count(format!("{kind:?}"));
+                prop_assert!(against.contains(&kind), "{there:?} gets {kind:?}, and should {against:?}");
+                self.refused(step, there, kind, now)
+            }
+        };
+        self.recorded(expected)
+    }
+
+    fn command(&self, step: &Step, place: Option<usize>) -> Command {
+        let id = || RequestId::try_from(place.unwrap() as i64 + 1).unwrap();
+        let length = |seconds: i64| Length::from_seconds(seconds).unwrap();
+        let end = |end: Ends| match self.until(end) {
+            Until::Never => End::Never,
+            Until::After(seconds) => End::After(length(seconds)),
+            Until::At(instant) => End::At(time(instant)),
+        };
+        match step {
+            Step::Ask { on_behalf_of, ask, .. } => Command::Request(AskFor {
+                emergency: ask.emergency,
+                terms: request::Terms {
+                    resource: resource(ask.resource),
+                    end: end(ask.end),
+                    start: ask.start.map(|from_now| time(self.now() + from_now)),
+                },
+                reason: ask.reason.parse().unwrap(),
+                ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
+                requester: on_behalf_of.map(|name| name.parse().unwrap()),
+                dry_run: false,
+            }),
+            Step::Extend { length: seconds, ticket, .. } => Command::Extend {
+                id: id(),
+                length: seconds.map(length),
+                reason: "More, because it lasts".parse().unwrap(),
+                ticket: ticket.map(|ticket| ticket.parse().unwrap()),
+            },
+            Step::Approve { resource: name, end: changed, .. } => Command::Approve {
+                id: id(),
+                modification: Modification { resource: name.map(resource), end: changed.map(end) },
+                note: None,
+                seen: None,
+            },
+            Step::Deny { .. } => Command::Deny { id: id(), reason: None, seen: None },
+            Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
+            Step::Revoke { .. } => Command::Revoke { id: id(), reason: None, seen: None },
+            Step::Review { .. } => Command::Review { id: id(), note: "Looked at".parse().unwrap(), seen: None },
+            Step::Apply { edits, .. } => {
+                Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None, against: None }
+            }
+            Step::AcceptClock { .. } => Command::AcceptClock,
+            Step::Prefer { .. } => {
+                let minutes = self.model.preferred % 1440;
+                let digest = format!("daily {:02}:{:02}", minutes / 60, minutes % 60).parse().ok();
+                let choice = Choice { digest, ..Choice::default() };
+                Command::Prefer(PreferenceChange::Set { event: None, choice })
+            }
+            Step::Expire | Step::Change { .. } | Step::Pass(_) | Step::Next(_) => {
+                Command::Expire { dry_run: false, deliver: false }
+            }
+        }
+    }
+
+    fn edited(&self, edits: &[team::Edit]) -> Team {
+        let mut team = self.model.team.clone();
+        for edit in edits {
+            team.edit(*edit);
+        }
+        team
+    }
+
+    /// What would be filed, or what an approval would be of.
+    fn wish(&self, step: &Step, there: There, asked: Option<&Asked>, now: i64) -> Option<Asked> {
+        let terms = |resource, end, start| Terms { resource, end, start };
+        let who = there.who?;
+        let wish = |terms, requester| Asked {
+            requester,
+            filer: who,
+            asked: terms,
+            table: terms,
+            reason: "More, because it lasts",
+            ticket: None,
+            emergency: false,
+            reviewed: false,
+            extends: None,
+            lapses: now,
+            reminds: None,
+            votes: Vec::new(),
+            stands: Stands::Pending,
+            starts: 0,
+            ends: 0,
+            begun: false,
+            warned: false,
+        };
+        match step {
+            Step::Ask { on_behalf_of, ask, .. } => {
+                let asked = terms(ask.resource, self.until(ask.end), ask.start.map(|from_now| now + from_now));
+                let (reason, ticket, emergency) = (ask.reason, ask.ticket, ask.emergency);
+                Some(Asked { reason, ticket, emergency, ..wish(asked, on_behalf_of.unwrap_or(who)) })
+            }
+            // The terms granted before, from the old end on.
+            Step::Extend { back, length, ticket, .. } => {
+                let before = asked?;
+                let length = length.unwrap_or(before.ends.saturating_sub(before.starts));
+                let asked = terms(before.table.resource, Until::After(length), Some(before.ends));
+                Some(Asked {
+                    ticket: ticket.or(before.ticket),
+                    extends: Some(self.pick(*back)),
+                    ..wish(asked, before.requester)
+                })
+            }
+            Step::Approve { resource, end, .. } => {
+                let asked = asked?;
+                let end = end.map_or(asked.table.end, |end| self.until(end));
+                let table = terms(resource.unwrap_or(asked.table.resource), end, asked.table.start);
+                Some(Asked { table, ..asked.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// Everything that speaks against it, where any may be the answer; empty: it must be done.
+    fn against(&self, step: &Step, there: There, asked: Option<&Asked>, wish: Option<&Asked>, now: i64) -> Vec<Kind> {
+        let model = &self.model;
+        if self.clock < model.last - 60 && !matches!(step, Step::AcceptClock { .. }) {
+            return vec![Kind::Failure];
+        }
+        if matches!(step, Step::Expire) {
+            return Vec::new();
+        }
+        let Some(who) = there.who.filter(|who| model.team.active(who)) else { return vec![Kind::Refused] };
+        let mut against = Vec::new();
+        let refused = |no: bool| no.then_some(Kind::Refused);
+        let conflict = |no: bool| no.then_some(Kind::Conflict);
+        if let Step::Ask { .. } = step {
+            let wish = wish.unwrap();
+            if wish.requester != who && !model.is_admin(who, now) {
+                return vec![Kind::Refused];
+            }
+            if !model.team.members.contains_key(wish.requester)
+                || wish.asked.resource == "target:nowhere"
+                || !model.team.has(wish.asked.resource)
+            {
+                return vec![Kind::NotFound];
+            }
+            let in_a_year = |start: i64| now < start && start <= now + 365 * DAY;
+            if wish.asked.start.is_some_and(|start| !in_a_year(start))
+                || wish.emergency && (wish.asked.end == Until::Never || wish.asked.start.is_some())
+            {
+                against.push(Kind::Usage);
+            }
+            against.extend(refused(wish.emergency && wish.requester != who));
+            against.extend(self.against_filing(wish, now));
+            return against;
+        }
+        if step.back().is_some() && !asked.is_some_and(|asked| model.may_see(who, asked, now)) {
+            return vec![Kind::NotFound];
+        }
+        let own = |asked: &Asked| asked.requester == who || asked.filer == who;
+        match (step, asked) {
+            (Step::Extend { back, .. }, Some(before)) => {
+                let place = self.pick(*back);
+                let gone_on = |next: &Asked| next.extends == Some(place) && (next.pending(now) || next.given(now));
+                against.extend(refused(before.requester != who));
+                if !before.given(now) || before.ends == EVER {
+                    against.push(Kind::Conflict);
+                    return against;
+                }
+                against.extend(conflict(model.requests.iter().any(gone_on)));
+                against.extend(self.against_filing(wish.unwrap(), now));
+            }
+            (Step::Approve { .. }, Some(asked)) => {
+                let terms = &wish.unwrap().table;
+                if !model.may_decide(who, asked, terms, now) {
+                    return vec![Kind::Refused];
+                }
+                if !model.team.has(terms.resource) || terms.resource == "target:nowhere" {
+                    against.push(Kind::NotFound);
+                }
+                against.extend(conflict(!asked.pending(now)));
+                against.extend(refused(!model.team.active(asked.requester)));
+                against.extend(model.against_terms(asked.requester, terms, now));
+                against.extend(refused(model.forbidden(asked, terms, now)));
+                against.extend(conflict(model.counting(asked, terms, now).contains(&who)));
+            }
+            (Step::Deny { .. }, Some(asked)) => {
+                if !model.may_decide(who, asked, &asked.table, now) {
+                    return vec![Kind::Refused];
+                }
+                against.extend(conflict(!asked.pending(now)));
+            }
+            (Step::Review { .. }, Some(asked)) => {
+                against.extend(refused(!model.may_decide(who, asked, &asked.asked, now)));
+                against.extend(conflict(!asked.owes_review()));
+            }
+            (Step::Withdraw { .. }, Some(asked)) => {
+                if !own(asked) {
+                    return vec![Kind::Refused];
+                }
+                against.extend(conflict(!asked.pending(now)));
+            }
+            (Step::Revoke { .. }, Some(asked)) => {
+                if asked.requester != who && !model.is_admin(who, now) {
+                    return vec![Kind::Refused];
+                }
+                against.extend(conflict(!asked.given(now)));
+            }
+            (Step::Apply { .. } | Step::AcceptClock { .. }, _) if model.team.base(who) != OWNER => {
+                against.push(Kind::Refused);
+            }
+            (Step::AcceptClock { .. }, _) => against.extend(conflict(self.clock >= model.last)),
+            _ => {}
+        }
+        against
+    }
+
+    /// What speaks against filing it, by whomever.
+    fn against_filing(&self, wish: &Asked, now: i64) -> Vec<Kind> {
+        let model = &self.model;
+        let terms = &wish.asked;
+        let mut against = model.against_terms(wish.requester, terms, now);
+        if !model.team.active(wish.requester)
+            || model.forbidden(wish, terms, now)
+            || wish.emergency && !model.free(wish, now)
+        {
+            against.push(Kind::Refused);
+        }
+        let same = |other: &Asked| other.requester == wish.requester && other.asked.resource == terms.resource;
+        let pending = model.requests.iter().any(|other| same(other) && other.pending(now));
+        let held = model.until(wish.requester, terms.resource, now);
+        if pending && !wish.emergency || held.is_some_and(|until| until >= terms.ends(now)) {
+            against.push(Kind::Conflict);
+        }
+        against
+    }
+
+    /// What it changes in the model, and what the log should say of it.
+    fn does(
+        &mut self,
+        step: &Step,
+        there: There,
+        place: Option<usize>,
+        wish: Option<Asked>,
+        now: i64,
+    ) -> Vec<Happened> {
+        let (clock, last) = (self.clock, self.model.last);
+        let mut close = |action, stands| {
+            self.model.requests[place.unwrap()].stands = stands;
+            vec![(action, place.map(|at| at as i64 + 1))]
+        };
+        let happened = match step {
+            Step::Ask { .. } | Step::Extend { .. } => self.model.file(wish.unwrap(), now),
+            Step::Approve { .. } => self.model.approve(place.unwrap(), there.who.unwrap(), wish.unwrap().table, now),
+            Step::Deny { .. } => close("request.denied", Stands::Decided),
+            Step::Withdraw { .. } => close("request.withdrawn", Stands::Decided),
+            Step::Revoke { .. } => self.model.revoke(place.unwrap(), now),
+            Step::Review { .. } => {
+                self.model.requests[place.unwrap()].reviewed = true;
+                vec![("request.reviewed", place.map(|at| at as i64 + 1))]
+            }
+            Step::Apply { edits, .. } => {
+                let new = self.edited(edits);
+                self.model.team_becomes(new, now)
+            }
+            Step::AcceptClock { .. } => {
+                let mut happened = self.model.due(last);
+                happened.push(("clock.accepted", None));
+                happened
+            }
+            Step::Prefer { .. } => {
+                self.model.preferred += 1;
+                vec![("preference.changed", None)]
+            }
+            Step::Expire | Step::Change { .. } | Step::Pass(_) | Step::Next(_) => self.model.due(now),
+        };
+        match step {
+            Step::AcceptClock { .. } => self.model.last = clock,
+            Step::Apply { .. } if happened.is_empty() => {}
+            _ => self.model.last = now,
+        }
+        happened
+    }
+
+    /// What a refused attempt leaves in the log: at most twenty of a person in an hour.
+    fn refused(&mut self, step: &Step, there: There, kind: Kind, now: i64) -> Vec<Happened> {
+        let at = if matches!(step, Step::AcceptClock { .. }) { self.model.last } else { now };
+        let person = (there.who, there.login);
+        let lately = self.model.refused.iter().filter(|(by, when)| *by == person && *when > at - HOUR).count();
+        if kind != Kind::Refused || lately >= 20 {
+            return Vec::new();
+        }
+        self.model.refused.push((person, at));
+        self.model.last = at;
+        vec![("attempt.refused", step.back().map(|back| self.pick(back) as i64 + 1))]
+    }
+
+    /// The log holds what was expected and no more; and what it holds is right by itself.
+    fn recorded(&mut self, mut expected: Vec<Happened>) -> Checked {
+        let page = self
+            .store
+            .read(|read| read.entries_after(self.log))
+            .map_err(|error: Error| TestCaseError::fail(format!("{error:?}")))?;
+        let entries: Vec<Entry> = page.rows.into_iter().map(|(entry, _)| entry).collect();
+        let mut happened: Vec<Happened> =
+            entries.iter().map(|entry| (entry.event.action(), entry.event.request().map(i64::from))).collect();
+        expected.sort_unstable();
+        happened.sort_unstable();
+        prop_assert_eq!(happened, expected);
+        for entry in entries {
+            self.tally.count(entry.event.action());
+            self.tally.count_sort(&entry.event);
+            self.tells(&entry)?;
+            self.witness.take(&entry, &self.model.team)?;
+            self.log = entry.seq;
+        }
+        self.witness.rest(self.now())
+    }
+
+    /// Those are asked, told of an emergency and reminded who should be.
+    fn tells(&self, entry: &Entry) -> Checked {
+        let now = entry.at.unix();
+        let place = entry.event.request().map_or(usize::MAX, |id| id.get() as usize - 1);
+        let Some(asked) = self.model.requests.get(place) else { return Ok(()) };
+        let waiting = self.model.standing(asked, now).into_iter().flat_map(|(_, _, waiting)| waiting);
+        let admins = PEOPLE.into_iter().filter(|who| self.model.is_admin(who, now));
+        let mut whom: BTreeSet<&str> = match &entry.event {
+            Event::RequestSubmitted { .. } if asked.stands == Stands::Pending => waiting.chain(admins).collect(),
+            Event::GrantStarted(_) | Event::GrantScheduled(_) if asked.emergency && entry.actor.is_some() => {
+                waiting.chain(admins).collect()
+            }
+            Event::RequestReminded { .. } => waiting.chain(self.model.escalated(asked, now)).collect(),
+            _ => return Ok(()),
+        };
+        whom.remove(asked.requester);
+        if !matches!(entry.event, Event::RequestReminded { .. }) {
+            whom.remove(asked.filer);
+        }
+        let told: Vec<&str> = entry.told.iter().map(|Told(member, _)| member.as_str()).collect();
+        prop_assert_eq!(told.len(), whom.len(), "{:?} are told of {:?}, and should {:?}", told, entry.event, whom);
+        prop_assert!(told.iter().all(|who| whom.contains(who)), "{told:?} are told of {:?}, not {whom:?}", entry.event);
+        Ok(())
+    }
+
+    /// The program and the model agree on what a member may use, and until when.
+    fn agrees(&self, name: &'static str, what: &str) -> Checked {
+        self.tally.checked();
+        let now = self.now();
+        let There { login, who } = self.there(name);
+        let (outcome, replies) = self.carry_out(login, Command::Check { resource: resource(what), user: None });
+        let Some(who) = who else {
+            prop_assert_eq!(outcome, Err(Kind::Refused));
+            return Ok(());
+        };
+        if !self.model.team.has(what) {
+            prop_assert_eq!(outcome, Err(Kind::NotFound));
+            return Ok(());
+        }
+        let Some(Reply::Check(view)) = replies.into_iter().next() else {
+            return Err(TestCaseError::fail(format!("check of {what} by {who} gave {outcome:?}")));
+        };
+        let until = view.because.iter().map(|way| way.until.map_or(EVER, Timestamp::unix)).max();
+        prop_assert_eq!(until, self.model.until(who, what, now), "{} on {}, at {}", who, what, time(now));
+        prop_assert_eq!(outcome, Ok(until.is_some()));
+        let over = view.because.iter().any(|way| way.until.is_some_and(|until| until.unix() <= now));
+        prop_assert!(!over, "{who} holds {what} past its end: {view:?}");
+        Ok(())
+    }
+
+    /// The program and the model agree on what a request waits for, and whether somebody may know of it.
+    fn explains(&self, name: &'static str, place: usize) -> Checked {
+        let There { login, who: Some(who) } = self.there(name) else { return Ok(()) };
+        let Some(asked) = self.model.requests.get(place).filter(|_| self.model.team.active(who)) else { return Ok(()) };
+        self.tally.checked();
+        let (model, now) = (&self.model, self.now());
+        // Who may not know of it would leave an attempt, were it not the same to them as one that is not there.
+        let id = RequestId::try_from(place as i64 + 1).unwrap();
+        let (outcome, replies) = self.carry_out(login, Command::Show { id });
+        if !model.may_see(who, asked, now) {
+            prop_assert_eq!(outcome, Err(Kind::NotFound), "{} sees request {}", who, id);
+            return Ok(());
+        }
+        let Some(Reply::Request(view)) = replies.into_iter().next() else {
+            return Err(TestCaseError::fail(format!("show of {id} to {who} gave {outcome:?}")));
+        };
+        let waits = asked.pending(now);
+        let decides = (waits || asked.owes_review()) && model.may_decide(who, asked, &asked.table, now);
+        prop_assert_eq!(view.may_decide, Some(decides), "{} on request {}", who, id);
+        let standing = if waits { model.standing(asked, now) } else { Vec::new() };
+        let shown = view.approvals.requirements.iter().map(|it| {
+            let waiting: Vec<&str> = it.waiting_on.iter().map(|name| name.as_str()).collect();
+            (it.have as usize, it.need as usize, waiting)
+        });
+        let shown: Vec<_> = shown.collect();
+        prop_assert!(!waits || shown == standing, "request {id} shows {shown:?}, and should {standing:?}");
+        Ok(())
+    }
+
+    /// An emergency that owes its review is on everybody's list.
+    fn lists_emergencies(&self, name: &'static str) -> Checked {
+        let There { login, who: Some(who) } = self.there(name) else { return Ok(()) };
+        if !self.model.team.active(who) {
+            return Ok(());
+        }
+        let (outcome, replies) = self.carry_out(login, Command::List(ListFilter::default()));
+        prop_assert_eq!(outcome, Ok(true));
+        for (asked, id) in self.model.requests.iter().zip(1..) {
+            let on_it = replies.iter().any(|it| matches!(it, Reply::Request(view) if view.id.get() == id));
+            prop_assert!(on_it || !asked.owes_review(), "emergency {id} is not on {who}'s list");
+        }
+        Ok(())
+    }
+
+    /// Whoever holds or held something lately, and others that the step's number picks.
+    fn sample(&self, number: usize) -> Checked {
+        for asked in self.model.requests.iter().rev().take(2) {
+            self.agrees(asked.requester, asked.table.resource)?;
+        }
+        self.agrees(PEOPLE[number % PEOPLE.len()], RESOURCES[number * 7 % RESOURCES.len()])?;
+        self.explains(PEOPLE[number / 2 % PEOPLE.len()], self.pick(number % 3))?;
+        // What is wrong with a log stays wrong.
+        if number % 16 == 15 { self.proves() } else { Ok(()) }
+    }
+
+    fn proves(&self) -> Checked {
+        let owner = self.there(self.model.team.owner()).login;
+        let (outcome, replies) = self.carry_out(owner, Command::AuditVerify { against: Vec::new() });
+        let Some(Reply::Verified(proof)) = replies.into_iter().next() else {
+            return Err(TestCaseError::fail(format!("verify gave {outcome:?}")));
+        };
+        prop_assert!(proof.ok, "{:?}", proof.faults);
+        prop_assert_eq!(proof.entries, self.log);
+        Ok(())
+    }
+
+    fn finish(&self) -> Checked {
+        for who in PEOPLE {
+            for name in &RESOURCES[..13] {
+                self.agrees(who, name)?;
+            }
+            self.lists_emergencies(who)?;
+            for back in 0..3 {
+                self.explains(who, self.pick(back))?;
+            }
+        }
+        self.proves()
+    }
+}
+
+fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked {
+    let path = folder.join("run.db");
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = std::fs::remove_file(folder.join(format!("run.db{suffix}")));
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
+    file.write_all(template).unwrap();
+    let model = Model { team: full_team(), requests: Vec::new(), last: START, refused: Vec::new(), preferred: 0 };
+    let witness = Witness::default();
+    let mut run = Run { store: Store::open(&path).unwrap(), clock: START, model, witness, log: 0, tally };
+    run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
+    for (number, step) in steps.iter().enumerate() {
+        run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;
+        run.sample(number).map_err(|why| TestCaseError::fail(format!("after step {number}, {step:?}: {why}")))?;
+        tally.steps.set(tally.steps.get() + 1);
+    }
+    tally.sequences.set(tally.sequences.get() + 1);
+    run.finish()
+}
+
+/// A database with the full team in it, as bytes.
+fn template(folder: &Path) -> Vec<u8> {
+    let path = folder.join("template.db");
+    let owner = "ana".parse().unwrap();
+    init(&path, time(START), Init { login: &"ana".parse().unwrap(), owner, team: None, sample: false }).unwrap();
+    let store = Store::open(&path).unwrap();
+    let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None };
+    carry_out(&store, &caller("ana"), &|| Ok(time(START)), apply, &mut |_| Ok(())).unwrap();
+    drop(store);
+    std::fs::read(path).unwrap()
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
+    // In memory where there is such a folder: power loss is another test's concern.
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap();
+    let template = template(folder.path());
+
+    let fresh = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
+    let seed = number("ACCESS_PROPERTY_SEED").unwrap_or_else(fresh);
+    let sequences = number("ACCESS_PROPERTY_SEQUENCES").unwrap_or(250);
+    let config =
+        Config { cases: sequences as u32, failure_persistence: None, max_shrink_iters: 1000, ..Config::default() };
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(config.rng_algorithm, &bytes);
+    let tally = Tally::default();
+    let outcome =
+        TestRunner::new_with_rng(config, rng).run(&steps(), |steps| run(folder.path(), &template, &tally, &steps));
+
+    let seen = tally.seen.borrow();
+    let (done, steps, checks) = (tally.sequences.get(), tally.steps.get(), tally.checks.get());
+    // Past the test harness, which would keep it to itself.
+    let _ = writeln!(std::io::stderr(), "seed {seed}: {done} sequences, {steps} steps, {checks} checks; {seen:?}");
+    if let Err(why) = outcome {
+        panic!("ACCESS_PROPERTY_SEED={seed} ACCESS_PROPERTY_SEQUENCES={sequences}: {why}");
+    }
+    if sequences >= 250 {
+        let sorts =
+            ["an extension", "an emergency", "new terms", "votes voided", "given by rule", "given by several", "fell"];
+        for what in ACTIONS.into_iter().chain(sorts) {
+            assert!(seen.contains_key(what), "{what} never came about, so nothing was tried about it");
+        }
+    }
+}

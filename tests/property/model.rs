@@ -1,0 +1,405 @@
+//! The promises, kept by hand: what has been asked and granted, who may do what about it, and what then happens.
+
+use crate::team::{ADMIN, EVER, HOUR, OWNER, ROLES, Rule, Team, role};
+use access::error::Kind;
+
+/// How it stands on the record; the clock may have gone on.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Stands {
+    Pending,
+    Decided,
+    Granted,
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Until {
+    Never,
+    After(i64),
+    At(i64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Terms {
+    pub resource: &'static str,
+    pub end: Until,
+    pub start: Option<i64>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub requester: &'static str,
+    pub filer: &'static str,
+    pub asked: Terms,
+    /// What an approval now would be of, and once granted what is.
+    pub table: Terms,
+    pub reason: &'static str,
+    pub ticket: Option<&'static str>,
+    pub emergency: bool,
+    pub reviewed: bool,
+    /// Which it goes on from, by its place.
+    pub extends: Option<usize>,
+    pub lapses: i64,
+    pub reminds: Option<i64>,
+    /// Who approved what is on the table.
+    pub votes: Vec<&'static str>,
+    pub stands: Stands,
+    pub starts: i64,
+    pub ends: i64,
+    pub begun: bool,
+    pub warned: bool,
+}
+
+pub struct Model {
+    pub team: Team,
+    pub requests: Vec<Asked>,
+    pub last: i64,
+    /// Whose refused attempts are on the record (as whom, by which login), and when.
+    pub refused: Vec<((Option<&'static str>, &'static str), i64)>,
+    /// How often somebody has said how they are to be told.
+    pub preferred: usize,
+}
+
+/// An action, and the request it is about.
+pub type Happened = (&'static str, Option<i64>);
+
+/// Whose approvals it takes, and how many.
+pub type Demand = (&'static [&'static str], usize);
+
+impl Terms {
+    /// A length counts from the start, or from the approval where that is later.
+    pub fn starts(&self, now: i64) -> i64 {
+        self.start.map_or(now, |start| start.max(now))
+    }
+
+    pub fn ends(&self, now: i64) -> i64 {
+        match self.end {
+            Until::Never => EVER,
+            Until::After(length) => self.starts(now) + length,
+            Until::At(instant) => instant,
+        }
+    }
+}
+
+impl Asked {
+    pub fn pending(&self, now: i64) -> bool {
+        self.stands == Stands::Pending && now < self.lapses
+    }
+
+    pub fn live(&self, now: i64) -> bool {
+        self.stands == Stands::Granted && self.starts <= now && now < self.ends
+    }
+
+    /// Live, or to begin.
+    pub fn given(&self, now: i64) -> bool {
+        self.stands == Stands::Granted && now < self.ends
+    }
+
+    pub fn owes_review(&self) -> bool {
+        self.emergency && !self.reviewed
+    }
+}
+
+impl Model {
+    fn live<'m>(&'m self, who: &'m str, now: i64) -> impl Iterator<Item = &'m Asked> {
+        self.requests.iter().filter(move |asked| asked.requester == who && asked.live(now))
+    }
+
+    /// Until when somebody holds this role or a higher one.
+    fn role_until(&self, who: &str, least: usize, now: i64) -> Option<i64> {
+        let granted = self
+            .live(who, now)
+            .filter_map(|asked| (role(asked.table.resource.strip_prefix("role:")?) >= least).then_some(asked.ends));
+        granted.chain((self.team.base(who) >= least).then_some(EVER)).max()
+    }
+
+    /// The highest role that somebody has now.
+    fn role_now(&self, who: &str, now: i64) -> usize {
+        (0..=OWNER).rev().find(|least| self.role_until(who, *least, now).is_some()).unwrap()
+    }
+
+    pub fn is_admin(&self, who: &str, now: i64) -> bool {
+        self.team.active(who) && self.role_now(who, now) >= ADMIN
+    }
+
+    fn scope_until(&self, who: &str, scope: &str, now: i64) -> Option<i64> {
+        let assigned = self.team.scopes.get(scope)?.iter().filter_map(|assignee| match assignee.split_once(':')? {
+            ("group", _) => self.team.backend.contains(who).then_some(EVER),
+            ("member", name) => (name == who).then_some(EVER),
+            (_, name) => self.role_until(who, role(name), now),
+        });
+        let granted = self.live(who, now).filter(|asked| asked.table.resource.strip_prefix("scope:") == Some(scope));
+        assigned.chain(granted.map(|asked| asked.ends)).max()
+    }
+
+    /// Until when somebody may use something. None: they may not.
+    pub fn until(&self, who: &str, resource: &str, now: i64) -> Option<i64> {
+        if !self.team.active(who) {
+            return None;
+        }
+        let (kind, name) = resource.split_once(':').unwrap();
+        let granted = self.live(who, now).filter(|asked| asked.table.resource == resource);
+        let mut ways: Vec<Option<i64>> = granted.map(|asked| Some(asked.ends)).collect();
+        match kind {
+            "role" => ways.push(self.role_until(who, role(name), now)),
+            "feature" => ways.push(self.role_until(who, self.team.features[name], now)),
+            "scope" => ways.extend([self.role_until(who, ADMIN, now), self.scope_until(who, name, now)]),
+            _ => {
+                ways.push(self.role_until(who, ADMIN, now));
+                let covering = self.team.scopes.keys().filter(|scope| self.team.covers(scope, resource));
+                ways.extend(covering.map(|scope| self.scope_until(who, scope, now)));
+                if kind == "target" {
+                    for connection in &self.team.targets[name] {
+                        let whole = self
+                            .live(who, now)
+                            .filter(|asked| asked.table.resource.strip_prefix("connection:") == Some(connection));
+                        ways.extend(whole.map(|asked| Some(asked.ends)));
+                    }
+                }
+            }
+        }
+        ways.into_iter().flatten().max()
+    }
+
+    // What the rules say
+
+    /// When that began from which this goes on, and that from which that does.
+    fn since(&self, extends: Option<usize>) -> Option<i64> {
+        let before = &self.requests[extends?];
+        self.since(before.extends).or(Some(before.starts))
+    }
+
+    /// How long somebody would have it in all.
+    pub fn length(&self, asked: &Asked, terms: &Terms, now: i64) -> i64 {
+        let since = self.since(asked.extends).unwrap_or(terms.starts(now));
+        if terms.ends(now) == EVER { EVER } else { terms.ends(now) - since }
+    }
+
+    /// The rules that hold for what was asked and for these terms, which may be others.
+    pub fn hold(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<(&'static Rule, bool)> {
+        let case = |terms: &Terms| (terms.resource, self.length(asked, terms, now));
+        self.team.hold(asked.requester, &[case(&asked.asked), case(terms)], asked.emergency)
+    }
+
+    fn demands(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<Demand> {
+        let naming = self.hold(asked, terms, now).into_iter().filter(|(rule, _)| !rule.approvers.is_empty());
+        let demands: Vec<Demand> = naming.map(|(rule, _)| (rule.approvers, rule.approvals)).collect();
+        if demands.is_empty() { vec![(&["role:admin"], 1)] } else { demands }
+    }
+
+    /// Whether any rule forbids these terms. In an emergency what others want of tickets and reasons does not count.
+    pub fn forbidden(&self, asked: &Asked, terms: &Terms, now: i64) -> bool {
+        let length = self.length(asked, terms, now);
+        self.hold(asked, terms, now).into_iter().any(|(rule, _)| {
+            rule.forbids(length) || rule.emergency == asked.emergency && rule.wants_more(asked.reason, asked.ticket)
+        })
+    }
+
+    /// Whether a rule gives it without anybody's approval: for an emergency one that allows it, else one that approves
+    /// it where none demands approvers.
+    pub fn free(&self, asked: &Asked, now: i64) -> bool {
+        let rules = self.hold(asked, &asked.asked, now);
+        let demanded = rules.iter().any(|(rule, _)| !rule.approvers.is_empty());
+        rules.iter().any(|(rule, wholly)| match asked.emergency {
+            true => rule.emergency && *wholly,
+            false => rule.auto && *wholly && !demanded,
+        })
+    }
+
+    fn meets(&self, who: &str, named: &[&str], asked: &Asked, terms: &Terms, now: i64) -> bool {
+        let about_a_role = [asked.asked.resource, terms.resource].iter().any(|it| it.starts_with("role:"));
+        self.team.is_one_of(named, who, about_a_role, self.role_now(who, now))
+    }
+
+    /// Nobody decides on what they asked for or filed; others do whose approval is demanded.
+    pub fn may_decide(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
+        let demands = self.demands(asked, terms, now);
+        who != asked.requester
+            && who != asked.filer
+            && self.team.active(who)
+            && demands.iter().any(|(named, _)| self.meets(who, named, asked, terms, now))
+    }
+
+    /// Who is told besides those who may decide, when it is late.
+    pub fn escalated(&self, asked: &Asked, now: i64) -> Vec<&'static str> {
+        let rules = self.hold(asked, &asked.table, now);
+        let named: Vec<&str> = rules.into_iter().flat_map(|(rule, _)| rule.escalates.iter().copied()).collect();
+        let members = self.team.members.keys().copied();
+        members.filter(|who| self.team.is_one_of(&named, who, false, self.role_now(who, now))).collect()
+    }
+
+    pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
+        [asked.requester, asked.filer].contains(&who)
+            || self.is_admin(who, now)
+            || asked.owes_review()
+            || self.may_decide(who, asked, &asked.table, now)
+            || self.escalated(asked, now).contains(&who)
+    }
+
+    /// Whose approvals of these terms count: they were of these, and whoever gave them may decide now.
+    pub fn counting(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<&'static str> {
+        let votes = asked.votes.iter().copied().filter(|_| *terms == asked.table);
+        votes.filter(|who| self.may_decide(who, asked, terms, now)).collect()
+    }
+
+    /// For each demand: how many have met it, how many must, and who else could.
+    pub fn standing(&self, asked: &Asked, now: i64) -> Vec<(usize, usize, Vec<&'static str>)> {
+        let terms = &asked.table;
+        let counting = self.counting(asked, terms, now);
+        let each = self.demands(asked, terms, now).into_iter().map(|(named, need)| {
+            let meets = |who: &&&'static str| self.meets(who, named, asked, terms, now);
+            let have = counting.iter().filter(meets).count();
+            let others = self.team.members.keys().filter(|who| self.may_decide(who, asked, terms, now));
+            let others = others.filter(meets).filter(|who| have < need && !counting.contains(who));
+            (have, need, others.copied().collect())
+        });
+        each.collect()
+    }
+
+    fn complete(&self, asked: &Asked, now: i64) -> bool {
+        self.standing(asked, now).into_iter().all(|(have, need, _)| have >= need)
+    }
+
+    /// What the terms themselves forbid.
+    pub fn against_terms(&self, requester: &str, terms: &Terms, now: i64) -> Vec<Kind> {
+        let mut against = Vec::new();
+        if matches!(terms.end, Until::At(instant) if instant <= terms.starts(now)) {
+            against.push(Kind::Usage);
+        }
+        if let Some(role) = terms.resource.strip_prefix("role:") {
+            let role = ROLES.iter().position(|name| *name == role).unwrap();
+            if role == OWNER {
+                against.push(Kind::Refused);
+            } else if role <= self.team.base(requester) {
+                against.push(Kind::Conflict);
+            }
+        }
+        against
+    }
+
+    // What happens
+
+    pub fn file(&mut self, asked: Asked, now: i64) -> Vec<Happened> {
+        let rules = self.hold(&asked, &asked.asked, now);
+        let least = |of: fn(&Rule) -> Option<i64>| rules.iter().filter_map(|(rule, _)| of(rule)).min();
+        let lapses = now + least(|rule| rule.lapses).unwrap_or(7 * 24 * HOUR);
+        let reminds = least(|rule| rule.reminds).map(|after| now + after);
+        let free = self.free(&asked, now);
+        self.requests.push(Asked { lapses, reminds, ..asked });
+        let place = self.requests.len() - 1;
+        let mut happened = vec![("request.submitted", Some(place as i64 + 1))];
+        if free {
+            happened.push(self.grant(place, now));
+        }
+        happened
+    }
+
+    /// Somebody approves these terms, which is the end of it if it was all that it took.
+    pub fn approve(&mut self, place: usize, who: &'static str, terms: Terms, now: i64) -> Vec<Happened> {
+        let mut asked = self.requests[place].clone();
+        asked.votes = self.counting(&asked, &terms, now);
+        asked.votes.push(who);
+        asked.table = terms;
+        let complete = self.complete(&asked, now);
+        self.requests[place] = asked;
+        let mut happened = vec![("request.approved", Some(place as i64 + 1))];
+        if complete {
+            happened.push(self.grant(place, now));
+        }
+        happened
+    }
+
+    fn grant(&mut self, place: usize, now: i64) -> Happened {
+        let asked = &mut self.requests[place];
+        asked.starts = asked.table.starts(now);
+        asked.ends = asked.table.ends(now);
+        asked.begun = asked.starts <= now;
+        asked.stands = Stands::Granted;
+        (if asked.begun { "grant.started" } else { "grant.scheduled" }, Some(place as i64 + 1))
+    }
+
+    /// A grant ends early, and what goes on from it falls.
+    pub fn revoke(&mut self, place: usize, now: i64) -> Vec<Happened> {
+        self.requests[place].stands = Stands::Over;
+        let mut happened = vec![("grant.revoked", Some(place as i64 + 1))];
+        for next in place + 1..self.requests.len() {
+            let asked = &self.requests[next];
+            if asked.extends != Some(place) {
+                continue;
+            }
+            if asked.pending(now) {
+                self.requests[next].stands = Stands::Decided;
+                happened.push(("request.withdrawn", Some(next as i64 + 1)));
+            } else if asked.given(now) {
+                happened.extend(self.revoke(next, now));
+            }
+        }
+        happened
+    }
+
+    /// What puts on the record what the clock has done.
+    pub fn due(&mut self, now: i64) -> Vec<Happened> {
+        let mut happened = Vec::new();
+        for (asked, id) in self.requests.iter_mut().zip(1..) {
+            if asked.stands == Stands::Granted && !asked.begun && asked.starts <= now {
+                asked.begun = true;
+                happened.push(("grant.started", Some(id)));
+            }
+            if asked.stands == Stands::Granted && asked.ends <= now {
+                asked.stands = Stands::Over;
+                happened.push(("grant.expired", Some(id)));
+            } else if asked.live(now) && !asked.warned && asked.ends - now <= HOUR {
+                asked.warned = true;
+                happened.push(("grant.expiring", Some(id)));
+            } else if asked.stands == Stands::Pending && asked.lapses <= now {
+                asked.stands = Stands::Over;
+                happened.push(("request.lapsed", Some(id)));
+            } else if asked.pending(now) && asked.reminds.is_some_and(|at| at <= now) {
+                asked.reminds = None;
+                happened.push(("request.reminded", Some(id)));
+            }
+        }
+        happened
+    }
+
+    /// A team is applied. Whoever has another login is another person.
+    pub fn team_becomes(&mut self, new: Team, now: i64) -> Vec<Happened> {
+        if new == self.team {
+            return Vec::new();
+        }
+        let old = std::mem::replace(&mut self.team, new);
+        let new = &self.team;
+        let mut happened = vec![("team.applied", None)];
+        let left = |name: &str| {
+            old.members.get(name).is_some_and(|was| new.members.get(name).is_none_or(|is| is.login != was.login))
+        };
+        let out = |name: &str| left(name) || old.active(name) && !new.active(name);
+        let gone = |resource: &str| old.has(resource) && !new.has(resource);
+        let mut fallen = Vec::new();
+        for place in 0..self.requests.len() {
+            let asked = &mut self.requests[place];
+            asked.votes.retain(|who| !left(who));
+            let fell = asked.extends.is_some_and(|before| fallen.contains(&before));
+            let over = match asked.stands {
+                Stands::Pending => asked.lapses <= now,
+                Stands::Granted => asked.ends <= now,
+                Stands::Decided | Stands::Over => continue,
+            };
+            let gone = gone(asked.table.resource) || asked.stands == Stands::Pending && gone(asked.asked.resource);
+            let out = out(asked.requester);
+            let action = match (asked.stands, over) {
+                (Stands::Pending, false) if out || gone || fell || left(asked.filer) => "request.withdrawn",
+                (Stands::Pending, true) if out => "request.lapsed",
+                (Stands::Granted, false) if out || gone || fell => "grant.revoked",
+                (Stands::Granted, true) if out => "grant.expired",
+                _ => continue,
+            };
+            if action == "grant.revoked" {
+                fallen.push(place);
+            }
+            asked.stands = Stands::Over;
+            happened.push((action, Some(place as i64 + 1)));
+        }
+        happened
+    }
+}

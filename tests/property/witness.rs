@@ -1,0 +1,257 @@
+//! What the audit log says by itself: every grant in it was nobody's own doing, and against no rule that held then.
+//! Of the rest it knows only the team as it was applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use access::domain::event::{Because, Entry, Event, Granted};
+use access::domain::request::Terms;
+use access::domain::team::{Change, Diff};
+use access::domain::time::Timestamp;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
+
+use crate::team::{EVER, OWNER, Team, role};
+
+type Checked = Result<(), TestCaseError>;
+
+#[derive(Default)]
+pub struct Witness {
+    requests: BTreeMap<i64, Record>,
+    /// The entry that brought each member, or another person by that name.
+    since: BTreeMap<String, i64>,
+}
+
+struct Record {
+    requester: String,
+    filer: String,
+    /// The logins that these two had then.
+    logins: [String; 2],
+    asked: Terms,
+    reason: String,
+    ticket: Option<String>,
+    emergency: bool,
+    extends: Option<i64>,
+    lapses: i64,
+    reminded: bool,
+    closed: bool,
+    votes: Vec<Vote>,
+    grant: Option<Granted>,
+    /// When it ended, and whether before its time.
+    ended: Option<(i64, bool)>,
+}
+
+struct Vote {
+    seq: i64,
+    by: String,
+    terms: Terms,
+}
+
+fn unix(time: Option<Timestamp>) -> i64 {
+    time.map_or(EVER, Timestamp::unix)
+}
+
+impl Witness {
+    /// Takes one entry in. `team`: as it is after it.
+    pub fn take(&mut self, entry: &Entry, team: &Team) -> Checked {
+        let at = entry.at.unix();
+        let id = entry.event.request().map_or(0, |id| id.get());
+        match &entry.event {
+            Event::TeamInitialized { changes } | Event::TeamApplied { changes } => {
+                for change in changes {
+                    let Change::Member(name, diff) = change else { continue };
+                    match diff {
+                        Diff::Change { from, to } if from.login == to.login => {}
+                        _ => drop(self.since.insert(name.to_string(), entry.seq)),
+                    }
+                }
+            }
+            Event::RequestSubmitted {
+                requester,
+                filed_by,
+                asked,
+                reason,
+                ticket,
+                lapses_at,
+                extends,
+                emergency,
+                ..
+            } => {
+                let login = |name: &str| team.members[name].login.to_owned();
+                prop_assert!(!self.requests.contains_key(&id), "request {id} is filed twice");
+                let record = Record {
+                    requester: requester.to_string(),
+                    filer: filed_by.to_string(),
+                    logins: [login(requester.as_str()), login(filed_by.as_str())],
+                    asked: asked.clone(),
+                    reason: reason.as_str().to_owned(),
+                    ticket: ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
+                    emergency: *emergency,
+                    extends: extends.map(|before| before.get()),
+                    lapses: lapses_at.unix(),
+                    reminded: false,
+                    closed: false,
+                    votes: Vec::new(),
+                    grant: None,
+                    ended: None,
+                };
+                self.requests.insert(id, record);
+            }
+            Event::RequestApproved { by, terms, .. } => {
+                let vote = Vote { seq: entry.seq, by: by.to_string(), terms: terms.clone() };
+                prop_assert!(entry.actor.as_ref() == Some(by), "another than {by} approves request {id}");
+                self.request(id)?.votes.push(vote);
+            }
+            Event::RequestDenied { .. } | Event::RequestWithdrawn { .. } | Event::RequestLapsed { .. } => {
+                self.request(id)?.closed = true;
+            }
+            Event::RequestReminded { .. } => {
+                let again = std::mem::replace(&mut self.request(id)?.reminded, true);
+                prop_assert!(!again, "people are reminded of request {id} twice");
+            }
+            Event::RequestReviewed { by, .. } => {
+                let record = self.request(id)?;
+                let their_own = [&record.requester, &record.filer].contains(&&by.to_string());
+                prop_assert!(record.emergency && !their_own, "{by} reviews request {id}");
+            }
+            Event::GrantScheduled(granted) | Event::GrantStarted(granted) => {
+                match self.request(id)?.grant.clone() {
+                    None => self.granted(id, granted, at, team)?,
+                    Some(before) => {
+                        let same = (&before.resource, before.starts_at, before.ends_at)
+                            == (&granted.resource, granted.starts_at, granted.ends_at);
+                        prop_assert!(same && before.starts_at.unix() <= at, "grant {id} begins otherwise than given");
+                    }
+                }
+                self.request(id)?.grant = Some(granted.clone());
+            }
+            Event::GrantExpired { .. } => self.request(id)?.ended = Some((at, false)),
+            Event::GrantRevoked { because, .. } => {
+                self.request(id)?.ended = Some((at, true));
+                if let Because::Fell(before) = because {
+                    let falls = self.request(before.get())?.ended.is_some_and(|(_, early)| early);
+                    prop_assert!(falls, "grant {id} falls, and what it goes on from did not");
+                }
+            }
+            Event::GrantExpiring { .. }
+            | Event::AttemptRefused { .. }
+            | Event::ClockAccepted { .. }
+            | Event::PreferenceChanged { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// Once all is taken in that happened together: nothing goes on from what ended early.
+    pub fn rest(&self, now: i64) -> Checked {
+        for (id, record) in &self.requests {
+            let before = record.extends.and_then(|before| self.requests.get(&before));
+            let fell = before.is_some_and(|before| before.ended.is_some_and(|(_, early)| early));
+            let open = match &record.grant {
+                Some(granted) => record.ended.is_none() && unix(granted.ends_at) > now,
+                None => !record.closed && record.lapses > now,
+            };
+            prop_assert!(!(fell && open), "request {id} goes on from what was revoked");
+        }
+        Ok(())
+    }
+
+    fn request(&mut self, id: i64) -> Result<&mut Record, TestCaseError> {
+        self.requests.get_mut(&id).ok_or_else(|| TestCaseError::fail(format!("there is no request {id}")))
+    }
+
+    /// The highest role that somebody has then.
+    fn role_at(&self, who: &str, at: i64, team: &Team) -> usize {
+        let granted = self.requests.values().filter(|it| it.requester == who && it.ended.is_none());
+        let live =
+            granted.filter_map(|it| it.grant.as_ref()).filter(|it| it.starts_at.unix() <= at && at < unix(it.ends_at));
+        let roles = live.filter_map(|it| it.resource.to_string().strip_prefix("role:").map(role));
+        roles.chain([team.base(who)]).max().unwrap_or(OWNER)
+    }
+
+    fn granted(&self, id: i64, granted: &Granted, at: i64, team: &Team) -> Checked {
+        let record = &self.requests[&id];
+        let terms = Terms { resource: granted.resource.clone(), end: granted.end, start: granted.start };
+        prop_assert!(!record.closed && at < record.lapses, "request {id} is granted, which was over");
+        prop_assert!(granted.member.as_str() == record.requester, "request {id} is granted to another");
+
+        // Its length counts from the approval, or from a later start.
+        let starts = terms.start.map_or(at, |start| start.unix().max(at));
+        prop_assert_eq!(granted.starts_at.unix(), starts, "grant {} starts when it should not", id);
+        let ends = granted.end.instant(granted.starts_at);
+        prop_assert!(granted.ends_at == ends && unix(ends) > starts, "grant {id} ends when it should not");
+        let mut since = starts;
+        if let Some(before) = record.extends {
+            let end = unix(self.requests[&before].grant.as_ref().and_then(|grant| grant.ends_at));
+            prop_assert_eq!(starts, end.max(at), "grant {} leaves a gap, or doubles {}", id, before);
+        }
+        let mut before = record.extends;
+        while let Some(earlier) = before.and_then(|before| self.requests.get(&before)) {
+            since = earlier.grant.as_ref().map_or(since, |grant| grant.starts_at.unix());
+            before = earlier.extends;
+        }
+
+        // The rules that hold, for what was asked and what is granted.
+        let length = |terms: &Terms| {
+            let starts = terms.start.map_or(at, |start| start.unix().max(at));
+            let from = if record.extends.is_some() { since } else { starts };
+            match terms.end.instant(Timestamp::from_unix(starts).unwrap()) {
+                None => EVER,
+                Some(end) => end.unix() - from,
+            }
+        };
+        let (asked, given) = (record.asked.resource.to_string(), terms.resource.to_string());
+        prop_assert!(team.has(&given), "{given} is granted by request {id}, and there is no such thing");
+        let cases = [(asked.as_str(), length(&record.asked)), (given.as_str(), length(&terms))];
+        let rules = team.hold(&record.requester, &cases, record.emergency);
+        for (rule, _) in &rules {
+            let forbids = rule.forbids(length(&terms));
+            let formal =
+                rule.emergency == record.emergency && rule.wants_more(&record.reason, record.ticket.as_deref());
+            prop_assert!(!forbids && !formal, "request {id} is granted, which {} forbids", rule.name);
+        }
+        let demanding: Vec<_> = rules.iter().filter(|(rule, _)| !rule.approvers.is_empty()).collect();
+
+        if let Some(name) = &granted.by_rule {
+            let gives = rules.iter().any(|(rule, wholly)| {
+                let gives = if record.emergency { rule.emergency } else { rule.auto && demanding.is_empty() };
+                rule.name == name.as_str() && gives && *wholly
+            });
+            let unasked = record.votes.is_empty() && granted.approved_by.is_empty() && terms == record.asked;
+            prop_assert!(gives && unasked, "request {id} is granted by {}, which does not give it", name.as_str());
+            prop_assert!(!record.emergency || granted.ends_at.is_some(), "emergency {id} is for good");
+            return Ok(());
+        }
+        prop_assert!(!record.emergency, "emergency {id} waited");
+
+        // Those who approved exactly this, since it was last put on the table, and are who they were then.
+        let last = record.votes.iter().rev().take_while(|vote| vote.terms == terms);
+        let about_a_role = asked.starts_with("role:") || given.starts_with("role:");
+        let stand = last.filter(|vote| self.since.get(&vote.by).is_some_and(|since| *since < vote.seq));
+        let stand: BTreeSet<&str> = stand.map(|vote| vote.by.as_str()).collect();
+        let others = stand.into_iter().filter(|who| {
+            let own = *who == record.requester || *who == record.filer;
+            let login = team.members.get(who).map(|member| member.login);
+            !own && login.is_some_and(|login| !record.logins.iter().any(|other| other == login))
+        });
+        let others: Vec<&str> = others.collect();
+        for who in &granted.approved_by {
+            prop_assert!(others.contains(&who.as_str()), "{who} counts as an approver of request {id}");
+        }
+        let met = |named: &[&str]| {
+            let able = |who: &&&str| team.is_one_of(named, who, about_a_role, self.role_at(who, at, team));
+            let counted = |who: &&&str| granted.approved_by.iter().any(|name| name.as_str() == **who);
+            others.iter().filter(able).filter(counted).count()
+        };
+        for (rule, _) in &demanding {
+            prop_assert!(
+                met(rule.approvers) >= rule.approvals,
+                "request {id} is granted, and {} wants more",
+                rule.name
+            );
+        }
+        prop_assert!(
+            !demanding.is_empty() || met(&["role:admin"]) >= 1,
+            "request {id} is granted, and no admin approved it"
+        );
+        Ok(())
+    }
+}
