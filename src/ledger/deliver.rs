@@ -61,8 +61,8 @@ pub type OpenPost<'p> = &'p dyn Fn() -> Result<Box<dyn Post>, Failure>;
 const PAGE: usize = 500;
 /// Messages that are settled and wait for their turn, at most: a few megabytes.
 const QUEUED: usize = 10_000;
-/// Parcels under way on one route: enough that it never waits for us.
-const UNDER_WAY: usize = 16;
+/// Parcels under way on one route: twice as many as outcomes are handed on together, so that it never waits for us.
+const UNDER_WAY: usize = 128;
 /// A webhook that does not answer holds up no more than so many entries.
 const BACKLOG: u64 = 1000;
 /// Pieces of one digest.
