@@ -417,7 +417,7 @@ class Benches:
     def expire(self, db, count):
         """Expires, and sees that so many were."""
         out = self.place.folder / "stdout"
-        run = self.place.run_heavy(access(db, "expire", "--json"), stdout=out)
+        run = self.place.run_heavy(access(db, "expire", "--no-deliver", "--json"), stdout=out)
         self.see_expired(out, count)
         return run
 
@@ -460,7 +460,7 @@ class Benches:
 
         a, b = self.turns(3, by_access, by_shell, warm=0)
         sql.unlink()
-        self.ratio(5, "`expire` of 100,000 among 1,000,000; the same rows in the same batches", a, b, 1.5)
+        self.ratio(5, "`expire` of 100,000 among 1,000,000, delivery apart; the same rows in the same batches", a, b, 1.5)
         self.peak(5, "its memory", a, 64)
 
     def write_expire(self, db, before, path):
@@ -477,7 +477,7 @@ class Benches:
         out = self.place.folder / "stdout"
 
         def expire(db):
-            run = self.place.run(access(db, "expire", "--json"), stdout=out)
+            run = self.place.run(access(db, "expire", "--no-deliver", "--json"), stdout=out)
             self.see_expired(out, 10)
             return run
 
@@ -489,7 +489,7 @@ class Benches:
         self.verify(many)
         self.verify(few)
         self.place.drop(many)
-        self.ratio(6, "`expire` of 10 among 1,000,000 requests; among 10,000", *runs, 1.15)
+        self.ratio(6, "`expire` of 10 among 1,000,000 requests, delivery apart; among 10,000", *runs, 1.15)
 
     def row_7(self):
         """the slowest `check` and `approve` while 100,000 expire"""
@@ -517,7 +517,7 @@ class Benches:
                 return times
 
             out = self.place.folder / "stdout"
-            expiring = self.place.start(access(db, "expire", "--json"), stdout=out)
+            expiring = self.place.start(access(db, "expire", "--no-deliver", "--json"), stdout=out)
             collects = [in_child(check), in_child(approve)]
             self.place.end(expiring)
             over[0] = 1
