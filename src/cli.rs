@@ -367,7 +367,7 @@ pub struct Deny {
 #[command(after_help = "Whoever may approve such a request may close its review, but not its requester.
 
 Example:
-  access review 12 --note 'Went through the session log with bob'")]
+  access review 12 --note 'Went through it with bob; all in order'")]
 pub struct Review {
     /// The request's number
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::reviewable))]

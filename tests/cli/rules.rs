@@ -243,7 +243,7 @@ fn rules_mean_what_their_specification_says() {
         for _ in 0..4 {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    // A helper that panics is a fault of this case too.
+                    // A check that panics is a fault of this case too.
                     let done = std::panic::catch_unwind(|| run(case));
                     if let Err(fault) = done.unwrap_or_else(|_| Err(format!("case {} panicked", case.name))) {
                         faults.lock().unwrap().push(fault);
