@@ -622,11 +622,10 @@ impl Change {
         }
     }
 
-    /// The member who is not there any more after this change: removed, or another person by the same name.
-    pub fn departs(&self) -> Option<&Name> {
+    /// The member whom this change is about, if it is about one.
+    fn member(&self) -> Option<(&Name, &Diff<Member>)> {
         match self {
-            Change::Member(_, Diff::Add { .. }) => None,
-            Change::Member(name, diff) => (!diff.is_same_person()).then_some(name),
+            Change::Member(name, diff) => Some((name, diff)),
             Change::Team(_)
             | Change::Group(..)
             | Change::Connection(..)
@@ -639,26 +638,21 @@ impl Change {
         }
     }
 
-    /// The member that this change removes or disables, if it does. One with another login counts as removed, and as
-    /// another person who comes: else whoever has the login now could decide on what they asked for before.
+    /// The member who is not there any more after this change: removed, or another person by the same name.
+    pub fn departs(&self) -> Option<&Name> {
+        self.member().and_then(|(name, diff)| match diff {
+            Diff::Add { .. } => None,
+            Diff::Change { .. } | Diff::Remove { .. } => (!diff.is_same_person()).then_some(name),
+        })
+    }
+
+    /// The member who departs or is disabled. (One with another login departs, and another person comes: else whoever has
+    /// the login now could decide on what they asked for before.)
     pub fn shuts_out(&self) -> Option<&Name> {
-        match self {
-            Change::Member(name, Diff::Remove { .. }) => Some(name),
-            Change::Member(name, Diff::Change { from, to })
-                if from.login != to.login || to.disabled && !from.disabled =>
-            {
-                Some(name)
-            }
-            Change::Team(_)
-            | Change::Member(..)
-            | Change::Group(..)
-            | Change::Connection(..)
-            | Change::Target(..)
-            | Change::Feature(..)
-            | Change::Scope(..)
-            | Change::Rule(..)
-            | Change::RuleOrder(_)
-            | Change::Notifications(_) => None,
-        }
+        let disabled = |(name, diff): (_, &Diff<Member>)| match diff {
+            Diff::Change { from, to } if to.disabled && !from.disabled => Some(name),
+            Diff::Add { .. } | Diff::Change { .. } | Diff::Remove { .. } => None,
+        };
+        self.departs().or_else(|| self.member().and_then(disabled))
     }
 }
