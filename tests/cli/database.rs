@@ -398,3 +398,25 @@ fn a_full_disk_is_told_and_leaves_nothing_half_done() {
     }
     world.run("bob", &ask).ok();
 }
+
+/// A file as the first version of the schema had it, with one grant and one request that waits.
+#[test]
+fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
+    let world = World::empty();
+    let dump = include_str!("../fixtures/database-v1.sql");
+    assert!(world.sqlite(dump).status.success());
+    fs::set_permissions(world.db(), Permissions::from_mode(0o600)).unwrap();
+    world.set_clock("2026-11-24T17:00:00Z");
+    let last = world.rows("SELECT last_seq FROM team");
+
+    let list = world.json("root", &["--as", "olivia", "list", "--all"]);
+    let states: Vec<&str> = list.as_array().unwrap().iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["pending", "expired"]);
+    assert_eq!(world.rows("PRAGMA user_version"), ["3"]);
+    assert_eq!(world.rows("SELECT last_seq FROM team"), last, "nothing is recorded by that");
+    world.run("root", &["--as", "olivia", "audit", "verify"]).ok();
+    world.run("root", &["--as", "alice", "approve", "2"]).ok();
+    world.run("root", &["expire"]).ok();
+    assert!(world.run("root", &["--as", "carol", "check", "target:billing-db"]).code == 0);
+    world.run("root", &["--as", "olivia", "audit", "verify"]).ok();
+}
