@@ -11,6 +11,7 @@ mod clock;
 mod deny;
 mod docket;
 mod doctor;
+mod door;
 mod expire;
 mod extend;
 mod inbox;
@@ -29,6 +30,7 @@ mod withdraw;
 mod words;
 
 use docket::Docket;
+pub use door::{may_apply_team, record_refused};
 pub use init::{Init, init};
 
 use crate::command::{Command, End, Reply, Seen};
@@ -115,7 +117,7 @@ pub fn carry_out(
         Command::Withdraw { id, seen } => withdraw::withdraw(&call, id, seen, sink),
         Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen, sink),
         Command::Whoami => whoami::whoami(&call, sink),
-        Command::Check { resource, user } => check::check(&call, resource, user, sink),
+        Command::Check { resource, user, login } => check::check(&call, resource, user, login.as_ref(), sink),
         Command::Who { resource } => who::who(&call, &resource, sink),
         Command::Inbox { all } => inbox::inbox(&call, all, sink),
         Command::MarkRead { ids } => inbox::mark_read(&call, &ids),
