@@ -188,6 +188,11 @@ impl Host {
         asked.json()["id"].to_string()
     }
 
+    /// The owner alone changes something.
+    pub fn request_of_own(&self) {
+        self.apply("ana", TEAM).ok();
+    }
+
     /// A hash of all that is recorded: it stays the same while nothing is.
     pub fn head(&self) -> String {
         access("ana", &["audit", "checkpoint"]).ok().json()["head"].to_string()
@@ -404,6 +409,12 @@ impl Ran {
             self.out,
             self.err
         );
+        self
+    }
+
+    #[track_caller]
+    pub fn not(self, words: &str) -> Ran {
+        assert!(!self.out.contains(words), "{}\nnot expected: {words}\nstdout: {}", self.line, self.out);
         self
     }
 
