@@ -35,7 +35,7 @@ const STALLED: Duration = Duration::from_secs(10);
 /// No answer takes longer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 /// So many connections of one user are served at once.
-const PLACES: i64 = 4;
+pub const PLACES: usize = 4;
 
 /// Serves the one command that comes on standard input.
 pub fn serve_connection() -> Result<(), Failure> {
@@ -229,7 +229,7 @@ fn take_place(database: &Path, uid: Uid) -> Result<Option<File>, Failure> {
     let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
     let file = open.map_err(|error| Failure::new(Kind::Io, format!("{}: {error}", path.display())))?;
     for place in 0..PLACES {
-        let wanted = byte(i64::from(uid.as_raw()) * PLACES + place);
+        let wanted = byte(i64::from(uid.as_raw()) * PLACES as i64 + place as i64);
         if fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).is_ok() {
             return Ok(Some(file));
         }

@@ -1,5 +1,7 @@
 //! The listener, for hosts without systemd: each connection gets a process of its own.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -7,14 +9,15 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::{Group, chown};
 
-use super::connection::no_shared_host;
+use super::connection::{PLACES, no_shared_host};
 use super::privacy;
 use crate::config;
 use crate::error::{Failure, Kind};
@@ -50,53 +53,71 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
 /// Starts the process that serves this connection, and a thread that sees it end. Where that fails, the connection is
 /// closed before anything was said, which tells the client to try again.
 fn serve(stream: UnixStream, places: &Arc<Places>) {
+    let Some(place) = Place::take(places, &stream) else { return };
     let mut command = Command::new(privacy::MYSELF);
     command.arg0("access").args(["serve", "--connection"]).env_clear().current_dir("/");
     let started = command.stdin(OwnedFd::from(stream)).stdout(Stdio::null()).spawn();
     // The command holds the connection too.
     drop(command);
-    let Ok(child) = started else {
+    let Ok(mut child) = started else {
         thread::sleep(REST);
         return;
     };
-    let child = Arc::new(Mutex::new(child));
-    let (its, places_then) = (Arc::clone(&child), Arc::clone(places));
-    places.take();
     let waiting = thread::Builder::new().stack_size(64 << 10).spawn(move || {
-        see_end(&its);
-        places_then.give_back();
+        let _ = child.wait();
+        drop(place);
     });
     if waiting.is_err() {
-        see_end(&child);
-        places.give_back();
+        // Nobody sees this one end: its place is free at once, and the connection's own lock is what counts.
+        thread::sleep(REST);
     }
 }
 
-fn see_end(child: &Mutex<Child>) {
-    // One thread or the other has it, never both.
-    let _ = child.lock().unwrap_or_else(PoisonError::into_inner).wait();
-}
-
-/// How many are served now.
+/// How many are served now, in all and of each user.
 #[derive(Default)]
 struct Places {
-    taken: Mutex<usize>,
+    taken: Mutex<HashMap<u32, usize>>,
     given_back: Condvar,
 }
 
 impl Places {
-    fn take(&self) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-    }
-
-    fn give_back(&self) {
-        *self.taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
-        self.given_back.notify_one();
-    }
-
     fn wait_for_one(&self) {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let _free = self.given_back.wait_while(taken, |taken| *taken >= MOST);
+        let full = |taken: &mut HashMap<u32, usize>| taken.values().sum::<usize>() >= MOST;
+        let _free = self.given_back.wait_while(taken, full);
+    }
+}
+
+/// A place, given back when it is dropped.
+struct Place {
+    uid: u32,
+    places: Arc<Places>,
+}
+
+impl Place {
+    /// None: this user has all of theirs. (Each connection sees to that itself too; but to start it costs more.)
+    fn take(places: &Arc<Places>, stream: &UnixStream) -> Option<Place> {
+        let uid = getsockopt(stream, PeerCredentials).ok()?.uid();
+        let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_user = taken.entry(uid).or_default();
+        if *of_user >= PLACES {
+            return None;
+        }
+        *of_user += 1;
+        Some(Place { uid, places: Arc::clone(places) })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut of_user) = taken.entry(self.uid) {
+            *of_user.get_mut() -= 1;
+            if *of_user.get() == 0 {
+                of_user.remove();
+            }
+        }
+        self.places.given_back.notify_one();
     }
 }
 

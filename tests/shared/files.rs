@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use crate::host::{ACCESS, DATABASE, Host, PEOPLE, PRELUDE, SOCKET, access, as_user, root, shell, within};
+use crate::host::{ACCESS, DATABASE, Host, PEOPLE, PRELUDE, SOCKET, Start, access, as_user, root, shell, within};
 
 /// All that stands in the database's folder, by name, size and hash.
 fn stands() -> String {
@@ -55,7 +55,7 @@ fn nobody_reads_copies_links_lists_or_changes_the_files() {
 fn every_file_is_the_systems_alone_under_any_umask() {
     let Some(mut host) = Host::bare() else { return };
     root("sh", &["-c", "umask 000; exec access init --shared --owner ana"]).ok();
-    host.serve(crate::host::Start::Handed);
+    host.serve(Start::Handed);
     host.request_of_own();
     root("sh", &["-c", "umask 000; exec access expire"]).ok();
     let files = root("sh", &["-c", "cd /var/lib/access && stat -c '%U:%G %a' . *"]).ok().out;
@@ -70,7 +70,8 @@ fn every_file_is_the_systems_alone_under_any_umask() {
 }
 
 /// The process that serves a connection which stays silent, and the one who holds it.
-fn under_way(login: &str) -> (Child, u32) {
+fn under_way(host: &Host, login: &str) -> (Child, u32) {
+    let parent = host.server_pid().unwrap();
     let program = format!("{PRELUDE}s = connect(); print(s.recv(9)); sys.stdout.flush(); time.sleep(5)");
     let mut silent = as_user(login, "/usr/bin/python3", &["-I", "-c", &program]);
     let silent = silent.stdout(Stdio::null()).spawn().unwrap();
@@ -81,10 +82,10 @@ fn under_way(login: &str) -> (Child, u32) {
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
             let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            if command == "access\0serve\0--connection\0" && status.contains(&format!("Uid:\t{owner}\t")) {
+            let ours = status.contains(&format!("PPid:\t{parent}\n")) && status.contains(&format!("Uid:\t{owner}\t"));
+            if ours && command == "access\0serve\0--connection\0" {
                 found = Some(pid);
-                // It has its place, so it is past closing up.
-                return fs::read_to_string(entry.path().join("syscall")).is_ok();
+                return true;
             }
         }
         false
@@ -93,32 +94,42 @@ fn under_way(login: &str) -> (Child, u32) {
     (silent, found.unwrap())
 }
 
+/// Each by `{pid}` of the process under attack.
+const ATTACKS: [&str; 12] = [
+    "kill -KILL {pid}",
+    "kill -STOP {pid}",
+    "kill -USR1 {pid}",
+    "cat /proc/{pid}/environ",
+    "cat /proc/{pid}/mem",
+    "cat /proc/{pid}/maps",
+    "ls /proc/{pid}/fd/",
+    "timeout 5 strace -qq -p {pid} -o /dev/null",
+    // PTRACE_ATTACH and PTRACE_SEIZE.
+    "/usr/bin/python3 -Ic 'import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(16, {pid}, 0, 0) != 0)'",
+    "/usr/bin/python3 -Ic 'import ctypes, sys; sys.exit(ctypes.CDLL(None).ptrace(0x4206, {pid}, 0, 0) != 0)'",
+    "prlimit --pid {pid} --nofile=0",
+    "renice -n 19 -p {pid}",
+];
+
 #[test]
 fn nobody_stops_traces_or_looks_into_the_process_that_serves_them() {
-    let Some(host) = Host::new() else { return };
+    let Some(host) = Host::alone(Start::Listener) else { return };
     let listener = host.server_pid().unwrap();
     let head = host.head();
     for login in PEOPLE {
-        let (mut silent, connection) = under_way(login);
-        for pid in [listener, connection] {
-            for line in [
-                format!("kill -KILL {pid}"),
-                format!("kill -STOP {pid}"),
-                format!("kill -USR1 {pid}"),
-                format!("cat /proc/{pid}/environ"),
-                format!("cat /proc/{pid}/mem"),
-                format!("cat /proc/{pid}/maps"),
-                format!("ls /proc/{pid}/fd/"),
-                format!("timeout 5 strace -qq -p {pid} -o /dev/null"),
-                format!("timeout 5 gdb -batch -p {pid} -ex 'call (int)close(0)' 2>&1 | grep -q 'return value\\|= 0'"),
-                format!("prlimit --pid {pid} --nofile=0"),
-                format!("renice -n 19 -p {pid}"),
-            ] {
-                shell(login, &line).not_done();
+        for attack in ATTACKS {
+            let (mut silent, connection) = under_way(&host, login);
+            for pid in [connection, listener] {
+                shell(login, &attack.replace("{pid}", &pid.to_string())).not_done();
+                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+                assert!(
+                    !status.contains("State:\tT") && !status.contains("State:\tZ") && status.contains("TracerPid:\t0"),
+                    "{attack}: {status}"
+                );
             }
+            let _ = silent.kill();
+            silent.wait().unwrap();
         }
-        let _ = silent.kill();
-        silent.wait().unwrap();
     }
     assert_eq!(host.head(), head);
     access("bob", &["whoami"]).ok();
@@ -126,11 +137,11 @@ fn nobody_stops_traces_or_looks_into_the_process_that_serves_them() {
 
 #[test]
 fn another_process_of_the_same_system_user_looks_into_none() {
-    let Some(_host) = Host::new() else { return };
-    let (mut silent, connection) = under_way("bob");
-    let _ = access("bob", &["whoami"]);
+    let Some(host) = Host::new() else { return };
+    let (mut silent, connection) = under_way(&host, "bob");
     let look = format!("cat /proc/{connection}/environ || cat /proc/{connection}/mem");
     root("setpriv", &["--reuid=access", "--regid=access", "--clear-groups", "sh", "-c", &look]).not_done();
+    assert!(fs::exists(format!("/proc/{connection}")).unwrap());
     let _ = silent.kill();
     silent.wait().unwrap();
 }
@@ -155,6 +166,6 @@ fn a_database_that_is_not_safe_is_not_served() {
     std::os::unix::fs::symlink("/var/lib/access/real.db", DATABASE).unwrap();
     refused("is a link");
     // A connection that is handed over to the same refuses likewise, and says so.
-    host.serve(crate::host::Start::Handed);
+    host.serve(Start::Handed);
     access("bob", &["whoami"]).fails(65, "is a link");
 }

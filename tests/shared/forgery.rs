@@ -17,7 +17,8 @@ fn nobody_acts_as_another_or_names_a_database() {
     access("bob", &["init"]).fails(3, "this is a shared host");
     shell("bob", "ACCESS_AS=alice access whoami").fails(3, "ACCESS_AS");
     shell("bob", &format!("ACCESS_DB={own} access whoami")).fails(3, "ACCESS_DB");
-    shell("bob", "mkdir -p ~/.config/access; echo 'database = \"/home/bob/own.db\"' > ~/.config/access/config.toml").ok();
+    shell("bob", "mkdir -p ~/.config/access; echo 'database = \"/home/bob/own.db\"' > ~/.config/access/config.toml")
+        .ok();
     shell("bob", "access whoami").ok().says("bob");
     shell("bob", "XDG_CONFIG_HOME=/home/bob/.config XDG_DATA_HOME=/home/bob access whoami").ok().says("bob");
     shell("bob", "ACCESS_TEST_USER=alice ACCESS_TEST_CONFIG=/home/bob/x.toml access whoami").ok().says("bob");
@@ -30,8 +31,8 @@ fn nobody_acts_as_another_or_names_a_database() {
         access(login, &["doctor"]).fails(1, "");
         access(login, &["backup", "/tmp/x.db"]).fails(3, "only root and the user who owns the database");
     }
-    assert!(host.refused("alice").len() == 3);
-    let _ = head;
+    assert_eq!(host.refused("alice").len(), 3, "expire, doctor and backup");
+    assert_ne!(host.head(), head);
 }
 
 #[test]
@@ -183,7 +184,9 @@ fn a_user_namespace_makes_nobody_root() {
     run(&mut crate::host::as_user("bob", "unshare", &as_root), "unshare python".into()).ok().says("\"member\":\"bob\"");
     // Not mapped at all: bob still, by the number that the kernel keeps.
     let unmapped = ["--user", "/usr/bin/python3", "-I", "-c", program.as_str()];
-    run(&mut crate::host::as_user("bob", "unshare", &unmapped), "unshare python".into()).ok().says("\"member\":\"bob\"");
+    run(&mut crate::host::as_user("bob", "unshare", &unmapped), "unshare python".into())
+        .ok()
+        .says("\"member\":\"bob\"");
     assert_eq!(access("alice", &["show", "1", "--json"]).ok().json()["state"], "pending");
 }
 
@@ -270,10 +273,10 @@ fn a_team_file_is_read_only_from_who_may_apply_one() {
     let huge = "s.sendall(frame(b'x' * (16 << 20))); s.shutdown(socket.SHUT_WR); print(answers(s))";
     let send = format!("s = connect(); s.sendall({apply}); time.sleep(0.5); ");
     python("ana", &format!("{send}{huge}")).ok().says("the team file has");
-    let larger = huge.replace("16 << 20", "(16 << 20) + 1");
-    let tried = format!("{send}\ntry:\n    s.sendall(frame(b'x' * ((16 << 20) + 1)))\nexcept OSError:\n    pass\nprint(answers(s))");
+    let tried = format!(
+        "{send}\ntry:\n    s.sendall(frame(b'x' * ((16 << 20) + 1)))\nexcept OSError:\n    pass\nprint(answers(s))"
+    );
     python("ana", &tried).ok().says("too long");
-    let _ = larger;
     let invalid = "s.sendall(frame(b'\\xff\\xfe')); s.shutdown(socket.SHUT_WR); print(answers(s))";
     python("ana", &format!("{send}{invalid}")).ok().says("not a text");
     let file = home("ana").join("large.toml");
@@ -311,7 +314,7 @@ fn for_both(test: impl Fn() + Send + Copy + 'static) {
     // Each on a thread, and so on a machine, of its own.
     for start in [Start::Listener, Start::Handed] {
         let run = move || {
-            if let Some(_host) = Host::started(start) {
+            if let Some(_host) = Host::alone(start) {
                 test();
             }
         };

@@ -1,15 +1,14 @@
 //! A machine of one's own, with five people on it and a database that they share.
 
 use std::fs::{self, Permissions};
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
@@ -65,6 +64,16 @@ pub enum Start {
 pub struct Host {
     pub scratch: TempDir,
     server: Option<Server>,
+    /// Held until the end: whoever measures time has the real machine to themselves.
+    _turn: Turn,
+}
+
+static TURNS: RwLock<()> = RwLock::new(());
+
+#[expect(dead_code, reason = "held, not looked at")]
+enum Turn {
+    Together(RwLockReadGuard<'static, ()>),
+    Alone(RwLockWriteGuard<'static, ()>),
 }
 
 enum Server {
@@ -115,6 +124,10 @@ fn first_uid() -> u32 {
 impl Host {
     /// The people, and nothing else yet. None: this machine can't do that, and the reason was printed.
     pub fn bare() -> Option<Host> {
+        Host::with(Turn::Together(TURNS.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    fn with(turn: Turn) -> Option<Host> {
         if let Some(why) = unable() {
             eprintln!("{why}");
             return None;
@@ -132,6 +145,9 @@ impl Host {
         fs::write(ACCESS, "").unwrap();
         let built = env!("CARGO_BIN_EXE_access");
         mount(Some(built), ACCESS, None::<&str>, MsFlags::MS_BIND, None::<&str>).unwrap();
+        // It is the one that was built: nothing here may change it.
+        let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, ACCESS, None::<&str>, read_only, None::<&str>).unwrap();
         fs::write("/etc/default/useradd", "CREATE_MAIL_SPOOL=no\n").unwrap();
         let first = first_uid();
         for (login, uid) in PEOPLE.into_iter().zip(first..) {
@@ -139,16 +155,25 @@ impl Host {
             let made = ["--create-home", "--shell", "/bin/sh", "--uid", &uid, login];
             root("useradd", &made).ok();
         }
-        Some(Host { scratch, server: None })
+        Some(Host { scratch, server: None, _turn: turn })
     }
 
     /// Laid out and its team applied; served so.
     pub fn started(start: Start) -> Option<Host> {
-        let mut host = Host::bare()?;
+        Host::bare()?.set_up(start)
+    }
+
+    /// The same, while no other test runs.
+    pub fn alone(start: Start) -> Option<Host> {
+        Host::with(Turn::Alone(TURNS.write().unwrap_or_else(PoisonError::into_inner)))?.set_up(start)
+    }
+
+    fn set_up(mut self, start: Start) -> Option<Host> {
+        let host = &mut self;
         root(ACCESS, &["init", "--shared", "--owner", "ana", "--team", "acme"]).ok();
         host.serve(start);
         host.apply("ana", TEAM).ok();
-        Some(host)
+        Some(self)
     }
 
     pub fn new() -> Option<Host> {
@@ -255,7 +280,7 @@ fn handed() -> Server {
             }
             let mut command = Command::new(ACCESS);
             command.args(["serve", "--connection"]).uid(user.uid.as_raw()).gid(user.gid.as_raw()).env_clear();
-            command.env("INVOCATION_ID", "0123456789abcdef").env("LANG", "C.UTF-8").env("HOME", "/var/lib/access");
+            command.env("INVOCATION_ID", "0123456789abcdef").env("REMOTE_ADDR", "x");
             command.stdin(OwnedFd::from(stream.unwrap())).stdout(Stdio::null()).stderr(Stdio::inherit());
             let mut child = command.spawn().unwrap();
             // Only the child holds the connection now.
@@ -361,17 +386,6 @@ pub fn root(program: &str, args: &[&str]) -> Ran {
     let mut command = Command::new(program);
     command.args(args).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/root");
     run(command.current_dir("/").stdin(Stdio::null()), format!("root# {program} {}", args.join(" ")))
-}
-
-/// What SQLite's own shell sees in the database, read by root.
-pub fn sql(query: &str) -> String {
-    root("sqlite3", &["-readonly", DATABASE, query]).ok().out
-}
-
-pub fn read(path: impl AsRef<Path>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    fs::File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
-    bytes
 }
 
 impl Ran {
