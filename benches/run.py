@@ -6,6 +6,7 @@ checked: every exit code, and after each change what stands in the tables.
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -18,6 +19,7 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -124,6 +126,12 @@ ASKERS = 499
 
 def fail(why):
     sys.exit(f"benches/run.py: {why}")
+
+
+# Row 11: the number of the server's user, whoever asks, and unshare(2)'s flag for mounts.
+SERVER = 64_999
+USER = "daemon"
+CLONE_NEWNS = 0x20000
 
 
 # Processes
@@ -380,6 +388,105 @@ class Benches:
         a, b = self.turns(200, lambda _: self.place.run(many), lambda _: self.place.run(few), warm=5)
         self.ratio(2, "`check` among 1,000,000 requests; among 1,000", a, b, 1.1)
 
+    def row_11(self):
+        """`check` over a shared host's door beside `check` in a file of one's own"""
+        if os.geteuid() != 0:
+            print("row 11: left out, for it needs root", file=sys.stderr)
+            return
+        if os.path.exists("/etc/access") or os.path.exists("/run/access"):
+            print("row 11: left out, for this machine is a shared host", file=sys.stderr)
+            return
+        collect = in_child(lambda: self.through_the_door(self.data("thousand")))
+        runs = collect()
+        if not runs:
+            return
+        own, door = ([Run(*run) for run in side] for side in runs)
+        self.ratio(11, "`check` over a shared host's door, among 1,000 requests; in a file of one's own", door, own, 2.5)
+
+    def through_the_door(self, source):
+        """On mounts of this process's own, so that the machine stays as it is."""
+        mounts = [["mount", "-t", "tmpfs", "-o", "mode=0755", "bench", folder] for folder in ("/run", "/mnt")]
+        overlay = "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work"
+        layers = [["mkdir", "/mnt/upper", "/mnt/work"], ["mount", "-t", "overlay", "-o", overlay, "bench", "/etc"]]
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
+            print("row 11: left out, for it needs mounts of its own", file=sys.stderr)
+            return None
+        for argv in [["mount", "--make-rprivate", "/"], *mounts, *layers]:
+            subprocess.run(argv, check=True)
+        folder = pathlib.Path(tempfile.mkdtemp(dir="/var/lib", prefix="access-bench-"))
+        try:
+            for path in ("/etc/access", "/run/access"):
+                os.mkdir(path, 0o755)
+                os.chmod(path, 0o755)
+            database = self.place.copy(source, "door")
+            shared, own = folder / "shared", folder / "own"
+            for part, uid in ((shared, SERVER), (own, pwd.getpwnam(USER).pw_uid)):
+                part.mkdir(mode=0o700)
+                shutil.copy(database, part / "access.db")
+                os.chmod(part / "access.db", 0o600)
+                for path in (part, part / "access.db"):
+                    os.chown(path, uid, uid)
+            os.chmod(folder, 0o755)
+            with open("/etc/passwd", "a") as passwd:
+                passwd.write(f"access:x:{SERVER}:{SERVER}::/:/usr/sbin/nologin\n")
+            # The member whose grant is checked is this user.
+            with opened(shared / "access.db") as connection:
+                connection.execute("UPDATE member SET login = ? WHERE name = 'm0'", (USER,))
+                connection.commit()
+            config = pathlib.Path("/etc/access/config.toml")
+            config.write_text(f'socket = "/run/access/access.sock"\ndatabase = "{shared}/access.db"\n')
+            os.chmod(config, 0o644)
+            program = folder / "access"
+            shutil.copy(ACCESS, program)
+            server = subprocess.Popen([program, "serve"], stdin=subprocess.DEVNULL)
+            try:
+                while not os.path.exists("/run/access/access.sock"):
+                    if server.poll() is not None:
+                        fail("row 11: the server ended")
+                    time.sleep(0.01)
+                user = pwd.getpwnam(USER)
+                check = [program, "check", "connection:c0"]
+                os.chdir("/")
+
+                def as_user(argv, home):
+                    # Forked, so that it becomes the user; timed from before that to the end, on both sides.
+                    start = time.perf_counter()
+                    pid = os.fork()
+                    if pid == 0:
+                        os.setgid(user.pw_gid)
+                        os.setuid(user.pw_uid)
+                        null = os.open("/dev/null", os.O_RDWR)
+                        for descriptor in (0, 1):
+                            os.dup2(null, descriptor)
+                        os.execve(argv[0], [str(word) for word in argv], {"HOME": str(home), "PATH": "/usr/bin:/bin"})
+                    _, status, usage = os.wait4(pid, 0)
+                    if os.waitstatus_to_exitcode(status) != 0:
+                        fail("row 11: the check said no")
+                    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+
+                hidden = config.with_suffix(".hidden")
+
+                def of_own(_):
+                    config.rename(hidden)
+                    run = as_user([program, "--db", own / "access.db", "check", "connection:c0"], folder)
+                    hidden.rename(config)
+                    return run
+
+                with opened(own / "access.db") as connection:
+                    connection.execute("UPDATE member SET login = ? WHERE name = 'm0'", (USER,))
+                    connection.commit()
+                for path in own.iterdir():
+                    os.chown(path, user.pw_uid, user.pw_gid)
+                for path in shared.iterdir():
+                    os.chown(path, SERVER, SERVER)
+                a, b = self.turns(200, of_own, lambda _: as_user(check, folder), warm=5)
+                return a, b
+            finally:
+                server.kill()
+                server.wait()
+        finally:
+            shutil.rmtree(folder)
+
     def replay(self, template, a, b, words):
         """Has access change A, and the shell make the same change in B."""
         sql = self.place.folder / "replay.sql"
@@ -583,7 +690,7 @@ def ask(turn):
     return ("--as", member, "request", resource, "--reason", "OPS-7: look into the alert", "--duration", "4h", "--yes")
 
 
-ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 11)}
+ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 12)}
 
 
 # Data, and the machine
@@ -648,7 +755,7 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(prog="benches/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 10); can be given again")
+    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 11); can be given again")
     parser.add_argument("--runs", metavar="N", type=int, help="so many runs of each side")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the sizes: to try the benchmarks, not to measure")
     parser.add_argument("--show-sql", action="store_true", help="print what the sqlite3 shell is given, and stop")

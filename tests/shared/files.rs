@@ -1,6 +1,7 @@
 //! Direct attacks: on the files, and on the server's processes.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -85,7 +86,8 @@ fn under_way(host: &Host, login: &str) -> (Child, u32) {
             let ours = status.contains(&format!("PPid:\t{parent}\n")) && status.contains(&format!("Uid:\t{owner}\t"));
             if ours && command == "access\0serve\0--connection\0" {
                 found = Some(pid);
-                return true;
+                // Once it has closed up, what is told of it is root's.
+                return entry.path().join("environ").metadata().is_ok_and(|of| of.uid() == 0);
             }
         }
         false
@@ -121,7 +123,8 @@ fn nobody_stops_traces_or_looks_into_the_process_that_serves_them() {
             let (mut silent, connection) = under_way(&host, login);
             for pid in [connection, listener] {
                 shell(login, &attack.replace("{pid}", &pid.to_string())).not_done();
-                let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+                let status = fs::read_to_string(format!("/proc/{pid}/status"));
+                let status = status.unwrap_or_else(|why| panic!("{login}: {attack} of {pid}: {why}"));
                 assert!(
                     !status.contains("State:\tT") && !status.contains("State:\tZ") && status.contains("TracerPid:\t0"),
                     "{attack}: {status}"
@@ -129,6 +132,8 @@ fn nobody_stops_traces_or_looks_into_the_process_that_serves_them() {
             }
             let _ = silent.kill();
             silent.wait().unwrap();
+            let gone = || !fs::exists(format!("/proc/{connection}")).unwrap();
+            within(Duration::from_secs(5), gone, "its server ends with it");
         }
     }
     assert_eq!(host.head(), head);
