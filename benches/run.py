@@ -400,14 +400,14 @@ class Benches:
         runs = collect()
         if not runs:
             return
-        own, door = ([Run(*run) for run in side] for side in runs)
+        door, own = ([Run(*run) for run in side] for side in runs)
         self.ratio(11, "`check` over a shared host's door, among 1,000 requests; in a file of one's own", door, own, 2.5)
 
     def through_the_door(self, source):
         """On mounts of this process's own, so that the machine stays as it is."""
         mounts = [["mount", "-t", "tmpfs", "-o", "mode=0755", "bench", folder] for folder in ("/run", "/mnt")]
         overlay = "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work"
-        layers = [["mkdir", "/mnt/upper", "/mnt/work"], ["mount", "-t", "overlay", "-o", overlay, "bench", "/etc"]]
+        layers = [["mkdir", "-m", "755", "/mnt/upper", "/mnt/work"], ["mount", "-t", "overlay", "-o", overlay, "bench", "/etc"]]
         if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
             print("row 11: left out, for it needs mounts of its own", file=sys.stderr)
             return None
@@ -445,42 +445,36 @@ class Benches:
                         fail("row 11: the server ended")
                     time.sleep(0.01)
                 user = pwd.getpwnam(USER)
-                check = [program, "check", "connection:c0"]
-                os.chdir("/")
-
-                def as_user(argv, home):
-                    # Forked, so that it becomes the user; timed from before that to the end, on both sides.
-                    start = time.perf_counter()
-                    pid = os.fork()
-                    if pid == 0:
-                        os.setgid(user.pw_gid)
-                        os.setuid(user.pw_uid)
-                        null = os.open("/dev/null", os.O_RDWR)
-                        for descriptor in (0, 1):
-                            os.dup2(null, descriptor)
-                        os.execve(argv[0], [str(word) for word in argv], {"HOME": str(home), "PATH": "/usr/bin:/bin"})
-                    _, status, usage = os.wait4(pid, 0)
-                    if os.waitstatus_to_exitcode(status) != 0:
-                        fail("row 11: the check said no")
-                    return time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-
-                hidden = config.with_suffix(".hidden")
-
-                def of_own(_):
-                    config.rename(hidden)
-                    run = as_user([program, "--db", own / "access.db", "check", "connection:c0"], folder)
-                    hidden.rename(config)
-                    return run
-
                 with opened(own / "access.db") as connection:
                     connection.execute("UPDATE member SET login = ? WHERE name = 'm0'", (USER,))
                     connection.commit()
-                for path in own.iterdir():
-                    os.chown(path, user.pw_uid, user.pw_gid)
-                for path in shared.iterdir():
-                    os.chown(path, SERVER, SERVER)
-                a, b = self.turns(200, of_own, lambda _: as_user(check, folder), warm=5)
-                return a, b
+                # So that the user can take the config away for a moment, in turns.
+                os.chown("/etc/access", user.pw_uid, user.pw_gid)
+                at = folder / "at"
+                at.mkdir(mode=0o700)
+                for owned, uid in ((shared, SERVER), (own, user.pw_uid), (at, user.pw_uid)):
+                    for path in (owned, *owned.iterdir()):
+                        os.chown(path, uid, uid)
+                hidden = config.with_suffix(".hidden")
+
+                def as_user():
+                    os.setgroups([])
+                    os.setgid(user.pw_gid)
+                    os.setuid(user.pw_uid)
+                    os.chdir("/")
+                    place = Place(at)
+
+                    def of_own(_):
+                        config.rename(hidden)
+                        run = place.run([program, "--db", own / "access.db", "check", "connection:c0"])
+                        hidden.rename(config)
+                        return run
+
+                    through = lambda _: place.run([program, "check", "connection:c0"])
+                    door, alone = self.turns(200, through, of_own, warm=5)
+                    return [[(run.wall, run.cpu) for run in side] for side in (door, alone)]
+
+                return in_child(as_user)()
             finally:
                 server.kill()
                 server.wait()
