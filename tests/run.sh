@@ -27,4 +27,6 @@ step tests/no-overrides.sh "${CARGO_TARGET_DIR:-$PWD/target}/debug/access"
 if command -v cargo-deny >/dev/null && [ -f deny.toml ]; then
     step cargo deny check bans licenses sources
 fi
+# The shared host, by real users on the plain build (root only; it says so).
+step cargo test --test shared
 step cargo test --features test-overrides --lib --bins --tests

@@ -235,9 +235,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.server = None;
         // The mounts go with the thread; the folder under them has to be free first.
-        for mounted in [self.scratch.path()] {
-            let _ = nix::mount::umount2(mounted, nix::mount::MntFlags::MNT_DETACH);
-        }
+        let _ = nix::mount::umount2(self.scratch.path(), nix::mount::MntFlags::MNT_DETACH);
     }
 }
 

@@ -27,3 +27,5 @@ mod layout;
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
 mod surroundings;
+#[cfg(not(feature = "test-overrides"))]
+mod units;
