@@ -19,7 +19,9 @@ step() {
 }
 
 step cargo fmt --check
-step shellcheck tests/run.sh tests/no-overrides.sh benches/run.sh .ci/run examples/tour.sh completions/access.bash
+step shellcheck tests/run.sh tests/no-overrides.sh benches/run.sh .ci/run examples/tour.sh completions/access.bash \
+    packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/orders-psql packaging/recipes/pre-receive \
+    packaging/recipes/prompt.bash
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features test-overrides -- -D warnings
 step cargo build

@@ -26,6 +26,8 @@ mod layout;
 #[cfg(not(feature = "test-overrides"))]
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
+mod recipes;
+#[cfg(not(feature = "test-overrides"))]
 mod surroundings;
 #[cfg(not(feature = "test-overrides"))]
 mod units;
