@@ -672,6 +672,7 @@ impl App {
         // A file that can't be opened is a finding too.
         let no = match ended {
             Ok(ended) => ended.no,
+            Err(failure) if failure.kind == Kind::Refused => return Err(failure.into()),
             Err(failure) => {
                 let found = failure.message.clone();
                 let finding =

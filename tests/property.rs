@@ -985,7 +985,8 @@ impl Run<'_> {
     fn agrees(&self, who: &str, name: &str) -> Checked {
         self.tally.checks.set(self.tally.checks.get() + 1);
         let now = self.now();
-        let (outcome, reply) = self.carry_out(who, Command::Check { resource: resource(name), user: None });
+        let (outcome, reply) =
+            self.carry_out(who, Command::Check { resource: resource(name), user: None, login: None });
         if !self.model.team.members.contains_key(who) {
             prop_assert_eq!(outcome, Err(Kind::Refused));
             return Ok(());
@@ -1056,7 +1057,8 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
 fn template(folder: &Path) -> Vec<u8> {
     let path = folder.join("template.db");
     let owner = "ana".parse().unwrap();
-    init(&path, time(START), Init { login: &"ana".parse().unwrap(), owner, team: None, sample: false }).unwrap();
+    let ana = "ana".parse().unwrap();
+    init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
     let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None };
     carry_out(&store, &caller("ana"), &|| Ok(time(START)), apply, &mut |_| Ok(())).unwrap();

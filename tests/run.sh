@@ -4,12 +4,16 @@ set -eu
 cd "$(dirname "$0")/.."
 
 missing=''
-for program in bash zsh fish mandoc tmux sqlite3 shellcheck script stty; do
+programs='bash zsh fish mandoc tmux sqlite3 shellcheck script stty'
+# The shared host is tested by root, with all that it takes part with.
+[ "$(id -u)" != 0 ] || programs="$programs cc git jq pamtester prlimit ps python3 setpriv strace sudo systemd-analyze unshare useradd"
+for program in $programs; do
     command -v "$program" >/dev/null || missing="$missing $program"
 done
 if [ -n "$missing" ]; then
     echo "missing:$missing" >&2
     echo 'apt-get install -y --no-install-recommends bash zsh fish mandoc tmux sqlite3 shellcheck bsdutils coreutils' >&2
+    echo 'as root also: gcc git jq pamtester passwd procps python3 strace sudo systemd util-linux' >&2
     exit 1
 fi
 

@@ -82,6 +82,19 @@ fn a_renamed_account_is_another() {
 }
 
 #[test]
+fn a_number_larger_than_most_is_still_the_users_own() {
+    let Some(host) = Host::new() else { return };
+    for uid in ["2147483648", "4294967293"] {
+        root("sed", &["-i", &format!("s/^mallory:x:[0-9]*:/mallory:x:{uid}:/"), "/etc/passwd"]).ok();
+        let ids = ["--reuid", uid, "--regid", "12345", "--clear-groups", crate::host::ACCESS];
+        for args in [&["whoami"][..], &["approve", "1"], &["expire"], &["check", "target:orders-db", "--user", "bob"]] {
+            root("setpriv", &[&ids[..], args].concat()).exits(3);
+        }
+    }
+    assert!(!host.refused("mallory").is_empty());
+}
+
+#[test]
 fn a_stranger_is_refused_and_the_log_is_not_flooded() {
     let Some(host) = Host::new() else { return };
     for _ in 0..30 {

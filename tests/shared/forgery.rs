@@ -28,7 +28,7 @@ fn nobody_acts_as_another_or_names_a_database() {
     root("env", &["ACCESS_DB=/root/x.db", ACCESS, "expire"]).fails(3, "ACCESS_DB");
     for login in ["bob", "alice", "ana"] {
         access(login, &["expire"]).fails(3, "only root and the user who owns the database");
-        access(login, &["doctor"]).fails(1, "");
+        access(login, &["doctor"]).fails(3, "only root and the user who owns the database");
         access(login, &["backup", "/tmp/x.db"]).fails(3, "only root and the user who owns the database");
     }
     assert_eq!(host.refused("alice").len(), 3, "expire, doctor and backup");

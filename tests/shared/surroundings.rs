@@ -148,3 +148,24 @@ fn a_client_that_is_killed_in_the_middle_leaves_all_of_it_or_nothing() {
     assert!(!home("bob").join(".local").exists());
     sound(&host);
 }
+
+#[test]
+fn the_server_takes_nothing_from_its_environment() {
+    let Some(host) = Host::new() else { return };
+    // The listener was started with variables; neither it nor what it starts has any.
+    let pid = host.server_pid().unwrap();
+    assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"");
+    // A connection that is handed over with variables starts anew without them.
+    let program = "import os, socket, subprocess, sys, time\n\
+                   a, b = socket.socketpair()\n\
+                   env = {'ACCESS_DB': '/x', 'SQLITE_TMPDIR': '/', 'TZ': '/x', 'COMPLETE_X': '1', 'INVOCATION_ID': 'x'}\n\
+                   s = subprocess.Popen(['/usr/bin/access', 'serve', '--connection'], stdin=b, stdout=subprocess.DEVNULL, \
+                   env=env, pass_fds=[a.fileno()])\n\
+                   b.close()\n\
+                   assert a.recv(9) == b'access 1\\n'\n\
+                   print(open(f'/proc/{s.pid}/environ', 'rb').read(), sorted(os.listdir(f'/proc/{s.pid}/fd')))\n\
+                   s.kill()";
+    let ran = root("/usr/bin/python3", &["-I", "-c", program]).ok();
+    // Its own three, the connection, and its place.
+    assert_eq!(ran.out, "b'' ['0', '1', '2', '3', '4']\n");
+}

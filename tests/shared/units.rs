@@ -124,3 +124,18 @@ fn cron_has_the_owner_of_the_file_expire() {
     let expired = root("setpriv", &words).ok();
     assert_eq!(expired.out + &expired.err, "", "it has nothing to say");
 }
+
+#[test]
+fn the_security_page_names_tests_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let sources: String = fs::read_dir(root.join("tests/shared"))
+        .unwrap()
+        .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
+        .collect();
+    let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2).collect();
+    assert!(named.len() > 30, "{named:?}");
+    for name in named {
+        assert!(sources.contains(&format!("#[test]\nfn {name}()")), "docs/security.md names a test {name}");
+    }
+}
