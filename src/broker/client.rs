@@ -1,7 +1,7 @@
 //! The client's side: one command over the socket that the machine's config names.
 
 use std::fs;
-use std::io::{BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
@@ -98,6 +98,10 @@ impl Client {
         let sent = frame::write(&mut message, body).and_then(|()| (&stream).write_all(&message));
         if sent.is_ok() && file.is_none() {
             let _ = stream.shutdown(Shutdown::Write);
+        }
+        if sent.is_err() && from.fill_buf().map_or(true, <[u8]>::is_empty) {
+            // It was left before the server had the whole command, which it has to have before it begins.
+            return Ok(Tried::NotBegun);
         }
         loop {
             match next(&mut from)? {

@@ -165,11 +165,13 @@ impl Connection<'_> {
 
 fn read_command(from: &mut impl Read) -> Result<Option<Command>, Failure> {
     let mut greeting = frame::GREETING;
-    match frame::fill(from, &mut greeting) {
+    match frame::fill(from, &mut greeting[..1]) {
         Ok(()) => {}
-        Err(Broken::Nothing) => return Ok(None),
+        // Silence is no attempt at anything.
+        Err(Broken::Nothing | Broken::TooSlow) => return Ok(None),
         Err(broken) => return Err(not_a_command(&broken)),
     }
+    frame::fill(from, &mut greeting[1..]).map_err(|broken| not_a_command(&broken))?;
     if greeting != frame::GREETING {
         return Err(if greeting.starts_with(b"access ") {
             Failure::new(Kind::Refused, "this client speaks another version than the server")

@@ -307,6 +307,8 @@ fn a_hundred_silent_clients_hold_nobody_up() {
         assert!(took < Duration::from_secs(1), "{took:?}");
         std::thread::sleep(Duration::from_millis(2200));
         access("mallory", &["whoami"]).fails(3, "not a member");
+        let log = access("ana", &["audit", "--json"]).ok().out;
+        assert_eq!(log.matches("\"os_user\":\"mallory\"").count(), 1, "silence is not recorded");
     });
 }
 
@@ -349,4 +351,15 @@ fn who_writes_slowly_or_reads_nothing_holds_no_lock() {
     let said = String::from_utf8_lossy(&ended.stdout).into_owned();
     assert!(said.contains("too long") || said.contains("in time"), "{said}");
     assert!(!host.refused("carol").is_empty());
+}
+
+#[test]
+fn a_client_that_slept_through_its_turn_takes_another() {
+    let Some(_host) = Host::new() else { return };
+    // Stopped between its connecting and its speaking, as far as a test can hit that; then woken after the deadline.
+    for pause in ["0.001", "0.002", "0.003", "0.004"] {
+        let line =
+            format!("access check role:member & sleep {pause}; kill -STOP $!; sleep 2.3; kill -CONT $!; wait $!");
+        shell("bob", &line).ok();
+    }
 }

@@ -30,4 +30,6 @@ mod recipes;
 #[cfg(not(feature = "test-overrides"))]
 mod surroundings;
 #[cfg(not(feature = "test-overrides"))]
+mod systemd;
+#[cfg(not(feature = "test-overrides"))]
 mod units;
