@@ -165,11 +165,9 @@ impl Connection<'_> {
 
 fn read_command(from: &mut impl Read) -> Result<Option<Command>, Failure> {
     let mut greeting = frame::GREETING;
-    match frame::fill(from, &mut greeting[..1]) {
-        Ok(()) => {}
+    if frame::fill(from, &mut greeting[..1]).is_err() {
         // Silence is no attempt at anything.
-        Err(Broken::Nothing | Broken::TooSlow) => return Ok(None),
-        Err(broken) => return Err(not_a_command(&broken)),
+        return Ok(None);
     }
     frame::fill(from, &mut greeting[1..]).map_err(|broken| not_a_command(&broken))?;
     if greeting != frame::GREETING {

@@ -332,6 +332,9 @@ fn who_writes_slowly_or_reads_nothing_holds_no_lock() {
         let id = (n + 1).to_string();
         access("alice", &["deny", &id]).ok();
     }
+    let all = access("alice", &["list", "--all", "--json"]).ok();
+    assert!(all.out.len() > 100_000 && all.json().as_array().unwrap().len() == 40, "a large answer comes whole");
+    shell("alice", "access list --all --json | head -c 10").ok();
     // Asks for much, and reads nothing of it; and drips a byte at a time.
     let greedy = "held = []\nfor _ in range(3):\n    s = connect()\n    s.sendall(command({'List': {'mine': False, 'all': True, \
                   'states': [], 'requester': None, 'resource': None, 'since': None, 'limit': None}}))\n    \
@@ -362,4 +365,21 @@ fn a_client_that_slept_through_its_turn_takes_another() {
             format!("access check role:member & sleep {pause}; kill -STOP $!; sleep 2.3; kill -CONT $!; wait $!");
         shell("bob", &line).ok();
     }
+}
+
+#[test]
+fn a_server_that_says_nothing_is_left() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let listen = "import socket, time, os\nos.path.exists('/run/access/access.sock') and os.remove('/run/access/access.sock')\n\
+                  s = socket.socket(socket.AF_UNIX); s.bind('/run/access/access.sock'); s.listen()\n\
+                  os.chmod('/run/access/access.sock', 0o666); time.sleep(60)";
+    let mut silent = std::process::Command::new("/usr/bin/python3").args(["-I", "-c", listen]).spawn().unwrap();
+    let served = || std::os::unix::net::UnixStream::connect(SOCKET).is_ok();
+    crate::host::within(Duration::from_secs(5), served, "it listens");
+    let begun = Instant::now();
+    access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    silent.kill().unwrap();
+    silent.wait().unwrap();
 }
