@@ -36,6 +36,7 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
     privacy::close_up()?;
     let listener = bind(&shared.socket, group)?;
     privacy::become_owner(&shared.database)?;
+    // To become another user lets tracing in again.
     privacy::close_up()?;
     // A database that could not be served safely is found out now, and not by the first who comes.
     drop(Store::open(&shared.database)?);

@@ -383,3 +383,24 @@ fn a_server_that_says_nothing_is_left() {
     silent.kill().unwrap();
     silent.wait().unwrap();
 }
+
+#[test]
+fn a_users_fifth_connection_waits_for_a_place() {
+    for_both(|| {
+        let hold = "held = [connect() for _ in range(4)]\nfor s in held:\n    s.recv(9)\nprint('held', flush=True)\ntime.sleep(4)";
+        let program = format!("{}{hold}", crate::host::PRELUDE);
+        let mut command = crate::host::as_user("bob", "/usr/bin/python3", &["-I", "-c", &program]);
+        let mut child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 4];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        python("bob", "s = connect(); print(s.recv(9))").ok().says("b''");
+        let begun = Instant::now();
+        access("alice", &["whoami"]).ok();
+        assert!(begun.elapsed() < Duration::from_secs(1), "another's are not taken");
+        // His own go on once the four are given up, which silence is after two seconds.
+        access("bob", &["whoami"]).ok();
+        assert!(begun.elapsed() > Duration::from_secs(1), "{:?}", begun.elapsed());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+}
