@@ -34,5 +34,5 @@ if command -v cargo-deny >/dev/null && [ -f deny.toml ]; then
     step cargo deny check bans licenses sources
 fi
 # The shared host, by real users on the plain build (root only; it says so).
-step cargo test --test shared
+step timeout 900 cargo test --test shared
 step cargo test --features test-overrides --lib --bins --tests
