@@ -6,6 +6,7 @@ checked: every exit code, and after each change what stands in the tables.
 
 import argparse
 import contextlib
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -18,6 +19,7 @@ import sqlite3
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 
@@ -124,6 +126,12 @@ ASKERS = 499
 
 def fail(why):
     sys.exit(f"benches/run.py: {why}")
+
+
+# Row 12: the number of the server's user, whoever asks, and unshare(2)'s flag for mounts.
+SERVER = 64_999
+USER = "daemon"
+CLONE_NEWNS = 0x20000
 
 
 # Processes
@@ -612,6 +620,99 @@ class Benches:
         self.place.output(access(db, "team", "apply", str(file), "--yes"))
         return db
 
+    def row_12(self):
+        """`check` over a shared host's door beside `check` in a file of one's own"""
+        if os.geteuid() != 0:
+            print("row 12: left out, for it needs root", file=sys.stderr)
+            return
+        if os.path.exists("/etc/access") or os.path.exists("/run/access"):
+            print("row 12: left out, for this machine is a shared host", file=sys.stderr)
+            return
+        collect = in_child(lambda: self.through_the_door(self.data("thousand")))
+        runs = collect()
+        if not runs:
+            return
+        door, own = ([Run(*run) for run in side] for side in runs)
+        self.ratio(12, "`check` over a shared host's door, among 1,000 requests; in a file of one's own", door, own, 2.5)
+
+    def through_the_door(self, source):
+        """On mounts of this process's own, so that the machine stays as it is."""
+        mounts = [["mount", "-t", "tmpfs", "-o", "mode=0755", "bench", folder] for folder in ("/run", "/mnt")]
+        overlay = "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work"
+        layers = [["mkdir", "-m", "755", "/mnt/upper", "/mnt/work"], ["mount", "-t", "overlay", "-o", overlay, "bench", "/etc"]]
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNS) != 0:
+            print("row 12: left out, for it needs mounts of its own", file=sys.stderr)
+            return None
+        for argv in [["mount", "--make-rprivate", "/"], *mounts, *layers]:
+            subprocess.run(argv, check=True)
+        folder = pathlib.Path(tempfile.mkdtemp(dir="/var/lib", prefix="access-bench-"))
+        try:
+            for path in ("/etc/access", "/run/access"):
+                os.mkdir(path, 0o755)
+                os.chmod(path, 0o755)
+            database = self.place.copy(source, "door")
+            shared, own = folder / "shared", folder / "own"
+            for part, uid in ((shared, SERVER), (own, pwd.getpwnam(USER).pw_uid)):
+                part.mkdir(mode=0o700)
+                shutil.copy(database, part / "access.db")
+                os.chmod(part / "access.db", 0o600)
+                for path in (part, part / "access.db"):
+                    os.chown(path, uid, uid)
+            os.chmod(folder, 0o755)
+            with open("/etc/passwd", "a") as passwd:
+                passwd.write(f"access:x:{SERVER}:{SERVER}::/:/usr/sbin/nologin\n")
+            # The member whose grant is checked is this user.
+            with opened(shared / "access.db") as connection:
+                connection.execute("UPDATE member SET login = ? WHERE name = 'm0'", (USER,))
+                connection.commit()
+            config = pathlib.Path("/etc/access/config.toml")
+            config.write_text(f'socket = "/run/access/access.sock"\ndatabase = "{shared}/access.db"\n')
+            os.chmod(config, 0o644)
+            program = folder / "access"
+            shutil.copy(ACCESS, program)
+            server = subprocess.Popen([program, "serve"], stdin=subprocess.DEVNULL)
+            try:
+                while not os.path.exists("/run/access/access.sock"):
+                    if server.poll() is not None:
+                        fail("row 12: the server ended")
+                    time.sleep(0.01)
+                user = pwd.getpwnam(USER)
+                with opened(own / "access.db") as connection:
+                    connection.execute("UPDATE member SET login = ? WHERE name = 'm0'", (USER,))
+                    connection.commit()
+                # So that the user can take the config away for a moment, in turns.
+                os.chown("/etc/access", user.pw_uid, user.pw_gid)
+                at = folder / "at"
+                at.mkdir(mode=0o700)
+                for owned, uid in ((shared, SERVER), (own, user.pw_uid), (at, user.pw_uid)):
+                    for path in (owned, *owned.iterdir()):
+                        os.chown(path, uid, uid)
+                hidden = config.with_suffix(".hidden")
+
+                def as_user():
+                    os.setgroups([])
+                    os.setgid(user.pw_gid)
+                    os.setuid(user.pw_uid)
+                    os.chdir("/")
+                    place = Place(at)
+
+                    def of_own(_):
+                        config.rename(hidden)
+                        run = place.run([program, "--db", own / "access.db", "check", "connection:c0"])
+                        hidden.rename(config)
+                        return run
+
+                    through = lambda _: place.run([program, "check", "connection:c0"])
+                    door, alone = self.turns(200, through, of_own, warm=5)
+                    return [[(run.wall, run.cpu) for run in side] for side in (door, alone)]
+
+                return in_child(as_user)()
+            finally:
+                server.kill()
+                server.wait()
+        finally:
+            shutil.rmtree(folder)
+
 
 def ask(turn):
     """The words of one more request: each by another member, or for something else."""
@@ -619,7 +720,7 @@ def ask(turn):
     return ("--as", member, "request", resource, "--reason", "OPS-7: look into the alert", "--duration", "4h", "--yes")
 
 
-ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 12)}
+ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 13)}
 
 
 # Data, and the machine
@@ -684,7 +785,7 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(prog="benches/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 11); can be given again")
+    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 12); can be given again")
     parser.add_argument("--runs", metavar="N", type=int, help="so many runs of each side")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the sizes: to try the benchmarks, not to measure")
     parser.add_argument("--show-sql", action="store_true", help="print what the sqlite3 shell is given, and stop")

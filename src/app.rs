@@ -9,6 +9,7 @@ use std::time::{Duration as Wait, Instant};
 
 use anyhow::{Context as _, Result};
 
+use crate::broker::{self, Layout};
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
     AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, FindingView, Health, ListFilter, Reply,
@@ -61,6 +62,15 @@ pub fn run(cli: Cli) -> Result<u8> {
         Verb::Man(args) => {
             let count = pages::write_man_pages(&args.folder)?;
             printer.say(&format!("Wrote {count} pages to {}", args.folder.display()))?;
+            printer.flush()?;
+            return Ok(0);
+        }
+        Verb::Serve(args) => {
+            serve(args)?;
+            return Ok(0);
+        }
+        Verb::Init(args) if args.shared => {
+            init_shared(args, clock, &mut printer)?;
             printer.flush()?;
             return Ok(0);
         }
@@ -136,7 +146,9 @@ impl App {
             }
             Verb::Whoami(args) if args.watch => self.watch(),
             Verb::Whoami(_) => self.plain(Command::Whoami),
-            Verb::Check(args) => self.plain(Command::Check { resource: args.resource, user: args.user }),
+            Verb::Check(args) => {
+                self.plain(Command::Check { resource: args.resource, user: args.user, login: args.login })
+            }
             Verb::Who(args) => self.plain(Command::Who { resource: args.resource }),
             Verb::Inbox(args) => self.inbox(args),
             Verb::Notify(args) => self.notify(args),
@@ -147,7 +159,7 @@ impl App {
             Verb::Audit(args) => self.audit(args),
             Verb::Backup(args) => self.plain(Command::Backup { to: args.to }),
             Verb::Doctor(args) => self.doctor(args),
-            Verb::Completions(_) | Verb::Man(_) => Ok(0),
+            Verb::Serve(_) | Verb::Completions(_) | Verb::Man(_) => Ok(0),
         }
     }
 
@@ -191,7 +203,8 @@ impl App {
     }
 
     fn init(&mut self, args: cli::Init) -> Result<u8> {
-        let login = self.door.login();
+        let own = self.door.own()?;
+        let login = own.login();
         let owner = match args.owner {
             Some(owner) => owner,
             None => login.as_str().parse().map_err(|why| {
@@ -199,9 +212,9 @@ impl App {
                     .hint("say another with --owner NAME")
             })?,
         };
-        let init = Init { login, owner: owner.clone(), team: args.team, sample: args.sample };
-        let team = ledger::init(self.door.path(), self.clock, init)?;
-        let path = self.door.path().display().to_string();
+        let init = Init { login, by: login, owner: owner.clone(), team: args.team, sample: args.sample };
+        let team = ledger::init(own.path(), self.clock, init)?;
+        let path = own.path().display().to_string();
         let words = format!("Created {path}\nThe team {} is yours: you are its owner, {owner}", team.team.name);
         let json = serde_json::json!({ "database": path, "team": team.team.name, "owner": owner });
         self.printer.say_or(&words, &json)?;
@@ -725,6 +738,7 @@ impl App {
         // A file that can't be opened is a finding too.
         let no = match ended {
             Ok(ended) => ended.no,
+            Err(failure) if failure.kind == Kind::Refused => return Err(failure.into()),
             Err(failure) => {
                 let found = failure.message.clone();
                 let finding =
@@ -761,6 +775,27 @@ fn choice(set: &cli::NotifySet) -> Result<preference::Choice, Failure> {
         (None, _) => None,
     };
     Ok(preference::Choice { email: on(set.email), slack: on(set.slack), digest })
+}
+
+fn serve(args: &cli::Serve) -> Result<(), Failure> {
+    if args.connection {
+        return broker::serve_connection();
+    }
+    broker::listen(args.group.as_deref())
+}
+
+/// A shared host, laid out by root for an owner who is somebody else.
+fn init_shared(args: &cli::Init, clock: Timestamp, printer: &mut Printer) -> Result<()> {
+    let missing = || Failure::new(Kind::Usage, "--owner is missing: who owns the team");
+    let owner = args.owner.clone().ok_or_else(missing)?;
+    let layout = Layout { owner, login: args.login.clone(), team: args.team.clone(), sample: args.sample };
+    let laid = broker::lay_out(layout, clock)?;
+    let words = format!("Laid out a shared host, with {}", laid.database.display());
+    printer.say_or(&words, &serde_json::json!({ "database": laid.database, "socket": laid.socket }))?;
+    printer.hint("serve it: systemctl enable --now access.socket access-expire.timer");
+    printer.hint("or, without systemd: `access serve` at boot, and packaging/cron.d/access");
+    printer.hint("then look whether all is as it should be: access doctor");
+    Ok(())
 }
 
 /// Asks a plain yes or no.

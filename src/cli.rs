@@ -13,6 +13,7 @@ use crate::domain::notification::Notice;
 use crate::domain::preference::TimeOfDay;
 use crate::domain::request::{RequestId, State};
 use crate::domain::resource::{Kind, Resource};
+use crate::domain::team::Login;
 use crate::domain::text::{Text, Ticket};
 use crate::when::When;
 
@@ -99,6 +100,7 @@ pub enum Verb {
     Audit(Audit),
     Backup(Backup),
     Doctor(Doctor),
+    Serve(Serve),
     Completions(Completions),
     Man(Man),
 }
@@ -135,7 +137,10 @@ impl Verb {
 #[command(after_help = "Examples:
   access init                          a team of one: you
   access init --sample                 a small sample team, to try out
-  access init --owner ana --team acme  as member ana of the team acme")]
+  access init --owner ana --team acme  as member ana of the team acme
+
+As root, for a host that many share (see docs/security.md):
+  access init --shared --owner ana --team acme")]
 pub struct Init {
     /// Your name as a member (your Unix user name unless said)
     #[arg(long, value_name = "NAME")]
@@ -146,6 +151,12 @@ pub struct Init {
     /// Load a small sample team
     #[arg(long)]
     pub sample: bool,
+    /// Lay out a shared host: the system user, the folders, the config and the database (root)
+    #[arg(long, requires = "owner")]
+    pub shared: bool,
+    /// The owner's Unix user name on a shared host (the owner's name unless said)
+    #[arg(long, value_name = "LOGIN", requires = "shared")]
+    pub login: Option<Login>,
 }
 
 /// Show the team, or apply a team file
@@ -416,13 +427,17 @@ pub struct Whoami {
 Examples:
   access check target:orders-db
   access check --quiet target:orders-db && psql orders
-  access check connection:prod-aws --user bob")]
+  access check connection:prod-aws --user bob
+  access check connection:prod-aws --login \"$PAM_USER\"")]
 pub struct Check {
     #[arg(add = ArgValueCandidates::new(complete::resources))]
     pub resource: Resource,
     /// Another member (admins)
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
     pub user: Option<Name>,
+    /// The member of this Unix user name (root and admins): for PAM, sudo and hooks
+    #[arg(long, value_name = "LOGIN", conflicts_with = "user")]
+    pub login: Option<Login>,
 }
 
 /// Everyone who can use this now, how, and until when
@@ -733,6 +748,25 @@ pub struct Doctor {
     /// The clock was wrong before and is right now: go on from it (owner)
     #[arg(long)]
     pub accept_clock: bool,
+}
+
+/// A shared host's door (started by the system)
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each connection is a process of its own that serves one command, as the user who owns the database.
+Under systemd use the units of packaging/systemd; elsewhere start this as root at boot: it gives root up.
+
+Examples:
+  access serve
+  access serve --group engineers   nobody else may connect"
+)]
+pub struct Serve {
+    /// Serve the one connection on standard input
+    #[arg(long)]
+    pub connection: bool,
+    /// The Unix group whose members may connect (everybody unless said)
+    #[arg(long, value_name = "GROUP", conflicts_with = "connection")]
+    pub group: Option<String>,
 }
 
 /// Print the completion script of a shell

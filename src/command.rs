@@ -19,7 +19,7 @@ use crate::domain::request::{
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
 use crate::domain::rule::RuleName;
-use crate::domain::team::{Change, Team};
+use crate::domain::team::{Change, Login, Team};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -79,6 +79,8 @@ pub enum Command {
     Check {
         resource: Resource,
         user: Option<Name>,
+        /// The member of this Unix user name, for gates that know no other.
+        login: Option<Login>,
     },
     Who {
         resource: Resource,
@@ -366,7 +368,7 @@ pub struct PlanView {
     /// Requests that the new rules would have decided otherwise (`--against`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub against: Option<AgainstView>,
-    #[serde(skip)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen: Option<Seen>,
 }
 

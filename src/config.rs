@@ -1,12 +1,16 @@
-//! This machine's wiring: which database, and the ways by which notifications go out. Flags come before the environment,
-//! and the environment before the files: `config.toml` in the user's own configuration folder, then
-//! `/etc/access/config.toml`. What the first does not say is for the second to say, section by section.
+//! This machine's wiring: which database or which shared host's socket, and the ways by which notifications go out. Flags
+//! come before the environment, and the environment before the files: `config.toml` in the user's own configuration
+//! folder, then `/etc/access/config.toml`. What the first does not say is for the second to say, section by section.
+//! Where root's file names a socket, nothing else counts.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
+use nix::fcntl::OFlag;
 use serde::Deserialize;
 
 use crate::domain::duration::Length;
@@ -16,7 +20,12 @@ use crate::domain::preference::SlackChannel;
 use crate::domain::team::Email;
 use crate::error::{Failure, Kind};
 
-const SYSTEM: &str = "/etc/access/config.toml";
+pub const SYSTEM: &str = "/etc/access/config.toml";
+/// Where a shared host's database lies unless its config says otherwise.
+pub const SHARED_DATABASE: &str = "/var/lib/access/access.db";
+pub const SHARED_SOCKET: &str = "/run/access/access.sock";
+/// The variables that stand for `--db` and `--as`.
+const VARIABLES: [&str; 2] = ["ACCESS_DB", "ACCESS_AS"];
 
 /// What a file says: the database, and the ways out.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -24,6 +33,8 @@ const SYSTEM: &str = "/etc/access/config.toml";
 pub struct Config {
     /// The path of the database file.
     database: Option<PathBuf>,
+    /// The shared host's socket. Only root's file may name one.
+    socket: Option<PathBuf>,
     /// The program of this host's own mail system, in place of `smtp`.
     pub sendmail: Option<PathBuf>,
     /// Whom emails come from.
@@ -97,31 +108,65 @@ pub struct Deliver {
     pub timeout: Option<Length>,
 }
 
+/// A shared host, as root's file declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    pub socket: PathBuf,
+    pub database: PathBuf,
+}
+
+/// The file that only root writes.
+pub fn system() -> PathBuf {
+    #[cfg(feature = "test-overrides")]
+    if let Some(path) = std::env::var_os("ACCESS_TEST_CONFIG") {
+        return path.into();
+    }
+    SYSTEM.into()
+}
+
+/// Whether this machine is a shared host.
+pub fn shared() -> Result<Option<Shared>, Failure> {
+    let Config { database, socket, .. } = read_system(&system())?;
+    let database = database.unwrap_or_else(|| SHARED_DATABASE.into());
+    Ok(socket.map(|socket| Shared { socket, database }))
+}
+
+/// A variable that names a database or a member, if one is set: on a shared host none counts.
+pub fn variable_set() -> Option<&'static str> {
+    VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some())
+}
+
 fn folders() -> Result<ProjectDirs, Failure> {
     ProjectDirs::from("", "", "access").ok_or_else(|| {
         Failure::new(Kind::Failure, "no home folder is known for this user").hint("name the database with --db")
     })
 }
 
-/// The database to use where no flag or variable names one.
+/// The database to use where no flag or variable names one, and no socket.
 pub fn database() -> Result<PathBuf, Failure> {
     let folders = folders()?;
     let own = folders.config_dir().join("config.toml");
-    for file in [own.as_path(), Path::new(SYSTEM)] {
-        if let Some(database) = read(file)?.database {
-            return Ok(database);
-        }
+    let own_config = read(&own)?;
+    if own_config.socket.is_some() {
+        let message = format!("{}: only {SYSTEM}, which is root's, may name a socket", own.display());
+        return Err(Failure::new(Kind::Invalid, message));
     }
-    Ok(folders.data_dir().join("access.db"))
+    match own_config.database {
+        Some(database) => Ok(database),
+        None => Ok(read_system(&system())?.database.unwrap_or_else(|| folders.data_dir().join("access.db"))),
+    }
 }
 
 /// The ways by which notifications go out.
 pub fn wiring() -> Result<Config, Failure> {
+    let system = read_system(&system())?;
+    if system.socket.is_some() {
+        return Ok(system);
+    }
     let own = match folders() {
         Ok(folders) => read(&folders.config_dir().join("config.toml"))?,
         Err(_) => Config::default(),
     };
-    let system = read(Path::new(SYSTEM))?;
     // A machine sends its mail one way: whoever names one, means that.
     let (sendmail, smtp) = match (own.sendmail, own.smtp) {
         (None, None) => (system.sendmail, system.smtp),
@@ -129,6 +174,7 @@ pub fn wiring() -> Result<Config, Failure> {
     };
     Ok(Config {
         database: None,
+        socket: None,
         sendmail,
         smtp,
         from: own.from.or(system.from),
@@ -139,21 +185,52 @@ pub fn wiring() -> Result<Config, Failure> {
 }
 
 fn read(path: &Path) -> Result<Config, Failure> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
-        Err(error) => return Err(Failure::new(Kind::Invalid, format!("{} can't be read: {error}", path.display()))),
-    };
-    let config: Config = toml::from_str(&text).map_err(|error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message())).hint(
-            "its keys are: database, sendmail, from, and the sections [smtp], [slack], [[webhooks]] and [deliver]",
-        )
-    })?;
-    match &config.database {
-        Some(database) if database.is_relative() => {
-            Err(Failure::new(Kind::Invalid, format!("{}: database is not an absolute path", path.display())))
-        }
-        Some(_) | None => Ok(config),
+    match fs::read_to_string(path) {
+        Ok(text) => parse(path, &text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(error) => Err(unreadable(path, &error)),
     }
+}
+
+/// What is looked at is what is read: the file is opened once, and owner and mode are those of the open file.
+fn read_system(path: &Path) -> Result<Config, Failure> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
+        Err(error) => return Err(unreadable(path, &error)),
+    };
+    let found = file.metadata().map_err(|error| unreadable(path, &error))?;
+    let shown = path.display();
+    if !found.is_file() {
+        return Err(Failure::new(Kind::Invalid, format!("{shown} is not a regular file")));
+    }
+    if found.uid() != 0 || found.mode() & 0o022 != 0 {
+        let message =
+            format!("{shown} is not root's alone to write (user {}, mode {:04o})", found.uid(), found.mode() & 0o7777);
+        return Err(
+            Failure::new(Kind::Invalid, message).hint(format!("as root: chown root:root {shown}; chmod 644 {shown}"))
+        );
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
+    parse(path, &text)
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Invalid, format!("{} can't be read: {error}", path.display()))
+}
+
+fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
+    let config: Config = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
+            .hint("its keys are: database, socket, sendmail, from, and the sections [smtp], [slack], [[webhooks]] and [deliver]")
+    })?;
+    for (key, value) in [("database", &config.database), ("socket", &config.socket)] {
+        if value.as_ref().is_some_and(|value| value.is_relative()) {
+            return Err(Failure::new(Kind::Invalid, format!("{}: {key} is not an absolute path", path.display())));
+        }
+    }
+    Ok(config)
 }

@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::unistd::{User, getuid};
+use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 
 use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
@@ -15,14 +15,48 @@ pub fn login() -> Result<Login, Failure> {
     if let Ok(login) = std::env::var("ACCESS_TEST_USER") {
         return login.parse().map_err(|why| Failure::new(Kind::Usage, format!("ACCESS_TEST_USER: {why}")));
     }
-    let uid = getuid();
-    let unknown = |why: String| {
-        Failure::new(Kind::Failure, format!("the system does not know the user with the number {uid}: {why}"))
-            .hint("look at `id`; without a user name nobody can be told from anybody")
-    };
-    let user = User::from_uid(uid).map_err(|error| unknown(error.desc().to_owned()))?;
-    let name = user.ok_or_else(|| unknown("no such user".to_owned()))?.name;
-    name.parse().map_err(|why| unknown(format!("{name:?} is no user name: {why}")))
+    name_of(getuid())
+}
+
+fn unknown(uid: Uid, why: &str) -> Failure {
+    Failure::new(Kind::Failure, format!("the system does not know the user with the number {uid}: {why}"))
+        .hint("look at `id`; without a user name nobody can be told from anybody")
+}
+
+fn name_of(uid: Uid) -> Result<Login, Failure> {
+    let user = User::from_uid(uid).map_err(|error| unknown(uid, error.desc()))?;
+    let name = user.ok_or_else(|| unknown(uid, "no such user"))?.name;
+    name.parse().map_err(|why| unknown(uid, &format!("{name:?} is no user name: {why}")))
+}
+
+/// Whom the kernel says is there, by the system's user database at this moment. The name has to lead back to the same
+/// number: of two users of one name, or of those whom the kernel could not map (the overflow number), nobody can tell
+/// who it is.
+pub fn login_of(uid: Uid) -> Result<Login, Failure> {
+    if uid.as_raw() == overflow_uid() {
+        return Err(unknown(uid, "it stands for every user that can't be mapped"));
+    }
+    let login = name_of(uid)?;
+    match User::from_name(login.as_str()) {
+        Ok(Some(user)) if user.uid == uid => Ok(login),
+        Ok(_) => Err(unknown(uid, &format!("{login} is another user's name too"))),
+        Err(error) => Err(unknown(uid, error.desc())),
+    }
+}
+
+fn overflow_uid() -> u32 {
+    const USUAL: u32 = 65534;
+    let told = std::fs::read_to_string("/proc/sys/kernel/overflowuid");
+    told.ok().and_then(|told| told.trim().parse().ok()).unwrap_or(USUAL)
+}
+
+/// A program that runs with rights other than its caller's (a set-id bit) can't be told who calls.
+pub fn no_borrowed_rights() -> Result<(), Failure> {
+    if getuid() == geteuid() && getgid() == getegid() {
+        return Ok(());
+    }
+    Err(Failure::new(Kind::Refused, "access runs with rights that are not its caller's, and does nothing then")
+        .hint("take the set-user-id and set-group-id bits off it: chmod ug-s"))
 }
 
 /// Now, by the system's clock.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod broker;
 pub mod cli;
 pub mod command;
 pub mod complete;

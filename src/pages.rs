@@ -99,24 +99,26 @@ const EXIT_STATUS: [(&str, &str); 11] = [
     ("4", "No such thing, or none that you may know of."),
     ("5", "Conflict: already decided, already yours, already there, or changed since you looked."),
     ("65", "The team file, the configuration or the database is not valid."),
-    ("69", "There is no database here."),
+    ("69", "There is no database here, or the shared host's socket cannot be reached."),
     ("70", "A bug."),
     ("74", "Reading or writing failed."),
     ("75", "The database stayed busy; try again."),
 ];
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 5] = [
     ("~/.local/share/access/access.db", "The database, where nothing names another ($XDG_DATA_HOME is heeded)."),
     (
         "~/.config/access/config.toml",
         "Which database, and the ways by which notifications go out ($XDG_CONFIG_HOME is heeded).",
     ),
-    ("/etc/access/config.toml", "The same, for everybody on this machine."),
+    ("/etc/access/config.toml", "The same, for everybody on this machine. With the key socket: a shared host."),
+    ("/run/access/access.sock", "A shared host's socket: there, all commands go to it, and nothing else counts."),
+    ("/var/lib/access/access.db", "A shared host's database, which belongs to the system user access."),
 ];
 
 const ENVIRONMENT: [(&str, &str); 4] = [
-    ("ACCESS_DB", "The database file, as --db."),
-    ("ACCESS_AS", "The member to act as, as --as."),
+    ("ACCESS_DB", "The database file, as --db (refused on a shared host)."),
+    ("ACCESS_AS", "The member to act as, as --as (refused on a shared host)."),
     ("NO_COLOR", "When set and not empty: no colours, unless --color says otherwise."),
     ("TZ", "The time zone in which times are read and shown."),
 ];

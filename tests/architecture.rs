@@ -74,7 +74,7 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 16] = [
+const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("when", &["domain"]),
     ("command", &["domain"]),
@@ -85,12 +85,19 @@ const DIRECTIONS: [(&str, &[&str]); 16] = [
     ("error", &["domain"]),
     ("config", &["domain", "error"]),
     ("identity", &["domain", "error"]),
-    ("door", &["command", "config", "deliver", "domain", "error", "identity", "ledger", "store"]),
     ("deliver", &["config", "domain", "error", "ledger"]),
+    ("broker", &["command", "config", "domain", "error", "identity", "ledger", "store"]),
+    ("door", &["broker", "command", "config", "deliver", "domain", "error", "identity", "ledger", "store"]),
     ("complete", &["command", "domain", "door", "error"]),
     ("prompt", &["command", "domain", "error"]),
     ("pages", &["cli", "complete", "error"]),
-    ("app", &["cli", "command", "domain", "door", "error", "identity", "ledger", "output", "pages", "prompt", "when"]),
+    (
+        "app",
+        &[
+            "broker", "cli", "command", "domain", "door", "error", "identity", "ledger", "output", "pages", "prompt",
+            "when",
+        ],
+    ),
 ];
 
 #[test]
@@ -119,6 +126,15 @@ fn a_path_always_names_its_room() {
     };
     let faults: Vec<String> = sources.iter().filter(hidden).map(Line::place).collect();
     assert_none(&faults, "a path begins with `crate::room`, and `super` stays in its room");
+}
+
+#[test]
+fn only_the_door_s_room_speaks_over_sockets_or_becomes_another_user() {
+    let sources = sources();
+    let words = ["UnixStream", "UnixListener", "PeerCredentials", "setuid(", "seteuid(", "initgroups("];
+    let speaks = |line: &&Line| line.room() != "broker" && words.iter().any(|word| line.text.contains(word));
+    let faults: Vec<String> = sources.iter().filter(speaks).map(Line::place).collect();
+    assert_none(&faults, "only broker/ knows that there is a socket");
 }
 
 #[test]

@@ -5,12 +5,26 @@ use super::{Call, Problem, Sink, member};
 use crate::command::{CheckView, End, Reply};
 use crate::domain::decide;
 use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
 use crate::domain::resource::Resource;
+use crate::domain::team::Login;
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::store::Read;
 
-pub fn check(call: &Call<'_>, resource: Resource, user: Option<Name>, sink: Sink<'_>) -> Result<End, Failure> {
+pub fn check(
+    call: &Call<'_>,
+    resource: Resource,
+    user: Option<Name>,
+    login: Option<&Login>,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
     let checked = call.store.read(|read| {
         let now = call.now(read)?;
+        let user = match login {
+            Some(login) => Some(of_login(call, read, login, now)?),
+            None => user,
+        };
         let person = match user {
             // Root looks after the machine, and need not be a member.
             Some(name) if call.caller.root => member(read, &name)?,
@@ -43,4 +57,12 @@ pub fn check(call: &Call<'_>, resource: Resource, user: Option<Name>, sink: Sink
     let no = !view.allowed;
     sink(Reply::Check(view))?;
     Ok(End { no, ..End::default() })
+}
+
+/// The member of a Unix user name. Only for those who may ask about others: nobody else learns who is whom.
+fn of_login(call: &Call<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
+    if !call.caller.root {
+        decide::needs_admin(&call.actor(read)?, "check access by a Unix user name", now)?;
+    }
+    Ok(read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?)
 }

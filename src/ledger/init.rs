@@ -15,7 +15,10 @@ const SAMPLE_OWNER: &str = "olivia";
 
 /// How a new database begins.
 pub struct Init<'a> {
+    /// The owner's.
     pub login: &'a Login,
+    /// The Unix user who creates it: the owner, or root for them.
+    pub by: &'a Login,
     pub owner: Name,
     pub team: Option<Name>,
     pub sample: bool,
@@ -25,7 +28,7 @@ pub struct Init<'a> {
 pub fn init(path: &Path, clock: Timestamp, init: Init<'_>) -> Result<Team, Failure> {
     let team = if init.sample { sample(&init)? } else { bare(&init) };
     let event = Event::TeamInitialized { changes: team.as_changes() };
-    let context = Context { now: clock, actor: Some(init.owner.clone()), os_user: init.login.to_string() };
+    let context = Context { now: clock, actor: Some(init.owner.clone()), os_user: init.by.to_string() };
     Store::create(path, |write| -> Result<(), Error> {
         write.record(&context, vec![Draft { event, told: Vec::new() }])
     })?;

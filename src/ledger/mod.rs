@@ -12,6 +12,7 @@ mod deliver;
 mod deny;
 mod docket;
 mod doctor;
+mod door;
 mod expire;
 mod extend;
 mod inbox;
@@ -33,6 +34,7 @@ mod words;
 
 pub use deliver::{Hook, OpenPost, Post, Service};
 use docket::Docket;
+pub use door::{may_apply_team, record_refused};
 pub use init::{Init, init};
 
 use crate::command::{Command, End, Reply, Seen};
@@ -140,7 +142,7 @@ pub fn carry_out_with(
         Command::Withdraw { id, seen } => withdraw::withdraw(&call, id, seen, sink),
         Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen, sink),
         Command::Whoami => whoami::whoami(&call, sink),
-        Command::Check { resource, user } => check::check(&call, resource, user, sink),
+        Command::Check { resource, user, login } => check::check(&call, resource, user, login.as_ref(), sink),
         Command::Who { resource } => who::who(&call, &resource, sink),
         Command::Inbox { all } => inbox::inbox(&call, all, sink),
         Command::MarkRead { ids } => inbox::mark_read(&call, &ids),

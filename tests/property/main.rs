@@ -555,7 +555,8 @@ impl Run<'_> {
         self.tally.checked();
         let now = self.now();
         let There { login, who } = self.there(name);
-        let (outcome, replies) = self.carry_out(login, Command::Check { resource: resource(what), user: None });
+        let check = Command::Check { resource: resource(what), user: None, login: None };
+        let (outcome, replies) = self.carry_out(login, check);
         let Some(who) = who else {
             prop_assert_eq!(outcome, Err(Kind::Refused));
             return Ok(());
@@ -679,7 +680,8 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
 fn template(folder: &Path) -> Vec<u8> {
     let path = folder.join("template.db");
     let owner = "ana".parse().unwrap();
-    init(&path, time(START), Init { login: &"ana".parse().unwrap(), owner, team: None, sample: false }).unwrap();
+    let ana = "ana".parse().unwrap();
+    init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
     let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None };
     carry_out(&store, &caller("ana"), &|| Ok(time(START)), apply, &mut |_| Ok(())).unwrap();

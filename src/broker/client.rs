@@ -1,0 +1,189 @@
+//! The client's side: one command over the socket that the machine's config names.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt::PeerCredentials,
+    sockopt::SendTimeout,
+};
+use nix::sys::time::TimeVal;
+
+use super::frame::{self, Answer, Broken};
+use crate::command::{Command, End, Reply};
+use crate::error::{Failure, Kind};
+
+/// How long to go on trying for a free place.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the next piece of an answer.
+const SILENCE: Duration = Duration::from_secs(120);
+/// Between two tries, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(160));
+
+pub struct Client {
+    socket: PathBuf,
+}
+
+/// How one try ended.
+enum Tried {
+    Answered(End),
+    /// Nothing was begun: there was no place free.
+    NotBegun,
+}
+
+impl Client {
+    pub fn new(socket: PathBuf) -> Client {
+        Client { socket }
+    }
+
+    pub fn carry_out(
+        &self,
+        command: Command,
+        sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
+    ) -> Result<End, Failure> {
+        let (command, file) = without_file(command);
+        let body = serde_json::to_vec(&command).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+        if body.len() > frame::COMMAND {
+            return Err(Failure::new(Kind::Usage, "the command is larger than the server takes (64 KiB)")
+                .hint("of checkpoints, the newest says as much as all before it"));
+        }
+        let give_up = Instant::now() + PATIENCE;
+        let mut pause = PAUSES.0;
+        loop {
+            match self.once(&body, file.as_deref(), sink)? {
+                Tried::Answered(end) => return Ok(end),
+                Tried::NotBegun if Instant::now() >= give_up => {
+                    return Err(Failure::new(Kind::Busy, "the server had no place free; nothing was done")
+                        .hint("each user has four at once; try again")
+                        .hint("or look at the server: `access doctor`, as root"));
+                }
+                Tried::NotBegun => {}
+            }
+            sleep(pause);
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    fn once(
+        &self,
+        body: &[u8],
+        file: Option<&str>,
+        sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
+    ) -> Result<Tried, Failure> {
+        let Some(stream) = self.connect()? else { return Ok(Tried::NotBegun) };
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .map_err(lost)?;
+        let mut from = BufReader::with_capacity(64 << 10, &stream);
+        let mut greeting = frame::GREETING;
+        if frame::fill(&mut from, &mut greeting).is_err() {
+            return Ok(Tried::NotBegun);
+        }
+        if greeting != frame::GREETING {
+            let message = format!("{} speaks another version than this client", self.socket.display());
+            return Err(Failure::new(Kind::Unavailable, message).hint("install the same version of access for both"));
+        }
+        stream.set_read_timeout(Some(SILENCE)).map_err(lost)?;
+        // Where the server has heard enough it says why; so a write that fails is no reason not to listen.
+        let mut message = frame::GREETING.to_vec();
+        let sent = frame::write(&mut message, body).and_then(|()| (&stream).write_all(&message));
+        if sent.is_ok() && file.is_none() {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        if sent.is_err() && from.fill_buf().map_or(true, <[u8]>::is_empty) {
+            // It was left before the server had the whole command, which it has to have before it begins.
+            return Ok(Tried::NotBegun);
+        }
+        loop {
+            match next(&mut from)? {
+                Answer::Piece(reply) => sink(reply)?,
+                Answer::Done(end) => return Ok(Tried::Answered(end)),
+                Answer::Failed(failure) => return Err(failure),
+                Answer::SendFile => {
+                    let _ = frame::write(&mut &stream, file.unwrap_or_default().as_bytes());
+                    let _ = stream.shutdown(Shutdown::Write);
+                }
+            }
+        }
+    }
+
+    /// None: it is there, and too many wait at it.
+    fn connect(&self) -> Result<Option<UnixStream>, Failure> {
+        let shown = self.socket.display();
+        let failed = |error: Errno| {
+            let failure =
+                Failure::new(Kind::Unavailable, format!("the shared host's socket, {shown}: {}", error.desc()));
+            match error {
+                Errno::ENOENT | Errno::ECONNREFUSED => {
+                    failure.hint("nobody serves it: `systemctl start access.socket`, or `access serve`, as root")
+                }
+                Errno::EACCES => failure.hint("only some may connect; ask an admin of this machine for its group"),
+                _ => failure,
+            }
+        };
+        let address = UnixAddr::new(&self.socket).map_err(failed)?;
+        let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
+        // A full queue at the socket would hold the connecting for ever otherwise.
+        setsockopt(&made, SendTimeout, &TimeVal::new(1, 0)).map_err(failed)?;
+        match connect(made.as_raw_fd(), &address) {
+            Ok(()) => {}
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ETIMEDOUT) => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        }
+        let stream = UnixStream::from(made);
+        self.is_the_hosts(&stream)?;
+        Ok(Some(stream))
+    }
+
+    /// The server is root's, or belongs to who owns the socket's folder, in which nobody else can put a socket.
+    fn is_the_hosts(&self, stream: &UnixStream) -> Result<(), Failure> {
+        let folder = self.socket.parent().unwrap_or(Path::new("/"));
+        let found = fs::metadata(folder).map_err(lost)?;
+        let server = getsockopt(stream, PeerCredentials).map_err(|error| lost(error.into()))?.uid();
+        if (server == 0 || server == found.uid()) && found.mode() & 0o022 == 0 {
+            return Ok(());
+        }
+        let message = format!("{} is served by somebody else (user {server})", self.socket.display());
+        Err(Failure::new(Kind::Unavailable, message).hint("see that only root can write its folder"))
+    }
+}
+
+/// The file that a person named is sent by itself, once the server says that it wants it.
+fn without_file(command: Command) -> (Command, Option<String>) {
+    match command {
+        Command::TeamApply { text, dry_run, seen, against } => {
+            (Command::TeamApply { text: String::new(), dry_run, seen, against }, Some(text))
+        }
+        command => (command, None),
+    }
+}
+
+fn next(from: &mut BufReader<&UnixStream>) -> Result<Answer, Failure> {
+    let body = frame::read(from, frame::PIECE).map_err(|broken| {
+        let why = match broken {
+            Broken::Nothing | Broken::Half => "the server ended before it had answered".to_owned(),
+            Broken::TooSlow => "the server did not answer in time".to_owned(),
+            Broken::TooLong => "the server's answer can't be read".to_owned(),
+            Broken::Io(error) => format!("the connection failed: {error}"),
+        };
+        Failure::new(Kind::Io, format!("{why}, so the outcome is unknown"))
+            .hint("look at what stands there now (`access list`, `access inbox`) before trying again")
+    })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Failure::new(Kind::Io, format!("the server's answer can't be understood: {error}"))
+            .hint("install the same version of access for both")
+    })
+}
+
+fn lost(error: std::io::Error) -> Failure {
+    Failure::new(Kind::Io, format!("the connection failed: {error}; nothing was done"))
+}

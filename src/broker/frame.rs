@@ -1,0 +1,99 @@
+//! What travels over the socket.
+//!
+//! | from the server | from the client |
+//! | --- | --- |
+//! | the greeting, once it has a place free | |
+//! | | the greeting of the version it speaks, and a frame: the command |
+//! | of `team apply`: "send the file" | a frame: the file |
+//! | | the end of its half; anything else makes it no command |
+//! | frames: pieces of the answer, then the end or a failure | |
+//!
+//! A frame is its length (4 bytes, the highest first), then so many bytes: JSON, except for the file. A server that
+//! closes before it has greeted has begun nothing.
+
+use std::io::{self, Read, Write};
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::{End, Reply};
+use crate::error::Failure;
+
+/// Both sides begin with it. The digit is the version of all that follows.
+pub const GREETING: [u8; 9] = *b"access 1\n";
+/// A command is no larger: 64 KiB.
+pub const COMMAND: usize = 64 << 10;
+/// A file that follows a command is no larger: 16 MiB.
+pub const FILE: usize = 16 << 20;
+/// A piece of an answer is no larger: 64 MiB (a team file of the largest size, spelled out).
+pub const PIECE: usize = 64 << 20;
+
+/// What the server says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    Piece(Reply),
+    /// The file that belongs to the command may come now.
+    SendFile,
+    Done(End),
+    Failed(Failure),
+}
+
+/// Why nothing could be read.
+#[derive(Debug)]
+pub enum Broken {
+    /// The other side has ended, before the first byte.
+    Nothing,
+    /// It ended half-way.
+    Half,
+    TooLong,
+    TooSlow,
+    Io(io::Error),
+}
+
+impl From<io::Error> for Broken {
+    fn from(error: io::Error) -> Broken {
+        match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Broken::TooSlow,
+            io::ErrorKind::UnexpectedEof => Broken::Half,
+            _ => Broken::Io(error),
+        }
+    }
+}
+
+/// Fills the buffer.
+pub fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<(), Broken> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) if filled == 0 => return Err(Broken::Nothing),
+            Ok(0) => return Err(Broken::Half),
+            Ok(more) => filled += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads a frame of at most so many bytes. Takes no more memory than has come.
+pub fn read(from: &mut impl Read, most: usize) -> Result<Vec<u8>, Broken> {
+    let mut length = [0; 4];
+    fill(from, &mut length)?;
+    let length = u32::from_be_bytes(length) as usize;
+    if length > most {
+        return Err(Broken::TooLong);
+    }
+    let mut body = Vec::new();
+    from.take(length as u64).read_to_end(&mut body)?;
+    if body.len() < length { Err(Broken::Half) } else { Ok(body) }
+}
+
+pub fn write(to: &mut impl Write, body: &[u8]) -> io::Result<()> {
+    let length = u32::try_from(body.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    to.write_all(&length.to_be_bytes())?;
+    to.write_all(body)
+}
+
+/// Writes a piece of an answer.
+pub fn answer(to: &mut impl Write, answer: &Answer) -> io::Result<()> {
+    write(to, &serde_json::to_vec(answer)?)
+}

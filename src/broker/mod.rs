@@ -1,0 +1,64 @@
+//! The shared host's door: many people, one database that none of them can open.
+//!
+//! The client sends its `Command` over a Unix socket. Each connection is a process of its own that serves one command
+//! as the system user who owns the file: it asks the kernel who is there, reads the command whole, and only then has
+//! the ledger carry it out. It trusts nothing that the client says about itself; no field of a `Command` could.
+
+mod client;
+mod connection;
+mod frame;
+mod inspect;
+mod layout;
+mod listen;
+mod privacy;
+
+pub use client::Client;
+pub use connection::serve_connection;
+pub use inspect::inspect;
+pub use layout::{Layout, lay_out};
+pub use listen::listen;
+
+use crate::command::Command;
+
+/// The system user who owns a shared host's database.
+pub const USER: &str = "access";
+
+/// Whether this looks after the file itself, and so is done by root and the file's owner, who open it directly, and by
+/// nobody over the socket.
+pub fn looks_after(command: &Command) -> bool {
+    match command {
+        Command::Expire { .. }
+        | Command::Deliver
+        | Command::OutboxRetry { .. }
+        | Command::Doctor { .. }
+        | Command::Backup { .. } => true,
+        Command::TeamApply { .. }
+        | Command::TeamShow
+        | Command::Resources { .. }
+        | Command::Request(_)
+        | Command::Extend { .. }
+        | Command::List(_)
+        | Command::Show { .. }
+        | Command::Approve { .. }
+        | Command::Deny { .. }
+        | Command::Review { .. }
+        | Command::Withdraw { .. }
+        | Command::Revoke { .. }
+        | Command::Whoami
+        | Command::Check { .. }
+        | Command::Who { .. }
+        | Command::Inbox { .. }
+        | Command::MarkRead { .. }
+        | Command::Unread
+        | Command::Preferences
+        | Command::Prefer(_)
+        | Command::NotifyTest
+        | Command::Outbox { .. }
+        | Command::Audit(_)
+        | Command::AuditExport
+        | Command::AuditVerify { .. }
+        | Command::AuditCheckpoint
+        | Command::AcceptClock
+        | Command::Words(_) => false,
+    }
+}

@@ -1,0 +1,39 @@
+//! What a shared host's door asks of the ledger before, and instead of, a command.
+
+use super::{Call, Caller, Clock, REFUSALS_AN_HOUR};
+use crate::domain::decide;
+use crate::domain::event::{Draft, Event};
+use crate::domain::team::Login;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::{Context, Error, Read, Store};
+
+/// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
+pub fn may_apply_team(store: &Store, caller: &Caller, clock: Clock<'_>) -> Result<(), Failure> {
+    let call = Call { store, caller, clock };
+    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, "apply a team file")?))
+}
+
+/// Records that a user was refused at the door, up to so many times an hour.
+pub fn record_refused(store: &Store, login: &Login, clock: Clock<'_>, why: &str) -> Result<(), Failure> {
+    let os_user = login.to_string();
+    let caller = Caller { login: login.clone(), root: false, acting_as: None };
+    let call = Call { store, caller: &caller, clock };
+    let enough = |read: &Read<'_>, now: Timestamp| -> Result<bool, Error> {
+        let hour_ago = Timestamp::from_unix((now.unix() - 3600).max(0)).expect("an hour before a time is a time");
+        Ok(read.refusals_since(None, &os_user, hour_ago)? >= REFUSALS_AN_HOUR)
+    };
+    // Asked first without the write lock: whoever knocks on and on holds up nobody.
+    if store.read(|read| -> Result<bool, Failure> { Ok(enough(read, call.now(read)?)?) })? {
+        return Ok(());
+    }
+    store.write(|write| {
+        let now = call.now_to_write(write)?;
+        if enough(write, now)? {
+            return Ok(());
+        }
+        let event = Event::AttemptRefused { command: "serve".to_owned(), request: None, why: why.to_owned() };
+        let context = Context { now, actor: None, os_user: os_user.clone() };
+        Ok(write.record(&context, vec![Draft { event, told: Vec::new() }])?)
+    })
+}

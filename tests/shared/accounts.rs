@@ -1,0 +1,109 @@
+//! Accounts that change while a shell of theirs is open: what counts is the next command.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+
+use crate::host::{Host, TEAM, access, as_user, root, user};
+
+/// A shell that stays open.
+struct Shell {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Shell {
+    fn open(login: &str) -> Shell {
+        let mut command = as_user(login, "/bin/sh", &[]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Shell { child, to, from }
+    }
+
+    /// The exit code of a line.
+    fn run(&mut self, line: &str) -> String {
+        writeln!(self.to, "{line} >/dev/null 2>&1; echo $?").unwrap();
+        let mut answer = String::new();
+        self.from.read_line(&mut answer).unwrap();
+        answer.trim().to_owned()
+    }
+}
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_member_who_is_disabled_or_removed_is_refused_at_the_next_command() {
+    let Some(host) = Host::new() else { return };
+    let mut shell = Shell::open("bob");
+    assert_eq!(shell.run("access whoami"), "0");
+    host.apply("ana", &TEAM.replace("[members.bob]\n", "[members.bob]\ndisabled = true\n")).ok();
+    assert_eq!(shell.run("access whoami"), "3");
+    assert_eq!(shell.run("access request target:orders-db --reason x"), "3");
+    assert_eq!(shell.run("access check target:orders-db"), "1", "a disabled member holds nothing");
+    host.apply("ana", &TEAM.replace("[members.bob]\nrole = \"member\"\n", "")).ok();
+    assert_eq!(shell.run("access whoami"), "3");
+    assert_eq!(shell.run("access check target:orders-db"), "3");
+    assert!(host.refused("bob").iter().any(|why| why.contains("not a member")), "{:?}", host.refused("bob"));
+    host.apply("ana", TEAM).ok();
+    assert_eq!(shell.run("access whoami"), "0");
+}
+
+#[test]
+fn a_deleted_account_is_refused_at_the_next_command() {
+    let Some(host) = Host::new() else { return };
+    let mut shell = Shell::open("bob");
+    let uid = user("bob").uid;
+    assert_eq!(shell.run("access whoami"), "0");
+    root("userdel", &["--force", "bob"]).exits(0);
+    assert_eq!(shell.run("access whoami"), "3");
+    let why = host.refused(&format!("#{uid}"));
+    assert!(why.iter().any(|why| why.contains("does not know the user")), "{why:?}");
+    // The name comes back, as somebody else.
+    root("useradd", &["--uid", &(uid.as_raw() + 5).to_string(), "--no-create-home", "bob"]).ok();
+    assert_eq!(shell.run("access whoami"), "3", "the old number is nobody");
+    // And as two: the second has the member's name, and not the number that the name leads to.
+    root("sh", &["-c", &format!("echo 'bob:x:{uid}:{uid}::/:/bin/sh' >> /etc/passwd")]).ok();
+    assert_eq!(shell.run("access whoami"), "3", "one name of two numbers is nobody's");
+    access("bob", &["whoami"]).ok();
+}
+
+#[test]
+fn a_renamed_account_is_another() {
+    let Some(_host) = Host::new() else { return };
+    let mut shell = Shell::open("bob");
+    assert_eq!(shell.run("access whoami"), "0");
+    root("sed", &["-i", "s/^bob:/robert:/", "/etc/passwd"]).ok();
+    assert_eq!(shell.run("access whoami"), "3");
+}
+
+#[test]
+fn a_number_larger_than_most_is_still_the_users_own() {
+    let Some(host) = Host::new() else { return };
+    for uid in ["2147483648", "4294967293"] {
+        root("sed", &["-i", &format!("s/^mallory:x:[0-9]*:/mallory:x:{uid}:/"), "/etc/passwd"]).ok();
+        let ids = ["--reuid", uid, "--regid", "12345", "--clear-groups", crate::host::ACCESS];
+        for args in [&["whoami"][..], &["approve", "1"], &["expire"], &["check", "target:orders-db", "--user", "bob"]] {
+            root("setpriv", &[&ids[..], args].concat()).exits(3);
+        }
+    }
+    assert!(!host.refused("mallory").is_empty());
+}
+
+#[test]
+fn a_stranger_is_refused_and_the_log_is_not_flooded() {
+    let Some(host) = Host::new() else { return };
+    for _ in 0..30 {
+        access("mallory", &["list"]).fails(3, "not a member");
+    }
+    for _ in 0..30 {
+        crate::host::python("mallory", "say(b'garbage!!')").ok();
+    }
+    assert_eq!(host.refused("mallory").len(), 20, "up to 20 an hour each");
+    let entries = access("ana", &["audit", "verify", "--json"]).ok().json()["entries"].as_u64().unwrap();
+    assert!(entries < 30, "{entries}");
+}

@@ -1,0 +1,146 @@
+//! Four people, one database, over the socket; and the answers are those of one's own file.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::host::{ACCESS, CONFIG, DATABASE, Host, Start, access, as_user, home, ran, root, run, within};
+
+fn may(login: &str) -> bool {
+    match access(login, &["check", "target:orders-db"]).code {
+        Some(0) => true,
+        Some(1) => false,
+        other => panic!("check gave {other:?}"),
+    }
+}
+
+#[test]
+fn the_whole_lifecycle_by_four_people_at_the_listener() {
+    the_whole_lifecycle(Start::Listener);
+}
+
+#[test]
+fn the_whole_lifecycle_by_four_people_handed_over_by_the_system() {
+    the_whole_lifecycle(Start::Handed);
+}
+
+fn the_whole_lifecycle(start: Start) {
+    let Some(host) = Host::started(start) else { return };
+    // mallory the member is carol the Unix user.
+    access("carol", &["whoami"]).ok().says("mallory");
+    assert!(!may("bob"));
+    let first = host.request("bob", "target:orders-db");
+    access("bob", &["approve", &first]).fails(3, "nobody decides on their own request");
+    access("carol", &["approve", &first]).fails(4, "there is no request");
+    access("alice", &["list", "--pending"]).ok().says("orders-db");
+    access("alice", &["approve", &first, "--duration", "4s", "--note", "quickly"]).ok();
+    assert!(may("bob") && !may("carol"));
+    access("bob", &["inbox"]).ok().says("approved");
+    access("alice", &["check", "target:orders-db", "--user", "bob"]).ok();
+    access("ana", &["who", "target:orders-db"]).ok().says("bob");
+    within(Duration::from_secs(6), || !may("bob"), "access ends by the clock, without cron");
+    root(ACCESS, &["expire"]).ok();
+
+    let second = host.request("carol", "connection:prod");
+    access("ana", &["deny", &second, "--reason", "not today"]).ok();
+    access("carol", &["show", &second]).ok().says("not today");
+    let third = host.request("carol", "target:orders-db");
+    access("alice", &["approve", &third]).ok();
+    access("carol", &["extend", &third, "--reason", "more"]).ok();
+    access("alice", &["revoke", &third, "--reason", "enough"]).ok();
+    assert!(!may("carol"));
+    let fourth = host.request("bob", "connection:prod");
+    access("bob", &["withdraw", &fourth]).ok();
+    // An admin files for another, and can't decide on it.
+    let filed = access("alice", &["request", "target:orders-db", "--reason", "x", "--for", "bob", "--json"]).ok();
+    let filed = filed.json()["id"].to_string();
+    access("alice", &["approve", &filed]).fails(3, "filed");
+    access("ana", &["approve", &filed]).ok();
+
+    access("bob", &["audit"]).fails(3, "only admins and the owner");
+    access("alice", &["audit", "verify"]).ok();
+    let log = access("alice", &["audit", "export", "--format", "jsonl"]).ok().out;
+    let users: Vec<&str> = ["ana", "alice", "bob", "carol", "root"]
+        .into_iter()
+        .filter(|user| log.contains(&format!("\"os_user\":\"{user}\"")))
+        .collect();
+    assert_eq!(users, ["ana", "alice", "bob", "carol", "root"], "{start:?}: each entry says who was there");
+    root(ACCESS, &["doctor"]).ok();
+}
+
+#[test]
+fn a_person_who_waits_is_told_through_the_door() {
+    let Some(_host) = Host::new() else { return };
+    let args = ["request", "target:orders-db", "--reason", "x", "--wait", "--timeout", "30s"];
+    let waiting = as_user("bob", ACCESS, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let filed = || access("alice", &["list", "--pending", "--json"]).ok().json()[0]["id"].is_number();
+    within(Duration::from_secs(10), filed, "the request is filed");
+    access("alice", &["approve", "1"]).ok();
+    ran(waiting.wait_with_output().unwrap(), "waiting".to_owned()).ok().says("approved");
+    let args = ["request", "connection:prod", "--reason", "x", "--wait", "--timeout", "1s"];
+    access("bob", &args).exits(1);
+}
+
+#[test]
+fn both_doors_give_the_same_answers() {
+    let Some(host) = Host::new() else { return };
+    for resource in ["target:orders-db", "connection:prod", "feature:export", "role:admin"] {
+        host.request("bob", resource);
+    }
+    access("alice", &["approve", "1", "--duration", "permanent", "--note", "für immer, \"ganz\""]).ok();
+    access("alice", &["approve", "2", "--resource", "target:orders-db"]).ok();
+    access("alice", &["deny", "3", "--reason", "no"]).ok();
+    access("bob", &["approve", "4"]).exits(3);
+    let questions: [&[&str]; 14] = [
+        &["whoami"],
+        &["resources"],
+        &["list", "--all"],
+        &["list", "--all", "--limit", "2"],
+        &["show", "1"],
+        &["show", "2"],
+        &["show", "3"],
+        &["check", "target:orders-db", "--user", "bob"],
+        &["who", "target:orders-db"],
+        &["inbox", "--all"],
+        &["audit"],
+        &["audit", "verify"],
+        &["team", "show"],
+        &["show", "99"],
+    ];
+    let ask = || -> Vec<(Option<i32>, Value, String)> {
+        let all = questions.iter().map(|words| {
+            let ran = access("alice", &[words, &["--json"][..]].concat());
+            (ran.code, without_seconds(serde_json::from_str(&ran.out).unwrap_or_default()), ran.err)
+        });
+        all.collect()
+    };
+    let shared = ask();
+    // The same file, as her own.
+    fs::remove_file(CONFIG).unwrap();
+    let own = home("alice").join(".local/share/access");
+    run(&mut as_user("alice", "mkdir", &["-p", "-m", "700", own.to_str().unwrap()]), "mkdir".into()).ok();
+    let file = own.join("access.db");
+    root(ACCESS, &["--db", DATABASE, "backup", "/root/copy.db"]).ok();
+    root("install", &["-o", "alice", "-g", "alice", "-m", "600", "/root/copy.db", file.to_str().unwrap()]).ok();
+    fs::remove_file("/root/copy.db").unwrap();
+    root("chmod", &["-R", "go=", own.to_str().unwrap()]).ok();
+    root("chown", &["-R", "alice:alice", own.to_str().unwrap()]).ok();
+    for (words, (of_host, of_own)) in questions.iter().zip(shared.into_iter().zip(ask())) {
+        assert_eq!(of_host, of_own, "{words:?}");
+    }
+}
+
+/// What counts on differs by the second that lies between the two.
+fn without_seconds(mut value: Value) -> Value {
+    match &mut value {
+        Value::Object(fields) => {
+            fields.retain(|name, _| name != "now" && name != "remaining_seconds");
+            fields.values_mut().for_each(|field| *field = without_seconds(field.take()));
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(|element| *element = without_seconds(element.take())),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+    value
+}

@@ -1,0 +1,35 @@
+//! The shared host, attacked by real Unix users. Each test has a machine of its own: the mounts that hide the real
+//! `/etc`, `/usr`, `/var/lib`, `/run` and `/home` are its thread's alone, so nothing has to be put back.
+//!
+//! It needs root, and a plain build: one with overrides would prove nothing.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+#![allow(clippy::print_stderr, reason = "a test that is passed over says so")]
+
+#[cfg(feature = "test-overrides")]
+#[test]
+fn passed_over() {
+    eprintln!("skipped: the shared host is tested on a plain build: cargo test --test shared");
+}
+
+#[cfg(not(feature = "test-overrides"))]
+mod accounts;
+#[cfg(not(feature = "test-overrides"))]
+mod files;
+#[cfg(not(feature = "test-overrides"))]
+mod forgery;
+#[cfg(not(feature = "test-overrides"))]
+mod host;
+#[cfg(not(feature = "test-overrides"))]
+mod layout;
+#[cfg(not(feature = "test-overrides"))]
+mod lifecycle;
+#[cfg(not(feature = "test-overrides"))]
+mod recipes;
+#[cfg(not(feature = "test-overrides"))]
+mod surroundings;
+#[cfg(not(feature = "test-overrides"))]
+mod systemd;
+#[cfg(not(feature = "test-overrides"))]
+mod units;
