@@ -62,7 +62,7 @@ pub struct Global {
     /// Ask nothing; answer yes
     #[arg(short, long, global = true)]
     pub yes: bool,
-    /// Print results and errors only
+    /// Print results, warnings and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
 }

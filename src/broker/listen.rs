@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{self, DirBuilder, Permissions};
-use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
+use std::io::{ErrorKind, stdin};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
@@ -14,7 +14,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::{
+    getsockopt,
+    sockopt::{AcceptConn, PeerCredentials},
+};
 use nix::unistd::{Group, chown};
 
 use super::connection::{PLACES, no_shared_host};
@@ -34,7 +37,14 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
     let shared = config::shared()?.ok_or_else(no_shared_host)?;
     privacy::close_other_descriptors()?;
     privacy::close_up()?;
-    let listener = bind(&shared.socket, group)?;
+    let listener = match handed_over()? {
+        Some(_) if group.is_some() => {
+            return Err(Failure::new(Kind::Usage, "--group is for a socket that access makes itself")
+                .hint("in the socket's unit: SocketMode=0660 and SocketGroup="));
+        }
+        Some(listener) => listener,
+        None => bind(&shared.socket, group)?,
+    };
     privacy::become_owner(&shared.database)?;
     // To become another user lets tracing in again.
     privacy::close_up()?;
@@ -120,6 +130,18 @@ impl Drop for Place {
         }
         self.places.given_back.notify_one();
     }
+}
+
+/// The socket to listen on, where whoever started this has made it and given it as standard input (systemd's
+/// `StandardInput=socket`): then it outlives a restart, and who waits at it is served afterwards.
+fn handed_over() -> Result<Option<UnixListener>, Failure> {
+    let input = stdin();
+    // No socket at all: none that listens.
+    if !getsockopt(&input, AcceptConn).unwrap_or(false) {
+        return Ok(None);
+    }
+    let failed = |error: std::io::Error| Failure::new(Kind::Io, format!("standard input: {error}"));
+    Ok(Some(input.as_fd().try_clone_to_owned().map_err(failed)?.into()))
 }
 
 fn bind(socket: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {

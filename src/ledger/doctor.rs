@@ -1,9 +1,12 @@
 //! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
 //! (The file's place, owner and modes were looked at when it was opened.)
 
+use super::deliver::{OpenPost, Service};
 use super::{Call, Sink, verify};
 use crate::command::{Checkpoint, End, FindingView, Health, Reply};
 use crate::domain::duration::spell;
+use crate::domain::notification::Channel;
+use crate::domain::outbox::Outlet;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read, Waiting};
@@ -11,7 +14,7 @@ use crate::store::{Error, Read, Waiting};
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
 const LATE: i64 = 15 * 60;
 
-pub fn doctor(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
+pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
     let (sqlite, schema) = call.store.versions();
     let path = call.store.path().display();
     let clock = (call.clock)()?;
@@ -25,6 +28,7 @@ pub fn doctor(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result
             expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
             reviews(read).unwrap_or_else(|error| unreadable("reviews", error)),
             outbox(read).unwrap_or_else(|error| unreadable("outbox", error)),
+            ways_out(open),
         ])
     })?;
     let no = findings.iter().any(|finding| finding.health == Health::Wrong);
@@ -139,4 +143,28 @@ fn outbox(read: &Read<'_>) -> Result<FindingView, Error> {
     } else {
         ok("outbox", format!("{waiting} notifications wait to be sent"))
     })
+}
+
+/// The ways by which notifications go out: opened, and not tried.
+fn ways_out(open: OpenPost<'_>) -> FindingView {
+    let wrong = |failures: Vec<Failure>| {
+        let found: Vec<String> = failures.iter().map(|failure| failure.message.clone()).collect();
+        let mend: Vec<&str> = failures.iter().flat_map(|failure| &failure.hints).map(String::as_str).collect();
+        finding("delivery", Health::Wrong, found.join("; "), &mend)
+    };
+    let post = match open() {
+        Ok(post) => post,
+        Err(failure) => return wrong(vec![failure]),
+    };
+    let broken = post.broken();
+    if !broken.is_empty() {
+        return wrong(broken);
+    }
+    let there = Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Service::None);
+    let mut ways: Vec<String> = there.map(|channel| channel.as_str().to_owned()).collect();
+    ways.extend(post.hooks().into_iter().map(|hook| format!("webhook {}", hook.name)));
+    match ways.as_slice() {
+        [] => ok("delivery", "config.toml names no way out, so people look into their inbox"),
+        ways => ok("delivery", format!("by {}", ways.join(", "))),
+    }
 }

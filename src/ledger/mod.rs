@@ -104,7 +104,7 @@ pub struct Outside<'o> {
     pub post: OpenPost<'o>,
 }
 
-/// Carries out one command, with nothing outside.
+/// Carries out one command for whoever came to a shared host's door, from which nothing is sent.
 pub fn carry_out(
     store: &Store,
     caller: &Caller,
@@ -112,7 +112,11 @@ pub fn carry_out(
     command: Command,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
-    let nothing = || Err(Failure::new(Kind::Failure, "nothing can be sent from here"));
+    let nothing = || {
+        Err(Failure::new(Kind::Failure, "the door of a shared host sends nothing itself")
+            .hint("what you are told goes out within a minute; `access notify` shows where to")
+            .hint("root tries the ways out with `access deliver`"))
+    };
     carry_out_with(store, caller, clock, &Outside { owns_file: &|| false, post: &nothing }, command, sink)
 }
 
@@ -155,7 +159,7 @@ pub fn carry_out_with(
         Command::AuditExport => audit::export(&call, sink),
         Command::AuditVerify { against } => verify::verify(&call, &against, sink),
         Command::AuditCheckpoint => verify::checkpoint(&call, sink),
-        Command::Doctor { against } => doctor::doctor(&call, &against, sink),
+        Command::Doctor { against } => doctor::doctor(&call, outside.post, &against, sink),
         Command::Backup { to } => backup::backup(&call, &to, sink),
         Command::AcceptClock => clock::accept(&call),
         Command::Words(words) => words::words(&call, words, sink),

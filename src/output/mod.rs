@@ -161,13 +161,11 @@ impl Printer {
 
     /// Something to know, though all went well.
     pub fn warn(&mut self, warning: &str) {
-        if !self.quiet {
-            let _ = self.out.flush();
-            let _ = match self.mode {
-                Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning)),
-                Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
-            };
-        }
+        let _ = self.out.flush();
+        let _ = match self.mode {
+            Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning)),
+            Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
+        };
     }
 
     pub fn hint(&mut self, hint: &str) {

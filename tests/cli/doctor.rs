@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use serde_json::{Value, json};
 
 use crate::harness::{TEAM, World, shows};
+use crate::post::{configure, private};
 
 /// What it finds about one thing, and the exit code with it.
 fn finding(world: &World, what: &str) -> (i32, Value) {
@@ -28,13 +29,32 @@ fn wrong(world: &World, what: &str, found: &str, mend: &str) {
 fn a_sound_installation_is_ok_in_every_respect() {
     let world = World::sample();
     let findings = world.json("root", &["doctor"]);
-    let whats = ["file", "version", "structure", "record", "clock", "expire", "reviews", "outbox"];
+    let whats = ["file", "version", "structure", "record", "clock", "expire", "reviews", "outbox", "delivery"];
     let expected = whats.map(|what| json!({ "what": what, "health": "ok", "mend": [] }));
     shows(&findings, &json!(expected));
     assert!(findings.as_array().unwrap().iter().all(|finding| finding["found"] != ""), "{findings:#}");
     let ran = world.run("root", &["doctor"]).ok();
     assert_eq!(ran.out.lines().count(), whats.len(), "{}", ran.out);
     assert!(ran.out.lines().all(|line| line.starts_with("ok ")), "{}", ran.out);
+}
+
+#[test]
+fn a_way_out_that_is_broken_is_wrong_before_anybody_has_to_be_told() {
+    let world = World::sample();
+    shows(
+        &finding(&world, "delivery").1,
+        &json!({ "health": "ok", "found": "config.toml names no way out, so people look into their inbox" }),
+    );
+    let secret = private(&world, "token", "xoxb-1\n");
+    configure(
+        &world,
+        &format!("from = \"a@b.example\"\n[smtp]\nhost = \"127.0.0.1\"\n[slack]\ntoken_file = \"{secret}\"\n"),
+    );
+    shows(&finding(&world, "delivery").1, &json!({ "health": "ok", "found": "by email, slack" }));
+    fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
+    wrong(&world, "delivery", "can be read or written by others", "chmod 600");
+    configure(&world, "[smtp\n");
+    wrong(&world, "delivery", "config.toml, line 1", "its keys are");
 }
 
 #[test]

@@ -316,7 +316,7 @@ fn a_hundred_silent_clients_hold_nobody_up() {
 
 fn for_both(test: impl Fn() + Send + Copy + 'static) {
     // Each on a thread, and so on a machine, of its own.
-    for start in [Start::Listener, Start::Handed] {
+    for start in [Start::Listener, Start::Given, Start::Handed] {
         let run = move || {
             if let Some(_host) = Host::alone(start) {
                 test();

@@ -57,8 +57,10 @@ role = "owner"
 /// How the server is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// `access serve`.
+    /// `access serve`, as root.
     Listener,
+    /// As systemd does with `Accept=no`: `access serve` with the socket on descriptor 0, as the system user.
+    Given,
     /// As systemd does with `Accept=yes`: each connection on descriptor 0 of a process of its own.
     Handed,
 }
@@ -185,6 +187,7 @@ impl Host {
     pub fn serve(&mut self, start: Start) {
         self.server = Some(match start {
             Start::Listener => listener(),
+            Start::Given => given(),
             Start::Handed => handed(),
         });
         let there = || fs::metadata(SOCKET).is_ok_and(|found| found.mode() & 0o777 == 0o666);
@@ -264,12 +267,27 @@ fn listener() -> Server {
     Server::Listener(command.stdin(Stdio::null()).spawn().unwrap())
 }
 
-/// Does what systemd does for `access.socket` and `access@.service`.
-fn handed() -> Server {
+/// A socket as systemd makes it.
+fn listening() -> UnixListener {
     let _ = fs::remove_file(SOCKET);
     let listener = UnixListener::bind(SOCKET).unwrap();
     fs::set_permissions(SOCKET, Permissions::from_mode(0o666)).unwrap();
     assert!(fs::metadata(SOCKET).unwrap().file_type().is_socket());
+    listener
+}
+
+/// Does what systemd does for `access-serve.socket` and `access-serve.service`.
+fn given() -> Server {
+    let user = User::from_name("access").unwrap().unwrap();
+    let mut command = Command::new(ACCESS);
+    command.arg("serve").uid(user.uid.as_raw()).gid(user.gid.as_raw()).env_clear();
+    command.env("INVOCATION_ID", "0123456789abcdef").stdin(OwnedFd::from(listening()));
+    Server::Listener(command.spawn().unwrap())
+}
+
+/// Does what systemd does for `access.socket` and `access@.service`.
+fn handed() -> Server {
+    let listener = listening();
     let user = User::from_name("access").unwrap().unwrap();
     let ended = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&ended);

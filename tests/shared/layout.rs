@@ -44,6 +44,9 @@ fn a_group_alone_may_connect() {
     root("groupadd", &["engineers"]).ok();
     root("usermod", &["-aG", "engineers", "ana"]).ok();
     root("timeout", &["5", ACCESS, "serve", "--group", "nobodies"]).fails(2, "there is no Unix group");
+    let given = "python3 -c 'import socket, os; s = socket.socket(socket.AF_UNIX); s.bind(\"/run/own\"); s.listen(); \
+                 os.dup2(s.fileno(), 0); os.execv(\"/usr/bin/access\", [\"access\", \"serve\", \"--group\", \"engineers\"])'";
+    root("timeout", &["5", "sh", "-c", given]).fails(2, "a socket that access makes itself");
     let mut serving = std::process::Command::new(ACCESS).args(["serve", "--group", "engineers"]).spawn().unwrap();
     let mode = || fs::metadata(SOCKET).is_ok_and(|found| std::os::unix::fs::MetadataExt::mode(&found) & 0o777 == 0o660);
     crate::host::within(std::time::Duration::from_secs(5), mode, "served for a group");

@@ -22,6 +22,11 @@ fn the_whole_lifecycle_by_four_people_at_the_listener() {
 }
 
 #[test]
+fn the_whole_lifecycle_by_four_people_at_a_listener_given_its_socket() {
+    the_whole_lifecycle(Start::Given);
+}
+
+#[test]
 fn the_whole_lifecycle_by_four_people_handed_over_by_the_system() {
     the_whole_lifecycle(Start::Handed);
 }

@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::host::{ACCESS, Host, root};
+use crate::delivery::{Server, team, wire};
+use crate::host::{ACCESS, Host, root, user};
 
 /// What is run inside, once the socket is there. Each line's exit code is told.
 const INSIDE: &str = r#"
@@ -21,11 +22,22 @@ as bob access audit export --format jsonl
 as ana access audit verify
 systemctl start access-expire.service; echo "expire: $?"
 access doctor >/dev/null; echo "doctor: $?"
+systemctl restart "$1"; as ana access whoami
 systemctl --state=failed --no-legend --plain
 "#;
 
 #[test]
 fn systemd_serves_real_people_by_the_units_as_they_stand() {
+    served_by("access.socket", &["access@.service"], "access.socket");
+}
+
+#[test]
+fn systemd_serves_real_people_by_one_listener() {
+    served_by("access-serve.socket", &["access-serve.service"], "access-serve.service");
+}
+
+/// `restarted`: what can be restarted while people come.
+fn served_by(socket: &str, services: &[&str], restarted: &str) {
     let Some(host) = Host::bare() else { return };
     let systemd = "/lib/systemd/systemd";
     if !Path::new(systemd).exists() {
@@ -33,11 +45,13 @@ fn systemd_serves_real_people_by_the_units_as_they_stand() {
         return;
     }
     root(ACCESS, &["init", "--shared", "--owner", "ana"]).ok();
-    fs::write("/home/ana/team.toml", crate::host::TEAM).unwrap();
     let at = host.scratch.path();
+    let mail = Server::start("mail.py", at);
+    wire(&mail, "");
+    fs::write("/home/ana/team.toml", team()).unwrap();
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
     fs::create_dir_all("/etc/systemd/system").unwrap();
-    for unit in ["access.socket", "access@.service", "access-expire.service"] {
+    for unit in [&[socket, "access-expire.service"], services].concat() {
         let text = fs::read_to_string(units.join(unit)).unwrap();
         // Nothing else of a system is there to be waited for.
         let alone = text.replace("[Unit]\n", "[Unit]\nDefaultDependencies=no\n");
@@ -46,15 +60,15 @@ fn systemd_serves_real_people_by_the_units_as_they_stand() {
     let (inside, out, ended) = (at.join("inside"), at.join("out"), at.join("ended"));
     fs::write(&inside, format!("{INSIDE}touch {}\nsystemctl exit --force --force\n", ended.display())).unwrap();
     let go = format!(
-        "[Unit]\nDefaultDependencies=no\nRequires=access.socket\nAfter=access.socket\n[Service]\nType=oneshot\n\
-         ExecStart=/bin/sh {}\nStandardOutput=file:{}\n",
+        "[Unit]\nDefaultDependencies=no\nWants={socket}\nAfter={socket}\n[Service]\nType=oneshot\n\
+         ExecStart=/bin/sh {} {restarted}\nStandardOutput=file:{}\n",
         inside.display(),
         out.display()
     );
     fs::write("/etc/systemd/system/go.service", go).unwrap();
     // In a control group of its own, which is taken away again: those of the real machine stay as they are.
     let groups = "/sys/fs/cgroup";
-    let group = format!("{groups}/access-test-{}", std::process::id());
+    let group = format!("{groups}/access-test-{}", user("ana").uid);
     let unshare = "unshare --mount --pid --fork --kill-child --cgroup --uts --ipc --mount-proc";
     let boot = format!(
         "echo $$ >{group}/cgroup.procs && exec {unshare} sh -c \
@@ -68,6 +82,8 @@ fn systemd_serves_real_people_by_the_units_as_they_stand() {
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     root("find", &[&group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
     if !ended.exists() {
+        let got = fs::read_to_string(out).unwrap_or_default();
+        assert_eq!(got, "", "it was booted, and did not come to an end");
         eprintln!("skipped: systemd can't be booted in a namespace here");
         return;
     }
@@ -84,6 +100,10 @@ fn systemd_serves_real_people_by_the_units_as_they_stand() {
         "ana access audit verify: 0",
         "expire: 0",
         "doctor: 0",
+        "ana access whoami: 0",
     ];
     assert_eq!(fs::read_to_string(out).unwrap().lines().collect::<Vec<_>>(), expected);
+    let told = mail.got();
+    let to = |name: &str| told.iter().filter(|letter| letter.contains(&format!("{name}@acme.example"))).count();
+    assert!(to("alice") >= 2 && to("bob") >= 1, "who is told of what is told by the sandboxed service: {told:?}");
 }
