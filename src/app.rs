@@ -119,6 +119,7 @@ impl App {
             Verb::Init(args) => self.init(args),
             Verb::Team(cli::Team::Show(_)) => self.plain(Command::TeamShow),
             Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args.file, args.dry_run, args.against),
+            Verb::Team(cli::Team::ReplaceOwner(args)) => self.replace_owner(args.to),
             Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
             Verb::Request(args) => self.request(*args),
             Verb::Extend(args) => self.extend(args),
@@ -266,6 +267,19 @@ impl App {
         self.door.carry_out(apply, &mut |_| Ok(()))?;
         self.printer.say("Applied.")?;
         Ok(0)
+    }
+
+    fn replace_owner(&mut self, to: Name) -> Result<u8> {
+        if !self.yes {
+            let Some(prompt) = &self.prompt else {
+                let told = Failure::new(Kind::Usage, "this has to be confirmed, and nobody can be asked here");
+                return Err(told.hint("say --yes").into());
+            };
+            if !prompt.confirm(&format!("Make {to} the owner, who decides who is who?"))? {
+                return Err(cancelled().into());
+            }
+        }
+        self.plain(Command::ReplaceOwner { to })
     }
 
     fn request(&mut self, args: cli::Request) -> Result<u8> {

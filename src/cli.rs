@@ -168,6 +168,7 @@ pub struct Init {
 pub enum Team {
     Apply(TeamApply),
     Show(TeamShow),
+    ReplaceOwner(ReplaceOwner),
 }
 
 /// Apply a team file: show what changes and what follows from that, ask, and record it
@@ -194,6 +195,21 @@ pub struct TeamApply {
 /// Print the team, as a team file that applies back unchanged
 #[derive(Debug, Args)]
 pub struct TeamShow {}
+
+/// Make another member the owner, once the owner's account is gone (root)
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in
+their place, which is recorded as root's, and all admins are told.
+
+Examples:
+  access team replace-owner alice"
+)]
+pub struct ReplaceOwner {
+    /// The member who becomes the owner
+    #[arg(value_name = "MEMBER")]
+    pub to: Name,
+}
 
 /// What can be asked for, and whether you have it
 #[derive(Debug, Args)]

@@ -34,6 +34,9 @@ pub enum Command {
         against: Option<Length>,
     },
     TeamShow,
+    ReplaceOwner {
+        to: Name,
+    },
     Resources {
         kind: Option<Kind>,
         mine: bool,

@@ -44,6 +44,12 @@ pub fn login_of(uid: Uid) -> Result<Login, Failure> {
     }
 }
 
+/// Whether there is a Unix user of this name.
+pub fn has_account(login: &Login) -> Result<bool, Failure> {
+    let found = User::from_name(login.as_str());
+    Ok(found.map_err(|error| Failure::new(Kind::Failure, format!("the user database: {}", error.desc())))?.is_some())
+}
+
 fn overflow_uid() -> u32 {
     const USUAL: u32 = 65534;
     let told = std::fs::read_to_string("/proc/sys/kernel/overflowuid");

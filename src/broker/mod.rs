@@ -28,6 +28,7 @@ pub const USER: &str = "access";
 pub fn looks_after(command: &Command) -> bool {
     match command {
         Command::Expire { .. }
+        | Command::ReplaceOwner { .. }
         | Command::Deliver
         | Command::OutboxRetry { .. }
         | Command::Doctor { .. }

@@ -13,7 +13,7 @@ use super::request::{Decision, End, Grant, Recorded, Request, RequestId, State, 
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::{Judgement, Requirement, RuleName};
-use super::team::Change;
+use super::team::{Change, Team};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -68,6 +68,34 @@ pub fn needs_admin(person: &Person, to: &'static str, now: Timestamp) -> Result<
 pub fn needs_owner(person: &Person, to: &'static str) -> Result<(), Refusal> {
     may_act(person)?;
     if person.member.role == Role::Owner { Ok(()) } else { Err(Refusal::NeedsOwner { to }) }
+}
+
+/// The team with another owner, in the place of one whose account is gone. It is for root, who could take any account and
+/// shall not have to.
+pub fn replace_owner(team: &Team, to: &Name, by_root: bool, owner_has_account: bool) -> Result<Team, Refusal> {
+    if !by_root {
+        return Err(Refusal::NeedsRoot { to: "replace the owner" });
+    }
+    let mut new = team.clone();
+    for (name, member) in &mut new.members {
+        if member.role == Role::Owner {
+            if name == to {
+                return Err(Refusal::OwnerAlready { member: to.clone() });
+            }
+            if owner_has_account {
+                return Err(Refusal::OwnerIsThere { owner: name.clone(), login: member.login.to_string() });
+            }
+            member.role = Role::Viewer;
+        }
+    }
+    match new.members.get_mut(to) {
+        None => Err(Refusal::NoSuchMember { name: to.clone(), nearest: None }),
+        Some(member) if member.disabled => Err(Refusal::Disabled { member: to.clone() }),
+        Some(member) => {
+            member.role = Role::Owner;
+            Ok(new)
+        }
+    }
 }
 
 /// Whether these terms can be granted at all, by somebody who approves them now.

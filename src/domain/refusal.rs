@@ -30,6 +30,8 @@ pub enum Refusal {
     Disabled { member: Name },
     NeedsAdmin { to: &'static str },
     NeedsOwner { to: &'static str },
+    NeedsRoot { to: &'static str },
+    OwnerIsThere { owner: Name, login: String },
     NoSuchResource { resource: Resource, nearest: Vec<String> },
     NoSuchRequest { id: RequestId },
     NoSuchNotification { id: i64 },
@@ -65,6 +67,7 @@ pub enum Refusal {
     NotLive { id: RequestId, state: State },
     Changed { what: String },
     ClockNotBack,
+    OwnerAlready { member: Name },
     NotQueued { id: i64 },
 }
 
@@ -82,6 +85,8 @@ impl Refusal {
             | Refusal::Disabled { .. }
             | Refusal::NeedsAdmin { .. }
             | Refusal::NeedsOwner { .. }
+            | Refusal::NeedsRoot { .. }
+            | Refusal::OwnerIsThere { .. }
             | Refusal::RoleOwner
             | Refusal::OwnRequest { .. }
             | Refusal::FiledRequest { .. }
@@ -111,6 +116,7 @@ impl Refusal {
             | Refusal::NotOwed { .. }
             | Refusal::AlreadyReviewed { .. }
             | Refusal::Changed { .. }
+            | Refusal::OwnerAlready { .. }
             | Refusal::ClockNotBack => Sort::Conflict,
         }
     }
@@ -123,6 +129,10 @@ impl Refusal {
             Refusal::Disabled { member } => format!("{member} is disabled, and may do nothing here"),
             Refusal::NeedsAdmin { to } => format!("only admins and the owner may {to}"),
             Refusal::NeedsOwner { to } => format!("only the owner may {to}"),
+            Refusal::NeedsRoot { to } => format!("only root may {to}"),
+            Refusal::OwnerIsThere { owner, login } => {
+                format!("{owner} is the owner, and has an account on this machine: {login}")
+            }
             Refusal::NoSuchResource { resource, .. } => format!("there is no {resource}"),
             Refusal::NoSuchRequest { id } => format!("there is no request {id}"),
             Refusal::NoSuchNotification { id } => format!("there is no notification {id} for you"),
@@ -187,6 +197,7 @@ impl Refusal {
             Refusal::ClockNotBack => {
                 "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
             }
+            Refusal::OwnerAlready { member } => format!("{member} is the owner already"),
             Refusal::NotQueued { id } => format!("there is no {id} in the outbox; nothing was done"),
         }
     }
@@ -204,6 +215,13 @@ impl Refusal {
             Refusal::Disabled { .. } => one("ask the owner"),
             Refusal::NeedsAdmin { .. } => one("ask for the role with `access request role:admin --reason …`"),
             Refusal::NeedsOwner { .. } => one("`access team show` names the owner"),
+            Refusal::NeedsRoot { .. } => {
+                one("the owner hands over by applying a team file; root is for when there is none")
+            }
+            Refusal::OwnerIsThere { .. } => vec![
+                "the owner hands over by applying a team file".to_owned(),
+                "if they have left, remove their account first".to_owned(),
+            ],
             Refusal::NoSuchResource { nearest, .. } => {
                 let mut hints: Vec<String> = Vec::new();
                 if !nearest.is_empty() {
@@ -260,7 +278,7 @@ impl Refusal {
             }
             Refusal::NotPending { .. } | Refusal::NotLive { .. } => Vec::new(),
             Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
-            Refusal::ClockNotBack => Vec::new(),
+            Refusal::ClockNotBack | Refusal::OwnerAlready { .. } => Vec::new(),
             Refusal::NotQueued { .. } => one("`access outbox` and `access outbox --dead` list what there is"),
         }
     }

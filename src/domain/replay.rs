@@ -11,7 +11,7 @@ use super::notification::Told;
 use super::preference::Preference;
 use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Verdict};
 use super::rule::Rule;
-use super::team::{Change, Team};
+use super::team::{Change, Diff, Member, Team};
 use super::time::Timestamp;
 
 /// What the entries so far amount to.
@@ -95,7 +95,11 @@ impl Model {
                 }
                 self.change_team(seq, changes)
             }
-            Event::TeamApplied { changes } => self.change_team(seq, changes),
+            Event::TeamApplied { changes } => {
+                let fault = self.not_theirs_to_change(actor, &changes);
+                self.change_team(seq, changes)?;
+                fault.map_or(Ok(()), Err)
+            }
             Event::RequestSubmitted {
                 request,
                 requester,
@@ -305,6 +309,21 @@ impl Model {
             Err(format!("the grant of request {id} begins otherwise than it was scheduled"))
         } else {
             Ok(())
+        }
+    }
+
+    /// Only the owner changes the team; and root, who is no member, who is the owner.
+    fn not_theirs_to_change(&self, actor: Option<&Name>, changes: &[Change]) -> Option<Wrong> {
+        let owner = self.team.as_ref().and_then(Team::owner).map(|(name, _)| name);
+        let only_role = |change: &Change| {
+            let Change::Member(_, Diff::Change { from, to }) = change else { return false };
+            Member { role: from.role, ..to.clone() } == *from
+        };
+        match actor {
+            Some(name) if Some(name) == owner => None,
+            Some(name) => Some(format!("{name} changes the team, who is not its owner")),
+            None if changes.len() == 2 && changes.iter().all(only_role) => None,
+            None => Some("the team was changed by nobody".to_owned()),
         }
     }
 

@@ -289,6 +289,10 @@ impl Team {
         self.members.iter().filter(|(_, member)| member.role >= Role::Admin && !member.disabled).map(|(name, _)| name)
     }
 
+    pub fn owner(&self) -> Option<(&Name, &Member)> {
+        self.members.iter().find(|(_, member)| member.role == Role::Owner)
+    }
+
     /// What changes from this team to `new`, in the order of the team file. Empty when nothing does.
     pub fn changes_to(&self, new: &Team) -> Vec<Change> {
         let mut changes = Vec::new();

@@ -20,6 +20,7 @@ mod init;
 mod list;
 mod notify;
 mod outbox;
+mod owner;
 mod request;
 mod resources;
 mod review;
@@ -100,6 +101,8 @@ const REFUSALS_AN_HOUR: u64 = 20;
 pub struct Outside<'o> {
     /// Whether the Unix user who calls owns the database file.
     pub owns_file: &'o dyn Fn() -> bool,
+    /// Whether a Unix user of this name has an account on this machine.
+    pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
     /// Opens the ways by which notifications go out.
     pub post: OpenPost<'o>,
 }
@@ -117,7 +120,8 @@ pub fn carry_out(
             .hint("what you are told goes out within a minute; `access notify` shows where to")
             .hint("root tries the ways out with `access deliver`"))
     };
-    carry_out_with(store, caller, clock, &Outside { owns_file: &|| false, post: &nothing }, command, sink)
+    let outside = Outside { owns_file: &|| false, has_account: &|_| Ok(true), post: &nothing };
+    carry_out_with(store, caller, clock, &outside, command, sink)
 }
 
 /// Carries out one command.
@@ -133,6 +137,7 @@ pub fn carry_out_with(
     match command {
         Command::TeamApply { text, dry_run, seen, against } => team::apply(&call, &text, dry_run, seen, against, sink),
         Command::TeamShow => team::show(&call, sink),
+        Command::ReplaceOwner { to } => owner::replace(&call, outside, &to, sink),
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
         Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),

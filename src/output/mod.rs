@@ -463,6 +463,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::Outbox { .. } => Shape::Many,
         Command::AuditExport => Shape::JsonLines,
         Command::TeamApply { .. }
+        | Command::ReplaceOwner { .. }
         | Command::TeamShow
         | Command::Request(_)
         | Command::Extend { .. }

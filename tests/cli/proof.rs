@@ -487,6 +487,24 @@ fn nobody_acts_who_could_not_and_time_goes_on_in_a_log_that_is_true() {
 }
 
 #[test]
+fn only_the_owner_changed_the_team_in_a_log_that_is_true() {
+    for (actor, expected) in [
+        ("\"alice\"", "entry 2: alice changes the team, who is not its owner"),
+        ("null", "entry 2: the team was changed by nobody"),
+    ] {
+        let world = World::sample();
+        let team = world.run("olivia", &["team", "show"]).ok().out;
+        world.apply("olivia", &format!("{team}\n[groups.friends]\nmembers = [\"bob\"]\n")).ok();
+        let mut bodies = bodies(&world);
+        let edited = bodies[1].replace("\"actor\":\"olivia\"", &format!("\"actor\":{actor}"));
+        assert_ne!(edited, bodies[1]);
+        bodies[1] = edited;
+        forge(&world, &bodies, "");
+        assert_eq!(faults(&world), [expected]);
+    }
+}
+
+#[test]
 fn what_is_over_does_not_end_again_in_a_log_that_is_true() {
     let again = |from: usize, edits: &[(&str, &str)]| {
         let world = history();

@@ -7,11 +7,15 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 use toml::Table;
 
-use crate::harness::{Ran, World};
+use crate::harness::{Ran, World, shows};
 
 /// The team file of today, with a change made to it.
 fn edited(world: &World, change: impl FnOnce(&mut Table)) -> String {
-    let mut team: Table = world.run("olivia", &["team", "show"]).ok().out.parse().unwrap();
+    edited_by("olivia", world, change)
+}
+
+fn edited_by(login: &str, world: &World, change: impl FnOnce(&mut Table)) -> String {
+    let mut team: Table = world.run(login, &["team", "show"]).ok().out.parse().unwrap();
     change(&mut team);
     team.to_string()
 }
@@ -390,4 +394,69 @@ fn expire_goes_on_where_a_member_is_gone() {
     world.run("root", &["expire"]).ok();
     assert_eq!((world.state(&id), world.state(&other)), ("expired".into(), "expired".into()));
     assert!(world.run("root", &["expire"]).ok().out.is_empty(), "nothing is left to do");
+}
+
+/// What is on the record, as an admin sees it, the newest first.
+fn recorded(world: &World) -> Vec<String> {
+    let log = world.json("alice", &["audit"]);
+    log.as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The sample team, whose owner has this Unix user name.
+fn owned_by_login(login: &str) -> World {
+    let world = World::sample();
+    let file =
+        edited(&world, |team| drop(section(section(team, "members"), "olivia").insert("login".into(), login.into())));
+    world.apply("olivia", &file).ok();
+    world
+}
+
+#[test]
+fn root_replaces_an_owner_whose_account_is_gone_and_nobody_else_does() {
+    let world = owned_by_login("no-such-user-here");
+    let before = recorded(&world);
+    for login in ["bob", "alice", "stranger"] {
+        world.run(login, &["team", "replace-owner", "alice", "--yes"]).fails(3, "only root may replace the owner");
+    }
+    world.run("root", &["--as", "alice", "team", "replace-owner", "alice", "--yes"]).fails(3, "only root");
+    world.run("root", &["team", "replace-owner", "alice"]).fails(2, "has to be confirmed");
+    world.run("root", &["team", "replace-owner", "nobody", "--yes"]).fails(4, "there is no member nobody");
+    world.run("root", &["team", "replace-owner", "alise", "--yes"]).fails(4, "did you mean alice?");
+    world.run("root", &["team", "replace-owner", "olivia", "--yes"]).fails(5, "olivia is the owner already");
+    let since = recorded(&world);
+    assert_eq!(since[..since.len() - before.len()], ["attempt.refused"; 4], "and nothing else");
+
+    let plan = world.run("root", &["team", "replace-owner", "alice", "--yes", "--json"]).ok().json();
+    shows(
+        &plan,
+        &json!({ "applied": true, "follows": [], "changes": [
+            { "change": "change", "what": "member:alice", "from": { "role": "admin" }, "to": { "role": "owner" } },
+            { "change": "change", "what": "member:olivia", "from": { "role": "owner" }, "to": { "role": "viewer" } },
+        ] }),
+    );
+    world.run("erin", &["inbox"]).ok().says("root changed the team");
+    let entry = &world.json("alice", &["audit", "--limit", "1"])[0];
+    shows(entry, &json!({ "action": "team.applied", "actor": null, "os_user": "root" }));
+    // Alice may what the owner may; who has the old owner's name later is a viewer.
+    let as_named = |team: &mut Table| section(section(team, "members"), "olivia").remove("login");
+    let file = edited_by("alice", &world, |team| drop(as_named(team)));
+    world.apply("alice", &file).ok();
+    world.apply("olivia", &file).fails(3, "only the owner");
+    world.run("olivia", &["audit"]).fails(3, "only admins");
+    assert_eq!(world.run("alice", &["audit", "verify"]).ok().code, 0);
+    world.run("root", &["team", "replace-owner", "erin", "--yes"]).ok();
+}
+
+#[test]
+fn an_owner_who_has_an_account_is_not_replaced() {
+    let world = owned_by_login("daemon");
+    world.run("root", &["team", "replace-owner", "alice", "--yes"]).fails(3, "olivia is the owner, and has an account");
+    assert_eq!(recorded(&world)[0], "attempt.refused");
+    // Nor by somebody who is disabled.
+    let gone = owned_by_login("no-such-user-here");
+    let disabled =
+        |team: &mut Table| team["members"]["bob"].as_table_mut().unwrap().insert("disabled".into(), true.into());
+    let file = edited_by("alice", &gone, |team| drop(disabled(team)));
+    gone.apply("no-such-user-here", &file).ok();
+    gone.run("root", &["team", "replace-owner", "bob", "--yes"]).fails(3, "bob is disabled");
 }

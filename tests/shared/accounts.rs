@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
-use crate::host::{Host, TEAM, access, as_user, root, user};
+use crate::host::{ACCESS, Host, TEAM, access, as_user, home, root, user};
 
 /// A shell that stays open.
 struct Shell {
@@ -70,6 +70,26 @@ fn a_deleted_account_is_refused_at_the_next_command() {
     root("sh", &["-c", &format!("echo 'bob:x:{uid}:{uid}::/:/bin/sh' >> /etc/passwd")]).ok();
     assert_eq!(shell.run("access whoami"), "3", "one name of two numbers is nobody's");
     access("bob", &["whoami"]).ok();
+}
+
+#[test]
+fn root_replaces_the_owner_once_their_account_is_gone() {
+    let Some(_host) = Host::new() else { return };
+    let replace = ["team", "replace-owner", "alice", "--yes"];
+    for login in ["alice", "bob", "mallory"] {
+        access(login, &replace).fails(3, "only root");
+    }
+    root(ACCESS, &replace).fails(3, "ana is the owner, and has an account");
+    root("userdel", &["--force", "ana"]).ok();
+    access("alice", &replace).fails(3, "only root");
+    root(ACCESS, &replace).ok();
+    access("alice", &["team", "show"]).ok();
+    let file = home("alice").join("team.toml");
+    std::fs::write(&file, TEAM.replace("\"admin\"", "\"owner\"").replacen("\"owner\"", "\"viewer\"", 1)).unwrap();
+    access("alice", &["team", "apply", file.to_str().unwrap(), "--yes"]).ok();
+    let log = access("alice", &["audit", "--json", "--action", "team.applied"]).ok().json();
+    assert_eq!((&log[0]["os_user"], &log[0]["actor"]), (&"root".into(), &serde_json::Value::Null), "{log:#}");
+    access("alice", &["audit", "verify"]).ok();
 }
 
 #[test]
