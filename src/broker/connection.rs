@@ -30,10 +30,10 @@ use crate::store::Store;
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
 /// And a file that follows it.
 const FILE_WITHIN: Duration = Duration::from_secs(10);
-/// A client that takes nothing for so long is left.
-const STALLED: Duration = Duration::from_secs(10);
-/// No answer takes longer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(600);
+/// A client that takes nothing for so long is left. (Somebody reads what it shows, in a pager: 10 minutes.)
+const STALLED: Duration = Duration::from_secs(600);
+/// No answer takes longer: an hour.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 /// So many connections of one user are served at once.
 pub const PLACES: usize = 4;
 

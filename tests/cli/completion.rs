@@ -97,7 +97,7 @@ fn commands_are_offered() {
     }
     assert_eq!(bash(&world, "bob", "access withd"), ["withdraw"]);
     assert_eq!(fish(&world, "bob", "access withd"), ["withdraw\tTake back your own pending request"]);
-    assert_eq!(bash(&world, "bob", "access team "), ["apply", "replace-owner", "show"]);
+    assert_eq!(bash(&world, "bob", "access team "), ["apply", "show", "replace-owner"]);
     zsh_shows(&world, "bob", "access withd", "access withdraw");
     zsh_shows(&world, "bob", "access re", "-- End access now, before its time");
 }

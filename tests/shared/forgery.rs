@@ -359,6 +359,24 @@ fn who_writes_slowly_or_reads_nothing_holds_no_lock() {
 }
 
 #[test]
+fn an_admin_no_more_reads_no_further_page() {
+    let Some(host) = Host::new() else { return };
+    let long = "long ".repeat(700);
+    for n in 1..=300 {
+        access("carol", &["request", "target:orders-db", "--reason", &long]).ok();
+        access("carol", &["withdraw", &n.to_string()]).ok();
+    }
+    let id = host.request("bob", "role:admin");
+    access("ana", &["approve", &id, "--duration", "2s"]).ok();
+    // Reads the beginning, and the rest when the role has ended.
+    let program = "s = connect(); s.sendall(command('AuditExport')); s.shutdown(socket.SHUT_WR); first = s.recv(100000)\n\
+                   time.sleep(2.5)\nrest = answers(s)\nprint(len(first), len(rest), ascii(rest[-300:]))";
+    python("bob", program).ok().says("only admins and the owner may read the audit log");
+    // Whoever still is one reads all of it, however slowly.
+    python("alice", &program.replace("2.5", "0.5")).ok().says("Done");
+}
+
+#[test]
 fn a_client_that_slept_through_its_turn_takes_another() {
     let Some(_host) = Host::new() else { return };
     // Stopped between its connecting and its speaking, as far as a test can hit that; then woken after the deadline.
