@@ -38,6 +38,25 @@ fn a_config_that_is_there_is_not_written_over() {
 }
 
 #[test]
+fn a_database_of_ones_own_moves_to_a_shared_host() {
+    let Some(mut host) = Host::bare() else { return };
+    access("ana", &["init", "--team", "acme"]).ok();
+    host.apply("ana", crate::host::TEAM).ok();
+    access("ana", &["--as", "bob", "request", "target:orders-db", "--reason", "x"]).ok();
+    access("ana", &["backup", "/home/ana/old.db"]).ok();
+    root(ACCESS, &["init", "--shared", "--owner", "ana"]).ok();
+    for beside in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{DATABASE}{beside}"));
+    }
+    root("install", &["-o", "access", "-g", "access", "-m", "600", "/home/ana/old.db", DATABASE]).ok();
+    host.serve(Start::Listener);
+    access("alice", &["approve", "1"]).ok();
+    access("bob", &["check", "target:orders-db"]).ok();
+    access("ana", &["audit", "verify"]).ok();
+    root(ACCESS, &["doctor"]).ok();
+}
+
+#[test]
 fn a_group_alone_may_connect() {
     let Some(_host) = Host::bare() else { return };
     root(ACCESS, &["init", "--shared", "--owner", "ana"]).ok();

@@ -81,6 +81,26 @@ fn a_hostile_environment_harms_nobody() {
 }
 
 #[test]
+fn access_ends_in_every_time_zone() {
+    let Some(host) = Host::new() else { return };
+    let id = host.request("bob", "target:orders-db");
+    access("alice", &["approve", &id, "--duration", "2s"]).ok();
+    access("bob", &["check", "target:orders-db"]).ok();
+    within(
+        std::time::Duration::from_secs(5),
+        || access("bob", &["check", "target:orders-db"]).code == Some(1),
+        "it ends",
+    );
+    for zone in ["Etc/GMT+12", "Etc/GMT-14", "XXX25", "XXX-25", "right/UTC", ":/home/bob/zone"] {
+        shell("bob", &format!("TZ={zone} access check target:orders-db")).fails(1, "");
+        assert_eq!(
+            root("env", &[&format!("TZ={zone}"), ACCESS, "check", "--login", "bob", "target:orders-db"]).code,
+            Some(1)
+        );
+    }
+}
+
+#[test]
 fn a_full_disk_of_the_clients_harms_nobody() {
     let Some(host) = Host::new() else { return };
     root("mount", &["-t", "tmpfs", "-o", "size=64k,mode=777", "small", "/home/bob"]).ok();
