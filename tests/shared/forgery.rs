@@ -327,6 +327,20 @@ fn for_both(test: impl Fn() + Send + Copy + 'static) {
 }
 
 #[test]
+fn no_more_than_sixty_four_are_served_at_once_and_the_others_wait() {
+    let Some(_host) = Host::alone(Start::Listener) else { return };
+    // Twenty users, whom nobody knows, of four connections each; every one that is greeted says so, once.
+    let program = "import threading\nr, w = os.pipe()\nfor n in range(20):\n    if os.fork() == 0:\n        \
+                   os.setgid(70000 + n); os.setuid(70000 + n)\n        held = [connect() for _ in range(4)]\n        \
+                   wait = [threading.Thread(target=lambda s=s: s.recv(9) and os.write(w, b'.')) for s in held]\n        \
+                   [t.start() for t in wait]; [t.join() for t in wait]; time.sleep(5); os._exit(0)\n\
+                   time.sleep(1.2)\nprint(len(os.read(r, 1000)))\ntime.sleep(2.5)\nprint(len(os.read(r, 1000)))";
+    let ran = root("/usr/bin/python3", &["-I", "-c", &format!("{}{program}", crate::host::PRELUDE)]).ok();
+    assert_eq!(ran.out, "64\n16\n", "{ran:?}");
+    access("bob", &["whoami"]).ok();
+}
+
+#[test]
 fn who_writes_slowly_or_reads_nothing_holds_no_lock() {
     let Some(host) = Host::new() else { return };
     for n in 0..40 {
