@@ -20,7 +20,7 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
     let clock = (call.clock)()?;
     let findings = call.store.read(|read| -> Result<Vec<FindingView>, Error> {
         Ok(vec![
-            ok("file", format!("{path}, yours alone, on a local disk")),
+            ok("file", format!("{path}, its owner's alone, on a local disk")),
             ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
             structure(read),
             record(read, against),
