@@ -400,12 +400,15 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
     let counted =
         |standing: &[Standing]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
     let given = counted(&stood);
-    if given.contains(&approver.name) {
+    // Where a demand was relaxed since, what was given may be enough now: then whoever gave it can say so again.
+    let enough = stood.iter().all(Standing::is_met);
+    if given.contains(&approver.name) && !enough {
         return Err(Refusal::AlreadyVoted { id: request.id });
     }
     let modified = **terms != request.asked;
     let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
-    let voided: Vec<&Decision> = earlier.filter(|decision| !given.contains(&decision.by)).collect();
+    let voided: Vec<&Decision> =
+        earlier.filter(|decision| !given.contains(&decision.by) || decision.by == approver.name).collect();
     let voids: BTreeSet<Name> = voided.iter().map(|decision| decision.by.clone()).collect();
 
     // As it stands with this approval.

@@ -100,3 +100,18 @@ fn on_a_request_of_somebody_removed_it_is_told_first_who_may_not_decide() {
     world.run("ben", &["approve", &id]).fails(5, "withdrawn already");
     world.run("ben", &["deny", &id]).fails(5, "withdrawn already");
 }
+
+#[test]
+fn who_approved_before_a_demand_was_relaxed_can_complete_it() {
+    let rule =
+        |count: u8| with(&format!("[[rules]]\nname = \"some\"\napprovers = [\"role:admin\"]\napprovals = {count}\n"));
+    let world = World::of("ana", &rule(2));
+    let id = world.request("dee", "target:db", &[]);
+    world.run("ben", &["approve", &id]).ok();
+    world.run("ben", &["approve", &id]).fails(5, "approved");
+    world.apply("ana", &rule(1)).ok();
+    assert!(!world.may("dee", "target:db"), "a team file grants nothing");
+    world.run("ben", &["approve", &id]).ok();
+    assert!(world.may("dee", "target:db"));
+    assert_eq!(world.run("ana", &["audit", "verify"]).ok().code, 0);
+}
