@@ -1,4 +1,4 @@
-//! The listener, for hosts without systemd: each connection gets a process of its own.
+//! The listener, where systemd does not start a process for each connection itself: here each gets one of its own.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

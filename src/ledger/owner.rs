@@ -18,7 +18,9 @@ pub fn replace(call: &Call<'_>, outside: &Outside<'_>, to: &Name, sink: Sink<'_>
         let (_, owner) = old.owner().ok_or_else(|| Failure::new(Kind::Invalid, "the team has no owner"))?;
         let has_account = (outside.has_account)(&owner.login)?;
         let judged = decide::replace_owner(&old, to, by_root, has_account).map_err(Problem::from);
-        match member(write, to).and(judged) {
+        // Who may not do it is told nothing of who there is.
+        let known = if by_root { member(write, to).map(drop) } else { Ok(()) };
+        match known.and(judged) {
             Ok(new) => {
                 let changes = old.changes_to(&new);
                 let event = Event::TeamApplied { changes: changes.clone() };

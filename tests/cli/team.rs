@@ -418,13 +418,14 @@ fn root_replaces_an_owner_whose_account_is_gone_and_nobody_else_does() {
     for login in ["bob", "alice", "stranger"] {
         world.run(login, &["team", "replace-owner", "alice", "--yes"]).fails(3, "only root may replace the owner");
     }
+    world.run("bob", &["team", "replace-owner", "nobody", "--yes"]).fails(3, "only root");
     world.run("root", &["--as", "alice", "team", "replace-owner", "alice", "--yes"]).fails(3, "only root");
     world.run("root", &["team", "replace-owner", "alice"]).fails(2, "has to be confirmed");
     world.run("root", &["team", "replace-owner", "nobody", "--yes"]).fails(4, "there is no member nobody");
     world.run("root", &["team", "replace-owner", "alise", "--yes"]).fails(4, "did you mean alice?");
     world.run("root", &["team", "replace-owner", "olivia", "--yes"]).fails(5, "olivia is the owner already");
     let since = recorded(&world);
-    assert_eq!(since[..since.len() - before.len()], ["attempt.refused"; 4], "and nothing else");
+    assert_eq!(since[..since.len() - before.len()], ["attempt.refused"; 5], "and nothing else");
 
     let plan = world.run("root", &["team", "replace-owner", "alice", "--yes", "--json"]).ok().json();
     shows(
