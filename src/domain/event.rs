@@ -16,8 +16,10 @@ use super::team::Change;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
-/// The version of the format below. A reader of a newer one refuses it; readers of older ones are kept.
-pub const FORMAT: u32 = 1;
+/// The version of the format below. Entries of older versions stay valid; entries of a newer one are refused.
+///
+/// Version 2 records the Unix users behind a request, the demands that a grant met, and who reviews an emergency.
+pub const FORMAT: u32 = 2;
 
 /// An event and whom it tells: what deciding gives, before it is given its place in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]

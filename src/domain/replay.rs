@@ -37,7 +37,7 @@ impl Model {
     /// Takes the next entry in. What is wrong with it is told, and the fold goes on as well as it can.
     pub fn take(&mut self, entry: Entry) -> Vec<Wrong> {
         let mut wrong = Vec::new();
-        if entry.v != FORMAT {
+        if !(1..=FORMAT).contains(&entry.v) {
             wrong.push(format!("it is of format {}, which this program does not know", entry.v));
         }
         self.check_time(&entry, &mut wrong);

@@ -21,10 +21,14 @@ use super::{Error, Store, Write, file};
 const APPLICATION_ID: i32 = 0x6163_6373;
 
 /// Each brings the schema one version further. Append only: files of every older version exist.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema-1.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+];
 /// The version that the last of them brings it to (`PRAGMA user_version`).
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 impl Store {
     /// Opens a database that is there; one of an older version is brought up to date.

@@ -412,7 +412,7 @@ fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
     let list = world.json("root", &["--as", "olivia", "list", "--all"]);
     let states: Vec<&str> = list.as_array().unwrap().iter().map(|row| row["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["pending", "expired"]);
-    assert_eq!(world.rows("PRAGMA user_version"), ["3"]);
+    assert_eq!(world.rows("PRAGMA user_version"), ["4"]);
     assert_eq!(world.rows("SELECT last_seq FROM team"), last, "nothing is recorded by that");
     world.run("root", &["--as", "olivia", "audit", "verify"]).ok();
     world.run("root", &["--as", "alice", "approve", "2"]).ok();
