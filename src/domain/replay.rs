@@ -282,11 +282,12 @@ impl Model {
     /// Access is granted: at once, or from a later time on.
     fn grant(&mut self, granted: Granted, at: Timestamp) -> Result<(), Wrong> {
         let id = granted.request;
+        let unmet = self.demands_unmet(&granted, at);
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
         let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
         let held = self.request(id)?;
         let terms = granted.terms();
-        let fault = granted_rightly(held, &granted, rule.as_ref()).err();
+        let fault = granted_rightly(held, &granted, rule.as_ref()).err().or(unmet);
         let rightly = terms.starts_at(at) == granted.starts_at && terms.ends_at(at) == granted.ends_at;
         held.recorded = Recorded::Approved;
         held.grant = Some(Grant { begun: granted.starts_at <= at, ..granted.into() });
@@ -295,6 +296,79 @@ impl Model {
             None if !rightly => Err(format!("the grant of request {id} does not start and end as granted")),
             None => Ok(()),
         }
+    }
+
+    /// From format 2 on a grant says which demands it met. Each was made by a rule of the team at that moment, or is the
+    /// default demand, and was met by people who were among its approvers at that moment.
+    fn demands_unmet(&self, granted: &Granted, at: Timestamp) -> Option<Wrong> {
+        let id = granted.request;
+        if self.format < 2 || granted.by_rule.is_some() {
+            return None;
+        }
+        let team = self.team.as_ref()?;
+        let request = self.requests.iter().rev().find(|request| request.id == id)?;
+        if granted.demands.is_empty() {
+            return Some(format!("request {id} is granted without a demand that it met"));
+        }
+        let terms = granted.terms();
+        let basis = RoleBasis::of(request, &terms);
+        let of_features = [&request.asked.resource, &terms.resource].into_iter().filter_map(|it| team.thing(it));
+        let default = of_features.map(|thing| default_role(&thing)).max().unwrap_or(Role::Admin);
+        for MetDemand { rule, approvals, by } in &granted.demands {
+            let requirement = match rule {
+                None => Some((BTreeSet::from([Assignee::Role(default)]), 1)),
+                Some(name) => {
+                    let rule = team.rules.iter().find(|rule| rule.name == *name && !rule.approvers.is_empty());
+                    rule.map(|rule| (rule.approvers.clone(), rule.approvals))
+                }
+            };
+            let whose = rule.as_ref().map_or_else(|| "the default".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
+            let Some((approvers, needed)) = requirement else {
+                return Some(format!("request {id} is granted by a demand of {whose}, which made none then"));
+            };
+            let distinct: BTreeSet<&Name> = by.iter().filter(|name| granted.approved_by.contains(name)).collect();
+            if *approvals != needed || distinct.len() != by.len() || distinct.len() < needed as usize {
+                return Some(format!("request {id} is granted without the approvals that {whose} demanded then"));
+            }
+            let stranger = by.iter().find(|name| !self.could_approve(team, name, &approvers, basis, at));
+            if let Some(stranger) = stranger {
+                return Some(format!("{stranger} could not meet the demand of {whose} on request {id} then"));
+            }
+        }
+        None
+    }
+
+    /// Whether this member is among the approvers, by the team and the granted roles of this moment.
+    fn could_approve(
+        &self,
+        team: &Team,
+        name: &Name,
+        approvers: &BTreeSet<Assignee>,
+        basis: RoleBasis,
+        at: Timestamp,
+    ) -> bool {
+        let Some(member) = team.members.get(name).filter(|member| !member.disabled) else { return false };
+        let granted = self.requests.iter().filter_map(|request| request.grant.as_ref()).filter_map(|grant| {
+            match grant.terms.resource {
+                Resource::Role(role) if grant.member == *name && grant.is_live(at) => Some(role),
+                Resource::Role(_)
+                | Resource::Connection(_)
+                | Resource::Target(_)
+                | Resource::Feature(_)
+                | Resource::Scope(_) => None,
+            }
+        });
+        let effective = || granted.max().map_or(member.role, |role| role.max(member.role));
+        let holds = |least: Role| match basis {
+            RoleBasis::Effective => member.role >= least || effective() >= least,
+            RoleBasis::Base => member.role >= least,
+            RoleBasis::BaseAdmin => member.role >= least.max(Role::Admin),
+        };
+        approvers.iter().any(|approver| match approver {
+            Assignee::Member(other) => other == name,
+            Assignee::Group(group) => team.groups.get(group).is_some_and(|group| group.members.contains(name)),
+            Assignee::Role(least) => holds(*least),
+        })
     }
 
     /// A scheduled grant begins.
