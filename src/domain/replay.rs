@@ -5,13 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Entry, Event, FORMAT, Granted};
+use super::event::{Entry, Event, FORMAT, Granted, MetDemand};
+use super::judge::{RoleBasis, default_role};
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
 use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Verdict};
+use super::resource::Resource;
+use super::role::Role;
 use super::rule::Rule;
-use super::team::{Change, Diff, Member, Team};
+use super::team::{Assignee, Change, Diff, Member, Team};
 use super::time::Timestamp;
 
 /// What the entries so far amount to.
@@ -27,6 +30,10 @@ pub struct Model {
     pub notifications: Vec<(i64, (i64, Told))>,
     /// What each member prefers, who has said anything.
     pub preferences: BTreeMap<Name, Preference>,
+    /// The requests whose grants of roles have not ended on the record.
+    role_grants: BTreeSet<RequestId>,
+    /// The format of the entry that is being taken in.
+    format: u32,
     last: Option<Timestamp>,
 }
 
@@ -43,6 +50,7 @@ impl Model {
         self.check_time(&entry, &mut wrong);
         self.check_actor(&entry, &mut wrong);
         self.last = Some(entry.at);
+        self.format = entry.v;
         let (seq, at) = (entry.seq, entry.at);
         if let Err(why) = self.fold(seq, at, entry.actor.as_ref(), entry.event) {
             wrong.push(why);
@@ -212,8 +220,9 @@ impl Model {
                 }
             }
             Event::RequestReviewed { request, by, note } => {
+                let fault = self.not_theirs_to_review(request, &by);
                 let held = self.request(request)?;
-                let fault = by_another(held, &by, actor).err();
+                let fault = by_another(held, &by, actor).err().or(fault);
                 let owed = held.owes_review() && held.grant.is_some();
                 held.review = Some(Review { by, note, at });
                 match fault {
@@ -242,7 +251,9 @@ impl Model {
             Event::GrantExpired { request, resource, ended_at } => {
                 let grant = self.live(request)?;
                 grant.ended = Some(Ended { at: ended_at, how: EndedHow::Expired });
-                if grant.ends_at != Some(ended_at) || ended_at > at || grant.terms.resource != resource {
+                let otherwise = grant.ends_at != Some(ended_at) || ended_at > at || grant.terms.resource != resource;
+                self.role_grants.remove(&request);
+                if otherwise {
                     return Err(format!("grant {request} expires otherwise than it was granted"));
                 }
                 Ok(())
@@ -253,6 +264,7 @@ impl Model {
                 let same = grant.terms.resource == resource;
                 let acts = actor == Some(&by);
                 grant.ended = Some(Ended { at, how: EndedHow::Revoked { by } });
+                self.role_grants.remove(&request);
                 if over {
                     Err(format!("grant {request} is revoked after it had ended"))
                 } else if !same || !acts {
@@ -291,6 +303,9 @@ impl Model {
         let rightly = terms.starts_at(at) == granted.starts_at && terms.ends_at(at) == granted.ends_at;
         held.recorded = Recorded::Approved;
         held.grant = Some(Grant { begun: granted.starts_at <= at, ..granted.into() });
+        if matches!(terms.resource, Resource::Role(_)) {
+            self.role_grants.insert(id);
+        }
         match fault {
             Some(fault) => Err(fault),
             None if !rightly => Err(format!("the grant of request {id} does not start and end as granted")),
@@ -306,7 +321,7 @@ impl Model {
             return None;
         }
         let team = self.team.as_ref()?;
-        let request = self.requests.iter().rev().find(|request| request.id == id)?;
+        let request = self.place(id).and_then(|at| self.requests.get(at))?;
         if granted.demands.is_empty() {
             return Some(format!("request {id} is granted without a demand that it met"));
         }
@@ -322,7 +337,8 @@ impl Model {
                     rule.map(|rule| (rule.approvers.clone(), rule.approvals))
                 }
             };
-            let whose = rule.as_ref().map_or_else(|| "the default".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
+            let whose =
+                rule.as_ref().map_or_else(|| "the default".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
             let Some((approvers, needed)) = requirement else {
                 return Some(format!("request {id} is granted by a demand of {whose}, which made none then"));
             };
@@ -348,27 +364,37 @@ impl Model {
         at: Timestamp,
     ) -> bool {
         let Some(member) = team.members.get(name).filter(|member| !member.disabled) else { return false };
-        let granted = self.requests.iter().filter_map(|request| request.grant.as_ref()).filter_map(|grant| {
-            match grant.terms.resource {
-                Resource::Role(role) if grant.member == *name && grant.is_live(at) => Some(role),
-                Resource::Role(_)
-                | Resource::Connection(_)
-                | Resource::Target(_)
-                | Resource::Feature(_)
-                | Resource::Scope(_) => None,
-            }
+        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(self.place(*id)?)?.grant.as_ref());
+        let granted = grants.filter_map(|grant| match grant.terms.resource {
+            Resource::Role(role) if grant.member == *name && grant.is_live(at) => Some(role),
+            Resource::Role(_)
+            | Resource::Connection(_)
+            | Resource::Target(_)
+            | Resource::Feature(_)
+            | Resource::Scope(_) => None,
         });
-        let effective = || granted.max().map_or(member.role, |role| role.max(member.role));
+        let role = match basis {
+            RoleBasis::Effective => granted.max().map_or(member.role, |role| role.max(member.role)),
+            RoleBasis::Base | RoleBasis::BaseAdmin => member.role,
+        };
         let holds = |least: Role| match basis {
-            RoleBasis::Effective => member.role >= least || effective() >= least,
-            RoleBasis::Base => member.role >= least,
-            RoleBasis::BaseAdmin => member.role >= least.max(Role::Admin),
+            RoleBasis::Effective | RoleBasis::Base => role >= least,
+            RoleBasis::BaseAdmin => role >= least.max(Role::Admin),
         };
         approvers.iter().any(|approver| match approver {
             Assignee::Member(other) => other == name,
             Assignee::Group(group) => team.groups.get(group).is_some_and(|group| group.members.contains(name)),
             Assignee::Role(least) => holds(*least),
         })
+    }
+
+    /// Who reviews an emergency is fixed when it is taken, as long as one of them can act.
+    fn not_theirs_to_review(&self, id: RequestId, by: &Name) -> Option<Wrong> {
+        let request = self.requests.get(self.place(id)?)?;
+        let reviewers = request.grant.as_ref()?.reviewers.as_ref()?;
+        let members = &self.team.as_ref()?.members;
+        let able = reviewers.iter().any(|name| members.get(name).is_some_and(|member| !member.disabled));
+        (able && !reviewers.contains(by)).then(|| format!("{by} reviews request {id}, which is for others to review"))
     }
 
     /// A scheduled grant begins.
@@ -427,11 +453,15 @@ impl Model {
         }
     }
 
-    fn request(&mut self, id: RequestId) -> Result<&mut Request, Wrong> {
-        // In an honest log the number gives the place.
+    /// Where a request is. In an honest log the number gives the place.
+    fn place(&self, id: RequestId) -> Option<usize> {
         let likely =
             usize::try_from(id.get() - 1).ok().filter(|&at| self.requests.get(at).is_some_and(|it| it.id == id));
-        let found = likely.or_else(|| self.requests.binary_search_by_key(&id, |request| request.id).ok());
+        likely.or_else(|| self.requests.binary_search_by_key(&id, |request| request.id).ok())
+    }
+
+    fn request(&mut self, id: RequestId) -> Result<&mut Request, Wrong> {
+        let found = self.place(id);
         found.and_then(|at| self.requests.get_mut(at)).ok_or_else(|| format!("there is no request {id}"))
     }
 
