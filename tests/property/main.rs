@@ -282,8 +282,11 @@ impl Run<'_> {
     fn wish(&self, step: &Step, there: There, asked: Option<&Asked>, now: i64) -> Option<Asked> {
         let terms = |resource, end, start| Terms { resource, end, start };
         let who = there.who?;
+        let login = |who| self.model.team.members.get(who).map_or("", |member| member.login);
         let wish = |terms, requester| Asked {
+            place: None,
             requester,
+            login: login(requester),
             filer: who,
             asked: terms,
             table: terms,
@@ -298,6 +301,8 @@ impl Run<'_> {
             stands: Stands::Pending,
             starts: 0,
             ends: 0,
+            cut: EVER,
+            reviewers: Vec::new(),
             begun: false,
             warned: false,
         };
@@ -380,7 +385,7 @@ impl Run<'_> {
             }
             (Step::Approve { .. }, Some(asked)) => {
                 let terms = &wish.unwrap().table;
-                if !model.may_decide(who, asked, terms, now) {
+                if !model.may_approve(who, asked, terms, now) {
                     return vec![Kind::Refused];
                 }
                 if !model.team.has(terms.resource) || terms.resource == "target:nowhere" {
@@ -399,7 +404,7 @@ impl Run<'_> {
                 against.extend(conflict(!asked.pending(now)));
             }
             (Step::Review { .. }, Some(asked)) => {
-                against.extend(refused(!model.may_decide(who, asked, &asked.asked, now)));
+                against.extend(refused(!model.may_review(who, asked, now)));
                 against.extend(conflict(!asked.owes_review()));
             }
             (Step::Withdraw { .. }, Some(asked)) => {
@@ -593,14 +598,20 @@ impl Run<'_> {
             return Err(TestCaseError::fail(format!("show of {id} to {who} gave {outcome:?}")));
         };
         let waits = asked.pending(now);
-        let decides = (waits || asked.owes_review()) && model.may_decide(who, asked, &asked.table, now);
+        let decides = match waits {
+            true => model.may_decide(who, asked, &asked.table, now),
+            false => asked.owes_review() && model.may_review(who, asked, now),
+        };
         prop_assert_eq!(view.may_decide, Some(decides), "{} on request {}", who, id);
         let standing = if waits { model.standing(asked, now) } else { Vec::new() };
+        let standing = standing.into_iter().map(|(demand, have, waiting)| (demand.rule, have, demand.approvals, waiting));
         let shown = view.approvals.requirements.iter().map(|it| {
             let waiting: Vec<&str> = it.waiting_on.iter().map(|name| name.as_str()).collect();
-            (it.have as usize, it.need as usize, waiting)
+            (it.rule.as_deref(), it.have as usize, it.need as usize, waiting)
         });
-        let shown: Vec<_> = shown.collect();
+        let (mut shown, mut standing) = (Vec::from_iter(shown), Vec::from_iter(standing));
+        shown.sort_unstable();
+        standing.sort_unstable();
         prop_assert!(!waits || shown == standing, "request {id} shows {shown:?}, and should {standing:?}");
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The promises, kept by hand: what has been asked and granted, who may do what about it, and what then happens.
 
-use crate::team::{ADMIN, EVER, HOUR, OWNER, ROLES, Rule, Team, role};
+use crate::team::{ADMIN, Basis, Case, Demand, EVER, HOUR, OWNER, PEOPLE, ROLES, Rule, Span, Team, role};
 use access::error::Kind;
 
 /// How it stands on the record; the clock may have gone on.
@@ -28,8 +28,12 @@ pub struct Terms {
 
 #[derive(Debug, Clone)]
 pub struct Asked {
+    /// Its place among all, once it is on the record.
+    pub place: Option<usize>,
     pub requester: &'static str,
     pub filer: &'static str,
+    /// The login that the requester has: by another they are another person.
+    pub login: &'static str,
     pub asked: Terms,
     /// What an approval now would be of, and once granted what is.
     pub table: Terms,
@@ -46,6 +50,10 @@ pub struct Asked {
     pub stands: Stands,
     pub starts: i64,
     pub ends: i64,
+    /// When it was revoked; EVER if never.
+    pub cut: i64,
+    /// Who may review it, if it is an emergency: fixed when it was taken.
+    pub reviewers: Vec<&'static str>,
     pub begun: bool,
     pub warned: bool,
 }
@@ -62,9 +70,6 @@ pub struct Model {
 
 /// An action, and the request it is about.
 pub type Happened = (&'static str, Option<i64>);
-
-/// Whose approvals it takes, and how many.
-pub type Demand = (&'static [&'static str], usize);
 
 impl Terms {
     /// A length counts from the start, or from the approval where that is later.
@@ -163,69 +168,85 @@ impl Model {
 
     // What the rules say
 
-    /// When that began from which this goes on, and that from which that does.
-    fn since(&self, extends: Option<usize>) -> Option<i64> {
-        let before = &self.requests[extends?];
-        self.since(before.extends).or(Some(before.starts))
+    /// What else the requester was granted at any time. `place`: of this request itself, if it is on the record.
+    fn others(&self, asked: &Asked, place: Option<usize>) -> Vec<Span<'static>> {
+        let granted = self.requests.iter().enumerate().filter(|(at, other)| {
+            Some(*at) != place && other.ends != 0 && other.requester == asked.requester && other.login == asked.login
+        });
+        granted
+            .map(|(_, other)| Span {
+                resource: other.table.resource,
+                from: other.starts,
+                to: other.ends.min(other.cut),
+            })
+            .collect()
     }
 
-    /// How long somebody would have it in all.
-    pub fn length(&self, asked: &Asked, terms: &Terms, now: i64) -> i64 {
-        let since = self.since(asked.extends).unwrap_or(terms.starts(now));
-        if terms.ends(now) == EVER { EVER } else { terms.ends(now) - since }
+    /// What the rules judge, were these terms granted now.
+    pub fn case(&self, asked: &Asked, terms: &Terms, now: i64) -> Case<'static> {
+        let span = |terms: &Terms| Span { resource: terms.resource, from: terms.starts(now), to: terms.ends(now) };
+        Case {
+            requester: asked.requester,
+            emergency: asked.emergency,
+            asked: span(&asked.asked),
+            granted: span(terms),
+            others: self.others(asked, asked.place),
+        }
     }
 
-    /// The rules that hold for what was asked and for these terms, which may be others.
-    pub fn hold(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<(&'static Rule, bool)> {
-        let case = |terms: &Terms| (terms.resource, self.length(asked, terms, now));
-        self.team.hold(asked.requester, &[case(&asked.asked), case(terms)], asked.emergency)
-    }
-
-    fn demands(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<Demand> {
-        let naming = self.hold(asked, terms, now).into_iter().filter(|(rule, _)| !rule.approvers.is_empty());
-        let demands: Vec<Demand> = naming.map(|(rule, _)| (rule.approvers, rule.approvals)).collect();
-        if demands.is_empty() { vec![(&["role:admin"], 1)] } else { demands }
-    }
-
-    /// Whether any rule forbids these terms. In an emergency what others want of tickets and reasons does not count.
     pub fn forbidden(&self, asked: &Asked, terms: &Terms, now: i64) -> bool {
-        let length = self.length(asked, terms, now);
-        self.hold(asked, terms, now).into_iter().any(|(rule, _)| {
-            rule.forbids(length) || rule.emergency == asked.emergency && rule.wants_more(asked.reason, asked.ticket)
-        })
+        self.team.forbidding(&self.case(asked, terms, now), asked.reason, asked.ticket).is_some()
     }
 
-    /// Whether a rule gives it without anybody's approval: for an emergency one that allows it, else one that approves
-    /// it where none demands approvers.
+    /// Whether a rule gives it without anybody's approval.
     pub fn free(&self, asked: &Asked, now: i64) -> bool {
-        let rules = self.hold(asked, &asked.asked, now);
-        let demanded = rules.iter().any(|(rule, _)| !rule.approvers.is_empty());
-        rules.iter().any(|(rule, wholly)| match asked.emergency {
-            true => rule.emergency && *wholly,
-            false => rule.auto && *wholly && !demanded,
-        })
+        !self.team.giving(&self.case(asked, &asked.asked, now)).is_empty()
     }
 
-    fn meets(&self, who: &str, named: &[&str], asked: &Asked, terms: &Terms, now: i64) -> bool {
-        let about_a_role = [asked.asked.resource, terms.resource].iter().any(|it| it.starts_with("role:"));
-        self.team.is_one_of(named, who, about_a_role, self.role_now(who, now))
+    fn meets(&self, who: &str, demand: &Demand, case: &Case, now: i64) -> bool {
+        self.team.is_one_of(demand.named, who, Basis::of(case), self.role_now(who, now))
     }
 
-    /// Nobody decides on what they asked for or filed; others do whose approval is demanded.
+    /// Nobody decides on what they asked for or filed.
+    fn is_another(&self, who: &str, asked: &Asked) -> bool {
+        who != asked.requester && who != asked.filer && self.team.active(who)
+    }
+
+    /// Others do whose approval is demanded.
     pub fn may_decide(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
-        let demands = self.demands(asked, terms, now);
-        who != asked.requester
-            && who != asked.filer
-            && self.team.active(who)
-            && demands.iter().any(|(named, _)| self.meets(who, named, asked, terms, now))
+        let case = self.case(asked, terms, now);
+        let demands = self.team.demands(&case);
+        self.is_another(who, asked) && demands.iter().any(|demand| self.meets(who, demand, &case, now))
+    }
+
+    /// New terms are put on the table by those who could give them, whatever was asked.
+    pub fn may_approve(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
+        let case = self.case(asked, terms, now);
+        let demands = if *terms == asked.table { self.team.demands(&case) } else { self.team.demands_alone(&case) };
+        self.is_another(who, asked) && demands.iter().any(|demand| self.meets(who, demand, &case, now))
+    }
+
+    /// Whether somebody may review an emergency by the rules of this moment.
+    fn could_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
+        let case = self.case(asked, &asked.table, now);
+        let all = || self.team.demands(&case).iter().all(|demand| self.meets(who, demand, &case, now));
+        self.is_another(who, asked) && (self.team.base(who) >= ADMIN || all())
+    }
+
+    /// Who that is was fixed when it was taken, unless none of them is left.
+    pub fn may_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
+        if asked.reviewers.iter().any(|who| self.team.active(who)) {
+            return self.team.active(who) && asked.reviewers.contains(&who);
+        }
+        self.could_review(who, asked, now)
     }
 
     /// Who is told besides those who may decide, when it is late.
     pub fn escalated(&self, asked: &Asked, now: i64) -> Vec<&'static str> {
-        let rules = self.hold(asked, &asked.table, now);
-        let named: Vec<&str> = rules.into_iter().flat_map(|(rule, _)| rule.escalates.iter().copied()).collect();
+        let rules = self.team.hold(&self.case(asked, &asked.table, now));
+        let named: Vec<&str> = rules.into_iter().flat_map(|rule| rule.escalates.iter().copied()).collect();
         let members = self.team.members.keys().copied();
-        members.filter(|who| self.team.is_one_of(&named, who, false, self.role_now(who, now))).collect()
+        members.filter(|who| self.team.is_one_of(&named, who, Basis::Now, self.role_now(who, now))).collect()
     }
 
     pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
@@ -243,21 +264,22 @@ impl Model {
     }
 
     /// For each demand: how many have met it, how many must, and who else could.
-    pub fn standing(&self, asked: &Asked, now: i64) -> Vec<(usize, usize, Vec<&'static str>)> {
+    pub fn standing(&self, asked: &Asked, now: i64) -> Vec<(Demand, usize, Vec<&'static str>)> {
         let terms = &asked.table;
+        let case = self.case(asked, terms, now);
         let counting = self.counting(asked, terms, now);
-        let each = self.demands(asked, terms, now).into_iter().map(|(named, need)| {
-            let meets = |who: &&&'static str| self.meets(who, named, asked, terms, now);
+        let each = self.team.demands(&case).into_iter().map(|demand| {
+            let meets = |who: &&&'static str| self.meets(who, &demand, &case, now);
             let have = counting.iter().filter(meets).count();
-            let others = self.team.members.keys().filter(|who| self.may_decide(who, asked, terms, now));
-            let others = others.filter(meets).filter(|who| have < need && !counting.contains(who));
-            (have, need, others.copied().collect())
+            let others = self.team.members.keys().filter(|who| self.is_another(who, asked));
+            let others = others.filter(meets).filter(|who| have < demand.approvals && !counting.contains(who));
+            (demand, have, others.copied().collect())
         });
         each.collect()
     }
 
     fn complete(&self, asked: &Asked, now: i64) -> bool {
-        self.standing(asked, now).into_iter().all(|(have, need, _)| have >= need)
+        self.standing(asked, now).into_iter().all(|(demand, have, _)| have >= demand.approvals)
     }
 
     /// What the terms themselves forbid.
@@ -280,13 +302,15 @@ impl Model {
     // What happens
 
     pub fn file(&mut self, asked: Asked, now: i64) -> Vec<Happened> {
-        let rules = self.hold(&asked, &asked.asked, now);
-        let least = |of: fn(&Rule) -> Option<i64>| rules.iter().filter_map(|(rule, _)| of(rule)).min();
+        let rules = self.team.hold(&self.case(&asked, &asked.asked, now));
+        let least = |of: fn(&Rule) -> Option<i64>| rules.iter().filter_map(|rule| of(rule)).min();
         let lapses = now + least(|rule| rule.lapses).unwrap_or(7 * 24 * HOUR);
         let reminds = least(|rule| rule.reminds).map(|after| now + after);
         let free = self.free(&asked, now);
-        self.requests.push(Asked { lapses, reminds, ..asked });
-        let place = self.requests.len() - 1;
+        let place = self.requests.len();
+        let members = PEOPLE.into_iter().filter(|who| asked.emergency && self.could_review(who, &asked, now));
+        let reviewers = members.collect();
+        self.requests.push(Asked { lapses, reminds, place: Some(place), reviewers, ..asked });
         let mut happened = vec![("request.submitted", Some(place as i64 + 1))];
         if free {
             happened.push(self.grant(place, now));
@@ -321,6 +345,7 @@ impl Model {
     /// A grant ends early, and what goes on from it falls.
     pub fn revoke(&mut self, place: usize, now: i64) -> Vec<Happened> {
         self.requests[place].stands = Stands::Over;
+        self.requests[place].cut = now;
         let mut happened = vec![("grant.revoked", Some(place as i64 + 1))];
         for next in place + 1..self.requests.len() {
             let asked = &self.requests[next];
@@ -379,6 +404,7 @@ impl Model {
         for place in 0..self.requests.len() {
             let asked = &mut self.requests[place];
             asked.votes.retain(|who| !left(who));
+            asked.reviewers.retain(|who| !left(who));
             let fell = asked.extends.is_some_and(|before| fallen.contains(&before));
             let over = match asked.stands {
                 Stands::Pending => asked.lapses <= now,
@@ -396,6 +422,7 @@ impl Model {
             };
             if action == "grant.revoked" {
                 fallen.push(place);
+                asked.cut = now;
             }
             asked.stands = Stands::Over;
             happened.push((action, Some(place as i64 + 1)));

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::team::{
-    ASSIGNEES, DAY, Edit, FIRE, FOUR_EYES, HOUR, LATE, LATER, MEMBER, NEVER, OWNER, PEOPLE, RESOURCES, RULES, SHORT,
-    VIEWER,
+    ALONE, ASSIGNEES, DAY, Edit, FIRES, FOUR_EYES, HOUR, INSIDE, LATE, LATER, LENGTHS, MEMBER, NEVER, OWNER, PEOPLE, RESOURCES,
+    RULES, SCOPES, SHORT, VIEWER,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -378,13 +378,97 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     let burnt = (needy(), plain(), prop::option::weighted(0.7, others), decider(), prop::option::weighted(0.3, how()))
         .prop_flat_map(move |all| (Just(all), prop::sample::select(burning.to_vec()), prop::bool::weighted(0.8)))
         .prop_map(|((who, ask, other, reviewer, how), resource, with_ticket)| {
-            let edits = FIRE.into_iter().chain(other).map(Edit::Adopt).collect();
+            let edits = FIRES.into_iter().chain(other).map(Edit::Adopt).collect();
             let ticket = if with_ticket { Some("OPS-12") } else { ask.ticket };
             let ask = Ask { emergency: true, resource, ticket, ..ask };
             let mut steps = vec![Step::Apply { who: Who::Owner, edits }, Step::Ask { who, on_behalf_of: None, ask }];
             steps.extend(how.map(|how| Step::Change { whom: Who::Requester, back: 0, how }));
             steps.push(Step::Review { who: reviewer, back: 0 });
             steps
+        });
+    // Rules about what is inside what, some steps on it, and the rules are gone again.
+    let under = |rules: Vec<usize>, steps: Vec<Step>| {
+        let adopt = rules.iter().map(|rule| Edit::Adopt(*rule)).collect();
+        let drop = rules.iter().map(|rule| Edit::Rule(*rule)).collect();
+        let first = Step::Apply { who: Who::Owner, edits: adopt };
+        [vec![first], steps, vec![Step::Apply { who: Who::Owner, edits: drop }]].concat()
+    };
+    let rules = [&INSIDE[..], &SCOPES, &ALONE, &LENGTHS].concat();
+    let some_rules = prop::sample::subsequence(rules, 1..4);
+    let wide = ["connection:prod", "connection:stage", "scope:staging", "scope:production", "scope:stores", "target:both"];
+    let approver = || prop_oneof![2 => Just(Who::Approver), 1 => Just(Who::LastApprover), 1 => decider()];
+    let split = (some_rules, needy(), plain(), prop::sample::select(wide.to_vec()), prop::collection::vec(approver(), 2..5))
+        .prop_flat_map(|all| (Just(all), prop::option::weighted(0.5, resource()), prop::option::weighted(0.3, end())))
+        .prop_map(move |((rules, who, ask, resource, approvers), to, end)| {
+            let mut steps = vec![Step::Ask { who, on_behalf_of: None, ask: Ask { resource, ..ask } }];
+            steps.extend(approvers.into_iter().map(approve));
+            steps.insert(2, Step::Approve { who: Who::LastApprover, back: 0, resource: to, end });
+            under(rules, steps)
+        });
+    // Grants of one person beside, before and after each other.
+    let lengths = || prop::sample::select(&[HOUR, 2 * HOUR, 4 * HOUR, DAY][..]);
+    let related = ["target:db", "target:both", "target:web", "connection:prod", "connection:stage", "scope:stores", "scope:staging"];
+    let one = (
+        prop::sample::select(related.to_vec()),
+        prop_oneof![6 => lengths().prop_map(Ends::After), 1 => Just(Ends::Never)],
+        prop::option::weighted(0.7, prop::sample::select(&[1, HOUR, HOUR + 1, 2 * HOUR, 4 * HOUR, 5 * HOUR, 8 * HOUR][..])),
+        prop::sample::select(&[0, 0, 1, HOUR, 4 * HOUR][..]),
+        prop::bool::weighted(0.2),
+    );
+    let laid = (
+        prop::sample::subsequence(LENGTHS.to_vec(), 0..4),
+        needy(),
+        prop::collection::vec(one, 2..5),
+    )
+        .prop_map(move |(rules, who, each)| {
+            let steps = each.into_iter().flat_map(|(resource, end, start, pass, revoked)| {
+                let ask = Ask { resource, end, start, reason: "Because it is down", ticket: Some("OPS-12"), emergency: false };
+                let mut steps = vec![Step::Ask { who, on_behalf_of: None, ask }, approve(Who::Approver)];
+                steps.extend([approve(Who::Approver), approve(Who::LastApprover), Step::Pass(pass)]);
+                steps.extend(revoked.then_some(Step::Revoke { who: Who::Requester, back: 0 }));
+                steps
+            });
+            under(rules, steps.collect())
+        });
+    // An admin by a grant decides on what is permanent, on roles and on emergencies.
+    let of_power = ["role:admin", "role:member", "feature:export", "feature:cost", "connection:stage", "scope:stores"];
+    let promoted = (
+        prop::sample::select(&PEOPLE[3..]),
+        needy(),
+        ask(),
+        prop::sample::select(of_power.to_vec()),
+        prop_oneof![1 => Just(Ends::Never), 1 => end()],
+        prop::option::weighted(0.5, (prop::option::of(resource()), prop::option::of(end()))),
+        prop::option::weighted(0.3, prop::sample::select(&FIRES[..])),
+    )
+        .prop_map(move |(promoted, who, ask, resource, end, new, fire)| {
+            let role = Ask { resource: "role:admin", end: Ends::After(DAY), start: None, emergency: false, ..ask };
+            let ask = Ask { resource, end, start: None, emergency: fire.is_some(), ..ask };
+            let (to, end) = new.unwrap_or((None, None));
+            let mut steps = vec![Step::Ask { who: Who::Person(promoted), on_behalf_of: None, ask: role }];
+            steps.extend([approve(Who::Approver), approve(Who::LastApprover), approve(Who::Approver)]);
+            steps.extend(fire.map(adopt));
+            steps.push(Step::Ask { who, on_behalf_of: None, ask });
+            steps.push(Step::Approve { who: Who::Promoted, back: 0, resource: to, end });
+            steps.extend([approve(Who::Promoted), Step::Review { who: Who::Promoted, back: 0 }]);
+            steps
+        });
+    // Those who may review an emergency leave one by one.
+    let hows = prop::collection::vec((0usize..3, how(), any::<bool>()), 1..4);
+    let reviewed = (needy(), plain(), prop::sample::subsequence([&FIRES[..], &INSIDE].concat(), 1..4), hows, decider())
+        .prop_flat_map(move |all| (Just(all), prop::sample::select(burning.to_vec())))
+        .prop_map(move |((who, ask, rules, hows, reviewer), resource)| {
+            let ask = Ask { emergency: true, resource, start: None, ticket: Some("OPS-12"), ..ask };
+            let mut steps = vec![Step::Ask { who, on_behalf_of: None, ask }];
+            for (place, how, owner) in hows {
+                steps.push(Step::Apply { who: Who::Owner, edits: vec![how.edit(PEOPLE[place])] });
+                if owner {
+                    steps.push(Step::Apply { who: Who::Owner, edits: vec![Edit::Owner("dee", false)] });
+                }
+                steps.push(Step::Review { who: reviewer, back: 0 });
+            }
+            steps.push(Step::Review { who: Who::Owner, back: 0 });
+            under(rules, steps)
         });
     // One deny ends it, whoever approved before and after.
     let denied = (needy(), plain(), prop_oneof![3 => Just(Who::Approver), 1 => decider()]).prop_map(
@@ -432,6 +516,10 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         2 => modified,
         2 => chained,
         3 => burnt,
+        4 => split,
+        3 => laid,
+        3 => promoted,
+        2 => reviewed,
     ]
 }
 

@@ -56,6 +56,8 @@ pub struct Rule {
     pub approvers: &'static [&'static str],
     pub approvals: usize,
     pub longest: i64,
+    /// Grants that lie nearer than this count together, for `longest` and `longer_than`.
+    pub cooldown: i64,
     pub never_for_good: bool,
     /// Whether it wants a ticket of OPS's.
     pub ticket: bool,
@@ -78,6 +80,7 @@ const RULE: Rule = Rule {
     approvers: &[],
     approvals: 1,
     longest: EVER,
+    cooldown: 0,
     never_for_good: false,
     ticket: false,
     reason: 0,
@@ -90,7 +93,7 @@ const RULE: Rule = Rule {
 };
 
 /// What a team picks its rules from.
-pub const RULES: [Rule; 22] = [
+pub const RULES: [Rule; 40] = [
     Rule { name: "two for prod", resources: &["connection:prod*"], approvers: &["role:admin"], approvals: 2, ..RULE },
     Rule {
         name: "cost",
@@ -139,13 +142,121 @@ pub const RULES: [Rule; 22] = [
         ..RULE
     },
     Rule { name: "four eyes", approvers: &["role:member"], approvals: 2, ..RULE },
+    // Approvers of one thing inside others.
+    Rule { name: "db", resources: &["target:db"], approvers: &["member:dee"], ..RULE },
+    Rule {
+        name: "both in stage",
+        resources: &["target:both", "connection:stage"],
+        production: Some(false),
+        approvers: &["group:backend", "member:cy"],
+        ..RULE
+    },
+    Rule { name: "connections", resources: &["connection:*"], approvers: &["member:eva", "role:admin"], ..RULE },
+    // Scopes by name.
+    Rule { name: "stores", resources: &["scope:stores"], approvers: &["member:fay", "role:member"], ..RULE },
+    Rule {
+        name: "scopes in production",
+        resources: &["scope:*"],
+        production: Some(true),
+        approvers: &["group:backend"],
+        ..RULE
+    },
+    Rule { name: "free staging", resources: &["scope:staging"], auto: true, ..RULE },
+    Rule {
+        name: "fire in scopes",
+        resources: &["scope:stores", "scope:staging"],
+        production: Some(false),
+        emergency: true,
+        approvers: &["member:fay"],
+        ..RULE
+    },
+    // Requesters or lengths alone, which take no role's default away.
+    Rule { name: "backend's own", requesters: &["group:backend"], approvers: &["member:fay"], ..RULE },
+    Rule { name: "free for members", requesters: &["role:member"], auto: true, ..RULE },
+    Rule { name: "free when short", for_good: Some(false), requesters: &["member:fay"], auto: true, ..RULE },
+    Rule { name: "fire for members", requesters: &["role:member", "role:viewer"], emergency: true, ..RULE },
+    Rule { name: "for good", for_good: Some(true), approvers: &["role:admin", "member:dee"], ..RULE },
+    // Lengths that count together.
+    Rule { name: "in all", longest: 5 * HOUR, cooldown: 4 * HOUR, ..RULE },
+    Rule { name: "db in all", resources: &["target:db"], longest: 4 * HOUR, cooldown: DAY, ..RULE },
+    Rule {
+        name: "longer",
+        longer_than: Some(4 * HOUR),
+        cooldown: HOUR + 1,
+        approvers: &["group:backend", "member:cy"],
+        ..RULE
+    },
+    Rule {
+        name: "longer stores",
+        resources: &["scope:stores", "role:*", "feature:*"],
+        longer_than: Some(HOUR),
+        cooldown: 2 * DAY,
+        approvers: &["role:member"],
+        ..RULE
+    },
+    Rule { name: "no longer", resources: &["target:web"], longer_than: Some(4 * HOUR), deny: true, ..RULE },
+    Rule { name: "export", resources: &["feature:export"], requesters: &["role:admin"], approvers: &["role:admin"], ..RULE },
 ];
+/// Of them: about what is inside other things, about scopes by name, about requesters or lengths alone, about lengths.
+pub const INSIDE: [usize; 3] = [22, 23, 24];
+pub const SCOPES: [usize; 4] = [25, 26, 27, 6];
+pub const ALONE: [usize; 5] = [29, 30, 31, 33, 5];
+pub const LENGTHS: [usize; 5] = [34, 35, 36, 37, 38];
+pub const FIRES: [usize; 5] = [18, 19, 20, 28, 32];
 pub const SHORT: [usize; 2] = [7, 8];
 pub const NEVER: [usize; 2] = [11, 12];
 pub const LATE: usize = 16;
 pub const LATER: usize = 17;
-pub const FIRE: [usize; 3] = [18, 19, 20];
 pub const FOUR_EYES: usize = 21;
+
+/// Access to something for some time.
+#[derive(Debug, Clone, Copy)]
+pub struct Span<'a> {
+    pub resource: &'a str,
+    pub from: i64,
+    pub to: i64,
+}
+
+/// What rules judge: what somebody asked for, what would be granted, and what else they were granted at any time.
+#[derive(Debug)]
+pub struct Case<'a> {
+    pub requester: &'a str,
+    pub emergency: bool,
+    pub asked: Span<'a>,
+    pub granted: Span<'a>,
+    pub others: Vec<Span<'a>>,
+}
+
+/// Whose approvals it takes, how many, and the rule that says so; None: no rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Demand {
+    pub rule: Option<&'static str>,
+    pub named: &'static [&'static str],
+    pub approvals: usize,
+}
+
+/// Which role counts where a role is named as approver.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Basis {
+    /// The one held now.
+    Now,
+    /// The one in the team file.
+    File,
+    /// The one in the team file, from admin up.
+    Roles,
+}
+
+impl Basis {
+    /// Of a case: a role may be in it, or permanent access.
+    pub fn of(case: &Case) -> Basis {
+        let about_a_role = [case.asked, case.granted].iter().any(|span| span.resource.starts_with("role:"));
+        match (about_a_role, case.granted.to == EVER) {
+            (true, _) => Basis::Roles,
+            (false, true) => Basis::File,
+            (false, false) => Basis::Now,
+        }
+    }
+}
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Member {
@@ -273,62 +384,206 @@ impl Team {
         }
     }
 
-    /// Whether a rule matches what somebody asks for so long; and then, whether all that it would give them does.
-    fn matches(&self, rule: &Rule, requester: &str, resource: &str, length: i64) -> Option<bool> {
-        let is_requester = |named: &&str| match named.split_once(':').unwrap() {
-            ("member", name) => name == requester,
-            ("group", _) => self.backend.contains(requester),
-            (_, exactly) => self.base(requester) == role(exactly),
-        };
-        let is_about = (rule.requesters.is_empty() || rule.requesters.iter().any(is_requester))
-            && rule.longer_than.is_none_or(|least| length > least)
-            && rule.for_good.is_none_or(|for_good| for_good == (length == EVER));
-        if !is_about || !self.has(resource) {
-            return None;
+    /// Everything that a grant of this would open, and that approvers are needed for.
+    pub fn opens(&self, resource: &str) -> BTreeSet<&'static str> {
+        if !self.has(resource) {
+            return BTreeSet::new();
         }
         let (kind, name) = resource.split_once(':').unwrap();
-        let is_inside = |other: &&str| match kind {
+        let inside = |other: &&str| match kind {
             "scope" => self.covers(name, other),
             "connection" => {
                 other.strip_prefix("target:").is_some_and(|it| self.targets.get(it).is_some_and(|on| on.contains(name)))
             }
             _ => false,
         };
-        let inside: Vec<&str> = RESOURCES.into_iter().filter(is_inside).collect();
-        let is_named = |it: &str| rule.resources.is_empty() || rule.resources.iter().any(|like| is_like(like, it));
-        let is_there = |it: &str| rule.production.is_none_or(|there| self.is_production(it) == Some(there));
-        // A scope is where anything is that it covers.
-        let itself =
-            is_named(resource) && (is_there(resource) || kind == "scope" && inside.iter().any(|it| is_there(it)));
-        if !itself && !inside.iter().any(|it| is_named(it) && is_there(it)) {
-            return None;
+        let mut opens: BTreeSet<&str> = RESOURCES.into_iter().filter(inside).collect();
+        if kind != "scope" || opens.is_empty() {
+            opens.extend(RESOURCES.into_iter().find(|it| *it == resource));
         }
-        // A scope is nothing but what it covers; a connection is something by itself.
-        let all_named =
-            is_named(resource) || kind == "scope" && !inside.is_empty() && inside.iter().all(|it| is_named(it));
-        let all_there = (kind == "scope" || is_there(resource)) && inside.iter().all(|it| is_there(it));
-        Some(all_named && all_there)
+        opens
     }
 
-    /// The rules that match any of these, which are what and for how long, and of each whether it matches all wholly.
-    pub fn hold(&self, requester: &str, cases: &[(&str, i64)], emergency: bool) -> Vec<(&'static Rule, bool)> {
-        let rules = self.rules.iter().map(|place| &RULES[*place]).filter(|rule| emergency || !rule.emergency);
-        let held = rules.filter_map(|rule| {
-            let each = cases.iter().map(|(resource, length)| self.matches(rule, requester, resource, *length));
-            let each: Vec<Option<bool>> = each.collect();
-            each.iter().any(Option::is_some).then_some((rule, each.iter().all(|it| *it == Some(true))))
-        });
-        held.collect()
+    /// Where a thing is: a scope is in each environment that anything it covers is in.
+    fn is_in(&self, thing: &str, production: bool) -> bool {
+        let inside = self.opens(thing).into_iter().filter(|_| thing.starts_with("scope:"));
+        self.is_production(thing) == Some(production) || inside.into_iter().any(|it| self.is_production(it) == Some(production))
     }
 
-    /// Whether somebody, who has this role now, is one of those named. Roles are decided on by what the file says.
-    pub fn is_one_of(&self, named: &[&str], who: &str, about_a_role: bool, now: usize) -> bool {
+    /// Whether a target among these adds nothing to the connections that are among them too.
+    fn is_wholly_inside(&self, thing: &str, opened: &BTreeSet<&str>) -> bool {
+        let opened = |connection: &&str| opened.iter().any(|it| it.strip_prefix("connection:") == Some(connection));
+        thing.strip_prefix("target:").is_some_and(|name| self.targets[name].iter().all(|it| opened(it)))
+    }
+
+    /// How long somebody would have a thing, counted together with their other grants that open it too.
+    fn length(&self, span: &Span, others: &[Span], thing: &str, cooldown: i64) -> i64 {
+        let own = if span.to == EVER { EVER } else { (span.to - span.from).max(0) };
+        let opens = |other: &&Span| {
+            other.from < other.to && (other.resource == thing || self.opens(other.resource).contains(thing))
+        };
+        let mut others: Vec<(i64, i64)> = others.iter().filter(opens).map(|other| (other.from, other.to)).collect();
+        others.sort_unstable();
+        let mut covered = span.from;
+        for (from, to) in &others {
+            if *from <= covered {
+                covered = covered.max(*to);
+            }
+        }
+        // They have it all that time anyway.
+        if covered >= span.to {
+            return own;
+        }
+        let mut together = vec![(span.from, span.to.max(span.from))];
+        loop {
+            let near = |one: &(i64, i64), other: &(i64, i64)| {
+                let gap = (one.0.saturating_sub(other.1)).max(other.0.saturating_sub(one.1));
+                gap <= 0 || gap < cooldown
+            };
+            let (joins, rest) = others.into_iter().partition(|other| together.iter().any(|it| near(it, other)));
+            let joins: Vec<(i64, i64)> = joins;
+            others = rest;
+            if joins.is_empty() {
+                break;
+            }
+            together.extend(joins);
+        }
+        together.sort_unstable();
+        let (mut length, mut until) = (0, i64::MIN);
+        for (from, to) in together {
+            if to == EVER {
+                return EVER;
+            }
+            length += (to - from.max(until)).max(0);
+            until = until.max(to);
+        }
+        length
+    }
+
+    /// Whether a rule matches this very thing, with its name, its place and the length of it.
+    fn matches(&self, rule: &Rule, requester: &str, span: &Span, others: &[Span], thing: &str) -> bool {
+        let is_requester = |named: &&str| match named.split_once(':').unwrap() {
+            ("member", name) => name == requester,
+            ("group", _) => self.backend.contains(requester),
+            (_, exactly) => self.base(requester) == role(exactly),
+        };
+        (rule.requesters.is_empty() || rule.requesters.iter().any(is_requester))
+            && (rule.resources.is_empty() || rule.names(thing))
+            && rule.production.is_none_or(|there| self.is_in(thing, there))
+            && rule.for_good.is_none_or(|for_good| for_good == (span.to == EVER))
+            && rule.longer_than.is_none_or(|least| self.length(span, others, thing, rule.cooldown) > least)
+    }
+
+    /// The things opened that a rule matches, and the scope itself where the rule names it.
+    fn matched(&self, rule: &Rule, requester: &str, span: &Span, others: &[Span]) -> BTreeSet<&'static str> {
+        let mut things = self.opens(span.resource);
+        let scope = RESOURCES.into_iter().find(|it| *it == span.resource && it.starts_with("scope:") && self.has(it));
+        things.extend(scope.filter(|it| rule.names(it)));
+        things.retain(|thing| self.matches(rule, requester, span, others, thing));
+        things
+    }
+
+    fn rules(&self, emergency: bool) -> impl Iterator<Item = &'static Rule> {
+        self.rules.iter().map(|place| &RULES[*place]).filter(move |rule| emergency || !rule.emergency)
+    }
+
+    /// The rules that match what was asked or what would be granted.
+    pub fn hold(&self, case: &Case) -> Vec<&'static Rule> {
+        let matches = |span| move |rule: &&Rule| !self.matched(rule, case.requester, span, &case.others).is_empty();
+        let rules = self.rules(case.emergency);
+        rules.filter(|rule| matches(&case.asked)(rule) || matches(&case.granted)(rule)).collect()
+    }
+
+    /// What these terms demand by themselves.
+    fn demands_of(&self, case: &Case, span: &Span) -> BTreeSet<Demand> {
+        let opened = self.opens(span.resource);
+        let mut demands = BTreeSet::new();
+        let mut defaults = opened.clone();
+        defaults.retain(|thing| !self.is_wholly_inside(thing, &opened));
+        for rule in self.rules(case.emergency).filter(|rule| !rule.approvers.is_empty()) {
+            let matched = self.matched(rule, case.requester, span, &case.others);
+            if !matched.is_empty() {
+                demands.insert(Demand { rule: Some(rule.name), named: rule.approvers, approvals: rule.approvals });
+            }
+            let takes = |thing: &str| match thing.split_once(':').unwrap().0 {
+                "scope" => !rule.names(thing),
+                "role" => rule.names(thing),
+                _ => true,
+            };
+            defaults.retain(|thing| !(matched.contains(thing) && takes(thing)));
+        }
+        for thing in defaults {
+            let owners = thing.strip_prefix("feature:").is_some_and(|name| self.features[name] == OWNER);
+            let named: &[&str] = if owners { &["role:owner"] } else { &["role:admin"] };
+            demands.insert(Demand { rule: None, named, approvals: 1 });
+        }
+        demands
+    }
+
+    /// Everything that must be met before it is granted.
+    pub fn demands(&self, case: &Case) -> BTreeSet<Demand> {
+        let Case { asked, granted, .. } = case;
+        let less = self.opens(granted.resource).is_subset(&self.opens(asked.resource))
+            && granted.from >= asked.from
+            && granted.to <= asked.to;
+        let mut demands = self.demands_of(case, granted);
+        if !less {
+            demands.extend(self.demands_of(case, asked));
+        }
+        demands
+    }
+
+    /// What the terms that would be granted demand, whatever was asked.
+    pub fn demands_alone(&self, case: &Case) -> BTreeSet<Demand> {
+        self.demands_of(case, &case.granted)
+    }
+
+    /// Whether any rule stands against it. In an emergency what others want of tickets and reasons does not count.
+    pub fn forbidding(&self, case: &Case, reason: &str, ticket: Option<&str>) -> Option<&'static str> {
+        let forbids = |rule: &&Rule| {
+            let mut things = self.matched(rule, case.requester, &case.asked, &case.others);
+            things.extend(self.matched(rule, case.requester, &case.granted, &case.others));
+            let length = |thing: &str| self.length(&case.granted, &case.others, thing, rule.cooldown);
+            !things.is_empty()
+                && (rule.deny
+                    || rule.never_for_good && case.granted.to == EVER
+                    || rule.longest != EVER && things.iter().any(|thing| length(thing) > rule.longest)
+                    || rule.emergency == case.emergency && rule.wants_more(reason, ticket))
+        };
+        self.rules(case.emergency).find(forbids).map(|rule| rule.name)
+    }
+
+    /// The rules that give what was asked without anybody's approval.
+    pub fn giving(&self, case: &Case) -> Vec<&'static str> {
+        let Case { requester, asked: span, others, .. } = case;
+        let opened = self.opens(span.resource);
+        let matches = |rule: &Rule, thing: &str| {
+            self.matches(rule, requester, span, others, thing) && (!thing.starts_with("role:") || rule.names(thing))
+        };
+        let demanded = self.demands_of(case, span).into_iter().any(|demand| demand.rule.is_some());
+        let gives = |rule: &&Rule| {
+            if !case.emergency {
+                let all = opened.iter().filter(|it| !self.is_wholly_inside(it, &opened)).all(|it| matches(rule, it));
+                return rule.auto && !demanded && all && !opened.is_empty();
+            }
+            let itself = match span.resource.starts_with("scope:") {
+                true => rule.names(span.resource) && matches(rule, span.resource) || opened.iter().all(|it| matches(rule, it)),
+                false => matches(rule, span.resource),
+            };
+            rule.emergency && itself && rule.production.is_none_or(|there| opened.iter().all(|it| self.is_in(it, there)))
+        };
+        self.rules(case.emergency).filter(gives).map(|rule| rule.name).collect()
+    }
+
+    /// Whether somebody, who has this role now, is one of those named.
+    pub fn is_one_of(&self, named: &[&str], who: &str, basis: Basis, now: usize) -> bool {
         self.active(who)
-            && named.iter().any(|named| match named.split_once(':').unwrap() {
-                ("member", name) => name == who,
-                ("group", _) => self.backend.contains(who),
-                (_, least) if about_a_role => self.base(who) >= role(least).max(ADMIN),
-                (_, least) => now >= role(least),
+            && named.iter().any(|named| match (named.split_once(':').unwrap(), basis) {
+                (("member", name), _) => name == who,
+                (("group", _), _) => self.backend.contains(who),
+                ((_, least), Basis::Roles) => self.base(who) >= role(least).max(ADMIN),
+                ((_, least), Basis::File) => self.base(who) >= role(least),
+                ((_, least), Basis::Now) => now >= role(least),
             })
     }
 
@@ -423,7 +678,7 @@ impl Team {
     /// A rule names what there is, and no more approvals than the team file has approvers.
     fn can_have(&self, rule: &Rule) -> bool {
         let mut named = [rule.approvers, rule.requesters, rule.escalates].concat().into_iter();
-        let approvers = self.members.keys().filter(|who| self.is_one_of(rule.approvers, who, false, self.base(who)));
+        let approvers = self.members.keys().filter(|who| self.is_one_of(rule.approvers, who, Basis::File, 0));
         named.all(|it| it.strip_prefix("member:").is_none_or(|who| self.members.contains_key(who)))
             && rule.resources.iter().all(|it| it.ends_with('*') || self.has(it))
             && (rule.approvers.is_empty() || approvers.count() >= rule.approvals)
@@ -485,6 +740,7 @@ impl Rule {
             lines.push(format!("approvals = {}", self.approvals));
         }
         lines.extend(length("max_duration", Some(self.longest).filter(|it| *it != EVER)));
+        lines.extend(length("cooldown", Some(self.cooldown).filter(|it| *it != 0)));
         lines.extend(self.never_for_good.then(|| "allow_permanent = false".to_owned()));
         lines.extend(self.ticket.then(|| "ticket = \"OPS-[0-9]+\"".to_owned()));
         lines.extend((self.reason > 0).then(|| format!("reason_min = {}", self.reason)));
@@ -497,13 +753,13 @@ impl Rule {
         lines.join("\n") + "\n"
     }
 
-    /// Whether it stands against access of this length.
-    pub fn forbids(&self, length: i64) -> bool {
-        self.deny || self.never_for_good && length == EVER || length > self.longest
+    /// Whether its `resources` name it.
+    fn names(&self, thing: &str) -> bool {
+        self.resources.iter().any(|like| is_like(like, thing))
     }
 
     /// Whether it wants another ticket or more of a reason.
-    pub fn wants_more(&self, reason: &str, ticket: Option<&str>) -> bool {
+    fn wants_more(&self, reason: &str, ticket: Option<&str>) -> bool {
         let of_ops = |ticket: &str| {
             ticket.strip_prefix("OPS-").is_some_and(|it| !it.is_empty() && it.bytes().all(|b| b.is_ascii_digit()))
         };

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use access::domain::event::{Because, Entry, Event, Granted};
+use access::domain::event::{Because, Entry, Event, Granted, MetDemand};
 use access::domain::request::Terms;
 use access::domain::team::{Change, Diff};
 use access::domain::time::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use crate::team::{EVER, OWNER, Team, role};
+use crate::team::{Basis, Case, EVER, OWNER, Span, Team, role};
 
 type Checked = Result<(), TestCaseError>;
 
@@ -36,6 +36,8 @@ struct Record {
     closed: bool,
     votes: Vec<Vote>,
     grant: Option<Granted>,
+    /// What is granted.
+    resource: String,
     /// When it ended, and whether before its time.
     ended: Option<(i64, bool)>,
 }
@@ -92,6 +94,7 @@ impl Witness {
                     closed: false,
                     votes: Vec::new(),
                     grant: None,
+                    resource: String::new(),
                     ended: None,
                 };
                 self.requests.insert(id, record);
@@ -122,7 +125,9 @@ impl Witness {
                         prop_assert!(same && before.starts_at.unix() <= at, "grant {id} begins otherwise than given");
                     }
                 }
-                self.request(id)?.grant = Some(granted.clone());
+                let record = self.request(id)?;
+                record.grant = Some(granted.clone());
+                record.resource = granted.resource.to_string();
             }
             Event::GrantExpired { .. } => self.request(id)?.ended = Some((at, false)),
             Event::GrantRevoked { because, .. } => {
@@ -178,53 +183,30 @@ impl Witness {
         prop_assert_eq!(granted.starts_at.unix(), starts, "grant {} starts when it should not", id);
         let ends = granted.end.instant(granted.starts_at);
         prop_assert!(granted.ends_at == ends && unix(ends) > starts, "grant {id} ends when it should not");
-        let mut since = starts;
         if let Some(before) = record.extends {
             let end = unix(self.requests[&before].grant.as_ref().and_then(|grant| grant.ends_at));
             prop_assert_eq!(starts, end.max(at), "grant {} leaves a gap, or doubles {}", id, before);
         }
-        let mut before = record.extends;
-        while let Some(earlier) = before.and_then(|before| self.requests.get(&before)) {
-            since = earlier.grant.as_ref().map_or(since, |grant| grant.starts_at.unix());
-            before = earlier.extends;
-        }
 
-        // The rules that hold, for what was asked and what is granted.
-        let length = |terms: &Terms| {
-            let starts = terms.start.map_or(at, |start| start.unix().max(at));
-            let from = if record.extends.is_some() { since } else { starts };
-            match terms.end.instant(Timestamp::from_unix(starts).unwrap()) {
-                None => EVER,
-                Some(end) => end.unix() - from,
-            }
-        };
+        // What the rules say of what was asked and what is granted.
         let (asked, given) = (record.asked.resource.to_string(), terms.resource.to_string());
         prop_assert!(team.has(&given), "{given} is granted by request {id}, and there is no such thing");
-        let cases = [(asked.as_str(), length(&record.asked)), (given.as_str(), length(&terms))];
-        let rules = team.hold(&record.requester, &cases, record.emergency);
-        for (rule, _) in &rules {
-            let forbids = rule.forbids(length(&terms));
-            let formal =
-                rule.emergency == record.emergency && rule.wants_more(&record.reason, record.ticket.as_deref());
-            prop_assert!(!forbids && !formal, "request {id} is granted, which {} forbids", rule.name);
+        let case = self.case(id, &asked, &given, &terms, at);
+        if let Some(rule) = team.forbidding(&case, &record.reason, record.ticket.as_deref()) {
+            return Err(TestCaseError::fail(format!("request {id} is granted, which {rule} forbids")));
         }
-        let demanding: Vec<_> = rules.iter().filter(|(rule, _)| !rule.approvers.is_empty()).collect();
-
         if let Some(name) = &granted.by_rule {
-            let gives = rules.iter().any(|(rule, wholly)| {
-                let gives = if record.emergency { rule.emergency } else { rule.auto && demanding.is_empty() };
-                rule.name == name.as_str() && gives && *wholly
-            });
+            let gives = team.giving(&case).contains(&name.as_str());
             let unasked = record.votes.is_empty() && granted.approved_by.is_empty() && terms == record.asked;
             prop_assert!(gives && unasked, "request {id} is granted by {}, which does not give it", name.as_str());
             prop_assert!(!record.emergency || granted.ends_at.is_some(), "emergency {id} is for good");
+            prop_assert!(granted.demands.is_empty(), "request {id} is granted by a rule, and met demands");
             return Ok(());
         }
         prop_assert!(!record.emergency, "emergency {id} waited");
 
         // Those who approved exactly this, since it was last put on the table, and are who they were then.
         let last = record.votes.iter().rev().take_while(|vote| vote.terms == terms);
-        let about_a_role = asked.starts_with("role:") || given.starts_with("role:");
         let stand = last.filter(|vote| self.since.get(&vote.by).is_some_and(|since| *since < vote.seq));
         let stand: BTreeSet<&str> = stand.map(|vote| vote.by.as_str()).collect();
         let others = stand.into_iter().filter(|who| {
@@ -236,22 +218,45 @@ impl Witness {
         for who in &granted.approved_by {
             prop_assert!(others.contains(&who.as_str()), "{who} counts as an approver of request {id}");
         }
-        let met = |named: &[&str]| {
-            let able = |who: &&&str| team.is_one_of(named, who, about_a_role, self.role_at(who, at, team));
-            let counted = |who: &&&str| granted.approved_by.iter().any(|name| name.as_str() == **who);
-            others.iter().filter(able).filter(counted).count()
-        };
-        for (rule, _) in &demanding {
-            prop_assert!(
-                met(rule.approvers) >= rule.approvals,
-                "request {id} is granted, and {} wants more",
-                rule.name
-            );
+        let basis = Basis::of(&case);
+        let demands = team.demands(&case);
+        for demand in &demands {
+            let meets = |who: &&str| team.is_one_of(demand.named, who, basis, self.role_at(who, at, team));
+            let counted = |who: &&str| granted.approved_by.iter().any(|name| name.as_str() == *who);
+            let by: BTreeSet<&str> = others.iter().copied().filter(meets).filter(counted).collect();
+            prop_assert!(by.len() >= demand.approvals, "request {id} is granted, and {demand:?} wants more");
+            let same = |met: &&MetDemand| {
+                met.rule.as_ref().map(|name| name.as_str()) == demand.rule
+                    && met.approvals as usize == demand.approvals
+                    && met.by.iter().map(|name| name.as_str()).collect::<BTreeSet<_>>() == by
+            };
+            prop_assert!(granted.demands.iter().any(|met| same(&met)), "{demand:?} by {by:?}: {granted:?}");
         }
-        prop_assert!(
-            !demanding.is_empty() || met(&["role:admin"]) >= 1,
-            "request {id} is granted, and no admin approved it"
-        );
+        prop_assert_eq!(granted.demands.len(), demands.len(), "{:?}: {:?}", demands, granted);
+        prop_assert!(granted.reviewers.is_none(), "request {id} was approved, and names reviewers");
         Ok(())
+    }
+
+    /// What the rules judge, were these terms granted at this time.
+    fn case<'a>(&'a self, id: i64, asked: &'a str, given: &'a str, terms: &Terms, at: i64) -> Case<'a> {
+        let record = &self.requests[&id];
+        let span = |resource, terms: &Terms| {
+            let from = terms.start.map_or(at, |start| start.unix().max(at));
+            Span { resource, from, to: unix(terms.end.instant(Timestamp::from_unix(from).unwrap())) }
+        };
+        let same_person = |other: &Record| other.requester == record.requester && other.logins[0] == record.logins[0];
+        let others = self.requests.iter().filter(|(other, it)| **other != id && same_person(it)).filter_map(|(_, it)| {
+            let granted = it.grant.as_ref()?;
+            let cut = it.ended.filter(|(_, early)| *early).map_or(EVER, |(at, _)| at);
+            let resource = it.resource.as_str();
+            Some(Span { resource, from: granted.starts_at.unix(), to: unix(granted.ends_at).min(cut) })
+        });
+        Case {
+            requester: &record.requester,
+            emergency: record.emergency,
+            asked: span(asked, &record.asked),
+            granted: span(given, terms),
+            others: others.collect(),
+        }
     }
 }
