@@ -325,6 +325,11 @@ pub fn role(name: &str) -> usize {
     ROLES.iter().position(|role| *role == name).unwrap()
 }
 
+fn default_demand(least: usize) -> Demand {
+    let named: &[&str] = if least == OWNER { &["role:owner"] } else { &["role:admin"] };
+    Demand { rule: None, named, approvals: 1 }
+}
+
 fn is_like(pattern: &str, resource: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => resource.starts_with(start),
@@ -494,8 +499,8 @@ impl Team {
         rules.filter(|rule| matches(&case.asked)(rule) || matches(&case.granted)(rule)).collect()
     }
 
-    /// What these terms demand by themselves.
-    fn demands_of(&self, case: &Case, span: &Span) -> BTreeSet<Demand> {
+    /// What terms demand by themselves: the demands of rules, and the least role that meets the default, if there is one.
+    fn demands_of(&self, case: &Case, span: &Span) -> (BTreeSet<Demand>, Option<usize>) {
         let opened = self.opens(span.resource);
         let mut demands = BTreeSet::new();
         let mut defaults = opened.clone();
@@ -512,12 +517,9 @@ impl Team {
             };
             defaults.retain(|thing| !(matched.contains(thing) && takes(thing)));
         }
-        for thing in defaults {
-            let owners = thing.strip_prefix("feature:").is_some_and(|name| self.features[name] == OWNER);
-            let named: &[&str] = if owners { &["role:owner"] } else { &["role:admin"] };
-            demands.insert(Demand { rule: None, named, approvals: 1 });
-        }
-        demands
+        // Who gives a feature also holds the role that it needs.
+        let least = |thing: &str| thing.strip_prefix("feature:").map_or(ADMIN, |name| self.features[name].max(ADMIN));
+        (demands, defaults.into_iter().map(least).max())
     }
 
     /// Everything that must be met before it is granted.
@@ -526,16 +528,21 @@ impl Team {
         let less = self.opens(granted.resource).is_subset(&self.opens(asked.resource))
             && granted.from >= asked.from
             && granted.to <= asked.to;
-        let mut demands = self.demands_of(case, granted);
+        let (mut demands, mut default) = self.demands_of(case, granted);
         if !less {
-            demands.extend(self.demands_of(case, asked));
+            let (more, least) = self.demands_of(case, asked);
+            demands.extend(more);
+            default = default.max(least);
         }
+        demands.extend(default.map(default_demand));
         demands
     }
 
     /// What the terms that would be granted demand, whatever was asked.
     pub fn demands_alone(&self, case: &Case) -> BTreeSet<Demand> {
-        self.demands_of(case, &case.granted)
+        let (mut demands, default) = self.demands_of(case, &case.granted);
+        demands.extend(default.map(default_demand));
+        demands
     }
 
     /// Whether any rule stands against it. In an emergency what others want of tickets and reasons does not count.
@@ -543,7 +550,11 @@ impl Team {
         let forbids = |rule: &&Rule| {
             let mut things = self.matched(rule, case.requester, &case.asked, &case.others);
             things.extend(self.matched(rule, case.requester, &case.granted, &case.others));
-            let length = |thing: &str| self.length(&case.granted, &case.others, thing, rule.cooldown);
+            let opened = self.opens(case.granted.resource);
+            let length = |thing: &str| {
+                let is_granted = opened.contains(thing) || thing == case.granted.resource;
+                self.length(&case.granted, if is_granted { &case.others } else { &[] }, thing, rule.cooldown)
+            };
             !things.is_empty()
                 && (rule.deny
                     || rule.never_for_good && case.granted.to == EVER
@@ -560,14 +571,16 @@ impl Team {
         let matches = |rule: &Rule, thing: &str| {
             self.matches(rule, requester, span, others, thing) && (!thing.starts_with("role:") || rule.names(thing))
         };
-        let demanded = self.demands_of(case, span).into_iter().any(|demand| demand.rule.is_some());
+        let demanded = !self.demands_of(case, span).0.is_empty();
+        let all = |rule: &Rule| {
+            opened.iter().filter(|it| !self.is_wholly_inside(it, &opened)).all(|it| matches(rule, it))
+        };
         let gives = |rule: &&Rule| {
             if !case.emergency {
-                let all = opened.iter().filter(|it| !self.is_wholly_inside(it, &opened)).all(|it| matches(rule, it));
-                return rule.auto && !demanded && all && !opened.is_empty();
+                return rule.auto && !demanded && all(rule) && !opened.is_empty();
             }
             let itself = match span.resource.starts_with("scope:") {
-                true => rule.names(span.resource) && matches(rule, span.resource) || opened.iter().all(|it| matches(rule, it)),
+                true => rule.names(span.resource) && matches(rule, span.resource) || all(rule),
                 false => matches(rule, span.resource),
             };
             rule.emergency && itself && rule.production.is_none_or(|there| opened.iter().all(|it| self.is_in(it, there)))
