@@ -125,10 +125,10 @@ impl Docket {
         Ok(self.has_rules(read)? && read.rules()?.iter().any(names))
     }
 
-    /// Which rules match the terms asked, and these. Its requester may be no member any more, and another may have the
-    /// name: an emergency still owes its review.
+    /// Which rules match the terms asked, and these. Its requester may be no member any more: an emergency of theirs
+    /// still owes its review.
     pub fn judge(&self, read: &Read<'_>, request: &Request, terms: &Terms, now: Timestamp) -> Result<Judged, Error> {
-        let requester = self.person(read, &request.requester)?.filter(|person| request.is_requested_by(person));
+        let requester = self.person(read, &request.requester)?;
         let requester = requester.unwrap_or_else(|| Rc::new(Person::gone(request.requester.clone())));
         let since = since(read, request)?;
         let mut reached: Vec<(Vec<Thing>, Option<i64>)> = Vec::new();

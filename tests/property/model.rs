@@ -181,13 +181,7 @@ impl Model {
     /// The rules that hold for what was asked and for these terms, which may be others.
     pub fn hold(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<(&'static Rule, bool)> {
         let case = |terms: &Terms| (terms.resource, self.length(asked, terms, now));
-        let mut team = self.team.clone();
-        if asked.gone[0] {
-            // Whoever has the name now is another.
-            team.members.remove(asked.requester);
-            team.backend.remove(asked.requester);
-        }
-        team.hold(asked.requester, &[case(&asked.asked), case(terms)], asked.emergency)
+        self.team.hold(asked.requester, &[case(&asked.asked), case(terms)], asked.emergency)
     }
 
     fn demands(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<Demand> {
