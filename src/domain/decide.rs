@@ -188,6 +188,8 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         request: filing.id,
         requester: requester.name.clone(),
         filed_by: filer.name.clone(),
+        requester_login: Some(requester.member.login.clone()),
+        filer_login: Some(filer.member.login.clone()),
         asked: ask.terms.clone(),
         reason: ask.reason.clone(),
         ticket: ask.ticket.clone(),
@@ -253,14 +255,14 @@ fn begins(granted: Granted, now: Timestamp) -> Event {
     if granted.starts_at > now { Event::GrantScheduled(granted) } else { Event::GrantStarted(granted) }
 }
 
-/// Whether a request is somebody else's to this person. Members are compared, never logins or names from outside; no
-/// role, no rule and no second vote gets around this.
+/// Whether a request is another person's. Somebody is the same person if the name or the Unix user is the same: neither a
+/// new name nor the name of somebody else gets around this, and no role, no rule and no second vote does.
 fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
     may_act(person)?;
-    if person.name == request.requester {
+    if request.may_be_requested_by(&person.name, &person.member.login) {
         return Err(Refusal::OwnRequest { id: request.id });
     }
-    if person.name == request.filed_by {
+    if request.may_be_filed_by(&person.name, &person.member.login) {
         return Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() });
     }
     Ok(())
@@ -432,7 +434,7 @@ pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement>
             || told.is_met_by(person, RoleBasis::Effective, now)
     };
     !person.is_disabled()
-        && (request.belongs_to(&person.name)
+        && (request.belongs_to(person)
             || person.effective_role(now) >= Role::Admin
             || request.owes_review()
             || judgement.is_some_and(is_named))
@@ -571,7 +573,7 @@ pub fn review(case: &Case<'_>, reviewer: &Person, note: Text, now: Timestamp) ->
 /// when that one ends. `end`: None for as long again.
 pub fn extended(request: &Request, person: &Person, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
     may_act(person)?;
-    if person.name != request.requester {
+    if !request.is_requested_by(person) {
         return Err(Refusal::NeedsOwnGrant { id: request.id });
     }
     let state = request.state(now);
@@ -586,7 +588,7 @@ pub fn extended(request: &Request, person: &Person, end: Option<Length>, now: Ti
 /// `asked`: those who were asked to decide on it.
 pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     may_act(person)?;
-    if !request.belongs_to(&person.name) {
+    if !request.belongs_to(person) {
         // Whoever may see it may deny it, which is the act that says what it is.
         return Err(Refusal::NeedsOwnRequest { id: request.id });
     }
@@ -611,7 +613,7 @@ pub fn revoke(
     now: Timestamp,
 ) -> Result<Vec<Draft>, Refusal> {
     may_act(person)?;
-    if person.name != request.requester {
+    if !request.is_requested_by(person) {
         needs_admin(person, "revoke somebody else's access", now)?;
     }
     let state = request.state(now);

@@ -12,7 +12,7 @@ use super::preference::Preference;
 use super::request::{End, Grant, RequestId, Terms};
 use super::resource::Resource;
 use super::rule::RuleName;
-use super::team::Change;
+use super::team::{Change, Login};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -59,6 +59,11 @@ pub enum Event {
         request: RequestId,
         requester: Name,
         filed_by: Name,
+        /// The Unix users of the two at that moment. None in entries of format 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requester_login: Option<Login>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filer_login: Option<Login>,
         asked: Terms,
         reason: Text,
         #[serde(default, skip_serializing_if = "Option::is_none")]

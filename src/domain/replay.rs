@@ -14,7 +14,7 @@ use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, Reques
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::Rule;
-use super::team::{Assignee, Change, Diff, Member, Team};
+use super::team::{Assignee, Change, Diff, Login, Member, Team};
 use super::time::Timestamp;
 
 /// What the entries so far amount to.
@@ -49,6 +49,7 @@ impl Model {
         }
         self.check_time(&entry, &mut wrong);
         self.check_actor(&entry, &mut wrong);
+        self.check_logins(&entry, &mut wrong);
         self.last = Some(entry.at);
         self.format = entry.v;
         let (seq, at) = (entry.seq, entry.at);
@@ -95,6 +96,22 @@ impl Model {
         }
     }
 
+    /// A request names the Unix users that its requester and its filer have in the team. (Format 1 names none.)
+    fn check_logins(&self, entry: &Entry, wrong: &mut Vec<Wrong>) {
+        let Event::RequestSubmitted { requester, filed_by, requester_login, filer_login, .. } = &entry.event else {
+            return;
+        };
+        for (name, login) in BTreeSet::from([(requester, requester_login), (filed_by, filer_login)]) {
+            if (entry.v > 1 || login.is_some()) && login.as_ref() != self.login_of(name) {
+                wrong.push(format!("it does not name the Unix user that {name} has"));
+            }
+        }
+    }
+
+    fn login_of(&self, member: &Name) -> Option<&Login> {
+        self.team.as_ref()?.members.get(member).map(|member| &member.login)
+    }
+
     fn fold(&mut self, seq: i64, at: Timestamp, actor: Option<&Name>, event: Event) -> Result<(), Wrong> {
         match event {
             Event::TeamInitialized { changes } => {
@@ -112,6 +129,8 @@ impl Model {
                 request,
                 requester,
                 filed_by,
+                requester_login,
+                filer_login,
                 asked,
                 reason,
                 ticket,
@@ -131,7 +150,10 @@ impl Model {
                 });
                 self.requests.push(Request {
                     id: request,
+                    seq,
+                    requester_login: requester_login.or_else(|| self.login_of(&requester).cloned()),
                     requester,
+                    filer_login: filer_login.or_else(|| self.login_of(&filed_by).cloned()),
                     filed_by,
                     asked,
                     reason,
@@ -155,9 +177,10 @@ impl Model {
                 }
             }
             Event::RequestApproved { request, by, terms, asked, note, voids } => {
+                let login = self.login_of(&by).cloned();
                 let held = self.pending(request, at)?;
                 let put = asked.is_some().then(|| terms.clone());
-                let fault = by_another(held, &by, actor).err();
+                let fault = by_another(held, &by, login, actor).err();
                 let same_asked =
                     asked.is_none_or(|asked| asked == held.asked) && (put.is_some() || terms == held.asked);
                 let kept = |decision: &&mut Decision| decision.verdict == Verdict::Approve && decision.counts;
@@ -183,8 +206,9 @@ impl Model {
                 }
             }
             Event::RequestDenied { request, by, reason } => {
+                let login = self.login_of(&by).cloned();
                 let held = self.pending(request, at)?;
-                let fault = by_another(held, &by, actor).err();
+                let fault = by_another(held, &by, login, actor).err();
                 held.decisions.push(Decision {
                     seq,
                     by,
@@ -221,8 +245,9 @@ impl Model {
             }
             Event::RequestReviewed { request, by, note } => {
                 let fault = self.not_theirs_to_review(request, &by);
+                let login = self.login_of(&by).cloned();
                 let held = self.request(request)?;
-                let fault = by_another(held, &by, actor).err().or(fault);
+                let fault = by_another(held, &by, login, actor).err().or(fault);
                 let owed = held.owes_review() && held.grant.is_some();
                 held.review = Some(Review { by, note, at });
                 match fault {
@@ -297,9 +322,12 @@ impl Model {
         let unmet = self.demands_unmet(&granted, at);
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
         let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
+        let since: Vec<Option<i64>> = granted.approved_by.iter().map(|name| self.since.get(name).copied()).collect();
         let held = self.request(id)?;
         let terms = granted.terms();
-        let fault = granted_rightly(held, &granted, rule.as_ref()).err().or(unmet);
+        let fault =
+            granted_rightly(held, &granted, rule.as_ref()).and_then(|()| given_by_members(held, &granted, &since));
+        let fault = fault.err().or(unmet);
         let rightly = terms.starts_at(at) == granted.starts_at && terms.ends_at(at) == granted.ends_at;
         held.recorded = Recorded::Approved;
         held.grant = Some(Grant { begun: granted.starts_at <= at, ..granted.into() });
@@ -441,13 +469,12 @@ impl Model {
             }
             fault = Team::take(&mut self.team, change).err().or(fault);
         }
-        let owners = self
-            .team
-            .iter()
-            .flat_map(|team| team.members.values())
-            .filter(|member| member.role == super::role::Role::Owner);
+        let members = || self.team.iter().flat_map(|team| team.members.values());
+        let owners = members().filter(|member| member.role == super::role::Role::Owner);
+        let logins: BTreeSet<&Login> = members().map(|member| &member.login).collect();
         match (fault, owners.count()) {
             (Some(fault), _) => Err(fault),
+            (None, _) if logins.len() < members().count() => Err("it gives two members the same login".to_owned()),
             (None, 1) => Ok(()),
             (None, owners) => Err(format!("it leaves the team with {owners} owners")),
         }
@@ -483,14 +510,32 @@ impl Model {
     }
 }
 
-fn by_another(request: &Request, by: &Name, actor: Option<&Name>) -> Result<(), Wrong> {
+/// `login`: the Unix user of whoever decides. None: they are no member, which is a fault by itself.
+fn by_another(request: &Request, by: &Name, login: Option<Login>, actor: Option<&Name>) -> Result<(), Wrong> {
+    let is_own = |login: &Login| request.may_be_requested_by(by, login) || request.may_be_filed_by(by, login);
     if actor != Some(by) {
         Err(format!("the decision on request {} is not that of the member who acts", request.id))
-    } else if request.belongs_to(by) {
+    } else if login.as_ref().is_some_and(is_own) {
         Err(format!("{by} decides on request {}, which is their own", request.id))
     } else {
         Ok(())
     }
+}
+
+/// Each approval is of a member who is still the person who gave it. Members have different Unix users, so no two of them
+/// are of one person. `since`: the entry that brought each.
+fn given_by_members(request: &Request, granted: &Granted, since: &[Option<i64>]) -> Result<(), Wrong> {
+    for (name, since) in granted.approved_by.iter().zip(since) {
+        let gave = |decision: &&Decision| decision.by == *name && decision.verdict == Verdict::Approve;
+        let given = request.decisions.iter().rfind(gave).map_or(0, |decision| decision.seq);
+        if since.is_none_or(|since| given < since) {
+            return Err(format!(
+                "the grant of request {} counts an approval of {name}, who is no member any more",
+                request.id
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// A grant is of a pending request, to its requester, on terms that others approved; or that a rule gives by itself.

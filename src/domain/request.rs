@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use super::duration::{Duration, Length};
+use super::entitlement::Person;
 use super::name::Name;
 use super::resource::Resource;
 use super::rule::RuleName;
+use super::team::Login;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -191,9 +193,14 @@ pub enum Recorded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub id: RequestId,
+    /// The entry that files it.
+    pub seq: i64,
     pub requester: Name,
+    /// The requester's Unix user when it was filed. None only where the log is damaged.
+    pub requester_login: Option<Login>,
     /// Who filed it: the requester, or an admin on their behalf.
     pub filed_by: Name,
+    pub filer_login: Option<Login>,
     pub asked: Terms,
     pub reason: Text,
     pub ticket: Option<Ticket>,
@@ -378,7 +385,29 @@ impl Request {
         self.emergency && self.review.is_none()
     }
 
-    pub fn belongs_to(&self, member: &Name) -> bool {
-        self.requester == *member || self.filed_by == *member
+    /// Whether this person asked for it.
+    pub fn is_requested_by(&self, person: &Person) -> bool {
+        person.was(&self.requester, self.requester_login.as_ref(), self.seq)
     }
+
+    /// Whether this person asked for it or filed it.
+    pub fn belongs_to(&self, person: &Person) -> bool {
+        self.is_requested_by(person) || person.was(&self.filed_by, self.filer_login.as_ref(), self.seq)
+    }
+
+    /// Whether this member does not count as another person than the requester.
+    pub fn may_be_requested_by(&self, name: &Name, login: &Login) -> bool {
+        may_be(&self.requester, self.requester_login.as_ref(), name, login)
+    }
+
+    /// Whether this member does not count as another person than the one who filed it.
+    pub fn may_be_filed_by(&self, name: &Name, login: &Login) -> bool {
+        may_be(&self.filed_by, self.filer_login.as_ref(), name, login)
+    }
+}
+
+/// Whether two members may be one person. It is the strict comparison, for wherever another person is demanded: the same
+/// name or the same Unix user is enough, and so is a user of then that is not known.
+fn may_be(then: &Name, login_then: Option<&Login>, now: &Name, login_now: &Login) -> bool {
+    then == now || login_then.is_none_or(|login| login == login_now)
 }

@@ -368,12 +368,12 @@ fn deciding<T>(
     Ok(decide(&case)?)
 }
 
-/// Those who were told of a request when it was filed, as far as they are still members.
+/// Those who were told of a request when it was filed, as far as they are still the same members.
 fn those_asked(read: &Read<'_>, id: RequestId) -> Result<Vec<Name>, Error> {
     let mut asked = Vec::new();
     for entry in read.entries_about(id)?.into_iter().take(1) {
         for Told(member, _) in entry.told {
-            if read.is_member(&member)? {
+            if read.member(&member)?.is_some_and(|(_, since)| since < entry.seq) {
                 asked.push(member);
             }
         }

@@ -91,8 +91,12 @@ pub fn submit(
     let pending = read.pending_request(&requester.name, resource, now)?;
     let mut request = Request {
         id: read.next_request()?,
+        // It is not in the log yet.
+        seq: i64::MAX,
         requester: requester.name.clone(),
+        requester_login: Some(requester.member.login.clone()),
         filed_by: me.name.clone(),
+        filer_login: Some(me.member.login.clone()),
         asked: ask.terms.clone(),
         reason: ask.reason.clone(),
         ticket: ask.ticket.clone(),

@@ -18,7 +18,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request, State};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::team::{Assignee, Team};
+use crate::domain::team::{Assignee, Change, Team};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -88,7 +88,9 @@ fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec
     }
     let open = read.open_requests()?;
     let admins = Docket::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
-    let remains = |name: &Name| new.members.contains_key(name);
+    // Whoever comes by the name of somebody who departs is told nothing of what was theirs.
+    let departed: BTreeSet<&Name> = changes.iter().filter_map(Change::departs).collect();
+    let remains = |name: &Name| new.members.contains_key(name) && !departed.contains(name);
     let mut asked = BTreeMap::new();
     for request in open.iter().filter(|request| request.state(now) == State::Pending) {
         asked.insert(request.id, those_asked(read, request.id)?);
@@ -99,7 +101,7 @@ fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec
 
     // Those who were admins before, and those who are now.
     let before = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
-    let told: BTreeSet<&Name> = before.chain(new.admins()).filter(|name| remains(name)).collect();
+    let told: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
     let applied = Event::TeamApplied { changes: changes.clone() };
     let mut drafts = vec![Draft { event: applied, told: Notice::TeamChanged.to_all(told) }];
     drafts.extend(following);

@@ -12,7 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::preference::Policy;
 use crate::domain::request::{End, RequestId, Review, Verdict};
 use crate::domain::rule::RuleName;
-use crate::domain::team::{Change, Diff, Group, Member, Scope};
+use crate::domain::team::{Change, Diff, Group, Login, Member, Scope};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -28,6 +28,8 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             request,
             requester,
             filed_by,
+            requester_login,
+            filer_login,
             asked,
             reason,
             ticket,
@@ -38,8 +40,8 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         } => one(
             write,
             "INSERT INTO request (id, state, requester, filed_by, resource, length, until, start, reason, ticket,
-                 submitted_at, lapses_at, remind_at, extends, emergency)
-             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 submitted_at, lapses_at, remind_at, extends, emergency, seq, requester_login, filer_login)
+             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             params![
                 request.get(),
                 requester.as_str(),
@@ -54,7 +56,10 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
                 lapses_at.unix(),
                 remind_at.map(Timestamp::unix),
                 extends.map(RequestId::get),
-                emergency
+                emergency,
+                entry.seq,
+                requester_login.as_ref().map(Login::as_str),
+                filer_login.as_ref().map(Login::as_str)
             ],
         )?,
         Event::RequestApproved { request, by, terms, asked, note, voids } => {

@@ -40,9 +40,12 @@ pub struct Page<T> {
     pub last: bool,
 }
 
-/// Whose requests a list has: this member's, and these.
+/// Whose requests a list has: this person's, and these.
 pub struct Only {
     pub member: Name,
+    pub login: Login,
+    /// The entry that brought this person: what is older and has only their name is somebody else's.
+    pub since: i64,
     pub and: Vec<RequestId>,
 }
 
@@ -578,15 +581,18 @@ fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Time
     // The time is ?1 wherever it stands, and stands here for the clauses that don't need it.
     let mut clauses = String::from("?1 IS NOT NULL AND r.id < ?2");
     let mut values = vec![Value::Integer(now.unix()), Value::Integer(before)];
+    if let Some(Only { member, login, since, and }) = only {
+        // `Request::belongs_to`, in SQL.
+        let by_name = "?3 IN (r.requester, r.filed_by) AND r.seq > ?5";
+        let by_login = "?4 IN (r.requester_login, r.filer_login)";
+        let and: Vec<String> = and.iter().map(ToString::to_string).collect();
+        clauses += &format!(" AND ({by_name} OR {by_login} OR r.id IN ({}))", and.join(", "));
+        values.extend([member.to_string().into(), login.to_string().into(), Value::Integer(*since)]);
+    }
     let mut add = |clause: &str, value: Value| {
         values.push(value);
         clauses += &format!(" AND {}", clause.replace("?_", &format!("?{}", values.len())));
     };
-    if let Some(Only { member, and }) = only {
-        let and: Vec<String> = and.iter().map(ToString::to_string).collect();
-        let clause = format!("(r.requester = ?_ OR r.filed_by = ?_ OR r.id IN ({}))", and.join(", "));
-        add(&clause, member.to_string().into());
-    }
     if let Some(requester) = &filter.requester {
         add("r.requester = ?_", requester.to_string().into());
     }

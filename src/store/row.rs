@@ -15,11 +15,12 @@ use crate::domain::time::Timestamp;
 
 /// What a row of these columns is read as, in their order.
 pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r.length, r.until, r.start, \
-     r.reason, r.ticket, r.submitted_at, r.lapses_at, r.remind_at, r.extends, r.emergency, r.review";
+     r.reason, r.ticket, r.submitted_at, r.lapses_at, r.remind_at, r.extends, r.emergency, r.review, \
+     r.seq, r.requester_login, r.filer_login";
 pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.start, g.modified, g.starts_at, \
      g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by, g.reviewers";
 pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request";
-const REQUEST_COLUMNS: usize = 16;
+const REQUEST_COLUMNS: usize = 19;
 pub const GRANT_COLUMNS: usize = 15;
 
 pub fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Error>
@@ -142,6 +143,10 @@ pub fn request(row: &Row<'_>) -> Result<Request, Error> {
         },
         emergency: row.get(14)?,
         review: maybe_json(row, 15)?,
+        // Without one, no entry filed it: then it came before anybody.
+        seq: row.get::<_, Option<i64>>(16)?.unwrap_or(0),
+        requester_login: maybe_parsed(row, 17)?,
+        filer_login: maybe_parsed(row, 18)?,
         decisions: Vec::new(),
         grant: maybe_grant(row, REQUEST_COLUMNS)?,
     })

@@ -58,7 +58,7 @@ fn fish(world: &World, login: &str, line: &str) -> Vec<String> {
 }
 
 /// The same without what is said about each.
-fn fish_words(world: &World, login: &str, line: &str) -> Vec<String> {
+pub fn fish_words(world: &World, login: &str, line: &str) -> Vec<String> {
     fish(world, login, line).iter().map(|row| row.split('\t').next().unwrap().to_owned()).collect()
 }
 

@@ -14,6 +14,7 @@ mod doctor;
 mod faults;
 mod generated;
 mod harness;
+mod identity;
 mod json;
 mod kills;
 mod lifecycle;

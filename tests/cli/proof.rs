@@ -9,7 +9,7 @@ use access::domain::replay::Model;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Ran, World, shows};
+use crate::harness::{Ran, TEAM, World, shows};
 
 /// Entries: 1 the team; 2-4 bob's request 1, approved by alice, started; 5-6 carol's request 2, denied by erin; 7 dave's
 /// request 3; 8-11 frank's request 4, approved by erin, started, revoked; 12 bob refused.
@@ -180,6 +180,10 @@ fn a_row_that_was_changed_is_named() {
         ("UPDATE request SET state = 'pending' WHERE id = 2", "request 2 is not as it was recorded"),
         ("UPDATE request SET requester = 'heidi' WHERE id = 3", "request 3 is not as it was recorded"),
         ("UPDATE request SET lapses_at = lapses_at + 1 WHERE id = 3", "request 3 is not as it was recorded"),
+        ("UPDATE request SET seq = 1 WHERE id = 3", "request 3 is not as it was recorded"),
+        ("UPDATE request SET seq = NULL WHERE id = 3", "request 3 is not as it was recorded"),
+        ("UPDATE request SET requester_login = 'heidi' WHERE id = 3", "request 3 is not as it was recorded"),
+        ("UPDATE request SET filer_login = NULL WHERE id = 3", "request 3 is not as it was recorded"),
         ("UPDATE decision SET verdict = 'approve' WHERE seq = 6", "the decision of entry 6 is not as it was recorded"),
         ("UPDATE decision SET note = NULL WHERE seq = 6", "the decision of entry 6 is not as it was recorded"),
         ("UPDATE grant SET ends_at = ends_at + 3600 WHERE request = 1", "grant 1 is not as it was recorded"),
@@ -417,8 +421,12 @@ fn nobody_approved_their_own_request_in_a_log_that_is_true() {
     );
     // Nor one they filed.
     impossible(
-        &[(2, "\"actor\":\"bob\"", "\"actor\":\"alice\""), (2, "\"filed_by\":\"bob\"", "\"filed_by\":\"alice\"")],
-        "UPDATE request SET filed_by = 'alice' WHERE id = 1",
+        &[
+            (2, "\"actor\":\"bob\"", "\"actor\":\"alice\""),
+            (2, "\"filed_by\":\"bob\"", "\"filed_by\":\"alice\""),
+            (2, "\"filer_login\":\"bob\"", "\"filer_login\":\"alice\""),
+        ],
+        "UPDATE request SET filed_by = 'alice', filer_login = 'alice' WHERE id = 1",
         &["entry 3: alice decides on request 1, which is their own"],
     );
     // Nor in another's name.
@@ -427,6 +435,99 @@ fn nobody_approved_their_own_request_in_a_log_that_is_true() {
         "",
         &["entry 3: the decision on request 1 is not that of the member who acts"],
     );
+}
+
+#[test]
+fn a_request_names_the_unix_users_behind_it_in_a_log_that_is_true() {
+    let other = "entry 2: it does not name the Unix user that bob has";
+    impossible(
+        &[(2, "\"requester_login\":\"bob\"", "\"requester_login\":\"heidi\"")],
+        "UPDATE request SET requester_login = 'heidi' WHERE id = 1",
+        &[other],
+    );
+    impossible(
+        &[(2, "\"requester_login\":\"bob\",\"filer_login\":\"bob\",", "")],
+        "UPDATE request SET requester_login = 'bob' WHERE id = 1",
+        &[other],
+    );
+    impossible(
+        &[(1, "\"login\":\"heidi\"", "\"login\":\"ivan\"")],
+        "DROP INDEX IF EXISTS member_admin; CREATE TABLE m AS SELECT * FROM member; DROP TABLE member;
+         ALTER TABLE m RENAME TO member; UPDATE member SET login = 'ivan' WHERE name = 'heidi'",
+        &["entry 1: it gives two members the same login"],
+    );
+}
+
+/// Changes the entries of a log and their number, and makes the chain anew.
+fn rewritten(world: &World, change: impl FnOnce(&mut Vec<Value>)) -> Vec<String> {
+    let mut entries: Vec<Value> = bodies(world).iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    change(&mut entries);
+    forge(world, &entries.iter().map(Value::to_string).collect::<Vec<_>>(), "");
+    faults(world)
+}
+
+const BY_MEMBERS: &str = "[[rules]]\nname = \"by members\"\napprovers = [\"role:member\"]\n";
+
+/// carol is named caroline from here on, with the same Unix user.
+fn rename_carol(world: &World, rules: &str) {
+    let team = format!("{TEAM}{rules}").replace("[members.carol]", "[members.caroline]\nlogin = \"carol\"");
+    world.apply("olivia", &team.replace("\"carol\"]", "\"caroline\"]")).ok();
+}
+
+/// In format 1 as well, where the Unix users follow from the team of then.
+#[test]
+fn nobody_reviewed_or_decided_on_their_own_request_under_another_name_in_a_log_that_is_true() {
+    let rules = format!("{BY_MEMBERS}[[rules]]\nname = \"glass\"\nemergency = true\n");
+    let world = World::of("olivia", &format!("{TEAM}{rules}"));
+    world.request("carol", "target:orders-db", &["--emergency", "--duration", "1h"]);
+    let asked = world.request("carol", "target:billing-db", &[]);
+    rename_carol(&world, &rules);
+    world.run("bob", &["review", "1", "--note", "x"]).ok();
+    let actions = world.actions();
+    let place = |action: &str| actions.iter().rposition(|it| it == action).unwrap();
+    let (reviewed, withdrawn) = (place("request.reviewed"), place("request.withdrawn"));
+    let whole = std::fs::read(world.db()).unwrap();
+    for format in [1, 2] {
+        let found = rewritten(&world, |entries| {
+            for entry in entries.iter_mut().filter(|_| format == 1) {
+                entry["v"] = 1.into();
+                for login in ["requester_login", "filer_login"] {
+                    entry["event"]["detail"].as_object_mut().unwrap().remove(login);
+                }
+            }
+            entries[reviewed]["actor"] = "caroline".into();
+            entries[reviewed]["event"]["detail"]["by"] = "caroline".into();
+            entries[withdrawn]["actor"] = "caroline".into();
+            entries[withdrawn]["event"] =
+                json!({ "action": "request.denied", "detail": { "request": 2, "by": "caroline" } });
+        });
+        for (place, id) in [(reviewed, "1"), (withdrawn, &asked)] {
+            let fault = format!("entry {}: caroline decides on request {id}, which is their own", place + 1);
+            assert!(found.contains(&fault), "format {format}: {fault}\n{found:#?}");
+        }
+        std::fs::write(world.db(), &whole).unwrap();
+    }
+}
+
+#[test]
+fn no_two_approvals_are_of_one_person_in_a_log_that_is_true() {
+    let rules = BY_MEMBERS.to_owned() + "approvals = 2\n";
+    let world = World::of("olivia", &format!("{TEAM}{rules}"));
+    world.request("bob", "target:orders-db", &[]);
+    world.run("carol", &["approve", "1"]).ok();
+    rename_carol(&world, &rules);
+    world.run("carol", &["approve", "1"]).ok();
+    world.run("erin", &["approve", "1"]).ok();
+    let granted = world.actions().len() - 1;
+    let found = rewritten(&world, |entries| {
+        entries[granted - 2]["event"]["detail"].as_object_mut().unwrap().remove("voids").unwrap();
+        entries[granted - 1]["event"] =
+            json!({ "action": "attempt.refused", "detail": { "command": "approve", "why": "x" } });
+        entries[granted]["event"]["detail"]["approved_by"] = json!(["carol", "caroline"]);
+    });
+    let fault =
+        format!("entry {}: the grant of request 1 counts an approval of carol, who is no member any more", granted + 1);
+    assert!(found.contains(&fault), "{found:#?}");
 }
 
 #[test]

@@ -285,6 +285,8 @@ impl Run<'_> {
         let wish = |terms, requester| Asked {
             requester,
             filer: who,
+            logins: [requester, who].map(|name| self.model.team.members.get(name).map_or("", |member| member.login)),
+            gone: [false; 2],
             asked: terms,
             table: terms,
             reason: "More, because it lasts",
@@ -365,12 +367,11 @@ impl Run<'_> {
         if step.back().is_some() && !asked.is_some_and(|asked| model.may_see(who, asked, now)) {
             return vec![Kind::NotFound];
         }
-        let own = |asked: &Asked| asked.requester == who || asked.filer == who;
         match (step, asked) {
             (Step::Extend { back, .. }, Some(before)) => {
                 let place = self.pick(*back);
                 let gone_on = |next: &Asked| next.extends == Some(place) && (next.pending(now) || next.given(now));
-                against.extend(refused(before.requester != who));
+                against.extend(refused(!model.owns(who, before)[0]));
                 if !before.given(now) || before.ends == EVER {
                     against.push(Kind::Conflict);
                     return against;
@@ -390,7 +391,9 @@ impl Run<'_> {
                 against.extend(refused(!model.team.active(asked.requester)));
                 against.extend(model.against_terms(asked.requester, terms, now));
                 against.extend(refused(model.forbidden(asked, terms, now)));
-                against.extend(conflict(model.counting(asked, terms, now).contains(&who)));
+                // Where a demand was relaxed since, what was given may be enough, and whoever gave it can say so again.
+                let given = Asked { votes: model.counting(asked, terms, now), table: *terms, ..asked.clone() };
+                against.extend(conflict(given.votes.contains(&who) && !model.complete(&given, now)));
             }
             (Step::Deny { .. }, Some(asked)) => {
                 if !model.may_decide(who, asked, &asked.table, now) {
@@ -403,13 +406,13 @@ impl Run<'_> {
                 against.extend(conflict(!asked.owes_review()));
             }
             (Step::Withdraw { .. }, Some(asked)) => {
-                if !own(asked) {
+                if !model.owns(who, asked).contains(&true) {
                     return vec![Kind::Refused];
                 }
                 against.extend(conflict(!asked.pending(now)));
             }
             (Step::Revoke { .. }, Some(asked)) => {
-                if asked.requester != who && !model.is_admin(who, now) {
+                if !model.owns(who, asked)[0] && !model.is_admin(who, now) {
                     return vec![Kind::Refused];
                 }
                 against.extend(conflict(!asked.given(now)));
@@ -620,6 +623,27 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The whole list has all that is somebody's own, and nothing that they may not see.
+    fn lists_what_is_seen(&self, name: &'static str) -> Checked {
+        let There { login, who: Some(who) } = self.there(name) else { return Ok(()) };
+        if !self.model.team.active(who) {
+            return Ok(());
+        }
+        let (model, now) = (&self.model, self.now());
+        for mine in [false, true] {
+            let (_, replies) =
+                self.carry_out(login, Command::List(ListFilter { all: true, mine, ..ListFilter::default() }));
+            for (asked, id) in model.requests.iter().zip(1..) {
+                let on_it = replies.iter().any(|it| matches!(it, Reply::Request(view) if view.id.get() == id));
+                let owns = model.owns(who, asked).contains(&true);
+                prop_assert!(on_it || !owns, "request {id} is not on {who}'s list");
+                prop_assert!(!on_it || model.may_see(who, asked, now), "request {id} is on {who}'s list");
+                prop_assert!(!on_it || !mine || owns, "request {id} is on {who}'s list of their own");
+            }
+        }
+        Ok(())
+    }
+
     /// Whoever holds or held something lately, and others that the step's number picks.
     fn sample(&self, number: usize) -> Checked {
         for asked in self.model.requests.iter().rev().take(2) {
@@ -648,6 +672,7 @@ impl Run<'_> {
                 self.agrees(who, name)?;
             }
             self.lists_emergencies(who)?;
+            self.lists_what_is_seen(who)?;
             for back in 0..3 {
                 self.explains(who, self.pick(back))?;
             }

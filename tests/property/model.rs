@@ -30,6 +30,9 @@ pub struct Terms {
 pub struct Asked {
     pub requester: &'static str,
     pub filer: &'static str,
+    /// The logins of these two when it was filed, and whether each has left or has another login since.
+    pub logins: [&'static str; 2],
+    pub gone: [bool; 2],
     pub asked: Terms,
     /// What an approval now would be of, and once granted what is.
     pub table: Terms,
@@ -211,11 +214,26 @@ impl Model {
         self.team.is_one_of(named, who, about_a_role, self.role_now(who, now))
     }
 
+    fn login(&self, who: &str) -> &'static str {
+        self.team.members.get(who).map_or("", |member| member.login)
+    }
+
+    /// Whether it is somebody's own: theirs by login, or by name unless that name is another's now. Of its requester, and
+    /// of its filer.
+    pub fn owns(&self, who: &str, asked: &Asked) -> [bool; 2] {
+        let names = [asked.requester, asked.filer];
+        [0, 1].map(|it| self.login(who) == asked.logins[it] || names[it] == who && !asked.gone[it])
+    }
+
+    /// Whether somebody is surely another than those two: neither name nor login is theirs.
+    fn is_another(&self, who: &str, asked: &Asked) -> bool {
+        ![asked.requester, asked.filer].contains(&who) && !asked.logins.contains(&self.login(who))
+    }
+
     /// Nobody decides on what they asked for or filed; others do whose approval is demanded.
     pub fn may_decide(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
         let demands = self.demands(asked, terms, now);
-        who != asked.requester
-            && who != asked.filer
+        self.is_another(who, asked)
             && self.team.active(who)
             && demands.iter().any(|(named, _)| self.meets(who, named, asked, terms, now))
     }
@@ -229,7 +247,7 @@ impl Model {
     }
 
     pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
-        [asked.requester, asked.filer].contains(&who)
+        self.owns(who, asked).contains(&true)
             || self.is_admin(who, now)
             || asked.owes_review()
             || self.may_decide(who, asked, &asked.table, now)
@@ -256,7 +274,7 @@ impl Model {
         each.collect()
     }
 
-    fn complete(&self, asked: &Asked, now: i64) -> bool {
+    pub fn complete(&self, asked: &Asked, now: i64) -> bool {
         self.standing(asked, now).into_iter().all(|(have, need, _)| have >= need)
     }
 
@@ -298,6 +316,7 @@ impl Model {
     pub fn approve(&mut self, place: usize, who: &'static str, terms: Terms, now: i64) -> Vec<Happened> {
         let mut asked = self.requests[place].clone();
         asked.votes = self.counting(&asked, &terms, now);
+        asked.votes.retain(|voter| *voter != who);
         asked.votes.push(who);
         asked.table = terms;
         let complete = self.complete(&asked, now);
@@ -379,6 +398,8 @@ impl Model {
         for place in 0..self.requests.len() {
             let asked = &mut self.requests[place];
             asked.votes.retain(|who| !left(who));
+            asked.gone[0] |= left(asked.requester);
+            asked.gone[1] |= left(asked.filer);
             let fell = asked.extends.is_some_and(|before| fallen.contains(&before));
             let over = match asked.stands {
                 Stands::Pending => asked.lapses <= now,

@@ -68,6 +68,8 @@ impl Witness {
             Event::RequestSubmitted {
                 requester,
                 filed_by,
+                requester_login,
+                filer_login,
                 asked,
                 reason,
                 ticket,
@@ -78,6 +80,10 @@ impl Witness {
             } => {
                 let login = |name: &str| team.members[name].login.to_owned();
                 prop_assert!(!self.requests.contains_key(&id), "request {id} is filed twice");
+                for (name, said) in [(requester, requester_login), (filed_by, filer_login)] {
+                    let said = said.as_ref().map(|login| login.as_str());
+                    prop_assert_eq!(said, Some(team.members[name.as_str()].login), "request {} misnames {}", id, name);
+                }
                 let record = Record {
                     requester: requester.to_string(),
                     filer: filed_by.to_string(),
@@ -110,7 +116,9 @@ impl Witness {
             }
             Event::RequestReviewed { by, .. } => {
                 let record = self.request(id)?;
-                let their_own = [&record.requester, &record.filer].contains(&&by.to_string());
+                let login = team.members[by.as_str()].login;
+                let their_own = [&record.requester, &record.filer].contains(&&by.to_string())
+                    || record.logins.iter().any(|other| other == login);
                 prop_assert!(record.emergency && !their_own, "{by} reviews request {id}");
             }
             Event::GrantScheduled(granted) | Event::GrantStarted(granted) => {

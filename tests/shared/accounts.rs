@@ -102,6 +102,38 @@ fn a_renamed_account_is_another() {
 }
 
 #[test]
+fn a_renamed_member_does_not_review_their_own_emergency() {
+    let Some(host) = Host::new() else { return };
+    let rules = "[[rules]]\nname = \"members\"\napprovers = [\"role:member\"]\n\
+                 [[rules]]\nname = \"glass\"\nemergency = true\n";
+    let team = format!("{TEAM}{rules}");
+    host.apply("ana", &team).ok();
+    let ask = ["request", "target:orders-db", "--reason", "x", "--duration", "1h", "--emergency"];
+    access("bob", &ask).ok();
+    let review = ["review", "1", "--note", "x"];
+    host.apply("ana", &team.replace("[members.bob]", "[members.robert]\nlogin = \"bob\"")).ok();
+    access("bob", &review).fails(3, "nobody decides on their own request");
+    // The same name with another Unix user is no other person either.
+    host.apply("ana", &team.replace("[members.bob]", "[members.bob]\nlogin = \"mallory\"")).ok();
+    access("mallory", &review).fails(3, "nobody decides on their own request");
+    access("carol", &review).ok();
+    access("ana", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_new_member_with_a_former_members_name_sees_none_of_their_requests() {
+    let Some(host) = Host::new() else { return };
+    let id = host.request("bob", "target:orders-db");
+    access("alice", &["deny", &id]).ok();
+    host.apply("ana", &TEAM.replace("[members.bob]", "[members.bob]\nlogin = \"mallory\"")).ok();
+    assert_eq!(access("mallory", &["whoami", "--json"]).ok().json()["member"], "bob");
+    access("mallory", &["show", &id]).fails(4, "there is no request");
+    assert_eq!(access("mallory", &["list", "--all", "--json"]).ok().json(), serde_json::json!([]));
+    host.apply("ana", &TEAM.replace("[members.bob]", "[members.robert]\nlogin = \"bob\"")).ok();
+    access("bob", &["show", &id]).ok();
+}
+
+#[test]
 fn a_number_larger_than_most_is_still_the_users_own() {
     let Some(host) = Host::new() else { return };
     for uid in ["2147483648", "4294967293"] {
