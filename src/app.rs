@@ -18,7 +18,7 @@ use crate::command::{
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
 use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
-use crate::domain::request::{End, Modification, RequestId, State, Terms};
+use crate::domain::request::{Edit, Edited, End, Modification, RequestId, State, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -79,6 +79,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         | Verb::Resources(_)
         | Verb::Request(_)
         | Verb::Extend(_)
+        | Verb::Edit(_)
         | Verb::List(_)
         | Verb::Show(_)
         | Verb::Approve(_)
@@ -123,6 +124,7 @@ impl App {
             Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
             Verb::Request(args) => self.request(*args),
             Verb::Extend(args) => self.extend(args),
+            Verb::Edit(args) => self.edit(args),
             Verb::List(args) => self.list(args),
             Verb::Show(args) => self.plain(Command::Show { id: args.id }),
             Verb::Approve(args) if args.ids.is_empty() => self.walk(&args),
@@ -353,6 +355,21 @@ impl App {
     fn extend(&mut self, args: cli::Extend) -> Result<u8> {
         let reason = self.text(args.reason, "--reason", Prompt::reason)?;
         self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket: args.ticket })
+    }
+
+    fn edit(&mut self, args: cli::Edit) -> Result<u8> {
+        let end = match (args.duration, args.until) {
+            (Some(duration), _) => Some(duration.into()),
+            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, None) => None,
+        };
+        let start = match args.start {
+            Some(start) => Some(Edited::To(self.resolve(start)?)),
+            None => args.no_start.then_some(Edited::Removed),
+        };
+        let ticket = args.ticket.map(Edited::To).or(args.no_ticket.then_some(Edited::Removed));
+        let edit = Edit { reason: args.reason, ticket, end, start };
+        self.plain(Command::Edit { id: args.id, edit, dry_run: args.dry_run })
     }
 
     fn review(&mut self, args: cli::Review) -> Result<u8> {

@@ -82,6 +82,7 @@ pub enum Verb {
     Resources(Resources),
     Request(Box<Request>),
     Extend(Extend),
+    Edit(Edit),
     List(List),
     Show(Show),
     Approve(Approve),
@@ -114,6 +115,7 @@ impl Verb {
             "approve" => Approve::augment_args,
             "check" => Check::augment_args,
             "deny" => Deny::augment_args,
+            "edit" => Edit::augment_args,
             "expire" => Expire::augment_args,
             "extend" => Extend::augment_args,
             "inbox" => Inbox::augment_args,
@@ -294,6 +296,51 @@ pub struct Extend {
     /// The ticket that this belongs to (as before unless said)
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
+}
+
+/// Change your own pending request
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed.
+It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and
+those who may decide are told. It lapses as if it were filed now.
+
+Examples:
+  access edit 12 --ticket OPS-12
+  access edit 12 --duration 2h --reason 'Two hours are enough'
+  access edit 12 --until 17:00 --dry-run
+  access edit 12 --no-start --no-ticket"
+)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
+    .args(["reason", "ticket", "no_ticket", "duration", "until", "start", "no_start"]))]
+pub struct Edit {
+    /// The request's number
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::withdrawable))]
+    pub id: RequestId,
+    /// Why you need it
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<Text>,
+    /// How long: 90m, 4h, 2d, 1w, permanent
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
+    pub duration: Option<Duration>,
+    /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
+    #[arg(short, long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// Not before then
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<When>,
+    /// Start as soon as it is approved
+    #[arg(long, conflicts_with = "start")]
+    pub no_start: bool,
+    /// The ticket that this belongs to
+    #[arg(short, long, value_name = "REF")]
+    pub ticket: Option<Ticket>,
+    /// Without a ticket
+    #[arg(long, conflicts_with = "ticket")]
+    pub no_ticket: bool,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Requests, newest first

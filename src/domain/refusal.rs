@@ -64,6 +64,10 @@ pub enum Refusal {
     NeedsOwnRequest { id: RequestId },
     AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
     NotPending { id: RequestId, state: State },
+    NeedsOwnToEdit { id: RequestId },
+    NotEditable { id: RequestId, state: State },
+    NothingToEdit { id: RequestId },
+    ExtensionStart { id: RequestId, before: RequestId },
     NotLive { id: RequestId, state: State },
     Changed { what: String },
     ClockNotBack,
@@ -80,7 +84,8 @@ impl Refusal {
             | Refusal::StartTooFar { .. }
             | Refusal::EndBeforeStart { .. }
             | Refusal::EmergencyForGood
-            | Refusal::EmergencyLater => Sort::Usage,
+            | Refusal::EmergencyLater
+            | Refusal::ExtensionStart { .. } => Sort::Usage,
             Refusal::NoMember { .. }
             | Refusal::Disabled { .. }
             | Refusal::NeedsAdmin { .. }
@@ -97,7 +102,8 @@ impl Refusal {
             | Refusal::RuleForbids { .. }
             | Refusal::NoEmergency { .. }
             | Refusal::EmergencyForAnother
-            | Refusal::NeedsOwnRequest { .. } => Sort::Refused,
+            | Refusal::NeedsOwnRequest { .. }
+            | Refusal::NeedsOwnToEdit { .. } => Sort::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
             | Refusal::NoSuchRequest { .. }
@@ -108,6 +114,8 @@ impl Refusal {
             | Refusal::AlreadyPending { .. }
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotPending { .. }
+            | Refusal::NotEditable { .. }
+            | Refusal::NothingToEdit { .. }
             | Refusal::NotLive { .. }
             | Refusal::NotExtendable { .. }
             | Refusal::NothingToExtend { .. }
@@ -192,6 +200,14 @@ impl Refusal {
                 None => format!("request {id} is {state} already"),
             },
             Refusal::NotPending { id, state } => format!("request {id} is {state}, so there is nothing to withdraw"),
+            Refusal::NeedsOwnToEdit { id } => format!("only its requester, or who filed it, may edit request {id}"),
+            Refusal::NotEditable { id, state } => {
+                format!("request {id} is {state}; only a pending request can be edited")
+            }
+            Refusal::NothingToEdit { id } => format!("request {id} says all of this already; nothing was changed"),
+            Refusal::ExtensionStart { id, before } => {
+                format!("request {id} extends request {before} and starts when that ends; its start can't be edited")
+            }
             Refusal::NotLive { id, state } => format!("request {id} is {state}, so there is nothing to revoke"),
             Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
             Refusal::ClockNotBack => {
@@ -237,6 +253,7 @@ impl Refusal {
             Refusal::AlreadyHeld { .. } => one("`access whoami` shows what you have; ask for longer with --duration"),
             Refusal::AlreadyPending { first, .. } => vec![
                 format!("see it with `access show {first}`"),
+                format!("or change it with `access edit {first}`"),
                 format!("or take it back with `access withdraw {first}`"),
             ],
             Refusal::EndPassed { .. } => one("give another end with --duration or --until"),
@@ -276,6 +293,16 @@ impl Refusal {
             Refusal::NotLive { id, state } if state.is_open() => {
                 vec![format!("`access deny {id}` decides it; its requester can `access withdraw {id}`")]
             }
+            Refusal::NeedsOwnToEdit { id } => vec![
+                format!("if you may decide on it, approve other terms: `access approve {id} --duration …`"),
+                format!("or `access deny {id} --reason …`"),
+            ],
+            Refusal::NotEditable { id, state } if state.is_open() => {
+                vec![format!("ask for more time with `access extend {id}`, or anew with `access request`")]
+            }
+            Refusal::NotEditable { .. } => one("ask anew with `access request`"),
+            Refusal::NothingToEdit { id } => vec![format!("see it with `access show {id}`")],
+            Refusal::ExtensionStart { .. } => one("leave --start and --no-start out"),
             Refusal::NotPending { .. } | Refusal::NotLive { .. } => Vec::new(),
             Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
             Refusal::ClockNotBack | Refusal::OwnerAlready { .. } => Vec::new(),

@@ -377,13 +377,15 @@ impl<'c> Read<'c> {
         // By its number first: to prepare the statement that reads all of one costs more than this, and mostly none waits.
         let sql =
             "SELECT id FROM request WHERE requester = ?1 AND resource = ?2 AND state = 'pending' AND lapses_at > ?3
+                 AND (until IS NULL OR until > ?3)
              LIMIT 1";
         let values = params![requester.as_str(), resource.to_string(), now.unix()];
         self.one(sql, values, |row| row::request_id(row, 0))?.map_or(Ok(None), |id| self.request(id))
     }
 
     pub fn pending_resources(&self, requester: &Name, now: Timestamp) -> Result<Vec<(Resource, RequestId)>, Error> {
-        let sql = "SELECT resource, id FROM request WHERE requester = ?1 AND state = 'pending' AND lapses_at > ?2";
+        let sql = "SELECT resource, id FROM request WHERE requester = ?1 AND state = 'pending' AND lapses_at > ?2
+             AND (until IS NULL OR until > ?2)";
         self.rows(sql, params![requester.as_str(), now.unix()], |row| {
             Ok((row::parsed(row, 0)?, row::request_id(row, 1)?))
         })
@@ -456,8 +458,8 @@ impl<'c> Read<'c> {
 
     /// Pending requests whose reminder is due.
     pub fn requests_to_remind(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
-        let clause = "r.state = 'pending' AND r.lapses_at > ?1 AND r.remind_at <= ?1 ORDER BY r.lapses_at LIMIT ?2";
-        self.requests(clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
+        let clause = format!("{} AND r.remind_at <= ?1 ORDER BY r.lapses_at LIMIT ?2", state_clause(State::Pending));
+        self.requests(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
     }
 
     /// The requests that go on from this one's grant.
@@ -473,7 +475,8 @@ impl<'c> Read<'c> {
 
     /// Every request that is pending now.
     pub fn pending_requests(&self, now: Timestamp) -> Result<Vec<Request>, Error> {
-        self.requests("r.state = 'pending' AND r.lapses_at > ? ORDER BY r.id", vec![Value::Integer(now.unix())])
+        let clause = format!("{} ORDER BY r.id", state_clause(State::Pending));
+        self.requests(&clause, vec![Value::Integer(now.unix())])
     }
 
     /// Requests submitted then or later.
@@ -483,8 +486,8 @@ impl<'c> Read<'c> {
 
     /// Requests that lapsed by the clock and not yet on the record.
     pub fn lapsed_requests(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
-        let clause = "r.state = 'pending' AND r.lapses_at <= ? ORDER BY r.lapses_at LIMIT ?";
-        self.requests(clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
+        let clause = format!("r.state = 'pending' AND {LAPSED} ORDER BY r.lapses_at LIMIT ?2");
+        self.requests(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
     }
 
     // Notifications
@@ -537,11 +540,15 @@ const ON_RECORD_OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pen
      UNION ALL SELECT request FROM grant WHERE ended_at IS NULL
      UNION ALL SELECT id FROM request WHERE emergency AND review IS NULL)";
 
+/// Of a pending request: that it can no longer be decided, as `Request::lapses` has it. Each half on its own, so that the
+/// first is found by its index; `until` comes first only for requests that an older version filed.
+const LAPSED: &str = "(r.lapses_at <= ?1 OR r.until <= ?1)";
+
 /// The state at a moment (`?1`), in SQL: what `Request::state` says in Rust, and a test holds the two together.
 fn state_clause(state: State) -> &'static str {
     match state {
-        State::Pending => "(r.state = 'pending' AND r.lapses_at > ?1)",
-        State::Lapsed => "(r.state = 'lapsed' OR r.state = 'pending' AND r.lapses_at <= ?1)",
+        State::Pending => "(r.state = 'pending' AND r.lapses_at > ?1 AND (r.until IS NULL OR r.until > ?1))",
+        State::Lapsed => "(r.state = 'lapsed' OR r.state = 'pending' AND (r.lapses_at <= ?1 OR r.until <= ?1))",
         State::Denied => "r.state = 'denied'",
         State::Withdrawn => "r.state = 'withdrawn'",
         State::Revoked => "g.ended_by IS NOT NULL",

@@ -183,6 +183,7 @@ impl Play {
             "withdraws" => vec!["withdraw"],
             "revokes" => vec!["revoke"],
             "extends" => vec!["extend"],
+            "edits" => vec!["edit"],
             "reviews" => vec!["review", "--note", "looked at it"],
             _ => return Err(format!("{verb} is nothing that anybody does")),
         };
