@@ -487,6 +487,9 @@ impl App {
             (None, Some(until)) => Some(End::At(self.resolve(until)?)),
             (None, None) => None,
         };
+        if args.seen.is_some() && args.ids.len() > 1 {
+            return Err(Failure::new(Kind::Usage, "--seen is for one request").hint("approve them one by one").into());
+        }
         let given = Modification { resource: args.resource.or(args.scope.map(Resource::Scope)), end };
         let ask = |prompt: &Prompt, view: &RequestView| {
             if given == Modification::default() {
@@ -499,14 +502,18 @@ impl App {
             id,
             modification: chosen.unwrap_or_else(|| given.clone()),
             note: args.note.clone(),
-            seen,
+            // What was given was looked at before this was typed, and so is the stricter.
+            seen: args.seen.map(|seq| Seen(seq.to_string())).or(seen),
         })
     }
 
     /// Each request that waits for the caller, the oldest first.
     fn walk(&mut self, args: &cli::Approve) -> Result<u8> {
-        let changes =
-            args.duration.is_some() || args.until.is_some() || args.scope.is_some() || args.resource.is_some();
+        let changes = args.seen.is_some()
+            || args.duration.is_some()
+            || args.until.is_some()
+            || args.scope.is_some()
+            || args.resource.is_some();
         let prompt = self.prompt.take().filter(|_| !changes && !self.printer.is_json());
         let Some(prompt) = prompt else {
             let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };

@@ -393,6 +393,7 @@ pub struct Show {
 #[command(
     after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals,
 each is for exactly the terms that are on the table; changing them voids the earlier ones.
+A request that was edited needs --seen wherever it is not shown first (with --yes, in a pipe).
 Without an ID, on a terminal: each request that waits for you, in turn.
 
 Examples:
@@ -400,7 +401,8 @@ Examples:
   access approve 12
   access approve 12 --duration 1h --note 'Enough for the fix'
   access approve 12 --scope orders-read
-  access approve 12 13 14 --yes"
+  access approve 12 13 14 --yes
+  access approve 12 --seen 345 --yes"
 )]
 pub struct Approve {
     /// The requests' numbers
@@ -421,6 +423,9 @@ pub struct Approve {
     /// A word to the requester
     #[arg(short, long, value_name = "TEXT")]
     pub note: Option<Text>,
+    /// Only if nothing happened to the request since this entry of the log (`last_seq` of `access show --json`)
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(1..))]
+    pub seen: Option<i64>,
 }
 
 /// Deny requests

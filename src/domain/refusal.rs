@@ -70,6 +70,7 @@ pub enum Refusal {
     ExtensionStart { id: RequestId, before: RequestId },
     NotLive { id: RequestId, state: State },
     Changed { what: String },
+    Unseen { id: RequestId, seq: i64 },
     ClockNotBack,
     OwnerAlready { member: Name },
     NotQueued { id: i64 },
@@ -124,6 +125,7 @@ impl Refusal {
             | Refusal::NotOwed { .. }
             | Refusal::AlreadyReviewed { .. }
             | Refusal::Changed { .. }
+            | Refusal::Unseen { .. }
             | Refusal::OwnerAlready { .. }
             | Refusal::ClockNotBack => Sort::Conflict,
         }
@@ -210,6 +212,11 @@ impl Refusal {
             }
             Refusal::NotLive { id, state } => format!("request {id} is {state}, so there is nothing to revoke"),
             Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
+            Refusal::Unseen { id, .. } => {
+                format!(
+                    "request {id} was edited after it was filed, so say which version you approve; nothing was done"
+                )
+            }
             Refusal::ClockNotBack => {
                 "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
             }
@@ -305,6 +312,10 @@ impl Refusal {
             Refusal::ExtensionStart { .. } => one("leave --start and --no-start out"),
             Refusal::NotPending { .. } | Refusal::NotLive { .. } => Vec::new(),
             Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
+            Refusal::Unseen { id, seq } => vec![
+                format!("look at it with `access show {id}`, then `access approve {id} --seen {seq}`"),
+                format!("on a terminal, without --yes, `access approve {id}` shows it first"),
+            ],
             Refusal::ClockNotBack | Refusal::OwnerAlready { .. } => Vec::new(),
             Refusal::NotQueued { .. } => one("`access outbox` and `access outbox --dead` list what there is"),
         }

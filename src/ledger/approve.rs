@@ -5,7 +5,7 @@ use super::request::thing;
 use super::{Call, Problem, Sink, deciding, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
-use crate::domain::refusal::Sort;
+use crate::domain::refusal::{Refusal, Sort};
 use crate::domain::request::{Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::Failure;
@@ -32,6 +32,10 @@ pub fn approve(
                 if let Some(resource) = &modification.resource {
                     thing(read, resource)?;
                 }
+            }
+            // The requester must not get an approval, from somebody who looked before, for what an edit says since.
+            if drafts.is_ok() && seen.is_none() && read.was_edited(id)? {
+                return Err(Refusal::Unseen { id, seq: read.last_entry_about(id)? }.into());
             }
             Ok((drafts?, docket))
         },
