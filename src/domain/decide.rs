@@ -246,7 +246,14 @@ pub fn edited(request: &Request, edit: &Edit, person: &Person, now: Timestamp) -
 
 /// Changes a pending request to what `edited` gave. It is judged as if it were filed now, and all approvals that it has
 /// are void, whatever changed: nobody has approved what it says now. `filing.told`: those who may decide on it then.
-pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+/// `people`: all who gave an approval or might.
+pub fn edit(
+    request: &Request,
+    to: Said,
+    filing: &Filing<'_>,
+    people: &[&Person],
+    now: Timestamp,
+) -> Result<Vec<Draft>, Refusal> {
     let ask = Ask {
         terms: to.asked.clone(),
         reason: to.reason.clone(),
@@ -255,12 +262,12 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
         emergency: request.emergency,
     };
     let by_rule = may_ask(&ask, filing, now)?;
-    let counted = request.approvals().map(|decision| decision.by.clone());
-    let voids: BTreeSet<Name> = counted.collect();
     let editor = &filing.filer.name;
+    let voids: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
+    let lost = request.approvals().filter(|decision| is_by_one_of(decision, people)).map(|decision| &decision.by);
     // What a rule grants waits on nobody.
     let waiting = filing.told.iter().filter(|_| by_rule.is_none());
-    let told: BTreeSet<&Name> = waiting.chain(&voids).chain([&request.requester, &request.filed_by]).collect();
+    let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
     let told = told.into_iter().filter(|name| *name != editor);
     let event = Event::RequestEdited {
         request: request.id,
@@ -269,7 +276,7 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
         lapses_at: lapses_at(&to.asked, filing.judgement, now),
         remind_at: remind_at(&to.asked, filing.judgement, now),
         to,
-        voids: voids.iter().cloned().collect(),
+        voids: voids.into_iter().cloned().collect(),
     };
     let mut drafts = vec![draft(event, Notice::RequestChanged.to_all(told))];
     if let Some(rule) = by_rule {
@@ -416,6 +423,12 @@ pub fn standing(
     requirements.iter().map(standing).collect()
 }
 
+/// Whether one of these people made a decision: members who have left are not among them, and whoever has the name of one
+/// now is another person.
+fn is_by_one_of(decision: &Decision, people: &[&Person]) -> bool {
+    people.iter().any(|person| person.name == decision.by && person.since < decision.seq)
+}
+
 /// Everybody on whom any of the demands waits.
 pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
     let all: BTreeSet<&Name> = standing.iter().flat_map(|standing| &standing.waiting_on).collect();
@@ -511,8 +524,10 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
         told.push(Notice::RequestApproved.to(&request.requester));
     }
     if *terms != request.on_the_table() {
-        let lost =
-            voided.iter().filter(|decision| request.decided_terms(decision) != *terms).map(|decision| &decision.by);
+        let lost = voided
+            .iter()
+            .filter(|decision| request.decided_terms(decision) != *terms && is_by_one_of(decision, case.people))
+            .map(|decision| &decision.by);
         let waiting = if complete { Vec::new() } else { waits_on(&stands) };
         let all: BTreeSet<&Name> = lost.chain(&waiting).filter(|name| **name != approver.name).collect();
         told.extend(Notice::RequestChanged.to_all(all));

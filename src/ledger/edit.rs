@@ -75,17 +75,7 @@ fn prepare(read: &Read<'_>, me: &Person, id: RequestId, edit: &Edit, now: Timest
         since: judged.since,
         told: &told,
     };
-    let mut drafts = decide::edit(&before, said, &filing, now)?;
-    for draft in &mut drafts {
-        // Whoever approved may be a member no more.
-        let mut told = Vec::new();
-        for whom in std::mem::take(&mut draft.told) {
-            if read.is_member(&whom.0)? {
-                told.push(whom);
-            }
-        }
-        draft.told = told;
-    }
+    let drafts = decide::edit(&before, said, &filing, &judged.people(), now)?;
     let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
     let mut warnings = Vec::new();
     if !void.is_empty() {

@@ -255,20 +255,40 @@ fn an_edit_is_told_by_mail_under_its_own_headline() {
     assert!(!mail.contains("has new terms"), "{mail}");
 }
 
+/// The team of `world` without alice.
+fn without_alice() -> String {
+    let team = team();
+    let alice = team.find("[members.alice]").unwrap();
+    let end = alice + team[alice..].find("\n[").unwrap() + 1;
+    let rest = [&team[..alice], &team[end..]].concat();
+    rest.replace("\"alice\", ", "").replace("\"alice\"", "")
+}
+
 #[test]
 fn an_approver_who_left_is_not_told_that_their_approval_is_void() {
     let world = world();
-    let id = world.request("bob", "target:orders-db", &[]);
-    world.run("alice", &["approve", &id]).ok();
-    let rest = team();
-    let alice = rest.find("[members.alice]").unwrap();
-    let end = alice + rest[alice..].find("\n[").unwrap() + 1;
-    let gone = [&rest[..alice], &rest[end..]].concat();
-    let gone: String =
-        gone.lines().map(|line| line.replace("\"alice\", ", "").replace("\"alice\"", "") + "\n").collect();
-    world.apply("olivia", &gone).ok();
-    world.run("bob", &["edit", &id, "--duration", "2h"]).ok();
+    let edited = world.request("bob", "target:orders-db", &[]);
+    let approved = world.request("carol", "target:orders-db", &[]);
+    world.run("alice", &["approve", &edited]).ok();
+    world.run("alice", &["approve", &approved, "--duration", "30m"]).ok();
+    world.apply("olivia", &without_alice()).ok();
+    world.run("bob", &["edit", &edited, "--duration", "2h"]).ok();
     shows(&last(&world), &json!({ "action": "request.edited", "detail": { "voids": ["alice"] } }));
+    // Nor by an approver who puts other terms on the table.
+    world.run("erin", &["approve", &approved, "--duration", "10m"]).ok();
+    shows(&last(&world), &json!({ "action": "request.approved", "detail": { "voids": ["alice"] } }));
+    assert_eq!(faults(&world), [""; 0]);
+    // And whoever has the name next is another person, who may not know of it.
+    let third = world.request("dave", "target:orders-db", &[]);
+    world.apply("olivia", &team()).ok();
+    world.run("alice", &["approve", &third]).ok();
+    let another = "[members.alice]\nrole = \"member\"\nlogin = \"alicia\"\n";
+    world.apply("olivia", &team().replace("[members.alice]\nrole = \"admin\"\n", another)).ok();
+    world.run("dave", &["edit", &third, "--duration", "2h"]).ok();
+    let entry = last(&world);
+    shows(&entry, &json!({ "action": "request.edited", "detail": { "voids": ["alice"] } }));
+    let told = json!([{ "member": "erin" }, { "member": "olivia" }]);
+    shows(&entry["told"], &told);
     assert_eq!(faults(&world), [""; 0]);
 }
 
