@@ -877,6 +877,6 @@ mod tests {
             }
             alone += 1;
         }
-        assert_eq!(alone, 15);
+        assert_eq!(alone, 16);
     }
 }

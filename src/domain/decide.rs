@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration::Length;
 use super::entitlement::{Person, Thing, longest};
-use super::event::{Because, Draft, Event, Granted};
+use super::event::{Because, Draft, Event, Granted, MetDemand};
+use super::judge::{Judgement, Requirement, RoleBasis};
 use super::name::Name;
 use super::notification::{Notice, Told};
 use super::refusal::Refusal;
 use super::request::{Decision, Edit, Edited, End, Grant, Recorded, Request, RequestId, Said, State, Terms, Verdict};
 use super::resource::Resource;
 use super::role::Role;
-use super::rule::{Judgement, Requirement, RuleName};
-use super::team::{Change, Team};
+use super::rule::RuleName;
+use super::team::{Assignee, Change, Team};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -49,10 +50,10 @@ pub struct Filing<'f> {
     /// The request that an edit changes. None: a new one is filed.
     pub edits: Option<&'f Request>,
     pub judgement: &'f Judgement,
-    /// When the grants that it goes on from began.
-    pub since: Option<Timestamp>,
-    /// All admins and the owner, and whoever a rule names besides.
+    /// All admins and the owner, and everyone else whom a rule names.
     pub told: &'f [Name],
+    /// Everyone who might review it, if it is an emergency.
+    pub people: &'f [&'f Person],
 }
 
 /// Whether this person may take part at all.
@@ -184,7 +185,10 @@ fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Result<Option<
     if ask.emergency {
         may_be_emergency(ask, filing)?;
     }
-    judgement.allows(ask.terms.length(filing.since, now), &ask.reason, ask.ticket.as_ref())?;
+    judgement.allows(&ask.terms, &ask.reason, ask.ticket.as_ref())?;
+    if judgement.requirements().is_empty() {
+        return Err(Refusal::NothingDemanded { resource: ask.terms.resource.clone() });
+    }
     let no_emergency = || Refusal::NoEmergency { resource: ask.terms.resource.clone() };
     match ask.emergency {
         true => judgement.allowed_in_emergency().ok_or_else(no_emergency).map(Some),
@@ -215,7 +219,13 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         // What a rule approves waits on nobody, so nobody but its requester is told.
         false => vec![Notice::RequestApproved.to(&requester.name)],
     };
-    let granted = granted(filing.id, &requester.name, &ask.terms, false, Vec::new(), Some(rule), now);
+    let reviewers = ask.emergency.then(|| {
+        let may_review = |person: &&&Person| {
+            !person.is_disabled() && person.name != requester.name && could_review(person, judgement, &ask.terms, now)
+        };
+        filing.people.iter().filter(may_review).map(|person| person.name.clone()).collect()
+    });
+    let granted = Granted { reviewers, ..granted(filing.id, &requester.name, &ask.terms, false, Some(rule), now) };
     Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), told)])
 }
 
@@ -246,14 +256,8 @@ pub fn edited(request: &Request, edit: &Edit, person: &Person, now: Timestamp) -
 
 /// Changes a pending request to what `edited` gave. It is judged as if it were filed now, and all approvals that it has
 /// are void, whatever changed: nobody has approved what it says now. `filing.told`: those who may decide on it then.
-/// `people`: all who gave an approval or might.
-pub fn edit(
-    request: &Request,
-    to: Said,
-    filing: &Filing<'_>,
-    people: &[&Person],
-    now: Timestamp,
-) -> Result<Vec<Draft>, Refusal> {
+/// `filing.people`: all who gave an approval or might.
+pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let ask = Ask {
         terms: to.asked.clone(),
         reason: to.reason.clone(),
@@ -264,7 +268,8 @@ pub fn edit(
     let by_rule = may_ask(&ask, filing, now)?;
     let editor = &filing.filer.name;
     let voids: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
-    let lost = request.approvals().filter(|decision| is_by_one_of(decision, people)).map(|decision| &decision.by);
+    let lost =
+        request.approvals().filter(|decision| is_by_one_of(decision, filing.people)).map(|decision| &decision.by);
     // What a rule grants waits on nobody.
     let waiting = filing.told.iter().filter(|_| by_rule.is_none());
     let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
@@ -280,7 +285,7 @@ pub fn edit(
     };
     let mut drafts = vec![draft(event, Notice::RequestChanged.to_all(told))];
     if let Some(rule) = by_rule {
-        let granted = granted(request.id, &request.requester, &ask.terms, false, Vec::new(), Some(rule), now);
+        let granted = granted(request.id, &request.requester, &ask.terms, false, Some(rule), now);
         drafts.push(draft(begins(granted, now), vec![Notice::RequestApproved.to(&request.requester)]));
     }
     Ok(drafts)
@@ -303,7 +308,6 @@ fn granted(
     member: &Name,
     terms: &Terms,
     modified: bool,
-    approved_by: Vec<Name>,
     by_rule: Option<&RuleName>,
     now: Timestamp,
 ) -> Granted {
@@ -316,8 +320,10 @@ fn granted(
         starts_at: terms.starts_at(now),
         ends_at: terms.ends_at(now),
         modified,
-        approved_by,
+        approved_by: Vec::new(),
         by_rule: by_rule.cloned(),
+        demands: Vec::new(),
+        reviewers: None,
     }
 }
 
@@ -347,22 +353,87 @@ pub fn may_decide(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     is_anothers(request, person)?;
-    let about_a_role = request.is_about_a_role(terms);
-    if requirements.iter().any(|requirement| requirement.is_met_by(person, about_a_role, now)) {
+    let basis = RoleBasis::of(request, terms);
+    if requirements.iter().any(|requirement| requirement.is_met_by(person, basis, now)) {
         return Ok(());
     }
-    match requirements {
-        [Requirement { rule: None, .. }] if person.effective_role(now) >= Role::Admin => {
-            Err(Refusal::NeedsBaseAdmin { id: request.id })
+    let by_granted_role = requirements.iter().any(|it| it.is_met_by(person, RoleBasis::Effective, now));
+    match (requirements, basis) {
+        (_, RoleBasis::BaseAdmin) if by_granted_role => Err(Refusal::NeedsBaseRole { id: request.id, what: "a role" }),
+        (_, RoleBasis::Base) if by_granted_role => {
+            Err(Refusal::NeedsBaseRole { id: request.id, what: "permanent access" })
         }
-        [Requirement { rule: None, .. }] => Err(Refusal::NeedsAdmin { to: "decide on a request" }),
-        several => {
-            let mut approvers: Vec<String> =
-                several.iter().flat_map(|it| &it.approvers).map(ToString::to_string).collect();
-            approvers.dedup();
-            Err(Refusal::NeedsApprover { id: request.id, approvers })
-        }
+        ([only], _) if is_default(only, Role::Admin) => Err(Refusal::NeedsAdmin { to: "decide on a request" }),
+        ([only], _) if is_default(only, Role::Owner) => Err(Refusal::NeedsOwner { to: "decide on this request" }),
+        (several, _) => Err(Refusal::NeedsApprover { id: request.id, approvers: named(several) }),
     }
+}
+
+/// Whether this person may decide on the request that a case is about.
+pub fn may_vote(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+    may_decide(person, case.request, case.terms, &case.judgement.requirements(), now)
+}
+
+fn is_default(requirement: &Requirement, least: Role) -> bool {
+    requirement.rule.is_none() && requirement.approvers == BTreeSet::from([Assignee::Role(least)])
+}
+
+/// Everybody whom the requirements name, each once.
+fn named(requirements: &[Requirement]) -> Vec<String> {
+    let all: BTreeSet<&Assignee> = requirements.iter().flat_map(|it| &it.approvers).collect();
+    all.into_iter().map(ToString::to_string).collect()
+}
+
+/// Whether this person may put these terms in the place of those on the table: they have to meet a demand of the new terms
+/// themselves. So nobody parks terms there that they could not give, for the next approval to grant.
+fn may_propose(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+    let Case { request, terms, judgement, .. } = case;
+    if **terms == *request.on_the_table() {
+        return Ok(());
+    }
+    let requirements = judgement.requirements_of_granted();
+    let basis = RoleBasis::of(request, terms);
+    if requirements.iter().any(|requirement| requirement.is_met_by(person, basis, now)) {
+        return Ok(());
+    }
+    let resource = terms.resource.clone();
+    Err(Refusal::NeedsApproverOfTerms { id: request.id, resource, approvers: named(&requirements) })
+}
+
+/// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
+/// demands.
+fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
+    let requirements = judgement.requirements();
+    let basis = match terms.resource {
+        Resource::Role(_) => RoleBasis::BaseAdmin,
+        Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Scope(_) => {
+            RoleBasis::Effective
+        }
+    };
+    person.member.role >= Role::Admin
+        || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
+}
+
+/// Whether this person may review this emergency. Who may is fixed when it is taken; only once none of them can act any
+/// more does it take someone who could review it by today's rules.
+pub fn may_review(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+    let Case { request, judgement, .. } = case;
+    is_anothers(request, person)?;
+    let needs = |approvers: Vec<String>| Err(Refusal::NeedsReviewer { id: request.id, reviewers: approvers });
+    let fixed = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
+    let able: Vec<&Name> = fixed
+        .into_iter()
+        .flatten()
+        .filter(|name| case.people.iter().any(|person| person.name == **name && !person.is_disabled()))
+        .collect();
+    if able.is_empty() {
+        return if could_review(person, judgement, &request.asked, now) {
+            Ok(())
+        } else {
+            needs(vec!["role:admin".to_owned()])
+        };
+    }
+    if able.contains(&&person.name) { Ok(()) } else { needs(able.iter().map(ToString::to_string).collect()) }
 }
 
 /// How far a request has come with one of the demands on it.
@@ -393,7 +464,7 @@ pub fn standing(
     people: &[&Person],
     now: Timestamp,
 ) -> Vec<Standing> {
-    let about_a_role = request.is_about_a_role(terms);
+    let basis = RoleBasis::of(request, terms);
     let able: Vec<&&Person> =
         people.iter().filter(|person| may_decide(person, request, terms, requirements, now).is_ok()).collect();
     let mut given: Vec<&Person> = Vec::new();
@@ -410,13 +481,12 @@ pub fn standing(
     let standing = |requirement: &Requirement| {
         let have: Vec<Name> = given
             .iter()
-            .filter(|person| requirement.is_met_by(person, about_a_role, now))
+            .filter(|person| requirement.is_met_by(person, basis, now))
             .map(|person| person.name.clone())
             .collect();
         let met = have.len() >= requirement.approvals as usize;
-        let may_still = |person: &&&&Person| {
-            !met && requirement.is_met_by(person, about_a_role, now) && !have.contains(&person.name)
-        };
+        let may_still =
+            |person: &&&&Person| !met && requirement.is_met_by(person, basis, now) && !have.contains(&person.name);
         let waiting_on = able.iter().filter(may_still).map(|person| person.name.clone()).collect();
         Standing { rule: requirement.rule.clone(), need: requirement.approvals, have, waiting_on }
     };
@@ -443,7 +513,7 @@ pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement>
     let is_named = |judgement: &Judgement| {
         let told = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
         may_decide(person, request, request.on_the_table(), &judgement.requirements(), now).is_ok()
-            || told.is_met_by(person, false, now)
+            || told.is_met_by(person, RoleBasis::Effective, now)
     };
     !person.is_disabled()
         && (request.belongs_to(&person.name)
@@ -470,8 +540,6 @@ pub struct Case<'c> {
     pub terms: &'c Terms,
     /// By the rules as they are now, for the terms asked and these.
     pub judgement: &'c Judgement,
-    /// When the grants that it goes on from began.
-    pub since: Option<Timestamp>,
     /// All who gave an approval or might.
     pub people: &'c [&'c Person],
 }
@@ -483,8 +551,12 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
     may_decide(approver, request, terms, &requirements, now)?;
     still_pending(request, now)?;
     may_act(requester)?;
+    may_propose(case, approver, now)?;
+    if judgement.requirements_of_granted().is_empty() {
+        return Err(Refusal::NothingDemanded { resource: terms.resource.clone() });
+    }
     check_terms(terms, requester, now)?;
-    judgement.allows(terms.length(case.since, now), &request.reason, request.ticket.as_ref())?;
+    judgement.allows(terms, &request.reason, request.ticket.as_ref())?;
     let stood = standing(request, terms, &requirements, case.people, now);
     let counted =
         |standing: &[Standing]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
@@ -549,7 +621,12 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
                 approved_by.push(decision.by.clone());
             }
         }
-        let granted = granted(request.id, &request.requester, terms, modified, approved_by, None, now);
+        let demands = stands
+            .iter()
+            .map(|it| MetDemand { rule: it.rule.clone(), approvals: it.need, by: it.have.clone() })
+            .collect();
+        let granted = granted(request.id, &request.requester, terms, modified, None, now);
+        let granted = Granted { approved_by, demands, ..granted };
         drafts.push(draft(begins(granted, now), Vec::new()));
     }
     Ok(drafts)
@@ -563,13 +640,13 @@ pub fn deny(case: &Case<'_>, approver: &Person, reason: Option<Text>, now: Times
     Ok(vec![draft(denied, vec![Notice::RequestDenied.to(&request.requester)])])
 }
 
-/// Closes the review that an emergency owes. It takes somebody who could have approved it.
+/// Closes the review that an emergency owes.
 pub fn review(case: &Case<'_>, reviewer: &Person, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let request = case.request;
     if !request.emergency {
         return Err(Refusal::NotOwed { id: request.id });
     }
-    may_decide(reviewer, request, case.terms, &case.judgement.requirements(), now)?;
+    may_review(case, reviewer, now)?;
     if let Some(review) = &request.review {
         return Err(Refusal::AlreadyReviewed { id: request.id, by: review.by.clone() });
     }
@@ -680,7 +757,7 @@ pub fn begin(grant: &Grant, now: Timestamp) -> Option<Draft> {
     let begun = Granted {
         starts_at: grant.starts_at,
         ends_at: grant.ends_at,
-        ..granted(grant.request, &grant.member, &grant.terms, grant.modified, Vec::new(), grant.by_rule.as_ref(), now)
+        ..granted(grant.request, &grant.member, &grant.terms, grant.modified, grant.by_rule.as_ref(), now)
     };
     due.then(|| draft(Event::GrantStarted(begun), vec![Notice::AccessStarted.to(&grant.member)]))
 }

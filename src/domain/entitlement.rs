@@ -126,11 +126,17 @@ impl Team {
 
     /// The resource, and after it all that a grant of it would let its holder use (a role's is the team file's to say).
     /// Empty when the catalogue has no such.
-    pub fn reach(&self, resource: &Resource) -> Vec<Thing> {
-        let Some(thing) = self.thing(resource) else { return Vec::new() };
+    ///
+    /// `scope`: what a scope covers, where this team's own scopes are not loaded.
+    pub fn reach(&self, resource: &Resource, scope: Option<&Scope>) -> Vec<Thing> {
+        let thing = match (resource, scope) {
+            (Resource::Scope(name), Some(_)) => Some(Thing::Scope { name: name.clone() }),
+            (resource, _) => self.thing(resource),
+        };
+        let Some(thing) = thing else { return Vec::new() };
         let covered = |other: &Resource| {
             let thing = self.thing(other).filter(|_| other != resource)?;
-            grant_covers(resource, &thing, |name| self.scopes.get(name)).then_some(thing)
+            grant_covers(resource, &thing, |name| scope.or_else(|| self.scopes.get(name))).then_some(thing)
         };
         let used = self.connections.keys().cloned().map(Resource::Connection);
         let used = used.chain(self.targets.keys().cloned().map(Resource::Target));

@@ -182,6 +182,23 @@ pub struct Granted {
     /// The rule that granted it, where no person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_rule: Option<RuleName>,
+    /// The demands that it met, from format 2 on. Empty where a rule granted it, and when a scheduled grant begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub demands: Vec<MetDemand>,
+    /// Who may review it, if it is an emergency, from format 2 on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewers: Option<Vec<Name>>,
+}
+
+/// A demand that a grant met, and by whose approvals.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetDemand {
+    /// The rule that made it. None: the default demand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleName>,
+    /// How many approvals it took.
+    pub approvals: u32,
+    pub by: Vec<Name>,
 }
 
 impl Granted {
@@ -200,6 +217,7 @@ impl From<Granted> for Grant {
             starts_at: granted.starts_at,
             ends_at: granted.ends_at,
             by_rule: granted.by_rule,
+            reviewers: granted.reviewers,
             begun: true,
             warned: false,
             ended: None,

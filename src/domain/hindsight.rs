@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Standing, may_decide, standing, waits_on};
 use super::entitlement::Person;
+use super::judge::{Case, Held, Judgement, judge};
 use super::name::Name;
 use super::request::{Request, Verdict};
 use super::resource::Resource;
 use super::role::Role;
-use super::rule::{Case, Judgement, Rule, judge};
+use super::rule::Rule;
 use super::team::{Assignee, Team};
 use super::time::Timestamp;
 
@@ -103,29 +104,26 @@ fn way_around(team: &Team) -> Vec<String> {
     warnings
 }
 
-/// How this team would have decided a past request, if otherwise than it was. `since`: when the grants began that it
-/// goes on from. Roles are those of the team file alone.
-pub fn otherwise(team: &Team, request: &Request, since: Option<Timestamp>) -> Option<String> {
+/// How this team would have decided a past request, if that differs from what happened. `held`: the requester's other
+/// grants of that time. Roles are those of the team file alone.
+pub fn otherwise(team: &Team, request: &Request, held: &Held) -> Option<String> {
     let Some(requester) = team.person(&request.requester) else {
         return Some("refused: its requester is not in the file".to_owned());
     };
     let at = request.submitted_at;
     let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
-    let mut reached = Vec::new();
-    for terms in [&request.asked, terms] {
-        let reach = team.reach(&terms.resource);
+    let asked = team.reach(&request.asked.resource, None);
+    let granted = (*terms != request.asked).then(|| team.reach(&terms.resource, None));
+    for (terms, reach) in [(&request.asked, &asked), (terms, granted.as_ref().unwrap_or(&asked))] {
         if reach.is_empty() {
             return Some(format!("refused: {} is not in the file", terms.resource));
         }
-        reached.push((reach, terms.length(since, at)));
     }
-    let cases: Vec<Case<'_>> =
-        reached.iter().map(|(reach, length)| Case { requester: &requester, reach, length: *length }).collect();
-    let judgement = judge(&team.rules, &cases, request.emergency);
-    for terms in [&request.asked, terms] {
-        if let Err(refusal) = judgement.allows(terms.length(since, at), &request.reason, request.ticket.as_ref()) {
-            return Some(format!("refused: {}", refusal.message()));
-        }
+    let case = |terms, reach| Case { requester: &requester, terms, reach, held, now: at };
+    let granted = granted.as_ref().map(|reach| case(terms, reach));
+    let judgement = judge(&team.rules, case(&request.asked, &asked), granted, request.emergency);
+    if let Err(refusal) = judgement.allows(terms, &request.reason, request.ticket.as_ref()) {
+        return Some(format!("refused: {}", refusal.message()));
     }
     if request.emergency {
         let allowed = judgement.allowed_in_emergency().is_some();

@@ -9,6 +9,7 @@ pub mod duration;
 pub mod entitlement;
 pub mod event;
 pub mod hindsight;
+pub mod judge;
 pub mod letter;
 pub mod name;
 pub mod notification;

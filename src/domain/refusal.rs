@@ -60,7 +60,10 @@ pub enum Refusal {
     AlreadyReviewed { id: RequestId, by: Name },
     OwnRequest { id: RequestId },
     FiledRequest { id: RequestId, requester: Name },
-    NeedsBaseAdmin { id: RequestId },
+    NeedsApproverOfTerms { id: RequestId, resource: Resource, approvers: Vec<String> },
+    NeedsReviewer { id: RequestId, reviewers: Vec<String> },
+    NeedsBaseRole { id: RequestId, what: &'static str },
+    NothingDemanded { resource: Resource },
     NeedsOwnRequest { id: RequestId },
     AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
     NotPending { id: RequestId, state: State },
@@ -96,7 +99,10 @@ impl Refusal {
             | Refusal::RoleOwner
             | Refusal::OwnRequest { .. }
             | Refusal::FiledRequest { .. }
-            | Refusal::NeedsBaseAdmin { .. }
+            | Refusal::NeedsBaseRole { .. }
+            | Refusal::NeedsApproverOfTerms { .. }
+            | Refusal::NeedsReviewer { .. }
+            | Refusal::NothingDemanded { .. }
             | Refusal::NeedsApprover { .. }
             | Refusal::NeedsOwnGrant { .. }
             | Refusal::RuleDenies { .. }
@@ -189,10 +195,18 @@ impl Refusal {
             Refusal::FiledRequest { id, requester } => {
                 format!("you filed request {id} for {requester}, and nobody decides on a request they filed")
             }
-            Refusal::NeedsBaseAdmin { id } => {
-                format!(
-                    "request {id} is for a role; only the owner and those who are admins by the team file decide on it"
-                )
+            Refusal::NeedsBaseRole { id, what } => format!(
+                "request {id} is for {what}; a role that was granted to you does not count there, only your role in the team file"
+            ),
+            Refusal::NeedsApproverOfTerms { id, resource, approvers } => format!(
+                "you may decide on request {id}, but {resource} on these terms is for others to give: {}",
+                approvers.join(", ")
+            ),
+            Refusal::NeedsReviewer { id, reviewers } => {
+                format!("request {id} is for others to review: {}", reviewers.join(", "))
+            }
+            Refusal::NothingDemanded { resource } => {
+                format!("no approval is demanded for {resource}, so nobody can grant it")
             }
             Refusal::NeedsOwnRequest { id } => {
                 format!("only its requester, or who filed it, may withdraw request {id}")
@@ -291,7 +305,13 @@ impl Refusal {
             | Refusal::AlreadyVoted { id } => {
                 vec![format!("`access show {id}` names who may decide")]
             }
-            Refusal::NeedsBaseAdmin { id } => vec![format!("`access show {id}` names who may decide")],
+            Refusal::NeedsBaseRole { id, .. } | Refusal::NeedsReviewer { id, .. } => {
+                vec![format!("`access show {id}` names who may decide")]
+            }
+            Refusal::NeedsApproverOfTerms { id, .. } => {
+                vec![format!("approve it as it is, or deny it: `access deny {id}`")]
+            }
+            Refusal::NothingDemanded { .. } => one("the owner can name approvers in the team file"),
             Refusal::NeedsOwnRequest { id } => vec![format!("`access deny {id}` decides on it")],
             Refusal::AlreadyDecided { id, .. } => vec![format!("`access show {id}` tells how")],
             Refusal::NotPending { id, state } if state.is_open() => {

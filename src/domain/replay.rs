@@ -5,13 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Entry, Event, FORMAT, Granted};
+use super::event::{Entry, Event, FORMAT, Granted, MetDemand};
+use super::judge::{RoleBasis, default_role};
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
 use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Said, Verdict};
+use super::resource::Resource;
+use super::role::Role;
 use super::rule::Rule;
-use super::team::{Change, Diff, Member, Team};
+use super::team::{Assignee, Change, Diff, Member, Team};
 use super::time::Timestamp;
 
 /// What the entries so far amount to.
@@ -27,6 +30,10 @@ pub struct Model {
     pub notifications: Vec<(i64, (i64, Told))>,
     /// What each member prefers, who has said anything.
     pub preferences: BTreeMap<Name, Preference>,
+    /// The requests whose grants of roles have not ended on the record.
+    role_grants: BTreeSet<RequestId>,
+    /// The format of the entry that is being taken in.
+    format: u32,
     last: Option<Timestamp>,
 }
 
@@ -43,6 +50,7 @@ impl Model {
         self.check_time(&entry, &mut wrong);
         self.check_actor(&entry, &mut wrong);
         self.last = Some(entry.at);
+        self.format = entry.v;
         let (seq, at) = (entry.seq, entry.at);
         if let Err(why) = self.fold(seq, at, entry.actor.as_ref(), entry.event) {
             wrong.push(why);
@@ -225,8 +233,9 @@ impl Model {
                 }
             }
             Event::RequestReviewed { request, by, note } => {
+                let fault = self.not_theirs_to_review(request, &by);
                 let held = self.request(request)?;
-                let fault = by_another(held, &by, actor).err();
+                let fault = by_another(held, &by, actor).err().or(fault);
                 let owed = held.owes_review() && held.grant.is_some();
                 held.review = Some(Review { by, note, at });
                 match fault {
@@ -255,7 +264,9 @@ impl Model {
             Event::GrantExpired { request, resource, ended_at } => {
                 let grant = self.live(request)?;
                 grant.ended = Some(Ended { at: ended_at, how: EndedHow::Expired });
-                if grant.ends_at != Some(ended_at) || ended_at > at || grant.terms.resource != resource {
+                let otherwise = grant.ends_at != Some(ended_at) || ended_at > at || grant.terms.resource != resource;
+                self.role_grants.remove(&request);
+                if otherwise {
                     return Err(format!("grant {request} expires otherwise than it was granted"));
                 }
                 Ok(())
@@ -266,6 +277,7 @@ impl Model {
                 let same = grant.terms.resource == resource;
                 let acts = actor == Some(&by);
                 grant.ended = Some(Ended { at, how: EndedHow::Revoked { by } });
+                self.role_grants.remove(&request);
                 if over {
                     Err(format!("grant {request} is revoked after it had ended"))
                 } else if !same || !acts {
@@ -295,19 +307,107 @@ impl Model {
     /// Access is granted: at once, or from a later time on.
     fn grant(&mut self, granted: Granted, at: Timestamp) -> Result<(), Wrong> {
         let id = granted.request;
+        let unmet = self.demands_unmet(&granted, at);
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
         let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
         let held = self.request(id)?;
         let terms = granted.terms();
-        let fault = granted_rightly(held, &granted, rule.as_ref()).err();
+        let fault = granted_rightly(held, &granted, rule.as_ref()).err().or(unmet);
         let rightly = terms.starts_at(at) == granted.starts_at && terms.ends_at(at) == granted.ends_at;
         held.recorded = Recorded::Approved;
         held.grant = Some(Grant { begun: granted.starts_at <= at, ..granted.into() });
+        if matches!(terms.resource, Resource::Role(_)) {
+            self.role_grants.insert(id);
+        }
         match fault {
             Some(fault) => Err(fault),
             None if !rightly => Err(format!("the grant of request {id} does not start and end as granted")),
             None => Ok(()),
         }
+    }
+
+    /// From format 2 on a grant says which demands it met. Each was made by a rule of the team at that moment, or is the
+    /// default demand, and was met by people who were among its approvers at that moment.
+    fn demands_unmet(&self, granted: &Granted, at: Timestamp) -> Option<Wrong> {
+        let id = granted.request;
+        if self.format < 2 || granted.by_rule.is_some() {
+            return None;
+        }
+        let team = self.team.as_ref()?;
+        let request = self.place(id).and_then(|at| self.requests.get(at))?;
+        if granted.demands.is_empty() {
+            return Some(format!("request {id} is granted without a demand that it met"));
+        }
+        let terms = granted.terms();
+        let basis = RoleBasis::of(request, &terms);
+        let of_features = [&request.asked.resource, &terms.resource].into_iter().filter_map(|it| team.thing(it));
+        let default = of_features.map(|thing| default_role(&thing)).max().unwrap_or(Role::Admin);
+        for MetDemand { rule, approvals, by } in &granted.demands {
+            let requirement = match rule {
+                None => Some((BTreeSet::from([Assignee::Role(default)]), 1)),
+                Some(name) => {
+                    let rule = team.rules.iter().find(|rule| rule.name == *name && !rule.approvers.is_empty());
+                    rule.map(|rule| (rule.approvers.clone(), rule.approvals))
+                }
+            };
+            let whose =
+                rule.as_ref().map_or_else(|| "the default".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
+            let Some((approvers, needed)) = requirement else {
+                return Some(format!("request {id} is granted by a demand of {whose}, which made none then"));
+            };
+            let distinct: BTreeSet<&Name> = by.iter().filter(|name| granted.approved_by.contains(name)).collect();
+            if *approvals != needed || distinct.len() != by.len() || distinct.len() < needed as usize {
+                return Some(format!("request {id} is granted without the approvals that {whose} demanded then"));
+            }
+            let stranger = by.iter().find(|name| !self.could_approve(team, name, &approvers, basis, at));
+            if let Some(stranger) = stranger {
+                return Some(format!("{stranger} could not meet the demand of {whose} on request {id} then"));
+            }
+        }
+        None
+    }
+
+    /// Whether this member is among the approvers, by the team and the granted roles of this moment.
+    fn could_approve(
+        &self,
+        team: &Team,
+        name: &Name,
+        approvers: &BTreeSet<Assignee>,
+        basis: RoleBasis,
+        at: Timestamp,
+    ) -> bool {
+        let Some(member) = team.members.get(name).filter(|member| !member.disabled) else { return false };
+        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(self.place(*id)?)?.grant.as_ref());
+        let granted = grants.filter_map(|grant| match grant.terms.resource {
+            Resource::Role(role) if grant.member == *name && grant.is_live(at) => Some(role),
+            Resource::Role(_)
+            | Resource::Connection(_)
+            | Resource::Target(_)
+            | Resource::Feature(_)
+            | Resource::Scope(_) => None,
+        });
+        let role = match basis {
+            RoleBasis::Effective => granted.max().map_or(member.role, |role| role.max(member.role)),
+            RoleBasis::Base | RoleBasis::BaseAdmin => member.role,
+        };
+        let holds = |least: Role| match basis {
+            RoleBasis::Effective | RoleBasis::Base => role >= least,
+            RoleBasis::BaseAdmin => role >= least.max(Role::Admin),
+        };
+        approvers.iter().any(|approver| match approver {
+            Assignee::Member(other) => other == name,
+            Assignee::Group(group) => team.groups.get(group).is_some_and(|group| group.members.contains(name)),
+            Assignee::Role(least) => holds(*least),
+        })
+    }
+
+    /// Who reviews an emergency is fixed when it is taken, as long as one of them can act.
+    fn not_theirs_to_review(&self, id: RequestId, by: &Name) -> Option<Wrong> {
+        let request = self.requests.get(self.place(id)?)?;
+        let reviewers = request.grant.as_ref()?.reviewers.as_ref()?;
+        let members = &self.team.as_ref()?.members;
+        let able = reviewers.iter().any(|name| members.get(name).is_some_and(|member| !member.disabled));
+        (able && !reviewers.contains(by)).then(|| format!("{by} reviews request {id}, which is for others to review"))
     }
 
     /// A scheduled grant begins.
@@ -366,11 +466,15 @@ impl Model {
         }
     }
 
-    fn request(&mut self, id: RequestId) -> Result<&mut Request, Wrong> {
-        // In an honest log the number gives the place.
+    /// Where a request is. In an honest log the number gives the place.
+    fn place(&self, id: RequestId) -> Option<usize> {
         let likely =
             usize::try_from(id.get() - 1).ok().filter(|&at| self.requests.get(at).is_some_and(|it| it.id == id));
-        let found = likely.or_else(|| self.requests.binary_search_by_key(&id, |request| request.id).ok());
+        likely.or_else(|| self.requests.binary_search_by_key(&id, |request| request.id).ok())
+    }
+
+    fn request(&mut self, id: RequestId) -> Result<&mut Request, Wrong> {
+        let found = self.place(id);
         found.and_then(|at| self.requests.get_mut(at)).ok_or_else(|| format!("there is no request {id}"))
     }
 

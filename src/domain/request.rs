@@ -90,6 +90,10 @@ impl End {
         }
     }
 
+    pub fn is_permanent(self) -> bool {
+        matches!(self, End::Never)
+    }
+
     pub fn until(self) -> Option<Timestamp> {
         match self {
             End::At(instant) => Some(instant),
@@ -178,13 +182,6 @@ impl Terms {
     pub fn ends_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.end.instant(self.starts_at(now))
     }
-
-    /// How long access lasts if it is approved now, in seconds. None: for good. `since`: when the grants that it goes on
-    /// from began, which count with it.
-    pub fn length(&self, since: Option<Timestamp>, now: Timestamp) -> Option<i64> {
-        let from = since.unwrap_or_else(|| self.starts_at(now));
-        self.ends_at(now).map(|end| end.since(from))
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -271,6 +268,8 @@ pub struct Grant {
     pub ends_at: Option<Timestamp>,
     /// The rule that granted it, where no person did.
     pub by_rule: Option<RuleName>,
+    /// Who may review it, if it is an emergency. None: not recorded then (log format 1).
+    pub reviewers: Option<Vec<Name>>,
     /// Whether its beginning is on the record; the clock is what begins it.
     pub begun: bool,
     /// Whether its member was told that it ends soon.

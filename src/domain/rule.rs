@@ -1,7 +1,7 @@
-//! Approval rules: which requests one matches, and what it then demands.
+//! Approval rules, as the team file has them. `judge` says which of them match a request, and what they amount to.
 //!
-//! All rules that match hold together: the strictest limit wins, deny beats all, and a demand for approvers beats
-//! approval by rule. Nothing here decides; `decide` does, by what is said here.
+//! All rules that match bind: the strictest limit wins, deny beats everything, and a demand for approvers beats approval
+//! by rule.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,12 +13,10 @@ use smol_str::SmolStr;
 
 use super::duration::Length;
 use super::entitlement::{Person, Thing};
-use super::refusal::Refusal;
 use super::resource::{Kind, Resource};
 use super::role::Role;
 use super::team::{Assignee, Environment};
 use super::text::{Text, Ticket, is_hostile};
-use super::time::Timestamp;
 use super::{Malformed, checked_string, read_by_parsing};
 
 /// One rule, as the team file has it.
@@ -33,6 +31,12 @@ pub struct Rule {
     pub approvals: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_duration: Option<Length>,
+    /// Grants that lie nearer to one another than this count together. None: those that touch do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cooldown: Option<Length>,
+    /// The most requests that one member may file in 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_per_day: Option<u32>,
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub allow_permanent: bool,
     /// A ticket must be given, and be like this.
@@ -235,7 +239,7 @@ impl Match {
     }
 
     /// As whom the requester matches.
-    fn whom(&self, requester: &Person) -> Option<&Assignee> {
+    pub fn whom(&self, requester: &Person) -> Option<&Assignee> {
         self.requesters.iter().find(|asks| match asks {
             Assignee::Member(name) => *name == requester.name,
             Assignee::Group(group) => requester.groups.contains(group),
@@ -252,81 +256,7 @@ impl Match {
     }
 }
 
-/// Terms as rules look at them.
-#[derive(Debug, Clone, Copy)]
-pub struct Case<'c> {
-    pub requester: &'c Person,
-    /// The resource, and after it all that a grant of it would let its holder use.
-    pub reach: &'c [Thing],
-    /// How long in all, in seconds, with the grants that it extends. None: for good.
-    pub length: Option<i64>,
-}
-
-/// A rule that matches, and why.
-#[derive(Debug, Clone)]
-pub struct Matched {
-    pub rule: Rule,
-    pub because: String,
-    /// Whether all that would be granted matches: what a rule gives freely it gives no further than it reaches.
-    wholly: bool,
-}
-
 impl Rule {
-    /// Why this rule matches the case, and whether wholly; None when it does not.
-    fn matches(&self, case: &Case<'_>) -> Option<(String, bool)> {
-        let mut because: Vec<String> = Vec::new();
-        let Match { resources, environments, requesters, longer_than, permanent } = &self.matches;
-        if let Some(least) = longer_than {
-            case.length.is_none_or(|length| length > least.seconds()).then_some(())?;
-            because.push(format!("it is for longer than {least}"));
-        }
-        if let Some(permanent) = permanent {
-            (case.length.is_none() == *permanent).then_some(())?;
-            because.push(if *permanent { "it is for good" } else { "it is not for good" }.to_owned());
-        }
-        if !requesters.is_empty() {
-            let requester = case.requester;
-            let as_whom = self.matches.whom(requester)?;
-            because.push(match as_whom {
-                Assignee::Member(name) => format!("{name} asks"),
-                Assignee::Group(_) | Assignee::Role(_) => format!("{} is of {as_whom}", requester.name),
-            });
-        }
-        let is_named = |thing: &Thing| {
-            let resource = thing.resource();
-            resources.is_empty() || resources.iter().any(|pattern| pattern.matches(&resource))
-        };
-        let within = |environment: Option<Environment>| environment.is_some_and(|it| environments.contains(&it));
-        let is_inside = |thing: &Thing| {
-            let anything = || case.reach.iter().any(|thing| within(thing.environment()));
-            environments.is_empty() || within(thing.environment()) || matches!(thing, Thing::Scope { .. }) && anything()
-        };
-        let touched = case.reach.iter().find(|thing| is_named(thing) && is_inside(thing))?;
-        if !(resources.is_empty() && environments.is_empty()) {
-            let whole = case.reach.first().map(Thing::resource);
-            let touched_resource = touched.resource();
-            let place = if environments.is_empty() { "" } else { environment_words(touched, case) };
-            because.push(if whole.as_ref() == Some(&touched_resource) {
-                format!("it is {touched_resource}{place}")
-            } else {
-                format!("it reaches {touched_resource}{place}")
-            });
-        }
-        if because.is_empty() {
-            because.push("it matches every request".to_owned());
-        }
-        // A scope is nothing but what it covers; a connection is something by itself.
-        let named = match case.reach {
-            [scope @ Thing::Scope { .. }, covered @ ..] if !covered.is_empty() => {
-                is_named(scope) || covered.iter().all(is_named)
-            }
-            reach => reach.first().is_some_and(is_named),
-        };
-        let inside = environments.is_empty()
-            || case.reach.iter().filter_map(Thing::environment).all(|it| environments.contains(&it));
-        Some((because.join("; "), named && inside))
-    }
-
     /// What it says, each in a few words.
     pub fn says(&self) -> Vec<String> {
         let list = |named: &BTreeSet<Assignee>| named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -337,7 +267,9 @@ impl Rule {
             says.push(format!("{many} of {}", list(&self.approvers)));
         }
         says.extend(self.max_duration.map(|most| format!("at most {most}")));
-        says.extend((!self.allow_permanent).then(|| "not for good".to_owned()));
+        says.extend(self.cooldown.map(|length| format!("counted with grants less than {length} apart")));
+        says.extend((!self.allow_permanent).then(|| "not permanent".to_owned()));
+        says.extend(self.max_per_day.map(|most| format!("at most {most} requests a day")));
         says.extend(self.ticket.as_ref().map(|pattern| format!("a ticket like {pattern}")));
         says.extend(self.reason_min.map(|least| format!("a reason of {least} characters")));
         says.extend(self.auto_approve.then(|| "approved at once".to_owned()));
@@ -349,146 +281,14 @@ impl Rule {
         says
     }
 
+    /// Whether a length is part of what it says, and so the requester's other grants count.
+    pub fn counts_length(&self) -> bool {
+        self.max_duration.is_some() || self.matches.longer_than.is_some()
+    }
+
     /// Whether this rule binds requests of this sort: one that is for emergencies binds those only.
-    fn is_about(&self, emergency: bool) -> bool {
+    pub fn is_about(&self, emergency: bool) -> bool {
         !self.emergency || emergency
-    }
-}
-
-fn environment_words(thing: &Thing, case: &Case<'_>) -> &'static str {
-    let first = || case.reach.iter().find_map(Thing::environment);
-    match thing.environment().or_else(first) {
-        Some(Environment::Production) => ", in production",
-        Some(Environment::NonProduction) => ", not in production",
-        None => "",
-    }
-}
-
-/// So many approvals, of these.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Requirement {
-    /// The rule that demands it. None: no rule names approvers, so it takes one admin, or the owner.
-    pub rule: Option<RuleName>,
-    pub approvers: BTreeSet<Assignee>,
-    pub approvals: u32,
-}
-
-impl Requirement {
-    /// Whether this person is one of those whose approval is demanded. `about_a_role`: then a role counts only by the
-    /// team file, and from admin up; else granted admins could keep one another in office.
-    pub fn is_met_by(&self, person: &Person, about_a_role: bool, now: Timestamp) -> bool {
-        !person.is_disabled()
-            && self.approvers.iter().any(|approver| match approver {
-                Assignee::Member(name) => *name == person.name,
-                Assignee::Group(group) => person.groups.contains(group),
-                Assignee::Role(least) if about_a_role => person.member.role >= (*least).max(Role::Admin),
-                Assignee::Role(least) => person.effective_role(now) >= *least,
-            })
-    }
-}
-
-/// The rules that match a request, and what they amount to.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct Judgement {
-    pub matched: Vec<Matched>,
-    emergency: bool,
-}
-
-/// Which rules match: the terms asked, or those on the table, or both.
-pub fn judge(rules: &[Rule], cases: &[Case<'_>], emergency: bool) -> Judgement {
-    let mut matched = Vec::new();
-    for rule in rules.iter().filter(|rule| rule.is_about(emergency)) {
-        let found: Vec<Option<(String, bool)>> = cases.iter().map(|case| rule.matches(case)).collect();
-        let wholly = found.iter().all(|found| found.as_ref().is_some_and(|(_, wholly)| *wholly));
-        if let Some((because, _)) = found.into_iter().flatten().next() {
-            matched.push(Matched { rule: rule.clone(), because, wholly });
-        }
-    }
-    Judgement { matched, emergency }
-}
-
-impl Judgement {
-    fn rules(&self) -> impl Iterator<Item = &Rule> {
-        self.matched.iter().map(|matched| &matched.rule)
-    }
-
-    /// The rules whose demands on a ticket and a reason bind: in an emergency only those that allow it.
-    fn formal(&self) -> impl Iterator<Item = &Rule> {
-        let emergency = self.emergency;
-        self.rules().filter(move |rule| rule.emergency == emergency)
-    }
-
-    /// Whether any rule stands against these terms. `length`: in seconds, as in `Case`; None: for good.
-    pub fn allows(&self, length: Option<i64>, reason: &Text, ticket: Option<&Ticket>) -> Result<(), Refusal> {
-        let forbid = |rule: &Rule, what: String| Refusal::RuleForbids { rule: rule.name.clone(), what };
-        if let Some((rule, message)) = self.rules().find_map(|rule| Some((rule, rule.deny.as_ref()?))) {
-            return Err(Refusal::RuleDenies { rule: rule.name.clone(), message: message.clone() });
-        }
-        for rule in self.rules() {
-            if length.is_none() && !rule.allow_permanent {
-                return Err(forbid(rule, "no access for good".to_owned()));
-            }
-            if let Some(most) = rule.max_duration
-                && length.is_none_or(|length| length > most.seconds())
-            {
-                return Err(forbid(rule, format!("at most {most}")));
-            }
-        }
-        for rule in self.formal() {
-            if let Some(pattern) = &rule.ticket
-                && !ticket.is_some_and(|ticket| pattern.matches(ticket))
-            {
-                return Err(forbid(rule, format!("it needs a ticket like {pattern}")));
-            }
-            if let Some(least) = rule.reason_min
-                && reason.as_str().chars().count() < least as usize
-            {
-                return Err(forbid(rule, format!("it needs a reason of at least {least} characters")));
-            }
-        }
-        Ok(())
-    }
-
-    /// Whose approvals it takes, each demand on its own.
-    pub fn requirements(&self) -> Vec<Requirement> {
-        let naming = self.rules().filter(|rule| !rule.approvers.is_empty());
-        let demands: Vec<Requirement> = naming
-            .map(|rule| Requirement {
-                rule: Some(rule.name.clone()),
-                approvers: rule.approvers.clone(),
-                approvals: rule.approvals,
-            })
-            .collect();
-        if !demands.is_empty() {
-            return demands;
-        }
-        vec![Requirement { rule: None, approvers: [Assignee::Role(Role::Admin)].into(), approvals: 1 }]
-    }
-
-    /// The rule by which it is approved without anybody: never where any rule demands approvers.
-    pub fn approved_by_rule(&self) -> Option<&RuleName> {
-        let demanded = self.rules().any(|rule| !rule.approvers.is_empty());
-        let free = self.matched.iter().find(|matched| matched.wholly && matched.rule.auto_approve);
-        free.filter(|_| !demanded).map(|matched| &matched.rule.name)
-    }
-
-    /// The rule that allows emergency access.
-    pub fn allowed_in_emergency(&self) -> Option<&RuleName> {
-        self.matched.iter().find(|matched| matched.wholly && matched.rule.emergency).map(|matched| &matched.rule.name)
-    }
-
-    pub fn lapse_after(&self) -> Option<Length> {
-        self.rules().filter_map(|rule| rule.lapse_after).min()
-    }
-
-    pub fn remind_after(&self) -> Option<Length> {
-        self.rules().filter_map(|rule| rule.remind_after).min()
-    }
-
-    /// Who is told besides those who may decide, when it is late.
-    pub fn escalate_to(&self) -> BTreeSet<Assignee> {
-        self.rules().flat_map(|rule| rule.escalate_to.iter().cloned()).collect()
     }
 }
 

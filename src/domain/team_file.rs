@@ -234,9 +234,10 @@ impl Reading {
     }
 
     fn rule(&mut self, table: Table<'_>, team: &Team) -> Option<Rule> {
-        const SAYS: [&str; 10] = [
+        const SAYS: [&str; 11] = [
             "approvers",
             "max_duration",
+            "max_per_day",
             "allow_permanent",
             "ticket",
             "reason_min",
@@ -246,7 +247,7 @@ impl Reading {
             "remind_after",
             "emergency",
         ];
-        const WITH: [&str; 4] = ["name", "match", "approvals", "escalate_to"];
+        const WITH: [&str; 5] = ["name", "match", "approvals", "escalate_to", "cooldown"];
         self.refuse_unknown(table, &[&SAYS[..], &WITH[..]].concat());
         let given = |key: &str| table.keys.contains_key(key);
         let name = self.required::<RuleName>(table, "name");
@@ -258,6 +259,8 @@ impl Reading {
             approvers,
             approvals: approvals.unwrap_or(1),
             max_duration: self.optional(table, "max_duration"),
+            cooldown: self.optional(table, "cooldown"),
+            max_per_day: self.count(table, "max_per_day"),
             allow_permanent: !given("allow_permanent") || self.flag(table, "allow_permanent"),
             ticket: self.optional(table, "ticket"),
             reason_min: self.count(table, "reason_min"),
@@ -279,6 +282,9 @@ impl Reading {
         }
         if given("escalate_to") && !given("remind_after") {
             wrong("has escalate_to and no remind_after");
+        }
+        if given("cooldown") && !rule.counts_length() {
+            wrong("has cooldown and neither max_duration nor longer_than");
         }
         if rule.auto_approve && !rule.approvers.is_empty() {
             wrong("has approvers and auto_approve; a demand for approvers always wins");

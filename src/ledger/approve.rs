@@ -25,13 +25,16 @@ pub fn approve(
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
             let terms = request.on_the_table().modified(modification);
+            if let Some(resource) = &modification.resource
+                && read.thing(resource)?.is_none()
+            {
+                // Only someone who may decide on the request learns what the catalogue has.
+                deciding(read, &docket, &request, request.on_the_table(), now, |case| decide::may_vote(case, me, now))?;
+                thing(read, resource)?;
+            }
             let drafts = deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, now));
-            // What somebody may not do anyhow is refused before anything is told of what there is.
             if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == Sort::Refused) {
                 unchanged(read, id, seen.as_ref())?;
-                if let Some(resource) = &modification.resource {
-                    thing(read, resource)?;
-                }
             }
             // The requester must not get an approval, from somebody who looked before, for what an edit says since.
             if drafts.is_ok() && seen.is_none() && read.was_edited(id)? {

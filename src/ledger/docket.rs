@@ -7,10 +7,12 @@ use std::rc::Rc;
 
 use crate::domain::decide;
 use crate::domain::entitlement::{Person, Thing};
+use crate::domain::judge::{self, Case, Held, HeldGrant, Judgement, Requirement};
 use crate::domain::name::Name;
-use crate::domain::request::{Request, Terms, Verdict};
+use crate::domain::request::{Grant, Request, Terms, Verdict};
 use crate::domain::resource::Resource;
-use crate::domain::rule::{self, Judgement, Requirement, Rule};
+use crate::domain::role::Role;
+use crate::domain::rule::Rule;
 use crate::domain::team::{Assignee, Team};
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
@@ -27,8 +29,6 @@ pub struct Docket {
 pub struct Judged {
     pub judgement: Judgement,
     pub requester: Rc<Person>,
-    /// When the grants that it goes on from began.
-    pub since: Option<Timestamp>,
     people: Vec<Rc<Person>>,
 }
 
@@ -91,21 +91,17 @@ impl Docket {
         Ok(people)
     }
 
-    /// The resource, and after it all that a grant of it would let its holder use, as far as any rule asks.
+    /// The resource, and after it everything else that a grant of it lets its holder use. Without any rule the rest makes
+    /// no difference, and is not loaded.
     fn reach(&self, read: &Read<'_>, resource: &Resource) -> Result<Vec<Thing>, Error> {
+        let alone = || Ok(read.thing(resource)?.into_iter().collect());
         if !self.has_rules(read)? {
-            return Ok(Vec::new());
+            return alone();
         }
         match resource {
-            Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => {
-                Ok(read.thing(resource)?.into_iter().collect())
-            }
-            Resource::Connection(_) => Ok(self.usable(read)?.reach(resource)),
-            Resource::Scope(name) => {
-                let mut team = self.usable(read)?.clone();
-                team.scopes.extend(read.scope(name)?.map(|scope| (name.clone(), scope)));
-                Ok(team.reach(resource))
-            }
+            Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => alone(),
+            Resource::Connection(_) => Ok(self.usable(read)?.reach(resource, None)),
+            Resource::Scope(name) => Ok(self.usable(read)?.reach(resource, read.scope(name)?.as_ref())),
         }
     }
 
@@ -130,35 +126,58 @@ impl Docket {
     pub fn judge(&self, read: &Read<'_>, request: &Request, terms: &Terms, now: Timestamp) -> Result<Judged, Error> {
         let requester = self.person(read, &request.requester)?;
         let requester = requester.unwrap_or_else(|| Rc::new(Person::gone(request.requester.clone())));
-        let since = since(read, request)?;
-        let mut reached: Vec<(Vec<Thing>, Option<i64>)> = Vec::new();
-        for terms in std::iter::once(&request.asked).chain(Some(terms).filter(|terms| **terms != request.asked)) {
-            reached.push((self.reach(read, &terms.resource)?, terms.length(since, now)));
-        }
-        let cases: Vec<rule::Case<'_>> = reached
-            .iter()
-            .map(|(reach, length)| rule::Case { requester: &requester, reach, length: *length })
-            .collect();
-        let reached: Vec<Resource> = reached.iter().flat_map(|(reach, _)| reach).map(Thing::resource).collect();
-        let rules = if self.has_rules(read)? { read.rules_about(&reached)? } else { Vec::new() };
-        let judgement = rule::judge(&rules, &cases, request.emergency);
+        let asked = self.reach(read, &request.asked.resource)?;
+        let granted = match *terms == request.asked {
+            true => None,
+            false => Some(self.reach(read, &terms.resource)?),
+        };
+        let things = asked.iter().chain(granted.iter().flatten());
+        let resources: Vec<Resource> = things.map(Thing::resource).collect();
+        let rules = if self.has_rules(read)? { read.rules_about(&resources)? } else { Vec::new() };
+        let held = held(read, request, terms, &rules, now)?;
+        let case = |terms, reach| Case { requester: &requester, terms, reach, held: &held, now };
+        let granted = granted.as_ref().map(|reach| case(terms, reach));
+        let judgement = judge::judge(&rules, case(&request.asked, &asked), granted, request.emergency);
+
         let mut named: BTreeSet<Assignee> =
             judgement.requirements().into_iter().flat_map(|requirement: Requirement| requirement.approvers).collect();
         let voters = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve);
         named.extend(voters.map(|decision| Assignee::Member(decision.by.clone())));
+        if request.emergency {
+            named.insert(Assignee::Role(Role::Admin));
+            let reviewers = request.grant.iter().filter_map(|grant| grant.reviewers.as_ref()).flatten();
+            named.extend(reviewers.cloned().map(Assignee::Member));
+        }
         let people = self.people_named(read, &named)?;
-        Ok(Judged { judgement, requester, since, people })
+        Ok(Judged { judgement, requester, people })
     }
 }
 
-/// When the grants began that this request goes on from, one after the other.
-pub fn since(read: &Read<'_>, request: &Request) -> Result<Option<Timestamp>, Error> {
-    let mut since = None;
-    let mut before = request.extends;
-    while let Some(id) = before {
-        let Some(request) = read.request(id)? else { break };
-        since = request.grant.as_ref().map(|grant| grant.starts_at).or(since);
-        before = request.extends;
+/// The requester's other grants, as far as any of these rules counts their lengths together with what is asked.
+pub fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], now: Timestamp) -> Result<Held, Error> {
+    let counting = || rules.iter().filter(|rule| rule.counts_length());
+    if counting().next().is_none() {
+        return Ok(Held::default());
     }
-    Ok(since)
+    let cooldown = counting().filter_map(|rule| rule.cooldown).map(|length| length.seconds()).max().unwrap_or(0);
+    let starts_at = terms.starts_at(now).min(request.asked.starts_at(now));
+    let grants = read.grants_near(&request.requester, starts_at, cooldown)?;
+    let mut held = Held::default();
+    for grant in grants.into_iter().filter(|grant| grant.request != request.id) {
+        if let Resource::Scope(name) = &grant.terms.resource
+            && !held.scopes.contains_key(name)
+        {
+            held.scopes.extend(read.scope(name)?.map(|scope| (name.clone(), scope)));
+        }
+        held.grants.extend(counted(grant));
+    }
+    Ok(held)
+}
+
+/// A grant as its length counts. None: it was revoked before it began.
+fn counted(grant: Grant) -> Option<HeldGrant> {
+    let ends_at = grant.ended.as_ref().map(|ended| ended.at).or(grant.ends_at);
+    let Grant { request, starts_at, terms, .. } = grant;
+    let began = ends_at.is_none_or(|end| end > starts_at);
+    began.then_some(HeldGrant { request, resource: terms.resource, starts_at, ends_at })
 }

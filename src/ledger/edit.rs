@@ -72,10 +72,10 @@ fn prepare(read: &Read<'_>, me: &Person, id: RequestId, edit: &Edit, now: Timest
         pending: None,
         edits: Some(&before),
         judgement: &judged.judgement,
-        since: judged.since,
         told: &told,
+        people: &judged.people(),
     };
-    let drafts = decide::edit(&before, said, &filing, &judged.people(), now)?;
+    let drafts = decide::edit(&before, said, &filing, now)?;
     let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
     let mut warnings = Vec::new();
     if !void.is_empty() {

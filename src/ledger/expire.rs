@@ -13,10 +13,10 @@ use crate::command::{End, ExpireView, Reply};
 use crate::domain::decide;
 use crate::domain::entitlement::Person;
 use crate::domain::event::Draft;
+use crate::domain::judge::{Requirement, RoleBasis};
 use crate::domain::name::Name;
 use crate::domain::notification::Told;
 use crate::domain::request::Request;
-use crate::domain::rule::Requirement;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -122,7 +122,7 @@ fn to_remind(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp
     let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
     let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
     let escalated = docket.people_named(read, &told.approvers)?;
-    let is_told = |person: &&Rc<Person>| told.is_met_by(person, false, now);
+    let is_told = |person: &&Rc<Person>| told.is_met_by(person, RoleBasis::Effective, now);
     names.extend(escalated.iter().filter(is_told).map(|person| person.name.clone()));
     names.remove(&request.requester);
     Ok(names.into_iter().collect())

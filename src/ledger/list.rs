@@ -5,7 +5,7 @@ use std::thread;
 
 use super::docket::Docket;
 use super::resources::narrowest_scope;
-use super::{Call, Problem, Sink, sees, view, visible};
+use super::{Call, Problem, Sink, deciding, sees, view, visible};
 use crate::command::{End, ListFilter, RequestView, TimelineView};
 use crate::domain::decide::{self, Standing};
 use crate::domain::entitlement::Person;
@@ -128,8 +128,13 @@ pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failu
         let terms = request.on_the_table();
         let judged = docket.judge(read, &request, terms, now)?;
         let pending = request.state(now) == State::Pending;
-        let may_decide = decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
-            && (pending || request.owes_review());
+        let may_decide = if pending {
+            decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
+        } else {
+            request.owes_review()
+                && deciding(read, &docket, &request, &request.asked, now, |case| decide::may_review(case, me, now))
+                    .is_ok()
+        };
         let rules = pending.then(|| view::matched(&judged.judgement));
         let resource = terms.resource.clone();
         let mut view = view::of(read, &docket, request, now)?;

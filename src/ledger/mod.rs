@@ -366,14 +366,7 @@ fn deciding<T>(
 ) -> Result<T, Problem> {
     let judged = docket.judge(read, request, terms, now)?;
     let people = judged.people();
-    let case = Case {
-        request,
-        requester: &judged.requester,
-        terms,
-        judgement: &judged.judgement,
-        since: judged.since,
-        people: &people,
-    };
+    let case = Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
     Ok(decide(&case)?)
 }
 

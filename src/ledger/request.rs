@@ -116,6 +116,7 @@ pub fn submit(
     let standing = judged.standing(&request, &request.asked, now);
     told.extend(decide::waits_on(&standing));
     let told: Vec<Name> = told.into_iter().collect();
+    let people = judged.people();
     let filing = Filing {
         id: request.id,
         filer: me,
@@ -124,8 +125,8 @@ pub fn submit(
         pending: pending.as_ref(),
         edits: None,
         judgement: &judged.judgement,
-        since: judged.since,
         told: &told,
+        people: &people,
     };
     let drafts = decide::submit(ask, &filing, now)?;
     let granted = granted(&drafts);

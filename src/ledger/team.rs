@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::docket::{Docket, since as since_when};
+use super::docket::{Docket, held};
 use super::{Call, Problem, Sink, those_asked};
 use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
 use crate::domain::decide;
@@ -114,7 +114,11 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
     let past = read.requests_since(since)?;
     let mut otherwise = Vec::new();
     for request in &past {
-        if let Some(would) = hindsight::otherwise(new, request, since_when(read, request)?) {
+        let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
+        let mut held = held(read, request, terms, &new.rules, request.submitted_at)?;
+        held.grants.retain(|grant| grant.request < request.id);
+        held.scopes.clone_from(&new.scopes);
+        if let Some(would) = hindsight::otherwise(new, request, &held) {
             otherwise.push(OtherwiseView {
                 request: request.id,
                 requester: request.requester.clone(),

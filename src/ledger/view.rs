@@ -4,8 +4,8 @@ use super::Sink;
 use super::docket::Docket;
 use crate::command::{MatchedView, Reply, RequestView};
 use crate::domain::decide::Standing;
+use crate::domain::judge::Judgement;
 use crate::domain::request::{Request, RequestId, State};
-use crate::domain::rule::Judgement;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -32,7 +32,7 @@ pub fn written(read: &Read<'_>, docket: &Docket, id: RequestId, now: Timestamp) 
 
 /// The rules that match, and why.
 pub fn matched(judgement: &Judgement) -> Vec<MatchedView> {
-    let view = |matched: &crate::domain::rule::Matched| MatchedView {
+    let view = |matched: &crate::domain::judge::Matched| MatchedView {
         rule: matched.rule.name.to_string(),
         because: matched.because.clone(),
         says: matched.rule.says(),

@@ -171,8 +171,9 @@ fn edit(
 fn grant(write: &Write<'_>, granted: &Granted, begun: bool) -> Result<(), Error> {
     one(
         write,
-        "INSERT INTO grant (request, member, resource, length, until, start, modified, starts_at, ends_at, by_rule, begun)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "INSERT INTO grant (request, member, resource, length, until, start, modified, starts_at, ends_at, by_rule, begun,
+             reviewers)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             granted.request.get(),
             granted.member.as_str(),
@@ -184,7 +185,8 @@ fn grant(write: &Write<'_>, granted: &Granted, begun: bool) -> Result<(), Error>
             granted.starts_at.unix(),
             granted.ends_at.map(Timestamp::unix),
             granted.by_rule.as_ref().map(RuleName::as_str),
-            begun
+            begun,
+            granted.reviewers.as_ref().map(to_json).transpose()?
         ],
     )?;
     set_state(write, granted.request, "approved")

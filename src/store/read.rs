@@ -300,6 +300,29 @@ impl<'c> Read<'c> {
         self.rows(&sql, [member.as_str()], |row| row::grant(row, 0))
     }
 
+    /// A member's grants that might count together with one that starts at `from`: all that have not ended on the record,
+    /// and before them those that ended, as far back as each lies no further than `apart` seconds before the next.
+    pub fn grants_near(&self, member: &Name, from: Timestamp, apart: i64) -> Result<Vec<Grant>, Error> {
+        let mut grants = self.grants_of(member)?;
+        let mut earliest = grants.iter().map(|grant| grant.starts_at).chain([from]).min().unwrap_or(from).unix();
+        let sql = format!(
+            "SELECT {} FROM grant g WHERE member = ?1 AND ended_at IS NOT NULL ORDER BY ended_at DESC",
+            row::GRANT
+        );
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut rows = statement.query([member.as_str()])?;
+        while let Some(row) = rows.next()? {
+            let grant = row::grant(row, 0)?;
+            let ended = grant.ended.as_ref().map_or(i64::MAX, |ended| ended.at.unix());
+            if ended < earliest - apart {
+                break;
+            }
+            earliest = earliest.min(grant.starts_at.unix());
+            grants.push(grant);
+        }
+        Ok(grants)
+    }
+
     /// Everybody who may hold this role or a higher one now: by the team file, or by a grant that has not ended on the
     /// record.
     pub fn holders(&self, least: Role) -> Result<Vec<Name>, Error> {

@@ -17,10 +17,10 @@ use crate::domain::time::Timestamp;
 pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r.length, r.until, r.start, \
      r.reason, r.ticket, r.submitted_at, r.lapses_at, r.remind_at, r.extends, r.emergency, r.review";
 pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.start, g.modified, g.starts_at, \
-     g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by";
+     g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by, g.reviewers";
 pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request";
 const REQUEST_COLUMNS: usize = 16;
-pub const GRANT_COLUMNS: usize = 14;
+pub const GRANT_COLUMNS: usize = 15;
 
 pub fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Error>
 where
@@ -108,6 +108,7 @@ pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
         starts_at: time(row, column + 7)?,
         ends_at: maybe_time(row, column + 8)?,
         by_rule: maybe_parsed(row, column + 9)?,
+        reviewers: maybe_json(row, column + 14)?,
         begun: row.get(column + 10)?,
         warned: row.get(column + 11)?,
         ended: maybe_time(row, column + 12)?.map(|at| Ended { at, how }),

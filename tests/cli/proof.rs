@@ -407,9 +407,13 @@ fn nobody_approved_their_own_request_in_a_log_that_is_true() {
             (3, "\"actor\":\"alice\"", "\"actor\":\"bob\""),
             (3, "\"by\":\"alice\"", "\"by\":\"bob\""),
             (4, "\"approved_by\":[\"alice\"]", "\"approved_by\":[\"bob\"]"),
+            (4, "\"by\":[\"alice\"]", "\"by\":[\"bob\"]"),
         ],
         "UPDATE decision SET by = 'bob' WHERE seq = 3",
-        &["entry 3: bob decides on request 1, which is their own"],
+        &[
+            "entry 3: bob decides on request 1, which is their own",
+            "entry 4: bob could not meet the demand of the default on request 1 then",
+        ],
     );
     // Nor one they filed.
     impossible(
@@ -448,6 +452,90 @@ fn no_grant_starts_without_an_approval_in_a_log_that_is_true() {
         &[(4, "\"member\":\"bob\"", "\"member\":\"heidi\"")],
         "UPDATE grant SET member = 'heidi' WHERE request = 1",
         &["entry 4: request 1 is granted to heidi, who did not ask"],
+    );
+}
+
+/// A log of format 2: two of the group `dba` approve what a rule guards, and one of them is an admin by a grant.
+fn demanding() -> World {
+    let team = World::sample().run("olivia", &["team", "show"]).ok().out;
+    let rule = "[[rules]]\nname = \"dba\"\nmatch = { resources = [\"target:orders-db\"] }\n\
+                approvers = [\"group:backend\"]\napprovals = 2\n";
+    let world = World::of("olivia", &format!("{team}\n{rule}"));
+    let id = world.request("dave", "target:orders-db", &[]);
+    world.run("bob", &["approve", &id]).ok();
+    world.run("carol", &["approve", &id]).ok();
+    world.grant("bob", "role:admin", "alice", &["--duration", "4h"]);
+    world.grant("dave", "target:billing-db", "bob", &["--duration", "1h"]);
+    assert_eq!(faults(&world), [""; 0]);
+    world
+}
+
+#[test]
+fn a_grant_met_the_demands_that_it_names_in_a_log_that_is_true() {
+    let forged = |number: usize, edits: &[(&str, &str)]| -> Vec<String> {
+        let world = demanding();
+        let mut bodies = bodies(&world);
+        let mut grants: Vec<&mut String> =
+            bodies.iter_mut().filter(|body| body.contains("\"grant.started\"")).collect();
+        for (from, to) in edits {
+            let edited = grants[number].replace(from, to);
+            assert_ne!(edited, *grants[number], "{from} is in {edited}");
+            *grants[number] = edited;
+        }
+        forge(&world, &bodies, "");
+        faults(&world).into_iter().map(|fault| fault.split_once(": ").unwrap().1.to_owned()).collect()
+    };
+    let demands = r#","demands":[{"rule":"dba","approvals":2,"by":["bob","carol"]}]"#;
+    assert_eq!(forged(0, &[(demands, "")]), ["request 1 is granted without a demand that it met"]);
+    let by = r#""by":["bob","carol"]"#;
+    let without = ["request 1 is granted without the approvals that rule \"dba\" demanded then"];
+    for (from, to) in [
+        (by, r#""by":["bob"]"#),
+        (by, r#""by":["bob","bob"]"#),
+        (by, r#""by":["bob","erin"]"#),
+        (r#""approvals":2"#, r#""approvals":1"#),
+    ] {
+        assert_eq!(forged(0, &[(from, to)]), without, "{to}");
+    }
+    // A demand that was made by no rule, or the default in the place of a rule's.
+    assert_eq!(
+        forged(0, &[(r#""rule":"dba""#, r#""rule":"dbb""#)]),
+        ["request 1 is granted by a demand of rule \"dbb\", which made none then"]
+    );
+    assert_eq!(
+        forged(0, &[(r#""rule":"dba","approvals":2"#, r#""approvals":1"#)]),
+        ["bob could not meet the demand of the default on request 1 then"]
+    );
+    // Only people who were in the group, or admins, at that moment.
+    let world = demanding();
+    let mut bodies = bodies(&world);
+    let place = bodies.iter().position(|body| body.contains("\"team.initialized\"") && body.contains("group:backend"));
+    let place = place.or_else(|| bodies.iter().position(|body| body.contains("group:backend"))).unwrap();
+    bodies[place] = bodies[place].replace(r#"{"members":["bob","carol"]}"#, r#"{"members":["bob"]}"#);
+    forge(
+        &world,
+        &bodies,
+        "DELETE FROM membership WHERE member = 'carol'; UPDATE catalogue SET body = '{\"members\":[\"bob\"]}' WHERE kind = 'group' AND name = 'backend'",
+    );
+    assert_eq!(
+        faults(&world).into_iter().map(|fault| fault.split_once(": ").unwrap().1.to_owned()).collect::<Vec<_>>(),
+        ["carol could not meet the demand of rule \"dba\" on request 1 then"]
+    );
+    // An admin by a grant gives no role and nothing permanent.
+    let world = demanding();
+    let id = world.request("dave", "connection:prod-k8s", &["--duration", "permanent"]);
+    world.run("alice", &["approve", &id]).ok();
+    let mut bodies = self::bodies(&world);
+    let count = bodies.len();
+    for body in &mut bodies[count - 2..] {
+        *body = body.replace("\"alice\"", "\"bob\"").replace("\"os_user\":\"alice\"", "\"os_user\":\"bob\"");
+    }
+    let told = bodies.iter().rposition(|body| body.contains("request.submitted")).unwrap();
+    assert!(told < count - 2);
+    forge(&world, &bodies, &format!("UPDATE decision SET by = 'bob' WHERE request = {id}"));
+    assert_eq!(
+        faults(&world),
+        [format!("entry {count}: bob could not meet the demand of the default on request {id} then")]
     );
 }
 

@@ -413,7 +413,7 @@ fn a_dry_run_and_show_tell_which_rules_match_and_why() {
     assert_eq!(
         rules,
         [
-            ("prod", "bob is of group:backend; it is target:orders-db, in production"),
+            ("prod", "bob is in group:backend; it is target:orders-db, in production"),
             ("long", "it is for longer than 1h")
         ]
     );
@@ -422,7 +422,7 @@ fn a_dry_run_and_show_tell_which_rules_match_and_why() {
     assert_eq!(seen["remind_at"], "2026-11-24T13:00:00Z");
     let told = world.run("bob", &dry).ok();
     for words in
-        ["rule         \"prod\", because bob is of group:backend", "0 of 2, by rule \"prod\": waiting on dave, erin"]
+        ["rule         \"prod\", because bob is in group:backend", "0 of 2, by rule \"prod\": waiting on dave, erin"]
     {
         assert!(told.out.contains(words), "{words}\n{}", told.out);
     }
@@ -556,7 +556,7 @@ fn the_queue_is_walked_on_a_terminal() {
         terminal.key("Enter");
     };
     choose("Request 1 (1 of 5)", 3);
-    terminal.shows("has 1 of 2 approvals");
+    terminal.shows("has 2 of 3 approvals");
     choose("Request 2 (2 of 5)", 2);
     terminal.shows("For as long as it says?");
     terminal.key("n");
