@@ -502,7 +502,7 @@ impl App {
             id,
             modification: chosen.unwrap_or_else(|| given.clone()),
             note: args.note.clone(),
-            // What was given was looked at before this was typed, and so is the stricter.
+            // You looked at that version before you typed this, so it is stricter than what was shown now.
             seen: args.seen.map(|seq| Seen(seq.to_string())).or(seen),
         })
     }

@@ -569,8 +569,8 @@ const ON_RECORD_OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pen
      UNION ALL SELECT request FROM grant WHERE ended_at IS NULL
      UNION ALL SELECT id FROM request WHERE emergency AND review IS NULL)";
 
-/// Of a pending request: that it can no longer be decided, as `Request::lapses` has it. Each half on its own, so that the
-/// first is found by its index; `until` comes first only for requests that an older version filed.
+/// Of a pending request: that it can no longer be decided, as `Request::lapses` says. `until` comes first only for requests
+/// that an older version filed. No index has both, so this reads every pending request.
 const LAPSED: &str = "(r.lapses_at <= ?1 OR r.until <= ?1)";
 
 /// The state at a moment (`?1`), in SQL: what `Request::state` says in Rust, and a test holds the two together.
