@@ -18,7 +18,7 @@ use crate::command::{
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
 use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
-use crate::domain::request::{End, Modification, RequestId, State, Terms};
+use crate::domain::request::{Edit, Edited, End, Modification, RequestId, State, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -79,6 +79,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         | Verb::Resources(_)
         | Verb::Request(_)
         | Verb::Extend(_)
+        | Verb::Edit(_)
         | Verb::List(_)
         | Verb::Show(_)
         | Verb::Approve(_)
@@ -123,6 +124,7 @@ impl App {
             Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
             Verb::Request(args) => self.request(*args),
             Verb::Extend(args) => self.extend(args),
+            Verb::Edit(args) => self.edit(args),
             Verb::List(args) => self.list(args),
             Verb::Show(args) => self.plain(Command::Show { id: args.id }),
             Verb::Approve(args) if args.ids.is_empty() => self.walk(&args),
@@ -355,6 +357,21 @@ impl App {
         self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket: args.ticket })
     }
 
+    fn edit(&mut self, args: cli::Edit) -> Result<u8> {
+        let end = match (args.duration, args.until) {
+            (Some(duration), _) => Some(duration.into()),
+            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, None) => None,
+        };
+        let start = match args.start {
+            Some(start) => Some(Edited::To(self.resolve(start)?)),
+            None => args.no_start.then_some(Edited::Removed),
+        };
+        let ticket = args.ticket.map(Edited::To).or(args.no_ticket.then_some(Edited::Removed));
+        let edit = Edit { reason: args.reason, ticket, end, start };
+        self.plain(Command::Edit { id: args.id, edit, dry_run: args.dry_run })
+    }
+
     fn review(&mut self, args: cli::Review) -> Result<u8> {
         let mut seen = None;
         if args.note.is_none() && self.prompt.is_some() {
@@ -470,6 +487,9 @@ impl App {
             (None, Some(until)) => Some(End::At(self.resolve(until)?)),
             (None, None) => None,
         };
+        if args.seen.is_some() && args.ids.len() > 1 {
+            return Err(Failure::new(Kind::Usage, "--seen is for one request").hint("approve them one by one").into());
+        }
         let given = Modification { resource: args.resource.or(args.scope.map(Resource::Scope)), end };
         let ask = |prompt: &Prompt, view: &RequestView| {
             if given == Modification::default() {
@@ -482,14 +502,18 @@ impl App {
             id,
             modification: chosen.unwrap_or_else(|| given.clone()),
             note: args.note.clone(),
-            seen,
+            // You looked at that version before you typed this, so it is stricter than what was shown now.
+            seen: args.seen.map(|seq| Seen(seq.to_string())).or(seen),
         })
     }
 
     /// Each request that waits for the caller, the oldest first.
     fn walk(&mut self, args: &cli::Approve) -> Result<u8> {
-        let changes =
-            args.duration.is_some() || args.until.is_some() || args.scope.is_some() || args.resource.is_some();
+        let changes = args.seen.is_some()
+            || args.duration.is_some()
+            || args.until.is_some()
+            || args.scope.is_some()
+            || args.resource.is_some();
         let prompt = self.prompt.take().filter(|_| !changes && !self.printer.is_json());
         let Some(prompt) = prompt else {
             let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };

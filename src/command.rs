@@ -14,7 +14,7 @@ use crate::domain::notification::Notice;
 use crate::domain::outbox::{News, Outlet};
 use crate::domain::preference::{Preference, PreferenceChange};
 use crate::domain::request::{
-    Decision, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
+    Decision, Edit, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
 };
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
@@ -48,6 +48,11 @@ pub enum Command {
         length: Option<Length>,
         reason: Text,
         ticket: Option<Ticket>,
+    },
+    Edit {
+        id: RequestId,
+        edit: Edit,
+        dry_run: bool,
     },
     List(ListFilter),
     Show {
@@ -674,6 +679,7 @@ impl RequestView {
             (None, false) => None,
         };
         let approvals = ApprovalsView::of(&request, standing);
+        let (lapses_at, remind_at) = (request.lapses(), request.reminds().filter(|_| state == State::Pending));
         let table = Some(request.on_the_table()).filter(|terms| state == State::Pending && **terms != request.asked);
         let on_the_table = table.cloned().map(TermsView::from);
         let counting: Vec<&Name> = standing.iter().flat_map(|standing| &standing.have).collect();
@@ -701,8 +707,8 @@ impl RequestView {
             emergency: request.emergency,
             review,
             submitted_at: request.submitted_at,
-            lapses_at: request.lapses_at,
-            remind_at: request.remind_at.filter(|_| state == State::Pending),
+            lapses_at,
+            remind_at,
             on_the_table,
             decisions: request.decisions.into_iter().map(decision).collect(),
             approvals,

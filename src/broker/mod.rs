@@ -38,6 +38,7 @@ pub fn looks_after(command: &Command) -> bool {
         | Command::Resources { .. }
         | Command::Request(_)
         | Command::Extend { .. }
+        | Command::Edit { .. }
         | Command::List(_)
         | Command::Show { .. }
         | Command::Approve { .. }

@@ -9,7 +9,7 @@ use smol_str::SmolStr;
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
-use super::request::{End, Grant, RequestId, Terms};
+use super::request::{End, Grant, RequestId, Said, Terms};
 use super::resource::Resource;
 use super::rule::RuleName;
 use super::team::{Change, Login};
@@ -76,6 +76,22 @@ pub enum Event {
         extends: Option<RequestId>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         emergency: bool,
+    },
+    /// The requester, or who filed it, changed a pending request. All approvals given before are void.
+    #[serde(rename = "request.edited")]
+    RequestEdited {
+        request: RequestId,
+        by: Name,
+        /// What it said before, and what it says now. The resource and who asks never change.
+        from: Said,
+        to: Said,
+        /// Both counted from the edit.
+        lapses_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<Timestamp>,
+        /// Those whose approvals no longer count.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        voids: Vec<Name>,
     },
     /// One approver's act.
     #[serde(rename = "request.approved")]
@@ -248,6 +264,7 @@ impl Event {
             Event::TeamInitialized { .. } => "team.initialized",
             Event::TeamApplied { .. } => "team.applied",
             Event::RequestSubmitted { .. } => "request.submitted",
+            Event::RequestEdited { .. } => "request.edited",
             Event::RequestApproved { .. } => "request.approved",
             Event::RequestDenied { .. } => "request.denied",
             Event::RequestWithdrawn { .. } => "request.withdrawn",
@@ -275,6 +292,7 @@ impl Event {
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::RequestSubmitted { .. }
+            | Event::RequestEdited { .. }
             | Event::RequestApproved { .. }
             | Event::RequestDenied { .. }
             | Event::RequestReminded { .. }
@@ -292,6 +310,7 @@ impl Event {
     pub fn request(&self) -> Option<RequestId> {
         match self {
             Event::RequestSubmitted { request, .. }
+            | Event::RequestEdited { request, .. }
             | Event::RequestApproved { request, .. }
             | Event::RequestDenied { request, .. }
             | Event::RequestWithdrawn { request, .. }
@@ -313,10 +332,11 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 17] = [
+pub const ACTIONS: [&str; 18] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
+    "request.edited",
     "request.approved",
     "request.denied",
     "request.withdrawn",

@@ -1,7 +1,7 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
-use super::event::Entry;
+use super::event::{Entry, Event};
 use super::name::Name;
 use super::notification::Notice;
 use super::request::Request;
@@ -64,7 +64,12 @@ impl Piece {
     pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>) -> Piece {
         Piece {
             at: entry.at,
-            headline: headline(notice, request),
+            // "has new terms" would be wrong for a new reason or ticket.
+            headline: if let Event::RequestEdited { request, by, to, .. } = &entry.event {
+                format!("{by} changed request {request} for {}", to.asked.resource)
+            } else {
+                headline(notice, request)
+            },
             // The reason stands among the facts, once.
             text: match request {
                 Some(_) if notice == Notice::RequestSubmitted => briefly(&entry.event, entry.actor.as_ref()),

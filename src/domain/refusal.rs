@@ -67,8 +67,13 @@ pub enum Refusal {
     NeedsOwnRequest { id: RequestId },
     AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
     NotPending { id: RequestId, state: State },
+    NeedsOwnToEdit { id: RequestId },
+    NotEditable { id: RequestId, state: State },
+    NothingToEdit { id: RequestId },
+    ExtensionStart { id: RequestId, before: RequestId },
     NotLive { id: RequestId, state: State },
     Changed { what: String },
+    Unseen { id: RequestId, seq: i64 },
     ClockNotBack,
     OwnerAlready { member: Name },
     NotQueued { id: i64 },
@@ -83,7 +88,8 @@ impl Refusal {
             | Refusal::StartTooFar { .. }
             | Refusal::EndBeforeStart { .. }
             | Refusal::EmergencyForGood
-            | Refusal::EmergencyLater => Sort::Usage,
+            | Refusal::EmergencyLater
+            | Refusal::ExtensionStart { .. } => Sort::Usage,
             Refusal::NoMember { .. }
             | Refusal::Disabled { .. }
             | Refusal::NeedsAdmin { .. }
@@ -103,7 +109,8 @@ impl Refusal {
             | Refusal::RuleForbids { .. }
             | Refusal::NoEmergency { .. }
             | Refusal::EmergencyForAnother
-            | Refusal::NeedsOwnRequest { .. } => Sort::Refused,
+            | Refusal::NeedsOwnRequest { .. }
+            | Refusal::NeedsOwnToEdit { .. } => Sort::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
             | Refusal::NoSuchRequest { .. }
@@ -114,6 +121,8 @@ impl Refusal {
             | Refusal::AlreadyPending { .. }
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotPending { .. }
+            | Refusal::NotEditable { .. }
+            | Refusal::NothingToEdit { .. }
             | Refusal::NotLive { .. }
             | Refusal::NotExtendable { .. }
             | Refusal::NothingToExtend { .. }
@@ -122,6 +131,7 @@ impl Refusal {
             | Refusal::NotOwed { .. }
             | Refusal::AlreadyReviewed { .. }
             | Refusal::Changed { .. }
+            | Refusal::Unseen { .. }
             | Refusal::OwnerAlready { .. }
             | Refusal::ClockNotBack => Sort::Conflict,
         }
@@ -206,8 +216,21 @@ impl Refusal {
                 None => format!("request {id} is {state} already"),
             },
             Refusal::NotPending { id, state } => format!("request {id} is {state}, so there is nothing to withdraw"),
+            Refusal::NeedsOwnToEdit { id } => format!("only its requester, or who filed it, may edit request {id}"),
+            Refusal::NotEditable { id, state } => {
+                format!("request {id} is {state}; only a pending request can be edited")
+            }
+            Refusal::NothingToEdit { id } => format!("request {id} says all of this already; nothing was changed"),
+            Refusal::ExtensionStart { id, before } => {
+                format!("request {id} extends request {before} and starts when that ends; its start can't be edited")
+            }
             Refusal::NotLive { id, state } => format!("request {id} is {state}, so there is nothing to revoke"),
             Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
+            Refusal::Unseen { id, .. } => {
+                format!(
+                    "request {id} was edited after it was filed, so say which version you approve; nothing was done"
+                )
+            }
             Refusal::ClockNotBack => {
                 "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
             }
@@ -251,6 +274,7 @@ impl Refusal {
             Refusal::AlreadyHeld { .. } => one("`access whoami` shows what you have; ask for longer with --duration"),
             Refusal::AlreadyPending { first, .. } => vec![
                 format!("see it with `access show {first}`"),
+                format!("or change it with `access edit {first}`"),
                 format!("or take it back with `access withdraw {first}`"),
             ],
             Refusal::EndPassed { .. } => one("give another end with --duration or --until"),
@@ -296,8 +320,22 @@ impl Refusal {
             Refusal::NotLive { id, state } if state.is_open() => {
                 vec![format!("`access deny {id}` decides it; its requester can `access withdraw {id}`")]
             }
+            Refusal::NeedsOwnToEdit { id } => vec![
+                format!("if you may decide on it, approve other terms: `access approve {id} --duration …`"),
+                format!("or `access deny {id} --reason …`"),
+            ],
+            Refusal::NotEditable { id, state } if state.is_open() => {
+                vec![format!("ask for more time with `access extend {id}`, or anew with `access request`")]
+            }
+            Refusal::NotEditable { .. } => one("ask anew with `access request`"),
+            Refusal::NothingToEdit { id } => vec![format!("see it with `access show {id}`")],
+            Refusal::ExtensionStart { .. } => one("leave --start and --no-start out"),
             Refusal::NotPending { .. } | Refusal::NotLive { .. } => Vec::new(),
             Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
+            Refusal::Unseen { id, seq } => vec![
+                format!("look at it with `access show {id}`, then `access approve {id} --seen {seq}`"),
+                format!("on a terminal, without --yes, `access approve {id}` shows it first"),
+            ],
             Refusal::ClockNotBack | Refusal::OwnerAlready { .. } => Vec::new(),
             Refusal::NotQueued { .. } => one("`access outbox` and `access outbox --dead` list what there is"),
         }

@@ -10,7 +10,7 @@ use super::judge::{RoleBasis, default_role};
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
-use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Verdict};
+use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Said, Verdict};
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::Rule;
@@ -176,6 +176,17 @@ impl Model {
                     None => Ok(()),
                 }
             }
+            Event::RequestEdited { request, by, from, to, lapses_at, remind_at, voids } => {
+                let held = self.pending(request, at)?;
+                let fault = edited_rightly(held, &by, actor, &from, &to, &voids).err();
+                held.take_edit(to, lapses_at, remind_at);
+                let late = held.lapses() != lapses_at || lapses_at <= at || held.reminds() != remind_at;
+                match fault {
+                    Some(fault) => Err(fault),
+                    None if late => Err(format!("it sets another lapse or reminder for request {request} than it can")),
+                    None => Ok(()),
+                }
+            }
             Event::RequestApproved { request, by, terms, asked, note, voids } => {
                 let login = self.login_of(&by).cloned();
                 let held = self.pending(request, at)?;
@@ -231,8 +242,10 @@ impl Model {
                     return Err(format!("request {request} lapses, which is not pending"));
                 }
                 held.recorded = Recorded::Lapsed;
-                if lapsed_at != held.lapses_at || lapsed_at > at {
-                    return Err(format!("request {request} lapses at {lapsed_at}, and should at {}", held.lapses_at));
+                // Older versions let it lapse later than at the end that was asked for.
+                let rightly = [held.lapses(), held.lapses_at].contains(&lapsed_at);
+                if !rightly || lapsed_at > at {
+                    return Err(format!("request {request} lapses at {lapsed_at}, and should at {}", held.lapses()));
                 }
                 Ok(())
             }
@@ -536,6 +549,37 @@ fn given_by_members(request: &Request, granted: &Granted, since: &[Option<i64>])
         }
     }
     Ok(())
+}
+
+/// An edit is by the requester or who filed it, starts from what the request says, changes something else than the
+/// resource, and voids all approvals.
+fn edited_rightly(
+    request: &Request,
+    by: &Name,
+    actor: Option<&Name>,
+    from: &Said,
+    to: &Said,
+    voids: &[Name],
+) -> Result<(), Wrong> {
+    let id = request.id;
+    let counted: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
+    if actor != Some(by) {
+        Err(format!("the edit of request {id} is not that of the member who acts"))
+    } else if request.requester != *by && request.filed_by != *by {
+        Err(format!("{by} edits request {id}, which is not their own"))
+    } else if *from != request.said() {
+        Err(format!("it misstates what request {id} said before"))
+    } else if to == from {
+        Err(format!("it edits request {id} and changes nothing"))
+    } else if to.asked.resource != from.asked.resource {
+        Err(format!("it changes what request {id} is for"))
+    } else if request.extends.is_some() && to.asked.start != from.asked.start {
+        Err(format!("it changes the start of request {id}, which is an extension"))
+    } else if counted != voids.iter().collect() || counted.len() != voids.len() {
+        Err(format!("it voids other approvals of request {id} than there are"))
+    } else {
+        Ok(())
+    }
 }
 
 /// A grant is of a pending request, to its requester, on terms that others approved; or that a rule gives by itself.

@@ -3,9 +3,9 @@
 use super::duration::Duration;
 use super::event::{Because, Event, Granted};
 use super::name::Name;
-use super::request::{Request, RequestId, Terms};
+use super::request::{Request, RequestId, Said, Terms};
 use super::team::Change;
-use super::text::Text;
+use super::text::{Text, Ticket};
 
 /// `for 4h`, `for good`, `until 2026-12-01T17:00:00Z`; with a start, `from … ` before it.
 pub fn how_long(terms: &Terms) -> String {
@@ -49,14 +49,14 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
         Event::RequestSubmitted { request, requester, filed_by, asked, reason, extends, emergency, .. } => {
             format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency))
         }
+        Event::RequestEdited { request, by, from, to, voids, .. } => {
+            let changes = changes(from, to).join("; ");
+            format!("{by} changed request {request} ({}): {changes}{}", to.asked.resource, no_longer_counted(voids))
+        }
         Event::RequestApproved { request, by, terms, asked, note, voids } => {
             let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked)));
             let note = note.as_ref().map(|note| format!(": {note}"));
-            let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
-            let voids = match voids.is_empty() {
-                true => String::new(),
-                false => format!("; no longer counted: {}", voids.join(", ")),
-            };
+            let voids = no_longer_counted(voids);
             format!(
                 "{by} approved request {request}: {} {}{}{voids}{}",
                 terms.resource,
@@ -110,6 +110,27 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
         Event::ClockAccepted { .. } => "The clock was set back and accepted".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed how they are notified"),
     }
+}
+
+/// What an edit changed, each as `old → new`.
+fn changes(from: &Said, to: &Said) -> Vec<String> {
+    let mut changes = Vec::new();
+    if from.asked != to.asked {
+        changes.push(format!("{} → {}", how_long(&from.asked), how_long(&to.asked)));
+    }
+    if from.reason != to.reason {
+        changes.push(format!("reason “{}” → “{}”", from.reason, to.reason));
+    }
+    if from.ticket != to.ticket {
+        let said = |ticket: &Option<Ticket>| ticket.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        changes.push(format!("ticket {} → {}", said(&from.ticket), said(&to.ticket)));
+    }
+    changes
+}
+
+fn no_longer_counted(voids: &[Name]) -> String {
+    let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
+    if voids.is_empty() { String::new() } else { format!("; no longer counted: {}", voids.join(", ")) }
 }
 
 fn by_rule(granted: &Granted) -> String {

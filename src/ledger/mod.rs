@@ -13,6 +13,7 @@ mod deny;
 mod docket;
 mod doctor;
 mod door;
+mod edit;
 mod expire;
 mod extend;
 mod inbox;
@@ -141,6 +142,7 @@ pub fn carry_out_with(
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
         Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
+        Command::Edit { id, edit, dry_run } => edit::edit(&call, id, &edit, dry_run, sink),
         Command::List(filter) => list::list(&call, &filter, sink),
         Command::Show { id } => list::show(&call, id, sink),
         Command::Approve { id, modification, note, seen } => {
@@ -368,12 +370,18 @@ fn deciding<T>(
     Ok(decide(&case)?)
 }
 
-/// Those who were told of a request when it was filed, as far as they are still the same members.
-fn those_asked(read: &Read<'_>, id: RequestId) -> Result<Vec<Name>, Error> {
-    let mut asked = Vec::new();
-    for entry in read.entries_about(id)?.into_iter().take(1) {
+/// Those who were notified of a request when it was filed or edited, as far as they are still the same members. Not those
+/// who asked.
+fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
+    let mut asked: Vec<Name> = Vec::new();
+    for entry in read.entries_about(request.id)? {
+        if !matches!(entry.event, Event::RequestSubmitted { .. } | Event::RequestEdited { .. }) {
+            continue;
+        }
         for Told(member, _) in entry.told {
-            if read.member(&member)?.is_some_and(|(_, since)| since < entry.seq) {
+            let asks = member == request.requester || member == request.filed_by;
+            let still = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
+            if !asks && !asked.contains(&member) && still()? {
                 asked.push(member);
             }
         }

@@ -93,7 +93,7 @@ fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec
     let remains = |name: &Name| new.members.contains_key(name) && !departed.contains(name);
     let mut asked = BTreeMap::new();
     for request in open.iter().filter(|request| request.state(now) == State::Pending) {
-        asked.insert(request.id, those_asked(read, request.id)?);
+        asked.insert(request.id, those_asked(read, request)?);
     }
     let following = decide::follow(&changes, &open, &asked, remains, &me.name, now);
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &open)).collect();
@@ -145,6 +145,7 @@ fn shown(draft: &Draft, open: &[Request]) -> Option<FollowView> {
         Event::TeamInitialized { .. }
         | Event::TeamApplied { .. }
         | Event::RequestSubmitted { .. }
+        | Event::RequestEdited { .. }
         | Event::RequestApproved { .. }
         | Event::RequestDenied { .. }
         | Event::RequestLapsed { .. }

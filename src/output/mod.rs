@@ -451,6 +451,7 @@ fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Res
 pub fn shape(command: &Command) -> Shape {
     match command {
         Command::Request(ask) if ask.dry_run => Shape::DryRun,
+        Command::Edit { dry_run: true, .. } => Shape::DryRun,
         Command::Show { .. } => Shape::Whole,
         Command::Resources { .. }
         | Command::List(_)
@@ -467,6 +468,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::TeamShow
         | Command::Request(_)
         | Command::Extend { .. }
+        | Command::Edit { .. }
         | Command::Review { .. }
         | Command::Approve { .. }
         | Command::Deny { .. }

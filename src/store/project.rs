@@ -10,7 +10,7 @@ use crate::domain::duration::Length;
 use crate::domain::event::{Entry, Event, Granted};
 use crate::domain::name::Name;
 use crate::domain::preference::Policy;
-use crate::domain::request::{End, RequestId, Review, Verdict};
+use crate::domain::request::{End, RequestId, Review, Said, Verdict};
 use crate::domain::rule::RuleName;
 use crate::domain::team::{Change, Diff, Group, Login, Member, Scope};
 use crate::domain::text::{Text, Ticket};
@@ -62,6 +62,9 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
                 filer_login.as_ref().map(Login::as_str)
             ],
         )?,
+        Event::RequestEdited { request, from, to, lapses_at, remind_at, .. } => {
+            edit(write, *request, from, to, *lapses_at, *remind_at)?;
+        }
         Event::RequestApproved { request, by, terms, asked, note, voids } => {
             for name in voids {
                 let sql = "UPDATE decision SET counts = 0
@@ -135,6 +138,39 @@ fn until(end: End) -> Option<i64> {
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal { message: error.to_string() })
+}
+
+/// As `Request::take_edit` has it: only a pending request changes, all its approvals are void, and those that were of
+/// the terms asked before say so from now on.
+fn edit(
+    write: &Write<'_>,
+    request: RequestId,
+    from: &Said,
+    to: &Said,
+    lapses_at: Timestamp,
+    remind_at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let sql = "UPDATE decision SET counts = 0 WHERE request = ?1 AND verdict = 'approve' AND counts";
+    many(write, sql, [request.get()])?;
+    if from.asked != to.asked {
+        let sql = "UPDATE decision SET terms = ?2 WHERE request = ?1 AND verdict = 'approve' AND terms IS NULL";
+        many(write, sql, params![request.get(), to_json(&from.asked)?])?;
+    }
+    one(
+        write,
+        "UPDATE request SET length = ?2, until = ?3, start = ?4, reason = ?5, ticket = ?6, lapses_at = ?7, remind_at = ?8
+         WHERE id = ?1 AND state = 'pending'",
+        params![
+            request.get(),
+            length(to.asked.end),
+            until(to.asked.end),
+            to.asked.start.map(Timestamp::unix),
+            to.reason.as_str(),
+            to.ticket.as_ref().map(Ticket::as_str),
+            lapses_at.unix(),
+            remind_at.map(Timestamp::unix),
+        ],
+    )
 }
 
 fn grant(write: &Write<'_>, granted: &Granted, begun: bool) -> Result<(), Error> {

@@ -193,6 +193,7 @@ impl Play {
             "withdraws" => vec!["withdraw"],
             "revokes" => vec!["revoke"],
             "extends" => vec!["extend"],
+            "edits" => vec!["edit"],
             "reviews" => vec!["review", "--note", "looked at it"],
             _ => return Err(format!("{verb} is nothing that anybody does")),
         };
@@ -203,6 +204,11 @@ impl Play {
             }
             args.push(word);
         }
+        // Whoever approves has looked at what it says now.
+        let shown =
+            rest.first().filter(|_| verb == "approves").map(|id| self.world.run("olivia", &["show", id, "--json"]));
+        let seen = shown.filter(|shown| shown.code == 0).map(|shown| shown.json()["last_seq"].to_string());
+        args.extend(seen.iter().flat_map(|seq| ["--seen", seq.as_str()]));
         if matches!(verb, "asks" | "extends") && !rest.contains(&"--reason") {
             args.extend(["--reason", "testing"]);
         }

@@ -19,12 +19,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use access::command::{AskFor, Command, ListFilter, Reply};
+use access::command::{AskFor, Command, ListFilter, Reply, Seen};
 use access::domain::duration::Length;
 use access::domain::event::{ACTIONS, Because, Entry, Event};
 use access::domain::notification::Told;
 use access::domain::preference::{Choice, PreferenceChange};
-use access::domain::request::{self, End, Modification, RequestId};
+use access::domain::request::{self, Edited, End, Modification, RequestId};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
 use access::error::Kind;
@@ -60,6 +60,7 @@ impl Tally {
             Event::RequestSubmitted { extends, emergency, .. } => {
                 vec![("an extension", extends.is_some()), ("an emergency", *emergency)]
             }
+            Event::RequestEdited { voids, .. } => vec![("an edit that voids votes", !voids.is_empty())],
             Event::RequestApproved { voids, asked, .. } => {
                 vec![("new terms", asked.is_some()), ("votes voided", !voids.is_empty())]
             }
@@ -244,11 +245,28 @@ impl Run<'_> {
                 reason: "More, because it lasts".parse().unwrap(),
                 ticket: ticket.map(|ticket| ticket.parse().unwrap()),
             },
+            Step::Edit { change, .. } => Command::Edit {
+                id: id(),
+                edit: request::Edit {
+                    reason: change.reason.map(|reason| reason.parse().unwrap()),
+                    ticket: change.ticket.map(|ticket| match ticket {
+                        Some(ticket) => Edited::To(ticket.parse().unwrap()),
+                        None => Edited::Removed,
+                    }),
+                    end: change.end.map(end),
+                    start: change.start.map(|start| match start {
+                        Some(from_now) => Edited::To(time(self.now() + from_now)),
+                        None => Edited::Removed,
+                    }),
+                },
+                dry_run: false,
+            },
             Step::Approve { resource: name, end: changed, .. } => Command::Approve {
                 id: id(),
                 modification: Modification { resource: name.map(resource), end: changed.map(end) },
                 note: None,
-                seen: None,
+                // What an edit says is approved by those only who have seen it.
+                seen: Some(self.seen(id())),
             },
             Step::Deny { .. } => Command::Deny { id: id(), reason: None, seen: None },
             Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
@@ -268,6 +286,11 @@ impl Run<'_> {
                 Command::Expire { dry_run: false, deliver: false }
             }
         }
+    }
+
+    fn seen(&self, id: RequestId) -> Seen {
+        let seq = self.store.read(|read| -> Result<i64, Error> { read.last_entry_about(id) });
+        Seen(seq.unwrap().to_string())
     }
 
     fn edited(&self, edits: &[team::Edit]) -> Team {
@@ -319,6 +342,15 @@ impl Run<'_> {
                     extends: Some(self.pick(*back)),
                     ..wish(asked, before.requester)
                 })
+            }
+            Step::Edit { change, .. } => {
+                let asked = asked?;
+                let end = change.end.map_or(asked.asked.end, |end| self.until(end));
+                let start = change.start.map_or(asked.asked.start, |start| start.map(|from_now| now + from_now));
+                let to = terms(asked.asked.resource, end, start);
+                let reason = change.reason.unwrap_or(asked.reason);
+                let ticket = change.ticket.unwrap_or(asked.ticket);
+                Some(Asked { asked: to, table: to, reason, ticket, votes: Vec::new(), ..asked.clone() })
             }
             Step::Approve { resource, end, .. } => {
                 let asked = asked?;
@@ -379,6 +411,25 @@ impl Run<'_> {
                 against.extend(conflict(model.requests.iter().any(gone_on)));
                 against.extend(self.against_filing(wish.unwrap(), now));
             }
+            (Step::Edit { change, .. }, Some(asked)) => {
+                let wish = wish.unwrap();
+                if !own(asked) {
+                    return vec![Kind::Refused];
+                }
+                if !asked.pending(now) {
+                    return vec![Kind::Conflict];
+                }
+                let same = (asked.asked, asked.reason, asked.ticket) == (wish.asked, wish.reason, wish.ticket);
+                let extension = asked.extends.is_some();
+                let in_a_year = |start: i64| now < start && start <= now + 365 * DAY;
+                let start = wish.asked.start.filter(|start| !extension && Some(*start) != asked.asked.start);
+                against.extend(conflict(same));
+                if extension && change.start.is_some() || start.is_some_and(|start| !in_a_year(start)) {
+                    against.push(Kind::Usage);
+                }
+                against.extend(refused(wish.requester != who && !model.is_admin(who, now)));
+                against.extend(self.against_asking(wish, now));
+            }
             (Step::Approve { .. }, Some(asked)) => {
                 let terms = &wish.unwrap().table;
                 if !model.may_decide(who, asked, terms, now) {
@@ -428,6 +479,16 @@ impl Run<'_> {
 
     /// What speaks against filing it, by whomever.
     fn against_filing(&self, wish: &Asked, now: i64) -> Vec<Kind> {
+        let mut against = self.against_asking(wish, now);
+        let same = |other: &Asked| other.requester == wish.requester && other.asked.resource == wish.asked.resource;
+        if !wish.emergency && self.model.requests.iter().any(|other| same(other) && other.pending(now)) {
+            against.push(Kind::Conflict);
+        }
+        against
+    }
+
+    /// What speaks against asking it, besides what waits already.
+    fn against_asking(&self, wish: &Asked, now: i64) -> Vec<Kind> {
         let model = &self.model;
         let terms = &wish.asked;
         let mut against = model.against_terms(wish.requester, terms, now);
@@ -437,10 +498,8 @@ impl Run<'_> {
         {
             against.push(Kind::Refused);
         }
-        let same = |other: &Asked| other.requester == wish.requester && other.asked.resource == terms.resource;
-        let pending = model.requests.iter().any(|other| same(other) && other.pending(now));
         let held = model.until(wish.requester, terms.resource, now);
-        if pending && !wish.emergency || held.is_some_and(|until| until >= terms.ends(now)) {
+        if held.is_some_and(|until| until >= terms.ends(now)) {
             against.push(Kind::Conflict);
         }
         against
@@ -462,6 +521,7 @@ impl Run<'_> {
         };
         let happened = match step {
             Step::Ask { .. } | Step::Extend { .. } => self.model.file(wish.unwrap(), now),
+            Step::Edit { .. } => self.model.edit(place.unwrap(), wish.unwrap(), now),
             Step::Approve { .. } => self.model.approve(place.unwrap(), there.who.unwrap(), wish.unwrap().table, now),
             Step::Deny { .. } => close("request.denied", Stands::Decided),
             Step::Withdraw { .. } => close("request.withdrawn", Stands::Decided),
@@ -535,6 +595,20 @@ impl Run<'_> {
         let Some(asked) = self.model.requests.get(place) else { return Ok(()) };
         let waiting = self.model.standing(asked, now).into_iter().flat_map(|(_, _, waiting)| waiting);
         let admins = PEOPLE.into_iter().filter(|who| self.model.is_admin(who, now));
+        if let Event::RequestEdited { by, voids, .. } = &entry.event {
+            // Those who may decide now, those who approved before, and the other of the two whose it is.
+            let waiting: Vec<&str> = if asked.stands == Stands::Pending { waiting.collect() } else { Vec::new() };
+            let told: Vec<&str> = entry.told.iter().map(|Told(member, _)| member.as_str()).collect();
+            let owed = waiting.into_iter().chain([asked.requester, asked.filer]).filter(|who| *who != by.as_str());
+            let owed: BTreeSet<&str> = owed.collect();
+            prop_assert!(
+                owed.iter().all(|who| told.contains(who)),
+                "{told:?} are told of an edit, and not all {owed:?}"
+            );
+            let known = |who: &&str| owed.contains(who) || voids.iter().any(|name| name.as_str() == *who);
+            prop_assert!(told.iter().all(known), "{told:?} are told of an edit, and should {owed:?} and {voids:?}");
+            return Ok(());
+        }
         let mut whom: BTreeSet<&str> = match &entry.event {
             Event::RequestSubmitted { .. } if asked.stands == Stands::Pending => waiting.chain(admins).collect(),
             Event::GrantStarted(_) | Event::GrantScheduled(_) if asked.emergency && entry.actor.is_some() => {
@@ -746,8 +820,16 @@ fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
     }
     // In fewer, one of them may well not.
     if sequences >= 1000 {
-        let sorts =
-            ["an extension", "an emergency", "new terms", "votes voided", "given by rule", "given by several", "fell"];
+        let sorts = [
+            "an extension",
+            "an edit that voids votes",
+            "an emergency",
+            "new terms",
+            "votes voided",
+            "given by rule",
+            "given by several",
+            "fell",
+        ];
         for what in ACTIONS.into_iter().chain(sorts) {
             assert!(seen.contains_key(what), "{what} never came about, so nothing was tried about it");
         }

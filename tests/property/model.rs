@@ -298,14 +298,32 @@ impl Model {
     // What happens
 
     pub fn file(&mut self, asked: Asked, now: i64) -> Vec<Happened> {
-        let rules = self.hold(&asked, &asked.asked, now);
-        let least = |of: fn(&Rule) -> Option<i64>| rules.iter().filter_map(|(rule, _)| of(rule)).min();
-        let lapses = now + least(|rule| rule.lapses).unwrap_or(7 * 24 * HOUR);
-        let reminds = least(|rule| rule.reminds).map(|after| now + after);
+        let (lapses, reminds) = self.late(&asked, now);
         let free = self.free(&asked, now);
         self.requests.push(Asked { lapses, reminds, ..asked });
         let place = self.requests.len() - 1;
         let mut happened = vec![("request.submitted", Some(place as i64 + 1))];
+        if free {
+            happened.push(self.grant(place, now));
+        }
+        happened
+    }
+
+    /// When it lapses if nobody decides, at its own end at the latest; and when people are reminded before that.
+    fn late(&self, asked: &Asked, now: i64) -> (i64, Option<i64>) {
+        let rules = self.hold(asked, &asked.asked, now);
+        let least = |of: fn(&Rule) -> Option<i64>| rules.iter().filter_map(|(rule, _)| of(rule)).min();
+        let lapses = now + least(|rule| rule.lapses).unwrap_or(7 * 24 * HOUR);
+        let lapses = if let Until::At(end) = asked.asked.end { lapses.min(end) } else { lapses };
+        (lapses, least(|rule| rule.reminds).map(|after| now + after).filter(|at| *at < lapses))
+    }
+
+    /// It says something else, and nobody has approved that.
+    pub fn edit(&mut self, place: usize, wish: Asked, now: i64) -> Vec<Happened> {
+        let (lapses, reminds) = self.late(&wish, now);
+        let free = self.free(&wish, now);
+        self.requests[place] = Asked { lapses, reminds, ..wish };
+        let mut happened = vec![("request.edited", Some(place as i64 + 1))];
         if free {
             happened.push(self.grant(place, now));
         }

@@ -102,6 +102,26 @@ impl Witness {
                 };
                 self.requests.insert(id, record);
             }
+            Event::RequestEdited { by, from, to, lapses_at, .. } => {
+                let record = self.request(id)?;
+                let own = [record.requester.as_str(), record.filer.as_str()].contains(&by.as_str());
+                prop_assert!(own && entry.actor.as_ref() == Some(by), "{by} edits request {id}");
+                prop_assert!(
+                    !record.closed && record.grant.is_none() && at < record.lapses,
+                    "request {id} is edited, which was over"
+                );
+                let stood = (&record.asked, record.reason.as_str(), record.ticket.as_deref());
+                let before = (&from.asked, from.reason.as_str(), from.ticket.as_ref().map(|ticket| ticket.as_str()));
+                prop_assert_eq!(stood, before, "the edit of request {} misstates what it said", id);
+                prop_assert_eq!(&from.asked.resource, &to.asked.resource, "request {} is for something else now", id);
+                record.asked = to.asked.clone();
+                record.reason = to.reason.as_str().to_owned();
+                record.ticket = to.ticket.as_ref().map(|ticket| ticket.as_str().to_owned());
+                record.lapses = lapses_at.unix();
+                record.reminded = false;
+                // Nobody has approved what it says now.
+                record.votes.clear();
+            }
             Event::RequestApproved { by, terms, .. } => {
                 let vote = Vote { seq: entry.seq, by: by.to_string(), terms: terms.clone() };
                 prop_assert!(entry.actor.as_ref() == Some(by), "another than {by} approves request {id}");
