@@ -15,19 +15,108 @@ use super::team::{Change, Diff, Member, Team};
 use super::time::Timestamp;
 
 /// What the entries so far amount to.
+///
+/// It holds every request until `release` is called. Whoever calls that after each batch of entries needs memory only for
+/// what is still open.
 #[derive(Debug, Default)]
 pub struct Model {
     /// None before the first entry.
     pub team: Option<Team>,
     /// The entry that brought each member (back).
     pub since: BTreeMap<Name, i64>,
-    /// In the order of their numbers.
-    pub requests: Vec<Request>,
-    /// By the notification's number: which entry it tells of, and whom.
-    pub notifications: Vec<(i64, (i64, Told))>,
+    /// By number, without those that were released.
+    pub requests: BTreeMap<RequestId, Request>,
+    /// By the notification's number, without those that were released: which entry it tells of, and whom.
+    pub notifications: Vec<Notified>,
     /// What each member prefers, who has said anything.
     pub preferences: BTreeMap<Name, Preference>,
     last: Option<Timestamp>,
+    /// The requests that became final since the last release.
+    final_since: Vec<RequestId>,
+    past: Past,
+    told: Numbers,
+    last_told: i64,
+}
+
+/// A notification by number: the entry it tells of, and who is told.
+pub type Notified = (i64, (i64, Told));
+
+/// What no later entry of an honest log can change.
+#[derive(Debug, Default)]
+pub struct Released {
+    pub requests: Vec<Request>,
+    pub notifications: Vec<Notified>,
+}
+
+/// Ascending numbers, stored as runs: those of an honest log are one run.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// The first number of each run, and how many numbers come before it.
+    runs: Vec<(i64, usize)>,
+    count: usize,
+    last: i64,
+}
+
+impl Numbers {
+    /// Adds a number. One that is not above all before it is ignored.
+    fn push(&mut self, number: i64) {
+        if number <= self.last {
+            return;
+        }
+        if self.runs.is_empty() || number != self.last + 1 {
+            self.runs.push((number, self.count));
+        }
+        self.count += 1;
+        self.last = number;
+    }
+
+    /// How many numbers come before this one; None if it is not one of them.
+    fn place(&self, number: i64) -> Option<usize> {
+        let run = self.runs.partition_point(|(first, _)| *first <= number).checked_sub(1)?;
+        let (first, before) = self.runs[run];
+        let place = before + usize::try_from(number - first).ok()?;
+        let end = self.runs.get(run + 1).map_or(self.count, |(_, before)| *before);
+        (place < end).then_some(place)
+    }
+}
+
+/// What is kept of every request that was released: four bytes. A later entry may still name it.
+#[derive(Debug, Default)]
+struct Past {
+    filed: Numbers,
+    /// For each number filed: 0 while it was not released, else 1 + twice the requester's place in `requesters`, and 1 more
+    /// if access was granted.
+    states: Vec<u32>,
+    requesters: Vec<Name>,
+    places: BTreeMap<Name, u32>,
+}
+
+impl Past {
+    fn file(&mut self, id: RequestId) {
+        self.filed.push(id.get());
+        self.states.resize(self.filed.count, 0);
+    }
+
+    fn release(&mut self, request: &Request) {
+        let Some(place) = self.filed.place(request.id.get()) else { return };
+        let requester = match self.places.get(&request.requester) {
+            Some(&known) => known,
+            None => {
+                let new = u32::try_from(self.requesters.len()).unwrap_or(u32::MAX);
+                self.requesters.push(request.requester.clone());
+                self.places.insert(request.requester.clone(), new);
+                new
+            }
+        };
+        self.states[place] = 1 + 2 * requester + u32::from(request.grant.is_some());
+    }
+
+    /// Who asked, and whether access was granted; None unless the request was released.
+    fn get(&self, id: RequestId) -> Option<(&Name, bool)> {
+        let state = self.states.get(self.filed.place(id.get())?)?.checked_sub(1)?;
+        let requester = self.requesters.get((state / 2) as usize)?;
+        Some((requester, state % 2 == 1))
+    }
 }
 
 /// Something that no honest log has.
@@ -44,21 +133,45 @@ impl Model {
         self.check_actor(&entry, &mut wrong);
         self.last = Some(entry.at);
         let (seq, at) = (entry.seq, entry.at);
+        let about = entry.event.request();
         if let Err(why) = self.fold(seq, at, entry.actor.as_ref(), entry.event) {
             wrong.push(why);
         }
-        let next = self.notifications.last().map_or(1, |(id, _)| id + 1);
+        self.final_since.extend(about.filter(|id| self.requests.get(id).is_some_and(is_final)));
+        let next = self.last_told.saturating_add(1);
         let first = entry.told_from.unwrap_or(next);
         if first != next {
             wrong.push(format!("its first notification is {first}, where {next} comes next"));
         }
+        // No honest log comes near the last number there is.
+        let first = first.min(i64::MAX - 1 - entry.told.len() as i64);
         for (id, told) in (first..).zip(entry.told) {
             if !self.since.contains_key(&told.0) {
                 wrong.push(format!("it tells {}, who is no member", told.0));
             }
             self.notifications.push((id, (seq, told)));
+            self.told.push(id);
+            self.last_told = id;
         }
         wrong
+    }
+
+    /// Hands out what is final, and forgets it but for a few bytes.
+    pub fn release(&mut self) -> Released {
+        let ids = std::mem::take(&mut self.final_since);
+        let requests: Vec<Request> = ids.iter().filter_map(|id| self.requests.remove(id)).collect();
+        requests.iter().for_each(|request| self.past.release(request));
+        Released { requests, notifications: std::mem::take(&mut self.notifications) }
+    }
+
+    /// Whether any entry filed a request with this number.
+    pub fn has_filed(&self, id: i64) -> bool {
+        self.past.filed.place(id).is_some()
+    }
+
+    /// Whether any entry told somebody by a notification with this number.
+    pub fn has_told(&self, id: i64) -> bool {
+        self.told.place(id).is_some()
     }
 
     fn check_time(&self, entry: &Entry, wrong: &mut Vec<Wrong>) {
@@ -112,16 +225,18 @@ impl Model {
                 extends,
                 emergency,
             } => {
-                let expected = self.requests.last().map_or(RequestId::FIRST, |last| last.id.next());
+                let expected = RequestId::try_from(self.past.filed.last + 1).unwrap_or(RequestId::FIRST);
                 if request < expected {
                     return Err(format!("it files request {request} a second time"));
                 }
                 let unknown = [&requester, &filed_by].into_iter().find(|name| !self.since.contains_key(*name)).cloned();
                 let filer_acts = actor == Some(&filed_by);
-                let extends_theirs = extends.is_none_or(|before| {
-                    self.request(before).is_ok_and(|before| before.requester == requester && before.grant.is_some())
+                let extends_theirs = extends.is_none_or(|before| match self.requests.get(&before) {
+                    Some(before) => before.requester == requester && before.grant.is_some(),
+                    None => self.past.get(before) == Some((&requester, true)),
                 });
-                self.requests.push(Request {
+                self.past.file(request);
+                let filed = Request {
                     id: request,
                     requester,
                     filed_by,
@@ -137,7 +252,8 @@ impl Model {
                     recorded: Recorded::Pending,
                     decisions: Vec::new(),
                     grant: None,
-                });
+                };
+                self.requests.insert(request, filed);
                 match unknown {
                     _ if request != expected => Err(format!("it files request {request}, where {expected} comes next")),
                     Some(name) => Err(format!("it names {name}, who is no member")),
@@ -194,9 +310,10 @@ impl Model {
                 Ok(())
             }
             Event::RequestLapsed { request, lapsed_at } => {
-                let held = self.request(request)?;
+                let not_pending = || format!("request {request} lapses, which is not pending");
+                let held = self.request(request, |_| not_pending())?;
                 if held.recorded != Recorded::Pending {
-                    return Err(format!("request {request} lapses, which is not pending"));
+                    return Err(not_pending());
                 }
                 held.recorded = Recorded::Lapsed;
                 if lapsed_at != held.lapses_at || lapsed_at > at {
@@ -212,13 +329,14 @@ impl Model {
                 }
             }
             Event::RequestReviewed { request, by, note } => {
-                let held = self.request(request)?;
+                let owes_none = || format!("it reviews request {request}, which owes no review");
+                let held = self.request(request, |_| owes_none())?;
                 let fault = by_another(held, &by, actor).err();
                 let owed = held.owes_review() && held.grant.is_some();
                 held.review = Some(Review { by, note, at });
                 match fault {
                     Some(fault) => Err(fault),
-                    None if !owed => Err(format!("it reviews request {request}, which owes no review")),
+                    None if !owed => Err(owes_none()),
                     None => Ok(()),
                 }
             }
@@ -227,11 +345,15 @@ impl Model {
             }
             Event::GrantScheduled(granted) => self.grant(granted, at),
             Event::GrantStarted(granted) => {
-                let before = self.request(granted.request)?.grant.as_ref().map(|grant| grant.begun);
-                match before {
+                let id = granted.request;
+                let begun = match self.past.get(id) {
+                    Some((_, granted)) => granted.then_some(true),
+                    None => self.request(id, |_| no_request(id))?.grant.as_ref().map(|grant| grant.begun),
+                };
+                match begun {
                     None => self.grant(granted, at),
                     Some(false) => self.begin(&granted, at),
-                    Some(true) => Err(format!("request {} is granted a second time", granted.request)),
+                    Some(true) => Err(format!("request {id} is granted a second time")),
                 }
             }
             Event::GrantExpiring { request, .. } => {
@@ -284,7 +406,10 @@ impl Model {
         let id = granted.request;
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
         let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
-        let held = self.request(id)?;
+        let held = self.request(id, |_| match granted.by_rule.is_none() && granted.approved_by.is_empty() {
+            true => granted_without_approval(id),
+            false => granted_not_pending(id),
+        })?;
         let terms = granted.terms();
         let fault = granted_rightly(held, &granted, rule.as_ref()).err();
         let rightly = terms.starts_at(at) == granted.starts_at && terms.ends_at(at) == granted.ends_at;
@@ -353,18 +478,17 @@ impl Model {
         }
     }
 
-    fn request(&mut self, id: RequestId) -> Result<&mut Request, Wrong> {
-        // In an honest log the number gives the place.
-        let likely =
-            usize::try_from(id.get() - 1).ok().filter(|&at| self.requests.get(at).is_some_and(|it| it.id == id));
-        let found = likely.or_else(|| self.requests.binary_search_by_key(&id, |request| request.id).ok());
-        found.and_then(|at| self.requests.get_mut(at)).ok_or_else(|| format!("there is no request {id}"))
+    /// A request that was not released. `over`: what is wrong with naming one that was, given whether it was granted.
+    fn request(&mut self, id: RequestId, over: impl FnOnce(bool) -> Wrong) -> Result<&mut Request, Wrong> {
+        let past = self.past.get(id).map(|(_, granted)| granted);
+        self.requests.get_mut(&id).ok_or_else(|| past.map_or_else(|| no_request(id), over))
     }
 
     fn pending(&mut self, id: RequestId, at: Timestamp) -> Result<&mut Request, Wrong> {
-        let held = self.request(id)?;
+        let not_pending = || format!("request {id} is decided, which was not pending");
+        let held = self.request(id, |_| not_pending())?;
         if held.recorded != Recorded::Pending {
-            Err(format!("request {id} is decided, which was not pending"))
+            Err(not_pending())
         } else if held.lapses_at <= at {
             Err(format!("request {id} is decided after it lapsed"))
         } else {
@@ -374,9 +498,30 @@ impl Model {
 
     fn live(&mut self, id: RequestId) -> Result<&mut Grant, Wrong> {
         let none = || format!("there is no grant {id}");
-        let grant = self.request(id)?.grant.as_mut().ok_or_else(none)?;
-        if grant.ended.is_some() { Err(format!("grant {id} had ended before")) } else { Ok(grant) }
+        let ended = || format!("grant {id} had ended before");
+        let held = self.request(id, |granted| if granted { ended() } else { none() })?;
+        let grant = held.grant.as_mut().ok_or_else(none)?;
+        if grant.ended.is_some() { Err(ended()) } else { Ok(grant) }
     }
+}
+
+/// Whether no later entry of an honest log changes this request, its decisions or its grant.
+fn is_final(request: &Request) -> bool {
+    let ended = request.grant.as_ref().is_none_or(|grant| grant.ended.is_some());
+    let owed = request.grant.is_some() && request.owes_review();
+    request.recorded != Recorded::Pending && ended && !owed
+}
+
+fn no_request(id: RequestId) -> Wrong {
+    format!("there is no request {id}")
+}
+
+fn granted_without_approval(id: RequestId) -> Wrong {
+    format!("request {id} is granted without an approval")
+}
+
+fn granted_not_pending(id: RequestId) -> Wrong {
+    format!("request {id} is granted, which was not pending")
 }
 
 fn by_another(request: &Request, by: &Name, actor: Option<&Name>) -> Result<(), Wrong> {
@@ -401,9 +546,9 @@ fn granted_rightly(request: &Request, granted: &Granted, rule: Option<&Rule>) ->
     let on_these = approvals.iter().all(|decision| *request.decided_terms(decision) == terms);
     let given_by_rule = rule.is_some_and(|rule| rule.auto_approve || rule.emergency && request.emergency);
     if granted.by_rule.is_none() && (names.is_empty() || approvals.is_empty()) {
-        Err(format!("request {id} is granted without an approval"))
+        Err(granted_without_approval(id))
     } else if request.recorded != Recorded::Pending {
-        Err(format!("request {id} is granted, which was not pending"))
+        Err(granted_not_pending(id))
     } else if granted.by_rule.is_some() && !given_by_rule {
         Err(format!("request {id} is granted by a rule that does not give it"))
     } else if names.len() != approvals.len()

@@ -337,7 +337,7 @@ impl<'c> Read<'c> {
             row::REQUEST,
             row::GRANT
         );
-        let mut found = self.rows(&sql, params_from_iter(values), row::request)?;
+        let mut found = self.rows(&sql, params_from_iter(values), |row| row::request(row, 0))?;
         self.read_decisions(&mut found)?;
         Ok(found)
     }
