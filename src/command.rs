@@ -643,7 +643,7 @@ impl GrantView {
         };
         let ended_at = grant.ended_at(now);
         let ended_by = match grant.ended.as_ref().map(|ended| &ended.how) {
-            Some(EndedHow::Revoked { by }) => Some(by.clone()),
+            Some(EndedHow::Revoked { by }) => by.clone(),
             Some(EndedHow::Expired) | None => None,
         };
         // Of a scheduled one: of all that it will be.

@@ -512,7 +512,8 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
     if state != State::Pending {
         return Err(Refusal::NotPending { id: request.id, state });
     }
-    let withdrawn = Event::RequestWithdrawn { request: request.id, by: person.name.clone(), because: Because::Asked };
+    let withdrawn =
+        Event::RequestWithdrawn { request: request.id, by: Some(person.name.clone()), because: Because::Asked };
     // Whoever it was filed for should know as well.
     let requester = Some(&request.requester).filter(|requester| **requester != person.name);
     let told = asked.iter().filter(|name| **name != person.name).chain(requester);
@@ -541,7 +542,7 @@ pub fn revoke(
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
             (State::Pending, _) => {
-                let event = Event::RequestWithdrawn { request: next.id, by: person.name.clone(), because };
+                let event = Event::RequestWithdrawn { request: next.id, by: Some(person.name.clone()), because };
                 drafts.push(draft(event, told(Notice::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
@@ -566,7 +567,7 @@ fn revoked(grant: &Grant, by: &Name, because: Because, reason: Option<Text>) -> 
     Event::GrantRevoked {
         request: grant.request,
         resource: grant.terms.resource.clone(),
-        by: by.clone(),
+        by: Some(by.clone()),
         because,
         reason,
     }
@@ -652,7 +653,7 @@ pub fn follow(
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));
                     told.retain(|Told(member, _)| remains(member));
-                    let event = Event::RequestWithdrawn { request: request.id, by: by.clone(), because };
+                    let event = Event::RequestWithdrawn { request: request.id, by: Some(by.clone()), because };
                     drafts.push(draft(event, told));
                 }
             }

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Entry, Event, FORMAT, Granted};
+use super::clock::{filed_ahead, granted_ahead};
+use super::event::{Because, Entry, Event, FORMAT, Granted};
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
@@ -305,9 +306,12 @@ impl Model {
                 held.recorded = Recorded::Denied;
                 fault.map_or(Ok(()), Err)
             }
-            Event::RequestWithdrawn { request, .. } => {
-                self.pending(request, at)?.recorded = Recorded::Withdrawn;
-                Ok(())
+            Event::RequestWithdrawn { request, by, because } => {
+                let held = self.pending(request, at)?;
+                held.recorded = Recorded::Withdrawn;
+                let ahead = filed_ahead(held.submitted_at, accepted_time(&because).unwrap_or(at));
+                ends_rightly(by.as_ref(), actor, &because, ahead, at)
+                    .map_err(|why| format!("request {request} is withdrawn {why}"))
             }
             Event::RequestLapsed { request, lapsed_at } => {
                 let not_pending = || format!("request {request} lapses, which is not pending");
@@ -369,18 +373,22 @@ impl Model {
                 }
                 Ok(())
             }
-            Event::GrantRevoked { request, resource, by, .. } => {
+            Event::GrantRevoked { request, resource, by, because, .. } => {
+                let filed = self.requests.get(&request).map(|request| request.submitted_at);
                 let grant = self.live(request)?;
+                let accepted = accepted_time(&because).unwrap_or(at);
+                let ahead = filed.is_some_and(|filed| filed_ahead(filed, accepted)) || granted_ahead(grant, accepted);
+                let ends = ends_rightly(by.as_ref(), actor, &because, ahead, at);
                 let over = grant.ends_at.is_some_and(|end| end <= at);
                 let same = grant.terms.resource == resource;
-                let acts = actor == Some(&by);
+                let acts = actor == by.as_ref();
                 grant.ended = Some(Ended { at, how: EndedHow::Revoked { by } });
                 if over {
                     Err(format!("grant {request} is revoked after it had ended"))
                 } else if !same || !acts {
                     Err(format!("grant {request} is revoked by or for another than it says"))
                 } else {
-                    Ok(())
+                    ends.map_err(|why| format!("grant {request} is revoked {why}"))
                 }
             }
             Event::AttemptRefused { .. } | Event::ClockAccepted { .. } => Ok(()),
@@ -522,6 +530,33 @@ fn granted_without_approval(id: RequestId) -> Wrong {
 
 fn granted_not_pending(id: RequestId) -> Wrong {
     format!("request {id} is granted, which was not pending")
+}
+
+/// The time that was accepted, if that is why something ended.
+fn accepted_time(because: &Because) -> Option<Timestamp> {
+    match because {
+        Because::ClockAccepted(time) => Some(*time),
+        Because::Asked | Because::MemberGone | Because::FilerGone | Because::Gone(_) | Because::Fell(_) => None,
+    }
+}
+
+/// Whoever ends it acts. Root, who need not be a member, does so only where a clock was accepted: that ends what was made
+/// while the clock was ahead, and what goes on from it.
+fn ends_rightly(
+    by: Option<&Name>,
+    actor: Option<&Name>,
+    because: &Because,
+    ahead: bool,
+    at: Timestamp,
+) -> Result<(), &'static str> {
+    match accepted_time(because) {
+        _ if by != actor => Err("by another than it says"),
+        None if by.is_none() && !matches!(because, Because::Fell(_)) => Err("by nobody"),
+        None => Ok(()),
+        Some(accepted) if accepted >= at => Err("for a clock that was not ahead"),
+        Some(_) if !ahead => Err("for a clock, and was made before the time that was accepted"),
+        Some(_) => Ok(()),
+    }
 }
 
 fn by_another(request: &Request, by: &Name, actor: Option<&Name>) -> Result<(), Wrong> {

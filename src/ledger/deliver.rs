@@ -372,7 +372,7 @@ fn fan_out(write: &crate::store::Write<'_>, post: &dyn Post, policy: &Policy, no
                 at = entry.seq;
                 let told: BTreeSet<News> = entry.told.iter().map(|Told(_, notice)| News::Notice(*notice)).collect();
                 for &news in events.iter().filter(|news| **news == News::Audit || told.contains(news)) {
-                    write.outbox_add(&outlet, &entry, news)?;
+                    write.outbox_add(&outlet, &entry, news, now)?;
                 }
             }
         }
@@ -435,7 +435,8 @@ fn settle(
             How::AtOnce => plans.push(Plan { address, rows: vec![row] }),
             How::Together(digest) => {
                 let offset = |moment| member.timezone.as_ref().map_or(0, |zone| post.offset(zone, moment));
-                let due = digest.due(row.at, &offset);
+                // An entry of the future is from before a clock that was ahead was set right.
+                let due = if row.at > now { now } else { digest.due(row.at, &offset) };
                 if due > now {
                     write.outbox_put_off(row.id, due)?;
                     continue;

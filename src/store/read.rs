@@ -419,6 +419,27 @@ impl<'c> Read<'c> {
         self.requests(&format!("{ON_RECORD_OPEN} ORDER BY r.id"), Vec::new())
     }
 
+    /// What was filed or granted while the clock was ahead of the accepted time, and is still open at `last`, the time
+    /// that it reached. `domain::clock` says which of it ends.
+    pub fn requests_ahead(&self, accepted: Timestamp, last: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
+        let clause = "r.id IN (SELECT id FROM request WHERE state = 'pending' AND lapses_at > ?2 AND submitted_at > ?1
+                 UNION SELECT g.request FROM grant g JOIN request q ON q.id = g.request
+                 WHERE g.ended_at IS NULL AND (g.ends_at IS NULL OR g.ends_at > ?2)
+                     AND (q.submitted_at > ?1 OR g.starts_at > ?1 AND g.start IS NOT g.starts_at))
+             ORDER BY r.id LIMIT ?3";
+        let values = [accepted.unix(), last.unix(), limit(most)];
+        self.requests(clause, values.map(Value::Integer).into())
+    }
+
+    /// Live grants that have begun on the record and start after this time.
+    pub fn grants_begun_after(&self, time: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
+        let sql = format!(
+            "SELECT {} FROM grant g WHERE begun AND ended_at IS NULL AND starts_at > ?1 ORDER BY request LIMIT ?2",
+            row::GRANT
+        );
+        self.rows(&sql, params![time.unix(), limit(most)], |row| row::grant(row, 0))
+    }
+
     /// The grants of a member that are not ended on the record, as requests, in the order of their ends.
     pub fn requests_granted_to(&self, member: &Name) -> Result<Vec<Request>, Error> {
         let clause = "r.id IN (SELECT request FROM grant WHERE member = ? AND ended_at IS NULL)

@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use crate::domain::duration::Length;
-use crate::domain::name::Name;
 use crate::domain::request::{Decision, End, Ended, EndedHow, Grant, Recorded, Request, RequestId, Terms, Verdict};
 use crate::domain::team::Member;
 use crate::domain::text::Text;
@@ -96,9 +95,11 @@ pub fn maybe_grant(row: &Row<'_>, column: usize) -> Result<Option<Grant>, Error>
 }
 
 pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
-    let how = match maybe_parsed::<Name>(row, column + 13)? {
-        Some(by) => EndedHow::Revoked { by },
+    // An empty text: revoked, and by root, who need not be a member. No name is empty.
+    let how = match row.get_ref(column + 13)?.as_str_or_null().map_err(Error::damaged)? {
         None => EndedHow::Expired,
+        Some("") => EndedHow::Revoked { by: None },
+        Some(_) => EndedHow::Revoked { by: Some(parsed(row, column + 13)?) },
     };
     Ok(Grant {
         request: request_id(row, column)?,
