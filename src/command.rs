@@ -103,6 +103,8 @@ pub enum Command {
     },
     Audit(AuditFilter),
     AuditExport,
+    /// The log as it is stored, for whoever wants to verify it without this program.
+    AuditExportRaw,
     /// `against`: checkpoints kept elsewhere.
     AuditVerify {
         against: Vec<Checkpoint>,
@@ -201,6 +203,7 @@ pub enum Reply {
     Notification(NotificationView),
     Expired(ExpireView),
     Entry(Box<EntryView>),
+    Raw(RawView),
     Verified(VerifyView),
     Checkpoint(Checkpoint),
     Finding(FindingView),
@@ -546,6 +549,8 @@ pub struct TestView {
 /// An entry of the audit log as JSON shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EntryView {
+    /// The version of the format that the entry is stored in.
+    pub v: u32,
     pub seq: i64,
     pub at: Timestamp,
     pub actor: Option<Name>,
@@ -554,6 +559,19 @@ pub struct EntryView {
     pub event: Event,
     pub request: Option<RequestId>,
     pub told: Vec<ToldView>,
+    /// The number of the first notification of those told; the others follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_from: Option<i64>,
+    /// SHA-256, in hex.
+    pub hash: String,
+}
+
+/// An entry of the audit log as it is stored: see docs/log-format.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawView {
+    pub seq: i64,
+    /// The text that was hashed, byte for byte.
+    pub body: String,
     /// SHA-256, in hex.
     pub hash: String,
 }
@@ -749,8 +767,10 @@ impl ApprovalsView {
 }
 
 impl EntryView {
-    pub fn of(entry: Entry, hash: &crate::domain::audit::Hash) -> EntryView {
+    /// `hash`: in hex.
+    pub fn of(entry: Entry, hash: String) -> EntryView {
         EntryView {
+            v: entry.v,
             request: entry.event.request(),
             seq: entry.seq,
             at: entry.at,
@@ -758,7 +778,8 @@ impl EntryView {
             os_user: entry.os_user.to_string(),
             event: entry.event,
             told: entry.told.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
-            hash: crate::domain::audit::hex(hash),
+            told_from: entry.told_from,
+            hash,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use sha2::{Digest as _, Sha256};
 
 use super::{Call, Sink};
-use crate::command::{DeliverView, End, EntryView, Reply, ToldView};
+use crate::command::{DeliverView, End, EntryView, Reply};
 use crate::domain::audit;
 use crate::domain::event::Entry;
 use crate::domain::letter::{Letter, Piece};
@@ -546,18 +546,7 @@ fn webhook_message(read: &Read<'_>, entry: &Entry, hash: &str, news: News, piece
 fn audit_message(entry: Entry, id: &str, hash: String) -> Content {
     let id = format!("msg_{id}_audit");
     let at = entry.at;
-    let told =
-        entry.told.iter().map(|Told(member, event)| ToldView { member: member.clone(), event: *event }).collect();
-    let view = EntryView {
-        request: entry.event.request(),
-        seq: entry.seq,
-        at,
-        actor: entry.actor,
-        os_user: entry.os_user.to_string(),
-        event: entry.event,
-        told,
-        hash,
-    };
+    let view = EntryView::of(entry, hash);
     let body = serde_json::json!({ "type": News::Audit, "timestamp": at, "data": view });
     Content::Json { id, body: body.to_string() }
 }

@@ -7,8 +7,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
 
 use super::{Error, row};
-use crate::command::{AuditFilter, ListFilter};
-use crate::domain::audit::Hash;
+use crate::command::{AuditFilter, ListFilter, RawView};
+use crate::domain::audit::{self, Hash};
 use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
@@ -48,6 +48,8 @@ pub struct Only {
 
 /// Rows of a page: enough that the cost of a query is shared, few enough to be held.
 const PAGE: usize = 500;
+/// Bytes of entries that a page holds, and at most one entry more.
+const PAGE_BYTES: usize = 4 << 20;
 
 impl<'c> Read<'c> {
     pub(super) fn new(conn: &'c Connection) -> Read<'c> {
@@ -131,7 +133,37 @@ impl<'c> Read<'c> {
 
     fn entries(&self, sql: &str, bound: i64, values: Vec<Value>) -> Result<Page<(Entry, Hash)>, Error> {
         let params = params_from_iter(std::iter::once(Value::Integer(bound)).chain(values));
-        let rows = self.rows(sql, params, |row| Ok((row::json(row, 0)?, row.get(1)?)))?;
+        self.page(sql, params, |row| Ok((row::json(row, 0)?, row.get(1)?)))
+    }
+
+    /// Entries newer than `after` as they are stored, oldest first.
+    pub fn raw_entries_after(&self, after: i64) -> Result<Page<RawView>, Error> {
+        let sql = format!("SELECT body, hash, seq FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
+        self.page(&sql, [after], |row| {
+            let seq = row.get(2)?;
+            let body = row.get_ref(0)?.as_str();
+            let body = body.map_err(|_| Error::damaged(format!("entry {seq} is not a text (UTF-8)")))?.to_owned();
+            Ok(RawView { seq, body, hash: audit::hex(row.get_ref(1)?.as_bytes().map_err(Error::damaged)?) })
+        })
+    }
+
+    /// A page of entries, whose first column is the body. It ends early where they are large, since a page is held whole.
+    fn page<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl Fn(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Page<T>, Error> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut found = statement.query(params)?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = found.next()? {
+            bytes += row.get_ref(0)?.as_bytes().map_err(Error::damaged)?.len();
+            rows.push(read(row)?);
+            if bytes >= PAGE_BYTES {
+                return Ok(Page { rows, last: false });
+            }
+        }
         Ok(Page { last: rows.len() < PAGE, rows })
     }
 

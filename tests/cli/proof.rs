@@ -656,6 +656,34 @@ fn rows_of_requests_that_are_over_and_forgotten_are_compared_too() {
     }
 }
 
+#[test]
+fn what_is_released_is_what_would_have_been_held_and_only_what_is_open_is_left() {
+    for name in ["log-v1.jsonl", "log-v1-rules.jsonl"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let (mut whole, mut released) = (Model::default(), Model::default());
+        let (mut requests, mut notifications) = (Vec::new(), Vec::new());
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let entry: Entry = serde_json::from_str(line).unwrap();
+            assert_eq!(whole.take(entry.clone()), [""; 0]);
+            assert_eq!(released.take(entry), [""; 0]);
+            let now = released.release();
+            requests.extend(now.requests);
+            notifications.extend(now.notifications);
+        }
+        assert!(!requests.is_empty(), "{name}");
+        let open = |request: &access::domain::request::Request| {
+            let live = request.grant.as_ref().is_some_and(|grant| grant.ended.is_none() || request.owes_review());
+            live || request.recorded == access::domain::request::Recorded::Pending
+        };
+        assert!(released.requests.values().all(open), "{name}");
+        assert!(!requests.iter().any(open), "{name}");
+        requests.extend(released.requests.into_values());
+        requests.sort_by_key(|request| request.id);
+        assert_eq!(requests, whole.requests.into_values().collect::<Vec<_>>(), "{name}");
+        assert_eq!(notifications, whole.notifications, "{name}");
+    }
+}
+
 // Every format ever written stays readable
 
 #[test]
