@@ -384,7 +384,16 @@ pub struct AgainstView {
     pub since: Timestamp,
     /// How many requests were submitted since.
     pub requests: usize,
+    /// The first of them.
     pub otherwise: Vec<OtherwiseView>,
+    /// How many more would have been decided otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

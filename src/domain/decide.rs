@@ -631,10 +631,13 @@ pub fn follow(
 ) -> Vec<Draft> {
     let mut drafts = Vec::new();
     let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
+    let all_shut_out: BTreeSet<&Name> = changes.iter().filter_map(Change::shuts_out).collect();
+    let all_departed: BTreeSet<&Name> = changes.iter().filter_map(Change::departs).collect();
+    let all_gone: BTreeSet<Resource> = changes.iter().filter_map(Change::removes).collect();
     for request in open {
-        let shut_out = changes.iter().filter_map(Change::shuts_out).any(|name| *name == request.requester);
-        let filer_departs = changes.iter().filter_map(Change::departs).any(|name| *name == request.filed_by);
-        let gone = |resource: &Resource| changes.iter().filter_map(Change::removes).any(|gone| gone == *resource);
+        let shut_out = all_shut_out.contains(&request.requester);
+        let filer_departs = all_departed.contains(&request.filed_by);
+        let gone = |resource: &Resource| all_gone.contains(resource);
         // A request comes after the one that it goes on from.
         let fell = request.extends.filter(|before| fallen.contains(before));
         let because = |resource: &Resource| match (shut_out, gone(resource)) {

@@ -23,6 +23,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             for change in changes {
                 project_change(write, &taken, entry.seq, entry.at, change)?;
             }
+            write.reorder_rules(changes)?;
         }
         Event::RequestSubmitted {
             request,
@@ -209,7 +210,8 @@ fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, at: Timestamp,
             project_catalogued(write, "rule", name.as_str(), diff)?;
             write.put_rule(name, diff)
         }
-        Change::RuleOrder(diff) => diff.after().map_or(Ok(()), |order| write.put_rule_order(order)),
+        // All at once, by `reorder_rules`.
+        Change::RuleOrder(_) => Ok(()),
         Change::Notifications(diff) => project_policy(write, seq, at, diff.after()),
     }
 }

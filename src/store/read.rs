@@ -529,9 +529,11 @@ impl<'c> Read<'c> {
         self.requests("r.state = 'pending' AND r.lapses_at > ? ORDER BY r.id", vec![Value::Integer(now.unix())])
     }
 
-    /// Requests submitted then or later.
-    pub fn requests_since(&self, since: Timestamp) -> Result<Vec<Request>, Error> {
-        self.requests("r.submitted_at >= ? ORDER BY r.id", vec![Value::Integer(since.unix())])
+    /// Requests submitted then or later and numbered above `after`, oldest first.
+    pub fn requests_since(&self, since: Timestamp, after: i64) -> Result<Page<Request>, Error> {
+        let clause = format!("r.submitted_at >= ? AND r.id > ? ORDER BY r.id LIMIT {PAGE}");
+        let rows = self.requests(&clause, vec![Value::Integer(since.unix()), Value::Integer(after)])?;
+        Ok(Page { last: rows.len() < PAGE, rows })
     }
 
     /// Requests that lapsed by the clock and not yet on the record.

@@ -26,6 +26,7 @@ mod review;
 mod rules;
 mod rules_found;
 mod team;
+mod team_size;
 mod terminal;
 mod tmux;
 mod told;
