@@ -52,7 +52,7 @@ fn create(path: &Path, login: &str, past: u64, lapsed: u64, pending: u64) -> Out
     let now = identity::clock()?.unix();
     let of_past = i64::try_from(past.div_ceil(GROUP))?;
     let begin = now - 40 * DAY - of_past * 2 * HOUR;
-    let team = team_file::parse(&team(login)).map_err(|mistakes| mistakes[0].to_string())?;
+    let team = team_file::parse(&team(login)).map_err(|mistakes| mistakes.to_string())?;
     let store = set_up(path, &team, begin - 1)?;
     let mut next = RequestId::FIRST;
 

@@ -741,11 +741,12 @@ impl App {
     fn audit(&mut self, args: cli::Audit) -> Result<u8> {
         match args.verb {
             Some(cli::AuditVerb::Export(export)) => {
-                let shape = match export.format {
-                    ExportFormat::Jsonl => Shape::JsonLines,
-                    ExportFormat::Csv => Shape::Csv,
+                let (command, shape) = match export.format {
+                    ExportFormat::Jsonl => (Command::AuditExport, Shape::JsonLines),
+                    ExportFormat::Csv => (Command::AuditExport, Shape::Csv),
+                    ExportFormat::Raw => (Command::AuditExportRaw, Shape::JsonLines),
                 };
-                self.send(Command::AuditExport, shape)?;
+                self.send(command, shape)?;
                 return Ok(0);
             }
             Some(cli::AuditVerb::Verify(verify)) => {

@@ -774,6 +774,13 @@ pub struct AuditCheckpoint {}
 
 /// Write the whole log, oldest first
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Anyone can verify a raw export without this program: docs/log-format.md has 20 lines of Python.
+
+Examples:
+  access audit export --format jsonl
+  access audit export --format raw > log.jsonl"
+)]
 pub struct AuditExport {
     #[arg(long, value_name = "FORMAT")]
     pub format: ExportFormat,
@@ -785,6 +792,8 @@ pub enum ExportFormat {
     Jsonl,
     /// Comma-separated values, with a header
     Csv,
+    /// What is stored and hashed: one JSON object a line, with seq, body and hash
+    Raw,
 }
 
 /// Write a proven copy of the database, while it is in use

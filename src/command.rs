@@ -108,6 +108,8 @@ pub enum Command {
     },
     Audit(AuditFilter),
     AuditExport,
+    /// The log as it is stored, for whoever wants to verify it without this program.
+    AuditExportRaw,
     /// `against`: checkpoints kept elsewhere.
     AuditVerify {
         against: Vec<Checkpoint>,
@@ -206,6 +208,7 @@ pub enum Reply {
     Notification(NotificationView),
     Expired(ExpireView),
     Entry(Box<EntryView>),
+    Raw(RawView),
     Verified(VerifyView),
     Checkpoint(Checkpoint),
     Finding(FindingView),
@@ -386,7 +389,16 @@ pub struct AgainstView {
     pub since: Timestamp,
     /// How many requests were submitted since.
     pub requests: usize,
+    /// The first of them.
     pub otherwise: Vec<OtherwiseView>,
+    /// How many more would have been decided otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -551,6 +563,8 @@ pub struct TestView {
 /// An entry of the audit log as JSON shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EntryView {
+    /// The version of the format that the entry is stored in.
+    pub v: u32,
     pub seq: i64,
     pub at: Timestamp,
     pub actor: Option<Name>,
@@ -559,6 +573,19 @@ pub struct EntryView {
     pub event: Event,
     pub request: Option<RequestId>,
     pub told: Vec<ToldView>,
+    /// The number of the first notification of those told; the others follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_from: Option<i64>,
+    /// SHA-256, in hex.
+    pub hash: String,
+}
+
+/// An entry of the audit log as it is stored: see docs/log-format.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawView {
+    pub seq: i64,
+    /// The text that was hashed, byte for byte.
+    pub body: String,
     /// SHA-256, in hex.
     pub hash: String,
 }
@@ -648,7 +675,7 @@ impl GrantView {
         };
         let ended_at = grant.ended_at(now);
         let ended_by = match grant.ended.as_ref().map(|ended| &ended.how) {
-            Some(EndedHow::Revoked { by }) => Some(by.clone()),
+            Some(EndedHow::Revoked { by }) => by.clone(),
             Some(EndedHow::Expired) | None => None,
         };
         // Of a scheduled one: of all that it will be.
@@ -755,8 +782,10 @@ impl ApprovalsView {
 }
 
 impl EntryView {
-    pub fn of(entry: Entry, hash: &crate::domain::audit::Hash) -> EntryView {
+    /// `hash`: in hex.
+    pub fn of(entry: Entry, hash: String) -> EntryView {
         EntryView {
+            v: entry.v,
             request: entry.event.request(),
             seq: entry.seq,
             at: entry.at,
@@ -764,7 +793,8 @@ impl EntryView {
             os_user: entry.os_user.to_string(),
             event: entry.event,
             told: entry.told.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
-            hash: crate::domain::audit::hex(hash),
+            told_from: entry.told_from,
+            hash,
         }
     }
 }

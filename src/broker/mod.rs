@@ -58,6 +58,7 @@ pub fn looks_after(command: &Command) -> bool {
         | Command::Outbox { .. }
         | Command::Audit(_)
         | Command::AuditExport
+        | Command::AuditExportRaw
         | Command::AuditVerify { .. }
         | Command::AuditCheckpoint
         | Command::AcceptClock

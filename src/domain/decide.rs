@@ -682,7 +682,8 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
     if state != State::Pending {
         return Err(Refusal::NotPending { id: request.id, state });
     }
-    let withdrawn = Event::RequestWithdrawn { request: request.id, by: person.name.clone(), because: Because::Asked };
+    let withdrawn =
+        Event::RequestWithdrawn { request: request.id, by: Some(person.name.clone()), because: Because::Asked };
     // Whoever it was filed for should know as well.
     let requester = Some(&request.requester).filter(|requester| **requester != person.name);
     let told = asked.iter().filter(|name| **name != person.name).chain(requester);
@@ -711,7 +712,7 @@ pub fn revoke(
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
             (State::Pending, _) => {
-                let event = Event::RequestWithdrawn { request: next.id, by: person.name.clone(), because };
+                let event = Event::RequestWithdrawn { request: next.id, by: Some(person.name.clone()), because };
                 drafts.push(draft(event, told(Notice::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
@@ -736,7 +737,7 @@ fn revoked(grant: &Grant, by: &Name, because: Because, reason: Option<Text>) -> 
     Event::GrantRevoked {
         request: grant.request,
         resource: grant.terms.resource.clone(),
-        by: by.clone(),
+        by: Some(by.clone()),
         because,
         reason,
     }
@@ -800,10 +801,13 @@ pub fn follow(
 ) -> Vec<Draft> {
     let mut drafts = Vec::new();
     let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
+    let all_shut_out: BTreeSet<&Name> = changes.iter().filter_map(Change::shuts_out).collect();
+    let all_departed: BTreeSet<&Name> = changes.iter().filter_map(Change::departs).collect();
+    let all_gone: BTreeSet<Resource> = changes.iter().filter_map(Change::removes).collect();
     for request in open {
-        let shut_out = changes.iter().filter_map(Change::shuts_out).any(|name| *name == request.requester);
-        let filer_departs = changes.iter().filter_map(Change::departs).any(|name| *name == request.filed_by);
-        let gone = |resource: &Resource| changes.iter().filter_map(Change::removes).any(|gone| gone == *resource);
+        let shut_out = all_shut_out.contains(&request.requester);
+        let filer_departs = all_departed.contains(&request.filed_by);
+        let gone = |resource: &Resource| all_gone.contains(resource);
         // A request comes after the one that it goes on from.
         let fell = request.extends.filter(|before| fallen.contains(before));
         let because = |resource: &Resource| match (shut_out, gone(resource)) {
@@ -822,7 +826,7 @@ pub fn follow(
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));
                     told.retain(|Told(member, _)| remains(member));
-                    let event = Event::RequestWithdrawn { request: request.id, by: by.clone(), because };
+                    let event = Event::RequestWithdrawn { request: request.id, by: Some(by.clone()), because };
                     drafts.push(draft(event, told));
                 }
             }

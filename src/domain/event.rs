@@ -116,7 +116,13 @@ pub enum Event {
         reason: Option<Text>,
     },
     #[serde(rename = "request.withdrawn")]
-    RequestWithdrawn { request: RequestId, by: Name, because: Because },
+    RequestWithdrawn {
+        request: RequestId,
+        /// None: root, who need not be a member, and only because a clock was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Name>,
+        because: Because,
+    },
     #[serde(rename = "request.lapsed")]
     RequestLapsed {
         request: RequestId,
@@ -148,7 +154,9 @@ pub enum Event {
     GrantRevoked {
         request: RequestId,
         resource: Resource,
-        by: Name,
+        /// None: root, who need not be a member, and only because a clock was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Name>,
         because: Because,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Text>,
@@ -244,6 +252,8 @@ pub enum Because {
     Gone(Resource),
     /// The grant that it goes on from, of this request, was revoked.
     Fell(RequestId),
+    /// It was filed or granted while the clock was ahead of this time, which was then accepted as the right one.
+    ClockAccepted(Timestamp),
 }
 
 impl fmt::Display for Because {
@@ -254,6 +264,9 @@ impl fmt::Display for Because {
             Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
             Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
             Because::Fell(request) => write!(f, "the grant that it goes on from, {request}, was revoked"),
+            Because::ClockAccepted(time) => {
+                write!(f, "the clock was ahead when it was made; {time} was accepted instead")
+            }
         }
     }
 }

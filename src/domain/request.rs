@@ -295,7 +295,10 @@ pub struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndedHow {
     Expired,
-    Revoked { by: Name },
+    /// By whom; None: by root, who need not be a member.
+    Revoked {
+        by: Option<Name>,
+    },
 }
 
 /// Where a request, or its grant once it has one, stands at a moment.

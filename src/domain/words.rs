@@ -40,7 +40,7 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
     match event {
         Event::TeamInitialized { .. } => "The team was set up".to_owned(),
         Event::TeamApplied { changes } => {
-            let actor = actor.map_or("root", Name::as_str);
+            let actor = or_root(actor);
             let named: Vec<String> = changes.iter().take(5).map(Change::what).collect();
             let more = changes.len().saturating_sub(named.len());
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
@@ -69,7 +69,7 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
             format!("{by} denied request {request}{of}{}", after_colon(reason.as_ref()))
         }
         Event::RequestWithdrawn { request, by, because: Because::Asked } => {
-            format!("{by} withdrew request {request}{of}")
+            format!("{} withdrew request {request}{of}", or_root(by.as_ref()))
         }
         Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
         Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided in time"),
@@ -101,6 +101,7 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
         }
         Event::GrantExpired { request, resource, .. } => format!("Access to {resource} has ended (request {request})"),
         Event::GrantRevoked { request, resource, by, because: Because::Asked, reason } => {
+            let by = or_root(by.as_ref());
             format!("{by} revoked access to {resource} (request {request}){}", after_colon(reason.as_ref()))
         }
         Event::GrantRevoked { request, resource, because, .. } => {
@@ -131,6 +132,11 @@ fn changes(from: &Said, to: &Said) -> Vec<String> {
 fn no_longer_counted(voids: &[Name]) -> String {
     let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
     if voids.is_empty() { String::new() } else { format!("; no longer counted: {}", voids.join(", ")) }
+}
+
+/// Root acts without being a member.
+fn or_root(member: Option<&Name>) -> &str {
+    member.map_or("root", Name::as_str)
 }
 
 fn by_rule(granted: &Granted) -> String {

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use sha2::{Digest as _, Sha256};
 
 use super::{Call, Sink};
-use crate::command::{DeliverView, End, EntryView, Reply, ToldView};
+use crate::command::{DeliverView, End, EntryView, Reply};
 use crate::domain::audit;
 use crate::domain::event::Entry;
 use crate::domain::letter::{Letter, Piece};
@@ -372,7 +372,7 @@ fn fan_out(write: &crate::store::Write<'_>, post: &dyn Post, policy: &Policy, no
                 at = entry.seq;
                 let told: BTreeSet<News> = entry.told.iter().map(|Told(_, notice)| News::Notice(*notice)).collect();
                 for &news in events.iter().filter(|news| **news == News::Audit || told.contains(news)) {
-                    write.outbox_add(&outlet, &entry, news)?;
+                    write.outbox_add(&outlet, &entry, news, now)?;
                 }
             }
         }
@@ -435,7 +435,8 @@ fn settle(
             How::AtOnce => plans.push(Plan { address, rows: vec![row] }),
             How::Together(digest) => {
                 let offset = |moment| member.timezone.as_ref().map_or(0, |zone| post.offset(zone, moment));
-                let due = digest.due(row.at, &offset);
+                // An entry of the future is from before a clock that was ahead was set right.
+                let due = if row.at > now { now } else { digest.due(row.at, &offset) };
                 if due > now {
                     write.outbox_put_off(row.id, due)?;
                     continue;
@@ -545,18 +546,7 @@ fn webhook_message(read: &Read<'_>, entry: &Entry, hash: &str, news: News, piece
 fn audit_message(entry: Entry, id: &str, hash: String) -> Content {
     let id = format!("msg_{id}_audit");
     let at = entry.at;
-    let told =
-        entry.told.iter().map(|Told(member, event)| ToldView { member: member.clone(), event: *event }).collect();
-    let view = EntryView {
-        request: entry.event.request(),
-        seq: entry.seq,
-        at,
-        actor: entry.actor,
-        os_user: entry.os_user.to_string(),
-        event: entry.event,
-        told,
-        hash,
-    };
+    let view = EntryView::of(entry, hash);
     let body = serde_json::json!({ "type": News::Audit, "timestamp": at, "data": view });
     Content::Json { id, body: body.to_string() }
 }

@@ -164,6 +164,7 @@ pub fn carry_out_with(
         }
         Command::Audit(filter) => audit::audit(&call, &filter, sink),
         Command::AuditExport => audit::export(&call, sink),
+        Command::AuditExportRaw => audit::export_raw(&call, sink),
         Command::AuditVerify { against } => verify::verify(&call, &against, sink),
         Command::AuditCheckpoint => verify::checkpoint(&call, sink),
         Command::Doctor { against } => doctor::doctor(&call, outside.post, &against, sink),

@@ -283,6 +283,7 @@ impl Answer<'_> {
             | Reply::Holder(_)
             | Reply::Notification(_)
             | Reply::Expired(_)
+            | Reply::Raw(_)
             | Reply::Verified(_)
             | Reply::Checkpoint(_)
             | Reply::Finding(_)
@@ -338,7 +339,8 @@ impl Answer<'_> {
             Reply::Delivered(_) if self.printer.quiet => return Ok(()),
             Reply::Delivered(view) => notify::delivered(&view),
             Reply::Queued(view) => return self.row(&notify::QUEUED, notify::queued_row(&view, now)),
-            Reply::Progress { .. } => return Ok(()),
+            // Always JSON, a line each.
+            Reply::Raw(_) | Reply::Progress { .. } => return Ok(()),
         };
         self.printer.out.write_all(escape::lines(&words).as_bytes())
     }
@@ -411,6 +413,7 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
         Reply::Notification(view) => write_value(out, view),
         Reply::Expired(view) => write_value(out, view),
         Reply::Entry(view) => write_value(out, view),
+        Reply::Raw(view) => write_value(out, view),
         Reply::Verified(view) => write_value(out, view),
         Reply::Checkpoint(view) => write_value(out, view),
         Reply::Finding(view) => write_value(out, view),
@@ -462,7 +465,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::Words(_)
         | Command::NotifyTest
         | Command::Outbox { .. } => Shape::Many,
-        Command::AuditExport => Shape::JsonLines,
+        Command::AuditExport | Command::AuditExportRaw => Shape::JsonLines,
         Command::TeamApply { .. }
         | Command::ReplaceOwner { .. }
         | Command::TeamShow

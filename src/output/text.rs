@@ -536,7 +536,7 @@ pub fn plan(view: &PlanView) -> String {
 }
 
 fn judged_past(view: &AgainstView) -> String {
-    let (all, otherwise) = (view.requests, view.otherwise.len());
+    let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
     let mut text =
         format!("Of {all} requests since {}, {otherwise} would have been decided otherwise", date_and_time(view.since));
     text += if view.otherwise.is_empty() { ".\n" } else { ":\n" };
@@ -550,6 +550,9 @@ fn judged_past(view: &AgainstView) -> String {
             past.was,
             line(&past.would)
         );
+    }
+    if view.more > 0 {
+        let _ = writeln!(text, "  and {} more", view.more);
     }
     text
 }

@@ -12,12 +12,16 @@ impl Read<'_> {
     pub fn structural_faults(&self) -> Result<Vec<String>, Error> {
         let mut faults: Vec<String> = self.rows("PRAGMA quick_check(10)", [], |row| Ok(row.get(0)?))?;
         faults.retain(|fault| fault != "ok");
-        let dangling = self.rows("PRAGMA foreign_key_check", [], |row| {
+        let mut statement = self.conn.prepare_cached("PRAGMA foreign_key_check")?;
+        let mut rows = statement.query([])?;
+        let most = faults.len() + 10;
+        while let Some(row) = rows.next()?
+            && faults.len() < most
+        {
             let (table, id, points_to): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let id = id.map(|id| format!(" {id}")).unwrap_or_default();
-            Ok(format!("{table}{id} points to a row of {points_to} that is not there"))
-        })?;
-        faults.extend(dangling.into_iter().take(10));
+            faults.push(format!("{table}{id} points to a row of {points_to} that is not there"));
+        }
         Ok(faults)
     }
 

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use rusqlite::{Connection, ErrorCode};
 
 pub use outbox::Waiting;
-pub use proof::Raw;
+pub use proof::{Between, Each, Key, Raw, Table};
 pub use read::{Head, Only, Page, Read};
 pub use rules::keys as rule_keys;
 pub use write::{Context, Write};

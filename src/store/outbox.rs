@@ -175,19 +175,21 @@ impl Write<'_> {
     }
 
     /// What was put off for a digest is looked at again, since what its reader (or the team) prefers has changed.
-    pub(super) fn reconsider(&self, member: Option<&Name>) -> Result<(), Error> {
-        let sql = "UPDATE outbox SET due_at = (SELECT e.at FROM notification n JOIN event e ON e.seq = n.seq
+    ///
+    /// Entries may lie in the future, where a clock that was ahead was set right: those are due now.
+    pub(super) fn reconsider(&self, member: Option<&Name>, now: Timestamp) -> Result<(), Error> {
+        let sql = "UPDATE outbox SET due_at = (SELECT min(e.at, ?2) FROM notification n JOIN event e ON e.seq = n.seq
                  WHERE n.id = outbox.notification)
              WHERE attempts = 0 AND NOT dead AND notification IS NOT NULL
                  AND (?1 IS NULL OR notification IN (SELECT id FROM notification WHERE member = ?1))";
-        self.conn().prepare_cached(sql)?.execute([member.map(Name::as_str)])?;
+        self.conn().prepare_cached(sql)?.execute(params![member.map(Name::as_str), now.unix()])?;
         Ok(())
     }
 
     /// Queues an entry for a channel or webhook.
-    pub fn outbox_add(&self, outlet: &Outlet, entry: &Entry, news: News) -> Result<(), Error> {
+    pub fn outbox_add(&self, outlet: &Outlet, entry: &Entry, news: News, now: Timestamp) -> Result<(), Error> {
         let sql = "INSERT INTO outbox (channel, seq, kind, due_at) VALUES (?1, ?2, ?3, ?4)";
-        let params = params![outlet.to_string(), entry.seq, news.as_str(), entry.at.unix()];
+        let params = params![outlet.to_string(), entry.seq, news.as_str(), entry.at.min(now).unix()];
         self.conn().prepare_cached(sql)?.execute(params)?;
         Ok(())
     }

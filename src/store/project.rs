@@ -21,8 +21,9 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::TeamInitialized { changes } | Event::TeamApplied { changes } => {
             let taken = take_members_out(write, changes)?;
             for change in changes {
-                project_change(write, &taken, entry.seq, change)?;
+                project_change(write, &taken, entry.seq, entry.at, change)?;
             }
+            write.reorder_rules(changes)?;
         }
         Event::RequestSubmitted {
             request,
@@ -99,14 +100,20 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             one(write, "UPDATE grant SET warned = 1 WHERE request = ?1", [request.get()])?;
         }
         Event::GrantExpired { request, ended_at, .. } => end_grant(write, *request, *ended_at, None)?,
-        Event::GrantRevoked { request, by, .. } => end_grant(write, *request, entry.at, Some(by))?,
+        Event::GrantRevoked { request, by, .. } => {
+            end_grant(write, *request, entry.at, Some(by.as_ref().map_or("", Name::as_str)))?;
+        }
         Event::AttemptRefused { .. } => {}
-        // Else the last run of `expire` would go on holding the clock where it was.
-        Event::ClockAccepted { .. } => one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?,
+        // Else the last run of `expire` would go on holding the clock where it was, and what waits to be sent would wait
+        // until then.
+        Event::ClockAccepted { .. } => {
+            one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?;
+            many(write, "UPDATE outbox SET due_at = ?1 WHERE due_at > ?1", [entry.at.unix()])?;
+        }
         Event::PreferenceChanged { member, to, .. } => {
             let body = if to.is_empty() { None } else { Some(to_json(to)?) };
             one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
-            write.reconsider(Some(member))?;
+            write.reconsider(Some(member), entry.at)?;
         }
     }
     Ok(())
@@ -203,10 +210,10 @@ fn set_state(write: &Write<'_>, request: RequestId, state: &str) -> Result<(), E
     one(write, sql, params![request.get(), state])
 }
 
-/// An end once recorded stays as it is.
-fn end_grant(write: &Write<'_>, request: RequestId, at: Timestamp, by: Option<&Name>) -> Result<(), Error> {
+/// An end once recorded stays as it is. `by`: who revoked it, and an empty text for root; None: it expired.
+fn end_grant(write: &Write<'_>, request: RequestId, at: Timestamp, by: Option<&str>) -> Result<(), Error> {
     let sql = "UPDATE grant SET ended_at = ?2, ended_by = ?3 WHERE request = ?1 AND ended_at IS NULL";
-    one(write, sql, params![request.get(), at.unix(), by.map(Name::as_str)])
+    one(write, sql, params![request.get(), at.unix(), by])
 }
 
 fn decide(
@@ -223,7 +230,7 @@ fn decide(
     one(write, sql, params![request.get(), entry.seq, by.as_str(), verdict.as_str(), entry.at.unix(), note, terms])
 }
 
-fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, change: &Change) -> Result<(), Error> {
+fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, at: Timestamp, change: &Change) -> Result<(), Error> {
     match change {
         Change::Team(diff) => match diff.after() {
             Some(header) => one(
@@ -246,8 +253,9 @@ fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, change: &Chang
             project_catalogued(write, "rule", name.as_str(), diff)?;
             write.put_rule(name, diff)
         }
-        Change::RuleOrder(diff) => diff.after().map_or(Ok(()), |order| write.put_rule_order(order)),
-        Change::Notifications(diff) => project_policy(write, seq, diff.after()),
+        // All at once, by `reorder_rules`.
+        Change::RuleOrder(_) => Ok(()),
+        Change::Notifications(diff) => project_policy(write, seq, at, diff.after()),
     }
 }
 
@@ -309,11 +317,11 @@ fn put_member(
     )
 }
 
-fn project_policy(write: &Write<'_>, seq: i64, policy: Option<&Policy>) -> Result<(), Error> {
+fn project_policy(write: &Write<'_>, seq: i64, at: Timestamp, policy: Option<&Policy>) -> Result<(), Error> {
     one(write, "UPDATE team SET policy = ?1", [policy.map(to_json).transpose()?])?;
     let channels = policy.iter().flat_map(|policy| policy.channels.keys());
     write.begin_channels(channels.map(ToString::to_string).collect(), seq - 1)?;
-    write.reconsider(None)
+    write.reconsider(None, at)
 }
 
 fn project_group(write: &Write<'_>, name: &Name, diff: &Diff<Group>) -> Result<(), Error> {

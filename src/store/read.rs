@@ -7,8 +7,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
 
 use super::{Error, row};
-use crate::command::{AuditFilter, ListFilter};
-use crate::domain::audit::Hash;
+use crate::command::{AuditFilter, ListFilter, RawView};
+use crate::domain::audit::{self, Hash};
 use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
@@ -51,6 +51,8 @@ pub struct Only {
 
 /// Rows of a page: enough that the cost of a query is shared, few enough to be held.
 const PAGE: usize = 500;
+/// Bytes of entries that a page holds, and at most one entry more.
+const PAGE_BYTES: usize = 4 << 20;
 
 impl<'c> Read<'c> {
     pub(super) fn new(conn: &'c Connection) -> Read<'c> {
@@ -140,7 +142,37 @@ impl<'c> Read<'c> {
 
     fn entries(&self, sql: &str, bound: i64, values: Vec<Value>) -> Result<Page<(Entry, Hash)>, Error> {
         let params = params_from_iter(std::iter::once(Value::Integer(bound)).chain(values));
-        let rows = self.rows(sql, params, |row| Ok((row::json(row, 0)?, row.get(1)?)))?;
+        self.page(sql, params, |row| Ok((row::json(row, 0)?, row.get(1)?)))
+    }
+
+    /// Entries newer than `after` as they are stored, oldest first.
+    pub fn raw_entries_after(&self, after: i64) -> Result<Page<RawView>, Error> {
+        let sql = format!("SELECT body, hash, seq FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
+        self.page(&sql, [after], |row| {
+            let seq = row.get(2)?;
+            let body = row.get_ref(0)?.as_str();
+            let body = body.map_err(|_| Error::damaged(format!("entry {seq} is not a text (UTF-8)")))?.to_owned();
+            Ok(RawView { seq, body, hash: audit::hex(row.get_ref(1)?.as_bytes().map_err(Error::damaged)?) })
+        })
+    }
+
+    /// A page of entries, whose first column is the body. It ends early where they are large, since a page is held whole.
+    fn page<T>(
+        &self,
+        sql: &str,
+        params: impl Params,
+        read: impl Fn(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Page<T>, Error> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut found = statement.query(params)?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = found.next()? {
+            bytes += row.get_ref(0)?.as_bytes().map_err(Error::damaged)?.len();
+            rows.push(read(row)?);
+            if bytes >= PAGE_BYTES {
+                return Ok(Page { rows, last: false });
+            }
+        }
         Ok(Page { last: rows.len() < PAGE, rows })
     }
 
@@ -369,7 +401,7 @@ impl<'c> Read<'c> {
             row::REQUEST,
             row::GRANT
         );
-        let mut found = self.rows(&sql, params_from_iter(values), row::request)?;
+        let mut found = self.rows(&sql, params_from_iter(values), |row| row::request(row, 0))?;
         self.read_decisions(&mut found)?;
         Ok(found)
     }
@@ -453,6 +485,27 @@ impl<'c> Read<'c> {
         self.requests(&format!("{ON_RECORD_OPEN} ORDER BY r.id"), Vec::new())
     }
 
+    /// What was filed or granted while the clock was ahead of the accepted time, and is still open at `last`, the time
+    /// that it reached. `domain::clock` says which of it ends.
+    pub fn requests_ahead(&self, accepted: Timestamp, last: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
+        let clause = "r.id IN (SELECT id FROM request WHERE state = 'pending' AND lapses_at > ?2 AND submitted_at > ?1
+                 UNION SELECT g.request FROM grant g JOIN request q ON q.id = g.request
+                 WHERE g.ended_at IS NULL AND (g.ends_at IS NULL OR g.ends_at > ?2)
+                     AND (q.submitted_at > ?1 OR g.starts_at > ?1 AND g.start IS NOT g.starts_at))
+             ORDER BY r.id LIMIT ?3";
+        let values = [accepted.unix(), last.unix(), limit(most)];
+        self.requests(clause, values.map(Value::Integer).into())
+    }
+
+    /// Live grants that have begun on the record and start after this time.
+    pub fn grants_begun_after(&self, time: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
+        let sql = format!(
+            "SELECT {} FROM grant g WHERE begun AND ended_at IS NULL AND starts_at > ?1 ORDER BY request LIMIT ?2",
+            row::GRANT
+        );
+        self.rows(&sql, params![time.unix(), limit(most)], |row| row::grant(row, 0))
+    }
+
     /// The grants of a member that are not ended on the record, as requests, in the order of their ends.
     pub fn requests_granted_to(&self, member: &Name) -> Result<Vec<Request>, Error> {
         let clause = "r.id IN (SELECT request FROM grant WHERE member = ? AND ended_at IS NULL)
@@ -511,9 +564,11 @@ impl<'c> Read<'c> {
         self.requests(&clause, vec![Value::Integer(now.unix())])
     }
 
-    /// Requests submitted then or later.
-    pub fn requests_since(&self, since: Timestamp) -> Result<Vec<Request>, Error> {
-        self.requests("r.submitted_at >= ? ORDER BY r.id", vec![Value::Integer(since.unix())])
+    /// Requests submitted then or later and numbered above `after`, oldest first.
+    pub fn requests_since(&self, since: Timestamp, after: i64) -> Result<Page<Request>, Error> {
+        let clause = format!("r.submitted_at >= ? AND r.id > ? ORDER BY r.id LIMIT {PAGE}");
+        let rows = self.requests(&clause, vec![Value::Integer(since.unix()), Value::Integer(after)])?;
+        Ok(Page { last: rows.len() < PAGE, rows })
     }
 
     /// Requests that lapsed by the clock and not yet on the record.

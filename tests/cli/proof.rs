@@ -306,6 +306,24 @@ pub fn forge(world: &World, bodies: &[String], rest: &str) {
     tamper(world, &(statements + rest));
 }
 
+/// Adds this entry to the end of the log, and nothing to the tables.
+fn append(world: &World, body: &str) {
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let last = world.rows("SELECT hex(hash) FROM event ORDER BY seq DESC LIMIT 1")[0].clone();
+    let pairs = last.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    let last: Vec<u8> = pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect();
+    let hash = Sha256::new().chain_update(last).chain_update(body).finalize();
+    world.rows(&format!(
+        "INSERT INTO event
+         SELECT body ->> '$.seq', unixepoch(body ->> '$.at'), body ->> '$.actor', body ->> '$.os_user',
+             body ->> '$.event.action', body ->> '$.event.detail.request', x'{}', body
+         FROM (SELECT CAST(x'{}' AS TEXT) AS body);
+         UPDATE team SET last_seq = last_seq + 1",
+        hex(&hash),
+        hex(body.as_bytes())
+    ));
+}
+
 fn keep(world: &World, checkpoints: &[&str]) -> String {
     let path = world.folder().join("checkpoints");
     std::fs::write(&path, checkpoints.join("\n")).unwrap();
@@ -709,6 +727,150 @@ fn what_is_over_does_not_end_again_in_a_log_that_is_true() {
     // After the denial, which told carol in the sixth.
     let approved = [("\"request\":1", "\"request\":2")];
     assert_eq!(again(3, &approved), "entry 12: request 2 is decided, which was not pending");
+}
+
+#[test]
+fn nothing_ended_for_a_clock_that_was_not_ahead_in_a_log_that_is_true() {
+    let for_clock = |time: &str| format!("\"because\":{{\"clock_accepted\":\"2026-11-24T{time}:00Z\"}}");
+    let asked = "\"because\":\"asked\"";
+    let (nine, later) = ("\"at\":\"2026-11-24T09:00:00Z\"", "\"at\":\"2026-11-24T09:59:00Z\"");
+    // Filed at nine, which is after eight: that could be.
+    impossible(&[(11, asked, &for_clock("08:00"))], "", &[]);
+    impossible(
+        &[(11, asked, &for_clock("09:00"))],
+        "",
+        &["entry 11: grant 4 is revoked for a clock that was not ahead"],
+    );
+    impossible(
+        &[(11, asked, &for_clock("09:30")), (11, nine, later), (12, nine, later)],
+        "UPDATE grant SET ended_at = ended_at + 3540 WHERE request = 4",
+        &["entry 11: grant 4 is revoked for a clock, and was made before the time that was accepted"],
+    );
+    let nobody = [(11, "\"actor\":\"frank\"", "\"actor\":null"), (11, "\"by\":\"frank\",", "")];
+    let by_nobody = "UPDATE grant SET ended_by = '' WHERE request = 4";
+    impossible(&nobody, by_nobody, &["entry 11: grant 4 is revoked by nobody"]);
+    impossible(&[nobody[0], nobody[1], (11, asked, &for_clock("08:00"))], by_nobody, &[]);
+    // Root revoked it, and not frank; and it did not expire.
+    for (ended_by, id) in [("'frank'", 4), ("NULL", 4)] {
+        let rest = format!("UPDATE grant SET ended_by = {ended_by} WHERE request = {id}");
+        let edits = [nobody[0], nobody[1], (11, asked, &for_clock("08:00"))];
+        impossible(&edits, &rest, &["grant 4 is not as it was recorded"]);
+    }
+}
+
+// What a request that is over is remembered by
+
+/// More than fit in a batch, so that what is over is forgotten before the log ends.
+fn long_history() -> World {
+    let world = history();
+    let long = "long ".repeat(700);
+    for _ in 0..90 {
+        world.run("carol", &["request", "target:orders-db", "--reason", &long, "--json"]).ok();
+        let last = world.rows("SELECT max(id) FROM request")[0].clone();
+        world.run("carol", &["withdraw", &last]).ok();
+    }
+    world
+}
+
+#[test]
+fn an_entry_about_a_request_that_is_over_and_forgotten_is_found() {
+    let world = long_history();
+    assert_eq!(faults(&world), [""; 0]);
+    let honest = bodies(&world);
+    let seq = honest.len() + 1;
+    let whole = std::fs::read(world.db()).unwrap();
+    let again = |from: usize, edits: &[(&str, &str)]| {
+        let copied = honest[from - 1].replacen(&format!("\"seq\":{from}"), &format!("\"seq\":{seq}"), 1);
+        append(&world, &edits.iter().fold(copied, |body, (from, to)| body.replace(from, to)));
+        let found = faults(&world);
+        std::fs::write(world.db(), &whole).unwrap();
+        found.into_iter().find_map(|fault| fault.strip_prefix(&format!("entry {seq}: ")).map(str::to_owned)).unwrap()
+    };
+    let denied = [("\"request\":1", "\"request\":2")];
+    assert_eq!(again(11, &[]), "grant 4 had ended before");
+    assert_eq!(again(10, &[]), "request 4 is granted a second time");
+    assert_eq!(again(3, &denied), "request 2 is decided, which was not pending");
+    assert_eq!(again(4, &denied), "request 2 is granted, which was not pending");
+    assert_eq!(again(11, &[("\"request\":4", "\"request\":2")]), "there is no grant 2");
+    assert_eq!(again(11, &[("\"request\":4", "\"request\":999")]), "there is no request 999");
+    assert_eq!(again(2, &[]), "it files request 1 a second time");
+    // An extension of what was never granted, and of what was another's.
+    let next = format!("\"request\":{}", 4 + 90 + 1);
+    for before in [2, 4] {
+        let extends = format!("\"extends\":{before},\"lapses_at\"");
+        let fault = again(2, &[("\"request\":1", &next), ("\"lapses_at\"", &extends)]);
+        assert_eq!(fault, format!("request {} goes on from no grant of its requester", 4 + 90 + 1));
+    }
+}
+
+#[test]
+fn rows_of_requests_that_are_over_and_forgotten_are_compared_too() {
+    let world = long_history();
+    let whole = std::fs::read(world.db()).unwrap();
+    for (statements, expected) in [
+        ("UPDATE request SET reason = 'x' WHERE id = 50", "request 50 is not as it was recorded"),
+        ("UPDATE request SET state = 'pending' WHERE id = 50", "request 50 is not as it was recorded"),
+        ("PRAGMA foreign_keys = OFF; DELETE FROM request WHERE id = 50", "request 50 is on the record and not"),
+        ("DELETE FROM notification WHERE id = 100", "notification 100 is on the record and not in its table"),
+        (
+            "UPDATE notification SET id = 9000 WHERE id = 100",
+            "notification 9000 is in its table, and no entry explains it",
+        ),
+        (
+            "INSERT INTO decision SELECT 50, 4, by, verdict, at, note, terms, counts FROM decision WHERE seq = 3",
+            "the decision of entry 4 is in its table, and no entry explains it",
+        ),
+        (
+            "INSERT INTO grant (request, member, resource, modified, starts_at)
+             VALUES (50, 'carol', 'target:orders-db', 0, 1)",
+            "grant 50 is in its table, and no entry explains it",
+        ),
+        (
+            "INSERT INTO grant (request, member, resource, modified, starts_at)
+             VALUES (5000, 'carol', 'target:orders-db', 0, 1)",
+            "grant 5000 is in its table, and no entry explains it",
+        ),
+        // As many rows as there should be, and one of them another.
+        (
+            "PRAGMA foreign_keys = OFF; DELETE FROM grant WHERE request = 1;
+             INSERT INTO grant (request, member, resource, modified, starts_at)
+             VALUES (5000, 'carol', 'target:orders-db', 0, 1)",
+            "grant 5000 is in its table, and no entry explains it",
+        ),
+    ] {
+        tamper(&world, statements);
+        let faults = faults(&world);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{statements}\nexpected: {expected}\n{faults:#?}");
+        std::fs::write(world.db(), &whole).unwrap();
+    }
+}
+
+#[test]
+fn what_is_released_is_what_would_have_been_held_and_only_what_is_open_is_left() {
+    for name in ["log-v1.jsonl", "log-v1-rules.jsonl"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+        let (mut whole, mut released) = (Model::default(), Model::default());
+        let (mut requests, mut notifications) = (Vec::new(), Vec::new());
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let entry: Entry = serde_json::from_str(line).unwrap();
+            assert_eq!(whole.take(entry.clone()), [""; 0]);
+            assert_eq!(released.take(entry), [""; 0]);
+            let now = released.release();
+            requests.extend(now.requests);
+            notifications.extend(now.notifications);
+        }
+        assert!(!requests.is_empty(), "{name}");
+        let open = |request: &access::domain::request::Request| {
+            let live = request.grant.as_ref().is_some_and(|grant| grant.ended.is_none() || request.owes_review());
+            live || request.recorded == access::domain::request::Recorded::Pending
+        };
+        assert!(released.requests.values().all(open), "{name}");
+        assert!(!requests.iter().any(open), "{name}");
+        requests.extend(released.requests.into_values());
+        requests.sort_by_key(|request| request.id);
+        assert_eq!(requests, whole.requests.into_values().collect::<Vec<_>>(), "{name}");
+        assert_eq!(notifications, whole.notifications, "{name}");
+    }
 }
 
 // Every format ever written stays readable

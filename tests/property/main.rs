@@ -317,6 +317,7 @@ impl Run<'_> {
             emergency: false,
             reviewed: false,
             extends: None,
+            filed: now,
             lapses: now,
             reminds: None,
             votes: Vec::new(),
@@ -514,7 +515,7 @@ impl Run<'_> {
         wish: Option<Asked>,
         now: i64,
     ) -> Vec<Happened> {
-        let (clock, last) = (self.clock, self.model.last);
+        let clock = self.clock;
         let mut close = |action, stands| {
             self.model.requests[place.unwrap()].stands = stands;
             vec![(action, place.map(|at| at as i64 + 1))]
@@ -535,7 +536,7 @@ impl Run<'_> {
                 self.model.team_becomes(new, now)
             }
             Step::AcceptClock { .. } => {
-                let mut happened = self.model.due(last);
+                let mut happened = self.model.accept(clock);
                 happened.push(("clock.accepted", None));
                 happened
             }

@@ -42,6 +42,7 @@ pub struct Asked {
     pub reviewed: bool,
     /// Which it goes on from, by its place.
     pub extends: Option<usize>,
+    pub filed: i64,
     pub lapses: i64,
     pub reminds: Option<i64>,
     /// Who approved what is on the table.
@@ -300,7 +301,7 @@ impl Model {
     pub fn file(&mut self, asked: Asked, now: i64) -> Vec<Happened> {
         let (lapses, reminds) = self.late(&asked, now);
         let free = self.free(&asked, now);
-        self.requests.push(Asked { lapses, reminds, ..asked });
+        self.requests.push(Asked { filed: now, lapses, reminds, ..asked });
         let place = self.requests.len() - 1;
         let mut happened = vec![("request.submitted", Some(place as i64 + 1))];
         if free {
@@ -395,6 +396,37 @@ impl Model {
                 asked.reminds = None;
                 happened.push(("request.reminded", Some(id)));
             }
+        }
+        happened
+    }
+
+    /// A clock is accepted. What was over by the old time is recorded; what was made while the clock was ahead ends.
+    pub fn accept(&mut self, clock: i64) -> Vec<Happened> {
+        let last = self.last;
+        let mut happened = Vec::new();
+        let mut revoked = Vec::new();
+        for place in 0..self.requests.len() {
+            let asked = &mut self.requests[place];
+            let id = Some(place as i64 + 1);
+            let fell = asked.extends.is_some_and(|before| revoked.contains(&before));
+            let late = asked.starts > clock && asked.table.start != Some(asked.starts);
+            match asked.stands {
+                Stands::Granted if asked.ends <= last => {
+                    if !asked.begun {
+                        asked.begun = true;
+                        happened.push(("grant.started", id));
+                    }
+                    happened.push(("grant.expired", id));
+                }
+                Stands::Granted if asked.filed > clock || late || fell => {
+                    revoked.push(place);
+                    happened.push(("grant.revoked", id));
+                }
+                Stands::Pending if asked.lapses <= last => happened.push(("request.lapsed", id)),
+                Stands::Pending if asked.filed > clock || fell => happened.push(("request.withdrawn", id)),
+                Stands::Granted | Stands::Pending | Stands::Decided | Stands::Over => continue,
+            }
+            self.requests[place].stands = Stands::Over;
         }
         happened
     }
