@@ -13,8 +13,8 @@ use crate::cli::Cli;
 use crate::complete;
 use crate::error::{Failure, Kind};
 
-/// The variable by which a shell asks for candidates.
-pub const COMPLETE: &str = "COMPLETE";
+/// The variable by which a shell asks for candidates. A name of our own: `COMPLETE` is also other programs'.
+pub const COMPLETE: &str = "_ACCESS_COMPLETE";
 
 /// Bash breaks words at colons and equal signs. What was typed as one word (`target:orders-db`, `--duration=4h`) is put
 /// together again for `access`, and of its answers only what follows the break is handed on: bash replaces no more.
@@ -42,7 +42,7 @@ _access() {
     COMPREPLY=()
     while IFS= read -r candidate || [[ -n $candidate ]]; do
         COMPREPLY+=("${candidate#"$before"}")
-    done < <(COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
+    done < <(_ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
     if [[ ${COMPREPLY[0]-} == *[=/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi

@@ -11,6 +11,7 @@ mod completion;
 mod database;
 mod deliver;
 mod doctor;
+mod exit;
 mod faults;
 mod generated;
 mod harness;

@@ -39,13 +39,13 @@ fn nobody_acts_as_another_or_names_a_database() {
 fn completions_come_through_the_door_and_from_nowhere_else() {
     let Some(_host) = Host::new() else { return };
     let complete = |more: &str| {
-        shell("bob", &format!("{more} COMPLETE=bash _CLAP_COMPLETE_INDEX=2 access -- access request target:"))
+        shell("bob", &format!("{more} _ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=2 access -- access request target:"))
     };
     complete("").ok().says("target:orders-db");
     access("bob", &["whoami"]).ok();
     assert_eq!(complete("ACCESS_AS=alice").out, "");
     assert_eq!(complete("ACCESS_DB=/home/bob/x.db").out, "");
-    let as_alice = shell("bob", "COMPLETE=bash _CLAP_COMPLETE_INDEX=4 access -- access --as alice request target:");
+    let as_alice = shell("bob", "_ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=4 access -- access --as alice request target:");
     assert_eq!(as_alice.out, "");
 }
 
