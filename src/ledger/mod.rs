@@ -69,6 +69,7 @@ pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
 pub type Sink<'s> = &'s mut (dyn FnMut(Reply) -> Result<(), Failure> + Send);
 
 /// Why a command was not carried out: a rule says no, or something failed.
+#[derive(Clone)]
 enum Problem {
     Refusal(Refusal),
     Failure(Failure),
@@ -270,14 +271,16 @@ impl Call<'_> {
         work: impl FnOnce(&Write<'_>, &Person, Timestamp) -> Result<R, Problem>,
     ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
-            let now = time(write)?;
             let me = self.actor(write);
-            let done = match &me {
-                Ok(me) => decide::may_act(me).map_err(Problem::from).and_then(|()| work(write, me, now)),
-                Err(Problem::Refusal(refusal)) => Err(Problem::Refusal(refusal.clone())),
-                Err(Problem::Failure(failure)) => Err(Problem::Failure(failure.clone())),
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let now = match (time(write), &able) {
+                (Ok(now), _) => now,
+                // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
+                // entry either.
+                (Err(_), Err(Problem::Refusal(refusal))) => return Ok(Err(refusal.clone())),
+                (Err(failure), _) => return Err(failure),
             };
-            match done {
+            match able.and_then(|me| work(write, me, now)) {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(Problem::Failure(failure)) => Err(failure),
                 Err(Problem::Refusal(refusal)) => {

@@ -30,6 +30,13 @@ pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     Ok(End::default())
 }
 
+const APPLY: &str = "apply a team file";
+
+/// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
+pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
+    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
+}
+
 /// `against`: judge the requests of this long ago and since by the new rules too, in a dry run.
 pub fn apply(
     call: &Call<'_>,
@@ -39,6 +46,8 @@ pub fn apply(
     against: Option<Length>,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
+    // Before anything is told of the file.
+    may_apply(call)?;
     let new = team_file::parse(text).map_err(|mistakes| {
         let count = match mistakes.len() {
             1 => "a mistake".to_owned(),
@@ -80,7 +89,7 @@ pub fn apply(
 
 /// What the new team changes and what follows from that: as events, and as they are shown.
 fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec<Draft>, PlanView), Problem> {
-    decide::needs_owner(me, "apply a team file")?;
+    decide::needs_owner(me, APPLY)?;
     let old = read.team()?;
     let changes = old.changes_to(new);
     if changes.is_empty() {

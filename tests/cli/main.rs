@@ -10,6 +10,7 @@ mod clock;
 mod completion;
 mod database;
 mod deliver;
+mod disabled;
 mod doctor;
 mod exit;
 mod faults;
