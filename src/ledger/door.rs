@@ -12,6 +12,14 @@ pub fn may_apply_team(store: &Store, caller: &Caller, clock: Clock<'_>) -> Resul
     team::may_apply(&Call { store, caller, clock })
 }
 
+/// Whether this is the login of a member who may do something here.
+pub fn is_member(store: &Store, login: &Login) -> Result<bool, Failure> {
+    Ok(store.read(|read| -> Result<bool, Error> {
+        let Some(name) = read.member_of_login(login)? else { return Ok(false) };
+        Ok(read.member(&name)?.is_some_and(|(member, _)| !member.disabled))
+    })?)
+}
+
 /// Records that a user was refused at the door, up to so many times an hour.
 pub fn record_refused(store: &Store, login: &Login, clock: Clock<'_>, why: &str) -> Result<(), Failure> {
     let os_user = login.to_string();

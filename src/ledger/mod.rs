@@ -35,7 +35,7 @@ mod words;
 
 pub use deliver::{Hook, OpenPost, Post, Service};
 use docket::Docket;
-pub use door::{may_apply_team, record_refused};
+pub use door::{is_member, may_apply_team, record_refused};
 pub use init::{Init, init};
 
 use crate::command::{Command, End, Reply, Seen};
@@ -102,8 +102,11 @@ const REFUSALS_AN_HOUR: u64 = 20;
 pub struct Outside<'o> {
     /// Whether the Unix user who calls owns the database file.
     pub owns_file: &'o dyn Fn() -> bool,
-    /// Whether a Unix user of this name has an account on this machine.
+    /// Whether a person of this Unix user name has an account on this machine. It may take seconds to find out, so never
+    /// while the write lock is held.
     pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
+    /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
+    pub shared: bool,
     /// Opens the ways by which notifications go out.
     pub post: OpenPost<'o>,
 }
@@ -113,6 +116,7 @@ pub fn carry_out(
     store: &Store,
     caller: &Caller,
     clock: Clock<'_>,
+    has_account: &dyn Fn(&Login) -> Result<bool, Failure>,
     command: Command,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
@@ -121,7 +125,7 @@ pub fn carry_out(
             .hint("what you are told goes out within a minute; `access notify` shows where to")
             .hint("root tries the ways out with `access deliver`"))
     };
-    let outside = Outside { owns_file: &|| false, has_account: &|_| Ok(true), post: &nothing };
+    let outside = Outside { owns_file: &|| false, has_account, shared: true, post: &nothing };
     carry_out_with(store, caller, clock, &outside, command, sink)
 }
 
@@ -136,7 +140,9 @@ pub fn carry_out_with(
 ) -> Result<End, Failure> {
     let call = Call { store, caller, clock };
     match command {
-        Command::TeamApply { text, dry_run, seen, against } => team::apply(&call, &text, dry_run, seen, against, sink),
+        Command::TeamApply { text, dry_run, seen, against } => {
+            team::apply(&call, outside, &text, dry_run, seen, against, sink)
+        }
         Command::TeamShow => team::show(&call, sink),
         Command::ReplaceOwner { to } => owner::replace(&call, outside, &to, sink),
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),

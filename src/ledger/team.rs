@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::docket::{Docket, since as since_when};
-use super::{Call, Problem, Sink, those_asked};
+use super::{Call, Outside, Problem, Sink, those_asked};
 use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
 use crate::domain::decide;
 use crate::domain::duration::Length;
@@ -40,6 +40,7 @@ pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
 /// `against`: judge the requests of this long ago and since by the new rules too, in a dry run.
 pub fn apply(
     call: &Call<'_>,
+    outside: &Outside<'_>,
     text: &str,
     dry_run: bool,
     seen: Option<Seen>,
@@ -56,10 +57,11 @@ pub fn apply(
         let lines: Vec<String> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
         Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied{}", lines.concat()))
     })?;
+    let new_owner = NewOwner::of(&new, outside);
     let mut end = End { warnings: warnings(call, &new), ..End::default() };
     let view = if dry_run {
         call.ask("team apply", |read, me, now| {
-            let (_, mut view) = plan(read, me, &new, now)?;
+            let (_, mut view) = plan(read, me, &new, &new_owner, now)?;
             if let Some(against) = against {
                 view.against = Some(judge_past(read, &new, against, now)?);
             }
@@ -70,7 +72,7 @@ pub fn apply(
             "team apply",
             None,
             |read, me, now| {
-                let (drafts, mut view) = plan(read, me, &new, now)?;
+                let (drafts, mut view) = plan(read, me, &new, &new_owner, now)?;
                 if seen.is_some() && seen != view.seen {
                     return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
                 }
@@ -87,10 +89,44 @@ pub fn apply(
     Ok(end)
 }
 
+/// Whether the owner of a new team has an account here. Asked before the transaction, because the name service may be slow.
+/// None: it does not matter, as the database is not a shared host's.
+struct NewOwner(Option<Result<bool, Failure>>);
+
+impl NewOwner {
+    fn of(new: &Team, outside: &Outside<'_>) -> NewOwner {
+        let owner = new.owner().filter(|_| outside.shared);
+        NewOwner(owner.map(|(_, member)| (outside.has_account)(&member.login)))
+    }
+
+    /// A login without an account is whoever is given that name next. Only a change of hands is refused: the same file may
+    /// be applied on other machines.
+    fn may_take_over(&self, old: &Team, new: &Team) -> Result<(), Problem> {
+        let login = |team: &Team| team.owner().map(|(_, member)| member.login.clone());
+        let Some((name, member)) = new.owner().filter(|(_, member)| login(old).as_ref() != Some(&member.login)) else {
+            return Ok(());
+        };
+        match &self.0 {
+            None | Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => {
+                Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into())
+            }
+            Some(Err(failure)) => Err(failure.clone().into()),
+        }
+    }
+}
+
 /// What the new team changes and what follows from that: as events, and as they are shown.
-fn plan(read: &Read<'_>, me: &Person, new: &Team, now: Timestamp) -> Result<(Vec<Draft>, PlanView), Problem> {
+fn plan(
+    read: &Read<'_>,
+    me: &Person,
+    new: &Team,
+    new_owner: &NewOwner,
+    now: Timestamp,
+) -> Result<(Vec<Draft>, PlanView), Problem> {
     decide::needs_owner(me, APPLY)?;
     let old = read.team()?;
+    new_owner.may_take_over(&old, new)?;
     let changes = old.changes_to(new);
     if changes.is_empty() {
         return Ok((Vec::new(), PlanView { changes, follows: Vec::new(), applied: false, against: None, seen: None }));
