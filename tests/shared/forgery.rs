@@ -328,8 +328,13 @@ fn for_both(test: impl Fn() + Send + Copy + 'static) {
 
 #[test]
 fn no_more_than_sixty_four_are_served_at_once_and_the_others_wait() {
-    let Some(_host) = Host::alone(Start::Listener) else { return };
-    // Twenty users, whom nobody knows, of four connections each; every one that is greeted says so, once.
+    let Some(host) = Host::alone(Start::Listener) else { return };
+    // Twenty members, of four connections each; every one that is greeted says so, once.
+    let numbers: Vec<String> = (70_000..70_020).map(|uid| uid.to_string()).collect();
+    let passwd: String = numbers.iter().map(|uid| format!("m{uid}:x:{uid}:{uid}::/:/bin/sh\n")).collect();
+    let members: String = numbers.iter().map(|uid| format!("[members.m{uid}]\nrole = \"member\"\n")).collect();
+    fs::write("/etc/passwd", fs::read_to_string("/etc/passwd").unwrap() + &passwd).unwrap();
+    host.apply("ana", &(crate::host::TEAM.to_owned() + &members)).ok();
     let program = "import threading\nr, w = os.pipe()\nfor n in range(20):\n    if os.fork() == 0:\n        \
                    os.setgid(70000 + n); os.setuid(70000 + n)\n        held = [connect() for _ in range(4)]\n        \
                    wait = [threading.Thread(target=lambda s=s: s.recv(9) and os.write(w, b'.')) for s in held]\n        \
@@ -338,6 +343,98 @@ fn no_more_than_sixty_four_are_served_at_once_and_the_others_wait() {
     let ran = root("/usr/bin/python3", &["-I", "-c", &format!("{}{program}", crate::host::PRELUDE)]).ok();
     assert_eq!(ran.out, "64\n16\n", "{ran:?}");
     access("bob", &["whoami"]).ok();
+}
+
+/// Root, as many users without a name: what one person is who has sub-uids. Each of them connects eight times, says
+/// nothing, and comes again as soon as it is sent away.
+const FLOOD: &str = r#"
+def hold(uid):
+    os.setgid(uid); os.setuid(uid)
+    held = []
+    while True:
+        for s in list(held):
+            try:
+                if s.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"":
+                    held.remove(s)
+            except BlockingIOError:
+                pass
+            except OSError:
+                held.remove(s)
+        while len(held) < 8:
+            try:
+                held.append(connect())
+            except OSError:
+                break
+        time.sleep(0.2)
+
+children = []
+for n in range(NUMBERS):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            hold(1500000000 + n)
+        finally:
+            os._exit(1)
+    children.append(pid)
+print("held", flush=True)
+sys.stdin.read(1)
+for pid in children:
+    os.kill(pid, 9)
+"#;
+
+#[test]
+fn a_flood_from_numbers_without_a_name_takes_no_place_of_root_or_a_member() {
+    for_both(|| {
+        let program = format!("NUMBERS = 90\n{}{FLOOD}", crate::host::PRELUDE);
+        let mut command = std::process::Command::new("/usr/bin/python3");
+        command.args(["-I", "-c", &program]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = [0; 4];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        for _ in 0..3 {
+            root(ACCESS, &["check", "--quiet", "--login=carol", "--", "target:orders-db"]).exits(1);
+            access("bob", &["whoami"]).ok().says("bob");
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn who_are_no_members_leave_places_to_those_who_are() {
+    for_both(|| {
+        // Twenty accounts that are no members, with four silent connections each.
+        let numbers: Vec<String> = (70_000..70_020).map(|uid| uid.to_string()).collect();
+        let passwd: String = numbers.iter().map(|uid| format!("s{uid}:x:{uid}:{uid}::/:/bin/sh\n")).collect();
+        fs::write("/etc/passwd", fs::read_to_string("/etc/passwd").unwrap() + &passwd).unwrap();
+        let program = "greeted = 0\nr, w = os.pipe()\nfor n in range(20):\n    if os.fork() == 0:\n        \
+                       os.setgid(70000 + n); os.setuid(70000 + n)\n        held = [connect() for _ in range(4)]\n        \
+                       [os.write(w, b'.') for s in held if s.recv(9)]\n        time.sleep(1); os._exit(0)\n\
+                       time.sleep(1.2)\nprint(len(os.read(r, 1000)), flush=True)\ntime.sleep(1)";
+        let program = format!("{}{program}", crate::host::PRELUDE);
+        let mut command = std::process::Command::new("/usr/bin/python3");
+        let mut child = command.args(["-I", "-c", &program]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 3];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        assert_eq!(&line, b"16\n", "of eighty");
+        access("bob", &["whoami"]).ok();
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn numbers_without_a_name_are_refused_on_the_record_as_one() {
+    let Some(host) = Host::new() else { return };
+    let program = format!("{}os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1])); say(b'garbage!!')", crate::host::PRELUDE);
+    for n in 0..40 {
+        root("/usr/bin/python3", &["-I", "-c", &program, &(1_500_000_000 + n).to_string()]).ok();
+    }
+    let log = access("ana", &["audit", "--json", "--action", "attempt.refused"]).ok().out;
+    assert_eq!(log.matches("\"os_user\":\"#15").count(), 20, "{log}");
+    // Who has a name has an allowance of their own.
+    access("mallory", &["whoami"]).fails(3, "not a member");
+    assert_eq!(host.refused("mallory").len(), 1);
 }
 
 #[test]
