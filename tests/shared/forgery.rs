@@ -515,6 +515,108 @@ fn a_server_that_says_nothing_is_left() {
     silent.wait().unwrap();
 }
 
+/// Root serves the socket by a program that is no server of ours: `serve(s)` has each connection. Ends with its input.
+fn served_by(program: &str) -> std::process::Child {
+    let listen = format!(
+        "{}\n{program}\nimport threading\nos.path.exists('{SOCKET}') and os.remove('{SOCKET}')\n\
+         l = socket.socket(socket.AF_UNIX); l.bind('{SOCKET}'); l.listen(QUEUE); os.chmod('{SOCKET}', 0o666)\n\
+         def loop():\n    while True:\n        s = l.accept()[0]\n        \
+             threading.Thread(target=serve, args=(s,), daemon=True).start()\n\
+         if serve: threading.Thread(target=loop, daemon=True).start()\n\
+         held = [socket.socket(socket.AF_UNIX) for _ in range(0 if serve else 2)]\n\
+         for s in held: s.setblocking(False); s.connect_ex('{SOCKET}')\n\
+         print('served', flush=True)\nsys.stdin.read()",
+        crate::host::PRELUDE
+    );
+    let mut command = std::process::Command::new("/usr/bin/python3");
+    // It complains of those who leave it.
+    command.stderr(std::process::Stdio::null());
+    command.args(["-I", "-c", &listen]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = [0; 6];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    child
+}
+
+#[test]
+fn a_full_queue_at_the_socket_holds_nobody_for_ever() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let mut full = served_by("QUEUE = 0\nserve = None");
+    let begun = Instant::now();
+    root(ACCESS, &["serve"]).fails(5, "is served already");
+    root(ACCESS, &["doctor"]).exits(1).says("too many wait at it");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
+    full.kill().unwrap();
+    full.wait().unwrap();
+}
+
+#[test]
+fn a_server_whose_answer_is_none_says_yes_to_nobody() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let view = r#"{"allowed": ALLOWED, "member": "bob", "resource": "target:orders-db", "because": [], "pending": None, "now": "2026-11-24T09:00:00Z"}"#;
+    let piece = |allowed: &str| format!("s.sendall(frame(json.dumps({{'Piece': {{'Check': {}}}}}).encode()))", view.replace("ALLOWED", allowed));
+    let done = r#"s.sendall(frame(b'{"Done":{"no":false,"more":0,"count":0,"warnings":[]}}'))"#;
+    for (answer, codes) in [
+        // Nothing but an end; no where the view says so, and yes where only the end does.
+        (done.to_owned(), &[70, 74][..]),
+        (format!("{}; {done}", piece("False")), &[70]),
+        // For ever.
+        (format!("while True: {}", piece("True")), &[74]),
+        ("while True: s.sendall(frame(b'\"SendFile\"'))".to_owned(), &[74]),
+        // Too long, no JSON, half of one, nothing.
+        ("s.sendall(struct.pack('>I', 4294967295))".to_owned(), &[74]),
+        ("s.sendall(frame(b'{'))".to_owned(), &[74]),
+        ("s.sendall(frame(b'{}')[:5]); s.shutdown(socket.SHUT_WR)".to_owned(), &[74]),
+        ("s.shutdown(socket.SHUT_WR)".to_owned(), &[74]),
+    ] {
+        let serve = format!("def serve(s):\n    s.sendall(b'access 1\\n')\n    s.recv(65536)\n    {answer}\n    time.sleep(5)");
+        let mut server = served_by(&format!("QUEUE = 9\n{serve}"));
+        let begun = Instant::now();
+        for login in ["bob", "root"] {
+            let args = ["check", "--quiet", "--login=bob", "--", "target:orders-db"];
+            let ran = if login == "root" { root(ACCESS, &args) } else { access(login, &args) };
+            assert!(codes.contains(&ran.code.unwrap()), "{answer}: {ran:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{answer}: {:?}", begun.elapsed());
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+    // One that lets its greeting drip is left, as is one that says nothing.
+    let drip = "QUEUE = 99\ndef serve(s):\n    for b in b'access 1\\n' * 9: s.sendall(bytes([b])); time.sleep(3)";
+    let mut server = served_by(drip);
+    let begun = Instant::now();
+    access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    root(ACCESS, &["doctor"]).exits(1).says("it says nothing");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn what_a_server_says_acts_on_no_terminal() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let hostile = r"\u001b]0;owned\u0007\u202e";
+    let failed = format!(r#"{{"Failed":{{"kind":"refused","message":"a{hostile}b","hints":["c{hostile}d"]}}}}"#);
+    let warned = format!(r#"{{"Done":{{"no":false,"more":0,"count":0,"warnings":["e{hostile}f"]}}}}"#);
+    let word = format!(r#"{{"Piece":{{"Word":{{"word":"g{hostile}h","help":null}}}}}}"#);
+    for (answer, args) in [(failed, "list"), (warned.clone(), "list"), (word + "|" + &warned, "-- access who ''")] {
+        let frames: String = answer.split('|').map(|part| format!("s.sendall(frame(b'{part}')); ")).collect();
+        let serve = format!("def serve(s):\n    s.sendall(b'access 1\\n')\n    s.recv(65536)\n    {frames}s.close()");
+        let mut server = served_by(&format!("QUEUE = 9\n{serve}"));
+        let ran = shell("bob", &format!("_ACCESS_COMPLETE=fish access {args}"));
+        // A tab stands between a word and what it means.
+        let acts = |c: char| (c.is_control() && !"\n\t".contains(c)) || c == '\u{202e}';
+        assert!(!ran.out.contains(acts) && !ran.err.contains(acts), "{ran:?}");
+        assert!(args != "list" || ran.err.contains("\\u{1b}"), "{ran:?}");
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
+
 #[test]
 fn a_users_fifth_connection_waits_for_a_place() {
     for_both(|| {
