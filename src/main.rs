@@ -44,7 +44,9 @@ fn run() -> u8 {
 /// has that form, so the variable alone never turns a command (a gate's `check`, say) into a success.
 fn is_completion() -> bool {
     let mut words = std::env::args_os().skip(1);
-    std::env::var_os(pages::COMPLETE).is_some() && words.next().is_some_and(|word| word == "--") && words.next().is_some()
+    std::env::var_os(pages::COMPLETE).is_some()
+        && words.next().is_some_and(|word| word == "--")
+        && words.next().is_some()
 }
 
 /// As `Cli::try_parse`, without taking the tree and what it matched apart again at the end, and first by the verb alone

@@ -100,8 +100,7 @@ impl Client {
         *from.get_mut() = Timed::within(&stream, SILENCE);
         // Where the server has heard enough it says why; so a write that fails is no reason not to listen.
         let mut message = frame::GREETING.to_vec();
-        let sent =
-            frame::write(&mut message, body).and_then(|()| Timed::within(&stream, PATIENCE).write_all(&message));
+        let sent = frame::write(&mut message, body).and_then(|()| Timed::within(&stream, PATIENCE).write_all(&message));
         if sent.is_ok() && file.is_none() {
             let _ = stream.shutdown(Shutdown::Write);
         }

@@ -19,7 +19,7 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 
 use super::frame::{self, Answer, Broken, Timed};
-use super::{looks_after, privacy};
+use super::{has_account, looks_after, privacy};
 use crate::command::{Command, End};
 use crate::config;
 use crate::domain::team::Login;
@@ -165,7 +165,7 @@ impl Connection<'_> {
         };
         let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
         let store = &self.begun.store;
-        let end = ledger::carry_out(store, &caller, &identity::clock, &identity::has_account, command, &mut |reply| {
+        let end = ledger::carry_out(store, &caller, &identity::clock, &has_account, command, &mut |reply| {
             frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error))
         });
         out.flush().map_err(|error| io(&error))?;

@@ -108,9 +108,7 @@ impl NewOwner {
         };
         match &self.0 {
             None | Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => {
-                Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into())
-            }
+            Some(Ok(false)) => Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into()),
             Some(Err(failure)) => Err(failure.clone().into()),
         }
     }

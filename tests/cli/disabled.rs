@@ -13,7 +13,8 @@ fn world() -> World {
     world.apply("olivia", &TEAM.replace("[members.bob]\n", "[members.bob]\ndisabled = true\n")).ok();
     std::fs::write(world.folder().join("good.toml"), TEAM).unwrap();
     std::fs::write(world.folder().join("bad.toml"), "[team\n").unwrap();
-    std::fs::write(world.folder().join("lines.jsonl"), world.json("olivia", &["audit", "checkpoint"]).to_string()).unwrap();
+    std::fs::write(world.folder().join("lines.jsonl"), world.json("olivia", &["audit", "checkpoint"]).to_string())
+        .unwrap();
     world
 }
 
@@ -29,7 +30,13 @@ const COMMANDS: [&[&str]; 38] = [
     &["request target:orders-db --reason x --emergency", "request target:no-such --reason x --emergency"],
     &["request target:orders-db --reason x --wait --timeout 1s"],
     &["extend 2 --reason x", "extend 1 --reason x", "extend 999 --reason x"],
-    &["list", "list --mine --all", "list --requester carol", "list --requester nobody", "list --resource target:no-such"],
+    &[
+        "list",
+        "list --mine --all",
+        "list --requester carol",
+        "list --requester nobody",
+        "list --resource target:no-such",
+    ],
     &["show 1", "show 2", "show 999"],
     &["approve 1", "approve 2", "approve 999"],
     &["approve 1 --resource target:no-such", "approve 1 --scope no-such", "approve 999 --duration 1h"],
@@ -62,7 +69,9 @@ const COMMANDS: [&[&str]; 38] = [
 #[test]
 fn who_is_disabled_or_no_member_is_refused_before_anything_is_looked_up() {
     let world = world();
-    for (login, says) in [("bob", "bob is disabled, and may do nothing here"), ("stranger", "is not a member of this team")] {
+    for (login, says) in
+        [("bob", "bob is disabled, and may do nothing here"), ("stranger", "is not a member of this team")]
+    {
         for lines in COMMANDS {
             let mut answers = BTreeSet::new();
             for line in lines {
@@ -71,7 +80,11 @@ fn who_is_disabled_or_no_member_is_refused_before_anything_is_looked_up() {
                 let replaces = line.starts_with("team replace-owner");
                 assert!(ran.err.contains(if replaces { "only root" } else { says }), "{login}: {line}: {}", ran.err);
                 assert!(ran.out.is_empty() || ran.out == "[]\n", "{login}: {line}: {}", ran.out);
-                assert!(!ran.err.contains("did you mean") && !ran.err.contains("warning"), "{login}: {line}: {}", ran.err);
+                assert!(
+                    !ran.err.contains("did you mean") && !ran.err.contains("warning"),
+                    "{login}: {line}: {}",
+                    ran.err
+                );
                 // Several ids are refused one by one, with the same words.
                 answers.extend(ran.err.lines().map(str::to_owned));
             }
@@ -101,7 +114,8 @@ fn a_wrong_clock_tells_them_nothing() {
     let world = world();
     world.set_clock("2026-11-01T00:00:00Z");
     for login in ["bob", "stranger"] {
-        for line in ["request target:orders-db --reason x", "withdraw 1", "notify mute", "inbox --mark-read", "whoami"] {
+        for line in ["request target:orders-db --reason x", "withdraw 1", "notify mute", "inbox --mark-read", "whoami"]
+        {
             let words: Vec<&str> = line.split(' ').collect();
             let ran = world.run(login, &words).exits(3);
             assert!(!ran.err.contains("clock"), "{login}: {line}: {}", ran.err);

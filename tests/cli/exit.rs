@@ -60,7 +60,8 @@ fn no_variable_turns_a_command_into_a_completion() {
     for variable in ["COMPLETE", "_ACCESS_COMPLETE"] {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell", "nonsense", "1"] {
             let run = |login: &str, args: &[&str]| {
-                let ran = world.command(login, args).env(variable, shell).env("_CLAP_COMPLETE_INDEX", "1").output().unwrap();
+                let ran =
+                    world.command(login, args).env(variable, shell).env("_CLAP_COMPLETE_INDEX", "1").output().unwrap();
                 ran.status.code()
             };
             assert_eq!(run("carol", &["check", "--quiet", "target:orders-db"]), Some(1), "{variable}={shell}");

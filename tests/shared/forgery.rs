@@ -45,7 +45,8 @@ fn completions_come_through_the_door_and_from_nowhere_else() {
     access("bob", &["whoami"]).ok();
     assert_eq!(complete("ACCESS_AS=alice").out, "");
     assert_eq!(complete("ACCESS_DB=/home/bob/x.db").out, "");
-    let as_alice = shell("bob", "_ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=4 access -- access --as alice request target:");
+    let as_alice =
+        shell("bob", "_ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=4 access -- access --as alice request target:");
     assert_eq!(as_alice.out, "");
 }
 
@@ -426,7 +427,8 @@ fn who_are_no_members_leave_places_to_those_who_are() {
 #[test]
 fn numbers_without_a_name_are_refused_on_the_record_as_one() {
     let Some(host) = Host::new() else { return };
-    let program = format!("{}os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1])); say(b'garbage!!')", crate::host::PRELUDE);
+    let program =
+        format!("{}os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1])); say(b'garbage!!')", crate::host::PRELUDE);
     for n in 0..40 {
         root("/usr/bin/python3", &["-I", "-c", &program, &(1_500_000_000 + n).to_string()]).ok();
     }
@@ -557,7 +559,9 @@ fn a_server_whose_answer_is_none_says_yes_to_nobody() {
     let Some(mut host) = Host::new() else { return };
     host.stop_serving();
     let view = r#"{"allowed": ALLOWED, "member": "bob", "resource": "target:orders-db", "because": [], "pending": None, "now": "2026-11-24T09:00:00Z"}"#;
-    let piece = |allowed: &str| format!("s.sendall(frame(json.dumps({{'Piece': {{'Check': {}}}}}).encode()))", view.replace("ALLOWED", allowed));
+    let piece = |allowed: &str| {
+        format!("s.sendall(frame(json.dumps({{'Piece': {{'Check': {}}}}}).encode()))", view.replace("ALLOWED", allowed))
+    };
     let done = r#"s.sendall(frame(b'{"Done":{"no":false,"more":0,"count":0,"warnings":[]}}'))"#;
     for (answer, codes) in [
         // Nothing but an end; no where the view says so, and yes where only the end does.
@@ -572,7 +576,8 @@ fn a_server_whose_answer_is_none_says_yes_to_nobody() {
         ("s.sendall(frame(b'{}')[:5]); s.shutdown(socket.SHUT_WR)".to_owned(), &[74]),
         ("s.shutdown(socket.SHUT_WR)".to_owned(), &[74]),
     ] {
-        let serve = format!("def serve(s):\n    s.sendall(b'access 1\\n')\n    s.recv(65536)\n    {answer}\n    time.sleep(5)");
+        let serve =
+            format!("def serve(s):\n    s.sendall(b'access 1\\n')\n    s.recv(65536)\n    {answer}\n    time.sleep(5)");
         let mut server = served_by(&format!("QUEUE = 9\n{serve}"));
         let begun = Instant::now();
         for login in ["bob", "root"] {

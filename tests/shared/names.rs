@@ -98,7 +98,8 @@ fn nobody_waits_for_the_look_up_of_somebody_else() {
     let mut change = as_user("bob", ACCESS, &["inbox", "--mark-read"]);
     for_user("root", "sleep 2");
     let mut replace = Command::new(ACCESS);
-    let mut replacing = replace.args(["team", "replace-owner", "alice", "--yes"]).stdout(Stdio::null()).spawn().unwrap();
+    let mut replacing =
+        replace.args(["team", "replace-owner", "alice", "--yes"]).stdout(Stdio::null()).spawn().unwrap();
     let mut changes = 0;
     while replacing.try_wait().unwrap().is_none() {
         let begun = Instant::now();

@@ -205,8 +205,30 @@ fn a_countdown_in_the_prompt() {
 
 /// What somebody may put where a gate expects a name: options, nothing, blanks, line breaks, patterns, and more of a line.
 const VALUES: [&str; 24] = [
-    "", " ", "\n", "-", "--", "---", "-h", "--help", "-V", "--version", "--json", "--login=bob", "--user=bob", "--login",
-    "bob --help", "bob\n", "\nbob", " bob", "*", "b?b", "[b]ob", "$(echo bob)", "`echo bob`", "bob;true",
+    "",
+    " ",
+    "\n",
+    "-",
+    "--",
+    "---",
+    "-h",
+    "--help",
+    "-V",
+    "--version",
+    "--json",
+    "--login=bob",
+    "--user=bob",
+    "--login",
+    "bob --help",
+    "bob\n",
+    "\nbob",
+    " bob",
+    "*",
+    "b?b",
+    "[b]ob",
+    "$(echo bob)",
+    "`echo bob`",
+    "bob;true",
 ];
 
 #[test]
@@ -267,7 +289,11 @@ fn every_recipe_passes_values_so_that_none_is_an_option() {
     files.extend(["docs/recipes.md", "README.md"].map(|page| repository.join(page)));
     let mut calls = 0;
     for file in files {
-        for line in fs::read_to_string(&file).unwrap().lines().filter(|line| line.contains("access check") && line.contains('$')) {
+        for line in fs::read_to_string(&file)
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("access check") && line.contains('$'))
+        {
             assert!(line.contains(" -- \"$"), "{}: {line}", file.display());
             assert!(!line.contains("--login ") && !line.contains("--user "), "{}: {line}", file.display());
             calls += 1;
