@@ -149,9 +149,7 @@ impl App {
             }
             Verb::Whoami(args) if args.watch => self.watch(),
             Verb::Whoami(_) => self.plain(Command::Whoami),
-            Verb::Check(args) => {
-                self.plain(Command::Check { resource: args.resource, user: args.user, login: args.login })
-            }
+            Verb::Check(args) => self.check(args),
             Verb::Who(args) => self.plain(Command::Who { resource: args.resource }),
             Verb::Inbox(args) => self.inbox(args),
             Verb::Notify(args) => self.notify(args),
@@ -174,9 +172,18 @@ impl App {
     }
 
     fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
+        let endless = rows_only(&command);
+        let mut stopped = false;
         let mut answer = self.printer.answer(shape);
-        let ended = match self.door.carry_out(command, &mut |reply| answer.put(reply)) {
+        let carried_out = self.door.carry_out(command, &mut |reply| {
+            answer.put(reply)?;
+            stopped = endless && answer.is_closed();
+            if stopped { Err(Failure::new(Kind::Io, "nobody reads the output")) } else { Ok(()) }
+        });
+        let ended = match carried_out {
             Ok(ended) => ended,
+            // `| head` has what it wanted.
+            Err(_) if stopped => Ended::default(),
             Err(failure) => {
                 answer.cut_short();
                 return Err(failure);
@@ -642,6 +649,26 @@ impl App {
         }
     }
 
+    /// Exit 0 stands for yes and for nothing else: both the view and how the answer ended have to say so.
+    fn check(&mut self, args: cli::Check) -> Result<u8> {
+        let command = Command::Check { resource: args.resource, user: args.user, login: args.login };
+        let mut allowed = None;
+        let mut answer = self.printer.answer(shape(&command));
+        let carried_out = self.door.carry_out(command, &mut |reply| {
+            if let Reply::Check(view) = &reply {
+                allowed = Some(view.allowed);
+            }
+            answer.put(reply)
+        });
+        let ended = carried_out?;
+        answer.end()?;
+        match (allowed, ended.no) {
+            (Some(true), false) => Ok(0),
+            (Some(false), true) => Ok(1),
+            (Some(_) | None, _) => Err(Failure::new(Kind::Internal, "the answer contradicts itself").into()),
+        }
+    }
+
     fn watch(&mut self) -> Result<u8> {
         use std::io::IsTerminal;
         if !std::io::stdout().is_terminal() {
@@ -658,6 +685,9 @@ impl App {
             })?;
             if let Some(view) = profile {
                 self.printer.redraw(&view).map_err(broken)?;
+            }
+            if self.printer.is_closed() {
+                return Ok(0);
             }
             sleep(Wait::from_secs(1));
         }
@@ -802,6 +832,20 @@ impl App {
             count => self.printer.murmur(&format!("{count} unread notifications: access inbox")),
         }
     }
+}
+
+/// Whether the answer is a list of any length, and its exit code says nothing: reading on for nobody is of no use.
+fn rows_only(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::List(_)
+            | Command::Audit(_)
+            | Command::AuditExport
+            | Command::Outbox { .. }
+            | Command::Inbox { .. }
+            | Command::Resources { .. }
+            | Command::Who { .. }
+    )
 }
 
 fn choice(set: &cli::NotifySet) -> Result<preference::Choice, Failure> {

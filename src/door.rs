@@ -120,7 +120,7 @@ impl Own {
         };
         let owns_file = || identity::owns(&self.path);
         let post = || Mail::configured().map(|mail| Box::new(mail) as Box<dyn Post>);
-        let outside = Outside { owns_file: &owns_file, has_account: &identity::has_account, post: &post };
+        let outside = Outside { owns_file: &owns_file, has_account: &broker::has_account, shared: false, post: &post };
         ledger::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
     }
 }

@@ -19,9 +19,17 @@ pub use layout::{Layout, lay_out};
 pub use listen::listen;
 
 use crate::command::Command;
+use crate::domain::team::Login;
+use crate::error::Failure;
+use crate::identity;
 
 /// The system user who owns a shared host's database.
 pub const USER: &str = "access";
+
+/// Whether a person of this Unix user name has an account on this machine. The system user is no person.
+pub fn has_account(login: &Login) -> Result<bool, Failure> {
+    Ok(login.as_str() != USER && identity::has_account(login)?)
+}
 
 /// Whether this looks after the file itself, and so is done by root and the file's owner, who open it directly, and by
 /// nobody over the socket.

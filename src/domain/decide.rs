@@ -73,9 +73,15 @@ pub fn needs_owner(person: &Person, to: &'static str) -> Result<(), Refusal> {
     if person.member.role == Role::Owner { Ok(()) } else { Err(Refusal::NeedsOwner { to }) }
 }
 
+/// Who has an account on this machine: the owner there is, and the member who is to take their place.
+pub struct Accounts {
+    pub owner: bool,
+    pub successor: bool,
+}
+
 /// The team with another owner, in the place of one whose account is gone. It is for root, who could take any account and
 /// shall not have to.
-pub fn replace_owner(team: &Team, to: &Name, by_root: bool, owner_has_account: bool) -> Result<Team, Refusal> {
+pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts) -> Result<Team, Refusal> {
     if !by_root {
         return Err(Refusal::NeedsRoot { to: "replace the owner" });
     }
@@ -85,7 +91,7 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, owner_has_account: b
             if name == to {
                 return Err(Refusal::OwnerAlready { member: to.clone() });
             }
-            if owner_has_account {
+            if accounts.owner {
                 return Err(Refusal::OwnerIsThere { owner: name.clone(), login: member.login.to_string() });
             }
             member.role = Role::Viewer;
@@ -94,6 +100,10 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, owner_has_account: b
     match new.members.get_mut(to) {
         None => Err(Refusal::NoSuchMember { name: to.clone(), nearest: None }),
         Some(member) if member.disabled => Err(Refusal::Disabled { member: to.clone() }),
+        // Whoever is given that login next would be the owner.
+        Some(member) if !accounts.successor => {
+            Err(Refusal::NoAccount { member: to.clone(), login: member.login.to_string() })
+        }
         Some(member) => {
             member.role = Role::Owner;
             Ok(new)

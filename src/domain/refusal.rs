@@ -32,6 +32,7 @@ pub enum Refusal {
     NeedsOwner { to: &'static str },
     NeedsRoot { to: &'static str },
     OwnerIsThere { owner: Name, login: String },
+    NoAccount { member: Name, login: String },
     NoSuchResource { resource: Resource, nearest: Vec<String> },
     NoSuchRequest { id: RequestId },
     NoSuchNotification { id: i64 },
@@ -96,6 +97,7 @@ impl Refusal {
             | Refusal::NeedsOwner { .. }
             | Refusal::NeedsRoot { .. }
             | Refusal::OwnerIsThere { .. }
+            | Refusal::NoAccount { .. }
             | Refusal::RoleOwner
             | Refusal::OwnRequest { .. }
             | Refusal::FiledRequest { .. }
@@ -148,6 +150,9 @@ impl Refusal {
             Refusal::NeedsRoot { to } => format!("only root may {to}"),
             Refusal::OwnerIsThere { owner, login } => {
                 format!("{owner} is the owner, and has an account on this machine: {login}")
+            }
+            Refusal::NoAccount { member, login } => {
+                format!("{member} can't become the owner: the login {login} is no person's account on this machine")
             }
             Refusal::NoSuchResource { resource, .. } => format!("there is no {resource}"),
             Refusal::NoSuchRequest { id } => format!("there is no request {id}"),
@@ -258,6 +263,10 @@ impl Refusal {
             Refusal::OwnerIsThere { .. } => vec![
                 "the owner hands over by applying a team file".to_owned(),
                 "if they have left, remove their account first".to_owned(),
+            ],
+            Refusal::NoAccount { login, .. } => vec![
+                format!("create the account {login} first, or whoever is given that name next would own the team"),
+                "or, if the login is wrong, have it corrected in the team file".to_owned(),
             ],
             Refusal::NoSuchResource { nearest, .. } => {
                 let mut hints: Vec<String> = Vec::new();

@@ -36,7 +36,7 @@ mod words;
 
 pub use deliver::{Hook, OpenPost, Post, Service};
 use docket::Docket;
-pub use door::{may_apply_team, record_refused};
+pub use door::{is_member, may_apply_team, record_refused};
 pub use init::{Init, init};
 
 use crate::command::{Command, End, Reply, Seen};
@@ -70,6 +70,7 @@ pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
 pub type Sink<'s> = &'s mut (dyn FnMut(Reply) -> Result<(), Failure> + Send);
 
 /// Why a command was not carried out: a rule says no, or something failed.
+#[derive(Clone)]
 enum Problem {
     Refusal(Refusal),
     Failure(Failure),
@@ -102,8 +103,11 @@ const REFUSALS_AN_HOUR: u64 = 20;
 pub struct Outside<'o> {
     /// Whether the Unix user who calls owns the database file.
     pub owns_file: &'o dyn Fn() -> bool,
-    /// Whether a Unix user of this name has an account on this machine.
+    /// Whether a person of this Unix user name has an account on this machine. It may take seconds to find out, so never
+    /// while the write lock is held.
     pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
+    /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
+    pub shared: bool,
     /// Opens the ways by which notifications go out.
     pub post: OpenPost<'o>,
 }
@@ -113,6 +117,7 @@ pub fn carry_out(
     store: &Store,
     caller: &Caller,
     clock: Clock<'_>,
+    has_account: &dyn Fn(&Login) -> Result<bool, Failure>,
     command: Command,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
@@ -121,7 +126,7 @@ pub fn carry_out(
             .hint("what you are told goes out within a minute; `access notify` shows where to")
             .hint("root tries the ways out with `access deliver`"))
     };
-    let outside = Outside { owns_file: &|| false, has_account: &|_| Ok(true), post: &nothing };
+    let outside = Outside { owns_file: &|| false, has_account, shared: true, post: &nothing };
     carry_out_with(store, caller, clock, &outside, command, sink)
 }
 
@@ -136,7 +141,9 @@ pub fn carry_out_with(
 ) -> Result<End, Failure> {
     let call = Call { store, caller, clock };
     match command {
-        Command::TeamApply { text, dry_run, seen, against } => team::apply(&call, &text, dry_run, seen, against, sink),
+        Command::TeamApply { text, dry_run, seen, against } => {
+            team::apply(&call, outside, &text, dry_run, seen, against, sink)
+        }
         Command::TeamShow => team::show(&call, sink),
         Command::ReplaceOwner { to } => owner::replace(&call, outside, &to, sink),
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
@@ -273,14 +280,16 @@ impl Call<'_> {
         work: impl FnOnce(&Write<'_>, &Person, Timestamp) -> Result<R, Problem>,
     ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
-            let now = time(write)?;
             let me = self.actor(write);
-            let done = match &me {
-                Ok(me) => decide::may_act(me).map_err(Problem::from).and_then(|()| work(write, me, now)),
-                Err(Problem::Refusal(refusal)) => Err(Problem::Refusal(refusal.clone())),
-                Err(Problem::Failure(failure)) => Err(Problem::Failure(failure.clone())),
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let now = match (time(write), &able) {
+                (Ok(now), _) => now,
+                // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
+                // entry either.
+                (Err(_), Err(Problem::Refusal(refusal))) => return Ok(Err(refusal.clone())),
+                (Err(failure), _) => return Err(failure),
             };
-            match done {
+            match able.and_then(|me| work(write, me, now)) {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(Problem::Failure(failure)) => Err(failure),
                 Err(Problem::Refusal(refusal)) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::docket::{Docket, held};
-use super::{Call, Problem, Sink, those_asked};
+use super::{Call, Outside, Problem, Sink, those_asked};
 use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
 use crate::domain::decide;
 use crate::domain::duration::Length;
@@ -41,17 +41,25 @@ pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     Ok(End::default())
 }
 
+const APPLY: &str = "apply a team file";
+
+/// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
+pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
+    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
+}
+
 /// `against`: judge the requests of this long ago and since by the new rules too, in a dry run.
 pub fn apply(
     call: &Call<'_>,
+    outside: &Outside<'_>,
     text: &str,
     dry_run: bool,
     seen: Option<Seen>,
     against: Option<Length>,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
-    // First of all: a file may cause much work, and only the owner may cause it.
-    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))?;
+    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes.
+    may_apply(call)?;
     let new = team_file::parse(text).map_err(|mistakes| {
         let count = match mistakes.first.len() + mistakes.more {
             1 => "a mistake".to_owned(),
@@ -60,10 +68,11 @@ pub fn apply(
         let lines = mistakes.to_string().replace('\n', "\n  ");
         Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied\n  {lines}"))
     })?;
+    let new_owner = NewOwner::of(&new, outside);
     let mut end = End { warnings: warnings(call, &new), ..End::default() };
     let (view, left_out) = if dry_run {
         call.ask("team apply", |read, me, now| {
-            let (_, mut view, left_out) = plan(read, me, &new, now)?;
+            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, now)?;
             if let Some(against) = against {
                 view.against = Some(judge_past(read, &new, against, now)?);
             }
@@ -74,7 +83,7 @@ pub fn apply(
             "team apply",
             None,
             |read, me, now| {
-                let (drafts, mut view, left_out) = plan(read, me, &new, now)?;
+                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, now)?;
                 if seen.is_some() && seen != view.seen {
                     return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
                 }
@@ -92,16 +101,43 @@ pub fn apply(
     Ok(end)
 }
 
+/// Whether the owner of a new team has an account here. Asked before the transaction, because the name service may be slow.
+/// None: it does not matter, as the database is not a shared host's.
+struct NewOwner(Option<Result<bool, Failure>>);
+
+impl NewOwner {
+    fn of(new: &Team, outside: &Outside<'_>) -> NewOwner {
+        let owner = new.owner().filter(|_| outside.shared);
+        NewOwner(owner.map(|(_, member)| (outside.has_account)(&member.login)))
+    }
+
+    /// A login without an account is whoever is given that name next. Only a change of hands is refused: the same file may
+    /// be applied on other machines.
+    fn may_take_over(&self, old: &Team, new: &Team) -> Result<(), Problem> {
+        let login = |team: &Team| team.owner().map(|(_, member)| member.login.clone());
+        let Some((name, member)) = new.owner().filter(|(_, member)| login(old).as_ref() != Some(&member.login)) else {
+            return Ok(());
+        };
+        match &self.0 {
+            None | Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into()),
+            Some(Err(failure)) => Err(failure.clone().into()),
+        }
+    }
+}
+
 /// What the new team changes and what follows from that: as events, and as they are shown. The text says what was left out
 /// of that, if anything was.
 fn plan(
     read: &Read<'_>,
     me: &Person,
     new: &Team,
+    new_owner: &NewOwner,
     now: Timestamp,
 ) -> Result<(Vec<Draft>, PlanView, Option<String>), Problem> {
     decide::needs_owner(me, APPLY)?;
     let old = read.team()?;
+    new_owner.may_take_over(&old, new)?;
     let changes = old.changes_to(new);
     if changes.is_empty() {
         let view = PlanView { changes, follows: Vec::new(), applied: false, against: None, seen: None };

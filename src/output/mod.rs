@@ -51,8 +51,40 @@ pub struct Printer {
     color: bool,
     width: u16,
     now: Timestamp,
-    out: BufWriter<Stdout>,
+    out: BufWriter<Pipe>,
     progress: Progress,
+}
+
+/// Standard output. Once its reader has closed it, the rest is discarded: the command still runs to its end, and its exit
+/// code is still the answer's.
+struct Pipe {
+    stdout: Stdout,
+    closed: bool,
+}
+
+impl Pipe {
+    fn unless_closed<T>(&mut self, discarded: T, write: impl FnOnce(&mut Stdout) -> io::Result<T>) -> io::Result<T> {
+        if self.closed {
+            return Ok(discarded);
+        }
+        match write(&mut self.stdout) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(discarded)
+            }
+            written => written,
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_closed(bytes.len(), |stdout| stdout.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_closed((), Stdout::flush)
+    }
 }
 
 /// An answer on its way out.
@@ -86,7 +118,7 @@ impl Printer {
             color,
             width: width(),
             now,
-            out: BufWriter::with_capacity(64 * 1024, io::stdout()),
+            out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false }),
             progress: Progress::default(),
         }
     }
@@ -97,6 +129,11 @@ impl Printer {
 
     pub fn in_color(&self) -> bool {
         self.color
+    }
+
+    /// Whether standard output was closed by its reader, so that nothing more can be shown.
+    pub fn is_closed(&self) -> bool {
+        self.out.get_ref().closed
     }
 
     pub fn set_now(&mut self, now: Timestamp) {
@@ -219,17 +256,10 @@ fn width() -> u16 {
     told.or_else(seen).filter(|&width| width >= 40).unwrap_or(80)
 }
 
-/// Writing failed: to a closed pipe (see `main`), or for real.
+/// Writing to standard output failed. (A closed pipe is no failure: see `Pipe`.)
 pub fn broken(error: io::Error) -> Failure {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        Failure::new(Kind::Io, BROKEN_PIPE)
-    } else {
-        Failure::new(Kind::Io, format!("the output can't be written: {error}"))
-    }
+    Failure::new(Kind::Io, format!("the output can't be written: {error}"))
 }
-
-/// The message that marks a reader who has left, such as `head`: a success, silently.
-pub const BROKEN_PIPE: &str = "the reader has left";
 
 impl Answer<'_> {
     /// Prints one piece, or keeps it until a page of them can be drawn.
@@ -343,6 +373,11 @@ impl Answer<'_> {
             Reply::Raw(_) | Reply::Progress { .. } => return Ok(()),
         };
         self.printer.out.write_all(escape::lines(&words).as_bytes())
+    }
+
+    /// Whether nobody reads the answer any more.
+    pub fn is_closed(&self) -> bool {
+        self.printer.is_closed()
     }
 
     /// A failure among the pieces.

@@ -115,7 +115,7 @@ impl Run<'_> {
     fn carry_out(&self, login: &str, command: Command) -> (Result<bool, Kind>, Vec<Reply>) {
         let mut replies = Vec::new();
         let clock = || Ok(time(self.clock));
-        let ended = carry_out(&self.store, &caller(login), &clock, command, &mut |piece| {
+        let ended = carry_out(&self.store, &caller(login), &clock, &|_| Ok(true), command, &mut |piece| {
             replies.push(piece);
             Ok(())
         });
@@ -784,7 +784,7 @@ fn template(folder: &Path) -> Vec<u8> {
     init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
     let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None };
-    carry_out(&store, &caller("ana"), &|| Ok(time(START)), apply, &mut |_| Ok(())).unwrap();
+    carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
 }

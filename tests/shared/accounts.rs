@@ -93,6 +93,50 @@ fn root_replaces_the_owner_once_their_account_is_gone() {
 }
 
 #[test]
+fn nobody_becomes_the_owner_without_an_account() {
+    let Some(host) = Host::new() else { return };
+    // wim is a member whose account is not there (yet, or any more); toor's login is root's; door's is the system user's.
+    let more = "[members.wim]\nrole = \"admin\"\n[members.toor]\nrole = \"admin\"\nlogin = \"root\"\n\
+                [members.door]\nrole = \"admin\"\nlogin = \"access\"\n";
+    let team = TEAM.to_owned() + more;
+    host.apply("ana", &team).ok();
+    let head = || access("alice", &["audit", "checkpoint"]).ok().json()["head"].to_string();
+    let teams = || access("alice", &["audit", "--json", "--action", "team.applied"]).ok().json();
+    let before = teams();
+    // The owner hands over by a team file.
+    for next in ["wim", "toor", "door"] {
+        let handed = team.replace("[members.ana]\nrole = \"owner\"", "[members.ana]\nrole = \"admin\"");
+        let handed = handed
+            .replace(&format!("[members.{next}]\nrole = \"admin\""), &format!("[members.{next}]\nrole = \"owner\""));
+        host.apply("ana", &handed).fails(3, &format!("{next} can't become the owner")).fails(3, "create the account");
+        let file = home("ana").join("team.toml");
+        access("ana", &["team", "apply", file.to_str().unwrap(), "--dry-run"]).fails(3, "no person's account");
+    }
+    // Or keeps the name, and hands it to another login.
+    host.apply("ana", &team.replace("[members.ana]\n", "[members.ana]\nlogin = \"later\"\n"))
+        .fails(3, "the login later");
+    assert_eq!(teams(), before);
+    // Root replaces one whose account is gone; the same holds.
+    root("userdel", &["--force", "ana"]).ok();
+    let replace = |to: &str| root(ACCESS, &["team", "replace-owner", to, "--yes"]);
+    replace("wim").fails(3, "wim can't become the owner").fails(3, "create the account wim first");
+    replace("toor").fails(3, "no person's account");
+    replace("door").fails(3, "no person's account");
+    assert_eq!(teams(), before);
+    let since = head();
+    // Who is given the name afterwards is an admin, as the team file says, and no owner.
+    root("useradd", &["--create-home", "wim"]).ok();
+    access("wim", &["team", "apply", home("alice").to_str().unwrap(), "--yes"]).not_done();
+    access("wim", &["team", "show"]).ok();
+    assert_eq!(head(), since);
+    replace("wim").ok();
+    let file = home("wim").join("team.toml");
+    std::fs::write(&file, access("wim", &["team", "show"]).ok().out).unwrap();
+    access("wim", &["team", "apply", file.to_str().unwrap(), "--yes"]).ok();
+    access("wim", &["audit", "verify"]).ok();
+}
+
+#[test]
 fn a_renamed_account_is_another() {
     let Some(_host) = Host::new() else { return };
     let mut shell = Shell::open("bob");
