@@ -14,7 +14,7 @@ use super::resource::Resource;
 use super::role::Role;
 use super::rule::{Judgement, Requirement, RuleName};
 use super::team::{Change, Team};
-use super::text::{Text, Ticket};
+use super::text::{Text, Ticket, check_distinct};
 use super::time::Timestamp;
 
 /// A pending request that nobody decides on lapses after this: seven days.
@@ -155,6 +155,9 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     may_act(requester)?;
     check_terms(&ask.terms, requester, now)?;
     check_start(ask, now)?;
+    if let Some(ticket) = &ask.ticket {
+        check_distinct(ticket.as_str()).map_err(|why| Refusal::HiddenInTicket { why })?;
+    }
     let ends_at = ask.terms.ends_at(now);
     if let Some(way) = longest(&requester.ways(filing.thing, now))
         && way.until.is_none_or(|until| ends_at.is_some_and(|end| end <= until))

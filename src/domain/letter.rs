@@ -115,26 +115,9 @@ fn plain_headline(notice: Notice) -> &'static str {
     }
 }
 
-/// Whether its reader may be one who decides.
-fn asks_for_a_decision(notice: Notice) -> bool {
-    match notice {
-        Notice::RequestSubmitted | Notice::RequestChanged | Notice::RequestReminder => true,
-        Notice::RequestApproved
-        | Notice::RequestDenied
-        | Notice::RequestWithdrawn
-        | Notice::RequestLapsed
-        | Notice::AccessStarted
-        | Notice::AccessExpiring
-        | Notice::AccessExpired
-        | Notice::AccessRevoked
-        | Notice::AccessEmergency
-        | Notice::TeamChanged => false,
-    }
-}
-
 fn facts(notice: Notice, request: &Request) -> Vec<(&'static str, String)> {
     let terms = match &request.grant {
-        Some(grant) if !asks_for_a_decision(notice) => &grant.terms,
+        Some(grant) if !notice.asks_for_a_decision() => &grant.terms,
         Some(_) | None => &request.asked,
     };
     let filed =
@@ -156,7 +139,7 @@ fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
     };
     let id = request.id;
     let show = format!("access show {id}");
-    if asks_for_a_decision(notice) {
+    if notice.asks_for_a_decision() {
         return vec![format!("access approve {id}"), format!("access deny {id} --reason '…'"), show];
     }
     match notice {

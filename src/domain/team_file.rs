@@ -15,6 +15,7 @@ use super::preference::{Choice, Policy, SlackChannel};
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::{Match, Pattern, Rule, RuleName};
+use super::text::check_distinct;
 use super::team::{
     Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
 };
@@ -546,7 +547,10 @@ impl Reading {
             self.mistake(line, format!("{what}: {key} is {}, not a text", value.get_ref().type_str()));
             return None;
         };
-        text.parse().map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
+        // What a rule tells people (`deny`) is a text, and shown with care; everything else names something.
+        let distinct = if key == "deny" { Ok(()) } else { check_distinct(text) };
+        let parsed = distinct.and_then(|()| text.parse());
+        parsed.map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
     }
 
     fn optional<T: FromStr<Err = Malformed>>(&mut self, table: Table<'_>, key: &str) -> Option<T> {
