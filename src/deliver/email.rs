@@ -232,7 +232,11 @@ impl Server {
             let bare = |text: &str| text.split_whitespace().collect::<String>();
             sent.iter().any(|form| bare(text).contains(&bare(form)))
         });
-        if repeats { format!("{code} and repeated the password") } else { format!("{code} {}", text.replace('\n', " ")) }
+        if repeats {
+            format!("{code} and repeated the password")
+        } else {
+            format!("{code} {}", text.replace('\n', " "))
+        }
     }
 }
 

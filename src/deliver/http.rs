@@ -33,7 +33,9 @@ impl Answer {
                 let host: String = host.chars().take(100).collect();
                 format!("{status}, a redirect to {host}, which is not followed: change the address in config.toml")
             }
-            (300..=399, None) => format!("{status}, a redirect, which is not followed: change the address in config.toml"),
+            (300..=399, None) => {
+                format!("{status}, a redirect, which is not followed: change the address in config.toml")
+            }
             _ => status,
         }
     }
@@ -85,11 +87,11 @@ pub fn check_url(what: &str, url: &str, plain: Plain<'_>) -> Result<(), Failure>
         Some("https") => Ok(()),
         Some("http") if plain.hosts.iter().any(|name| name == host) => Ok(()),
         Some("http") if is_loopback(host) && (plain.allow_plain || !squattable(port)) => Ok(()),
-        Some("http") if is_loopback(host) => {
-            Err(invalid(format!("http:// to port {port} of this machine would show all of it to whoever has taken the port"))
-                .hint("give it an https:// address, or a port below 1024, which only root can take")
-                .hint("or, where nobody else can run programs here: allow_plain = true in its section"))
-        }
+        Some("http") if is_loopback(host) => Err(invalid(format!(
+            "http:// to port {port} of this machine would show all of it to whoever has taken the port"
+        ))
+        .hint("give it an https:// address, or a port below 1024, which only root can take")
+        .hint("or, where nobody else can run programs here: allow_plain = true in its section")),
         Some("http") => Err(invalid(format!("http:// to {host} would show all of it on the way"))
             .hint("give it an https:// address")
             .hint(format!("or, for a webhook on a network you trust, allow_http = [\"{host}\"]"))),

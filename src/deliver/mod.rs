@@ -314,6 +314,9 @@ mod tests {
     fn what_other_machines_say_is_bounded_and_visible() {
         let carried = Carried::failed(format!("550 \u{1b}[31m\u{202e}\u{200b}\n{}", "é".repeat(100_000)));
         let Outcome::Failed { why } = carried.outcome else { panic!("it failed") };
-        assert!(why.starts_with("550 \\u{1b}[31m\\u{202e}\\u{200b} éé") && why.chars().count() == LONGEST_WORDS, "{why}");
+        assert!(
+            why.starts_with("550 \\u{1b}[31m\\u{202e}\\u{200b} éé") && why.chars().count() == LONGEST_WORDS,
+            "{why}"
+        );
     }
 }

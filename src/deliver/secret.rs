@@ -75,7 +75,9 @@ fn read_file(path: &Path) -> Result<String, Failure> {
     {
         // Its path would be shown.
         let message = "config.toml has a secret where the name of a file belongs".to_owned();
-        return Err(invalid(message).hint("write the secret to a file of mode 0600, and name that; then change the secret"));
+        return Err(
+            invalid(message).hint("write the secret to a file of mode 0600, and name that; then change the secret")
+        );
     }
     let read = config::read_regular(path, LONGEST)?;
     let (shown, found) = (path.display(), &read.found);

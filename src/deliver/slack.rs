@@ -239,7 +239,10 @@ mod tests {
         // What somebody can put right loses no message, and what is wrong with one channel stops no other.
         for (code, route_failed) in [("invalid_auth", true), ("token_revoked", true), ("not_in_channel", false)] {
             let carried = judged(200, &format!(r#"{{"ok":false,"error":"{code}"}}"#), true);
-            assert!(matches!(carried.outcome, Outcome::Failed { .. }) && carried.route_failed == route_failed, "{code}");
+            assert!(
+                matches!(carried.outcome, Outcome::Failed { .. }) && carried.route_failed == route_failed,
+                "{code}"
+            );
         }
         for status in [400, 403, 404, 410] {
             let carried = judged(status, "no_service", false);

@@ -136,8 +136,7 @@ impl Connection {
                         Some(config) => encrypted(plain, host, config)?,
                         None => plain,
                     };
-                    let mut connection =
-                        Connection { stream: BufReader::new(stream), timeout, abilities: Vec::new() };
+                    let mut connection = Connection { stream: BufReader::new(stream), timeout, abilities: Vec::new() };
                     connection.answer(2)?;
                     return Ok(connection);
                 }
@@ -276,7 +275,8 @@ impl Connection {
 /// The code of a line of a reply, whether it is the last, and its text.
 fn parse(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     let (code, rest) = line.split_at_checked(3)?;
-    let code: u16 = std::str::from_utf8(code).ok().filter(|code| code.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
+    let code: u16 =
+        std::str::from_utf8(code).ok().filter(|code| code.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
     let (last, text) = match rest {
         [] => (true, rest),
         [b' ', text @ ..] => (true, text),

@@ -79,7 +79,9 @@ impl Carrier for Webhook {
         // somebody can put right, and then it gets all of them.
         match answer.status {
             200..=299 => Carried::sent(why),
-            410 => Carried::route_failed(format!("{why}: it is gone; take the webhook out of config.toml, or change its url")),
+            410 => Carried::route_failed(format!(
+                "{why}: it is gone; take the webhook out of config.toml, or change its url"
+            )),
             429 | 503 if answer.retry_after.is_some() => Carried::not_now(answer.retry_after.unwrap_or(0), why),
             _ => Carried::route_failed(why),
         }

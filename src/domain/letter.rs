@@ -1,7 +1,8 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
-use super::event::Entry;
+use super::difference;
+use super::event::{Entry, Event};
 use super::name::Name;
 use super::notification::Notice;
 use super::request::Request;
@@ -65,10 +66,14 @@ impl Piece {
         Piece {
             at: entry.at,
             headline: headline(notice, request),
-            // The reason stands among the facts, once.
-            text: match request {
-                Some(_) if notice == Notice::RequestSubmitted => briefly(&entry.event, entry.actor.as_ref()),
-                Some(_) | None => words(&entry.event, entry.actor.as_ref(), request),
+            text: match (&entry.event, request) {
+                // A line for each change.
+                (Event::TeamApplied { changes }, _) => {
+                    difference::in_words(entry.actor.as_ref().map_or("root", Name::as_str), changes, "\n")
+                }
+                // The reason stands among the facts, once.
+                (event, Some(_)) if notice == Notice::RequestSubmitted => briefly(event, entry.actor.as_ref()),
+                (event, _) => words(event, entry.actor.as_ref(), request),
             },
             facts: request.map(|request| facts(notice, request)).unwrap_or_default(),
             commands: commands(notice, request),

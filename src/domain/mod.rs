@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod decide;
+pub mod difference;
 pub mod duration;
 pub mod entitlement;
 pub mod event;

@@ -15,10 +15,10 @@ use super::preference::{Choice, Policy, SlackChannel};
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::{Match, Pattern, Rule, RuleName};
-use super::text::check_distinct;
 use super::team::{
     Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
 };
+use super::text::check_distinct;
 
 /// A mistake in the file, and the line it stands on (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]

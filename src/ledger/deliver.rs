@@ -548,7 +548,13 @@ fn compose(read: &Read<'_>, plan: &Plan) -> Result<Content, Failure> {
 }
 
 /// An event that people are told of, for a program.
-fn webhook_message(read: &Read<'_>, entry: &event::Entry, hash: &str, news: News, piece: &Piece) -> Result<Content, Failure> {
+fn webhook_message(
+    read: &Read<'_>,
+    entry: &event::Entry,
+    hash: &str,
+    news: News,
+    piece: &Piece,
+) -> Result<Content, Failure> {
     let told: Vec<&Name> = entry
         .told
         .iter()

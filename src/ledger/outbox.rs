@@ -18,9 +18,8 @@ pub fn outbox(call: &Call<'_>, outside: &Outside<'_>, dead: bool, sink: Sink<'_>
     }
     let mut after = 0;
     loop {
-        let page = call.store.read(|read| -> Result<Vec<Queued>, Failure> {
-            Ok(read.outbox_after(after, dead, PAGE)?)
-        })?;
+        let page =
+            call.store.read(|read| -> Result<Vec<Queued>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
         let Some(last) = page.last() else { return Ok(End::default()) };
         after = last.id;
         for row in page {
