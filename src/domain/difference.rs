@@ -187,7 +187,7 @@ fn danger(change: &Change) -> u8 {
             {
                 0
             }
-            Diff::Add { .. } => 2,
+            Diff::Add { .. } => 3,
             Diff::Change { .. } | Diff::Remove { .. } => 4,
         },
         Change::Rule(_, diff) => match &**diff {
@@ -199,9 +199,9 @@ fn danger(change: &Change) -> u8 {
         Change::Connection(_, Diff::Change { .. })
         | Change::Feature(_, Diff::Change { .. })
         | Change::Scope(_, Diff::Change { .. } | Diff::Add { .. })
-        | Change::Group(_, Diff::Change { .. } | Diff::Add { .. }) => 1,
-        Change::Target(_, Diff::Change { .. }) | Change::Notifications(_) => 2,
-        Change::Group(_, Diff::Remove { .. }) | Change::Scope(_, Diff::Remove { .. }) => 3,
+        | Change::Group(_, Diff::Change { .. } | Diff::Add { .. }) => 2,
+        Change::Target(_, Diff::Change { .. }) | Change::Notifications(_) => 3,
+        Change::Group(_, Diff::Remove { .. }) | Change::Scope(_, Diff::Remove { .. }) => 4,
         Change::Team(_) | Change::Connection(..) | Change::Target(..) | Change::Feature(..) | Change::RuleOrder(_) => 5,
     }
 }

@@ -120,7 +120,8 @@ impl Read<'_> {
                      AND o.channel NOT GLOB 'webhook:*')
              SELECT id FROM told w WHERE kind = 'request.withdrawn' AND EXISTS (SELECT 1 FROM told s
                  WHERE s.kind = 'request.submitted' AND s.request = w.request AND s.channel = w.channel
-                     AND s.member IS w.member)";
+                     AND s.member IS w.member)
+                 AND EXISTS (SELECT 1 FROM request r WHERE r.id = w.request AND r.state <> 'pending')";
         Ok(self.rows(sql, [], |row| Ok(row.get(0)?))?.into_iter().collect())
     }
 

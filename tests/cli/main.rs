@@ -14,6 +14,7 @@ mod doctor;
 mod faults;
 mod generated;
 mod harness;
+mod hostile;
 mod json;
 mod kills;
 mod lifecycle;
