@@ -548,8 +548,8 @@ impl Reading {
             return None;
         };
         // What a rule tells people (`deny`) is a text, and shown with care; everything else names something.
-        let distinct = if key == "deny" { Ok(()) } else { check_distinct(text) };
-        let parsed = distinct.and_then(|()| text.parse());
+        let distinct = |it| if key == "deny" { Ok(it) } else { check_distinct(text).map(|()| it) };
+        let parsed = text.parse().and_then(distinct);
         parsed.map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
     }
 

@@ -126,6 +126,7 @@ mod tests {
             assert!(check_distinct(&text).is_err(), "{text:?}");
             assert_eq!(visible(&text, true), format!("a\\u{{{:x}}}b", u32::from(c)));
             assert!(text.parse::<Text>().is_ok(), "{text:?}");
+            assert!(text.parse::<Ticket>().is_ok(), "a log that has it stays readable");
         }
         assert!(check_distinct("two\u{a0}words").is_err() && check_distinct("two\u{2003}words").is_err());
         for name in ["two for production", "zwölf", "名前", "שלום", "emoji 🚀"] {

@@ -346,9 +346,10 @@ fn text_that_would_act_on_a_header_or_a_page_does_not() {
         "=cmd|' /C calc'!A0",
         "<img src=x onerror=alert(1)>",
         "שלום עולם",
+        "pay\u{200b}roll \u{feff}\u{e0041}",
         &"é".repeat(2048),
     ];
-    for (reason, login) in hostile.iter().zip(["bob", "carol", "dave", "frank", "grace", "heidi"]) {
+    for (reason, login) in hostile.iter().zip(["bob", "carol", "dave", "frank", "grace", "heidi", "ivan"]) {
         ask(&world, login, &["--reason", reason, "--ticket", "<!channel>"]);
     }
     shows(&world.json("root", &["deliver"]), &json!({ "failed": 0, "dead": 0 }));
@@ -367,7 +368,21 @@ fn text_that_would_act_on_a_header_or_a_page_does_not() {
     for post in web.bodies("/api/chat.postMessage") {
         let text = post.to_string();
         assert!(!text.contains("<!") && !text.contains("<@") && !text.contains("<http"), "{text}");
+        assert!(!text.contains(['\u{200b}', '\u{feff}', '\u{e0041}']), "{text}");
     }
+    // In both parts of a mail and in Slack, what can't be seen is shown.
+    let shown = "pay\\u{200b}roll \\u{feff}\\u{e0041}";
+    let mails = mail.got();
+    let mail = mails.iter().find(|mail| mail["data"].as_str().unwrap().contains("pay")).unwrap();
+    let data = mail["data"].as_str().unwrap().replace("=\r\n", "").replace("=5C", "\\");
+    assert_eq!(data.matches(shown).count(), 2, "{data}");
+    assert!(web.bodies("/api/chat.postMessage").iter().any(|post| {
+        post["blocks"][1]["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|fact| fact["text"].as_str().unwrap().contains(shown))
+    }));
     let reasons: Vec<Value> = web.bodies("/hook").iter().map(|body| body["data"]["facts"]["why"].clone()).collect();
     assert_eq!(reasons, hostile, "to a program it goes as it was written");
 }
