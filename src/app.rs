@@ -879,6 +879,7 @@ fn open_named(path: &Path) -> std::io::Result<Option<File>> {
     }
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    let regular = file.metadata()?.is_file();
-    Ok(regular.then_some(file))
+    // Reading a folder fails by itself, and says why.
+    let found = file.metadata()?;
+    Ok((found.is_file() || found.is_dir()).then_some(file))
 }

@@ -118,10 +118,10 @@ impl Read<'_> {
                  FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)
                  WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn')
                      AND o.channel NOT GLOB 'webhook:*')
-             SELECT id FROM told w WHERE kind = 'request.withdrawn' AND EXISTS (SELECT 1 FROM told s
-                 WHERE s.kind = 'request.submitted' AND s.request = w.request AND s.channel = w.channel
-                     AND s.member IS w.member)
-                 AND EXISTS (SELECT 1 FROM request r WHERE r.id = w.request AND r.state <> 'pending')";
+             SELECT id FROM told WHERE kind = 'request.withdrawn'
+                 AND (request, channel, coalesce(member, '')) IN
+                     (SELECT request, channel, coalesce(member, '') FROM told WHERE kind = 'request.submitted')
+                 AND EXISTS (SELECT 1 FROM request r WHERE r.id = told.request AND r.state <> 'pending')";
         Ok(self.rows(sql, [], |row| Ok(row.get(0)?))?.into_iter().collect())
     }
 
