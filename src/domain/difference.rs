@@ -219,13 +219,14 @@ mod tests {
     use crate::domain::team_file;
 
     const SAMPLE: &str = include_str!("../../examples/team.toml");
+    /// On lines that begin with spaces, as TOML allows.
     const RULES: &str = "
-[[rules]]
-name = \"two for production\"
-match = { environments = [\"production\"] }
-approvers = [\"role:admin\"]
-approvals = 2
-";
+        [[rules]]
+        name = \"two for production\"
+        match = { environments = [\"production\"] }
+        approvers = [\"role:admin\"]
+        approvals = 2
+        ";
 
     fn team(text: &str) -> Team {
         team_file::parse(text).unwrap()
