@@ -1,13 +1,15 @@
 //! From what was typed to commands: completes them (by asking, where there is somebody to ask), has them carried out
 //! through the door, and hands the answers to `output`.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration as Wait, Instant};
 
 use anyhow::{Context as _, Result};
+use nix::fcntl::OFlag;
 
 use crate::broker::{self, Layout};
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
@@ -920,7 +922,13 @@ fn read_text(path: &Path) -> Result<String> {
     let read = if stdin {
         std::io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        let file = open_named(path).with_context(|| format!("{name} can't be read"))?;
+        let Some(file) = file else {
+            return Err(Failure::new(Kind::Invalid, format!("{name} is not a regular file"))
+                .hint("to read what a command prints: pipe it into this one, and name -")
+                .into());
+        };
+        file.take(LARGEST + 1).read_to_end(&mut bytes)
     };
     read.with_context(|| format!("{name} can't be read"))?;
     if bytes.len() as u64 > LARGEST {
@@ -928,4 +936,19 @@ fn read_text(path: &Path) -> Result<String> {
     }
     let invalid = |_| Failure::new(Kind::Invalid, format!("{name} is not a text (UTF-8)"));
     Ok(String::from_utf8(bytes).map_err(invalid)?)
+}
+
+/// Opens a regular file without waiting, as opening a named pipe would. None: it is something else. What the caller's
+/// shell has opened, for `<(command)`, may be a pipe: whoever wrote the command waits for what it prints.
+fn open_named(path: &Path) -> std::io::Result<Option<File>> {
+    if ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))
+        || path == Path::new("/dev/stdin")
+    {
+        return File::open(path).map(Some);
+    }
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Reading a folder fails by itself, and says why.
+    let found = file.metadata()?;
+    Ok((found.is_file() || found.is_dir()).then_some(file))
 }

@@ -15,7 +15,7 @@ use super::resource::Resource;
 use super::role::Role;
 use super::rule::RuleName;
 use super::team::{Assignee, Change, Team};
-use super::text::{Text, Ticket};
+use super::text::{Text, Ticket, check_distinct};
 use super::time::Timestamp;
 
 /// A pending request that nobody decides on lapses after this: seven days.
@@ -175,6 +175,9 @@ fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Result<Option<
     // A start that an edit leaves as it is may have passed: an approval would still be possible.
     if filing.edits.is_none_or(|before| before.asked.start != ask.terms.start) {
         check_start(ask, now)?;
+    }
+    if let Some(ticket) = &ask.ticket {
+        check_distinct(ticket.as_str()).map_err(|why| Refusal::HiddenInTicket { why })?;
     }
     let ends_at = ask.terms.ends_at(now);
     if let Some(way) = longest(&requester.ways(filing.thing, now))

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod clock;
 pub mod decide;
+pub mod difference;
 pub mod duration;
 pub mod entitlement;
 pub mod event;

@@ -1,5 +1,6 @@
 //! Why a command can't be carried out, and what to do instead.
 
+use super::Malformed;
 use super::duration;
 use super::entitlement::Way;
 use super::name::Name;
@@ -45,6 +46,7 @@ pub enum Refusal {
     StartPassed { start: Timestamp },
     StartTooFar { start: Timestamp },
     EndBeforeStart { until: Timestamp, start: Timestamp },
+    HiddenInTicket { why: Malformed },
     RuleDenies { rule: RuleName, message: Text },
     RuleForbids { rule: RuleName, what: String },
     NoEmergency { resource: Resource },
@@ -88,6 +90,7 @@ impl Refusal {
             | Refusal::StartPassed { .. }
             | Refusal::StartTooFar { .. }
             | Refusal::EndBeforeStart { .. }
+            | Refusal::HiddenInTicket { .. }
             | Refusal::EmergencyForGood
             | Refusal::EmergencyLater
             | Refusal::ExtensionStart { .. } => Sort::Usage,
@@ -171,6 +174,7 @@ impl Refusal {
             Refusal::AlreadyPending { first, resource } => {
                 format!("request {first} for {resource} is pending already")
             }
+            Refusal::HiddenInTicket { why } => format!("the ticket can't be taken: {why}"),
             Refusal::EndPassed { until } => format!("the end asked for, {until}, has passed"),
             Refusal::EndTooFar { until } => format!("the end asked for, {until}, is more than ten years away"),
             Refusal::StartPassed { start } => format!("the start asked for, {start}, has passed"),
@@ -286,6 +290,7 @@ impl Refusal {
                 format!("or change it with `access edit {first}`"),
                 format!("or take it back with `access withdraw {first}`"),
             ],
+            Refusal::HiddenInTicket { .. } => one("type it with --ticket; pasted text may hold what can't be seen"),
             Refusal::EndPassed { .. } => one("give another end with --duration or --until"),
             Refusal::EndTooFar { .. } => one("ask for `--duration permanent`, or an earlier end"),
             Refusal::StartPassed { .. } => one("leave --start out to start as soon as it is approved"),

@@ -21,6 +21,7 @@ use super::rule::{Match, Pattern, Rule, RuleName};
 use super::team::{
     Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
 };
+use super::text::check_distinct;
 
 /// A mistake in the file, and the line it stands on (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -656,7 +657,10 @@ impl Reading {
             self.mistake(line, format!("{what}: {key} is {}, not a text", value.get_ref().type_str()));
             return None;
         };
-        text.parse().map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
+        // What a rule tells people (`deny`) is a text, and shown with care; everything else names something.
+        let distinct = |it| if key == "deny" { Ok(it) } else { check_distinct(text).map(|()| it) };
+        let parsed = text.parse().and_then(distinct);
+        parsed.map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
     }
 
     fn optional<T: FromStr<Err = Malformed>>(&mut self, table: Table<'_>, key: &str) -> Option<T> {

@@ -1,10 +1,10 @@
 //! What happened, in words: for notifications, the audit log and a request's timeline.
 
+use super::difference;
 use super::duration::Duration;
 use super::event::{Because, Event, Granted};
 use super::name::Name;
 use super::request::{Request, RequestId, Said, Terms};
-use super::team::Change;
 use super::text::{Text, Ticket};
 
 /// `for 4h`, `for good`, `until 2026-12-01T17:00:00Z`; with a start, `from … ` before it.
@@ -39,13 +39,7 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
     let of = about.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
     match event {
         Event::TeamInitialized { .. } => "The team was set up".to_owned(),
-        Event::TeamApplied { changes } => {
-            let actor = or_root(actor);
-            let named: Vec<String> = changes.iter().take(5).map(Change::what).collect();
-            let more = changes.len().saturating_sub(named.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{actor} changed the team: {}{more}", named.join(", "))
-        }
+        Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
         Event::RequestSubmitted { request, requester, filed_by, asked, reason, extends, emergency, .. } => {
             format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency))
         }

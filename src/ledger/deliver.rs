@@ -4,6 +4,7 @@
 //! One process sends at a time (the kernel keeps that, and ends it with the process), so nothing is sent by two at once.
 //! What is sent and not yet marked when a process dies is sent again by the next, with the same id.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
@@ -11,12 +12,13 @@ use sha2::{Digest as _, Sha256};
 use super::{Call, Sink};
 use crate::command::{DeliverView, End, EntryView, Reply};
 use crate::domain::audit;
-use crate::domain::event::Entry;
+use crate::domain::event;
 use crate::domain::letter::{Letter, Piece};
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, Told};
+use crate::domain::notification::{Channel, Notice, Told};
 use crate::domain::outbox::{Address, Content, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
 use crate::domain::preference::{How, Policy};
+use crate::domain::request::{RequestId, State};
 use crate::domain::team::{Member, Timezone};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -394,6 +396,7 @@ fn settle(
     due: Vec<Queued>,
     now: Timestamp,
 ) -> Result<Vec<Plan>, Error> {
+    let due = drop_untrue(write, due, now)?;
     let blocked = write.outbox_blocked(now)?;
     let mut plans: Vec<Plan> = Vec::new();
     // By whom, how, and when it was due: the message of a digest, among the plans.
@@ -456,6 +459,37 @@ fn settle(
     Ok(plans)
 }
 
+/// Drops what is no longer true when it would be sent to people: that a request waits, once it does not; and that it was
+/// withdrawn, to whom it was never sent. It stays in their inbox, and webhooks are told all of it.
+fn drop_untrue(write: &crate::store::Write<'_>, due: Vec<Queued>, now: Timestamp) -> Result<Vec<Queued>, Error> {
+    let mut pending: HashMap<RequestId, bool> = HashMap::new();
+    let mut untrue: BTreeSet<i64> = BTreeSet::new();
+    let mut withdrawn = false;
+    for row in due.iter().filter(|row| !matches!(row.outlet, Outlet::Webhook(_))) {
+        let (News::Notice(notice), Some(id)) = (row.news, row.request) else { continue };
+        withdrawn |= notice == Notice::RequestWithdrawn;
+        if !notice.asks_for_a_decision() {
+            continue;
+        }
+        let pending = match pending.entry(id) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let request = write.request(id)?;
+                *unknown.insert(request.is_some_and(|request| request.state(now) == State::Pending))
+            }
+        };
+        if !pending {
+            untrue.insert(row.id);
+        }
+    }
+    // Found while what was never sent still waits, and dropped together with it: after that nobody could tell.
+    if withdrawn || !untrue.is_empty() {
+        untrue.extend(write.outbox_unheard()?);
+    }
+    write.outbox_done(&untrue.iter().copied().collect::<Vec<_>>())?;
+    Ok(due.into_iter().filter(|row| !untrue.contains(&row.id)).collect())
+}
+
 /// A member and their address on a channel: if they are still there, and were when the entry told them.
 fn reachable(read: &Read<'_>, name: &Name, seq: i64, channel: Channel) -> Result<Option<(Member, Address)>, Error> {
     let Some((member, since)) = read.member(name)? else { return Ok(None) };
@@ -515,7 +549,13 @@ fn compose(read: &Read<'_>, plan: &Plan) -> Result<Content, Failure> {
 }
 
 /// An event that people are told of, for a program.
-fn webhook_message(read: &Read<'_>, entry: &Entry, hash: &str, news: News, piece: &Piece) -> Result<Content, Failure> {
+fn webhook_message(
+    read: &Read<'_>,
+    entry: &event::Entry,
+    hash: &str,
+    news: News,
+    piece: &Piece,
+) -> Result<Content, Failure> {
     let told: Vec<&Name> = entry
         .told
         .iter()
@@ -543,7 +583,7 @@ fn webhook_message(read: &Read<'_>, entry: &Entry, hash: &str, news: News, piece
 }
 
 /// An entry of the log, as `audit export` gives it.
-fn audit_message(entry: Entry, id: &str, hash: String) -> Content {
+fn audit_message(entry: event::Entry, id: &str, hash: String) -> Content {
     let id = format!("msg_{id}_audit");
     let at = entry.at;
     let view = EntryView::of(entry, hash);

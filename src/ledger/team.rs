@@ -41,8 +41,6 @@ pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     Ok(End::default())
 }
 
-const APPLY: &str = "apply a team file";
-
 /// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
 pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
     call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))

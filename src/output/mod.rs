@@ -16,7 +16,6 @@ use table::{Column, Layout, Shown};
 use crate::cli::{ColorWhen, Global};
 use crate::command::{Command, ProfileView, Reply, RequestView};
 use crate::domain::team_file;
-use crate::domain::text::is_hostile;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 
@@ -462,8 +461,7 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
     }
 }
 
-/// A value as JSON, in which nothing can act on a terminal: such characters stand only in strings, where JSON has an
-/// escape for them.
+/// A value as JSON, in which nothing acts on a terminal and everything can be seen.
 fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Result<()> {
     // Room for most values, so that it does not grow step by step.
     let mut text = Vec::with_capacity(1024);
@@ -472,17 +470,7 @@ fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Res
         return out.write_all(&text);
     }
     let text = String::from_utf8(text).map_err(io::Error::other)?;
-    let mut units = [0; 2];
-    for c in text.chars() {
-        if is_hostile(c) {
-            for unit in c.encode_utf16(&mut units) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-        } else {
-            write!(out, "{c}")?;
-        }
-    }
-    Ok(())
+    out.write_all(escape::json(&text).as_bytes())
 }
 
 /// What a command's answer looks like.

@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 /// The columns of a row of the outbox, for `queued`.
 const QUEUED: &str =
     "SELECT o.id, o.channel, coalesce(o.kind, n.kind), e.seq, e.at, n.id, n.member, o.due_at, o.attempts,
-         o.error, o.dead
+         o.error, o.dead, e.request
      FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)";
 
 fn queued(row: &Row<'_>) -> Result<Queued, Error> {
@@ -38,6 +38,10 @@ fn queued(row: &Row<'_>) -> Result<Queued, Error> {
         attempts: row.get(8)?,
         error: row.get(9)?,
         dead: row.get(10)?,
+        request: match row.get::<_, Option<i64>>(11)? {
+            Some(id) => Some(RequestId::try_from(id).map_err(Error::damaged)?),
+            None => None,
+        },
     })
 }
 
@@ -104,6 +108,21 @@ impl Read<'_> {
              WHERE o.attempts > 0 AND NOT o.dead AND o.due_at > ?1";
         let rows = self.rows(sql, [now.unix()], |row| Ok((row::parsed(row, 0)?, row::maybe_parsed(row, 1)?)))?;
         Ok(rows.into_iter().collect())
+    }
+
+    /// Withdrawals that wait for somebody (or a Slack channel) to whom the request itself was not sent: that waits too, or
+    /// was given up.
+    pub fn outbox_unheard(&self) -> Result<BTreeSet<i64>, Error> {
+        let sql = "WITH told AS MATERIALIZED (
+                 SELECT o.id, o.channel, n.member, e.request, coalesce(o.kind, n.kind) AS kind
+                 FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)
+                 WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn')
+                     AND o.channel NOT GLOB 'webhook:*')
+             SELECT id FROM told WHERE kind = 'request.withdrawn'
+                 AND (request, channel, coalesce(member, '')) IN
+                     (SELECT request, channel, coalesce(member, '') FROM told WHERE kind = 'request.submitted')
+                 AND EXISTS (SELECT 1 FROM request r WHERE r.id = told.request AND r.state <> 'pending')";
+        Ok(self.rows(sql, [], |row| Ok(row.get(0)?))?.into_iter().collect())
     }
 
     /// Rows after this one, in order; of the dead, or of those that wait.

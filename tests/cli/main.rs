@@ -18,6 +18,7 @@ mod export;
 mod faults;
 mod generated;
 mod harness;
+mod hostile;
 mod identity;
 mod json;
 mod kills;
