@@ -12,12 +12,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event, Granted};
+use access::domain::event::{Draft, Event, Granted, MetDemand};
 use access::domain::name::Name;
 use access::domain::notification::Notice;
 use access::domain::request::{End, RequestId, Terms};
 use access::domain::resource::Resource;
-use access::domain::team::Team;
+use access::domain::team::{Login, Team};
 use access::domain::team_file;
 use access::domain::time::Timestamp;
 use access::error::Failure;
@@ -200,6 +200,8 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             request: ask.id,
             requester: ask.member.clone(),
             filed_by: ask.member.clone(),
+            requester_login: Some(Login::from(&ask.member)),
+            filer_login: Some(Login::from(&ask.member)),
             asked: ask.terms.clone(),
             reason: parsed(&format!("OPS-{}: look into what the alert said", ask.id)),
             ticket: None,
@@ -236,6 +238,8 @@ fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             modified: false,
             approved_by: vec![parsed("arno")],
             by_rule: None,
+            demands: vec![MetDemand { rule: None, approvals: 1, by: vec![parsed("arno")] }],
+            reviewers: None,
         });
         drafts.push(Draft { event: approved, told: vec![Notice::RequestApproved.to(member)] });
         drafts.push(Draft { event: started, told: Vec::new() });

@@ -576,7 +576,9 @@ impl<'c> Read<'c> {
 
     /// Requests that lapsed by the clock and not yet on the record.
     pub fn lapsed_requests(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
-        let clause = format!("r.state = 'pending' AND {LAPSED} ORDER BY r.lapses_at LIMIT ?2");
+        let clause = format!(
+            "r.state = 'pending' AND {LAPSED} ORDER BY min(r.lapses_at, ifnull(r.until, r.lapses_at)) LIMIT ?2"
+        );
         self.requests(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
     }
 
@@ -632,13 +634,15 @@ const ON_RECORD_OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pen
 
 /// Of a pending request: that it can no longer be decided, as `Request::lapses` says. `until` comes first only for requests
 /// that an older version filed. No index has both, so this reads every pending request.
-const LAPSED: &str = "(r.lapses_at <= ?1 OR r.until <= ?1)";
+const LAPSED: &str = "min(r.lapses_at, ifnull(r.until, r.lapses_at)) <= ?1";
 
 /// The state at a moment (`?1`), in SQL: what `Request::state` says in Rust, and a test holds the two together.
 fn state_clause(state: State) -> &'static str {
     match state {
-        State::Pending => "(r.state = 'pending' AND r.lapses_at > ?1 AND (r.until IS NULL OR r.until > ?1))",
-        State::Lapsed => "(r.state = 'lapsed' OR r.state = 'pending' AND (r.lapses_at <= ?1 OR r.until <= ?1))",
+        State::Pending => "(r.state = 'pending' AND min(r.lapses_at, ifnull(r.until, r.lapses_at)) > ?1)",
+        State::Lapsed => {
+            "(r.state = 'lapsed' OR r.state = 'pending' AND min(r.lapses_at, ifnull(r.until, r.lapses_at)) <= ?1)"
+        }
         State::Denied => "r.state = 'denied'",
         State::Withdrawn => "r.state = 'withdrawn'",
         State::Revoked => "g.ended_by IS NOT NULL",

@@ -23,5 +23,8 @@ UPDATE request SET
     filer_login = (SELECT login FROM login_since AS l WHERE l.name = filed_by AND l.seq < request.seq
                    ORDER BY l.seq DESC LIMIT 1);
 DROP TABLE login_since;
+-- A pending request lapses at the end that it asks for, if that is earlier: requests of older versions say otherwise.
+DROP INDEX request_pending;
+CREATE INDEX request_pending ON request (min(lapses_at, ifnull(until, lapses_at))) WHERE state = 'pending';
 CREATE INDEX request_pending_by_requester ON request (requester, resource) WHERE state = 'pending';
 CREATE INDEX grant_ended ON grant (member, ended_at) WHERE ended_at IS NOT NULL;

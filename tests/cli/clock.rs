@@ -355,6 +355,8 @@ fn file_many(world: &World, count: u64, at: &str) {
                 request,
                 requester: ivan.clone(),
                 filed_by: ivan.clone(),
+                requester_login: Some("ivan".parse().unwrap()),
+                filer_login: Some("ivan".parse().unwrap()),
                 asked,
                 reason: "many".parse().unwrap(),
                 ticket: None,

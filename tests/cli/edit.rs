@@ -398,6 +398,8 @@ fn file_as_before(world: &World, id: i64, who: &str, until: &str) {
         request: RequestId::try_from(id).unwrap(),
         requester: who.parse().unwrap(),
         filed_by: who.parse().unwrap(),
+        requester_login: Some(who.parse().unwrap()),
+        filer_login: Some(who.parse().unwrap()),
         asked: terms,
         reason: "testing".parse().unwrap(),
         ticket: None,

@@ -154,6 +154,8 @@ fn grants(world: &World, count: usize) {
                     request,
                     requester: olivia.clone(),
                     filed_by: olivia.clone(),
+                    requester_login: Some("olivia".parse().unwrap()),
+                    filer_login: Some("olivia".parse().unwrap()),
                     asked: terms.clone(),
                     reason: "many".parse().unwrap(),
                     ticket: None,
@@ -173,6 +175,8 @@ fn grants(world: &World, count: usize) {
                     modified: false,
                     approved_by: Vec::new(),
                     by_rule: Some("free".parse().unwrap()),
+                    demands: Vec::new(),
+                    reviewers: None,
                 });
                 let drafts = [submitted, started].map(|event| Draft { event, told: Vec::new() });
                 let context = Context { now: world.now(), actor: Some(olivia.clone()), os_user: "olivia".to_owned() };
