@@ -3,16 +3,15 @@
 //! The order of work is the defence: nothing inherited, then who is there, then the whole command, and only then the
 //! database. Nobody holds the write lock by being slow, for nobody has it before the last byte has come.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Read, Write as _, stdin};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_WRLCK, SEEK_SET, flock};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
@@ -24,7 +23,7 @@ use crate::config::{self, Shared};
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::ledger::{self, Caller};
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -224,10 +223,7 @@ fn root_decides_nothing() -> Failure {
 /// One of a user's places, held until it is dropped, which the kernel does when the process ends. None: all are taken.
 /// It is a lock on a byte of a file; bytes need not be there to be locked.
 fn take_place(database: &Path, uid: Uid) -> Result<Option<File>, Failure> {
-    let path = beside(database);
-    let flags = OFlag::O_NOFOLLOW.bits();
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
-    let file = open.map_err(|error| Failure::new(Kind::Io, format!("{}: {error}", path.display())))?;
+    let file = store::open_private(&beside(database))?;
     for place in 0..PLACES {
         let wanted = byte(i64::from(uid.as_raw()) * PLACES as i64 + place as i64);
         if fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).is_ok() {
@@ -238,9 +234,7 @@ fn take_place(database: &Path, uid: Uid) -> Result<Option<File>, Failure> {
 }
 
 pub fn beside(database: &Path) -> std::path::PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".places");
-    name.into()
+    store::beside(database, ".places")
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "both are small constants")]

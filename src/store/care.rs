@@ -1,17 +1,23 @@
 //! Looking after the file: what SQLite itself can say about it, and copies of it while it is in use.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::backup::{Backup, StepResult};
+
 use super::read::Read;
-use super::{Error, Store, file, open, row};
+use super::{Error, Store, file, open, row, schema};
 use crate::domain::time::Timestamp;
 
 impl Read<'_> {
-    /// What SQLite finds wrong in the file's own structure; empty when nothing is.
+    /// What is wrong in the file's own structure: its schema, its pages, and whether every index says what its table
+    /// says (`quick_check` does not look at that). Empty when nothing is.
     pub fn structural_faults(&self) -> Result<Vec<String>, Error> {
-        let mut faults: Vec<String> = self.rows("PRAGMA quick_check(10)", [], |row| Ok(row.get(0)?))?;
+        let mut faults: Vec<String> = self.rows("PRAGMA integrity_check(10)", [], |row| Ok(row.get(0)?))?;
         faults.retain(|fault| fault != "ok");
+        let schema = schema::differences(self.conn)?;
+        faults.extend(schema.into_iter().map(|fault| format!("the database's schema was changed: {fault}")));
         let dangling = self.rows("PRAGMA foreign_key_check", [], |row| {
             let (table, id, points_to): (String, Option<i64>, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let id = id.map(|id| format!(" {id}")).unwrap_or_default();
@@ -64,16 +70,47 @@ impl Store {
         file::create_private(draft)?;
         let copy = || -> Result<rusqlite::Connection, Error> {
             let mut conn = open::connect(draft)?;
-            let backup = rusqlite::backup::Backup::new(&self.conn, &mut conn)?;
+            let backup = Backup::new(&self.conn, &mut conn)?;
             // All pages in one step: one consistent state, and writers don't wait for it.
-            backup.step(-1)?;
+            let copied = backup.step(-1)?;
             drop(backup);
-            Ok(conn)
+            match copied {
+                StepResult::Done => Ok(conn),
+                // What was copied then is nothing, or not all.
+                _ => Err(Error::Busy),
+            }
         };
         let store = Store { conn: copy()?, path: draft.to_owned() };
         store.read(proven)?;
-        store.conn.close().map_err(|(_, error)| Error::from(error))?;
-        file::sync(draft)?;
-        Ok(())
+        Ok(store.close_whole()?)
+    }
+
+    /// The number of the file system that the file is on, if nothing is known of it.
+    pub fn unknown_file_system(&self) -> Result<Option<String>, Error> {
+        file::unknown_file_system(&self.path)
+    }
+}
+
+/// The name of a file that is not there yet, in a folder that nobody else can write. For root, who fills it with a copy
+/// that was made as another user.
+pub struct Vacant {
+    path: PathBuf,
+}
+
+impl Vacant {
+    pub fn at(path: &Path) -> Result<Vacant, Error> {
+        Ok(Vacant { path: file::vacant(path)? })
+    }
+
+    /// Makes the file, with what is read from this one. It appears whole or not at all.
+    pub fn fill(self, from: &mut File) -> Result<PathBuf, Error> {
+        let draft = file::beside(&self.path, &format!(".new-{}", std::process::id()));
+        file::remove_draft(&draft);
+        let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+        let written = open.and_then(|mut to| std::io::copy(from, &mut to).and_then(|_| to.sync_all()));
+        let made =
+            written.map_err(|error| file::io(&draft, &error)).and_then(|()| file::move_into_place(&draft, &self.path));
+        file::remove_draft(&draft);
+        made.map(|()| self.path)
     }
 }

@@ -12,12 +12,15 @@ mod proof;
 mod read;
 mod row;
 mod rules;
+mod schema;
 mod write;
 
 use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode};
 
+pub use care::Vacant;
+pub use file::{beside, open_private, resolve};
 pub use outbox::Waiting;
 pub use proof::Raw;
 pub use read::{Head, Only, Page, Read};
@@ -52,6 +55,11 @@ pub enum Error {
     Busy,
     Io {
         message: String,
+    },
+    /// The file system takes no writes.
+    ReadOnly {
+        message: String,
+        hint: String,
     },
     /// The commit itself failed: it may or may not have happened.
     CommitUnknown {
@@ -119,6 +127,7 @@ impl From<Error> for Failure {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
                     .hint("nothing was changed; look at the disk's space and permissions")
             }
+            Error::ReadOnly { message, hint } => Failure::new(Kind::Io, message).hint(hint),
             Error::CommitUnknown { message } => {
                 Failure::new(Kind::Io, format!("writing failed at the very end, so the outcome is unknown: {message}"))
                     .hint("look at what stands there now (`access list`, `access audit`) before trying again")
@@ -154,6 +163,7 @@ impl Store {
         let _turn = file::LockFile::wait_for(&self.path)?;
         let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
+        self.check_schema(&transaction)?;
         let answer = work(&Write::new(&transaction)?)?;
         transaction.commit().map_err(|error| match Error::from(error) {
             Error::Busy => Error::Busy,
@@ -161,6 +171,7 @@ impl Store {
             other @ (Error::Absent { .. }
             | Error::Exists { .. }
             | Error::Invalid { .. }
+            | Error::ReadOnly { .. }
             | Error::CommitUnknown { .. }) => other,
         })?;
         Ok(answer)
