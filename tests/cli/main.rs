@@ -24,6 +24,7 @@ mod races;
 mod review;
 mod rules;
 mod rules_found;
+mod tampered;
 mod team;
 mod terminal;
 mod tmux;
