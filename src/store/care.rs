@@ -133,3 +133,33 @@ impl Vacant {
         made.map(|()| self.path)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+
+    use super::*;
+
+    #[test]
+    fn a_copy_of_a_database_that_stays_busy_is_not_taken_for_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.db");
+        Store::create(&path, |_| Ok::<(), Error>(())).unwrap();
+        let store = Store::open(&path).unwrap();
+        // A journal of the old kind, with which a writer keeps readers out.
+        store.conn.pragma_update(None, "journal_mode", "DELETE").unwrap();
+        store.conn.busy_timeout(std::time::Duration::ZERO).unwrap();
+        let writer = open::connect(&path).unwrap();
+        writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let to = folder.path().join("copy.db");
+        let mut looked_at = false;
+        let copied = store.copy_to(&to, |_| {
+            looked_at = true;
+            Ok::<(), Error>(())
+        });
+        assert!(matches!(copied, Err(Error::Busy)), "{copied:?}");
+        assert!(!looked_at && !to.exists());
+        writer.execute_batch("COMMIT").unwrap();
+        store.copy_to(&to, |_| Ok::<(), Error>(())).unwrap();
+    }
+}

@@ -209,6 +209,7 @@ fn check_folder(path: &Path) -> Result<(), Error> {
 }
 
 /// What a file system is known for.
+#[derive(Debug, PartialEq, Eq)]
 enum FileSystem {
     Local,
     Shared(&'static str),
@@ -217,13 +218,16 @@ enum FileSystem {
 }
 
 fn file_system(path: &Path) -> Result<FileSystem, Error> {
-    let kind = statfs(path).map_err(|error| io(path, &error.into()))?.filesystem_type();
+    Ok(known_as(statfs(path).map_err(|error| io(path, &error.into()))?.filesystem_type()))
+}
+
+fn known_as(kind: FsType) -> FileSystem {
     let shared = SHARED.into_iter().find(|&(_, number)| is_kind(kind, number));
-    Ok(match shared {
+    match shared {
         Some((name, _)) => FileSystem::Shared(name),
         None if LOCAL.into_iter().any(|number| is_kind(kind, number)) => FileSystem::Local,
         None => FileSystem::Unknown(format!("{:#x}", kind.0)),
-    })
+    }
 }
 
 /// The kernel's numbers have 32 bits. The type that holds them is another, and signed on some machines.
@@ -441,4 +445,33 @@ fn unlock(file: &File, byte: i64) -> nix::Result<()> {
 #[expect(clippy::cast_possible_truncation, reason = "both are small constants")]
 fn one_byte(byte: i64, kind: i32) -> flock {
     flock { l_type: kind as i16, l_whence: SEEK_SET as i16, l_start: byte, l_len: 1, l_pid: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_local_or_shared_or_unknown() {
+        for (number, name) in [
+            (0x6969, "NFS"),
+            (0xff53_4d42, "CIFS"),
+            // The same where the number's type is signed and has 32 bits.
+            (0xfe53_4d42_u32 as i32 as i64, "SMB2"),
+            (0x0102_1997, "9p"),
+            (0x6573_5546, "FUSE: sshfs, virtiofs and others"),
+            (0x0116_1970, "GFS2"),
+            (0x7461_636f, "OCFS2"),
+            (0x4750_4653, "GPFS"),
+            (0x1983_0326, "BeeGFS"),
+            (0x786f_4256, "VirtualBox shared folder"),
+        ] {
+            assert_eq!(known_as(FsType(number)), FileSystem::Shared(name));
+        }
+        for number in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(known_as(FsType(number)), FileSystem::Local);
+        }
+        assert_eq!(known_as(FsType(0x8584_58f6)), FileSystem::Unknown("0x858458f6".to_owned()));
+        assert!(LOCAL.iter().all(|local| SHARED.iter().all(|(_, shared)| local != shared)));
+    }
 }

@@ -17,7 +17,7 @@ mod write;
 
 use std::path::PathBuf;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use care::Vacant;
 pub use file::{beside, open_private, resolve};
@@ -84,6 +84,9 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Error {
         let message = error.to_string();
         match error {
+            rusqlite::Error::SqliteFailure(cause, _) if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
+                Error::Io { message: format!("{message}: there is no space for its shared memory (-shm)") }
+            }
             rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy,
                 ErrorCode::NotADatabase => Error::Invalid {
@@ -91,8 +94,8 @@ impl From<rusqlite::Error> for Error {
                     hint: "name the right file with --db, or move this one away and run `access init`".to_owned(),
                 },
                 ErrorCode::DatabaseCorrupt => Error::damaged(message),
+                ErrorCode::CannotOpen => Error::Io { message: format!("{message}, or a file beside it (-wal, -shm)") },
                 ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::DiskFull
                 | ErrorCode::PermissionDenied

@@ -198,7 +198,7 @@ fn what_lies_beside_it_is_its_owners_alone_or_it_is_refused() {
     let other = world.folder().join("other");
     for suffix in ["-wal", "-shm", "-journal", ".lock"] {
         let path = world.folder().join(format!("access.db{suffix}"));
-        let mut spoilt = |says: &str, spoil: &dyn Fn()| {
+        let spoilt = |says: &str, spoil: &dyn Fn()| {
             fs::write(&other, "mine").unwrap();
             set_mode(&other, 0o600);
             let _ = fs::remove_file(&path);
@@ -687,7 +687,7 @@ fn roots_backup_of_a_users_database_is_roots_and_whole() {
     set_mode(safe.path(), 0o700);
     let told = world.json("root", &["backup", copy.to_str().unwrap()]);
     assert_eq!(told["file"], copy.to_str().unwrap());
-    assert_eq!(listing(safe.path()), [copy.clone()]);
+    assert_eq!(listing(safe.path()), std::slice::from_ref(&copy));
     use std::os::unix::fs::MetadataExt;
     let found = fs::metadata(&copy).unwrap();
     assert_eq!((found.uid(), found.mode() & 0o7777, Some(found.len())), (0, 0o600, told["bytes"].as_u64()));
