@@ -11,10 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use nix::sys::statfs::{FsType, statfs};
-use nix::unistd::{AccessFlags, faccessat, geteuid};
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::Error;
 
@@ -259,7 +259,7 @@ pub fn unknown_file_system(path: &Path) -> Result<Option<String>, Error> {
 /// it is unable to open the file.
 fn check_writable(path: &Path, wanted: AccessFlags) -> Result<(), Error> {
     let shown = path.display();
-    match faccessat(AT_FDCWD, path, wanted, AtFlags::AT_EACCESS) {
+    match access(path, wanted) {
         Ok(()) => Ok(()),
         Err(Errno::EROFS) => Err(Error::ReadOnly {
             message: format!("{shown} is on a read-only file system, and even reading a database writes beside it"),

@@ -637,12 +637,15 @@ fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Time
         clauses += &format!(" AND {}", clause.replace("?_", &format!("?{}", values.len())));
     };
     if let Some(Only { member, and }) = only {
-        let and: Vec<String> = and.iter().map(ToString::to_string).collect();
         // Found by the indexes, and read by number, so that the rows say whose they are.
+        let and: Vec<String> = and.iter().map(ToString::to_string).collect();
+        let and = match and.as_slice() {
+            [] => String::new(),
+            ids => format!("UNION SELECT id FROM request WHERE id IN ({})", ids.join(", ")),
+        };
         let clause = format!(
-            "r.id IN (SELECT id FROM request WHERE requester = ?_ UNION SELECT id FROM request WHERE filed_by = ?_
-                 AND filed_by <> requester UNION SELECT id FROM request WHERE id IN ({}))",
-            and.join(", ")
+            "r.id IN (SELECT id FROM request WHERE requester = ?_
+                 UNION SELECT id FROM request WHERE filed_by = ?_ AND filed_by <> requester {and})"
         );
         add(&clause, member.to_string().into());
     }
