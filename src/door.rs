@@ -152,8 +152,8 @@ impl Own {
         ledger::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
     }
 
-    /// Root's backup of another user's database. That user makes the copy and proves it, beside the database, and root
-    /// only moves its bytes to where root alone can write: SQLite never works with root's rights on another's file.
+    /// Root's backup of another user's database. The copy is made and proven as that user, beside the database. Root only
+    /// moves its bytes into a folder that nobody else can write. SQLite never opens another user's file as root.
     fn back_up_as(&self, owner: &User, database: &Path, to: &Path, sink: Sink<'_>) -> Result<End, Failure> {
         let vacant = Vacant::at(to)?;
         let mut made = None;
@@ -188,7 +188,8 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, format!("{}: {error}", path.display()))
 }
 
-/// Opens a file that should be a copy just made. Whatever was put in its place meanwhile holds nobody up.
+/// Opens the copy that was just made. Its folder belongs to the other user, so opening must not wait, and what is opened
+/// must be a regular file.
 fn open_copy(path: &Path) -> std::io::Result<File> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;

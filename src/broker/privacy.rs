@@ -112,9 +112,9 @@ pub fn as_user<T>(user: &User, work: impl FnOnce() -> Result<T, Failure>) -> Res
     done
 }
 
-/// The user whom root has to become before it opens this database, because the file is theirs; None where this process
-/// is not root's, or the file is root's own or not there. A user who owns a file also says what lies beside it, and what
-/// root opened or made there could be a link to a file of somebody else.
+/// The user that root has to become before it opens this database: its owner. None if this process is not root's, or if
+/// the file is root's own or does not exist. The owner also controls what is beside the file: anything that root opens or
+/// makes there could be a link to somebody else's file.
 pub fn another_owner(database: &Path) -> Result<Option<User>, Failure> {
     if !geteuid().is_root() {
         return Ok(None);

@@ -166,7 +166,7 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// A file that nobody else can read, write or put there. SQLite believes what it finds beside a database.
+/// Refuses a file beside the database that somebody else could have put there or can change. SQLite would read it.
 fn check_private(path: &Path, found: &Metadata) -> Result<(), Error> {
     let shown = path.display();
     let mend = "find out who put it there; move it away, then run `access doctor`";
@@ -188,8 +188,8 @@ fn check_private(path: &Path, found: &Metadata) -> Result<(), Error> {
     Ok(())
 }
 
-/// Nobody but the owner and root can put a file into the folder: not another database in this one's place, and not a log
-/// beside it. The sticky bit is no help, because it forbids only to replace a file that is there.
+/// Only the owner and root may be able to put files into the folder: another database in place of this one, or a log beside
+/// it. The sticky bit does not help: it protects existing files from being replaced, and does not prevent new ones.
 fn check_folder(path: &Path) -> Result<(), Error> {
     let folder = folder_of(path);
     let found = fs::metadata(folder).map_err(|error| io(folder, &error))?;
@@ -255,8 +255,8 @@ pub fn unknown_file_system(path: &Path) -> Result<Option<String>, Error> {
     })
 }
 
-/// SQLite writes even to read: its log and its shared memory lie beside the database. Where it can't, it only says that
-/// it is unable to open the file.
+/// SQLite needs to write even to read: its log and its shared memory are beside the database. Its own error says only that
+/// it can't open the file.
 fn check_writable(path: &Path, wanted: AccessFlags) -> Result<(), Error> {
     let shown = path.display();
     match access(path, wanted) {
@@ -384,8 +384,8 @@ impl LockFile {
     }
 }
 
-/// Opens a file of ours that only has to be there. What was opened is what is looked at, and a pipe in its place holds
-/// nobody up.
+/// Opens a private file that is used only for locks, and makes it if needed. The open file is what is checked, and opening
+/// never waits (a FIFO would block otherwise).
 pub fn open_private(path: &Path) -> Result<File, Error> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let mut open = OpenOptions::new();

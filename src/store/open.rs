@@ -61,8 +61,8 @@ impl Store {
         Ok(store.close_whole()?)
     }
 
-    /// Closes a draft, with everything that was written in the file itself. To move the log over into the file can fail
-    /// (a full disk), and closing alone says nothing of it: the file would get its name without what the log still has.
+    /// Closes a draft after a checkpoint, so that the file itself has everything that was written. The checkpoint can fail
+    /// (a full disk), and closing a connection does not report that: the file would get its name without the log's pages.
     pub(super) fn close_whole(self) -> Result<(), Error> {
         let Store { conn, path } = self;
         let (busy, left): (bool, i64) =

@@ -53,12 +53,12 @@ const REFUSALS_AMONG: i64 = 2000;
 
 /// Requests by their number.
 const REQUESTS: &str = "request r LEFT JOIN grant g ON g.request = r.id";
-/// Requests found by an index, as `i`. An index is another place in the file than its table, and may lie: what is found
-/// by one is read again by its number, as `r`, and compared. (From an index alone SQLite would give the index's word, and
-/// where a partial index implies a condition, it would not look at the row for it.)
+/// Requests found by an index, as `i`. In a file that was edited, an index can differ from its table. So each row that an
+/// index finds is read again by its number, as `r`, and compared. (Otherwise SQLite returns a column's value from the
+/// index where it can, and does not check a condition that a partial index implies.)
 const INDEXED: &str = "request i CROSS JOIN request r ON r.id = i.id LEFT JOIN grant g ON g.request = r.id";
 
-/// That a row is what its index says.
+/// Refuses a row that differs from what its index says.
 pub(super) fn agree(same: bool, index: &str) -> Result<(), Error> {
     if same { Ok(()) } else { Err(Error::damaged(format!("the index {index} disagrees with its table"))) }
 }
@@ -167,9 +167,9 @@ impl<'c> Read<'c> {
         self.count(&sql, params)
     }
 
-    /// How many refused attempts of this person are on the record since then, among the last entries of the log. This is
-    /// asked under the write lock, so it reads no more than so many entries, however busy the last hour was. That errs
-    /// towards recording: a person then has their share of so many entries recorded, and not only of an hour.
+    /// How many refused attempts of this person are on the record since then, among the last entries of the log. It runs
+    /// under the write lock, so the number of entries that it reads is bounded. In a busier hour it counts too few, and
+    /// more is recorded: the limit then holds for each `REFUSALS_AMONG` entries.
     pub fn refusals_since(&self, actor: Option<&Name>, os_user: &str, since: Timestamp) -> Result<u64, Error> {
         let sql = "SELECT at, action = 'attempt.refused' AND actor IS ?1 AND os_user = ?2 FROM event
              ORDER BY seq DESC LIMIT ?3";
@@ -285,8 +285,8 @@ impl<'c> Read<'c> {
         let sql = "SELECT name FROM member WHERE login = ?1";
         let Some(name) = self.one(sql, [login.as_str()], |row| row::parsed::<Name>(row, 0))? else { return Ok(None) };
         let sql = "SELECT login FROM member WHERE name = ?1";
-        let stands = self.one(sql, [name.as_str()], |row| row::parsed::<Login>(row, 0))?;
-        agree(stands.as_ref() == Some(login), "of logins")?;
+        let in_row = self.one(sql, [name.as_str()], |row| row::parsed::<Login>(row, 0))?;
+        agree(in_row.as_ref() == Some(login), "of logins")?;
         Ok(Some(name))
     }
 
@@ -637,7 +637,7 @@ fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Time
         clauses += &format!(" AND {}", clause.replace("?_", &format!("?{}", values.len())));
     };
     if let Some(Only { member, and }) = only {
-        // Found by the indexes, and read by number, so that the rows say whose they are.
+        // The indexes only find numbers. The rows are read by number, and compared in `requests_before`.
         let and: Vec<String> = and.iter().map(ToString::to_string).collect();
         let and = match and.as_slice() {
             [] => String::new(),
@@ -650,7 +650,7 @@ fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Time
         add(&clause, member.to_string().into());
     }
     if let Some(requester) = &filter.requester {
-        // An index would give its own word for whose the request is, and that decides who may see it.
+        // The requester decides who may see a request, so it is read from the row and not from an index (the `+`).
         let clause = if only.is_some() { "+r.requester = ?_" } else { "r.requester = ?_" };
         add(clause, requester.to_string().into());
     }
