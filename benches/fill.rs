@@ -137,10 +137,10 @@ fn member(name: &str, role: &str, login: &str, email: bool) -> String {
 
 fn set_up(path: &Path, team: &Team, at: i64) -> Outcome<Store> {
     let event = Event::TeamInitialized { changes: team.as_changes() };
-    let store = Store::create(path, |write| -> Result<(), Failure> {
+    Store::create(path, |write| -> Result<(), Failure> {
         Ok(write.record(&context(at, Some("olga"))?, vec![Draft { event, told: Vec::new() }])?)
     })?;
-    Ok(store)
+    Ok(Store::open(path).map_err(Failure::from)?)
 }
 
 /// So many requests in groups, several groups in a transaction.

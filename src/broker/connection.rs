@@ -4,16 +4,15 @@
 //! is now, and only then what the command asks. Nobody holds the write lock by being slow, because nobody has it before
 //! the last byte has come and the name service has answered.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Read, Write as _, stdin};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_WRLCK, SEEK_SET, flock};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
@@ -26,7 +25,7 @@ use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::ledger::{self, Caller};
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -99,7 +98,7 @@ fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
     let shared = config::shared()?.ok_or_else(no_shared_host)?;
     privacy::become_owner(&shared.database)?;
     privacy::close_up()?;
-    let places = open_places(&shared.database)?;
+    let places = store::open_private(&beside(&shared.database))?;
     let number = uid.as_raw();
     if !take_place(&places, i64::from(number) * i64::from(PLACES), PLACES) {
         return Ok(None);
@@ -271,24 +270,14 @@ fn root_decides_nothing() -> Failure {
 const PLACES_OF_NAMELESS: i64 = 1 << 40;
 const PLACES_OF_STRANGERS: i64 = 1 << 41;
 
-/// The file that places are locks on, each held until the file is closed, which the kernel does when the process ends.
-/// Bytes need not be there to be locked.
-fn open_places(database: &Path) -> Result<File, Failure> {
-    let path = beside(database);
-    let flags = OFlag::O_NOFOLLOW.bits();
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
-    open.map_err(|error| Failure::new(Kind::Io, format!("{}: {error}", path.display())))
-}
-
-/// Takes one of so many places, if one is free.
+/// Takes one of so many places, if one is free. Each is a lock on a byte of the file, held until the file is closed, which
+/// the kernel does when the process ends. Bytes need not be there to be locked.
 fn take_place(places: &File, first: i64, count: u8) -> bool {
     (0..count).any(|place| fcntl(places, FcntlArg::F_OFD_SETLK(&byte(first + i64::from(place)))).is_ok())
 }
 
 pub fn beside(database: &Path) -> std::path::PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".places");
-    name.into()
+    store::beside(database, ".places")
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "both are small constants")]

@@ -17,6 +17,7 @@ pub use connection::serve_connection;
 pub use inspect::inspect;
 pub use layout::{Layout, lay_out};
 pub use listen::listen;
+pub use privacy::{another_owner, as_user, become_user};
 
 use crate::command::Command;
 use crate::domain::team::Login;

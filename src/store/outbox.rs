@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
 
-use super::read::Read;
+use super::read::{Read, agree};
 use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
 use crate::domain::event::Entry;
@@ -156,8 +156,11 @@ impl Read<'_> {
 
     /// The hash of the entry that filed a request.
     pub fn hash_of_request(&self, id: RequestId) -> Result<Option<Hash>, Error> {
-        let sql = "SELECT hash FROM event WHERE request = ?1 ORDER BY seq LIMIT 1";
-        self.one(sql, [id.get()], |row| Ok(row.get(0)?))
+        let sql = "SELECT hash, request FROM event WHERE seq = (SELECT min(seq) FROM event WHERE request = ?1)";
+        self.one(sql, [id.get()], |row| {
+            agree(row.get::<_, Option<i64>>(1)? == Some(id.get()), "event_by_request")?;
+            Ok(row.get(0)?)
+        })
     }
 
     /// How far each Slack channel and webhook is: the number of the last entry that it was given.

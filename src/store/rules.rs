@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
+use super::read::agree;
 use super::{Error, Read, Write, row};
 use crate::domain::resource::Resource;
 use crate::domain::rule::{Rule, RuleName};
@@ -47,16 +48,23 @@ impl Read<'_> {
             let least = text.find(':').map_or(text.len(), |colon| colon + 1);
             begins.extend((least..=text.len()).map(|end| &text[..end]));
         }
-        let mut names: BTreeSet<String> = BTreeSet::new();
+        // The keys by which each rule was found.
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for begins in begins {
-            let sql = "SELECT body FROM catalogue WHERE kind = 'about' AND name >= ?1 || ' ' AND name < ?1 || '!'";
-            names.extend(self.rows(sql, [begins], |row| Ok(row.get(0)?))?);
+            let sql =
+                "SELECT body, name FROM catalogue WHERE kind = 'about' AND name >= ?1 || ' ' AND name < ?1 || '!'";
+            for (name, key) in self.rows(sql, [begins], |row| Ok((row.get(0)?, row.get(1)?)))? {
+                found.entry(name).or_default().push(key);
+            }
         }
         let mut rules = Vec::new();
-        for name in &names {
+        for (name, found_by) in &found {
             let sql = "SELECT body FROM catalogue WHERE kind = 'rule' AND name = ?1";
-            let rule = self.one(sql, [name], |row| row::json(row, 0))?;
-            rules.push(rule.ok_or_else(|| Error::damaged(format!("the rule {name:?} is missing")))?);
+            let rule: Option<Rule> = self.one(sql, [name], |row| row::json(row, 0))?;
+            let rule = rule.ok_or_else(|| Error::damaged(format!("the rule {name:?} is missing")))?;
+            let keys = keys(&rule);
+            agree(rule.name.as_str() == name && found_by.iter().all(|key| keys.contains(key)), "of rules")?;
+            rules.push(rule);
         }
         self.in_order(rules)
     }

@@ -27,4 +27,7 @@ DROP TABLE login_since;
 DROP INDEX request_pending;
 CREATE INDEX request_pending ON request (min(lapses_at, ifnull(until, lapses_at))) WHERE state = 'pending';
 CREATE INDEX request_pending_by_requester ON request (requester, resource) WHERE state = 'pending';
+-- Members are found by their Unix user too, where that is not their name.
+CREATE INDEX request_by_login ON request (requester_login) WHERE requester_login <> requester;
+CREATE INDEX request_by_filer_login ON request (filer_login) WHERE filer_login <> filed_by AND filed_by <> requester;
 CREATE INDEX grant_ended ON grant (member, ended_at) WHERE ended_at IS NOT NULL;

@@ -30,6 +30,7 @@ mod races;
 mod review;
 mod rules;
 mod rules_found;
+mod tampered;
 mod team;
 mod team_size;
 mod terminal;
