@@ -25,152 +25,51 @@ pub enum Sort {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    NoMember {
-        login: String,
-    },
-    NoSuchMember {
-        name: Name,
-        nearest: Option<String>,
-    },
-    Disabled {
-        member: Name,
-    },
-    NeedsAdmin {
-        to: &'static str,
-    },
-    NeedsOwner {
-        to: &'static str,
-    },
-    NeedsRoot {
-        to: &'static str,
-    },
-    OwnerIsThere {
-        owner: Name,
-        login: String,
-    },
-    NoSuchResource {
-        resource: Resource,
-        nearest: Vec<String>,
-    },
-    NoSuchRequest {
-        id: RequestId,
-    },
-    NoSuchNotification {
-        id: i64,
-    },
+    NoMember { login: String },
+    NoSuchMember { name: Name, nearest: Option<String> },
+    Disabled { member: Name },
+    NeedsAdmin { to: &'static str },
+    NeedsOwner { to: &'static str },
+    NeedsRoot { to: &'static str },
+    OwnerIsThere { owner: Name, login: String },
+    NoSuchResource { resource: Resource, nearest: Vec<String> },
+    NoSuchRequest { id: RequestId },
+    NoSuchNotification { id: i64 },
     RoleOwner,
-    RoleNotAbove {
-        asked: Role,
-        own: Role,
-    },
-    AlreadyHeld {
-        member: Name,
-        resource: Resource,
-        way: Box<Way>,
-        now: Timestamp,
-    },
-    AlreadyPending {
-        first: RequestId,
-        resource: Resource,
-    },
-    EndPassed {
-        until: Timestamp,
-    },
-    EndTooFar {
-        until: Timestamp,
-    },
-    StartPassed {
-        start: Timestamp,
-    },
-    StartTooFar {
-        start: Timestamp,
-    },
-    EndBeforeStart {
-        until: Timestamp,
-        start: Timestamp,
-    },
-    RuleDenies {
-        rule: RuleName,
-        message: Text,
-    },
-    RuleForbids {
-        rule: RuleName,
-        what: String,
-    },
-    NoEmergency {
-        resource: Resource,
-    },
+    RoleNotAbove { asked: Role, own: Role },
+    AlreadyHeld { member: Name, resource: Resource, way: Box<Way>, now: Timestamp },
+    AlreadyPending { first: RequestId, resource: Resource },
+    EndPassed { until: Timestamp },
+    EndTooFar { until: Timestamp },
+    StartPassed { start: Timestamp },
+    StartTooFar { start: Timestamp },
+    EndBeforeStart { until: Timestamp, start: Timestamp },
+    RuleDenies { rule: RuleName, message: Text },
+    RuleForbids { rule: RuleName, what: String },
+    NoEmergency { resource: Resource },
     EmergencyForGood,
     EmergencyLater,
     EmergencyForAnother,
-    NotExtendable {
-        id: RequestId,
-        state: State,
-    },
-    NothingToExtend {
-        id: RequestId,
-    },
-    AlreadyExtended {
-        id: RequestId,
-        by: RequestId,
-    },
-    NeedsOwnGrant {
-        id: RequestId,
-    },
-    NeedsApprover {
-        id: RequestId,
-        approvers: Vec<String>,
-    },
-    AlreadyVoted {
-        id: RequestId,
-    },
-    NotOwed {
-        id: RequestId,
-    },
-    AlreadyReviewed {
-        id: RequestId,
-        by: Name,
-    },
-    OwnRequest {
-        id: RequestId,
-    },
-    FiledRequest {
-        id: RequestId,
-        requester: Name,
-    },
-    /// It was filed by or for somebody else with the same name.
-    MayBeOwn {
-        id: RequestId,
-    },
-    NeedsBaseAdmin {
-        id: RequestId,
-    },
-    NeedsOwnRequest {
-        id: RequestId,
-    },
-    AlreadyDecided {
-        id: RequestId,
-        state: State,
-        by: Option<Name>,
-    },
-    NotPending {
-        id: RequestId,
-        state: State,
-    },
-    NotLive {
-        id: RequestId,
-        state: State,
-    },
-    Changed {
-        what: String,
-    },
+    NotExtendable { id: RequestId, state: State },
+    NothingToExtend { id: RequestId },
+    AlreadyExtended { id: RequestId, by: RequestId },
+    NeedsOwnGrant { id: RequestId },
+    NeedsApprover { id: RequestId, approvers: Vec<String> },
+    AlreadyVoted { id: RequestId },
+    NotOwed { id: RequestId },
+    AlreadyReviewed { id: RequestId, by: Name },
+    OwnRequest { id: RequestId },
+    FiledRequest { id: RequestId, requester: Name },
+    MayBeOwn { id: RequestId },
+    NeedsBaseAdmin { id: RequestId },
+    NeedsOwnRequest { id: RequestId },
+    AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
+    NotPending { id: RequestId, state: State },
+    NotLive { id: RequestId, state: State },
+    Changed { what: String },
     ClockNotBack,
-    OwnerAlready {
-        member: Name,
-    },
-    NotQueued {
-        id: i64,
-    },
+    OwnerAlready { member: Name },
+    NotQueued { id: i64 },
 }
 
 impl Refusal {
