@@ -12,12 +12,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event, Granted};
+use access::domain::event::{Draft, Event, Granted, MetDemand};
 use access::domain::name::Name;
 use access::domain::notification::Notice;
 use access::domain::request::{End, RequestId, Terms};
 use access::domain::resource::Resource;
-use access::domain::team::Team;
+use access::domain::team::{Login, Team};
 use access::domain::team_file;
 use access::domain::time::Timestamp;
 use access::error::Failure;
@@ -52,7 +52,7 @@ fn create(path: &Path, login: &str, past: u64, lapsed: u64, pending: u64) -> Out
     let now = identity::clock()?.unix();
     let of_past = i64::try_from(past.div_ceil(GROUP))?;
     let begin = now - 40 * DAY - of_past * 2 * HOUR;
-    let team = team_file::parse(&team(login)).map_err(|mistakes| mistakes[0].to_string())?;
+    let team = team_file::parse(&team(login)).map_err(|mistakes| mistakes.to_string())?;
     let store = set_up(path, &team, begin - 1)?;
     let mut next = RequestId::FIRST;
 
@@ -137,10 +137,10 @@ fn member(name: &str, role: &str, login: &str, email: bool) -> String {
 
 fn set_up(path: &Path, team: &Team, at: i64) -> Outcome<Store> {
     let event = Event::TeamInitialized { changes: team.as_changes() };
-    let store = Store::create(path, |write| -> Result<(), Failure> {
+    Store::create(path, |write| -> Result<(), Failure> {
         Ok(write.record(&context(at, Some("olga"))?, vec![Draft { event, told: Vec::new() }])?)
     })?;
-    Ok(store)
+    Ok(Store::open(path).map_err(Failure::from)?)
 }
 
 /// So many requests in groups, several groups in a transaction.
@@ -196,10 +196,13 @@ fn asks(
 
 fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
     for ask in asks {
+        let login = write.member(&ask.member)?.map(|(member, _)| member.login);
         let event = Event::RequestSubmitted {
             request: ask.id,
             requester: ask.member.clone(),
             filed_by: ask.member.clone(),
+            requester_login: login.clone(),
+            filer_login: login,
             asked: ask.terms.clone(),
             reason: parsed(&format!("OPS-{}: look into what the alert said", ask.id)),
             ticket: None,
@@ -236,6 +239,8 @@ fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             modified: false,
             approved_by: vec![parsed("arno")],
             by_rule: None,
+            demands: vec![MetDemand { rule: None, approvals: 1, by: vec![parsed("arno")] }],
+            reviewers: None,
         });
         drafts.push(Draft { event: approved, told: vec![Notice::RequestApproved.to(member)] });
         drafts.push(Draft { event: started, told: Vec::new() });

@@ -22,7 +22,7 @@ _access() {
     COMPREPLY=()
     while IFS= read -r candidate || [[ -n $candidate ]]; do
         COMPREPLY+=("${candidate#"$before"}")
-    done < <(COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
+    done < <(_ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
     if [[ ${COMPREPLY[0]-} == *[=/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi

@@ -1,1 +1,1 @@
-complete --keep-order --exclusive --command access --arguments "(COMPLETE=fish access -- (commandline --current-process --tokenize --cut-at-cursor) (commandline --current-token))"
+complete --keep-order --exclusive --command access --arguments "(_ACCESS_COMPLETE=fish access -- (commandline --current-process --tokenize --cut-at-cursor) (commandline --current-token))"

@@ -1,13 +1,15 @@
 //! From what was typed to commands: completes them (by asking, where there is somebody to ask), has them carried out
 //! through the door, and hands the answers to `output`.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration as Wait, Instant};
 
 use anyhow::{Context as _, Result};
+use nix::fcntl::OFlag;
 
 use crate::broker::{self, Layout};
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
@@ -18,7 +20,7 @@ use crate::command::{
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
 use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
-use crate::domain::request::{End, Modification, RequestId, State, Terms};
+use crate::domain::request::{Edit, Edited, End, Modification, RequestId, State, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -79,6 +81,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         | Verb::Resources(_)
         | Verb::Request(_)
         | Verb::Extend(_)
+        | Verb::Edit(_)
         | Verb::List(_)
         | Verb::Show(_)
         | Verb::Approve(_)
@@ -123,6 +126,7 @@ impl App {
             Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
             Verb::Request(args) => self.request(*args),
             Verb::Extend(args) => self.extend(args),
+            Verb::Edit(args) => self.edit(args),
             Verb::List(args) => self.list(args),
             Verb::Show(args) => self.plain(Command::Show { id: args.id }),
             Verb::Approve(args) if args.ids.is_empty() => self.walk(&args),
@@ -147,9 +151,7 @@ impl App {
             }
             Verb::Whoami(args) if args.watch => self.watch(),
             Verb::Whoami(_) => self.plain(Command::Whoami),
-            Verb::Check(args) => {
-                self.plain(Command::Check { resource: args.resource, user: args.user, login: args.login })
-            }
+            Verb::Check(args) => self.check(args),
             Verb::Who(args) => self.plain(Command::Who { resource: args.resource }),
             Verb::Inbox(args) => self.inbox(args),
             Verb::Notify(args) => self.notify(args),
@@ -172,9 +174,18 @@ impl App {
     }
 
     fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
+        let endless = rows_only(&command);
+        let mut stopped = false;
         let mut answer = self.printer.answer(shape);
-        let ended = match self.door.carry_out(command, &mut |reply| answer.put(reply)) {
+        let carried_out = self.door.carry_out(command, &mut |reply| {
+            answer.put(reply)?;
+            stopped = endless && answer.is_closed();
+            if stopped { Err(Failure::new(Kind::Io, "nobody reads the output")) } else { Ok(()) }
+        });
+        let ended = match carried_out {
             Ok(ended) => ended,
+            // `| head` has what it wanted.
+            Err(_) if stopped => Ended::default(),
             Err(failure) => {
                 answer.cut_short();
                 return Err(failure);
@@ -355,6 +366,21 @@ impl App {
         self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket: args.ticket })
     }
 
+    fn edit(&mut self, args: cli::Edit) -> Result<u8> {
+        let end = match (args.duration, args.until) {
+            (Some(duration), _) => Some(duration.into()),
+            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, None) => None,
+        };
+        let start = match args.start {
+            Some(start) => Some(Edited::To(self.resolve(start)?)),
+            None => args.no_start.then_some(Edited::Removed),
+        };
+        let ticket = args.ticket.map(Edited::To).or(args.no_ticket.then_some(Edited::Removed));
+        let edit = Edit { reason: args.reason, ticket, end, start };
+        self.plain(Command::Edit { id: args.id, edit, dry_run: args.dry_run })
+    }
+
     fn review(&mut self, args: cli::Review) -> Result<u8> {
         let mut seen = None;
         if args.note.is_none() && self.prompt.is_some() {
@@ -470,6 +496,9 @@ impl App {
             (None, Some(until)) => Some(End::At(self.resolve(until)?)),
             (None, None) => None,
         };
+        if args.seen.is_some() && args.ids.len() > 1 {
+            return Err(Failure::new(Kind::Usage, "--seen is for one request").hint("approve them one by one").into());
+        }
         let given = Modification { resource: args.resource.or(args.scope.map(Resource::Scope)), end };
         let ask = |prompt: &Prompt, view: &RequestView| {
             if given == Modification::default() {
@@ -482,14 +511,18 @@ impl App {
             id,
             modification: chosen.unwrap_or_else(|| given.clone()),
             note: args.note.clone(),
-            seen,
+            // You looked at that version before you typed this, so it is stricter than what was shown now.
+            seen: args.seen.map(|seq| Seen(seq.to_string())).or(seen),
         })
     }
 
     /// Each request that waits for the caller, the oldest first.
     fn walk(&mut self, args: &cli::Approve) -> Result<u8> {
-        let changes =
-            args.duration.is_some() || args.until.is_some() || args.scope.is_some() || args.resource.is_some();
+        let changes = args.seen.is_some()
+            || args.duration.is_some()
+            || args.until.is_some()
+            || args.scope.is_some()
+            || args.resource.is_some();
         let prompt = self.prompt.take().filter(|_| !changes && !self.printer.is_json());
         let Some(prompt) = prompt else {
             let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };
@@ -618,6 +651,26 @@ impl App {
         }
     }
 
+    /// Exit 0 stands for yes and for nothing else: both the view and how the answer ended have to say so.
+    fn check(&mut self, args: cli::Check) -> Result<u8> {
+        let command = Command::Check { resource: args.resource, user: args.user, login: args.login };
+        let mut allowed = None;
+        let mut answer = self.printer.answer(shape(&command));
+        let carried_out = self.door.carry_out(command, &mut |reply| {
+            if let Reply::Check(view) = &reply {
+                allowed = Some(view.allowed);
+            }
+            answer.put(reply)
+        });
+        let ended = carried_out?;
+        answer.end()?;
+        match (allowed, ended.no) {
+            (Some(true), false) => Ok(0),
+            (Some(false), true) => Ok(1),
+            (Some(_) | None, _) => Err(Failure::new(Kind::Internal, "the answer contradicts itself").into()),
+        }
+    }
+
     fn watch(&mut self) -> Result<u8> {
         use std::io::IsTerminal;
         if !std::io::stdout().is_terminal() {
@@ -634,6 +687,9 @@ impl App {
             })?;
             if let Some(view) = profile {
                 self.printer.redraw(&view).map_err(broken)?;
+            }
+            if self.printer.is_closed() {
+                return Ok(0);
             }
             sleep(Wait::from_secs(1));
         }
@@ -717,11 +773,12 @@ impl App {
     fn audit(&mut self, args: cli::Audit) -> Result<u8> {
         match args.verb {
             Some(cli::AuditVerb::Export(export)) => {
-                let shape = match export.format {
-                    ExportFormat::Jsonl => Shape::JsonLines,
-                    ExportFormat::Csv => Shape::Csv,
+                let (command, shape) = match export.format {
+                    ExportFormat::Jsonl => (Command::AuditExport, Shape::JsonLines),
+                    ExportFormat::Csv => (Command::AuditExport, Shape::Csv),
+                    ExportFormat::Raw => (Command::AuditExportRaw, Shape::JsonLines),
                 };
-                self.send(Command::AuditExport, shape)?;
+                self.send(command, shape)?;
                 return Ok(0);
             }
             Some(cli::AuditVerb::Verify(verify)) => {
@@ -777,6 +834,20 @@ impl App {
             count => self.printer.murmur(&format!("{count} unread notifications: access inbox")),
         }
     }
+}
+
+/// Whether the answer is a list of any length, and its exit code says nothing: reading on for nobody is of no use.
+fn rows_only(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::List(_)
+            | Command::Audit(_)
+            | Command::AuditExport
+            | Command::Outbox { .. }
+            | Command::Inbox { .. }
+            | Command::Resources { .. }
+            | Command::Who { .. }
+    )
 }
 
 fn choice(set: &cli::NotifySet) -> Result<preference::Choice, Failure> {
@@ -851,7 +922,13 @@ fn read_text(path: &Path) -> Result<String> {
     let read = if stdin {
         std::io::stdin().take(LARGEST + 1).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        let file = open_named(path).with_context(|| format!("{name} can't be read"))?;
+        let Some(file) = file else {
+            return Err(Failure::new(Kind::Invalid, format!("{name} is not a regular file"))
+                .hint("to read what a command prints: pipe it into this one, and name -")
+                .into());
+        };
+        file.take(LARGEST + 1).read_to_end(&mut bytes)
     };
     read.with_context(|| format!("{name} can't be read"))?;
     if bytes.len() as u64 > LARGEST {
@@ -859,4 +936,19 @@ fn read_text(path: &Path) -> Result<String> {
     }
     let invalid = |_| Failure::new(Kind::Invalid, format!("{name} is not a text (UTF-8)"));
     Ok(String::from_utf8(bytes).map_err(invalid)?)
+}
+
+/// Opens a regular file without waiting, as opening a named pipe would. None: it is something else. What the caller's
+/// shell has opened, for `<(command)`, may be a pipe: whoever wrote the command waits for what it prints.
+fn open_named(path: &Path) -> std::io::Result<Option<File>> {
+    if ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))
+        || path == Path::new("/dev/stdin")
+    {
+        return File::open(path).map(Some);
+    }
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Reading a folder fails by itself, and says why.
+    let found = file.metadata()?;
+    Ok((found.is_file() || found.is_dir()).then_some(file))
 }

@@ -82,6 +82,7 @@ pub enum Verb {
     Resources(Resources),
     Request(Box<Request>),
     Extend(Extend),
+    Edit(Edit),
     List(List),
     Show(Show),
     Approve(Approve),
@@ -114,6 +115,7 @@ impl Verb {
             "approve" => Approve::augment_args,
             "check" => Check::augment_args,
             "deny" => Deny::augment_args,
+            "edit" => Edit::augment_args,
             "expire" => Expire::augment_args,
             "extend" => Extend::augment_args,
             "inbox" => Inbox::augment_args,
@@ -296,6 +298,51 @@ pub struct Extend {
     pub ticket: Option<Ticket>,
 }
 
+/// Change your own pending request
+#[derive(Debug, Args)]
+#[command(
+    after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed.
+It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and
+those who may decide are told. It lapses as if it were filed now.
+
+Examples:
+  access edit 12 --ticket OPS-12
+  access edit 12 --duration 2h --reason 'Two hours are enough'
+  access edit 12 --until 17:00 --dry-run
+  access edit 12 --no-start --no-ticket"
+)]
+#[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
+    .args(["reason", "ticket", "no_ticket", "duration", "until", "start", "no_start"]))]
+pub struct Edit {
+    /// The request's number
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::withdrawable))]
+    pub id: RequestId,
+    /// Why you need it
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<Text>,
+    /// How long: 90m, 4h, 2d, 1w, permanent
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
+    pub duration: Option<Duration>,
+    /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
+    #[arg(short, long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// Not before then
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<When>,
+    /// Start as soon as it is approved
+    #[arg(long, conflicts_with = "start")]
+    pub no_start: bool,
+    /// The ticket that this belongs to
+    #[arg(short, long, value_name = "REF")]
+    pub ticket: Option<Ticket>,
+    /// Without a ticket
+    #[arg(long, conflicts_with = "ticket")]
+    pub no_ticket: bool,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 /// Requests, newest first
 #[derive(Debug, Args)]
 #[command(after_help = "Without a filter: the open ones (pending, scheduled, active) that you may see.
@@ -346,6 +393,7 @@ pub struct Show {
 #[command(
     after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals,
 each is for exactly the terms that are on the table; changing them voids the earlier ones.
+A request that was edited needs --seen wherever it is not shown first (with --yes, in a pipe).
 Without an ID, on a terminal: each request that waits for you, in turn.
 
 Examples:
@@ -353,7 +401,8 @@ Examples:
   access approve 12
   access approve 12 --duration 1h --note 'Enough for the fix'
   access approve 12 --scope orders-read
-  access approve 12 13 14 --yes"
+  access approve 12 13 14 --yes
+  access approve 12 --seen 345 --yes"
 )]
 pub struct Approve {
     /// The requests' numbers
@@ -374,6 +423,9 @@ pub struct Approve {
     /// A word to the requester
     #[arg(short, long, value_name = "TEXT")]
     pub note: Option<Text>,
+    /// Only if nothing happened to the request since this entry of the log (`last_seq` of `access show --json`)
+    #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(1..))]
+    pub seen: Option<i64>,
 }
 
 /// Deny requests
@@ -722,6 +774,13 @@ pub struct AuditCheckpoint {}
 
 /// Write the whole log, oldest first
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Anyone can verify a raw export without this program: docs/log-format.md has 20 lines of Python.
+
+Examples:
+  access audit export --format jsonl
+  access audit export --format raw > log.jsonl"
+)]
 pub struct AuditExport {
     #[arg(long, value_name = "FORMAT")]
     pub format: ExportFormat,
@@ -733,6 +792,8 @@ pub enum ExportFormat {
     Jsonl,
     /// Comma-separated values, with a header
     Csv,
+    /// What is stored and hashed: one JSON object a line, with seq, body and hash
+    Raw,
 }
 
 /// Write a proven copy of the database, while it is in use
@@ -825,6 +886,6 @@ mod tests {
             }
             alone += 1;
         }
-        assert_eq!(alone, 15);
+        assert_eq!(alone, 16);
     }
 }

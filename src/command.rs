@@ -14,7 +14,7 @@ use crate::domain::notification::Notice;
 use crate::domain::outbox::{News, Outlet};
 use crate::domain::preference::{Preference, PreferenceChange};
 use crate::domain::request::{
-    Decision, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
+    Decision, Edit, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
 };
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
@@ -48,6 +48,11 @@ pub enum Command {
         length: Option<Length>,
         reason: Text,
         ticket: Option<Ticket>,
+    },
+    Edit {
+        id: RequestId,
+        edit: Edit,
+        dry_run: bool,
     },
     List(ListFilter),
     Show {
@@ -103,6 +108,8 @@ pub enum Command {
     },
     Audit(AuditFilter),
     AuditExport,
+    /// The log as it is stored, for whoever wants to verify it without this program.
+    AuditExportRaw,
     /// `against`: checkpoints kept elsewhere.
     AuditVerify {
         against: Vec<Checkpoint>,
@@ -201,6 +208,7 @@ pub enum Reply {
     Notification(NotificationView),
     Expired(ExpireView),
     Entry(Box<EntryView>),
+    Raw(RawView),
     Verified(VerifyView),
     Checkpoint(Checkpoint),
     Finding(FindingView),
@@ -381,7 +389,16 @@ pub struct AgainstView {
     pub since: Timestamp,
     /// How many requests were submitted since.
     pub requests: usize,
+    /// The first of them.
     pub otherwise: Vec<OtherwiseView>,
+    /// How many more would have been decided otherwise.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -546,6 +563,8 @@ pub struct TestView {
 /// An entry of the audit log as JSON shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EntryView {
+    /// The version of the format that the entry is stored in.
+    pub v: u32,
     pub seq: i64,
     pub at: Timestamp,
     pub actor: Option<Name>,
@@ -554,6 +573,19 @@ pub struct EntryView {
     pub event: Event,
     pub request: Option<RequestId>,
     pub told: Vec<ToldView>,
+    /// The number of the first notification of those told; the others follow it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_from: Option<i64>,
+    /// SHA-256, in hex.
+    pub hash: String,
+}
+
+/// An entry of the audit log as it is stored: see docs/log-format.md.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawView {
+    pub seq: i64,
+    /// The text that was hashed, byte for byte.
+    pub body: String,
     /// SHA-256, in hex.
     pub hash: String,
 }
@@ -643,7 +675,7 @@ impl GrantView {
         };
         let ended_at = grant.ended_at(now);
         let ended_by = match grant.ended.as_ref().map(|ended| &ended.how) {
-            Some(EndedHow::Revoked { by }) => Some(by.clone()),
+            Some(EndedHow::Revoked { by }) => by.clone(),
             Some(EndedHow::Expired) | None => None,
         };
         // Of a scheduled one: of all that it will be.
@@ -674,6 +706,7 @@ impl RequestView {
             (None, false) => None,
         };
         let approvals = ApprovalsView::of(&request, standing);
+        let (lapses_at, remind_at) = (request.lapses(), request.reminds().filter(|_| state == State::Pending));
         let table = Some(request.on_the_table()).filter(|terms| state == State::Pending && **terms != request.asked);
         let on_the_table = table.cloned().map(TermsView::from);
         let counting: Vec<&Name> = standing.iter().flat_map(|standing| &standing.have).collect();
@@ -701,8 +734,8 @@ impl RequestView {
             emergency: request.emergency,
             review,
             submitted_at: request.submitted_at,
-            lapses_at: request.lapses_at,
-            remind_at: request.remind_at.filter(|_| state == State::Pending),
+            lapses_at,
+            remind_at,
             on_the_table,
             decisions: request.decisions.into_iter().map(decision).collect(),
             approvals,
@@ -749,8 +782,10 @@ impl ApprovalsView {
 }
 
 impl EntryView {
-    pub fn of(entry: Entry, hash: &crate::domain::audit::Hash) -> EntryView {
+    /// `hash`: in hex.
+    pub fn of(entry: Entry, hash: String) -> EntryView {
         EntryView {
+            v: entry.v,
             request: entry.event.request(),
             seq: entry.seq,
             at: entry.at,
@@ -758,7 +793,8 @@ impl EntryView {
             os_user: entry.os_user.to_string(),
             event: entry.event,
             told: entry.told.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
-            hash: crate::domain::audit::hex(hash),
+            told_from: entry.told_from,
+            hash,
         }
     }
 }

@@ -5,6 +5,7 @@ use clap_complete::engine::CompletionCandidate;
 use crate::command::{Command, Reply, Words};
 use crate::domain::notification::Notice;
 use crate::domain::request::State;
+use crate::domain::text::is_hostile;
 use crate::door::Door;
 use crate::error::Failure;
 
@@ -82,8 +83,12 @@ fn words(words: Words) -> Vec<CompletionCandidate> {
 fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
     let door = Door::choose(option("--db").map(Into::into), option("--as").and_then(|name| name.parse().ok()))?;
     let mut candidates = Vec::new();
+    let harmless = |text: &str| !text.contains(is_hostile);
     door.carry_out(Command::Words(words), &mut |reply| {
-        if let Reply::Word { word, help } = reply {
+        if let Reply::Word { word, help } = reply
+            && harmless(&word)
+        {
+            let help = help.filter(|help| harmless(help));
             candidates.push(CompletionCandidate::new(word).help(help.map(Into::into)));
         }
         Ok(())

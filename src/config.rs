@@ -4,8 +4,8 @@
 //! Where root's file names a socket, nothing else counts.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
-use std::io::Read as _;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,9 @@ pub struct Smtp {
     pub password_env: Option<String>,
     pub from: Option<Email>,
     pub ca_file: Option<PathBuf>,
+    /// The password may go in plain text to any port of this machine.
+    #[serde(default)]
+    pub allow_plain: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -78,6 +81,9 @@ pub struct Slack {
     /// Where Slack's methods are; another for a proxy.
     pub api: Option<String>,
     pub ca_file: Option<PathBuf>,
+    /// `http://` may go to any port of this machine.
+    #[serde(default)]
+    pub allow_plain: bool,
     /// The files that hold the addresses of incoming webhooks, by channel.
     #[serde(default)]
     pub webhooks: BTreeMap<SlackChannel, PathBuf>,
@@ -97,6 +103,9 @@ pub struct Webhook {
     /// Hosts that may be spoken to without encryption.
     #[serde(default)]
     pub allow_http: Vec<String>,
+    /// `http://` may go to any port of this machine.
+    #[serde(default)]
+    pub allow_plain: bool,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -146,7 +155,7 @@ fn folders() -> Result<ProjectDirs, Failure> {
 pub fn database() -> Result<PathBuf, Failure> {
     let folders = folders()?;
     let own = folders.config_dir().join("config.toml");
-    let own_config = read(&own)?;
+    let own_config = read_own(&own)?;
     if own_config.socket.is_some() {
         let message = format!("{}: only {SYSTEM}, which is root's, may name a socket", own.display());
         return Err(Failure::new(Kind::Invalid, message));
@@ -164,7 +173,7 @@ pub fn wiring() -> Result<Config, Failure> {
         return Ok(system);
     }
     let own = match folders() {
-        Ok(folders) => read(&folders.config_dir().join("config.toml"))?,
+        Ok(folders) => read_own(&folders.config_dir().join("config.toml"))?,
         Err(_) => Config::default(),
     };
     // A machine sends its mail one way: whoever names one, means that.
@@ -184,27 +193,65 @@ pub fn wiring() -> Result<Config, Failure> {
     })
 }
 
-fn read(path: &Path) -> Result<Config, Failure> {
-    match fs::read_to_string(path) {
-        Ok(text) => parse(path, &text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
+/// A regular file as it was read, and what it was when it was opened.
+pub struct Opened {
+    pub found: Metadata,
+    pub bytes: Vec<u8>,
+}
+
+impl Opened {
+    pub fn text(self, path: &Path) -> Result<String, Failure> {
+        let message = |_| Failure::new(Kind::Invalid, format!("{} is not a text (UTF-8)", path.display()));
+        String::from_utf8(self.bytes).map_err(message)
+    }
+}
+
+/// Reads a file that config.toml names, or that is it: a regular file of at most so many bytes. What is looked at is what
+/// is read. Opening one that is something else never waits, as opening a pipe would.
+pub fn read_regular(path: &Path, longest: u64) -> Result<Opened, Failure> {
+    match open(path, OFlag::O_NONBLOCK) {
+        Ok(file) => read(path, file, longest),
         Err(error) => Err(unreadable(path, &error)),
     }
 }
 
-/// What is looked at is what is read: the file is opened once, and owner and mode are those of the open file.
-fn read_system(path: &Path) -> Result<Config, Failure> {
-    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
-    let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Config::default()),
-        Err(error) => return Err(unreadable(path, &error)),
-    };
-    let found = file.metadata().map_err(|error| unreadable(path, &error))?;
+fn open(path: &Path, flags: OFlag) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags((flags | OFlag::O_NOCTTY).bits()).open(path)
+}
+
+fn read(path: &Path, file: File, longest: u64) -> Result<Opened, Failure> {
     let shown = path.display();
+    let found = file.metadata().map_err(|error| unreadable(path, &error))?;
     if !found.is_file() {
         return Err(Failure::new(Kind::Invalid, format!("{shown} is not a regular file")));
     }
+    let mut bytes = Vec::new();
+    file.take(longest + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
+    if bytes.len() as u64 > longest {
+        return Err(Failure::new(Kind::Invalid, format!("{shown} has more than {longest} bytes")));
+    }
+    Ok(Opened { found, bytes })
+}
+
+/// No configuration is longer: 1 MiB.
+const LONGEST: u64 = 1 << 20;
+
+fn read_own(path: &Path) -> Result<Config, Failure> {
+    match open(path, OFlag::O_NONBLOCK) {
+        Ok(file) => parse(path, &read(path, file, LONGEST)?.text(path)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Config::default()),
+        Err(error) => Err(unreadable(path, &error)),
+    }
+}
+
+fn read_system(path: &Path) -> Result<Config, Failure> {
+    let file = match open(path, OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Config::default()),
+        Err(error) => return Err(unreadable(path, &error)),
+    };
+    let opened = read(path, file, LONGEST)?;
+    let (shown, found) = (path.display(), &opened.found);
     if found.uid() != 0 || found.mode() & 0o022 != 0 {
         let message =
             format!("{shown} is not root's alone to write (user {}, mode {:04o})", found.uid(), found.mode() & 0o7777);
@@ -212,8 +259,7 @@ fn read_system(path: &Path) -> Result<Config, Failure> {
             Failure::new(Kind::Invalid, message).hint(format!("as root: chown root:root {shown}; chmod 644 {shown}"))
         );
     }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
+    let text = opened.text(path)?;
     parse(path, &text)
 }
 

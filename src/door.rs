@@ -1,13 +1,15 @@
 //! The door through which commands go to the ledger: a database file of one's own, or a shared host's socket.
 
-use std::cell::OnceCell;
-use std::os::unix::fs::MetadataExt;
+use std::cell::{OnceCell, RefCell};
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
+use nix::fcntl::OFlag;
+use nix::unistd::{User, geteuid};
 
 use crate::broker::{self, Client};
-use crate::command::{Command, End};
+use crate::command::{BackupView, Command, End, Reply};
 use crate::config::{self, Shared};
 use crate::deliver::Mail;
 use crate::domain::name::Name;
@@ -15,7 +17,7 @@ use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::ledger::{self, Caller, Outside, Post, Sink};
-use crate::store::Store;
+use crate::store::{self, Store, Vacant};
 
 pub enum Door {
     Own(Own),
@@ -111,18 +113,87 @@ impl Own {
     }
 
     fn carry_out(&self, command: Command, sink: Sink<'_>) -> Result<End, Failure> {
-        let store = match self.store.get() {
-            Some(store) => store,
-            None => {
-                let opened = Store::open(&self.path)?;
-                self.store.get_or_init(|| opened)
+        if let Some(store) = self.store.get() {
+            return self.carry_out_on(store, command, None, sink);
+        }
+        let mut mail = None;
+        let opened = match broker::another_owner(&self.path)? {
+            None => Store::open(&self.path)?,
+            Some(owner) => {
+                // While root can still follow the path, wherever it begins.
+                let path = store::resolve(&self.path)?;
+                if let Command::Backup { to } = command {
+                    return self.back_up_as(&owner, &path, &to, sink);
+                }
+                // Root's own configuration, which the owner of the database can't read.
+                mail = sends(&command).then(Mail::configured);
+                broker::become_user(&owner)?;
+                Store::open(&path)?
             }
         };
-        let owns_file = || identity::owns(&self.path);
-        let post = || Mail::configured().map(|mail| Box::new(mail) as Box<dyn Post>);
-        let outside = Outside { owns_file: &owns_file, has_account: &identity::has_account, post: &post };
+        self.carry_out_on(self.store.get_or_init(|| opened), command, mail, sink)
+    }
+
+    /// `mail`: the ways out, where they were opened already.
+    fn carry_out_on(
+        &self,
+        store: &Store,
+        command: Command,
+        mail: Option<Result<Mail, Failure>>,
+        sink: Sink<'_>,
+    ) -> Result<End, Failure> {
+        let mail = RefCell::new(mail);
+        let owns_file = || identity::owns(store.path());
+        let post = || {
+            let mail = mail.take().unwrap_or_else(Mail::configured);
+            mail.map(|mail| Box::new(mail) as Box<dyn Post>)
+        };
+        let outside = Outside { owns_file: &owns_file, has_account: &broker::has_account, shared: false, post: &post };
         ledger::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
     }
+
+    /// Root's backup of another user's database. The copy is made and proven as that user, beside the database. Root only
+    /// moves its bytes into a folder that nobody else can write. SQLite never opens another user's file as root.
+    fn back_up_as(&self, owner: &User, database: &Path, to: &Path, sink: Sink<'_>) -> Result<End, Failure> {
+        let vacant = Vacant::at(to)?;
+        let mut made = None;
+        let (end, mut copy) = broker::as_user(owner, || {
+            let store = Store::open(database)?;
+            let draft = store::beside(store.path(), &format!(".copy-{}", std::process::id()));
+            let end = self.carry_out_on(&store, Command::Backup { to: draft.clone() }, None, &mut |reply| {
+                made = Some(reply);
+                Ok(())
+            });
+            store.leave();
+            let copy = end.and_then(|end| Ok((end, open_copy(&draft).map_err(|error| failed(&draft, &error))?)));
+            // Only the open file is needed; where none was made there is nothing to remove.
+            let _ = fs::remove_file(&draft);
+            copy
+        })?;
+        let file = vacant.fill(&mut copy)?;
+        match made {
+            Some(Reply::BackedUp(view)) => sink(Reply::BackedUp(BackupView { file, ..view }))?,
+            _ => return Err(Failure::new(Kind::Internal, "the copy was not described")),
+        }
+        Ok(end)
+    }
+}
+
+/// Whether a command opens the ways out.
+fn sends(command: &Command) -> bool {
+    matches!(command, Command::Expire { .. } | Command::Deliver | Command::NotifyTest | Command::Doctor { .. })
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Io, format!("{}: {error}", path.display()))
+}
+
+/// Opens the copy that was just made. Its folder belongs to the other user, so opening must not wait, and what is opened
+/// must be a regular file.
+fn open_copy(path: &Path) -> std::io::Result<File> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(std::io::ErrorKind::InvalidData.into()) }
 }
 
 impl Drop for Own {

@@ -1,7 +1,9 @@
 //! Who is there and what time it is, as the operating system says. Never from the environment, except in builds
 //! for tests (the feature `test-overrides`), which nobody installs.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 
@@ -18,6 +20,25 @@ pub fn login() -> Result<Login, Failure> {
     name_of(getuid())
 }
 
+/// A name service that takes longer is taken for one that does not answer. Less than a client waits for the greeting.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(8);
+
+/// Looks something up in the system's user database, which may be a service elsewhere: slow, or not there. On a thread,
+/// because the look-up itself knows no time limit; one that hangs ends with the process.
+fn look_up<T: Send + 'static>(find: impl FnOnce() -> nix::Result<T> + Send + 'static) -> Result<T, Failure> {
+    let failed = |why: &str| {
+        Failure::new(Kind::Unavailable, format!("the system's user database {why}; nothing was done"))
+            .hint("try again; if it stays so, look at the name service (`getent passwd`)")
+    };
+    let (answer, answered) = mpsc::channel();
+    let looking = thread::Builder::new().stack_size(256 << 10).spawn(move || answer.send(find()));
+    looking.map_err(|error| failed(&format!("can't be asked ({error})")))?;
+    match answered.recv_timeout(LOOK_UP_WITHIN) {
+        Ok(found) => found.map_err(|error| failed(&format!("can't be read ({})", error.desc()))),
+        Err(_) => Err(failed("does not answer")),
+    }
+}
+
 fn unknown(uid: Uid, why: &str) -> Failure {
     Failure::new(Kind::Failure, format!("the system does not know the user with the number {uid}: {why}"))
         .hint("look at `id`; without a user name nobody can be told from anybody")
@@ -25,29 +46,38 @@ fn unknown(uid: Uid, why: &str) -> Failure {
 
 fn name_of(uid: Uid) -> Result<Login, Failure> {
     let user = User::from_uid(uid).map_err(|error| unknown(uid, error.desc()))?;
+    login_in(uid, user)
+}
+
+fn login_in(uid: Uid, user: Option<User>) -> Result<Login, Failure> {
     let name = user.ok_or_else(|| unknown(uid, "no such user"))?.name;
     name.parse().map_err(|why| unknown(uid, &format!("{name:?} is no user name: {why}")))
 }
 
 /// Whom the kernel says is there, by the system's user database at this moment. The name has to lead back to the same
 /// number: of two users of one name, or of those whom the kernel could not map (the overflow number), nobody can tell
-/// who it is.
+/// who it is. A failure of the kind `Unavailable` says that it can't be found out now, any other that it is nobody.
 pub fn login_of(uid: Uid) -> Result<Login, Failure> {
     if uid.as_raw() == overflow_uid() {
         return Err(unknown(uid, "it stands for every user that can't be mapped"));
     }
-    let login = name_of(uid)?;
-    match User::from_name(login.as_str()) {
-        Ok(Some(user)) if user.uid == uid => Ok(login),
-        Ok(_) => Err(unknown(uid, &format!("{login} is another user's name too"))),
-        Err(error) => Err(unknown(uid, error.desc())),
+    let (user, back) = look_up(move || {
+        let user = User::from_uid(uid)?;
+        let back = user.as_ref().map_or(Ok(None), |user| User::from_name(&user.name))?;
+        Ok((user, back))
+    })?;
+    let login = login_in(uid, user)?;
+    match back {
+        Some(user) if user.uid == uid => Ok(login),
+        Some(_) | None => Err(unknown(uid, &format!("{login} is another user's name too"))),
     }
 }
 
-/// Whether there is a Unix user of this name.
+/// Whether a person of this Unix user name has an account. Root's is no person's: root decides nothing on a shared host.
 pub fn has_account(login: &Login) -> Result<bool, Failure> {
-    let found = User::from_name(login.as_str());
-    Ok(found.map_err(|error| Failure::new(Kind::Failure, format!("the user database: {}", error.desc())))?.is_some())
+    let name = login.to_string();
+    let found = look_up(move || User::from_name(&name))?;
+    Ok(found.is_some_and(|user| !user.uid.is_root()))
 }
 
 fn overflow_uid() -> u32 {

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use access::cli::{Cli, Verb};
 use access::error::{Failure, Kind};
-use access::output::{BROKEN_PIPE, report};
+use access::output::report;
 use access::{app, pages};
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    if std::env::var_os(pages::COMPLETE).is_some() {
+    if is_completion() {
         clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
     }
     let cli = match parse() {
@@ -38,6 +38,15 @@ fn run() -> u8 {
         Ok(code) => code,
         Err(error) => fail(&error, json),
     }
+}
+
+/// Whether a completing shell calls: the variable is set, and the line is `access -- WORD…`, as in the scripts. No command
+/// has that form, so the variable alone never turns a command (a gate's `check`, say) into a success.
+fn is_completion() -> bool {
+    let mut words = std::env::args_os().skip(1);
+    std::env::var_os(pages::COMPLETE).is_some()
+        && words.next().is_some_and(|word| word == "--")
+        && words.next().is_some()
 }
 
 /// As `Cli::try_parse`, without taking the tree and what it matched apart again at the end, and first by the verb alone
@@ -59,8 +68,6 @@ fn parse_by(command: clap::Command, line: &[OsString]) -> Result<Cli, clap::Erro
 
 fn fail(error: &anyhow::Error, json: bool) -> u8 {
     let failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<std::io::Error>()) {
-        (Some(failure), _) if failure.message == BROKEN_PIPE => return 0,
-        (None, Some(io)) if io.kind() == std::io::ErrorKind::BrokenPipe => return 0,
         (Some(failure), _) => failure.clone(),
         (None, Some(_)) => Failure::new(Kind::Io, format!("{error:#}")),
         (None, None) => Failure::new(Kind::Failure, format!("{error:#}")),
@@ -69,12 +76,14 @@ fn fail(error: &anyhow::Error, json: bool) -> u8 {
     failure.kind.exit_code()
 }
 
-/// A line that could not be parsed; or a call for help, which is no failure.
+/// A line that could not be parsed; or a call for help, which is no failure. Except with `check`, where 0 stands for yes:
+/// a gate may put somebody's `--help` where it expects a name.
 fn refuse(error: &clap::Error) -> u8 {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             let _ = error.print();
-            0
+            let check = std::env::args_os().any(|word| word == "check");
+            if check { Kind::Usage.exit_code() } else { 0 }
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !wants_json() => {
             let _ = error.print();

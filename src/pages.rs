@@ -13,8 +13,8 @@ use crate::cli::Cli;
 use crate::complete;
 use crate::error::{Failure, Kind};
 
-/// The variable by which a shell asks for candidates.
-pub const COMPLETE: &str = "COMPLETE";
+/// The variable by which a shell asks for candidates. A name of our own: `COMPLETE` is also other programs'.
+pub const COMPLETE: &str = "_ACCESS_COMPLETE";
 
 /// Bash breaks words at colons and equal signs. What was typed as one word (`target:orders-db`, `--duration=4h`) is put
 /// together again for `access`, and of its answers only what follows the break is handed on: bash replaces no more.
@@ -42,7 +42,7 @@ _access() {
     COMPREPLY=()
     while IFS= read -r candidate || [[ -n $candidate ]]; do
         COMPREPLY+=("${candidate#"$before"}")
-    done < <(COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
+    done < <(_ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=$((${#words[@]} - 1)) access -- "${words[@]}" 2>/dev/null)
     if [[ ${COMPREPLY[0]-} == *[=/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi
@@ -92,17 +92,17 @@ const DATE: &str = "2026-11-24";
 
 /// What `access` returns. The pages of the subcommands refer to it.
 const EXIT_STATUS: [(&str, &str); 11] = [
-    ("0", "Done."),
+    ("0", "Done. Of check: yes, and nothing else."),
     ("1", "The answer is no (check: not allowed; request --wait: not granted), or a failure with no status below."),
     ("2", "Usage: a flag, an argument, or an answer that is missing."),
     ("3", "Refused: you may not do this."),
     ("4", "No such thing, or none that you may know of."),
     ("5", "Conflict: already decided, already yours, already there, or changed since you looked."),
     ("65", "The team file, the configuration or the database is not valid."),
-    ("69", "There is no database here, or the shared host's socket cannot be reached."),
+    ("69", "There is no database here, or the shared host's socket or the user database cannot be reached."),
     ("70", "A bug."),
     ("74", "Reading or writing failed."),
-    ("75", "The database stayed busy; try again."),
+    ("75", "The database or the shared host stayed busy; try again."),
 ];
 
 const FILES: [(&str, &str); 5] = [

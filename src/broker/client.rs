@@ -12,19 +12,25 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt::PeerCredentials,
+    AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, socket, sockopt::PeerCredentials,
     sockopt::SendTimeout,
 };
 use nix::sys::time::TimeVal;
 
-use super::frame::{self, Answer, Broken};
+use super::frame::{self, Answer, Broken, Timed};
 use crate::command::{Command, End, Reply};
 use crate::error::{Failure, Kind};
 
 /// How long to go on trying for a free place.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait for the next piece of an answer.
+/// How long to wait for the next piece of an answer, and for it to come whole.
 const SILENCE: Duration = Duration::from_secs(120);
+/// No answer takes longer: as long as the server goes on with one, and a minute.
+const LONGEST: Duration = Duration::from_secs(3660);
+/// And how long to go on sending a file.
+const SENDING: Duration = Duration::from_secs(60);
+/// An answer that is no list has at most so many pieces.
+const PIECES: usize = 16;
 /// Between two tries, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(160));
 
@@ -49,6 +55,7 @@ impl Client {
         command: Command,
         sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
     ) -> Result<End, Failure> {
+        let most = if is_list(&command) { usize::MAX } else { PIECES };
         let (command, file) = without_file(command);
         let body = serde_json::to_vec(&command).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
         if body.len() > frame::COMMAND {
@@ -58,7 +65,7 @@ impl Client {
         let give_up = Instant::now() + PATIENCE;
         let mut pause = PAUSES.0;
         loop {
-            match self.once(&body, file.as_deref(), sink)? {
+            match self.once(&body, file.as_deref(), most, sink)? {
                 Tried::Answered(end) => return Ok(end),
                 Tried::NotBegun if Instant::now() >= give_up => {
                     return Err(Failure::new(Kind::Busy, "the server had no place free; nothing was done")
@@ -75,15 +82,13 @@ impl Client {
     fn once(
         &self,
         body: &[u8],
-        file: Option<&str>,
+        mut file: Option<&str>,
+        most: usize,
         sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
     ) -> Result<Tried, Failure> {
         let Some(stream) = self.connect()? else { return Ok(Tried::NotBegun) };
-        stream
-            .set_read_timeout(Some(PATIENCE))
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
-            .map_err(lost)?;
-        let mut from = BufReader::with_capacity(64 << 10, &stream);
+        let over = Instant::now() + LONGEST;
+        let mut from = BufReader::with_capacity(64 << 10, Timed::within(&stream, PATIENCE));
         let mut greeting = frame::GREETING;
         if frame::fill(&mut from, &mut greeting).is_err() {
             return Ok(Tried::NotBegun);
@@ -92,10 +97,10 @@ impl Client {
             let message = format!("{} speaks another version than this client", self.socket.display());
             return Err(Failure::new(Kind::Unavailable, message).hint("install the same version of access for both"));
         }
-        stream.set_read_timeout(Some(SILENCE)).map_err(lost)?;
+        *from.get_mut() = Timed::within(&stream, SILENCE);
         // Where the server has heard enough it says why; so a write that fails is no reason not to listen.
         let mut message = frame::GREETING.to_vec();
-        let sent = frame::write(&mut message, body).and_then(|()| (&stream).write_all(&message));
+        let sent = frame::write(&mut message, body).and_then(|()| Timed::within(&stream, PATIENCE).write_all(&message));
         if sent.is_ok() && file.is_none() {
             let _ = stream.shutdown(Shutdown::Write);
         }
@@ -103,13 +108,22 @@ impl Client {
             // It was left before the server had the whole command, which it has to have before it begins.
             return Ok(Tried::NotBegun);
         }
+        let mut pieces = 0;
         loop {
+            from.get_mut().until = over.min(Instant::now() + SILENCE);
             match next(&mut from)? {
-                Answer::Piece(reply) => sink(reply)?,
+                Answer::Piece(_) if pieces == most => return Err(unclear("the server's answer does not end")),
+                Answer::Piece(reply) => {
+                    pieces += 1;
+                    sink(reply)?;
+                }
                 Answer::Done(end) => return Ok(Tried::Answered(end)),
                 Answer::Failed(failure) => return Err(failure),
                 Answer::SendFile => {
-                    let _ = frame::write(&mut &stream, file.unwrap_or_default().as_bytes());
+                    let Some(file) = file.take() else {
+                        return Err(unclear("the server asks for a file that it was not offered"));
+                    };
+                    let _ = frame::write(&mut Timed::within(&stream, SENDING), file.as_bytes());
                     let _ = stream.shutdown(Shutdown::Write);
                 }
             }
@@ -130,16 +144,7 @@ impl Client {
                 _ => failure,
             }
         };
-        let address = UnixAddr::new(&self.socket).map_err(failed)?;
-        let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).map_err(failed)?;
-        // A full queue at the socket would hold the connecting for ever otherwise.
-        setsockopt(&made, SendTimeout, &TimeVal::new(1, 0)).map_err(failed)?;
-        match connect(made.as_raw_fd(), &address) {
-            Ok(()) => {}
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ETIMEDOUT) => return Ok(None),
-            Err(error) => return Err(failed(error)),
-        }
-        let stream = UnixStream::from(made);
+        let Some(stream) = connect(&self.socket).map_err(failed)? else { return Ok(None) };
         self.is_the_hosts(&stream)?;
         Ok(Some(stream))
     }
@@ -157,6 +162,33 @@ impl Client {
     }
 }
 
+/// Connects, within a second: a full queue at the socket would hold a plain connect for ever. None: too many wait at it.
+pub fn connect(path: &Path) -> nix::Result<Option<UnixStream>> {
+    let address = UnixAddr::new(path)?;
+    let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&made, SendTimeout, &TimeVal::new(1, 0))?;
+    match nix::sys::socket::connect(made.as_raw_fd(), &address) {
+        Ok(()) => Ok(Some(UnixStream::from(made))),
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ETIMEDOUT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the answer may have any number of pieces.
+fn is_list(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::List(_)
+            | Command::Audit(_)
+            | Command::AuditExport
+            | Command::Outbox { .. }
+            | Command::Inbox { .. }
+            | Command::Resources { .. }
+            | Command::Who { .. }
+            | Command::Words(_)
+    )
+}
+
 /// The file that a person named is sent by itself, once the server says that it wants it.
 fn without_file(command: Command) -> (Command, Option<String>) {
     match command {
@@ -167,7 +199,7 @@ fn without_file(command: Command) -> (Command, Option<String>) {
     }
 }
 
-fn next(from: &mut BufReader<&UnixStream>) -> Result<Answer, Failure> {
+fn next(from: &mut BufReader<Timed<'_>>) -> Result<Answer, Failure> {
     let body = frame::read(from, frame::PIECE).map_err(|broken| {
         let why = match broken {
             Broken::Nothing | Broken::Half => "the server ended before it had answered".to_owned(),
@@ -175,13 +207,17 @@ fn next(from: &mut BufReader<&UnixStream>) -> Result<Answer, Failure> {
             Broken::TooLong => "the server's answer can't be read".to_owned(),
             Broken::Io(error) => format!("the connection failed: {error}"),
         };
-        Failure::new(Kind::Io, format!("{why}, so the outcome is unknown"))
-            .hint("look at what stands there now (`access list`, `access inbox`) before trying again")
+        unclear(&why)
     })?;
     serde_json::from_slice(&body).map_err(|error| {
         Failure::new(Kind::Io, format!("the server's answer can't be understood: {error}"))
             .hint("install the same version of access for both")
     })
+}
+
+fn unclear(why: &str) -> Failure {
+    Failure::new(Kind::Io, format!("{why}, so the outcome is unknown"))
+        .hint("look at what stands there now (`access list`, `access inbox`) before trying again")
 }
 
 fn lost(error: std::io::Error) -> Failure {

@@ -1,30 +1,31 @@
 //! One connection, one process, one command: the server's side, on standard input.
 //!
-//! The order of work is the defence: nothing inherited, then who is there, then the whole command, and only then the
-//! database. Nobody holds the write lock by being slow, for nobody has it before the last byte has come.
+//! The order of work is the defence: nothing inherited, then a place by who is there, then the whole command, then who that
+//! is now, and only then what the command asks. Nobody holds the write lock by being slow, because nobody has it before
+//! the last byte has come and the name service has answered.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{BufWriter, Read, Write as _, stdin};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_WRLCK, SEEK_SET, flock};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 
-use super::frame::{self, Answer, Broken};
-use super::{looks_after, privacy};
+use super::frame::{self, Answer, Broken, Timed};
+use super::{has_account, looks_after, privacy};
 use crate::command::{Command, End};
-use crate::config::{self, Shared};
+use crate::config;
+use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::ledger::{self, Caller};
-use crate::store::Store;
+use crate::store::{self, Store};
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -35,7 +36,12 @@ const STALLED: Duration = Duration::from_secs(600);
 /// No answer takes longer: an hour.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
 /// So many connections of one user are served at once.
-pub const PLACES: usize = 4;
+pub const PLACES: u8 = 4;
+/// So many of all user numbers together that have no name: one person can have thousands of those.
+const NAMELESS: u8 = 4;
+/// So many of all who are no members, the nameless included. The listener and the units serve many more at once, so the
+/// rest is left to root and the members.
+const STRANGERS: u8 = 16;
 
 /// Serves the one command that comes on standard input.
 pub fn serve_connection() -> Result<(), Failure> {
@@ -54,7 +60,7 @@ pub fn serve_connection() -> Result<(), Failure> {
         Err(failure) => Answer::Failed(failure),
     };
     // Whoever has left gets no answer, and what was done is done.
-    let _ = frame::answer(&mut Patient::for_answer(&stream), &answer);
+    let _ = frame::answer(&mut for_answer(&stream), &answer);
     let _ = stream.shutdown(Shutdown::Both);
     Ok(())
 }
@@ -66,21 +72,58 @@ enum Served {
 }
 
 fn serve(stream: &UnixStream, uid: Uid) -> Result<Served, Failure> {
-    let begun = || -> Result<(Shared, Option<File>), Failure> {
-        let shared = config::shared()?.ok_or_else(no_shared_host)?;
-        privacy::become_owner(&shared.database)?;
-        privacy::close_up()?;
-        let place = take_place(&shared.database, uid)?;
-        Ok((shared, place))
-    };
-    let begun = begun();
-    if let Ok((_, None)) = &begun {
+    let begun = begin(uid);
+    if matches!(begun, Ok(None)) {
         // Unsaid, so that the client knows that nothing was begun, and tries again.
         return Ok(Served::Nothing);
     }
     (&mut &*stream).write_all(&frame::GREETING).map_err(|error| io(&error))?;
-    let (shared, _place) = begun?;
-    Connection { stream, shared: &shared, uid }.serve()
+    match begun? {
+        Some(begun) => Connection { stream, uid, begun }.serve(),
+        None => Ok(Served::Nothing),
+    }
+}
+
+/// What is there before the server greets.
+struct Begun {
+    store: Store,
+    /// As whom a refusal is recorded.
+    known_as: Login,
+    /// Its locks are the places, and end with it.
+    _places: File,
+}
+
+/// Takes the places that this user needs. None: they are all taken.
+fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
+    let shared = config::shared()?.ok_or_else(no_shared_host)?;
+    privacy::become_owner(&shared.database)?;
+    privacy::close_up()?;
+    let places = store::open_private(&beside(&shared.database))?;
+    let number = uid.as_raw();
+    if !take_place(&places, i64::from(number) * i64::from(PLACES), PLACES) {
+        return Ok(None);
+    }
+    let named = match identity::login_of(uid) {
+        Ok(login) => Some(login),
+        // Who it is may be known in a moment.
+        Err(failure) if failure.kind == Kind::Unavailable => return Err(failure),
+        Err(_) => None,
+    };
+    let store = Store::open(&shared.database)?;
+    let member = match &named {
+        Some(login) => ledger::is_member(&store, login)?,
+        None => false,
+    };
+    let free = uid.is_root()
+        || member
+        || (named.is_some() || take_place(&places, PLACES_OF_NAMELESS, NAMELESS))
+            && take_place(&places, PLACES_OF_STRANGERS, STRANGERS);
+    let nameless = || {
+        // No user can be called so: a name that is a number begins with a #, as in sudo's log.
+        format!("#{number}").parse().map_err(|why| Failure::new(Kind::Internal, format!("user {number}: {why}")))
+    };
+    let known_as = named.map_or_else(nameless, Ok)?;
+    Ok(free.then_some(Begun { store, known_as, _places: places }))
 }
 
 pub fn no_shared_host() -> Failure {
@@ -94,41 +137,47 @@ fn io(error: &std::io::Error) -> Failure {
 
 struct Connection<'c> {
     stream: &'c UnixStream,
-    shared: &'c Shared,
     uid: Uid,
+    begun: Begun,
 }
 
 impl Connection<'_> {
     fn serve(&self) -> Result<Served, Failure> {
-        let mut slowly = Deadline { stream: self.stream, until: Instant::now() + COMMAND_WITHIN };
-        let command = match read_command(&mut slowly) {
+        // These are for the client's words alone, whatever else is slow.
+        let command = match read_command(&mut Timed::within(self.stream, COMMAND_WITHIN)) {
             Ok(Some(command)) => command,
             Ok(None) => return Ok(Served::Nothing),
             Err(failure) => return Err(self.refuse(failure)),
         };
-        let caller = match identity::login_of(self.uid) {
-            Ok(login) => Caller { login, root: self.uid.is_root(), acting_as: None },
-            Err(failure) => return Err(self.refuse(Failure { kind: Kind::Refused, ..failure })),
-        };
+        let mut caller = self.caller()?;
         let command = match command {
             Command::TeamApply { dry_run, seen, against, .. } => {
                 let text = self.read_file(&caller)?;
+                // That took its time.
+                caller = self.caller()?;
                 Command::TeamApply { text, dry_run, seen, against }
             }
             other => {
-                if let Err(failure) = whole(&mut slowly).and_then(|()| is_for(&other, self.uid)) {
-                    return Err(self.refuse(failure));
-                }
+                is_for(&other, self.uid).map_err(|failure| self.refuse(failure))?;
                 other
             }
         };
-        let store = Store::open(&self.shared.database)?;
-        let mut out = BufWriter::with_capacity(64 << 10, Patient::for_answer(self.stream));
-        let end = ledger::carry_out(&store, &caller, &identity::clock, command, &mut |reply| {
+        let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
+        let store = &self.begun.store;
+        let end = ledger::carry_out(store, &caller, &identity::clock, &has_account, command, &mut |reply| {
             frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error))
         });
         out.flush().map_err(|error| io(&error))?;
         end.map(Served::Done)
+    }
+
+    /// Who it is at this moment. That nobody has this number is a refusal; that it can't be found out is none.
+    fn caller(&self) -> Result<Caller, Failure> {
+        match identity::login_of(self.uid) {
+            Ok(login) => Ok(Caller { login, root: self.uid.is_root(), acting_as: None }),
+            Err(failure) if failure.kind == Kind::Unavailable => Err(failure),
+            Err(failure) => Err(self.refuse(Failure { kind: Kind::Refused, ..failure })),
+        }
     }
 
     /// The team file comes after the command, and only from somebody who may apply one.
@@ -136,11 +185,9 @@ impl Connection<'_> {
         if self.uid.is_root() {
             return Err(self.refuse(root_decides_nothing()));
         }
-        let store = Store::open(&self.shared.database)?;
-        ledger::may_apply_team(&store, caller, &identity::clock)?;
-        drop(store);
-        frame::answer(&mut &*self.stream, &Answer::SendFile).map_err(|error| io(&error))?;
-        let mut slowly = Deadline { stream: self.stream, until: Instant::now() + FILE_WITHIN };
+        ledger::may_apply_team(&self.begun.store, caller, &identity::clock)?;
+        frame::answer(&mut for_answer(self.stream), &Answer::SendFile).map_err(|error| io(&error))?;
+        let mut slowly = Timed::within(self.stream, FILE_WITHIN);
         let bytes = frame::read(&mut slowly, frame::FILE)
             .map_err(|broken| not_a_command(&broken))
             .and_then(|bytes| whole(&mut slowly).map(|()| bytes))
@@ -150,15 +197,9 @@ impl Connection<'_> {
 
     /// Puts on the record that this user was refused, as what the kernel says and the system knows of them.
     fn refuse(&self, failure: Failure) -> Failure {
-        let login = identity::login_of(self.uid).ok();
-        // No user can be called so: a name that is a number begins with a #, as in sudo's log.
-        let login = login.or_else(|| format!("#{}", self.uid).parse().ok());
-        if let Some(login) = login {
-            // The answer is no whether or not that can be written down.
-            let _ = Store::open(&self.shared.database)
-                .map_err(Failure::from)
-                .and_then(|store| ledger::record_refused(&store, &login, &identity::clock, &failure.message));
-        }
+        // The answer is no whether or not that can be written down.
+        let Begun { store, known_as, .. } = &self.begun;
+        let _ = ledger::record_refused(store, known_as, &identity::clock, &failure.message);
         failure
     }
 }
@@ -179,10 +220,14 @@ fn read_command(from: &mut impl Read) -> Result<Option<Command>, Failure> {
         });
     }
     let body = frame::read(from, frame::COMMAND).map_err(|broken| not_a_command(&broken))?;
-    let command = serde_json::from_slice(&body).map_err(|_| {
+    let command: Command = serde_json::from_slice(&body).map_err(|_| {
         Failure::new(Kind::Refused, "what came is not a command of this version")
             .hint("install the same version of access for both")
     })?;
+    // A file follows that one.
+    if !matches!(command, Command::TeamApply { .. }) {
+        whole(from)?;
+    }
     Ok(Some(command))
 }
 
@@ -221,26 +266,18 @@ fn root_decides_nothing() -> Failure {
         .hint("root runs `access check --user NAME` and `--login NAME`, `expire`, `backup`, `doctor` and `serve`")
 }
 
-/// One of a user's places, held until it is dropped, which the kernel does when the process ends. None: all are taken.
-/// It is a lock on a byte of a file; bytes need not be there to be locked.
-fn take_place(database: &Path, uid: Uid) -> Result<Option<File>, Failure> {
-    let path = beside(database);
-    let flags = OFlag::O_NOFOLLOW.bits();
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&path);
-    let file = open.map_err(|error| Failure::new(Kind::Io, format!("{}: {error}", path.display())))?;
-    for place in 0..PLACES {
-        let wanted = byte(i64::from(uid.as_raw()) * PLACES as i64 + place as i64);
-        if fcntl(&file, FcntlArg::F_OFD_SETLK(&wanted)).is_ok() {
-            return Ok(Some(file));
-        }
-    }
-    Ok(None)
+/// A user's places are the bytes of this file from the fourfold of their number. Above the highest of those:
+const PLACES_OF_NAMELESS: i64 = 1 << 40;
+const PLACES_OF_STRANGERS: i64 = 1 << 41;
+
+/// Takes one of so many places, if one is free. Each is a lock on a byte of the file, held until the file is closed, which
+/// the kernel does when the process ends. Bytes need not be there to be locked.
+fn take_place(places: &File, first: i64, count: u8) -> bool {
+    (0..count).any(|place| fcntl(places, FcntlArg::F_OFD_SETLK(&byte(first + i64::from(place)))).is_ok())
 }
 
 pub fn beside(database: &Path) -> std::path::PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".places");
-    name.into()
+    store::beside(database, ".places")
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "both are small constants")]
@@ -248,46 +285,7 @@ fn byte(start: i64) -> flock {
     flock { l_type: F_WRLCK as i16, l_whence: SEEK_SET as i16, l_start: start, l_len: 1, l_pid: 0 }
 }
 
-/// Reads up to a moment, however small the pieces are in which it comes.
-struct Deadline<'s> {
-    stream: &'s UnixStream,
-    until: Instant,
-}
-
-impl Read for Deadline<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_read_timeout(Some(left))?;
-        self.stream.read(buffer)
-    }
-}
-
-/// Writes to a client as long as it takes something, up to a moment.
-struct Patient<'s> {
-    stream: &'s UnixStream,
-    until: Instant,
-}
-
-impl<'s> Patient<'s> {
-    fn for_answer(stream: &'s UnixStream) -> Patient<'s> {
-        Patient { stream, until: Instant::now() + ANSWER_WITHIN }
-    }
-}
-
-impl std::io::Write for Patient<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(std::io::ErrorKind::TimedOut.into());
-        }
-        self.stream.set_write_timeout(Some(left.min(STALLED)))?;
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+/// Writes to a client as long as it takes something.
+fn for_answer(stream: &UnixStream) -> Timed<'_> {
+    Timed { pause: STALLED, ..Timed::within(stream, ANSWER_WITHIN) }
 }

@@ -12,6 +12,8 @@
 //! closes before it has greeted has begun nothing.
 
 use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,44 @@ impl From<io::Error> for Broken {
             io::ErrorKind::UnexpectedEof => Broken::Half,
             _ => Broken::Io(error),
         }
+    }
+}
+
+/// A connection that is used up to a moment, however small the pieces are in which something comes or goes.
+pub struct Timed<'s> {
+    pub stream: &'s UnixStream,
+    pub until: Instant,
+    /// A single piece takes no longer than this.
+    pub pause: Duration,
+}
+
+impl<'s> Timed<'s> {
+    pub fn within(stream: &'s UnixStream, length: Duration) -> Timed<'s> {
+        Timed { stream, until: Instant::now() + length, pause: length }
+    }
+
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now()).min(self.pause);
+        // A time limit of nothing would mean none.
+        if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(self.left()?))?;
+        (&mut &*self.stream).read(buffer)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(self.left()?))?;
+        (&mut &*self.stream).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

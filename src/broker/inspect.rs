@@ -2,16 +2,19 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::unistd::{Gid, Uid, User};
 
-use super::{USER, connection, frame, privacy};
+use super::frame::{Broken, Timed};
+use super::{USER, client, connection, frame, privacy};
 use crate::command::{FindingView, Health, Reply};
 use crate::config::{self, Shared};
 use crate::error::Failure;
+
+/// A server that has not greeted within this does not answer. (Looking up who is there may take a while.)
+const GREETED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Gives whether anything is wrong.
 pub fn inspect(shared: &Shared, sink: &mut dyn FnMut(Reply) -> Result<(), Failure>) -> Result<bool, Failure> {
@@ -186,13 +189,13 @@ fn socket(shared: &Shared) -> FindingView {
 }
 
 fn greeted(socket: &Path) -> Result<(), String> {
-    let say = |error: std::io::Error| error.to_string();
-    let mut stream = UnixStream::connect(socket).map_err(say)?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(say)?;
+    let stream = client::connect(socket).map_err(|error| error.desc().to_owned())?;
+    let stream = stream.ok_or("too many wait at it")?;
     let mut greeting = frame::GREETING;
-    match frame::fill(&mut stream, &mut greeting) {
+    match frame::fill(&mut Timed::within(&stream, GREETED_WITHIN), &mut greeting) {
         Ok(()) if greeting == frame::GREETING => Ok(()),
         Ok(()) => Err("it speaks another version".to_owned()),
+        Err(Broken::TooSlow) => Err("it says nothing".to_owned()),
         Err(_) => Err("it closed the connection".to_owned()),
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::OFlag;
-use nix::unistd::{Gid, Uid, User, geteuid, setegid, seteuid};
+use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::{USER, privacy};
 use crate::config::{self, Shared};
@@ -50,7 +50,7 @@ pub fn lay_out(layout: Layout, clock: Timestamp) -> Result<Shared, Failure> {
     folder(shared.socket.parent().unwrap_or(Path::new("/")), root, 0o755)?;
     folder(shared.database.parent().unwrap_or(Path::new("/")), (user.uid, user.gid), 0o700)?;
     let by = identity::login()?;
-    as_user(&user, || {
+    privacy::as_user(&user, || {
         let init = Init { login: &login, by: &by, owner: layout.owner, team: layout.team, sample: layout.sample };
         ledger::init(&shared.database, clock, init)
     })?;
@@ -142,14 +142,4 @@ fn write_config(path: &Path) -> Result<(), Failure> {
     };
     let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     open.and_then(write).map_err(|error| failed(&shown, &error))
-}
-
-/// Does something as this user, and is root again afterwards: what it makes is theirs from the start.
-fn as_user<T>(user: &User, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    let (uid, gid) = (geteuid(), nix::unistd::getegid());
-    let become_user = |uid: Uid, gid: Gid| setegid(gid).and_then(|()| seteuid(uid));
-    become_user(user.uid, user.gid).map_err(|error| failed("root's rights can't be put aside", &error.into()))?;
-    let done = work();
-    seteuid(uid).and_then(|()| setegid(gid)).map_err(|error| failed("root's rights", &error.into()))?;
-    done
 }

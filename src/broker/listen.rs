@@ -1,5 +1,6 @@
 //! The listener, where systemd does not start a process for each connection itself: here each gets one of its own.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{self, DirBuilder, Permissions};
@@ -10,10 +11,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{
     getsockopt,
     sockopt::{AcceptConn, PeerCredentials},
@@ -21,13 +23,16 @@ use nix::sys::socket::{
 use nix::unistd::{Group, chown};
 
 use super::connection::{PLACES, no_shared_host};
-use super::privacy;
+use super::{client, privacy};
 use crate::config;
 use crate::error::{Failure, Kind};
 use crate::store::Store;
 
-/// So many connections are served at once. The rest wait at the socket.
+/// So many connections are served at once, besides root's. (Who is no member gets a part of them: see `connection`.)
 const MOST: usize = 64;
+/// So many more wait here for their turn, and the rest at the socket. Root's never wait.
+const WAITING: usize = 32;
+const ROOT: u32 = 0;
 /// After something failed for want of memory, processes or descriptors.
 const REST: Duration = Duration::from_millis(50);
 
@@ -52,7 +57,7 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
     drop(Store::open(&shared.database)?);
     let places = Arc::new(Places::default());
     loop {
-        places.wait_for_one();
+        places.wait_for_room();
         match listener.accept() {
             Ok((stream, _)) => serve(stream, &places),
             Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
@@ -61,47 +66,58 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// Starts the process that serves this connection, and a thread that sees it end. Where that fails, the connection is
-/// closed before anything was said, which tells the client to try again.
+/// Serves a connection, on a thread that waits for its turn and then for the process that serves it. Where that fails, the
+/// connection is closed before anything was said, which tells the client to try again.
 fn serve(stream: UnixStream, places: &Arc<Places>) {
     let Some(place) = Place::take(places, &stream) else { return };
-    let mut command = Command::new(privacy::MYSELF);
-    command.arg0("access").args(["serve", "--connection"]).env_clear().current_dir("/");
-    let started = command.stdin(OwnedFd::from(stream)).stdout(Stdio::null()).spawn();
-    // The command holds the connection too.
-    drop(command);
-    let Ok(mut child) = started else {
-        thread::sleep(REST);
-        return;
-    };
-    let waiting = thread::Builder::new().stack_size(64 << 10).spawn(move || {
-        let _ = child.wait();
+    let serving = thread::Builder::new().stack_size(64 << 10).spawn(move || {
+        place.wait_for_turn();
+        let mut command = Command::new(privacy::MYSELF);
+        command.arg0("access").args(["serve", "--connection"]).env_clear().current_dir("/");
+        let started = command.stdin(OwnedFd::from(stream)).stdout(Stdio::null()).spawn();
+        // The command holds the connection too.
+        drop(command);
+        match started {
+            Ok(mut child) => drop(child.wait()),
+            Err(_) => thread::sleep(REST),
+        }
         drop(place);
     });
-    if waiting.is_err() {
-        // Nobody sees this one end: its place is free at once, and the connection's own lock is what counts.
+    if serving.is_err() {
         thread::sleep(REST);
     }
 }
 
-/// How many are served now, in all and of each user.
+/// Who is here now.
 #[derive(Default)]
 struct Places {
-    taken: Mutex<HashMap<u32, usize>>,
-    given_back: Condvar,
+    here: Mutex<Here>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Here {
+    /// How many of each user, those who wait for their turn included.
+    of_user: HashMap<u32, u8>,
+    /// How many besides root's are here, and how many of those have their turn.
+    all: usize,
+    served: usize,
 }
 
 impl Places {
-    fn wait_for_one(&self) {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let full = |taken: &mut HashMap<u32, usize>| taken.values().sum::<usize>() >= MOST;
-        let _free = self.given_back.wait_while(taken, full);
+    fn here(&self) -> MutexGuard<'_, Here> {
+        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_for_room(&self) {
+        drop(self.changed.wait_while(self.here(), |here| here.all >= MOST + WAITING));
     }
 }
 
 /// A place, given back when it is dropped.
 struct Place {
     uid: u32,
+    has_turn: Cell<bool>,
     places: Arc<Places>,
 }
 
@@ -109,26 +125,38 @@ impl Place {
     /// None: this user has all of theirs. (Each connection sees to that itself too; but to start it costs more.)
     fn take(places: &Arc<Places>, stream: &UnixStream) -> Option<Place> {
         let uid = getsockopt(stream, PeerCredentials).ok()?.uid();
-        let mut taken = places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_user = taken.entry(uid).or_default();
+        let mut here = places.here();
+        let of_user = here.of_user.entry(uid).or_default();
         if *of_user >= PLACES {
             return None;
         }
         *of_user += 1;
-        Some(Place { uid, places: Arc::clone(places) })
+        here.all += usize::from(uid != ROOT);
+        Some(Place { uid, has_turn: Cell::new(false), places: Arc::clone(places) })
+    }
+
+    fn wait_for_turn(&self) {
+        if self.uid == ROOT {
+            return;
+        }
+        let waited = self.places.changed.wait_while(self.places.here(), |here| here.served >= MOST);
+        waited.unwrap_or_else(PoisonError::into_inner).served += 1;
+        self.has_turn.set(true);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Entry::Occupied(mut of_user) = taken.entry(self.uid) {
+        let mut here = self.places.here();
+        if let Entry::Occupied(mut of_user) = here.of_user.entry(self.uid) {
             *of_user.get_mut() -= 1;
             if *of_user.get() == 0 {
                 of_user.remove();
             }
         }
-        self.places.given_back.notify_one();
+        here.all -= usize::from(self.uid != ROOT);
+        here.served -= usize::from(self.has_turn.get());
+        self.places.changed.notify_all();
     }
 }
 
@@ -178,8 +206,8 @@ fn bind(socket: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {
 fn remove_left_over(socket: &Path) -> Result<(), Failure> {
     let shown = socket.display();
     match fs::symlink_metadata(socket) {
-        Ok(found) if found.file_type().is_socket() => match UnixStream::connect(socket) {
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+        Ok(found) if found.file_type().is_socket() => match client::connect(socket) {
+            Err(Errno::ECONNREFUSED) => {
                 fs::remove_file(socket).map_err(|error| Failure::new(Kind::Unavailable, format!("{shown}: {error}")))
             }
             _ => Err(Failure::new(Kind::Conflict, format!("{shown} is served already"))),

@@ -17,11 +17,20 @@ pub use connection::serve_connection;
 pub use inspect::inspect;
 pub use layout::{Layout, lay_out};
 pub use listen::listen;
+pub use privacy::{another_owner, as_user, become_user};
 
 use crate::command::Command;
+use crate::domain::team::Login;
+use crate::error::Failure;
+use crate::identity;
 
 /// The system user who owns a shared host's database.
 pub const USER: &str = "access";
+
+/// Whether a person of this Unix user name has an account on this machine. The system user is no person.
+pub fn has_account(login: &Login) -> Result<bool, Failure> {
+    Ok(login.as_str() != USER && identity::has_account(login)?)
+}
 
 /// Whether this looks after the file itself, and so is done by root and the file's owner, who open it directly, and by
 /// nobody over the socket.
@@ -38,6 +47,7 @@ pub fn looks_after(command: &Command) -> bool {
         | Command::Resources { .. }
         | Command::Request(_)
         | Command::Extend { .. }
+        | Command::Edit { .. }
         | Command::List(_)
         | Command::Show { .. }
         | Command::Approve { .. }
@@ -57,6 +67,7 @@ pub fn looks_after(command: &Command) -> bool {
         | Command::Outbox { .. }
         | Command::Audit(_)
         | Command::AuditExport
+        | Command::AuditExportRaw
         | Command::AuditVerify { .. }
         | Command::AuditCheckpoint
         | Command::AcceptClock

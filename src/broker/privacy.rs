@@ -2,6 +2,7 @@
 //! nothing of it is left in files that others read.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -9,7 +10,9 @@ use std::process::Command;
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setuid};
+use nix::unistd::{
+    Gid, Uid, User, getegid, geteuid, getgroups, initgroups, setegid, seteuid, setgid, setgroups, setuid,
+};
 
 use crate::error::{Failure, Kind};
 
@@ -59,7 +62,6 @@ pub fn close_other_descriptors() -> Result<(), Failure> {
 
 /// The user who owns the database's folder; never root, who decides nothing and needs no server.
 pub fn owner(database: &Path) -> Result<User, Failure> {
-    use std::os::unix::fs::MetadataExt;
     let folder = database.parent().unwrap_or(Path::new("/"));
     let found = fs::metadata(folder).map_err(|error| {
         Failure::new(Kind::Unavailable, format!("{}: {error}", folder.display())).hint("as root: access init --shared")
@@ -76,15 +78,68 @@ pub fn become_owner(database: &Path) -> Result<(), Failure> {
     if !geteuid().is_root() {
         return Ok(());
     }
-    let user = owner(database)?;
-    let name = std::ffi::CString::new(user.name.as_str())
-        .map_err(|_| Failure::new(Kind::Internal, "a user's name has a NUL in it"))?;
+    become_user(&owner(database)?)
+}
+
+/// Gives up being root for good, for this user.
+pub fn become_user(user: &User) -> Result<(), Failure> {
+    let name = name_of(user)?;
     let become_user = |uid: Uid, gid: Gid| {
         initgroups(&name, gid)?;
         setgid(gid)?;
         setuid(uid)
     };
     become_user(user.uid, user.gid).map_err(|error| failed("root's rights can't be given up", &error.into()))
+}
+
+/// Does something as this user, and is root again afterwards: what it makes is theirs from the start.
+pub fn as_user<T>(user: &User, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let name = name_of(user)?;
+    let lost = |error: nix::Error| failed("root's rights can't be put aside", &error.into());
+    let (uid, gid, groups) = (geteuid(), getegid(), getgroups().map_err(lost)?);
+    let become_user = || {
+        initgroups(&name, user.gid)?;
+        setegid(user.gid)?;
+        seteuid(user.uid)
+    };
+    let become_root = || {
+        seteuid(uid)?;
+        setegid(gid)?;
+        setgroups(&groups)
+    };
+    let done = become_user().map_err(lost).and_then(|()| work());
+    become_root().map_err(|error| failed("root's rights can't be taken up again", &error.into()))?;
+    done
+}
+
+/// The user that root has to become before it opens this database: its owner. None if this process is not root's, or if
+/// the file is root's own or does not exist. The owner also controls what is beside the file: anything that root opens or
+/// makes there could be a link to somebody else's file.
+pub fn another_owner(database: &Path) -> Result<Option<User>, Failure> {
+    if !geteuid().is_root() {
+        return Ok(None);
+    }
+    // What is wrong with a file that can't be looked at is said when it is opened.
+    let Ok(found) = fs::symlink_metadata(database) else { return Ok(None) };
+    let uid = Uid::from_raw(found.uid());
+    if uid.is_root() {
+        return Ok(None);
+    }
+    let shown = database.display();
+    match User::from_uid(uid) {
+        Ok(Some(user)) => Ok(Some(user)),
+        Ok(None) => {
+            let message = format!("{shown} belongs to the user with the number {uid}, whom this system does not know");
+            Err(Failure::new(Kind::Invalid, message)
+                .hint("root uses a database as the user who owns it: give it to one that there is (chown)"))
+        }
+        Err(error) => Err(failed("the user database", &error.into())),
+    }
+}
+
+fn name_of(user: &User) -> Result<std::ffi::CString, Failure> {
+    std::ffi::CString::new(user.name.as_str())
+        .map_err(|_| Failure::new(Kind::Internal, "a user's name has a NUL in it"))
 }
 
 fn failed(what: &str, error: &std::io::Error) -> Failure {

@@ -2,27 +2,26 @@
 //!
 //! Headers are made of ids and names that can hold nothing a header acts on; what people wrote is in the body only.
 
-use std::fmt;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
-use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{Certificate, CertificateStore, SmtpConnection, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail, Rcpt, Rset};
-use lettre::transport::smtp::extension::ClientId;
-use lettre::{Message, transport::smtp};
+use rustls::{ClientConfig, RootCertStore};
 
-use super::http::{is_loopback, roots};
+use super::http::{is_loopback, roots, squattable};
 use super::secret::{Place, Secret};
+use super::smtp::{Connection, Reply, Trouble};
 use super::{Carried, Carrier, sendmail};
 use crate::config::{Config, Encryption, Smtp};
 use crate::domain::letter::{Letter, Piece};
 use crate::domain::outbox::{Address, Content, Parcel};
 use crate::domain::team::Email as EmailAddress;
-use crate::domain::text::is_hostile;
+use crate::domain::text::{acts_or_hides, visible};
 use crate::error::{Failure, Kind};
 
 pub struct Email {
@@ -41,23 +40,28 @@ struct Server {
     encryption: Encryption,
     ca_file: Option<PathBuf>,
     /// Made when it is first needed: loading certificates takes its time, and most runs have nothing to send.
-    tls: Option<TlsParameters>,
-    hello: ClientId,
+    tls: Option<Arc<ClientConfig>>,
+    hello: String,
     login: Option<(String, Secret)>,
-    connection: Option<SmtpConnection>,
+    connection: Option<Connection>,
 }
 
-/// Why a message was not taken, and where that leaves the connection.
-struct Trouble {
-    error: smtp::Error,
-    /// It was met before the server knew of a message.
-    at_the_door: bool,
+/// How far a message had come when the server refused it, or the connection broke.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The server knows of no recipient yet: what it says is about all messages, since they have the same sender.
+    Sender,
+    /// It is about this message and its recipient.
+    Message,
 }
 
 impl Email {
     pub fn new(config: &Config) -> Result<Email, Failure> {
         let hello = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-        let hello = hello.filter(|name| !name.is_empty() && name.is_ascii()).unwrap_or_else(|| "localhost".to_owned());
+        let plain = |name: &String| {
+            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+        };
+        let hello = hello.filter(plain).unwrap_or_else(|| "localhost".to_owned());
         let from = config.smtp.as_ref().and_then(|smtp| smtp.from.clone()).or_else(|| config.from.clone());
         let from = match from {
             Some(from) => from,
@@ -94,8 +98,8 @@ impl Carrier for Email {
     fn close(&mut self) {
         match &mut self.way {
             Way::Smtp(server) => {
-                if let Some(mut connection) = server.connection.take() {
-                    let _ = connection.quit();
+                if let Some(connection) = server.connection.take() {
+                    connection.quit();
                 }
             }
             Way::Sendmail(_) => {}
@@ -121,48 +125,58 @@ impl Server {
                 ));
             }
         };
-        if wiring.encryption == Encryption::None && login.is_some() && !is_loopback(&wiring.host) {
-            let why = format!("[smtp] would show its password on the way to {}", wiring.host);
-            return Err(Failure::new(Kind::Invalid, why).hint("encryption = \"starttls\", or \"tls\""));
-        }
         let port = wiring.port.unwrap_or(match wiring.encryption {
             Encryption::StartTls => 587,
             Encryption::Tls => 465,
             Encryption::None => 25,
         });
+        if wiring.encryption == Encryption::None && login.is_some() {
+            if !is_loopback(&wiring.host) {
+                let why = format!("[smtp] would show its password on the way to {}", wiring.host);
+                return Err(Failure::new(Kind::Invalid, why).hint("encryption = \"starttls\", or \"tls\""));
+            }
+            if squattable(port) && !wiring.allow_plain {
+                let why = format!("[smtp] would show its password to whoever has taken port {port} of this machine");
+                return Err(Failure::new(Kind::Invalid, why)
+                    .hint("encryption = \"starttls\" or \"tls\", or a port below 1024, which only root can take")
+                    .hint("or, where nobody else can run programs here: allow_plain = true in [smtp]"));
+            }
+        }
         Ok(Server {
             host: wiring.host.clone(),
             port,
             encryption: wiring.encryption,
             ca_file: wiring.ca_file.clone(),
             tls: None,
-            hello: ClientId::Domain(hello),
+            hello,
             login,
             connection: None,
         })
     }
 
-    fn connect(&mut self, timeout: Duration) -> Result<SmtpConnection, Carried> {
-        if self.encryption != Encryption::None && self.tls.is_none() {
-            let tls = trust(&self.host, self.ca_file.as_deref());
-            self.tls = Some(tls.map_err(|failure| Carried::route_failed(failure.message))?);
-        }
-        self.open(timeout).map_err(|error| {
-            let why = self.in_words(&error);
-            if error.is_permanent() { Carried::route_refused(why) } else { Carried::route_failed(why) }
-        })
+    fn connect(&mut self, timeout: Duration) -> Result<Connection, Carried> {
+        let tls = match (self.encryption, &self.tls) {
+            (Encryption::None, _) => None,
+            (_, Some(tls)) => Some(Arc::clone(tls)),
+            (_, None) => {
+                let tls = trust(self.ca_file.as_deref()).map_err(|failure| Carried::route_failed(failure.message))?;
+                self.tls = Some(Arc::clone(&tls));
+                Some(tls)
+            }
+        };
+        // Whatever is met here is met by every message: no message is given up for it.
+        self.open(tls.as_ref(), timeout).map_err(|trouble| Carried::route_failed(self.in_words(&trouble)))
     }
 
-    fn open(&self, timeout: Duration) -> Result<SmtpConnection, smtp::Error> {
-        let at_once = if self.encryption == Encryption::Tls { self.tls.as_ref() } else { None };
-        let place = (self.host.as_str(), self.port);
-        let mut connection = SmtpConnection::connect(place, Some(timeout), &self.hello, at_once, None)?;
-        if let (Encryption::StartTls, Some(tls)) = (self.encryption, &self.tls) {
-            connection.starttls(tls, &self.hello)?;
+    fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Connection, Trouble> {
+        let at_once = tls.filter(|_| self.encryption == Encryption::Tls);
+        let mut connection = Connection::open(&self.host, self.port, at_once, timeout)?;
+        connection.hello(&self.hello)?;
+        if let (Encryption::StartTls, Some(tls)) = (self.encryption, tls) {
+            connection = connection.start_tls(&self.host, tls, &self.hello)?;
         }
         if let Some((user, password)) = &self.login {
-            let credentials = Credentials::new(user.clone(), password.reveal().to_owned());
-            connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials)?;
+            connection.log_in(user, password.reveal())?;
         }
         Ok(connection)
     }
@@ -175,103 +189,98 @@ impl Server {
                 Ok(connection) => connection,
                 Err(carried) => return carried,
             };
-            let _ = connection.set_timeout(Some(timeout));
+            connection.set_timeout(timeout);
             match transact(&mut connection, message) {
-                Ok(answer) => {
+                Ok(reply) => {
                     self.connection = Some(connection);
-                    return Carried::sent(clean(&answer));
+                    return Carried::sent(self.shown(&reply));
                 }
-                Err(Trouble { error, at_the_door: true }) if kept && !error.is_permanent() => {}
-                Err(Trouble { error, .. }) => {
-                    let why = self.in_words(&error);
-                    // An answer of the server's is about this message; silence, or 421, is about all of them.
-                    let closing = error.status().is_some_and(|code| u16::from(code) == 421);
-                    let answered = error.status().is_some() && !closing;
-                    if answered && connection.command(Rset).is_ok() {
+                Err((Step::Sender, Trouble::Broken(_))) if kept => {}
+                Err((Step::Sender, Trouble::Answered(Reply { code: ..500, .. }))) if kept => {}
+                Err((step, trouble)) => {
+                    let why = self.in_words(&trouble);
+                    let reply = match trouble {
+                        Trouble::Answered(reply) if reply.code != 421 => reply,
+                        Trouble::Answered(_) | Trouble::Broken(_) => return Carried::route_failed(why),
+                    };
+                    if step == Step::Sender {
+                        return Carried::route_failed(why);
+                    }
+                    if connection.command("RSET", 2).is_ok() {
                         self.connection = Some(connection);
                     }
-                    return match (error.is_permanent(), answered) {
-                        (true, _) => Carried::refused(why),
-                        (false, true) => Carried::failed(why),
-                        (false, false) => Carried::route_failed(why),
-                    };
+                    return if is_for_good(&reply) { Carried::refused(why) } else { Carried::failed(why) };
                 }
             }
         }
         Carried::route_failed("the server closes each connection")
     }
 
-    fn in_words(&self, error: &smtp::Error) -> String {
-        let mut words = error.to_string();
-        let mut source = std::error::Error::source(error);
-        while let Some(cause) = source {
-            // A socket's patience at its end, as the system names it.
-            let late = cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
-            if matches!(late, Some(ErrorKind::WouldBlock | ErrorKind::TimedOut)) {
-                return "no answer in time".to_owned();
-            }
-            let cause_words = cause.to_string();
-            if !words.contains(&cause_words) {
-                words = format!("{words}: {cause_words}");
-            }
-            source = cause.source();
+    fn in_words(&self, trouble: &Trouble) -> String {
+        match trouble {
+            Trouble::Answered(reply) => format!("the server answered {}", self.shown(reply)),
+            Trouble::Broken(why) => why.clone(),
         }
-        let words = match &self.login {
-            Some((_, password)) => password.hidden_in(&words),
-            None => words,
-        };
-        clean(&words)
     }
+
+    /// A reply as it may be kept: the code alone if the rest holds the password in any form in which it was sent.
+    fn shown(&self, reply: &Reply) -> String {
+        let Reply { code, text } = reply;
+        let repeats = self.login.as_ref().is_some_and(|(user, password)| {
+            let plain = password.reveal();
+            let sent = [plain.to_owned(), STANDARD.encode(plain), STANDARD.encode(format!("\0{user}\0{plain}"))];
+            let bare = |text: &str| text.split_whitespace().collect::<String>();
+            sent.iter().any(|form| bare(text).contains(&bare(form)))
+        });
+        if repeats {
+            format!("{code} and repeated the password")
+        } else {
+            format!("{code} {}", text.replace('\n', " "))
+        }
+    }
+}
+
+/// Whether it is no use to try this message again. What is against us (a login that is missing, a relay that is denied:
+/// 530, or 5.7.z of RFC 3463) may be mended without the message.
+fn is_for_good(reply: &Reply) -> bool {
+    let against_us = matches!(reply.code, 530 | 534 | 535 | 538) || reply.text.starts_with("5.7.");
+    reply.code >= 500 && !against_us
 }
 
 /// One message, on a connection that stands.
-fn transact(connection: &mut SmtpConnection, message: &Message) -> Result<String, Trouble> {
-    let door = |error| Trouble { error, at_the_door: true };
-    let inside = |error| Trouble { error, at_the_door: false };
+fn transact(connection: &mut Connection, message: &Message) -> Result<Reply, (Step, Trouble)> {
     let envelope = message.envelope();
-    connection.command(Mail::new(envelope.from().cloned(), Vec::new())).map_err(door)?;
-    for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).map_err(inside)?;
-    }
-    connection.command(Data).map_err(inside)?;
-    let response = connection.command(Body(&message.formatted())).map_err(inside)?;
-    let said: Vec<&str> = response.message().collect();
-    Ok(format!("{} {}", response.code(), said.join(" ")))
-}
-
-/// A message as SMTP carries it, in one piece. The library's own way writes its end apart, and then the system waits for
-/// the other side to acknowledge the rest: forty milliseconds for each message.
-struct Body<'m>(&'m [u8]);
-
-impl fmt::Display for Body<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Its encodings are ASCII.
-        let text = String::from_utf8_lossy(self.0);
-        if text.starts_with('.') {
-            f.write_str(".")?;
+    let from = envelope.from().map(ToString::to_string).unwrap_or_default();
+    connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|trouble| (Step::Sender, trouble))?;
+    let mut go_on = || {
+        for to in envelope.to() {
+            connection.command(&format!("RCPT TO:<{to}>"), 2)?;
         }
-        // A line that is a dot alone would end it.
-        f.write_str(&text.replace("\r\n.", "\r\n.."))?;
-        f.write_str(if text.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" })
-    }
+        connection.command("DATA", 3)?;
+        connection.send(&on_the_wire(&message.formatted()), 2)
+    };
+    go_on().map_err(|trouble| (Step::Message, trouble))
 }
 
-fn trust(host: &str, ca_file: Option<&Path>) -> Result<TlsParameters, Failure> {
-    let invalid = |error: smtp::Error| Failure::new(Kind::Invalid, format!("[smtp]: {error}"));
-    let mut builder = TlsParameters::builder(host.to_owned()).certificate_store(CertificateStore::None);
-    for certificate in roots(ca_file)? {
-        // A certificate of the system's that can't be used is no reason to trust none of the others.
-        if let Ok(certificate) = Certificate::from_der(certificate.to_vec()) {
-            builder = builder.add_root_certificate(certificate);
-        }
-    }
-    builder.build_rustls().map_err(invalid)
+/// A message as SMTP carries it, its end included.
+fn on_the_wire(message: &[u8]) -> String {
+    // Its encodings are ASCII.
+    let text = String::from_utf8_lossy(message);
+    // A line that is a dot alone would end it.
+    let stuffed = text.replace("\r\n.", "\r\n..");
+    let dot = if text.starts_with('.') { "." } else { "" };
+    let end = if text.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" };
+    format!("{dot}{stuffed}{end}")
 }
 
-/// What a server said, on one line of at most 300 characters that act on nothing.
-fn clean(text: &str) -> String {
-    let plain = text.chars().map(|c| if is_hostile(c) { ' ' } else { c });
-    plain.take(300).collect::<String>().trim().to_owned()
+fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
+    let invalid = |error: rustls::Error| Failure::new(Kind::Invalid, format!("[smtp]: {error}"));
+    let mut trusted = RootCertStore::empty();
+    // A certificate of the system's that can't be used is no reason to trust none of the others.
+    trusted.add_parsable_certificates(roots(ca_file)?);
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(Arc::new(config.map_err(invalid)?.with_root_certificates(trusted).with_no_client_auth()))
 }
 
 fn compose(from: &EmailAddress, to: &EmailAddress, letter: &Letter) -> Result<Message, String> {
@@ -314,12 +323,12 @@ fn plain(letter: &Letter) -> String {
 }
 
 fn plain_piece(piece: &Piece) -> String {
-    let mut text = format!("{}\n", piece.text);
+    let mut text = format!("{}\n", visible(&piece.text, true));
     if !piece.facts.is_empty() {
         text += "\n";
     }
     for (label, fact) in &piece.facts {
-        let fact = fact.replace('\n', &format!("\n{:11}", ""));
+        let fact = visible(fact, true).replace('\n', &format!("\n{:11}", ""));
         text += &format!("{:<10} {fact}\n", format!("{label}:"));
     }
     if !piece.commands.is_empty() {
@@ -362,7 +371,7 @@ fn html_piece(piece: &Piece) -> String {
     html + &format!("<p style=\"color:#666\">{}</p>", piece.at)
 }
 
-/// For HTML. What could turn the reading round is refused when it comes in; here it is made visible all the same.
+/// For HTML. Characters that act on the text or can't be seen are shown as `\u{200b}`.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for c in text.chars() {
@@ -373,7 +382,7 @@ fn escaped(text: &str) -> String {
             '"' => html += "&quot;",
             '\'' => html += "&#39;",
             '\n' => html += "<br>\n",
-            c if is_hostile(c) => html.extend(c.escape_unicode()),
+            c if acts_or_hides(c) => html.extend(c.escape_unicode()),
             c => html.push(c),
         }
     }
@@ -422,8 +431,8 @@ mod tests {
 
     #[test]
     fn no_line_of_a_message_ends_it() {
-        assert_eq!(Body(b".a\r\n.\r\nb").to_string(), "..a\r\n..\r\nb\r\n.\r\n");
-        assert_eq!(Body(b"a\r\n").to_string(), "a\r\n.\r\n");
+        assert_eq!(on_the_wire(b".a\r\n.\r\nb"), "..a\r\n..\r\nb\r\n.\r\n");
+        assert_eq!(on_the_wire(b"a\r\n"), "a\r\n.\r\n");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use crate::config;
 use crate::error::{Failure, Kind};
 
 /// What the other side said.
@@ -18,7 +19,26 @@ pub struct Answer {
     pub status: u16,
     /// In seconds, where it asks for some.
     pub retry_after: Option<u64>,
+    /// The host that a redirect leads to. Its path may hold a secret.
+    pub elsewhere: Option<String>,
     pub body: String,
+}
+
+impl Answer {
+    /// The status, and for a redirect where it leads to and what to do about it.
+    pub fn in_words(&self, who: &str) -> String {
+        let status = format!("{who} answered {}", self.status);
+        match (self.status, &self.elsewhere) {
+            (300..=399, Some(host)) => {
+                let host: String = host.chars().take(100).collect();
+                format!("{status}, a redirect to {host}, which is not followed: change the address in config.toml")
+            }
+            (300..=399, None) => {
+                format!("{status}, a redirect, which is not followed: change the address in config.toml")
+            }
+            _ => status,
+        }
+    }
 }
 
 pub struct Client {
@@ -31,13 +51,15 @@ pub struct Client {
 
 /// No answer of interest is longer: 64 KiB.
 const LONGEST: u64 = 64 << 10;
+/// No file of authorities is longer: 4 MiB.
+const LONGEST_PEM: u64 = 4 << 20;
 
 /// The certificates that are trusted: of this file, or the system's.
 pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
     let invalid = |why: String| Failure::new(Kind::Invalid, format!("{}: {why}", path.display()));
-    let pem = std::fs::read(path).map_err(|error| invalid(format!("it can't be read: {error}")))?;
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let pem = config::read_regular(path, LONGEST_PEM)?;
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.bytes.as_slice()).collect();
     let certificates = certificates.map_err(|_| invalid("it holds no certificates (PEM)".to_owned()))?;
     if certificates.is_empty() {
         return Err(invalid("it holds no certificates (PEM)".to_owned()));
@@ -45,17 +67,34 @@ pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Fai
     Ok(certificates)
 }
 
-/// Whether this address may be posted to: encrypted, on this machine, or to a host that is allowed by name.
-pub fn check_url(what: &str, url: &str, allowed: &[String]) -> Result<(), Failure> {
+/// Where `http://` may go to.
+#[derive(Clone, Copy, Default)]
+pub struct Plain<'c> {
+    /// These hosts.
+    pub hosts: &'c [String],
+    /// Every port of this machine.
+    pub allow_plain: bool,
+}
+
+/// Whether this address may be posted to: encrypted, to a port of this machine that only root can take, or to what is
+/// allowed in plain text.
+pub fn check_url(what: &str, url: &str, plain: Plain<'_>) -> Result<(), Failure> {
     let invalid = |why: String| Failure::new(Kind::Invalid, format!("{what}: {why}"));
     let parsed: ureq::http::Uri = url.parse().map_err(|_| invalid("its url is not one".to_owned()))?;
     let Some(host) = parsed.host() else { return Err(invalid("its url names no host".to_owned())) };
+    let port = parsed.port_u16().unwrap_or(80);
     match parsed.scheme_str() {
         Some("https") => Ok(()),
-        Some("http") if is_loopback(host) || allowed.iter().any(|name| name == host) => Ok(()),
+        Some("http") if plain.hosts.iter().any(|name| name == host) => Ok(()),
+        Some("http") if is_loopback(host) && (plain.allow_plain || !squattable(port)) => Ok(()),
+        Some("http") if is_loopback(host) => Err(invalid(format!(
+            "http:// to port {port} of this machine would show all of it to whoever has taken the port"
+        ))
+        .hint("give it an https:// address, or a port below 1024, which only root can take")
+        .hint("or, where nobody else can run programs here: allow_plain = true in its section")),
         Some("http") => Err(invalid(format!("http:// to {host} would show all of it on the way"))
             .hint("give it an https:// address")
-            .hint(format!("or, on a network you trust, allow_http = [\"{host}\"]"))),
+            .hint(format!("or, for a webhook on a network you trust, allow_http = [\"{host}\"]"))),
         Some(_) | None => Err(invalid("its url begins with https://".to_owned())),
     }
 }
@@ -64,6 +103,11 @@ pub fn check_url(what: &str, url: &str, allowed: &[String]) -> Result<(), Failur
 pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whether anybody who can run programs on a machine can listen on this port of it, while its service is down.
+pub fn squattable(port: u16) -> bool {
+    port >= 1024
 }
 
 impl Client {
@@ -100,10 +144,17 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.config().timeout_global(Some(timeout)).build();
+        let mut config = request.config().timeout_global(Some(timeout));
+        if !url.starts_with("https:") {
+            // A proxy that the environment names would see all of it.
+            config = config.proxy(None);
+        }
+        let request = config.build();
         let mut response = request.send(body).map_err(|error| in_words(&error))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+        let elsewhere = header("location").and_then(|location| location.parse::<ureq::http::Uri>().ok());
+        let elsewhere = elsewhere.and_then(|location| location.host().map(str::to_owned));
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(LONGEST).read_to_string();
         // Where the status says it all, a body that does not come changes nothing.
@@ -111,7 +162,7 @@ impl Client {
             Err(error) if (200..300).contains(&status) => return Err(in_words(&error)),
             body => body.unwrap_or_default(),
         };
-        Ok(Answer { status, retry_after, body })
+        Ok(Answer { status, retry_after, elsewhere, body })
     }
 }
 
@@ -136,14 +187,19 @@ mod tests {
 
     #[test]
     fn what_may_be_posted_to() {
-        let allowed = ["siem.internal".to_owned()];
-        for url in ["https://x.example/y", "http://127.0.0.1:8080/", "http://[::1]:8080/", "http://siem.internal/in"] {
-            assert!(check_url("w", url, &allowed).is_ok(), "{url}");
+        let hosts = ["siem.internal".to_owned()];
+        let plain = Plain { hosts: &hosts, allow_plain: false };
+        for url in ["https://x.example/y", "http://127.0.0.1/", "http://[::1]:1023/", "http://siem.internal:8080/in"] {
+            assert!(check_url("w", url, plain).is_ok(), "{url}");
+        }
+        for url in ["http://127.0.0.1:8080/", "http://[::1]:1024/", "http://localhost:65535/"] {
+            assert!(check_url("w", url, plain).is_err(), "{url}");
+            assert!(check_url("w", url, Plain { allow_plain: true, ..plain }).is_ok(), "{url}");
         }
         for url in
             ["http://x.example/", "ftp://x.example/", "x.example", "", "http://127.0.0.1.evil.example/", "http://"]
         {
-            assert!(check_url("w", url, &allowed).is_err(), "{url}");
+            assert!(check_url("w", url, Plain { allow_plain: true, ..plain }).is_err(), "{url}");
         }
     }
 }

@@ -9,6 +9,7 @@ mod http;
 mod secret;
 mod sendmail;
 mod slack;
+mod smtp;
 mod webhook;
 mod zone;
 
@@ -23,6 +24,7 @@ use crate::config::{self, Config};
 use crate::domain::notification::Channel;
 use crate::domain::outbox::{Address, News, Outcome, Outlet, Parcel, Route};
 use crate::domain::team::Timezone;
+use crate::domain::text::visible;
 use crate::error::{Failure, Kind};
 use crate::ledger::{Hook, Post, Service};
 
@@ -50,25 +52,42 @@ struct Carried {
     route_failed: bool,
 }
 
+/// What is kept of what another machine says has at most so many characters.
+const LONGEST_WORDS: usize = 300;
+
 impl Carried {
+    /// All that is kept or shown of an attempt goes through here: on one line, bounded, with nothing in it that acts on a
+    /// terminal or can't be seen.
+    fn of(outcome: fn(String) -> Outcome, words: impl Into<String>) -> Carried {
+        let words = words.into();
+        // Escapes make it longer, never shorter: what is cut off here would be cut off below.
+        let begin: String = words.chars().take(LONGEST_WORDS).collect();
+        let shown: String = visible(begin.trim(), false).chars().take(LONGEST_WORDS).collect();
+        Carried { outcome: outcome(shown), route_failed: false }
+    }
+
     fn sent(answer: impl Into<String>) -> Carried {
-        Carried { outcome: Outcome::Sent { answer: answer.into() }, route_failed: false }
+        Carried::of(|answer| Outcome::Sent { answer }, answer)
     }
 
     fn failed(why: impl Into<String>) -> Carried {
-        Carried { outcome: Outcome::Failed { why: why.into() }, route_failed: false }
+        Carried::of(|why| Outcome::Failed { why }, why)
     }
 
     fn refused(why: impl Into<String>) -> Carried {
-        Carried { outcome: Outcome::Refused { why: why.into() }, route_failed: false }
+        Carried::of(|why| Outcome::Refused { why }, why)
     }
 
     fn route_failed(why: impl Into<String>) -> Carried {
         Carried { route_failed: true, ..Carried::failed(why) }
     }
 
-    fn route_refused(why: impl Into<String>) -> Carried {
-        Carried { route_failed: true, ..Carried::refused(why) }
+    fn not_now(seconds: u64, why: impl Into<String>) -> Carried {
+        let mut carried = Carried::route_failed(why);
+        if let Outcome::Failed { why } = carried.outcome {
+            carried.outcome = Outcome::NotNow { seconds, why };
+        }
+        carried
     }
 }
 
@@ -284,5 +303,20 @@ impl Worker {
             }
         }
         self.carrier.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_machines_say_is_bounded_and_visible() {
+        let carried = Carried::failed(format!("550 \u{1b}[31m\u{202e}\u{200b}\n{}", "é".repeat(100_000)));
+        let Outcome::Failed { why } = carried.outcome else { panic!("it failed") };
+        assert!(
+            why.starts_with("550 \\u{1b}[31m\\u{202e}\\u{200b} éé") && why.chars().count() == LONGEST_WORDS,
+            "{why}"
+        );
     }
 }

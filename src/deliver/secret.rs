@@ -1,13 +1,12 @@
 //! Secrets: from a file that nobody else can read, a credential of systemd's, or the environment. Never printed.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::unistd::{Group, geteuid};
 
+use crate::config;
 use crate::error::{Failure, Kind};
 
 /// Something that nothing may show.
@@ -36,11 +35,6 @@ const LONGEST: u64 = 16 << 10;
 impl Secret {
     pub fn reveal(&self) -> &str {
         &self.0
-    }
-
-    /// The text without it, should somebody have sent it back to us.
-    pub fn hidden_in(&self, text: &str) -> String {
-        if self.0.is_empty() { text.to_owned() } else { text.replace(&self.0, "…") }
     }
 
     /// The secret at this place; None where none is named.
@@ -76,14 +70,17 @@ fn invalid(message: String) -> Failure {
 }
 
 fn read_file(path: &Path) -> Result<String, Failure> {
-    let shown = path.display();
-    let cannot = |error: std::io::Error| invalid(format!("{shown} can't be read: {error}"));
-    // Looked at through the open file: what is read is what was looked at.
-    let file = File::open(path).map_err(cannot)?;
-    let found = file.metadata().map_err(cannot)?;
-    if !found.is_file() {
-        return Err(invalid(format!("{shown} is not a regular file")));
+    if let Some(text) = path.to_str()
+        && (text.contains("://") || ["whsec_", "xoxb-", "xoxp-"].iter().any(|begin| text.starts_with(begin)))
+    {
+        // Its path would be shown.
+        let message = "config.toml has a secret where the name of a file belongs".to_owned();
+        return Err(
+            invalid(message).hint("write the secret to a file of mode 0600, and name that; then change the secret")
+        );
     }
+    let read = config::read_regular(path, LONGEST)?;
+    let (shown, found) = (path.display(), &read.found);
     let me = geteuid().as_raw();
     if found.uid() != me && found.uid() != 0 {
         return Err(invalid(format!("{shown} belongs to another user")).hint("it is to be yours, or root's"));
@@ -95,7 +92,7 @@ fn read_file(path: &Path) -> Result<String, Failure> {
         let told = invalid(format!("{shown} can be read or written by others (mode {mode:04o}), so it is no secret"));
         return Err(told.hint(format!("make it yours alone: chmod 600 {shown}, and change the secret")));
     }
-    read(file).map_err(cannot)
+    read.text(path)
 }
 
 fn read_credential(name: &str) -> Result<String, Failure> {
@@ -107,13 +104,7 @@ fn read_credential(name: &str) -> Result<String, Failure> {
             .hint("systemd sets it for services that have LoadCredential=")
     })?;
     let path = Path::new(&folder).join(name);
-    File::open(&path).and_then(read).map_err(|error| invalid(format!("the credential {name} can't be read: {error}")))
-}
-
-fn read(file: File) -> std::io::Result<String> {
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text)?;
-    Ok(text)
+    config::read_regular(&path, LONGEST)?.text(&path)
 }
 
 #[cfg(test)]
@@ -124,6 +115,5 @@ mod tests {
     fn nothing_shows_it() {
         let secret = Secret("hunter2".to_owned());
         assert_eq!(format!("{secret:?}"), "Secret(…)");
-        assert_eq!(secret.hidden_in("535 no such password: hunter2"), "535 no such password: …");
     }
 }

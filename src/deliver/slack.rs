@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http::{Answer, Client, check_url};
+use super::http::{Answer, Client, Plain, check_url};
 use super::secret::{Place, Secret};
 use super::{Carried, Carrier};
 use crate::config;
 use crate::domain::letter::{Letter, Piece};
-use crate::domain::outbox::{Address, Content, Outcome, Parcel};
+use crate::domain::outbox::{Address, Content, Parcel};
 use crate::domain::preference::SlackChannel;
+use crate::domain::text::visible;
 use crate::error::Failure;
 
 const API: &str = "https://slack.com/api";
@@ -28,7 +29,8 @@ pub struct Slack {
 impl Slack {
     pub fn new(wiring: &config::Slack) -> Result<Slack, Failure> {
         let api = wiring.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
-        check_url("slack", &api, &[])?;
+        let plain = Plain { hosts: &[], allow_plain: wiring.allow_plain };
+        check_url("slack", &api, plain)?;
         let token = Secret::load(Place {
             what: "token",
             file: wiring.token_file.as_deref(),
@@ -39,7 +41,7 @@ impl Slack {
         let mut encrypted = token.is_some() && api.starts_with("https:");
         for (channel, file) in &wiring.webhooks {
             let url = Secret::in_file(file)?;
-            check_url(&format!("the Slack webhook of {channel}"), url.reveal(), &[])?;
+            check_url(&format!("the Slack webhook of {channel}"), url.reveal(), plain)?;
             encrypted |= url.reveal().starts_with("https:");
             webhooks.insert(channel.clone(), url);
         }
@@ -80,47 +82,67 @@ impl Carrier for Slack {
     }
 }
 
-/// What an answer of Slack's means. https://docs.slack.dev/reference/methods/chat.postMessage
+/// Slack's words for what is wrong with this message or with whom it is for. Another attempt is of no use.
+/// https://docs.slack.dev/reference/methods/chat.postMessage
+const ABOUT_THE_MESSAGE: [&str; 12] = [
+    "user_not_found",
+    "user_disabled",
+    "users_not_found",
+    "cannot_dm_bot",
+    "messages_tab_disabled",
+    "msg_too_long",
+    "msg_blocks_too_long",
+    "no_text",
+    "invalid_blocks",
+    "invalid_blocks_format",
+    "invalid_arguments",
+    "metadata_too_large",
+];
+
+/// Slack's words for what is wrong with a channel, until somebody invites the bot there or names another.
+const ABOUT_THE_CHANNEL: [&str; 6] = [
+    "channel_not_found",
+    "not_in_channel",
+    "is_archived",
+    "channel_is_archived",
+    "restricted_action",
+    "restricted_action_read_only_channel",
+];
+
+/// What an answer of Slack's means. A token that is wrong or a channel that is gone can be put right: no message is given
+/// up for it at once.
 fn judge(answer: &Answer, by_method: bool) -> Carried {
-    let status = format!("Slack answered {}", answer.status);
+    let status = answer.in_words("Slack");
     match answer.status {
-        429 => {
-            let seconds = answer.retry_after.unwrap_or(60);
-            return Carried { outcome: Outcome::NotNow { seconds, why: status }, route_failed: true };
-        }
+        429 => return Carried::not_now(answer.retry_after.unwrap_or(60), status),
         200 if !by_method => return Carried::sent(status),
         200 => {}
-        // Of an incoming webhook: gone, or the channel archived. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
-        400 | 403 | 404 | 410 if !by_method => return Carried::refused(status),
-        300..=399 => return Carried::refused(format!("{status}, which sends elsewhere, and that is not followed")),
+        // Of one channel's incoming webhook. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
+        400..=499 if !by_method => return Carried::failed(status),
         _ => return Carried::route_failed(status),
     }
     let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if said["ok"] == json!(true) {
         return Carried::sent("Slack answered ok");
     }
-    // Their codes are words such as invalid_auth; nothing else is repeated.
-    let code: String = said["error"].as_str().unwrap_or("nothing of sense").chars().take(60).collect();
-    let code = code.replace(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ' '), "");
+    // Their codes are words such as invalid_auth. Nothing else is repeated: it could be the token.
+    let code = said["error"].as_str().unwrap_or_default();
+    let is_code = (1..=60).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    if !is_code {
+        return Carried::route_failed("Slack's answer is not one of its codes");
+    }
     let why = format!("Slack answered {code}");
-    match code.as_str() {
-        "internal_error"
-        | "fatal_error"
-        | "service_unavailable"
-        | "request_timeout"
-        | "team_added_to_org"
-        | "nothing of sense" => Carried::route_failed(why),
-        "ratelimited" | "rate_limited" => {
-            let seconds = answer.retry_after.unwrap_or(60);
-            Carried { outcome: Outcome::NotNow { seconds, why }, route_failed: true }
-        }
-        _ => Carried::refused(why),
+    match code {
+        "ratelimited" | "rate_limited" => Carried::not_now(answer.retry_after.unwrap_or(60), why),
+        _ if ABOUT_THE_MESSAGE.contains(&code) => Carried::refused(why),
+        _ if ABOUT_THE_CHANNEL.contains(&code) => Carried::failed(why),
+        _ => Carried::route_failed(why),
     }
 }
 
-/// `&`, `<` and `>` are all that Slack's text gives a meaning that matters.
+/// `&`, `<` and `>` are all that Slack's text gives a meaning that matters. What can't be seen is shown as `\u{200b}`.
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    visible(text, true).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// Escaped, and no longer than an element may be.
@@ -194,6 +216,7 @@ fn uuid(token: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::outbox::Outcome;
 
     #[test]
     fn no_text_is_a_mention() {
@@ -203,13 +226,29 @@ mod tests {
 
     #[test]
     fn what_slack_answers() {
-        let judged =
-            |status, body: &str| judge(&Answer { status, retry_after: Some(7), body: body.to_owned() }, true).outcome;
-        assert!(matches!(judged(200, r#"{"ok":true}"#), Outcome::Sent { .. }));
-        assert!(matches!(judged(200, r#"{"ok":false,"error":"invalid_auth"}"#), Outcome::Refused { .. }));
-        assert!(matches!(judged(200, r#"{"ok":false,"error":"internal_error"}"#), Outcome::Failed { .. }));
-        assert!(matches!(judged(200, "<html>"), Outcome::Failed { .. }));
-        assert!(matches!(judged(429, ""), Outcome::NotNow { seconds: 7, .. }));
-        assert!(matches!(judged(502, ""), Outcome::Failed { .. }));
+        let judged = |status, body: &str, by_method| {
+            judge(&Answer { status, retry_after: Some(7), elsewhere: None, body: body.to_owned() }, by_method)
+        };
+        let by_method = |status, body: &str| judged(status, body, true).outcome;
+        assert!(matches!(by_method(200, r#"{"ok":true}"#), Outcome::Sent { .. }));
+        assert!(matches!(by_method(200, r#"{"ok":false,"error":"user_not_found"}"#), Outcome::Refused { .. }));
+        assert!(matches!(by_method(200, r#"{"ok":false,"error":"internal_error"}"#), Outcome::Failed { .. }));
+        assert!(matches!(by_method(200, "<html>"), Outcome::Failed { .. }));
+        assert!(matches!(by_method(429, ""), Outcome::NotNow { seconds: 7, .. }));
+        assert!(matches!(by_method(502, ""), Outcome::Failed { .. }));
+        // What somebody can put right loses no message, and what is wrong with one channel stops no other.
+        for (code, route_failed) in [("invalid_auth", true), ("token_revoked", true), ("not_in_channel", false)] {
+            let carried = judged(200, &format!(r#"{{"ok":false,"error":"{code}"}}"#), true);
+            assert!(
+                matches!(carried.outcome, Outcome::Failed { .. }) && carried.route_failed == route_failed,
+                "{code}"
+            );
+        }
+        for status in [400, 403, 404, 410] {
+            let carried = judged(status, "no_service", false);
+            assert!(matches!(carried.outcome, Outcome::Failed { .. }) && !carried.route_failed, "{status}");
+        }
+        let carried = judged(200, r#"{"ok":false,"error":"xoxb-1234-secret"}"#, true);
+        assert!(matches!(&carried.outcome, Outcome::Failed { why } if !why.contains("secret")));
     }
 }

@@ -8,11 +8,11 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::http::{Client, check_url};
+use super::http::{Client, Plain, check_url};
 use super::secret::{Place, Secret};
 use super::{Carried, Carrier};
 use crate::config;
-use crate::domain::outbox::{Content, Outcome, Parcel};
+use crate::domain::outbox::{Content, Parcel};
 use crate::error::{Failure, Kind};
 
 pub struct Webhook {
@@ -24,7 +24,7 @@ pub struct Webhook {
 impl Webhook {
     pub fn new(wiring: &config::Webhook) -> Result<Webhook, Failure> {
         let what = format!("webhook {}", wiring.name);
-        check_url(&what, &wiring.url, &wiring.allow_http)?;
+        check_url(&what, &wiring.url, Plain { hosts: &wiring.allow_http, allow_plain: wiring.allow_plain })?;
         let place = Place {
             what: "secret",
             file: wiring.secret_file.as_deref(),
@@ -74,15 +74,15 @@ impl Carrier for Webhook {
             Ok(answer) => answer,
             Err(why) => return Carried::route_failed(why),
         };
-        let why = format!("it answered {}", answer.status);
+        let why = answer.in_words("it");
+        // Whatever it answers, no entry is given up at once: a receiver that is misconfigured, moved or gone is one that
+        // somebody can put right, and then it gets all of them.
         match answer.status {
             200..=299 => Carried::sent(why),
-            300..=399 => Carried::refused(format!("{why}, which sends elsewhere, and that is not followed")),
-            410 => Carried::refused(format!("{why}: it is gone")),
-            429 | 503 if answer.retry_after.is_some() => {
-                let seconds = answer.retry_after.unwrap_or(0);
-                Carried { outcome: Outcome::NotNow { seconds, why }, route_failed: true }
-            }
+            410 => Carried::route_failed(format!(
+                "{why}: it is gone; take the webhook out of config.toml, or change its url"
+            )),
+            429 | 503 if answer.retry_after.is_some() => Carried::not_now(answer.retry_after.unwrap_or(0), why),
             _ => Carried::route_failed(why),
         }
     }

@@ -17,7 +17,7 @@ pub fn link(previous: &Hash, body: &[u8]) -> Hash {
 }
 
 /// A hash as people and JSON see it: 64 hexadecimal digits.
-pub fn hex(hash: &Hash) -> String {
+pub fn hex(hash: &[u8]) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -10,12 +10,12 @@ use super::judge::{Judgement, Requirement, RoleBasis};
 use super::name::Name;
 use super::notification::{Notice, Told};
 use super::refusal::Refusal;
-use super::request::{Decision, End, Grant, Recorded, Request, RequestId, State, Terms, Verdict};
+use super::request::{Decision, Edit, Edited, End, Grant, Recorded, Request, RequestId, Said, State, Terms, Verdict};
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::RuleName;
 use super::team::{Assignee, Change, Team};
-use super::text::{Text, Ticket};
+use super::text::{Text, Ticket, check_distinct};
 use super::time::Timestamp;
 
 /// A pending request that nobody decides on lapses after this: seven days.
@@ -47,6 +47,8 @@ pub struct Filing<'f> {
     pub thing: &'f Thing,
     /// A request of the same requester for the same thing that is on the record as pending.
     pub pending: Option<&'f Request>,
+    /// The request that an edit changes. None: a new one is filed.
+    pub edits: Option<&'f Request>,
     pub judgement: &'f Judgement,
     /// All admins and the owner, and everyone else whom a rule names.
     pub told: &'f [Name],
@@ -71,9 +73,15 @@ pub fn needs_owner(person: &Person, to: &'static str) -> Result<(), Refusal> {
     if person.member.role == Role::Owner { Ok(()) } else { Err(Refusal::NeedsOwner { to }) }
 }
 
+/// Who has an account on this machine: the owner there is, and the member who is to take their place.
+pub struct Accounts {
+    pub owner: bool,
+    pub successor: bool,
+}
+
 /// The team with another owner, in the place of one whose account is gone. It is for root, who could take any account and
 /// shall not have to.
-pub fn replace_owner(team: &Team, to: &Name, by_root: bool, owner_has_account: bool) -> Result<Team, Refusal> {
+pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts) -> Result<Team, Refusal> {
     if !by_root {
         return Err(Refusal::NeedsRoot { to: "replace the owner" });
     }
@@ -83,7 +91,7 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, owner_has_account: b
             if name == to {
                 return Err(Refusal::OwnerAlready { member: to.clone() });
             }
-            if owner_has_account {
+            if accounts.owner {
                 return Err(Refusal::OwnerIsThere { owner: name.clone(), login: member.login.to_string() });
             }
             member.role = Role::Viewer;
@@ -92,6 +100,10 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, owner_has_account: b
     match new.members.get_mut(to) {
         None => Err(Refusal::NoSuchMember { name: to.clone(), nearest: None }),
         Some(member) if member.disabled => Err(Refusal::Disabled { member: to.clone() }),
+        // Whoever is given that login next would be the owner.
+        Some(member) if !accounts.successor => {
+            Err(Refusal::NoAccount { member: to.clone(), login: member.login.to_string() })
+        }
         Some(member) => {
             member.role = Role::Owner;
             Ok(new)
@@ -136,18 +148,23 @@ fn check_start(ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
-/// When a request submitted now can no longer be decided.
-pub fn lapses_at(judgement: &Judgement, now: Timestamp) -> Timestamp {
-    now.plus(judgement.lapse_after().unwrap_or(LAPSES_AFTER))
+/// When a request for these terms that is submitted or edited now can no longer be decided: after the usual time, or at
+/// the end that is asked for, whichever is earlier.
+pub fn lapses_at(terms: &Terms, judgement: &Judgement, now: Timestamp) -> Timestamp {
+    let usual = now.plus(judgement.lapse_after().unwrap_or(LAPSES_AFTER));
+    terms.end.until().map_or(usual, |end| end.min(usual))
 }
 
-/// When those who may still decide on a request submitted now are told again.
-pub fn remind_at(judgement: &Judgement, now: Timestamp) -> Option<Timestamp> {
-    judgement.remind_after().map(|length| now.plus(length))
+/// When those who may still decide on a request that is submitted or edited now are told again. None: never, or it
+/// would have lapsed by then.
+pub fn remind_at(terms: &Terms, judgement: &Judgement, now: Timestamp) -> Option<Timestamp> {
+    let due = judgement.remind_after().map(|length| now.plus(length));
+    due.filter(|&due| due < lapses_at(terms, judgement, now))
 }
 
-/// Files a request; one that a rule approves, or an emergency, is granted with it.
-pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+/// Whether this may be asked for, by the terms themselves and by the rules. Gives the rule that grants it at once, if
+/// there is one. Holds for new requests and for edits alike.
+fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Result<Option<&'f RuleName>, Refusal> {
     let Filing { filer, requester, judgement, .. } = filing;
     if filer.name != requester.name {
         needs_admin(filer, "file a request for somebody else", now)?;
@@ -155,7 +172,13 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     may_act(filer)?;
     may_act(requester)?;
     check_terms(&ask.terms, requester, now)?;
-    check_start(ask, now)?;
+    // A start that an edit leaves as it is may have passed: an approval would still be possible.
+    if filing.edits.is_none_or(|before| before.asked.start != ask.terms.start) {
+        check_start(ask, now)?;
+    }
+    if let Some(ticket) = &ask.ticket {
+        check_distinct(ticket.as_str()).map_err(|why| Refusal::HiddenInTicket { why })?;
+    }
     let ends_at = ask.terms.ends_at(now);
     if let Some(way) = longest(&requester.ways(filing.thing, now))
         && way.until.is_none_or(|until| ends_at.is_some_and(|end| end <= until))
@@ -180,19 +203,27 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         return Err(Refusal::NothingDemanded { resource: ask.terms.resource.clone() });
     }
     let no_emergency = || Refusal::NoEmergency { resource: ask.terms.resource.clone() };
-    let by_rule = match ask.emergency {
-        true => Some(judgement.allowed_in_emergency().ok_or_else(no_emergency)?),
-        false => judgement.approved_by_rule(),
-    };
+    match ask.emergency {
+        true => judgement.allowed_in_emergency().ok_or_else(no_emergency).map(Some),
+        false => Ok(judgement.approved_by_rule()),
+    }
+}
+
+/// Files a request; one that a rule approves, or an emergency, is granted with it.
+pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let Filing { filer, requester, judgement, .. } = filing;
+    let by_rule = may_ask(ask, filing, now)?;
     let submitted = Event::RequestSubmitted {
         request: filing.id,
         requester: requester.name.clone(),
         filed_by: filer.name.clone(),
+        requester_login: Some(requester.member.login.clone()),
+        filer_login: Some(filer.member.login.clone()),
         asked: ask.terms.clone(),
         reason: ask.reason.clone(),
         ticket: ask.ticket.clone(),
-        lapses_at: lapses_at(judgement, now),
-        remind_at: remind_at(judgement, now),
+        lapses_at: lapses_at(&ask.terms, judgement, now),
+        remind_at: remind_at(&ask.terms, judgement, now),
         extends: ask.extends,
         emergency: ask.emergency,
     };
@@ -211,6 +242,68 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     });
     let granted = Granted { reviewers, ..granted(filing.id, &requester.name, &ask.terms, false, Some(rule), now) };
     Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), told)])
+}
+
+/// Whether this person may change this request now, and what it would say then.
+pub fn edited(request: &Request, edit: &Edit, person: &Person, now: Timestamp) -> Result<Said, Refusal> {
+    may_act(person)?;
+    if !request.belongs_to(person) {
+        return Err(Refusal::NeedsOwnToEdit { id: request.id });
+    }
+    let state = request.state(now);
+    if state != State::Pending {
+        return Err(Refusal::NotEditable { id: request.id, state });
+    }
+    if let (Some(before), Some(_)) = (request.extends, &edit.start) {
+        return Err(Refusal::ExtensionStart { id: request.id, before });
+    }
+    let said = Said {
+        asked: Terms {
+            resource: request.asked.resource.clone(),
+            end: edit.end.unwrap_or(request.asked.end),
+            start: Edited::apply(edit.start.as_ref(), request.asked.start.as_ref()),
+        },
+        reason: edit.reason.clone().unwrap_or_else(|| request.reason.clone()),
+        ticket: Edited::apply(edit.ticket.as_ref(), request.ticket.as_ref()),
+    };
+    if said == request.said() { Err(Refusal::NothingToEdit { id: request.id }) } else { Ok(said) }
+}
+
+/// Changes a pending request to what `edited` gave. It is judged as if it were filed now, and all approvals that it has
+/// are void, whatever changed: nobody has approved what it says now. `filing.told`: those who may decide on it then.
+/// `filing.people`: all who gave an approval or might.
+pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let ask = Ask {
+        terms: to.asked.clone(),
+        reason: to.reason.clone(),
+        ticket: to.ticket.clone(),
+        extends: request.extends,
+        emergency: request.emergency,
+    };
+    let by_rule = may_ask(&ask, filing, now)?;
+    let editor = &filing.filer.name;
+    let voids: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
+    let lost =
+        request.approvals().filter(|decision| is_by_one_of(decision, filing.people)).map(|decision| &decision.by);
+    // What a rule grants waits on nobody.
+    let waiting = filing.told.iter().filter(|_| by_rule.is_none());
+    let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
+    let told = told.into_iter().filter(|name| *name != editor);
+    let event = Event::RequestEdited {
+        request: request.id,
+        by: editor.clone(),
+        from: request.said(),
+        lapses_at: lapses_at(&to.asked, filing.judgement, now),
+        remind_at: remind_at(&to.asked, filing.judgement, now),
+        to,
+        voids: voids.into_iter().cloned().collect(),
+    };
+    let mut drafts = vec![draft(event, Notice::RequestChanged.to_all(told))];
+    if let Some(rule) = by_rule {
+        let granted = granted(request.id, &request.requester, &ask.terms, false, Some(rule), now);
+        drafts.push(draft(begins(granted, now), vec![Notice::RequestApproved.to(&request.requester)]));
+    }
+    Ok(drafts)
 }
 
 /// Emergency access is taken by whoever needs it, at once, and ends.
@@ -253,17 +346,20 @@ fn begins(granted: Granted, now: Timestamp) -> Event {
     if granted.starts_at > now { Event::GrantScheduled(granted) } else { Event::GrantStarted(granted) }
 }
 
-/// Whether a request is somebody else's to this person. Members are compared, never logins or names from outside; no
-/// role, no rule and no second vote gets around this.
+/// Whether a request is another person's. Somebody is the same person if the name or the Unix user is the same: neither a
+/// new name nor the name of somebody else gets around this, and no role, no rule and no second vote does.
 fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
     may_act(person)?;
-    if person.name == request.requester {
-        return Err(Refusal::OwnRequest { id: request.id });
+    let (name, login) = (&person.name, &person.member.login);
+    let may_be_own = request.may_be_requested_by(name, login) || request.may_be_filed_by(name, login);
+    match may_be_own {
+        false => Ok(()),
+        true if request.is_requested_by(person) => Err(Refusal::OwnRequest { id: request.id }),
+        true if request.belongs_to(person) => {
+            Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() })
+        }
+        true => Err(Refusal::MayBeOwn { id: request.id }),
     }
-    if person.name == request.filed_by {
-        return Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() });
-    }
-    Ok(())
 }
 
 /// Whether this person may decide on this request, were these the terms. This is the one place that says so.
@@ -415,6 +511,12 @@ pub fn standing(
     requirements.iter().map(standing).collect()
 }
 
+/// Whether one of these people made a decision: members who have left are not among them, and whoever has the name of one
+/// now is another person.
+fn is_by_one_of(decision: &Decision, people: &[&Person]) -> bool {
+    people.iter().any(|person| person.name == decision.by && person.since < decision.seq)
+}
+
 /// Everybody on whom any of the demands waits.
 pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
     let all: BTreeSet<&Name> = standing.iter().flat_map(|standing| &standing.waiting_on).collect();
@@ -432,7 +534,7 @@ pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement>
             || told.is_met_by(person, RoleBasis::Effective, now)
     };
     !person.is_disabled()
-        && (request.belongs_to(&person.name)
+        && (request.belongs_to(person)
             || person.effective_role(now) >= Role::Admin
             || request.owes_review()
             || judgement.is_some_and(is_named))
@@ -512,8 +614,10 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
         told.push(Notice::RequestApproved.to(&request.requester));
     }
     if *terms != request.on_the_table() {
-        let lost =
-            voided.iter().filter(|decision| request.decided_terms(decision) != *terms).map(|decision| &decision.by);
+        let lost = voided
+            .iter()
+            .filter(|decision| request.decided_terms(decision) != *terms && is_by_one_of(decision, case.people))
+            .map(|decision| &decision.by);
         let waiting = if complete { Vec::new() } else { waits_on(&stands) };
         let all: BTreeSet<&Name> = lost.chain(&waiting).filter(|name| **name != approver.name).collect();
         told.extend(Notice::RequestChanged.to_all(all));
@@ -571,7 +675,7 @@ pub fn review(case: &Case<'_>, reviewer: &Person, note: Text, now: Timestamp) ->
 /// when that one ends. `end`: None for as long again.
 pub fn extended(request: &Request, person: &Person, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
     may_act(person)?;
-    if person.name != request.requester {
+    if !request.is_requested_by(person) {
         return Err(Refusal::NeedsOwnGrant { id: request.id });
     }
     let state = request.state(now);
@@ -586,7 +690,7 @@ pub fn extended(request: &Request, person: &Person, end: Option<Length>, now: Ti
 /// `asked`: those who were asked to decide on it.
 pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     may_act(person)?;
-    if !request.belongs_to(&person.name) {
+    if !request.belongs_to(person) {
         // Whoever may see it may deny it, which is the act that says what it is.
         return Err(Refusal::NeedsOwnRequest { id: request.id });
     }
@@ -594,7 +698,8 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
     if state != State::Pending {
         return Err(Refusal::NotPending { id: request.id, state });
     }
-    let withdrawn = Event::RequestWithdrawn { request: request.id, by: person.name.clone(), because: Because::Asked };
+    let withdrawn =
+        Event::RequestWithdrawn { request: request.id, by: Some(person.name.clone()), because: Because::Asked };
     // Whoever it was filed for should know as well.
     let requester = Some(&request.requester).filter(|requester| **requester != person.name);
     let told = asked.iter().filter(|name| **name != person.name).chain(requester);
@@ -611,7 +716,7 @@ pub fn revoke(
     now: Timestamp,
 ) -> Result<Vec<Draft>, Refusal> {
     may_act(person)?;
-    if person.name != request.requester {
+    if !request.is_requested_by(person) {
         needs_admin(person, "revoke somebody else's access", now)?;
     }
     let state = request.state(now);
@@ -623,7 +728,7 @@ pub fn revoke(
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
             (State::Pending, _) => {
-                let event = Event::RequestWithdrawn { request: next.id, by: person.name.clone(), because };
+                let event = Event::RequestWithdrawn { request: next.id, by: Some(person.name.clone()), because };
                 drafts.push(draft(event, told(Notice::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
@@ -648,7 +753,7 @@ fn revoked(grant: &Grant, by: &Name, because: Because, reason: Option<Text>) -> 
     Event::GrantRevoked {
         request: grant.request,
         resource: grant.terms.resource.clone(),
-        by: by.clone(),
+        by: Some(by.clone()),
         because,
         reason,
     }
@@ -678,7 +783,7 @@ pub fn begin(grant: &Grant, now: Timestamp) -> Option<Draft> {
 
 /// Tells those who may still decide again, once, and with them those to whom it escalates. None: it is not time.
 pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft> {
-    let due = request.remind_at.is_some_and(|at| at <= now) && request.state(now) == State::Pending;
+    let due = request.reminds().is_some_and(|at| at <= now) && request.state(now) == State::Pending;
     let event = Event::RequestReminded { request: request.id };
     due.then(|| draft(event, Notice::RequestReminder.to_all(whom)))
 }
@@ -694,7 +799,7 @@ pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
 /// Records that a request lapsed undecided. None: it has not.
 pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
     let lapsed = request.recorded == Recorded::Pending && request.state(now) == State::Lapsed;
-    let event = Event::RequestLapsed { request: request.id, lapsed_at: request.lapses_at };
+    let event = Event::RequestLapsed { request: request.id, lapsed_at: request.lapses() };
     lapsed.then(|| draft(event, vec![Notice::RequestLapsed.to(&request.requester)]))
 }
 
@@ -712,10 +817,13 @@ pub fn follow(
 ) -> Vec<Draft> {
     let mut drafts = Vec::new();
     let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
+    let all_shut_out: BTreeSet<&Name> = changes.iter().filter_map(Change::shuts_out).collect();
+    let all_departed: BTreeSet<&Name> = changes.iter().filter_map(Change::departs).collect();
+    let all_gone: BTreeSet<Resource> = changes.iter().filter_map(Change::removes).collect();
     for request in open {
-        let shut_out = changes.iter().filter_map(Change::shuts_out).any(|name| *name == request.requester);
-        let filer_departs = changes.iter().filter_map(Change::departs).any(|name| *name == request.filed_by);
-        let gone = |resource: &Resource| changes.iter().filter_map(Change::removes).any(|gone| gone == *resource);
+        let shut_out = all_shut_out.contains(&request.requester);
+        let filer_departs = all_departed.contains(&request.filed_by);
+        let gone = |resource: &Resource| all_gone.contains(resource);
         // A request comes after the one that it goes on from.
         let fell = request.extends.filter(|before| fallen.contains(before));
         let because = |resource: &Resource| match (shut_out, gone(resource)) {
@@ -734,7 +842,7 @@ pub fn follow(
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));
                     told.retain(|Told(member, _)| remains(member));
-                    let event = Event::RequestWithdrawn { request: request.id, by: by.clone(), because };
+                    let event = Event::RequestWithdrawn { request: request.id, by: Some(by.clone()), because };
                     drafts.push(draft(event, told));
                 }
             }

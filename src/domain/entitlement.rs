@@ -202,6 +202,12 @@ impl Person {
         self.member.disabled
     }
 
+    /// Whether this person is the member whom an entry names: by the same Unix user, or by a name that they have had since
+    /// before it. A name alone is not enough: its bearer of then may be somebody else.
+    pub fn was(&self, name: &Name, login: Option<&Login>, seq: i64) -> bool {
+        login == Some(&self.member.login) || *name == self.name && self.since < seq
+    }
+
     /// The highest of the base role and the live role grants.
     pub fn effective_role(&self, now: Timestamp) -> Role {
         self.roles_held(now).into_iter().map(|held| held.role).max().unwrap_or(self.member.role)

@@ -9,10 +9,10 @@ use smol_str::SmolStr;
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
-use super::request::{End, Grant, RequestId, Terms};
+use super::request::{End, Grant, RequestId, Said, Terms};
 use super::resource::Resource;
 use super::rule::RuleName;
-use super::team::Change;
+use super::team::{Change, Login};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -59,6 +59,11 @@ pub enum Event {
         request: RequestId,
         requester: Name,
         filed_by: Name,
+        /// The Unix users of the two at that moment. None in entries of format 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requester_login: Option<Login>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        filer_login: Option<Login>,
         asked: Terms,
         reason: Text,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,6 +76,22 @@ pub enum Event {
         extends: Option<RequestId>,
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         emergency: bool,
+    },
+    /// The requester, or who filed it, changed a pending request. All approvals given before are void.
+    #[serde(rename = "request.edited")]
+    RequestEdited {
+        request: RequestId,
+        by: Name,
+        /// What it said before, and what it says now. The resource and who asks never change.
+        from: Said,
+        to: Said,
+        /// Both counted from the edit.
+        lapses_at: Timestamp,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remind_at: Option<Timestamp>,
+        /// Those whose approvals no longer count.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        voids: Vec<Name>,
     },
     /// One approver's act.
     #[serde(rename = "request.approved")]
@@ -95,7 +116,13 @@ pub enum Event {
         reason: Option<Text>,
     },
     #[serde(rename = "request.withdrawn")]
-    RequestWithdrawn { request: RequestId, by: Name, because: Because },
+    RequestWithdrawn {
+        request: RequestId,
+        /// None: root, who need not be a member, and only because a clock was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Name>,
+        because: Because,
+    },
     #[serde(rename = "request.lapsed")]
     RequestLapsed {
         request: RequestId,
@@ -127,7 +154,9 @@ pub enum Event {
     GrantRevoked {
         request: RequestId,
         resource: Resource,
-        by: Name,
+        /// None: root, who need not be a member, and only because a clock was accepted.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Name>,
         because: Because,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Text>,
@@ -223,6 +252,8 @@ pub enum Because {
     Gone(Resource),
     /// The grant that it goes on from, of this request, was revoked.
     Fell(RequestId),
+    /// It was filed or granted while the clock was ahead of this time, which was then accepted as the right one.
+    ClockAccepted(Timestamp),
 }
 
 impl fmt::Display for Because {
@@ -233,6 +264,9 @@ impl fmt::Display for Because {
             Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
             Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
             Because::Fell(request) => write!(f, "the grant that it goes on from, {request}, was revoked"),
+            Because::ClockAccepted(time) => {
+                write!(f, "the clock was ahead when it was made; {time} was accepted instead")
+            }
         }
     }
 }
@@ -243,6 +277,7 @@ impl Event {
             Event::TeamInitialized { .. } => "team.initialized",
             Event::TeamApplied { .. } => "team.applied",
             Event::RequestSubmitted { .. } => "request.submitted",
+            Event::RequestEdited { .. } => "request.edited",
             Event::RequestApproved { .. } => "request.approved",
             Event::RequestDenied { .. } => "request.denied",
             Event::RequestWithdrawn { .. } => "request.withdrawn",
@@ -270,6 +305,7 @@ impl Event {
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::RequestSubmitted { .. }
+            | Event::RequestEdited { .. }
             | Event::RequestApproved { .. }
             | Event::RequestDenied { .. }
             | Event::RequestReminded { .. }
@@ -287,6 +323,7 @@ impl Event {
     pub fn request(&self) -> Option<RequestId> {
         match self {
             Event::RequestSubmitted { request, .. }
+            | Event::RequestEdited { request, .. }
             | Event::RequestApproved { request, .. }
             | Event::RequestDenied { request, .. }
             | Event::RequestWithdrawn { request, .. }
@@ -308,10 +345,11 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 17] = [
+pub const ACTIONS: [&str; 18] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
+    "request.edited",
     "request.approved",
     "request.denied",
     "request.withdrawn",

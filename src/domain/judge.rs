@@ -610,3 +610,99 @@ impl Counted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::request::End;
+    use crate::domain::role::Role;
+    use crate::domain::team::{Connection, Covers, Login, Target, Team};
+    use proptest::prelude::*;
+
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(1_000_000 + seconds).unwrap()
+    }
+
+    fn length(seconds: i64) -> Length {
+        Length::from_seconds(seconds).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    /// Counts every second by itself.
+    fn measured_slowly(intervals: &[(i64, i64)]) -> i64 {
+        let inside = |second: &i64| intervals.iter().any(|(from, to)| (from..to).contains(&second));
+        i64::try_from((0..60).filter(inside).count()).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn overlapping_time_counts_once(intervals in prop::collection::vec((0..50_i64, 0..10_i64), 0..6)) {
+            let intervals: Vec<(i64, i64)> = intervals.into_iter().map(|(from, long)| (from, from + long)).collect();
+            prop_assert_eq!(measure(intervals.clone()), measured_slowly(&intervals));
+        }
+
+        #[test]
+        fn time_is_covered_if_every_second_is(
+            mut intervals in prop::collection::vec((0..50_i64, 1..10_i64), 0..6), from in 0..40_i64, long in 1..15_i64
+        ) {
+            intervals.sort_unstable();
+            let intervals: Vec<(i64, i64)> = intervals.into_iter().map(|(from, long)| (from, from + long)).collect();
+            let every = (from..from + long).all(|second| intervals.iter().any(|(a, b)| (*a..*b).contains(&second)));
+            prop_assert_eq!(covered(intervals.iter().copied(), from, from + long), every);
+        }
+    }
+
+    /// A team with so many targets, in a connection each, and a scope that covers all of them.
+    fn wide(targets: usize) -> Team {
+        let owner = name("olivia");
+        let mut team = Team::of_one(name("acme"), owner.clone(), Login::from(&owner));
+        let mut covered = BTreeSet::new();
+        for number in 0..targets {
+            let (target, connection) = (name(&format!("t{number}")), name(&format!("c{number}")));
+            team.connections.insert(connection.clone(), Connection { environment: Environment::Production });
+            team.targets.insert(target.clone(), Target { connections: [connection].into() });
+            covered.insert(target);
+        }
+        let scope = Scope { covers: Covers::Targets(covered), assigned: BTreeSet::new() };
+        team.scopes.insert(name("everything"), scope);
+        team
+    }
+
+    #[test]
+    fn a_wide_scope_takes_the_demand_of_each_rule_once_and_one_default() {
+        let team = wide(5000);
+        let requester = Person::gone(name("bob"));
+        let terms = Terms { resource: "scope:everything".parse().unwrap(), end: End::After(length(60)), start: None };
+        let reach = team.reach(&terms.resource, None);
+        assert_eq!(reach.len(), 5001);
+        let rule = |text: &str| -> Rule { serde_json::from_str(text).unwrap() };
+        let rules = [
+            rule(r#"{"name":"one","approvers":["group:dba"],"match":{"resources":["target:t1*"]}}"#),
+            rule(r#"{"name":"two","approvers":["group:web"],"match":{"resources":["target:t2","target:t20"]}}"#),
+            rule(r#"{"name":"none","approvers":["group:ops"],"match":{"resources":["target:x*"]}}"#),
+        ];
+        let held = Held::default();
+        let case = Case { requester: &requester, terms: &terms, reach: &reach, held: &held, now: time(0) };
+        let requirements = judge(&rules, case, None, false).requirements();
+        let by: Vec<Option<&str>> = requirements.iter().map(|it| it.rule.as_ref().map(RuleName::as_str)).collect();
+        assert_eq!(by, [Some("one"), Some("two"), None]);
+        assert_eq!(requirements[2].approvers, BTreeSet::from([Assignee::Role(Role::Admin)]));
+    }
+
+    #[test]
+    fn terms_that_open_nothing_demand_nothing_and_are_within_none() {
+        let requester = Person::gone(name("bob"));
+        let asked = Terms { resource: "target:t0".parse().unwrap(), end: End::Never, start: None };
+        let gone = Terms { resource: "target:gone".parse().unwrap(), end: End::After(length(60)), start: None };
+        let team = wide(1);
+        let reach = team.reach(&asked.resource, None);
+        let held = Held::default();
+        let case = |terms, reach| Case { requester: &requester, terms, reach, held: &held, now: time(0) };
+        let judgement = judge(&[], case(&asked, &reach), Some(case(&gone, &[])), false);
+        assert!(judgement.requirements_of_granted().is_empty());
+        assert_eq!(judgement.requirements().len(), 1);
+    }
+}

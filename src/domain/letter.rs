@@ -1,7 +1,8 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
-use super::event::Entry;
+use super::difference;
+use super::event::{Entry, Event};
 use super::name::Name;
 use super::notification::Notice;
 use super::request::Request;
@@ -64,11 +65,20 @@ impl Piece {
     pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>) -> Piece {
         Piece {
             at: entry.at,
-            headline: headline(notice, request),
-            // The reason stands among the facts, once.
-            text: match request {
-                Some(_) if notice == Notice::RequestSubmitted => briefly(&entry.event, entry.actor.as_ref()),
-                Some(_) | None => words(&entry.event, entry.actor.as_ref(), request),
+            // "has new terms" would be wrong for a new reason or ticket.
+            headline: if let Event::RequestEdited { request, by, to, .. } = &entry.event {
+                format!("{by} changed request {request} for {}", to.asked.resource)
+            } else {
+                headline(notice, request)
+            },
+            text: match (&entry.event, request) {
+                // A line for each change.
+                (Event::TeamApplied { changes }, _) => {
+                    difference::in_words(entry.actor.as_ref().map_or("root", Name::as_str), changes, "\n")
+                }
+                // The reason stands among the facts, once.
+                (event, Some(_)) if notice == Notice::RequestSubmitted => briefly(event, entry.actor.as_ref()),
+                (event, _) => words(event, entry.actor.as_ref(), request),
             },
             facts: request.map(|request| facts(notice, request)).unwrap_or_default(),
             commands: commands(notice, request),
@@ -115,26 +125,9 @@ fn plain_headline(notice: Notice) -> &'static str {
     }
 }
 
-/// Whether its reader may be one who decides.
-fn asks_for_a_decision(notice: Notice) -> bool {
-    match notice {
-        Notice::RequestSubmitted | Notice::RequestChanged | Notice::RequestReminder => true,
-        Notice::RequestApproved
-        | Notice::RequestDenied
-        | Notice::RequestWithdrawn
-        | Notice::RequestLapsed
-        | Notice::AccessStarted
-        | Notice::AccessExpiring
-        | Notice::AccessExpired
-        | Notice::AccessRevoked
-        | Notice::AccessEmergency
-        | Notice::TeamChanged => false,
-    }
-}
-
 fn facts(notice: Notice, request: &Request) -> Vec<(&'static str, String)> {
     let terms = match &request.grant {
-        Some(grant) if !asks_for_a_decision(notice) => &grant.terms,
+        Some(grant) if !notice.asks_for_a_decision() => &grant.terms,
         Some(_) | None => &request.asked,
     };
     let filed =
@@ -156,7 +149,7 @@ fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
     };
     let id = request.id;
     let show = format!("access show {id}");
-    if asks_for_a_decision(notice) {
+    if notice.asks_for_a_decision() {
         return vec![format!("access approve {id}"), format!("access deny {id} --reason '…'"), show];
     }
     match notice {

@@ -4,7 +4,9 @@
 //! needs has been loaded by the caller. Imports nothing of this project but itself.
 
 pub mod audit;
+pub mod clock;
 pub mod decide;
+pub mod difference;
 pub mod duration;
 pub mod entitlement;
 pub mod event;

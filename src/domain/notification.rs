@@ -84,6 +84,23 @@ impl Notice {
         }
     }
 
+    /// Whether it tells its readers that a request waits for them.
+    pub fn asks_for_a_decision(self) -> bool {
+        match self {
+            Notice::RequestSubmitted | Notice::RequestChanged | Notice::RequestReminder => true,
+            Notice::RequestApproved
+            | Notice::RequestDenied
+            | Notice::RequestWithdrawn
+            | Notice::RequestLapsed
+            | Notice::AccessStarted
+            | Notice::AccessExpiring
+            | Notice::AccessExpired
+            | Notice::AccessRevoked
+            | Notice::AccessEmergency
+            | Notice::TeamChanged => false,
+        }
+    }
+
     pub fn to(self, member: &Name) -> Told {
         Told(member.clone(), self)
     }

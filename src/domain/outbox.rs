@@ -10,6 +10,7 @@ use super::name::Name;
 use super::notification::{Channel, Notice};
 use super::preference::SlackChannel;
 use super::read_by_parsing;
+use super::request::RequestId;
 use super::team::{Email, SlackId};
 use super::time::Timestamp;
 
@@ -40,6 +41,8 @@ pub struct Queued {
     /// The entry that it tells of, and when that was recorded.
     pub seq: i64,
     pub at: Timestamp,
+    /// The request that the entry concerns, if it does.
+    pub request: Option<RequestId>,
     /// The notification and whom it is for; None to a channel or webhook.
     pub notification: Option<(i64, Name)>,
     pub due_at: Timestamp,

@@ -1,5 +1,6 @@
 //! Why a command can't be carried out, and what to do instead.
 
+use super::Malformed;
 use super::duration;
 use super::entitlement::Way;
 use super::name::Name;
@@ -32,6 +33,7 @@ pub enum Refusal {
     NeedsOwner { to: &'static str },
     NeedsRoot { to: &'static str },
     OwnerIsThere { owner: Name, login: String },
+    NoAccount { member: Name, login: String },
     NoSuchResource { resource: Resource, nearest: Vec<String> },
     NoSuchRequest { id: RequestId },
     NoSuchNotification { id: i64 },
@@ -44,6 +46,7 @@ pub enum Refusal {
     StartPassed { start: Timestamp },
     StartTooFar { start: Timestamp },
     EndBeforeStart { until: Timestamp, start: Timestamp },
+    HiddenInTicket { why: Malformed },
     RuleDenies { rule: RuleName, message: Text },
     RuleForbids { rule: RuleName, what: String },
     NoEmergency { resource: Resource },
@@ -64,11 +67,17 @@ pub enum Refusal {
     NeedsReviewer { id: RequestId, reviewers: Vec<String> },
     NeedsBaseRole { id: RequestId, what: &'static str },
     NothingDemanded { resource: Resource },
+    MayBeOwn { id: RequestId },
     NeedsOwnRequest { id: RequestId },
     AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
     NotPending { id: RequestId, state: State },
+    NeedsOwnToEdit { id: RequestId },
+    NotEditable { id: RequestId, state: State },
+    NothingToEdit { id: RequestId },
+    ExtensionStart { id: RequestId, before: RequestId },
     NotLive { id: RequestId, state: State },
     Changed { what: String },
+    Unseen { id: RequestId, seq: i64 },
     ClockNotBack,
     OwnerAlready { member: Name },
     NotQueued { id: i64 },
@@ -82,14 +91,17 @@ impl Refusal {
             | Refusal::StartPassed { .. }
             | Refusal::StartTooFar { .. }
             | Refusal::EndBeforeStart { .. }
+            | Refusal::HiddenInTicket { .. }
             | Refusal::EmergencyForGood
-            | Refusal::EmergencyLater => Sort::Usage,
+            | Refusal::EmergencyLater
+            | Refusal::ExtensionStart { .. } => Sort::Usage,
             Refusal::NoMember { .. }
             | Refusal::Disabled { .. }
             | Refusal::NeedsAdmin { .. }
             | Refusal::NeedsOwner { .. }
             | Refusal::NeedsRoot { .. }
             | Refusal::OwnerIsThere { .. }
+            | Refusal::NoAccount { .. }
             | Refusal::RoleOwner
             | Refusal::OwnRequest { .. }
             | Refusal::FiledRequest { .. }
@@ -97,13 +109,15 @@ impl Refusal {
             | Refusal::NeedsApproverOfTerms { .. }
             | Refusal::NeedsReviewer { .. }
             | Refusal::NothingDemanded { .. }
+            | Refusal::MayBeOwn { .. }
             | Refusal::NeedsApprover { .. }
             | Refusal::NeedsOwnGrant { .. }
             | Refusal::RuleDenies { .. }
             | Refusal::RuleForbids { .. }
             | Refusal::NoEmergency { .. }
             | Refusal::EmergencyForAnother
-            | Refusal::NeedsOwnRequest { .. } => Sort::Refused,
+            | Refusal::NeedsOwnRequest { .. }
+            | Refusal::NeedsOwnToEdit { .. } => Sort::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
             | Refusal::NoSuchRequest { .. }
@@ -114,6 +128,8 @@ impl Refusal {
             | Refusal::AlreadyPending { .. }
             | Refusal::AlreadyDecided { .. }
             | Refusal::NotPending { .. }
+            | Refusal::NotEditable { .. }
+            | Refusal::NothingToEdit { .. }
             | Refusal::NotLive { .. }
             | Refusal::NotExtendable { .. }
             | Refusal::NothingToExtend { .. }
@@ -122,6 +138,7 @@ impl Refusal {
             | Refusal::NotOwed { .. }
             | Refusal::AlreadyReviewed { .. }
             | Refusal::Changed { .. }
+            | Refusal::Unseen { .. }
             | Refusal::OwnerAlready { .. }
             | Refusal::ClockNotBack => Sort::Conflict,
         }
@@ -138,6 +155,9 @@ impl Refusal {
             Refusal::NeedsRoot { to } => format!("only root may {to}"),
             Refusal::OwnerIsThere { owner, login } => {
                 format!("{owner} is the owner, and has an account on this machine: {login}")
+            }
+            Refusal::NoAccount { member, login } => {
+                format!("{member} can't become the owner: the login {login} is no person's account on this machine")
             }
             Refusal::NoSuchResource { resource, .. } => format!("there is no {resource}"),
             Refusal::NoSuchRequest { id } => format!("there is no request {id}"),
@@ -156,6 +176,7 @@ impl Refusal {
             Refusal::AlreadyPending { first, resource } => {
                 format!("request {first} for {resource} is pending already")
             }
+            Refusal::HiddenInTicket { why } => format!("the ticket can't be taken: {why}"),
             Refusal::EndPassed { until } => format!("the end asked for, {until}, has passed"),
             Refusal::EndTooFar { until } => format!("the end asked for, {until}, is more than ten years away"),
             Refusal::StartPassed { start } => format!("the start asked for, {start}, has passed"),
@@ -198,6 +219,9 @@ impl Refusal {
             Refusal::NothingDemanded { resource } => {
                 format!("no approval is demanded for {resource}, so nobody can grant it")
             }
+            Refusal::MayBeOwn { id } => format!(
+                "request {id} can't be told from your own: it was filed by or for an earlier member with your name"
+            ),
             Refusal::NeedsOwnRequest { id } => {
                 format!("only its requester, or who filed it, may withdraw request {id}")
             }
@@ -206,8 +230,21 @@ impl Refusal {
                 None => format!("request {id} is {state} already"),
             },
             Refusal::NotPending { id, state } => format!("request {id} is {state}, so there is nothing to withdraw"),
+            Refusal::NeedsOwnToEdit { id } => format!("only its requester, or who filed it, may edit request {id}"),
+            Refusal::NotEditable { id, state } => {
+                format!("request {id} is {state}; only a pending request can be edited")
+            }
+            Refusal::NothingToEdit { id } => format!("request {id} says all of this already; nothing was changed"),
+            Refusal::ExtensionStart { id, before } => {
+                format!("request {id} extends request {before} and starts when that ends; its start can't be edited")
+            }
             Refusal::NotLive { id, state } => format!("request {id} is {state}, so there is nothing to revoke"),
             Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
+            Refusal::Unseen { id, .. } => {
+                format!(
+                    "request {id} was edited after it was filed, so say which version you approve; nothing was done"
+                )
+            }
             Refusal::ClockNotBack => {
                 "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
             }
@@ -236,6 +273,10 @@ impl Refusal {
                 "the owner hands over by applying a team file".to_owned(),
                 "if they have left, remove their account first".to_owned(),
             ],
+            Refusal::NoAccount { login, .. } => vec![
+                format!("create the account {login} first, or whoever is given that name next would own the team"),
+                "or, if the login is wrong, have it corrected in the team file".to_owned(),
+            ],
             Refusal::NoSuchResource { nearest, .. } => {
                 let mut hints: Vec<String> = Vec::new();
                 if !nearest.is_empty() {
@@ -251,8 +292,10 @@ impl Refusal {
             Refusal::AlreadyHeld { .. } => one("`access whoami` shows what you have; ask for longer with --duration"),
             Refusal::AlreadyPending { first, .. } => vec![
                 format!("see it with `access show {first}`"),
+                format!("or change it with `access edit {first}`"),
                 format!("or take it back with `access withdraw {first}`"),
             ],
+            Refusal::HiddenInTicket { .. } => one("type it with --ticket; pasted text may hold what can't be seen"),
             Refusal::EndPassed { .. } => one("give another end with --duration or --until"),
             Refusal::EndTooFar { .. } => one("ask for `--duration permanent`, or an earlier end"),
             Refusal::StartPassed { .. } => one("leave --start out to start as soon as it is approved"),
@@ -277,6 +320,7 @@ impl Refusal {
             }
             Refusal::OwnRequest { id }
             | Refusal::FiledRequest { id, .. }
+            | Refusal::MayBeOwn { id }
             | Refusal::NeedsApprover { id, .. }
             | Refusal::AlreadyVoted { id } => {
                 vec![format!("`access show {id}` names who may decide")]
@@ -296,8 +340,22 @@ impl Refusal {
             Refusal::NotLive { id, state } if state.is_open() => {
                 vec![format!("`access deny {id}` decides it; its requester can `access withdraw {id}`")]
             }
+            Refusal::NeedsOwnToEdit { id } => vec![
+                format!("if you may decide on it, approve other terms: `access approve {id} --duration …`"),
+                format!("or `access deny {id} --reason …`"),
+            ],
+            Refusal::NotEditable { id, state } if state.is_open() => {
+                vec![format!("ask for more time with `access extend {id}`, or anew with `access request`")]
+            }
+            Refusal::NotEditable { .. } => one("ask anew with `access request`"),
+            Refusal::NothingToEdit { id } => vec![format!("see it with `access show {id}`")],
+            Refusal::ExtensionStart { .. } => one("leave --start and --no-start out"),
             Refusal::NotPending { .. } | Refusal::NotLive { .. } => Vec::new(),
             Refusal::Changed { .. } => one("look again, and decide on what stands there now"),
+            Refusal::Unseen { id, seq } => vec![
+                format!("look at it with `access show {id}`, then `access approve {id} --seen {seq}`"),
+                format!("on a terminal, without --yes, `access approve {id}` shows it first"),
+            ],
             Refusal::ClockNotBack | Refusal::OwnerAlready { .. } => Vec::new(),
             Refusal::NotQueued { .. } => one("`access outbox` and `access outbox --dead` list what there is"),
         }

@@ -5,29 +5,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Entry, Event, FORMAT, Granted, MetDemand};
+use super::clock::{filed_ahead, granted_ahead};
+use super::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
 use super::judge::{RoleBasis, default_role};
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
-use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Verdict};
+use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Said, Verdict};
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::Rule;
-use super::team::{Assignee, Change, Diff, Member, Team};
+use super::team::{Assignee, Change, Diff, Login, Member, Team};
 use super::time::Timestamp;
 
 /// What the entries so far amount to.
+///
+/// It holds every request until `release` is called. Whoever calls that after each batch of entries needs memory only for
+/// what is still open.
 #[derive(Debug, Default)]
 pub struct Model {
     /// None before the first entry.
     pub team: Option<Team>,
     /// The entry that brought each member (back).
     pub since: BTreeMap<Name, i64>,
-    /// In the order of their numbers.
-    pub requests: Vec<Request>,
-    /// By the notification's number: which entry it tells of, and whom.
-    pub notifications: Vec<(i64, (i64, Told))>,
+    /// By number, without those that were released.
+    pub requests: BTreeMap<RequestId, Request>,
+    /// By the notification's number, without those that were released: which entry it tells of, and whom.
+    pub notifications: Vec<Notified>,
     /// What each member prefers, who has said anything.
     pub preferences: BTreeMap<Name, Preference>,
     /// The requests whose grants of roles have not ended on the record.
@@ -35,6 +39,92 @@ pub struct Model {
     /// The format of the entry that is being taken in.
     format: u32,
     last: Option<Timestamp>,
+    /// The requests that became final since the last release.
+    final_since: Vec<RequestId>,
+    past: Past,
+    told: Numbers,
+    last_told: i64,
+}
+
+/// A notification by number: the entry it tells of, and who is told.
+pub type Notified = (i64, (i64, Told));
+
+/// What no later entry of an honest log can change.
+#[derive(Debug, Default)]
+pub struct Released {
+    pub requests: Vec<Request>,
+    pub notifications: Vec<Notified>,
+}
+
+/// Ascending numbers, stored as runs: those of an honest log are one run.
+#[derive(Debug, Default)]
+struct Numbers {
+    /// The first number of each run, and how many numbers come before it.
+    runs: Vec<(i64, usize)>,
+    count: usize,
+    last: i64,
+}
+
+impl Numbers {
+    /// Adds a number. One that is not above all before it is ignored.
+    fn push(&mut self, number: i64) {
+        if number <= self.last {
+            return;
+        }
+        if self.runs.is_empty() || number != self.last + 1 {
+            self.runs.push((number, self.count));
+        }
+        self.count += 1;
+        self.last = number;
+    }
+
+    /// How many numbers come before this one; None if it is not one of them.
+    fn place(&self, number: i64) -> Option<usize> {
+        let run = self.runs.partition_point(|(first, _)| *first <= number).checked_sub(1)?;
+        let (first, before) = self.runs[run];
+        let place = before + usize::try_from(number - first).ok()?;
+        let end = self.runs.get(run + 1).map_or(self.count, |(_, before)| *before);
+        (place < end).then_some(place)
+    }
+}
+
+/// What is kept of every request that was released: four bytes. A later entry may still name it.
+#[derive(Debug, Default)]
+struct Past {
+    filed: Numbers,
+    /// For each number filed: 0 while it was not released, else 1 + twice the requester's place in `requesters`, and 1 more
+    /// if access was granted.
+    states: Vec<u32>,
+    requesters: Vec<Name>,
+    places: BTreeMap<Name, u32>,
+}
+
+impl Past {
+    fn file(&mut self, id: RequestId) {
+        self.filed.push(id.get());
+        self.states.resize(self.filed.count, 0);
+    }
+
+    fn release(&mut self, request: &Request) {
+        let Some(place) = self.filed.place(request.id.get()) else { return };
+        let requester = match self.places.get(&request.requester) {
+            Some(&known) => known,
+            None => {
+                let new = u32::try_from(self.requesters.len()).unwrap_or(u32::MAX);
+                self.requesters.push(request.requester.clone());
+                self.places.insert(request.requester.clone(), new);
+                new
+            }
+        };
+        self.states[place] = 1 + 2 * requester + u32::from(request.grant.is_some());
+    }
+
+    /// Who asked, and whether access was granted; None unless the request was released.
+    fn get(&self, id: RequestId) -> Option<(&Name, bool)> {
+        let state = self.states.get(self.filed.place(id.get())?)?.checked_sub(1)?;
+        let requester = self.requesters.get((state / 2) as usize)?;
+        Some((requester, state % 2 == 1))
+    }
 }
 
 /// Something that no honest log has.
@@ -49,24 +139,49 @@ impl Model {
         }
         self.check_time(&entry, &mut wrong);
         self.check_actor(&entry, &mut wrong);
+        self.check_logins(&entry, &mut wrong);
         self.last = Some(entry.at);
         self.format = entry.v;
         let (seq, at) = (entry.seq, entry.at);
+        let about = entry.event.request();
         if let Err(why) = self.fold(seq, at, entry.actor.as_ref(), entry.event) {
             wrong.push(why);
         }
-        let next = self.notifications.last().map_or(1, |(id, _)| id + 1);
+        self.final_since.extend(about.filter(|id| self.requests.get(id).is_some_and(is_final)));
+        let next = self.last_told.saturating_add(1);
         let first = entry.told_from.unwrap_or(next);
         if first != next {
             wrong.push(format!("its first notification is {first}, where {next} comes next"));
         }
+        // No honest log comes near the last number there is.
+        let first = first.min(i64::MAX - 1 - entry.told.len() as i64);
         for (id, told) in (first..).zip(entry.told) {
             if !self.since.contains_key(&told.0) {
                 wrong.push(format!("it tells {}, who is no member", told.0));
             }
             self.notifications.push((id, (seq, told)));
+            self.told.push(id);
+            self.last_told = id;
         }
         wrong
+    }
+
+    /// Hands out what is final, and forgets it but for a few bytes.
+    pub fn release(&mut self) -> Released {
+        let ids = std::mem::take(&mut self.final_since);
+        let requests: Vec<Request> = ids.iter().filter_map(|id| self.requests.remove(id)).collect();
+        requests.iter().for_each(|request| self.past.release(request));
+        Released { requests, notifications: std::mem::take(&mut self.notifications) }
+    }
+
+    /// Whether any entry filed a request with this number.
+    pub fn has_filed(&self, id: i64) -> bool {
+        self.past.filed.place(id).is_some()
+    }
+
+    /// Whether any entry told somebody by a notification with this number.
+    pub fn has_told(&self, id: i64) -> bool {
+        self.told.place(id).is_some()
     }
 
     fn check_time(&self, entry: &Entry, wrong: &mut Vec<Wrong>) {
@@ -95,6 +210,22 @@ impl Model {
         }
     }
 
+    /// A request names the Unix users that its requester and its filer have in the team. (Format 1 names none.)
+    fn check_logins(&self, entry: &Entry, wrong: &mut Vec<Wrong>) {
+        let Event::RequestSubmitted { requester, filed_by, requester_login, filer_login, .. } = &entry.event else {
+            return;
+        };
+        for (name, login) in BTreeSet::from([(requester, requester_login), (filed_by, filer_login)]) {
+            if (entry.v > 1 || login.is_some()) && login.as_ref() != self.login_of(name) {
+                wrong.push(format!("it does not name the Unix user that {name} has"));
+            }
+        }
+    }
+
+    fn login_of(&self, member: &Name) -> Option<&Login> {
+        self.team.as_ref()?.members.get(member).map(|member| &member.login)
+    }
+
     fn fold(&mut self, seq: i64, at: Timestamp, actor: Option<&Name>, event: Event) -> Result<(), Wrong> {
         match event {
             Event::TeamInitialized { changes } => {
@@ -112,6 +243,8 @@ impl Model {
                 request,
                 requester,
                 filed_by,
+                requester_login,
+                filer_login,
                 asked,
                 reason,
                 ticket,
@@ -120,18 +253,23 @@ impl Model {
                 extends,
                 emergency,
             } => {
-                let expected = self.requests.last().map_or(RequestId::FIRST, |last| last.id.next());
+                let expected = RequestId::try_from(self.past.filed.last + 1).unwrap_or(RequestId::FIRST);
                 if request < expected {
                     return Err(format!("it files request {request} a second time"));
                 }
                 let unknown = [&requester, &filed_by].into_iter().find(|name| !self.since.contains_key(*name)).cloned();
                 let filer_acts = actor == Some(&filed_by);
-                let extends_theirs = extends.is_none_or(|before| {
-                    self.request(before).is_ok_and(|before| before.requester == requester && before.grant.is_some())
+                let extends_theirs = extends.is_none_or(|before| match self.requests.get(&before) {
+                    Some(before) => before.requester == requester && before.grant.is_some(),
+                    None => self.past.get(before) == Some((&requester, true)),
                 });
-                self.requests.push(Request {
+                self.past.file(request);
+                let filed = Request {
                     id: request,
+                    seq,
+                    requester_login: requester_login.or_else(|| self.login_of(&requester).cloned()),
                     requester,
+                    filer_login: filer_login.or_else(|| self.login_of(&filed_by).cloned()),
                     filed_by,
                     asked,
                     reason,
@@ -145,7 +283,8 @@ impl Model {
                     recorded: Recorded::Pending,
                     decisions: Vec::new(),
                     grant: None,
-                });
+                };
+                self.requests.insert(request, filed);
                 match unknown {
                     _ if request != expected => Err(format!("it files request {request}, where {expected} comes next")),
                     Some(name) => Err(format!("it names {name}, who is no member")),
@@ -154,10 +293,22 @@ impl Model {
                     None => Ok(()),
                 }
             }
+            Event::RequestEdited { request, by, from, to, lapses_at, remind_at, voids } => {
+                let held = self.pending(request, at)?;
+                let fault = edited_rightly(held, &by, actor, &from, &to, &voids).err();
+                held.take_edit(to, lapses_at, remind_at);
+                let late = held.lapses() != lapses_at || lapses_at <= at || held.reminds() != remind_at;
+                match fault {
+                    Some(fault) => Err(fault),
+                    None if late => Err(format!("it sets another lapse or reminder for request {request} than it can")),
+                    None => Ok(()),
+                }
+            }
             Event::RequestApproved { request, by, terms, asked, note, voids } => {
+                let login = self.login_of(&by).cloned();
                 let held = self.pending(request, at)?;
                 let put = asked.is_some().then(|| terms.clone());
-                let fault = by_another(held, &by, actor).err();
+                let fault = by_another(held, &by, login, actor).err();
                 let same_asked =
                     asked.is_none_or(|asked| asked == held.asked) && (put.is_some() || terms == held.asked);
                 let kept = |decision: &&mut Decision| decision.verdict == Verdict::Approve && decision.counts;
@@ -183,8 +334,9 @@ impl Model {
                 }
             }
             Event::RequestDenied { request, by, reason } => {
+                let login = self.login_of(&by).cloned();
                 let held = self.pending(request, at)?;
-                let fault = by_another(held, &by, actor).err();
+                let fault = by_another(held, &by, login, actor).err();
                 held.decisions.push(Decision {
                     seq,
                     by,
@@ -197,18 +349,24 @@ impl Model {
                 held.recorded = Recorded::Denied;
                 fault.map_or(Ok(()), Err)
             }
-            Event::RequestWithdrawn { request, .. } => {
-                self.pending(request, at)?.recorded = Recorded::Withdrawn;
-                Ok(())
+            Event::RequestWithdrawn { request, by, because } => {
+                let held = self.pending(request, at)?;
+                held.recorded = Recorded::Withdrawn;
+                let ahead = filed_ahead(held.submitted_at, accepted_time(&because).unwrap_or(at));
+                ends_rightly(by.as_ref(), actor, &because, ahead, at)
+                    .map_err(|why| format!("request {request} is withdrawn {why}"))
             }
             Event::RequestLapsed { request, lapsed_at } => {
-                let held = self.request(request)?;
+                let not_pending = || format!("request {request} lapses, which is not pending");
+                let held = self.request(request, |_| not_pending())?;
                 if held.recorded != Recorded::Pending {
-                    return Err(format!("request {request} lapses, which is not pending"));
+                    return Err(not_pending());
                 }
                 held.recorded = Recorded::Lapsed;
-                if lapsed_at != held.lapses_at || lapsed_at > at {
-                    return Err(format!("request {request} lapses at {lapsed_at}, and should at {}", held.lapses_at));
+                // Older versions let it lapse later than at the end that was asked for.
+                let rightly = [held.lapses(), held.lapses_at].contains(&lapsed_at);
+                if !rightly || lapsed_at > at {
+                    return Err(format!("request {request} lapses at {lapsed_at}, and should at {}", held.lapses()));
                 }
                 Ok(())
             }
@@ -221,13 +379,15 @@ impl Model {
             }
             Event::RequestReviewed { request, by, note } => {
                 let fault = self.not_theirs_to_review(request, &by);
-                let held = self.request(request)?;
-                let fault = by_another(held, &by, actor).err().or(fault);
+                let login = self.login_of(&by).cloned();
+                let owes_none = || format!("it reviews request {request}, which owes no review");
+                let held = self.request(request, |_| owes_none())?;
+                let fault = by_another(held, &by, login, actor).err().or(fault);
                 let owed = held.owes_review() && held.grant.is_some();
                 held.review = Some(Review { by, note, at });
                 match fault {
                     Some(fault) => Err(fault),
-                    None if !owed => Err(format!("it reviews request {request}, which owes no review")),
+                    None if !owed => Err(owes_none()),
                     None => Ok(()),
                 }
             }
@@ -236,11 +396,15 @@ impl Model {
             }
             Event::GrantScheduled(granted) => self.grant(granted, at),
             Event::GrantStarted(granted) => {
-                let before = self.request(granted.request)?.grant.as_ref().map(|grant| grant.begun);
-                match before {
+                let id = granted.request;
+                let begun = match self.past.get(id) {
+                    Some((_, granted)) => granted.then_some(true),
+                    None => self.request(id, |_| no_request(id))?.grant.as_ref().map(|grant| grant.begun),
+                };
+                match begun {
                     None => self.grant(granted, at),
                     Some(false) => self.begin(&granted, at),
-                    Some(true) => Err(format!("request {} is granted a second time", granted.request)),
+                    Some(true) => Err(format!("request {id} is granted a second time")),
                 }
             }
             Event::GrantExpiring { request, .. } => {
@@ -258,11 +422,15 @@ impl Model {
                 }
                 Ok(())
             }
-            Event::GrantRevoked { request, resource, by, .. } => {
+            Event::GrantRevoked { request, resource, by, because, .. } => {
+                let filed = self.requests.get(&request).map(|request| request.submitted_at);
                 let grant = self.live(request)?;
+                let accepted = accepted_time(&because).unwrap_or(at);
+                let ahead = filed.is_some_and(|filed| filed_ahead(filed, accepted)) || granted_ahead(grant, accepted);
+                let ends = ends_rightly(by.as_ref(), actor, &because, ahead, at);
                 let over = grant.ends_at.is_some_and(|end| end <= at);
                 let same = grant.terms.resource == resource;
-                let acts = actor == Some(&by);
+                let acts = actor == by.as_ref();
                 grant.ended = Some(Ended { at, how: EndedHow::Revoked { by } });
                 self.role_grants.remove(&request);
                 if over {
@@ -270,7 +438,7 @@ impl Model {
                 } else if !same || !acts {
                     Err(format!("grant {request} is revoked by or for another than it says"))
                 } else {
-                    Ok(())
+                    ends.map_err(|why| format!("grant {request} is revoked {why}"))
                 }
             }
             Event::AttemptRefused { .. } | Event::ClockAccepted { .. } => Ok(()),
@@ -297,9 +465,15 @@ impl Model {
         let unmet = self.demands_unmet(&granted, at);
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
         let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
-        let held = self.request(id)?;
+        let since: Vec<Option<i64>> = granted.approved_by.iter().map(|name| self.since.get(name).copied()).collect();
+        let held = self.request(id, |_| match granted.by_rule.is_none() && granted.approved_by.is_empty() {
+            true => granted_without_approval(id),
+            false => granted_not_pending(id),
+        })?;
         let terms = granted.terms();
-        let fault = granted_rightly(held, &granted, rule.as_ref()).err().or(unmet);
+        let fault =
+            granted_rightly(held, &granted, rule.as_ref()).and_then(|()| given_by_members(held, &granted, &since));
+        let fault = fault.err().or(unmet);
         let rightly = terms.starts_at(at) == granted.starts_at && terms.ends_at(at) == granted.ends_at;
         held.recorded = Recorded::Approved;
         held.grant = Some(Grant { begun: granted.starts_at <= at, ..granted.into() });
@@ -321,7 +495,7 @@ impl Model {
             return None;
         }
         let team = self.team.as_ref()?;
-        let request = self.place(id).and_then(|at| self.requests.get(at))?;
+        let request = self.requests.get(&id)?;
         if granted.demands.is_empty() {
             return Some(format!("request {id} is granted without a demand that it met"));
         }
@@ -364,7 +538,7 @@ impl Model {
         at: Timestamp,
     ) -> bool {
         let Some(member) = team.members.get(name).filter(|member| !member.disabled) else { return false };
-        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(self.place(*id)?)?.grant.as_ref());
+        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(id)?.grant.as_ref());
         let granted = grants.filter_map(|grant| match grant.terms.resource {
             Resource::Role(role) if grant.member == *name && grant.is_live(at) => Some(role),
             Resource::Role(_)
@@ -390,7 +564,7 @@ impl Model {
 
     /// Who reviews an emergency is fixed when it is taken, as long as one of them can act.
     fn not_theirs_to_review(&self, id: RequestId, by: &Name) -> Option<Wrong> {
-        let request = self.requests.get(self.place(id)?)?;
+        let request = self.requests.get(&id)?;
         let reviewers = request.grant.as_ref()?.reviewers.as_ref()?;
         let members = &self.team.as_ref()?.members;
         let able = reviewers.iter().any(|name| members.get(name).is_some_and(|member| !member.disabled));
@@ -441,34 +615,28 @@ impl Model {
             }
             fault = Team::take(&mut self.team, change).err().or(fault);
         }
-        let owners = self
-            .team
-            .iter()
-            .flat_map(|team| team.members.values())
-            .filter(|member| member.role == super::role::Role::Owner);
+        let members = || self.team.iter().flat_map(|team| team.members.values());
+        let owners = members().filter(|member| member.role == super::role::Role::Owner);
+        let logins: BTreeSet<&Login> = members().map(|member| &member.login).collect();
         match (fault, owners.count()) {
             (Some(fault), _) => Err(fault),
+            (None, _) if logins.len() < members().count() => Err("it gives two members the same login".to_owned()),
             (None, 1) => Ok(()),
             (None, owners) => Err(format!("it leaves the team with {owners} owners")),
         }
     }
 
-    /// Where a request is. In an honest log the number gives the place.
-    fn place(&self, id: RequestId) -> Option<usize> {
-        let likely =
-            usize::try_from(id.get() - 1).ok().filter(|&at| self.requests.get(at).is_some_and(|it| it.id == id));
-        likely.or_else(|| self.requests.binary_search_by_key(&id, |request| request.id).ok())
-    }
-
-    fn request(&mut self, id: RequestId) -> Result<&mut Request, Wrong> {
-        let found = self.place(id);
-        found.and_then(|at| self.requests.get_mut(at)).ok_or_else(|| format!("there is no request {id}"))
+    /// A request that was not released. `over`: what is wrong with naming one that was, given whether it was granted.
+    fn request(&mut self, id: RequestId, over: impl FnOnce(bool) -> Wrong) -> Result<&mut Request, Wrong> {
+        let past = self.past.get(id).map(|(_, granted)| granted);
+        self.requests.get_mut(&id).ok_or_else(|| past.map_or_else(|| no_request(id), over))
     }
 
     fn pending(&mut self, id: RequestId, at: Timestamp) -> Result<&mut Request, Wrong> {
-        let held = self.request(id)?;
+        let not_pending = || format!("request {id} is decided, which was not pending");
+        let held = self.request(id, |_| not_pending())?;
         if held.recorded != Recorded::Pending {
-            Err(format!("request {id} is decided, which was not pending"))
+            Err(not_pending())
         } else if held.lapses_at <= at {
             Err(format!("request {id} is decided after it lapsed"))
         } else {
@@ -478,16 +646,113 @@ impl Model {
 
     fn live(&mut self, id: RequestId) -> Result<&mut Grant, Wrong> {
         let none = || format!("there is no grant {id}");
-        let grant = self.request(id)?.grant.as_mut().ok_or_else(none)?;
-        if grant.ended.is_some() { Err(format!("grant {id} had ended before")) } else { Ok(grant) }
+        let ended = || format!("grant {id} had ended before");
+        let held = self.request(id, |granted| if granted { ended() } else { none() })?;
+        let grant = held.grant.as_mut().ok_or_else(none)?;
+        if grant.ended.is_some() { Err(ended()) } else { Ok(grant) }
     }
 }
 
-fn by_another(request: &Request, by: &Name, actor: Option<&Name>) -> Result<(), Wrong> {
+/// Whether no later entry of an honest log changes this request, its decisions or its grant.
+fn is_final(request: &Request) -> bool {
+    let ended = request.grant.as_ref().is_none_or(|grant| grant.ended.is_some());
+    let owed = request.grant.is_some() && request.owes_review();
+    request.recorded != Recorded::Pending && ended && !owed
+}
+
+fn no_request(id: RequestId) -> Wrong {
+    format!("there is no request {id}")
+}
+
+fn granted_without_approval(id: RequestId) -> Wrong {
+    format!("request {id} is granted without an approval")
+}
+
+fn granted_not_pending(id: RequestId) -> Wrong {
+    format!("request {id} is granted, which was not pending")
+}
+
+/// The time that was accepted, if that is why something ended.
+fn accepted_time(because: &Because) -> Option<Timestamp> {
+    match because {
+        Because::ClockAccepted(time) => Some(*time),
+        Because::Asked | Because::MemberGone | Because::FilerGone | Because::Gone(_) | Because::Fell(_) => None,
+    }
+}
+
+/// Whoever ends it acts. Root, who need not be a member, does so only where a clock was accepted: that ends what was made
+/// while the clock was ahead, and what goes on from it.
+fn ends_rightly(
+    by: Option<&Name>,
+    actor: Option<&Name>,
+    because: &Because,
+    ahead: bool,
+    at: Timestamp,
+) -> Result<(), &'static str> {
+    match accepted_time(because) {
+        _ if by != actor => Err("by another than it says"),
+        None if by.is_none() && !matches!(because, Because::Fell(_)) => Err("by nobody"),
+        None => Ok(()),
+        Some(accepted) if accepted >= at => Err("for a clock that was not ahead"),
+        Some(_) if !ahead => Err("for a clock, and was made before the time that was accepted"),
+        Some(_) => Ok(()),
+    }
+}
+
+/// `login`: the Unix user of whoever decides. None: they are no member, which is a fault by itself.
+fn by_another(request: &Request, by: &Name, login: Option<Login>, actor: Option<&Name>) -> Result<(), Wrong> {
+    let is_own = |login: &Login| request.may_be_requested_by(by, login) || request.may_be_filed_by(by, login);
     if actor != Some(by) {
         Err(format!("the decision on request {} is not that of the member who acts", request.id))
-    } else if request.belongs_to(by) {
+    } else if login.as_ref().is_some_and(is_own) {
         Err(format!("{by} decides on request {}, which is their own", request.id))
+    } else {
+        Ok(())
+    }
+}
+
+/// Each approval is of a member who is still the person who gave it. Members have different Unix users, so no two of them
+/// are of one person. `since`: the entry that brought each.
+fn given_by_members(request: &Request, granted: &Granted, since: &[Option<i64>]) -> Result<(), Wrong> {
+    for (name, since) in granted.approved_by.iter().zip(since) {
+        let gave = |decision: &&Decision| decision.by == *name && decision.verdict == Verdict::Approve;
+        let given = request.decisions.iter().rfind(gave).map_or(0, |decision| decision.seq);
+        if since.is_none_or(|since| given < since) {
+            return Err(format!(
+                "the grant of request {} counts an approval of {name}, who is no member any more",
+                request.id
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// An edit is by the requester or who filed it, starts from what the request says, changes something else than the
+/// resource, and voids all approvals.
+fn edited_rightly(
+    request: &Request,
+    by: &Name,
+    actor: Option<&Name>,
+    from: &Said,
+    to: &Said,
+    voids: &[Name],
+) -> Result<(), Wrong> {
+    let id = request.id;
+    let counted: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
+    if actor != Some(by) {
+        Err(format!("the edit of request {id} is not that of the member who acts"))
+    } else if request.requester != *by && request.filed_by != *by {
+        Err(format!("{by} edits request {id}, which is not their own"))
+    } else if *from != request.said() {
+        Err(format!("it misstates what request {id} said before"))
+    } else if to == from {
+        Err(format!("it edits request {id} and changes nothing"))
+    } else if to.asked.resource != from.asked.resource {
+        Err(format!("it changes what request {id} is for"))
+    } else if request.extends.is_some() && to.asked.start != from.asked.start {
+        Err(format!("it changes the start of request {id}, which is an extension"))
+    } else if counted != voids.iter().collect() || counted.len() != voids.len() {
+        Err(format!("it voids other approvals of request {id} than there are"))
     } else {
         Ok(())
     }
@@ -505,9 +770,9 @@ fn granted_rightly(request: &Request, granted: &Granted, rule: Option<&Rule>) ->
     let on_these = approvals.iter().all(|decision| *request.decided_terms(decision) == terms);
     let given_by_rule = rule.is_some_and(|rule| rule.auto_approve || rule.emergency && request.emergency);
     if granted.by_rule.is_none() && (names.is_empty() || approvals.is_empty()) {
-        Err(format!("request {id} is granted without an approval"))
+        Err(granted_without_approval(id))
     } else if request.recorded != Recorded::Pending {
-        Err(format!("request {id} is granted, which was not pending"))
+        Err(granted_not_pending(id))
     } else if granted.by_rule.is_some() && !given_by_rule {
         Err(format!("request {id} is granted by a rule that does not give it"))
     } else if names.len() != approvals.len()

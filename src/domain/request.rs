@@ -7,9 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use super::duration::{Duration, Length};
+use super::entitlement::Person;
 use super::name::Name;
 use super::resource::Resource;
 use super::rule::RuleName;
+use super::team::Login;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -121,6 +123,42 @@ pub struct Terms {
     pub start: Option<Timestamp>,
 }
 
+/// What a request says that an edit can change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Said {
+    pub asked: Terms,
+    pub reason: Text,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+}
+
+/// What an edit changes; what is None stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    pub reason: Option<Text>,
+    pub ticket: Option<Edited<Ticket>>,
+    pub end: Option<End>,
+    pub start: Option<Edited<Timestamp>>,
+}
+
+/// A new value of something that a request can do without.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Edited<T> {
+    To(T),
+    Removed,
+}
+
+impl<T: Clone> Edited<T> {
+    /// The value after an edit, where it was `before`.
+    pub fn apply(edited: Option<&Edited<T>>, before: Option<&T>) -> Option<T> {
+        match edited {
+            Some(Edited::To(value)) => Some(value.clone()),
+            Some(Edited::Removed) => None,
+            None => before.cloned(),
+        }
+    }
+}
+
 /// What an approver changes in the terms; what is None stays as asked.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Modification {
@@ -174,7 +212,7 @@ pub struct Decision {
     pub verdict: Verdict,
     pub note: Option<Text>,
     pub terms: Option<Terms>,
-    /// Whether it counts as far as the record says: not once a later approval voided it.
+    /// Whether it counts as far as the record says: not once a later approval or an edit voided it.
     pub counts: bool,
 }
 
@@ -191,14 +229,19 @@ pub enum Recorded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub id: RequestId,
+    /// The entry that files it.
+    pub seq: i64,
     pub requester: Name,
+    /// The requester's Unix user when it was filed. None only where the log is damaged.
+    pub requester_login: Option<Login>,
     /// Who filed it: the requester, or an admin on their behalf.
     pub filed_by: Name,
+    pub filer_login: Option<Login>,
     pub asked: Terms,
     pub reason: Text,
     pub ticket: Option<Ticket>,
     pub submitted_at: Timestamp,
-    /// Pending past this, it can no longer be decided.
+    /// As recorded. Entries of older versions may lie after the end that was asked for: see `lapses`.
     pub lapses_at: Timestamp,
     /// When those who may decide are told again. None: never, or they were.
     pub remind_at: Option<Timestamp>,
@@ -252,7 +295,10 @@ pub struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndedHow {
     Expired,
-    Revoked { by: Name },
+    /// By whom; None: by root, who need not be a member.
+    Revoked {
+        by: Option<Name>,
+    },
 }
 
 /// Where a request, or its grant once it has one, stands at a moment.
@@ -351,17 +397,51 @@ impl Request {
             Recorded::Denied => State::Denied,
             Recorded::Withdrawn => State::Withdrawn,
             Recorded::Lapsed => State::Lapsed,
-            Recorded::Pending if self.lapses_at <= now => State::Lapsed,
+            Recorded::Pending if self.lapses() <= now => State::Lapsed,
             Recorded::Pending => State::Pending,
             // An approved request always has its grant; without one nothing is held.
             Recorded::Approved => self.grant.as_ref().map_or(State::Revoked, |grant| grant.state(now)),
         }
     }
 
-    /// The terms that an approval now would be of: those last approved, or those asked.
+    /// From when on it can no longer be decided: when it lapses, or when the end that was asked for comes, whichever is
+    /// earlier. Terms that an approver put on the table do not change this.
+    pub fn lapses(&self) -> Timestamp {
+        self.asked.end.until().map_or(self.lapses_at, |end| end.min(self.lapses_at))
+    }
+
+    /// When those who may decide are told again. None: never, they were told, or it lapses first.
+    pub fn reminds(&self) -> Option<Timestamp> {
+        self.remind_at.filter(|&at| at < self.lapses())
+    }
+
+    /// The terms that an approval now would be of: those of the last approval that counts, or those asked.
     pub fn on_the_table(&self) -> &Terms {
-        let last = self.decisions.iter().rev().find(|decision| decision.verdict == Verdict::Approve);
+        let last = self.approvals().last();
         last.and_then(|decision| decision.terms.as_ref()).unwrap_or(&self.asked)
+    }
+
+    /// The approvals that count, as far as the record says.
+    pub fn approvals(&self) -> impl Iterator<Item = &Decision> {
+        self.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts)
+    }
+
+    /// What an edit can change.
+    pub fn said(&self) -> Said {
+        Said { asked: self.asked.clone(), reason: self.reason.clone(), ticket: self.ticket.clone() }
+    }
+
+    /// Takes in an edit: all approvals are void, and the terms on the table are those asked now. An approval that was of
+    /// the terms asked before says so from now on.
+    pub fn take_edit(&mut self, to: Said, lapses_at: Timestamp, remind_at: Option<Timestamp>) {
+        for decision in self.decisions.iter_mut().filter(|decision| decision.verdict == Verdict::Approve) {
+            decision.counts = false;
+            if decision.terms.is_none() && self.asked != to.asked {
+                decision.terms = Some(self.asked.clone());
+            }
+        }
+        (self.asked, self.reason, self.ticket) = (to.asked, to.reason, to.ticket);
+        (self.lapses_at, self.remind_at) = (lapses_at, remind_at);
     }
 
     /// The terms that one of its decisions is about.
@@ -378,7 +458,29 @@ impl Request {
         self.emergency && self.review.is_none()
     }
 
-    pub fn belongs_to(&self, member: &Name) -> bool {
-        self.requester == *member || self.filed_by == *member
+    /// Whether this person asked for it.
+    pub fn is_requested_by(&self, person: &Person) -> bool {
+        person.was(&self.requester, self.requester_login.as_ref(), self.seq)
     }
+
+    /// Whether this person asked for it or filed it.
+    pub fn belongs_to(&self, person: &Person) -> bool {
+        self.is_requested_by(person) || person.was(&self.filed_by, self.filer_login.as_ref(), self.seq)
+    }
+
+    /// Whether this member does not count as another person than the requester.
+    pub fn may_be_requested_by(&self, name: &Name, login: &Login) -> bool {
+        may_be(&self.requester, self.requester_login.as_ref(), name, login)
+    }
+
+    /// Whether this member does not count as another person than the one who filed it.
+    pub fn may_be_filed_by(&self, name: &Name, login: &Login) -> bool {
+        may_be(&self.filed_by, self.filer_login.as_ref(), name, login)
+    }
+}
+
+/// Whether two members may be one person. It is the strict comparison, for wherever another person is demanded: the same
+/// name or the same Unix user is enough, and so is a user of then that is not known.
+fn may_be(then: &Name, login_then: Option<&Login>, now: &Name, login_now: &Login) -> bool {
+    then == now || login_then.is_none_or(|login| login == login_now)
 }

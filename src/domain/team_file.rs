@@ -1,5 +1,8 @@
 //! The team file: TOML to a `Team` and back. Every mistake is found in one reading, each with its line;
 //! a file with any mistake gives no team at all.
+//!
+//! The work that a file causes grows with its size and no faster, whatever it holds: what would compare everything with
+//! everything has a limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,6 +21,7 @@ use super::rule::{Match, Pattern, Rule, RuleName};
 use super::team::{
     Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
 };
+use super::text::check_distinct;
 
 /// A mistake in the file, and the line it stands on (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,25 +36,90 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Reads a team file. On failure: all its mistakes, by line, at least one.
-pub fn parse(text: &str) -> Result<Team, Vec<Mistake>> {
-    let (root, syntax) = DeTable::parse_recoverable(text);
-    if !syntax.is_empty() {
-        let lines = line_ends(text);
-        let mut mistakes: Vec<Mistake> = syntax
-            .iter()
-            .map(|error| Mistake {
-                line: line_at(&lines, error.span().map_or(0, |span| span.start)),
-                what: format!("not valid TOML: {}", error.message().replace('\n', "; ")),
-            })
-            .collect();
-        mistakes.sort_by_key(|mistake| mistake.line);
-        return Err(mistakes);
+/// What is wrong with a file: at least one mistake.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mistakes {
+    /// The first that were found, by line.
+    pub first: Vec<Mistake>,
+    /// How many there are besides.
+    pub more: usize,
+}
+
+impl Mistakes {
+    fn add(&mut self, line: usize, what: impl Into<String>) {
+        if self.first.len() < MOST_MISTAKES {
+            self.first.push(Mistake { line, what: what.into() });
+        } else {
+            self.more += 1;
+        }
     }
-    let mut reading = Reading { lines: line_ends(text), names: BTreeMap::new(), mistakes: Vec::new() };
+
+    fn by_line(mut self) -> Mistakes {
+        self.first.sort_by_key(|mistake| mistake.line);
+        self
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines: Vec<String> = self.first.iter().map(ToString::to_string).collect();
+        lines.extend((self.more > 0).then(|| format!("and {} more", self.more)));
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// So many mistakes are told, and how many more there are.
+const MOST_MISTAKES: usize = 100;
+/// So many names are compared in all to say which one was meant.
+const MOST_COMPARED: usize = 50_000;
+/// In a file of more bytes than this, only the first error of its syntax is told.
+const MOST_RECOVERED: usize = 256 << 10;
+/// A file has at most so many members, groups, connections, targets, features and scopes together.
+pub const MOST_ITEMS: usize = 100_000;
+/// A file has at most so many rules.
+pub const MOST_RULES: usize = 10_000;
+
+/// Reads a team file.
+pub fn parse(text: &str) -> Result<Team, Mistakes> {
+    // In a large file each character may be an error of its own, and a list of millions helps nobody.
+    let (root, syntax) = match text.len() > MOST_RECOVERED {
+        true => match DeTable::parse(text) {
+            Ok(root) => (root, Vec::new()),
+            Err(first) => (Spanned::new(0..0, DeTable::new()), vec![first]),
+        },
+        false => DeTable::parse_recoverable(text),
+    };
+    let lines = line_ends(text);
+    let mut mistakes = Mistakes::default();
+    for error in &syntax {
+        let line = line_at(&lines, error.span().map_or(0, |span| span.start));
+        mistakes.add(line, format!("not valid TOML: {}", error.message().replace('\n', "; ")));
+    }
+    if syntax.is_empty() {
+        mistakes = too_many(root.get_ref());
+    }
+    if !mistakes.first.is_empty() {
+        return Err(mistakes.by_line());
+    }
+    let mut reading = Reading { lines, names: BTreeMap::new(), able: BTreeMap::new(), mistakes, compared: 0 };
     let team = reading.team(root.get_ref());
-    reading.mistakes.sort_by_key(|mistake| mistake.line);
-    if reading.mistakes.is_empty() { Ok(team) } else { Err(reading.mistakes) }
+    if reading.mistakes.first.is_empty() { Ok(team) } else { Err(reading.mistakes.by_line()) }
+}
+
+/// Whether a file has more in it than it may.
+fn too_many(root: &DeTable<'_>) -> Mistakes {
+    let mut mistakes = Mistakes::default();
+    let section = |section: &&str| root.get(*section).and_then(|value| value.get_ref().as_table());
+    let items: usize = SECTIONS[1..7].iter().filter_map(section).map(|table| table.len()).sum();
+    if items > MOST_ITEMS {
+        let kinds = SECTIONS[1..7].join(", ");
+        mistakes.add(1, format!("the file has {items} items ({kinds}); it may have {MOST_ITEMS}"));
+    }
+    let rules = root.get("rules").and_then(|value| value.get_ref().as_array()).map_or(0, |rules| rules.len());
+    if rules > MOST_RULES {
+        mistakes.add(1, format!("the file has {rules} rules; it may have {MOST_RULES}"));
+    }
+    mistakes
 }
 
 /// Writes the team as a file that `parse` reads back to the same team.
@@ -74,7 +143,11 @@ struct Reading {
     /// Where each line ends.
     lines: Vec<usize>,
     names: BTreeMap<&'static str, BTreeSet<Name>>,
-    mistakes: Vec<Mistake>,
+    /// Who may approve, by how they are named: many rules name the same.
+    able: BTreeMap<Assignee, BTreeSet<Name>>,
+    mistakes: Mistakes,
+    /// How many names were compared to say which one was meant.
+    compared: usize,
 }
 
 /// One table of the file, with how to call it in a message and the line it begins on.
@@ -90,7 +163,7 @@ const SECTIONS: [&str; 9] =
 
 impl Reading {
     fn mistake(&mut self, line: usize, what: impl Into<String>) {
-        self.mistakes.push(Mistake { line, what: what.into() });
+        self.mistakes.add(line, what);
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -300,7 +373,7 @@ impl Reading {
         {
             wrong("reminds after the request has lapsed");
         }
-        let able = team.approvers(&rule.approvers, false).len();
+        let able = self.able(&rule.approvers, rule.approvals as usize, team);
         if !rule.approvers.is_empty() && rule.approvals as usize > able {
             let line = table.keys.get("approvals").map_or(table.line, |value| self.line(value.span().start));
             self.mistake(
@@ -313,6 +386,38 @@ impl Reading {
             );
         }
         name.map(|_| rule)
+    }
+
+    /// How many members may approve who are named so; where these are enough, it may be more.
+    fn able(&mut self, named: &BTreeSet<Assignee>, enough: usize, team: &Team) -> usize {
+        for assignee in named {
+            if !self.able.contains_key(assignee) {
+                let is_able = |name: &&Name| team.members.get(*name).is_some_and(|member| !member.disabled);
+                let able: BTreeSet<Name> = match assignee {
+                    Assignee::Member(name) => std::iter::once(name).filter(is_able).cloned().collect(),
+                    Assignee::Group(group) => {
+                        let members = team.groups.get(group).into_iter().flat_map(|group| &group.members);
+                        members.filter(is_able).cloned().collect()
+                    }
+                    Assignee::Role(_) => {
+                        team.approvers(&BTreeSet::from([assignee.clone()]), false).into_iter().cloned().collect()
+                    }
+                };
+                self.able.insert(assignee.clone(), able);
+            }
+        }
+        let each = || named.iter().filter_map(|assignee| self.able.get(assignee));
+        if each().any(|able| able.len() >= enough) {
+            return enough;
+        }
+        let mut all: BTreeSet<&Name> = BTreeSet::new();
+        for name in each().flatten() {
+            all.insert(name);
+            if all.len() >= enough {
+                break;
+            }
+        }
+        all.len()
     }
 
     fn matches(&mut self, table: Table<'_>) -> Match {
@@ -539,9 +644,9 @@ impl Reading {
             let name = key.get_ref().as_ref();
             if !known.contains(&name) {
                 let line = self.line(key.span().start);
-                let nearest = nearest(name, known.iter().copied()).map(|near| format!("; did you mean {near:?}?"));
-                let what = format!("{}: unknown key {name:?}{}", table.what, nearest.unwrap_or_default());
-                self.mistake(line, what);
+                let meant = if self.may_compare(known.len()) { nearest(name, known.iter().copied()) } else { None };
+                let meant = meant.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
+                self.mistake(line, format!("{}: unknown key {name:?}{meant}", table.what));
             }
         }
     }
@@ -552,7 +657,10 @@ impl Reading {
             self.mistake(line, format!("{what}: {key} is {}, not a text", value.get_ref().type_str()));
             return None;
         };
-        text.parse().map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
+        // What a rule tells people (`deny`) is a text, and shown with care; everything else names something.
+        let distinct = |it| if key == "deny" { Ok(it) } else { check_distinct(text).map(|()| it) };
+        let parsed = text.parse().and_then(distinct);
+        parsed.map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
     }
 
     fn optional<T: FromStr<Err = Malformed>>(&mut self, table: Table<'_>, key: &str) -> Option<T> {
@@ -605,11 +713,23 @@ impl Reading {
         Some(entries.into_iter().map(|(name, _)| name).collect())
     }
 
+    /// Whether to look for the name that was meant, among so many. It is done for the first mistakes only: it takes long, and
+    /// after that it helps nobody.
+    fn may_compare(&mut self, names: usize) -> bool {
+        let few = self.compared + names <= MOST_COMPARED;
+        if few {
+            self.compared += names;
+        }
+        few
+    }
+
     fn check_reference(&mut self, section: &'static str, kind: &str, name: &Name, line: usize, what: &str) {
         let declared = self.names.get(section);
         if declared.is_some_and(|names| names.contains(name)) {
             return;
         }
+        let compare = self.may_compare(self.names.get(section).map_or(0, BTreeSet::len));
+        let declared = self.names.get(section).filter(|_| compare);
         let near = declared.and_then(|names| nearest(name.as_str(), names.iter().map(Name::as_str)));
         let near = near.map(|near| format!("; did you mean {near:?}?")).unwrap_or_default();
         self.mistake(line, format!("{what} names {kind} {:?}, which is not in the file{near}", name.as_str()));
@@ -618,9 +738,9 @@ impl Reading {
 
 /// The candidate most like the word, if any is like it at all.
 pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
-    let likeness = |candidate: &str| strsim::jaro_winkler(word, candidate);
-    let best = candidates.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(best) > 0.7).then(|| best.to_owned())
+    let alike = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
+    let (likeness, best) = alike.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (likeness > 0.7).then(|| best.to_owned())
 }
 
 #[cfg(test)]
@@ -665,15 +785,15 @@ assigned = ["group:h", "team:x"]
 connections = ["c"]
 targets = []
 "#;
-        let lines: Vec<usize> = parse(text).unwrap_err().iter().map(|mistake| mistake.line).collect();
+        let lines: Vec<usize> = parse(text).unwrap_err().first.iter().map(|mistake| mistake.line).collect();
         assert_eq!(lines, [3, 4, 8, 8, 12, 13, 17, 20, 23, 24, 24, 25]);
     }
 
     #[test]
     fn what_is_not_toml() {
         let mistakes = parse("[team\nname = ").unwrap_err();
-        assert_eq!(mistakes[0].line, 1);
-        assert!(mistakes[0].what.contains("not valid TOML"));
+        assert_eq!(mistakes.first[0].line, 1);
+        assert!(mistakes.first[0].what.contains("not valid TOML"));
     }
 
     proptest::proptest! {

@@ -1,6 +1,7 @@
 //! Text that people wrote: checked when it comes in, so that nothing it holds can act on a terminal,
 //! a log reader or a mail header. (What goes out is escaped all the same: see `output`.)
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use super::{Malformed, checked_string};
@@ -25,6 +26,47 @@ pub fn is_hostile(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
         || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+/// Whether this character shows nothing of itself: two texts that differ in it look the same. It is Unicode's property
+/// Default_Ignorable_Code_Point, and what is drawn as a blank without being a space.
+///
+/// Some of them belong into texts: emoji and several scripts are joined and varied by them.
+pub fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// Whether this character is shown by its number wherever people read.
+pub fn acts_or_hides(c: char) -> bool {
+    is_hostile(c) || is_invisible(c)
+}
+
+/// The text with all that acts or hides shown by its number, such as `\u{200b}`. Line breaks stay, or become spaces.
+pub fn visible(text: &str, line_breaks: bool) -> Cow<'_, str> {
+    let acts = |c: char| acts_or_hides(c) && !(line_breaks && c == '\n');
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |c: char| match c {
+        '\n' if !line_breaks => " ".to_owned(),
+        c if acts(c) => c.escape_unicode().to_string(),
+        c => c.to_string(),
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+/// Refuses what makes two names look the same: characters that can't be seen, and spaces that are none.
+/// Not a part of reading a name, since an old log may hold such names and must stay readable.
+pub fn check_distinct(name: &str) -> Result<(), Malformed> {
+    let hidden = |c: &char| is_invisible(*c) || (c.is_whitespace() && *c != ' ');
+    match name.chars().find(hidden) {
+        Some(c) => Err(Malformed::new(format!("it has a character that can't be seen (U+{:04X})", u32::from(c)))),
+        None => Ok(()),
+    }
 }
 
 fn check(text: &str, longest: usize, line_breaks: bool) -> Result<(), Malformed> {
@@ -74,6 +116,24 @@ mod tests {
         {
             assert!(text.parse::<Text>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_no_part_of_a_name_and_is_shown_in_a_text() {
+        let hidden = "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}\u{ad}\u{34f}\u{115f}\u{1160}\u{3164}\u{ffa0}\u{fe0f}\u{e0100}\u{e0041}\u{180e}\u{2800}\u{fffa}";
+        for c in hidden.chars() {
+            let text = format!("a{c}b");
+            assert!(check_distinct(&text).is_err(), "{text:?}");
+            assert_eq!(visible(&text, true), format!("a\\u{{{:x}}}b", u32::from(c)));
+            assert!(text.parse::<Text>().is_ok(), "{text:?}");
+            assert!(text.parse::<Ticket>().is_ok(), "a log that has it stays readable");
+        }
+        assert!(check_distinct("two\u{a0}words").is_err() && check_distinct("two\u{2003}words").is_err());
+        for name in ["two for production", "zwölf", "名前", "שלום", "emoji 🚀"] {
+            assert!(check_distinct(name).is_ok(), "{name}");
+        }
+        assert_eq!(visible("two\nlines", true), "two\nlines");
+        assert_eq!(visible("two\nlines\u{202e}", false), "two lines\\u{202e}");
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! What happened, in words: for notifications, the audit log and a request's timeline.
 
+use super::difference;
 use super::duration::Duration;
 use super::event::{Because, Event, Granted};
 use super::name::Name;
-use super::request::{Request, RequestId, Terms};
-use super::team::Change;
-use super::text::Text;
+use super::request::{Request, RequestId, Said, Terms};
+use super::text::{Text, Ticket};
 
 /// `for 4h`, `for good`, `until 2026-12-01T17:00:00Z`; with a start, `from … ` before it.
 pub fn how_long(terms: &Terms) -> String {
@@ -39,24 +39,18 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
     let of = about.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
     match event {
         Event::TeamInitialized { .. } => "The team was set up".to_owned(),
-        Event::TeamApplied { changes } => {
-            let actor = actor.map_or("root", Name::as_str);
-            let named: Vec<String> = changes.iter().take(5).map(Change::what).collect();
-            let more = changes.len().saturating_sub(named.len());
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{actor} changed the team: {}{more}", named.join(", "))
-        }
+        Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
         Event::RequestSubmitted { request, requester, filed_by, asked, reason, extends, emergency, .. } => {
             format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency))
+        }
+        Event::RequestEdited { request, by, from, to, voids, .. } => {
+            let changes = changes(from, to).join("; ");
+            format!("{by} changed request {request} ({}): {changes}{}", to.asked.resource, no_longer_counted(voids))
         }
         Event::RequestApproved { request, by, terms, asked, note, voids } => {
             let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked)));
             let note = note.as_ref().map(|note| format!(": {note}"));
-            let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
-            let voids = match voids.is_empty() {
-                true => String::new(),
-                false => format!("; no longer counted: {}", voids.join(", ")),
-            };
+            let voids = no_longer_counted(voids);
             format!(
                 "{by} approved request {request}: {} {}{}{voids}{}",
                 terms.resource,
@@ -69,7 +63,7 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
             format!("{by} denied request {request}{of}{}", after_colon(reason.as_ref()))
         }
         Event::RequestWithdrawn { request, by, because: Because::Asked } => {
-            format!("{by} withdrew request {request}{of}")
+            format!("{} withdrew request {request}{of}", or_root(by.as_ref()))
         }
         Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
         Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided in time"),
@@ -101,6 +95,7 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
         }
         Event::GrantExpired { request, resource, .. } => format!("Access to {resource} has ended (request {request})"),
         Event::GrantRevoked { request, resource, by, because: Because::Asked, reason } => {
+            let by = or_root(by.as_ref());
             format!("{by} revoked access to {resource} (request {request}){}", after_colon(reason.as_ref()))
         }
         Event::GrantRevoked { request, resource, because, .. } => {
@@ -110,6 +105,32 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
         Event::ClockAccepted { .. } => "The clock was set back and accepted".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed how they are notified"),
     }
+}
+
+/// What an edit changed, each as `old → new`.
+fn changes(from: &Said, to: &Said) -> Vec<String> {
+    let mut changes = Vec::new();
+    if from.asked != to.asked {
+        changes.push(format!("{} → {}", how_long(&from.asked), how_long(&to.asked)));
+    }
+    if from.reason != to.reason {
+        changes.push(format!("reason “{}” → “{}”", from.reason, to.reason));
+    }
+    if from.ticket != to.ticket {
+        let said = |ticket: &Option<Ticket>| ticket.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        changes.push(format!("ticket {} → {}", said(&from.ticket), said(&to.ticket)));
+    }
+    changes
+}
+
+fn no_longer_counted(voids: &[Name]) -> String {
+    let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
+    if voids.is_empty() { String::new() } else { format!("; no longer counted: {}", voids.join(", ")) }
+}
+
+/// Root acts without being a member.
+fn or_root(member: Option<&Name>) -> &str {
+    member.map_or("root", Name::as_str)
 }
 
 fn by_rule(granted: &Granted) -> String {

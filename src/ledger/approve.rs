@@ -5,7 +5,7 @@ use super::request::thing;
 use super::{Call, Problem, Sink, deciding, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
-use crate::domain::refusal::Sort;
+use crate::domain::refusal::{Refusal, Sort};
 use crate::domain::request::{Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::Failure;
@@ -35,6 +35,10 @@ pub fn approve(
             let drafts = deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, now));
             if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == Sort::Refused) {
                 unchanged(read, id, seen.as_ref())?;
+            }
+            // The requester must not get an approval, from somebody who looked before, for what an edit says since.
+            if drafts.is_ok() && seen.is_none() && read.was_edited(id)? {
+                return Err(Refusal::Unseen { id, seq: read.last_entry_about(id)? }.into());
             }
             Ok((drafts?, docket))
         },

@@ -3,7 +3,7 @@
 
 use super::{Call, Sink};
 use crate::command::{AuditFilter, End, EntryView, Reply};
-use crate::domain::decide;
+use crate::domain::{audit, decide};
 use crate::error::Failure;
 
 const READ: &str = "read the audit log";
@@ -23,7 +23,7 @@ pub fn audit(call: &Call<'_>, filter: &AuditFilter, sink: Sink<'_>) -> Result<En
             }
             left -= 1;
             before = entry.seq;
-            sink(Reply::Entry(Box::new(EntryView::of(entry, &hash))))?;
+            sink(Reply::Entry(Box::new(EntryView::of(entry, audit::hex(&hash)))))?;
         }
         if page.last {
             return Ok(End::default());
@@ -40,7 +40,25 @@ pub fn export(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
         })?;
         for (entry, hash) in page.rows {
             after = entry.seq;
-            sink(Reply::Entry(Box::new(EntryView::of(entry, &hash))))?;
+            sink(Reply::Entry(Box::new(EntryView::of(entry, audit::hex(&hash)))))?;
+        }
+        if page.last {
+            return Ok(End::default());
+        }
+    }
+}
+
+/// The log as it is stored. What this program could not read is exported too: whoever verifies it has to see it.
+pub fn export_raw(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
+    let mut after = 0;
+    loop {
+        let page = call.ask("audit export", |read, me, now| {
+            decide::needs_admin(me, READ, now)?;
+            Ok(read.raw_entries_after(after)?)
+        })?;
+        for entry in page.rows {
+            after = entry.seq;
+            sink(Reply::Raw(entry))?;
         }
         if page.last {
             return Ok(End::default());

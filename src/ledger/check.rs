@@ -25,22 +25,25 @@ pub fn check(
             Some(login) => Some(of_login(call, read, login, now)?),
             None => user,
         };
-        let person = match user {
+        let (person, own) = match user {
             // Root looks after the machine, and need not be a member.
-            Some(name) if call.caller.root => member(read, &name)?,
+            Some(name) if call.caller.root => (member(read, &name)?, false),
             Some(name) => {
                 let me = call.actor(read)?;
                 if name == me.name {
-                    me
+                    (me, true)
                 } else {
                     decide::needs_admin(&me, "check somebody else's access", now)?;
-                    member(read, &name)?
+                    (member(read, &name)?, false)
                 }
             }
-            None => call.actor(read)?,
+            None => (call.actor(read)?, true),
         };
-        let because = person.ways(&thing(read, &resource)?, now);
-        let pending = if because.is_empty() { read.pending_request(&person.name, &resource, now)? } else { None };
+        // A disabled member holds nothing, and does not learn what exists.
+        let disabled = own && person.is_disabled();
+        let because = if disabled { Vec::new() } else { person.ways(&thing(read, &resource)?, now) };
+        let may_wait = because.is_empty() && !disabled;
+        let pending = if may_wait { read.pending_request(&person.name, &resource, now)? } else { None };
         Ok(CheckView {
             allowed: !because.is_empty(),
             member: person.name,

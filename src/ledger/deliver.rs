@@ -4,19 +4,21 @@
 //! One process sends at a time (the kernel keeps that, and ends it with the process), so nothing is sent by two at once.
 //! What is sent and not yet marked when a process dies is sent again by the next, with the same id.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
 use super::{Call, Sink};
-use crate::command::{DeliverView, End, EntryView, Reply, ToldView};
+use crate::command::{DeliverView, End, EntryView, Reply};
 use crate::domain::audit;
-use crate::domain::event::Entry;
+use crate::domain::event;
 use crate::domain::letter::{Letter, Piece};
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, Told};
+use crate::domain::notification::{Channel, Notice, Told};
 use crate::domain::outbox::{Address, Content, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
 use crate::domain::preference::{How, Policy};
+use crate::domain::request::{RequestId, State};
 use crate::domain::team::{Member, Timezone};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -372,7 +374,7 @@ fn fan_out(write: &crate::store::Write<'_>, post: &dyn Post, policy: &Policy, no
                 at = entry.seq;
                 let told: BTreeSet<News> = entry.told.iter().map(|Told(_, notice)| News::Notice(*notice)).collect();
                 for &news in events.iter().filter(|news| **news == News::Audit || told.contains(news)) {
-                    write.outbox_add(&outlet, &entry, news)?;
+                    write.outbox_add(&outlet, &entry, news, now)?;
                 }
             }
         }
@@ -394,6 +396,7 @@ fn settle(
     due: Vec<Queued>,
     now: Timestamp,
 ) -> Result<Vec<Plan>, Error> {
+    let due = drop_untrue(write, due, now)?;
     let blocked = write.outbox_blocked(now)?;
     let mut plans: Vec<Plan> = Vec::new();
     // By whom, how, and when it was due: the message of a digest, among the plans.
@@ -435,7 +438,8 @@ fn settle(
             How::AtOnce => plans.push(Plan { address, rows: vec![row] }),
             How::Together(digest) => {
                 let offset = |moment| member.timezone.as_ref().map_or(0, |zone| post.offset(zone, moment));
-                let due = digest.due(row.at, &offset);
+                // An entry of the future is from before a clock that was ahead was set right.
+                let due = if row.at > now { now } else { digest.due(row.at, &offset) };
                 if due > now {
                     write.outbox_put_off(row.id, due)?;
                     continue;
@@ -453,6 +457,37 @@ fn settle(
     }
     write.outbox_done(&dropped)?;
     Ok(plans)
+}
+
+/// Drops what is no longer true when it would be sent to people: that a request waits, once it does not; and that it was
+/// withdrawn, to whom it was never sent. It stays in their inbox, and webhooks are told all of it.
+fn drop_untrue(write: &crate::store::Write<'_>, due: Vec<Queued>, now: Timestamp) -> Result<Vec<Queued>, Error> {
+    let mut pending: HashMap<RequestId, bool> = HashMap::new();
+    let mut untrue: BTreeSet<i64> = BTreeSet::new();
+    let mut withdrawn = false;
+    for row in due.iter().filter(|row| !matches!(row.outlet, Outlet::Webhook(_))) {
+        let (News::Notice(notice), Some(id)) = (row.news, row.request) else { continue };
+        withdrawn |= notice == Notice::RequestWithdrawn;
+        if !notice.asks_for_a_decision() {
+            continue;
+        }
+        let pending = match pending.entry(id) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(unknown) => {
+                let request = write.request(id)?;
+                *unknown.insert(request.is_some_and(|request| request.state(now) == State::Pending))
+            }
+        };
+        if !pending {
+            untrue.insert(row.id);
+        }
+    }
+    // Found while what was never sent still waits, and dropped together with it: after that nobody could tell.
+    if withdrawn || !untrue.is_empty() {
+        untrue.extend(write.outbox_unheard()?);
+    }
+    write.outbox_done(&untrue.iter().copied().collect::<Vec<_>>())?;
+    Ok(due.into_iter().filter(|row| !untrue.contains(&row.id)).collect())
 }
 
 /// A member and their address on a channel: if they are still there, and were when the entry told them.
@@ -514,7 +549,13 @@ fn compose(read: &Read<'_>, plan: &Plan) -> Result<Content, Failure> {
 }
 
 /// An event that people are told of, for a program.
-fn webhook_message(read: &Read<'_>, entry: &Entry, hash: &str, news: News, piece: &Piece) -> Result<Content, Failure> {
+fn webhook_message(
+    read: &Read<'_>,
+    entry: &event::Entry,
+    hash: &str,
+    news: News,
+    piece: &Piece,
+) -> Result<Content, Failure> {
     let told: Vec<&Name> = entry
         .told
         .iter()
@@ -542,21 +583,10 @@ fn webhook_message(read: &Read<'_>, entry: &Entry, hash: &str, news: News, piece
 }
 
 /// An entry of the log, as `audit export` gives it.
-fn audit_message(entry: Entry, id: &str, hash: String) -> Content {
+fn audit_message(entry: event::Entry, id: &str, hash: String) -> Content {
     let id = format!("msg_{id}_audit");
     let at = entry.at;
-    let told =
-        entry.told.iter().map(|Told(member, event)| ToldView { member: member.clone(), event: *event }).collect();
-    let view = EntryView {
-        request: entry.event.request(),
-        seq: entry.seq,
-        at,
-        actor: entry.actor,
-        os_user: entry.os_user.to_string(),
-        event: entry.event,
-        told,
-        hash,
-    };
+    let view = EntryView::of(entry, hash);
     let body = serde_json::json!({ "type": News::Audit, "timestamp": at, "data": view });
     Content::Json { id, body: body.to_string() }
 }

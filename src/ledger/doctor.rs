@@ -9,7 +9,7 @@ use crate::domain::notification::Channel;
 use crate::domain::outbox::Outlet;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Error, Read, Waiting};
+use crate::store::{Error, Read, Store, Waiting};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
 const LATE: i64 = 15 * 60;
@@ -20,7 +20,7 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
     let clock = (call.clock)()?;
     let findings = call.store.read(|read| -> Result<Vec<FindingView>, Error> {
         Ok(vec![
-            ok("file", format!("{path}, its owner's alone, on a local disk")),
+            file(call.store, &path.to_string())?,
             ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
             structure(read),
             record(read, against),
@@ -51,11 +51,24 @@ fn unreadable(what: &str, error: Error) -> FindingView {
     finding(what, Health::Wrong, Failure::from(error).message, &["see what is said of structure and record"])
 }
 
+fn file(store: &Store, path: &str) -> Result<FindingView, Error> {
+    Ok(match store.unknown_file_system()? {
+        None => ok("file", format!("{path}, its owner's alone, on a local disk")),
+        Some(number) => {
+            const MEND: [&str; 1] = [
+                "if other machines can reach it, move the database to a disk of this one (ext4, XFS, Btrfs, ZFS, F2FS …)",
+            ];
+            let found = format!("{path}, its owner's alone, on a file system that access does not know ({number})");
+            finding("file", Health::Warning, found, &MEND)
+        }
+    })
+}
+
 fn structure(read: &Read<'_>) -> FindingView {
     const MEND: [&str; 2] =
         ["keep this file for examination", "restore the newest backup, then look with `access doctor --against FILE`"];
     match read.structural_faults() {
-        Ok(faults) if faults.is_empty() => ok("structure", "every page and every reference is sound"),
+        Ok(faults) if faults.is_empty() => ok("structure", "the schema, every page, index and reference is sound"),
         Ok(faults) => finding("structure", Health::Wrong, faults.join("; "), &MEND),
         Err(error) => finding("structure", Health::Wrong, Failure::from(error).message, &MEND),
     }

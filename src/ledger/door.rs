@@ -1,17 +1,23 @@
 //! What a shared host's door asks of the ledger before, and instead of, a command.
 
-use super::{Call, Caller, Clock, REFUSALS_AN_HOUR};
-use crate::domain::decide;
+use super::{Call, Caller, Clock, REFUSALS_AN_HOUR, team};
 use crate::domain::event::{Draft, Event};
 use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Context, Error, Read, Store};
 
-/// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
+/// Whether a team file is worth reading from this caller.
 pub fn may_apply_team(store: &Store, caller: &Caller, clock: Clock<'_>) -> Result<(), Failure> {
-    let call = Call { store, caller, clock };
-    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, "apply a team file")?))
+    team::may_apply(&Call { store, caller, clock })
+}
+
+/// Whether this is the login of a member who may do something here.
+pub fn is_member(store: &Store, login: &Login) -> Result<bool, Failure> {
+    Ok(store.read(|read| -> Result<bool, Error> {
+        let Some(name) = read.member_of_login(login)? else { return Ok(false) };
+        Ok(read.member(&name)?.is_some_and(|(member, _)| !member.disabled))
+    })?)
 }
 
 /// Records that a user was refused at the door, up to so many times an hour.

@@ -60,17 +60,8 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
     loop {
         let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
             let now = call.now_to_write(write)?;
-            let (mut drafts, tally) = due(write, &Docket::default(), now, BATCH)?;
-            for draft in &mut drafts {
-                // A member who was removed has nobody to tell.
-                let mut gone = Vec::new();
-                for Told(member, _) in &draft.told {
-                    if !write.is_member(member)? {
-                        gone.push(member.clone());
-                    }
-                }
-                draft.told.retain(|Told(member, _)| !gone.contains(member));
-            }
+            let (drafts, tally) = due(write, &Docket::default(), now, BATCH)?;
+            let drafts = without_the_gone(write, drafts)?;
             write.record(&call.context(None, now), drafts)?;
             write.expire_ran(now)?;
             Ok(tally)
@@ -84,6 +75,30 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
             return Ok(total);
         }
     }
+}
+
+/// Nobody is told who was a member and is not one any more.
+pub fn without_the_gone(read: &Read<'_>, mut drafts: Vec<Draft>) -> Result<Vec<Draft>, Error> {
+    for draft in &mut drafts {
+        let mut gone = Vec::new();
+        for Told(member, _) in &draft.told {
+            if !read.is_member(member)? {
+                gone.push(member.clone());
+            }
+        }
+        draft.told.retain(|Told(member, _)| !gone.contains(member));
+    }
+    Ok(drafts)
+}
+
+/// What is over by this time and not on the record, at most so many grants and requests, and how many they are. A grant
+/// that began and ended has both recorded.
+pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>, usize), Error> {
+    let ended = read.lapsed_grants(now, most)?;
+    let stale = read.lapsed_requests(now, most - ended.len())?;
+    let ends = ended.iter().flat_map(|grant| [decide::begin(grant, now), decide::expire(grant, now)]);
+    let drafts = ends.chain(stale.iter().map(|request| decide::lapse(request, now))).flatten().collect();
+    Ok((drafts, ended.len() + stale.len()))
 }
 
 /// What is due at this time, at most so many of it: beginnings before ends, for those that the clock passed both of.

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::{Call, Problem, Sink};
 use crate::command::{End, NotificationView, Reply};
+use crate::domain::decide;
 use crate::domain::refusal::Refusal;
 use crate::domain::words::words;
 use crate::error::Failure;
@@ -62,6 +63,7 @@ pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
 pub fn unread(call: &Call<'_>) -> Result<End, Failure> {
     let count = call.store.read(|read| -> Result<u64, Problem> {
         let me = call.actor(read)?;
+        decide::may_act(&me)?;
         Ok(read.unread(&me.name)?)
     });
     // A quiet line that nobody asked for is no reason to fail.

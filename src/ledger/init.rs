@@ -43,7 +43,7 @@ fn bare(init: &Init<'_>) -> Team {
 /// The sample team, with the caller in its owner's place.
 fn sample(init: &Init<'_>) -> Result<Team, Failure> {
     let mut team = team_file::parse(SAMPLE)
-        .map_err(|mistakes| Failure::new(Kind::Internal, format!("the sample team is wrong: {}", mistakes[0])))?;
+        .map_err(|mistakes| Failure::new(Kind::Internal, format!("the sample team is wrong: {}", mistakes.first[0])))?;
     let alone = bare(init);
     if let Some(name) = &init.team {
         team.team.name = name.clone();

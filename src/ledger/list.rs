@@ -90,8 +90,9 @@ pub fn only(
     filter: &ListFilter,
     now: Timestamp,
 ) -> Result<Option<Only>, Error> {
+    let also = |and| Only { member: me.name.clone(), login: me.member.login.clone(), since: me.since, and };
     if filter.mine {
-        return Ok(Some(Only { member: me.name.clone(), and: Vec::new() }));
+        return Ok(Some(also(Vec::new())));
     }
     if decide::needs_admin(me, "", now).is_ok() {
         return Ok(None);
@@ -104,7 +105,7 @@ pub fn only(
             }
         }
     }
-    Ok(Some(Only { member: me.name.clone(), and }))
+    Ok(Some(also(and)))
 }
 
 fn owed_warning(owed: &[RequestId]) -> Option<String> {

@@ -13,6 +13,7 @@ mod deny;
 mod docket;
 mod doctor;
 mod door;
+mod edit;
 mod expire;
 mod extend;
 mod inbox;
@@ -35,7 +36,7 @@ mod words;
 
 pub use deliver::{Hook, OpenPost, Post, Service};
 use docket::Docket;
-pub use door::{may_apply_team, record_refused};
+pub use door::{is_member, may_apply_team, record_refused};
 pub use init::{Init, init};
 
 use crate::command::{Command, End, Reply, Seen};
@@ -69,6 +70,7 @@ pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
 pub type Sink<'s> = &'s mut (dyn FnMut(Reply) -> Result<(), Failure> + Send);
 
 /// Why a command was not carried out: a rule says no, or something failed.
+#[derive(Clone)]
 enum Problem {
     Refusal(Refusal),
     Failure(Failure),
@@ -101,8 +103,11 @@ const REFUSALS_AN_HOUR: u64 = 20;
 pub struct Outside<'o> {
     /// Whether the Unix user who calls owns the database file.
     pub owns_file: &'o dyn Fn() -> bool,
-    /// Whether a Unix user of this name has an account on this machine.
+    /// Whether a person of this Unix user name has an account on this machine. It may take seconds to find out, so never
+    /// while the write lock is held.
     pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
+    /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
+    pub shared: bool,
     /// Opens the ways by which notifications go out.
     pub post: OpenPost<'o>,
 }
@@ -112,6 +117,7 @@ pub fn carry_out(
     store: &Store,
     caller: &Caller,
     clock: Clock<'_>,
+    has_account: &dyn Fn(&Login) -> Result<bool, Failure>,
     command: Command,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
@@ -120,7 +126,7 @@ pub fn carry_out(
             .hint("what you are told goes out within a minute; `access notify` shows where to")
             .hint("root tries the ways out with `access deliver`"))
     };
-    let outside = Outside { owns_file: &|| false, has_account: &|_| Ok(true), post: &nothing };
+    let outside = Outside { owns_file: &|| false, has_account, shared: true, post: &nothing };
     carry_out_with(store, caller, clock, &outside, command, sink)
 }
 
@@ -135,12 +141,15 @@ pub fn carry_out_with(
 ) -> Result<End, Failure> {
     let call = Call { store, caller, clock };
     match command {
-        Command::TeamApply { text, dry_run, seen, against } => team::apply(&call, &text, dry_run, seen, against, sink),
+        Command::TeamApply { text, dry_run, seen, against } => {
+            team::apply(&call, outside, &text, dry_run, seen, against, sink)
+        }
         Command::TeamShow => team::show(&call, sink),
         Command::ReplaceOwner { to } => owner::replace(&call, outside, &to, sink),
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
         Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
+        Command::Edit { id, edit, dry_run } => edit::edit(&call, id, &edit, dry_run, sink),
         Command::List(filter) => list::list(&call, &filter, sink),
         Command::Show { id } => list::show(&call, id, sink),
         Command::Approve { id, modification, note, seen } => {
@@ -162,6 +171,7 @@ pub fn carry_out_with(
         }
         Command::Audit(filter) => audit::audit(&call, &filter, sink),
         Command::AuditExport => audit::export(&call, sink),
+        Command::AuditExportRaw => audit::export_raw(&call, sink),
         Command::AuditVerify { against } => verify::verify(&call, &against, sink),
         Command::AuditCheckpoint => verify::checkpoint(&call, sink),
         Command::Doctor { against } => doctor::doctor(&call, outside.post, &against, sink),
@@ -270,14 +280,16 @@ impl Call<'_> {
         work: impl FnOnce(&Write<'_>, &Person, Timestamp) -> Result<R, Problem>,
     ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
-            let now = time(write)?;
             let me = self.actor(write);
-            let done = match &me {
-                Ok(me) => decide::may_act(me).map_err(Problem::from).and_then(|()| work(write, me, now)),
-                Err(Problem::Refusal(refusal)) => Err(Problem::Refusal(refusal.clone())),
-                Err(Problem::Failure(failure)) => Err(Problem::Failure(failure.clone())),
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let now = match (time(write), &able) {
+                (Ok(now), _) => now,
+                // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
+                // entry either.
+                (Err(_), Err(Problem::Refusal(refusal))) => return Ok(Err(refusal.clone())),
+                (Err(failure), _) => return Err(failure),
             };
-            match done {
+            match able.and_then(|me| work(write, me, now)) {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(Problem::Failure(failure)) => Err(failure),
                 Err(Problem::Refusal(refusal)) => {
@@ -368,12 +380,18 @@ fn deciding<T>(
     Ok(decide(&case)?)
 }
 
-/// Those who were told of a request when it was filed, as far as they are still members.
-fn those_asked(read: &Read<'_>, id: RequestId) -> Result<Vec<Name>, Error> {
-    let mut asked = Vec::new();
-    for entry in read.entries_about(id)?.into_iter().take(1) {
+/// Those who were notified of a request when it was filed or edited, as far as they are still the same members. Not those
+/// who asked.
+fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
+    let mut asked: Vec<Name> = Vec::new();
+    for entry in read.entries_about(request.id)? {
+        if !matches!(entry.event, Event::RequestSubmitted { .. } | Event::RequestEdited { .. }) {
+            continue;
+        }
         for Told(member, _) in entry.told {
-            if read.is_member(&member)? {
+            let asks = member == request.requester || member == request.filed_by;
+            let still = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
+            if !asks && !asked.contains(&member) && still()? {
                 asked.push(member);
             }
         }

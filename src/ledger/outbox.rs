@@ -5,7 +5,6 @@ use crate::command::{End, QueuedView, Reply};
 use crate::domain::decide;
 use crate::domain::outbox::{Outlet, Queued};
 use crate::domain::refusal::Refusal;
-use crate::domain::request::RequestId;
 use crate::error::Failure;
 
 /// Rows that are read at once.
@@ -19,24 +18,17 @@ pub fn outbox(call: &Call<'_>, outside: &Outside<'_>, dead: bool, sink: Sink<'_>
     }
     let mut after = 0;
     loop {
-        let page = call.store.read(|read| -> Result<Vec<(Queued, Option<RequestId>)>, Failure> {
-            let rows = read.outbox_after(after, dead, PAGE)?;
-            rows.into_iter()
-                .map(|row| {
-                    let request = read.entry(row.seq)?.event.request();
-                    Ok((row, request))
-                })
-                .collect()
-        })?;
-        let Some((last, _)) = page.last() else { return Ok(End::default()) };
+        let page =
+            call.store.read(|read| -> Result<Vec<Queued>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
+        let Some(last) = page.last() else { return Ok(End::default()) };
         after = last.id;
-        for (row, request) in page {
-            sink(Reply::Queued(shown(row, request)))?;
+        for row in page {
+            sink(Reply::Queued(shown(row)))?;
         }
     }
 }
 
-fn shown(row: Queued, request: Option<RequestId>) -> QueuedView {
+fn shown(row: Queued) -> QueuedView {
     let to = match (&row.outlet, row.notification) {
         (Outlet::Member(_), Some((_, member))) => member.to_string(),
         (Outlet::Member(_), None) => "nobody".to_owned(),
@@ -48,7 +40,7 @@ fn shown(row: Queued, request: Option<RequestId>) -> QueuedView {
         channel: row.outlet,
         to,
         event: row.news,
-        request,
+        request: row.request,
         at: row.at,
         attempts: row.attempts,
         due_at: (!row.dead).then_some(row.due_at),

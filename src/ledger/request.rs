@@ -7,7 +7,7 @@ use super::{Call, Problem, Sink, member, view};
 use crate::command::{AskFor, End, RequestView};
 use crate::domain::decide::{self, Ask, Filing, Standing};
 use crate::domain::entitlement::{Person, Thing};
-use crate::domain::event::{Draft, Event};
+use crate::domain::event::{Draft, Event, Granted};
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Recorded, Request};
@@ -25,6 +25,7 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
         call.store
             .read(|read| -> Result<_, Problem> {
                 let me = call.actor(read)?;
+                decide::may_act(&me)?;
                 let now = call.now(read)?;
                 let docket = Docket::default();
                 let prepared = prepare(read, &docket, &me, &ask, now)?;
@@ -91,8 +92,12 @@ pub fn submit(
     let pending = read.pending_request(&requester.name, resource, now)?;
     let mut request = Request {
         id: read.next_request()?,
+        // It is not in the log yet.
+        seq: i64::MAX,
         requester: requester.name.clone(),
+        requester_login: Some(requester.member.login.clone()),
         filed_by: me.name.clone(),
+        filer_login: Some(me.member.login.clone()),
         asked: ask.terms.clone(),
         reason: ask.reason.clone(),
         ticket: ask.ticket.clone(),
@@ -107,8 +112,8 @@ pub fn submit(
         grant: None,
     };
     let judged = docket.judge(read, &request, &request.asked, now)?;
-    request.lapses_at = decide::lapses_at(&judged.judgement, now);
-    request.remind_at = decide::remind_at(&judged.judgement, now);
+    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
+    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
 
     let admins = docket.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
     let mut told: BTreeSet<Name> =
@@ -123,14 +128,32 @@ pub fn submit(
         requester,
         thing: &thing,
         pending: pending.as_ref(),
+        edits: None,
         judgement: &judged.judgement,
         told: &told,
         people: &people,
     };
     let drafts = decide::submit(ask, &filing, now)?;
-    let granted = drafts.iter().find_map(|draft| match &draft.event {
+    let granted = granted(&drafts);
+    let warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
+    if let Some(granted) = granted {
+        request.recorded = Recorded::Approved;
+        request.grant = Some(granted.into());
+    }
+    // Once it is granted it waits on nobody.
+    let standing = if request.grant.is_some() { Vec::new() } else { standing };
+    let rules = view::matched(&judged.judgement);
+    drop(judged);
+    let view = RequestView { rules, ..RequestView::at(request, &standing, now) };
+    Ok(Prepared { drafts, warnings, view })
+}
+
+/// The grant that is among these events, if there is one.
+pub fn granted(drafts: &[Draft]) -> Option<Granted> {
+    drafts.iter().find_map(|draft| match &draft.event {
         Event::GrantStarted(granted) | Event::GrantScheduled(granted) => Some(granted.clone()),
         Event::RequestSubmitted { .. }
+        | Event::RequestEdited { .. }
         | Event::TeamInitialized { .. }
         | Event::TeamApplied { .. }
         | Event::RequestApproved { .. }
@@ -145,22 +168,11 @@ pub fn submit(
         | Event::AttemptRefused { .. }
         | Event::ClockAccepted { .. }
         | Event::PreferenceChanged { .. } => None,
-    });
-    let warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
-    if let Some(granted) = granted {
-        request.recorded = Recorded::Approved;
-        request.grant = Some(granted.into());
-    }
-    // Once it is granted it waits on nobody.
-    let standing = if request.grant.is_some() { Vec::new() } else { standing };
-    let rules = view::matched(&judged.judgement);
-    drop(judged);
-    let view = RequestView { rules, ..RequestView::at(request, &standing, now) };
-    Ok(Prepared { drafts, warnings, view })
+    })
 }
 
 /// A demand that cannot be met: fewer are left to approve than it takes.
-fn out_of_reach(standing: &Standing) -> Option<String> {
+pub fn out_of_reach(standing: &Standing) -> Option<String> {
     let able = standing.waiting_on.len() + standing.have.len();
     (able < standing.need as usize).then(|| match (&standing.rule, able) {
         (Some(rule), able) => format!(

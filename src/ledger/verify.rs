@@ -2,10 +2,14 @@
 //!
 //! The stored bytes are hashed again, one after the other; the events folded in memory by `domain::replay`; and what they
 //! amount to is held against every table that is a projection. So a row that no event explains is found, as is an event
-//! that no row reflects. Two threads share the work: one reads and hashes, the other understands.
+//! that no row reflects. Two threads share the work: one reads the database and hashes, the other parses and folds.
+//!
+//! Memory is needed for what is open, not for the whole log: a request that no later entry can change is compared with its
+//! rows as soon as the fold hands it back, and so is every notification. That no other rows exist is proven by counting:
+//! each table has as many rows as were compared.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::mpsc::{self, TrySendError};
+use std::sync::mpsc;
 use std::thread;
 
 use super::{Call, Sink};
@@ -13,18 +17,25 @@ use crate::command::{Checkpoint, End, FaultView, Reply, VerifyView};
 use crate::domain::audit::{self, GENESIS, Hash};
 use crate::domain::decide;
 use crate::domain::event::Entry;
-use crate::domain::replay::Model;
-use crate::domain::request::{Grant, Request};
+use crate::domain::replay::{Model, Notified, Released};
+use crate::domain::request::{Decision, Grant, Request};
 use crate::domain::team::{Assignee, Team};
 use crate::error::Failure;
-use crate::store::{Error, Raw, Read, rule_keys};
+use crate::store::{Between, Each, Error, Key, Raw, Read, Table, rule_keys};
 
 /// Faults beyond this many say nothing new.
 const MOST_FAULTS: usize = 1000;
 
 pub fn verify(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
     call.ask("audit verify", |_, me, now| Ok(decide::needs_admin(me, "verify the audit log", now)?))?;
-    let view = call.store.read(|read| prove(read, against))?;
+    let view = call.store.read(|read| -> Result<VerifyView, Error> {
+        let mut view = prove(read, against)?;
+        // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
+        let faults = read.structural_faults()?;
+        view.faults.extend(faults.into_iter().map(|problem| FaultView { seq: None, problem }));
+        view.ok = view.faults.is_empty();
+        Ok(view)
+    })?;
     let no = !view.ok;
     sink(Reply::Verified(view))?;
     Ok(End { no, ..End::default() })
@@ -43,35 +54,37 @@ pub fn checkpoint(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
 /// Proves the record of one state of the database.
 pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Error> {
     let mut chain = Chain::new(against);
+    let mut tables = Tables::new(read);
     let mut proof = thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel::<Batch>(BATCHES);
+        let (sender, batches) = mpsc::channel::<Batch>();
+        let (sending_back, folded) = mpsc::channel::<Folded>();
         let folding = scope.spawn(move || {
             let mut proof = Proof::default();
-            receiver.iter().for_each(|batch| batch.each(|raw, parsed| proof.entry(&raw, parsed)));
+            for batch in batches {
+                let bytes = batch.bytes.len();
+                batch.each(|raw, parsed| proof.entry(&raw, parsed));
+                // Nobody receives it once reading has failed.
+                let _ = sending_back.send(Folded { bytes, released: proof.model.release() });
+            }
             proof
         });
+        let mut fold = Fold { sender, folded, bytes: 0 };
         let mut batch = Batch::default();
         let read = read.each_raw_entry(|raw| {
             chain.entry(&raw);
             batch.push(&raw);
-            if batch.is_full() {
-                // Whoever has less to do parses: where others wait already, this thread. (The other goes on receiving
-                // until this end is dropped.)
-                if let Err(TrySendError::Full(mut batch)) = sender.try_send(std::mem::take(&mut batch)) {
-                    batch.parse();
-                    let _ = sender.send(batch);
-                }
-            }
+            if batch.is_full() { fold.hand_over(std::mem::take(&mut batch), &mut tables) } else { Ok(()) }
         });
-        let _ = sender.send(batch);
-        drop(sender);
+        let read = read.and_then(|()| fold.hand_over(batch, &mut tables)).and_then(|()| fold.end(&mut tables));
         let proof = folding.join().expect("folding refuses nothing and so never panics");
         read.map(|()| proof)
     })?;
     chain.end(read.last_seq()?);
-    proof.tables(read)?;
+    proof.team(read);
+    tables.end(&mut proof.model)?;
     let mut faults = chain.faults;
     faults.append(&mut proof.faults);
+    faults.append(&mut tables.faults);
     // By entry, and what is wrong with rows of the tables after that.
     faults.sort_by_key(|fault| fault.seq.unwrap_or(i64::MAX));
     faults.truncate(MOST_FAULTS);
@@ -82,6 +95,53 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
         faults,
         checkpoints: against.len(),
     })
+}
+
+/// The reading thread's end of the fold.
+struct Fold {
+    sender: mpsc::Sender<Batch>,
+    folded: mpsc::Receiver<Folded>,
+    /// How many bytes were sent and are not folded yet.
+    bytes: usize,
+}
+
+/// What the fold sends back for each batch.
+struct Folded {
+    bytes: usize,
+    released: Released,
+}
+
+impl Fold {
+    /// Sends a batch. Where much waits already, this thread parses it first; and it never sends more than fits in memory.
+    fn hand_over(&mut self, mut batch: Batch, tables: &mut Tables<'_, '_>) -> Result<(), Error> {
+        while let Ok(folded) = self.folded.try_recv() {
+            self.take(folded, tables)?;
+        }
+        if self.bytes >= WAITING {
+            batch.parse();
+        }
+        while self.bytes >= WAITING {
+            let Ok(folded) = self.folded.recv() else { break };
+            self.take(folded, tables)?;
+        }
+        self.bytes += batch.bytes.len();
+        // It fails only if the other thread panicked, which joining it tells.
+        let _ = self.sender.send(batch);
+        Ok(())
+    }
+
+    fn end(mut self, tables: &mut Tables<'_, '_>) -> Result<(), Error> {
+        drop(std::mem::replace(&mut self.sender, mpsc::channel().0));
+        while let Ok(folded) = self.folded.recv() {
+            self.take(folded, tables)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, folded: Folded, tables: &mut Tables<'_, '_>) -> Result<(), Error> {
+        self.bytes -= folded.bytes;
+        tables.take(folded.released)
+    }
 }
 
 /// Entries on their way from the thread that reads and hashes to the one that understands them.
@@ -106,10 +166,10 @@ struct Packed {
     body: usize,
 }
 
-/// So many batches wait at most.
-const BATCHES: usize = 8;
 /// A batch of a quarter of a megabyte: large enough to be worth the handing over.
 const BATCH: usize = 256 * 1024;
+/// No further batch is sent while this many bytes wait.
+const WAITING: usize = 8 * BATCH;
 
 impl Batch {
     fn push(&mut self, raw: &Raw<'_>) {
@@ -278,55 +338,6 @@ impl Proof {
         }
     }
 
-    fn tables(&mut self, read: &Read<'_>) -> Result<(), Error> {
-        self.team(read);
-        let mut model = std::mem::take(&mut self.model);
-        let mut decisions = Vec::new();
-        let mut grants: Vec<Option<Grant>> = Vec::new();
-        for request in &mut model.requests {
-            let id = request.id.get();
-            decisions.extend(std::mem::take(&mut request.decisions).into_iter().map(|it| (it.seq, (id, it))));
-            grants.push(request.grant.take());
-        }
-        decisions.sort_by_key(|(seq, _)| *seq);
-        let numbered = |request: Request| (request.id.get(), request);
-        let granted = |grant: Grant| (grant.request.get(), grant);
-        let mut told = model.notifications;
-        told.sort_by_key(|(id, _)| *id);
-
-        self.table("request", model.requests.into_iter().map(numbered), |each| read.each_request(each))?;
-        self.table("the decision of entry", decisions.into_iter(), |each| read.each_decision(each))?;
-        self.table("grant", grants.into_iter().flatten().map(granted), |each| read.each_grant(each))?;
-        self.table("notification", told.into_iter(), |each| read.each_notification(each))
-    }
-
-    /// Holds a table against what the log says it should be; both are in the order of their keys.
-    fn table<T: PartialEq>(
-        &mut self,
-        what: &str,
-        expected: impl Iterator<Item = (i64, T)>,
-        read: impl FnOnce(&mut dyn FnMut(i64, Result<T, String>)) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        let mut expected = expected.peekable();
-        read(&mut |key, row| {
-            while let Some((missing, _)) = expected.next_if(|(next, _)| *next < key) {
-                self.row(format!("{what} {missing} is on the record and not in its table"));
-            }
-            match (expected.next_if(|(next, _)| *next == key), row) {
-                (_, Err(why)) => self.row(format!("{what} {key} can't be read: {why}")),
-                (None, Ok(_)) => self.row(format!("{what} {key} is in its table, and no entry explains it")),
-                (Some((_, recorded)), Ok(row)) if row != recorded => {
-                    self.row(format!("{what} {key} is not as it was recorded"));
-                }
-                (Some(_), Ok(_)) => {}
-            }
-        })?;
-        for (missing, _) in expected {
-            self.row(format!("{what} {missing} is on the record and not in its table"));
-        }
-        Ok(())
-    }
-
     fn team(&mut self, read: &Read<'_>) {
         let Some(recorded) = self.model.team.take() else {
             return self.row("the log sets no team up".to_owned());
@@ -359,6 +370,162 @@ impl Proof {
         for problem in problems.into_iter().flatten() {
             self.row(problem);
         }
+    }
+}
+
+/// The tables that are compared row by row.
+struct Tables<'r, 'c> {
+    read: &'r Read<'c>,
+    faults: Vec<FaultView>,
+    /// What is to be compared next.
+    requests: Vec<Request>,
+    notifications: Vec<Notified>,
+    /// How many rows were compared, by table.
+    compared: [u64; Table::ALL.len()],
+}
+
+/// So many requests or notifications are compared at once: many lie side by side in their tables.
+const COMPARED: usize = 4096;
+/// Rows that lie no further apart than this are read in one go.
+const GAP: i64 = 4;
+
+impl<'r, 'c> Tables<'r, 'c> {
+    fn new(read: &'r Read<'c>) -> Tables<'r, 'c> {
+        let (requests, notifications) = (Vec::new(), Vec::new());
+        Tables { read, faults: Vec::new(), requests, notifications, compared: [0; Table::ALL.len()] }
+    }
+
+    fn row(&mut self, problem: String) {
+        if self.faults.len() < MOST_FAULTS {
+            self.faults.push(FaultView { seq: None, problem });
+        }
+    }
+
+    fn take(&mut self, released: Released) -> Result<(), Error> {
+        self.requests.extend(released.requests);
+        self.notifications.extend(released.notifications);
+        if self.requests.len() >= COMPARED {
+            self.compare_requests()?;
+        }
+        if self.notifications.len() >= COMPARED {
+            self.compare_notifications()?;
+        }
+        Ok(())
+    }
+
+    /// Compares what is left, and looks for rows that nothing was compared with.
+    fn end(&mut self, model: &mut Model) -> Result<(), Error> {
+        let Released { requests, notifications } = model.release();
+        self.requests.extend(requests);
+        self.notifications.extend(notifications);
+        self.compare_requests()?;
+        while let Some((_, request)) = model.requests.pop_first() {
+            self.requests.push(request);
+            if self.requests.len() >= COMPARED {
+                self.compare_requests()?;
+            }
+        }
+        self.compare_requests()?;
+        self.compare_notifications()?;
+        for table in Table::ALL {
+            if self.read.count_rows(table)? == self.compared[table as usize] {
+                continue;
+            }
+            let known =
+                |number| if table == Table::Notification { model.has_told(number) } else { model.has_filed(number) };
+            let read = self.read;
+            read.each_key(table, |key| {
+                if !known(key.0) {
+                    self.row(unexplained(table, key));
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    fn compare_requests(&mut self) -> Result<(), Error> {
+        let mut requests = std::mem::take(&mut self.requests);
+        requests.sort_unstable_by_key(|request| request.id);
+        let numbers: Vec<i64> = requests.iter().map(|request| request.id.get()).collect();
+        let mut decisions: Vec<(Key, Decision)> = Vec::new();
+        let mut grants: Vec<(Key, Grant)> = Vec::new();
+        for request in &mut requests {
+            let id = request.id.get();
+            decisions.extend(std::mem::take(&mut request.decisions).into_iter().map(|it| ((id, it.seq), it)));
+            grants.extend(request.grant.take().map(|grant| ((id, id), grant)));
+        }
+        // A forged log may file them in any order.
+        decisions.sort_by_key(|(key, _)| *key);
+        let requests = requests.into_iter().map(|request| ((request.id.get(), request.id.get()), request));
+        let read = self.read;
+        self.compare(Table::Request, &numbers, requests, |numbers, each| read.requests_between(numbers, each))?;
+        self.compare(Table::Decision, &numbers, decisions, |numbers, each| read.decisions_between(numbers, each))?;
+        self.compare(Table::Grant, &numbers, grants, |numbers, each| read.grants_between(numbers, each))
+    }
+
+    fn compare_notifications(&mut self) -> Result<(), Error> {
+        let mut told = std::mem::take(&mut self.notifications);
+        told.sort_by_key(|(id, _)| *id);
+        let numbers: Vec<i64> = told.iter().map(|(id, _)| *id).collect();
+        let told = told.into_iter().map(|(id, told)| ((id, id), told));
+        let read = self.read;
+        self.compare(Table::Notification, &numbers, told, |numbers, each| read.notifications_between(numbers, each))
+    }
+
+    /// Compares the rows of these numbers with what the log says they should be; both are in the order of their keys.
+    fn compare<T: PartialEq>(
+        &mut self,
+        table: Table,
+        numbers: &[i64],
+        expected: impl IntoIterator<Item = (Key, T)>,
+        read: impl Fn(Between, Each<'_, T>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut expected = expected.into_iter().peekable();
+        let missing = |key: Key| format!("{} is on the record and not in its table", named(table, key));
+        for near in numbers.chunk_by(|a, b| b - a <= GAP) {
+            let (Some(&first), Some(&last)) = (near.first(), near.last()) else { continue };
+            let mut rest = near;
+            read(Between(first, last), &mut |key, row| {
+                while let [next, after @ ..] = rest
+                    && *next < key.0
+                {
+                    rest = after;
+                }
+                if rest.first() != Some(&key.0) {
+                    // A row in between, which is compared another time.
+                    return;
+                }
+                self.compared[table as usize] += 1;
+                while let Some((absent, _)) = expected.next_if(|(next, _)| *next < key) {
+                    self.row(missing(absent));
+                }
+                match (expected.next_if(|(next, _)| *next == key), row) {
+                    (_, Err(why)) => self.row(format!("{} can't be read: {why}", named(table, key))),
+                    (None, Ok(_)) => self.row(unexplained(table, key)),
+                    (Some((_, recorded)), Ok(row)) if row != recorded => {
+                        self.row(format!("{} is not as it was recorded", named(table, key)));
+                    }
+                    (Some(_), Ok(_)) => {}
+                }
+            })?;
+        }
+        for (absent, _) in expected {
+            self.row(missing(absent));
+        }
+        Ok(())
+    }
+}
+
+fn unexplained(table: Table, key: Key) -> String {
+    format!("{} is in its table, and no entry explains it", named(table, key))
+}
+
+fn named(table: Table, (number, seq): Key) -> String {
+    match table {
+        Table::Request => format!("request {number}"),
+        Table::Decision => format!("the decision of entry {seq}"),
+        Table::Grant => format!("grant {number}"),
+        Table::Notification => format!("notification {number}"),
     }
 }
 

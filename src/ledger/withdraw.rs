@@ -14,7 +14,7 @@ pub fn withdraw(call: &Call<'_>, id: RequestId, seen: Option<Seen>, sink: Sink<'
         |read, me, now| {
             let request = visible(read, &Docket::default(), me, id, now)?;
             unchanged(read, id, seen.as_ref())?;
-            let asked = those_asked(read, id)?;
+            let asked = those_asked(read, &request)?;
             Ok((decide::withdraw(&request, me, &asked, now)?, ()))
         },
         |read, (), now| view::written(read, &Docket::default(), id, now),

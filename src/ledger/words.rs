@@ -34,10 +34,10 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
             }
             Words::Decidable => &|request| Ok(request.state(now) == State::Pending && waits_on_me(request)?),
             Words::Reviewable => &|request| Ok(request.owes_review() && waits_on_me(request)?),
-            Words::Withdrawable => &|request| Ok(request.state(now) == State::Pending && request.belongs_to(&me.name)),
+            Words::Withdrawable => &|request| Ok(request.state(now) == State::Pending && request.belongs_to(&me)),
             Words::Revocable => &|request| {
                 Ok(matches!(request.state(now), State::Active | State::Scheduled)
-                    && (request.requester == me.name || decide::needs_admin(&me, "", now).is_ok()))
+                    && (request.is_requested_by(&me) || decide::needs_admin(&me, "", now).is_ok()))
             },
             Words::Extendable => &|request| Ok(decide::extended(request, &me, None, now).is_ok()),
             Words::Requests => &|_| Ok(true),

@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use super::escape;
 use crate::command::EntryView;
 use crate::domain::name::Name;
 
@@ -20,11 +21,12 @@ pub fn entry(out: &mut dyn Write, entry: &EntryView) -> io::Result<()> {
         entry.os_user.clone(),
         part("action").unwrap_or_default(),
         entry.request.map(|id| id.to_string()).unwrap_or_default(),
-        part("detail").unwrap_or_default(),
+        // Still JSON.
+        part("detail").map(|detail| escape::json(&detail).into_owned()).unwrap_or_default(),
         told.join("; "),
         entry.hash.clone(),
     ];
-    let line: Vec<String> = cells.iter().map(|text| cell(text)).collect();
+    let line: Vec<String> = cells.iter().map(|text| cell(&escape::lines(text))).collect();
     write!(out, "{}\r\n", line.join(","))
 }
 

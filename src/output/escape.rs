@@ -3,29 +3,34 @@
 
 use std::borrow::Cow;
 
-use crate::domain::text::is_hostile;
+use crate::domain::text::{acts_or_hides, visible};
 
-/// For a line of a terminal: control and bidirectional characters are shown as `\u{1b}`.
+/// For a line of a terminal: characters that act on it or can't be seen are shown as `\u{1b}`.
 pub fn line(text: &str) -> Cow<'_, str> {
-    escape(text, false)
+    visible(text, false)
 }
 
 /// The same for several lines: line breaks stay.
 pub fn lines(text: &str) -> Cow<'_, str> {
-    escape(text, true)
+    visible(text, true)
 }
 
-fn escape(text: &str, line_breaks: bool) -> Cow<'_, str> {
-    let acts = |c: char| is_hostile(c) && !(line_breaks && c == '\n');
-    if !text.contains(acts) {
+/// For JSON: such characters stand only in its strings, which have an escape for them. It means the same text.
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts_or_hides) {
         return Cow::Borrowed(text);
     }
-    let shown = |c: char| match c {
-        '\n' if !line_breaks => " ".to_owned(),
-        c if acts(c) => c.escape_unicode().to_string(),
-        c => c.to_string(),
-    };
-    Cow::Owned(text.chars().map(shown).collect())
+    let mut escaped = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if acts_or_hides(c) {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                escaped += &format!("\\u{unit:04x}");
+            }
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
 }
 
 #[cfg(test)]

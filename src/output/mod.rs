@@ -16,7 +16,6 @@ use table::{Column, Layout, Shown};
 use crate::cli::{ColorWhen, Global};
 use crate::command::{Command, ProfileView, Reply, RequestView};
 use crate::domain::team_file;
-use crate::domain::text::is_hostile;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 
@@ -51,8 +50,40 @@ pub struct Printer {
     color: bool,
     width: u16,
     now: Timestamp,
-    out: BufWriter<Stdout>,
+    out: BufWriter<Pipe>,
     progress: Progress,
+}
+
+/// Standard output. Once its reader has closed it, the rest is discarded: the command still runs to its end, and its exit
+/// code is still the answer's.
+struct Pipe {
+    stdout: Stdout,
+    closed: bool,
+}
+
+impl Pipe {
+    fn unless_closed<T>(&mut self, discarded: T, write: impl FnOnce(&mut Stdout) -> io::Result<T>) -> io::Result<T> {
+        if self.closed {
+            return Ok(discarded);
+        }
+        match write(&mut self.stdout) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(discarded)
+            }
+            written => written,
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.unless_closed(bytes.len(), |stdout| stdout.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.unless_closed((), Stdout::flush)
+    }
 }
 
 /// An answer on its way out.
@@ -86,7 +117,7 @@ impl Printer {
             color,
             width: width(),
             now,
-            out: BufWriter::with_capacity(64 * 1024, io::stdout()),
+            out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false }),
             progress: Progress::default(),
         }
     }
@@ -97,6 +128,11 @@ impl Printer {
 
     pub fn in_color(&self) -> bool {
         self.color
+    }
+
+    /// Whether standard output was closed by its reader, so that nothing more can be shown.
+    pub fn is_closed(&self) -> bool {
+        self.out.get_ref().closed
     }
 
     pub fn set_now(&mut self, now: Timestamp) {
@@ -219,17 +255,10 @@ fn width() -> u16 {
     told.or_else(seen).filter(|&width| width >= 40).unwrap_or(80)
 }
 
-/// Writing failed: to a closed pipe (see `main`), or for real.
+/// Writing to standard output failed. (A closed pipe is no failure: see `Pipe`.)
 pub fn broken(error: io::Error) -> Failure {
-    if error.kind() == io::ErrorKind::BrokenPipe {
-        Failure::new(Kind::Io, BROKEN_PIPE)
-    } else {
-        Failure::new(Kind::Io, format!("the output can't be written: {error}"))
-    }
+    Failure::new(Kind::Io, format!("the output can't be written: {error}"))
 }
-
-/// The message that marks a reader who has left, such as `head`: a success, silently.
-pub const BROKEN_PIPE: &str = "the reader has left";
 
 impl Answer<'_> {
     /// Prints one piece, or keeps it until a page of them can be drawn.
@@ -283,6 +312,7 @@ impl Answer<'_> {
             | Reply::Holder(_)
             | Reply::Notification(_)
             | Reply::Expired(_)
+            | Reply::Raw(_)
             | Reply::Verified(_)
             | Reply::Checkpoint(_)
             | Reply::Finding(_)
@@ -338,9 +368,15 @@ impl Answer<'_> {
             Reply::Delivered(_) if self.printer.quiet => return Ok(()),
             Reply::Delivered(view) => notify::delivered(&view),
             Reply::Queued(view) => return self.row(&notify::QUEUED, notify::queued_row(&view, now)),
-            Reply::Progress { .. } => return Ok(()),
+            // Always JSON, a line each.
+            Reply::Raw(_) | Reply::Progress { .. } => return Ok(()),
         };
         self.printer.out.write_all(escape::lines(&words).as_bytes())
+    }
+
+    /// Whether nobody reads the answer any more.
+    pub fn is_closed(&self) -> bool {
+        self.printer.is_closed()
     }
 
     /// A failure among the pieces.
@@ -411,6 +447,7 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
         Reply::Notification(view) => write_value(out, view),
         Reply::Expired(view) => write_value(out, view),
         Reply::Entry(view) => write_value(out, view),
+        Reply::Raw(view) => write_value(out, view),
         Reply::Verified(view) => write_value(out, view),
         Reply::Checkpoint(view) => write_value(out, view),
         Reply::Finding(view) => write_value(out, view),
@@ -424,8 +461,7 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
     }
 }
 
-/// A value as JSON, in which nothing can act on a terminal: such characters stand only in strings, where JSON has an
-/// escape for them.
+/// A value as JSON, in which nothing acts on a terminal and everything can be seen.
 fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Result<()> {
     // Room for most values, so that it does not grow step by step.
     let mut text = Vec::with_capacity(1024);
@@ -434,23 +470,14 @@ fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Res
         return out.write_all(&text);
     }
     let text = String::from_utf8(text).map_err(io::Error::other)?;
-    let mut units = [0; 2];
-    for c in text.chars() {
-        if is_hostile(c) {
-            for unit in c.encode_utf16(&mut units) {
-                write!(out, "\\u{unit:04x}")?;
-            }
-        } else {
-            write!(out, "{c}")?;
-        }
-    }
-    Ok(())
+    out.write_all(escape::json(&text).as_bytes())
 }
 
 /// What a command's answer looks like.
 pub fn shape(command: &Command) -> Shape {
     match command {
         Command::Request(ask) if ask.dry_run => Shape::DryRun,
+        Command::Edit { dry_run: true, .. } => Shape::DryRun,
         Command::Show { .. } => Shape::Whole,
         Command::Resources { .. }
         | Command::List(_)
@@ -461,12 +488,13 @@ pub fn shape(command: &Command) -> Shape {
         | Command::Words(_)
         | Command::NotifyTest
         | Command::Outbox { .. } => Shape::Many,
-        Command::AuditExport => Shape::JsonLines,
+        Command::AuditExport | Command::AuditExportRaw => Shape::JsonLines,
         Command::TeamApply { .. }
         | Command::ReplaceOwner { .. }
         | Command::TeamShow
         | Command::Request(_)
         | Command::Extend { .. }
+        | Command::Edit { .. }
         | Command::Review { .. }
         | Command::Approve { .. }
         | Command::Deny { .. }

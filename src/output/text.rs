@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use comfy_table::Color;
-use serde_json::Value;
 use unicode_width::UnicodeWidthStr;
 
 use super::escape::{line, lines};
@@ -12,11 +11,12 @@ use crate::command::{
     AgainstView, BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health,
     HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
 };
+use crate::domain::difference::{Difference, Turn};
 use crate::domain::entitlement::{Via, Way, longest};
 use crate::domain::name::Name;
 use crate::domain::request::{State, Verdict};
 use crate::domain::resource::Resource;
-use crate::domain::team::{Change, Diff};
+use crate::domain::team::Change;
 use crate::domain::time::Timestamp;
 use crate::domain::words::words;
 use crate::when::{both, date_and_time, day_or_hour, relative, roughly};
@@ -536,7 +536,7 @@ pub fn plan(view: &PlanView) -> String {
 }
 
 fn judged_past(view: &AgainstView) -> String {
-    let (all, otherwise) = (view.requests, view.otherwise.len());
+    let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
     let mut text =
         format!("Of {all} requests since {}, {otherwise} would have been decided otherwise", date_and_time(view.since));
     text += if view.otherwise.is_empty() { ".\n" } else { ":\n" };
@@ -551,74 +551,48 @@ fn judged_past(view: &AgainstView) -> String {
             line(&past.would)
         );
     }
+    if view.more > 0 {
+        let _ = writeln!(text, "  and {} more", view.more);
+    }
     text
 }
 
+/// `+ member:zoe (role: member)`, `~ member:bob (role: member → admin)`, `- scope:x`.
 fn changed(change: &Change) -> String {
-    match change {
-        Change::Team(diff) => difference("team", diff),
-        Change::Member(_, diff) => difference(&change.what(), diff),
-        Change::Group(_, diff) => difference(&change.what(), diff),
-        Change::Connection(_, diff) => difference(&change.what(), diff),
-        Change::Target(_, diff) => difference(&change.what(), diff),
-        Change::Feature(_, diff) => difference(&change.what(), diff),
-        Change::Scope(_, diff) => difference(&change.what(), diff),
-        Change::Rule(_, diff) => difference(&change.what(), diff),
-        Change::RuleOrder(diff) => difference("the order of the rules", diff),
-        Change::Notifications(diff) => difference("notifications", diff),
-    }
-}
-
-/// `+ member:zoe (role: member)`, `~ member:bob  role: member → admin`, `- scope:x`.
-fn difference<T: serde::Serialize>(what: &str, diff: &Diff<T>) -> String {
-    let fields = |value: &T| match serde_json::to_value(value) {
-        Ok(Value::Object(fields)) => fields,
-        Ok(_) | Err(_) => serde_json::Map::new(),
+    let what = match change {
+        Change::RuleOrder(_) => "the order of the rules".to_owned(),
+        Change::Team(_)
+        | Change::Member(..)
+        | Change::Group(..)
+        | Change::Connection(..)
+        | Change::Target(..)
+        | Change::Feature(..)
+        | Change::Scope(..)
+        | Change::Rule(..)
+        | Change::Notifications(_) => line(&change.what()).into_owned(),
     };
-    match diff {
-        Diff::Add { to } => {
-            let said: Vec<String> = fields(to)
-                .iter()
-                .filter(|(key, _)| *key != "name")
-                .map(|(key, value)| format!("{key}: {}", plain(Some(value))))
-                .collect();
+    match Difference::of(change) {
+        Difference::Added(fields) => {
+            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
             format!("  + {what} ({})\n", line(&said.join("; ")))
         }
-        Diff::Remove { .. } => format!("  - {what}\n"),
-        Diff::Change { from, to } => {
-            let (from, to) = (fields(from), fields(to));
-            let mut keys: Vec<&String> = from.keys().chain(to.keys().filter(|key| !from.contains_key(*key))).collect();
-            keys.retain(|key| from.get(*key) != to.get(*key));
-            let said: Vec<String> =
-                keys.iter().map(|key| format!("{key}: {}", turned(from.get(*key), to.get(*key)))).collect();
+        Difference::Removed => format!("  - {what}\n"),
+        Difference::Changed(turns) => {
+            let said: Vec<String> = turns.iter().map(|(key, turn)| format!("{key}: {}", turned(turn))).collect();
             format!("  ~ {what} ({})\n", line(&said.join("; ")))
         }
     }
 }
 
 /// `a → b`; for lists, only what came and went.
-fn turned(from: Option<&Value>, to: Option<&Value>) -> String {
-    match (from, to) {
-        (Some(Value::Array(from)), Some(Value::Array(to))) => {
-            let came = to.iter().filter(|item| !from.contains(item)).map(|item| format!("+{}", plain(Some(item))));
-            let went = from.iter().filter(|item| !to.contains(item)).map(|item| format!("-{}", plain(Some(item))));
+fn turned(turn: &Turn) -> String {
+    match turn {
+        Turn::Value { from, to } => format!("{from} → {to}"),
+        Turn::List { came, went } => {
+            let came = came.iter().map(|item| format!("+{item}"));
+            let went = went.iter().map(|item| format!("-{item}"));
             came.chain(went).collect::<Vec<_>>().join(" ")
         }
-        (from, to) => format!("{} → {}", plain(from), plain(to)),
-    }
-}
-
-fn plain(value: Option<&Value>) -> String {
-    match value {
-        None => "none".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(Value::Array(items)) if items.is_empty() => "none".to_owned(),
-        Some(Value::Array(items)) => items.iter().map(|item| plain(Some(item))).collect::<Vec<_>>().join(", "),
-        Some(Value::Object(fields)) => {
-            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(Some(value)))).collect();
-            format!("({})", said.join("; "))
-        }
-        Some(other @ (Value::Null | Value::Bool(_) | Value::Number(_))) => other.to_string(),
     }
 }
 

@@ -3,18 +3,18 @@
 //! (see "How To Corrupt An SQLite Database File", section 2.2).
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use nix::sys::statfs::{FsType, statfs};
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::Error;
 
@@ -27,17 +27,53 @@ const OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// File systems on which locks don't hold between machines (statfs(2) gives the numbers).
-const NETWORK: [(&str, i64); 9] = [
+/// The files that SQLite and access keep beside a database, by what is added to its name.
+const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+
+/// File systems of one machine, where locks and shared memory work (the numbers are those of the kernel's `magic.h`).
+const LOCAL: [i64; 13] = [
+    0xef53,      // ext2, ext3, ext4
+    0x5846_5342, // XFS
+    0x9123_683e, // Btrfs
+    0x2fc1_2fc1, // ZFS
+    0xca45_1a4e, // bcachefs
+    0xf2f5_2010, // F2FS
+    0x0102_1994, // tmpfs
+    0x794c_7630, // overlayfs
+    0x3153_464a, // JFS
+    0x5265_4973, // ReiserFS
+    0x3434,      // NILFS2
+    0x2405_1905, // UBIFS
+    0xf15f,      // eCryptfs, over one of these
+];
+
+/// File systems that other machines may have open as well. Locks or shared memory don't hold between them.
+const SHARED: [(&str, i64); 25] = [
     ("NFS", 0x6969),
     ("SMB", 0x517b),
     ("CIFS", 0xff53_4d42),
     ("SMB2", 0xfe53_4d42),
     ("AFS", 0x5346_414f),
+    ("kAFS", 0x6b41_4653),
     ("Coda", 0x7375_7245),
     ("Ceph", 0x00c3_6400),
     ("NCP", 0x564c),
     ("Lustre", 0x0bd0_0bd0),
+    ("9p", 0x0102_1997),
+    ("FUSE: sshfs, virtiofs and others", 0x6573_5546),
+    ("GFS2", 0x0116_1970),
+    ("OCFS2", 0x7461_636f),
+    ("GPFS", 0x4750_4653),
+    ("BeeGFS", 0x1983_0326),
+    ("WekaFS", 0x1983_0327),
+    ("OrangeFS", 0x2003_0528),
+    ("PanFS", 0xaad7_aaea),
+    ("StorNext", 0xbeef_dead),
+    ("ACFS", 0x6163_6673),
+    ("VirtualBox shared folder", 0x786f_4256),
+    ("VMware shared folder", 0xbacb_acbc),
+    ("Parallels shared folder", 0x7c7c_6673),
+    ("hostfs", 0x00c0_ffee),
 ];
 
 fn invalid(message: String, hint: impl Into<String>) -> Error {
@@ -49,7 +85,7 @@ pub fn io(path: &Path, error: &std::io::Error) -> Error {
 }
 
 /// The path with its folder resolved, so that a linked folder is followed and a linked file is not.
-fn resolve(path: &Path) -> Result<PathBuf, Error> {
+pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     let name = path
         .file_name()
         .ok_or_else(|| invalid(format!("{} is not the path of a file", path.display()), "name a file with --db"))?;
@@ -84,8 +120,8 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     if !found.is_file() {
         return Err(invalid(format!("{shown} is not a regular file"), "name another with --db"));
     }
-    let me = geteuid();
-    if !me.is_root() && found.uid() != me.as_raw() {
+    // Root is no exception: it becomes the owner before it opens the file (see `door`).
+    if found.uid() != geteuid().as_raw() {
         return Err(invalid(format!("{shown} belongs to another user"), "only its owner may use it"));
     }
     if found.mode() & OTHERS != 0 {
@@ -110,35 +146,131 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
             "name the right file with --db, or restore a backup",
         ));
     }
-    check_folder(&path, found.uid())?;
+    check_folder(&path)?;
+    check_file_system(&path)?;
+    check_file_system(folder_of(&path))?;
+    for suffix in BESIDE {
+        let path = beside(&path, suffix);
+        match fs::symlink_metadata(&path) {
+            Ok(found) => check_private(&path, &found)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io(&path, &error)),
+        }
+    }
+    check_writable(folder_of(&path), AccessFlags::W_OK | AccessFlags::X_OK)?;
+    check_writable(&path, AccessFlags::R_OK | AccessFlags::W_OK)?;
     Ok(path)
 }
 
-/// Nobody but the owner and root may put another file in this one's place.
-#[allow(clippy::useless_conversion, reason = "the number's type is another on other machines")]
-fn check_folder(path: &Path, owner: u32) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
+fn folder_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("/"))
+}
+
+/// Refuses a file beside the database that somebody else could have put there or can change. SQLite would read it.
+fn check_private(path: &Path, found: &Metadata) -> Result<(), Error> {
+    let shown = path.display();
+    let mend = "find out who put it there; move it away, then run `access doctor`";
+    if !found.is_file() {
+        return Err(invalid(format!("{shown} is not a regular file"), mend));
+    }
+    if found.uid() != geteuid().as_raw() {
+        return Err(invalid(format!("{shown} belongs to another user"), mend));
+    }
+    if found.nlink() > 1 {
+        return Err(invalid(format!("{shown} is a file that has another name too (a hard link)"), mend));
+    }
+    if found.mode() & OTHERS != 0 {
+        return Err(invalid(
+            format!("{shown} can be read or written by others (mode {:04o})", found.mode() & 0o7777),
+            format!("if you made it: chmod 600 {shown}; else {mend}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Only the owner and root may be able to put files into the folder: another database in place of this one, or a log beside
+/// it. The sticky bit does not help: it protects existing files from being replaced, and does not prevent new ones.
+fn check_folder(path: &Path) -> Result<(), Error> {
+    let folder = folder_of(path);
     let found = fs::metadata(folder).map_err(|error| io(folder, &error))?;
     let shown = folder.display();
-    if found.mode() & WRITABLE_BY_OTHERS != 0 && found.mode() & STICKY == 0 {
-        return Err(invalid(
-            format!("the folder {shown} can be written by others (mode {:04o})", found.mode() & 0o7777),
-            format!("make it yours alone: chmod 700 {shown}"),
-        ));
+    let mode = found.mode() & 0o7777;
+    if mode & WRITABLE_BY_OTHERS != 0 {
+        let mend = match mode & STICKY {
+            0 => format!("make it yours alone: chmod 700 {shown}"),
+            _ => "use a folder that only you can write".to_owned(),
+        };
+        return Err(invalid(format!("the folder {shown} can be written by others (mode {mode:04o})"), mend));
     }
-    if found.uid() != owner && found.uid() != 0 {
-        return Err(invalid(
-            format!("the folder {shown} belongs to another user"),
-            "move the file to a folder of your own",
-        ));
+    if found.uid() != geteuid().as_raw() && found.uid() != 0 {
+        return Err(invalid(format!("the folder {shown} belongs to another user"), "use a folder of your own"));
     }
-    let kind = statfs(folder).map_err(|error| io(folder, &error.into()))?.filesystem_type();
-    match NETWORK.into_iter().find(|&(_, number)| FsType(number) == kind) {
-        Some((name, _)) => Err(invalid(
-            format!("{shown} is on a network file system ({name}), where locks don't hold"),
+    Ok(())
+}
+
+/// What a file system is known for.
+#[derive(Debug, PartialEq, Eq)]
+enum FileSystem {
+    Local,
+    Shared(&'static str),
+    /// By its number.
+    Unknown(String),
+}
+
+fn file_system(path: &Path) -> Result<FileSystem, Error> {
+    Ok(known_as(statfs(path).map_err(|error| io(path, &error.into()))?.filesystem_type()))
+}
+
+fn known_as(kind: FsType) -> FileSystem {
+    let shared = SHARED.into_iter().find(|&(_, number)| is_kind(kind, number));
+    match shared {
+        Some((name, _)) => FileSystem::Shared(name),
+        None if LOCAL.into_iter().any(|number| is_kind(kind, number)) => FileSystem::Local,
+        None => FileSystem::Unknown(format!("{:#x}", kind.0)),
+    }
+}
+
+/// The kernel's numbers have 32 bits. The type that holds them is another, and signed on some machines.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is the lower 32 bits that count")]
+#[allow(clippy::unnecessary_cast, reason = "the number's type is another on other machines")]
+fn is_kind(kind: FsType, number: i64) -> bool {
+    kind.0 as u32 == number as u32
+}
+
+fn check_file_system(path: &Path) -> Result<(), Error> {
+    match file_system(path)? {
+        FileSystem::Shared(name) => Err(invalid(
+            format!("{} is on a network or shared file system ({name}), where locks don't hold", path.display()),
             "keep the database on a disk of this machine",
         )),
-        None => Ok(()),
+        FileSystem::Local | FileSystem::Unknown(_) => Ok(()),
+    }
+}
+
+/// The number of the file system that this is on, if nothing is known of it.
+pub fn unknown_file_system(path: &Path) -> Result<Option<String>, Error> {
+    Ok(match file_system(folder_of(path))? {
+        FileSystem::Unknown(number) => Some(number),
+        FileSystem::Local | FileSystem::Shared(_) => None,
+    })
+}
+
+/// SQLite needs to write even to read: its log and its shared memory are beside the database. Its own error says only that
+/// it can't open the file.
+fn check_writable(path: &Path, wanted: AccessFlags) -> Result<(), Error> {
+    let shown = path.display();
+    match access(path, wanted) {
+        Ok(()) => Ok(()),
+        Err(Errno::EROFS) => Err(Error::ReadOnly {
+            message: format!("{shown} is on a read-only file system, and even reading a database writes beside it"),
+            hint: "mount it read-write, or copy the database with its -wal file to a folder that you can write"
+                .to_owned(),
+        }),
+        Err(Errno::EACCES | Errno::EPERM) => Err(invalid(
+            format!("{shown} is read-only for you, and even reading a database writes beside it"),
+            format!("let its owner write it: chmod u+rwX {shown}"),
+        )),
+        Err(error) => Err(io(path, &error.into())),
     }
 }
 
@@ -152,7 +284,9 @@ pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
     if fs::symlink_metadata(&path).is_ok() {
         return Err(Error::Exists { path });
     }
-    check_folder(&path, geteuid().as_raw())?;
+    check_folder(&path)?;
+    check_file_system(folder_of(&path))?;
+    check_writable(folder_of(&path), AccessFlags::W_OK | AccessFlags::X_OK)?;
     Ok(path)
 }
 
@@ -169,14 +303,18 @@ pub fn create_private(path: &Path) -> Result<(), Error> {
     made.map(drop).map_err(|error| io(path, &error))
 }
 
-/// The path of a file that is not there yet, in a folder that is.
+/// The path of a file that is not there yet, in a folder that is, and that nobody else can write.
 pub fn vacant(path: &Path) -> Result<PathBuf, Error> {
     let path = resolve(path).map_err(|error| match (error, path.parent()) {
         // What is not there is a folder, and not the database.
         (Error::Absent { .. }, Some(folder)) => io(folder, &nix::errno::Errno::ENOENT.into()),
         (error, _) => error,
     })?;
-    if fs::symlink_metadata(&path).is_ok() { Err(Error::Exists { path }) } else { Ok(path) }
+    if fs::symlink_metadata(&path).is_ok() {
+        return Err(Error::Exists { path });
+    }
+    check_folder(&path)?;
+    Ok(path)
 }
 
 pub fn sync(path: &Path) -> Result<(), Error> {
@@ -190,7 +328,7 @@ pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
         std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
         _ => io(path, &error),
     })?;
-    sync(path.parent().unwrap_or(Path::new("/")))
+    sync(folder_of(path))
 }
 
 /// Removes a draft and what SQLite laid beside it. What is left behind does no harm, and there may be nothing.
@@ -217,7 +355,7 @@ const SENDER: i64 = 2;
 /// Held for as long as it is open; None while another holds it.
 pub fn lock_for_sending(database: &Path) -> Result<Option<File>, Error> {
     let path = beside(database, ".lock");
-    let file = open_lock_file(database, &path)?;
+    let file = open_private(&path)?;
     let taken = lock(&file, SENDER, Wait::No).map_err(|error| io(&path, &error.into()))?;
     Ok(taken.then_some(file))
 }
@@ -226,7 +364,7 @@ impl LockFile {
     /// Waits for a turn, or gives up as busy.
     pub fn wait_for(database: &Path) -> Result<LockFile, Error> {
         let path = beside(database, ".lock");
-        let file = open_lock_file(database, &path)?;
+        let file = open_private(&path)?;
         let taken = at_once(&file).map_err(|error| io(&path, &error.into()))?;
         if taken {
             return Ok(LockFile(file));
@@ -246,15 +384,18 @@ impl LockFile {
     }
 }
 
-fn open_lock_file(database: &Path, path: &Path) -> Result<File, Error> {
-    let flags = nix::fcntl::OFlag::O_NOFOLLOW.bits();
-    let open = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path);
-    let file = open.map_err(|error| io(path, &error))?;
-    if geteuid().is_root() {
-        // Root may be the first to need it, and must not keep the database's owner from it.
-        let owner = fs::metadata(database).map_err(|error| io(database, &error))?;
-        fchown(&file, Some(owner.uid()), Some(owner.gid())).map_err(|error| io(path, &error))?;
-    }
+/// Opens a private file that is used only for locks, and makes it if needed. The open file is what is checked, and opening
+/// never waits (a FIFO would block otherwise).
+pub fn open_private(path: &Path) -> Result<File, Error> {
+    let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
+    let mut open = OpenOptions::new();
+    open.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let file = open.open(path).map_err(|error| match fs::symlink_metadata(path) {
+        // A link or a device says less by its error than by what it is.
+        Ok(found) => check_private(path, &found).err().unwrap_or_else(|| io(path, &error)),
+        Err(_) => io(path, &error),
+    })?;
+    check_private(path, &file.metadata().map_err(|error| io(path, &error))?)?;
     Ok(file)
 }
 
@@ -304,4 +445,33 @@ fn unlock(file: &File, byte: i64) -> nix::Result<()> {
 #[expect(clippy::cast_possible_truncation, reason = "both are small constants")]
 fn one_byte(byte: i64, kind: i32) -> flock {
     flock { l_type: kind as i16, l_whence: SEEK_SET as i16, l_start: byte, l_len: 1, l_pid: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_is_local_or_shared_or_unknown() {
+        for (number, name) in [
+            (0x6969, "NFS"),
+            (0xff53_4d42, "CIFS"),
+            // The same where the number's type is signed and has 32 bits.
+            (0xfe53_4d42_u32 as i32 as i64, "SMB2"),
+            (0x0102_1997, "9p"),
+            (0x6573_5546, "FUSE: sshfs, virtiofs and others"),
+            (0x0116_1970, "GFS2"),
+            (0x7461_636f, "OCFS2"),
+            (0x4750_4653, "GPFS"),
+            (0x1983_0326, "BeeGFS"),
+            (0x786f_4256, "VirtualBox shared folder"),
+        ] {
+            assert_eq!(known_as(FsType(number)), FileSystem::Shared(name));
+        }
+        for number in [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(known_as(FsType(number)), FileSystem::Local);
+        }
+        assert_eq!(known_as(FsType(0x8584_58f6)), FileSystem::Unknown("0x858458f6".to_owned()));
+        assert!(LOCAL.iter().all(|local| SHARED.iter().all(|(_, shared)| local != shared)));
+    }
 }

@@ -12,14 +12,17 @@ mod proof;
 mod read;
 mod row;
 mod rules;
+mod schema;
 mod write;
 
 use std::path::PathBuf;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
+pub use care::Vacant;
+pub use file::{beside, open_private, resolve};
 pub use outbox::Waiting;
-pub use proof::Raw;
+pub use proof::{Between, Each, Key, Raw, Table};
 pub use read::{Head, Only, Page, Read};
 pub use rules::keys as rule_keys;
 pub use write::{Context, Write};
@@ -53,6 +56,11 @@ pub enum Error {
     Io {
         message: String,
     },
+    /// The file system takes no writes.
+    ReadOnly {
+        message: String,
+        hint: String,
+    },
     /// The commit itself failed: it may or may not have happened.
     CommitUnknown {
         message: String,
@@ -76,6 +84,9 @@ impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Error {
         let message = error.to_string();
         match error {
+            rusqlite::Error::SqliteFailure(cause, _) if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
+                Error::Io { message: format!("{message}: there is no space for its shared memory (-shm)") }
+            }
             rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy,
                 ErrorCode::NotADatabase => Error::Invalid {
@@ -83,8 +94,8 @@ impl From<rusqlite::Error> for Error {
                     hint: "name the right file with --db, or move this one away and run `access init`".to_owned(),
                 },
                 ErrorCode::DatabaseCorrupt => Error::damaged(message),
+                ErrorCode::CannotOpen => Error::Io { message: format!("{message}, or a file beside it (-wal, -shm)") },
                 ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::DiskFull
                 | ErrorCode::PermissionDenied
@@ -119,6 +130,7 @@ impl From<Error> for Failure {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
                     .hint("nothing was changed; look at the disk's space and permissions")
             }
+            Error::ReadOnly { message, hint } => Failure::new(Kind::Io, message).hint(hint),
             Error::CommitUnknown { message } => {
                 Failure::new(Kind::Io, format!("writing failed at the very end, so the outcome is unknown: {message}"))
                     .hint("look at what stands there now (`access list`, `access audit`) before trying again")
@@ -154,6 +166,7 @@ impl Store {
         let _turn = file::LockFile::wait_for(&self.path)?;
         let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
+        self.check_schema(&transaction)?;
         let answer = work(&Write::new(&transaction)?)?;
         transaction.commit().map_err(|error| match Error::from(error) {
             Error::Busy => Error::Busy,
@@ -161,6 +174,7 @@ impl Store {
             other @ (Error::Absent { .. }
             | Error::Exists { .. }
             | Error::Invalid { .. }
+            | Error::ReadOnly { .. }
             | Error::CommitUnknown { .. }) => other,
         })?;
         Ok(answer)

@@ -15,20 +15,21 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Error, Store, Write, file};
+use super::{Error, Store, Write, file, schema};
 
 /// "accs": marks a file as ours, and another program's as not (`PRAGMA application_id`).
 const APPLICATION_ID: i32 = 0x6163_6373;
 
 /// Each brings the schema one version further. Append only: files of every older version exist.
-const MIGRATIONS: [&str; 4] = [
+pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("schema-1.sql"),
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
 ];
 /// The version that the last of them brings it to (`PRAGMA user_version`).
-pub(super) const VERSION: u32 = 4;
+#[expect(clippy::cast_possible_truncation, reason = "there are few")]
+pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 
 impl Store {
     /// Opens a database that is there; one of an older version is brought up to date.
@@ -40,13 +41,12 @@ impl Store {
     }
 
     /// Creates a database with what `first` records in it. The file appears whole or not at all.
-    pub fn create<E: From<Error>>(path: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<Store, E> {
+    pub fn create<E: From<Error>>(path: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<(), E> {
         let path = file::prepare(path)?;
         let draft = file::beside(&path, &format!(".new-{}", std::process::id()));
         let made = Store::create_at(&draft, first).and_then(|()| Ok(file::move_into_place(&draft, &path)?));
         file::remove_draft(&draft);
-        made?;
-        Ok(Store::open(&path)?)
+        made
     }
 
     fn create_at<E: From<Error>>(draft: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<(), E> {
@@ -62,8 +62,24 @@ impl Store {
         set_up()?;
         store.migrate()?;
         store.write(first)?;
-        store.conn.close().map_err(|(_, error)| Error::from(error))?;
-        Ok(())
+        Ok(store.close_whole()?)
+    }
+
+    /// Closes a draft after a checkpoint, so that the file itself has everything that was written. The checkpoint can fail
+    /// (a full disk), and closing a connection does not report that: the file would get its name without the log's pages.
+    pub(super) fn close_whole(self) -> Result<(), Error> {
+        let Store { conn, path } = self;
+        let (busy, left): (bool, i64) =
+            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        if busy {
+            return Err(Error::Busy);
+        }
+        conn.close().map_err(|(_, error)| Error::from(error))?;
+        let log = file::beside(&path, "-wal");
+        if left > 0 || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+            return Err(Error::Io { message: format!("{} could not be written whole", path.display()) });
+        }
+        file::sync(&path)
     }
 
     /// Closes the database. The last to do so moves the log over into the file and removes it, and the next to come makes
@@ -81,7 +97,6 @@ impl Store {
 
     fn check_version(&self) -> Result<(), Error> {
         let application: i32 = self.conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-        let version: u32 = self.conn.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let shown = self.path.display();
         if application != APPLICATION_ID {
             return Err(Error::Invalid {
@@ -89,24 +104,45 @@ impl Store {
                 hint: "name the right file with --db".to_owned(),
             });
         }
-        match version {
-            version if version > VERSION => Err(Error::Invalid {
-                message: format!("{shown} was written by a newer access (version {version} of the schema)"),
-                hint: "install the newer access".to_owned(),
-            }),
-            version if version < VERSION => self.migrate(),
-            _ => Ok(()),
+        if self.version(&self.conn)? < VERSION {
+            self.migrate()?;
         }
+        schema::no_views(&self.conn)
+    }
+
+    /// The version of the schema, which is not newer than this program's.
+    fn version(&self, conn: &Connection) -> Result<u32, Error> {
+        let version: u32 = conn.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+        if version > VERSION {
+            return Err(Error::Invalid {
+                message: format!(
+                    "{} was written by a newer access (version {version} of the schema)",
+                    self.path.display()
+                ),
+                hint: "install the newer access".to_owned(),
+            });
+        }
+        Ok(version)
+    }
+
+    /// Refuses to write to a schema that this program did not make. Asked in the transaction that writes: since the file
+    /// was opened, a newer program may have migrated it.
+    pub(super) fn check_schema(&self, transaction: &Connection) -> Result<(), Error> {
+        self.version(transaction)?;
+        schema::check(transaction)
     }
 
     fn migrate(&self) -> Result<(), Error> {
         let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)?;
-        // Another process may have been first.
-        let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        // Another process may have been first, and may have been newer.
+        let version = self.version(&transaction)?;
         for migration in MIGRATIONS.iter().skip(version as usize) {
             transaction.execute_batch(migration)?;
         }
-        transaction.pragma_update(None, "user_version", VERSION)?;
+        if version < VERSION {
+            transaction.pragma_update(None, "user_version", VERSION)?;
+        }
+        schema::check(&transaction)?;
         transaction.commit()?;
         Ok(())
     }

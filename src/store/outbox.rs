@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
 
-use super::read::Read;
+use super::read::{Read, agree};
 use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
 use crate::domain::event::Entry;
@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 /// The columns of a row of the outbox, for `queued`.
 const QUEUED: &str =
     "SELECT o.id, o.channel, coalesce(o.kind, n.kind), e.seq, e.at, n.id, n.member, o.due_at, o.attempts,
-         o.error, o.dead
+         o.error, o.dead, e.request
      FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)";
 
 fn queued(row: &Row<'_>) -> Result<Queued, Error> {
@@ -38,6 +38,10 @@ fn queued(row: &Row<'_>) -> Result<Queued, Error> {
         attempts: row.get(8)?,
         error: row.get(9)?,
         dead: row.get(10)?,
+        request: match row.get::<_, Option<i64>>(11)? {
+            Some(id) => Some(RequestId::try_from(id).map_err(Error::damaged)?),
+            None => None,
+        },
     })
 }
 
@@ -106,6 +110,21 @@ impl Read<'_> {
         Ok(rows.into_iter().collect())
     }
 
+    /// Withdrawals that wait for somebody (or a Slack channel) to whom the request itself was not sent: that waits too, or
+    /// was given up.
+    pub fn outbox_unheard(&self) -> Result<BTreeSet<i64>, Error> {
+        let sql = "WITH told AS MATERIALIZED (
+                 SELECT o.id, o.channel, n.member, e.request, coalesce(o.kind, n.kind) AS kind
+                 FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)
+                 WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn')
+                     AND o.channel NOT GLOB 'webhook:*')
+             SELECT id FROM told WHERE kind = 'request.withdrawn'
+                 AND (request, channel, coalesce(member, '')) IN
+                     (SELECT request, channel, coalesce(member, '') FROM told WHERE kind = 'request.submitted')
+                 AND EXISTS (SELECT 1 FROM request r WHERE r.id = told.request AND r.state <> 'pending')";
+        Ok(self.rows(sql, [], |row| Ok(row.get(0)?))?.into_iter().collect())
+    }
+
     /// Rows after this one, in order; of the dead, or of those that wait.
     pub fn outbox_after(&self, after: i64, dead: bool, most: usize) -> Result<Vec<Queued>, Error> {
         let sql = format!("{QUEUED} WHERE o.id > ?1 AND o.dead = ?2 ORDER BY o.id LIMIT {most}");
@@ -137,8 +156,11 @@ impl Read<'_> {
 
     /// The hash of the entry that filed a request.
     pub fn hash_of_request(&self, id: RequestId) -> Result<Option<Hash>, Error> {
-        let sql = "SELECT hash FROM event WHERE request = ?1 ORDER BY seq LIMIT 1";
-        self.one(sql, [id.get()], |row| Ok(row.get(0)?))
+        let sql = "SELECT hash, request FROM event WHERE seq = (SELECT min(seq) FROM event WHERE request = ?1)";
+        self.one(sql, [id.get()], |row| {
+            agree(row.get::<_, Option<i64>>(1)? == Some(id.get()), "event_by_request")?;
+            Ok(row.get(0)?)
+        })
     }
 
     /// How far each Slack channel and webhook is: the number of the last entry that it was given.
@@ -175,19 +197,21 @@ impl Write<'_> {
     }
 
     /// What was put off for a digest is looked at again, since what its reader (or the team) prefers has changed.
-    pub(super) fn reconsider(&self, member: Option<&Name>) -> Result<(), Error> {
-        let sql = "UPDATE outbox SET due_at = (SELECT e.at FROM notification n JOIN event e ON e.seq = n.seq
+    ///
+    /// Entries may lie in the future, where a clock that was ahead was set right: those are due now.
+    pub(super) fn reconsider(&self, member: Option<&Name>, now: Timestamp) -> Result<(), Error> {
+        let sql = "UPDATE outbox SET due_at = (SELECT min(e.at, ?2) FROM notification n JOIN event e ON e.seq = n.seq
                  WHERE n.id = outbox.notification)
              WHERE attempts = 0 AND NOT dead AND notification IS NOT NULL
                  AND (?1 IS NULL OR notification IN (SELECT id FROM notification WHERE member = ?1))";
-        self.conn().prepare_cached(sql)?.execute([member.map(Name::as_str)])?;
+        self.conn().prepare_cached(sql)?.execute(params![member.map(Name::as_str), now.unix()])?;
         Ok(())
     }
 
     /// Queues an entry for a channel or webhook.
-    pub fn outbox_add(&self, outlet: &Outlet, entry: &Entry, news: News) -> Result<(), Error> {
+    pub fn outbox_add(&self, outlet: &Outlet, entry: &Entry, news: News, now: Timestamp) -> Result<(), Error> {
         let sql = "INSERT INTO outbox (channel, seq, kind, due_at) VALUES (?1, ?2, ?3, ?4)";
-        let params = params![outlet.to_string(), entry.seq, news.as_str(), entry.at.unix()];
+        let params = params![outlet.to_string(), entry.seq, news.as_str(), entry.at.min(now).unix()];
         self.conn().prepare_cached(sql)?.execute(params)?;
         Ok(())
     }

@@ -10,9 +10,9 @@ use crate::domain::duration::Length;
 use crate::domain::event::{Entry, Event, Granted};
 use crate::domain::name::Name;
 use crate::domain::preference::Policy;
-use crate::domain::request::{End, RequestId, Review, Verdict};
+use crate::domain::request::{End, RequestId, Review, Said, Verdict};
 use crate::domain::rule::RuleName;
-use crate::domain::team::{Change, Diff, Group, Member, Scope};
+use crate::domain::team::{Change, Diff, Group, Login, Member, Scope};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -21,13 +21,16 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::TeamInitialized { changes } | Event::TeamApplied { changes } => {
             let taken = take_members_out(write, changes)?;
             for change in changes {
-                project_change(write, &taken, entry.seq, change)?;
+                project_change(write, &taken, entry.seq, entry.at, change)?;
             }
+            write.reorder_rules(changes)?;
         }
         Event::RequestSubmitted {
             request,
             requester,
             filed_by,
+            requester_login,
+            filer_login,
             asked,
             reason,
             ticket,
@@ -38,8 +41,8 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         } => one(
             write,
             "INSERT INTO request (id, state, requester, filed_by, resource, length, until, start, reason, ticket,
-                 submitted_at, lapses_at, remind_at, extends, emergency)
-             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 submitted_at, lapses_at, remind_at, extends, emergency, seq, requester_login, filer_login)
+             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
             params![
                 request.get(),
                 requester.as_str(),
@@ -54,9 +57,15 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
                 lapses_at.unix(),
                 remind_at.map(Timestamp::unix),
                 extends.map(RequestId::get),
-                emergency
+                emergency,
+                entry.seq,
+                requester_login.as_ref().map(Login::as_str),
+                filer_login.as_ref().map(Login::as_str)
             ],
         )?,
+        Event::RequestEdited { request, from, to, lapses_at, remind_at, .. } => {
+            edit(write, *request, from, to, *lapses_at, *remind_at)?;
+        }
         Event::RequestApproved { request, by, terms, asked, note, voids } => {
             for name in voids {
                 let sql = "UPDATE decision SET counts = 0
@@ -91,14 +100,20 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             one(write, "UPDATE grant SET warned = 1 WHERE request = ?1", [request.get()])?;
         }
         Event::GrantExpired { request, ended_at, .. } => end_grant(write, *request, *ended_at, None)?,
-        Event::GrantRevoked { request, by, .. } => end_grant(write, *request, entry.at, Some(by))?,
+        Event::GrantRevoked { request, by, .. } => {
+            end_grant(write, *request, entry.at, Some(by.as_ref().map_or("", Name::as_str)))?;
+        }
         Event::AttemptRefused { .. } => {}
-        // Else the last run of `expire` would go on holding the clock where it was.
-        Event::ClockAccepted { .. } => one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?,
+        // Else the last run of `expire` would go on holding the clock where it was, and what waits to be sent would wait
+        // until then.
+        Event::ClockAccepted { .. } => {
+            one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?;
+            many(write, "UPDATE outbox SET due_at = ?1 WHERE due_at > ?1", [entry.at.unix()])?;
+        }
         Event::PreferenceChanged { member, to, .. } => {
             let body = if to.is_empty() { None } else { Some(to_json(to)?) };
             one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
-            write.reconsider(Some(member))?;
+            write.reconsider(Some(member), entry.at)?;
         }
     }
     Ok(())
@@ -132,6 +147,39 @@ pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal { message: error.to_string() })
 }
 
+/// As `Request::take_edit` has it: only a pending request changes, all its approvals are void, and those that were of
+/// the terms asked before say so from now on.
+fn edit(
+    write: &Write<'_>,
+    request: RequestId,
+    from: &Said,
+    to: &Said,
+    lapses_at: Timestamp,
+    remind_at: Option<Timestamp>,
+) -> Result<(), Error> {
+    let sql = "UPDATE decision SET counts = 0 WHERE request = ?1 AND verdict = 'approve' AND counts";
+    many(write, sql, [request.get()])?;
+    if from.asked != to.asked {
+        let sql = "UPDATE decision SET terms = ?2 WHERE request = ?1 AND verdict = 'approve' AND terms IS NULL";
+        many(write, sql, params![request.get(), to_json(&from.asked)?])?;
+    }
+    one(
+        write,
+        "UPDATE request SET length = ?2, until = ?3, start = ?4, reason = ?5, ticket = ?6, lapses_at = ?7, remind_at = ?8
+         WHERE id = ?1 AND state = 'pending'",
+        params![
+            request.get(),
+            length(to.asked.end),
+            until(to.asked.end),
+            to.asked.start.map(Timestamp::unix),
+            to.reason.as_str(),
+            to.ticket.as_ref().map(Ticket::as_str),
+            lapses_at.unix(),
+            remind_at.map(Timestamp::unix),
+        ],
+    )
+}
+
 fn grant(write: &Write<'_>, granted: &Granted, begun: bool) -> Result<(), Error> {
     one(
         write,
@@ -162,10 +210,10 @@ fn set_state(write: &Write<'_>, request: RequestId, state: &str) -> Result<(), E
     one(write, sql, params![request.get(), state])
 }
 
-/// An end once recorded stays as it is.
-fn end_grant(write: &Write<'_>, request: RequestId, at: Timestamp, by: Option<&Name>) -> Result<(), Error> {
+/// An end once recorded stays as it is. `by`: who revoked it, and an empty text for root; None: it expired.
+fn end_grant(write: &Write<'_>, request: RequestId, at: Timestamp, by: Option<&str>) -> Result<(), Error> {
     let sql = "UPDATE grant SET ended_at = ?2, ended_by = ?3 WHERE request = ?1 AND ended_at IS NULL";
-    one(write, sql, params![request.get(), at.unix(), by.map(Name::as_str)])
+    one(write, sql, params![request.get(), at.unix(), by])
 }
 
 fn decide(
@@ -182,7 +230,7 @@ fn decide(
     one(write, sql, params![request.get(), entry.seq, by.as_str(), verdict.as_str(), entry.at.unix(), note, terms])
 }
 
-fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, change: &Change) -> Result<(), Error> {
+fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, at: Timestamp, change: &Change) -> Result<(), Error> {
     match change {
         Change::Team(diff) => match diff.after() {
             Some(header) => one(
@@ -205,8 +253,9 @@ fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, change: &Chang
             project_catalogued(write, "rule", name.as_str(), diff)?;
             write.put_rule(name, diff)
         }
-        Change::RuleOrder(diff) => diff.after().map_or(Ok(()), |order| write.put_rule_order(order)),
-        Change::Notifications(diff) => project_policy(write, seq, diff.after()),
+        // All at once, by `reorder_rules`.
+        Change::RuleOrder(_) => Ok(()),
+        Change::Notifications(diff) => project_policy(write, seq, at, diff.after()),
     }
 }
 
@@ -268,11 +317,11 @@ fn put_member(
     )
 }
 
-fn project_policy(write: &Write<'_>, seq: i64, policy: Option<&Policy>) -> Result<(), Error> {
+fn project_policy(write: &Write<'_>, seq: i64, at: Timestamp, policy: Option<&Policy>) -> Result<(), Error> {
     one(write, "UPDATE team SET policy = ?1", [policy.map(to_json).transpose()?])?;
     let channels = policy.iter().flat_map(|policy| policy.channels.keys());
     write.begin_channels(channels.map(ToString::to_string).collect(), seq - 1)?;
-    write.reconsider(None)
+    write.reconsider(None, at)
 }
 
 fn project_group(write: &Write<'_>, name: &Name, diff: &Diff<Group>) -> Result<(), Error> {

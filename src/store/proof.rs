@@ -1,5 +1,5 @@
-//! The tables as they stand, row by row, for holding against the log. A row that can't be read is no failure here: it
-//! is handed on as what it is, with its key.
+//! The tables as they stand, row by row, for comparison with the log. A row that can't be read is no failure here: it
+//! is handed on with its key and the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +26,46 @@ pub struct Raw<'r> {
     pub body: &'r [u8],
 }
 
+/// A table that follows from the log, row by row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    Request,
+    Decision,
+    Grant,
+    Notification,
+}
+
+/// A row's key: the number of the request or notification, and for a decision the entry that records it.
+pub type Key = (i64, i64);
+
+/// The numbers from the first to the last.
+#[derive(Debug, Clone, Copy)]
+pub struct Between(pub i64, pub i64);
+
+/// Takes a row.
+pub type Each<'e, T> = &'e mut dyn FnMut(Key, Result<T, String>);
+
+impl Table {
+    pub const ALL: [Table; 4] = [Table::Request, Table::Decision, Table::Grant, Table::Notification];
+
+    fn name(self) -> &'static str {
+        match self {
+            Table::Request => "request",
+            Table::Decision => "decision",
+            Table::Grant => "grant",
+            Table::Notification => "notification",
+        }
+    }
+
+    fn key(self) -> &'static str {
+        match self {
+            Table::Request | Table::Notification => "id, id",
+            Table::Decision => "request, seq",
+            Table::Grant => "request, request",
+        }
+    }
+}
+
 /// A row, or why it can't be read.
 type Unsure<T> = Result<T, String>;
 
@@ -35,7 +75,7 @@ fn unsure<T>(read: Result<T, Error>) -> Unsure<T> {
 
 impl Read<'_> {
     /// Every row of the log, in order.
-    pub fn each_raw_entry(&self, mut each: impl FnMut(Raw<'_>)) -> Result<(), Error> {
+    pub fn each_raw_entry(&self, mut each: impl FnMut(Raw<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let mut statement =
             self.conn.prepare("SELECT seq, at, actor, os_user, action, request, hash, body FROM event ORDER BY seq")?;
         let mut rows = statement.query([])?;
@@ -50,7 +90,7 @@ impl Read<'_> {
                 request: row.get(5)?,
                 hash: bytes(6)?.try_into().ok(),
                 body: bytes(7)?,
-            });
+            })?;
         }
         Ok(())
     }
@@ -80,45 +120,69 @@ impl Read<'_> {
         Ok(self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
     }
 
-    /// Every request by number, without its decisions and its grant.
-    pub fn each_request(&self, each: impl FnMut(i64, Unsure<Request>)) -> Result<(), Error> {
+    /// Requests by number, without their decisions and their grants.
+    pub fn requests_between(&self, numbers: Between, each: Each<'_, Request>) -> Result<(), Error> {
         let nothing = [const { "NULL" }; row::GRANT_COLUMNS].join(", ");
-        let sql = format!("SELECT {}, {nothing} FROM request r ORDER BY r.id", row::REQUEST);
-        self.each(&sql, row::request, each)
+        let sql = format!(
+            "SELECT r.id, r.id, {}, {nothing} FROM request r WHERE r.id BETWEEN ?1 AND ?2 ORDER BY r.id",
+            row::REQUEST
+        );
+        self.each(&sql, numbers, |row| row::request(row, 2), each)
     }
 
-    /// Every grant by number.
-    pub fn each_grant(&self, each: impl FnMut(i64, Unsure<Grant>)) -> Result<(), Error> {
-        let sql = format!("SELECT {} FROM grant g ORDER BY g.request", row::GRANT);
-        self.each(&sql, |row| row::grant(row, 0), each)
+    /// Grants by the number of their request.
+    pub fn grants_between(&self, numbers: Between, each: Each<'_, Grant>) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT g.request, g.request, {} FROM grant g WHERE g.request BETWEEN ?1 AND ?2 ORDER BY g.request",
+            row::GRANT
+        );
+        self.each(&sql, numbers, |row| row::grant(row, 2), each)
     }
 
-    /// Every decision, by the entry that records it, with its request.
-    pub fn each_decision(&self, each: impl FnMut(i64, Unsure<(i64, Decision)>)) -> Result<(), Error> {
-        let sql = format!("SELECT seq, {} FROM decision ORDER BY seq", row::DECISION);
-        self.each(&sql, |row| Ok((row.get(8)?, row::decision(row, 1)?)), each)
+    /// Decisions by the number of their request, and by the entry that records each.
+    pub fn decisions_between(&self, numbers: Between, each: Each<'_, Decision>) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT request, seq, {} FROM decision WHERE request BETWEEN ?1 AND ?2 ORDER BY request, seq",
+            row::DECISION
+        );
+        self.each(&sql, numbers, |row| row::decision(row, 2), each)
     }
 
-    /// Every notification by number: the entry it tells of, and who is told.
-    pub fn each_notification(&self, each: impl FnMut(i64, Unsure<(i64, Told)>)) -> Result<(), Error> {
-        let sql = "SELECT id, seq, member, kind FROM notification ORDER BY id";
+    /// Notifications by number: the entry each tells of, and who is told.
+    pub fn notifications_between(&self, numbers: Between, each: Each<'_, (i64, Told)>) -> Result<(), Error> {
+        let sql = "SELECT id, id, seq, member, kind FROM notification WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
         let told = |row: &Row<'_>| -> Result<(i64, Told), Error> {
-            Ok((row.get(1)?, Told(row::parsed(row, 2)?, row::parsed::<Notice>(row, 3)?)))
+            Ok((row.get(2)?, Told(row::parsed(row, 3)?, row::parsed::<Notice>(row, 4)?)))
         };
-        self.each(sql, told, each)
+        self.each(sql, numbers, told, each)
     }
 
-    /// Rows whose first column is their key.
     fn each<T>(
         &self,
         sql: &str,
+        Between(first, last): Between,
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
-        mut each: impl FnMut(i64, Unsure<T>),
+        each: Each<'_, T>,
     ) -> Result<(), Error> {
-        let mut statement = self.conn.prepare(sql)?;
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([first, last])?;
+        while let Some(row) = rows.next()? {
+            each((row.get(0)?, row.get(1)?), unsure(read(row)));
+        }
+        Ok(())
+    }
+
+    /// How many rows a table has: counted in the table itself, since an index may not agree with it.
+    pub fn count_rows(&self, table: Table) -> Result<u64, Error> {
+        self.count(&format!("SELECT count(*) FROM {} NOT INDEXED", table.name()), [])
+    }
+
+    /// The key of every row of a table.
+    pub fn each_key(&self, table: Table, mut each: impl FnMut(Key)) -> Result<(), Error> {
+        let mut statement = self.conn.prepare(&format!("SELECT {} FROM {} NOT INDEXED", table.key(), table.name()))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            each(row.get(0)?, unsure(read(row)));
+            each((row.get(0)?, row.get(1)?));
         }
         Ok(())
     }

@@ -7,7 +7,6 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use crate::domain::duration::Length;
-use crate::domain::name::Name;
 use crate::domain::request::{Decision, End, Ended, EndedHow, Grant, Recorded, Request, RequestId, Terms, Verdict};
 use crate::domain::team::Member;
 use crate::domain::text::Text;
@@ -15,11 +14,12 @@ use crate::domain::time::Timestamp;
 
 /// What a row of these columns is read as, in their order.
 pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r.length, r.until, r.start, \
-     r.reason, r.ticket, r.submitted_at, r.lapses_at, r.remind_at, r.extends, r.emergency, r.review";
+     r.reason, r.ticket, r.submitted_at, r.lapses_at, r.remind_at, r.extends, r.emergency, r.review, \
+     r.seq, r.requester_login, r.filer_login";
 pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.start, g.modified, g.starts_at, \
      g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by, g.reviewers";
 pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request";
-const REQUEST_COLUMNS: usize = 16;
+const REQUEST_COLUMNS: usize = 19;
 pub const GRANT_COLUMNS: usize = 15;
 
 pub fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, Error>
@@ -96,9 +96,11 @@ pub fn maybe_grant(row: &Row<'_>, column: usize) -> Result<Option<Grant>, Error>
 }
 
 pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
-    let how = match maybe_parsed::<Name>(row, column + 13)? {
-        Some(by) => EndedHow::Revoked { by },
+    // An empty text: revoked, and by root, who need not be a member. No name is empty.
+    let how = match row.get_ref(column + 13)?.as_str_or_null().map_err(Error::damaged)? {
         None => EndedHow::Expired,
+        Some("") => EndedHow::Revoked { by: None },
+        Some(_) => EndedHow::Revoked { by: Some(parsed(row, column + 13)?) },
     };
     Ok(Grant {
         request: request_id(row, column)?,
@@ -115,9 +117,9 @@ pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
     })
 }
 
-/// The columns of `REQUEST` and `GRANT`; its decisions are yet to be read.
-pub fn request(row: &Row<'_>) -> Result<Request, Error> {
-    let recorded = match row.get_ref(1)?.as_str().map_err(Error::damaged)? {
+/// The columns of `REQUEST` and `GRANT` from this one on; its decisions are yet to be read.
+pub fn request(row: &Row<'_>, column: usize) -> Result<Request, Error> {
+    let recorded = match row.get_ref(column + 1)?.as_str().map_err(Error::damaged)? {
         "pending" => Recorded::Pending,
         "approved" => Recorded::Approved,
         "denied" => Recorded::Denied,
@@ -126,24 +128,28 @@ pub fn request(row: &Row<'_>) -> Result<Request, Error> {
         other => return Err(Error::damaged(format!("a request in the state {other:?}"))),
     };
     Ok(Request {
-        id: request_id(row, 0)?,
+        id: request_id(row, column)?,
         recorded,
-        requester: parsed(row, 2)?,
-        filed_by: parsed(row, 3)?,
-        asked: terms(row, 4)?,
-        reason: parsed(row, 8)?,
-        ticket: maybe_parsed(row, 9)?,
-        submitted_at: time(row, 10)?,
-        lapses_at: time(row, 11)?,
-        remind_at: maybe_time(row, 12)?,
-        extends: match row.get::<_, Option<i64>>(13)? {
+        requester: parsed(row, column + 2)?,
+        filed_by: parsed(row, column + 3)?,
+        asked: terms(row, column + 4)?,
+        reason: parsed(row, column + 8)?,
+        ticket: maybe_parsed(row, column + 9)?,
+        submitted_at: time(row, column + 10)?,
+        lapses_at: time(row, column + 11)?,
+        remind_at: maybe_time(row, column + 12)?,
+        extends: match row.get::<_, Option<i64>>(column + 13)? {
             Some(id) => Some(RequestId::try_from(id).map_err(Error::damaged)?),
             None => None,
         },
-        emergency: row.get(14)?,
-        review: maybe_json(row, 15)?,
+        emergency: row.get(column + 14)?,
+        review: maybe_json(row, column + 15)?,
+        // Without one, no entry filed it: then it came before anybody.
+        seq: row.get::<_, Option<i64>>(column + 16)?.unwrap_or(0),
+        requester_login: maybe_parsed(row, column + 17)?,
+        filer_login: maybe_parsed(row, column + 18)?,
         decisions: Vec::new(),
-        grant: maybe_grant(row, REQUEST_COLUMNS)?,
+        grant: maybe_grant(row, column + REQUEST_COLUMNS)?,
     })
 }
 

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::params;
 
+use super::read::agree;
 use super::{Error, Read, Write, row};
 use crate::domain::resource::Resource;
 use crate::domain::rule::{Rule, RuleName};
-use crate::domain::team::{Diff, RuleOrder};
+use crate::domain::team::{Change, Diff, RuleOrder};
 
 /// For more than this many resources at once it is quicker to read all rules.
 const MANY: usize = 20;
@@ -47,16 +48,23 @@ impl Read<'_> {
             let least = text.find(':').map_or(text.len(), |colon| colon + 1);
             begins.extend((least..=text.len()).map(|end| &text[..end]));
         }
-        let mut names: BTreeSet<String> = BTreeSet::new();
+        // The keys by which each rule was found.
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for begins in begins {
-            let sql = "SELECT body FROM catalogue WHERE kind = 'about' AND name >= ?1 || ' ' AND name < ?1 || '!'";
-            names.extend(self.rows(sql, [begins], |row| Ok(row.get(0)?))?);
+            let sql =
+                "SELECT body, name FROM catalogue WHERE kind = 'about' AND name >= ?1 || ' ' AND name < ?1 || '!'";
+            for (name, key) in self.rows(sql, [begins], |row| Ok((row.get(0)?, row.get(1)?)))? {
+                found.entry(name).or_default().push(key);
+            }
         }
         let mut rules = Vec::new();
-        for name in &names {
+        for (name, found_by) in &found {
             let sql = "SELECT body FROM catalogue WHERE kind = 'rule' AND name = ?1";
-            let rule = self.one(sql, [name], |row| row::json(row, 0))?;
-            rules.push(rule.ok_or_else(|| Error::damaged(format!("the rule {name:?} is missing")))?);
+            let rule: Option<Rule> = self.one(sql, [name], |row| row::json(row, 0))?;
+            let rule = rule.ok_or_else(|| Error::damaged(format!("the rule {name:?} is missing")))?;
+            let keys = keys(&rule);
+            agree(rule.name.as_str() == name && found_by.iter().all(|key| keys.contains(key)), "of rules")?;
+            rules.push(rule);
         }
         self.in_order(rules)
     }
@@ -83,7 +91,6 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    /// A new rule comes last, and one that is removed leaves the order.
     pub(super) fn put_rule(&self, name: &RuleName, diff: &Diff<Rule>) -> Result<(), Error> {
         if let Diff::Change { from, .. } | Diff::Remove { from } = diff {
             for key in keys(from) {
@@ -95,18 +102,47 @@ impl Write<'_> {
             let sql = "INSERT INTO catalogue VALUES ('about', ?1, ?2)";
             self.conn().prepare_cached(sql)?.execute(params![key, name.as_str()])?;
         }
-        let mut order = self.rule_order()?;
-        match diff {
-            Diff::Add { .. } => order.names.push(name.clone()),
-            Diff::Remove { .. } => order.names.retain(|other| other != name),
-            Diff::Change { .. } => return Ok(()),
-        }
-        self.put_rule_order(&order)
+        Ok(())
     }
 
-    pub(super) fn put_rule_order(&self, order: &RuleOrder) -> Result<(), Error> {
+    /// The order of the rules after these changes: new rules come last, and those that are removed leave it. It is read and
+    /// written once, however many change.
+    pub(super) fn reorder_rules(&self, changes: &[Change]) -> Result<(), Error> {
+        let mut removed: BTreeSet<&RuleName> = BTreeSet::new();
+        let mut added: Vec<RuleName> = Vec::new();
+        let mut order: Option<RuleOrder> = None;
+        for change in changes {
+            match change {
+                Change::Rule(name, diff) => match diff.as_ref() {
+                    Diff::Add { .. } => added.push(name.clone()),
+                    Diff::Remove { .. } => drop(removed.insert(name)),
+                    Diff::Change { .. } => {}
+                },
+                Change::RuleOrder(diff) => order = diff.after().cloned(),
+                Change::Team(_)
+                | Change::Member(..)
+                | Change::Group(..)
+                | Change::Connection(..)
+                | Change::Target(..)
+                | Change::Feature(..)
+                | Change::Scope(..)
+                | Change::Notifications(_) => {}
+            }
+        }
+        if removed.is_empty() && added.is_empty() && order.is_none() {
+            return Ok(());
+        }
+        let order = match order {
+            Some(order) => order,
+            None => {
+                let mut order = self.rule_order()?;
+                order.names.retain(|name| !removed.contains(name));
+                order.names.extend(added);
+                order
+            }
+        };
         let sql = "INSERT INTO catalogue VALUES ('rules', '', ?1) ON CONFLICT (kind, name) DO UPDATE SET body = ?1";
-        self.conn().prepare_cached(sql)?.execute([super::project::to_json(order)?])?;
+        self.conn().prepare_cached(sql)?.execute([super::project::to_json(&order)?])?;
         Ok(())
     }
 }

@@ -4,5 +4,30 @@ ALTER TABLE request ADD COLUMN requester_login TEXT;                 -- their Un
 ALTER TABLE request ADD COLUMN filer_login TEXT;
 ALTER TABLE grant ADD COLUMN reviewers TEXT;                         -- JSON: who may review an emergency
 UPDATE request SET seq = (SELECT min(seq) FROM event WHERE event.request = request.id AND action = 'request.submitted');
+-- The Unix users, from the entries that changed the team: those before the one that filed the request.
+CREATE TEMP TABLE login_since (
+    name  TEXT NOT NULL,
+    seq   INTEGER NOT NULL,
+    login TEXT,                                                      -- none: no member from then on
+    PRIMARY KEY (name, seq)
+) WITHOUT ROWID;
+INSERT OR REPLACE INTO login_since
+    SELECT substr(made ->> '$.what', 8), seq, made ->> '$.to.login'
+    FROM (SELECT seq, CASE type WHEN 'object' THEN value END AS made
+          FROM event, json_each(CASE WHEN json_valid(body) THEN body ELSE '{}' END, '$.event.detail.changes')
+          WHERE action IN ('team.initialized', 'team.applied'))
+    WHERE made ->> '$.what' GLOB 'member:*';
+UPDATE request SET
+    requester_login = (SELECT login FROM login_since AS l WHERE l.name = requester AND l.seq < request.seq
+                       ORDER BY l.seq DESC LIMIT 1),
+    filer_login = (SELECT login FROM login_since AS l WHERE l.name = filed_by AND l.seq < request.seq
+                   ORDER BY l.seq DESC LIMIT 1);
+DROP TABLE login_since;
+-- A pending request lapses at the end that it asks for, if that is earlier: requests of older versions say otherwise.
+DROP INDEX request_pending;
+CREATE INDEX request_pending ON request (min(lapses_at, ifnull(until, lapses_at))) WHERE state = 'pending';
 CREATE INDEX request_pending_by_requester ON request (requester, resource) WHERE state = 'pending';
+-- Members are found by their Unix user too, where that is not their name.
+CREATE INDEX request_by_login ON request (requester_login) WHERE requester_login <> requester;
+CREATE INDEX request_by_filer_login ON request (filer_login) WHERE filer_login <> filed_by AND filed_by <> requester;
 CREATE INDEX grant_ended ON grant (member, ended_at) WHERE ended_at IS NOT NULL;

@@ -116,7 +116,8 @@ impl<'c> Write<'c> {
     /// Marks a member's unread notifications as read: this one, or all. How many were.
     pub fn mark_read(&self, member: &Name, id: Option<i64>, now: Timestamp) -> Result<u64, Error> {
         let sql =
-            "UPDATE notification SET read_at = ?1 WHERE member = ?2 AND read_at IS NULL AND (?3 IS NULL OR id = ?3)";
+            "UPDATE notification SET read_at = ?1 WHERE member = ?2 AND read_at IS NULL AND (?3 IS NULL OR id = ?3)
+                 AND seq >= (SELECT since FROM member WHERE name = ?2)";
         Ok(self.conn().prepare_cached(sql)?.execute(params![now.unix(), member.as_str(), id])? as u64)
     }
 

@@ -316,6 +316,37 @@ fn refused_attempts_are_limited_to_twenty_per_person_and_hour() {
     assert_eq!(refused(&world), 22);
 }
 
+/// The count is made under the write lock, so it looks at a bounded number of entries. Where there were more in an hour,
+/// it errs towards recording.
+#[test]
+fn refused_attempts_are_counted_among_the_last_two_thousand_entries() {
+    let world = World::sample();
+    let attempt = || world.run("bob", &["who", "target:orders-db"]).exits(3);
+    for _ in 0..22 {
+        attempt();
+    }
+    let recorded = || world.rows("SELECT count(*) FROM event WHERE action = 'attempt.refused' AND os_user = 'bob'");
+    assert_eq!(recorded(), ["20"]);
+    let others = |count: u32| {
+        world.rows(&format!(
+            "BEGIN;
+             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count})
+             INSERT INTO event SELECT (SELECT max(seq) FROM event) + i, at, actor, os_user, 'request.lapsed', request, hash, body
+                 FROM n, event WHERE seq = 1;
+             UPDATE team SET last_seq = (SELECT max(seq) FROM event);
+             COMMIT;"
+        ))
+    };
+    others(1980);
+    attempt();
+    assert_eq!(recorded(), ["20"], "all twenty are among the last two thousand");
+    others(1);
+    for _ in 0..30 {
+        attempt();
+    }
+    assert_eq!(recorded(), ["40"], "those that go out of the two thousand are made up for, and no more");
+}
+
 #[test]
 fn usage_what_is_not_there_and_conflicts_leave_no_trace() {
     let world = World::sample();

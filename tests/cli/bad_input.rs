@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde_json::Value;
 
-use crate::harness::{Ran, World};
+use crate::harness::{Ran, TEAM, World};
 
 /// A sample team with a request that is pending (1) and one that is live (2).
 struct Busy {
@@ -169,6 +169,86 @@ fn reasons_that_are_none() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(String::from_utf8(output.stderr).unwrap().contains("UTF-8"));
     assert_eq!(Busy::record(&busy.world), busy.before);
+}
+
+/// Characters that show nothing of themselves: one of each block.
+const HIDDEN: [char; 14] = [
+    '\u{200b}',
+    '\u{200c}',
+    '\u{200d}',
+    '\u{2060}',
+    '\u{feff}',
+    '\u{ad}',
+    '\u{34f}',
+    '\u{115f}',
+    '\u{3164}',
+    '\u{fe0f}',
+    '\u{e0100}',
+    '\u{e0041}',
+    '\u{180e}',
+    '\u{2800}',
+];
+
+#[test]
+fn names_hold_nothing_that_cannot_be_seen() {
+    let busy = Busy::new();
+    for c in HIDDEN {
+        let says = format!("a character that can't be seen (U+{:04X})", u32::from(c));
+        busy.refuses("carol", &ask(&["--ticket", &format!("OPS{c}-1")]), 2, &says);
+        let rule = |keys: &str| format!("{TEAM}\n[[rules]]\n{keys}\n");
+        for file in [
+            rule(&format!("name = \"two{c}\"\nreason_min = 5")),
+            rule(&format!("name = \"x\"\nticket = \"OPS{c}-*\"")),
+            TEAM.replace("[members.bob]\n", &format!("[members.bob]\nlogin = \"bo{c}b\"\n")),
+        ] {
+            assert_ne!(file, TEAM);
+            busy.refuses_file(&file, 65, &says);
+        }
+        busy.refuses_file(TEAM.replace("[members.bob]", &format!("[members.\"bo{c}b\"]")), 65, "a name has lower-case");
+    }
+    busy.refuses_file(
+        format!("{TEAM}\n[[rules]]\nname = \"two\u{a0}words\"\nreason_min = 5\n"),
+        65,
+        "can't be seen (U+00A0)",
+    );
+}
+
+#[test]
+fn what_cannot_be_seen_in_a_reason_is_shown_wherever_people_read() {
+    let world = World::sample();
+    for c in HIDDEN {
+        let reason = format!("pay{c}roll");
+        let id = world.json("bob", &["request", "target:orders-db", "--reason", &reason])["id"].to_string();
+        let shown = format!("pay\\u{{{:x}}}roll", u32::from(c));
+        world.run("alice", &["deny", &id, "--reason", &reason]).ok();
+        for (login, args) in [
+            ("bob", &["show", &id][..]),
+            ("bob", &["inbox"]),
+            ("alice", &["inbox"]),
+            ("alice", &["audit", "--limit", "2"]),
+            ("alice", &["list", "--all", "--limit", "1"]),
+        ] {
+            let mut command = world.command(login, args);
+            let out = String::from_utf8(command.env("COLUMNS", "400").output().unwrap().stdout).unwrap();
+            assert!(out.contains(&shown) && !out.contains(c), "{args:?}: {out}");
+        }
+        // To a program it is the same text, in an escape of JSON's.
+        for (args, place) in
+            [(&["show", &id, "--json"][..], "/reason"), (&["list", "--all", "--json", "--limit", "1"], "/0/reason")]
+        {
+            let ran = world.run("bob", args).ok();
+            assert!(!ran.out.contains(c) && ran.out.contains("pay\\u"), "{}", ran.out);
+            assert_eq!(ran.json().pointer(place).unwrap(), &reason);
+        }
+        for format in ["csv", "jsonl"] {
+            let out = world.run("alice", &["audit", "export", "--format", format]).ok().out;
+            assert!(!out.contains(c) && out.contains("pay\\u"), "{out}");
+        }
+    }
+    // Emoji and several scripts are made with them.
+    let family = "👩\u{200d}💻 نمی\u{200c}خواهم";
+    let id = world.json("bob", &["request", "target:orders-db", "--reason", family])["id"].to_string();
+    assert_eq!(world.json("bob", &["show", &id])["reason"], family);
 }
 
 #[test]

@@ -1,5 +1,12 @@
 //! Access ends by the clock, whatever cron does; and a clock that goes back gives nothing back.
 
+use access::domain::duration::Length;
+use access::domain::event::{Draft, Event};
+use access::domain::name::Name;
+use access::domain::request::{End, Terms};
+use access::domain::time::Timestamp;
+use access::error::Failure;
+use access::store::{Context, Store, Write};
 use serde_json::json;
 
 use crate::harness::{World, shows};
@@ -181,8 +188,8 @@ fn an_accepted_clock_is_on_the_record_and_revives_nothing() {
         "detail": { "was": "2026-12-24T09:00:00Z" }
     });
     shows(&last_entry(&world), &accepted);
-    let ends = world.rows("SELECT action, request FROM event ORDER BY seq DESC LIMIT 2 OFFSET 1");
-    assert_eq!(ends, ["request.lapsed|2", "grant.expired|1"]);
+    let ends = world.rows("SELECT action, request FROM event ORDER BY seq DESC LIMIT 3 OFFSET 1");
+    assert_eq!(ends, ["request.withdrawn|3", "request.lapsed|2", "grant.expired|1"]);
     assert!(!world.may("bob", "target:orders-db"), "it is half past nine, and still over");
     assert_eq!(world.state("1"), "expired");
     assert_eq!(world.state("2"), "lapsed");
@@ -207,4 +214,190 @@ fn an_accepted_clock_is_accepted_when_only_expire_had_run_ahead() {
     world.run("olivia", &["doctor", "--accept-clock"]).ok();
     world.request("bob", "target:billing-db", &[]);
     assert!(!world.may("bob", "target:orders-db"));
+}
+
+// What was made while the clock was ahead
+
+const THREE_DAYS_AHEAD: &str = "2026-11-27T09:00:00Z";
+const RIGHT: &str = "2026-11-24T09:30:00Z";
+const MONTH: [&str; 2] = ["--duration", "30d"];
+
+/// A request for a month, which alice approves.
+fn for_a_month(world: &World, login: &str, resource: &str, more: &[&str]) -> String {
+    let id = world.request(login, resource, &[&MONTH[..], more].concat());
+    world.run("alice", &["approve", &id]).ok();
+    id
+}
+
+/// 1: pending, filed in time; 2: scheduled with a start that was asked for; 3: filed in time and approved while the clock
+/// was three days ahead; filed while it was: 4 pending, 5 live, 6 scheduled.
+fn ahead() -> World {
+    let world = World::sample();
+    world.request("bob", "target:billing-db", &[]);
+    for_a_month(&world, "carol", "target:orders-db", &["--start", "2026-11-25T09:00:00Z"]);
+    world.request("dave", "target:orders-db", &MONTH);
+    world.set_clock(THREE_DAYS_AHEAD);
+    world.run("alice", &["approve", "3"]).ok();
+    world.request("frank", "target:billing-db", &[]);
+    for_a_month(&world, "frank", "target:orders-db", &[]);
+    for_a_month(&world, "grace", "target:orders-db", &["--start", "2026-11-28T09:00:00Z"]);
+    world.set_clock(RIGHT);
+    world
+}
+
+fn states(world: &World) -> Vec<String> {
+    (1..=6).map(|id| world.state(&id.to_string())).collect()
+}
+
+#[test]
+fn what_was_made_while_the_clock_was_ahead_ends_with_the_accepted_time() {
+    let world = ahead();
+    let ran = world.run("olivia", &["doctor", "--accept-clock"]).ok();
+    for line in [
+        "grant 3 of dave was made while the clock was ahead, and is revoked",
+        "request 4 of frank was made while the clock was ahead, and is withdrawn",
+        "grant 5 of frank",
+        "grant 6 of grace",
+    ] {
+        assert!(ran.err.contains(line), "{line}\n{ran:?}");
+    }
+    assert_eq!(ran.err.matches("while the clock was ahead").count(), 4, "{ran:?}");
+    assert_eq!(states(&world), ["pending", "scheduled", "revoked", "withdrawn", "revoked", "revoked"]);
+    let log = world.json("olivia", &["audit", "--limit", "5"]);
+    let because = json!({ "by": "olivia", "because": { "clock_accepted": RIGHT } });
+    shows(
+        &log,
+        &json!([
+            { "action": "clock.accepted", "actor": "olivia", "at": RIGHT, "detail": { "was": THREE_DAYS_AHEAD } },
+            { "action": "grant.revoked", "request": 6, "actor": "olivia", "at": THREE_DAYS_AHEAD, "detail": because },
+            { "action": "grant.revoked", "request": 5, "detail": because },
+            { "action": "request.withdrawn", "request": 4, "detail": because },
+            { "action": "grant.revoked", "request": 3, "detail": because },
+        ]),
+    );
+    for (login, notice) in [("dave", "access.revoked"), ("frank", "request.withdrawn"), ("grace", "access.revoked")] {
+        assert!(world.unread(login).contains(&notice.to_owned()), "{login}: {:?}", world.unread(login));
+    }
+    world.run("dave", &["inbox"]).ok().says("(request 3): the clock was");
+    world.run("olivia", &["audit", "verify"]).ok();
+
+    // When that time comes, nothing starts but what was asked to start then.
+    world.set_clock("2026-11-28T10:00:00Z");
+    world.run("root", &["expire"]).ok();
+    for login in ["dave", "frank", "grace"] {
+        assert!(!world.may(login, "target:orders-db"), "{login}");
+    }
+    assert!(world.may("carol", "target:orders-db"));
+    assert!(world.unread("carol").contains(&"access.started".to_owned()), "{:?}", world.unread("carol"));
+    world.request("dave", "target:orders-db", &[]);
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn root_accepts_a_clock_without_being_a_member_and_that_can_be_proven() {
+    let world = ahead();
+    world.run("root", &["doctor", "--accept-clock"]).ok();
+    assert_eq!(states(&world), ["pending", "scheduled", "revoked", "withdrawn", "revoked", "revoked"]);
+    let log = world.json("olivia", &["audit", "--limit", "2"]);
+    shows(&log[1], &json!({ "action": "grant.revoked", "actor": null, "os_user": "root", "request": 6 }));
+    assert_eq!(log[1]["detail"].get("by"), None, "{log:#}");
+    shows(&world.json("grace", &["show", "6"])["grant"], &json!({ "ended_by": null, "ended_at": THREE_DAYS_AHEAD }));
+    shows(&world.json("olivia", &["list", "--state", "revoked"]), &json!([{ "id": 6 }, { "id": 5 }, { "id": 3 }]));
+    world.run("olivia", &["audit", "verify"]).ok();
+    world.run("root", &["doctor"]).ok();
+}
+
+#[test]
+fn no_reminder_or_warning_is_used_up_by_a_time_that_never_was() {
+    let team = format!(
+        "{}\n[[rules]]\nname = \"slow\"\nmatch = {{ resources = [\"target:billing-db\"] }}\nremind_after = \"1d\"\n",
+        crate::harness::TEAM
+    );
+    let world = World::of("olivia", &team);
+    world.request("bob", "target:billing-db", &[]);
+    world.grant("carol", "target:orders-db", "alice", &["--duration", "3d"]);
+    // A day and more, and within the last hour of carol's grant.
+    world.set_clock("2026-11-27T08:30:00Z");
+    world.request("dave", "target:orders-db", &[]);
+    world.set_clock(RIGHT);
+    world.run("olivia", &["doctor", "--accept-clock"]).ok();
+    assert_eq!((world.state("1"), world.state("2")), ("pending".to_owned(), "active".to_owned()));
+    world.set_clock("2026-11-25T09:00:00Z");
+    shows(&world.json("root", &["expire"]), &json!({ "reminded": 1, "expiring": 0 }));
+    world.set_clock("2026-11-27T08:00:00Z");
+    shows(&world.json("root", &["expire"]), &json!({ "reminded": 0, "expiring": 1 }));
+}
+
+#[test]
+fn what_waits_to_be_sent_does_not_wait_for_a_time_that_never_was() {
+    let world = ahead();
+    let late = || world.rows(&format!("SELECT count(*) FROM outbox WHERE due_at > unixepoch('{RIGHT}')"));
+    assert_ne!(late(), ["0"]);
+    world.run("olivia", &["doctor", "--accept-clock"]).ok();
+    assert_eq!(late(), ["0"]);
+    // Nor where it is looked at again because somebody prefers otherwise.
+    for login in ["alice", "dave", "frank", "grace"] {
+        world.run(login, &["notify", "set", "request.reminder", "--email", "off"]).ok();
+    }
+    assert_eq!(late(), ["0"]);
+}
+
+/// So many requests of ivan's, each filed while the clock is at this time, as the program records them.
+fn file_many(world: &World, count: u64, at: &str) {
+    let at: Timestamp = at.parse().unwrap();
+    let store = Store::open(&world.db()).unwrap();
+    let ivan: Name = "ivan".parse().unwrap();
+    let filed = |write: &Write<'_>| -> Result<(), Failure> {
+        let mut request = write.next_request()?;
+        for _ in 0..count {
+            let asked = Terms { resource: "target:orders-db".parse().unwrap(), end: End::Never, start: None };
+            let event = Event::RequestSubmitted {
+                request,
+                requester: ivan.clone(),
+                filed_by: ivan.clone(),
+                requester_login: Some("ivan".parse().unwrap()),
+                filer_login: Some("ivan".parse().unwrap()),
+                asked,
+                reason: "many".parse().unwrap(),
+                ticket: None,
+                lapses_at: at.plus(Length::WEEK),
+                remind_at: None,
+                extends: None,
+                emergency: false,
+            };
+            let context = Context { now: at, actor: Some(ivan.clone()), os_user: "ivan".to_owned() };
+            write.record(&context, vec![Draft { event, told: Vec::new() }])?;
+            request = request.next();
+        }
+        Ok(())
+    };
+    store.write(filed).unwrap();
+    store.leave();
+}
+
+#[test]
+fn an_acceptance_that_dies_half_way_leaves_a_whole_record_and_the_next_one_finishes() {
+    let world = World::sample();
+    world.set_clock(THREE_DAYS_AHEAD);
+    file_many(&world, 2100, THREE_DAYS_AHEAD);
+    world.set_clock(RIGHT);
+    // Fails in the second of three transactions.
+    world.rows(
+        "CREATE TRIGGER die BEFORE INSERT ON event WHEN NEW.seq = 2101 + 1500
+         BEGIN SELECT raise(ABORT, 'the disk is full'); END",
+    );
+    let ran = world.run("olivia", &["doctor", "--accept-clock"]);
+    assert_ne!(ran.code, 0, "{ran:?}");
+    let count = |action: &str| world.rows(&format!("SELECT count(*) FROM event WHERE action = '{action}'"));
+    assert_eq!((count("request.withdrawn"), count("clock.accepted")), (vec!["1000".to_owned()], vec!["0".to_owned()]));
+    world.run("olivia", &["audit", "verify"]).ok();
+    world.run("bob", &["request", "target:orders-db", "--reason", "x"]).fails(1, "before the last recorded time");
+
+    world.rows("DROP TRIGGER die");
+    let ran = world.run("olivia", &["doctor", "--accept-clock"]).ok();
+    assert_eq!(ran.err.matches("while the clock was ahead").count(), 20, "{ran:?}");
+    assert!(ran.err.contains("and 1080 more ended"), "{ran:?}");
+    assert_eq!((count("request.withdrawn"), count("clock.accepted")), (vec!["2100".to_owned()], vec!["1".to_owned()]));
+    world.run("olivia", &["audit", "verify"]).ok();
+    world.request("bob", "target:orders-db", &[]);
 }

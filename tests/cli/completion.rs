@@ -58,7 +58,7 @@ fn fish(world: &World, login: &str, line: &str) -> Vec<String> {
 }
 
 /// The same without what is said about each.
-fn fish_words(world: &World, login: &str, line: &str) -> Vec<String> {
+pub fn fish_words(world: &World, login: &str, line: &str) -> Vec<String> {
     fish(world, login, line).iter().map(|row| row.split('\t').next().unwrap().to_owned()).collect()
 }
 
@@ -158,6 +158,10 @@ fn those_one_may_decide_on_are_offered_and_described() {
     assert_eq!(ids("bob", "access approve "), 0, "a member decides on nothing");
     assert_eq!(ids("olivia", "access approve "), 3);
     assert_eq!(ids("bob", "access withdraw "), 1, "one's own");
+    assert_eq!(fish(&world, "bob", "access edit "), ["1\tbob target:orders-db"]);
+    assert_eq!(bash(&world, "bob", "access edit "), ["1"]);
+    assert_eq!(bash(&world, "bob", "access edit 1 --no-"), ["--no-start", "--no-ticket"]);
+    zsh_shows(&world, "bob", "access edit ", "access edit 1");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::unistd::{geteuid, mkfifo};
 use rusqlite::Connection;
 
-use crate::harness::{ACCESS, World};
+use crate::harness::{ACCESS, Ran, World};
 
 /// Two Unix users that are not root and need no entry in the system's user database.
 const OWNER: u32 = 65_534;
@@ -183,11 +183,67 @@ fn nobody_else_may_put_another_file_in_its_place() {
         world.run("ana", &["init", "--db", path.to_str().unwrap()]).fails(65, "can be written by others");
         assert!(!path.exists());
     }
-    // In a folder such as /tmp nobody replaces the files of others.
-    for mode in [0o1777, 0o755, 0o700] {
+    // In a sticky folder such as /tmp nobody replaces the files of others, but anybody puts a log beside a database.
+    set_mode(world.folder(), 0o1777);
+    refuses(&world, 65, "can be written by others (mode 1777)");
+    for mode in [0o755, 0o700] {
         set_mode(world.folder(), mode);
         world.run("bob", &["list"]).ok();
     }
+}
+
+#[test]
+fn what_lies_beside_it_is_its_owners_alone_or_it_is_refused() {
+    let world = World::sample();
+    let other = world.folder().join("other");
+    for suffix in ["-wal", "-shm", "-journal", ".lock"] {
+        let path = world.folder().join(format!("access.db{suffix}"));
+        let spoilt = |says: &str, spoil: &dyn Fn()| {
+            fs::write(&other, "mine").unwrap();
+            set_mode(&other, 0o600);
+            let _ = fs::remove_file(&path);
+            spoil();
+            refuses(&world, 65, &format!("access.db{suffix} {says}"));
+            assert_eq!(fs::read_to_string(&other).unwrap(), "mine");
+            fs::remove_file(&path).unwrap();
+        };
+        spoilt("is not a regular file", &|| mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap());
+        spoilt("is not a regular file", &|| symlink(&other, &path).unwrap());
+        spoilt("is a file that has another name too (a hard link)", &|| fs::hard_link(&other, &path).unwrap());
+        spoilt("can be read or written by others (mode 0666)", &|| {
+            fs::write(&path, "").unwrap();
+            set_mode(&path, 0o666);
+        });
+        if geteuid().is_root() {
+            spoilt("belongs to another user", &|| {
+                fs::write(&path, "").unwrap();
+                set_mode(&path, 0o600);
+                chown(&path, Some(STRANGER), Some(STRANGER)).unwrap();
+            });
+        }
+        world.run("bob", &["list"]).ok();
+    }
+}
+
+#[test]
+fn a_copy_is_not_made_where_others_can_write() {
+    let world = World::sample();
+    let folder = world.folder().join("copies");
+    fs::create_dir(&folder).unwrap();
+    let copy = folder.join("copy.db");
+    let backup = || world.run("root", &["backup", copy.to_str().unwrap()]);
+    for mode in [0o777, 0o1777, 0o770] {
+        set_mode(&folder, mode);
+        backup().fails(65, "can be written by others");
+    }
+    set_mode(&folder, 0o755);
+    if geteuid().is_root() {
+        chown(&folder, Some(STRANGER), Some(STRANGER)).unwrap();
+        backup().fails(65, "belongs to another user");
+        chown(&folder, Some(0), Some(0)).unwrap();
+    }
+    assert_eq!(listing(&folder), [""; 0].map(PathBuf::from));
+    backup().ok();
 }
 
 /// A world whose folder and database belong to `OWNER`, and the program within everybody's reach. None: only root
@@ -337,9 +393,13 @@ struct SmallDisk(PathBuf);
 
 impl SmallDisk {
     fn mount(at: PathBuf) -> Option<SmallDisk> {
+        SmallDisk::mount_of(at, &["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"])
+    }
+
+    fn mount_of(at: PathBuf, how: &[&str]) -> Option<SmallDisk> {
         fs::create_dir(&at).unwrap();
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=1m,mode=700", "tmpfs"]).arg(&at).stderr(Stdio::null());
+        mount.args(how).arg(&at).stderr(Stdio::null());
         let mounted = geteuid().is_root() && mount.status().is_ok_and(|status| status.success());
         if !mounted {
             eprintln!("skipped: no file system can be mounted here");
@@ -360,6 +420,11 @@ impl SmallDisk {
 
     fn free(&self) {
         fs::remove_file(self.0.join("ballast")).unwrap();
+    }
+
+    fn remount(&self, options: &str) {
+        let mut mount = Command::new("mount");
+        assert!(mount.args(["-o", &format!("remount,{options}")]).arg(&self.0).status().unwrap().success());
     }
 }
 
@@ -419,4 +484,222 @@ fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
     world.run("root", &["expire"]).ok();
     assert!(world.run("root", &["--as", "carol", "check", "target:billing-db"]).code == 0);
     world.run("root", &["--as", "olivia", "audit", "verify"]).ok();
+}
+
+/// What was made on a disk of nearly enough room is whole, or is not there.
+fn whole_or_nothing(world: &World, make: impl Fn(&str) -> Ran) {
+    let (mut made, mut failed) = (0, 0);
+    for kib in (120..=320).step_by(4) {
+        let folder = world.folder().join(format!("disk-{kib}"));
+        let how = ["-t", "tmpfs", "-o", &format!("size={kib}k,mode=700"), "tmpfs"];
+        let Some(disk) = SmallDisk::mount_of(folder, &how) else { return };
+        let db = disk.0.join("new.db");
+        let db = db.to_str().unwrap();
+        let ran = make(db);
+        if ran.code == 0 {
+            made += 1;
+            disk.remount("size=4m");
+            let checked = Command::new("sqlite3").arg(db).arg("PRAGMA integrity_check").output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&checked.stdout), "ok\n", "{kib} KiB: {checked:?}");
+            world.run("olivia", &["audit", "verify", "--db", db]).ok();
+            world.run("bob", &["request", "target:orders-db", "--reason", "x", "--db", db]).ok();
+        } else {
+            failed += 1;
+            assert_eq!(ran.code, 74, "{kib} KiB: {ran:?}");
+            assert!(listing(&disk.0).is_empty(), "{kib} KiB: {:?}", listing(&disk.0));
+        }
+    }
+    assert!(made > 0 && failed > 0, "the sizes are around the one that suffices: {made} made, {failed} not");
+}
+
+#[test]
+fn a_database_made_on_a_nearly_full_disk_is_whole_or_not_there() {
+    let world = World::empty();
+    whole_or_nothing(&world, |db| world.run("olivia", &["init", "--sample", "--db", db]));
+}
+
+#[test]
+fn a_copy_made_on_a_nearly_full_disk_is_whole_or_not_there() {
+    let world = World::sample();
+    whole_or_nothing(&world, |db| world.run("root", &["backup", db]));
+}
+
+#[test]
+fn a_read_only_file_system_is_named_with_what_to_do() {
+    let world = World::sample();
+    let how = ["--bind", world.folder().to_str().unwrap()];
+    let outside = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount_of(outside.path().join("disk"), &how) else { return };
+    disk.remount("bind,ro");
+    let db = disk.0.join("access.db");
+    let db = db.to_str().unwrap();
+    for args in [&["list"][..], &["check", "target:orders-db"], &["expire"], &["request", "target:x", "--reason", "x"]]
+    {
+        let ran = world.run("bob", &[args, &["--db", db]].concat()).fails(74, "is on a read-only file system");
+        assert!(ran.err.contains("hint: mount it read-write, or copy the database"), "{ran:?}");
+    }
+    let new = disk.0.join("new.db");
+    world.run("bob", &["init", "--db", new.to_str().unwrap()]).fails(74, "ead-only file system");
+    world.run("bob", &["backup", new.to_str().unwrap()]).fails(74, "ead-only file system");
+}
+
+#[test]
+fn a_folder_that_its_owner_can_not_write_is_named() {
+    let Some(world) = of_another_user() else { return };
+    set_mode(world.folder(), 0o555);
+    for args in [&["list"][..], &["request", "target:orders-db", "--reason", "x"]] {
+        let (code, err) = run_under(&world, OWNER, "bob", args);
+        assert_eq!(code, 65, "{err}");
+        assert!(err.contains("is read-only for you") && err.contains("hint"), "{err}");
+    }
+    set_mode(world.folder(), 0o755);
+    assert_eq!(run_under(&world, OWNER, "bob", &["list"]).0, 0);
+}
+
+#[test]
+fn a_file_system_that_nothing_is_known_of_is_a_warning() {
+    let world = World::empty();
+    let how = ["-t", "ramfs", "-o", "mode=700", "ramfs"];
+    let Some(disk) = SmallDisk::mount_of(world.folder().join("disk"), &how) else { return };
+    let db = disk.0.join("access.db");
+    let db = db.to_str().unwrap();
+    world.run("olivia", &["init", "--sample", "--db", db]).ok();
+    let ran = world.run("root", &["doctor", "--db", db]).ok();
+    assert!(ran.out.contains("a file system that access does not know (0x858458f6)"), "{}", ran.out);
+}
+
+/// A file system in user space, served by a program of ours: the kernel calls it as it does sshfs.
+#[test]
+fn a_file_system_in_user_space_is_refused() {
+    let world = World::empty();
+    if !geteuid().is_root() || !Path::new("/dev/fuse").exists() {
+        eprintln!("skipped: no file system in user space can be mounted here");
+        return;
+    }
+    let at = world.folder().join("fuse");
+    fs::create_dir(&at).unwrap();
+    let server = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/servers/fuse.py");
+    let mut serving = Command::new("python3").arg(server).arg(&at).stdout(Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    std::io::Read::read_exact(serving.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    let db = at.join("access.db");
+    let ran = world.run("olivia", &["init", "--db", db.to_str().unwrap()]);
+    let _ = Command::new("umount").arg("-l").arg(&at).status();
+    serving.kill().unwrap();
+    serving.wait().unwrap();
+    ran.fails(65, "is on a network or shared file system (FUSE");
+}
+
+/// A file as the first version had it, that another process is about to migrate: it holds the write lock.
+#[test]
+fn a_migration_that_waited_for_a_newer_one_changes_nothing() {
+    let world = World::empty();
+    assert!(world.sqlite(include_str!("../fixtures/database-v1.sql")).status.success());
+    set_mode(&world.db(), 0o600);
+    let newer = Connection::open(world.db()).unwrap();
+    newer.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let waiting = world.command("bob", &["list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    sleep(Duration::from_millis(500));
+    newer.execute_batch("PRAGMA user_version = 99; COMMIT").unwrap();
+    newer.close().unwrap();
+    let output = waiting.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(65), "{err}");
+    assert!(err.contains("newer access (version 99"), "{err}");
+    assert_eq!(world.rows("PRAGMA user_version"), ["99"]);
+    assert_eq!(world.rows("SELECT count(*) FROM sqlite_schema WHERE name = 'request_review'"), ["0"]);
+}
+
+#[test]
+fn a_write_that_waited_for_a_newer_migration_changes_nothing() {
+    let world = World::sample();
+    let newer = Connection::open(world.db()).unwrap();
+    newer.execute_batch("BEGIN IMMEDIATE; ALTER TABLE request ADD COLUMN new TEXT").unwrap();
+    let ask = ["request", "target:orders-db", "--reason", "x"];
+    let waiting = world.command("bob", &ask).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    sleep(Duration::from_millis(500));
+    newer.execute_batch("PRAGMA user_version = 99; COMMIT").unwrap();
+    let output = waiting.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(65), "{err}");
+    assert!(err.contains("newer access (version 99"), "{err}");
+    assert_eq!(world.rows("SELECT count(*) FROM request"), ["0"]);
+}
+
+/// Root and a user who owns a database, in a folder of that user's.
+#[test]
+fn root_changes_no_file_of_anybody_else_by_way_of_a_users_database() {
+    let Some(world) = of_another_user() else { return };
+    let victim = tempfile::tempdir().unwrap();
+    set_mode(victim.path(), 0o755);
+    let file = victim.path().join("victim");
+    let looks = || {
+        use std::os::unix::fs::MetadataExt;
+        let found = fs::metadata(&file).unwrap();
+        (found.uid(), found.mode(), fs::read(&file).unwrap())
+    };
+    fs::write(&file, "root's own").unwrap();
+    set_mode(&file, 0o600);
+    let before = looks();
+    for suffix in [".lock", "-wal", "-shm", "-journal"] {
+        let path = world.folder().join(format!("access.db{suffix}"));
+        let links: [&dyn Fn(); 2] = [&|| fs::hard_link(&file, &path).unwrap(), &|| symlink(&file, &path).unwrap()];
+        for link in links {
+            let _ = fs::remove_file(&path);
+            link();
+            for args in [&["expire"][..], &["doctor"], &["outbox", "retry"], &["backup", "/root/no.db"]] {
+                let ran = world.run("root", args);
+                assert!(matches!(ran.code, 1 | 65), "{ran:?}");
+                assert_eq!(looks(), before, "{suffix}: {ran:?}");
+            }
+            fs::remove_file(&path).unwrap();
+        }
+    }
+    // And nobody is held up.
+    mkfifo(&world.folder().join("access.db.lock"), nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+    chown(world.folder().join("access.db.lock"), Some(OWNER), Some(OWNER)).unwrap();
+    let begun = Instant::now();
+    world.run("root", &["expire"]).fails(65, "access.db.lock is not a regular file");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn root_uses_no_database_of_a_user_whom_nobody_knows() {
+    let Some(world) = of_another_user() else { return };
+    for path in [world.folder(), &world.db()] {
+        chown(path, Some(3_999_999_999), Some(OWNER)).unwrap();
+    }
+    world.run("root", &["expire"]).fails(65, "whom this system does not know");
+    // Nor what belongs to two at once: the one's folder, the other's file.
+    chown(world.folder(), Some(STRANGER), Some(STRANGER)).unwrap();
+    chown(world.db(), Some(OWNER), Some(OWNER)).unwrap();
+    world.run("root", &["expire"]).fails(65, "belongs to another user");
+    chown(world.db(), Some(0), Some(0)).unwrap();
+    world.run("root", &["expire"]).fails(65, "belongs to another user");
+}
+
+#[test]
+fn roots_backup_of_a_users_database_is_roots_and_whole() {
+    let Some(world) = of_another_user() else { return };
+    let safe = tempfile::tempdir().unwrap();
+    let copy = safe.path().join("copy.db");
+    // That user can't even see the folder.
+    set_mode(safe.path(), 0o700);
+    let told = world.json("root", &["backup", copy.to_str().unwrap()]);
+    assert_eq!(told["file"], copy.to_str().unwrap());
+    assert_eq!(listing(safe.path()), std::slice::from_ref(&copy));
+    use std::os::unix::fs::MetadataExt;
+    let found = fs::metadata(&copy).unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o7777, Some(found.len())), (0, 0o600, told["bytes"].as_u64()));
+    world.run("olivia", &["--db", copy.to_str().unwrap(), "audit", "verify"]).ok();
+    let left: Vec<_> =
+        listing(world.folder()).into_iter().filter(|path| path.to_string_lossy().contains(".copy")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    world.run("root", &["backup", copy.to_str().unwrap()]).fails(5, "is there already");
+    // A folder that is not root's alone.
+    world
+        .run("root", &["backup", world.folder().join("copy.db").to_str().unwrap()])
+        .fails(65, "belongs to another user");
+    set_mode(safe.path(), 0o1777);
+    world.run("root", &["backup", safe.path().join("x").to_str().unwrap()]).fails(65, "can be written by others");
 }

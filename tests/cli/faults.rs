@@ -49,7 +49,8 @@ fn one_fault(step: &str, fault: &str) {
     assert!(took < Duration::from_secs(15), "{took:?}: {place}");
     let (waiting, dead) = counts(&world);
     assert_eq!(waiting + dead, 2, "{place}");
-    assert_eq!(dead > 0, fault == "550", "{place}");
+    // What is refused before the server knows of a recipient is about all messages: none is given up for it.
+    assert_eq!(dead > 0, fault == "550" && !["greeting", "ehlo", "mail"].contains(&step), "{place}");
     let error = world.rows("SELECT error FROM outbox WHERE attempts > 0 LIMIT 1");
     assert!(!error.is_empty() && !error[0].is_empty(), "{place}");
 
@@ -89,7 +90,7 @@ fn a_mail_server_that_is_not_there() {
 }
 
 /// A certificate of its own authority's, for this name. Gives the paths of authority, certificate and key.
-fn certificate(world: &World, name: &str) -> [String; 3] {
+pub fn certificate(world: &World, name: &str) -> [String; 3] {
     let path = |file: &str| world.folder().join(format!("{name}-{file}")).to_str().unwrap().to_owned();
     let (ca, ca_key, cert, key, request, extension) =
         (path("ca.pem"), path("ca.key"), path("cert.pem"), path("key.pem"), path("request"), path("ext"));
@@ -212,9 +213,15 @@ fn a_webhook_that_goes_wrong() {
         ("drip", "1|0|no answer in time"),
         ("500", "1|0|it answered 500"),
         ("404", "1|0|it answered 404"),
-        ("410", "1|1|it answered 410: it is gone"),
-        ("redirect", "1|1|it answered 307, which sends elsewhere, and that is not followed"),
-        ("redirect-get", "1|1|it answered 302, which sends elsewhere, and that is not followed"),
+        ("410", "1|0|it answered 410: it is gone; take the webhook out of config.toml, or change its url"),
+        (
+            "redirect",
+            "1|0|it answered 307, a redirect to 127.0.0.1, which is not followed: change the address in config.toml",
+        ),
+        (
+            "redirect-get",
+            "1|0|it answered 302, a redirect to 127.0.0.1, which is not followed: change the address in config.toml",
+        ),
         ("429", "0|0|it answered 429"),
     ] {
         assert_eq!(rows(name)[0], first, "{name}");
@@ -339,14 +346,15 @@ fn text_that_would_act_on_a_header_or_a_page_does_not() {
         "=cmd|' /C calc'!A0",
         "<img src=x onerror=alert(1)>",
         "שלום עולם",
+        "pay\u{200b}roll \u{feff}\u{e0041}",
         &"é".repeat(2048),
     ];
-    for (n, reason) in hostile.iter().enumerate() {
-        ask(&world, "bob", &["--reason", reason, "--ticket", "<!channel>"]);
-        world.run("bob", &["withdraw", &(n + 1).to_string()]).ok();
+    for (reason, login) in hostile.iter().zip(["bob", "carol", "dave", "frank", "grace", "heidi", "ivan"]) {
+        ask(&world, login, &["--reason", reason, "--ticket", "<!channel>"]);
     }
     shows(&world.json("root", &["deliver"]), &json!({ "failed": 0, "dead": 0 }));
     assert_eq!(counts(&world), (0, 0));
+    assert_eq!(mail.got().len(), 3 * hostile.len());
     for mail in mail.got() {
         let data = mail["data"].as_str().unwrap();
         assert_eq!(mail["to"].as_array().unwrap().len(), 1, "{data}");
@@ -360,7 +368,21 @@ fn text_that_would_act_on_a_header_or_a_page_does_not() {
     for post in web.bodies("/api/chat.postMessage") {
         let text = post.to_string();
         assert!(!text.contains("<!") && !text.contains("<@") && !text.contains("<http"), "{text}");
+        assert!(!text.contains(['\u{200b}', '\u{feff}', '\u{e0041}']), "{text}");
     }
+    // In both parts of a mail and in Slack, what can't be seen is shown.
+    let shown = "pay\\u{200b}roll \\u{feff}\\u{e0041}";
+    let mails = mail.got();
+    let mail = mails.iter().find(|mail| mail["data"].as_str().unwrap().contains("pay")).unwrap();
+    let data = mail["data"].as_str().unwrap().replace("=\r\n", "").replace("=5C", "\\");
+    assert_eq!(data.matches(shown).count(), 2, "{data}");
+    assert!(web.bodies("/api/chat.postMessage").iter().any(|post| {
+        post["blocks"][1]["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|fact| fact["text"].as_str().unwrap().contains(shown))
+    }));
     let reasons: Vec<Value> = web.bodies("/hook").iter().map(|body| body["data"]["facts"]["why"].clone()).collect();
     assert_eq!(reasons, hostile, "to a program it goes as it was written");
 }

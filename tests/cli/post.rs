@@ -60,6 +60,11 @@ impl Server {
         Server::start(world, "broken_mail.py", "broken.log", &[step, fault])
     }
 
+    /// A mail server that lies in this way; with a certificate and its key, if it is to encrypt.
+    pub fn hostile_mail(world: &World, mode: &str, certificate: &[&str]) -> Server {
+        Server::start(world, "hostile_mail.py", "hostile.log", &[&[mode], certificate].concat())
+    }
+
     /// A web server; `rules` for it are in `web.rules`.
     pub fn web(world: &World) -> Server {
         let rules = world.folder().join("web.rules");
@@ -124,14 +129,16 @@ pub fn smtp(port: u16) -> String {
 
 pub fn slack(world: &World, port: u16) -> String {
     let token = private(world, "slack-token", "xoxb-secret-token\n");
-    format!("[slack]\ntoken_file = \"{token}\"\napi = \"http://127.0.0.1:{port}/api\"\n")
+    format!("[slack]\ntoken_file = \"{token}\"\napi = \"http://127.0.0.1:{port}/api\"\nallow_plain = true\n")
 }
 
 pub const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 pub fn webhook(world: &World, name: &str, url: &str, events: &str) -> String {
     let secret = private(world, "webhook-secret", SECRET);
-    format!("[[webhooks]]\nname = \"{name}\"\nurl = \"{url}\"\nevents = [{events}]\nsecret_file = \"{secret}\"\n")
+    format!(
+        "[[webhooks]]\nname = \"{name}\"\nurl = \"{url}\"\nevents = [{events}]\nsecret_file = \"{secret}\"\nallow_plain = true\n"
+    )
 }
 
 /// Short times, for tests of what does not answer.

@@ -143,11 +143,12 @@ fn terms_that_can_not_be_given_leave_the_request_as_it_was() {
     world.run("alice", &["approve", &id, "--scope", "orders-read", "--resource", "target:orders-db"]).exits(2);
     world.run("alice", &["approve", &id, "--resource", "role:owner"]).exits(3);
     assert_eq!(world.state(&id), "pending");
-    // An end that was asked for and has passed meanwhile can only be approved with another.
+    // A request whose end has passed meanwhile has lapsed, and no other end revives it. It blocks no new one.
     let until = world.request("carol", "target:orders-db", &["--until", "10:00"]);
     world.pass("2h");
-    world.run("alice", &["approve", &until]).fails(2, "has passed");
-    world.run("alice", &["approve", &until, "--duration", "1h"]).ok();
+    world.run("alice", &["approve", &until]).fails(5, "is lapsed already");
+    world.run("alice", &["approve", &until, "--duration", "1h"]).fails(5, "is lapsed already");
+    world.request("carol", "target:orders-db", &["--duration", "1h"]);
 }
 
 #[test]

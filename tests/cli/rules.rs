@@ -128,6 +128,8 @@ impl Play {
             [who, "may", "not", what] => self.holds(who, what, false),
             [who, "is", "told", event] => self.told(who, event, true),
             [who, "is", "not", "told", event] => self.told(who, event, false),
+            [who, "sees", id] => self.sees(who, id, true),
+            [who, "does", "not", "see", id] => self.sees(who, id, false),
             [id, "is", state] => same("the state", &self.show(id)["state"], &Value::from(*state)),
             [id, "has", ..] => self.has(id, line),
             _ => {
@@ -154,6 +156,14 @@ impl Play {
 
     fn holds(&self, who: &str, what: &str, expected: bool) -> Result<(), String> {
         same("whether it may be used", &self.world.may(who, what), &expected)
+    }
+
+    /// What `show` and `list` say, which have to agree.
+    fn sees(&self, who: &str, id: &str, expected: bool) -> Result<(), String> {
+        same("the exit code of show", &self.world.run(who, &["show", id]).code, &if expected { 0 } else { 4 })?;
+        let list = self.world.json(who, &["list", "--all"]);
+        let listed = list.as_array().unwrap().iter().any(|request| request["id"].as_u64() == id.parse().ok());
+        same("whether list has it", &listed, &expected)
     }
 
     fn told(&self, who: &str, event: &str, expected: bool) -> Result<(), String> {
@@ -183,6 +193,7 @@ impl Play {
             "withdraws" => vec!["withdraw"],
             "revokes" => vec!["revoke"],
             "extends" => vec!["extend"],
+            "edits" => vec!["edit"],
             "reviews" => vec!["review", "--note", "looked at it"],
             _ => return Err(format!("{verb} is nothing that anybody does")),
         };
@@ -193,6 +204,11 @@ impl Play {
             }
             args.push(word);
         }
+        // Whoever approves has looked at what it says now.
+        let shown =
+            rest.first().filter(|_| verb == "approves").map(|id| self.world.run("olivia", &["show", id, "--json"]));
+        let seen = shown.filter(|shown| shown.code == 0).map(|shown| shown.json()["last_seq"].to_string());
+        args.extend(seen.iter().flat_map(|seq| ["--seen", seq.as_str()]));
         if matches!(verb, "asks" | "extends") && !rest.contains(&"--reason") {
             args.extend(["--reason", "testing"]);
         }

@@ -414,38 +414,48 @@ fn owned_by_login(login: &str) -> World {
 #[test]
 fn root_replaces_an_owner_whose_account_is_gone_and_nobody_else_does() {
     let world = owned_by_login("no-such-user-here");
+    // Their successor has an account on this machine, which `games` is of.
+    let with_account =
+        |team: &mut Table| drop(section(section(team, "members"), "erin").insert("login".into(), "games".into()));
+    let file = edited_by("alice", &world, with_account);
+    world.apply("no-such-user-here", &file).ok();
     let before = recorded(&world);
     for login in ["bob", "alice", "stranger"] {
-        world.run(login, &["team", "replace-owner", "alice", "--yes"]).fails(3, "only root may replace the owner");
+        world.run(login, &["team", "replace-owner", "erin", "--yes"]).fails(3, "only root may replace the owner");
     }
     world.run("bob", &["team", "replace-owner", "nobody", "--yes"]).fails(3, "only root");
-    world.run("root", &["--as", "alice", "team", "replace-owner", "alice", "--yes"]).fails(3, "only root");
-    world.run("root", &["team", "replace-owner", "alice"]).fails(2, "has to be confirmed");
+    world.run("root", &["--as", "alice", "team", "replace-owner", "erin", "--yes"]).fails(3, "only root");
+    world.run("root", &["team", "replace-owner", "erin"]).fails(2, "has to be confirmed");
     world.run("root", &["team", "replace-owner", "nobody", "--yes"]).fails(4, "there is no member nobody");
     world.run("root", &["team", "replace-owner", "alise", "--yes"]).fails(4, "did you mean alice?");
     world.run("root", &["team", "replace-owner", "olivia", "--yes"]).fails(5, "olivia is the owner already");
     let since = recorded(&world);
     assert_eq!(since[..since.len() - before.len()], ["attempt.refused"; 5], "and nothing else");
 
-    let plan = world.run("root", &["team", "replace-owner", "alice", "--yes", "--json"]).ok().json();
+    let plan = world.run("root", &["team", "replace-owner", "erin", "--yes", "--json"]).ok().json();
     shows(
         &plan,
         &json!({ "applied": true, "follows": [], "changes": [
-            { "change": "change", "what": "member:alice", "from": { "role": "admin" }, "to": { "role": "owner" } },
+            { "change": "change", "what": "member:erin", "from": { "role": "admin" }, "to": { "role": "owner" } },
             { "change": "change", "what": "member:olivia", "from": { "role": "owner" }, "to": { "role": "viewer" } },
         ] }),
     );
-    world.run("erin", &["inbox"]).ok().says("root changed the team");
-    let entry = &world.json("alice", &["audit", "--limit", "1"])[0];
+    world.run("alice", &["inbox"]).ok().says("root changed the team");
+    let entry = &world.json("games", &["audit", "--limit", "1"])[0];
     shows(entry, &json!({ "action": "team.applied", "actor": null, "os_user": "root" }));
-    // Alice may what the owner may; who has the old owner's name later is a viewer.
-    let as_named = |team: &mut Table| section(section(team, "members"), "olivia").remove("login");
-    let file = edited_by("alice", &world, |team| drop(as_named(team)));
-    world.apply("alice", &file).ok();
+    // Erin may what the owner may; who has the old owner's name later is a viewer.
+    let file = edited_by("games", &world, |team| {
+        section(section(team, "members"), "olivia").remove("login");
+        section(section(team, "members"), "erin").remove("login");
+        section(section(team, "members"), "alice").insert("login".into(), "games".into());
+    });
+    world.apply("games", &file).ok();
     world.apply("olivia", &file).fails(3, "only the owner");
     world.run("olivia", &["audit"]).fails(3, "only admins");
-    assert_eq!(world.run("alice", &["audit", "verify"]).ok().code, 0);
-    world.run("root", &["team", "replace-owner", "erin", "--yes"]).ok();
+    assert_eq!(world.run("erin", &["audit", "verify"]).ok().code, 0);
+    // And so on; but who has no account here could be anybody, later.
+    world.run("root", &["team", "replace-owner", "bob", "--yes"]).fails(3, "bob can't become the owner: the login bob");
+    world.run("root", &["team", "replace-owner", "alice", "--yes"]).ok();
 }
 
 #[test]

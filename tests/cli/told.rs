@@ -1,6 +1,12 @@
 //! Who is told of what, and who is not.
 
+use std::io::Write as _;
+use std::process::Stdio;
+
+use serde_json::json;
+
 use crate::harness::{MEMBERS, TEAM, World};
+use crate::post::{Server, configure, fresh, header, python, slack, smtp, webhook};
 
 /// Those who have unread news of this event, as often as they have it.
 fn told(world: &World, event: &str) -> Vec<&'static str> {
@@ -253,4 +259,175 @@ fn a_change_and_what_it_tells_are_written_together_or_not_at_all() {
     assert_eq!(world.unread("bob"), ["request.approved"]);
     assert_eq!(before.len(), 1);
     assert_ne!(world.rows(queued), before);
+}
+
+/// The subjects of the emails that came to this address.
+fn subjects(server: &Server, to: &str) -> Vec<String> {
+    let mails = server.got().into_iter().filter(|mail| mail["to"] == json!([to]));
+    mails.map(|mail| header(mail["data"].as_str().unwrap(), "Subject").unwrap()).collect()
+}
+
+/// A team whose Slack channel is told as well, and a mail server and a web server for all of them.
+fn wired() -> (World, Server, Server) {
+    let policy =
+        "[notifications.channels]\n\"#access\" = [\"request.submitted\", \"request.withdrawn\", \"team.changed\"]\n";
+    let world = fresh(&format!("{TEAM}\n{policy}"));
+    let (mail, web) = (Server::mail(&world, &[]), Server::web(&world));
+    let url = format!("http://127.0.0.1:{}/hook", web.port);
+    let hook = webhook(&world, "siem", &url, "\"request.submitted\", \"request.withdrawn\", \"team.changed\"");
+    configure(&world, &[smtp(mail.port), slack(&world, web.port), hook].concat());
+    world.run("root", &["deliver"]).ok();
+    (world, mail, web)
+}
+
+#[test]
+fn a_request_that_is_withdrawn_before_delivery_is_sent_to_nobody() {
+    let (world, mail, web) = wired();
+    let before = (mail.got().len(), web.bodies("/api/chat.postMessage").len());
+    for _ in 0..12 {
+        let id = world.request("bob", "target:orders-db", &[]);
+        world.run("bob", &["withdraw", &id]).ok();
+    }
+    world.run("root", &["expire"]).ok();
+    let after = (mail.got().len(), web.bodies("/api/chat.postMessage").len());
+    assert_eq!(after, before, "neither that it was asked nor that it was withdrawn");
+    assert_eq!(world.rows("SELECT count(*) FROM outbox"), ["0"]);
+    // The inbox has it all the same, and so has a webhook.
+    assert_eq!(told(&world, "request.submitted").len(), 3 * 12);
+    assert_eq!(told(&world, "request.withdrawn").len(), 3 * 12);
+    assert_eq!(web.bodies("/hook").iter().filter(|body| body["type"] != "team.changed").count(), 2 * 12);
+}
+
+#[test]
+fn whoever_was_sent_a_request_is_sent_its_withdrawal() {
+    let (world, mail, _web) = wired();
+    // Erin's mail does not arrive, and alice has hers in a digest.
+    world.run("alice", &["notify", "set", "request.submitted", "--digest", "hourly"]).ok();
+    let rules = world.folder().join("mail.rules");
+    std::fs::write(&rules, json!({ "rcpt": { "erin@acme.example": "451 later" } }).to_string()).unwrap();
+    let id = world.request("bob", "target:orders-db", &[]);
+    world.run("root", &["deliver"]).exits(1);
+    world.run("bob", &["withdraw", &id]).ok();
+    std::fs::write(&rules, "{}").unwrap();
+    for _ in 0..4 {
+        world.pass("1h");
+        world.run("root", &["deliver"]).ok();
+    }
+    let of = |member: &str| -> Vec<String> {
+        let all = subjects(&mail, &format!("{member}@acme.example"));
+        all.into_iter().filter(|subject| subject.contains("orders-db") || subject.contains("notifications")).collect()
+    };
+    assert_eq!(
+        of("olivia"),
+        [
+            "[acme] bob asks for target:orders-db (request 1)",
+            "[acme] Request 1 of bob for target:orders-db was withdrawn"
+        ]
+    );
+    assert!(of("erin").is_empty() && of("alice").is_empty(), "{:?} {:?}", of("erin"), of("alice"));
+    assert_eq!(world.rows("SELECT count(*) FROM outbox"), ["0"]);
+}
+
+#[test]
+fn a_digest_leaves_out_what_is_no_longer_true() {
+    let (world, mail, _web) = wired();
+    world.run("erin", &["notify", "set", "all", "--digest", "daily", "--at", "12:00"]).ok();
+    let gone = world.request("bob", "target:orders-db", &[]);
+    world.request("carol", "target:orders-db", &[]);
+    let decided = world.request("dave", "target:orders-db", &[]);
+    world.run("root", &["deliver"]).ok();
+    world.run("bob", &["withdraw", &gone]).ok();
+    world.run("alice", &["deny", &decided, "--reason", "no"]).ok();
+    world.pass("4h");
+    world.run("root", &["deliver"]).ok();
+    let mails = subjects(&mail, "erin@acme.example");
+    assert_eq!(mails.last().unwrap(), "[acme] carol asks for target:orders-db (request 2)", "{mails:?}");
+    assert_eq!(mails.iter().filter(|subject| !subject.contains("team")).count(), 1, "{mails:?}");
+}
+
+#[test]
+fn a_reminder_of_a_request_that_waits_no_longer_is_not_sent() {
+    let rule = "\n[[rules]]\nname = \"remind\"\nremind_after = \"1h\"\n";
+    let world = fresh(&format!("{TEAM}{rule}"));
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    let id = world.request("bob", "target:orders-db", &[]);
+    world.run("root", &["deliver"]).ok();
+    world.pass("1h");
+    world.run("root", &["expire", "--no-deliver"]).ok();
+    assert_eq!(told(&world, "request.reminder"), ["alice", "erin", "olivia"]);
+    world.run("alice", &["approve", &id]).ok();
+    world.run("root", &["deliver"]).ok();
+    let erins = subjects(&mail, "erin@acme.example");
+    assert_eq!(erins, ["[acme] bob asks for target:orders-db (request 1)"]);
+}
+
+#[test]
+fn a_change_of_the_team_says_what_changed_wherever_it_is_told() {
+    let rule = "\n[[rules]]\nname = \"two for production\"\nmatch = { environments = [\"production\"] }\n\
+                approvers = [\"role:admin\"]\napprovals = 2\n";
+    let (world, mail, web) = wired();
+    let team = world.run("olivia", &["team", "show"]).ok().out;
+    let group = "\n[groups.dba]\nmembers = [\"bob\"]\n";
+    world.apply("olivia", &format!("{team}{rule}{group}")).ok();
+    world.run("root", &["deliver"]).ok();
+    let mut changed = format!("{team}{rule}{group}")
+        .replace("approvals = 2", "approvals = 1")
+        .replace("[members.bob]\nrole = \"member\"", "[members.bob]\nrole = \"admin\"")
+        .replace(
+            "[connections.prod-aws]\nenvironment = \"production\"",
+            "[connections.prod-aws]\nenvironment = \"non-production\"",
+        )
+        .replace("members = [\"bob\"]\n", "members = [\"bob\", \"dave\"]\n");
+    changed += "\n[members.zoe]\nrole = \"admin\"\n";
+    for number in 0..40 {
+        changed += &format!("\n[targets.aa-{number}]\nconnections = [\"sandbox\"]\n");
+    }
+    world.apply("olivia", &changed).ok();
+    world.run("root", &["deliver"]).ok();
+    let changes = [
+        "bob: role member → admin",
+        "member zoe added (admin)",
+        "rule \"two for production\": approvals 2 → 1",
+        "group dba: + dave",
+        "connection prod-aws: environment production → non-production",
+    ];
+    let more = "and 35 more changes: `access audit --action team.applied --json`";
+    // Wherever a line ends for the width of a terminal.
+    let unwrapped = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut wide = world.command("erin", &["inbox"]);
+    let inbox = String::from_utf8(wide.env("COLUMNS", "4000").output().unwrap().stdout).unwrap();
+    let audit = world.run("erin", &["audit", "--limit", "1"]).ok().out;
+    let json = world.json("erin", &["inbox"])[0]["text"].as_str().unwrap().to_owned();
+    let got = mail.got().into_iter().rfind(|mail| mail["to"] == json!(["erin@acme.example"])).unwrap();
+    let decode = "import email, email.policy, sys; m = email.message_from_file(sys.stdin, policy=email.policy.default)\n\
+                  [print(p.get_content()) for p in m.walk() if not p.is_multipart()]";
+    let mut python = python().args(["-c", decode]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    python.stdin.take().unwrap().write_all(got["data"].as_str().unwrap().as_bytes()).unwrap();
+    let body = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap();
+    let (plain, html) = body.split_once("<!doctype").unwrap();
+    let html = html.replace("&quot;", "\"");
+    let posts = web.bodies("/api/chat.postMessage");
+    let post = |channel: &str| {
+        let post = posts.iter().rfind(|post| post["channel"] == channel).unwrap();
+        post["blocks"][1]["text"]["text"].as_str().unwrap().to_owned()
+    };
+    let hook = web.bodies("/hook").last().unwrap()["data"]["text"].as_str().unwrap().to_owned();
+    for (place, text) in [
+        ("inbox", inbox),
+        ("audit", audit),
+        ("inbox --json", json),
+        ("mail", plain.to_owned()),
+        ("html", html.replace("<br>", "")),
+        ("slack", post("U0ALICE")),
+        ("slack channel", post("#access")),
+        ("webhook", hook),
+    ] {
+        let text = unwrapped(&text);
+        let places: Vec<Option<usize>> = changes.iter().map(|change| text.find(change)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{place}: {text}");
+        assert!(text.contains(more), "{place}: {text}");
+        assert!(text.contains("olivia changed the team: bob: role"), "the most dangerous first: {place}: {text}");
+    }
+    assert_eq!(header(got["data"].as_str().unwrap(), "Subject").unwrap(), "[acme] The team was changed");
 }

@@ -19,12 +19,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use access::command::{AskFor, Command, ListFilter, Reply};
+use access::command::{AskFor, Command, ListFilter, Reply, Seen};
 use access::domain::duration::Length;
 use access::domain::event::{ACTIONS, Because, Entry, Event};
 use access::domain::notification::Told;
 use access::domain::preference::{Choice, PreferenceChange};
-use access::domain::request::{self, End, Modification, RequestId};
+use access::domain::request::{self, Edited, End, Modification, RequestId};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
 use access::error::Kind;
@@ -60,6 +60,7 @@ impl Tally {
             Event::RequestSubmitted { extends, emergency, .. } => {
                 vec![("an extension", extends.is_some()), ("an emergency", *emergency)]
             }
+            Event::RequestEdited { voids, .. } => vec![("an edit that voids votes", !voids.is_empty())],
             Event::RequestApproved { voids, asked, .. } => {
                 vec![("new terms", asked.is_some()), ("votes voided", !voids.is_empty())]
             }
@@ -114,7 +115,7 @@ impl Run<'_> {
     fn carry_out(&self, login: &str, command: Command) -> (Result<bool, Kind>, Vec<Reply>) {
         let mut replies = Vec::new();
         let clock = || Ok(time(self.clock));
-        let ended = carry_out(&self.store, &caller(login), &clock, command, &mut |piece| {
+        let ended = carry_out(&self.store, &caller(login), &clock, &|_| Ok(true), command, &mut |piece| {
             replies.push(piece);
             Ok(())
         });
@@ -244,11 +245,28 @@ impl Run<'_> {
                 reason: "More, because it lasts".parse().unwrap(),
                 ticket: ticket.map(|ticket| ticket.parse().unwrap()),
             },
+            Step::Edit { change, .. } => Command::Edit {
+                id: id(),
+                edit: request::Edit {
+                    reason: change.reason.map(|reason| reason.parse().unwrap()),
+                    ticket: change.ticket.map(|ticket| match ticket {
+                        Some(ticket) => Edited::To(ticket.parse().unwrap()),
+                        None => Edited::Removed,
+                    }),
+                    end: change.end.map(end),
+                    start: change.start.map(|start| match start {
+                        Some(from_now) => Edited::To(time(self.now() + from_now)),
+                        None => Edited::Removed,
+                    }),
+                },
+                dry_run: false,
+            },
             Step::Approve { resource: name, end: changed, .. } => Command::Approve {
                 id: id(),
                 modification: Modification { resource: name.map(resource), end: changed.map(end) },
                 note: None,
-                seen: None,
+                // What an edit says is approved by those only who have seen it.
+                seen: Some(self.seen(id())),
             },
             Step::Deny { .. } => Command::Deny { id: id(), reason: None, seen: None },
             Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
@@ -270,6 +288,11 @@ impl Run<'_> {
         }
     }
 
+    fn seen(&self, id: RequestId) -> Seen {
+        let seq = self.store.read(|read| -> Result<i64, Error> { read.last_entry_about(id) });
+        Seen(seq.unwrap().to_string())
+    }
+
     fn edited(&self, edits: &[team::Edit]) -> Team {
         let mut team = self.model.team.clone();
         for edit in edits {
@@ -282,12 +305,12 @@ impl Run<'_> {
     fn wish(&self, step: &Step, there: There, asked: Option<&Asked>, now: i64) -> Option<Asked> {
         let terms = |resource, end, start| Terms { resource, end, start };
         let who = there.who?;
-        let login = |who| self.model.team.members.get(who).map_or("", |member| member.login);
         let wish = |terms, requester| Asked {
             place: None,
             requester,
-            login: login(requester),
             filer: who,
+            logins: [requester, who].map(|name| self.model.team.members.get(name).map_or("", |member| member.login)),
+            gone: [false; 2],
             asked: terms,
             table: terms,
             reason: "More, because it lasts",
@@ -295,6 +318,7 @@ impl Run<'_> {
             emergency: false,
             reviewed: false,
             extends: None,
+            filed: now,
             lapses: now,
             reminds: None,
             votes: Vec::new(),
@@ -322,6 +346,15 @@ impl Run<'_> {
                     extends: Some(self.pick(*back)),
                     ..wish(asked, before.requester)
                 })
+            }
+            Step::Edit { change, .. } => {
+                let asked = asked?;
+                let end = change.end.map_or(asked.asked.end, |end| self.until(end));
+                let start = change.start.map_or(asked.asked.start, |start| start.map(|from_now| now + from_now));
+                let to = terms(asked.asked.resource, end, start);
+                let reason = change.reason.unwrap_or(asked.reason);
+                let ticket = change.ticket.unwrap_or(asked.ticket);
+                Some(Asked { asked: to, table: to, reason, ticket, votes: Vec::new(), ..asked.clone() })
             }
             Step::Approve { resource, end, .. } => {
                 let asked = asked?;
@@ -370,18 +403,36 @@ impl Run<'_> {
         if step.back().is_some() && !asked.is_some_and(|asked| model.may_see(who, asked, now)) {
             return vec![Kind::NotFound];
         }
-        let own = |asked: &Asked| asked.requester == who || asked.filer == who;
         match (step, asked) {
             (Step::Extend { back, .. }, Some(before)) => {
                 let place = self.pick(*back);
                 let gone_on = |next: &Asked| next.extends == Some(place) && (next.pending(now) || next.given(now));
-                against.extend(refused(before.requester != who));
+                against.extend(refused(!model.owns(who, before)[0]));
                 if !before.given(now) || before.ends == EVER {
                     against.push(Kind::Conflict);
                     return against;
                 }
                 against.extend(conflict(model.requests.iter().any(gone_on)));
                 against.extend(self.against_filing(wish.unwrap(), now));
+            }
+            (Step::Edit { change, .. }, Some(asked)) => {
+                let wish = wish.unwrap();
+                if !model.owns(who, asked).contains(&true) {
+                    return vec![Kind::Refused];
+                }
+                if !asked.pending(now) {
+                    return vec![Kind::Conflict];
+                }
+                let same = (asked.asked, asked.reason, asked.ticket) == (wish.asked, wish.reason, wish.ticket);
+                let extension = asked.extends.is_some();
+                let in_a_year = |start: i64| now < start && start <= now + 365 * DAY;
+                let start = wish.asked.start.filter(|start| !extension && Some(*start) != asked.asked.start);
+                against.extend(conflict(same));
+                if extension && change.start.is_some() || start.is_some_and(|start| !in_a_year(start)) {
+                    against.push(Kind::Usage);
+                }
+                against.extend(refused(!model.owns(who, asked)[0] && !model.is_admin(who, now)));
+                against.extend(self.against_asking(wish, now));
             }
             (Step::Approve { .. }, Some(asked)) => {
                 let terms = &wish.unwrap().table;
@@ -395,7 +446,9 @@ impl Run<'_> {
                 against.extend(refused(!model.team.active(asked.requester)));
                 against.extend(model.against_terms(asked.requester, terms, now));
                 against.extend(refused(model.forbidden(asked, terms, now)));
-                against.extend(conflict(model.counting(asked, terms, now).contains(&who)));
+                // Where a demand was relaxed since, what was given may be enough, and whoever gave it can say so again.
+                let given = Asked { votes: model.counting(asked, terms, now), table: *terms, ..asked.clone() };
+                against.extend(conflict(given.votes.contains(&who) && !model.complete(&given, now)));
             }
             (Step::Deny { .. }, Some(asked)) => {
                 if !model.may_decide(who, asked, &asked.table, now) {
@@ -408,13 +461,13 @@ impl Run<'_> {
                 against.extend(conflict(!asked.owes_review()));
             }
             (Step::Withdraw { .. }, Some(asked)) => {
-                if !own(asked) {
+                if !model.owns(who, asked).contains(&true) {
                     return vec![Kind::Refused];
                 }
                 against.extend(conflict(!asked.pending(now)));
             }
             (Step::Revoke { .. }, Some(asked)) => {
-                if asked.requester != who && !model.is_admin(who, now) {
+                if !model.owns(who, asked)[0] && !model.is_admin(who, now) {
                     return vec![Kind::Refused];
                 }
                 against.extend(conflict(!asked.given(now)));
@@ -430,6 +483,16 @@ impl Run<'_> {
 
     /// What speaks against filing it, by whomever.
     fn against_filing(&self, wish: &Asked, now: i64) -> Vec<Kind> {
+        let mut against = self.against_asking(wish, now);
+        let same = |other: &Asked| other.requester == wish.requester && other.asked.resource == wish.asked.resource;
+        if !wish.emergency && self.model.requests.iter().any(|other| same(other) && other.pending(now)) {
+            against.push(Kind::Conflict);
+        }
+        against
+    }
+
+    /// What speaks against asking it, besides what waits already.
+    fn against_asking(&self, wish: &Asked, now: i64) -> Vec<Kind> {
         let model = &self.model;
         let terms = &wish.asked;
         let mut against = model.against_terms(wish.requester, terms, now);
@@ -439,10 +502,8 @@ impl Run<'_> {
         {
             against.push(Kind::Refused);
         }
-        let same = |other: &Asked| other.requester == wish.requester && other.asked.resource == terms.resource;
-        let pending = model.requests.iter().any(|other| same(other) && other.pending(now));
         let held = model.until(wish.requester, terms.resource, now);
-        if pending && !wish.emergency || held.is_some_and(|until| until >= terms.ends(now)) {
+        if held.is_some_and(|until| until >= terms.ends(now)) {
             against.push(Kind::Conflict);
         }
         against
@@ -457,13 +518,14 @@ impl Run<'_> {
         wish: Option<Asked>,
         now: i64,
     ) -> Vec<Happened> {
-        let (clock, last) = (self.clock, self.model.last);
+        let clock = self.clock;
         let mut close = |action, stands| {
             self.model.requests[place.unwrap()].stands = stands;
             vec![(action, place.map(|at| at as i64 + 1))]
         };
         let happened = match step {
             Step::Ask { .. } | Step::Extend { .. } => self.model.file(wish.unwrap(), now),
+            Step::Edit { .. } => self.model.edit(place.unwrap(), wish.unwrap(), now),
             Step::Approve { .. } => self.model.approve(place.unwrap(), there.who.unwrap(), wish.unwrap().table, now),
             Step::Deny { .. } => close("request.denied", Stands::Decided),
             Step::Withdraw { .. } => close("request.withdrawn", Stands::Decided),
@@ -477,7 +539,7 @@ impl Run<'_> {
                 self.model.team_becomes(new, now)
             }
             Step::AcceptClock { .. } => {
-                let mut happened = self.model.due(last);
+                let mut happened = self.model.accept(clock);
                 happened.push(("clock.accepted", None));
                 happened
             }
@@ -537,6 +599,20 @@ impl Run<'_> {
         let Some(asked) = self.model.requests.get(place) else { return Ok(()) };
         let waiting = self.model.standing(asked, now).into_iter().flat_map(|(_, _, waiting)| waiting);
         let admins = PEOPLE.into_iter().filter(|who| self.model.is_admin(who, now));
+        if let Event::RequestEdited { by, voids, .. } = &entry.event {
+            // Those who may decide now, those who approved before, and the other of the two whose it is.
+            let waiting: Vec<&str> = if asked.stands == Stands::Pending { waiting.collect() } else { Vec::new() };
+            let told: Vec<&str> = entry.told.iter().map(|Told(member, _)| member.as_str()).collect();
+            let owed = waiting.into_iter().chain([asked.requester, asked.filer]).filter(|who| *who != by.as_str());
+            let owed: BTreeSet<&str> = owed.collect();
+            prop_assert!(
+                owed.iter().all(|who| told.contains(who)),
+                "{told:?} are told of an edit, and not all {owed:?}"
+            );
+            let known = |who: &&str| owed.contains(who) || voids.iter().any(|name| name.as_str() == *who);
+            prop_assert!(told.iter().all(known), "{told:?} are told of an edit, and should {owed:?} and {voids:?}");
+            return Ok(());
+        }
         let mut whom: BTreeSet<&str> = match &entry.event {
             Event::RequestSubmitted { .. } if asked.stands == Stands::Pending => waiting.chain(admins).collect(),
             Event::GrantStarted(_) | Event::GrantScheduled(_) if asked.emergency && entry.actor.is_some() => {
@@ -631,6 +707,27 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// The whole list has all that is somebody's own, and nothing that they may not see.
+    fn lists_what_is_seen(&self, name: &'static str) -> Checked {
+        let There { login, who: Some(who) } = self.there(name) else { return Ok(()) };
+        if !self.model.team.active(who) {
+            return Ok(());
+        }
+        let (model, now) = (&self.model, self.now());
+        for mine in [false, true] {
+            let (_, replies) =
+                self.carry_out(login, Command::List(ListFilter { all: true, mine, ..ListFilter::default() }));
+            for (asked, id) in model.requests.iter().zip(1..) {
+                let on_it = replies.iter().any(|it| matches!(it, Reply::Request(view) if view.id.get() == id));
+                let owns = model.owns(who, asked).contains(&true);
+                prop_assert!(on_it || !owns, "request {id} is not on {who}'s list");
+                prop_assert!(!on_it || model.may_see(who, asked, now), "request {id} is on {who}'s list");
+                prop_assert!(!on_it || !mine || owns, "request {id} is on {who}'s list of their own");
+            }
+        }
+        Ok(())
+    }
+
     /// Whoever holds or held something lately, and others that the step's number picks.
     fn sample(&self, number: usize) -> Checked {
         for asked in self.model.requests.iter().rev().take(2) {
@@ -659,6 +756,7 @@ impl Run<'_> {
                 self.agrees(who, name)?;
             }
             self.lists_emergencies(who)?;
+            self.lists_what_is_seen(who)?;
             for back in 0..3 {
                 self.explains(who, self.pick(back))?;
             }
@@ -695,7 +793,7 @@ fn template(folder: &Path) -> Vec<u8> {
     init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
     let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None };
-    carry_out(&store, &caller("ana"), &|| Ok(time(START)), apply, &mut |_| Ok(())).unwrap();
+    carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
 }
@@ -732,8 +830,16 @@ fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
     }
     // In fewer, one of them may well not.
     if sequences >= 1000 {
-        let sorts =
-            ["an extension", "an emergency", "new terms", "votes voided", "given by rule", "given by several", "fell"];
+        let sorts = [
+            "an extension",
+            "an edit that voids votes",
+            "an emergency",
+            "new terms",
+            "votes voided",
+            "given by rule",
+            "given by several",
+            "fell",
+        ];
         for what in ACTIONS.into_iter().chain(sorts) {
             assert!(seen.contains_key(what), "{what} never came about, so nothing was tried about it");
         }

@@ -32,8 +32,9 @@ pub struct Asked {
     pub place: Option<usize>,
     pub requester: &'static str,
     pub filer: &'static str,
-    /// The login that the requester has: by another they are another person.
-    pub login: &'static str,
+    /// The logins of these two when it was filed, and whether each has left or has another login since.
+    pub logins: [&'static str; 2],
+    pub gone: [bool; 2],
     pub asked: Terms,
     /// What an approval now would be of, and once granted what is.
     pub table: Terms,
@@ -43,6 +44,7 @@ pub struct Asked {
     pub reviewed: bool,
     /// Which it goes on from, by its place.
     pub extends: Option<usize>,
+    pub filed: i64,
     pub lapses: i64,
     pub reminds: Option<i64>,
     /// Who approved what is on the table.
@@ -168,18 +170,16 @@ impl Model {
 
     // What the rules say
 
-    /// What else the requester was granted at any time. `place`: of this request itself, if it is on the record.
-    fn others(&self, asked: &Asked, place: Option<usize>) -> Vec<Span<'static>> {
-        let granted = self.requests.iter().enumerate().filter(|(at, other)| {
-            Some(*at) != place && other.ends != 0 && other.requester == asked.requester && other.login == asked.login
-        });
-        granted
-            .map(|(_, other)| Span {
-                resource: other.table.resource,
-                from: other.starts,
-                to: other.ends.min(other.cut),
-            })
-            .collect()
+    /// What else the requester was granted at any time.
+    fn others(&self, asked: &Asked) -> Vec<Span<'static>> {
+        let others = self.requests.iter().filter(|other| other.place != asked.place && other.ends != 0);
+        let theirs = others.filter(|other| other.logins[0] == asked.logins[0]);
+        let span = |other: &Asked| Span {
+            resource: other.table.resource,
+            from: other.starts,
+            to: other.ends.min(other.cut),
+        };
+        theirs.map(span).collect()
     }
 
     /// What the rules judge, were these terms granted now.
@@ -190,7 +190,7 @@ impl Model {
             emergency: asked.emergency,
             asked: span(&asked.asked),
             granted: span(terms),
-            others: self.others(asked, asked.place),
+            others: self.others(asked),
         }
     }
 
@@ -207,12 +207,23 @@ impl Model {
         self.team.is_one_of(demand.named, who, Basis::of(case), self.role_now(who, now))
     }
 
-    /// Nobody decides on what they asked for or filed.
-    fn is_another(&self, who: &str, asked: &Asked) -> bool {
-        who != asked.requester && who != asked.filer && self.team.active(who)
+    fn login(&self, who: &str) -> &'static str {
+        self.team.members.get(who).map_or("", |member| member.login)
     }
 
-    /// Others do whose approval is demanded.
+    /// Whether it is somebody's own: theirs by login, or by name unless that name is another's now. Of its requester, and
+    /// of its filer.
+    pub fn owns(&self, who: &str, asked: &Asked) -> [bool; 2] {
+        let names = [asked.requester, asked.filer];
+        [0, 1].map(|it| self.login(who) == asked.logins[it] || names[it] == who && !asked.gone[it])
+    }
+
+    /// Whether somebody who may act is surely another than those two: neither name nor login is theirs.
+    fn is_another(&self, who: &str, asked: &Asked) -> bool {
+        ![asked.requester, asked.filer].contains(&who) && !asked.logins.contains(&self.login(who)) && self.team.active(who)
+    }
+
+    /// Nobody decides on what they asked for or filed; others do whose approval is demanded.
     pub fn may_decide(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
         let case = self.case(asked, terms, now);
         let demands = self.team.demands(&case);
@@ -222,8 +233,9 @@ impl Model {
     /// New terms are put on the table by those who could give them, whatever was asked.
     pub fn may_approve(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
         let case = self.case(asked, terms, now);
-        let demands = if *terms == asked.table { self.team.demands(&case) } else { self.team.demands_alone(&case) };
-        self.is_another(who, asked) && demands.iter().any(|demand| self.meets(who, demand, &case, now))
+        let alone = self.team.demands_alone(&case);
+        let gives = || alone.iter().any(|demand| self.meets(who, demand, &case, now));
+        self.may_decide(who, asked, terms, now) && (*terms == asked.table || gives())
     }
 
     /// Whether somebody may review an emergency by the rules of this moment.
@@ -250,7 +262,7 @@ impl Model {
     }
 
     pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
-        [asked.requester, asked.filer].contains(&who)
+        self.owns(who, asked).contains(&true)
             || self.is_admin(who, now)
             || asked.owes_review()
             || self.may_decide(who, asked, &asked.table, now)
@@ -278,7 +290,7 @@ impl Model {
         each.collect()
     }
 
-    fn complete(&self, asked: &Asked, now: i64) -> bool {
+    pub fn complete(&self, asked: &Asked, now: i64) -> bool {
         self.standing(asked, now).into_iter().all(|(demand, have, _)| have >= demand.approvals)
     }
 
@@ -302,16 +314,34 @@ impl Model {
     // What happens
 
     pub fn file(&mut self, asked: Asked, now: i64) -> Vec<Happened> {
-        let rules = self.team.hold(&self.case(&asked, &asked.asked, now));
-        let least = |of: fn(&Rule) -> Option<i64>| rules.iter().filter_map(|rule| of(rule)).min();
-        let lapses = now + least(|rule| rule.lapses).unwrap_or(7 * 24 * HOUR);
-        let reminds = least(|rule| rule.reminds).map(|after| now + after);
+        let (lapses, reminds) = self.late(&asked, now);
         let free = self.free(&asked, now);
         let place = self.requests.len();
         let members = PEOPLE.into_iter().filter(|who| asked.emergency && self.could_review(who, &asked, now));
         let reviewers = members.collect();
-        self.requests.push(Asked { lapses, reminds, place: Some(place), reviewers, ..asked });
+        self.requests.push(Asked { filed: now, lapses, reminds, place: Some(place), reviewers, ..asked });
         let mut happened = vec![("request.submitted", Some(place as i64 + 1))];
+        if free {
+            happened.push(self.grant(place, now));
+        }
+        happened
+    }
+
+    /// When it lapses if nobody decides, at its own end at the latest; and when people are reminded before that.
+    fn late(&self, asked: &Asked, now: i64) -> (i64, Option<i64>) {
+        let rules = self.team.hold(&self.case(asked, &asked.asked, now));
+        let least = |of: fn(&Rule) -> Option<i64>| rules.iter().filter_map(|rule| of(rule)).min();
+        let lapses = now + least(|rule| rule.lapses).unwrap_or(7 * 24 * HOUR);
+        let lapses = if let Until::At(end) = asked.asked.end { lapses.min(end) } else { lapses };
+        (lapses, least(|rule| rule.reminds).map(|after| now + after).filter(|at| *at < lapses))
+    }
+
+    /// It says something else, and nobody has approved that.
+    pub fn edit(&mut self, place: usize, wish: Asked, now: i64) -> Vec<Happened> {
+        let (lapses, reminds) = self.late(&wish, now);
+        let free = self.free(&wish, now);
+        self.requests[place] = Asked { lapses, reminds, ..wish };
+        let mut happened = vec![("request.edited", Some(place as i64 + 1))];
         if free {
             happened.push(self.grant(place, now));
         }
@@ -322,6 +352,7 @@ impl Model {
     pub fn approve(&mut self, place: usize, who: &'static str, terms: Terms, now: i64) -> Vec<Happened> {
         let mut asked = self.requests[place].clone();
         asked.votes = self.counting(&asked, &terms, now);
+        asked.votes.retain(|voter| *voter != who);
         asked.votes.push(who);
         asked.table = terms;
         let complete = self.complete(&asked, now);
@@ -387,6 +418,38 @@ impl Model {
         happened
     }
 
+    /// A clock is accepted. What was over by the old time is recorded; what was made while the clock was ahead ends.
+    pub fn accept(&mut self, clock: i64) -> Vec<Happened> {
+        let last = self.last;
+        let mut happened = Vec::new();
+        let mut revoked = Vec::new();
+        for place in 0..self.requests.len() {
+            let asked = &mut self.requests[place];
+            let id = Some(place as i64 + 1);
+            let fell = asked.extends.is_some_and(|before| revoked.contains(&before));
+            let late = asked.starts > clock && asked.table.start != Some(asked.starts);
+            match asked.stands {
+                Stands::Granted if asked.ends <= last => {
+                    if !asked.begun {
+                        asked.begun = true;
+                        happened.push(("grant.started", id));
+                    }
+                    happened.push(("grant.expired", id));
+                }
+                Stands::Granted if asked.filed > clock || late || fell => {
+                    revoked.push(place);
+                    asked.cut = clock;
+                    happened.push(("grant.revoked", id));
+                }
+                Stands::Pending if asked.lapses <= last => happened.push(("request.lapsed", id)),
+                Stands::Pending if asked.filed > clock || fell => happened.push(("request.withdrawn", id)),
+                Stands::Granted | Stands::Pending | Stands::Decided | Stands::Over => continue,
+            }
+            self.requests[place].stands = Stands::Over;
+        }
+        happened
+    }
+
     /// A team is applied. Whoever has another login is another person.
     pub fn team_becomes(&mut self, new: Team, now: i64) -> Vec<Happened> {
         if new == self.team {
@@ -405,6 +468,8 @@ impl Model {
             let asked = &mut self.requests[place];
             asked.votes.retain(|who| !left(who));
             asked.reviewers.retain(|who| !left(who));
+            asked.gone[0] |= left(asked.requester);
+            asked.gone[1] |= left(asked.filer);
             let fell = asked.extends.is_some_and(|before| fallen.contains(&before));
             let over = match asked.stands {
                 Stands::Pending => asked.lapses <= now,

@@ -66,6 +66,16 @@ impl How {
     }
 }
 
+/// What an edit gives; None stays as it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    pub end: Option<Ends>,
+    /// So long from now, or none any more.
+    pub start: Option<Option<i64>>,
+    pub reason: Option<&'static str>,
+    pub ticket: Option<Option<&'static str>>,
+}
+
 #[derive(Debug, Clone)]
 pub enum Step {
     Ask {
@@ -79,6 +89,11 @@ pub enum Step {
         back: usize,
         length: Option<i64>,
         ticket: Option<&'static str>,
+    },
+    Edit {
+        who: Who,
+        back: usize,
+        change: Change,
     },
     Approve {
         who: Who,
@@ -129,6 +144,7 @@ impl Step {
     pub fn back(&self) -> Option<usize> {
         match self {
             Step::Extend { back, .. }
+            | Step::Edit { back, .. }
             | Step::Approve { back, .. }
             | Step::Deny { back, .. }
             | Step::Withdraw { back, .. }
@@ -144,6 +160,7 @@ impl Step {
         match self {
             Step::Ask { who, .. }
             | Step::Extend { who, .. }
+            | Step::Edit { who, .. }
             | Step::Approve { who, .. }
             | Step::Deny { who, .. }
             | Step::Withdraw { who, .. }
@@ -185,6 +202,22 @@ fn ask() -> impl Strategy<Value = Ask> {
     (resource(), end(), start, reason, ticket, prop::bool::weighted(0.1)).prop_map(
         |(resource, end, start, reason, ticket, emergency)| Ask { resource, end, start, reason, ticket, emergency },
     )
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    let start = prop::option::weighted(0.7, prop::sample::select(&[-1, 0, 1, HOUR, DAY, 365 * DAY + 1][..]));
+    let reason = prop_oneof![1 => Just("Because"), 3 => Just("Because it is still down")];
+    let ticket = prop_oneof![1 => Just(None), 3 => Just(Some("OPS-12")), 1 => Just(Some("OPS-12x"))];
+    (
+        prop::option::weighted(0.6, end()),
+        prop::option::weighted(0.15, start),
+        prop::option::weighted(0.3, reason),
+        prop::option::weighted(0.3, ticket),
+    )
+        .prop_filter("something is changed", |(end, start, reason, ticket)| {
+            end.is_some() || start.is_some() || reason.is_some() || ticket.is_some()
+        })
+        .prop_map(|(end, start, reason, ticket)| Change { end, start, reason, ticket })
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -271,6 +304,8 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         1 => resource().prop_map(|to| Step::Approve { who: Who::Promoted, back: 0, resource: Some(to), end: None }),
         3 => (prop_oneof![4 => Just(Who::Requester), 1 => who()], back(), length(), prop_oneof![Just(None), Just(Some("OPS-7"))])
             .prop_map(|(who, back, length, ticket)| Step::Extend { who, back, length, ticket }),
+        3 => (prop_oneof![3 => Just(Who::Requester), 1 => Just(Who::Filer), 1 => who()], back(), change())
+            .prop_map(|(who, back, change)| Step::Edit { who, back, change }),
         2 => (decider(), back()).prop_map(|(who, back)| Step::Deny { who, back }),
         2 => (who(), back()).prop_map(|(who, back)| Step::Withdraw { who, back }),
         3 => (prop_oneof![3 => who(), 1 => Just(Who::Filer)], back()).prop_map(|(who, back)| Step::Revoke { who, back }),
@@ -349,6 +384,28 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             }
             steps.extend([approve(Who::Approver), approve(Who::LastApprover), drop_it(FOUR_EYES)]);
             steps
+        });
+    // It is changed between the approvals, by whoever asked or filed it.
+    let editor = prop_oneof![3 => Just(Who::Requester), 1 => Just(Who::Filer)];
+    let edited = (
+        (prop::sample::select(&PEOPLE[1..3]), prop::option::weighted(0.6, needy()), plain(), editor, change()),
+        (prop::option::weighted(0.3, resource()), prop::option::weighted(0.4, end())),
+    )
+        .prop_map(move |((filer, requester, ask, editor, change), (resource, end))| {
+            let ask_it = match requester {
+                Some(who) => Step::Ask { who, on_behalf_of: None, ask },
+                None => Step::Ask { who: Who::Person(filer), on_behalf_of: Some(PEOPLE[4]), ask },
+            };
+            let other_terms = Step::Approve { who: Who::LastApprover, back: 0, resource, end };
+            vec![
+                adopt(FOUR_EYES),
+                ask_it,
+                other_terms,
+                Step::Edit { who: editor, back: 0, change },
+                approve(Who::Approver),
+                approve(Who::LastApprover),
+                drop_it(FOUR_EYES),
+            ]
         });
     // One grant after the other, until something ends the first.
     let passes = prop::sample::select(&[0, 0, 1, HOUR, 4 * HOUR, DAY][..]);
@@ -514,6 +571,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         2 => changed,
         1 => orphaned,
         2 => modified,
+        2 => edited,
         2 => chained,
         3 => burnt,
         4 => split,

@@ -70,6 +70,8 @@ impl Witness {
             Event::RequestSubmitted {
                 requester,
                 filed_by,
+                requester_login,
+                filer_login,
                 asked,
                 reason,
                 ticket,
@@ -80,6 +82,10 @@ impl Witness {
             } => {
                 let login = |name: &str| team.members[name].login.to_owned();
                 prop_assert!(!self.requests.contains_key(&id), "request {id} is filed twice");
+                for (name, said) in [(requester, requester_login), (filed_by, filer_login)] {
+                    let said = said.as_ref().map(|login| login.as_str());
+                    prop_assert_eq!(said, Some(team.members[name.as_str()].login), "request {} misnames {}", id, name);
+                }
                 let record = Record {
                     requester: requester.to_string(),
                     filer: filed_by.to_string(),
@@ -99,6 +105,26 @@ impl Witness {
                 };
                 self.requests.insert(id, record);
             }
+            Event::RequestEdited { by, from, to, lapses_at, .. } => {
+                let record = self.request(id)?;
+                let own = [record.requester.as_str(), record.filer.as_str()].contains(&by.as_str());
+                prop_assert!(own && entry.actor.as_ref() == Some(by), "{by} edits request {id}");
+                prop_assert!(
+                    !record.closed && record.grant.is_none() && at < record.lapses,
+                    "request {id} is edited, which was over"
+                );
+                let stood = (&record.asked, record.reason.as_str(), record.ticket.as_deref());
+                let before = (&from.asked, from.reason.as_str(), from.ticket.as_ref().map(|ticket| ticket.as_str()));
+                prop_assert_eq!(stood, before, "the edit of request {} misstates what it said", id);
+                prop_assert_eq!(&from.asked.resource, &to.asked.resource, "request {} is for something else now", id);
+                record.asked = to.asked.clone();
+                record.reason = to.reason.as_str().to_owned();
+                record.ticket = to.ticket.as_ref().map(|ticket| ticket.as_str().to_owned());
+                record.lapses = lapses_at.unix();
+                record.reminded = false;
+                // Nobody has approved what it says now.
+                record.votes.clear();
+            }
             Event::RequestApproved { by, terms, .. } => {
                 let vote = Vote { seq: entry.seq, by: by.to_string(), terms: terms.clone() };
                 prop_assert!(entry.actor.as_ref() == Some(by), "another than {by} approves request {id}");
@@ -113,7 +139,9 @@ impl Witness {
             }
             Event::RequestReviewed { by, .. } => {
                 let record = self.request(id)?;
-                let their_own = [&record.requester, &record.filer].contains(&&by.to_string());
+                let login = team.members[by.as_str()].login;
+                let their_own = [&record.requester, &record.filer].contains(&&by.to_string())
+                    || record.logins.iter().any(|other| other == login);
                 prop_assert!(record.emergency && !their_own, "{by} reviews request {id}");
             }
             Event::GrantScheduled(granted) | Event::GrantStarted(granted) => {
@@ -244,7 +272,7 @@ impl Witness {
             let from = terms.start.map_or(at, |start| start.unix().max(at));
             Span { resource, from, to: unix(terms.end.instant(Timestamp::from_unix(from).unwrap())) }
         };
-        let same_person = |other: &Record| other.requester == record.requester && other.logins[0] == record.logins[0];
+        let same_person = |other: &Record| other.logins[0] == record.logins[0];
         let others = self.requests.iter().filter(|(other, it)| **other != id && same_person(it)).filter_map(|(_, it)| {
             let granted = it.grant.as_ref()?;
             let cut = it.ended.filter(|(_, early)| *early).map_or(EVER, |(at, _)| at);

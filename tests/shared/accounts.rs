@@ -93,12 +93,88 @@ fn root_replaces_the_owner_once_their_account_is_gone() {
 }
 
 #[test]
+fn nobody_becomes_the_owner_without_an_account() {
+    let Some(host) = Host::new() else { return };
+    // wim is a member whose account is not there (yet, or any more); toor's login is root's; door's is the system user's.
+    let more = "[members.wim]\nrole = \"admin\"\n[members.toor]\nrole = \"admin\"\nlogin = \"root\"\n\
+                [members.door]\nrole = \"admin\"\nlogin = \"access\"\n";
+    let team = TEAM.to_owned() + more;
+    host.apply("ana", &team).ok();
+    let head = || access("alice", &["audit", "checkpoint"]).ok().json()["head"].to_string();
+    let teams = || access("alice", &["audit", "--json", "--action", "team.applied"]).ok().json();
+    let before = teams();
+    // The owner hands over by a team file.
+    for next in ["wim", "toor", "door"] {
+        let handed = team.replace("[members.ana]\nrole = \"owner\"", "[members.ana]\nrole = \"admin\"");
+        let handed = handed
+            .replace(&format!("[members.{next}]\nrole = \"admin\""), &format!("[members.{next}]\nrole = \"owner\""));
+        host.apply("ana", &handed).fails(3, &format!("{next} can't become the owner")).fails(3, "create the account");
+        let file = home("ana").join("team.toml");
+        access("ana", &["team", "apply", file.to_str().unwrap(), "--dry-run"]).fails(3, "no person's account");
+    }
+    // Or keeps the name, and hands it to another login.
+    host.apply("ana", &team.replace("[members.ana]\n", "[members.ana]\nlogin = \"later\"\n"))
+        .fails(3, "the login later");
+    assert_eq!(teams(), before);
+    // Root replaces one whose account is gone; the same holds.
+    root("userdel", &["--force", "ana"]).ok();
+    let replace = |to: &str| root(ACCESS, &["team", "replace-owner", to, "--yes"]);
+    replace("wim").fails(3, "wim can't become the owner").fails(3, "create the account wim first");
+    replace("toor").fails(3, "no person's account");
+    replace("door").fails(3, "no person's account");
+    assert_eq!(teams(), before);
+    let since = head();
+    // Who is given the name afterwards is an admin, as the team file says, and no owner.
+    root("useradd", &["--create-home", "wim"]).ok();
+    access("wim", &["team", "apply", home("alice").to_str().unwrap(), "--yes"]).not_done();
+    access("wim", &["team", "show"]).ok();
+    assert_eq!(head(), since);
+    replace("wim").ok();
+    let file = home("wim").join("team.toml");
+    std::fs::write(&file, access("wim", &["team", "show"]).ok().out).unwrap();
+    access("wim", &["team", "apply", file.to_str().unwrap(), "--yes"]).ok();
+    access("wim", &["audit", "verify"]).ok();
+}
+
+#[test]
 fn a_renamed_account_is_another() {
     let Some(_host) = Host::new() else { return };
     let mut shell = Shell::open("bob");
     assert_eq!(shell.run("access whoami"), "0");
     root("sed", &["-i", "s/^bob:/robert:/", "/etc/passwd"]).ok();
     assert_eq!(shell.run("access whoami"), "3");
+}
+
+#[test]
+fn a_renamed_member_does_not_review_their_own_emergency() {
+    let Some(host) = Host::new() else { return };
+    let rules = "[[rules]]\nname = \"members\"\napprovers = [\"role:member\"]\n\
+                 [[rules]]\nname = \"glass\"\nemergency = true\n";
+    let team = format!("{TEAM}{rules}");
+    host.apply("ana", &team).ok();
+    let ask = ["request", "target:orders-db", "--reason", "x", "--duration", "1h", "--emergency"];
+    access("bob", &ask).ok();
+    let review = ["review", "1", "--note", "x"];
+    host.apply("ana", &team.replace("[members.bob]", "[members.robert]\nlogin = \"bob\"")).ok();
+    access("bob", &review).fails(3, "nobody decides on their own request");
+    // The same name with another Unix user is no other person either.
+    host.apply("ana", &team.replace("[members.bob]", "[members.bob]\nlogin = \"mallory\"")).ok();
+    access("mallory", &review).fails(3, "an earlier member with your name");
+    access("carol", &review).ok();
+    access("ana", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_new_member_with_a_former_members_name_sees_none_of_their_requests() {
+    let Some(host) = Host::new() else { return };
+    let id = host.request("bob", "target:orders-db");
+    access("alice", &["deny", &id]).ok();
+    host.apply("ana", &TEAM.replace("[members.bob]", "[members.bob]\nlogin = \"mallory\"")).ok();
+    assert_eq!(access("mallory", &["whoami", "--json"]).ok().json()["member"], "bob");
+    access("mallory", &["show", &id]).fails(4, "there is no request");
+    assert_eq!(access("mallory", &["list", "--all", "--json"]).ok().json(), serde_json::json!([]));
+    host.apply("ana", &TEAM.replace("[members.bob]", "[members.robert]\nlogin = \"bob\"")).ok();
+    access("bob", &["show", &id]).ok();
 }
 
 #[test]

@@ -110,10 +110,10 @@ fn people_are_told_by_mail_and_a_webhook_with_a_secret() {
     root(ACCESS, &["expire"]).ok();
     assert!(mail.got().last().unwrap().contains("bob@acme.example"));
     access("bob", &["notify", "set", "request.approved", "--email", "off"]).ok();
-    let second = host.request("bob", "connection:prod");
-    access("alice", &["approve", &second, "--duration", "4h"]).ok();
     let before = mail.got().len();
+    let second = host.request("bob", "connection:prod");
     root(ACCESS, &["deliver"]).ok();
+    access("alice", &["approve", &second, "--duration", "4h"]).ok();
     expire().ok();
     assert_eq!(mail.got().len(), before + 1, "alice of the request; bob said that he wants no mail of it");
 

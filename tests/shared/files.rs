@@ -190,3 +190,125 @@ fn a_database_that_is_not_safe_is_not_served() {
     host.serve(Start::Handed);
     access("bob", &["whoami"]).fails(65, "is a link");
 }
+
+/// Owner, mode and content.
+fn looks(path: &str) -> String {
+    root("sh", &["-c", &format!("stat -c '%U:%G %a %h' {path}; cat {path}")]).ok().out
+}
+
+#[test]
+fn a_log_that_another_user_puts_beside_a_database_is_not_read() {
+    let Some(_host) = Host::bare() else { return };
+    access("bob", &["init", "--team", "honest"]).ok();
+    access("mallory", &["init", "--team", "evil"]).ok();
+    // In a folder like /tmp, and by somebody who can put files there.
+    root(
+        "sh",
+        &[
+            "-c",
+            "mkdir -m 1777 /srv/tmp; install -o bob -g bob -m 600 ~bob/.local/share/access/access.db /srv/tmp/b.db",
+        ],
+    )
+    .ok();
+    let plant = "sqlite3 ~/.local/share/access/access.db \"UPDATE member SET name = 'bob', login = 'bob'\" \
+                 '.shell cp ~/.local/share/access/access.db-wal /srv/tmp/b.db-wal; chmod 666 /srv/tmp/b.db-wal'";
+    shell("mallory", plant).ok();
+    assert!(fs::metadata("/srv/tmp/b.db-wal").unwrap().size() > 0);
+    for args in [&["whoami"][..], &["team", "show"], &["check", "role:owner"], &["expire"], &["doctor"]] {
+        let ran = access("bob", &[args, &["--db", "/srv/tmp/b.db"]].concat()).not_done().not("evil");
+        assert!([&*ran.out, &*ran.err].concat().contains("can be written by others (mode 1777)"), "{ran:?}");
+    }
+    access("bob", &["init", "--db", "/srv/tmp/new.db"]).fails(65, "can be written by others");
+    // Nor once the folder is bob's alone, and the log in it is not.
+    root("sh", &["-c", "chown bob:bob /srv/tmp; chmod 755 /srv/tmp"]).ok();
+    access("bob", &["whoami", "--db", "/srv/tmp/b.db"]).fails(65, "b.db-wal belongs to another user");
+    root("rm", &["/srv/tmp/b.db-wal"]).ok();
+    access("bob", &["team", "show", "--db", "/srv/tmp/b.db"]).ok().says("honest");
+}
+
+#[test]
+fn root_works_on_a_users_database_as_that_user() {
+    let Some(_host) = Host::bare() else { return };
+    access("bob", &["init", "--sample", "--db", "/home/bob/x.db"]).ok();
+    root("sh", &["-c", "echo secret > /home/carol.txt; chown carol:carol /home/carol.txt; chmod 600 /home/carol.txt"])
+        .ok();
+    let before = looks("/home/carol.txt");
+    for suffix in [".lock", "-wal", "-shm", "-journal"] {
+        root("ln", &["/home/carol.txt", &format!("/home/bob/x.db{suffix}")]).ok();
+        for args in [&["expire"][..], &["doctor"], &["backup", "/root/x.db"]] {
+            root("timeout", &[&["20", ACCESS, "--db", "/home/bob/x.db"], args].concat()).not_done();
+        }
+        root("rm", &[&format!("/home/bob/x.db{suffix}")]).ok();
+        assert_eq!(looks("/home/carol.txt"), before, "{suffix}");
+    }
+    root("sh", &["-c", "cd /root; exec access --db ../home/bob/x.db expire"]).ok();
+    let left = root("sh", &["-c", "cd /home/bob && stat -c '%U:%G %a %n' x.db*"]).ok().out;
+    assert!(left.lines().all(|line| line.starts_with("bob:bob 600 ")), "{left}");
+    access("bob", &["--db", "/home/bob/x.db", "audit", "verify"]).ok();
+    // What bob can't use, root does not use for him.
+    root("install", &["-o", "carol", "-g", "carol", "-m", "600", "/home/bob/x.db", "/home/bob/carols.db"]).ok();
+    root(ACCESS, &["--db", "/home/bob/carols.db", "expire"]).fails(65, "belongs to another user");
+}
+
+#[test]
+fn the_system_user_turns_root_against_no_file() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let as_access = |line: &str| {
+        root("setpriv", &["--reuid=access", "--regid=access", "--clear-groups", "sh", "-c", line]).ok();
+    };
+    let attempts = |says: &str| {
+        for args in [&["expire"][..], &["outbox", "retry"], &["backup", "/root/never.db"]] {
+            root("timeout", &[&["20", ACCESS], args].concat()).fails(65, says);
+        }
+        root("timeout", &["20", ACCESS, "doctor"]).exits(1);
+        root("timeout", &["20", ACCESS, "serve"]).fails(65, says);
+    };
+    root("rm", &["-f", "/var/lib/access/access.db.lock"]).ok();
+    as_access("mkfifo -m 600 /var/lib/access/access.db.lock");
+    attempts("access.db.lock is not a regular file");
+    as_access("rm /var/lib/access/access.db.lock");
+    fs::write("/var/lib/victim", "root's own").unwrap();
+    root("chmod", &["600", "/var/lib/victim"]).ok();
+    let before = looks("/var/lib/victim");
+    for suffix in [".lock", "-wal", "-shm"] {
+        let path = format!("/var/lib/access/access.db{suffix}");
+        let _ = fs::remove_file(&path);
+        as_access(&format!("ln -s /var/lib/victim {path}"));
+        attempts("is not a regular file");
+        fs::remove_file(&path).unwrap();
+        // Where the kernel does not forbid it (fs.protected_hardlinks), that user links what they can't read.
+        fs::hard_link("/var/lib/victim", &path).unwrap();
+        attempts("belongs to another user");
+        fs::remove_file(&path).unwrap();
+        assert_eq!(looks("/var/lib/victim"), before, "{suffix}");
+    }
+    as_access("rm -f /var/lib/access/access.db.places; mkfifo -m 600 /var/lib/access/access.db.places");
+    host.serve(Start::Handed);
+    access("bob", &["whoami"]).fails(65, "access.db.places is not a regular file");
+    as_access("rm /var/lib/access/access.db.places");
+    access("bob", &["whoami"]).ok();
+    root(ACCESS, &["expire"]).ok();
+}
+
+#[test]
+fn roots_backup_goes_only_where_root_alone_can_write() {
+    let Some(host) = Host::new() else { return };
+    host.request("bob", "target:orders-db");
+    for folder in ["/home/bob", "/var/lib/access"] {
+        root(ACCESS, &["backup", &format!("{folder}/copy.db")]).fails(65, "belongs to another user");
+    }
+    root("mkdir", &["-m", "1777", "/srv/tmp"]).ok();
+    root(ACCESS, &["backup", "/srv/tmp/copy.db"]).fails(65, "can be written by others");
+    root("mkdir", &["-m", "700", "/var/lib/copies"]).ok();
+    root(ACCESS, &["backup", "/var/lib/copies/copy.db"]).ok();
+    assert_eq!(
+        root("sh", &["-c", "cd /var/lib/copies && stat -c '%n %U:%G %a' *"]).ok().out,
+        "copy.db root:root 600\n"
+    );
+    root("sh", &["-c", "! ls /var/lib/access | grep copy"]).ok();
+    root(ACCESS, &["--db", "/var/lib/copies/copy.db", "doctor"]).exits(0);
+    root("rm", &["-r", "/var/lib/copies"]).ok();
+    let own = ["--reuid=access", "--regid=access", "--clear-groups", ACCESS, "backup", "/var/lib/access/own.db"];
+    root("setpriv", &own).ok();
+}

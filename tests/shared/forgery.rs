@@ -39,13 +39,14 @@ fn nobody_acts_as_another_or_names_a_database() {
 fn completions_come_through_the_door_and_from_nowhere_else() {
     let Some(_host) = Host::new() else { return };
     let complete = |more: &str| {
-        shell("bob", &format!("{more} COMPLETE=bash _CLAP_COMPLETE_INDEX=2 access -- access request target:"))
+        shell("bob", &format!("{more} _ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=2 access -- access request target:"))
     };
     complete("").ok().says("target:orders-db");
     access("bob", &["whoami"]).ok();
     assert_eq!(complete("ACCESS_AS=alice").out, "");
     assert_eq!(complete("ACCESS_DB=/home/bob/x.db").out, "");
-    let as_alice = shell("bob", "COMPLETE=bash _CLAP_COMPLETE_INDEX=4 access -- access --as alice request target:");
+    let as_alice =
+        shell("bob", "_ACCESS_COMPLETE=bash _CLAP_COMPLETE_INDEX=4 access -- access --as alice request target:");
     assert_eq!(as_alice.out, "");
 }
 
@@ -328,8 +329,13 @@ fn for_both(test: impl Fn() + Send + Copy + 'static) {
 
 #[test]
 fn no_more_than_sixty_four_are_served_at_once_and_the_others_wait() {
-    let Some(_host) = Host::alone(Start::Listener) else { return };
-    // Twenty users, whom nobody knows, of four connections each; every one that is greeted says so, once.
+    let Some(host) = Host::alone(Start::Listener) else { return };
+    // Twenty members, of four connections each; every one that is greeted says so, once.
+    let numbers: Vec<String> = (70_000..70_020).map(|uid| uid.to_string()).collect();
+    let passwd: String = numbers.iter().map(|uid| format!("m{uid}:x:{uid}:{uid}::/:/bin/sh\n")).collect();
+    let members: String = numbers.iter().map(|uid| format!("[members.m{uid}]\nrole = \"member\"\n")).collect();
+    fs::write("/etc/passwd", fs::read_to_string("/etc/passwd").unwrap() + &passwd).unwrap();
+    host.apply("ana", &(crate::host::TEAM.to_owned() + &members)).ok();
     let program = "import threading\nr, w = os.pipe()\nfor n in range(20):\n    if os.fork() == 0:\n        \
                    os.setgid(70000 + n); os.setuid(70000 + n)\n        held = [connect() for _ in range(4)]\n        \
                    wait = [threading.Thread(target=lambda s=s: s.recv(9) and os.write(w, b'.')) for s in held]\n        \
@@ -338,6 +344,99 @@ fn no_more_than_sixty_four_are_served_at_once_and_the_others_wait() {
     let ran = root("/usr/bin/python3", &["-I", "-c", &format!("{}{program}", crate::host::PRELUDE)]).ok();
     assert_eq!(ran.out, "64\n16\n", "{ran:?}");
     access("bob", &["whoami"]).ok();
+}
+
+/// Root, as many users without a name: what one person is who has sub-uids. Each of them connects eight times, says
+/// nothing, and comes again as soon as it is sent away.
+const FLOOD: &str = r#"
+def hold(uid):
+    os.setgid(uid); os.setuid(uid)
+    held = []
+    while True:
+        for s in list(held):
+            try:
+                if s.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) == b"":
+                    held.remove(s)
+            except BlockingIOError:
+                pass
+            except OSError:
+                held.remove(s)
+        while len(held) < 8:
+            try:
+                held.append(connect())
+            except OSError:
+                break
+        time.sleep(0.2)
+
+children = []
+for n in range(NUMBERS):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            hold(1500000000 + n)
+        finally:
+            os._exit(1)
+    children.append(pid)
+print("held", flush=True)
+sys.stdin.read(1)
+for pid in children:
+    os.kill(pid, 9)
+"#;
+
+#[test]
+fn a_flood_from_numbers_without_a_name_takes_no_place_of_root_or_a_member() {
+    for_both(|| {
+        let program = format!("NUMBERS = 90\n{}{FLOOD}", crate::host::PRELUDE);
+        let mut command = std::process::Command::new("/usr/bin/python3");
+        command.args(["-I", "-c", &program]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = [0; 4];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        for _ in 0..3 {
+            root(ACCESS, &["check", "--quiet", "--login=carol", "--", "target:orders-db"]).exits(1);
+            access("bob", &["whoami"]).ok().says("bob");
+        }
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn who_are_no_members_leave_places_to_those_who_are() {
+    for_both(|| {
+        // Twenty accounts that are no members, with four silent connections each.
+        let numbers: Vec<String> = (70_000..70_020).map(|uid| uid.to_string()).collect();
+        let passwd: String = numbers.iter().map(|uid| format!("s{uid}:x:{uid}:{uid}::/:/bin/sh\n")).collect();
+        fs::write("/etc/passwd", fs::read_to_string("/etc/passwd").unwrap() + &passwd).unwrap();
+        let program = "greeted = 0\nr, w = os.pipe()\nfor n in range(20):\n    if os.fork() == 0:\n        \
+                       os.setgid(70000 + n); os.setuid(70000 + n)\n        held = [connect() for _ in range(4)]\n        \
+                       [os.write(w, b'.') for s in held if s.recv(9)]\n        time.sleep(1); os._exit(0)\n\
+                       time.sleep(1.2)\nprint(len(os.read(r, 1000)), flush=True)\ntime.sleep(1)";
+        let program = format!("{}{program}", crate::host::PRELUDE);
+        let mut command = std::process::Command::new("/usr/bin/python3");
+        let mut child = command.args(["-I", "-c", &program]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = [0; 3];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        assert_eq!(&line, b"16\n", "of eighty");
+        access("bob", &["whoami"]).ok();
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn numbers_without_a_name_are_refused_on_the_record_as_one() {
+    let Some(host) = Host::new() else { return };
+    let program =
+        format!("{}os.setgid(int(sys.argv[1])); os.setuid(int(sys.argv[1])); say(b'garbage!!')", crate::host::PRELUDE);
+    for n in 0..40 {
+        root("/usr/bin/python3", &["-I", "-c", &program, &(1_500_000_000 + n).to_string()]).ok();
+    }
+    let log = access("ana", &["audit", "--json", "--action", "attempt.refused"]).ok().out;
+    assert_eq!(log.matches("\"os_user\":\"#15").count(), 20, "{log}");
+    // Who has a name has an allowance of their own.
+    access("mallory", &["whoami"]).fails(3, "not a member");
+    assert_eq!(host.refused("mallory").len(), 1);
 }
 
 #[test]
@@ -416,6 +515,111 @@ fn a_server_that_says_nothing_is_left() {
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     silent.kill().unwrap();
     silent.wait().unwrap();
+}
+
+/// Root serves the socket by a program that is no server of ours: `serve(s)` has each connection. Ends with its input.
+fn served_by(program: &str) -> std::process::Child {
+    let listen = format!(
+        "{}\n{program}\nimport threading\nos.path.exists('{SOCKET}') and os.remove('{SOCKET}')\n\
+         l = socket.socket(socket.AF_UNIX); l.bind('{SOCKET}'); l.listen(QUEUE); os.chmod('{SOCKET}', 0o666)\n\
+         def loop():\n    while True:\n        s = l.accept()[0]\n        \
+             threading.Thread(target=serve, args=(s,), daemon=True).start()\n\
+         if serve: threading.Thread(target=loop, daemon=True).start()\n\
+         held = [socket.socket(socket.AF_UNIX) for _ in range(0 if serve else 2)]\n\
+         for s in held: s.setblocking(False); s.connect_ex('{SOCKET}')\n\
+         print('served', flush=True)\nsys.stdin.read()",
+        crate::host::PRELUDE
+    );
+    let mut command = std::process::Command::new("/usr/bin/python3");
+    // It complains of those who leave it.
+    command.stderr(std::process::Stdio::null());
+    command.args(["-I", "-c", &listen]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = [0; 6];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    child
+}
+
+#[test]
+fn a_full_queue_at_the_socket_holds_nobody_for_ever() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let mut full = served_by("QUEUE = 0\nserve = None");
+    let begun = Instant::now();
+    root(ACCESS, &["serve"]).fails(5, "is served already");
+    root(ACCESS, &["doctor"]).exits(1).says("too many wait at it");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+    access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
+    full.kill().unwrap();
+    full.wait().unwrap();
+}
+
+#[test]
+fn a_server_whose_answer_is_none_says_yes_to_nobody() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let view = r#"{"allowed": ALLOWED, "member": "bob", "resource": "target:orders-db", "because": [], "pending": None, "now": "2026-11-24T09:00:00Z"}"#;
+    let piece = |allowed: &str| {
+        format!("s.sendall(frame(json.dumps({{'Piece': {{'Check': {}}}}}).encode()))", view.replace("ALLOWED", allowed))
+    };
+    let done = r#"s.sendall(frame(b'{"Done":{"no":false,"more":0,"count":0,"warnings":[]}}'))"#;
+    for (answer, codes) in [
+        // Nothing but an end; no where the view says so, and yes where only the end does.
+        (done.to_owned(), &[70, 74][..]),
+        (format!("{}; {done}", piece("False")), &[70]),
+        // For ever.
+        (format!("while True: {}", piece("True")), &[74]),
+        ("while True: s.sendall(frame(b'\"SendFile\"'))".to_owned(), &[74]),
+        // Too long, no JSON, half of one, nothing.
+        ("s.sendall(struct.pack('>I', 4294967295))".to_owned(), &[74]),
+        ("s.sendall(frame(b'{'))".to_owned(), &[74]),
+        ("s.sendall(frame(b'{}')[:5]); s.shutdown(socket.SHUT_WR)".to_owned(), &[74]),
+        ("s.shutdown(socket.SHUT_WR)".to_owned(), &[74]),
+    ] {
+        let serve =
+            format!("def serve(s):\n    s.sendall(b'access 1\\n')\n    s.recv(65536)\n    {answer}\n    time.sleep(5)");
+        let mut server = served_by(&format!("QUEUE = 9\n{serve}"));
+        let begun = Instant::now();
+        for login in ["bob", "root"] {
+            let args = ["check", "--quiet", "--login=bob", "--", "target:orders-db"];
+            let ran = if login == "root" { root(ACCESS, &args) } else { access(login, &args) };
+            assert!(codes.contains(&ran.code.unwrap()), "{answer}: {ran:?}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(5), "{answer}: {:?}", begun.elapsed());
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+    // One that lets its greeting drip is left, as is one that says nothing.
+    let drip = "QUEUE = 99\ndef serve(s):\n    for b in b'access 1\\n' * 9: s.sendall(bytes([b])); time.sleep(3)";
+    let mut server = served_by(drip);
+    let begun = Instant::now();
+    access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
+    assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
+    root(ACCESS, &["doctor"]).exits(1).says("it says nothing");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn what_a_server_says_acts_on_no_terminal() {
+    let Some(mut host) = Host::new() else { return };
+    host.stop_serving();
+    let hostile = r"\u001b]0;owned\u0007\u202e";
+    let failed = format!(r#"{{"Failed":{{"kind":"refused","message":"a{hostile}b","hints":["c{hostile}d"]}}}}"#);
+    let warned = format!(r#"{{"Done":{{"no":false,"more":0,"count":0,"warnings":["e{hostile}f"]}}}}"#);
+    let word = format!(r#"{{"Piece":{{"Word":{{"word":"g{hostile}h","help":null}}}}}}"#);
+    for (answer, args) in [(failed, "list"), (warned.clone(), "list"), (word + "|" + &warned, "-- access who ''")] {
+        let frames: String = answer.split('|').map(|part| format!("s.sendall(frame(b'{part}')); ")).collect();
+        let serve = format!("def serve(s):\n    s.sendall(b'access 1\\n')\n    s.recv(65536)\n    {frames}s.close()");
+        let mut server = served_by(&format!("QUEUE = 9\n{serve}"));
+        let ran = shell("bob", &format!("_ACCESS_COMPLETE=fish access {args}"));
+        // A tab stands between a word and what it means.
+        let acts = |c: char| (c.is_control() && !"\n\t".contains(c)) || c == '\u{202e}';
+        assert!(!ran.out.contains(acts) && !ran.err.contains(acts), "{ran:?}");
+        assert!(args != "list" || ran.err.contains("\\u{1b}"), "{ran:?}");
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
 }
 
 #[test]

@@ -75,6 +75,26 @@ fn the_whole_lifecycle(start: Start) {
     root(ACCESS, &["doctor"]).ok();
 }
 
+/// Whoever asked can't put other terms under an approval that is on its way.
+#[test]
+fn an_edit_slips_under_nobodys_approval() {
+    let Some(host) = Host::new() else { return };
+    let id = host.request("bob", "target:orders-db");
+    access("carol", &["edit", &id, "--duration", "1h"]).fails(4, "there is no request");
+    access("ana", &["edit", &id, "--duration", "1h"]).fails(3, "only its requester");
+    access("bob", &["edit", &id, "--duration", "permanent"]).ok();
+    access("alice", &["approve", &id]).fails(5, "was edited");
+    let seen = access("alice", &["show", &id, "--json"]).ok().json()["last_seq"].to_string();
+    access("bob", &["edit", &id, "--reason", "another one"]).ok();
+    access("alice", &["approve", &id, "--seen", &seen]).fails(5, "has changed since it was shown");
+    assert!(!may("bob"));
+    let seen = access("alice", &["show", &id, "--json"]).ok().json()["last_seq"].to_string();
+    access("alice", &["approve", &id, "--seen", &seen]).ok();
+    assert!(may("bob"));
+    access("bob", &["edit", &id, "--duration", "2d"]).fails(5, "only a pending request can be edited");
+    access("alice", &["audit", "verify"]).ok();
+}
+
 #[test]
 fn a_person_who_waits_is_told_through_the_door() {
     let Some(_host) = Host::new() else { return };

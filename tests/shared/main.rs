@@ -28,6 +28,8 @@ mod layout;
 #[cfg(not(feature = "test-overrides"))]
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
+mod names;
+#[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]
 mod surroundings;

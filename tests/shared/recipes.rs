@@ -202,3 +202,102 @@ fn a_countdown_in_the_prompt() {
     access("bob", &["whoami"]).ok();
     root(ACCESS, &["doctor"]).ok();
 }
+
+/// What somebody may put where a gate expects a name: options, nothing, blanks, line breaks, patterns, and more of a line.
+const VALUES: [&str; 24] = [
+    "",
+    " ",
+    "\n",
+    "-",
+    "--",
+    "---",
+    "-h",
+    "--help",
+    "-V",
+    "--version",
+    "--json",
+    "--login=bob",
+    "--user=bob",
+    "--login",
+    "bob --help",
+    "bob\n",
+    "\nbob",
+    " bob",
+    "*",
+    "b?b",
+    "[b]ob",
+    "$(echo bob)",
+    "`echo bob`",
+    "bob;true",
+];
+
+#[test]
+fn no_value_opens_a_gate_but_the_right_one() {
+    let Some(host) = host() else { return };
+    root("useradd", &["--system", "--shell", "/bin/sh", "orders"]).ok();
+    install(&recipe("orders-psql"), "/usr/local/sbin/orders-psql");
+    install(&recipe("pre-receive"), "/usr/local/lib/access/pre-receive");
+    fs::write("/usr/bin/psql", "#!/bin/sh\nprintf '<%s>' psql \"$@\"\n").unwrap();
+    root("chmod", &["755", "/usr/bin/psql"]).ok();
+    people();
+    for resource in ["target:orders-db", "target:orders-api"] {
+        grant(&host, "bob", resource, "1h");
+    }
+    let may = "/usr/local/lib/access/access-may";
+    let pam = "/usr/local/lib/access/pam-check";
+    let (psql, push) = ("/usr/local/sbin/orders-psql", "/usr/local/lib/access/pre-receive");
+    root(may, &["bob", "target:orders-db"]).ok();
+    root("env", &["PAM_USER=bob", pam, "user", "target:orders-db"]).ok();
+    root("env", &["PAM_RUSER=bob", pam, "caller", "target:orders-db"]).ok();
+    root("env", &["SUDO_USER=bob", psql, "x"]).ok().says("<psql><x>");
+    root("env", &["SUDO_USER=bob", push]).ok();
+    for value in VALUES {
+        root(may, &[value, "target:orders-db"]).not_done();
+        root(may, &["bob", value]).not_done();
+        root(may, &["bob", value, "target:orders-db"]).not_done();
+        root(may, &[value, "bob", "target:orders-db"]).not_done();
+        root(may, &["bob", "target:orders-db", value]).not_done();
+        root(may, &[value]).not_done();
+        for (role, variable) in [("user", "PAM_USER"), ("caller", "PAM_RUSER")] {
+            root("env", &[&format!("{variable}={value}"), pam, role, "target:orders-db"]).not_done();
+            root("env", &[&format!("{variable}=bob"), pam, role, value]).not_done();
+            root("env", &[&format!("{variable}=bob"), pam, value, "target:orders-db"]).not_done();
+            root("env", &[&format!("{variable}=bob"), pam, role, "target:orders-db", value]).not_done();
+        }
+        root("env", &[&format!("SUDO_USER={value}"), psql, "x"]).not_done().not("psql");
+        root("env", &[&format!("SUDO_USER={value}"), push]).not_done();
+        // Once let in, what follows is psql's, each word as it is.
+        root("env", &["SUDO_USER=bob", psql, value, "y"]).ok().says(&format!("<psql><{value}><y>"));
+    }
+    // A completion's variable opens none, even where a gate forgets to clear the environment.
+    for variable in ["COMPLETE=bash", "_ACCESS_COMPLETE=bash"] {
+        root("env", &[variable, may, "carol", "target:orders-db"]).exits(1);
+        root("env", &[variable, ACCESS, "check", "--quiet", "--login=carol", "--", "target:orders-db"]).exits(1);
+    }
+    // And no closed pipe.
+    for line in ["access-may carol target:orders-db", "access-may nobody target:orders-db", "access-may bob --help"] {
+        let line = format!("set -o pipefail; /usr/local/lib/access/{line} | true");
+        root("/bin/bash", &["-c", &line]).not_done();
+    }
+}
+
+#[test]
+fn every_recipe_passes_values_so_that_none_is_an_option() {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> =
+        fs::read_dir(repository.join("packaging/recipes")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.extend(["docs/recipes.md", "README.md"].map(|page| repository.join(page)));
+    let mut calls = 0;
+    for file in files {
+        for line in fs::read_to_string(&file)
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("access check") && line.contains('$'))
+        {
+            assert!(line.contains(" -- \"$"), "{}: {line}", file.display());
+            assert!(!line.contains("--login ") && !line.contains("--user "), "{}: {line}", file.display());
+            calls += 1;
+        }
+    }
+    assert!(calls >= 2, "{calls}");
+}

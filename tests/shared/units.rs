@@ -136,8 +136,10 @@ fn cron_has_the_owner_of_the_file_expire() {
 fn the_security_page_names_tests_that_there_are() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/security.md")).unwrap();
-    let sources: String = fs::read_dir(root.join("tests/shared"))
-        .unwrap()
+    let sources: String = ["tests/shared", "tests/cli"]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+        .filter(|file| file.as_ref().unwrap().path().is_file())
         .map(|file| fs::read_to_string(file.unwrap().path()).unwrap())
         .collect();
     let named: Vec<&str> = page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 2).collect();

@@ -1,0 +1,328 @@
+//! An SMTP client (RFC 5321), as far as sending needs one: one connection, on which one message goes after another.
+//!
+//! Every reply must have the class that its command expects, and must be all that the server has sent so far: a reply
+//! that comes before its command is not an answer to it. Above all, nothing that came in plain text is read after
+//! STARTTLS (CVE-2011-0411 and what followed).
+
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+/// A reply has at most so many bytes, and so many in one line.
+const LONGEST_REPLY: usize = 16 << 10;
+const LONGEST_LINE: u64 = 1000;
+
+/// What a server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    pub code: u16,
+    /// As the server wrote it: not yet fit to be shown.
+    pub text: String,
+}
+
+/// Why there is no answer of the expected class.
+#[derive(Debug)]
+pub enum Trouble {
+    /// The server refused, for now (4yz) or for good (5yz).
+    Answered(Reply),
+    /// The connection is of no use any more.
+    Broken(String),
+}
+
+/// A TCP connection on which no read or write goes on after a moment.
+struct Timed {
+    socket: TcpStream,
+    until: Instant,
+}
+
+impl Timed {
+    fn left(&self) -> io::Result<Duration> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.left()?))?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.left()?))?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
+}
+
+enum Stream {
+    Plain(Timed),
+    Tls(Box<StreamOwned<ClientConnection, Timed>>),
+}
+
+impl Stream {
+    fn timed(&mut self) -> &mut Timed {
+        match self {
+            Stream::Plain(timed) => timed,
+            Stream::Tls(stream) => stream.get_mut(),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(timed) => timed.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Stream::Plain(timed) => timed.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Plain(timed) => timed.flush(),
+            Stream::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+pub struct Connection {
+    stream: BufReader<Stream>,
+    timeout: Duration,
+    /// What the server said that it can do, in capitals, a line for each.
+    abilities: Vec<String>,
+}
+
+impl Connection {
+    /// Connects, and reads the greeting. `tls`: encrypted from the first byte on.
+    pub fn open(
+        host: &str,
+        port: u16,
+        tls: Option<&Arc<ClientConfig>>,
+        timeout: Duration,
+    ) -> Result<Connection, Trouble> {
+        let until = Instant::now() + timeout;
+        let places = (host, port).to_socket_addrs().map_err(|error| Trouble::Broken(error.to_string()))?;
+        let mut met = "the host has no address".to_owned();
+        for place in places {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            match TcpStream::connect_timeout(&place, left) {
+                Ok(socket) => {
+                    let _ = socket.set_nodelay(true);
+                    let plain = Stream::Plain(Timed { socket, until });
+                    let stream = match tls {
+                        Some(config) => encrypted(plain, host, config)?,
+                        None => plain,
+                    };
+                    let mut connection = Connection { stream: BufReader::new(stream), timeout, abilities: Vec::new() };
+                    connection.answer(2)?;
+                    return Ok(connection);
+                }
+                Err(error) => met = in_words(&error),
+            }
+        }
+        Err(Trouble::Broken(met))
+    }
+
+    /// From now on, each answer may take so long.
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = timeout;
+    }
+
+    /// Introduces us, and learns what the server can do.
+    pub fn hello(&mut self, name: &str) -> Result<(), Trouble> {
+        let reply = self.command(&format!("EHLO {name}"), 2)?;
+        self.abilities = reply.text.lines().skip(1).map(str::to_ascii_uppercase).collect();
+        Ok(())
+    }
+
+    /// Encrypts the connection, and introduces us anew: what the server said before counts for nothing.
+    pub fn start_tls(mut self, host: &str, config: &Arc<ClientConfig>, name: &str) -> Result<Connection, Trouble> {
+        if !self.abilities.iter().any(|ability| ability.trim() == "STARTTLS") {
+            return Err(Trouble::Broken("the server does not offer STARTTLS".to_owned()));
+        }
+        self.command("STARTTLS", 2)?;
+        self.nothing_more()?;
+        // What may still come in plain text is read by TLS, which takes it for the garbage that it is.
+        let stream = BufReader::new(encrypted(self.stream.into_inner(), host, config)?);
+        let mut connection = Connection { stream, timeout: self.timeout, abilities: Vec::new() };
+        connection.hello(name)?;
+        Ok(connection)
+    }
+
+    /// Logs in, by PLAIN or LOGIN. A refusal has the code alone: a server may repeat what it was sent.
+    pub fn log_in(&mut self, user: &str, password: &str) -> Result<(), Trouble> {
+        let offered: Vec<&str> = self
+            .abilities
+            .iter()
+            .filter_map(|ability| ability.strip_prefix("AUTH"))
+            .flat_map(|methods| methods.split([' ', '=']))
+            .collect();
+        let answered = if offered.contains(&"PLAIN") {
+            let both = STANDARD.encode(format!("\0{user}\0{password}"));
+            self.command(&format!("AUTH PLAIN {both}"), 2)
+        } else if offered.contains(&"LOGIN") {
+            self.command("AUTH LOGIN", 3)
+                .and_then(|_| self.command(&STANDARD.encode(user), 3))
+                .and_then(|_| self.command(&STANDARD.encode(password), 2))
+        } else {
+            return Err(Trouble::Broken("the server offers neither AUTH PLAIN nor AUTH LOGIN".to_owned()));
+        };
+        match answered {
+            Ok(_) => Ok(()),
+            Err(Trouble::Answered(Reply { code, .. })) => {
+                Err(Trouble::Answered(Reply { code, text: "it refused the login".to_owned() }))
+            }
+            Err(broken @ Trouble::Broken(_)) => Err(broken),
+        }
+    }
+
+    /// Sends a command, which is one line. Its answer, if that begins with this digit.
+    pub fn command(&mut self, line: &str, class: u16) -> Result<Reply, Trouble> {
+        self.send(&format!("{line}\r\n"), class)
+    }
+
+    /// Sends text that is ready for the wire.
+    pub fn send(&mut self, text: &str, class: u16) -> Result<Reply, Trouble> {
+        self.nothing_more()?;
+        let stream = self.stream.get_mut();
+        stream.timed().until = Instant::now() + self.timeout;
+        stream.write_all(text.as_bytes()).and_then(|()| stream.flush()).map_err(|error| broken(&error))?;
+        self.answer(class)
+    }
+
+    /// Says goodbye, and waits for no answer.
+    pub fn quit(mut self) {
+        let stream = self.stream.get_mut();
+        stream.timed().until = Instant::now() + Duration::from_secs(1);
+        let _ = stream.write_all(b"QUIT\r\n").and_then(|()| stream.flush());
+    }
+
+    /// Whatever was sent ahead of its command answers nothing.
+    fn nothing_more(&self) -> Result<(), Trouble> {
+        if self.stream.buffer().is_empty() {
+            return Ok(());
+        }
+        Err(Trouble::Broken("the server sent more than one answer, so it can't be told what it answers".to_owned()))
+    }
+
+    fn answer(&mut self, class: u16) -> Result<Reply, Trouble> {
+        let reply = self.read_reply()?;
+        match reply.code / 100 {
+            found if found == class => Ok(reply),
+            4 | 5 => Err(Trouble::Answered(reply)),
+            _ => Err(Trouble::Broken(format!("the server answered {}, which is no answer to this", reply.code))),
+        }
+    }
+
+    fn read_reply(&mut self) -> Result<Reply, Trouble> {
+        let nonsense = |why: &str| Trouble::Broken(why.to_owned());
+        let mut text = String::new();
+        let mut begun = None;
+        loop {
+            let mut line = Vec::new();
+            let read = (&mut self.stream).take(LONGEST_LINE).read_until(b'\n', &mut line);
+            read.map_err(|error| broken(&error))?;
+            if line.is_empty() {
+                return Err(nonsense("the server closed the connection"));
+            }
+            if line.pop() != Some(b'\n') {
+                return Err(nonsense("the server's answer breaks off, or has a line that is too long"));
+            }
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            let (code, last, said) = parse(&line).ok_or_else(|| nonsense("the server's answer is not SMTP"))?;
+            if *begun.get_or_insert(code) != code {
+                return Err(nonsense("the server's answer has two codes"));
+            }
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text += &String::from_utf8_lossy(said);
+            if text.len() > LONGEST_REPLY {
+                return Err(nonsense("the server's answer is too long"));
+            }
+            if last {
+                return Ok(Reply { code, text });
+            }
+        }
+    }
+}
+
+/// The code of a line of a reply, whether it is the last, and its text.
+fn parse(line: &[u8]) -> Option<(u16, bool, &[u8])> {
+    let (code, rest) = line.split_at_checked(3)?;
+    let code: u16 =
+        std::str::from_utf8(code).ok().filter(|code| code.bytes().all(|b| b.is_ascii_digit()))?.parse().ok()?;
+    let (last, text) = match rest {
+        [] => (true, rest),
+        [b' ', text @ ..] => (true, text),
+        [b'-', text @ ..] => (false, text),
+        _ => return None,
+    };
+    (200..600).contains(&code).then_some((code, last, text))
+}
+
+fn encrypted(stream: Stream, host: &str, config: &Arc<ClientConfig>) -> Result<Stream, Trouble> {
+    let Stream::Plain(timed) = stream else {
+        return Err(Trouble::Broken("the connection is encrypted already".to_owned()));
+    };
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|_| Trouble::Broken("no certificate can be for such a host name".to_owned()))?;
+    let client = ClientConnection::new(Arc::clone(config), name)
+        .map_err(|error| Trouble::Broken(format!("the encryption failed: {error}")))?;
+    Ok(Stream::Tls(Box::new(StreamOwned::new(client, timed))))
+}
+
+fn broken(error: &io::Error) -> Trouble {
+    Trouble::Broken(in_words(error))
+}
+
+/// A certificate that is not trusted comes as an error of reading or writing.
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        // A socket's patience at its end, as the system names it.
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
+        ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
+        ErrorKind::InvalidData => format!("the encryption failed: {error}"),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_replies() {
+        assert_eq!(parse(b"250 OK"), Some((250, true, &b"OK"[..])));
+        assert_eq!(parse(b"250-SIZE"), Some((250, false, &b"SIZE"[..])));
+        assert_eq!(parse(b"250"), Some((250, true, &b""[..])));
+        for line in [&b"25"[..], b"+50 OK", b"2500 OK", b"150 no", b"600 no", b"\x00\xff what", b""] {
+            assert_eq!(parse(line), None, "{line:?}");
+        }
+    }
+}
