@@ -439,10 +439,12 @@ pub fn may_review(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<()
     is_anothers(request, person)?;
     let needs = |approvers: Vec<String>| Err(Refusal::NeedsReviewer { id: request.id, reviewers: approvers });
     let fixed = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
+    // Who has the name of one of them since is another person.
+    let is_still_there = |person: &Person| person.since < request.seq && !person.is_disabled();
     let able: Vec<&Name> = fixed
         .into_iter()
         .flatten()
-        .filter(|name| case.people.iter().any(|person| person.name == **name && !person.is_disabled()))
+        .filter(|name| case.people.iter().any(|person| person.name == **name && is_still_there(person)))
         .collect();
     if able.is_empty() {
         return if could_review(person, judgement, &request.asked, now) {

@@ -290,7 +290,7 @@ impl<'c> Opened<'c> {
             Some(scope) => names(scope),
             None => hit.things.iter().any(|&place| {
                 let it = &self.things[place];
-                it.resource == self.case.terms.resource && takes_default(rule, it.thing)
+                it.resource == self.case.terms.resource && gives(rule, it.thing)
             }),
         };
         (environments.is_empty() || self.things.iter().all(inside)) && (itself || self.is_whole(rule, hit))
@@ -302,7 +302,7 @@ impl<'c> Opened<'c> {
         self.things
             .iter()
             .enumerate()
-            .all(|(place, it)| matched.contains(&place) && takes_default(rule, it.thing) || it.follows_connections)
+            .all(|(place, it)| matched.contains(&place) && gives(rule, it.thing) || it.follows_connections)
     }
 
     /// The demands of these terms alone.
@@ -338,8 +338,17 @@ impl<'c> Opened<'c> {
     }
 }
 
-/// Whether a rule that matches this thing can take the place of its default demand.
+/// Whether a rule that matches this thing can take the place of its default demand. A rule that names a scope replaces
+/// none, even while the scope covers nothing: the scope may cover more tomorrow.
 fn takes_default(rule: &Rule, thing: &Thing) -> bool {
+    match thing {
+        Thing::Scope { .. } => rule.matches.resources.is_empty(),
+        Thing::Role(_) | Thing::Connection { .. } | Thing::Target { .. } | Thing::Feature { .. } => gives(rule, thing),
+    }
+}
+
+/// Whether a rule that matches this thing can give it without anybody's approval. It has to name a role.
+fn gives(rule: &Rule, thing: &Thing) -> bool {
     !matches!(thing, Thing::Role(_)) || !rule.matches.resources.is_empty()
 }
 

@@ -161,7 +161,7 @@ pub fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], n
     }
     let cooldown = counting().filter_map(|rule| rule.cooldown).map(|length| length.seconds()).max().unwrap_or(0);
     let starts_at = terms.starts_at(now).min(request.asked.starts_at(now));
-    let grants = read.grants_near(&request.requester, starts_at, cooldown)?;
+    let grants = read.grants_near(&request.requester, request.requester_login.as_ref(), starts_at, cooldown)?;
     let mut held = Held::default();
     for grant in grants.into_iter().filter(|grant| grant.request != request.id) {
         if let Resource::Scope(name) = &grant.terms.resource

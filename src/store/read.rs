@@ -378,29 +378,71 @@ impl<'c> Read<'c> {
         self.rows(&sql, params, |row| row::grant(row, 0))
     }
 
-    /// A member's grants that might count together with one that starts at `from`: all that have not ended on the record,
-    /// and before them those that ended, as far back as each lies no further than `apart` seconds before the next.
-    pub fn grants_near(&self, member: &Name, from: Timestamp, apart: i64) -> Result<Vec<Grant>, Error> {
-        let mut grants = self.grants_of(member)?;
-        let mut earliest = grants.iter().map(|grant| grant.starts_at).chain([from]).min().unwrap_or(from).unix();
+    /// The grants of a person that might count together with one that starts at `from`: all that have not ended on the
+    /// record, and before them those that ended, as far back as each lies no further than `apart` seconds before the next.
+    ///
+    /// A person is a Unix user: they may have had other names before, and others may have had theirs.
+    pub fn grants_near(
+        &self,
+        member: &Name,
+        login: Option<&Login>,
+        from: Timestamp,
+        apart: i64,
+    ) -> Result<Vec<Grant>, Error> {
+        let names = self.names_of(member, login)?;
+        let mut grants: BTreeMap<RequestId, Grant> = BTreeMap::new();
+        for name in &names {
+            grants.extend(self.grants_of(name)?.into_iter().map(|grant| (grant.request, grant)));
+        }
+        let mut earliest = grants.values().map(|grant| grant.starts_at).chain([from]).min().unwrap_or(from).unix();
         let columns = row::GRANT;
         let sql = format!(
             "SELECT {columns} FROM grant i CROSS JOIN grant g ON g.request = i.request
              WHERE i.member = ?1 AND i.ended_at IS NOT NULL ORDER BY i.ended_at DESC"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let mut rows = statement.query([member.as_str()])?;
-        while let Some(row) = rows.next()? {
-            let grant = row::grant(row, 0)?;
-            agree(grant.member == *member && grant.ended.is_some(), "grant_ended")?;
-            let ended = grant.ended.as_ref().map_or(i64::MAX, |ended| ended.at.unix());
-            if ended < earliest - apart {
+        // What one name leads back to may lead further back by another.
+        loop {
+            let before = earliest;
+            for name in &names {
+                let mut rows = statement.query([name.as_str()])?;
+                while let Some(row) = rows.next()? {
+                    let grant = row::grant(row, 0)?;
+                    agree(grant.member == *name && grant.ended.is_some(), "grant_ended")?;
+                    let ended = grant.ended.as_ref().map_or(i64::MAX, |ended| ended.at.unix());
+                    if ended < earliest - apart {
+                        break;
+                    }
+                    earliest = earliest.min(grant.starts_at.unix());
+                    grants.insert(grant.request, grant);
+                }
+            }
+            if earliest == before || names.len() == 1 {
                 break;
             }
-            earliest = earliest.min(grant.starts_at.unix());
-            grants.push(grant);
         }
-        Ok(grants)
+        let mut theirs = Vec::new();
+        for (id, grant) in grants {
+            let of = self.one("SELECT requester_login FROM request WHERE id = ?1", [id.get()], |row| {
+                row::maybe_parsed::<Login>(row, 0)
+            })?;
+            let same = match (of.flatten(), login) {
+                (Some(of), Some(login)) => of == *login,
+                (None, _) | (_, None) => grant.member == *member,
+            };
+            theirs.extend(same.then_some(grant));
+        }
+        Ok(theirs)
+    }
+
+    /// The names under which a Unix user has asked for anything, and this one.
+    fn names_of(&self, member: &Name, login: Option<&Login>) -> Result<BTreeSet<Name>, Error> {
+        let mut names = BTreeSet::from([member.clone()]);
+        let Some(login) = login else { return Ok(names) };
+        let sql = "SELECT requester FROM request WHERE requester_login = ?1 AND requester_login <> requester";
+        names.extend(self.rows(sql, [login.as_str()], |row| row::parsed(row, 0))?);
+        names.extend(login.as_str().parse::<Name>());
+        Ok(names)
     }
 
     /// Everybody who may hold this role or a higher one now: by the team file, or by a grant that has not ended on the

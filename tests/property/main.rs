@@ -47,6 +47,8 @@ struct Tally {
     checks: Cell<u64>,
     /// What was recorded, by action, and how commands that failed did.
     seen: RefCell<BTreeMap<String, u64>>,
+    /// What the last command that failed said.
+    last_failure: RefCell<String>,
 }
 
 impl Tally {
@@ -119,7 +121,16 @@ impl Run<'_> {
             replies.push(piece);
             Ok(())
         });
-        (ended.map(|end| !end.no).map_err(|failure| failure.kind), replies)
+        let ended = ended.map_err(|failure| {
+            *self.tally.last_failure.borrow_mut() = failure.to_string();
+            failure.kind
+        });
+        (ended.map(|end| !end.no), replies)
+    }
+
+    /// It is behind the last recorded time by more than a minute.
+    fn is_clock_wrong(&self) -> bool {
+        self.clock < self.model.last - 60
     }
 
     fn now(&self) -> i64 {
@@ -211,7 +222,8 @@ impl Run<'_> {
             }
             Err(kind) => {
                 self.tally.count(format!("{kind:?}"));
-                prop_assert!(against.contains(&kind), "{there:?} gets {kind:?}, and should {against:?}");
+                let said = self.tally.last_failure.borrow();
+                prop_assert!(against.contains(&kind), "{there:?} gets {kind:?} ({said}), and should {against:?}");
                 self.refused(step, there, kind, now)
             }
         };
@@ -369,13 +381,15 @@ impl Run<'_> {
     /// Everything that speaks against it, where any may be the answer; empty: it must be done.
     fn against(&self, step: &Step, there: There, asked: Option<&Asked>, wish: Option<&Asked>, now: i64) -> Vec<Kind> {
         let model = &self.model;
-        if self.clock < model.last - 60 && !matches!(step, Step::AcceptClock { .. }) {
+        let is_wrong = self.is_clock_wrong() && !matches!(step, Step::AcceptClock { .. });
+        if matches!(step, Step::Expire) {
+            return if is_wrong { vec![Kind::Failure] } else { Vec::new() };
+        }
+        // Who may do nothing does not learn that the clock is wrong.
+        let Some(who) = there.who.filter(|who| model.team.active(who)) else { return vec![Kind::Refused] };
+        if is_wrong {
             return vec![Kind::Failure];
         }
-        if matches!(step, Step::Expire) {
-            return Vec::new();
-        }
-        let Some(who) = there.who.filter(|who| model.team.active(who)) else { return vec![Kind::Refused] };
         let mut against = Vec::new();
         let refused = |no: bool| no.then_some(Kind::Refused);
         let conflict = |no: bool| no.then_some(Kind::Conflict);
@@ -434,14 +448,17 @@ impl Run<'_> {
                 against.extend(refused(!model.owns(who, asked)[0] && !model.is_admin(who, now)));
                 against.extend(self.against_asking(wish, now));
             }
-            (Step::Approve { .. }, Some(asked)) => {
+            (Step::Approve { resource, .. }, Some(asked)) => {
                 let terms = &wish.unwrap().table;
-                if !model.may_approve(who, asked, terms, now) {
+                // Only who may decide on it learns what there is.
+                let there_is = model.team.has(terms.resource) && terms.resource != "target:nowhere";
+                if !there_is && resource.is_some() && model.may_decide(who, asked, &asked.table, now) {
+                    return vec![Kind::NotFound];
+                }
+                if !model.may_decide(who, asked, terms, now) {
                     return vec![Kind::Refused];
                 }
-                if !model.team.has(terms.resource) || terms.resource == "target:nowhere" {
-                    against.push(Kind::NotFound);
-                }
+                against.extend(refused(!model.may_propose(who, asked, terms, now)));
                 against.extend(conflict(!asked.pending(now)));
                 against.extend(refused(!model.team.active(asked.requester)));
                 against.extend(model.against_terms(asked.requester, terms, now));
@@ -559,10 +576,12 @@ impl Run<'_> {
 
     /// What a refused attempt leaves in the log: at most twenty of a person in an hour.
     fn refused(&mut self, step: &Step, there: There, kind: Kind, now: i64) -> Vec<Happened> {
-        let at = if matches!(step, Step::AcceptClock { .. }) { self.model.last } else { now };
+        let accepts = matches!(step, Step::AcceptClock { .. });
+        let at = if accepts { self.model.last } else { now };
         let person = (there.who, there.login);
         let lately = self.model.refused.iter().filter(|(by, when)| *by == person && *when > at - HOUR).count();
-        if kind != Kind::Refused || lately >= 20 {
+        // Without a time there is no entry.
+        if kind != Kind::Refused || lately >= 20 || !accepts && self.is_clock_wrong() {
             return Vec::new();
         }
         self.model.refused.push((person, at));
@@ -642,7 +661,8 @@ impl Run<'_> {
             prop_assert_eq!(outcome, Err(Kind::Refused));
             return Ok(());
         };
-        if !self.model.team.has(what) {
+        // A disabled member does not learn what there is.
+        if !self.model.team.has(what) && self.model.team.active(who) {
             prop_assert_eq!(outcome, Err(Kind::NotFound));
             return Ok(());
         }
@@ -650,7 +670,8 @@ impl Run<'_> {
             return Err(TestCaseError::fail(format!("check of {what} by {who} gave {outcome:?}")));
         };
         let until = view.because.iter().map(|way| way.until.map_or(EVER, Timestamp::unix)).max();
-        prop_assert_eq!(until, self.model.until(who, what, now), "{} on {}, at {}", who, what, time(now));
+        let holds = self.model.until(who, what, now);
+        prop_assert_eq!(until, holds, "{} on {}, at {}", who, what, time(now));
         prop_assert_eq!(outcome, Ok(until.is_some()));
         let over = view.because.iter().any(|way| way.until.is_some_and(|until| until.unix() <= now));
         prop_assert!(!over, "{who} holds {what} past its end: {view:?}");

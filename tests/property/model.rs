@@ -231,11 +231,10 @@ impl Model {
     }
 
     /// New terms are put on the table by those who could give them, whatever was asked.
-    pub fn may_approve(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
+    pub fn may_propose(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
         let case = self.case(asked, terms, now);
-        let alone = self.team.demands_alone(&case);
-        let gives = || alone.iter().any(|demand| self.meets(who, demand, &case, now));
-        self.may_decide(who, asked, terms, now) && (*terms == asked.table || gives())
+        *terms == asked.table
+            || self.team.demands_alone(&case).iter().any(|demand| self.meets(who, demand, &case, now))
     }
 
     /// Whether somebody may review an emergency by the rules of this moment.

@@ -525,7 +525,9 @@ impl Team {
     /// Everything that must be met before it is granted.
     pub fn demands(&self, case: &Case) -> BTreeSet<Demand> {
         let Case { asked, granted, .. } = case;
-        let less = self.opens(granted.resource).is_subset(&self.opens(asked.resource))
+        let opens = self.opens(granted.resource);
+        let less = !opens.is_empty()
+            && opens.is_subset(&self.opens(asked.resource))
             && granted.from >= asked.from
             && granted.to <= asked.to;
         let (mut demands, mut default) = self.demands_of(case, granted);
