@@ -501,8 +501,18 @@ impl Model {
         }
         let terms = granted.terms();
         let basis = RoleBasis::of(request, &terms);
-        let of_features = [&request.asked.resource, &terms.resource].into_iter().filter_map(|it| team.thing(it));
-        let default = of_features.map(|thing| default_role(&thing)).max().unwrap_or(Role::Admin);
+        // A feature has a default of its own, unless a rule whose demand was met took it away.
+        let named = granted.demands.iter().filter_map(|met| met.rule.as_ref());
+        let rules: Vec<&Rule> = named.filter_map(|name| team.rules.iter().find(|rule| rule.name == *name)).collect();
+        let took_default = |resource: &Resource| {
+            rules.iter().map(|rule| &rule.matches).any(|it| {
+                let names = it.resources.is_empty() || it.resources.iter().any(|pattern| pattern.matches(resource));
+                names && it.environments.is_empty()
+            })
+        };
+        let under_default = [&request.asked.resource, &terms.resource].into_iter().filter(|it| !took_default(it));
+        let things = under_default.filter_map(|it| team.thing(it));
+        let default = things.map(|thing| default_role(&thing)).max().unwrap_or(Role::Admin);
         for MetDemand { rule, approvals, by } in &granted.demands {
             let requirement = match rule {
                 None => Some((BTreeSet::from([Assignee::Role(default)]), 1)),

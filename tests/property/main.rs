@@ -387,6 +387,10 @@ impl Run<'_> {
         }
         // Who may do nothing does not learn that the clock is wrong.
         let Some(who) = there.who.filter(|who| model.team.active(who)) else { return vec![Kind::Refused] };
+        // Nor does who may not apply a team.
+        if matches!(step, Step::Apply { .. }) && model.team.base(who) != OWNER {
+            return vec![Kind::Refused];
+        }
         if is_wrong {
             return vec![Kind::Failure];
         }
@@ -766,7 +770,10 @@ impl Run<'_> {
         let Some(Reply::Verified(proof)) = replies.into_iter().next() else {
             return Err(TestCaseError::fail(format!("verify gave {outcome:?}")));
         };
-        prop_assert!(proof.ok, "{:?}", proof.faults);
+        let about = |seq: i64| self.store.read(|read| -> Result<_, Error> { read.entries_after(seq - 1) });
+        let first = proof.faults.iter().find_map(|fault| fault.seq).and_then(|seq| about(seq).ok());
+        let first = first.and_then(|page| page.rows.into_iter().next()).map(|(entry, _)| entry);
+        prop_assert!(proof.ok, "{:?}: {first:?}", proof.faults);
         prop_assert_eq!(proof.entries, self.log);
         Ok(())
     }
