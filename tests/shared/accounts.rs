@@ -113,7 +113,8 @@ fn nobody_becomes_the_owner_without_an_account() {
         access("ana", &["team", "apply", file.to_str().unwrap(), "--dry-run"]).fails(3, "no person's account");
     }
     // Or keeps the name, and hands it to another login.
-    host.apply("ana", &team.replace("[members.ana]\n", "[members.ana]\nlogin = \"later\"\n")).fails(3, "the login later");
+    host.apply("ana", &team.replace("[members.ana]\n", "[members.ana]\nlogin = \"later\"\n"))
+        .fails(3, "the login later");
     assert_eq!(teams(), before);
     // Root replaces one whose account is gone; the same holds.
     root("userdel", &["--force", "ana"]).ok();
