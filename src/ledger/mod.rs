@@ -379,11 +379,10 @@ fn deciding<T>(
 /// Those who were told of a request when it was filed, as far as they are still members.
 fn those_asked(read: &Read<'_>, id: RequestId) -> Result<Vec<Name>, Error> {
     let mut asked = Vec::new();
-    for entry in read.entries_about(id)?.into_iter().take(1) {
-        for Told(member, _) in entry.told {
-            if read.is_member(&member)? {
-                asked.push(member);
-            }
+    let told = read.first_entry_about(id)?.map(|entry| entry.told);
+    for Told(member, _) in told.into_iter().flatten() {
+        if read.is_member(&member)? {
+            asked.push(member);
         }
     }
     Ok(asked)

@@ -118,6 +118,12 @@ impl<'c> Read<'c> {
         self.rows("SELECT body FROM event WHERE request = ?1 ORDER BY seq", [id.get()], |row| row::json(row, 0))
     }
 
+    /// The entry that filed a request.
+    pub fn first_entry_about(&self, id: RequestId) -> Result<Option<Entry>, Error> {
+        let sql = "SELECT body FROM event WHERE request = ?1 ORDER BY seq LIMIT 1";
+        self.one(sql, [id.get()], |row| row::json(row, 0))
+    }
+
     /// Entries older than `before`, newest first.
     pub fn entries_before(&self, filter: &AuditFilter, before: i64) -> Result<Page<(Entry, Hash)>, Error> {
         let (clauses, values) = audit_clauses(filter);
