@@ -50,7 +50,10 @@ pub fn apply(
     against: Option<Length>,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
-    // First of all: a file may cause much work, and only the owner may cause it.
+    // First of all: a file may cause much work, and only the owner may cause it, and only while the clock is right.
+    if !dry_run {
+        call.store.read(|read| call.now_to_write(read))?;
+    }
     call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))?;
     let new = team_file::parse(text).map_err(|mistakes| {
         let count = match mistakes.first.len() + mistakes.more {
