@@ -391,7 +391,11 @@ impl Run<'_> {
                 against.extend(refused(!model.team.active(asked.requester)));
                 against.extend(model.against_terms(asked.requester, terms, now));
                 against.extend(refused(model.forbidden(asked, terms, now)));
-                against.extend(conflict(model.counting(asked, terms, now).contains(&who)));
+                // Where a demand was relaxed since, what was given may be enough: then its giver can say so again.
+                let votes = model.counting(asked, terms, now);
+                let given = votes.contains(&who);
+                let stood = Asked { votes, ..wish.unwrap().clone() };
+                against.extend(conflict(given && !model.complete(&stood, now)));
             }
             (Step::Deny { .. }, Some(asked)) => {
                 if !model.may_decide(who, asked, &asked.table, now) {

@@ -257,7 +257,7 @@ impl Model {
         each.collect()
     }
 
-    fn complete(&self, asked: &Asked, now: i64) -> bool {
+    pub fn complete(&self, asked: &Asked, now: i64) -> bool {
         self.standing(asked, now).into_iter().all(|(have, need, _)| have >= need)
     }
 
@@ -299,6 +299,7 @@ impl Model {
     pub fn approve(&mut self, place: usize, who: &'static str, terms: Terms, now: i64) -> Vec<Happened> {
         let mut asked = self.requests[place].clone();
         asked.votes = self.counting(&asked, &terms, now);
+        asked.votes.retain(|other| *other != who);
         asked.votes.push(who);
         asked.table = terms;
         let complete = self.complete(&asked, now);
