@@ -56,8 +56,12 @@ pub fn apply(
     against: Option<Length>,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
-    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes.
+    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
+    // only while the clock is right, if it is to be applied.
     may_apply(call)?;
+    if !dry_run {
+        call.store.read(|read| call.now_to_write(read))?;
+    }
     let new = team_file::parse(text).map_err(|mistakes| {
         let count = match mistakes.first.len() + mistakes.more {
             1 => "a mistake".to_owned(),
