@@ -12,7 +12,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event, Granted};
+use access::domain::event::{Draft, Event, Granted, MetDemand};
 use access::domain::name::Name;
 use access::domain::notification::Notice;
 use access::domain::request::{End, RequestId, Terms};
@@ -236,6 +236,8 @@ fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             modified: false,
             approved_by: vec![parsed("arno")],
             by_rule: None,
+            demands: vec![MetDemand { rule: None, approvals: 1, by: vec![parsed("arno")] }],
+            reviewers: None,
         });
         drafts.push(Draft { event: approved, told: vec![Notice::RequestApproved.to(member)] });
         drafts.push(Draft { event: started, told: Vec::new() });

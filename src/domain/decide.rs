@@ -9,6 +9,7 @@ use super::event::{Because, Draft, Event, Granted, MetDemand};
 use super::judge::{Judgement, Requirement, RoleBasis};
 use super::name::Name;
 use super::notification::{Notice, Told};
+use super::quota;
 use super::refusal::Refusal;
 use super::request::{Decision, End, Grant, Recorded, Request, RequestId, State, Terms, Verdict};
 use super::resource::Resource;
@@ -336,26 +337,34 @@ fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Time
         || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
 }
 
-/// Whether this person may review this emergency. Who may is fixed when it is taken; only once none of them can act any
-/// more does it take someone who could review it by today's rules.
-pub fn may_review(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+/// Who can review an emergency now. They are fixed when it is taken; only once none of them can act any more, anybody who
+/// could review it by today's rules can. `filed_in`: the entry that filed it. Who became a member after it, is another person
+/// than the one who had the name then.
+pub fn reviewers<'c>(case: &Case<'c>, filed_in: i64, now: Timestamp) -> Vec<&'c Person> {
     let Case { request, judgement, .. } = case;
-    is_anothers(request, person)?;
-    let needs = |approvers: Vec<String>| Err(Refusal::NeedsReviewer { id: request.id, reviewers: approvers });
+    let others = || case.people.iter().copied().filter(|person| is_anothers(request, person).is_ok());
     let fixed = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
-    let able: Vec<&Name> = fixed
-        .into_iter()
-        .flatten()
-        .filter(|name| case.people.iter().any(|person| person.name == **name && !person.is_disabled()))
+    let able: Vec<&Person> = others()
+        .filter(|person| person.since < filed_in && fixed.is_some_and(|fixed| fixed.contains(&person.name)))
         .collect();
     if able.is_empty() {
-        return if could_review(person, judgement, &request.asked, now) {
-            Ok(())
-        } else {
-            needs(vec!["role:admin".to_owned()])
-        };
+        return others().filter(|person| could_review(person, judgement, &request.asked, now)).collect();
     }
-    if able.contains(&&person.name) { Ok(()) } else { needs(able.iter().map(ToString::to_string).collect()) }
+    able
+}
+
+/// Whether this person may review this emergency.
+pub fn may_review(case: &Case<'_>, person: &Person, filed_in: i64, now: Timestamp) -> Result<(), Refusal> {
+    is_anothers(case.request, person)?;
+    let able = reviewers(case, filed_in, now);
+    if able.iter().any(|other| other.name == person.name) {
+        return Ok(());
+    }
+    let mut named: Vec<String> = able.iter().map(|person| person.name.to_string()).collect();
+    if named.is_empty() {
+        named.push("role:admin".to_owned());
+    }
+    Err(Refusal::NeedsReviewer { id: case.request.id, reviewers: named })
 }
 
 /// How far a request has come with one of the demands on it.
@@ -482,6 +491,8 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
     if given.contains(&approver.name) && !enough {
         return Err(Refusal::AlreadyVoted { id: request.id });
     }
+    let own = request.decisions.iter().filter(|it| it.by == approver.name && it.verdict == Verdict::Approve);
+    quota::APPROVALS.allows(own.map(|decision| decision.at), now)?;
     let modified = **terms != request.asked;
     let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
     let voided: Vec<&Decision> =
@@ -554,13 +565,19 @@ pub fn deny(case: &Case<'_>, approver: &Person, reason: Option<Text>, now: Times
     Ok(vec![draft(denied, vec![Notice::RequestDenied.to(&request.requester)])])
 }
 
-/// Closes the review that an emergency owes.
-pub fn review(case: &Case<'_>, reviewer: &Person, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+/// Closes the review that an emergency owes. `filed_in`: the entry that filed it.
+pub fn review(
+    case: &Case<'_>,
+    reviewer: &Person,
+    filed_in: i64,
+    note: Text,
+    now: Timestamp,
+) -> Result<Vec<Draft>, Refusal> {
     let request = case.request;
     if !request.emergency {
         return Err(Refusal::NotOwed { id: request.id });
     }
-    may_review(case, reviewer, now)?;
+    may_review(case, reviewer, filed_in, now)?;
     if let Some(review) = &request.review {
         return Err(Refusal::AlreadyReviewed { id: request.id, by: review.by.clone() });
     }

@@ -1,6 +1,7 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
+use super::emergency::{Emergency, one_of};
 use super::event::Entry;
 use super::name::Name;
 use super::notification::Notice;
@@ -60,19 +61,19 @@ impl Letter {
 }
 
 impl Piece {
-    /// `request`: the one that the entry concerns, if it does.
-    pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>) -> Piece {
-        Piece {
-            at: entry.at,
-            headline: headline(notice, request),
-            // The reason stands among the facts, once.
-            text: match request {
-                Some(_) if notice == Notice::RequestSubmitted => briefly(&entry.event, entry.actor.as_ref()),
-                Some(_) | None => words(&entry.event, entry.actor.as_ref(), request),
-            },
-            facts: request.map(|request| facts(notice, request)).unwrap_or_default(),
-            commands: commands(notice, request),
+    /// `request`: the one that the entry concerns, if it does. `emergency`: what to know besides, where it tells of one.
+    pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>, emergency: Option<&Emergency>) -> Piece {
+        // The reason stands among the facts, once.
+        let mut text = match request {
+            Some(_) if notice == Notice::RequestSubmitted => briefly(&entry.event, entry.actor.as_ref()),
+            Some(_) | None => words(&entry.event, entry.actor.as_ref(), request),
+        };
+        let mut facts = request.map(|request| facts(notice, request)).unwrap_or_default();
+        if let (Some(request), Some(emergency)) = (request, emergency) {
+            text += &emergency.words(request);
+            facts.extend(emergency.reviewers.as_ref().map(|reviewers| ("Reviewers", one_of(reviewers))));
         }
+        Piece { at: entry.at, headline: headline(notice, request), text, facts, commands: commands(notice, request) }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod decide;
 pub mod duration;
+pub mod emergency;
 pub mod entitlement;
 pub mod event;
 pub mod hindsight;
@@ -15,6 +16,7 @@ pub mod name;
 pub mod notification;
 pub mod outbox;
 pub mod preference;
+pub mod quota;
 pub mod refusal;
 pub mod replay;
 pub mod request;

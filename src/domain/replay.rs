@@ -32,6 +32,8 @@ pub struct Model {
     pub preferences: BTreeMap<Name, Preference>,
     /// The requests whose grants of roles have not ended on the record.
     role_grants: BTreeSet<RequestId>,
+    /// The entries that filed the emergencies.
+    emergencies: BTreeMap<RequestId, i64>,
     /// The format of the entry that is being taken in.
     format: u32,
     last: Option<Timestamp>,
@@ -126,6 +128,9 @@ impl Model {
                 }
                 let unknown = [&requester, &filed_by].into_iter().find(|name| !self.since.contains_key(*name)).cloned();
                 let filer_acts = actor == Some(&filed_by);
+                if emergency {
+                    self.emergencies.insert(request, seq);
+                }
                 let extends_theirs = extends.is_none_or(|before| {
                     self.request(before).is_ok_and(|before| before.requester == requester && before.grant.is_some())
                 });
@@ -393,8 +398,12 @@ impl Model {
         let request = self.requests.get(self.place(id)?)?;
         let reviewers = request.grant.as_ref()?.reviewers.as_ref()?;
         let members = &self.team.as_ref()?.members;
-        let able = reviewers.iter().any(|name| members.get(name).is_some_and(|member| !member.disabled));
-        (able && !reviewers.contains(by)).then(|| format!("{by} reviews request {id}, which is for others to review"))
+        let filed_in = *self.emergencies.get(&id)?;
+        let same_person = |name: &Name| self.since.get(name).is_some_and(|since| *since < filed_in);
+        let is_able = |name: &&Name| same_person(name) && members.get(*name).is_some_and(|member| !member.disabled);
+        let able: Vec<&Name> = reviewers.iter().filter(is_able).collect();
+        let is_anothers = !able.is_empty() && !able.contains(&by);
+        is_anothers.then(|| format!("{by} reviews request {id}, which is for others to review"))
     }
 
     /// A scheduled grant begins.

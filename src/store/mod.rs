@@ -5,6 +5,7 @@
 
 mod care;
 mod file;
+mod lately;
 mod open;
 mod outbox;
 mod project;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 
 use rusqlite::{Connection, ErrorCode};
 
+pub use lately::{Act, Filed};
 pub use outbox::Waiting;
 pub use proof::Raw;
 pub use read::{Head, Only, Page, Read};
