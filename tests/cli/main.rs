@@ -20,6 +20,7 @@ mod lifecycle;
 mod notify;
 mod post;
 mod proof;
+mod quota;
 mod races;
 mod review;
 mod rules;

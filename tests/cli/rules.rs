@@ -128,6 +128,11 @@ impl Play {
             [who, "may", "not", what] => self.holds(who, what, false),
             [who, "is", "told", event] => self.told(who, event, true),
             [who, "is", "not", "told", event] => self.told(who, event, false),
+            [id, "is", "reviewed", "by", names @ ..] => {
+                let found = self.show(id)["reviewers"].clone();
+                let names = names.iter().map(|name| Value::from(name.trim_end_matches(',')));
+                same("who reviews it", &found, &Value::Array(names.collect()))
+            }
             [id, "is", state] => same("the state", &self.show(id)["state"], &Value::from(*state)),
             [id, "has", ..] => self.has(id, line),
             _ => {
