@@ -200,34 +200,35 @@ fn approvers_do_not_void_each_other_without_end() {
     assert_eq!(world.state("1"), "active");
 }
 
-/// What a person does costs the next person nothing, also when the record of it is long.
+/// Neither a long history of one's own nor a long log counts, or takes time to count.
 #[test]
 fn a_long_history_neither_counts_nor_slows_anything_down() {
     let world = World::of("olivia", &team(2, GLASS));
     world.request("bob", "connection:c1", &[]);
     world.run("bob", &["withdraw", "1"]).ok();
+    world.pass("1d");
+    let quickest = |more: &[&str]| {
+        let took = |_| {
+            let before = std::time::Instant::now();
+            world.run("bob", &ask("connection:c1", more)).ok();
+            before.elapsed()
+        };
+        (0..5).map(took).min().unwrap()
+    };
+    let (normal, emergency) = (&["--dry-run"][..], &["--dry-run", "--emergency"][..]);
+    let short = [quickest(normal), quickest(emergency)];
     world.rows(
-        "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
+        "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
          INSERT INTO request (id, state, requester, filed_by, resource, length, reason, submitted_at, lapses_at)
          SELECT i, 'withdrawn', 'bob', CASE WHEN i % 2 THEN 'bob' ELSE 'alice' END, resource, length, reason, submitted_at,
              lapses_at FROM n, request WHERE id = 1;
-         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)
-         INSERT INTO event SELECT seq + i, at, 'bob', 'bob', 'preference.changed', NULL, hash, '{}' FROM n,
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
+         INSERT INTO event SELECT seq + i, at, 'bob', 'bob', 'preference.changed', NULL, hash, body FROM n,
              (SELECT * FROM event ORDER BY seq DESC LIMIT 1);",
     );
-    world.pass("1d");
-    let quickest = |args: &[&str]| {
-        let took = |_| {
-            let before = std::time::Instant::now();
-            world.run("bob", args).ok();
-            before.elapsed()
-        };
-        (0..3).map(took).min().unwrap()
-    };
-    // Reading all of it takes several times as long as that.
-    for args in [&ask("connection:c1", &["--dry-run"])[..], &ask("connection:c1", &["--emergency", "--dry-run"])] {
-        let took = quickest(args);
-        assert!(took.as_millis() < 120, "{args:?} took {took:?}");
+    let long = [quickest(normal), quickest(emergency)];
+    for (short, long) in short.iter().zip(&long) {
+        assert!(*long < *short * 4, "{short:?} with a short history, and {long:?} with a long one");
     }
 }
 
@@ -336,5 +337,5 @@ fn a_shell_completes_the_reviews_that_are_ones_own() {
         assert_eq!(bash(&world, who, "access review ").contains(&"1".to_owned()), reviews, "{who}");
     }
     world.run("carol", &["review", "1", "--note", "seen"]).ok();
-    assert_eq!(bash(&world, "carol", "access review "), [""; 0]);
+    assert!(!bash(&world, "carol", "access review ").contains(&"1".to_owned()));
 }
