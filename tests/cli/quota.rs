@@ -62,8 +62,8 @@ fn nobody_files_without_end_and_nobody_is_locked_out_by_another() {
 #[test]
 fn who_files_for_others_uses_up_their_own_number() {
     let world = World::of("olivia", &team(2, ""));
-    for turn in 0..50 {
-        let who = if turn % 2 == 0 { "bob" } else { "carol" };
+    for turn in 0..50_u32 {
+        let who = if turn.is_multiple_of(2) { "bob" } else { "carol" };
         let id = world.request("alice", "connection:c1", &["--for", who]);
         world.run("alice", &["withdraw", &id]).ok();
     }
@@ -150,7 +150,7 @@ fn ten_emergencies_an_hour() {
 #[test]
 fn preferences_change_thirty_times_an_hour() {
     let world = World::sample();
-    let flip = |turn: usize| if turn % 2 == 0 { "mute" } else { "unmute" };
+    let flip = |turn: usize| if turn.is_multiple_of(2) { "mute" } else { "unmute" };
     for turn in 0..30 {
         world.run("bob", &["notify", flip(turn)]).ok();
         world.pass("1m");
@@ -170,8 +170,8 @@ fn preferences_change_thirty_times_an_hour() {
 fn the_team_changes_sixty_times_an_hour() {
     let world = World::of("olivia", MANY);
     let (one, other) = (MANY.replace("acme", "one"), MANY.replace("acme", "other"));
-    for turn in 0..59 {
-        world.apply("olivia", if turn % 2 == 0 { &one } else { &other }).ok();
+    for turn in 0..59_u32 {
+        world.apply("olivia", if turn.is_multiple_of(2) { &one } else { &other }).ok();
     }
     world.apply("olivia", &other).fails(3, "you have changed the team 60 times within 1h");
     world.apply("olivia", &one).ok().says("Nothing changes");
