@@ -469,6 +469,20 @@ pub struct Case<'c> {
     pub people: &'c [&'c Person],
 }
 
+/// When this approver put other terms on the table than there were.
+fn changes_of_terms(request: &Request, by: &Name) -> Vec<Timestamp> {
+    let mut table = &request.asked;
+    let mut changes = Vec::new();
+    for decision in request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve) {
+        let terms = request.decided_terms(decision);
+        if terms != table && decision.by == *by {
+            changes.push(decision.at);
+        }
+        table = terms;
+    }
+    changes
+}
+
 /// Approves these terms; access is granted with the last approval that it takes.
 pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let Case { request, requester, terms, judgement, .. } = case;
@@ -491,8 +505,9 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
     if given.contains(&approver.name) && !enough {
         return Err(Refusal::AlreadyVoted { id: request.id });
     }
-    let own = request.decisions.iter().filter(|it| it.by == approver.name && it.verdict == Verdict::Approve);
-    quota::APPROVALS.allows(own.map(|decision| decision.at), now)?;
+    if *terms != request.on_the_table() {
+        quota::TERMS.allows(changes_of_terms(request, &approver.name), now)?;
+    }
     let modified = **terms != request.asked;
     let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
     let voided: Vec<&Decision> =

@@ -28,8 +28,9 @@ pub const UNREVIEWED: usize = 3;
 pub const PREFERENCES: Limit = Limit { done: "changed how you are notified", most: 30, within: Length::HOUR };
 /// High enough for an owner who has to shut people out quickly.
 pub const TEAM_CHANGES: Limit = Limit { done: "changed the team", most: 60, within: Length::HOUR };
-/// Approvals of one request by one approver: each after the first changes its terms and voids what others approved.
-pub const APPROVALS: Limit = Limit { done: "approved this request", most: 5, within: Length::HOUR };
+/// Changes of the terms of one request by one approver: each voids what others approved, and tells them. To approve what
+/// another approver put there has no limit, or that approver could use it up.
+pub const TERMS: Limit = Limit { done: "changed the terms of this request", most: 5, within: Length::HOUR };
 
 impl Limit {
     /// Whether it can be done once more. `times`: when it was done lately, in any order.

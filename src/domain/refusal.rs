@@ -230,8 +230,9 @@ impl Refusal {
                 format!("{most} requests that you filed are pending; you can't file another one")
             }
             Refusal::TooManyByRule { rule, most, requester, next } => format!(
-                "the rule {:?} says: at most {most} requests in 24h; the next is possible for {requester} at {next}",
-                rule.as_str()
+                "the rule {:?} says: at most {most} request{} in 24h; the next is possible for {requester} at {next}",
+                rule.as_str(),
+                if *most == 1 { "" } else { "s" }
             ),
             Refusal::ReviewsOwed { owed } => format!(
                 "{} of your emergencies need a review before you can take another one: {}",

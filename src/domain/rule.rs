@@ -269,7 +269,10 @@ impl Rule {
         says.extend(self.max_duration.map(|most| format!("at most {most}")));
         says.extend(self.cooldown.map(|length| format!("counted with grants less than {length} apart")));
         says.extend((!self.allow_permanent).then(|| "not permanent".to_owned()));
-        says.extend(self.max_per_day.map(|most| format!("at most {most} requests in 24h")));
+        says.extend(self.max_per_day.map(|most| match most {
+            1 => "at most 1 request in 24h".to_owned(),
+            most => format!("at most {most} requests in 24h"),
+        }));
         says.extend(self.ticket.as_ref().map(|pattern| format!("a ticket like {pattern}")));
         says.extend(self.reason_min.map(|least| format!("a reason of {least} characters")));
         says.extend(self.auto_approve.then(|| "approved at once".to_owned()));

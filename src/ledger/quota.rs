@@ -1,11 +1,14 @@
 //! The limits on how often somebody may ask, counted in the transaction that writes what they ask for.
 
+use std::collections::BTreeMap;
+
 use super::docket::{Docket, Judged};
 use super::{Problem, review};
 use crate::domain::entitlement::Person;
 use crate::domain::quota::{self, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
+use crate::domain::resource::Resource;
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::store::{Filed, Read};
@@ -65,8 +68,14 @@ fn within_rule(
 ) -> Result<(), Problem> {
     let Some(most) = rule.max_per_day else { return Ok(()) };
     let mut times = Vec::new();
+    let mut known: BTreeMap<&Resource, bool> = BTreeMap::new();
     for filed in filed.iter().filter(|filed| rule.is_about(filed.emergency)) {
-        if docket.counts(read, rule, &judged.requester, &filed.resource, now)? {
+        let counts = match known.get(&filed.resource) {
+            Some(counts) => *counts,
+            None => docket.counts(read, rule, &judged.requester, &filed.resource, now)?,
+        };
+        known.insert(&filed.resource, counts);
+        if counts {
             times.push(filed.at);
         }
     }

@@ -190,13 +190,17 @@ fn approvers_do_not_void_each_other_without_end() {
         world.run("olivia", &["approve", "1", "--duration", &format!("{turn}h30m")]).ok();
     }
     let told = world.unread("carol").len();
-    let says = "you have approved this request 5 times within 1h; the next is possible at 2026-11-24T10:00:00Z";
+    let says =
+        "you have changed the terms of this request 5 times within 1h; the next is possible at 2026-11-24T10:00:00Z";
     world.run("alice", &["approve", "1", "--duration", "6h"]).fails(3, says);
     world.run("olivia", &["approve", "1", "--duration", "6h"]).fails(3, says);
     assert_eq!(world.unread("carol").len(), told);
-    world.run("carol", &["approve", "1"]).ok();
-    world.pass("1h");
+    // Whoever has used it up can still approve what is there, or put other terms there later.
     world.run("alice", &["approve", "1"]).ok();
+    world.pass("1h");
+    world.run("alice", &["approve", "1", "--duration", "6h"]).ok();
+    world.run("olivia", &["approve", "1"]).ok();
+    world.run("carol", &["approve", "1"]).ok();
     assert_eq!(world.state("1"), "active");
 }
 
