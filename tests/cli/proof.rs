@@ -9,7 +9,7 @@ use access::domain::replay::Model;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::harness::{Ran, World, shows};
+use crate::harness::{Ran, TEAM, World, shows};
 
 /// Entries: 1 the team; 2-4 bob's request 1, approved by alice, started; 5-6 carol's request 2, denied by erin; 7 dave's
 /// request 3; 8-11 frank's request 4, approved by erin, started, revoked; 12 bob refused.
@@ -537,6 +537,37 @@ fn a_grant_met_the_demands_that_it_names_in_a_log_that_is_true() {
         faults(&world),
         [format!("entry {count}: bob could not meet the demand of the default on request {id} then")]
     );
+}
+
+/// Who reviews an emergency is recorded when it is taken: people, not names.
+#[test]
+fn an_emergency_was_reviewed_by_whom_it_names_in_a_log_that_is_true() {
+    let glass = "[[rules]]\nname = \"glass\"\nemergency = true\n";
+    let team = format!("{TEAM}{glass}");
+    let world = World::of("olivia", &team);
+    world.run("bob", &["request", "target:orders-db", "--reason", "Down", "--emergency"]).ok();
+    let team = team.replace("[members.alice]\n", "[members.alice]\nlogin = \"alicia\"\n");
+    world.apply("olivia", &team).ok();
+    world.run("erin", &["review", "1", "--note", "seen"]).ok();
+    assert_eq!(faults(&world), [""; 0]);
+    let mut bodies = bodies(&world);
+    let last = bodies.len();
+    let review = &mut bodies[last - 1];
+    *review = review.replace("\"os_user\":\"erin\"", "\"os_user\":\"alicia\"").replace("\"erin\"", "\"alice\"");
+    forge(&world, &bodies, "UPDATE request SET review = replace(review, 'erin', 'alice')");
+    assert_eq!(faults(&world), [format!("entry {last}: alice reviews request 1, which is for others to review")]);
+
+    // When none of them is left, today's rules say who reviews; a person with the name of one of them is none of them.
+    let world = World::of("olivia", &format!("{TEAM}{glass}"));
+    world.run("bob", &["request", "target:orders-db", "--reason", "Down", "--emergency"]).ok();
+    let team = team
+        .replace("[members.erin]\n", "[members.erin]\nlogin = \"erina\"\n")
+        .replace("[members.olivia]\nrole = \"owner\"\n", "[members.olivia]\nrole = \"admin\"\ndisabled = true\n")
+        .replace("[members.dave]\nrole = \"member\"\n", "[members.dave]\nrole = \"owner\"\n");
+    world.apply("olivia", &team).ok();
+    assert_eq!(world.json("dave", &["show", "1"])["reviewers"], json!(["alice", "dave", "erin"]));
+    world.run("dave", &["review", "1", "--note", "seen"]).ok();
+    world.run("dave", &["audit", "verify"]).ok();
 }
 
 #[test]
