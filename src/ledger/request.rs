@@ -157,7 +157,7 @@ pub fn submit(
         request.grant = Some(granted.into());
         if let Some(reviewers) = reviewers {
             if reviewers.is_empty() {
-                warnings.push("nobody can review this emergency: the team has no other admin than you".to_owned());
+                warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
             }
             let day_ago = domain::quota::since(now, TOGETHER);
             let mut grants = read.emergencies(&request.requester, resource, request.id, day_ago)?;

@@ -313,6 +313,22 @@ fn whose_turn_a_review_is_is_told_wherever_the_emergency_is() {
     assert!(!inbox.out.contains("can review it"), "{}", inbox.out);
 }
 
+/// No team file leaves a team without an owner who can act, so this takes a database that was changed by hand.
+#[test]
+fn an_emergency_that_nobody_can_review_says_so_when_it_is_taken() {
+    let world = World::of("olivia", &team(1, GLASS));
+    world.rows("UPDATE member SET disabled = 1 WHERE name <> 'bob'");
+    let says = "warning: nobody can review this emergency";
+    for args in [ask("connection:c1", &["--emergency", "--dry-run"]), ask("connection:c1", &["--emergency"])] {
+        let ran = world.run("bob", &args).ok();
+        assert!(ran.err.contains(says), "{}", ran.err);
+    }
+    assert_eq!(world.json("bob", &["show", "1"])["reviewers"], json!([]));
+    world.run("bob", &["show", "1"]).ok().says("owed by nobody");
+    let list = world.run("bob", &["list"]).ok();
+    assert!(list.err.contains("request 1 (nobody)"), "{}", list.err);
+}
+
 /// A log of format 1 fixed no reviewers.
 #[test]
 fn an_emergency_of_an_older_log_is_reviewed_by_todays_rules() {
