@@ -307,7 +307,8 @@ fn a_hundred_silent_clients_hold_nobody_up() {
         let took = begun.elapsed();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        // Anyone held up by a silent client waits until it is dropped, after 2 s.
+        assert!(took < Duration::from_millis(1900), "{took:?}");
         std::thread::sleep(Duration::from_millis(2200));
         access("mallory", &["whoami"]).fails(3, "not a member");
         let log = access("ana", &["audit", "--json"]).ok().out;
