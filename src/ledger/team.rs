@@ -14,6 +14,7 @@ use crate::domain::event::{Draft, Event};
 use crate::domain::hindsight;
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
+use crate::domain::quota::{self, TEAM_CHANGES};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Grant, Request, RequestId, State};
 use crate::domain::resource::Resource;
@@ -22,7 +23,7 @@ use crate::domain::team::{Assignee, Change, Team};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::store::Read;
+use crate::store::{Act, Read};
 
 const APPLY: &str = "apply a team file";
 /// So many pairs (of a rule or a grant, and a member or a resource) are looked at to warn of what a file amounts to. What
@@ -56,8 +57,12 @@ pub fn apply(
     against: Option<Length>,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
-    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes.
+    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
+    // only while the clock is right, if it is to be applied.
     may_apply(call)?;
+    if !dry_run {
+        call.store.read(|read| call.now_to_write(read))?;
+    }
     let new = team_file::parse(text).map_err(|mistakes| {
         let count = match mistakes.first.len() + mistakes.more {
             1 => "a mistake".to_owned(),
@@ -84,6 +89,10 @@ pub fn apply(
                 let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, now)?;
                 if seen.is_some() && seen != view.seen {
                     return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
+                }
+                if !drafts.is_empty() {
+                    let hour_ago = quota::since(now, TEAM_CHANGES.within);
+                    TEAM_CHANGES.allows(read.acts(&me.name, Act::TeamApplied, hour_ago)?, now)?;
                 }
                 view.applied = true;
                 Ok((drafts, (view, left_out)))

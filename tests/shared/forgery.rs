@@ -307,7 +307,8 @@ fn a_hundred_silent_clients_hold_nobody_up() {
         let took = begun.elapsed();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        // Anyone held up by a silent client waits until it is dropped, after 2 s.
+        assert!(took < Duration::from_millis(1900), "{took:?}");
         std::thread::sleep(Duration::from_millis(2200));
         access("mallory", &["whoami"]).fails(3, "not a member");
         let log = access("ana", &["audit", "--json"]).ok().out;
@@ -366,7 +367,7 @@ def hold(uid):
                 held.append(connect())
             except OSError:
                 break
-        time.sleep(0.2)
+        time.sleep(PAUSE)
 
 children = []
 for n in range(NUMBERS):
@@ -385,21 +386,31 @@ for pid in children:
 
 #[test]
 fn a_flood_from_numbers_without_a_name_takes_no_place_of_root_or_a_member() {
-    for_both(|| {
-        let program = format!("NUMBERS = 90\n{}{FLOOD}", crate::host::PRELUDE);
-        let mut command = std::process::Command::new("/usr/bin/python3");
-        command.args(["-I", "-c", &program]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut line = [0; 4];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
-        std::thread::sleep(Duration::from_secs(1));
-        for _ in 0..3 {
-            root(ACCESS, &["check", "--quiet", "--login=carol", "--", "target:orders-db"]).exits(1);
-            access("bob", &["whoami"]).ok().says("bob");
-        }
-        drop(child.stdin.take());
-        child.wait().unwrap();
-    });
+    // What is handed over is counted by systemd, and here by nobody: there each comes once.
+    for (start, pause) in [(Start::Listener, 1), (Start::Given, 1), (Start::Handed, 60)] {
+        let run = move || {
+            if let Some(_host) = Host::alone(start) {
+                flood(pause);
+            }
+        };
+        std::thread::spawn(run).join().unwrap();
+    }
+}
+
+fn flood(pause: u32) {
+    let program = format!("NUMBERS = 90\nPAUSE = {pause}\n{}{FLOOD}", crate::host::PRELUDE);
+    let mut command = std::process::Command::new("/usr/bin/python3");
+    command.args(["-I", "-c", &program]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = [0; 4];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    for _ in 0..3 {
+        root(ACCESS, &["check", "--quiet", "--login=carol", "--", "target:orders-db"]).exits(1);
+        access("bob", &["whoami"]).ok().says("bob");
+    }
+    drop(child.stdin.take());
+    child.wait().unwrap();
 }
 
 #[test]
@@ -475,10 +486,16 @@ fn who_writes_slowly_or_reads_nothing_holds_no_lock() {
 fn an_admin_no_more_reads_no_further_page() {
     let Some(host) = Host::new() else { return };
     let long = "long ".repeat(700);
-    for n in 1..=300 {
-        access("carol", &["request", "target:orders-db", "--reason", &long]).ok();
-        access("carol", &["withdraw", &n.to_string()]).ok();
-    }
+    access("carol", &["request", "target:orders-db", "--reason", &long]).ok();
+    access("carol", &["withdraw", "1"]).ok();
+    // A log of more than a page. Nobody may file so many requests in a day.
+    let more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+        INSERT INTO event SELECT last_seq + i, at, actor, os_user, action, request, hash,
+            json_set(body, '$.seq', last_seq + i) FROM n, team, event WHERE seq = last_seq - 1 ORDER BY i;
+        UPDATE team SET last_seq = last_seq + 600";
+    let as_the_server =
+        ["--reuid=access", "--regid=access", "--init-groups", "sqlite3", "/var/lib/access/access.db", more];
+    root("setpriv", &as_the_server).ok();
     let id = host.request("bob", "role:admin");
     access("ana", &["approve", &id, "--duration", "2s"]).ok();
     // Reads the beginning, and the rest when the role has ended.
