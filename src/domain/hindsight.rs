@@ -16,7 +16,7 @@ use super::time::Timestamp;
 
 impl Team {
     /// A member as the team file has them: without any grant.
-    fn person(&self, name: &Name) -> Option<Person> {
+    pub fn person(&self, name: &Name) -> Option<Person> {
         let groups = self.groups.iter().filter(|(_, group)| group.members.contains(name));
         Some(Person {
             name: name.clone(),

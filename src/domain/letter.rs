@@ -66,10 +66,15 @@ impl Piece {
         Piece {
             at: entry.at,
             // "has new terms" would be wrong for a new reason or ticket.
-            headline: if let Event::RequestEdited { request, by, to, .. } = &entry.event {
-                format!("{by} changed request {request} for {}", to.asked.resource)
-            } else {
-                headline(notice, request)
+            headline: match (&entry.event, request) {
+                (Event::RequestEdited { request, by, to, .. }, _) => {
+                    format!("{by} changed request {request} for {}", to.asked.resource)
+                }
+                (Event::ApprovalsVoided { .. }, Some(request)) => {
+                    let Request { id, requester, asked, .. } = request;
+                    format!("Request {id} of {requester} for {} now reaches more", asked.resource)
+                }
+                (_, request) => headline(notice, request),
             },
             text: match (&entry.event, request) {
                 // A line for each change.

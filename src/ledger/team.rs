@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use sha2::{Digest, Sha256};
 
 use super::docket::{Docket, held};
+use super::rejudge::{Rejudge, few};
 use super::{Call, Outside, Problem, Sink, those_asked};
 use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
 use crate::domain::decide;
 use crate::domain::duration::Length;
-use crate::domain::entitlement::{Person, grant_covers};
+use crate::domain::entitlement::Person;
 use crate::domain::event::{Draft, Event};
 use crate::domain::hindsight;
 use crate::domain::name::Name;
@@ -22,7 +23,7 @@ use crate::domain::team::{Assignee, Change, Team};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::store::Read;
+use crate::store::{Error, Read};
 
 const APPLY: &str = "apply a team file";
 /// So many pairs (of a rule or a grant, and a member or a resource) are looked at to warn of what a file amounts to. What
@@ -32,6 +33,8 @@ const MOST_PAIRS: usize = 3_000_000;
 const MOST_COVERED: usize = 50;
 /// So many warnings are given of what the rules amount to.
 const MOST_WARNINGS: usize = 50;
+/// So many people are named.
+const MOST_PEOPLE: usize = 5;
 /// So many past requests are named that would have been decided otherwise.
 const MOST_OTHERWISE: usize = 1000;
 
@@ -46,16 +49,18 @@ pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
     call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
 }
 
-/// `against`: judge the requests of this long ago and since by the new rules too, in a dry run.
-pub fn apply(
-    call: &Call<'_>,
-    outside: &Outside<'_>,
-    text: &str,
-    dry_run: bool,
-    seen: Option<Seen>,
-    against: Option<Length>,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
+/// How a team file is applied.
+pub struct How {
+    pub dry_run: bool,
+    pub seen: Option<Seen>,
+    /// Judge the requests of this long ago and since by the new rules too, in a dry run.
+    pub against: Option<Length>,
+    /// End active grants too that the new team would not give.
+    pub revoke_unmatched: bool,
+}
+
+pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink: Sink<'_>) -> Result<End, Failure> {
+    let How { dry_run, seen, against, revoke_unmatched } = how;
     // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes.
     may_apply(call)?;
     let new = team_file::parse(text).map_err(|mistakes| {
@@ -70,7 +75,7 @@ pub fn apply(
     let mut end = End { warnings: warnings(call, &new), ..End::default() };
     let (view, left_out) = if dry_run {
         call.ask("team apply", |read, me, now| {
-            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, now)?;
+            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
             if let Some(against) = against {
                 view.against = Some(judge_past(read, &new, against, now)?);
             }
@@ -81,7 +86,7 @@ pub fn apply(
             "team apply",
             None,
             |read, me, now| {
-                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, now)?;
+                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
                 if seen.is_some() && seen != view.seen {
                     return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
                 }
@@ -131,16 +136,13 @@ fn plan(
     me: &Person,
     new: &Team,
     new_owner: &NewOwner,
+    revoke_unmatched: bool,
     now: Timestamp,
-) -> Result<(Vec<Draft>, PlanView, Option<String>), Problem> {
+) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
     decide::needs_owner(me, APPLY)?;
     let old = read.team()?;
     new_owner.may_take_over(&old, new)?;
     let changes = old.changes_to(new);
-    if changes.is_empty() {
-        let view = PlanView { changes, follows: Vec::new(), applied: false, against: None, seen: None };
-        return Ok((Vec::new(), view, None));
-    }
     let open = read.open_requests()?;
     let admins = Docket::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
     // Whoever comes by the name of somebody who departs is told nothing of what was theirs.
@@ -150,23 +152,89 @@ fn plan(
     for request in open.iter().filter(|request| request.state(now) == State::Pending) {
         asked.insert(request.id, those_asked(read, request)?);
     }
-    let following = decide::follow(&changes, &open, &asked, remains, &me.name, now);
+    let mut rejudge = Rejudge::new(read, (&old, new), &departed, &open, now);
+    let mut looks = Looks::at(&old, new, &open, now);
+    looks.at_live |= revoke_unmatched;
+    looks.at_gains |= !rejudge.can_gain();
+    let left_out = looks.left_out();
+    let (mut unmatched, mut widened): (Vec<FollowView>, Vec<FollowView>) = (Vec::new(), Vec::new());
+    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<decide::Anew, Error> {
+        let Some(grant) = request.grant.as_ref().filter(|_| request.state(now) != State::Pending) else {
+            return rejudge.pending(request);
+        };
+        let live = grant.is_live(now);
+        let why = if live && !looks.at_live { None } else { rejudge.why_not(request, grant, ended)? };
+        if why.is_some() && (!live || revoke_unmatched) {
+            return Ok(decide::Anew { ends: why, ..decide::Anew::default() });
+        }
+        let view = |follows, because| FollowView {
+            follows,
+            request: request.id,
+            member: grant.member.clone(),
+            resource: grant.terms.resource.clone(),
+            because,
+        };
+        unmatched.extend(why.map(|why| view(Follows::Unmatched, why)));
+        if looks.at_gains && new.members.get(&grant.member).is_some_and(|member| !member.disabled) {
+            let gained = rejudge.gained(&grant.terms.resource);
+            widened.extend((!gained.is_empty()).then(|| view(Follows::Widened, few(&gained, MOST_COVERED))));
+        }
+        Ok(decide::Anew::default())
+    };
+    let following = decide::follow(&changes, &open, &asked, remains, (&me.name, now), judge)?;
     let by_number: BTreeMap<RequestId, &Request> = open.iter().map(|request| (request.id, request)).collect();
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &by_number)).collect();
-    let widened = widened(&old, new, &open, now);
-    let left_out = "there are too many live grants and resources to say which grants come to cover more";
-    let left_out = widened.is_none().then(|| left_out.to_owned());
-    follows.extend(widened.into_iter().flatten());
+    follows.extend(unmatched);
+    follows.extend(widened);
 
     // Those who were admins before, and those who are now.
     let before = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
     let told: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
     let applied = Event::TeamApplied { changes: changes.clone() };
-    let mut drafts = vec![Draft { event: applied, told: Notice::TeamChanged.to_all(told) }];
+    let mut drafts = Vec::new();
+    if !changes.is_empty() {
+        drafts.push(Draft { event: applied, told: Notice::TeamChanged.to_all(told) });
+    }
     drafts.extend(following);
     let mut view = PlanView { changes, follows, applied: false, against: None, seen: None };
     view.seen = Some(digest(&view)?);
     Ok((drafts, view, left_out))
+}
+
+/// What there is too much of to look at.
+struct Looks {
+    at_live: bool,
+    at_gains: bool,
+}
+
+impl Looks {
+    /// What is ended, and which approvals are void, is always looked for. What is only shown is left out where it takes too
+    /// long, and that is said.
+    fn at(old: &Team, new: &Team, open: &[Request], now: Timestamp) -> Looks {
+        let granted = |only_live: bool| -> BTreeSet<&Resource> {
+            let grants = open.iter().filter_map(|request| request.grant.as_ref());
+            let states = |grant: &&Grant| match grant.state(now) {
+                State::Active => true,
+                State::Scheduled => !only_live,
+                State::Pending | State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => {
+                    false
+                }
+            };
+            grants.filter(states).map(|grant| &grant.terms.resource).filter(|resource| new.has(resource)).collect()
+        };
+        let (before, after) = (old.resources().count(), new.resources().count());
+        let live = open.iter().filter(|request| request.state(now) == State::Active).count();
+        let at_live = granted(true).len() * after + live * new.rules.len() <= MOST_PAIRS;
+        let at_gains = granted(false).len() * (before + after) <= MOST_PAIRS;
+        Looks { at_live, at_gains }
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        let gains = "there are too many live grants and resources to say which grants come to cover more";
+        let live = "there are too many active grants to say which of them the file no longer gives; --revoke-unmatched judges all";
+        let each = [(self.at_gains, gains), (self.at_live, live)];
+        each.into_iter().filter(|(looked, _)| !looked).map(|(_, what)| what.to_owned()).collect()
+    }
 }
 
 /// The requests of this long ago and since that the new team would have decided otherwise.
@@ -209,8 +277,12 @@ fn digest(view: &PlanView) -> Result<Seen, Problem> {
 
 fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowView> {
     let (follows, id, because) = match &draft.event {
-        Event::RequestWithdrawn { request, because, .. } => (Follows::Withdrawn, *request, because),
-        Event::GrantRevoked { request, because, .. } => (Follows::Revoked, *request, because),
+        Event::RequestWithdrawn { request, because, .. } => (Follows::Withdrawn, *request, because.to_string()),
+        Event::GrantRevoked { request, because, .. } => (Follows::Revoked, *request, because.to_string()),
+        Event::ApprovalsVoided { request, voids, gained } => {
+            let voids: Vec<String> = voids.iter().map(ToString::to_string).collect();
+            (Follows::Voided, *request, format!("{gained} (approved by {})", few(&voids, MOST_PEOPLE)))
+        }
         Event::TeamInitialized { .. }
         | Event::TeamApplied { .. }
         | Event::RequestSubmitted { .. }
@@ -219,6 +291,7 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
         | Event::RequestDenied { .. }
         | Event::RequestLapsed { .. }
         | Event::RequestReminded { .. }
+        | Event::RequestRejudged { .. }
         | Event::RequestReviewed { .. }
         | Event::GrantScheduled(_)
         | Event::GrantStarted(_)
@@ -229,66 +302,15 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
         | Event::PreferenceChanged { .. } => return None,
     };
     let request = open.get(&id)?;
-    let terms = request.grant.as_ref().map_or(&request.asked, |grant| &grant.terms);
+    let voided = follows == Follows::Voided;
+    let asked = if voided { request.on_the_table() } else { &request.asked };
+    let terms = request.grant.as_ref().map_or(asked, |grant| &grant.terms);
     Some(FollowView {
         follows,
         request: id,
         member: request.requester.clone(),
         resource: terms.resource.clone(),
-        because: because.to_string(),
-    })
-}
-
-/// The live grants that come to cover more, because what they were given for does. None: it takes too long to find them.
-fn widened(old: &Team, new: &Team, open: &[Request], now: Timestamp) -> Option<Vec<FollowView>> {
-    let covered = |team: &Team, granted: &Resource| -> BTreeSet<Resource> {
-        if !team.has(granted) {
-            return BTreeSet::new();
-        }
-        let covers = |resource: &Resource| {
-            let thing = team.thing(resource);
-            thing.is_some_and(|thing| grant_covers(granted, &thing, |name| team.scopes.get(name)))
-        };
-        team.resources().filter(covers).collect()
-    };
-    let granted: BTreeSet<&Resource> = widenable(new, open, now).map(|grant| &grant.terms.resource).collect();
-    if granted.len() * (old.resources().count() + new.resources().count()) > MOST_PAIRS {
-        return None;
-    }
-    // Many grants are of the same.
-    let mut widens: BTreeMap<&Resource, Option<String>> = BTreeMap::new();
-    let mut views = Vec::new();
-    for grant in widenable(new, open, now) {
-        let granted = &grant.terms.resource;
-        let more = widens.entry(granted).or_insert_with(|| {
-            let before = covered(old, granted);
-            let after = covered(new, granted);
-            let more: Vec<&Resource> = after.difference(&before).collect();
-            let mut named: Vec<String> = more.iter().take(MOST_COVERED).map(ToString::to_string).collect();
-            named.extend((more.len() > MOST_COVERED).then(|| format!("and {} more", more.len() - MOST_COVERED)));
-            (!more.is_empty()).then(|| named.join(", "))
-        });
-        if let Some(more) = more
-            && new.members.get(&grant.member).is_some_and(|member| !member.disabled)
-        {
-            views.push(FollowView {
-                follows: Follows::Widened,
-                request: grant.request,
-                member: grant.member.clone(),
-                resource: granted.clone(),
-                because: more.clone(),
-            });
-        }
-    }
-    Some(views)
-}
-
-/// The live grants that could come to cover more.
-fn widenable<'o>(new: &Team, open: &'o [Request], now: Timestamp) -> impl Iterator<Item = &'o Grant> {
-    let live = open.iter().filter_map(|request| request.grant.as_ref()).filter(move |grant| grant.is_live(now));
-    live.filter(|grant| match &grant.terms.resource {
-        granted @ (Resource::Connection(_) | Resource::Scope(_)) => new.has(granted),
-        Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => false,
+        because,
     })
 }
 
