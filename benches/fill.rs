@@ -196,12 +196,13 @@ fn asks(
 
 fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
     for ask in asks {
+        let login = write.member(&ask.member)?.map(|(member, _)| member.login);
         let event = Event::RequestSubmitted {
             request: ask.id,
             requester: ask.member.clone(),
             filed_by: ask.member.clone(),
-            requester_login: Some(Login::from(&ask.member)),
-            filer_login: Some(Login::from(&ask.member)),
+            requester_login: login.clone(),
+            filer_login: login,
             asked: ask.terms.clone(),
             reason: parsed(&format!("OPS-{}: look into what the alert said", ask.id)),
             ticket: None,

@@ -26,17 +26,19 @@ const LOOK_UP_WITHIN: Duration = Duration::from_secs(8);
 /// Looks something up in the system's user database, which may be a service elsewhere: slow, or not there. On a thread,
 /// because the look-up itself knows no time limit; one that hangs ends with the process.
 fn look_up<T: Send + 'static>(find: impl FnOnce() -> nix::Result<T> + Send + 'static) -> Result<T, Failure> {
-    let failed = |why: &str| {
-        Failure::new(Kind::Unavailable, format!("the system's user database {why}; nothing was done"))
-            .hint("try again; if it stays so, look at the name service (`getent passwd`)")
-    };
     let (answer, answered) = mpsc::channel();
     let looking = thread::Builder::new().stack_size(256 << 10).spawn(move || answer.send(find()));
-    looking.map_err(|error| failed(&format!("can't be asked ({error})")))?;
+    looking.map_err(|error| unavailable(&format!("can't be asked ({error})")))?;
     match answered.recv_timeout(LOOK_UP_WITHIN) {
-        Ok(found) => found.map_err(|error| failed(&format!("can't be read ({})", error.desc()))),
-        Err(_) => Err(failed("does not answer")),
+        Ok(found) => found.map_err(|error| unavailable(&format!("can't be read ({})", error.desc()))),
+        Err(_) => Err(unavailable("does not answer")),
     }
+}
+
+/// It can't be found out now: no answer, and not the answer no.
+fn unavailable(why: &str) -> Failure {
+    Failure::new(Kind::Unavailable, format!("the system's user database {why}; nothing was done"))
+        .hint("try again; if it stays so, look at the name service (`getent passwd`)")
 }
 
 fn unknown(uid: Uid, why: &str) -> Failure {
@@ -45,8 +47,8 @@ fn unknown(uid: Uid, why: &str) -> Failure {
 }
 
 fn name_of(uid: Uid) -> Result<Login, Failure> {
-    let user = User::from_uid(uid).map_err(|error| unknown(uid, error.desc()))?;
-    login_in(uid, user)
+    let user = User::from_uid(uid);
+    login_in(uid, user.map_err(|error| unavailable(&format!("can't be read ({})", error.desc())))?)
 }
 
 fn login_in(uid: Uid, user: Option<User>) -> Result<Login, Failure> {

@@ -20,7 +20,7 @@ use nix::unistd::Uid;
 use super::frame::{self, Answer, Broken, Timed};
 use super::{has_account, looks_after, privacy};
 use crate::command::{Command, End};
-use crate::config;
+use crate::config::{self, Shared};
 use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
@@ -86,7 +86,7 @@ fn serve(stream: &UnixStream, uid: Uid) -> Result<Served, Failure> {
 
 /// What is there before the server greets.
 struct Begun {
-    store: Store,
+    shared: Shared,
     /// As whom a refusal is recorded.
     known_as: Login,
     /// Its locks are the places, and end with it.
@@ -109,13 +109,10 @@ fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
         Err(failure) if failure.kind == Kind::Unavailable => return Err(failure),
         Err(_) => None,
     };
-    let store = Store::open(&shared.database)?;
-    let member = match &named {
-        Some(login) => ledger::is_member(&store, login)?,
-        None => false,
-    };
+    // The database is closed again while the client's words are waited for.
+    let member = |login: &Login| ledger::is_member(&Store::open(&shared.database)?, login);
     let free = uid.is_root()
-        || member
+        || named.as_ref().map_or(Ok(false), member)?
         || (named.is_some() || take_place(&places, PLACES_OF_NAMELESS, NAMELESS))
             && take_place(&places, PLACES_OF_STRANGERS, STRANGERS);
     let nameless = || {
@@ -123,7 +120,7 @@ fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
         format!("#{number}").parse().map_err(|why| Failure::new(Kind::Internal, format!("user {number}: {why}")))
     };
     let known_as = named.map_or_else(nameless, Ok)?;
-    Ok(free.then_some(Begun { store, known_as, _places: places }))
+    Ok(free.then_some(Begun { shared, known_as, _places: places }))
 }
 
 pub fn no_shared_host() -> Failure {
@@ -162,9 +159,9 @@ impl Connection<'_> {
                 other
             }
         };
+        let store = Store::open(&self.begun.shared.database)?;
         let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
-        let store = &self.begun.store;
-        let end = ledger::carry_out(store, &caller, &identity::clock, &has_account, command, &mut |reply| {
+        let end = ledger::carry_out(&store, &caller, &identity::clock, &has_account, command, &mut |reply| {
             frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error))
         });
         out.flush().map_err(|error| io(&error))?;
@@ -185,7 +182,9 @@ impl Connection<'_> {
         if self.uid.is_root() {
             return Err(self.refuse(root_decides_nothing()));
         }
-        ledger::may_apply_team(&self.begun.store, caller, &identity::clock)?;
+        let store = Store::open(&self.begun.shared.database)?;
+        ledger::may_apply_team(&store, caller, &identity::clock)?;
+        drop(store);
         frame::answer(&mut for_answer(self.stream), &Answer::SendFile).map_err(|error| io(&error))?;
         let mut slowly = Timed::within(self.stream, FILE_WITHIN);
         let bytes = frame::read(&mut slowly, frame::FILE)
@@ -198,8 +197,10 @@ impl Connection<'_> {
     /// Puts on the record that this user was refused, as what the kernel says and the system knows of them.
     fn refuse(&self, failure: Failure) -> Failure {
         // The answer is no whether or not that can be written down.
-        let Begun { store, known_as, .. } = &self.begun;
-        let _ = ledger::record_refused(store, known_as, &identity::clock, &failure.message);
+        let Begun { shared, known_as, .. } = &self.begun;
+        let _ = Store::open(&shared.database)
+            .map_err(Failure::from)
+            .and_then(|store| ledger::record_refused(&store, known_as, &identity::clock, &failure.message));
         failure
     }
 }

@@ -350,13 +350,16 @@ fn begins(granted: Granted, now: Timestamp) -> Event {
 /// new name nor the name of somebody else gets around this, and no role, no rule and no second vote does.
 fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
     may_act(person)?;
-    if request.may_be_requested_by(&person.name, &person.member.login) {
-        return Err(Refusal::OwnRequest { id: request.id });
+    let (name, login) = (&person.name, &person.member.login);
+    let may_be_own = request.may_be_requested_by(name, login) || request.may_be_filed_by(name, login);
+    match may_be_own {
+        false => Ok(()),
+        true if request.is_requested_by(person) => Err(Refusal::OwnRequest { id: request.id }),
+        true if request.belongs_to(person) => {
+            Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() })
+        }
+        true => Err(Refusal::MayBeOwn { id: request.id }),
     }
-    if request.may_be_filed_by(&person.name, &person.member.login) {
-        return Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() });
-    }
-    Ok(())
 }
 
 /// Whether this person may decide on this request, were these the terms. This is the one place that says so.

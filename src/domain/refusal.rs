@@ -67,6 +67,7 @@ pub enum Refusal {
     NeedsReviewer { id: RequestId, reviewers: Vec<String> },
     NeedsBaseRole { id: RequestId, what: &'static str },
     NothingDemanded { resource: Resource },
+    MayBeOwn { id: RequestId },
     NeedsOwnRequest { id: RequestId },
     AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
     NotPending { id: RequestId, state: State },
@@ -108,6 +109,7 @@ impl Refusal {
             | Refusal::NeedsApproverOfTerms { .. }
             | Refusal::NeedsReviewer { .. }
             | Refusal::NothingDemanded { .. }
+            | Refusal::MayBeOwn { .. }
             | Refusal::NeedsApprover { .. }
             | Refusal::NeedsOwnGrant { .. }
             | Refusal::RuleDenies { .. }
@@ -217,6 +219,9 @@ impl Refusal {
             Refusal::NothingDemanded { resource } => {
                 format!("no approval is demanded for {resource}, so nobody can grant it")
             }
+            Refusal::MayBeOwn { id } => format!(
+                "request {id} can't be told from your own: it was filed by or for an earlier member with your name"
+            ),
             Refusal::NeedsOwnRequest { id } => {
                 format!("only its requester, or who filed it, may withdraw request {id}")
             }
@@ -315,6 +320,7 @@ impl Refusal {
             }
             Refusal::OwnRequest { id }
             | Refusal::FiledRequest { id, .. }
+            | Refusal::MayBeOwn { id }
             | Refusal::NeedsApprover { id, .. }
             | Refusal::AlreadyVoted { id } => {
                 vec![format!("`access show {id}` names who may decide")]

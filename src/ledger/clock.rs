@@ -33,8 +33,9 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
             let (time, last) = ((call.clock)()?, write.last_time()?);
             let me = match may_accept(call, write) {
                 Ok(me) => me,
-                Err((_, Problem::Failure(failure))) => return Err(failure),
-                Err((me, Problem::Refusal(refusal))) => {
+                Err(Problem::Failure(failure)) => return Err(failure),
+                Err(Problem::Refusal(refusal)) => {
+                    let me = call.actor(write).ok();
                     call.write_refused(write, me.as_ref(), last, "doctor --accept-clock", None, &refusal)?;
                     return Ok(Err(refusal));
                 }
@@ -71,17 +72,17 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
     }
 }
 
-/// The member who accepts the clock: the owner, or root, who need not be one. Else who was refused, and why.
-fn may_accept(call: &Call<'_>, write: &Write<'_>) -> Result<Option<Person>, (Option<Person>, Problem)> {
+/// The member who accepts the clock: the owner, or root, who need not be one.
+fn may_accept(call: &Call<'_>, write: &Write<'_>) -> Result<Option<Person>, Problem> {
     match call.actor(write) {
         // A member who is disabled does nothing: root acts as root.
         Ok(me) if call.caller.root => Ok(decide::may_act(&me).is_ok().then_some(me)),
-        Ok(me) => match decide::needs_owner(&me, "accept the clock") {
-            Ok(()) => Ok(Some(me)),
-            Err(refusal) => Err((Some(me), refusal.into())),
-        },
+        Ok(me) => {
+            decide::needs_owner(&me, "accept the clock")?;
+            Ok(Some(me))
+        }
         Err(Problem::Refusal(_)) if call.caller.root => Ok(None),
-        Err(problem) => Err((None, problem)),
+        Err(problem) => Err(problem),
     }
 }
 

@@ -61,8 +61,12 @@ pub struct How {
 
 pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink: Sink<'_>) -> Result<End, Failure> {
     let How { dry_run, seen, against, revoke_unmatched } = how;
-    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes.
+    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
+    // only while the clock is right, if it is to be applied.
     may_apply(call)?;
+    if !dry_run {
+        call.store.read(|read| call.now_to_write(read))?;
+    }
     let new = team_file::parse(text).map_err(|mistakes| {
         let count = match mistakes.first.len() + mistakes.more {
             1 => "a mistake".to_owned(),

@@ -515,7 +515,10 @@ impl<'c> Read<'c> {
         let (clauses, values) = list_clauses(filter, only, before, now);
         let rows = self.requests(REQUESTS, &format!("{clauses} ORDER BY r.id DESC LIMIT {PAGE}"), values)?;
         let may_see = |found: &Request| {
-            let theirs = |only: &Only| found.requester == only.member || found.filed_by == only.member;
+            let theirs = |only: &Only| {
+                [&found.requester, &found.filed_by].contains(&&only.member)
+                    || [&found.requester_login, &found.filer_login].contains(&&Some(only.login.clone()))
+            };
             only.is_none_or(|only| theirs(only) || only.and.contains(&found.id))
         };
         agree(rows.iter().all(may_see), "of requests by member")?;

@@ -162,7 +162,7 @@ impl Play {
     fn sees(&self, who: &str, id: &str, expected: bool) -> Result<(), String> {
         same("the exit code of show", &self.world.run(who, &["show", id]).code, &if expected { 0 } else { 4 })?;
         let list = self.world.json(who, &["list", "--all"]);
-        let listed = list.as_array().unwrap().iter().any(|request| request["id"].to_string() == id);
+        let listed = list.as_array().unwrap().iter().any(|request| request["id"].as_u64() == id.parse().ok());
         same("whether list has it", &listed, &expected)
     }
 

@@ -101,7 +101,7 @@ fn a_grant_that_has_ended_does_not_live_on_in_an_index() {
 fn nothing_is_decided_by_an_index_that_is_behind_its_table() {
     let cases: [(&str, &str, &str, &[&str]); 10] = [
         (
-            "request_by_requester",
+            "request_pending_by_requester",
             "UPDATE request SET requester = 'dave' WHERE id = 1",
             "carol",
             &["request", "target:orders-db", "--reason", "x"],

@@ -88,6 +88,9 @@ fn a_name_service_that_fails_or_hangs_is_said_so_and_recorded_against_nobody() {
         assert_eq!(host.head(), head, "{what}: nothing is recorded");
     }
     access("bob", &["whoami"]).ok();
+    // The client of a gate is root's, and looks root up.
+    for_user("root", "fail");
+    root(ACCESS, &["check", "--quiet", "--login=carol", "--", "target:orders-db"]).fails(69, "user database");
 }
 
 #[test]
