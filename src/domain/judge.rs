@@ -339,7 +339,7 @@ impl<'c> Opened<'c> {
 }
 
 /// Whether a rule that matches this thing can take the place of its default demand.
-fn takes_default(rule: &Rule, thing: &Thing) -> bool {
+pub fn takes_default(rule: &Rule, thing: &Thing) -> bool {
     !matches!(thing, Thing::Role(_)) || !rule.matches.resources.is_empty()
 }
 

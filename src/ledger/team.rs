@@ -348,5 +348,6 @@ fn pairs(team: &Team) -> usize {
         let asked = if rule.matches.requesters.is_empty() { 0 } else { rule.approvals as usize * team.groups.len() };
         named * each + asked
     });
-    pairs.sum()
+    let of_scopes = team.scopes.len() * (each + team.rules.len());
+    pairs.sum::<usize>() + of_scopes
 }
