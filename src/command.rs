@@ -506,6 +506,8 @@ pub struct ExpireView {
     pub expiring: u64,
     pub lapsed: u64,
     pub reminded: u64,
+    /// Requests of an older version that are judged by the rules of this one from now on.
+    pub rejudged: u64,
     pub delivered: u64,
     pub failed: u64,
 }

@@ -788,6 +788,12 @@ pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft>
     due.then(|| draft(event, Notice::RequestReminder.to_all(whom)))
 }
 
+/// Records, once, that a request of an older version is judged by the rules of this one. `whom`: those who may decide on
+/// it and were not notified.
+pub fn rejudge(request: &Request, whom: &[Name]) -> Draft {
+    draft(Event::RequestRejudged { request: request.id }, Notice::RequestSubmitted.to_all(whom))
+}
+
 /// Warns, once, that a grant ends soon. None: it does not, or its member was told.
 pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
     let soon = |&end: &Timestamp| end <= now.plus(WARN_WITHIN);

@@ -387,7 +387,8 @@ pub fn otherwise(team: &Team, request: &Request, held: &Held) -> Option<String> 
     let Some(requester) = team.person(&request.requester) else {
         return Some("refused: its requester is not in the file".to_owned());
     };
-    let at = request.submitted_at;
+    // What was granted lasted from then on.
+    let at = request.grant.as_ref().map_or(request.submitted_at, |grant| grant.starts_at);
     let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
     let asked = team.reach(&request.asked.resource, None);
     let granted = (*terms != request.asked).then(|| team.reach(&terms.resource, None));

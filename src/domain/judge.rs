@@ -477,6 +477,7 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
     let of_granted = granted.as_ref().map(&hits);
 
     let demands_asked = asked.demands(&of_asked);
+    let asked_of_nobody = demands_asked.rules.is_empty();
     let (demands, demands_granted) = match (&granted, &of_granted) {
         (Some(granted), Some(of_granted)) => {
             let alone = granted.demands(of_granted);
@@ -489,7 +490,7 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
     let gives = |gives: fn(&Opened<'_>, &Rule, &Hit) -> bool| {
         of_asked.iter().find(|(rule, hit)| gives(&asked, rule, hit)).map(|(rule, _)| rule.name.clone())
     };
-    let approved_by = match demands.rules.is_empty() {
+    let approved_by = match asked_of_nobody {
         true => gives(|opened, rule, hit| rule.auto_approve && opened.is_whole(rule, hit)),
         false => None,
     };

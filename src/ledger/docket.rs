@@ -154,7 +154,7 @@ impl Docket {
 }
 
 /// The requester's other grants, as far as any of these rules counts their lengths together with what is asked.
-pub fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], now: Timestamp) -> Result<Held, Error> {
+fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], now: Timestamp) -> Result<Held, Error> {
     let mut held = Held::default();
     for grant in grants_counted(read, request, terms, rules, now)? {
         if let Resource::Scope(name) = &grant.terms.resource

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::docket::{Docket, held};
+use super::docket::{Docket, counted};
 use super::rejudge::{Rejudge, few};
 use super::{Call, Outside, Problem, Sink, those_asked};
 use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
@@ -13,12 +13,14 @@ use crate::domain::duration::Length;
 use crate::domain::entitlement::Person;
 use crate::domain::event::{Draft, Event};
 use crate::domain::hindsight;
+use crate::domain::judge::Held;
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Grant, Request, RequestId, State};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
+use crate::domain::rule::Rule;
 use crate::domain::team::{Assignee, Change, Team};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
@@ -245,16 +247,17 @@ impl Looks {
 fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> Result<AgainstView, Problem> {
     let since = Timestamp::from_unix((now.unix() - against.seconds()).max(0)).expect("a time before now is a time");
     let mut view = AgainstView { since, requests: 0, otherwise: Vec::new(), more: 0 };
+    let mut given: BTreeMap<Name, Vec<Given>> = BTreeMap::new();
     let mut after = 0;
     loop {
         let page = read.requests_since(since, after)?;
         for request in &page.rows {
             after = request.id.get();
             view.requests += 1;
-            let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
-            let mut held = held(read, request, terms, &new.rules, request.submitted_at)?;
-            held.grants.retain(|grant| grant.request < request.id);
-            held.scopes.clone_from(&new.scopes);
+            if !given.contains_key(&request.requester) {
+                given.insert(request.requester.clone(), given_to(read, &request.requester, new)?);
+            }
+            let held = held_then(request, &given[&request.requester], new);
             let Some(would) = hindsight::otherwise(new, request, &held) else { continue };
             if view.otherwise.len() >= MOST_OTHERWISE {
                 view.more += 1;
@@ -272,6 +275,44 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
             return Ok(view);
         }
     }
+}
+
+/// A grant, and the entry that gave it.
+struct Given {
+    seq: i64,
+    at: Timestamp,
+    grant: Grant,
+}
+
+/// All grants that somebody ever got, if any rule counts lengths.
+fn given_to(read: &Read<'_>, member: &Name, new: &Team) -> Result<Vec<Given>, Error> {
+    let mut given = Vec::new();
+    if new.rules.iter().any(Rule::counts_length) {
+        for grant in read.grants_ever(member)? {
+            let by = read.granted_by(grant.request)?;
+            given.extend(by.map(|(seq, at)| Given { seq, at, grant }));
+        }
+    }
+    Ok(given)
+}
+
+/// The requester's other grants as they were when a past request was decided on, or filed if no access was granted.
+fn held_then(request: &Request, given: &[Given], new: &Team) -> Held {
+    let own = given.iter().find(|given| given.grant.request == request.id);
+    let (seq, at) = own.map_or((request.seq, request.submitted_at), |given| (given.seq, given.at));
+    let mut held = Held::default();
+    for Given { grant, .. } in given.iter().filter(|given| given.seq < seq) {
+        let mut grant = grant.clone();
+        // It was not known then that it would end early.
+        if grant.ended.as_ref().is_some_and(|ended| ended.at > at) {
+            grant.ended = None;
+        }
+        if let Resource::Scope(name) = &grant.terms.resource {
+            held.scopes.extend(new.scopes.get(name).map(|scope| (name.clone(), scope.clone())));
+        }
+        held.grants.extend(counted(grant));
+    }
+    held
 }
 
 fn digest(view: &PlanView) -> Result<Seen, Problem> {

@@ -494,6 +494,7 @@ pub fn expired(view: &ExpireView) -> String {
         (view.expiring, "warned that they end soon"),
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
+        (view.rejudged, "from before the upgrade judged again"),
         (view.delivered, "notifications sent"),
         (view.failed, "not sent (`access outbox`)"),
     ];

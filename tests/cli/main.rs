@@ -36,3 +36,4 @@ mod team_size;
 mod terminal;
 mod tmux;
 mod told;
+mod upgrade;

@@ -477,6 +477,72 @@ fn a_team_file_whose_rules_amount_to_what_may_not_be_meant_is_warned_about() {
     assert!(ran.err.contains("nobody can grant this"), "{}", ran.err);
 }
 
+/// What the rules of a new file would have done, by the requests' numbers.
+fn otherwise(world: &World, rules: &[&str]) -> Vec<(String, String)> {
+    std::fs::write(world.folder().join("new.toml"), file(rules)).unwrap();
+    let plan = world.json("olivia", &["team", "apply", "new.toml", "--dry-run", "--against", "90d"]);
+    let past = plan["against"]["otherwise"].as_array().unwrap();
+    past.iter().map(|past| (past["request"].to_string(), past["would"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn past_requests_are_judged_by_what_was_granted() {
+    let world = world(&["name = \"glass\", emergency = true"]);
+    let modified = world.grant("bob", "connection:prod-aws", "alice", &["--duration", "2h"]);
+    let other = world.grant("carol", "connection:dev-1", "alice", &["--resource", "target:web"]);
+    let emergency = world.request("dave", "connection:prod-k8s", &["--emergency", "--duration", "1h"]);
+    // Until noon of the next day, which is two hours when it is approved.
+    let until = world.request("mia", "connection:dev-2", &["--until", "2026-11-25T12:00:00Z"]);
+    world.pass("25h");
+    world.run("erin", &["approve", &until]).ok();
+    let glass = "name = \"glass\", emergency = true";
+    let short = "name = \"short\", match = { resources = [\"connection:*\"] }, max_duration = \"2h\"";
+    assert_eq!(otherwise(&world, &[glass, short]), []);
+    // An emergency needs no approvals, and a rule that allows it.
+    let two = "name = \"two\", approvers = [\"role:admin\"], approvals = 2";
+    let waits = |of: &str| format!("still waiting: 1 more approval by rule \"two\" (of {of})");
+    let waiting = [(modified.clone(), waits("adam, erin, olivia")), (other.clone(), waits("adam, erin, olivia"))];
+    let mut expected = waiting.to_vec();
+    expected.push((until.clone(), waits("adam, alice, olivia")));
+    assert_eq!(otherwise(&world, &[glass, two]), expected);
+    let refused = "refused: no rule allows emergency access to connection:prod-k8s".to_owned();
+    assert_eq!(otherwise(&world, &[short]), [(emergency, refused)]);
+    // Nobody's approval was needed for what was asked, though an approver gave less.
+    let guard = "name = \"guard\", match = { resources = [\"connection:dev-1\"] }, approvers = [\"group:dba\"]";
+    let free = "name = \"free\", match = { environments = [\"non-production\"] }, auto_approve = true";
+    assert_eq!(otherwise(&world, &[glass, guard]), [], "the target's own demand is the default one");
+    let at_once = |id: String| (id, "approved at once, by rule \"free\"".to_owned());
+    assert_eq!(otherwise(&world, &[glass, guard, free]), [at_once(until.clone())]);
+    assert_eq!(otherwise(&world, &[glass, free]), [at_once(other), at_once(until)]);
+}
+
+#[test]
+fn past_lengths_count_together_as_they_did_then() {
+    let world = world(&[]);
+    let from = |hour: u32| format!("2026-11-25T{hour:02}:00:00Z");
+    let asks =
+        |who: &str, hour: u32| world.request(who, "connection:dev-1", &["--duration", "4h", "--start", &from(hour)]);
+    // Filed first and approved second.
+    let late = asks("bob", 9);
+    let early = world.request("bob", "target:web", &["--duration", "4h", "--start", &from(13)]);
+    world.run("alice", &["approve", &early]).ok();
+    world.run("alice", &["approve", &late]).ok();
+    // The first ends early, after the second was approved.
+    let first = asks("vic", 9);
+    let second = world.request("vic", "target:web", &["--duration", "4h", "--start", &from(13)]);
+    world.run("alice", &["approve", &first]).ok();
+    world.run("alice", &["approve", &second]).ok();
+    world.set_clock(&from(10));
+    world.run("vic", &["revoke", &first, "--yes"]).ok();
+    let most = "name = \"most\", match = { resources = [\"target:web\"] }, max_duration = \"6h\"";
+    let with = |id: &str, other: &str| {
+        let says = "refused: the rule \"most\" says: at most 6h, and this would be 8h together with request";
+        (id.to_owned(), format!("{says} {other}"))
+    };
+    assert_eq!(otherwise(&world, &[most]), [with(&late, &early), with(&second, &first)]);
+    assert_eq!(otherwise(&world, &[&most.replace("6h", "8h")]), []);
+}
+
 #[test]
 fn a_dry_run_and_show_tell_which_rules_match_and_why() {
     let world = world(&[
