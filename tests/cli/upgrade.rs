@@ -3,6 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 
+use access::domain::event::{Draft, Event};
+use access::store::{Context, Error, Store};
 use serde_json::{Value, json};
 
 use crate::harness::{World, shows};
@@ -75,7 +77,7 @@ fn a_reminder_that_is_due_is_the_notification() {
     assert_eq!(rejudged(&world), ["2 [[\"mia\",\"request.submitted\"]]", "4 []", "5 []"]);
     // By now bob's hour of connection:prod-aws follows four hours of its target, so request 5 is hers too.
     assert_eq!(world.unread("mia"), ["request.reminder", "request.reminder", "request.submitted"]);
-    assert_eq!(world.rows("SELECT count(remind_at) FROM request"), ["0"]);
+    assert_eq!(world.rows("SELECT count(remind_at) FROM request WHERE state = 'pending'"), ["0"]);
     world.run("olivia", &["audit", "verify"]).ok();
 }
 
@@ -86,4 +88,53 @@ fn a_reminder_that_comes_later_still_comes() {
     world.set_clock("2026-11-24T13:00:00Z");
     assert_eq!(world.json("root", &["expire"])["reminded"], 2);
     assert_eq!(world.unread("mia"), ["request.submitted", "request.submitted", "request.reminder", "request.reminder"]);
+}
+
+/// Writes an event as it is, without asking any rule.
+fn forge(world: &World, actor: Option<&str>, event: Event) {
+    let store = Store::open(&world.db()).unwrap();
+    let actor = actor.map(|actor| actor.parse().unwrap());
+    let context = Context { now: world.now(), actor, os_user: "root".to_owned() };
+    let drafts = vec![Draft { event, told: Vec::new() }];
+    store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
+    store.leave();
+}
+
+#[test]
+fn audit_verify_finds_forged_voids_and_judgements() {
+    let again = |id: i64| Event::RequestRejudged { request: id.try_into().unwrap() };
+    let void = |id: i64, voids: &[&str]| Event::ApprovalsVoided {
+        request: id.try_into().unwrap(),
+        voids: voids.iter().map(|name| name.parse().unwrap()).collect(),
+        gained: "target:x".to_owned(),
+    };
+    let owed = "which is not owed that";
+    let none = "it voids an approval of request 4 that there is not";
+    // Of requests 4 and 5, which are pending, dave approved 4; request 6 was filed in format 2.
+    for (actor, event, says) in [
+        (None, again(5), ""),
+        (None, again(6), owed),
+        (None, again(1), "request 1 is decided, which was not pending"),
+        (Some("olivia"), void(4, &["dave"]), ""),
+        (None, void(4, &["dave"]), "approvals of request 4 are voided by nobody"),
+        (Some("olivia"), void(4, &[]), none),
+        (Some("olivia"), void(4, &["mia"]), none),
+        (Some("olivia"), void(1, &["alice"]), "request 1 is decided, which was not pending"),
+    ] {
+        let world = before();
+        world.run("dave", &["approve", "4"]).ok();
+        world.request("mia", "connection:dev-1", &[]);
+        forge(&world, actor, event.clone());
+        let ran = world.run("olivia", &["audit", "verify"]);
+        if says.is_empty() {
+            ran.ok();
+        } else {
+            assert!(ran.code != 0 && ran.out.contains(says) || ran.err.contains(says), "{says}: {ran:?}");
+        }
+    }
+    let world = before();
+    world.run("root", &["expire"]).ok();
+    forge(&world, None, again(5));
+    let ran = world.run("olivia", &["audit", "verify"]);
+    assert!(ran.code != 0 && format!("{}{}", ran.out, ran.err).contains(owed), "{ran:?}");
 }
