@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::decide::{Standing, waits_on};
 use crate::domain::duration::{Duration, Length};
+use crate::domain::emergency::Together;
 use crate::domain::entitlement::Way;
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
@@ -260,6 +261,12 @@ pub struct RequestView {
     pub extends: Option<RequestId>,
     pub emergency: bool,
     pub review: Option<ReviewView>,
+    /// Who can review an emergency, while it owes its review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reviewers: Option<Vec<Name>>,
+    /// The emergencies of the same member for the same resource in the 24 hours up to this one (`show`, and when it is taken).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub emergencies_in_24h: Option<Together>,
     pub submitted_at: Timestamp,
     pub lapses_at: Timestamp,
     /// When those who may still decide are told again.
@@ -753,6 +760,8 @@ impl RequestView {
             extends: request.extends,
             emergency: request.emergency,
             review,
+            reviewers: None,
+            emergencies_in_24h: None,
             submitted_at: request.submitted_at,
             lapses_at,
             remind_at,

@@ -9,6 +9,7 @@ use super::event::{Because, Draft, Event, Granted, MetDemand};
 use super::judge::{Judgement, Requirement, RoleBasis};
 use super::name::Name;
 use super::notification::{Notice, Told};
+use super::quota;
 use super::refusal::Refusal;
 use super::request::{Decision, Edit, Edited, End, Grant, Recorded, Request, RequestId, Said, State, Terms, Verdict};
 use super::resource::Resource;
@@ -432,26 +433,34 @@ fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Time
         || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
 }
 
-/// Whether this person may review this emergency. Who may is fixed when it is taken; only once none of them can act any
-/// more does it take someone who could review it by today's rules.
-pub fn may_review(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+/// Who can review an emergency now. They are fixed when it is taken; only once none of them can act any more, anybody who
+/// could review it by today's rules can. A member who came after it was filed is another person than the one who had that
+/// name then.
+pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Person> {
     let Case { request, judgement, .. } = case;
-    is_anothers(request, person)?;
-    let needs = |approvers: Vec<String>| Err(Refusal::NeedsReviewer { id: request.id, reviewers: approvers });
+    let others = || case.people.iter().copied().filter(|person| is_anothers(request, person).is_ok());
     let fixed = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
-    let able: Vec<&Name> = fixed
-        .into_iter()
-        .flatten()
-        .filter(|name| case.people.iter().any(|person| person.name == **name && !person.is_disabled()))
+    let able: Vec<&Person> = others()
+        .filter(|person| person.since < request.seq && fixed.is_some_and(|fixed| fixed.contains(&person.name)))
         .collect();
     if able.is_empty() {
-        return if could_review(person, judgement, &request.asked, now) {
-            Ok(())
-        } else {
-            needs(vec!["role:admin".to_owned()])
-        };
+        return others().filter(|person| could_review(person, judgement, &request.asked, now)).collect();
     }
-    if able.contains(&&person.name) { Ok(()) } else { needs(able.iter().map(ToString::to_string).collect()) }
+    able
+}
+
+/// Whether this person may review this emergency.
+pub fn may_review(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+    is_anothers(case.request, person)?;
+    let able = reviewers(case, now);
+    if able.iter().any(|other| other.name == person.name) {
+        return Ok(());
+    }
+    let mut named: Vec<String> = able.iter().map(|person| person.name.to_string()).collect();
+    if named.is_empty() {
+        named.push("role:admin".to_owned());
+    }
+    Err(Refusal::NeedsReviewer { id: case.request.id, reviewers: named })
 }
 
 /// How far a request has come with one of the demands on it.
@@ -562,6 +571,20 @@ pub struct Case<'c> {
     pub people: &'c [&'c Person],
 }
 
+/// When this approver put other terms on the table than there were.
+fn changes_of_terms(request: &Request, by: &Name) -> Vec<Timestamp> {
+    let mut table = &request.asked;
+    let mut changes = Vec::new();
+    for decision in request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve) {
+        let terms = request.decided_terms(decision);
+        if terms != table && decision.by == *by {
+            changes.push(decision.at);
+        }
+        table = terms;
+    }
+    changes
+}
+
 /// Approves these terms; access is granted with the last approval that it takes.
 pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let Case { request, requester, terms, judgement, .. } = case;
@@ -583,6 +606,9 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
     let enough = stood.iter().all(Standing::is_met);
     if given.contains(&approver.name) && !enough {
         return Err(Refusal::AlreadyVoted { id: request.id });
+    }
+    if *terms != request.on_the_table() {
+        quota::TERMS.allows(changes_of_terms(request, &approver.name), now)?;
     }
     let modified = **terms != request.asked;
     let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);

@@ -21,10 +21,10 @@ use super::duration::{Length, spell};
 use super::entitlement::{Person, Thing, grant_covers};
 use super::name::Name;
 use super::refusal::Refusal;
-use super::request::{Request, RequestId, Terms};
+use super::request::{End, Request, RequestId, Terms};
 use super::resource::Resource;
 use super::role::Role;
-use super::rule::{Rule, RuleName};
+use super::rule::{Match, Rule, RuleName};
 use super::team::{Assignee, Environment, Scope};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
@@ -207,6 +207,13 @@ impl<'c> Opened<'c> {
         Some(Hit { things, because: because.join("; "), counted: longest })
     }
 
+    /// Whether the rule counts a request for this: by resource, environment and requester. The length makes no difference, or
+    /// nobody could count the short requests that make up a long one.
+    fn is_counted_by(&self, rule: &Rule) -> bool {
+        let matches = Match { longer_than: None, permanent: None, ..rule.matches.clone() };
+        self.hit(&Rule { max_duration: None, matches, ..rule.clone() }).is_some()
+    }
+
     /// `it is connection:prod-aws, in production`, or what it reaches.
     fn touched(&self, scope: Option<&Resource>, places: &[usize], with_environment: bool) -> String {
         let whole = &self.case.terms.resource;
@@ -338,6 +345,14 @@ impl<'c> Opened<'c> {
     }
 }
 
+/// Whether the rule counts a request for this resource towards its `max_per_day`. `reach`: the resource, and after it
+/// everything else that a grant of it lets its holder use.
+pub fn is_counted(rule: &Rule, requester: &Person, resource: &Resource, reach: &[Thing], now: Timestamp) -> bool {
+    let (held, end) = (Held::default(), End::Never);
+    let terms = Terms { resource: resource.clone(), end, start: None };
+    Opened::by(Case { requester, terms: &terms, reach, held: &held, now }).is_counted_by(rule)
+}
+
 /// Whether a rule that matches this thing can take the place of its default demand.
 pub fn takes_default(rule: &Rule, thing: &Thing) -> bool {
     !matches!(thing, Thing::Role(_)) || !rule.matches.resources.is_empty()
@@ -363,7 +378,7 @@ fn covered(intervals: impl Iterator<Item = (i64, i64)>, from: i64, to: i64) -> b
 }
 
 /// How many seconds lie in any of these intervals.
-fn measure(mut intervals: Vec<(i64, i64)>) -> i64 {
+pub fn measure(mut intervals: Vec<(i64, i64)>) -> i64 {
     intervals.sort_unstable();
     let mut reached = i64::MIN;
     let mut sum = 0;
@@ -462,6 +477,7 @@ pub struct Judgement {
     of_granted: Demands,
     approved_by: Option<RuleName>,
     emergency_by: Option<RuleName>,
+    limits_number: Vec<Rule>,
     emergency: bool,
 }
 
@@ -512,7 +528,9 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
         Some(Matched { rule: (*rule).clone(), because, counted })
     });
     let matched = matched.collect();
-    Judgement { matched, demands, of_granted: demands_granted, approved_by, emergency_by, emergency }
+    let limits = rules.iter().filter(|rule| rule.max_per_day.is_some() && asked.is_counted_by(rule));
+    let limits_number = limits.map(|rule| (*rule).clone()).collect();
+    Judgement { matched, demands, of_granted: demands_granted, approved_by, emergency_by, limits_number, emergency }
 }
 
 impl Opened<'_> {
@@ -583,6 +601,11 @@ impl Judgement {
     /// The rule that allows emergency access.
     pub fn allowed_in_emergency(&self) -> Option<&RuleName> {
         self.emergency_by.as_ref()
+    }
+
+    /// The rules that limit how many requests for this its requester may file in a day.
+    pub fn limits_number(&self) -> &[Rule] {
+        &self.limits_number
     }
 
     pub fn lapse_after(&self) -> Option<Length> {

@@ -2,6 +2,7 @@
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
 use super::difference;
+use super::emergency::{Emergency, one_of};
 use super::event::{Entry, Event};
 use super::name::Name;
 use super::notification::Notice;
@@ -61,33 +62,33 @@ impl Letter {
 }
 
 impl Piece {
-    /// `request`: the one that the entry concerns, if it does.
-    pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>) -> Piece {
-        Piece {
-            at: entry.at,
-            // "has new terms" would be wrong for a new reason or ticket.
-            headline: match (&entry.event, request) {
-                (Event::RequestEdited { request, by, to, .. }, _) => {
-                    format!("{by} changed request {request} for {}", to.asked.resource)
-                }
-                (Event::ApprovalsVoided { .. }, Some(request)) => {
-                    let Request { id, requester, asked, .. } = request;
-                    format!("Request {id} of {requester} for {} now reaches more", asked.resource)
-                }
-                (_, request) => headline(notice, request),
-            },
-            text: match (&entry.event, request) {
-                // A line for each change.
-                (Event::TeamApplied { changes }, _) => {
-                    difference::in_words(entry.actor.as_ref().map_or("root", Name::as_str), changes, "\n")
-                }
-                // The reason stands among the facts, once.
-                (event, Some(_)) if notice == Notice::RequestSubmitted => briefly(event, entry.actor.as_ref()),
-                (event, _) => words(event, entry.actor.as_ref(), request),
-            },
-            facts: request.map(|request| facts(notice, request)).unwrap_or_default(),
-            commands: commands(notice, request),
+    /// `request`: the one that the entry concerns, if it does. `emergency`: what to know besides, where it tells of one.
+    pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>, emergency: Option<&Emergency>) -> Piece {
+        // "has new terms" would be wrong for a new reason or ticket.
+        let headline = match (&entry.event, request) {
+            (Event::RequestEdited { request, by, to, .. }, _) => {
+                format!("{by} changed request {request} for {}", to.asked.resource)
+            }
+            (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
+                format!("Request {id} of {requester} for {} now reaches more", asked.resource)
+            }
+            (_, request) => headline(notice, request),
+        };
+        let mut text = match (&entry.event, request) {
+            // A line for each change.
+            (Event::TeamApplied { changes }, _) => {
+                difference::in_words(entry.actor.as_ref().map_or("root", Name::as_str), changes, "\n")
+            }
+            // The reason stands among the facts, once.
+            (event, Some(_)) if notice == Notice::RequestSubmitted => briefly(event, entry.actor.as_ref()),
+            (event, _) => words(event, entry.actor.as_ref(), request),
+        };
+        let mut facts = request.map(|request| facts(notice, request)).unwrap_or_default();
+        if let (Some(request), Some(emergency)) = (request, emergency) {
+            text += &emergency.words(request);
+            facts.extend(emergency.reviewers.as_ref().map(|reviewers| ("Reviewers", one_of(reviewers))));
         }
+        Piece { at: entry.at, headline, text, facts, commands: commands(notice, request) }
     }
 }
 

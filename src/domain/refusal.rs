@@ -1,7 +1,8 @@
 //! Why a command can't be carried out, and what to do instead.
 
 use super::Malformed;
-use super::duration;
+use super::duration::{self, Length};
+use super::emergency;
 use super::entitlement::Way;
 use super::name::Name;
 use super::request::{RequestId, State};
@@ -81,6 +82,10 @@ pub enum Refusal {
     ClockNotBack,
     OwnerAlready { member: Name },
     NotQueued { id: i64 },
+    TooOften { done: &'static str, most: usize, within: Length, next: Timestamp },
+    TooManyPending { most: usize },
+    TooManyByRule { rule: RuleName, most: u32, requester: Name, next: Timestamp },
+    ReviewsOwed { owed: Vec<(RequestId, Vec<Name>)> },
 }
 
 impl Refusal {
@@ -117,7 +122,11 @@ impl Refusal {
             | Refusal::NoEmergency { .. }
             | Refusal::EmergencyForAnother
             | Refusal::NeedsOwnRequest { .. }
-            | Refusal::NeedsOwnToEdit { .. } => Sort::Refused,
+            | Refusal::NeedsOwnToEdit { .. }
+            | Refusal::TooOften { .. }
+            | Refusal::TooManyPending { .. }
+            | Refusal::TooManyByRule { .. }
+            | Refusal::ReviewsOwed { .. } => Sort::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
             | Refusal::NoSuchRequest { .. }
@@ -250,6 +259,23 @@ impl Refusal {
             }
             Refusal::OwnerAlready { member } => format!("{member} is the owner already"),
             Refusal::NotQueued { id } => format!("there is no {id} in the outbox; nothing was done"),
+            Refusal::TooOften { done, most, within, next } => {
+                let within = duration::spell(within.seconds());
+                format!("you have {done} {most} times within {within}; the next is possible at {next}")
+            }
+            Refusal::TooManyPending { most } => {
+                format!("{most} requests that you filed are pending; you can't file another one")
+            }
+            Refusal::TooManyByRule { rule, most, requester, next } => format!(
+                "the rule {:?} says: at most {most} request{} in 24h; the next is possible for {requester} at {next}",
+                rule.as_str(),
+                if *most == 1 { "" } else { "s" }
+            ),
+            Refusal::ReviewsOwed { owed } => format!(
+                "{} of your emergencies need a review before you can take another one: {}",
+                owed.len(),
+                emergency::owed(owed)
+            ),
         }
     }
 
@@ -358,6 +384,18 @@ impl Refusal {
             ],
             Refusal::ClockNotBack | Refusal::OwnerAlready { .. } => Vec::new(),
             Refusal::NotQueued { .. } => one("`access outbox` and `access outbox --dead` list what there is"),
+            Refusal::TooOften { .. } => Vec::new(),
+            Refusal::TooManyPending { .. } => {
+                one("`access list --mine` shows them; withdraw what is no longer needed with `access withdraw ID`")
+            }
+            Refusal::TooManyByRule { .. } => one("`access team show` has the rules"),
+            Refusal::ReviewsOwed { owed } => {
+                let id = owed.first().map_or_else(|| "ID".to_owned(), |(id, _)| id.to_string());
+                vec![
+                    format!("ask one of the people named to run `access review {id} --note '…'`"),
+                    "somebody else who is on call can take emergency access meanwhile".to_owned(),
+                ]
+            }
         }
     }
 }

@@ -590,8 +590,11 @@ impl Model {
         let request = self.requests.get(&id)?;
         let reviewers = request.grant.as_ref()?.reviewers.as_ref()?;
         let members = &self.team.as_ref()?.members;
-        let able = reviewers.iter().any(|name| members.get(name).is_some_and(|member| !member.disabled));
-        (able && !reviewers.contains(by)).then(|| format!("{by} reviews request {id}, which is for others to review"))
+        let same_person = |name: &Name| self.since.get(name).is_some_and(|since| *since < request.seq);
+        let is_able = |name: &&Name| same_person(name) && members.get(*name).is_some_and(|member| !member.disabled);
+        let able: Vec<&Name> = reviewers.iter().filter(is_able).collect();
+        let is_anothers = !able.is_empty() && !able.contains(&by);
+        is_anothers.then(|| format!("{by} reviews request {id}, which is for others to review"))
     }
 
     /// A scheduled grant begins.

@@ -34,7 +34,7 @@ pub struct Rule {
     /// Grants that lie nearer to one another than this count together. None: those that touch do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cooldown: Option<Length>,
-    /// The most requests that one member may file in 24 hours.
+    /// The most requests for what it matches that there may be for one member in 24 hours, whatever their length and outcome.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_per_day: Option<u32>,
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
@@ -269,7 +269,10 @@ impl Rule {
         says.extend(self.max_duration.map(|most| format!("at most {most}")));
         says.extend(self.cooldown.map(|length| format!("counted with grants less than {length} apart")));
         says.extend((!self.allow_permanent).then(|| "not permanent".to_owned()));
-        says.extend(self.max_per_day.map(|most| format!("at most {most} requests a day")));
+        says.extend(self.max_per_day.map(|most| match most {
+            1 => "at most 1 request in 24h".to_owned(),
+            most => format!("at most {most} requests in 24h"),
+        }));
         says.extend(self.ticket.as_ref().map(|pattern| format!("a ticket like {pattern}")));
         says.extend(self.reason_min.map(|least| format!("a reason of {least} characters")));
         says.extend(self.auto_approve.then(|| "approved at once".to_owned()));

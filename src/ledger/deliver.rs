@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Call, Sink};
+use super::docket::Docket;
+use super::{Call, Sink, review};
 use crate::command::{DeliverView, End, EntryView, Reply};
 use crate::domain::audit;
 use crate::domain::event;
@@ -255,7 +256,7 @@ impl<'r> Run<'r> {
                 let Some(plan) = queue.pop_front() else { break };
                 let parcel = self.call.store.read(|read| -> Result<Parcel, Failure> {
                     let now = self.call.now(read)?;
-                    Ok(Parcel { to: plan.address.clone(), content: compose(read, &plan)?, now })
+                    Ok(Parcel { to: plan.address.clone(), content: compose(read, &plan, now)?, now })
                 });
                 self.tickets += 1;
                 on_route.push_back(self.tickets);
@@ -507,7 +508,7 @@ pub fn address(member: &Member, channel: Channel) -> Option<Address> {
     }
 }
 
-fn compose(read: &Read<'_>, plan: &Plan) -> Result<Content, Failure> {
+fn compose(read: &Read<'_>, plan: &Plan, now: Timestamp) -> Result<Content, Failure> {
     let nothing = || Failure::new(Kind::Internal, "a message of nothing");
     let mut pieces = Vec::new();
     let mut tokens = Vec::new();
@@ -524,7 +525,13 @@ fn compose(read: &Read<'_>, plan: &Plan) -> Result<Content, Failure> {
             News::Notice(notice) => notice,
             News::Audit => return Ok(audit_message(entry, hash, whole.clone())),
         };
-        let piece = Piece::of(&entry, notice, request.as_ref());
+        let emergency = match &request {
+            Some(request) if notice == Notice::AccessEmergency => {
+                review::emergency(read, &Docket::default(), request, now)?
+            }
+            Some(_) | None => None,
+        };
+        let piece = Piece::of(&entry, notice, request.as_ref(), emergency.as_ref());
         if let Address::Webhook(_) = plan.address {
             return webhook_message(read, &entry, hash, row.news, &piece);
         }

@@ -105,6 +105,18 @@ impl Docket {
         }
     }
 
+    /// Whether a rule counts a request for this resource towards its `max_per_day`.
+    pub fn counts(
+        &self,
+        read: &Read<'_>,
+        rule: &Rule,
+        requester: &Person,
+        resource: &Resource,
+        now: Timestamp,
+    ) -> Result<bool, Error> {
+        Ok(judge::is_counted(rule, requester, resource, &self.reach(read, resource)?, now))
+    }
+
     fn usable(&self, read: &Read<'_>) -> Result<&Team, Error> {
         match self.usable.get() {
             Some(team) => Ok(team),

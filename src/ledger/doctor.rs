@@ -3,10 +3,12 @@
 
 use super::deliver::{OpenPost, Service};
 use super::docket::Docket;
+use super::quota::NAMED;
 use super::rejudge::few;
-use super::{Call, Sink, expire, verify};
+use super::{Call, Sink, expire, review, verify};
 use crate::command::{Checkpoint, End, FindingView, Health, Reply};
 use crate::domain::duration::spell;
+use crate::domain::emergency;
 use crate::domain::notification::Channel;
 use crate::domain::outbox::Outlet;
 use crate::domain::time::Timestamp;
@@ -30,7 +32,7 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
             record(read, against),
             the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
             expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
-            reviews(read).unwrap_or_else(|error| unreadable("reviews", error)),
+            reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
             outbox(read).unwrap_or_else(|error| unreadable("outbox", error)),
             ways_out(open),
         ];
@@ -138,15 +140,20 @@ fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     })
 }
 
-fn reviews(read: &Read<'_>) -> Result<FindingView, Error> {
-    let owed = read.reviews_owed()?;
-    let ids: Vec<String> = owed.iter().map(ToString::to_string).collect();
-    let found = match ids.as_slice() {
-        [] => return Ok(ok("reviews", "no emergency needs a review")),
-        [one] => format!("1 emergency needs a review: request {one}"),
-        many => format!("{} emergencies need a review: requests {}", many.len(), many.join(", ")),
+fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
+    const MEND: [&str; 1] = ["one of the people named runs `access review ID --note '…'`"];
+    let ids = read.reviews_owed()?;
+    let named = review::owed(read, &Docket::default(), &ids[..ids.len().min(NAMED)], clock)?;
+    let found = match ids.len() {
+        0 => return Ok(ok("reviews", "no emergency needs a review")),
+        1 => format!("1 emergency needs a review: {}", emergency::owed(&named)),
+        many if many > named.len() => {
+            let more = many - named.len();
+            format!("{many} emergencies need a review: {} and {more} more", emergency::owed(&named))
+        }
+        many => format!("{many} emergencies need a review: {}", emergency::owed(&named)),
     };
-    Ok(finding("reviews", Health::Warning, found, &["whoever may approve such a request: `access review ID`"]))
+    Ok(finding("reviews", Health::Warning, found, &MEND))
 }
 
 /// Requests that an older version filed, and that other people decide on by the rules of this version.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::docket::Docket;
 use super::request::{granted, out_of_reach, thing};
-use super::{Call, Problem, Sink, view, visible};
+use super::{Call, Problem, Sink, quota, view, visible};
 use crate::command::{End, RequestView};
 use crate::domain::decide::{self, Filing};
 use crate::domain::entitlement::Person;
@@ -76,6 +76,7 @@ fn prepare(read: &Read<'_>, me: &Person, id: RequestId, edit: &Edit, now: Timest
         people: &judged.people(),
     };
     let drafts = decide::edit(&before, said, &filing, now)?;
+    quota::may_file(read, &docket, me, &after, &judged, now)?;
     let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
     let mut warnings = Vec::new();
     if !void.is_empty() {

@@ -2,9 +2,11 @@
 
 use std::ops::ControlFlow;
 
-use super::{Call, Problem, Sink};
+use super::docket::Docket;
+use super::{Call, Problem, Sink, review};
 use crate::command::{End, NotificationView, Reply};
 use crate::domain::decide;
+use crate::domain::notification::Notice;
 use crate::domain::refusal::Refusal;
 use crate::domain::words::words;
 use crate::error::Failure;
@@ -26,14 +28,12 @@ pub fn inbox(call: &Call<'_>, all: bool, sink: Sink<'_>) -> Result<End, Failure>
                 Some(id) => read.request(id)?,
                 None => None,
             };
-            Ok(NotificationView {
-                id,
-                event,
-                request: entry.event.request(),
-                text: words(&entry.event, entry.actor.as_ref(), request.as_ref()),
-                at: entry.at,
-                read_at,
-            })
+            let mut text = words(&entry.event, entry.actor.as_ref(), request.as_ref());
+            if let Some(request) = request.filter(|_| event == Notice::AccessEmergency) {
+                let emergency = review::emergency(read, &Docket::default(), &request, call.now(read)?)?;
+                text.extend(emergency.map(|emergency| emergency.words(&request)));
+            }
+            Ok(NotificationView { id, event, request: entry.event.request(), text, at: entry.at, read_at })
         })?;
         sink(Reply::Notification(view))?;
     }

@@ -4,11 +4,14 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::docket::Docket;
+use super::quota::NAMED;
 use super::resources::narrowest_scope;
-use super::{Call, Problem, Sink, deciding, sees, view, visible};
+use super::{Call, Problem, Sink, review, sees, view, visible};
 use crate::command::{End, ListFilter, RequestView, TimelineView};
 use crate::domain::decide::{self, Standing};
+use crate::domain::emergency;
 use crate::domain::entitlement::Person;
+use crate::domain::name::Name;
 use crate::domain::request::{Request, RequestId, State};
 use crate::domain::time::Timestamp;
 use crate::domain::words::briefly;
@@ -21,12 +24,13 @@ const PAGES: usize = 2;
 /// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up. While one
 /// thread shows a page, the other reads the next: each is half of the work.
 pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End, Failure> {
-    let (only, docket, owed, now) = call.ask("list", |read, me, now| {
+    let (only, docket, warnings, now) = call.ask("list", |read, me, now| {
         let docket = Docket::default();
         let only = only(read, &docket, me, filter, now)?;
-        Ok((only, docket, read.reviews_owed()?, now))
+        let owed = read.reviews_owed()?;
+        let named = review::owed(read, &docket, &owed[..owed.len().min(NAMED)], now)?;
+        Ok((only, docket, owed_warnings(&named, owed.len() - named.len(), me), now))
     })?;
-    let warnings: Vec<String> = owed_warning(&owed).into_iter().collect();
     let mut left = filter.limit.unwrap_or(u64::MAX);
     let mut before = i64::MAX;
     // A page with what each request waits for, and how the list ends if it does with that.
@@ -47,13 +51,17 @@ pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End,
             let mut page: Rows = Vec::with_capacity(rows.len());
             for request in rows {
                 let standing = view::standing(read, &docket, &request, now)?;
-                page.push((request, standing));
+                let owes = request.owes_review();
+                let reviewers = owes.then(|| review::reviewers(read, &docket, &request, now)).transpose()?;
+                page.push((request, standing, reviewers));
             }
             Ok((page, (cut || last).then(|| End { more, warnings: warnings.clone(), ..End::default() })))
         })
     };
     let mut show = |rows: Rows| {
-        rows.into_iter().try_for_each(|(request, standing)| view::send(RequestView::at(request, &standing, now), sink))
+        rows.into_iter().try_for_each(|(request, standing, reviewers)| {
+            view::send(RequestView { reviewers, ..RequestView::at(request, &standing, now) }, sink)
+        })
     };
     let (first, end) = next()?;
     if let Some(end) = end {
@@ -78,8 +86,8 @@ pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End,
     })
 }
 
-/// A page of requests, each with how far it has come.
-type Rows = Vec<(Request, Vec<Standing>)>;
+/// A page of requests, each with how far it has come and who can review it.
+type Rows = Vec<(Request, Vec<Standing>, Option<Vec<Name>>)>;
 
 /// Whose requests this person's list has: everybody's, or their own with those that wait on them and the emergencies
 /// that owe a review, which hide from nobody.
@@ -108,18 +116,17 @@ pub fn only(
     Ok(Some(also(and)))
 }
 
-fn owed_warning(owed: &[RequestId]) -> Option<String> {
-    let ids: Vec<String> = owed.iter().take(10).map(ToString::to_string).collect();
-    match owed.len() {
-        0 => None,
-        1 => Some(format!("emergency access that needs a review: request {}", ids.join(", "))),
-        many if many > ids.len() => Some(format!(
-            "emergency access that needs a review: requests {} and {} more",
-            ids.join(", "),
-            many - ids.len()
-        )),
-        _ => Some(format!("emergency access that needs a review: requests {}", ids.join(", "))),
+/// The emergencies that owe their review, who can review them, and which of them the caller can. `more`: those that are not
+/// named.
+fn owed_warnings(owed: &[(RequestId, Vec<Name>)], more: usize, me: &Person) -> Vec<String> {
+    if owed.is_empty() {
+        return Vec::new();
     }
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::owed(owed))];
+    let own = owed.iter().filter(|(_, reviewers)| reviewers.contains(&me.name));
+    warnings.extend(own.map(|(id, _)| format!("you can review request {id}: `access review {id} --note '…'`")));
+    warnings
 }
 
 pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failure> {
@@ -132,9 +139,7 @@ pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failu
         let may_decide = if pending {
             decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
         } else {
-            request.owes_review()
-                && deciding(read, &docket, &request, &request.asked, now, |case| decide::may_review(case, me, now))
-                    .is_ok()
+            request.owes_review() && review::reviewers(read, &docket, &request, now)?.contains(&me.name)
         };
         let rules = pending.then(|| view::matched(&judged.judgement));
         let resource = terms.resource.clone();

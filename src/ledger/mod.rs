@@ -22,6 +22,7 @@ mod list;
 mod notify;
 mod outbox;
 mod owner;
+mod quota;
 mod rejudge;
 mod request;
 mod resources;

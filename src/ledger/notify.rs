@@ -11,10 +11,11 @@ use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Notice};
 use crate::domain::outbox::{Content, Outcome, Outlet, Parcel};
 use crate::domain::preference::{How, PreferenceChange, Why};
+use crate::domain::quota::{self, PREFERENCES};
 use crate::domain::refusal::Refusal;
 use crate::domain::team::Member;
 use crate::error::{Failure, Kind};
-use crate::store::Read;
+use crate::store::{Act, Read};
 
 pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     let view = call.ask("notify", |read, me, _| view(read, &me.name))?;
@@ -26,13 +27,17 @@ pub fn change(call: &Call<'_>, change: &PreferenceChange, sink: Sink<'_>) -> Res
     let view = call.change(
         "notify",
         None,
-        |read, me, _| {
+        |read, me, now| {
             let from = read.preference(&me.name)?;
             let to = from.changed(change);
             let member = me.name.clone();
             let event = Event::PreferenceChanged { member: member.clone(), from: from.clone(), to: to.clone() };
-            let drafts = if from == to { Vec::new() } else { vec![Draft { event, told: Vec::new() }] };
-            Ok((drafts, member))
+            if from == to {
+                return Ok((Vec::new(), member));
+            }
+            let hour_ago = quota::since(now, PREFERENCES.within);
+            PREFERENCES.allows(read.acts(&member, Act::PreferenceChanged, hour_ago)?, now)?;
+            Ok((vec![Draft { event, told: Vec::new() }], member))
         },
         |read, member, _| Ok(view(read, &member)),
     )?;

@@ -3,9 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::docket::Docket;
-use super::{Call, Problem, Sink, member, view};
+use super::{Call, Problem, Sink, member, quota, view};
 use crate::command::{AskFor, End, RequestView};
+use crate::domain;
 use crate::domain::decide::{self, Ask, Filing, Standing};
+use crate::domain::emergency::{Emergency, TOGETHER};
 use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::{Draft, Event, Granted};
 use crate::domain::name::Name;
@@ -134,17 +136,29 @@ pub fn submit(
         people: &people,
     };
     let drafts = decide::submit(ask, &filing, now)?;
+    quota::may_file(read, docket, me, &request, &judged, now)?;
     let granted = granted(&drafts);
-    let warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
+    let mut warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
+    let mut emergency = None;
     if let Some(granted) = granted {
         request.recorded = Recorded::Approved;
+        let reviewers = granted.reviewers.clone();
         request.grant = Some(granted.into());
+        if let Some(reviewers) = reviewers {
+            if reviewers.is_empty() {
+                warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
+            }
+            let day_ago = domain::quota::since(now, TOGETHER);
+            let mut grants = read.emergencies(&request.requester, resource, request.id, day_ago)?;
+            grants.extend(request.grant.clone());
+            emergency = Some(Emergency::of(&request, reviewers, &grants));
+        }
     }
     // Once it is granted it waits on nobody.
     let standing = if request.grant.is_some() { Vec::new() } else { standing };
     let rules = view::matched(&judged.judgement);
     drop(judged);
-    let view = RequestView { rules, ..RequestView::at(request, &standing, now) };
+    let view = view::with_emergency(RequestView { rules, ..RequestView::at(request, &standing, now) }, emergency);
     Ok(Prepared { drafts, warnings, view })
 }
 

@@ -1,12 +1,17 @@
-//! `review`: closing the review that an emergency owes.
+//! `review`: closing the review that an emergency owes; and what to know of an emergency besides its request.
 
 use super::docket::Docket;
 use super::{Call, Sink, deciding, unchanged, view, visible};
 use crate::command::{End, Seen};
-use crate::domain::decide;
-use crate::domain::request::RequestId;
+use crate::domain::decide::{self, Case};
+use crate::domain::emergency::{Emergency, TOGETHER};
+use crate::domain::name::Name;
+use crate::domain::quota;
+use crate::domain::request::{Request, RequestId};
 use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::store::{Error, Read};
 
 pub fn review(call: &Call<'_>, id: RequestId, note: Text, seen: Option<Seen>, sink: Sink<'_>) -> Result<End, Failure> {
     let view = call.change(
@@ -24,4 +29,46 @@ pub fn review(call: &Call<'_>, id: RequestId, note: Text, seen: Option<Seen>, si
     )?;
     view::send(view, sink)?;
     Ok(End::default())
+}
+
+/// Who can review an emergency now.
+pub fn reviewers(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
+    let judged = docket.judge(read, request, &request.asked, now)?;
+    let people = judged.people();
+    let (requester, judgement) = (judged.requester.as_ref(), &judged.judgement);
+    let case = Case { request, requester, terms: &request.asked, judgement, people: &people };
+    let reviewers = decide::reviewers(&case, now);
+    Ok(reviewers.into_iter().map(|person| person.name.clone()).collect())
+}
+
+/// What to know of a request besides, if it is an emergency.
+pub fn emergency(
+    read: &Read<'_>,
+    docket: &Docket,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Option<Emergency>, Error> {
+    if !request.emergency {
+        return Ok(None);
+    }
+    let day_ago = quota::since(request.submitted_at, TOGETHER);
+    let grants = read.emergencies(&request.requester, &request.asked.resource, request.id, day_ago)?;
+    let reviewers = if request.owes_review() { reviewers(read, docket, request, now)? } else { Vec::new() };
+    Ok(Some(Emergency::of(request, reviewers, &grants)))
+}
+
+/// The emergencies of these that owe their review, each with those who can review it.
+pub fn owed(
+    read: &Read<'_>,
+    docket: &Docket,
+    ids: &[RequestId],
+    now: Timestamp,
+) -> Result<Vec<(RequestId, Vec<Name>)>, Error> {
+    let mut owed = Vec::new();
+    for &id in ids {
+        let missing = || Error::Internal { message: format!("request {id} is missing") };
+        let request = read.request(id)?.ok_or_else(missing)?;
+        owed.push((id, reviewers(read, docket, &request, now)?));
+    }
+    Ok(owed)
 }

@@ -16,6 +16,7 @@ use crate::domain::hindsight;
 use crate::domain::judge::Held;
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
+use crate::domain::quota::{self, TEAM_CHANGES};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::{Grant, Request, RequestId, State};
 use crate::domain::resource::Resource;
@@ -25,7 +26,7 @@ use crate::domain::team::{Assignee, Change, Team};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::store::{Error, Read};
+use crate::store::{Act, Error, Read};
 
 const APPLY: &str = "apply a team file";
 /// So many pairs (of a rule or a grant, and a member or a resource) are looked at to warn of what a file amounts to. What
@@ -95,6 +96,10 @@ pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink:
                 let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
                 if seen.is_some() && seen != view.seen {
                     return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
+                }
+                if !drafts.is_empty() {
+                    let hour_ago = quota::since(now, TEAM_CHANGES.within);
+                    TEAM_CHANGES.allows(read.acts(&me.name, Act::TeamApplied, hour_ago)?, now)?;
                 }
                 view.applied = true;
                 Ok((drafts, (view, left_out)))

@@ -1,9 +1,10 @@
 //! Requests as they are shown: with what they wait for.
 
-use super::Sink;
 use super::docket::Docket;
+use super::{Sink, review};
 use crate::command::{MatchedView, Reply, RequestView};
 use crate::domain::decide::Standing;
+use crate::domain::emergency::Emergency;
 use crate::domain::judge::Judgement;
 use crate::domain::request::{Request, RequestId, State};
 use crate::domain::time::Timestamp;
@@ -12,7 +13,17 @@ use crate::store::{Error, Read};
 
 pub fn of(read: &Read<'_>, docket: &Docket, request: Request, now: Timestamp) -> Result<RequestView, Error> {
     let standing = standing(read, docket, &request, now)?;
-    Ok(RequestView::at(request, &standing, now))
+    let emergency = review::emergency(read, docket, &request, now)?;
+    Ok(with_emergency(RequestView::at(request, &standing, now), emergency))
+}
+
+pub fn with_emergency(view: RequestView, emergency: Option<Emergency>) -> RequestView {
+    match emergency {
+        None => view,
+        Some(Emergency { reviewers, together }) => {
+            RequestView { reviewers, emergencies_in_24h: Some(together), ..view }
+        }
+    }
 }
 
 /// How far a request has come with each demand on it. Only a pending one waits on anybody.

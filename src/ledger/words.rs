@@ -2,7 +2,7 @@
 
 use super::docket::Docket;
 use super::list::only;
-use super::{Call, Problem, Sink};
+use super::{Call, Problem, Sink, review};
 use crate::command::{End, ListFilter, Reply, Words};
 use crate::domain::decide;
 use crate::domain::request::{Request, State};
@@ -33,7 +33,9 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
                 return Ok(read.member_names()?.into_iter().map(|name| (name.to_string(), None)).collect());
             }
             Words::Decidable => &|request| Ok(request.state(now) == State::Pending && waits_on_me(request)?),
-            Words::Reviewable => &|request| Ok(request.owes_review() && waits_on_me(request)?),
+            Words::Reviewable => &|request| {
+                Ok(request.owes_review() && review::reviewers(read, &docket, request, now)?.contains(&me.name))
+            },
             Words::Withdrawable => &|request| Ok(request.state(now) == State::Pending && request.belongs_to(&me)),
             Words::Revocable => &|request| {
                 Ok(matches!(request.state(now), State::Active | State::Scheduled)

@@ -12,6 +12,7 @@ use crate::command::{
     HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
 };
 use crate::domain::difference::{Difference, Turn};
+use crate::domain::emergency::one_of;
 use crate::domain::entitlement::{Via, Way, longest};
 use crate::domain::name::Name;
 use crate::domain::request::{State, Verdict};
@@ -91,6 +92,11 @@ fn status(view: &RequestView, now: Timestamp) -> String {
 
 fn owes_review(view: &RequestView) -> bool {
     matches!(view.review, Some(ReviewView::Owed(_)))
+}
+
+/// ` by alice, bob or carol`: who can review it.
+fn by_whom(view: &RequestView) -> String {
+    view.reviewers.as_ref().map_or_else(String::new, |reviewers| format!(" by {}", one_of(reviewers)))
 }
 
 /// Whom a pending request waits on; of the others, whose decision it was, or which rule's.
@@ -176,9 +182,11 @@ pub fn outcome(view: &RequestView, now: Timestamp) -> String {
                 None => "for good".to_owned(),
             };
             let (how, owes) = match (view.emergency, &view.review) {
-                (true, Some(ReviewView::Owed(_))) => ("taken in an emergency", "; it needs a review"),
-                (true, _) => ("taken in an emergency", "; it is reviewed"),
-                (false, _) => ("approved", ""),
+                (true, Some(ReviewView::Owed(_))) => {
+                    ("taken in an emergency", format!("; it needs a review{}", by_whom(view)))
+                }
+                (true, _) => ("taken in an emergency", "; it is reviewed".to_owned()),
+                (false, _) => ("approved", String::new()),
             };
             format!("Request {id} {how}: {who} has {} {until}{owes}", grant.resource)
         }
@@ -214,7 +222,8 @@ pub fn would_submit(view: &RequestView, now: Timestamp) -> String {
         let begins = if view.state == State::Scheduled { both(grant.starts_at, now) } else { "at once".to_owned() };
         field(&mut text, "granted", &begins);
         if view.emergency {
-            field(&mut text, "review", "owed afterwards; all who could approve are told");
+            let owed = format!("owed afterwards{}; all who could approve are told", by_whom(view));
+            field(&mut text, "review", &wrapped(&owed));
         }
         return text;
     }
@@ -300,12 +309,18 @@ pub fn request(view: &RequestView, now: Timestamp) -> String {
         field(&mut text, "goes on in", &format!("request {next}"));
     }
     match &view.review {
-        Some(ReviewView::Owed(_)) => field(&mut text, "review", &format!("owed: `access review {}`", view.id)),
+        Some(ReviewView::Owed(_)) => {
+            let owed = format!("owed{}: `access review {} --note '…'`", by_whom(view), view.id);
+            field(&mut text, "review", &wrapped(&owed));
+        }
         Some(ReviewView::Done(review)) => {
             let note = lines(review.note.as_str());
             field(&mut text, "review", &format!("{}, {}: {note}", review.by, relative(review.at, now)));
         }
         None => {}
+    }
+    if let Some(row) = view.emergencies_in_24h.and_then(|together| together.words(&view.requester, &view.resource)) {
+        field(&mut text, "emergency", &wrapped(&row));
     }
     field(&mut text, "submitted", &both(view.submitted_at, now));
     matched(&mut text, view);

@@ -5,6 +5,7 @@
 
 mod care;
 mod file;
+mod lately;
 mod open;
 mod outbox;
 mod project;
@@ -21,6 +22,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use care::Vacant;
 pub use file::{beside, open_private, resolve};
+pub use lately::{Act, Filed};
 pub use outbox::Waiting;
 pub use proof::{Between, Each, Key, Raw, Table};
 pub use read::{Head, Only, Page, Read};

@@ -31,3 +31,9 @@ CREATE INDEX request_pending_by_requester ON request (requester, resource) WHERE
 CREATE INDEX request_by_login ON request (requester_login) WHERE requester_login <> requester;
 CREATE INDEX request_by_filer_login ON request (filer_login) WHERE filer_login <> filed_by AND filed_by <> requester;
 CREATE INDEX grant_ended ON grant (member, ended_at) WHERE ended_at IS NOT NULL;
+-- For the limits on how often somebody may do something (src/store/lately.rs). Without the first, the acts of an hour are found
+-- only by reading every entry of that hour, and one run of `expire` writes a hundred thousand. Without the second, what waits
+-- of one filer is found only by reading all that waits, or all that they ever filed for others.
+CREATE INDEX event_of_limited_act ON event (actor, action)
+    WHERE action IN ('preference.changed', 'request.edited', 'team.applied');
+CREATE INDEX request_pending_for_others ON request (filed_by) WHERE state = 'pending' AND filed_by <> requester;

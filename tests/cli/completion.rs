@@ -29,7 +29,7 @@ fn lines(mut shell: Command) -> Vec<String> {
 }
 
 /// Calls the completion function as bash does, the line broken into words at blanks, colons and equal signs.
-fn bash(world: &World, login: &str, line: &str) -> Vec<String> {
+pub fn bash(world: &World, login: &str, line: &str) -> Vec<String> {
     let mut words: Vec<String> = vec![String::new()];
     for c in line.chars() {
         match c {

@@ -26,6 +26,7 @@ mod lifecycle;
 mod notify;
 mod post;
 mod proof;
+mod quota;
 mod races;
 mod review;
 mod rules;

@@ -130,6 +130,11 @@ impl Play {
             [who, "is", "not", "told", event] => self.told(who, event, false),
             [who, "sees", id] => self.sees(who, id, true),
             [who, "does", "not", "see", id] => self.sees(who, id, false),
+            [id, "is", "reviewed", "by", names @ ..] => {
+                let found = self.show(id)["reviewers"].clone();
+                let names = names.iter().map(|name| Value::from(name.trim_end_matches(',')));
+                same("who reviews it", &found, &Value::Array(names.collect()))
+            }
             [id, "is", state] => same("the state", &self.show(id)["state"], &Value::from(*state)),
             [id, "has", ..] => self.has(id, line),
             _ => {

@@ -307,7 +307,8 @@ fn a_hundred_silent_clients_hold_nobody_up() {
         let took = begun.elapsed();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        // Anyone held up by a silent client waits until it is dropped, after 2 s.
+        assert!(took < Duration::from_millis(1900), "{took:?}");
         std::thread::sleep(Duration::from_millis(2200));
         access("mallory", &["whoami"]).fails(3, "not a member");
         let log = access("ana", &["audit", "--json"]).ok().out;
@@ -485,10 +486,16 @@ fn who_writes_slowly_or_reads_nothing_holds_no_lock() {
 fn an_admin_no_more_reads_no_further_page() {
     let Some(host) = Host::new() else { return };
     let long = "long ".repeat(700);
-    for n in 1..=300 {
-        access("carol", &["request", "target:orders-db", "--reason", &long]).ok();
-        access("carol", &["withdraw", &n.to_string()]).ok();
-    }
+    access("carol", &["request", "target:orders-db", "--reason", &long]).ok();
+    access("carol", &["withdraw", "1"]).ok();
+    // A log of more than a page. Nobody may file so many requests in a day.
+    let more = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+        INSERT INTO event SELECT last_seq + i, at, actor, os_user, action, request, hash,
+            json_set(body, '$.seq', last_seq + i) FROM n, team, event WHERE seq = last_seq - 1 ORDER BY i;
+        UPDATE team SET last_seq = last_seq + 600";
+    let as_the_server =
+        ["--reuid=access", "--regid=access", "--init-groups", "sqlite3", "/var/lib/access/access.db", more];
+    root("setpriv", &as_the_server).ok();
     let id = host.request("bob", "role:admin");
     access("ana", &["approve", &id, "--duration", "2s"]).ok();
     // Reads the beginning, and the rest when the role has ended.

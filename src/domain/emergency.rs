@@ -1,0 +1,131 @@
+//! What to know of an emergency besides its request: who can review it, and how many of the same kind came just before it.
+
+use serde::{Deserialize, Serialize};
+
+use super::duration::{Length, spell};
+use super::judge::measure;
+use super::name::Name;
+use super::request::{Grant, Request, RequestId};
+use super::resource::Resource;
+
+/// Emergencies of one member for one resource count together when they were taken within this.
+pub const TOGETHER: Length = Length::DAY;
+
+#[derive(Debug, Clone)]
+pub struct Emergency {
+    /// Who can review it now. None: it has its review.
+    pub reviewers: Option<Vec<Name>>,
+    pub together: Together,
+}
+
+/// The emergencies of one member for one resource within a day, up to one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Together {
+    pub count: usize,
+    /// How long they give access in all. Overlaps count once.
+    pub seconds: i64,
+}
+
+impl Emergency {
+    /// `grants`: of this emergency and of those of the same member for the same resource in the day before it.
+    pub fn of(request: &Request, reviewers: Vec<Name>, grants: &[Grant]) -> Emergency {
+        let times = grants.iter().filter_map(|grant| {
+            let end = grant.ended.as_ref().map(|ended| ended.at).or(grant.ends_at)?;
+            Some((grant.starts_at.unix(), end.unix()))
+        });
+        let together = Together { count: grants.len(), seconds: measure(times.collect()) };
+        Emergency { reviewers: request.owes_review().then_some(reviewers), together }
+    }
+
+    /// What the people who are told of it read besides what happened.
+    pub fn words(&self, request: &Request) -> String {
+        let row = self.together.words(&request.requester, &request.asked.resource);
+        let review = self.reviewers.as_ref().map(|reviewers| {
+            let who = one_of(reviewers);
+            match reviewers.is_empty() {
+                true => "nobody can review it now".to_owned(),
+                false => format!("{who} can review it: access review {} --note '…'", request.id),
+            }
+        });
+        row.into_iter().chain(review).map(|words| format!("; {words}")).collect()
+    }
+}
+
+impl Together {
+    /// `third emergency of bob for connection:prod-aws in 24h, 3h in all`. None: it is the first.
+    pub fn words(self, who: &Name, what: &Resource) -> Option<String> {
+        let nth = match self.count {
+            0 | 1 => return None,
+            2 => "second".to_owned(),
+            3 => "third".to_owned(),
+            more => ordinal(more),
+        };
+        Some(format!("{nth} emergency of {who} for {what} in 24h, {} in all", spell(self.seconds)))
+    }
+}
+
+fn ordinal(number: usize) -> String {
+    let ending = match (number % 100, number % 10) {
+        (11..=13, _) => "th",
+        (_, 1) => "st",
+        (_, 2) => "nd",
+        (_, 3) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// `alice, bob or carol`.
+pub fn one_of(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    match names.as_slice() {
+        [] => "nobody".to_owned(),
+        [one] => (*one).to_owned(),
+        [others @ .., last] => format!("{} or {last}", others.join(", ")),
+    }
+}
+
+/// Emergencies that owe their review, with those who can review each: `requests 1 and 2 (alice or erin), request 4 (nobody)`.
+pub fn owed(owed: &[(RequestId, Vec<Name>)]) -> String {
+    let mut groups: Vec<(&[Name], Vec<RequestId>)> = Vec::new();
+    for (id, reviewers) in owed {
+        match groups.iter_mut().find(|(others, _)| *others == reviewers.as_slice()) {
+            Some((_, ids)) => ids.push(*id),
+            None => groups.push((reviewers, vec![*id])),
+        }
+    }
+    let group = |(reviewers, ids): &(&[Name], Vec<RequestId>)| {
+        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let requests = match ids.as_slice() {
+            [] => String::new(),
+            [one] => format!("request {one}"),
+            [others @ .., last] => format!("requests {} and {last}", others.join(", ")),
+        };
+        format!("{requests} ({})", one_of(reviewers))
+    };
+    groups.iter().map(group).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_order() {
+        let words: Vec<String> = [4, 11, 12, 13, 21, 22, 23, 111].into_iter().map(ordinal).collect();
+        assert_eq!(words, ["4th", "11th", "12th", "13th", "21st", "22nd", "23rd", "111th"]);
+    }
+
+    #[test]
+    fn those_with_the_same_reviewers_stand_together() {
+        let ids: Vec<RequestId> = (1..=4).map(|id| RequestId::try_from(id).unwrap()).collect();
+        let names = |names: &[&str]| -> Vec<Name> { names.iter().map(|name| name.parse().unwrap()).collect() };
+        let all = [
+            (ids[0], names(&["alice", "erin", "olivia"])),
+            (ids[1], names(&["olivia"])),
+            (ids[2], names(&["alice", "erin", "olivia"])),
+            (ids[3], names(&[])),
+        ];
+        assert_eq!(owed(&all), "requests 1 and 3 (alice, erin or olivia), request 2 (olivia), request 4 (nobody)");
+    }
+}
