@@ -195,7 +195,13 @@ pub const RULES: [Rule; 40] = [
         ..RULE
     },
     Rule { name: "no longer", resources: &["target:web"], longer_than: Some(4 * HOUR), deny: true, ..RULE },
-    Rule { name: "export", resources: &["feature:export"], requesters: &["role:admin"], approvers: &["role:admin"], ..RULE },
+    Rule {
+        name: "export",
+        resources: &["feature:export"],
+        requesters: &["role:admin"],
+        approvers: &["role:admin"],
+        ..RULE
+    },
 ];
 /// Of them: about what is inside other things, about scopes by name, about requesters or lengths alone, about lengths.
 pub const INSIDE: [usize; 3] = [22, 23, 24];
@@ -412,7 +418,8 @@ impl Team {
     /// Where a thing is: a scope is in each environment that anything it covers is in.
     fn is_in(&self, thing: &str, production: bool) -> bool {
         let inside = self.opens(thing).into_iter().filter(|_| thing.starts_with("scope:"));
-        self.is_production(thing) == Some(production) || inside.into_iter().any(|it| self.is_production(it) == Some(production))
+        self.is_production(thing) == Some(production)
+            || inside.into_iter().any(|it| self.is_production(it) == Some(production))
     }
 
     /// Whether a target among these adds nothing to the connections that are among them too.
@@ -574,9 +581,8 @@ impl Team {
             self.matches(rule, requester, span, others, thing) && (!thing.starts_with("role:") || rule.names(thing))
         };
         let demanded = !self.demands_of(case, span).0.is_empty();
-        let all = |rule: &Rule| {
-            opened.iter().filter(|it| !self.is_wholly_inside(it, &opened)).all(|it| matches(rule, it))
-        };
+        let all =
+            |rule: &Rule| opened.iter().filter(|it| !self.is_wholly_inside(it, &opened)).all(|it| matches(rule, it));
         let gives = |rule: &&Rule| {
             if !case.emergency {
                 return rule.auto && !demanded && all(rule) && !opened.is_empty();
@@ -585,7 +591,9 @@ impl Team {
                 true => rule.names(span.resource) && matches(rule, span.resource) || all(rule),
                 false => matches(rule, span.resource),
             };
-            rule.emergency && itself && rule.production.is_none_or(|there| opened.iter().all(|it| self.is_in(it, there)))
+            rule.emergency
+                && itself
+                && rule.production.is_none_or(|there| opened.iter().all(|it| self.is_in(it, there)))
         };
         self.rules(case.emergency).filter(gives).map(|rule| rule.name).collect()
     }
