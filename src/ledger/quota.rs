@@ -6,6 +6,7 @@ use super::docket::{Docket, Judged};
 use super::{Problem, review};
 use crate::domain::decide;
 use crate::domain::entitlement::Person;
+use crate::domain::name::Name;
 use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
@@ -51,7 +52,7 @@ pub fn may_file(
             return Err(Refusal::TooManyPending { most: PENDING }.into());
         }
     }
-    within_rules(read, docket, request, judged, now)
+    within_rules(read, docket, &filer.name, request, judged, now)
 }
 
 /// Whether `editor` may edit a request into this one now.
@@ -65,13 +66,15 @@ pub fn may_edit(
 ) -> Result<(), Problem> {
     let edited = read.edited(&editor.name, quota::since(now, EDITED.within))?;
     EDITED.allows(edited.iter().map(|edited| edited.at), now)?;
-    within_rules(read, docket, request, judged, now)
+    within_rules(read, docket, &editor.name, request, judged, now)
 }
 
-/// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too.
+/// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too,
+/// those of the requester and of the member who acts.
 fn within_rules(
     read: &Read<'_>,
     docket: &Docket,
+    actor: &Name,
     request: &Request,
     judged: &Judged,
     now: Timestamp,
@@ -82,7 +85,7 @@ fn within_rules(
     }
     let day_ago = quota::since(now, FILED.within);
     let mut filed = read.filed_for(&request.requester, day_ago)?;
-    for editor in BTreeSet::from([&request.requester, &request.filed_by]) {
+    for editor in BTreeSet::from([&request.requester, actor]) {
         let edits = read.edited(editor, day_ago)?;
         filed.extend(edits.into_iter().filter(|edit| edit.requester == request.requester));
     }
