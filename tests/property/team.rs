@@ -386,6 +386,21 @@ impl Team {
         }
     }
 
+    /// Whether a grant opens more than it did by the old team, or production where it was none.
+    pub fn gains(&self, old: &Team, resource: &str) -> bool {
+        let before = old.opens(resource);
+        self.opens(resource).into_iter().any(|opened| {
+            let moved = opened.strip_prefix("target:").is_some_and(|target| {
+                let was = old.targets.get(target);
+                was.is_some_and(|was| self.targets[target].iter().any(|connection| !was.contains(connection)))
+            });
+            let here = opened.starts_with("connection:") || opened.starts_with("target:");
+            let production =
+                || here && self.is_production(opened) == Some(true) && old.is_production(opened) != Some(true);
+            !before.contains(&opened) || moved || production()
+        })
+    }
+
     /// A target is in production when any of its connections is; what is no connection and no target is nowhere.
     fn is_production(&self, resource: &str) -> Option<bool> {
         match resource.split_once(':').unwrap() {
