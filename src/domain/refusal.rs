@@ -83,7 +83,7 @@ pub enum Refusal {
     OwnerAlready { member: Name },
     NotQueued { id: i64 },
     TooOften { done: &'static str, most: usize, within: Length, next: Timestamp },
-    TooManyPending { most: usize },
+    TooManyPending { most: u64 },
     TooManyByRule { rule: RuleName, most: u32, requester: Name, next: Timestamp },
     ReviewsOwed { owed: Vec<(RequestId, Vec<Name>)> },
 }

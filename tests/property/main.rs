@@ -33,7 +33,7 @@ use access::store::{Error, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
 
-use model::{Asked, Happened, Model, Stands, Terms, Until};
+use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
 use steps::{Ends, Step, Who, steps};
 use team::{ADMIN, DAY, EVER, HOUR, OWNER, PEOPLE, RESOURCES, Team, full_team};
 use witness::Witness;
@@ -429,6 +429,7 @@ impl Run<'_> {
             }
             against.extend(refused(wish.emergency && wish.requester != who));
             against.extend(self.against_filing(wish, now));
+            against.extend(refused(model.files_too_often(who, wish, now)));
             return against;
         }
         if step.back().is_some() && !asked.is_some_and(|asked| model.may_see(who, asked, now)) {
@@ -445,6 +446,7 @@ impl Run<'_> {
                 }
                 against.extend(conflict(model.requests.iter().any(gone_on)));
                 against.extend(self.against_filing(wish.unwrap(), now));
+                against.extend(refused(model.files_too_often(who, wish.unwrap(), now)));
             }
             (Step::Edit { change, .. }, Some(asked)) => {
                 let wish = wish.unwrap();
@@ -464,6 +466,7 @@ impl Run<'_> {
                 }
                 against.extend(refused(!model.owns(who, asked)[0] && !model.is_admin(who, now)));
                 against.extend(self.against_asking(wish, now));
+                against.extend(refused(model.files_too_often(who, wish, now)));
             }
             (Step::Approve { resource, .. }, Some(asked)) => {
                 let terms = &wish.unwrap().table;
@@ -476,6 +479,7 @@ impl Run<'_> {
                     return vec![Kind::Refused];
                 }
                 against.extend(refused(!model.may_propose(who, asked, terms, now)));
+                against.extend(refused(*terms != asked.table && model.changes_too_often(who, asked.place, now)));
                 against.extend(conflict(!asked.pending(now)));
                 against.extend(refused(!model.team.active(asked.requester)));
                 against.extend(model.against_terms(asked.requester, terms, now));
@@ -510,6 +514,10 @@ impl Run<'_> {
                 against.push(Kind::Refused);
             }
             (Step::AcceptClock { .. }, _) => against.extend(conflict(self.clock >= model.last)),
+            (Step::Apply { edits, .. }, _) => {
+                against.extend(refused(self.edited(edits) != model.team && model.applies_too_often(who, now)));
+            }
+            (Step::Prefer { .. }, _) => against.extend(refused(model.prefers_too_often(who, now))),
             _ => {}
         }
         against
@@ -559,7 +567,7 @@ impl Run<'_> {
         };
         let happened = match step {
             Step::Ask { .. } | Step::Extend { .. } => self.model.file(wish.unwrap(), now),
-            Step::Edit { .. } => self.model.edit(place.unwrap(), wish.unwrap(), now),
+            Step::Edit { .. } => self.model.edit(place.unwrap(), there.who.unwrap(), wish.unwrap(), now),
             Step::Approve { .. } => self.model.approve(place.unwrap(), there.who.unwrap(), wish.unwrap().table, now),
             Step::Deny { .. } => close("request.denied", Stands::Decided),
             Step::Withdraw { .. } => close("request.withdrawn", Stands::Decided),
@@ -570,7 +578,11 @@ impl Run<'_> {
             }
             Step::Apply { edits, .. } => {
                 let new = self.edited(edits);
-                self.model.team_becomes(new, now)
+                let happened = self.model.team_becomes(new, now);
+                if !happened.is_empty() {
+                    self.model.acts.push((there.who.unwrap(), Act::Applies, now));
+                }
+                happened
             }
             Step::AcceptClock { .. } => {
                 let mut happened = self.model.accept(clock);
@@ -579,6 +591,7 @@ impl Run<'_> {
             }
             Step::Prefer { .. } => {
                 self.model.preferred += 1;
+                self.model.acts.push((there.who.unwrap(), Act::Prefers, now));
                 vec![("preference.changed", None)]
             }
             Step::Expire | Step::Change { .. } | Step::Pass(_) | Step::Next(_) => self.model.due(now),
@@ -814,7 +827,14 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all(template).unwrap();
-    let model = Model { team: full_team(), requests: Vec::new(), last: START, refused: Vec::new(), preferred: 0 };
+    let model = Model {
+        team: full_team(),
+        requests: Vec::new(),
+        last: START,
+        refused: Vec::new(),
+        preferred: 0,
+        acts: Vec::new(),
+    };
     let witness = Witness::default();
     let mut run = Run { store: Store::open(&path).unwrap(), clock: START, model, witness, log: 0, tally };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;

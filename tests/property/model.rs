@@ -1,6 +1,6 @@
 //! The promises, kept by hand: what has been asked and granted, who may do what about it, and what then happens.
 
-use crate::team::{ADMIN, Basis, Case, Demand, EVER, HOUR, OWNER, PEOPLE, ROLES, Rule, Span, Team, role};
+use crate::team::{ADMIN, Basis, Case, DAY, Demand, EVER, HOUR, OWNER, PEOPLE, ROLES, Rule, Span, Team, role};
 use access::error::Kind;
 
 /// How it stands on the record; the clock may have gone on.
@@ -70,6 +70,19 @@ pub struct Model {
     pub refused: Vec<((Option<&'static str>, &'static str), i64)>,
     /// How often somebody has said how they are to be told.
     pub preferred: usize,
+    /// What each member did and when, as far as it is limited how often they may.
+    pub acts: Vec<(&'static str, Act, i64)>,
+}
+
+/// What is limited; the place is the request that it is about.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Act {
+    Files(usize),
+    Edits(usize),
+    Applies,
+    Prefers,
+    /// Puts other terms on the table.
+    Changes(usize),
 }
 
 /// An action, and the request it is about.
@@ -240,7 +253,9 @@ impl Model {
     /// Whether somebody may review an emergency by the rules of this moment.
     fn could_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
         let case = self.case(asked, &asked.table, now);
-        let all = || self.team.demands(&case).iter().all(|demand| self.meets(who, demand, &case, now));
+        let demands = self.team.demands(&case);
+        // What is not there any more demands nothing, and so nobody meets it.
+        let all = || !demands.is_empty() && demands.iter().all(|demand| self.meets(who, demand, &case, now));
         self.is_another(who, asked) && (self.team.base(who) >= ADMIN || all())
     }
 
@@ -316,6 +331,52 @@ impl Model {
         against
     }
 
+    /// When a member did such things within this time.
+    fn lately(&self, who: &str, within: i64, now: i64, counts: impl Fn(Act) -> bool) -> usize {
+        let times = |at: i64| (0..within).contains(&(now - at));
+        self.acts.iter().filter(|(by, act, at)| *by == who && counts(*act) && times(*at)).count()
+    }
+
+    pub fn applies_too_often(&self, who: &str, now: i64) -> bool {
+        self.lately(who, HOUR, now, |act| act == Act::Applies) >= 60
+    }
+
+    pub fn prefers_too_often(&self, who: &str, now: i64) -> bool {
+        self.lately(who, HOUR, now, |act| act == Act::Prefers) >= 30
+    }
+
+    pub fn changes_too_often(&self, who: &str, place: Option<usize>, now: i64) -> bool {
+        self.lately(who, HOUR, now, |act| place.is_some_and(|place| act == Act::Changes(place))) >= 5
+    }
+
+    /// Whether somebody files or edits too much, were this filed or edited by them now.
+    pub fn files_too_often(&self, who: &str, wish: &Asked, now: i64) -> bool {
+        let files = |act| matches!(act, Act::Files(_) | Act::Edits(_));
+        let waits = self.requests.iter().filter(|other| other.pending(now) && other.filer == who);
+        let takes = |act| matches!(act, Act::Files(place) if self.requests[place].emergency);
+        let owed = self.requests.iter().filter(|other| other.owes_review() && self.owns(who, other)[0]);
+        self.lately(who, DAY, now, files) >= 50
+            || !wish.emergency && !self.free(wish, now) && waits.filter(|other| other.place != wish.place).count() >= 20
+            || wish.emergency && (owed.count() >= 3 || self.lately(who, HOUR, now, takes) >= 10)
+            || self.team.counting(wish.requester, wish.asked.resource, wish.emergency).iter().any(|rule| {
+                // Whoever filed it. Of edits those count of this member and of whoever files now.
+                let counts = |by: &str, place: usize| {
+                    let other = &self.requests[place];
+                    other.requester == wish.requester
+                        && (!rule.emergency || other.emergency)
+                        && self.team.counts(rule, wish.requester, other.asked.resource)
+                        && (by == wish.requester || by == who)
+                };
+                let times = |at: i64| (0..DAY).contains(&(now - at));
+                let counted = self.acts.iter().filter(|(by, act, at)| match act {
+                    Act::Files(place) => times(*at) && counts(wish.requester, *place),
+                    Act::Edits(place) => times(*at) && counts(by, *place),
+                    Act::Applies | Act::Prefers | Act::Changes(_) => false,
+                });
+                rule.per_day.is_some_and(|most| counted.count() >= most)
+            })
+    }
+
     // What happens
 
     pub fn file(&mut self, asked: Asked, now: i64) -> Vec<Happened> {
@@ -324,6 +385,7 @@ impl Model {
         let place = self.requests.len();
         let members = PEOPLE.into_iter().filter(|who| asked.emergency && self.could_review(who, &asked, now));
         let reviewers = members.collect();
+        self.acts.push((asked.filer, Act::Files(place), now));
         self.requests.push(Asked { filed: now, lapses, reminds, place: Some(place), reviewers, ..asked });
         let mut happened = vec![("request.submitted", Some(place as i64 + 1))];
         if free {
@@ -342,7 +404,8 @@ impl Model {
     }
 
     /// It says something else, and nobody has approved that.
-    pub fn edit(&mut self, place: usize, wish: Asked, now: i64) -> Vec<Happened> {
+    pub fn edit(&mut self, place: usize, who: &'static str, wish: Asked, now: i64) -> Vec<Happened> {
+        self.acts.push((who, Act::Edits(place), now));
         let (lapses, reminds) = self.late(&wish, now);
         let free = self.free(&wish, now);
         self.requests[place] = Asked { lapses, reminds, ..wish };
@@ -356,6 +419,9 @@ impl Model {
     /// Somebody approves these terms, which is the end of it if it was all that it took.
     pub fn approve(&mut self, place: usize, who: &'static str, terms: Terms, now: i64) -> Vec<Happened> {
         let mut asked = self.requests[place].clone();
+        if terms != asked.table {
+            self.acts.push((who, Act::Changes(place), now));
+        }
         asked.votes = self.counting(&asked, &terms, now);
         asked.votes.retain(|voter| *voter != who);
         asked.votes.push(who);

@@ -44,7 +44,7 @@ pub const ASSIGNEES: [&str; 6] =
     ["group:backend", "role:viewer", "role:member", "role:admin", "member:fay", "member:cy"];
 
 /// A rule as a team may have it: whom and what it is about, then what it says.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Rule {
     pub name: &'static str,
     /// A `*` at the end stands for anything. Empty: whatever it is.
@@ -58,6 +58,8 @@ pub struct Rule {
     pub longest: i64,
     /// Grants that lie nearer than this count together, for `longest` and `longer_than`.
     pub cooldown: i64,
+    /// How many requests there may be in a day.
+    pub per_day: Option<usize>,
     pub never_for_good: bool,
     /// Whether it wants a ticket of OPS's.
     pub ticket: bool,
@@ -81,6 +83,7 @@ const RULE: Rule = Rule {
     approvals: 1,
     longest: EVER,
     cooldown: 0,
+    per_day: None,
     never_for_good: false,
     ticket: false,
     reason: 0,
@@ -93,7 +96,7 @@ const RULE: Rule = Rule {
 };
 
 /// What a team picks its rules from.
-pub const RULES: [Rule; 40] = [
+pub const RULES: [Rule; 42] = [
     Rule { name: "two for prod", resources: &["connection:prod*"], approvers: &["role:admin"], approvals: 2, ..RULE },
     Rule {
         name: "cost",
@@ -195,6 +198,8 @@ pub const RULES: [Rule; 40] = [
         ..RULE
     },
     Rule { name: "no longer", resources: &["target:web"], longer_than: Some(4 * HOUR), deny: true, ..RULE },
+    Rule { name: "thrice", resources: &["target:*", "scope:*"], longer_than: Some(HOUR), per_day: Some(3), ..RULE },
+    Rule { name: "twice in production", production: Some(true), per_day: Some(2), ..RULE },
     Rule {
         name: "export",
         resources: &["feature:export"],
@@ -207,7 +212,7 @@ pub const RULES: [Rule; 40] = [
 pub const INSIDE: [usize; 3] = [22, 23, 24];
 pub const SCOPES: [usize; 4] = [25, 26, 27, 6];
 pub const ALONE: [usize; 5] = [29, 30, 31, 33, 5];
-pub const LENGTHS: [usize; 5] = [34, 35, 36, 37, 38];
+pub const LENGTHS: [usize; 7] = [34, 35, 36, 37, 38, 39, 40];
 pub const FIRES: [usize; 5] = [18, 19, 20, 28, 32];
 pub const SHORT: [usize; 2] = [7, 8];
 pub const NEVER: [usize; 2] = [11, 12];
@@ -613,6 +618,19 @@ impl Team {
         self.rules(case.emergency).filter(gives).map(|rule| rule.name).collect()
     }
 
+    /// Whether a request for this counts towards a rule's number of a day, however long it is.
+    pub fn counts(&self, rule: &Rule, requester: &str, resource: &str) -> bool {
+        let any_length = Rule { longer_than: None, for_good: None, ..*rule };
+        let span = Span { resource, from: 0, to: EVER };
+        !self.matched(&any_length, requester, &span, &[]).is_empty()
+    }
+
+    /// The rules that limit how many requests for this there may be in a day.
+    pub fn counting(&self, requester: &str, resource: &str, emergency: bool) -> Vec<&'static Rule> {
+        let rules = self.rules(emergency).filter(|rule| rule.per_day.is_some());
+        rules.filter(|rule| self.counts(rule, requester, resource)).collect()
+    }
+
     /// Whether somebody, who has this role now, is one of those named.
     pub fn is_one_of(&self, named: &[&str], who: &str, basis: Basis, now: usize) -> bool {
         self.active(who)
@@ -779,6 +797,7 @@ impl Rule {
         }
         lines.extend(length("max_duration", Some(self.longest).filter(|it| *it != EVER)));
         lines.extend(length("cooldown", Some(self.cooldown).filter(|it| *it != 0)));
+        lines.extend(self.per_day.map(|most| format!("max_per_day = {most}")));
         lines.extend(self.never_for_good.then(|| "allow_permanent = false".to_owned()));
         lines.extend(self.ticket.then(|| "ticket = \"OPS-[0-9]+\"".to_owned()));
         lines.extend((self.reason > 0).then(|| format!("reason_min = {}", self.reason)));
