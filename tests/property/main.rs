@@ -284,9 +284,13 @@ impl Run<'_> {
             Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
             Step::Revoke { .. } => Command::Revoke { id: id(), reason: None, seen: None },
             Step::Review { .. } => Command::Review { id: id(), note: "Looked at".parse().unwrap(), seen: None },
-            Step::Apply { edits, .. } => {
-                Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None, against: None }
-            }
+            Step::Apply { edits, .. } => Command::TeamApply {
+                text: self.edited(edits).file(),
+                dry_run: false,
+                seen: None,
+                against: None,
+                revoke_unmatched: false,
+            },
             Step::AcceptClock { .. } => Command::AcceptClock,
             Step::Prefer { .. } => {
                 let minutes = self.model.preferred % 1440;
@@ -334,6 +338,7 @@ impl Run<'_> {
             lapses: now,
             reminds: None,
             votes: Vec::new(),
+            approved: false,
             stands: Stands::Pending,
             starts: 0,
             ends: 0,
@@ -366,7 +371,15 @@ impl Run<'_> {
                 let to = terms(asked.asked.resource, end, start);
                 let reason = change.reason.unwrap_or(asked.reason);
                 let ticket = change.ticket.unwrap_or(asked.ticket);
-                Some(Asked { asked: to, table: to, reason, ticket, votes: Vec::new(), ..asked.clone() })
+                Some(Asked {
+                    asked: to,
+                    table: to,
+                    reason,
+                    ticket,
+                    votes: Vec::new(),
+                    approved: false,
+                    ..asked.clone()
+                })
             }
             Step::Approve { resource, end, .. } => {
                 let asked = asked?;
@@ -841,7 +854,13 @@ fn template(folder: &Path) -> Vec<u8> {
     let ana = "ana".parse().unwrap();
     init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
-    let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None };
+    let apply = Command::TeamApply {
+        text: full_team().file(),
+        dry_run: false,
+        seen: None,
+        against: None,
+        revoke_unmatched: false,
+    };
     carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
