@@ -121,7 +121,7 @@ impl App {
         match verb {
             Verb::Init(args) => self.init(args),
             Verb::Team(cli::Team::Show(_)) => self.plain(Command::TeamShow),
-            Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args.file, args.dry_run, args.against),
+            Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args),
             Verb::Team(cli::Team::ReplaceOwner(args)) => self.replace_owner(args.to),
             Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
             Verb::Request(args) => self.request(*args),
@@ -238,9 +238,11 @@ impl App {
         Ok(0)
     }
 
-    fn team_apply(&mut self, file: &Path, dry_run: bool, against: Option<Length>) -> Result<u8> {
-        let text = read_text(file)?;
-        let command = |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen, against };
+    fn team_apply(&mut self, args: &cli::TeamApply) -> Result<u8> {
+        let &cli::TeamApply { dry_run, against, revoke_unmatched, .. } = args;
+        let text = read_text(&args.file)?;
+        let command =
+            |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen, against, revoke_unmatched };
         if dry_run || self.yes {
             return self.plain(command(dry_run, None));
         }
@@ -260,7 +262,7 @@ impl App {
             Ok(())
         })?;
         let plan = plan.ok_or_else(|| Failure::new(Kind::Internal, "no plan was shown"))?;
-        if plan.changes.is_empty() {
+        if !plan.does_anything() {
             return self.plain(command(true, None));
         }
         self.printer.present_plan(&plan);

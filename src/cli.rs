@@ -177,10 +177,14 @@ pub enum Team {
 #[derive(Debug, Args)]
 #[command(after_help = "Only the owner applies a team file, and all admins are told.
 
+Scheduled access that the file's rules would no longer give ends; active access that they would no longer give is listed,
+and stays without --revoke-unmatched.
+
 Examples:
   access team apply team.toml
   access team apply team.toml --dry-run
   access team apply team.toml --dry-run --against 90d
+  access team apply team.toml --revoke-unmatched
   git show HEAD:team.toml | access team apply - --yes")]
 pub struct TeamApply {
     /// The team file; - for standard input
@@ -192,6 +196,9 @@ pub struct TeamApply {
     /// Show too which requests, of so long ago and since, its rules would have decided otherwise
     #[arg(long, value_name = "LENGTH", requires = "dry_run")]
     pub against: Option<Length>,
+    /// Also end active access that the file's rules would no longer give
+    #[arg(long)]
+    pub revoke_unmatched: bool,
 }
 
 /// Print the team, as a team file that applies back unchanged

@@ -33,6 +33,9 @@ pub enum Command {
         seen: Option<Seen>,
         /// Judge the requests of this long ago and since by the file's rules too (a dry run only).
         against: Option<Length>,
+        /// End active grants too that the file's rules would no longer give.
+        #[serde(default)]
+        revoke_unmatched: bool,
     },
     TeamShow,
     ReplaceOwner {
@@ -425,7 +428,7 @@ pub struct FollowView {
     pub request: RequestId,
     pub member: Name,
     pub resource: Resource,
-    /// Why; for a widened grant: what it comes to cover.
+    /// Why; for a widened grant and for void approvals: what is covered now and was not before.
     pub because: String,
 }
 
@@ -435,6 +438,21 @@ pub enum Follows {
     Withdrawn,
     Revoked,
     Widened,
+    /// Approvals of a pending request no longer count.
+    Voided,
+    /// A live grant that would not be given any more, and stays.
+    Unmatched,
+}
+
+impl PlanView {
+    /// Whether applying it changes or ends anything.
+    pub fn does_anything(&self) -> bool {
+        let happens = |follow: &FollowView| match follow.follows {
+            Follows::Withdrawn | Follows::Revoked | Follows::Voided => true,
+            Follows::Widened | Follows::Unmatched => false,
+        };
+        !self.changes.is_empty() || self.follows.iter().any(happens)
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -495,6 +513,8 @@ pub struct ExpireView {
     pub expiring: u64,
     pub lapsed: u64,
     pub reminded: u64,
+    /// Requests of an older version that are judged by the rules of this one from now on.
+    pub rejudged: u64,
     pub delivered: u64,
     pub failed: u64,
 }

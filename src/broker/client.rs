@@ -192,8 +192,8 @@ fn is_list(command: &Command) -> bool {
 /// The file that a person named is sent by itself, once the server says that it wants it.
 fn without_file(command: Command) -> (Command, Option<String>) {
     match command {
-        Command::TeamApply { text, dry_run, seen, against } => {
-            (Command::TeamApply { text: String::new(), dry_run, seen, against }, Some(text))
+        Command::TeamApply { text, dry_run, seen, against, revoke_unmatched } => {
+            (Command::TeamApply { text: String::new(), dry_run, seen, against, revoke_unmatched }, Some(text))
         }
         command => (command, None),
     }

@@ -148,11 +148,11 @@ impl Connection<'_> {
         };
         let mut caller = self.caller()?;
         let command = match command {
-            Command::TeamApply { dry_run, seen, against, .. } => {
+            Command::TeamApply { dry_run, seen, against, revoke_unmatched, .. } => {
                 let text = self.read_file(&caller)?;
                 // That took its time.
                 caller = self.caller()?;
-                Command::TeamApply { text, dry_run, seen, against }
+                Command::TeamApply { text, dry_run, seen, against, revoke_unmatched }
             }
             other => {
                 is_for(&other, self.uid).map_err(|failure| self.refuse(failure))?;

@@ -814,6 +814,12 @@ pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft>
     due.then(|| draft(event, Notice::RequestReminder.to_all(whom)))
 }
 
+/// Records, once, that a request of an older version is judged by the rules of this one. `whom`: those who may decide on
+/// it and were not notified.
+pub fn rejudge(request: &Request, whom: &[Name]) -> Draft {
+    draft(Event::RequestRejudged { request: request.id }, Notice::RequestSubmitted.to_all(whom))
+}
+
 /// Warns, once, that a grant ends soon. None: it does not, or its member was told.
 pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
     let soon = |&end: &Timestamp| end <= now.plus(WARN_WITHIN);
@@ -829,18 +835,31 @@ pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
     lapsed.then(|| draft(event, vec![Notice::RequestLapsed.to(&request.requester)]))
 }
 
+/// What judging an open request again, by the new team, comes to.
+#[derive(Debug, Default)]
+pub struct Anew {
+    /// Why its grant ends. None: it stays.
+    pub ends: Option<String>,
+    /// Whose approvals no longer count, and what the approved terms gained.
+    pub voids: Vec<Name>,
+    pub gained: String,
+    /// Who is told that approvals are void.
+    pub told: Vec<Name>,
+}
+
 /// What follows for open requests and live grants when the team changes: whatever rests on something that is gone
 /// goes with it, so that a name which comes back brings nothing back.
 ///
 /// `open`: every request on the record as pending or with a grant that has not ended. `asked`: who was told of a request when it was filed.
-pub fn follow(
+/// `judge`: judges one of them again, given the grants that end before it, unless it goes anyway.
+pub fn follow<E>(
     changes: &[Change],
     open: &[Request],
     asked: &BTreeMap<RequestId, Vec<Name>>,
     remains: impl Fn(&Name) -> bool,
-    by: &Name,
-    now: Timestamp,
-) -> Vec<Draft> {
+    (by, now): (&Name, Timestamp),
+    mut judge: impl FnMut(&Request, &BTreeSet<RequestId>) -> Result<Anew, E>,
+) -> Result<Vec<Draft>, E> {
     let mut drafts = Vec::new();
     let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
     let all_shut_out: BTreeSet<&Name> = changes.iter().filter_map(Change::shuts_out).collect();
@@ -870,10 +889,20 @@ pub fn follow(
                     told.retain(|Told(member, _)| remains(member));
                     let event = Event::RequestWithdrawn { request: request.id, by: Some(by.clone()), because };
                     drafts.push(draft(event, told));
+                    continue;
+                }
+                let Anew { voids, gained, told, .. } = judge(request, &fallen)?;
+                if !voids.is_empty() {
+                    let event = Event::ApprovalsVoided { request: request.id, voids, gained };
+                    drafts.push(draft(event, Notice::RequestChanged.to_all(&told)));
                 }
             }
             (State::Active | State::Scheduled, Some(grant)) => {
-                if let Some(because) = because(&grant.terms.resource) {
+                let because = match because(&grant.terms.resource) {
+                    Some(because) => Some(because),
+                    None => judge(request, &fallen)?.ends.map(Because::NoLongerGiven),
+                };
+                if let Some(because) = because {
                     fallen.insert(request.id);
                     told.push(Notice::AccessRevoked.to(&grant.member));
                     told.retain(|Told(member, _)| remains(member));
@@ -895,5 +924,5 @@ pub fn follow(
             ) => {}
         }
     }
-    drafts
+    Ok(drafts)
 }

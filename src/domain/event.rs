@@ -132,6 +132,19 @@ pub enum Event {
     /// Those who may still decide were told again.
     #[serde(rename = "request.reminded")]
     RequestReminded { request: RequestId },
+    /// A request of format 1 is judged by the rules of format 2 from now on. Those who may decide on it, and were not
+    /// notified when it was filed, are told. Recorded once.
+    #[serde(rename = "request.rejudged")]
+    RequestRejudged { request: RequestId },
+    /// A change of the team made the approved terms reach more. Approvals that were given for less no longer count.
+    #[serde(rename = "approvals.voided")]
+    ApprovalsVoided {
+        request: RequestId,
+        /// Those whose approvals no longer count.
+        voids: Vec<Name>,
+        /// What the terms reach now and did not before. Bounded.
+        gained: String,
+    },
     /// An emergency was looked at afterwards.
     #[serde(rename = "request.reviewed")]
     RequestReviewed { request: RequestId, by: Name, note: Text },
@@ -254,6 +267,8 @@ pub enum Because {
     Fell(RequestId),
     /// It was filed or granted while the clock was ahead of this time, which was then accepted as the right one.
     ClockAccepted(Timestamp),
+    /// By the rules and the team that were applied, this grant would not be given. The text says why; it is bounded.
+    NoLongerGiven(String),
 }
 
 impl fmt::Display for Because {
@@ -267,6 +282,7 @@ impl fmt::Display for Because {
             Because::ClockAccepted(time) => {
                 write!(f, "the clock was ahead when it was made; {time} was accepted instead")
             }
+            Because::NoLongerGiven(why) => write!(f, "the team file no longer gives it: {why}"),
         }
     }
 }
@@ -283,6 +299,8 @@ impl Event {
             Event::RequestWithdrawn { .. } => "request.withdrawn",
             Event::RequestLapsed { .. } => "request.lapsed",
             Event::RequestReminded { .. } => "request.reminded",
+            Event::RequestRejudged { .. } => "request.rejudged",
+            Event::ApprovalsVoided { .. } => "approvals.voided",
             Event::RequestReviewed { .. } => "request.reviewed",
             Event::GrantScheduled(_) => "grant.scheduled",
             Event::GrantStarted(_) => "grant.started",
@@ -301,6 +319,7 @@ impl Event {
             Event::RequestWithdrawn { .. }
             | Event::RequestLapsed { .. }
             | Event::GrantExpired { .. }
+            | Event::ApprovalsVoided { .. }
             | Event::GrantRevoked { .. } => true,
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
@@ -309,6 +328,7 @@ impl Event {
             | Event::RequestApproved { .. }
             | Event::RequestDenied { .. }
             | Event::RequestReminded { .. }
+            | Event::RequestRejudged { .. }
             | Event::RequestReviewed { .. }
             | Event::GrantScheduled(_)
             | Event::GrantStarted(_)
@@ -329,6 +349,8 @@ impl Event {
             | Event::RequestWithdrawn { request, .. }
             | Event::RequestLapsed { request, .. }
             | Event::RequestReminded { request }
+            | Event::RequestRejudged { request }
+            | Event::ApprovalsVoided { request, .. }
             | Event::RequestReviewed { request, .. }
             | Event::GrantScheduled(Granted { request, .. })
             | Event::GrantStarted(Granted { request, .. })
@@ -345,7 +367,7 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 18] = [
+pub const ACTIONS: [&str; 20] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -355,6 +377,8 @@ pub const ACTIONS: [&str; 18] = [
     "request.withdrawn",
     "request.lapsed",
     "request.reminded",
+    "request.rejudged",
+    "approvals.voided",
     "request.reviewed",
     "grant.scheduled",
     "grant.started",

@@ -355,7 +355,7 @@ pub fn is_counted(rule: &Rule, requester: &Person, resource: &Resource, reach: &
 
 /// Whether a rule that matches this thing can take the place of its default demand. A rule that names a scope replaces
 /// none, even while the scope covers nothing: the scope may cover more tomorrow.
-fn takes_default(rule: &Rule, thing: &Thing) -> bool {
+pub fn takes_default(rule: &Rule, thing: &Thing) -> bool {
     match thing {
         Thing::Scope { .. } => rule.matches.resources.is_empty(),
         Thing::Role(_) | Thing::Connection { .. } | Thing::Target { .. } | Thing::Feature { .. } => gives(rule, thing),
@@ -502,6 +502,7 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
     let of_granted = granted.as_ref().map(&hits);
 
     let demands_asked = asked.demands(&of_asked);
+    let asked_of_nobody = demands_asked.rules.is_empty();
     let (demands, demands_granted) = match (&granted, &of_granted) {
         (Some(granted), Some(of_granted)) => {
             let alone = granted.demands(of_granted);
@@ -514,7 +515,7 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
     let gives = |gives: fn(&Opened<'_>, &Rule, &Hit) -> bool| {
         of_asked.iter().find(|(rule, hit)| gives(&asked, rule, hit)).map(|(rule, _)| rule.name.clone())
     };
-    let approved_by = match demands.rules.is_empty() {
+    let approved_by = match asked_of_nobody {
         true => gives(|opened, rule, hit| rule.auto_approve && opened.is_whole(rule, hit)),
         false => None,
     };

@@ -65,11 +65,14 @@ impl Piece {
     /// `request`: the one that the entry concerns, if it does. `emergency`: what to know besides, where it tells of one.
     pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>, emergency: Option<&Emergency>) -> Piece {
         // "has new terms" would be wrong for a new reason or ticket.
-        let headline = match &entry.event {
-            Event::RequestEdited { request, by, to, .. } => {
+        let headline = match (&entry.event, request) {
+            (Event::RequestEdited { request, by, to, .. }, _) => {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
-            _ => headline(notice, request),
+            (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
+                format!("Request {id} of {requester} for {} now reaches more", asked.resource)
+            }
+            (_, request) => headline(notice, request),
         };
         let mut text = match (&entry.event, request) {
             // A line for each change.

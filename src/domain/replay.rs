@@ -36,6 +36,8 @@ pub struct Model {
     pub preferences: BTreeMap<Name, Preference>,
     /// The requests whose grants of roles have not ended on the record.
     role_grants: BTreeSet<RequestId>,
+    /// The requests that format 1 filed and that were not judged again since. Without those that were released.
+    of_format_1: BTreeSet<RequestId>,
     /// The format of the entry that is being taken in.
     format: u32,
     last: Option<Timestamp>,
@@ -170,7 +172,10 @@ impl Model {
     pub fn release(&mut self) -> Released {
         let ids = std::mem::take(&mut self.final_since);
         let requests: Vec<Request> = ids.iter().filter_map(|id| self.requests.remove(id)).collect();
-        requests.iter().for_each(|request| self.past.release(request));
+        for request in &requests {
+            self.past.release(request);
+            self.of_format_1.remove(&request.id);
+        }
         Released { requests, notifications: std::mem::take(&mut self.notifications) }
     }
 
@@ -285,6 +290,9 @@ impl Model {
                     grant: None,
                 };
                 self.requests.insert(request, filed);
+                if self.format < 2 {
+                    self.of_format_1.insert(request);
+                }
                 match unknown {
                     _ if request != expected => Err(format!("it files request {request}, where {expected} comes next")),
                     Some(name) => Err(format!("it names {name}, who is no member")),
@@ -311,12 +319,9 @@ impl Model {
                 let fault = by_another(held, &by, login, actor).err();
                 let same_asked =
                     asked.is_none_or(|asked| asked == held.asked) && (put.is_some() || terms == held.asked);
-                let kept = |decision: &&mut Decision| decision.verdict == Verdict::Approve && decision.counts;
-                let mut kept: Vec<&mut Decision> = held.decisions.iter_mut().filter(kept).collect();
+                let kept: Vec<&Decision> = held.approvals().collect();
                 let voids_none = voids.iter().any(|name| kept.iter().all(|decision| decision.by != *name));
-                for decision in kept.iter_mut().filter(|decision| voids.contains(&decision.by)) {
-                    decision.counts = false;
-                }
+                held.void_approvals(&voids);
                 held.decisions.push(Decision {
                     seq,
                     by,
@@ -375,6 +380,24 @@ impl Model {
                 match held.remind_at.take() {
                     Some(due) if due <= at => Ok(()),
                     Some(_) | None => Err(format!("it reminds of request {request}, which was not due")),
+                }
+            }
+            Event::RequestRejudged { request } => {
+                self.pending(request, at)?;
+                match self.of_format_1.remove(&request) {
+                    true => Ok(()),
+                    false => Err(format!("it judges request {request} again, which is not owed that")),
+                }
+            }
+            Event::ApprovalsVoided { request, voids, .. } => {
+                let held = self.pending(request, at)?;
+                let counted: BTreeSet<&Name> = held.approvals().map(|decision| &decision.by).collect();
+                let none = voids.is_empty() || voids.iter().any(|name| !counted.contains(name));
+                held.void_approvals(&voids);
+                match actor {
+                    None => Err(format!("approvals of request {request} are voided by nobody")),
+                    Some(_) if none => Err(format!("it voids an approval of request {request} that there is not")),
+                    Some(_) => Ok(()),
                 }
             }
             Event::RequestReviewed { request, by, note } => {
@@ -689,7 +712,12 @@ fn granted_not_pending(id: RequestId) -> Wrong {
 fn accepted_time(because: &Because) -> Option<Timestamp> {
     match because {
         Because::ClockAccepted(time) => Some(*time),
-        Because::Asked | Because::MemberGone | Because::FilerGone | Because::Gone(_) | Because::Fell(_) => None,
+        Because::Asked
+        | Because::MemberGone
+        | Because::FilerGone
+        | Because::Gone(_)
+        | Because::Fell(_)
+        | Because::NoLongerGiven(_) => None,
     }
 }
 

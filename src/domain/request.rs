@@ -426,6 +426,12 @@ impl Request {
         self.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts)
     }
 
+    /// Approvals of these people no longer count.
+    pub fn void_approvals(&mut self, of: &[Name]) {
+        let of = |decision: &&mut Decision| decision.verdict == Verdict::Approve && of.contains(&decision.by);
+        self.decisions.iter_mut().filter(of).for_each(|decision| decision.counts = false);
+    }
+
     /// What an edit can change.
     pub fn said(&self) -> Said {
         Said { asked: self.asked.clone(), reason: self.reason.clone(), ticket: self.ticket.clone() }

@@ -124,8 +124,8 @@ impl Pattern {
         self.kind == resource.kind() && is_like(&self.name, resource.name())
     }
 
-    pub fn is_of_roles(&self) -> bool {
-        self.kind == Kind::Role
+    pub fn is_of_scopes(&self) -> bool {
+        self.kind == Kind::Scope
     }
 
     /// What whatever matches begins with.

@@ -71,6 +71,15 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
             let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
             format!("Request {request}{of}{who} still waits for a decision")
         }
+        Event::RequestRejudged { request } => {
+            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
+            format!(
+                "Request {request}{of}{who} was filed before an upgrade. By the rules of this version other people may decide on it"
+            )
+        }
+        Event::ApprovalsVoided { request, voids, gained } => {
+            format!("Request {request}{of} now reaches more: {gained}{}", no_longer_counted(voids))
+        }
         Event::RequestReviewed { request, by, note } => {
             format!("{by} reviewed the emergency of request {request}{of}: {note}")
         }

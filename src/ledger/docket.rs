@@ -166,16 +166,9 @@ impl Docket {
 }
 
 /// The requester's other grants, as far as any of these rules counts their lengths together with what is asked.
-pub fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], now: Timestamp) -> Result<Held, Error> {
-    let counting = || rules.iter().filter(|rule| rule.counts_length());
-    if counting().next().is_none() {
-        return Ok(Held::default());
-    }
-    let cooldown = counting().filter_map(|rule| rule.cooldown).map(|length| length.seconds()).max().unwrap_or(0);
-    let starts_at = terms.starts_at(now).min(request.asked.starts_at(now));
-    let grants = read.grants_near(&request.requester, request.requester_login.as_ref(), starts_at, cooldown)?;
+fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], now: Timestamp) -> Result<Held, Error> {
     let mut held = Held::default();
-    for grant in grants.into_iter().filter(|grant| grant.request != request.id) {
+    for grant in grants_counted(read, request, terms, rules, now)? {
         if let Resource::Scope(name) = &grant.terms.resource
             && !held.scopes.contains_key(name)
         {
@@ -186,8 +179,27 @@ pub fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], n
     Ok(held)
 }
 
+/// The requester's other grants, as far as any of these rules might count their lengths.
+pub fn grants_counted(
+    read: &Read<'_>,
+    request: &Request,
+    terms: &Terms,
+    rules: &[Rule],
+    now: Timestamp,
+) -> Result<Vec<Grant>, Error> {
+    let counting = || rules.iter().filter(|rule| rule.counts_length());
+    if counting().next().is_none() {
+        return Ok(Vec::new());
+    }
+    let cooldown = counting().filter_map(|rule| rule.cooldown).map(|length| length.seconds()).max().unwrap_or(0);
+    let starts_at = terms.starts_at(now).min(request.asked.starts_at(now));
+    let mut grants = read.grants_near(&request.requester, request.requester_login.as_ref(), starts_at, cooldown)?;
+    grants.retain(|grant| grant.request != request.id);
+    Ok(grants)
+}
+
 /// A grant as its length counts. None: it was revoked before it began.
-fn counted(grant: Grant) -> Option<HeldGrant> {
+pub fn counted(grant: Grant) -> Option<HeldGrant> {
     let ends_at = grant.ended.as_ref().map(|ended| ended.at).or(grant.ends_at);
     let Grant { request, starts_at, terms, .. } = grant;
     let began = ends_at.is_none_or(|end| end > starts_at);

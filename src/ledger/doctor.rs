@@ -4,7 +4,8 @@
 use super::deliver::{OpenPost, Service};
 use super::docket::Docket;
 use super::quota::NAMED;
-use super::{Call, Sink, review, verify};
+use super::rejudge::few;
+use super::{Call, Sink, expire, review, verify};
 use crate::command::{Checkpoint, End, FindingView, Health, Reply};
 use crate::domain::duration::spell;
 use crate::domain::emergency;
@@ -16,13 +17,15 @@ use crate::store::{Error, Read, Store, Waiting};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
 const LATE: i64 = 15 * 60;
+/// So many requests, and people of each, are named.
+const MOST_NAMED: usize = 5;
 
 pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
     let (sqlite, schema) = call.store.versions();
     let path = call.store.path().display();
     let clock = (call.clock)()?;
     let findings = call.store.read(|read| -> Result<Vec<FindingView>, Error> {
-        Ok(vec![
+        let mut findings = vec![
             file(call.store, &path.to_string())?,
             ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
             structure(read),
@@ -32,7 +35,9 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
             reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
             outbox(read).unwrap_or_else(|error| unreadable("outbox", error)),
             ways_out(open),
-        ])
+        ];
+        findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
+        Ok(findings)
     })?;
     let no = findings.iter().any(|finding| finding.health == Health::Wrong);
     for finding in findings {
@@ -149,6 +154,23 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
         many => format!("{many} emergencies need a review: {}", emergency::owed(&named)),
     };
     Ok(finding("reviews", Health::Warning, found, &MEND))
+}
+
+/// Requests that an older version filed, and that other people decide on by the rules of this version.
+fn upgrade(read: &Read<'_>, clock: Timestamp) -> Result<Option<FindingView>, Error> {
+    const MEND: [&str; 2] =
+        ["`access expire` notifies them, once", "`access show ID` says on whose approval a request waits"];
+    let now = clock.max(read.last_time()?);
+    let docket = Docket::default();
+    let mut changed: Vec<String> = Vec::new();
+    for request in read.pending_of_format_1(now, true, usize::MAX)? {
+        let names = expire::not_notified(read, &docket, &request, now)?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let needs = || format!("request {} now also needs {}", request.id, few(&names, MOST_NAMED));
+        changed.extend((!names.is_empty()).then(needs));
+    }
+    let found = || format!("filed before an upgrade: {}", few(&changed, MOST_NAMED));
+    Ok((!changed.is_empty()).then(|| finding("upgrade", Health::Warning, found(), &MEND)))
 }
 
 fn outbox(read: &Read<'_>) -> Result<FindingView, Error> {

@@ -12,11 +12,11 @@ use super::{Call, Sink};
 use crate::command::{End, ExpireView, Reply};
 use crate::domain::decide;
 use crate::domain::entitlement::Person;
-use crate::domain::event::Draft;
+use crate::domain::event::{Draft, Event};
 use crate::domain::judge::{Requirement, RoleBasis};
 use crate::domain::name::Name;
 use crate::domain::notification::Told;
-use crate::domain::request::Request;
+use crate::domain::request::{Request, RequestId};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -71,7 +71,9 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
         total.expiring += batch.expiring;
         total.lapsed += batch.lapsed;
         total.reminded += batch.reminded;
-        if batch.expired + batch.started + batch.expiring + batch.lapsed + batch.reminded < BATCH as u64 {
+        total.rejudged += batch.rejudged;
+        let done = batch.expired + batch.started + batch.expiring + batch.lapsed + batch.reminded + batch.rejudged;
+        if done < BATCH as u64 {
             return Ok(total);
         }
     }
@@ -113,21 +115,49 @@ pub fn due(read: &Read<'_>, docket: &Docket, now: Timestamp, most: usize) -> Res
     let ending = read.unwarned_grants(now, now.plus(decide::WARN_WITHIN), most - expired)?;
     drafts.extend(ending.iter().filter_map(|grant| decide::warn(grant, now)));
     let expiring = drafts.len();
+    let mut told_again: BTreeSet<RequestId> = BTreeSet::new();
     for request in read.requests_to_remind(now, most - expiring)? {
+        told_again.insert(request.id);
         drafts.extend(decide::remind(&request, &to_remind(read, docket, &request, now)?, now));
     }
     let reminded = drafts.len();
-    let stale = read.lapsed_requests(now, most - reminded)?;
+    for request in read.pending_of_format_1(now, false, most - reminded)? {
+        // A reminder tells everybody who may decide.
+        let whom =
+            if told_again.contains(&request.id) { Vec::new() } else { not_notified(read, docket, &request, now)? };
+        drafts.push(decide::rejudge(&request, &whom));
+    }
+    let rejudged = drafts.len();
+    let stale = read.lapsed_requests(now, most - rejudged)?;
     drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
     let tally = ExpireView {
         started: started as u64,
         expired: (expired - started) as u64,
         expiring: (expiring - expired) as u64,
         reminded: (reminded - expiring) as u64,
-        lapsed: (drafts.len() - reminded) as u64,
+        rejudged: (rejudged - reminded) as u64,
+        lapsed: (drafts.len() - rejudged) as u64,
         ..ExpireView::default()
     };
     Ok((drafts, tally))
+}
+
+/// Those who may still decide on a request, and were not notified of it when it was filed or changed.
+pub fn not_notified(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
+    let terms = request.on_the_table();
+    let mut names = decide::waits_on(&docket.judge(read, request, terms, now)?.standing(request, terms, now));
+    for entry in read.entries_about(request.id)? {
+        if matches!(entry.event, Event::RequestRejudged { .. } | Event::RequestReminded { .. }) {
+            continue;
+        }
+        for Told(member, notice) in entry.told {
+            let same = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
+            if notice.asks_for_a_decision() && names.contains(&member) && same()? {
+                names.retain(|name| *name != member);
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// Those who may still decide, and those to whom it escalates.

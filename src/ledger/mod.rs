@@ -23,6 +23,7 @@ mod notify;
 mod outbox;
 mod owner;
 mod quota;
+mod rejudge;
 mod request;
 mod resources;
 mod review;
@@ -142,8 +143,9 @@ pub fn carry_out_with(
 ) -> Result<End, Failure> {
     let call = Call { store, caller, clock };
     match command {
-        Command::TeamApply { text, dry_run, seen, against } => {
-            team::apply(&call, outside, &text, dry_run, seen, against, sink)
+        Command::TeamApply { text, dry_run, seen, against, revoke_unmatched } => {
+            let how = team::How { dry_run, seen, against, revoke_unmatched };
+            team::apply(&call, outside, &text, how, sink)
         }
         Command::TeamShow => team::show(&call, sink),
         Command::ReplaceOwner { to } => owner::replace(&call, outside, &to, sink),

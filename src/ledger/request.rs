@@ -175,6 +175,8 @@ pub fn granted(drafts: &[Draft]) -> Option<Granted> {
         | Event::RequestWithdrawn { .. }
         | Event::RequestLapsed { .. }
         | Event::RequestReminded { .. }
+        | Event::RequestRejudged { .. }
+        | Event::ApprovalsVoided { .. }
         | Event::RequestReviewed { .. }
         | Event::GrantExpiring { .. }
         | Event::GrantExpired { .. }

@@ -4,14 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
-use super::docket::{Docket, held};
+use super::docket::{Docket, counted};
+use super::rejudge::{Rejudge, few};
 use super::{Call, Outside, Problem, Sink, those_asked};
 use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
 use crate::domain::decide;
 use crate::domain::duration::Length;
-use crate::domain::entitlement::{Person, grant_covers};
+use crate::domain::entitlement::Person;
 use crate::domain::event::{Draft, Event};
 use crate::domain::hindsight;
+use crate::domain::judge::Held;
 use crate::domain::name::Name;
 use crate::domain::notification::Notice;
 use crate::domain::quota::{self, TEAM_CHANGES};
@@ -19,11 +21,12 @@ use crate::domain::refusal::Refusal;
 use crate::domain::request::{Grant, Request, RequestId, State};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
+use crate::domain::rule::Rule;
 use crate::domain::team::{Assignee, Change, Team};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::store::{Act, Read};
+use crate::store::{Act, Error, Read};
 
 const APPLY: &str = "apply a team file";
 /// So many pairs (of a rule or a grant, and a member or a resource) are looked at to warn of what a file amounts to. What
@@ -33,6 +36,8 @@ const MOST_PAIRS: usize = 3_000_000;
 const MOST_COVERED: usize = 50;
 /// So many warnings are given of what the rules amount to.
 const MOST_WARNINGS: usize = 50;
+/// So many people are named.
+const MOST_PEOPLE: usize = 5;
 /// So many past requests are named that would have been decided otherwise.
 const MOST_OTHERWISE: usize = 1000;
 
@@ -47,16 +52,18 @@ pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
     call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
 }
 
-/// `against`: judge the requests of this long ago and since by the new rules too, in a dry run.
-pub fn apply(
-    call: &Call<'_>,
-    outside: &Outside<'_>,
-    text: &str,
-    dry_run: bool,
-    seen: Option<Seen>,
-    against: Option<Length>,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
+/// How a team file is applied.
+pub struct How {
+    pub dry_run: bool,
+    pub seen: Option<Seen>,
+    /// Judge the requests of this long ago and since by the new rules too, in a dry run.
+    pub against: Option<Length>,
+    /// End active grants too that the new team would not give.
+    pub revoke_unmatched: bool,
+}
+
+pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink: Sink<'_>) -> Result<End, Failure> {
+    let How { dry_run, seen, against, revoke_unmatched } = how;
     // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
     // only while the clock is right, if it is to be applied.
     may_apply(call)?;
@@ -75,7 +82,7 @@ pub fn apply(
     let mut end = End { warnings: warnings(call, &new), ..End::default() };
     let (view, left_out) = if dry_run {
         call.ask("team apply", |read, me, now| {
-            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, now)?;
+            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
             if let Some(against) = against {
                 view.against = Some(judge_past(read, &new, against, now)?);
             }
@@ -86,7 +93,7 @@ pub fn apply(
             "team apply",
             None,
             |read, me, now| {
-                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, now)?;
+                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
                 if seen.is_some() && seen != view.seen {
                     return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
                 }
@@ -140,16 +147,13 @@ fn plan(
     me: &Person,
     new: &Team,
     new_owner: &NewOwner,
+    revoke_unmatched: bool,
     now: Timestamp,
-) -> Result<(Vec<Draft>, PlanView, Option<String>), Problem> {
+) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
     decide::needs_owner(me, APPLY)?;
     let old = read.team()?;
     new_owner.may_take_over(&old, new)?;
     let changes = old.changes_to(new);
-    if changes.is_empty() {
-        let view = PlanView { changes, follows: Vec::new(), applied: false, against: None, seen: None };
-        return Ok((Vec::new(), view, None));
-    }
     let open = read.open_requests()?;
     let admins = Docket::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
     // Whoever comes by the name of somebody who departs is told nothing of what was theirs.
@@ -159,39 +163,106 @@ fn plan(
     for request in open.iter().filter(|request| request.state(now) == State::Pending) {
         asked.insert(request.id, those_asked(read, request)?);
     }
-    let following = decide::follow(&changes, &open, &asked, remains, &me.name, now);
+    let mut rejudge = Rejudge::new(read, (&old, new), &departed, &open, now);
+    let mut looks = Looks::at(&old, new, &open, now);
+    looks.at_live |= revoke_unmatched;
+    looks.at_gains |= !rejudge.can_gain();
+    let left_out = looks.left_out();
+    let (mut unmatched, mut widened): (Vec<FollowView>, Vec<FollowView>) = (Vec::new(), Vec::new());
+    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<decide::Anew, Error> {
+        let Some(grant) = request.grant.as_ref().filter(|_| request.state(now) != State::Pending) else {
+            return rejudge.pending(request);
+        };
+        let live = grant.is_live(now);
+        let why = if live && !looks.at_live { None } else { rejudge.why_not(request, grant, ended)? };
+        if why.is_some() && (!live || revoke_unmatched) {
+            return Ok(decide::Anew { ends: why, ..decide::Anew::default() });
+        }
+        let view = |follows, because| FollowView {
+            follows,
+            request: request.id,
+            member: grant.member.clone(),
+            resource: grant.terms.resource.clone(),
+            because,
+        };
+        unmatched.extend(why.map(|why| view(Follows::Unmatched, why)));
+        if looks.at_gains && new.members.get(&grant.member).is_some_and(|member| !member.disabled) {
+            let gained = rejudge.gained(&grant.terms.resource);
+            widened.extend((!gained.is_empty()).then(|| view(Follows::Widened, few(&gained, MOST_COVERED))));
+        }
+        Ok(decide::Anew::default())
+    };
+    let following = decide::follow(&changes, &open, &asked, remains, (&me.name, now), judge)?;
     let by_number: BTreeMap<RequestId, &Request> = open.iter().map(|request| (request.id, request)).collect();
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &by_number)).collect();
-    let widened = widened(&old, new, &open, now);
-    let left_out = "there are too many live grants and resources to say which grants come to cover more";
-    let left_out = widened.is_none().then(|| left_out.to_owned());
-    follows.extend(widened.into_iter().flatten());
+    follows.extend(unmatched);
+    follows.extend(widened);
 
     // Those who were admins before, and those who are now.
     let before = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
     let told: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
     let applied = Event::TeamApplied { changes: changes.clone() };
-    let mut drafts = vec![Draft { event: applied, told: Notice::TeamChanged.to_all(told) }];
+    let mut drafts = Vec::new();
+    if !changes.is_empty() {
+        drafts.push(Draft { event: applied, told: Notice::TeamChanged.to_all(told) });
+    }
     drafts.extend(following);
     let mut view = PlanView { changes, follows, applied: false, against: None, seen: None };
     view.seen = Some(digest(&view)?);
     Ok((drafts, view, left_out))
 }
 
+/// What there is too much of to look at.
+struct Looks {
+    at_live: bool,
+    at_gains: bool,
+}
+
+impl Looks {
+    /// What is ended, and which approvals are void, is always looked for. What is only shown is left out where it takes too
+    /// long, and that is said.
+    fn at(old: &Team, new: &Team, open: &[Request], now: Timestamp) -> Looks {
+        let granted = |only_live: bool| -> BTreeSet<&Resource> {
+            let grants = open.iter().filter_map(|request| request.grant.as_ref());
+            let states = |grant: &&Grant| match grant.state(now) {
+                State::Active => true,
+                State::Scheduled => !only_live,
+                State::Pending | State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => {
+                    false
+                }
+            };
+            grants.filter(states).map(|grant| &grant.terms.resource).filter(|resource| new.has(resource)).collect()
+        };
+        let (before, after) = (old.resources().count(), new.resources().count());
+        let live = open.iter().filter(|request| request.state(now) == State::Active).count();
+        let at_live = granted(true).len() * after + live * new.rules.len() <= MOST_PAIRS;
+        let at_gains = granted(false).len() * (before + after) <= MOST_PAIRS;
+        Looks { at_live, at_gains }
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        let gains = "there are too many live grants and resources to say which grants come to cover more";
+        let live = "there are too many active grants to say which of them the file no longer gives; --revoke-unmatched judges all";
+        let each = [(self.at_gains, gains), (self.at_live, live)];
+        each.into_iter().filter(|(looked, _)| !looked).map(|(_, what)| what.to_owned()).collect()
+    }
+}
+
 /// The requests of this long ago and since that the new team would have decided otherwise.
 fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> Result<AgainstView, Problem> {
     let since = Timestamp::from_unix((now.unix() - against.seconds()).max(0)).expect("a time before now is a time");
     let mut view = AgainstView { since, requests: 0, otherwise: Vec::new(), more: 0 };
+    let mut given: BTreeMap<Name, Vec<Given>> = BTreeMap::new();
     let mut after = 0;
     loop {
         let page = read.requests_since(since, after)?;
         for request in &page.rows {
             after = request.id.get();
             view.requests += 1;
-            let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
-            let mut held = held(read, request, terms, &new.rules, request.submitted_at)?;
-            held.grants.retain(|grant| grant.request < request.id);
-            held.scopes.clone_from(&new.scopes);
+            if !given.contains_key(&request.requester) {
+                given.insert(request.requester.clone(), given_to(read, &request.requester, new)?);
+            }
+            let held = held_then(request, &given[&request.requester], new);
             let Some(would) = hindsight::otherwise(new, request, &held) else { continue };
             if view.otherwise.len() >= MOST_OTHERWISE {
                 view.more += 1;
@@ -211,6 +282,44 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
     }
 }
 
+/// A grant, and the entry that gave it.
+struct Given {
+    seq: i64,
+    at: Timestamp,
+    grant: Grant,
+}
+
+/// All grants that somebody ever got, if any rule counts lengths.
+fn given_to(read: &Read<'_>, member: &Name, new: &Team) -> Result<Vec<Given>, Error> {
+    let mut given = Vec::new();
+    if new.rules.iter().any(Rule::counts_length) {
+        for grant in read.grants_ever(member)? {
+            let by = read.granted_by(grant.request)?;
+            given.extend(by.map(|(seq, at)| Given { seq, at, grant }));
+        }
+    }
+    Ok(given)
+}
+
+/// The requester's other grants as they were when a past request was decided on, or filed if no access was granted.
+fn held_then(request: &Request, given: &[Given], new: &Team) -> Held {
+    let own = given.iter().find(|given| given.grant.request == request.id);
+    let (seq, at) = own.map_or((request.seq, request.submitted_at), |given| (given.seq, given.at));
+    let mut held = Held::default();
+    for Given { grant, .. } in given.iter().filter(|given| given.seq < seq) {
+        let mut grant = grant.clone();
+        // It was not known then that it would end early.
+        if grant.ended.as_ref().is_some_and(|ended| ended.at > at) {
+            grant.ended = None;
+        }
+        if let Resource::Scope(name) = &grant.terms.resource {
+            held.scopes.extend(new.scopes.get(name).map(|scope| (name.clone(), scope.clone())));
+        }
+        held.grants.extend(counted(grant));
+    }
+    held
+}
+
 fn digest(view: &PlanView) -> Result<Seen, Problem> {
     let json = serde_json::to_vec(view).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
     Ok(Seen(Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()))
@@ -218,8 +327,12 @@ fn digest(view: &PlanView) -> Result<Seen, Problem> {
 
 fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowView> {
     let (follows, id, because) = match &draft.event {
-        Event::RequestWithdrawn { request, because, .. } => (Follows::Withdrawn, *request, because),
-        Event::GrantRevoked { request, because, .. } => (Follows::Revoked, *request, because),
+        Event::RequestWithdrawn { request, because, .. } => (Follows::Withdrawn, *request, because.to_string()),
+        Event::GrantRevoked { request, because, .. } => (Follows::Revoked, *request, because.to_string()),
+        Event::ApprovalsVoided { request, voids, gained } => {
+            let voids: Vec<String> = voids.iter().map(ToString::to_string).collect();
+            (Follows::Voided, *request, format!("{gained} (approved by {})", few(&voids, MOST_PEOPLE)))
+        }
         Event::TeamInitialized { .. }
         | Event::TeamApplied { .. }
         | Event::RequestSubmitted { .. }
@@ -228,6 +341,7 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
         | Event::RequestDenied { .. }
         | Event::RequestLapsed { .. }
         | Event::RequestReminded { .. }
+        | Event::RequestRejudged { .. }
         | Event::RequestReviewed { .. }
         | Event::GrantScheduled(_)
         | Event::GrantStarted(_)
@@ -238,66 +352,15 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
         | Event::PreferenceChanged { .. } => return None,
     };
     let request = open.get(&id)?;
-    let terms = request.grant.as_ref().map_or(&request.asked, |grant| &grant.terms);
+    let voided = follows == Follows::Voided;
+    let asked = if voided { request.on_the_table() } else { &request.asked };
+    let terms = request.grant.as_ref().map_or(asked, |grant| &grant.terms);
     Some(FollowView {
         follows,
         request: id,
         member: request.requester.clone(),
         resource: terms.resource.clone(),
-        because: because.to_string(),
-    })
-}
-
-/// The live grants that come to cover more, because what they were given for does. None: it takes too long to find them.
-fn widened(old: &Team, new: &Team, open: &[Request], now: Timestamp) -> Option<Vec<FollowView>> {
-    let covered = |team: &Team, granted: &Resource| -> BTreeSet<Resource> {
-        if !team.has(granted) {
-            return BTreeSet::new();
-        }
-        let covers = |resource: &Resource| {
-            let thing = team.thing(resource);
-            thing.is_some_and(|thing| grant_covers(granted, &thing, |name| team.scopes.get(name)))
-        };
-        team.resources().filter(covers).collect()
-    };
-    let granted: BTreeSet<&Resource> = widenable(new, open, now).map(|grant| &grant.terms.resource).collect();
-    if granted.len() * (old.resources().count() + new.resources().count()) > MOST_PAIRS {
-        return None;
-    }
-    // Many grants are of the same.
-    let mut widens: BTreeMap<&Resource, Option<String>> = BTreeMap::new();
-    let mut views = Vec::new();
-    for grant in widenable(new, open, now) {
-        let granted = &grant.terms.resource;
-        let more = widens.entry(granted).or_insert_with(|| {
-            let before = covered(old, granted);
-            let after = covered(new, granted);
-            let more: Vec<&Resource> = after.difference(&before).collect();
-            let mut named: Vec<String> = more.iter().take(MOST_COVERED).map(ToString::to_string).collect();
-            named.extend((more.len() > MOST_COVERED).then(|| format!("and {} more", more.len() - MOST_COVERED)));
-            (!more.is_empty()).then(|| named.join(", "))
-        });
-        if let Some(more) = more
-            && new.members.get(&grant.member).is_some_and(|member| !member.disabled)
-        {
-            views.push(FollowView {
-                follows: Follows::Widened,
-                request: grant.request,
-                member: grant.member.clone(),
-                resource: granted.clone(),
-                because: more.clone(),
-            });
-        }
-    }
-    Some(views)
-}
-
-/// The live grants that could come to cover more.
-fn widenable<'o>(new: &Team, open: &'o [Request], now: Timestamp) -> impl Iterator<Item = &'o Grant> {
-    let live = open.iter().filter_map(|request| request.grant.as_ref()).filter(move |grant| grant.is_live(now));
-    live.filter(|grant| match &grant.terms.resource {
-        granted @ (Resource::Connection(_) | Resource::Scope(_)) => new.has(granted),
-        Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => false,
+        because,
     })
 }
 
@@ -331,5 +394,6 @@ fn pairs(team: &Team) -> usize {
         let asked = if rule.matches.requesters.is_empty() { 0 } else { rule.approvals as usize * team.groups.len() };
         named * each + asked
     });
-    pairs.sum()
+    let of_scopes = team.scopes.len() * (each + team.rules.len());
+    pairs.sum::<usize>() + of_scopes
 }

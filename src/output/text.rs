@@ -509,6 +509,7 @@ pub fn expired(view: &ExpireView) -> String {
         (view.expiring, "warned that they end soon"),
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
+        (view.rejudged, "from before the upgrade judged again"),
         (view.delivered, "notifications sent"),
         (view.failed, "not sent (`access outbox`)"),
     ];
@@ -518,10 +519,11 @@ pub fn expired(view: &ExpireView) -> String {
 }
 
 pub fn plan(view: &PlanView) -> String {
-    if view.changes.is_empty() {
-        return "Nothing changes.\n".to_owned() + &view.against.as_ref().map(judged_past).unwrap_or_default();
-    }
-    let mut text = String::from(if view.applied { "Applied:\n" } else { "Would change:\n" });
+    let mut text = String::from(match (view.changes.is_empty(), view.applied) {
+        (true, _) => "Nothing changes.\n",
+        (false, true) => "Applied:\n",
+        (false, false) => "Would change:\n",
+    });
     for change in &view.changes {
         text += &changed(change);
     }
@@ -542,7 +544,18 @@ pub fn plan(view: &PlanView) -> String {
                 "  grant {id} widened: {member} has {resource}, which now also covers {}",
                 line(&follow.because)
             ),
+            Follows::Voided => writeln!(
+                text,
+                "  approvals of request {id} void: {member} asked for {resource}, which now also covers {}",
+                line(&follow.because)
+            ),
+            Follows::Unmatched => {
+                writeln!(text, "  grant {id} unmatched: {member} has and keeps {resource}; {}", line(&follow.because))
+            }
         };
+    }
+    if view.follows.iter().any(|follow| follow.follows == Follows::Unmatched) {
+        text += "  (unmatched: the file no longer gives it; --revoke-unmatched ends it)\n";
     }
     if let Some(against) = &view.against {
         text += &judged_past(against);

@@ -67,11 +67,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             edit(write, *request, from, to, *lapses_at, *remind_at)?;
         }
         Event::RequestApproved { request, by, terms, asked, note, voids } => {
-            for name in voids {
-                let sql = "UPDATE decision SET counts = 0
-                     WHERE request = ?1 AND by = ?2 AND verdict = 'approve' AND counts";
-                many(write, sql, params![request.get(), name.as_str()])?;
-            }
+            void_approvals(write, *request, voids)?;
             let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
             decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
         }
@@ -84,6 +80,8 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::RequestReminded { request } => {
             one(write, "UPDATE request SET remind_at = NULL WHERE id = ?1", [request.get()])?;
         }
+        Event::RequestRejudged { .. } => {}
+        Event::ApprovalsVoided { request, voids, .. } => void_approvals(write, *request, voids)?,
         Event::RequestReviewed { request, by, note } => {
             let review = Review { by: by.clone(), note: note.clone(), at: entry.at };
             let sql = "UPDATE request SET review = ?2 WHERE id = ?1 AND emergency AND review IS NULL";
@@ -145,6 +143,14 @@ fn until(end: End) -> Option<i64> {
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal { message: error.to_string() })
+}
+
+fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<(), Error> {
+    for name in of {
+        let sql = "UPDATE decision SET counts = 0 WHERE request = ?1 AND by = ?2 AND verdict = 'approve' AND counts";
+        many(write, sql, params![request.get(), name.as_str()])?;
+    }
+    Ok(())
 }
 
 /// As `Request::take_edit` has it: only a pending request changes, all its approvals are void, and those that were of

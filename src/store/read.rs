@@ -130,6 +130,13 @@ impl<'c> Read<'c> {
         Ok(last)
     }
 
+    /// The entry that granted access, and when.
+    pub fn granted_by(&self, id: RequestId) -> Result<Option<(i64, Timestamp)>, Error> {
+        let sql = "SELECT seq, at FROM event WHERE request = ?1 AND action IN ('grant.started', 'grant.scheduled')
+             ORDER BY seq LIMIT 1";
+        self.one(sql, [id.get()], |row| Ok((row.get(0)?, row::time(row, 1)?)))
+    }
+
     /// Whether a request was edited since it was filed.
     pub fn was_edited(&self, id: RequestId) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM event WHERE request = ?1 AND action = 'request.edited' LIMIT 1";
@@ -376,6 +383,14 @@ impl<'c> Read<'c> {
         let columns = row::GRANT;
         let sql = format!("SELECT {columns} FROM grant i CROSS JOIN grant g ON g.request = i.request WHERE {clause}");
         self.rows(&sql, params, |row| row::grant(row, 0))
+    }
+
+    /// All grants that a member ever got.
+    pub fn grants_ever(&self, member: &Name) -> Result<Vec<Grant>, Error> {
+        let mut grants = self.grants_of(member)?;
+        let sql = format!("SELECT {} FROM grant g WHERE member = ?1 AND ended_at IS NOT NULL", row::GRANT);
+        grants.extend(self.rows(&sql, [member.as_str()], |row| row::grant(row, 0))?);
+        Ok(grants)
     }
 
     /// The grants of a person that might count together with one that starts at `from`: all that have not ended on the
@@ -677,6 +692,18 @@ impl<'c> Read<'c> {
     pub fn reviews_owed(&self) -> Result<Vec<RequestId>, Error> {
         let sql = "SELECT id FROM request WHERE emergency AND review IS NULL ORDER BY id";
         self.rows(sql, [], |row| row::request_id(row, 0))
+    }
+
+    /// Pending requests that an older version filed under format 1 of the log, and that were not judged again since.
+    /// `again`: those too that were.
+    pub fn pending_of_format_1(&self, now: Timestamp, again: bool, most: usize) -> Result<Vec<Request>, Error> {
+        let not_again =
+            "AND NOT EXISTS (SELECT 1 FROM event j WHERE j.request = r.id AND j.action = 'request.rejudged')";
+        let not_again = if again { "" } else { not_again };
+        let clause = format!(
+            "{NOT_LAPSED} AND (SELECT body ->> '$.v' FROM event e WHERE e.seq = r.seq) = 1 {not_again} ORDER BY i.id LIMIT ?2"
+        );
+        self.pending(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
     }
 
     /// Every request that is pending now.

@@ -37,3 +37,4 @@ mod team_size;
 mod terminal;
 mod tmux;
 mod told;
+mod upgrade;

@@ -388,13 +388,88 @@ fn a_team_file_whose_rules_amount_to_what_may_not_be_meant_is_warned_about() {
         &["name = \"two\", match = { environments = [\"production\"] }, approvers = [\"role:admin\"], approvals = 2"],
         "role:admin takes 1 approval, and rule \"two\" demands 2",
     );
+    let quiet = |rules: &[&str], never: &str| {
+        let world = World::of("olivia", TEAM);
+        let ran = world.apply("olivia", &file(rules)).ok();
+        assert!(!ran.err.contains(never), "{never}\n{}", ran.err);
+    };
+    // Only a rule that names the role approves it by itself, and only where none demands approvers for it.
+    let guard = "name = \"guard\", match = { resources = [\"target:*\"] }, approvers = [\"role:admin\"]";
+    let free =
+        "name = \"free\", auto_approve = true, match = { resources = [\"role:*\"], requesters = [\"group:backend\"] }";
+    warned(&[free, guard], "role:admin takes 0 approvals (rule \"free\"), and rule \"guard\" demands 1");
+    quiet(&["name = \"free\", auto_approve = true", guard], "role:admin takes");
+    quiet(&[free, "approvers = [\"role:admin\"]"], "role:admin takes");
+    // A demand that replaces no default leaves it; one on some requesters is not always there.
+    let two =
+        "name = \"two\", match = { environments = [\"production\"] }, approvers = [\"role:admin\"], approvals = 2";
     warned(
         &[
-            "name = \"free\", auto_approve = true",
-            "match = { resources = [\"target:*\"] }, approvers = [\"role:admin\"]",
+            two,
+            "match = { resources = [\"role:admin\"], requesters = [\"group:dba\"] }, approvers = [\"role:admin\"], approvals = 2",
         ],
-        "role:admin takes 0 approvals",
+        "role:admin takes 1 approval, and",
     );
+    quiet(
+        &[two, "match = { resources = [\"role:admin\"] }, approvers = [\"role:admin\"], approvals = 2"],
+        "role:admin takes",
+    );
+    // What nobody is given is no way around anything.
+    quiet(&[two, "match = { resources = [\"role:*\"] }, deny = \"never\""], "role:admin takes");
+    // Emergencies take no approvals.
+    let glass = "name = \"glass\", emergency = true, match = { resources = [\"role:admin\"] }, max_duration = \"1h\"";
+    warned(&[two, glass], "role:admin takes 0 approvals in an emergency (rule \"glass\"), and rule \"two\" demands 2");
+    let unnamed = "name = \"glass\", emergency = true, match = { requesters = [\"group:dba\"] }";
+    warned(
+        &[two, unnamed],
+        "rule \"glass\" gives connection:prod-aws in an emergency without an approval, and rule \"two\" demands 2 approvals for it",
+    );
+    warned(&[two, unnamed], "role:admin takes 1 approval, and");
+    quiet(&[guard, unnamed], "emergency");
+    quiet(&[two, "emergency = true, match = { environments = [\"non-production\"] }"], "in an emergency");
+    quiet(&[two, unnamed, "match = { environments = [\"production\"] }, deny = \"no\""], "in an emergency");
+    // A part of what is guarded is approved at once.
+    let whole = "name = \"whole\", match = { resources = [\"connection:dev-1\"] }, approvers = [\"group:dba\"]";
+    let part = "name = \"part\", match = { resources = [\"target:web\"] }, auto_approve = true";
+    warned(
+        &[whole, part],
+        "rule \"part\" approves target:web at once, which is a part of connection:dev-1, and rule \"whole\" demands an approval for it",
+    );
+    quiet(&[whole, part, "match = { resources = [\"target:*\"] }, approvers = [\"role:admin\"]"], "at once");
+    let scope = "name = \"whole\", match = { resources = [\"scope:mixed\"] }, approvers = [\"group:dba\"]";
+    warned(&[scope, part], "approves target:web at once, which is a part of scope:mixed");
+    // Emergency rules demand nothing, and what is denied is never asked for.
+    quiet(&["emergency = true, approvers = [\"group:dba\"], approvals = 2"], "can be given");
+    quiet(&["approvers = [\"group:dba\"], approvals = 2", "name = \"no\", deny = \"no\""], "can be given");
+    // For a role only base admins count, and they have it.
+    let members = "match = { resources = [\"role:*\"] }, approvers = [\"member:mia\", \"role:member\"], approvals = 5";
+    warned(&[members], "and when mia asks for a role only 4 can be given");
+    quiet(&["match = { resources = [\"role:*\"] }, approvers = [\"role:admin\"], approvals = 4"], "can be given");
+    // Who can meet a demand.
+    let vic = "name = \"v\", match = { resources = [\"connection:prod-*\"] }, approvers = [\"member:vic\", \"member:mia\"], approvals = 2";
+    warned(
+        &[vic],
+        "rule \"v\": nobody who can meet its demand for connection:prod-aws (production) is an admin: mia (member), vic (viewer)",
+    );
+    quiet(&[vic, "approvers = [\"role:admin\"]"], "is an admin");
+    quiet(&["approvers = [\"group:dba\"]"], "is an admin");
+    quiet(&["match = { resources = [\"connection:dev-*\"] }, approvers = [\"member:vic\"]"], "is an admin");
+    warned(
+        &["name = \"v\", match = { resources = [\"role:*\"] }, approvers = [\"member:vic\"]"],
+        "its demand for role:member is an admin: vic (viewer)",
+    );
+    // Approval by a rule that never comes.
+    let scope = "name = \"s\", auto_approve = true, match = { resources = [\"scope:dev\", \"scope:prod\"] }";
+    warned(&[scope], "rule \"s\" approves nothing: its resources name only scopes");
+    warned(
+        &["name = \"s\", auto_approve = true, match = { resources = [\"target:no-*\"] }"],
+        "approves nothing: it names nothing",
+    );
+    warned(
+        &["name = \"s\", auto_approve = true, match = { resources = [\"target:web\"] }", "approvers = [\"group:dba\"]"],
+        "approves nothing: other rules",
+    );
+    quiet(&["auto_approve = true, match = { environments = [\"non-production\"] }"], "approves nothing");
     warned(&["match = { environments = [\"production\"] }, max_duration = \"8h\""], "role:admin may last for good");
     // As much is asked for the role.
     let world = World::of("olivia", TEAM);
@@ -405,6 +480,72 @@ fn a_team_file_whose_rules_amount_to_what_may_not_be_meant_is_warned_about() {
     let world = self::world(&["approvers = [\"group:finance\"]"]);
     let ran = world.run("mia", &["request", "connection:dev-1", "--reason", "x"]).ok();
     assert!(ran.err.contains("nobody can grant this"), "{}", ran.err);
+}
+
+/// What the rules of a new file would have done, by the requests' numbers.
+fn otherwise(world: &World, rules: &[&str]) -> Vec<(String, String)> {
+    std::fs::write(world.folder().join("new.toml"), file(rules)).unwrap();
+    let plan = world.json("olivia", &["team", "apply", "new.toml", "--dry-run", "--against", "90d"]);
+    let past = plan["against"]["otherwise"].as_array().unwrap();
+    past.iter().map(|past| (past["request"].to_string(), past["would"].as_str().unwrap().to_owned())).collect()
+}
+
+#[test]
+fn past_requests_are_judged_by_what_was_granted() {
+    let world = world(&["name = \"glass\", emergency = true"]);
+    let modified = world.grant("bob", "connection:prod-aws", "alice", &["--duration", "2h"]);
+    let other = world.grant("carol", "connection:dev-1", "alice", &["--resource", "target:web"]);
+    let emergency = world.request("dave", "connection:prod-k8s", &["--emergency", "--duration", "1h"]);
+    // Until noon of the next day, which is two hours when it is approved.
+    let until = world.request("mia", "connection:dev-2", &["--until", "2026-11-25T12:00:00Z"]);
+    world.pass("25h");
+    world.run("erin", &["approve", &until]).ok();
+    let glass = "name = \"glass\", emergency = true";
+    let short = "name = \"short\", match = { resources = [\"connection:*\"] }, max_duration = \"2h\"";
+    assert_eq!(otherwise(&world, &[glass, short]), []);
+    // An emergency needs no approvals, and a rule that allows it.
+    let two = "name = \"two\", approvers = [\"role:admin\"], approvals = 2";
+    let waits = |of: &str| format!("still waiting: 1 more approval by rule \"two\" (of {of})");
+    let waiting = [(modified.clone(), waits("adam, erin, olivia")), (other.clone(), waits("adam, erin, olivia"))];
+    let mut expected = waiting.to_vec();
+    expected.push((until.clone(), waits("adam, alice, olivia")));
+    assert_eq!(otherwise(&world, &[glass, two]), expected);
+    let refused = "refused: no rule allows emergency access to connection:prod-k8s".to_owned();
+    assert_eq!(otherwise(&world, &[short]), [(emergency, refused)]);
+    // Nobody's approval was needed for what was asked, though an approver gave less.
+    let guard = "name = \"guard\", match = { resources = [\"connection:dev-1\"] }, approvers = [\"group:dba\"]";
+    let free = "name = \"free\", match = { environments = [\"non-production\"] }, auto_approve = true";
+    assert_eq!(otherwise(&world, &[glass, guard]), [], "the target's own demand is the default one");
+    let at_once = |id: String| (id, "approved at once, by rule \"free\"".to_owned());
+    assert_eq!(otherwise(&world, &[glass, guard, free]), [at_once(until.clone())]);
+    assert_eq!(otherwise(&world, &[glass, free]), [at_once(other), at_once(until)]);
+}
+
+#[test]
+fn past_lengths_count_together_as_they_did_then() {
+    let world = world(&[]);
+    let from = |hour: u32| format!("2026-11-25T{hour:02}:00:00Z");
+    let asks =
+        |who: &str, hour: u32| world.request(who, "connection:dev-1", &["--duration", "4h", "--start", &from(hour)]);
+    // Filed first and approved second.
+    let late = asks("bob", 9);
+    let early = world.request("bob", "target:web", &["--duration", "4h", "--start", &from(13)]);
+    world.run("alice", &["approve", &early]).ok();
+    world.run("alice", &["approve", &late]).ok();
+    // The first ends early, after the second was approved.
+    let first = asks("vic", 9);
+    let second = world.request("vic", "target:web", &["--duration", "4h", "--start", &from(13)]);
+    world.run("alice", &["approve", &first]).ok();
+    world.run("alice", &["approve", &second]).ok();
+    world.set_clock(&from(10));
+    world.run("vic", &["revoke", &first, "--yes"]).ok();
+    let most = "name = \"most\", match = { resources = [\"target:web\"] }, max_duration = \"6h\"";
+    let with = |id: &str, other: &str| {
+        let says = "refused: the rule \"most\" says: at most 6h, and this would be 8h together with request";
+        (id.to_owned(), format!("{says} {other}"))
+    };
+    assert_eq!(otherwise(&world, &[most]), [with(&late, &early), with(&second, &first)]);
+    assert_eq!(otherwise(&world, &[&most.replace("6h", "8h")]), []);
 }
 
 #[test]

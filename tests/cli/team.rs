@@ -330,6 +330,144 @@ fn what_a_live_grant_comes_to_cover_is_shown() {
 }
 
 #[test]
+fn what_scheduled_grants_and_moved_targets_come_to_cover_is_shown() {
+    let world = World::sample();
+    let later = ["--start", "2026-11-25T09:00:00Z"];
+    let scheduled = world.request("bob", "scope:orders-read", &later);
+    let target = world.request("heidi", "target:orders-db-staging", &[]);
+    let connection = world.request("heidi", "connection:sandbox", &["--duration", "permanent"]);
+    world.run("alice", &["approve", &scheduled, &target, &connection]).ok();
+    let file = edited(&world, |team| {
+        team["scopes"]["orders-read"]["targets"] = vec!["orders-db", "orders-api", "billing-db"].into();
+        team["targets"]["orders-db-staging"]["connections"] = vec!["staging-aws", "prod-aws"].into();
+        team["connections"]["sandbox"]["environment"] = "production".into();
+    });
+    let plan = plan(&world, &file);
+    let expected = [format!("widened {scheduled}"), format!("widened {target}"), format!("widened {connection}")];
+    assert_eq!(follows(&plan), expected);
+    let because: Vec<&Value> = plan["follows"].as_array().unwrap().iter().map(|it| &it["because"]).collect();
+    let now =
+        ["target:billing-db", "target:orders-db-staging (now in production)", "connection:sandbox (now in production)"];
+    assert_eq!(because, now);
+    let file = edited(&world, |team| {
+        team["targets"]["orders-db-staging"]["connections"] = vec!["sandbox"].into();
+    });
+    world.apply("olivia", &file).ok().says("target:orders-db-staging (now in connection:sandbox)");
+}
+
+/// The sample team with rules before its tables.
+fn with_rules(rules: &str) -> String {
+    format!("{}\n{rules}", crate::harness::TEAM)
+}
+
+#[test]
+fn what_the_file_no_longer_gives_is_shown_with_why_and_ends_as_shown() {
+    let free = "[[rules]]\nname = \"free\"\nauto_approve = true\nmatch = { requesters = [\"member:bob\"] }\n";
+    let world = World::of("olivia", &with_rules(free));
+    let later = ["--start", "2026-11-25T09:00:00Z"];
+    let scheduled = world.request("bob", "target:orders-db", &later);
+    let extended = world.run("bob", &["extend", &scheduled, "--reason", "x", "--json"]).ok().json()["id"].to_string();
+    let active = world.request("bob", "target:billing-db", &["--duration", "permanent"]);
+    let approved = world.grant("carol", "target:billing-db", "alice", &[]);
+    let denies = "[[rules]]\nname = \"freeze\"\ndeny = \"a freeze\"\nmatch = { resources = [\"target:orders-*\"] }\n\
+        [[rules]]\nname = \"two\"\napprovers = [\"role:admin\"]\napprovals = 2\n";
+    let file = with_rules(denies);
+    let plan = plan(&world, &file);
+    let expected = [
+        format!("revoked {scheduled}"),
+        format!("revoked {extended}"),
+        format!("unmatched {active}"),
+        format!("unmatched {approved}"),
+    ];
+    assert_eq!(follows(&plan), expected);
+    let because: Vec<&str> =
+        plan["follows"].as_array().unwrap().iter().map(|it| it["because"].as_str().unwrap()).collect();
+    let falls = format!("the grant that it goes on from, {scheduled}, was revoked");
+    let why = [
+        "the team file no longer gives it: a freeze (rule \"freeze\")",
+        &falls,
+        "no rule approves it any more; rule \"two\" needs 2 approvals, and none of those given counts",
+        "rule \"two\" needs 2 approvals, and 1 of those given counts",
+    ];
+    assert_eq!(because, why);
+    assert_eq!(world.state(&scheduled), "scheduled", "looking changed nothing");
+
+    let ran = world.apply("olivia", &file).ok();
+    assert!(
+        ran.out.contains("bob has and keeps target:billing-db") && ran.out.contains("--revoke-unmatched"),
+        "{ran:?}"
+    );
+    let states = [&scheduled, &extended, &active, &approved].map(|id| world.state(id));
+    assert_eq!(states, ["revoked", "revoked", "active", "active"]);
+    assert!(world.unread("bob").contains(&"access.revoked".to_owned()));
+    let entry = &world.json("olivia", &["audit", "--request", &scheduled, "--action", "grant.revoked"])[0];
+    shows(&entry["detail"]["because"], &json!({ "no_longer_given": "a freeze (rule \"freeze\")" }));
+    world.run("bob", &["show", &scheduled]).ok().says("the team file no longer gives it: a freeze");
+    // The file changes nothing now; active access that it does not give is listed, and ends if that is asked for.
+    let ran = world.apply("olivia", &file).ok().says("Nothing changes").says(" unmatched: bob has and keeps");
+    assert!(!ran.out.contains("revoked"), "{ran:?}");
+    let before = world.actions().len();
+    let args = ["team", "apply", "team.toml", "--revoke-unmatched"];
+    let dry = world.json("olivia", &[&args[..], &["--dry-run"]].concat());
+    assert_eq!(follows(&dry), [format!("revoked {active}"), format!("revoked {approved}")]);
+    world.run("olivia", &args).fails(2, "has to be confirmed");
+    world.run("bob", &[&args[..], &["--yes"]].concat()).fails(3, "only the owner");
+    world.run("olivia", &[&args[..], &["--yes"]].concat()).ok().says("grant 3 revoked: bob has target:billing-db");
+    assert_eq!(world.actions()[before..], ["attempt.refused", "grant.revoked", "grant.revoked"]);
+    assert!(!world.may("bob", "target:billing-db") && !world.may("carol", "target:billing-db"));
+    assert!(world.unread("carol").contains(&"access.revoked".to_owned()));
+    world.run("olivia", &["audit", "verify"]).ok();
+    let again = world.json("olivia", &[&args[..], &["--dry-run"]].concat());
+    assert_eq!(again["follows"], json!([]));
+}
+
+#[test]
+fn a_scheduled_grant_that_a_rule_denies_now_never_begins() {
+    let world = World::sample();
+    let id = world.request("bob", "target:orders-db", &["--start", "2026-11-25T09:00:00Z"]);
+    world.run("alice", &["approve", &id]).ok();
+    world.apply("olivia", &with_rules("[[rules]]\nname = \"no\"\ndeny = \"a freeze\"\n")).ok();
+    world.pass("25h");
+    world.run("root", &["expire"]).ok();
+    assert!(!world.may("bob", "target:orders-db"));
+    assert!(!world.actions().contains(&"grant.started".to_owned()));
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn void_approvals_are_on_the_record_and_in_the_timeline() {
+    let two = with_rules("[[rules]]\nname = \"two\"\napprovers = [\"role:admin\"]\napprovals = 2\n");
+    let world = World::of("olivia", &two);
+    let id = world.request("bob", "scope:orders-read", &[]);
+    world.run("alice", &["approve", &id]).ok();
+    let file = edited(&world, |team| {
+        team["scopes"]["orders-read"]["targets"] = vec!["orders-db", "orders-api", "billing-db"].into();
+    });
+    let plan = plan(&world, &file);
+    assert_eq!(follows(&plan), [format!("voided {id}")]);
+    assert_eq!(plan["follows"][0]["because"], "target:billing-db (approved by alice)");
+    let before = world.actions().len();
+    world.apply("olivia", &file).ok().says(&format!("approvals of request {id} void: bob asked for scope:orders-read"));
+    assert_eq!(world.actions()[before..], ["team.applied", "approvals.voided"]);
+    let entry = &world.json("olivia", &["audit", "--action", "approvals.voided"])[0];
+    let detail = json!({ "request": 1, "voids": ["alice"], "gained": "target:billing-db" });
+    assert_eq!(entry["detail"], detail);
+    let says = "now reaches more: target:billing-db; no longer counted: alice";
+    world.run("bob", &["show", &id]).ok().says(says);
+    let text = &world.json("alice", &["inbox"])[0]["text"];
+    assert!(text.as_str().unwrap().contains(says), "{text}");
+    assert!(world.unread("bob").is_empty(), "{:?}", world.unread("bob"));
+    assert_eq!(world.rows("SELECT counts FROM decision"), ["0"]);
+    world.run("olivia", &["audit", "verify"]).ok();
+    // One more approval is not enough, and two are.
+    world.run("erin", &["approve", &id]).ok();
+    assert_eq!(world.state(&id), "pending");
+    world.run("alice", &["approve", &id]).ok();
+    assert_eq!(world.state(&id), "active");
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
 fn all_admins_and_the_owner_are_told_of_a_change() {
     let world = World::sample();
     let file = edited(&world, |team| {

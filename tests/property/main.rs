@@ -718,7 +718,8 @@ impl Run<'_> {
         };
         prop_assert_eq!(view.may_decide, Some(decides), "{} on request {}", who, id);
         let standing = if waits { model.standing(asked, now) } else { Vec::new() };
-        let standing = standing.into_iter().map(|(demand, have, waiting)| (demand.rule, have, demand.approvals, waiting));
+        let standing =
+            standing.into_iter().map(|(demand, have, waiting)| (demand.rule, have, demand.approvals, waiting));
         let shown = view.approvals.requirements.iter().map(|it| {
             let waiting: Vec<&str> = it.waiting_on.iter().map(|name| name.as_str()).collect();
             (it.rule.as_deref(), it.have as usize, it.need as usize, waiting)

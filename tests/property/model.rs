@@ -187,11 +187,8 @@ impl Model {
     fn others(&self, asked: &Asked) -> Vec<Span<'static>> {
         let others = self.requests.iter().filter(|other| other.place != asked.place && other.ends != 0);
         let theirs = others.filter(|other| other.logins[0] == asked.logins[0]);
-        let span = |other: &Asked| Span {
-            resource: other.table.resource,
-            from: other.starts,
-            to: other.ends.min(other.cut),
-        };
+        let span =
+            |other: &Asked| Span { resource: other.table.resource, from: other.starts, to: other.ends.min(other.cut) };
         theirs.map(span).collect()
     }
 
@@ -233,7 +230,9 @@ impl Model {
 
     /// Whether somebody who may act is surely another than those two: neither name nor login is theirs.
     fn is_another(&self, who: &str, asked: &Asked) -> bool {
-        ![asked.requester, asked.filer].contains(&who) && !asked.logins.contains(&self.login(who)) && self.team.active(who)
+        ![asked.requester, asked.filer].contains(&who)
+            && !asked.logins.contains(&self.login(who))
+            && self.team.active(who)
     }
 
     /// Nobody decides on what they asked for or filed; others do whose approval is demanded.
@@ -246,8 +245,7 @@ impl Model {
     /// New terms are put on the table by those who could give them, whatever was asked.
     pub fn may_propose(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
         let case = self.case(asked, terms, now);
-        *terms == asked.table
-            || self.team.demands_alone(&case).iter().any(|demand| self.meets(who, demand, &case, now))
+        *terms == asked.table || self.team.demands_alone(&case).iter().any(|demand| self.meets(who, demand, &case, now))
     }
 
     /// Whether somebody may review an emergency by the rules of this moment.

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::team::{
-    ALONE, ASSIGNEES, DAY, Edit, FIRES, FOUR_EYES, HOUR, INSIDE, LATE, LATER, LENGTHS, MEMBER, NEVER, OWNER, PEOPLE, RESOURCES,
-    RULES, SCOPES, SHORT, VIEWER,
+    ALONE, ASSIGNEES, DAY, Edit, FIRES, FOUR_EYES, HOUR, INSIDE, LATE, LATER, LENGTHS, MEMBER, NEVER, OWNER, PEOPLE,
+    RESOURCES, RULES, SCOPES, SHORT, VIEWER,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -452,41 +452,60 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     };
     let rules = [&INSIDE[..], &SCOPES, &ALONE, &LENGTHS].concat();
     let some_rules = prop::sample::subsequence(rules, 1..4);
-    let wide = ["connection:prod", "connection:stage", "scope:staging", "scope:production", "scope:stores", "target:both"];
+    let wide =
+        ["connection:prod", "connection:stage", "scope:staging", "scope:production", "scope:stores", "target:both"];
     let approver = || prop_oneof![2 => Just(Who::Approver), 1 => Just(Who::LastApprover), 1 => decider()];
-    let split = (some_rules, needy(), plain(), prop::sample::select(wide.to_vec()), prop::collection::vec(approver(), 2..5))
-        .prop_flat_map(|all| (Just(all), prop::option::weighted(0.5, resource()), prop::option::weighted(0.3, end())))
-        .prop_map(move |((rules, who, ask, resource, approvers), to, end)| {
-            let mut steps = vec![Step::Ask { who, on_behalf_of: None, ask: Ask { resource, ..ask } }];
-            steps.extend(approvers.into_iter().map(approve));
-            steps.insert(2, Step::Approve { who: Who::LastApprover, back: 0, resource: to, end });
-            under(rules, steps)
-        });
+    let split =
+        (some_rules, needy(), plain(), prop::sample::select(wide.to_vec()), prop::collection::vec(approver(), 2..5))
+            .prop_flat_map(|all| {
+                (Just(all), prop::option::weighted(0.5, resource()), prop::option::weighted(0.3, end()))
+            })
+            .prop_map(move |((rules, who, ask, resource, approvers), to, end)| {
+                let mut steps = vec![Step::Ask { who, on_behalf_of: None, ask: Ask { resource, ..ask } }];
+                steps.extend(approvers.into_iter().map(approve));
+                steps.insert(2, Step::Approve { who: Who::LastApprover, back: 0, resource: to, end });
+                under(rules, steps)
+            });
     // Grants of one person beside, before and after each other.
     let lengths = || prop::sample::select(&[HOUR, 2 * HOUR, 4 * HOUR, DAY][..]);
-    let related = ["target:db", "target:both", "target:web", "connection:prod", "connection:stage", "scope:stores", "scope:staging"];
+    let related = [
+        "target:db",
+        "target:both",
+        "target:web",
+        "connection:prod",
+        "connection:stage",
+        "scope:stores",
+        "scope:staging",
+    ];
     let one = (
         prop::sample::select(related.to_vec()),
         prop_oneof![6 => lengths().prop_map(Ends::After), 1 => Just(Ends::Never)],
-        prop::option::weighted(0.7, prop::sample::select(&[1, HOUR, HOUR + 1, 2 * HOUR, 4 * HOUR, 5 * HOUR, 8 * HOUR][..])),
+        prop::option::weighted(
+            0.7,
+            prop::sample::select(&[1, HOUR, HOUR + 1, 2 * HOUR, 4 * HOUR, 5 * HOUR, 8 * HOUR][..]),
+        ),
         prop::sample::select(&[0, 0, 1, HOUR, 4 * HOUR][..]),
         prop::bool::weighted(0.2),
     );
-    let laid = (
-        prop::sample::subsequence(LENGTHS.to_vec(), 0..4),
-        needy(),
-        prop::collection::vec(one, 2..5),
-    )
-        .prop_map(move |(rules, who, each)| {
+    let laid = (prop::sample::subsequence(LENGTHS.to_vec(), 0..4), needy(), prop::collection::vec(one, 2..5)).prop_map(
+        move |(rules, who, each)| {
             let steps = each.into_iter().flat_map(|(resource, end, start, pass, revoked)| {
-                let ask = Ask { resource, end, start, reason: "Because it is down", ticket: Some("OPS-12"), emergency: false };
+                let ask = Ask {
+                    resource,
+                    end,
+                    start,
+                    reason: "Because it is down",
+                    ticket: Some("OPS-12"),
+                    emergency: false,
+                };
                 let mut steps = vec![Step::Ask { who, on_behalf_of: None, ask }, approve(Who::Approver)];
                 steps.extend([approve(Who::Approver), approve(Who::LastApprover), Step::Pass(pass)]);
                 steps.extend(revoked.then_some(Step::Revoke { who: Who::Requester, back: 0 }));
                 steps
             });
             under(rules, steps.collect())
-        });
+        },
+    );
     // An admin by a grant decides on what is permanent, on roles and on emergencies.
     let of_power = ["role:admin", "role:member", "feature:export", "feature:cost", "connection:stage", "scope:stores"];
     let promoted = (

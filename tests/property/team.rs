@@ -200,7 +200,13 @@ pub const RULES: [Rule; 42] = [
     Rule { name: "no longer", resources: &["target:web"], longer_than: Some(4 * HOUR), deny: true, ..RULE },
     Rule { name: "thrice", resources: &["target:*", "scope:*"], longer_than: Some(HOUR), per_day: Some(3), ..RULE },
     Rule { name: "twice in production", production: Some(true), per_day: Some(2), ..RULE },
-    Rule { name: "export", resources: &["feature:export"], requesters: &["role:admin"], approvers: &["role:admin"], ..RULE },
+    Rule {
+        name: "export",
+        resources: &["feature:export"],
+        requesters: &["role:admin"],
+        approvers: &["role:admin"],
+        ..RULE
+    },
 ];
 /// Of them: about what is inside other things, about scopes by name, about requesters or lengths alone, about lengths.
 pub const INSIDE: [usize; 3] = [22, 23, 24];
@@ -417,7 +423,8 @@ impl Team {
     /// Where a thing is: a scope is in each environment that anything it covers is in.
     fn is_in(&self, thing: &str, production: bool) -> bool {
         let inside = self.opens(thing).into_iter().filter(|_| thing.starts_with("scope:"));
-        self.is_production(thing) == Some(production) || inside.into_iter().any(|it| self.is_production(it) == Some(production))
+        self.is_production(thing) == Some(production)
+            || inside.into_iter().any(|it| self.is_production(it) == Some(production))
     }
 
     /// Whether a target among these adds nothing to the connections that are among them too.
@@ -579,9 +586,8 @@ impl Team {
             self.matches(rule, requester, span, others, thing) && (!thing.starts_with("role:") || rule.names(thing))
         };
         let demanded = !self.demands_of(case, span).0.is_empty();
-        let all = |rule: &Rule| {
-            opened.iter().filter(|it| !self.is_wholly_inside(it, &opened)).all(|it| matches(rule, it))
-        };
+        let all =
+            |rule: &Rule| opened.iter().filter(|it| !self.is_wholly_inside(it, &opened)).all(|it| matches(rule, it));
         let gives = |rule: &&Rule| {
             if !case.emergency {
                 return rule.auto && !demanded && all(rule) && !opened.is_empty();
@@ -590,7 +596,9 @@ impl Team {
                 true => rule.names(span.resource) && matches(rule, span.resource) || all(rule),
                 false => matches(rule, span.resource),
             };
-            rule.emergency && itself && rule.production.is_none_or(|there| opened.iter().all(|it| self.is_in(it, there)))
+            rule.emergency
+                && itself
+                && rule.production.is_none_or(|there| opened.iter().all(|it| self.is_in(it, there)))
         };
         self.rules(case.emergency).filter(gives).map(|rule| rule.name).collect()
     }

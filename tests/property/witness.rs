@@ -273,12 +273,13 @@ impl Witness {
             Span { resource, from, to: unix(terms.end.instant(Timestamp::from_unix(from).unwrap())) }
         };
         let same_person = |other: &Record| other.logins[0] == record.logins[0];
-        let others = self.requests.iter().filter(|(other, it)| **other != id && same_person(it)).filter_map(|(_, it)| {
-            let granted = it.grant.as_ref()?;
-            let cut = it.ended.filter(|(_, early)| *early).map_or(EVER, |(at, _)| at);
-            let resource = it.resource.as_str();
-            Some(Span { resource, from: granted.starts_at.unix(), to: unix(granted.ends_at).min(cut) })
-        });
+        let others =
+            self.requests.iter().filter(|(other, it)| **other != id && same_person(it)).filter_map(|(_, it)| {
+                let granted = it.grant.as_ref()?;
+                let cut = it.ended.filter(|(_, early)| *early).map_or(EVER, |(at, _)| at);
+                let resource = it.resource.as_str();
+                Some(Span { resource, from: granted.starts_at.unix(), to: unix(granted.ends_at).min(cut) })
+            });
         Case {
             requester: &record.requester,
             emergency: record.emergency,

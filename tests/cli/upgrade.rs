@@ -1,0 +1,140 @@
+//! Pending requests that an older version filed are judged by the rules of this version.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+
+use access::domain::event::{Draft, Event};
+use access::store::{Context, Error, Store};
+use serde_json::{Value, json};
+
+use crate::harness::{World, shows};
+
+/// A database of version 3 of the schema. bob has connection:dev-1 (request 1) and target:orders-db (3) until 13:00, and
+/// asks for four more hours of each (2, 4), and for connection:prod-aws (5). A rule demands an approval of group:finance,
+/// which is mia, for more than four hours. That version did not count 1 with 2, nor 3 with 4, so it did not notify her.
+fn before() -> World {
+    let world = World::empty();
+    assert!(world.sqlite(include_str!("../fixtures/database-v3-pending.sql")).status.success());
+    fs::set_permissions(world.db(), Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(world.rows("PRAGMA user_version"), ["3"]);
+    world
+}
+
+fn upgrade(world: &World) -> Option<Value> {
+    let ran = world.run("olivia", &["doctor", "--json"]);
+    let findings: Value = ran.json();
+    findings.as_array().unwrap().iter().find(|finding| finding["what"] == "upgrade").cloned()
+}
+
+/// Of each request that was judged again: its number, and who was told.
+fn rejudged(world: &World) -> Vec<String> {
+    world.rows("SELECT request || ' ' || ifnull(body ->> '$.told', '[]') FROM event WHERE action = 'request.rejudged'")
+}
+
+#[test]
+fn who_may_decide_since_an_upgrade_is_notified_once() {
+    let world = before();
+    let found = upgrade(&world).unwrap();
+    let says = "filed before an upgrade: request 2 now also needs mia, request 4 now also needs mia";
+    shows(&found, &json!({ "health": "warning", "found": says }));
+    assert_eq!(world.unread("mia"), [""; 0]);
+    assert_eq!(world.json("root", &["expire", "--dry-run"])["rejudged"], 3);
+
+    let ran = world.run("root", &["expire"]).ok();
+    assert!(ran.out.contains("3 from before the upgrade judged again"), "{ran:?}");
+    let told = "[[\"mia\",\"request.submitted\"]]";
+    assert_eq!(rejudged(&world), [format!("2 {told}"), format!("4 {told}"), "5 []".to_owned()]);
+    assert_eq!(world.unread("mia"), ["request.submitted"; 2]);
+    let inbox = world.json("mia", &["inbox"]);
+    assert!(
+        inbox[0]["text"].as_str().unwrap().contains("Request 4 (target:orders-db) of bob was filed before an upgrade")
+    );
+    assert_eq!(world.unread("dave").iter().filter(|event| *event == "request.submitted").count(), 3, "as before");
+
+    // Once, though the team changes and other people may decide.
+    assert_eq!(world.run("root", &["expire"]).ok().out, "");
+    let team = world.run("olivia", &["team", "show"]).ok().out;
+    assert_eq!(team.matches("members = [\"mia\"]").count(), 1);
+    world.apply("olivia", &team.replace("members = [\"mia\"]", "members = [\"mia\", \"erin\", \"dave\"]")).ok();
+    world.pass("1m");
+    world.run("root", &["expire"]).ok();
+    assert_eq!(rejudged(&world).len(), 3);
+    // What is filed from now on is not judged again.
+    world.request("dave", "connection:dev-1", &[]);
+    assert_eq!(world.json("root", &["expire"])["rejudged"], 0);
+    assert!(upgrade(&world).is_some(), "still to be known while the requests wait");
+    world.run("mia", &["approve", "2"]).ok();
+    world.run("mia", &["deny", "4", "--reason", "no"]).ok();
+    assert_eq!(upgrade(&world), None);
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_reminder_that_is_due_is_the_notification() {
+    let world = before();
+    world.set_clock("2026-11-24T13:00:00Z");
+    world.run("root", &["expire"]).ok();
+    assert_eq!(rejudged(&world), ["2 [[\"mia\",\"request.submitted\"]]", "4 []", "5 []"]);
+    // By now bob's hour of connection:prod-aws follows four hours of its target, so request 5 is hers too.
+    assert_eq!(world.unread("mia"), ["request.reminder", "request.reminder", "request.submitted"]);
+    assert_eq!(world.rows("SELECT count(remind_at) FROM request WHERE state = 'pending'"), ["0"]);
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_reminder_that_comes_later_still_comes() {
+    let world = before();
+    world.run("root", &["expire"]).ok();
+    world.set_clock("2026-11-24T13:00:00Z");
+    assert_eq!(world.json("root", &["expire"])["reminded"], 2);
+    assert_eq!(world.unread("mia"), ["request.submitted", "request.submitted", "request.reminder", "request.reminder"]);
+}
+
+/// Writes an event as it is, without asking any rule.
+fn forge(world: &World, actor: Option<&str>, event: Event) {
+    let store = Store::open(&world.db()).unwrap();
+    let actor = actor.map(|actor| actor.parse().unwrap());
+    let context = Context { now: world.now(), actor, os_user: "root".to_owned() };
+    let drafts = vec![Draft { event, told: Vec::new() }];
+    store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
+    store.leave();
+}
+
+#[test]
+fn audit_verify_finds_forged_voids_and_judgements() {
+    let again = |id: i64| Event::RequestRejudged { request: id.try_into().unwrap() };
+    let void = |id: i64, voids: &[&str]| Event::ApprovalsVoided {
+        request: id.try_into().unwrap(),
+        voids: voids.iter().map(|name| name.parse().unwrap()).collect(),
+        gained: "target:x".to_owned(),
+    };
+    let owed = "which is not owed that";
+    let none = "it voids an approval of request 4 that there is not";
+    // Of requests 4 and 5, which are pending, dave approved 4; request 6 was filed in format 2.
+    for (actor, event, says) in [
+        (None, again(5), ""),
+        (None, again(6), owed),
+        (None, again(1), "request 1 is decided, which was not pending"),
+        (Some("olivia"), void(4, &["dave"]), ""),
+        (None, void(4, &["dave"]), "approvals of request 4 are voided by nobody"),
+        (Some("olivia"), void(4, &[]), none),
+        (Some("olivia"), void(4, &["mia"]), none),
+        (Some("olivia"), void(1, &["alice"]), "request 1 is decided, which was not pending"),
+    ] {
+        let world = before();
+        world.run("dave", &["approve", "4"]).ok();
+        world.request("mia", "connection:dev-1", &[]);
+        forge(&world, actor, event.clone());
+        let ran = world.run("olivia", &["audit", "verify"]);
+        if says.is_empty() {
+            ran.ok();
+        } else {
+            assert!(ran.code != 0 && ran.out.contains(says) || ran.err.contains(says), "{says}: {ran:?}");
+        }
+    }
+    let world = before();
+    world.run("root", &["expire"]).ok();
+    forge(&world, None, again(5));
+    let ran = world.run("olivia", &["audit", "verify"]);
+    assert!(ran.code != 0 && format!("{}{}", ran.out, ran.err).contains(owed), "{ran:?}");
+}
