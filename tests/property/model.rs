@@ -49,6 +49,8 @@ pub struct Asked {
     pub reminds: Option<i64>,
     /// Who approved what is on the table.
     pub votes: Vec<&'static str>,
+    /// Whether somebody approved it too who left since.
+    pub left: bool,
     pub stands: Stands,
     pub starts: i64,
     pub ends: i64,
@@ -113,6 +115,11 @@ impl Asked {
     /// Live, or to begin.
     pub fn given(&self, now: i64) -> bool {
         self.stands == Stands::Granted && now < self.ends
+    }
+
+    /// What was granted, as long as it lasted.
+    fn span(&self) -> Span<'static> {
+        Span { resource: self.table.resource, from: self.starts, to: self.ends.min(self.cut) }
     }
 
     pub fn owes_review(&self) -> bool {
@@ -187,9 +194,7 @@ impl Model {
     fn others(&self, asked: &Asked) -> Vec<Span<'static>> {
         let others = self.requests.iter().filter(|other| other.place != asked.place && other.ends != 0);
         let theirs = others.filter(|other| other.logins[0] == asked.logins[0]);
-        let span =
-            |other: &Asked| Span { resource: other.table.resource, from: other.starts, to: other.ends.min(other.cut) };
-        theirs.map(span).collect()
+        theirs.map(Asked::span).collect()
     }
 
     /// What the rules judge, were these terms granted now.
@@ -417,6 +422,7 @@ impl Model {
         asked.votes = self.counting(&asked, &terms, now);
         asked.votes.retain(|voter| *voter != who);
         asked.votes.push(who);
+        asked.left = false;
         asked.table = terms;
         let complete = self.complete(&asked, now);
         self.requests[place] = asked;
@@ -513,13 +519,37 @@ impl Model {
         happened
     }
 
+    /// Whether what is to begin later would be given by the team of today, for the time of its start, to the approvals
+    /// that it got. It counts together with what is given already, and of what waits only with earlier requests.
+    fn is_still_given(&self, place: usize, now: i64) -> bool {
+        let asked = &self.requests[place];
+        let mut case = self.case(asked, &asked.table, asked.starts);
+        let counts = |other: &&Asked| {
+            other.place != asked.place
+                && other.ends != 0
+                && other.logins[0] == asked.logins[0]
+                && !(other.place > asked.place && other.starts > now)
+        };
+        case.others = self.requests.iter().filter(counts).map(Asked::span).collect();
+        if self.team.forbidding(&case, asked.reason, asked.ticket).is_some() {
+            return false;
+        }
+        if asked.table == asked.asked && !self.team.giving(&case).is_empty() {
+            return true;
+        }
+        let able: Vec<&&str> = asked.votes.iter().filter(|who| self.is_another(who, asked)).collect();
+        self.team.demands(&case).iter().all(|demand| {
+            able.iter().filter(|who| self.meets(who, demand, &case, now)).count() >= demand.approvals
+        })
+    }
+
     /// A team is applied. Whoever has another login is another person.
     pub fn team_becomes(&mut self, new: Team, now: i64) -> Vec<Happened> {
         if new == self.team {
             return Vec::new();
         }
         let old = std::mem::replace(&mut self.team, new);
-        let new = &self.team;
+        let new = self.team.clone();
         let mut happened = vec![("team.applied", None)];
         let left = |name: &str| {
             old.members.get(name).is_some_and(|was| new.members.get(name).is_none_or(|is| is.login != was.login))
@@ -529,6 +559,7 @@ impl Model {
         let mut fallen = Vec::new();
         for place in 0..self.requests.len() {
             let asked = &mut self.requests[place];
+            asked.left |= asked.votes.iter().any(|who| left(who));
             asked.votes.retain(|who| !left(who));
             asked.reviewers.retain(|who| !left(who));
             asked.gone[0] |= left(asked.requester);
@@ -546,8 +577,19 @@ impl Model {
                 (Stands::Pending, true) if out => "request.lapsed",
                 (Stands::Granted, false) if out || gone || fell => "grant.revoked",
                 (Stands::Granted, true) if out => "grant.expired",
+                // Approvals were of terms that did not reach as far.
+                (Stands::Pending, false) if new.gains(&old, asked.table.resource) => {
+                    if !asked.votes.is_empty() || asked.left {
+                        asked.votes.clear();
+                        asked.left = false;
+                        happened.push(("approvals.voided", Some(place as i64 + 1)));
+                    }
+                    continue;
+                }
+                (Stands::Granted, false) if asked.starts > now && !self.is_still_given(place, now) => "grant.revoked",
                 _ => continue,
             };
+            let asked = &mut self.requests[place];
             if action == "grant.revoked" {
                 fallen.push(place);
                 asked.cut = now;
