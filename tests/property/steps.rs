@@ -579,8 +579,32 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             steps.extend([approve(decider), approve(Who::Approver)]);
             steps
         });
+    // What is to begin later, or waits for its last approval, when the team changes.
+    let rejudged = (
+        (needy(), plain(), prop::sample::select(&[HOUR, DAY][..]), any::<bool>()),
+        prop::collection::vec(edit(), 1..4),
+        prop::option::weighted(0.3, (resource(), end())),
+    )
+        .prop_map(move |((who, ask, start, waits), edits, new)| {
+            let ask = Ask { start: Some(start), ..ask };
+            let mut steps = if waits { vec![adopt(FOUR_EYES)] } else { Vec::new() };
+            steps.extend([Step::Ask { who, on_behalf_of: None, ask }, approve(Who::Approver)]);
+            let (resource, end) = new.unzip();
+            steps.push(Step::Approve { who: Who::LastApprover, back: 0, resource, end });
+            steps.extend([
+                Step::Apply { who: Who::Owner, edits },
+                approve(Who::Approver),
+                approve(Who::LastApprover),
+                Step::Extend { who: Who::Requester, back: 0, length: None, ticket: None },
+                Step::Next(0),
+                Step::Expire,
+            ]);
+            steps.extend(waits.then(|| drop_it(FOUR_EYES)));
+            steps
+        });
     prop_oneof![
         1 => left,
+        3 => rejudged,
         1 => denied,
         1 => set_back,
         20 => step.prop_map(|step| vec![step]),

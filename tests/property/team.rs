@@ -435,6 +435,24 @@ impl Team {
         opens
     }
 
+    /// Whether access to this reaches more than it did by the old team: other things, production, or other connections.
+    pub fn gains(&self, old: &Team, resource: &str) -> bool {
+        let reach = |team: &Team| {
+            let mut reach = team.opens(resource);
+            reach.extend(RESOURCES.into_iter().find(|it| *it == resource && team.has(it)));
+            reach
+        };
+        let were = reach(old);
+        reach(self).into_iter().any(|thing| {
+            let joins = || {
+                let on = |team: &Team| thing.strip_prefix("target:").map(|name| team.targets[name].clone());
+                on(self).is_some_and(|on_now| !on_now.is_subset(&on(old).unwrap_or_default()))
+            };
+            let turns = || self.is_production(thing) == Some(true) && old.is_production(thing) != Some(true);
+            !were.contains(thing) || turns() || joins()
+        })
+    }
+
     /// Where a thing is: a scope is in each environment that anything it covers is in.
     fn is_in(&self, thing: &str, production: bool) -> bool {
         let inside = self.opens(thing).into_iter().filter(|_| thing.starts_with("scope:"));

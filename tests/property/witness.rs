@@ -175,7 +175,11 @@ impl Witness {
                     prop_assert!(falls, "grant {id} falls, and what it goes on from did not");
                 }
             }
+            Event::ApprovalsVoided { voids, .. } => {
+                self.request(id)?.votes.retain(|vote| !voids.iter().any(|name| name.as_str() == vote.by));
+            }
             Event::GrantExpiring { .. }
+            | Event::RequestRejudged { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. } => {}
