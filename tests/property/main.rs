@@ -287,19 +287,9 @@ impl Run<'_> {
             Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
             Step::Revoke { .. } => Command::Revoke { id: id(), reason: None, seen: None },
             Step::Review { .. } => Command::Review { id: id(), note: "Looked at".parse().unwrap(), seen: None },
-<<<<<<< HEAD
-            Step::Apply { edits, .. } => Command::TeamApply {
-                text: self.edited(edits).file(),
-                dry_run: false,
-                seen: None,
-                against: None,
-                revoke_unmatched: false,
-            },
-=======
             Step::Apply { edits, .. } => {
                 Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None, against: None, revoke_unmatched: false }
             }
->>>>>>> model
             Step::AcceptClock { .. } => Command::AcceptClock,
             Step::Prefer { .. } => {
                 let minutes = self.model.preferred % 1440;
@@ -347,11 +337,7 @@ impl Run<'_> {
             lapses: now,
             reminds: None,
             votes: Vec::new(),
-<<<<<<< HEAD
-            approved: false,
-=======
             left: false,
->>>>>>> model
             stands: Stands::Pending,
             starts: 0,
             ends: 0,
@@ -384,19 +370,7 @@ impl Run<'_> {
                 let to = terms(asked.asked.resource, end, start);
                 let reason = change.reason.unwrap_or(asked.reason);
                 let ticket = change.ticket.unwrap_or(asked.ticket);
-<<<<<<< HEAD
-                Some(Asked {
-                    asked: to,
-                    table: to,
-                    reason,
-                    ticket,
-                    votes: Vec::new(),
-                    approved: false,
-                    ..asked.clone()
-                })
-=======
                 Some(Asked { asked: to, table: to, reason, ticket, votes: Vec::new(), left: false, ..asked.clone() })
->>>>>>> model
             }
             Step::Approve { resource, end, .. } => {
                 let asked = asked?;
@@ -844,14 +818,7 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all(template).unwrap();
-    let model = Model {
-        team: full_team(),
-        requests: Vec::new(),
-        last: START,
-        refused: Vec::new(),
-        preferred: 0,
-        acts: Vec::new(),
-    };
+    let model = Model { team: full_team(), requests: Vec::new(), last: START, refused: Vec::new(), preferred: 0, acts: Vec::new() };
     let witness = Witness::default();
     let mut run = Run { store: Store::open(&path).unwrap(), clock: START, model, witness, log: 0, tally };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
@@ -871,17 +838,7 @@ fn template(folder: &Path) -> Vec<u8> {
     let ana = "ana".parse().unwrap();
     init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
-<<<<<<< HEAD
-    let apply = Command::TeamApply {
-        text: full_team().file(),
-        dry_run: false,
-        seen: None,
-        against: None,
-        revoke_unmatched: false,
-    };
-=======
     let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None, revoke_unmatched: false };
->>>>>>> model
     carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()

@@ -49,13 +49,8 @@ pub struct Asked {
     pub reminds: Option<i64>,
     /// Who approved what is on the table.
     pub votes: Vec<&'static str>,
-<<<<<<< HEAD
-    /// Whether any approval counts as far as the record says, though whoever gave it may have left.
-    pub approved: bool,
-=======
     /// Whether somebody approved it too who left since.
     pub left: bool,
->>>>>>> model
     pub stands: Stands,
     pub starts: i64,
     pub ends: i64,
@@ -316,12 +311,6 @@ impl Model {
         self.standing(asked, now).into_iter().all(|(demand, have, _)| have >= demand.approvals)
     }
 
-    /// Whether a grant that has not begun would not be given now.
-    fn not_given(&self, asked: &Asked, now: i64) -> bool {
-        let free = asked.table == asked.asked && self.free(asked, asked.starts);
-        self.forbidden(asked, &asked.table, asked.starts) || !free && !self.complete(asked, now)
-    }
-
     /// What the terms themselves forbid.
     pub fn against_terms(&self, requester: &str, terms: &Terms, now: i64) -> Vec<Kind> {
         let mut against = Vec::new();
@@ -433,11 +422,7 @@ impl Model {
         asked.votes = self.counting(&asked, &terms, now);
         asked.votes.retain(|voter| *voter != who);
         asked.votes.push(who);
-<<<<<<< HEAD
-        asked.approved = true;
-=======
         asked.left = false;
->>>>>>> model
         asked.table = terms;
         let complete = self.complete(&asked, now);
         self.requests[place] = asked;
@@ -560,18 +545,12 @@ impl Model {
 
     /// A team is applied. Whoever has another login is another person.
     pub fn team_becomes(&mut self, new: Team, now: i64) -> Vec<Happened> {
-        let old = std::mem::replace(&mut self.team, new);
-<<<<<<< HEAD
-        let new = &self.team;
-        // A file that changes nothing still ends what is not given any more.
-        let mut happened = Vec::new();
-        if *new != old {
-            happened.push(("team.applied", None));
+        if new == self.team {
+            return Vec::new();
         }
-=======
+        let old = std::mem::replace(&mut self.team, new);
         let new = self.team.clone();
         let mut happened = vec![("team.applied", None)];
->>>>>>> model
         let left = |name: &str| {
             old.members.get(name).is_some_and(|was| new.members.get(name).is_none_or(|is| is.login != was.login))
         };
@@ -579,12 +558,6 @@ impl Model {
         let gone = |resource: &str| old.has(resource) && !new.has(resource);
         let mut fallen = Vec::new();
         for place in 0..self.requests.len() {
-            let not_given = |asked: &mut Asked| {
-                asked.votes.retain(|who| !left(who));
-                let waits = asked.stands == Stands::Granted && now < asked.starts;
-                waits && self.not_given(asked, now)
-            };
-            let not_given = not_given(&mut self.requests[place].clone());
             let asked = &mut self.requests[place];
             asked.left |= asked.votes.iter().any(|who| left(who));
             asked.votes.retain(|who| !left(who));
@@ -602,13 +575,7 @@ impl Model {
             let action = match (asked.stands, over) {
                 (Stands::Pending, false) if out || gone || fell || left(asked.filer) => "request.withdrawn",
                 (Stands::Pending, true) if out => "request.lapsed",
-                (Stands::Granted, false) if out || gone || fell || not_given => "grant.revoked",
-                (Stands::Pending, false) if asked.approved && new.gains(&old, asked.table.resource) => {
-                    (asked.approved, asked.table) = (false, asked.asked);
-                    asked.votes.clear();
-                    happened.push(("approvals.voided", Some(place as i64 + 1)));
-                    continue;
-                }
+                (Stands::Granted, false) if out || gone || fell => "grant.revoked",
                 (Stands::Granted, true) if out => "grant.expired",
                 // Approvals were of terms that did not reach as far.
                 (Stands::Pending, false) if new.gains(&old, asked.table.resource) => {

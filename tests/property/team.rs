@@ -391,21 +391,6 @@ impl Team {
         }
     }
 
-    /// Whether a grant opens more than it did by the old team, or production where it was none.
-    pub fn gains(&self, old: &Team, resource: &str) -> bool {
-        let before = old.opens(resource);
-        self.opens(resource).into_iter().any(|opened| {
-            let moved = opened.strip_prefix("target:").is_some_and(|target| {
-                let was = old.targets.get(target);
-                was.is_some_and(|was| self.targets[target].iter().any(|connection| !was.contains(connection)))
-            });
-            let here = opened.starts_with("connection:") || opened.starts_with("target:");
-            let production =
-                || here && self.is_production(opened) == Some(true) && old.is_production(opened) != Some(true);
-            !before.contains(&opened) || moved || production()
-        })
-    }
-
     /// A target is in production when any of its connections is; what is no connection and no target is nowhere.
     fn is_production(&self, resource: &str) -> Option<bool> {
         match resource.split_once(':').unwrap() {
@@ -463,7 +448,7 @@ impl Team {
     /// Whether a target among these adds nothing to the connections that are among them too.
     fn is_wholly_inside(&self, thing: &str, opened: &BTreeSet<&str>) -> bool {
         let opened = |connection: &&str| opened.iter().any(|it| it.strip_prefix("connection:") == Some(connection));
-        thing.strip_prefix("target:").is_some_and(|name| self.targets[name].iter().all(opened))
+        thing.strip_prefix("target:").is_some_and(|name| self.targets[name].iter().all(|it| opened(it)))
     }
 
     /// How long somebody would have a thing, counted together with their other grants that open it too.

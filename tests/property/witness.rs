@@ -137,16 +137,6 @@ impl Witness {
                 let again = std::mem::replace(&mut self.request(id)?.reminded, true);
                 prop_assert!(!again, "people are reminded of request {id} twice");
             }
-            Event::RequestRejudged { .. } => prop_assert!(false, "request {id} was filed by this version"),
-            Event::ApprovalsVoided { voids, .. } => {
-                let votes = &mut self.request(id)?.votes;
-                let given = |name: &access::domain::name::Name| votes.iter().any(|vote| vote.by == name.as_str());
-                prop_assert!(
-                    !voids.is_empty() && voids.iter().all(given),
-                    "no approval of request {id} is there to void"
-                );
-                votes.retain(|vote| voids.iter().all(|name| vote.by != name.as_str()));
-            }
             Event::RequestReviewed { by, .. } => {
                 let record = self.request(id)?;
                 let login = team.members[by.as_str()].login;
