@@ -655,6 +655,53 @@ fn a_grant_met_the_demands_that_it_names_in_a_log_that_is_true() {
     );
 }
 
+/// Who gives a role is an admin by the team file, whomever the rule names; and who gives a feature holds its role.
+#[test]
+fn roles_and_features_were_given_by_those_who_can_in_a_log_that_is_true() {
+    // The last approval is of request 1, by `from`. The log says that `to` gave it.
+    let forged = |world: &World, from: &str, to: &str| -> Vec<String> {
+        rewritten(world, |entries| {
+            let approved = entries.iter().rposition(|it| it["event"]["action"] == "request.approved").unwrap();
+            let granted = entries.iter().rposition(|it| it["event"]["action"] == "grant.started").unwrap();
+            let text = |value: &Value| value.to_string().replace(&format!("\"{from}\""), &format!("\"{to}\""));
+            for place in [approved, granted] {
+                let told = entries[place].as_object_mut().unwrap().remove("told");
+                entries[place] = serde_json::from_str(&text(&entries[place])).unwrap();
+                if let Some(told) = told {
+                    entries[place]["told"] = told;
+                }
+            }
+        })
+    };
+    let world = World::of("olivia", &format!("{TEAM}{BY_MEMBERS}"));
+    world.request("dave", "role:admin", &[]);
+    world.run("alice", &["approve", "1"]).ok();
+    assert_eq!(faults(&world), [""; 0]);
+    let fault = "bob could not meet the demand of rule \"by members\" on request 1 then";
+    let found = forged(&world, "alice", "bob");
+    assert!(found.iter().any(|it| it.ends_with(fault)), "{found:#?}");
+
+    let feature = "[features.payroll]\nrole = \"owner\"\n";
+    let world = World::of("olivia", &format!("{TEAM}{feature}"));
+    world.request("dave", "feature:payroll", &[]);
+    world.run("olivia", &["approve", "1"]).ok();
+    assert_eq!(faults(&world), [""; 0]);
+    let fault = "alice could not meet the demand of the default on request 1 then";
+    let found = forged(&world, "olivia", "alice");
+    assert!(found.iter().any(|it| it.ends_with(fault)), "{found:#?}");
+}
+
+/// A rule that matches a feature takes its default away, while the default of the role that was asked for stays.
+#[test]
+fn a_feature_in_the_place_of_a_role_is_given_by_what_both_demand() {
+    let feature = "[features.payroll]\nrole = \"owner\"\n";
+    let world = World::of("olivia", &format!("{TEAM}{feature}{BY_MEMBERS}"));
+    world.request("dave", "role:admin", &[]);
+    world.run("alice", &["approve", "1", "--resource", "feature:payroll"]).ok();
+    assert_eq!(world.json("dave", &["show", "1"])["state"], "active");
+    assert_eq!(faults(&world), [""; 0]);
+}
+
 /// Who reviews an emergency is recorded when it is taken: people, not names.
 #[test]
 fn an_emergency_was_reviewed_by_whom_it_names_in_a_log_that_is_true() {

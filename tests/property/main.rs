@@ -287,9 +287,13 @@ impl Run<'_> {
             Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
             Step::Revoke { .. } => Command::Revoke { id: id(), reason: None, seen: None },
             Step::Review { .. } => Command::Review { id: id(), note: "Looked at".parse().unwrap(), seen: None },
-            Step::Apply { edits, .. } => {
-                Command::TeamApply { text: self.edited(edits).file(), dry_run: false, seen: None, against: None, revoke_unmatched: false }
-            }
+            Step::Apply { edits, .. } => Command::TeamApply {
+                text: self.edited(edits).file(),
+                dry_run: false,
+                seen: None,
+                against: None,
+                revoke_unmatched: false,
+            },
             Step::AcceptClock { .. } => Command::AcceptClock,
             Step::Prefer { .. } => {
                 let minutes = self.model.preferred % 1440;
@@ -818,7 +822,14 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all(template).unwrap();
-    let model = Model { team: full_team(), requests: Vec::new(), last: START, refused: Vec::new(), preferred: 0, acts: Vec::new() };
+    let model = Model {
+        team: full_team(),
+        requests: Vec::new(),
+        last: START,
+        refused: Vec::new(),
+        preferred: 0,
+        acts: Vec::new(),
+    };
     let witness = Witness::default();
     let mut run = Run { store: Store::open(&path).unwrap(), clock: START, model, witness, log: 0, tally };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
@@ -838,7 +849,13 @@ fn template(folder: &Path) -> Vec<u8> {
     let ana = "ana".parse().unwrap();
     init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
-    let apply = Command::TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None, revoke_unmatched: false };
+    let apply = Command::TeamApply {
+        text: full_team().file(),
+        dry_run: false,
+        seen: None,
+        against: None,
+        revoke_unmatched: false,
+    };
     carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()

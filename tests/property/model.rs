@@ -538,9 +538,10 @@ impl Model {
             return true;
         }
         let able: Vec<&&str> = asked.votes.iter().filter(|who| self.is_another(who, asked)).collect();
-        self.team.demands(&case).iter().all(|demand| {
-            able.iter().filter(|who| self.meets(who, demand, &case, now)).count() >= demand.approvals
-        })
+        self.team
+            .demands(&case)
+            .iter()
+            .all(|demand| able.iter().filter(|who| self.meets(who, demand, &case, now)).count() >= demand.approvals)
     }
 
     /// A team is applied. Whoever has another login is another person.

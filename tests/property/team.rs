@@ -448,7 +448,7 @@ impl Team {
     /// Whether a target among these adds nothing to the connections that are among them too.
     fn is_wholly_inside(&self, thing: &str, opened: &BTreeSet<&str>) -> bool {
         let opened = |connection: &&str| opened.iter().any(|it| it.strip_prefix("connection:") == Some(connection));
-        thing.strip_prefix("target:").is_some_and(|name| self.targets[name].iter().all(|it| opened(it)))
+        thing.strip_prefix("target:").is_some_and(|name| self.targets[name].iter().all(opened))
     }
 
     /// How long somebody would have a thing, counted together with their other grants that open it too.
