@@ -424,7 +424,7 @@ impl Run<'_> {
             }
             against.extend(refused(wish.emergency && wish.requester != who));
             against.extend(self.against_filing(wish, now));
-            against.extend(refused(model.files_too_often(who, wish, now)));
+            against.extend(refused(model.files_too_often(who, wish, false, now)));
             return against;
         }
         if step.back().is_some() && !asked.is_some_and(|asked| model.may_see(who, asked, now)) {
@@ -441,7 +441,7 @@ impl Run<'_> {
                 }
                 against.extend(conflict(model.requests.iter().any(gone_on)));
                 against.extend(self.against_filing(wish.unwrap(), now));
-                against.extend(refused(model.files_too_often(who, wish.unwrap(), now)));
+                against.extend(refused(model.files_too_often(who, wish.unwrap(), false, now)));
             }
             (Step::Edit { change, .. }, Some(asked)) => {
                 let wish = wish.unwrap();
@@ -461,7 +461,7 @@ impl Run<'_> {
                 }
                 against.extend(refused(!model.owns(who, asked)[0] && !model.is_admin(who, now)));
                 against.extend(self.against_asking(wish, now));
-                against.extend(refused(model.files_too_often(who, wish, now)));
+                against.extend(refused(model.files_too_often(who, wish, true, now)));
             }
             (Step::Approve { resource, .. }, Some(asked)) => {
                 let terms = &wish.unwrap().table;

@@ -347,13 +347,18 @@ impl Model {
     }
 
     /// Whether somebody files or edits too much, were this filed or edited by them now.
-    pub fn files_too_often(&self, who: &str, wish: &Asked, now: i64) -> bool {
-        let files = |act| matches!(act, Act::Files(_) | Act::Edits(_));
+    ///
+    /// Requests and edits have a limit of their own each. An edit waits in the place of what it edits.
+    pub fn files_too_often(&self, who: &str, wish: &Asked, is_edit: bool, now: i64) -> bool {
+        let files = |act| if is_edit { matches!(act, Act::Edits(_)) } else { matches!(act, Act::Files(_)) };
         let waits = self.requests.iter().filter(|other| other.pending(now) && other.filer == who);
         let takes = |act| matches!(act, Act::Files(place) if self.requests[place].emergency);
         let owed = self.requests.iter().filter(|other| other.owes_review() && self.owns(who, other)[0]);
         self.lately(who, DAY, now, files) >= 50
-            || !wish.emergency && !self.free(wish, now) && waits.filter(|other| other.place != wish.place).count() >= 20
+            || !is_edit
+                && !wish.emergency
+                && !self.free(wish, now)
+                && waits.filter(|other| other.place != wish.place).count() >= 20
             || wish.emergency && (owed.count() >= 3 || self.lately(who, HOUR, now, takes) >= 10)
             || self.team.counting(wish.requester, wish.asked.resource, wish.emergency).iter().any(|rule| {
                 // Whoever filed it. Of edits those count of this member and of whoever files now.
