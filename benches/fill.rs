@@ -17,7 +17,7 @@ use access::domain::name::Name;
 use access::domain::notification::Notice;
 use access::domain::request::{End, RequestId, Terms};
 use access::domain::resource::Resource;
-use access::domain::team::{Login, Team};
+use access::domain::team::Team;
 use access::domain::team_file;
 use access::domain::time::Timestamp;
 use access::error::Failure;

@@ -136,7 +136,9 @@ impl Server {
                 return Err(Failure::new(Kind::Invalid, why).hint("encryption = \"starttls\", or \"tls\""));
             }
             if squattable(port) && !wiring.allow_plain {
-                let why = format!("[smtp] would show its password to whoever has taken port {port} of this machine");
+                let why = format!(
+                    "[smtp] would show its password to any program that listens on port {port} of this machine"
+                );
                 return Err(Failure::new(Kind::Invalid, why)
                     .hint("encryption = \"starttls\" or \"tls\", or a port below 1024, which only root can take")
                     .hint("or, where nobody else can run programs here: allow_plain = true in [smtp]"));

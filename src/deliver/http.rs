@@ -88,7 +88,7 @@ pub fn check_url(what: &str, url: &str, plain: Plain<'_>) -> Result<(), Failure>
         Some("http") if plain.hosts.iter().any(|name| name == host) => Ok(()),
         Some("http") if is_loopback(host) && (plain.allow_plain || !squattable(port)) => Ok(()),
         Some("http") if is_loopback(host) => Err(invalid(format!(
-            "http:// to port {port} of this machine would show all of it to whoever has taken the port"
+            "http:// to port {port} of this machine would show all of it to any program that listens there"
         ))
         .hint("give it an https:// address, or a port below 1024, which only root can take")
         .hint("or, where nobody else can run programs here: allow_plain = true in its section")),

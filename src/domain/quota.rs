@@ -16,11 +16,12 @@ pub struct Limit {
     pub within: Length,
 }
 
-/// Requests filed or edited, emergencies and extensions included. They count for the person who files them, so an admin
-/// who files for others can't lock a requester out.
-pub const FILED: Limit = Limit { done: "filed or edited requests", most: 50, within: Length::DAY };
+/// Requests filed, emergencies and extensions included. They count for the person who files them, so an admin who files for
+/// others can't lock a requester out.
+pub const FILED: Limit = Limit { done: "filed requests", most: 50, within: Length::DAY };
+pub const EDITED: Limit = Limit { done: "edited requests", most: 50, within: Length::DAY };
 /// Requests of one filer that may wait for a decision at the same time.
-pub const PENDING: usize = 20;
+pub const PENDING: u64 = 20;
 pub const EMERGENCIES: Limit = Limit { done: "taken emergency access", most: 10, within: Length::HOUR };
 /// Emergencies of one member that may wait for their review at the same time. More than one, so that a reviewer who
 /// sleeps does not lock out the person who is on call.

@@ -83,7 +83,7 @@ pub enum Refusal {
     OwnerAlready { member: Name },
     NotQueued { id: i64 },
     TooOften { done: &'static str, most: usize, within: Length, next: Timestamp },
-    TooManyPending { most: usize },
+    TooManyPending { most: u64 },
     TooManyByRule { rule: RuleName, most: u32, requester: Name, next: Timestamp },
     ReviewsOwed { owed: Vec<(RequestId, Vec<Name>)> },
 }
@@ -300,7 +300,7 @@ impl Refusal {
                 "if they have left, remove their account first".to_owned(),
             ],
             Refusal::NoAccount { login, .. } => vec![
-                format!("create the account {login} first, or whoever is given that name next would own the team"),
+                format!("create the account {login} first, or the next user with that name would own the team"),
                 "or, if the login is wrong, have it corrected in the team file".to_owned(),
             ],
             Refusal::NoSuchResource { nearest, .. } => {

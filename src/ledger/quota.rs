@@ -1,11 +1,13 @@
 //! The limits on how often somebody may ask, counted in the transaction that writes what they ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::docket::{Docket, Judged};
 use super::{Problem, review};
+use crate::domain::decide;
 use crate::domain::entitlement::Person;
-use crate::domain::quota::{self, EMERGENCIES, FILED, PENDING, UNREVIEWED};
+use crate::domain::name::Name;
+use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
 use crate::domain::resource::Resource;
@@ -16,8 +18,8 @@ use crate::store::{Filed, Read};
 /// A message names at most so many emergencies that need a review.
 pub const NAMED: usize = 10;
 
-/// Whether `filer` may file this request now, or edit it into what it says: by how many they filed and edited lately, and by the
-/// rules that limit how many there may be for its requester. `judged`: the request as it would be.
+/// Whether `filer` may file this request now: by how many they filed lately, by how many of them wait, and by the rules that
+/// limit how many there may be for its requester.
 pub fn may_file(
     read: &Read<'_>,
     docket: &Docket,
@@ -26,32 +28,68 @@ pub fn may_file(
     judged: &Judged,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    let day_ago = quota::since(now, FILED.within);
-    let for_filer = read.filed_for(&filer.name, day_ago)?;
+    let for_filer = read.filed_for(&filer.name, quota::since(now, FILED.within))?;
     if request.emergency {
         may_take(read, docket, filer, &for_filer, now)?;
     }
+    let login = &filer.member.login;
+    // Only admins file for others, and only what they filed lately counts.
+    let is_admin = decide::needs_admin(filer, "", now).is_ok();
+    let for_others = match is_admin {
+        true => read.filed_for_others(login, quota::since(now, FILED.within))?,
+        false => Vec::new(),
+    };
     let own = for_filer.iter().filter(|filed| filed.filed_by == filer.name);
-    let for_others = read.filed_for_others(&filer.name, day_ago)?;
-    let edited = read.edited(&filer.name, day_ago)?;
-    FILED.allows(own.chain(&for_others).chain(&edited).map(|filed| filed.at), now)?;
+    FILED.allows(own.chain(&for_others).map(|filed| filed.at), now)?;
 
     // What is granted at once waits for nobody.
-    let waits = !request.emergency && judged.judgement.approved_by_rule().is_none();
-    if waits && read.pending_filed_by(&filer.name, request.id, now, PENDING)? >= PENDING {
-        return Err(Refusal::TooManyPending { most: PENDING }.into());
+    if !request.emergency && judged.judgement.approved_by_rule().is_none() {
+        let mut pending = read.pending_filed(&filer.name, request.id, now)?;
+        if is_admin {
+            pending += read.pending_filed_for_others(login, request.id, now)?;
+        }
+        if pending >= PENDING {
+            return Err(Refusal::TooManyPending { most: PENDING }.into());
+        }
     }
-    if judged.judgement.limits_number().is_empty() {
+    within_rules(read, docket, &filer.name, request, judged, now)
+}
+
+/// Whether `editor` may edit a request into this one now.
+pub fn may_edit(
+    read: &Read<'_>,
+    docket: &Docket,
+    editor: &Person,
+    request: &Request,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let edited = read.edited(&editor.name, quota::since(now, EDITED.within))?;
+    EDITED.allows(edited.iter().map(|edited| edited.at), now)?;
+    within_rules(read, docket, &editor.name, request, judged, now)
+}
+
+/// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too,
+/// those of the requester and of the member who acts.
+fn within_rules(
+    read: &Read<'_>,
+    docket: &Docket,
+    actor: &Name,
+    request: &Request,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let rules = judged.judgement.limits_number();
+    if rules.is_empty() {
         return Ok(());
     }
-    let (mut filed, mut edits) = (for_filer, edited);
-    if request.requester != filer.name {
-        filed = read.filed_for(&request.requester, day_ago)?;
-        edits.extend(read.edited(&request.requester, day_ago)?);
-        edits.retain(|edit| edit.requester == request.requester);
+    let day_ago = quota::since(now, FILED.within);
+    let mut filed = read.filed_for(&request.requester, day_ago)?;
+    for editor in BTreeSet::from([&request.requester, actor]) {
+        let edits = read.edited(editor, day_ago)?;
+        filed.extend(edits.into_iter().filter(|edit| edit.requester == request.requester));
     }
-    filed.extend(edits);
-    for rule in judged.judgement.limits_number() {
+    for rule in rules {
         within_rule(read, docket, rule, &filed, judged, now)?;
     }
     Ok(())

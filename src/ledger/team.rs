@@ -125,7 +125,7 @@ impl NewOwner {
         NewOwner(owner.map(|(_, member)| (outside.has_account)(&member.login)))
     }
 
-    /// A login without an account is whoever is given that name next. Only a change of hands is refused: the same file may
+    /// A login without an account belongs to the next user with that name. Only a change of hands is refused: the same file may
     /// be applied on other machines.
     fn may_take_over(&self, old: &Team, new: &Team) -> Result<(), Problem> {
         let login = |team: &Team| team.owner().map(|(_, member)| member.login.clone());

@@ -423,7 +423,7 @@ impl<'c> Read<'c> {
                 let mut rows = statement.query([name.as_str()])?;
                 while let Some(row) = rows.next()? {
                     let grant = row::grant(row, 0)?;
-                    agree(grant.member == *name && grant.ended.is_some(), "grant_ended")?;
+                    agree(grant.member == *name && grant.ended.is_some(), "grant_by_member")?;
                     let ended = grant.ended.as_ref().map_or(i64::MAX, |ended| ended.at.unix());
                     if ended < earliest - apart {
                         break;
@@ -454,8 +454,16 @@ impl<'c> Read<'c> {
     fn names_of(&self, member: &Name, login: Option<&Login>) -> Result<BTreeSet<Name>, Error> {
         let mut names = BTreeSet::from([member.clone()]);
         let Some(login) = login else { return Ok(names) };
-        let sql = "SELECT requester FROM request WHERE requester_login = ?1 AND requester_login <> requester";
-        names.extend(self.rows(sql, [login.as_str()], |row| row::parsed(row, 0))?);
+        // From one name to the next, however many requests there are under each.
+        let sql = "SELECT min(requester) FROM request
+             WHERE requester_login = ?1 AND requester_login <> requester AND requester > ?2";
+        let mut last = String::new();
+        while let Some(name) =
+            self.one(sql, params![login.as_str(), last], |row| row::maybe_parsed::<Name>(row, 0))?.flatten()
+        {
+            name.as_str().clone_into(&mut last);
+            names.insert(name);
+        }
         names.extend(login.as_str().parse::<Name>());
         Ok(names)
     }
@@ -813,9 +821,8 @@ fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Time
         clauses += &format!(
             " AND r.id IN (
                  SELECT id FROM request WHERE requester IN (?3, ?4)
-                 UNION SELECT id FROM request WHERE filed_by IN (?3, ?4) AND filed_by <> requester
                  UNION SELECT id FROM request WHERE requester_login = ?4 AND requester_login <> requester
-                 UNION SELECT id FROM request WHERE filer_login = ?4 AND filer_login <> filed_by AND filed_by <> requester
+                 UNION SELECT id FROM request WHERE filer_login = ?4 AND filed_by <> requester
                  UNION SELECT id FROM request WHERE id IN ({and}))
               AND (?3 IN (r.requester, r.filed_by) AND r.seq > ?5 OR ?4 IN (r.requester_login, r.filer_login)
                   OR r.id IN ({and}))"

@@ -27,13 +27,10 @@ DROP TABLE login_since;
 DROP INDEX request_pending;
 CREATE INDEX request_pending ON request (min(lapses_at, ifnull(until, lapses_at))) WHERE state = 'pending';
 CREATE INDEX request_pending_by_requester ON request (requester, resource) WHERE state = 'pending';
--- Members are found by their Unix user too, where that is not their name.
-CREATE INDEX request_by_login ON request (requester_login) WHERE requester_login <> requester;
-CREATE INDEX request_by_filer_login ON request (filer_login) WHERE filer_login <> filed_by AND filed_by <> requester;
-CREATE INDEX grant_ended ON grant (member, ended_at) WHERE ended_at IS NOT NULL;
--- For the limits on how often somebody may do something (src/store/lately.rs). Without the first, the acts of an hour are found
--- only by reading every entry of that hour, and one run of `expire` writes a hundred thousand. Without the second, what waits
--- of one filer is found only by reading all that waits, or all that they ever filed for others.
-CREATE INDEX event_of_limited_act ON event (actor, action)
-    WHERE action IN ('preference.changed', 'request.edited', 'team.applied');
-CREATE INDEX request_pending_for_others ON request (filed_by) WHERE state = 'pending' AND filed_by <> requester;
+-- People are found by their Unix user: under whatever name they asked, and what they filed for others.
+CREATE INDEX request_by_login ON request (requester_login, requester) WHERE requester_login <> requester;
+DROP INDEX request_by_filer;
+CREATE INDEX request_by_filer ON request (filer_login) WHERE filed_by <> requester;
+-- What somebody had counts together with what they ask for.
+DROP INDEX grant_by_member;
+CREATE INDEX grant_by_member ON grant (member, ended_at);

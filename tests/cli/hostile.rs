@@ -248,7 +248,7 @@ fn plain_text_goes_to_no_port_that_anybody_can_take() {
     // Somebody listens where the service is down: they get nothing.
     let (squatter, mail) = (Server::web(&world), Server::mail(&world, &["--login", "access", PASSWORD]));
     let url = format!("http://127.0.0.1:{}/hook", squatter.port);
-    let says = "whoever has taken";
+    let says = "any program that listens";
     let without = |text: String| text.replace("allow_plain = true\n", "");
     let hook = |url: &str| without(webhook(&world, "siem", url, "\"request.submitted\""));
     for url in [url.clone(), url.replace("127.0.0.1", "localhost"), "http://[::1]:8080/".to_owned()] {

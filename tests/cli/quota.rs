@@ -40,7 +40,7 @@ fn nobody_files_without_end_and_nobody_is_locked_out_by_another() {
         world.pass("1m");
     }
     world.request("bob", "connection:c2", &[]);
-    let says = "you have filed or edited requests 50 times within 1d; the next is possible at 2026-11-25T09:00:00Z";
+    let says = "you have filed requests 50 times within 1d; the next is possible at 2026-11-25T09:00:00Z";
     world.run("bob", &ask("connection:c1", &["--dry-run"])).fails(3, says);
     assert!(!world.actions().contains(&"attempt.refused".to_owned()), "a dry run attempts nothing");
     world.run("bob", &ask("connection:c1", &[])).fails(3, says);
@@ -98,9 +98,9 @@ fn at_most_twenty_of_ones_requests_wait() {
     world.run("bob", &ask("connection:c21", &[])).ok();
 }
 
-/// An edit tells everybody anew, so it counts as one more.
+/// An edit notifies everybody again, so edits have a limit of their own, and count for a rule's.
 #[test]
-fn edits_count_with_what_is_filed() {
+fn edits_are_limited_and_count_for_a_rule() {
     let limited = "[[rules]]\nname = \"few\"\nmatch = { resources = [\"connection:c2\"] }\nmax_per_day = 5\n";
     let world = World::of("olivia", &team(3, limited));
     world.request("bob", "connection:c1", &[]);
@@ -121,11 +121,12 @@ fn edits_count_with_what_is_filed() {
     world.run("bob", &["withdraw", "2"]).ok();
     world.run("bob", &ask("connection:c2", &[])).fails(3, says);
     world.run("alice", &ask("connection:c2", &["--for", "bob"])).fails(3, says);
-    edit(1, 43);
-    world.run("bob", &["withdraw", "4"]).ok();
-    world.run("bob", &ask("connection:c3", &[])).fails(3, "50 times within 1d");
+    world.run("bob", &["edit", "1", "--reason", "another"]).ok();
+    edit(1, 45);
+    world.run("bob", &["edit", "1", "--reason", "one more", "--dry-run"]).fails(3, "you have edited requests 50 times");
+    world.run("bob", &["edit", "1", "--reason", "one more"]).fails(3, "you have edited requests 50 times");
     world.pass("1d");
-    world.run("bob", &ask("connection:c3", &[])).ok();
+    world.run("bob", &["edit", "1", "--reason", "one more"]).ok();
 }
 
 #[test]
