@@ -574,7 +574,7 @@ impl Run<'_> {
             Step::Apply { edits, .. } => {
                 let new = self.edited(edits);
                 let happened = self.model.team_becomes(new, now);
-                if !happened.is_empty() {
+                if happened.contains(&("team.applied", None)) {
                     self.model.acts.push((there.who.unwrap(), Act::Applies, now));
                 }
                 happened

@@ -551,12 +551,10 @@ impl Model {
 
     /// A team is applied. Whoever has another login is another person.
     pub fn team_becomes(&mut self, new: Team, now: i64) -> Vec<Happened> {
-        if new == self.team {
-            return Vec::new();
-        }
         let old = std::mem::replace(&mut self.team, new);
         let new = self.team.clone();
-        let mut happened = vec![("team.applied", None)];
+        // A file that changes nothing still ends what would not be given any more.
+        let mut happened = if new == old { Vec::new() } else { vec![("team.applied", None)] };
         let left = |name: &str| {
             old.members.get(name).is_some_and(|was| new.members.get(name).is_none_or(|is| is.login != was.login))
         };
@@ -587,7 +585,7 @@ impl Model {
                 (Stands::Pending, false) if new.gains(&old, asked.table.resource) => {
                     if !asked.votes.is_empty() || asked.left {
                         asked.votes.clear();
-                        asked.left = false;
+                        (asked.left, asked.table) = (false, asked.asked);
                         happened.push(("approvals.voided", Some(place as i64 + 1)));
                     }
                     continue;

@@ -165,11 +165,15 @@ impl Witness {
                     prop_assert!(falls, "grant {id} falls, and what it goes on from did not");
                 }
             }
+            Event::RequestRejudged { .. } => prop_assert!(false, "request {id} was filed by this version"),
             Event::ApprovalsVoided { voids, .. } => {
-                self.request(id)?.votes.retain(|vote| !voids.iter().any(|name| name.as_str() == vote.by));
+                let votes = &mut self.request(id)?.votes;
+                let given = |vote: &Vote| voids.iter().any(|name| vote.by == name.as_str());
+                let are_there = voids.iter().all(|name| votes.iter().any(|vote| vote.by == name.as_str()));
+                prop_assert!(!voids.is_empty() && are_there, "no approval of request {id} is there to void");
+                votes.retain(|vote| !given(vote));
             }
             Event::GrantExpiring { .. }
-            | Event::RequestRejudged { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. } => {}
