@@ -579,6 +579,28 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             steps.extend([approve(decider), approve(Who::Approver)]);
             steps
         });
+    // A target is taken out and comes back, or something becomes production, after the first approval.
+    let grown = (
+        (needy(), plain(), prop::sample::select(wide.to_vec())),
+        prop::sample::select(&["target:web", "target:both", "target:db"][..]),
+        any::<bool>(),
+        prop::option::weighted(0.3, how()),
+    )
+        .prop_map(move |((who, ask, resource), target, turns, how)| {
+            let change = |edit| Step::Apply { who: Who::Owner, edits: vec![edit] };
+            let (before, after) = match turns {
+                true => (None, Edit::Environment("stage")),
+                false => (Some(change(Edit::Item(target))), Edit::Item(target)),
+            };
+            let mut steps = vec![adopt(FOUR_EYES)];
+            steps.extend(before);
+            steps.extend([Step::Ask { who, on_behalf_of: None, ask: Ask { resource, ..ask } }, approve(Who::Approver)]);
+            // Whoever approved it is another person then.
+            steps.extend(how.map(|how| Step::Change { whom: Who::Voter, back: 0, how }));
+            steps.extend([change(after), approve(Who::Approver), approve(Who::LastApprover), drop_it(FOUR_EYES)]);
+            steps.extend(turns.then(|| change(Edit::Environment("stage"))));
+            steps
+        });
     // What is to begin later, or waits for its last approval, when the team changes.
     let rejudged = (
         (needy(), plain(), prop::sample::select(&[HOUR, DAY][..]), any::<bool>()),
@@ -605,6 +627,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     prop_oneof![
         1 => left,
         3 => rejudged,
+        2 => grown,
         1 => denied,
         1 => set_back,
         20 => step.prop_map(|step| vec![step]),
