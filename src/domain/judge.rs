@@ -487,7 +487,6 @@ pub struct Judgement {
     approved_by: Option<RuleName>,
     emergency_by: Option<RuleName>,
     limits_number: Vec<Rule>,
-    emergency: bool,
 }
 
 /// Judges the terms asked, and those that would be granted where they differ.
@@ -539,7 +538,7 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
     let matched = matched.collect();
     let limits = rules.iter().filter(|rule| rule.max_per_day.is_some() && asked.is_counted_by(rule));
     let limits_number = limits.map(|rule| (*rule).clone()).collect();
-    Judgement { matched, demands, of_granted: demands_granted, approved_by, emergency_by, limits_number, emergency }
+    Judgement { matched, demands, of_granted: demands_granted, approved_by, emergency_by, limits_number }
 }
 
 impl Opened<'_> {
@@ -553,12 +552,6 @@ impl Opened<'_> {
 impl Judgement {
     fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.matched.iter().map(|matched| &matched.rule)
-    }
-
-    /// The rules whose demands on a ticket and a reason bind: in an emergency only those that allow it.
-    fn formal(&self) -> impl Iterator<Item = &Rule> {
-        let emergency = self.emergency;
-        self.rules().filter(move |rule| rule.emergency == emergency)
     }
 
     /// Whether any rule forbids these terms.
@@ -577,7 +570,7 @@ impl Judgement {
                 return Err(forbid(rule, format!("at most {most}{}", counted.words())));
             }
         }
-        for rule in self.formal() {
+        for rule in self.rules() {
             if let Some(pattern) = &rule.ticket
                 && !ticket.is_some_and(|ticket| pattern.matches(ticket))
             {

@@ -608,6 +608,7 @@ fn a_grant_met_the_demands_that_it_names_in_a_log_that_is_true() {
     for (from, to) in [
         (by, r#""by":["bob"]"#),
         (by, r#""by":["bob","bob"]"#),
+        (by, r#""by":["bob","carol","bob"]"#),
         (by, r#""by":["bob","erin"]"#),
         (r#""approvals":2"#, r#""approvals":1"#),
     ] {
