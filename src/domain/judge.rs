@@ -309,7 +309,7 @@ impl<'c> Opened<'c> {
         self.things
             .iter()
             .enumerate()
-            .all(|(place, it)| matched.contains(&place) && gives(rule, it.thing) || it.follows_connections)
+            .all(|(place, it)| matched.contains(&place) && takes_default(rule, it.thing) || it.follows_connections)
     }
 
     /// The demands of these terms alone.

@@ -38,6 +38,8 @@ pub struct Model {
     role_grants: BTreeSet<RequestId>,
     /// The requests that format 1 filed and that were not judged again since. Without those that were released.
     of_format_1: BTreeSet<RequestId>,
+    /// Who applied a team file, while what follows from it is taken in.
+    applied_by: Option<Name>,
     /// The format of the entry that is being taken in.
     format: u32,
     last: Option<Timestamp>,
@@ -141,6 +143,11 @@ impl Model {
         }
         self.check_time(&entry, &mut wrong);
         self.check_actor(&entry, &mut wrong);
+        if matches!(entry.event, Event::TeamApplied { .. }) {
+            self.applied_by.clone_from(&entry.actor);
+        } else if !entry.event.follows_team() {
+            self.applied_by = None;
+        }
         self.check_logins(&entry, &mut wrong);
         self.last = Some(entry.at);
         self.format = entry.v;
@@ -206,11 +213,13 @@ impl Model {
         if matches!(entry.event, Event::AttemptRefused { .. }) {
             return;
         }
+        // A team file may take out or disable the member who applies it. What follows in the same act is theirs still.
+        if entry.event.follows_team() && self.applied_by.as_ref() == Some(actor) {
+            return;
+        }
         match team.members.get(actor) {
             Some(member) if member.disabled => wrong.push(format!("{actor} acts, who is disabled")),
             Some(_) => {}
-            // A team file may take out the member who applies it, and what follows is theirs still.
-            None if entry.event.follows_team() => {}
             None => wrong.push(format!("{actor} acts, who is no member")),
         }
     }

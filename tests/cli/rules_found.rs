@@ -115,3 +115,34 @@ fn who_approved_before_a_demand_was_relaxed_can_complete_it() {
     assert!(world.may("dee", "target:db"));
     assert_eq!(world.run("ana", &["audit", "verify"]).ok().code, 0);
 }
+
+#[test]
+fn a_rule_that_names_a_scope_approves_it_by_itself_not_even_while_it_covers_nothing() {
+    let team = |rest: &str| {
+        format!(
+            "[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n[members.dee]\nrole = \"member\"\n\
+             [connections.dev]\nenvironment = \"non-production\"\n[scopes.live]\nenvironments = [\"production\"]\n{rest}\
+             [[rules]]\nname = \"free\"\nmatch = {{ resources = [\"scope:live\"] }}\nauto_approve = true\n"
+        )
+    };
+    let world = World::of("olivia", &team(""));
+    let id = world.request("dee", "scope:live", &["--duration", "permanent"]);
+    assert_eq!(world.state(&id), "pending");
+    world.apply("olivia", &team("[connections.db]\nenvironment = \"production\"\n")).ok();
+    assert!(!world.may("dee", "connection:db"));
+}
+
+#[test]
+fn an_owner_who_hands_over_and_is_disabled_in_one_file_leaves_a_log_that_is_true() {
+    let team = |ana: &str, ben: &str, dee: &str| {
+        format!(
+            "[team]\nname = \"acme\"\n[members.olivia]\n{ana}[members.ben]\nrole = \"{ben}\"\n{dee}\
+             [connections.dev]\nenvironment = \"non-production\"\n"
+        )
+    };
+    let world = World::of("olivia", &team("role = \"owner\"\n", "admin", "[members.dee]\nrole = \"member\"\n"));
+    let id = world.grant("dee", "connection:dev", "ben", &[]);
+    world.apply("olivia", &team("role = \"member\"\ndisabled = true\n", "owner", "")).ok();
+    assert_eq!(world.json("ben", &["show", &id])["state"], "revoked");
+    world.run("ben", &["audit", "verify"]).ok();
+}
