@@ -609,6 +609,7 @@ fn a_grant_met_the_demands_that_it_names_in_a_log_that_is_true() {
         (by, r#""by":["bob"]"#),
         (by, r#""by":["bob","bob"]"#),
         (by, r#""by":["bob","carol","bob"]"#),
+        (by, r#""by":["bob","carol","carol"]"#),
         (by, r#""by":["bob","erin"]"#),
         (r#""approvals":2"#, r#""approvals":1"#),
     ] {
@@ -689,6 +690,14 @@ fn roles_and_features_were_given_by_those_who_can_in_a_log_that_is_true() {
     assert_eq!(faults(&world), [""; 0]);
     let fault = "alice could not meet the demand of the default on request 1 then";
     let found = forged(&world, "olivia", "alice");
+    assert!(found.iter().any(|it| it.ends_with(fault)), "{found:#?}");
+
+    // Nor did anyone who was disabled.
+    let world = World::of("olivia", &TEAM.replace("[members.erin]\n", "[members.erin]\ndisabled = true\n"));
+    world.request("dave", "connection:prod-k8s", &[]);
+    world.run("alice", &["approve", "1"]).ok();
+    let fault = "erin could not meet the demand of the default on request 1 then";
+    let found = forged(&world, "alice", "erin");
     assert!(found.iter().any(|it| it.ends_with(fault)), "{found:#?}");
 }
 

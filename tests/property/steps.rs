@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::team::{
     ALONE, ASSIGNEES, DAY, Edit, FIRES, FOUR_EYES, HOUR, INSIDE, LATE, LATER, LENGTHS, MEMBER, NEVER, OWNER, PEOPLE,
-    RESOURCES, RULES, SCOPES, SHORT, VIEWER,
+    RESOURCES, RULES, SCOPES, SHORT, TICKET, VIEWER,
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -430,8 +430,8 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             steps
         },
     );
-    let others = prop::sample::select(&[SHORT[0], SHORT[1], SHORT[1], NEVER[0], NEVER[1]][..]);
-    let burning = ["connection:prod", "target:db", "connection:stage", "scope:staging", "role:admin"];
+    let others = prop::sample::select(&[SHORT[0], SHORT[1], SHORT[1], NEVER[0], NEVER[1], TICKET, TICKET][..]);
+    let burning = ["connection:prod", "target:db", "connection:stage", "scope:staging", "scope:stores", "role:admin"];
     let burnt = (needy(), plain(), prop::option::weighted(0.7, others), decider(), prop::option::weighted(0.3, how()))
         .prop_flat_map(move |all| (Just(all), prop::sample::select(burning.to_vec()), prop::bool::weighted(0.8)))
         .prop_map(|((who, ask, other, reviewer, how), resource, with_ticket)| {

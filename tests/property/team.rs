@@ -216,6 +216,7 @@ pub const LENGTHS: [usize; 7] = [34, 35, 36, 37, 38, 39, 40];
 pub const FIRES: [usize; 5] = [18, 19, 20, 28, 32];
 pub const SHORT: [usize; 2] = [7, 8];
 pub const NEVER: [usize; 2] = [11, 12];
+pub const TICKET: usize = 10;
 pub const LATE: usize = 16;
 pub const LATER: usize = 17;
 pub const FOUR_EYES: usize = 21;
@@ -577,7 +578,7 @@ impl Team {
         demands
     }
 
-    /// Whether any rule stands against it. In an emergency what others want of tickets and reasons does not count.
+    /// The rule that stands against it, if any does.
     pub fn forbidding(&self, case: &Case, reason: &str, ticket: Option<&str>) -> Option<&'static str> {
         let forbids = |rule: &&Rule| {
             let mut things = self.matched(rule, case.requester, &case.asked, &case.others);
@@ -591,7 +592,7 @@ impl Team {
                 && (rule.deny
                     || rule.never_for_good && case.granted.to == EVER
                     || rule.longest != EVER && things.iter().any(|thing| length(thing) > rule.longest)
-                    || rule.emergency == case.emergency && rule.wants_more(reason, ticket))
+                    || rule.wants_more(reason, ticket))
         };
         self.rules(case.emergency).find(forbids).map(|rule| rule.name)
     }

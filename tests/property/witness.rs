@@ -10,7 +10,7 @@ use access::domain::time::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use crate::team::{Basis, Case, EVER, OWNER, Span, Team, role};
+use crate::team::{ADMIN, Basis, Case, Demand, EVER, OWNER, Span, Team, role};
 
 type Checked = Result<(), TestCaseError>;
 
@@ -237,6 +237,23 @@ impl Witness {
             prop_assert!(gives && unasked, "request {id} is granted by {}, which does not give it", name.as_str());
             prop_assert!(!record.emergency || granted.ends_at.is_some(), "emergency {id} is for good");
             prop_assert!(granted.demands.is_empty(), "request {id} is granted by a rule, and met demands");
+            if record.emergency {
+                // Another member who is a base admin or meets every demand.
+                let (basis, demands) = (Basis::of(&case), team.demands(&case));
+                let is_reviewer = |name: &str, login: &str| {
+                    let role = self.role_at(name, at, team);
+                    let meets = |demand: &Demand| team.is_one_of(demand.named, name, basis, role);
+                    let own = [&record.requester, &record.filer].iter().any(|it| *it == name);
+                    team.active(name)
+                        && !own
+                        && !record.logins.iter().any(|other| other == login)
+                        && (team.base(name) >= ADMIN || !demands.is_empty() && demands.iter().all(meets))
+                };
+                let members = team.members.iter().filter(|(name, member)| is_reviewer(name, member.login));
+                let expected: BTreeSet<&str> = members.map(|(name, _)| *name).collect();
+                let named = granted.reviewers.iter().flatten().map(|name| name.as_str());
+                prop_assert_eq!(named.collect::<BTreeSet<_>>(), expected, "who reviews emergency {}", id);
+            }
             return Ok(());
         }
         prop_assert!(!record.emergency, "emergency {id} waited");
