@@ -941,7 +941,7 @@ fn read_text(path: &Path) -> Result<String> {
 }
 
 /// Opens a regular file without waiting, as opening a named pipe would. None: it is something else. What the caller's
-/// shell has opened, for `<(command)`, may be a pipe: whoever wrote the command waits for what it prints.
+/// shell has opened, for `<(command)`, may be a pipe: the person who wrote the command waits for what it prints.
 fn open_named(path: &Path) -> std::io::Result<Option<File>> {
     if ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))
         || path == Path::new("/dev/stdin")

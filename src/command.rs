@@ -112,7 +112,7 @@ pub enum Command {
     },
     Audit(AuditFilter),
     AuditExport,
-    /// The log as it is stored, for whoever wants to verify it without this program.
+    /// The log as it is stored, to be verified without this program.
     AuditExportRaw,
     /// `against`: checkpoints kept elsewhere.
     AuditVerify {

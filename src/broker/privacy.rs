@@ -81,7 +81,7 @@ pub fn become_owner(database: &Path) -> Result<(), Failure> {
     become_user(&owner(database)?)
 }
 
-/// Gives up being root for good, for this user.
+/// Becomes this user; the process cannot become root again.
 pub fn become_user(user: &User) -> Result<(), Failure> {
     let name = name_of(user)?;
     let become_user = |uid: Uid, gid: Gid| {

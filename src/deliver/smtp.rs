@@ -29,7 +29,7 @@ pub struct Reply {
 /// Why there is no answer of the expected class.
 #[derive(Debug)]
 pub enum Trouble {
-    /// The server refused, for now (4yz) or for good (5yz).
+    /// The server refused: temporarily (4yz) or permanently (5yz).
     Answered(Reply),
     /// The connection is of no use any more.
     Broken(String),

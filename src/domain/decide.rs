@@ -101,7 +101,7 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts)
     match new.members.get_mut(to) {
         None => Err(Refusal::NoSuchMember { name: to.clone(), nearest: None }),
         Some(member) if member.disabled => Err(Refusal::Disabled { member: to.clone() }),
-        // Whoever is given that login next would be the owner.
+        // The next user with that login would be the owner.
         Some(member) if !accounts.successor => {
             Err(Refusal::NoAccount { member: to.clone(), login: member.login.to_string() })
         }
@@ -520,7 +520,7 @@ pub fn standing(
     requirements.iter().map(standing).collect()
 }
 
-/// Whether one of these people made a decision: members who have left are not among them, and whoever has the name of one
+/// Whether one of these people made a decision: members who have left are not among them, and somebody else with the name of one
 /// now is another person.
 fn is_by_one_of(decision: &Decision, people: &[&Person]) -> bool {
     people.iter().any(|person| person.name == decision.by && person.since < decision.seq)
