@@ -146,17 +146,18 @@ impl<'t> Overview<'t> {
 
     /// The rule that gives this in an emergency, if there is one.
     fn emergency_by(&self, at: usize) -> Option<&'t Rule> {
-        let inside = |rule: &Rule, opened: usize| {
-            let environment = self.things[opened].environment();
-            environment.is_some_and(|environment| rule.matches.environments.contains(&environment))
-        };
         let reaches = |rule: &Rule| {
-            let all_inside = || self.opens[at].iter().all(|&opened| inside(rule, opened));
             rule.emergency
                 && takes_default(rule, &self.things[at])
-                && (rule.matches.environments.is_empty() || all_inside())
+                && self.opens[at].iter().all(|&opened| self.is_inside(rule, opened))
         };
         self.naming(at).find(|rule| reaches(rule) && !self.denied[at])
+    }
+
+    /// Whether this is in the environments that the rule is about.
+    fn is_inside(&self, rule: &Rule, at: usize) -> bool {
+        let environments = &rule.matches.environments;
+        environments.is_empty() || self.things[at].environment().is_some_and(|it| environments.contains(&it))
     }
 
     /// The fewest approvals for which anybody is granted this.
@@ -296,14 +297,24 @@ impl<'t> Overview<'t> {
             let scope = Resource::Scope(name.clone());
             let names = |rule: &&Rule| rule.matches.resources.iter().any(|pattern| pattern.matches(&scope));
             let guards: Vec<&Rule> = self.team.rules.iter().filter(|rule| demands(rule)).filter(names).collect();
-            if guards.is_empty() {
+            let mut emergencies = self.team.rules.iter().filter(|rule| rule.emergency).filter(names).peekable();
+            if guards.is_empty() && emergencies.peek().is_none() {
                 continue;
             }
             let covered: BTreeSet<Resource> =
                 self.team.reach(&scope, None).iter().skip(1).map(Thing::resource).collect();
-            for at in (0..self.things.len()).filter(|&at| covered.contains(&self.things[at].resource())) {
-                let Some(rule) = self.approved_by[at].map(|rule| &self.team.rules[rule]) else { continue };
+            let covered = (0..self.things.len()).filter(|&at| covered.contains(&self.things[at].resource()));
+            let covered: Vec<usize> = covered.collect();
+            let emergency =
+                emergencies.find(|rule| covered.iter().all(|&at| !self.denied[at] && self.is_inside(rule, at)));
+            for at in covered {
                 let part = self.things[at].resource();
+                if let Some(rule) = emergency {
+                    self.naming(at).filter(|guard| demands(guard) && guard.approvals > 1).for_each(|guard| {
+                        warn(rule, guard, format!("gives {part} in an emergency without an approval, by {scope}"));
+                    });
+                }
+                let Some(rule) = self.approved_by[at].map(|rule| &self.team.rules[rule]) else { continue };
                 guards.iter().for_each(|guard| {
                     warn(rule, guard, format!("approves {part} at once, which is a part of {scope}"));
                 });
@@ -348,6 +359,9 @@ impl<'t> Overview<'t> {
 
     /// A rule that is there to approve, and approves nothing.
     fn gives_nothing(&self, rule: &Rule, at: usize) -> Option<String> {
+        if rule.emergency {
+            return self.allows_no_emergency(rule);
+        }
         if !rule.auto_approve || self.named(at).any(|thing| self.is_approved_by(thing, at)) {
             return None;
         }
@@ -360,6 +374,21 @@ impl<'t> Overview<'t> {
             "other rules deny all that it names or demand approvers for it, or it names only a part"
         };
         Some(format!("rule {:?} approves nothing: {why}", rule.name.as_str()))
+    }
+
+    /// A rule for emergencies that names only scopes, and all of those cover nothing.
+    fn allows_no_emergency(&self, rule: &Rule) -> Option<String> {
+        let patterns = &rule.matches.resources;
+        if patterns.is_empty() || !patterns.iter().all(Pattern::is_of_scopes) {
+            return None;
+        }
+        let mut named = self.team.scopes.keys().map(|name| Resource::Scope(name.clone()));
+        let covers = |scope: &Resource| self.team.reach(scope, None).len() > 1;
+        if named.any(|scope| patterns.iter().any(|pattern| pattern.matches(&scope)) && covers(&scope)) {
+            return None;
+        }
+        let name = rule.name.as_str();
+        Some(format!("rule {name:?} allows no emergency: it names only scopes, and none of them covers anything"))
     }
 }
 

@@ -288,7 +288,8 @@ impl<'c> Opened<'c> {
         Counted { seconds: Some(measure(intervals)), with: requests }
     }
 
-    /// Whether the rule reaches as far as an emergency would: the resource itself, and every environment that it is in.
+    /// Whether the rule reaches as far as an emergency would: the resource itself, and every environment that it is in. A
+    /// rule that names a scope does not reach it while it covers nothing: nobody knows what it covers tomorrow.
     fn is_within_reach(&self, rule: &Rule, hit: &Hit) -> bool {
         let environments = &rule.matches.environments;
         let inside = |it: &OpenedThing<'_>| it.environment.is_some_and(|it| environments.contains(&it));
@@ -297,7 +298,7 @@ impl<'c> Opened<'c> {
             Some(scope) => names(scope),
             None => hit.things.iter().any(|&place| {
                 let it = &self.things[place];
-                it.resource == self.case.terms.resource && gives(rule, it.thing)
+                it.resource == self.case.terms.resource && takes_default(rule, it.thing)
             }),
         };
         (environments.is_empty() || self.things.iter().all(inside)) && (itself || self.is_whole(rule, hit))

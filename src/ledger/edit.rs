@@ -76,7 +76,7 @@ fn prepare(read: &Read<'_>, me: &Person, id: RequestId, edit: &Edit, now: Timest
         people: &judged.people(),
     };
     let drafts = decide::edit(&before, said, &filing, now)?;
-    quota::may_edit(read, &docket, me, &after, &judged, now)?;
+    quota::may_edit(read, &docket, me, &judged, now)?;
     let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
     let mut warnings = Vec::new();
     if !void.is_empty() {

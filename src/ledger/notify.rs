@@ -36,7 +36,7 @@ pub fn change(call: &Call<'_>, change: &PreferenceChange, sink: Sink<'_>) -> Res
                 return Ok((Vec::new(), member));
             }
             let hour_ago = quota::since(now, PREFERENCES.within);
-            PREFERENCES.allows(read.acts(&member, Act::PreferenceChanged, hour_ago)?, now)?;
+            PREFERENCES.allows(read.acts(me, Act::PreferenceChanged, hour_ago)?, now)?;
             Ok((vec![Draft { event, told: Vec::new() }], member))
         },
         |read, member, _| Ok(view(read, &member)),

@@ -1,19 +1,18 @@
 //! The limits on how often somebody may ask, counted in the transaction that writes what they ask for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::docket::{Docket, Judged};
 use super::{Problem, review};
 use crate::domain::decide;
 use crate::domain::entitlement::Person;
-use crate::domain::name::Name;
 use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
 use crate::domain::resource::Resource;
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
-use crate::store::{Filed, Read};
+use crate::store::{Act, Filed, Read};
 
 /// A message names at most so many emergencies that need a review.
 pub const NAMED: usize = 10;
@@ -28,67 +27,54 @@ pub fn may_file(
     judged: &Judged,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    let for_filer = read.filed_for(&filer.name, quota::since(now, FILED.within))?;
+    let for_filer = read.filed_for(filer, quota::since(now, FILED.within))?;
     if request.emergency {
         may_take(read, docket, filer, &for_filer, now)?;
     }
-    let login = &filer.member.login;
     // Only admins file for others, and only what they filed lately counts.
     let is_admin = decide::needs_admin(filer, "", now).is_ok();
     let for_others = match is_admin {
-        true => read.filed_for_others(login, quota::since(now, FILED.within))?,
+        true => read.filed_for_others(filer, quota::since(now, FILED.within))?,
         false => Vec::new(),
     };
-    let own = for_filer.iter().filter(|filed| filed.filed_by == filer.name);
-    FILED.allows(own.chain(&for_others).map(|filed| filed.at), now)?;
+    let own = for_filer.iter().filter(|filed| filed.own).map(|filed| filed.at);
+    FILED.allows(own.chain(for_others), now)?;
 
     // What is granted at once waits for nobody.
     if !request.emergency && judged.judgement.approved_by_rule().is_none() {
-        let mut pending = read.pending_filed(&filer.name, request.id, now)?;
+        let mut pending = read.pending_filed(filer, request.id, now)?;
         if is_admin {
-            pending += read.pending_filed_for_others(login, request.id, now)?;
+            pending += read.pending_filed_for_others(filer, request.id, now)?;
         }
         if pending >= PENDING {
             return Err(Refusal::TooManyPending { most: PENDING }.into());
         }
     }
-    within_rules(read, docket, &filer.name, request, judged, now)
+    within_rules(read, docket, judged, now)
 }
 
-/// Whether `editor` may edit a request into this one now.
+/// Whether `editor` may edit a request into the one judged now.
 pub fn may_edit(
     read: &Read<'_>,
     docket: &Docket,
     editor: &Person,
-    request: &Request,
     judged: &Judged,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    let edited = read.edited(&editor.name, quota::since(now, EDITED.within))?;
-    EDITED.allows(edited.iter().map(|edited| edited.at), now)?;
-    within_rules(read, docket, &editor.name, request, judged, now)
+    EDITED.allows(read.acts(editor, Act::RequestEdited, quota::since(now, EDITED.within))?, now)?;
+    within_rules(read, docket, judged, now)
 }
 
-/// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too,
-/// those of the requester and of the member who acts.
-fn within_rules(
-    read: &Read<'_>,
-    docket: &Docket,
-    actor: &Name,
-    request: &Request,
-    judged: &Judged,
-    now: Timestamp,
-) -> Result<(), Problem> {
+/// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too. It makes
+/// no difference who filed or edited.
+fn within_rules(read: &Read<'_>, docket: &Docket, judged: &Judged, now: Timestamp) -> Result<(), Problem> {
     let rules = judged.judgement.limits_number();
     if rules.is_empty() {
         return Ok(());
     }
     let day_ago = quota::since(now, FILED.within);
-    let mut filed = read.filed_for(&request.requester, day_ago)?;
-    for editor in BTreeSet::from([&request.requester, actor]) {
-        let edits = read.edited(editor, day_ago)?;
-        filed.extend(edits.into_iter().filter(|edit| edit.requester == request.requester));
-    }
+    let mut filed = read.filed_for(&judged.requester, day_ago)?;
+    filed.extend(read.edits_for(&judged.requester, day_ago)?);
     for rule in rules {
         within_rule(read, docket, rule, &filed, judged, now)?;
     }

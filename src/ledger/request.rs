@@ -149,7 +149,7 @@ pub fn submit(
                 warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
             }
             let day_ago = domain::quota::since(now, TOGETHER);
-            let mut grants = read.emergencies(&request.requester, resource, request.id, day_ago)?;
+            let mut grants = read.emergencies(&request, day_ago)?;
             grants.extend(request.grant.clone());
             emergency = Some(Emergency::of(&request, reviewers, &grants));
         }

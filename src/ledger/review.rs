@@ -52,7 +52,7 @@ pub fn emergency(
         return Ok(None);
     }
     let day_ago = quota::since(request.submitted_at, TOGETHER);
-    let grants = read.emergencies(&request.requester, &request.asked.resource, request.id, day_ago)?;
+    let grants = read.emergencies(request, day_ago)?;
     let reviewers = if request.owes_review() { reviewers(read, docket, request, now)? } else { Vec::new() };
     Ok(Some(Emergency::of(request, reviewers, &grants)))
 }

@@ -99,7 +99,7 @@ pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink:
                 }
                 if !drafts.is_empty() {
                     let hour_ago = quota::since(now, TEAM_CHANGES.within);
-                    TEAM_CHANGES.allows(read.acts(&me.name, Act::TeamApplied, hour_ago)?, now)?;
+                    TEAM_CHANGES.allows(read.acts(me, Act::TeamApplied, hour_ago)?, now)?;
                 }
                 view.applied = true;
                 Ok((drafts, (view, left_out)))

@@ -451,7 +451,7 @@ impl<'c> Read<'c> {
     }
 
     /// The names under which a Unix user has asked for anything, and this one.
-    fn names_of(&self, member: &Name, login: Option<&Login>) -> Result<BTreeSet<Name>, Error> {
+    pub(super) fn names_of(&self, member: &Name, login: Option<&Login>) -> Result<BTreeSet<Name>, Error> {
         let mut names = BTreeSet::from([member.clone()]);
         let Some(login) = login else { return Ok(names) };
         // From one name to the next, however many requests there are under each.

@@ -428,6 +428,18 @@ fn a_team_file_whose_rules_amount_to_what_may_not_be_meant_is_warned_about() {
     quiet(&[guard, unnamed], "emergency");
     quiet(&[two, "emergency = true, match = { environments = [\"non-production\"] }"], "in an emergency");
     quiet(&[two, unnamed, "match = { environments = [\"production\"] }, deny = \"no\""], "in an emergency");
+    // A rule that names a scope gives all that the scope covers; nothing, while the scope covers nothing.
+    let scope = "name = \"glass\", emergency = true, match = { resources = [\"scope:mixed\"] }";
+    warned(&[two, scope], "in an emergency without an approval, by scope:mixed, and rule \"two\" demands 2 approvals");
+    quiet(&[guard, scope], "in an emergency");
+    quiet(&[two, scope, "match = { environments = [\"production\"] }, deny = \"no\""], "in an emergency");
+    let stores = "name = \"glass\", emergency = true, match = { resources = [\"scope:stores\"] }";
+    quiet(&[stores], "allows no emergency");
+    let world = World::of("olivia", TEAM);
+    let emptied = file(&[stores]).replace("targets = [\"orders-db\"]", "targets = []");
+    let ran = world.apply("olivia", &emptied).ok();
+    let says = "rule \"glass\" allows no emergency: it names only scopes, and none of them covers anything";
+    assert!(ran.err.contains(says), "{}", ran.err);
     // A part of what is guarded is approved at once.
     let whole = "name = \"whole\", match = { resources = [\"connection:dev-1\"] }, approvers = [\"group:dba\"]";
     let part = "name = \"part\", match = { resources = [\"target:web\"] }, auto_approve = true";

@@ -575,7 +575,7 @@ impl Run<'_> {
                 let new = self.edited(edits);
                 let happened = self.model.team_becomes(new, now);
                 if happened.contains(&("team.applied", None)) {
-                    self.model.acts.push((there.who.unwrap(), Act::Applies, now));
+                    self.model.acts.push((there.login, Act::Applies, now));
                 }
                 happened
             }
@@ -586,7 +586,7 @@ impl Run<'_> {
             }
             Step::Prefer { .. } => {
                 self.model.preferred += 1;
-                self.model.acts.push((there.who.unwrap(), Act::Prefers, now));
+                self.model.acts.push((there.login, Act::Prefers, now));
                 vec![("preference.changed", None)]
             }
             Step::Expire | Step::Change { .. } | Step::Pass(_) | Step::Next(_) => self.model.due(now),

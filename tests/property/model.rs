@@ -70,7 +70,7 @@ pub struct Model {
     pub refused: Vec<((Option<&'static str>, &'static str), i64)>,
     /// How often somebody has said how they are to be told.
     pub preferred: usize,
-    /// What each member did and when, as far as it is limited how often they may.
+    /// What each Unix user did and when, as far as it is limited how often they may. Changes of terms are by name.
     pub acts: Vec<(&'static str, Act, i64)>,
 }
 
@@ -328,10 +328,10 @@ impl Model {
         against
     }
 
-    /// When a member did such things within this time.
+    /// How often a Unix user did such things within this time.
     fn lately(&self, who: &str, within: i64, now: i64, counts: impl Fn(Act) -> bool) -> usize {
         let times = |at: i64| (0..within).contains(&(now - at));
-        self.acts.iter().filter(|(by, act, at)| *by == who && counts(*act) && times(*at)).count()
+        self.acts.iter().filter(|(by, act, at)| *by == self.login(who) && counts(*act) && times(*at)).count()
     }
 
     pub fn applies_too_often(&self, who: &str, now: i64) -> bool {
@@ -343,7 +343,10 @@ impl Model {
     }
 
     pub fn changes_too_often(&self, who: &str, place: Option<usize>, now: i64) -> bool {
-        self.lately(who, HOUR, now, |act| place.is_some_and(|place| act == Act::Changes(place))) >= 5
+        let changes = self.acts.iter().filter(|(by, act, at)| {
+            *by == who && place.is_some_and(|place| *act == Act::Changes(place)) && (0..HOUR).contains(&(now - at))
+        });
+        changes.count() >= 5
     }
 
     /// Whether somebody files or edits too much, were this filed or edited by them now.
@@ -351,7 +354,8 @@ impl Model {
     /// Requests and edits have a limit of their own each. An edit waits in the place of what it edits.
     pub fn files_too_often(&self, who: &str, wish: &Asked, is_edit: bool, now: i64) -> bool {
         let files = |act| if is_edit { matches!(act, Act::Edits(_)) } else { matches!(act, Act::Files(_)) };
-        let waits = self.requests.iter().filter(|other| other.pending(now) && other.filer == who);
+        let login = self.login(who);
+        let waits = self.requests.iter().filter(|other| other.pending(now) && other.logins[1] == login);
         let takes = |act| matches!(act, Act::Files(place) if self.requests[place].emergency);
         let owed = self.requests.iter().filter(|other| other.owes_review() && self.owns(who, other)[0]);
         self.lately(who, DAY, now, files) >= 50
@@ -361,18 +365,16 @@ impl Model {
                 && waits.filter(|other| other.place != wish.place).count() >= 20
             || wish.emergency && (owed.count() >= 3 || self.lately(who, HOUR, now, takes) >= 10)
             || self.team.counting(wish.requester, wish.asked.resource, wish.emergency).iter().any(|rule| {
-                // Whoever filed it. Of edits those count of this member and of whoever files now.
-                let counts = |by: &str, place: usize| {
+                // By whomever it was filed or edited.
+                let counts = |place: usize| {
                     let other = &self.requests[place];
-                    other.requester == wish.requester
+                    other.logins[0] == self.login(wish.requester)
                         && (!rule.emergency || other.emergency)
                         && self.team.counts(rule, wish.requester, other.asked.resource)
-                        && (by == wish.requester || by == who)
                 };
                 let times = |at: i64| (0..DAY).contains(&(now - at));
-                let counted = self.acts.iter().filter(|(by, act, at)| match act {
-                    Act::Files(place) => times(*at) && counts(wish.requester, *place),
-                    Act::Edits(place) => times(*at) && counts(by, *place),
+                let counted = self.acts.iter().filter(|(_, act, at)| match act {
+                    Act::Files(place) | Act::Edits(place) => times(*at) && counts(*place),
                     Act::Applies | Act::Prefers | Act::Changes(_) => false,
                 });
                 rule.per_day.is_some_and(|most| counted.count() >= most)
@@ -387,7 +389,7 @@ impl Model {
         let place = self.requests.len();
         let members = PEOPLE.into_iter().filter(|who| asked.emergency && self.could_review(who, &asked, now));
         let reviewers = members.collect();
-        self.acts.push((asked.filer, Act::Files(place), now));
+        self.acts.push((asked.logins[1], Act::Files(place), now));
         self.requests.push(Asked { filed: now, lapses, reminds, place: Some(place), reviewers, ..asked });
         let mut happened = vec![("request.submitted", Some(place as i64 + 1))];
         if free {
@@ -407,7 +409,7 @@ impl Model {
 
     /// It says something else, and nobody has approved that.
     pub fn edit(&mut self, place: usize, who: &'static str, wish: Asked, now: i64) -> Vec<Happened> {
-        self.acts.push((who, Act::Edits(place), now));
+        self.acts.push((self.login(who), Act::Edits(place), now));
         let (lapses, reminds) = self.late(&wish, now);
         let free = self.free(&wish, now);
         self.requests[place] = Asked { lapses, reminds, ..wish };
