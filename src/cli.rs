@@ -400,7 +400,8 @@ pub struct Show {
 #[command(
     after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals,
 each is for exactly the terms that are on the table; changing them voids the earlier ones.
-A request that was edited needs --seen wherever it is not shown first (with --yes, in a pipe).
+A request that has changed since it was filed (edited, other terms by another approver, a scope that
+reaches more) needs --seen wherever it is not shown first (with --yes, in a pipe).
 Without an ID, on a terminal: each request that waits for you, in turn.
 
 Examples:

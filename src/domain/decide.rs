@@ -9,7 +9,6 @@ use super::event::{Because, Draft, Event, Granted, MetDemand};
 use super::judge::{Judgement, Requirement, RoleBasis};
 use super::name::Name;
 use super::notification::{Notice, Told};
-use super::quota;
 use super::refusal::Refusal;
 use super::request::{Decision, Edit, Edited, End, Grant, Recorded, Request, RequestId, Said, State, Terms, Verdict};
 use super::resource::Resource;
@@ -388,9 +387,10 @@ pub fn may_decide(
     }
 }
 
-/// Whether this person may decide on the request that a case is about.
-pub fn may_vote(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
-    may_decide(person, case.request, case.terms, &case.judgement.requirements(), now)
+/// Whether this person may put these terms in the place of those on the table, as far as those go: someone who could not
+/// decide on the request as it is can't make it one that they can. `case`: of the terms on the table.
+pub fn may_change(case: &Case<'_>, person: &Person, terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
+    may_decide(person, case.request, terms, &case.judgement.requirements(), now)
 }
 
 fn is_default(requirement: &Requirement, least: Role) -> bool {
@@ -571,20 +571,6 @@ pub struct Case<'c> {
     pub people: &'c [&'c Person],
 }
 
-/// When this approver put other terms on the table than there were.
-fn changes_of_terms(request: &Request, by: &Name) -> Vec<Timestamp> {
-    let mut table = &request.asked;
-    let mut changes = Vec::new();
-    for decision in request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve) {
-        let terms = request.decided_terms(decision);
-        if terms != table && decision.by == *by {
-            changes.push(decision.at);
-        }
-        table = terms;
-    }
-    changes
-}
-
 /// Approves these terms; access is granted with the last approval that it takes.
 pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let Case { request, requester, terms, judgement, .. } = case;
@@ -606,9 +592,6 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
     let enough = stood.iter().all(Standing::is_met);
     if given.contains(&approver.name) && !enough {
         return Err(Refusal::AlreadyVoted { id: request.id });
-    }
-    if *terms != request.on_the_table() {
-        quota::TERMS.allows(changes_of_terms(request, &approver.name), now)?;
     }
     let modified = **terms != request.asked;
     let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
@@ -840,10 +823,10 @@ pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
 pub struct Anew {
     /// Why its grant ends. None: it stays.
     pub ends: Option<String>,
-    /// Whose approvals no longer count, and what the approved terms gained.
+    /// Whose approvals no longer count, and what a grant would gain. Empty: nothing.
     pub voids: Vec<Name>,
     pub gained: String,
-    /// Who is told that approvals are void.
+    /// Who is notified of that.
     pub told: Vec<Name>,
 }
 
@@ -892,7 +875,7 @@ pub fn follow<E>(
                     continue;
                 }
                 let Anew { voids, gained, told, .. } = judge(request, &fallen)?;
-                if !voids.is_empty() {
+                if !gained.is_empty() {
                     let event = Event::ApprovalsVoided { request: request.id, voids, gained };
                     drafts.push(draft(event, Notice::RequestChanged.to_all(&told)));
                 }

@@ -485,9 +485,11 @@ pub struct Judgement {
     pub matched: Vec<Matched>,
     demands: Demands,
     of_granted: Demands,
+    is_narrower: bool,
     approved_by: Option<RuleName>,
     emergency_by: Option<RuleName>,
     limits_number: Vec<Rule>,
+    limits_number_of_granted: Vec<Rule>,
 }
 
 /// Judges the terms asked, and those that would be granted where they differ.
@@ -503,11 +505,11 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
 
     let demands_asked = asked.demands(&of_asked);
     let asked_of_nobody = demands_asked.rules.is_empty();
+    let is_narrower = granted.as_ref().is_some_and(|granted| granted.is_within(&asked));
     let (demands, demands_granted) = match (&granted, &of_granted) {
         (Some(granted), Some(of_granted)) => {
             let alone = granted.demands(of_granted);
-            let within = granted.is_within(&asked);
-            (if within { alone.clone() } else { demands_asked.and(&alone) }, alone)
+            (if is_narrower { alone.clone() } else { demands_asked.and(&alone) }, alone)
         }
         (None, _) | (_, None) => (demands_asked.clone(), demands_asked),
     };
@@ -537,9 +539,24 @@ pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergen
         Some(Matched { rule: (*rule).clone(), because, counted })
     });
     let matched = matched.collect();
-    let limits = rules.iter().filter(|rule| rule.max_per_day.is_some() && asked.is_counted_by(rule));
-    let limits_number = limits.map(|rule| (*rule).clone()).collect();
-    Judgement { matched, demands, of_granted: demands_granted, approved_by, emergency_by, limits_number }
+    let (mut limits_number, mut limits_number_of_granted) = (Vec::new(), Vec::new());
+    for rule in rules.iter().filter(|rule| rule.max_per_day.is_some()) {
+        if asked.is_counted_by(rule) {
+            limits_number.push((*rule).clone());
+        } else if granted.as_ref().is_some_and(|granted| granted.is_counted_by(rule)) {
+            limits_number_of_granted.push((*rule).clone());
+        }
+    }
+    Judgement {
+        matched,
+        demands,
+        of_granted: demands_granted,
+        is_narrower,
+        approved_by,
+        emergency_by,
+        limits_number,
+        limits_number_of_granted,
+    }
 }
 
 impl Opened<'_> {
@@ -596,6 +613,11 @@ impl Judgement {
         self.of_granted.requirements()
     }
 
+    /// Whether the granted terms are not those asked, open nothing more, start no earlier and end no later.
+    pub fn is_narrower(&self) -> bool {
+        self.is_narrower
+    }
+
     /// The rule that approves it without anybody.
     pub fn approved_by_rule(&self) -> Option<&RuleName> {
         self.approved_by.as_ref()
@@ -609,6 +631,11 @@ impl Judgement {
     /// The rules that limit how many requests for this its requester may file in a day.
     pub fn limits_number(&self) -> &[Rule] {
         &self.limits_number
+    }
+
+    /// The rules that limit how many requests there may be for what would be granted, besides those for what was asked.
+    pub fn limits_number_of_granted(&self) -> &[Rule] {
+        &self.limits_number_of_granted
     }
 
     pub fn lapse_after(&self) -> Option<Length> {

@@ -251,7 +251,7 @@ impl Refusal {
             Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
             Refusal::Unseen { id, .. } => {
                 format!(
-                    "request {id} was edited after it was filed, so say which version you approve; nothing was done"
+                    "request {id} has changed since it was filed, so say which version you approve; nothing was done"
                 )
             }
             Refusal::ClockNotBack => {

@@ -401,7 +401,7 @@ impl Model {
             Event::ApprovalsVoided { request, voids, .. } => {
                 let held = self.pending(request, at)?;
                 let counted: BTreeSet<&Name> = held.approvals().map(|decision| &decision.by).collect();
-                let none = voids.is_empty() || voids.iter().any(|name| !counted.contains(name));
+                let none = voids.iter().any(|name| !counted.contains(name));
                 held.void_approvals(&voids);
                 match actor {
                     None => Err(format!("approvals of request {request} are voided by nobody")),

@@ -2,13 +2,19 @@
 
 use super::docket::Docket;
 use super::request::thing;
-use super::{Call, Problem, Sink, deciding, unchanged, view, visible};
+use super::{Call, Problem, Sink, deciding, quota, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
+use crate::domain::entitlement::Person;
+use crate::domain::event::Event;
+use crate::domain::name::Name;
+use crate::domain::quota::TERMS;
 use crate::domain::refusal::{Refusal, Sort};
-use crate::domain::request::{Modification, RequestId};
+use crate::domain::request::{Modification, RequestId, Terms};
 use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::store::{Error, Read};
 
 pub fn approve(
     call: &Call<'_>,
@@ -24,26 +30,74 @@ pub fn approve(
         |read, me, now| {
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
-            let terms = request.on_the_table().modified(modification);
-            if let Some(resource) = &modification.resource
-                && read.thing(resource)?.is_none()
-            {
-                // Only someone who may decide on the request learns what the catalogue has.
-                deciding(read, &docket, &request, request.on_the_table(), now, |case| decide::may_vote(case, me, now))?;
-                thing(read, resource)?;
+            let table = request.on_the_table();
+            let terms = table.modified(modification);
+            if terms != *table {
+                // Only someone who may decide on the request learns what the catalogue has. A part of what was asked is
+                // given by anybody who can give that part.
+                if !docket.judge(read, &request, &terms, now)?.judgement.is_narrower() {
+                    deciding(read, &docket, &request, table, now, |case| decide::may_change(case, me, &terms, now))?;
+                }
+                thing(read, &terms.resource)?;
             }
             let drafts = deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, now));
             if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == Sort::Refused) {
                 unchanged(read, id, seen.as_ref())?;
             }
-            // The requester must not get an approval, from somebody who looked before, for what an edit says since.
-            if drafts.is_ok() && seen.is_none() && read.was_edited(id)? {
+            let drafts = drafts?;
+            let changes = changes(read, id)?;
+            // Nobody approves, looking back at what they saw before, what an edit or another approver put there since.
+            if seen.is_none() && changes.iter().any(|change| !change.is_by(me)) {
                 return Err(Refusal::Unseen { id, seq: read.last_entry_about(id)? }.into());
             }
-            Ok((drafts?, docket))
+            if terms != *table {
+                let own = changes.iter().filter(|change| change.is_by(me)).map(|change| change.at);
+                TERMS.allows(own, now)?;
+                quota::may_grant(read, &docket, &request, &terms, now)?;
+            }
+            Ok((drafts, docket))
         },
         |read, docket, now| view::written(read, &docket, id, now),
     )?;
     view::send(view, sink)?;
     Ok(End::default())
+}
+
+/// An entry that changed what an approval of a request would grant.
+struct Change {
+    seq: i64,
+    at: Timestamp,
+    /// The approver who put other terms on the table. None: an edit did it, or a new team.
+    by: Option<Name>,
+}
+
+impl Change {
+    fn is_by(&self, person: &Person) -> bool {
+        self.by.as_ref() == Some(&person.name) && person.since < self.seq
+    }
+}
+
+/// What changed what an approval would grant since the request was filed.
+fn changes(read: &Read<'_>, id: RequestId) -> Result<Vec<Change>, Error> {
+    let mut table: Option<Terms> = None;
+    let mut changes = Vec::new();
+    for entry in read.entries_about(id)? {
+        let (seq, at) = (entry.seq, entry.at);
+        if let Event::RequestSubmitted { asked, .. } = entry.event {
+            table = Some(asked);
+        } else if let Event::RequestEdited { to, .. } = entry.event {
+            table = Some(to.asked);
+            changes.push(Change { seq, at, by: None });
+        } else if let Event::ApprovalsVoided { .. } = entry.event {
+            // Terms that an approver put there may be gone as well.
+            table = None;
+            changes.push(Change { seq, at, by: None });
+        } else if let Event::RequestApproved { by, terms, .. } = entry.event {
+            if table.as_ref().is_some_and(|table| *table != terms) {
+                changes.push(Change { seq, at, by: Some(by) });
+            }
+            table = Some(terms);
+        }
+    }
+    Ok(changes)
 }

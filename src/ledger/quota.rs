@@ -8,7 +8,7 @@ use crate::domain::decide;
 use crate::domain::entitlement::Person;
 use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::refusal::Refusal;
-use crate::domain::request::Request;
+use crate::domain::request::{Request, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
@@ -68,7 +68,23 @@ pub fn may_edit(
 /// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too. It makes
 /// no difference who filed or edited.
 fn within_rules(read: &Read<'_>, docket: &Docket, judged: &Judged, now: Timestamp) -> Result<(), Problem> {
-    let rules = judged.judgement.limits_number();
+    within(read, docket, judged.judgement.limits_number(), judged, now)
+}
+
+/// Whether the rules that limit the number of requests leave room to grant these terms. A rule that matches what was asked
+/// has counted the request already.
+pub fn may_grant(
+    read: &Read<'_>,
+    docket: &Docket,
+    request: &Request,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let judged = docket.judge(read, request, terms, now)?;
+    within(read, docket, judged.judgement.limits_number_of_granted(), &judged, now)
+}
+
+fn within(read: &Read<'_>, docket: &Docket, rules: &[Rule], judged: &Judged, now: Timestamp) -> Result<(), Problem> {
     if rules.is_empty() {
         return Ok(());
     }
@@ -94,11 +110,15 @@ fn within_rule(
     let mut times = Vec::new();
     let mut known: BTreeMap<&Resource, bool> = BTreeMap::new();
     for filed in filed.iter().filter(|filed| rule.is_about(filed.emergency)) {
-        let counts = match known.get(&filed.resource) {
-            Some(counts) => *counts,
-            None => docket.counts(read, rule, &judged.requester, &filed.resource, now)?,
-        };
-        known.insert(&filed.resource, counts);
+        let mut counts = false;
+        for resource in [Some(&filed.resource), filed.granted.as_ref()].into_iter().flatten() {
+            let matches = match known.get(resource) {
+                Some(matches) => *matches,
+                None => docket.counts(read, rule, &judged.requester, resource, now)?,
+            };
+            known.insert(resource, matches);
+            counts |= matches;
+        }
         if counts {
             times.push(filed.at);
         }

@@ -92,13 +92,15 @@ impl<'r> Rejudge<'r> {
         gained
     }
 
-    /// What judging a pending request again comes to: approvals of terms that now reach more are void.
+    /// What judging a pending request again comes to: approvals of terms that now reach more are void. That it reaches more is
+    /// recorded without any approval too, so that nobody approves what they saw before.
     pub fn pending(&mut self, request: &Request) -> Result<decide::Anew, Error> {
         let mut anew = decide::Anew::default();
         if !self.can_gain {
             return Ok(anew);
         }
         let mut told: BTreeSet<Name> = BTreeSet::new();
+        anew.gained = few(&self.gained(&request.on_the_table().resource), MOST_NAMED);
         for decision in request.approvals() {
             let gained = self.gained(&request.decided_terms(decision).resource);
             if gained.is_empty() || anew.voids.contains(&decision.by) {
@@ -109,7 +111,7 @@ impl<'r> Rejudge<'r> {
             let giver = self.person(&decision.by, &BTreeSet::new())?;
             told.extend(giver.filter(|giver| giver.since < decision.seq).map(|giver| giver.name));
         }
-        if !anew.voids.is_empty() {
+        if !anew.gained.is_empty() {
             let mut after = request.clone();
             after.void_approvals(&anew.voids);
             told.extend(self.waits_on(&after)?);

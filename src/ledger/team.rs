@@ -331,7 +331,11 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
         Event::GrantRevoked { request, because, .. } => (Follows::Revoked, *request, because.to_string()),
         Event::ApprovalsVoided { request, voids, gained } => {
             let voids: Vec<String> = voids.iter().map(ToString::to_string).collect();
-            (Follows::Voided, *request, format!("{gained} (approved by {})", few(&voids, MOST_PEOPLE)))
+            let by = match voids.is_empty() {
+                true => String::new(),
+                false => format!(" (approved by {})", few(&voids, MOST_PEOPLE)),
+            };
+            (Follows::Voided, *request, format!("{gained}{by}"))
         }
         Event::TeamInitialized { .. }
         | Event::TeamApplied { .. }

@@ -546,7 +546,7 @@ pub fn plan(view: &PlanView) -> String {
             ),
             Follows::Voided => writeln!(
                 text,
-                "  approvals of request {id} void: {member} asked for {resource}, which now also covers {}",
+                "  request {id} reaches more, so approvals of it are void: {member} asked for {resource}, which now also covers {}",
                 line(&follow.because)
             ),
             Follows::Unmatched => {

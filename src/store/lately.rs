@@ -18,6 +18,8 @@ const ROWS: usize = 5000;
 pub struct Filed {
     pub at: Timestamp,
     pub resource: Resource,
+    /// What was granted, which an approver may have changed.
+    pub granted: Option<Resource>,
     pub emergency: bool,
     /// They filed it themselves.
     pub own: bool,
@@ -44,15 +46,16 @@ impl Act {
 // Each question, so that a test can ask SQLite how it would answer it. A person is a Unix user, so that no limit starts
 // again with a new name.
 /// Asked for each name that the Unix user had.
-const FILED_FOR: &str = "SELECT submitted_at, resource, emergency, filer_login IS ?2 FROM request
-     WHERE requester = ?1 AND requester_login = ?2 ORDER BY id DESC";
+const FILED_FOR: &str = "SELECT r.submitted_at, r.resource, r.emergency, r.filer_login IS ?2, g.resource
+     FROM request r LEFT JOIN grant g ON g.request = r.id
+     WHERE r.requester = ?1 AND r.requester_login = ?2 ORDER BY r.id DESC";
 const FILED_FOR_OTHERS: &str = "SELECT submitted_at FROM request
      WHERE filer_login = ?1 AND filed_by <> requester ORDER BY id DESC";
 /// Acts that only the log has are looked for among its last entries: an index for them would cost every command. On a busier
 /// host the limit holds for each so many entries. In a file of their own people can act as any member.
 const ACTS: &str = "SELECT at FROM (SELECT seq, at, actor, os_user, action FROM event ORDER BY seq DESC LIMIT 2000)
      WHERE (os_user = ?1 OR actor = ?2 AND seq > ?3) AND action = ?4 ORDER BY seq DESC";
-const EDITS_FOR: &str = "SELECT e.at, r.resource, r.emergency, r.filer_login IS ?1
+const EDITS_FOR: &str = "SELECT e.at, r.resource, r.emergency, r.filer_login IS ?1, NULL
      FROM (SELECT seq, at, action, request FROM event ORDER BY seq DESC LIMIT 2000) e CROSS JOIN request r ON r.id = e.request
      WHERE r.requester_login = ?1 AND e.action = ?2 ORDER BY e.seq DESC";
 /// Asked for each name that the Unix user had.
@@ -75,7 +78,8 @@ fn emergencies() -> String {
 }
 
 fn filed(row: &Row<'_>, at: Timestamp) -> Result<Filed, Error> {
-    Ok(Filed { at, resource: row::parsed(row, 1)?, emergency: row.get(2)?, own: row.get(3)? })
+    let (emergency, own) = (row.get(2)?, row.get(3)?);
+    Ok(Filed { at, resource: row::parsed(row, 1)?, granted: row::maybe_parsed(row, 4)?, emergency, own })
 }
 
 impl Read<'_> {

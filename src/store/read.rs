@@ -137,12 +137,6 @@ impl<'c> Read<'c> {
         self.one(sql, [id.get()], |row| Ok((row.get(0)?, row::time(row, 1)?)))
     }
 
-    /// Whether a request was edited since it was filed.
-    pub fn was_edited(&self, id: RequestId) -> Result<bool, Error> {
-        let sql = "SELECT 1 FROM event WHERE request = ?1 AND action = 'request.edited' LIMIT 1";
-        Ok(self.one(sql, [id.get()], |_| Ok(()))?.is_some())
-    }
-
     pub fn entry(&self, seq: i64) -> Result<Entry, Error> {
         self.one("SELECT body FROM event WHERE seq = ?1", [seq], |row| row::json(row, 0))?
             .ok_or_else(|| Error::damaged(format!("entry {seq} is missing")))

@@ -168,7 +168,7 @@ fn who_approves_has_been_shown_what_an_edit_says() {
         [vec!["approve", &id], vec!["approve", &id, "--yes"], vec!["approve", &id, "--duration", "1h", "--json"]]
     {
         let ran = world.run("erin", &args).exits(5);
-        assert!(ran.err.contains("was edited after it was filed"), "{}", ran.err);
+        assert!(ran.err.contains("has changed since it was filed"), "{}", ran.err);
     }
     let seq = world.json("erin", &["show", &id])["last_seq"].to_string();
     world.run("bob", &["edit", &id, "--reason", "Another one"]).ok();
@@ -275,7 +275,8 @@ fn an_approver_who_left_is_not_told_that_their_approval_is_void() {
     world.run("bob", &["edit", &edited, "--duration", "2h"]).ok();
     shows(&last(&world), &json!({ "action": "request.edited", "detail": { "voids": ["alice"] } }));
     // Nor by an approver who puts other terms on the table.
-    world.run("erin", &["approve", &approved, "--duration", "10m"]).ok();
+    let seq = world.json("erin", &["show", &approved])["last_seq"].to_string();
+    world.run("erin", &["approve", &approved, "--duration", "10m", "--seen", &seq]).ok();
     shows(&last(&world), &json!({ "action": "request.approved", "detail": { "voids": ["alice"] } }));
     assert_eq!(faults(&world), [""; 0]);
     // And whoever has the name next is another person, who may not know of it.
@@ -516,5 +517,46 @@ fn a_list_by_state_has_those_requests_that_show_that_state() {
         }
     }
     assert_eq!(seen, BTreeSet::from(states));
+    assert_eq!(faults(&world), [""; 0]);
+}
+
+/// Whoever looked at a request before another approver changed it, or before it came to reach more, does not approve that.
+#[test]
+fn nobody_approves_what_another_approver_put_there_unseen() {
+    let world = world();
+    let says = "has changed since it was filed, so say which version you approve";
+    let id = world.request("bob", "target:orders-db", &["--duration", "1h"]);
+    world.run("erin", &["approve", &id, "--duration", "permanent", "--yes"]).ok();
+    for args in [vec!["approve", &id, "--yes"], vec!["approve", &id, "--duration", "30m", "--yes"]] {
+        world.run("alice", &args).fails(5, says);
+    }
+    // Whoever put them there has seen them.
+    world.run("erin", &["approve", &id, "--duration", "2h", "--yes"]).ok();
+    // That the terms are those asked again makes no difference: another version was looked at.
+    let seq = world.json("alice", &["show", &id])["last_seq"].to_string();
+    world.run("erin", &["approve", &id, "--duration", "1h", "--yes"]).ok();
+    world.run("alice", &["approve", &id, "--yes"]).fails(5, says);
+    world.run("alice", &["approve", &id, "--seen", &seq]).fails(5, "has changed since it was shown");
+    approve(&world, "alice", &id).ok();
+    shows(&world.json("bob", &["show", &id]), &json!({ "state": "active", "grant": { "duration": "1h" } }));
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+/// The scope comes to reach more while nobody has approved yet.
+#[test]
+fn nobody_approves_what_a_scope_came_to_reach_unseen() {
+    let scope = |targets: &str| format!("{}[scopes.stores]\ntargets = [{targets}]\nassigned = []\n", team());
+    let world = World::of("olivia", &scope("\"orders-db\""));
+    let id = world.request("bob", "scope:stores", &["--duration", "1h"]);
+    let seq = world.json("alice", &["show", &id])["last_seq"].to_string();
+    let wider = scope("\"orders-db\", \"billing-db\"");
+    world.apply("olivia", &wider).ok().says(&format!("request {id} reaches more"));
+    shows(
+        &last(&world),
+        &json!({ "action": "approvals.voided", "detail": { "voids": [], "gained": "target:billing-db" } }),
+    );
+    world.run("alice", &["approve", &id, "--seen", &seq]).fails(5, "has changed since it was shown");
+    world.run("alice", &["approve", &id, "--yes"]).fails(5, "has changed since it was filed");
+    approve(&world, "alice", &id).ok();
     assert_eq!(faults(&world), [""; 0]);
 }

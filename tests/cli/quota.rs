@@ -186,23 +186,44 @@ fn approvers_do_not_void_each_other_without_end() {
     let rules = "[[rules]]\nname = \"three\"\napprovers = [\"role:admin\", \"member:carol\"]\napprovals = 3\n";
     let world = World::of("olivia", &team(1, rules));
     world.request("bob", "connection:c1", &["--duration", "8h"]);
+    let approve = |approver: &str, more: &[&str]| {
+        let seq = world.json(approver, &["show", "1"])["last_seq"].to_string();
+        world.run(approver, &[&["approve", "1", "--seen", &seq], more].concat())
+    };
     for turn in 1..=5 {
-        world.run("alice", &["approve", "1", "--duration", &format!("{turn}h")]).ok();
-        world.run("olivia", &["approve", "1", "--duration", &format!("{turn}h30m")]).ok();
+        approve("alice", &["--duration", &format!("{turn}h")]).ok();
+        approve("olivia", &["--duration", &format!("{turn}h30m")]).ok();
     }
     let told = world.unread("carol").len();
     let says =
         "you have changed the terms of this request 5 times within 1h; the next is possible at 2026-11-24T10:00:00Z";
-    world.run("alice", &["approve", "1", "--duration", "6h"]).fails(3, says);
-    world.run("olivia", &["approve", "1", "--duration", "6h"]).fails(3, says);
+    approve("alice", &["--duration", "6h"]).fails(3, says);
+    approve("olivia", &["--duration", "6h"]).fails(3, says);
     assert_eq!(world.unread("carol").len(), told);
     // Whoever has used it up can still approve what is there, or put other terms there later.
-    world.run("alice", &["approve", "1"]).ok();
+    approve("alice", &[]).ok();
     world.pass("1h");
-    world.run("alice", &["approve", "1", "--duration", "6h"]).ok();
-    world.run("olivia", &["approve", "1"]).ok();
-    world.run("carol", &["approve", "1"]).ok();
+    approve("alice", &["--duration", "6h"]).ok();
+    approve("olivia", &[]).ok();
+    approve("carol", &[]).ok();
     assert_eq!(world.state("1"), "active");
+}
+
+/// An edit changes what was asked, and no approver is charged for that.
+#[test]
+fn an_edit_is_no_change_of_terms_by_who_approved_before_it() {
+    let rules = "[[rules]]\nname = \"two\"\napprovers = [\"role:admin\"]\napprovals = 2\n";
+    let world = World::of("olivia", &team(1, rules));
+    world.request("bob", "connection:c1", &["--duration", "1h"]);
+    let approve = |more: &[&str]| {
+        let seq = world.json("alice", &["show", "1"])["last_seq"].to_string();
+        world.run("alice", &[&["approve", "1", "--seen", &seq], more].concat())
+    };
+    for turn in 1..=6 {
+        approve(&[]).ok();
+        world.run("bob", &["edit", "1", "--duration", &format!("{}m", 60 + turn)]).ok();
+    }
+    approve(&["--duration", "30m"]).ok();
 }
 
 /// What was filed or done long ago does not count, however much it is. (That it is not even read, a test of the store says.)

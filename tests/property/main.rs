@@ -467,12 +467,16 @@ impl Run<'_> {
                 let terms = &wish.unwrap().table;
                 // Only who may decide on it learns what there is.
                 let there_is = model.team.has(terms.resource) && terms.resource != "target:nowhere";
-                if !there_is && resource.is_some() && model.may_decide(who, asked, &asked.table, now) {
+                if !model.may_replace(who, asked, terms, now) {
+                    return vec![Kind::Refused];
+                }
+                if !there_is && resource.is_some() {
                     return vec![Kind::NotFound];
                 }
                 if !model.may_decide(who, asked, terms, now) {
                     return vec![Kind::Refused];
                 }
+                against.extend(refused(*terms != asked.table && model.grants_too_often(asked, terms, now)));
                 against.extend(refused(!model.may_propose(who, asked, terms, now)));
                 against.extend(refused(*terms != asked.table && model.changes_too_often(who, asked.place, now)));
                 against.extend(conflict(!asked.pending(now)));

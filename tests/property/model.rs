@@ -253,6 +253,23 @@ impl Model {
         *terms == asked.table || self.team.demands_alone(&case).iter().any(|demand| self.meets(who, demand, &case, now))
     }
 
+    /// Other terms than a part of what was asked are put there by those who could decide on what is there.
+    pub fn may_replace(&self, who: &str, asked: &Asked, terms: &Terms, now: i64) -> bool {
+        let case = self.case(asked, terms, now);
+        let there = self.team.demands(&self.case(asked, &asked.table, now));
+        *terms == asked.table
+            || self.team.is_part(&case) && *terms != asked.asked
+            || self.is_another(who, asked) && there.iter().any(|demand| self.meets(who, demand, &case, now))
+    }
+
+    /// Whether a rule limits how many requests there may be for what would be granted, and did not count this one.
+    pub fn grants_too_often(&self, asked: &Asked, terms: &Terms, now: i64) -> bool {
+        let counting = |resource| self.team.counting(asked.requester, resource, asked.emergency);
+        let before: Vec<&str> = counting(asked.asked.resource).into_iter().map(|rule| rule.name).collect();
+        let mut more = counting(terms.resource).into_iter().filter(|rule| !before.contains(&rule.name));
+        more.any(|rule| self.is_used_up(rule, asked.requester, now))
+    }
+
     /// Whether somebody may review an emergency by the rules of this moment.
     fn could_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
         let case = self.case(asked, &asked.table, now);
@@ -364,21 +381,29 @@ impl Model {
                 && !self.free(wish, now)
                 && waits.filter(|other| other.place != wish.place).count() >= 20
             || wish.emergency && (owed.count() >= 3 || self.lately(who, HOUR, now, takes) >= 10)
-            || self.team.counting(wish.requester, wish.asked.resource, wish.emergency).iter().any(|rule| {
-                // By whomever it was filed or edited.
-                let counts = |place: usize| {
-                    let other = &self.requests[place];
-                    other.logins[0] == self.login(wish.requester)
-                        && (!rule.emergency || other.emergency)
-                        && self.team.counts(rule, wish.requester, other.asked.resource)
-                };
-                let times = |at: i64| (0..DAY).contains(&(now - at));
-                let counted = self.acts.iter().filter(|(_, act, at)| match act {
-                    Act::Files(place) | Act::Edits(place) => times(*at) && counts(*place),
-                    Act::Applies | Act::Prefers | Act::Changes(_) => false,
-                });
-                rule.per_day.is_some_and(|most| counted.count() >= most)
-            })
+            || self
+                .team
+                .counting(wish.requester, wish.asked.resource, wish.emergency)
+                .into_iter()
+                .any(|rule| self.is_used_up(rule, wish.requester, now))
+    }
+
+    /// Whether there were as many requests of this member as the rule allows in a day, by whomever they were filed or edited.
+    fn is_used_up(&self, rule: &Rule, requester: &str, now: i64) -> bool {
+        let counts = |place: usize, is_edit: bool| {
+            let other = &self.requests[place];
+            let granted = (!is_edit && other.ends != 0).then_some(other.table.resource);
+            let matches = |resource: &str| self.team.counts(rule, requester, resource);
+            other.logins[0] == self.login(requester)
+                && (!rule.emergency || other.emergency)
+                && (matches(other.asked.resource) || granted.is_some_and(matches))
+        };
+        let counted = self.acts.iter().filter(|(_, act, at)| match act {
+            Act::Files(place) => (0..DAY).contains(&(now - at)) && counts(*place, false),
+            Act::Edits(place) => (0..DAY).contains(&(now - at)) && counts(*place, true),
+            Act::Applies | Act::Prefers | Act::Changes(_) => false,
+        });
+        rule.per_day.is_some_and(|most| counted.count() >= most)
     }
 
     // What happens
@@ -585,11 +610,9 @@ impl Model {
                 (Stands::Granted, true) if out => "grant.expired",
                 // Approvals were of terms that did not reach as far.
                 (Stands::Pending, false) if new.gains(&old, asked.table.resource) => {
-                    if !asked.votes.is_empty() || asked.left {
-                        asked.votes.clear();
-                        (asked.left, asked.table) = (false, asked.asked);
-                        happened.push(("approvals.voided", Some(place as i64 + 1)));
-                    }
+                    asked.votes.clear();
+                    (asked.left, asked.table) = (false, asked.asked);
+                    happened.push(("approvals.voided", Some(place as i64 + 1)));
                     continue;
                 }
                 (Stands::Granted, false) if asked.starts > now && !self.is_still_given(place, now) => "grant.revoked",

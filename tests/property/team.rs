@@ -553,17 +553,21 @@ impl Team {
         (demands, defaults.into_iter().map(least).max())
     }
 
-    /// Everything that must be met before it is granted.
-    pub fn demands(&self, case: &Case) -> BTreeSet<Demand> {
+    /// Whether no more would be granted than was asked, and at no other time.
+    pub fn is_part(&self, case: &Case) -> bool {
         let Case { asked, granted, .. } = case;
         let opens = self.opens(granted.resource);
-        let less = !opens.is_empty()
+        !opens.is_empty()
             && opens.is_subset(&self.opens(asked.resource))
             && granted.from >= asked.from
-            && granted.to <= asked.to;
-        let (mut demands, mut default) = self.demands_of(case, granted);
-        if !less {
-            let (more, least) = self.demands_of(case, asked);
+            && granted.to <= asked.to
+    }
+
+    /// Everything that must be met before it is granted.
+    pub fn demands(&self, case: &Case) -> BTreeSet<Demand> {
+        let (mut demands, mut default) = self.demands_of(case, &case.granted);
+        if !self.is_part(case) {
+            let (more, least) = self.demands_of(case, &case.asked);
             demands.extend(more);
             default = default.max(least);
         }
