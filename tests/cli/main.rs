@@ -12,6 +12,7 @@ mod database;
 mod deliver;
 mod disabled;
 mod doctor;
+mod documents;
 mod edit;
 mod exit;
 mod export;
