@@ -159,8 +159,26 @@ fn terms(resource: &Resource, start: Option<Timestamp>, duration: Option<&str>, 
     format!("{resource} {from}{}", how_long(duration, until))
 }
 
+/// What has just become of a request, and of those that ended with it.
+pub fn outcomes(view: &RequestView, now: Timestamp) -> String {
+    let mut text = outcome(view, now) + "\n";
+    for next in &view.also_ended {
+        let _ = writeln!(text, "  and with it {}", in_short(next, now));
+    }
+    text
+}
+
+/// `request 2: target:orders-db for 4h, scheduled, in 2h`.
+pub fn in_short(view: &RequestView, now: Timestamp) -> String {
+    let asked = match &view.grant {
+        Some(grant) => terms(&grant.resource, None, grant.duration.as_deref(), grant.ends_at),
+        None => asked(view),
+    };
+    format!("request {}: {asked}, {}", view.id, status(view, now))
+}
+
 /// One line on what has just become of a request.
-pub fn outcome(view: &RequestView, now: Timestamp) -> String {
+fn outcome(view: &RequestView, now: Timestamp) -> String {
     let id = view.id;
     let who = &view.requester;
     let asked = asked(view);
@@ -330,6 +348,9 @@ pub fn request(view: &RequestView, now: Timestamp) -> String {
             field(&mut text, "reminder", &both(remind, now));
         }
         field(&mut text, "lapses", &both(view.lapses_at, now));
+    }
+    for next in &view.also_ended {
+        field(&mut text, "ends with it", &wrapped(&in_short(next, now)));
     }
     if let Some(scope) = &view.narrowest_scope {
         field(&mut text, "covered by", &format!("scope:{scope}"));
