@@ -14,8 +14,8 @@ use nix::fcntl::OFlag;
 use crate::broker::{self, Layout};
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
-    AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, FindingView, Health, ListFilter, Reply,
-    RequestView, Seen, Words,
+    AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, ExpireView, FindingView, Health, ListFilter,
+    Reply, RequestView, Seen, Words,
 };
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
@@ -158,7 +158,7 @@ impl App {
             Verb::Who(args) => self.listed(Command::Who { resource: args.resource }, "Nobody can use it now"),
             Verb::Inbox(args) => self.inbox(args),
             Verb::Notify(args) => self.notify(args),
-            Verb::Expire(args) => self.plain(Command::Expire { dry_run: args.dry_run, deliver: !args.no_deliver }),
+            Verb::Expire(args) => self.expire(&args),
             Verb::Deliver(args) if args.watch => self.keep_delivering(),
             Verb::Deliver(_) => self.plain(Command::Deliver),
             Verb::Outbox(args) => self.outbox(args),
@@ -724,7 +724,7 @@ impl App {
         let shape = if self.printer.is_json() { Shape::Many } else { Shape::One };
         let (_, count) = self.send(command(seen, false), shape)?;
         if count == 0 {
-            self.printer.murmur(&format!("{member} holds nothing by a grant; nothing was revoked"));
+            self.printer.murmur(&format!("{member} has no granted access; nothing was revoked"));
         }
         self.printer.hint("access that the team file gives stays: to end that too, set `disabled = true` there");
         Ok(0)
@@ -814,11 +814,32 @@ impl App {
         }
     }
 
+    fn expire(&mut self, args: &cli::Expire) -> Result<u8> {
+        let mut nothing = false;
+        let mut answer = self.printer.answer(Shape::One);
+        let command = Command::Expire { dry_run: args.dry_run, deliver: !args.no_deliver };
+        let ended = self.door.carry_out(command, &mut |reply| {
+            nothing |= matches!(&reply, Reply::Expired(view) if *view == ExpireView::default());
+            answer.put(reply)
+        })?;
+        answer.end()?;
+        self.warn_all(&ended);
+        // Cron is told nothing; whoever asks what is due is.
+        if nothing && args.dry_run {
+            self.printer.murmur("Nothing is due");
+        }
+        Ok(0)
+    }
+
     fn inbox(&mut self, args: cli::Inbox) -> Result<u8> {
         let Some(ids) = args.mark_read else {
             let (_, count) = self.send(Command::Inbox { all: args.all }, Shape::Many)?;
-            if count == 0 && !args.all {
-                self.printer.murmur("Nothing unread; `access inbox --all` shows the read ones too");
+            if count == 0 {
+                self.printer.murmur(if args.all {
+                    "No notifications"
+                } else {
+                    "Nothing unread; `access inbox --all` shows the read ones too"
+                });
             }
             return Ok(0);
         };

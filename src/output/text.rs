@@ -217,7 +217,7 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
                 both(grant.starts_at, now)
             )
         }
-        (State::Expired | State::Revoked, _) if matches!(view.review, Some(ReviewView::Done(_))) => {
+        (State::Expired | State::Revoked, grant) if was_reviewed_last(view, grant.as_ref()) => {
             format!("Request {id} reviewed: {asked}, {}", view.state)
         }
         (State::Revoked, Some(grant)) => {
@@ -228,6 +228,15 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
         (State::Scheduled | State::Active | State::Lapsed | State::Expired | State::Revoked, _) => {
             format!("Request {id} is {}: {asked}", view.state)
         }
+    }
+}
+
+/// Whether an emergency that is over was reviewed after it ended.
+fn was_reviewed_last(view: &RequestView, grant: Option<&GrantView>) -> bool {
+    match (&view.review, grant.and_then(|grant| grant.ended_at)) {
+        (Some(ReviewView::Done(review)), Some(ended)) => review.at >= ended,
+        (Some(ReviewView::Done(_)), None) => true,
+        (Some(ReviewView::Owed(_)) | None, _) => false,
     }
 }
 
