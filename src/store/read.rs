@@ -242,7 +242,8 @@ impl<'c> Read<'c> {
 
     /// Whether the team ever had this: `member:bob`, `target:orders-db`.
     pub fn was_declared(&self, what: &str) -> Result<bool, Error> {
-        let sql = "SELECT 1 FROM event e, json_each(e.body, '$.event.detail.changes') c
+        let sql = "SELECT 1 FROM event e,
+                 json_each(CASE WHEN json_valid(e.body) THEN e.body ELSE '{}' END, '$.event.detail.changes') c
              WHERE e.action IN ('team.initialized', 'team.applied') AND c.value ->> '$.what' = ?1 LIMIT 1";
         Ok(self.one(sql, [what], |_| Ok(()))?.is_some())
     }
@@ -862,7 +863,7 @@ fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Time
         add(
             "(r.resource = ?_ OR g.resource = ?_ OR r.state = 'pending' AND EXISTS (
                  SELECT 1 FROM decision d WHERE d.request = r.id AND d.verdict = 'approve' AND d.counts
-                     AND d.terms ->> '$.resource' = ?_))",
+                     AND CASE WHEN json_valid(d.terms) THEN d.terms ->> '$.resource' = ?_ END))",
             resource.to_string().into(),
         );
     }
