@@ -14,8 +14,8 @@ use nix::fcntl::OFlag;
 use crate::broker::{self, Layout};
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
-    AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, FindingView, Health, ListFilter, Reply,
-    RequestView, Seen, Words,
+    AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, ExpireView, FindingView, Health, ListFilter,
+    Reply, RequestView, Seen, Words,
 };
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
@@ -35,6 +35,10 @@ use crate::when::When;
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;
+/// Between two looks at a request that is waited for.
+const POLL: Wait = Wait::from_millis(500);
+/// How long something that looks again and again bears that nobody answers.
+const OUTAGE: Wait = Wait::from_secs(30);
 /// No file that is read is larger than this: 16 MiB.
 const LARGEST: u64 = 16 << 20;
 
@@ -123,7 +127,10 @@ impl App {
             Verb::Team(cli::Team::Show(_)) => self.plain(Command::TeamShow),
             Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args),
             Verb::Team(cli::Team::ReplaceOwner(args)) => self.replace_owner(args.to),
-            Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
+            Verb::Resources(args) => {
+                let nothing = if args.mine { "You have nothing of that" } else { "There is nothing of that" };
+                self.listed(Command::Resources { kind: args.kind, mine: args.mine }, nothing)
+            }
             Verb::Request(args) => self.request(*args),
             Verb::Extend(args) => self.extend(args),
             Verb::Edit(args) => self.edit(args),
@@ -131,7 +138,7 @@ impl App {
             Verb::Show(args) => self.plain(Command::Show { id: args.id }),
             Verb::Approve(args) if args.ids.is_empty() => self.walk(&args),
             Verb::Approve(args) => self.approve(args),
-            Verb::Deny(args) => self.each(&args.ids, decidable, plainly("Deny"), |id, _, seen| Command::Deny {
+            Verb::Deny(args) => self.each(&args.ids, seen, decidable, plainly("Deny"), |id, _, seen| Command::Deny {
                 id,
                 reason: args.reason.clone(),
                 seen,
@@ -139,23 +146,19 @@ impl App {
             Verb::Review(args) => self.review(args),
             Verb::Withdraw(args) => {
                 let pending = |view: &RequestView| view.state == State::Pending;
-                self.each(&args.ids, pending, plainly("Withdraw"), |id, _, seen| Command::Withdraw { id, seen })
+                self.each(&args.ids, seen, pending, plainly("Withdraw"), |id, _, seen| Command::Withdraw { id, seen })
             }
-            Verb::Revoke(args) => {
-                let live = |view: &RequestView| matches!(view.state, State::Active | State::Scheduled);
-                self.each(&args.ids, live, plainly("Revoke"), |id, _, seen| Command::Revoke {
-                    id,
-                    reason: args.reason.clone(),
-                    seen,
-                })
-            }
+            Verb::Revoke(args) => match args.member {
+                Some(member) => self.revoke_all(&member, args.reason.as_ref()),
+                None => self.revoke(&args.ids, args.reason.as_ref()),
+            },
             Verb::Whoami(args) if args.watch => self.watch(),
             Verb::Whoami(_) => self.plain(Command::Whoami),
             Verb::Check(args) => self.check(args),
-            Verb::Who(args) => self.plain(Command::Who { resource: args.resource }),
+            Verb::Who(args) => self.listed(Command::Who { resource: args.resource }, "Nobody can use it now"),
             Verb::Inbox(args) => self.inbox(args),
             Verb::Notify(args) => self.notify(args),
-            Verb::Expire(args) => self.plain(Command::Expire { dry_run: args.dry_run, deliver: !args.no_deliver }),
+            Verb::Expire(args) => self.expire(&args),
             Verb::Deliver(args) if args.watch => self.keep_delivering(),
             Verb::Deliver(_) => self.plain(Command::Deliver),
             Verb::Outbox(args) => self.outbox(args),
@@ -171,6 +174,15 @@ impl App {
         let shape = shape(&command);
         let (ended, _) = self.send(command, shape)?;
         Ok(u8::from(ended.no))
+    }
+
+    /// The same of a list; says so when it is empty.
+    fn listed(&mut self, command: Command, nothing: &str) -> Result<u8> {
+        let (_, count) = self.send(command, Shape::Many)?;
+        if count == 0 {
+            self.printer.murmur(nothing);
+        }
+        Ok(0)
     }
 
     fn send(&mut self, command: Command, shape: Shape) -> Result<(Ended, usize), Failure> {
@@ -414,6 +426,20 @@ impl App {
         when.resolve(self.clock).map_err(|why| Failure::new(Kind::Usage, format!("{when} is not a time: {why}")))
     }
 
+    /// A time since which something is listed.
+    fn resolve_since(&self, when: When) -> Result<Timestamp, Failure> {
+        // The clock of whoever wrote the time may be a little ahead of this one.
+        const AHEAD: i64 = 60;
+        let since = self.resolve(when)?;
+        if since.since(self.clock) > AHEAD {
+            let message = format!("--since {when} is in the future ({since}), so nothing can match");
+            return Err(
+                Failure::new(Kind::Usage, message).hint("name a day too, like \"2026-12-01 17:00\", or \"3h ago\"")
+            );
+        }
+        Ok(since)
+    }
+
     /// Waits for a decision. Exit 0: granted; 1: not.
     fn wait(&mut self, filed: RequestView, timeout: Option<Length>) -> Result<u8> {
         let id = filed.id;
@@ -423,10 +449,27 @@ impl App {
             "Request {id} waits on {}; Ctrl-C stops the waiting, not the request",
             if who.is_empty() { "nobody".to_owned() } else { who.join(", ") }
         ));
+        let mut outage = Outage::default();
         loop {
             self.printer.set_now(identity::clock()?);
-            let mut view = self.look_at(id)?;
+            let looked = self.look_at(id);
             let out_of_time = deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            let mut view = match looked {
+                Ok(view) => view,
+                Err(failure) => {
+                    let first = outage.begin();
+                    if out_of_time || !outage.is_bearable(&failure) {
+                        let lost = Failure { message: still_filed(id, &failure), ..failure };
+                        return Err(lost.hint(format!("look again with `access show {id}`")).into());
+                    }
+                    if first {
+                        self.printer.warn(&format!("{}; trying again", still_filed(id, &failure)));
+                    }
+                    sleep(POLL);
+                    continue;
+                }
+            };
+            outage = Outage::default();
             if view.state != State::Pending || out_of_time {
                 let granted = match view.state {
                     State::Active | State::Scheduled => true,
@@ -444,7 +487,7 @@ impl App {
                 return Ok(u8::from(!granted));
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            sleep(left.unwrap_or(Wait::MAX).min(Wait::from_millis(500)));
+            sleep(left.unwrap_or(Wait::MAX).min(POLL));
         }
     }
 
@@ -453,7 +496,7 @@ impl App {
         if args.pending {
             states.push(State::Pending);
         }
-        let since = args.since.map(|since| self.resolve(since)).transpose()?;
+        let since = args.since.map(|since| self.resolve_since(since)).transpose()?;
         let open_only = !args.all && states.is_empty();
         let filter = ListFilter {
             mine: args.mine,
@@ -509,7 +552,7 @@ impl App {
             let yes = prompt.confirm(&format!("Approve request {} with these changes?", view.id))?;
             Ok(yes.then(|| given.clone()))
         };
-        self.each(&args.ids, decidable, ask, |id, chosen, seen| Command::Approve {
+        self.each(&args.ids, seen, decidable, ask, |id, chosen, seen| Command::Approve {
             id,
             modification: chosen.unwrap_or_else(|| given.clone()),
             note: args.note.clone(),
@@ -586,10 +629,11 @@ impl App {
     /// The same command for each request, each in its own transaction.
     ///
     /// On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
-    /// refused anyhow (not `worth_asking`) is refused without that.
+    /// refused anyhow (not `worth_asking`) is refused without that. `look` may add to what is shown, and says what was seen.
     fn each(
         &mut self,
         ids: &[RequestId],
+        look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
         worth_asking: impl Fn(&RequestView) -> bool,
         ask: impl Fn(&Prompt, &RequestView) -> Result<Option<Modification>, Failure>,
         command: impl Fn(RequestId, Option<Modification>, Option<Seen>) -> Command,
@@ -608,8 +652,8 @@ impl App {
             let done = (|| -> Result<(), Failure> {
                 let (mut chosen, mut seen) = (None, None);
                 if let Some(prompt) = &prompt {
-                    let view = self.look_at(id)?;
-                    seen = view.seen();
+                    let mut view = self.look_at(id)?;
+                    seen = look(self, &mut view)?;
                     if worth_asking(&view) {
                         self.printer.present(&view);
                         chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
@@ -621,6 +665,69 @@ impl App {
             self.note_failure(done, many, &mut code)?;
         }
         Ok(code)
+    }
+
+    fn revoke(&mut self, ids: &[RequestId], reason: Option<&Text>) -> Result<u8> {
+        let live = |view: &RequestView| matches!(view.state, State::Active | State::Scheduled);
+        // What ends with it is shown too.
+        let look = |app: &App, view: &mut RequestView| {
+            view.also_ended = app.following(view)?;
+            let mut all: Vec<&RequestView> = std::iter::once(&*view).chain(&view.also_ended).collect();
+            all.sort_by_key(|view| view.id);
+            Ok(Some(Seen::of(all.into_iter().filter_map(|view| view.last_seq))))
+        };
+        let ask = |prompt: &Prompt, view: &RequestView| {
+            let also: Vec<String> = view.also_ended.iter().map(|next| next.id.to_string()).collect();
+            let with = if also.is_empty() { String::new() } else { format!(", and with it {}", also.join(", ")) };
+            let yes = prompt.confirm(&format!("Revoke request {}{with}?", view.id))?;
+            Ok(yes.then(Modification::default))
+        };
+        self.each(ids, look, live, ask, |id, _, seen| Command::Revoke { id, reason: reason.cloned(), seen })
+    }
+
+    /// The open requests that go on from this one's grant, and those that go on from theirs.
+    fn following(&self, view: &RequestView) -> Result<Vec<RequestView>, Failure> {
+        let mut ids = view.extended_by.clone();
+        let mut found = Vec::new();
+        let mut next = 0;
+        while let Some(&id) = ids.get(next) {
+            let view = self.look_at(id)?;
+            ids.extend(&view.extended_by);
+            found.extend(view.state.is_open().then_some(view));
+            next += 1;
+        }
+        Ok(found)
+    }
+
+    /// Ends everything that was granted to a member. On a terminal it is listed and asked about first.
+    fn revoke_all(&mut self, member: &Name, reason: Option<&Text>) -> Result<u8> {
+        let command =
+            |seen, dry_run| Command::RevokeMember { member: member.clone(), reason: reason.cloned(), seen, dry_run };
+        let mut seen = None;
+        if let Some(prompt) = &self.prompt {
+            let mut views: Vec<RequestView> = Vec::new();
+            self.door.carry_out(command(None, true), &mut |reply| {
+                if let Reply::Request(view) = reply {
+                    views.push(*view);
+                }
+                Ok(())
+            })?;
+            if !views.is_empty() {
+                self.printer.present_ending(&views);
+                let what = if views.len() == 1 { "this".to_owned() } else { format!("all {}", views.len()) };
+                if !prompt.confirm(&format!("Revoke {what} of {member}'s?"))? {
+                    return Err(cancelled().into());
+                }
+            }
+            seen = Some(Seen::of(views.iter().filter_map(|view| view.last_seq)));
+        }
+        let shape = if self.printer.is_json() { Shape::Many } else { Shape::One };
+        let (_, count) = self.send(command(seen, false), shape)?;
+        if count == 0 {
+            self.printer.murmur(&format!("{member} has no granted access; nothing was revoked"));
+        }
+        self.printer.hint("access that the team file gives stays: to end that too, set `disabled = true` there");
+        Ok(0)
     }
 
     /// The successes as one array on stdout, the failures as objects on stderr.
@@ -679,14 +786,24 @@ impl App {
             return Err(Failure::new(Kind::Usage, "--watch redraws a terminal, and stdout is none").into());
         }
         self.printer.raw(b"\x1b[2J")?;
+        let mut outage = Outage::default();
         loop {
             let mut profile = None;
-            self.door.carry_out(Command::Whoami, &mut |reply| {
+            let looked = self.door.carry_out(Command::Whoami, &mut |reply| {
                 if let Reply::Profile(view) = reply {
                     profile = Some(view);
                 }
                 Ok(())
-            })?;
+            });
+            match looked {
+                Ok(_) => outage = Outage::default(),
+                Err(failure) => {
+                    outage.begin();
+                    if !outage.is_bearable(&failure) {
+                        return Err(failure.into());
+                    }
+                }
+            }
             if let Some(view) = profile {
                 self.printer.redraw(&view).map_err(broken)?;
             }
@@ -697,11 +814,32 @@ impl App {
         }
     }
 
+    fn expire(&mut self, args: &cli::Expire) -> Result<u8> {
+        let mut nothing = false;
+        let mut answer = self.printer.answer(Shape::One);
+        let command = Command::Expire { dry_run: args.dry_run, deliver: !args.no_deliver };
+        let ended = self.door.carry_out(command, &mut |reply| {
+            nothing |= matches!(&reply, Reply::Expired(view) if *view == ExpireView::default());
+            answer.put(reply)
+        })?;
+        answer.end()?;
+        self.warn_all(&ended);
+        // Cron is told nothing; whoever asks what is due is.
+        if nothing && args.dry_run {
+            self.printer.murmur("Nothing is due");
+        }
+        Ok(0)
+    }
+
     fn inbox(&mut self, args: cli::Inbox) -> Result<u8> {
         let Some(ids) = args.mark_read else {
             let (_, count) = self.send(Command::Inbox { all: args.all }, Shape::Many)?;
-            if count == 0 && !args.all {
-                self.printer.murmur("Nothing unread; `access inbox --all` shows the read ones too");
+            if count == 0 {
+                self.printer.murmur(if args.all {
+                    "No notifications"
+                } else {
+                    "Nothing unread; `access inbox --all` shows the read ones too"
+                });
             }
             return Ok(0);
         };
@@ -734,10 +872,12 @@ impl App {
         // As we were called, but for --watch.
         let arguments: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--watch").collect();
         self.printer.murmur("Sending what comes; Ctrl-C ends");
+        let mut said = Vec::new();
         loop {
             let ran = std::process::Command::new(&program)
                 .args(&arguments)
                 .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
                 .spawn()
                 .and_then(std::process::Child::wait_with_output)
                 .with_context(|| format!("{} can't be run", program.display()))?;
@@ -747,9 +887,16 @@ impl App {
                 self.printer.raw(&ran.stdout)?;
                 self.printer.flush().map_err(broken)?;
             }
-            // What is wrong with the call or the files will not be right by itself.
-            match ran.status.code() {
-                Some(code @ (2 | 65 | 69)) => return Ok(u8::try_from(code).unwrap_or(1)),
+            // What goes on is said once.
+            if ran.stderr != said {
+                self.printer.relay(&ran.stderr);
+                said = ran.stderr;
+            }
+            // A failure (of a mail server, say), a full disk and a busy database may be over in a moment, and a run that was
+            // killed is none of ours. Anything else will not be right by itself: who is refused stays refused.
+            const PASSING: [u8; 3] = [Kind::Failure.exit_code(), Kind::Io.exit_code(), Kind::Busy.exit_code()];
+            match ran.status.code().map(|code| u8::try_from(code).unwrap_or(1)) {
+                Some(code) if code > 0 && !PASSING.contains(&code) => return Ok(code),
                 Some(_) | None => sleep(PAUSE),
             }
         }
@@ -789,11 +936,19 @@ impl App {
             Some(cli::AuditVerb::Checkpoint(_)) => return self.plain(Command::AuditCheckpoint),
             None => {}
         }
-        let since = args.since.map(|since| self.resolve(since)).transpose()?;
+        let since = args.since.map(|since| self.resolve_since(since)).transpose()?;
         let until = args.until.map(|until| self.resolve(until)).transpose()?;
+        if let (Some(since), Some(until)) = (since, until)
+            && until < since
+        {
+            return Err(Failure::new(Kind::Usage, "--until is before --since, so nothing can match").into());
+        }
         let limit = self.limit(args.limit);
         let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
-        let (ended, _) = self.send(Command::Audit(filter), Shape::Many)?;
+        let (ended, count) = self.send(Command::Audit(filter), Shape::Many)?;
+        if count == 0 {
+            self.printer.murmur("No entries");
+        }
         self.mention_more(&ended)?;
         Ok(0)
     }
@@ -836,6 +991,43 @@ impl App {
             count => self.printer.murmur(&format!("{count} unread notifications: access inbox")),
         }
     }
+}
+
+/// Failures in a row of something that looks again and again, since the first of them.
+#[derive(Default)]
+struct Outage(Option<Instant>);
+
+impl Outage {
+    /// Whether this is the first failure.
+    fn begin(&mut self) -> bool {
+        let first = self.0.is_none();
+        self.0.get_or_insert_with(Instant::now);
+        first
+    }
+
+    /// Whether to look again: what is busy will have time, and what is not there may be in the middle of a restart.
+    fn is_bearable(&self, failure: &Failure) -> bool {
+        match failure.kind {
+            Kind::Busy => true,
+            Kind::Unavailable | Kind::Io => self.0.is_some_and(|since| since.elapsed() < OUTAGE),
+            Kind::Failure
+            | Kind::Usage
+            | Kind::Refused
+            | Kind::NotFound
+            | Kind::Conflict
+            | Kind::Invalid
+            | Kind::Internal => false,
+        }
+    }
+}
+
+/// The request was filed, and only looking at it failed: the failure's own words may be that nothing was done.
+fn still_filed(id: RequestId, failure: &Failure) -> String {
+    let why = match failure.kind {
+        Kind::Busy => "the server or its database is busy",
+        _ => &failure.message,
+    };
+    format!("request {id} was filed, and was waiting when last seen: {why}")
 }
 
 /// Whether the answer is a list of any length, and its exit code says nothing: reading on for nobody is of no use.
@@ -891,6 +1083,11 @@ fn plainly(what: &str) -> impl Fn(&Prompt, &RequestView) -> Result<Option<Modifi
         let yes = prompt.confirm(&format!("{what} request {}?", view.id))?;
         Ok(yes.then(Modification::default))
     }
+}
+
+/// What of a request was seen, by default.
+fn seen(_: &App, view: &mut RequestView) -> Result<Option<Seen>, Failure> {
+    Ok(view.seen())
 }
 
 /// Whether the caller may decide on it now.

@@ -474,15 +474,23 @@ pub struct Withdraw {
 
 /// End access now, before its time
 #[derive(Debug, Args)]
-#[command(after_help = "Admins may end anybody's access, and you your own.
+#[command(
+    after_help = "Admins may end anybody's access, and you your own. The requests that extend a grant end with it; the
+answer lists them, and on a terminal they are listed before you confirm.
+With --member, all grants of a member end at once, or none. Access that the team file gives stays.
 
 Examples:
   access revoke 12
-  access revoke 12 --reason 'The incident is over'")]
+  access revoke 12 --reason 'The incident is over'
+  access revoke --member bob --reason 'Laptop stolen'"
+)]
 pub struct Revoke {
     /// The numbers of the requests that gave it
-    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::revocable))]
+    #[arg(required_unless_present = "member", value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::revocable))]
     pub ids: Vec<RequestId>,
+    /// Everything that was granted to this member
+    #[arg(long, value_name = "MEMBER", conflicts_with = "ids", add = ArgValueCandidates::new(complete::members))]
+    pub member: Option<Name>,
     /// Why, which the member is told
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,

@@ -87,6 +87,13 @@ pub enum Command {
         reason: Option<Text>,
         seen: Option<Seen>,
     },
+    /// Ends all that a member holds by grants.
+    RevokeMember {
+        member: Name,
+        reason: Option<Text>,
+        seen: Option<Seen>,
+        dry_run: bool,
+    },
     Whoami,
     Check {
         resource: Resource,
@@ -145,6 +152,13 @@ pub enum Command {
 /// once anything else stands there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen(pub String);
+
+impl Seen {
+    /// Several requests, by the number of the last entry about each, in the order of their own numbers.
+    pub fn of(last_entries: impl IntoIterator<Item = i64>) -> Seen {
+        Seen(last_entries.into_iter().map(|seq| seq.to_string()).collect::<Vec<_>>().join(","))
+    }
+}
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AskFor {
@@ -281,6 +295,9 @@ pub struct RequestView {
     /// The requests that go on from its grant (`show` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended_by: Vec<RequestId>,
+    /// What ended together with it, since it went on from its grant (`revoke` only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also_ended: Vec<RequestView>,
     /// The rules that match it (`show` of a pending one, and a dry run).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<MatchedView>,
@@ -770,6 +787,7 @@ impl RequestView {
             approvals,
             grant: request.grant.map(|grant| GrantView::at(grant, now)),
             extended_by: Vec::new(),
+            also_ended: Vec::new(),
             rules: Vec::new(),
             timeline: Vec::new(),
             may_decide: None,

@@ -23,7 +23,7 @@ pub enum Kind {
 
 impl Kind {
     /// The exit codes above 5 are those of BSD's sysexits.h.
-    pub fn exit_code(self) -> u8 {
+    pub const fn exit_code(self) -> u8 {
         match self {
             Kind::Failure => 1,
             Kind::Usage => 2,

@@ -184,6 +184,7 @@ fn is_list(command: &Command) -> bool {
             | Command::Outbox { .. }
             | Command::Inbox { .. }
             | Command::Resources { .. }
+            | Command::RevokeMember { .. }
             | Command::Who { .. }
             | Command::Words(_)
     )

@@ -55,6 +55,7 @@ pub fn looks_after(command: &Command) -> bool {
         | Command::Review { .. }
         | Command::Withdraw { .. }
         | Command::Revoke { .. }
+        | Command::RevokeMember { .. }
         | Command::Whoami
         | Command::Check { .. }
         | Command::Who { .. }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::decide::{Standing, may_decide, standing, waits_on};
 use super::entitlement::{Person, Thing};
+use super::idle;
 use super::judge::{Case, Held, Judgement, judge, takes_default};
 use super::name::Name;
 use super::request::{Request, Verdict};
@@ -35,8 +36,8 @@ const MOST_PEOPLE: usize = 5;
 /// What the rules of a team amount to that may not be meant.
 pub fn warnings(team: &Team) -> Vec<String> {
     let view = Overview::of(team);
-    let mut warnings: Vec<String> =
-        team.rules.iter().zip(0..).filter_map(|(rule, at)| view.unmeetable(rule, at)).collect();
+    let mut warnings = idle::warnings(team);
+    warnings.extend(team.rules.iter().zip(0..).filter_map(|(rule, at)| view.unmeetable(rule, at)));
     warnings.extend(view.easier_to_be_admin());
     warnings.extend(view.easier_in_parts());
     warnings.extend(team.rules.iter().zip(0..).filter_map(|(rule, at)| view.all_below_admin(rule, at)));

@@ -12,6 +12,7 @@ pub mod emergency;
 pub mod entitlement;
 pub mod event;
 pub mod hindsight;
+pub mod idle;
 pub mod judge;
 pub mod letter;
 pub mod name;

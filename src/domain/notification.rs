@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
+use super::team_file::nearest;
 use super::{Malformed, read_by_parsing};
 
 /// Somebody who is told, and of what. Written `["bob","access.expired"]`.
@@ -119,10 +120,11 @@ impl fmt::Display for Notice {
 impl FromStr for Notice {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<Notice, Malformed> {
-        Notice::ALL
-            .into_iter()
-            .find(|notice| notice.as_str() == text)
-            .ok_or_else(|| Malformed::new(format!("{text:?} is no event that anybody is told of")))
+        Notice::ALL.into_iter().find(|notice| notice.as_str() == text).ok_or_else(|| {
+            let near = nearest(text, Notice::ALL.into_iter().map(Notice::as_str));
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            Malformed::new(format!("{text:?} is no event that anybody is told of{near}"))
+        })
     }
 }
 

@@ -124,6 +124,15 @@ impl Pattern {
         self.kind == resource.kind() && is_like(&self.name, resource.name())
     }
 
+    /// The name without its `*`, for a comparison with real names.
+    pub fn letters(&self) -> String {
+        self.name.replace('*', "")
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     pub fn is_of_scopes(&self) -> bool {
         self.kind == Kind::Scope
     }

@@ -1,10 +1,12 @@
 //! `audit` and `audit export`: the log, newest first or oldest first. Whoever reads slowly, and loses the role meanwhile,
 //! reads no further page.
 
-use super::{Call, Sink};
+use super::{Call, Problem, Sink, no_such_member};
 use crate::command::{AuditFilter, End, EntryView, Reply};
+use crate::domain::refusal::Refusal;
 use crate::domain::{audit, decide};
 use crate::error::Failure;
+use crate::store::Read;
 
 const READ: &str = "read the audit log";
 
@@ -14,6 +16,9 @@ pub fn audit(call: &Call<'_>, filter: &AuditFilter, sink: Sink<'_>) -> Result<En
     loop {
         let page = call.ask("audit", |read, me, now| {
             decide::needs_admin(me, READ, now)?;
+            if before == i64::MAX {
+                check_names(read, filter)?;
+            }
             Ok(read.entries_before(filter, before)?)
         })?;
         for (entry, hash) in page.rows {
@@ -28,6 +33,21 @@ pub fn audit(call: &Call<'_>, filter: &AuditFilter, sink: Sink<'_>) -> Result<En
         if page.last {
             return Ok(End::default());
         }
+    }
+}
+
+/// Refuses a filter by a name or number that the log does not have: one mistyped is no empty list.
+fn check_names(read: &Read<'_>, filter: &AuditFilter) -> Result<(), Problem> {
+    if let Some(name) = &filter.actor
+        && !read.is_member(name)?
+        && !read.has_acted(name)?
+        && !read.was_declared(&format!("member:{name}"))?
+    {
+        return Err(no_such_member(read, name)?.into());
+    }
+    match filter.request {
+        Some(id) if read.request(id)?.is_none() => Err(Refusal::NoSuchRequest { id }.into()),
+        Some(_) | None => Ok(()),
     }
 }
 

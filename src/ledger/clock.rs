@@ -49,7 +49,6 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
             count += ahead.len();
             let mut ends = end_all(write, &ahead, time, last, by)?;
             for (drafts, actor) in [(over, None), (std::mem::take(&mut ends.drafts), me.as_ref())] {
-                let drafts = expire::without_the_gone(write, drafts)?;
                 write.record(&call.context(actor, last), drafts)?;
             }
             ended.add(ends.named);

@@ -61,7 +61,6 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
         let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
             let now = call.now_to_write(write)?;
             let (drafts, tally) = due(write, &Docket::default(), now, BATCH)?;
-            let drafts = without_the_gone(write, drafts)?;
             write.record(&call.context(None, now), drafts)?;
             write.expire_ran(now)?;
             Ok(tally)
@@ -77,20 +76,6 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
             return Ok(total);
         }
     }
-}
-
-/// Nobody is told who was a member and is not one any more.
-pub fn without_the_gone(read: &Read<'_>, mut drafts: Vec<Draft>) -> Result<Vec<Draft>, Error> {
-    for draft in &mut drafts {
-        let mut gone = Vec::new();
-        for Told(member, _) in &draft.told {
-            if !read.is_member(member)? {
-                gone.push(member.clone());
-            }
-        }
-        draft.told.retain(|Told(member, _)| !gone.contains(member));
-    }
-    Ok(drafts)
 }
 
 /// What is over by this time and not on the record, at most so many grants and requests, and how many they are. A grant

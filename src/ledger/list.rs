@@ -1,12 +1,14 @@
 //! `list` and `show`.
 
+use std::fmt::Display;
 use std::sync::mpsc;
 use std::thread;
 
 use super::docket::Docket;
 use super::quota::NAMED;
+use super::request::thing;
 use super::resources::narrowest_scope;
-use super::{Call, Problem, Sink, review, sees, view, visible};
+use super::{Call, Problem, Sink, no_such_member, review, sees, view, visible};
 use crate::command::{End, ListFilter, RequestView, TimelineView};
 use crate::domain::decide::{self, Standing};
 use crate::domain::emergency;
@@ -26,6 +28,7 @@ const PAGES: usize = 2;
 pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End, Failure> {
     let (only, docket, warnings, now) = call.ask("list", |read, me, now| {
         let docket = Docket::default();
+        check_names(read, &docket, me, filter, now)?;
         let only = only(read, &docket, me, filter, now)?;
         let owed = read.reviews_owed()?;
         let named = review::owed(read, &docket, &owed[..owed.len().min(NAMED)], now)?;
@@ -114,6 +117,41 @@ pub fn only(
         }
     }
     Ok(Some(also(and)))
+}
+
+/// Refuses a filter by a name that nothing the caller may see has or had: a name mistyped is no empty list. All members
+/// may see who is a member and what the catalogue has. Of what is gone, whoever is no admin may know only what a
+/// request that they may see names.
+fn check_names(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    filter: &ListFilter,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let known = |kind: &str, name: &dyn Display, by: ListFilter| -> Result<bool, Error> {
+        let only = only(read, docket, me, &ListFilter::default(), now)?;
+        let by = ListFilter { all: true, ..by };
+        Ok(read.has_requests(&by, only.as_ref(), now)?
+            || only.is_none() && read.was_declared(&format!("{kind}:{name}"))?)
+    };
+    if let Some(name) = &filter.requester
+        && !read.is_member(name)?
+        && !known("member", name, ListFilter { requester: filter.requester.clone(), ..ListFilter::default() })?
+    {
+        return Err(no_such_member(read, name)?.into());
+    }
+    if let Some(resource) = &filter.resource
+        && read.thing(resource)?.is_none()
+        && !known(
+            resource.kind().as_str(),
+            &resource.name(),
+            ListFilter { resource: filter.resource.clone(), ..ListFilter::default() },
+        )?
+    {
+        thing(read, resource)?;
+    }
+    Ok(())
 }
 
 /// The emergencies that owe their review, who can review them, and which of them the caller can. `more`: those that are not

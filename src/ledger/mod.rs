@@ -161,7 +161,10 @@ pub fn carry_out_with(
         Command::Deny { id, reason, seen } => deny::deny(&call, id, reason, seen, sink),
         Command::Review { id, note, seen } => review::review(&call, id, note, seen, sink),
         Command::Withdraw { id, seen } => withdraw::withdraw(&call, id, seen, sink),
-        Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen, sink),
+        Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen.as_ref(), sink),
+        Command::RevokeMember { member, reason, seen, dry_run } => {
+            revoke::revoke_member(&call, &member, reason.as_ref(), seen.as_ref(), dry_run, sink)
+        }
         Command::Whoami => whoami::whoami(&call, sink),
         Command::Check { resource, user, login } => check::check(&call, resource, user, login.as_ref(), sink),
         Command::Who { resource } => who::who(&call, &resource, sink),
@@ -346,9 +349,14 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Person, Problem> {
     if let Some(person) = read.person(name)? {
         return Ok(person);
     }
+    Err(no_such_member(read, name)?.into())
+}
+
+/// That there is no member of this name, with the nearest that there is.
+fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
     let names = read.member_names()?;
     let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
-    Err(Refusal::NoSuchMember { name: name.clone(), nearest }.into())
+    Ok(Refusal::NoSuchMember { name: name.clone(), nearest })
 }
 
 /// A request, if this person may know of it.

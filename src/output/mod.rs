@@ -191,6 +191,18 @@ impl Printer {
         self.aside(&text::plan(view));
     }
 
+    /// What a revocation would end, for the person who is about to be asked.
+    pub fn present_ending(&mut self, views: &[RequestView]) {
+        let lines: Vec<String> = views.iter().map(|view| format!("  {}\n", text::in_short(view, self.now))).collect();
+        self.aside(&lines.concat());
+    }
+
+    /// What another process of this program said on its standard error.
+    pub fn relay(&mut self, said: &[u8]) {
+        let _ = self.out.flush();
+        let _ = io::stderr().write_all(said);
+    }
+
     fn aside(&mut self, words: &str) {
         let _ = write!(io::stderr(), "{}", escape::lines(words));
     }
@@ -334,7 +346,7 @@ impl Answer<'_> {
                 Shape::Many => return self.row(&text::REQUESTS, text::request_row(&view, now)),
                 Shape::Whole => text::request(&view, now),
                 Shape::DryRun => text::would_submit(&view, now),
-                Shape::One | Shape::JsonLines | Shape::Csv => text::outcome(&view, now) + "\n",
+                Shape::One | Shape::JsonLines | Shape::Csv => text::outcomes(&view, now),
             },
             Reply::Team(team) => team_file::write(&team),
             Reply::Plan(view) => text::plan(&view),
@@ -483,6 +495,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::List(_)
         | Command::Who { .. }
         | Command::Inbox { .. }
+        | Command::RevokeMember { .. }
         | Command::Audit(_)
         | Command::Doctor { .. }
         | Command::Words(_)

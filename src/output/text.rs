@@ -159,8 +159,26 @@ fn terms(resource: &Resource, start: Option<Timestamp>, duration: Option<&str>, 
     format!("{resource} {from}{}", how_long(duration, until))
 }
 
+/// What has just become of a request, and of those that ended with it.
+pub fn outcomes(view: &RequestView, now: Timestamp) -> String {
+    let mut text = outcome(view, now) + "\n";
+    for next in &view.also_ended {
+        let _ = writeln!(text, "  and with it {}", in_short(next, now));
+    }
+    text
+}
+
+/// `request 2: target:orders-db for 4h, scheduled, in 2h`.
+pub fn in_short(view: &RequestView, now: Timestamp) -> String {
+    let asked = match &view.grant {
+        Some(grant) => terms(&grant.resource, None, grant.duration.as_deref(), grant.ends_at),
+        None => asked(view),
+    };
+    format!("request {}: {asked}, {}", view.id, status(view, now))
+}
+
 /// One line on what has just become of a request.
-pub fn outcome(view: &RequestView, now: Timestamp) -> String {
+fn outcome(view: &RequestView, now: Timestamp) -> String {
     let id = view.id;
     let who = &view.requester;
     let asked = asked(view);
@@ -199,7 +217,7 @@ pub fn outcome(view: &RequestView, now: Timestamp) -> String {
                 both(grant.starts_at, now)
             )
         }
-        (State::Expired | State::Revoked, _) if matches!(view.review, Some(ReviewView::Done(_))) => {
+        (State::Expired | State::Revoked, grant) if was_reviewed_last(view, grant.as_ref()) => {
             format!("Request {id} reviewed: {asked}, {}", view.state)
         }
         (State::Revoked, Some(grant)) => {
@@ -210,6 +228,15 @@ pub fn outcome(view: &RequestView, now: Timestamp) -> String {
         (State::Scheduled | State::Active | State::Lapsed | State::Expired | State::Revoked, _) => {
             format!("Request {id} is {}: {asked}", view.state)
         }
+    }
+}
+
+/// Whether an emergency that is over was reviewed after it ended.
+fn was_reviewed_last(view: &RequestView, grant: Option<&GrantView>) -> bool {
+    match (&view.review, grant.and_then(|grant| grant.ended_at)) {
+        (Some(ReviewView::Done(review)), Some(ended)) => review.at >= ended,
+        (Some(ReviewView::Done(_)), None) => true,
+        (Some(ReviewView::Owed(_)) | None, _) => false,
     }
 }
 
@@ -330,6 +357,9 @@ pub fn request(view: &RequestView, now: Timestamp) -> String {
             field(&mut text, "reminder", &both(remind, now));
         }
         field(&mut text, "lapses", &both(view.lapses_at, now));
+    }
+    for next in &view.also_ended {
+        field(&mut text, "ends with it", &wrapped(&in_short(next, now)));
     }
     if let Some(scope) = &view.narrowest_scope {
         field(&mut text, "covered by", &format!("scope:{scope}"));

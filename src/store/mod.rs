@@ -90,7 +90,10 @@ impl From<rusqlite::Error> for Error {
                 Error::Io { message: format!("{message}: there is no space for its shared memory (-shm)") }
             }
             rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
-                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy,
+                // The last is SQLite's word for a lock that it tried to get for ten seconds, again and again.
+                ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
+                    Error::Busy
+                }
                 ErrorCode::NotADatabase => Error::Invalid {
                     message: "the file is not an SQLite database".to_owned(),
                     hint: "name the right file with --db, or move this one away and run `access init`".to_owned(),
@@ -101,7 +104,6 @@ impl From<rusqlite::Error> for Error {
                 | ErrorCode::SystemIoFailure
                 | ErrorCode::DiskFull
                 | ErrorCode::PermissionDenied
-                | ErrorCode::FileLockingProtocolFailed
                 | ErrorCode::NoLargeFileSupport => Error::Io { message },
                 _ => Error::Internal { message },
             },

@@ -229,6 +229,19 @@ impl<'c> Read<'c> {
         Ok(count)
     }
 
+    /// Whether a member of this name ever did anything.
+    pub fn has_acted(&self, name: &Name) -> Result<bool, Error> {
+        Ok(self.one("SELECT 1 FROM event WHERE actor = ?1 LIMIT 1", [name.as_str()], |_| Ok(()))?.is_some())
+    }
+
+    /// Whether the team ever had this: `member:bob`, `target:orders-db`.
+    pub fn was_declared(&self, what: &str) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM event e,
+                 json_each(CASE WHEN json_valid(e.body) THEN e.body ELSE '{}' END, '$.event.detail.changes') c
+             WHERE e.action IN ('team.initialized', 'team.applied') AND c.value ->> '$.what' = ?1 LIMIT 1";
+        Ok(self.one(sql, [what], |_| Ok(()))?.is_some())
+    }
+
     // The team
 
     pub fn team_name(&self) -> Result<Name, Error> {
@@ -596,6 +609,13 @@ impl<'c> Read<'c> {
         self.count(&sql, params_from_iter(values))
     }
 
+    /// Whether there is any request that a list with this filter would have.
+    pub fn has_requests(&self, filter: &ListFilter, only: Option<&Only>, now: Timestamp) -> Result<bool, Error> {
+        let (clauses, values) = list_clauses(filter, only, i64::MAX, now);
+        let sql = format!("SELECT 1 FROM request r LEFT JOIN grant g ON g.request = r.id WHERE {clauses} LIMIT 1");
+        Ok(self.one(&sql, params_from_iter(values), |_| Ok(()))?.is_some())
+    }
+
     /// Every request that is pending on the record or whose grant has not ended on it.
     pub fn open_requests(&self) -> Result<Vec<Request>, Error> {
         let found = self.requests(REQUESTS, &format!("{ON_RECORD_OPEN} ORDER BY r.id"), Vec::new())?;
@@ -833,7 +853,13 @@ fn list_clauses(filter: &ListFilter, only: Option<&Only>, before: i64, now: Time
         add(clause, requester.to_string().into());
     }
     if let Some(resource) = &filter.resource {
-        add("r.resource = ?_", resource.to_string().into());
+        // What a row of the list shows: what was granted, or what an approver would grant now; and what was asked.
+        add(
+            "(r.resource = ?_ OR g.resource = ?_ OR r.state = 'pending' AND EXISTS (
+                 SELECT 1 FROM decision d WHERE d.request = r.id AND d.verdict = 'approve' AND d.counts
+                     AND CASE WHEN json_valid(d.terms) THEN d.terms ->> '$.resource' = ?_ END))",
+            resource.to_string().into(),
+        );
     }
     if let Some(since) = filter.since {
         add("r.submitted_at >= ?_", Value::Integer(since.unix()));

@@ -9,9 +9,10 @@ use rusqlite::{Connection, params};
 use super::read::{Head, Read};
 use super::{Error, project};
 use crate::domain::audit::{self, GENESIS};
-use crate::domain::event::{Draft, Entry, FORMAT};
+use crate::domain::event::{Draft, Entry, Event, FORMAT};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Told};
+use crate::domain::team::Change;
 use crate::domain::time::Timestamp;
 
 /// Who acts, and when: what an entry says besides its event.
@@ -48,9 +49,10 @@ impl<'c> Write<'c> {
         self.read.conn
     }
 
-    /// Appends the events to the log, and does what they say.
+    /// Appends the events to the log, and does what they say. Names of non-members are removed from those to notify.
     pub fn record(&self, context: &Context, drafts: Vec<Draft>) -> Result<(), Error> {
         for draft in drafts {
+            let told = self.only_members(&draft.event, draft.told)?;
             let (seq, previous) = self.head.get().map_or((1, GENESIS), |head| (head.seq + 1, head.hash));
             let entry = Entry {
                 v: FORMAT,
@@ -59,8 +61,8 @@ impl<'c> Write<'c> {
                 actor: context.actor.clone(),
                 os_user: context.os_user.as_str().into(),
                 event: draft.event,
-                told_from: if draft.told.is_empty() { None } else { Some(self.next_notification()?) },
-                told: draft.told,
+                told_from: if told.is_empty() { None } else { Some(self.next_notification()?) },
+                told,
             };
             let body = serde_json::to_string(&entry)
                 .map_err(|error| Error::Internal { message: format!("an event can't be written: {error}") })?;
@@ -84,6 +86,25 @@ impl<'c> Write<'c> {
         let last = self.head.get().map_or(0, |head| head.seq);
         self.conn().prepare_cached("UPDATE team SET last_seq = ?1 WHERE last_seq <> ?1")?.execute([last])?;
         Ok(())
+    }
+
+    /// Those who are members once this event has happened: a notification of anybody else has no inbox to go to.
+    fn only_members(&self, event: &Event, told: Vec<Told>) -> Result<Vec<Told>, Error> {
+        let changes: &[Change] = match event {
+            Event::TeamInitialized { changes } | Event::TeamApplied { changes } => changes,
+            _ => &[],
+        };
+        let mut kept = Vec::with_capacity(told.len());
+        for Told(name, notice) in told {
+            let changed = changes.iter().find_map(|change| match change {
+                Change::Member(member, diff) if *member == name => Some(diff.after().is_some()),
+                _ => None,
+            });
+            if changed.map_or_else(|| self.is_member(&name), Ok)? {
+                kept.push(Told(name, notice));
+            }
+        }
+        Ok(kept)
     }
 
     fn next_notification(&self) -> Result<i64, Error> {
@@ -125,5 +146,57 @@ impl<'c> Write<'c> {
     pub fn expire_ran(&self, now: Timestamp) -> Result<(), Error> {
         self.conn().prepare_cached("UPDATE team SET expire_ran_at = ?1")?.execute([now.unix()])?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::notification::Notice;
+    use crate::domain::request::RequestId;
+    use crate::domain::team_file;
+
+    fn names(told: &[Told]) -> Vec<&str> {
+        told.iter().map(|Told(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn only_members_are_notified_whatever_a_draft_says() {
+        let conn = Connection::open_in_memory().unwrap();
+        for schema in [
+            include_str!("schema-1.sql"),
+            include_str!("schema-2.sql"),
+            include_str!("schema-3.sql"),
+            include_str!("schema-4.sql"),
+        ] {
+            conn.execute_batch(schema).unwrap();
+        }
+        let write = Write::new(&conn).unwrap();
+        let context =
+            Context { now: Timestamp::from_unix(1_800_000_000).unwrap(), actor: None, os_user: "root".to_owned() };
+        let record = |event, told: &[&str]| {
+            let told: Vec<Name> = told.iter().map(|name| name.parse().unwrap()).collect();
+            write.record(&context, vec![Draft { event, told: Notice::TeamChanged.to_all(&told) }]).unwrap();
+            write.entry(write.head().unwrap().seq).unwrap().told
+        };
+        let team = |members: &str| {
+            let file = format!("[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n{members}");
+            team_file::parse(&file).unwrap()
+        };
+        let (small, alice, bob) =
+            (team(""), team("[members.alice]\nrole = \"admin\""), team("[members.bob]\nrole = \"admin\""));
+        let told = record(Event::TeamInitialized { changes: small.as_changes() }, &["olivia", "alice"]);
+        assert_eq!(names(&told), ["olivia"]);
+        // Who joins with this very entry is a member, and who leaves with it is not.
+        let told = record(Event::TeamApplied { changes: small.changes_to(&alice) }, &["alice", "olivia"]);
+        assert_eq!(names(&told), ["alice", "olivia"]);
+        let told = record(Event::TeamApplied { changes: alice.changes_to(&bob) }, &["alice", "bob", "olivia"]);
+        assert_eq!(names(&told), ["bob", "olivia"]);
+        let told = record(Event::RequestRejudged { request: RequestId::FIRST }, &["alice"]);
+        assert_eq!(names(&told), [""; 0]);
+        let told = record(Event::RequestRejudged { request: RequestId::FIRST }, &["alice", "bob"]);
+        assert_eq!(names(&told), ["bob"]);
+        let inbox: i64 = conn.query_row("SELECT count(*) FROM notification", [], |row| row.get(0)).unwrap();
+        assert_eq!(inbox, 6);
     }
 }

@@ -400,6 +400,7 @@ fn what_is_typed_amiss_is_told_with_the_nearest() {
     busy.refuses("alice", &["list", "--frobnicate"], 2, "--frobnicate");
     busy.refuses("alice", &["list", "--state", "opne"], 2, "a state is one of");
     busy.refuses("alice", &["audit", "--action", "request.aproved"], 2, "'request.approved'");
+    busy.refuses("alice", &["notify", "mute", "request.submited"], 2, "did you mean request.submitted?");
     busy.refuses("alice", &["show", "1", "2"], 2, "unexpected argument '2'");
 }
 

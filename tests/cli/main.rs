@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod answers;
 mod audit;
 mod backup;
 mod bad_input;
@@ -30,6 +31,7 @@ mod proof;
 mod quota;
 mod races;
 mod review;
+mod revoke;
 mod rules;
 mod rules_found;
 mod tampered;
@@ -39,3 +41,4 @@ mod terminal;
 mod tmux;
 mod told;
 mod upgrade;
+mod waiting;

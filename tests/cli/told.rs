@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::harness::{MEMBERS, TEAM, World};
+use crate::harness::{MEMBERS, TEAM, World, shows};
 use crate::post::{Server, configure, fresh, header, python, slack, smtp, webhook};
 
 /// Those who have unread news of this event, as often as they have it.
@@ -214,6 +214,62 @@ fn a_notification_of_somebody_elses_does_not_exist() {
     assert_eq!(hidden.err.replace(&format!("notification {other} "), "notification 999 "), missing.err);
     world.run("alice", &["inbox", "--mark-read", &own, &other]).fails(4, "there is no notification");
     assert_eq!((count(&world, "alice"), count(&world, "erin")), (1, 1), "all or nothing");
+}
+
+#[test]
+fn a_namesake_neither_sees_nor_marks_what_an_earlier_member_was_told() {
+    let world = World::sample();
+    for resource in ["target:orders-db", "target:billing-db"] {
+        world.request("bob", resource, &[]);
+    }
+    let (old, file) = (numbers(&world, "alice"), TEAM.to_owned());
+    let without =
+        file.replace("[members.alice]\nrole = \"admin\"\nemail = \"alice@acme.example\"\nslack = \"U0ALICE\"\n", "");
+    let another = file.replace("[members.alice]\n", "[members.alice]\nlogin = \"alice-2\"\n");
+    // Removed and added again; then the name goes to another Unix user.
+    for (files, login) in [(vec![without, file], "alice"), (vec![another], "alice-2")] {
+        for file in files {
+            world.apply("olivia", &file).ok();
+        }
+        let earlier = || world.rows("SELECT id, read_at FROM notification WHERE member = 'alice' ORDER BY id LIMIT 2");
+        let before = earlier();
+        assert!(before.iter().all(|row| row.ends_with('|')), "nothing is read: {before:?}");
+        // Only that they joined.
+        let joined = world.json(login, &["inbox", "--all"]);
+        assert_eq!((count(&world, login), joined.as_array().unwrap().len()), (1, 1), "{login}: {joined}");
+        for id in &old {
+            let hidden = world.run(login, &["inbox", "--mark-read", id]).fails(4, "there is no notification");
+            let missing = world.run(login, &["inbox", "--mark-read", "999"]).fails(4, "there is no notification");
+            assert_eq!(hidden.err.replace(&format!("notification {id} "), "notification 999 "), missing.err);
+        }
+        shows(&world.json(login, &["inbox", "--mark-read"]), &json!({ "marked": 1 }));
+        assert_eq!(earlier(), before, "{login}");
+        // What comes from now on is theirs.
+        let id = world.request("carol", "target:orders-db", &[]);
+        assert_eq!(count(&world, login), 1);
+        shows(&world.json(login, &["inbox", "--mark-read"]), &json!({ "marked": 1 }));
+        world.run("carol", &["withdraw", &id]).ok();
+    }
+}
+
+#[test]
+fn an_approver_who_was_removed_is_told_nothing_when_the_terms_change() {
+    let world = World::sample();
+    let two = "\n[[rules]]\nname = \"two\"\napprovers = [\"role:admin\"]\napprovals = 2\n";
+    let file = format!("{TEAM}{two}");
+    world.apply("olivia", &file).ok();
+    let id = world.request("bob", "target:orders-db", &["--duration", "4h"]);
+    world.run("alice", &["approve", &id]).ok();
+    let alice = "[members.alice]\nrole = \"admin\"\nemail = \"alice@acme.example\"\nslack = \"U0ALICE\"\n";
+    world.apply("olivia", &file.replace(alice, "")).ok();
+    world.run("erin", &["approve", &id, "--duration", "1h"]).ok();
+    let changed = || world.rows("SELECT member FROM notification WHERE kind = 'request.changed'");
+    assert_eq!(changed(), ["olivia"]);
+    // Nor is a later member with that name.
+    world.apply("olivia", &file).ok();
+    world.run("erin", &["approve", &id, "--duration", "2h"]).ok();
+    assert_eq!(changed(), ["olivia", "alice", "olivia"], "alice may decide on it now");
+    world.run("olivia", &["audit", "verify"]).ok();
 }
 
 #[test]

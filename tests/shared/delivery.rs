@@ -165,6 +165,10 @@ fn who_may_look_at_the_outbox_and_who_may_send() {
         let ran = access(login, &["notify", "test"]).not_done();
         assert!(login == "mallory" || ran.err.contains("sends nothing itself"), "{ran:?}");
     }
+    // A refusal ends the watching, and is on the record once.
+    let before = host.refused("bob").len();
+    access("bob", &["deliver", "--watch"]).fails(3, "only root and the user who owns the database");
+    assert_eq!(host.refused("bob").len(), before + 1);
     assert_eq!(sent(), 0);
     access("bob", &["outbox"]).fails(3, "only admins and the owner");
     access("alice", &["outbox"]).ok().says("alice").says("request.submitted");

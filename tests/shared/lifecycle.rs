@@ -1,9 +1,11 @@
 //! Four people, one database, over the socket; and the answers are those of one's own file.
 
 use std::fs;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::host::{ACCESS, CONFIG, DATABASE, Host, Start, access, as_user, home, ran, root, run, within};
@@ -108,6 +110,77 @@ fn a_person_who_waits_is_told_through_the_door() {
     access("bob", &args).exits(1);
 }
 
+/// Starts to wait for a decision. Gives the process, once its request is filed.
+fn waiting() -> Child {
+    let args = ["request", "target:orders-db", "--reason", "x", "--wait"];
+    let waiting = as_user("bob", ACCESS, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let filed = || access("alice", &["list", "--pending", "--json"]).ok().json()[0]["id"].is_number();
+    within(Duration::from_secs(10), filed, "the request is filed");
+    waiting
+}
+
+#[test]
+fn a_person_who_waits_outlasts_a_restart_of_the_server() {
+    let Some(mut host) = Host::new() else { return };
+    let waiting = waiting();
+    host.stop_serving();
+    std::thread::sleep(Duration::from_secs(2));
+    host.serve(Start::Listener);
+    access("alice", &["approve", "1"]).ok();
+    let ran = ran(waiting.wait_with_output().unwrap(), "waiting".to_owned()).ok().says("approved");
+    assert!(ran.err.contains("warning: request 1 was filed, and was waiting when last seen"), "{ran:?}");
+    // A server that stays away is told from a request that was not filed.
+    let begun = Instant::now();
+    access("alice", &["revoke", "1"]).ok();
+    let args = ["request", "target:orders-db", "--reason", "x", "--wait"];
+    let waiting = as_user("bob", ACCESS, &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let filed = || access("alice", &["list", "--pending", "--json"]).ok().json()[0]["id"].is_number();
+    within(Duration::from_secs(10), filed, "the second request is filed");
+    host.stop_serving();
+    let ran = self::ran(waiting.wait_with_output().unwrap(), "waiting".to_owned()).exits(69);
+    assert!(begun.elapsed() > Duration::from_secs(29), "{:?}", begun.elapsed());
+    assert!(ran.err.contains("error: request 2 was filed, and was waiting when last seen"), "{ran:?}");
+    assert!(ran.err.contains("access show 2"), "{ran:?}");
+    access("bob", &args).fails(69, "error: the shared host's socket");
+}
+
+#[test]
+fn a_person_who_waits_outlasts_a_server_that_has_no_place_free() {
+    let Some(host) = Host::new() else { return };
+    let waiting = waiting();
+    // A listener that accepts nothing, for longer than a client goes on trying.
+    let listener = Pid::from_raw(host.server_pid().unwrap().cast_signed());
+    kill(listener, Signal::SIGSTOP).unwrap();
+    std::thread::sleep(Duration::from_secs(14));
+    kill(listener, Signal::SIGCONT).unwrap();
+    access("alice", &["approve", "1"]).ok();
+    let ran = ran(waiting.wait_with_output().unwrap(), "waiting".to_owned()).ok().says("approved");
+    assert!(ran.err.contains("warning: request 1 was filed, and was waiting when last seen: the server"), "{ran:?}");
+    assert!(!ran.err.contains("nothing was done"), "{ran:?}");
+}
+
+#[test]
+fn all_that_a_member_holds_ends_through_the_door() {
+    let Some(host) = Host::new() else { return };
+    // More than an answer that is no list may have.
+    let mut ids: Vec<String> = Vec::new();
+    for resource in ["target:orders-db", "connection:prod"] {
+        ids.push(host.request("bob", resource));
+        access("alice", &["approve", ids.last().unwrap(), "--duration", "1h"]).ok();
+        for _ in 0..9 {
+            let next = access("bob", &["extend", ids.last().unwrap(), "--reason", "more", "--json"]).ok().json();
+            ids.push(next["id"].to_string());
+            access("alice", &["approve", ids.last().unwrap()]).ok();
+        }
+    }
+    access("carol", &["revoke", "--member", "bob"]).fails(3, "only admins");
+    assert!(may("bob"));
+    let ended = access("alice", &["revoke", "--member", "bob", "--json"]).ok().json();
+    assert_eq!(ended.as_array().unwrap().len(), 20);
+    assert!(!may("bob"));
+    access("ana", &["audit", "verify"]).ok();
+}
+
 #[test]
 fn both_doors_give_the_same_answers() {
     let Some(host) = Host::new() else { return };
@@ -120,7 +193,7 @@ fn both_doors_give_the_same_answers() {
     access("alice", &["deny", "3", "--reason", "no"]).exits(3);
     access("ana", &["deny", "3", "--reason", "no"]).ok();
     access("bob", &["approve", "4"]).exits(3);
-    let questions: [&[&str]; 14] = [
+    let questions: [&[&str]; 18] = [
         &["whoami"],
         &["resources"],
         &["list", "--all"],
@@ -135,6 +208,10 @@ fn both_doors_give_the_same_answers() {
         &["audit", "verify"],
         &["team", "show"],
         &["show", "99"],
+        &["list", "--requester", "bobb"],
+        &["list", "--resource", "target:order-db"],
+        &["audit", "--actor", "alicia"],
+        &["revoke", "--member", "bobb"],
     ];
     let ask = || -> Vec<(Option<i32>, Value, String)> {
         let all = questions.iter().map(|words| {
