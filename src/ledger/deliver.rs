@@ -130,7 +130,7 @@ fn drop_stale(call: &Call<'_>, post: &dyn Post) -> Result<(), Failure> {
         let week_ago = (call.now(read)?.unix() - STALE).max(0);
         Timestamp::from_unix(week_ago).map_err(|why| Failure::new(Kind::Internal, why.0))
     };
-    if missing.is_empty() || !call.store.read(|read| Ok::<_, Failure>(read.outbox_begins_before(before(read)?)?))? {
+    if missing.is_empty() || !call.store.read(|read| Ok::<_, Failure>(read.outbox_has_stale(&missing, before(read)?)?))? {
         return Ok(());
     }
     call.store.write(|write| {

@@ -186,7 +186,8 @@ pub fn carry_out_with(
         Command::NotifyTest => notify::test(&call, outside.post, sink),
         Command::Deliver => deliver::deliver(&call, outside.post, sink),
         Command::Outbox { dead } => outbox::outbox(&call, outside, dead, sink),
-        Command::OutboxRetry { ids } => outbox::retry(&call, &ids),
+        Command::OutboxRetry { ids } => outbox::retry(&call, outside, &ids),
+        Command::OutboxDiscard { ids } => outbox::discard(&call, outside, &ids),
     }
 }
 

@@ -24,6 +24,7 @@ mod json;
 mod kills;
 mod lifecycle;
 mod notify;
+mod outbox;
 mod post;
 mod proof;
 mod quota;
