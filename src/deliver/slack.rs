@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Client, Plain, check_url};
+use super::proxy::Proxies;
 use super::secret::{Place, Secret};
 use super::{Carried, Carrier};
 use crate::config;
@@ -27,7 +28,7 @@ pub struct Slack {
 }
 
 impl Slack {
-    pub fn new(wiring: &config::Slack) -> Result<Slack, Failure> {
+    pub fn new(wiring: &config::Slack, proxies: &Proxies) -> Result<Slack, Failure> {
         let api = wiring.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
         let plain = Plain { hosts: &[], allow_plain: wiring.allow_plain };
         check_url("slack", &api, plain)?;
@@ -45,7 +46,7 @@ impl Slack {
             encrypted |= url.reveal().starts_with("https:");
             webhooks.insert(channel.clone(), url);
         }
-        let client = Client::new(encrypted, wiring.ca_file.as_deref());
+        let client = Client::new(encrypted, wiring.ca_file.as_deref(), proxies, &[]);
         Ok(Slack { api, token, webhooks, client })
     }
 
@@ -249,6 +250,6 @@ mod tests {
             assert!(matches!(carried.outcome, Outcome::Failed { .. }) && !carried.route_failed, "{status}");
         }
         let carried = judged(200, r#"{"ok":false,"error":"xoxb-1234-secret"}"#, true);
-        assert!(matches!(&carried.outcome, Outcome::Failed { why } if !why.contains("secret")));
+        assert!(matches!(&carried.outcome, Outcome::Failed { why, .. } if !why.contains("secret")));
     }
 }

@@ -17,7 +17,9 @@ use crate::domain::event;
 use crate::domain::letter::{Letter, Piece};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Notice, Told};
-use crate::domain::outbox::{Address, Content, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
+use crate::domain::outbox::{
+    Address, Content, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after,
+};
 use crate::domain::preference::{How, Policy};
 use crate::domain::request::{RequestId, State};
 use crate::domain::team::{Member, Timezone};
@@ -130,7 +132,9 @@ fn drop_stale(call: &Call<'_>, post: &dyn Post) -> Result<(), Failure> {
         let week_ago = (call.now(read)?.unix() - STALE).max(0);
         Timestamp::from_unix(week_ago).map_err(|why| Failure::new(Kind::Internal, why.0))
     };
-    if missing.is_empty() || !call.store.read(|read| Ok::<_, Failure>(read.outbox_has_stale(&missing, before(read)?)?))? {
+    if missing.is_empty()
+        || !call.store.read(|read| Ok::<_, Failure>(read.outbox_has_stale(&missing, before(read)?)?))?
+    {
         return Ok(());
     }
     call.store.write(|write| {
@@ -292,9 +296,14 @@ impl<'r> Run<'r> {
                         write.outbox_done(&rows.iter().map(|row| row.id).collect::<Vec<_>>())?;
                         tally.delivered += rows.len() as u64;
                     }
-                    Outcome::Failed { why } => {
+                    Outcome::Failed { why, route_failed } => {
                         for row in rows {
-                            let next = retry_after(row.attempts + 1, row.id).map(|wait| now.plus(wait));
+                            let mut next = retry_after(row.attempts + 1, row.id);
+                            if *route_failed && now.since(row.at) < STALE {
+                                // A server that is down says nothing against the message.
+                                next = next.or(retry_after(LAST_ATTEMPT, row.id));
+                            }
+                            let next = next.map(|wait| now.plus(wait));
                             write.outbox_failed(row.id, why, next)?;
                             tally.failed += 1;
                             tally.dead += u64::from(next.is_none());
@@ -346,7 +355,9 @@ impl<'r> Run<'r> {
     fn out_of_time(&mut self) -> Result<(), Failure> {
         let heads: Vec<u64> = self.on_route.values().filter_map(|tickets| tickets.front().copied()).collect();
         let why = || "no answer before the end of the run".to_owned();
-        self.mark(heads.into_iter().map(|ticket| (ticket, Outcome::Failed { why: why() })).collect())
+        self.mark(
+            heads.into_iter().map(|ticket| (ticket, Outcome::Failed { why: why(), route_failed: false })).collect(),
+        )
     }
 }
 

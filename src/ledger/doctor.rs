@@ -195,8 +195,13 @@ fn outbox(read: &Read<'_>, post: Option<&dyn Post>) -> Result<FindingView, Error
     if !without.is_empty() {
         let count: u64 = without.iter().map(|(_, count)| count).sum();
         let each: Vec<String> = without.iter().map(|(outlet, count)| format!("{outlet}: {count}")).collect();
-        found.push(format!("{count} notifications wait, and config.toml names no way to send them ({})", each.join(", ")));
-        mend.push("name a way in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook");
+        found.push(format!(
+            "{count} notifications wait, and config.toml names no way to send them ({})",
+            each.join(", ")
+        ));
+        mend.push(
+            "name a way in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
+        );
         mend.push("or leave it: after a week they are dropped, and the inboxes keep what they tell");
     }
     Ok(match found.as_slice() {

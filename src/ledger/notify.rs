@@ -164,7 +164,9 @@ pub fn test(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, 
             let (_, mut test) = waiting.remove(place);
             (test.ok, test.answer) = match outcome {
                 Outcome::Sent { answer } => (Some(true), answer),
-                Outcome::Failed { why } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => (Some(false), why),
+                Outcome::Failed { why, .. } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => {
+                    (Some(false), why)
+                }
                 Outcome::NotTried { .. } => (Some(false), "it was not tried".to_owned()),
             };
             tests.push(test);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod addresses;
 mod audit;
 mod backup;
 mod bad_input;
@@ -27,6 +28,7 @@ mod notify;
 mod outbox;
 mod post;
 mod proof;
+mod proxy;
 mod quota;
 mod races;
 mod review;

@@ -36,7 +36,9 @@ fn a_dead_row_at_the_head_keeps_no_stale_row_and_stops_no_delivery() {
 #[test]
 fn nothing_at_the_head_keeps_a_stale_row() {
     // What comes first waits for a webhook, for its next attempt, or for a digest. It hides nothing that is stale.
-    for head in ["channel = 'webhook:siem', notification = NULL, seq = 2, kind = 'audit'", "attempts = 3", "due_at = 1 << 40"] {
+    for head in
+        ["channel = 'webhook:siem', notification = NULL, seq = 2, kind = 'audit'", "attempts = 3", "due_at = 1 << 40"]
+    {
         let world = fresh(&TEAM.replace("slack = \"U0ALICE\"", ""));
         world.request("bob", "target:orders-db", &[]);
         world.rows(&format!("UPDATE outbox SET {head} WHERE id = (SELECT min(id) FROM outbox)"));
@@ -86,7 +88,9 @@ fn only_who_looks_after_the_file_discards_or_tries_again() {
             world.run(login, &["outbox", verb]).exits(3);
         }
         // Nor does the owner of the file in the name of a member.
-        world.run("root", &["--as", "alice", "outbox", verb]).fails(3, "for root and for the user who owns the database");
+        world
+            .run("root", &["--as", "alice", "outbox", verb])
+            .fails(3, "for root and for the user who owns the database");
     }
     assert_eq!(counts(&world), (2, 1));
     let refused = world.json("olivia", &["audit", "--action", "attempt.refused"]);
@@ -98,10 +102,14 @@ fn doctor_names_what_waits_with_no_way_to_send_it() {
     let world = fresh(TEAM);
     world.run("root", &["doctor"]).ok().says("ok       outbox     0 notifications wait");
     world.request("bob", "target:orders-db", &[]);
-    let lacking = "warning  outbox     4 notifications wait, and config.toml names no way to send them (email: 3, slack: 1)";
+    let lacking =
+        "warning  outbox     4 notifications wait, and config.toml names no way to send them (email: 3, slack: 1)";
     world.run("root", &["doctor"]).ok().says(lacking).says("[smtp]");
     configure(&world, &smtp(1));
-    world.run("root", &["doctor"]).ok().says("1 notifications wait, and config.toml names no way to send them (slack: 1)");
+    world
+        .run("root", &["doctor"])
+        .ok()
+        .says("1 notifications wait, and config.toml names no way to send them (slack: 1)");
     world.rows("DELETE FROM outbox WHERE channel = 'slack'");
     world.run("root", &["doctor"]).ok().says("ok       outbox     3 notifications wait");
 

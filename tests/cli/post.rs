@@ -76,6 +76,11 @@ impl Server {
         Server::start(world, "web.py", "web.log", &[rules.to_str().unwrap(), certificate, key])
     }
 
+    /// A proxy that leads to this port, whatever host it is asked for.
+    pub fn proxy(world: &World, port: u16) -> Server {
+        Server::start(world, "proxy.py", "proxy.log", &[&port.to_string()])
+    }
+
     pub fn lines(&self) -> Vec<String> {
         fs::read_to_string(&self.log).unwrap_or_default().lines().map(str::to_owned).collect()
     }
