@@ -6,7 +6,7 @@ use super::emergency::{Emergency, one_of};
 use super::event::{Entry, Event};
 use super::name::Name;
 use super::notification::Notice;
-use super::request::Request;
+use super::request::{Recorded, Request};
 use super::time::Timestamp;
 use super::words::{briefly, how_long, words};
 
@@ -104,12 +104,21 @@ fn headline(notice: Notice, request: Option<&Request>) -> String {
         Notice::RequestLapsed => format!("Request {id} for {asked} lapsed"),
         Notice::RequestChanged => format!("Request {id} of {who} for {asked} has new terms"),
         Notice::RequestReminder => format!("{who} still waits for {asked} (request {id})"),
+        Notice::RequestDecided => format!("Request {id} of {who} for {asked} was {}", verdict(request)),
         Notice::AccessStarted => format!("Your access to {held} began (request {id})"),
-        Notice::AccessExpiring => format!("Your access to {held} ends within the hour (request {id})"),
+        Notice::AccessExpiring => format!("Your access to {held} ends soon (request {id})"),
         Notice::AccessExpired => format!("Your access to {held} has ended (request {id})"),
         Notice::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
         Notice::AccessEmergency => format!("EMERGENCY: {who} took {held} (request {id})"),
         Notice::TeamChanged => plain_headline(notice).to_owned(),
+    }
+}
+
+fn verdict(request: &Request) -> &'static str {
+    match request.recorded {
+        Recorded::Approved => "approved",
+        Recorded::Denied => "denied",
+        Recorded::Pending | Recorded::Withdrawn | Recorded::Lapsed => "decided",
     }
 }
 
@@ -122,8 +131,9 @@ fn plain_headline(notice: Notice) -> &'static str {
         Notice::RequestLapsed => "A request lapsed",
         Notice::RequestChanged => "A request has new terms",
         Notice::RequestReminder => "A request still waits",
+        Notice::RequestDecided => "A request was decided",
         Notice::AccessStarted => "Access began",
-        Notice::AccessExpiring => "Access ends within the hour",
+        Notice::AccessExpiring => "Access ends soon",
         Notice::AccessExpired => "Access has ended",
         Notice::AccessRevoked => "Access was revoked",
         Notice::AccessEmergency => "EMERGENCY access was taken",
@@ -168,6 +178,7 @@ fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
         | Notice::RequestLapsed
         | Notice::RequestChanged
         | Notice::RequestReminder
+        | Notice::RequestDecided
         | Notice::AccessStarted
         | Notice::AccessExpired
         | Notice::AccessRevoked

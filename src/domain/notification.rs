@@ -23,6 +23,7 @@ pub enum Notice {
     RequestLapsed,
     RequestChanged,
     RequestReminder,
+    RequestDecided,
     AccessStarted,
     AccessExpiring,
     AccessExpired,
@@ -50,7 +51,7 @@ impl Channel {
 }
 
 impl Notice {
-    pub const ALL: [Notice; 13] = [
+    pub const ALL: [Notice; 14] = [
         Notice::RequestSubmitted,
         Notice::RequestApproved,
         Notice::RequestDenied,
@@ -58,6 +59,7 @@ impl Notice {
         Notice::RequestLapsed,
         Notice::RequestChanged,
         Notice::RequestReminder,
+        Notice::RequestDecided,
         Notice::AccessStarted,
         Notice::AccessExpiring,
         Notice::AccessExpired,
@@ -75,6 +77,7 @@ impl Notice {
             Notice::RequestLapsed => "request.lapsed",
             Notice::RequestChanged => "request.changed",
             Notice::RequestReminder => "request.reminder",
+            Notice::RequestDecided => "request.decided",
             Notice::AccessStarted => "access.started",
             Notice::AccessExpiring => "access.expiring",
             Notice::AccessExpired => "access.expired",
@@ -92,6 +95,7 @@ impl Notice {
             | Notice::RequestDenied
             | Notice::RequestWithdrawn
             | Notice::RequestLapsed
+            | Notice::RequestDecided
             | Notice::AccessStarted
             | Notice::AccessExpiring
             | Notice::AccessExpired
@@ -99,6 +103,11 @@ impl Notice {
             | Notice::AccessEmergency
             | Notice::TeamChanged => false,
         }
+    }
+
+    /// Whether it is sent only with a digest, unless somebody says otherwise: it asks for nothing.
+    pub fn can_wait(self) -> bool {
+        self == Notice::RequestDecided
     }
 
     pub fn to(self, member: &Name) -> Told {

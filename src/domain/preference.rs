@@ -105,6 +105,8 @@ pub enum Why {
     PolicyOfEvent,
     Policy,
     Unsaid,
+    /// Nobody said otherwise, and it is sent only with a digest.
+    CanWait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,11 +160,12 @@ impl Policy {
             (Some(&self.all), Why::Policy),
         ];
         let said = said.into_iter().filter_map(|(choice, why)| Some((choice?, why)));
-        let (on, whose) =
-            said.clone().find_map(|(choice, why)| Some((choice.on(channel)?, why))).unwrap_or((true, Why::Unsaid));
-        let (digest, of_digest) =
-            said.clone().find_map(|(choice, why)| Some((choice.digest?, why))).unwrap_or((Digest::RealTime, whose));
+        let on = said.clone().find_map(|(choice, why)| Some((choice.on(channel)?, why)));
+        let (on, whose) = on.unwrap_or((true, Why::Unsaid));
+        let digest = said.clone().find_map(|(choice, why)| Some((choice.digest?, why)));
+        let (digest, of_digest) = digest.unwrap_or((Digest::RealTime, whose));
         match digest {
+            Digest::RealTime if notice.can_wait() && whose == Why::Unsaid => Plan { how: How::Off, why: Why::CanWait },
             _ if !on => Plan { how: How::Off, why: whose },
             Digest::RealTime => Plan { how: How::AtOnce, why: of_digest },
             Digest::Hourly | Digest::Daily(_) => Plan { how: How::Together(digest), why: of_digest },
@@ -319,6 +322,7 @@ impl fmt::Display for Why {
             Why::PolicyOfEvent => "the team file says so for this event",
             Why::Policy => "the team file says so",
             Why::Unsaid => "nobody said otherwise",
+            Why::CanWait => "it is in the inbox and in digests, unless you turn it on",
         })
     }
 }

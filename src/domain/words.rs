@@ -52,10 +52,11 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
             let note = note.as_ref().map(|note| format!(": {note}"));
             let voids = no_longer_counted(voids);
             format!(
-                "{by} approved request {request}: {} {}{}{voids}{}",
+                "{by} approved request {request}: {} {}{}{voids}{}{}",
                 terms.resource,
                 how_long(terms),
                 asked.unwrap_or_default(),
+                goes_on(about),
                 note.unwrap_or_default()
             )
         }
@@ -84,10 +85,11 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
             format!("{by} reviewed the emergency of request {request}{of}: {note}")
         }
         Event::GrantScheduled(granted) => format!(
-            "Access to {} is granted{} and begins {} (request {})",
+            "Access to {} is granted{} and begins {}{} (request {})",
             granted.resource,
             by_rule(granted),
             granted.starts_at,
+            goes_on(about),
             granted.request
         ),
         Event::GrantStarted(granted) => {
@@ -97,10 +99,18 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
                 }
                 Some(_) | None => String::new(),
             };
-            format!("Access to {} began{}{whose} (request {})", granted.resource, by_rule(granted), granted.request)
+            match (about, granted.ends_at) {
+                (Some(Request { extends: Some(_), .. }), Some(end)) => {
+                    format!("Access to {} goes on until {end} (request {})", granted.resource, granted.request)
+                }
+                _ => {
+                    let rule = by_rule(granted);
+                    format!("Access to {} began{rule}{whose} (request {})", granted.resource, granted.request)
+                }
+            }
         }
-        Event::GrantExpiring { request, resource, .. } => {
-            format!("Access to {resource} ends within the hour (request {request})")
+        Event::GrantExpiring { request, resource, ends_at } => {
+            format!("Access to {resource} ends {ends_at} (request {request})")
         }
         Event::GrantExpired { request, resource, .. } => format!("Access to {resource} has ended (request {request})"),
         Event::GrantRevoked { request, resource, by, because: Because::Asked, reason } => {
@@ -114,6 +124,12 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
         Event::ClockAccepted { .. } => "The clock was set back and accepted".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed how they are notified"),
     }
+}
+
+/// Until when access goes on by an extension that was granted.
+fn goes_on(about: Option<&Request>) -> String {
+    let grant = about.filter(|request| request.extends.is_some()).and_then(|request| request.grant.as_ref());
+    grant.and_then(|grant| grant.ends_at).map_or_else(String::new, |end| format!("; access goes on until {end}"))
 }
 
 /// What an edit changed, each as `old → new`.

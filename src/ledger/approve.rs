@@ -2,7 +2,7 @@
 
 use super::docket::Docket;
 use super::request::thing;
-use super::{Call, Problem, Sink, deciding, unchanged, view, visible};
+use super::{Call, Problem, Sink, deciding, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
 use crate::domain::refusal::{Refusal, Sort};
@@ -32,7 +32,9 @@ pub fn approve(
                 deciding(read, &docket, &request, request.on_the_table(), now, |case| decide::may_vote(case, me, now))?;
                 thing(read, resource)?;
             }
-            let drafts = deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, now));
+            let asked = those_asked(read, &request)?;
+            let drafts =
+                deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, &asked, now));
             if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == Sort::Refused) {
                 unchanged(read, id, seen.as_ref())?;
             }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use sha2::{Digest as _, Sha256};
 
 use super::docket::Docket;
-use super::{Call, Sink, review};
+use super::{Call, Sink, expire, review, sees};
 use crate::command::{DeliverView, End, EntryView, Reply};
 use crate::domain::audit;
 use crate::domain::event;
@@ -21,7 +21,7 @@ use crate::domain::outbox::{
     Address, Content, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after,
 };
 use crate::domain::preference::{How, Policy};
-use crate::domain::request::{RequestId, State};
+use crate::domain::request::{Request, RequestId, State};
 use crate::domain::team::{Member, Timezone};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -258,6 +258,7 @@ impl<'r> Run<'r> {
             let on_route = self.on_route.entry(route.clone()).or_default();
             while on_route.len() < UNDER_WAY {
                 let Some(plan) = queue.pop_front() else { break };
+                let Some(plan) = still_true(self.call, plan)? else { continue };
                 let parcel = self.call.store.read(|read| -> Result<Parcel, Failure> {
                     let now = self.call.now(read)?;
                     Ok(Parcel { to: plan.address.clone(), content: compose(read, &plan, now)?, now })
@@ -359,6 +360,29 @@ impl<'r> Run<'r> {
             heads.into_iter().map(|ticket| (ticket, Outcome::Failed { why: why(), route_failed: false })).collect(),
         )
     }
+}
+
+/// A plan without what has become untrue while it waited for its turn, which may be a minute. None: nothing is left.
+fn still_true(call: &Call<'_>, plan: Plan) -> Result<Option<Plan>, Failure> {
+    let all_true = call.store.read(|read| -> Result<bool, Failure> {
+        let now = call.now(read)?;
+        let mut truth = Truth::default();
+        for row in &plan.rows {
+            if !truth.holds(read, row, now)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })?;
+    if all_true {
+        return Ok(Some(plan));
+    }
+    let Plan { rows, address } = plan;
+    let rows = call.store.write(|write| -> Result<Vec<Queued>, Failure> {
+        let now = call.now(write)?;
+        Ok(drop_untrue(write, rows, now)?)
+    })?;
+    Ok((!rows.is_empty()).then_some(Plan { rows, address }))
 }
 
 /// Queues, for each channel and webhook, entries that it has not been given yet. Whether there were any.
@@ -471,35 +495,63 @@ fn settle(
     Ok(plans)
 }
 
-/// Drops what is no longer true when it would be sent to people: that a request waits, once it does not; and that it was
-/// withdrawn, to whom it was never sent. It stays in their inbox, and webhooks are told all of it.
+/// Drops what is no longer true when it would be sent to people, and that something was withdrawn or decided, to whom it was
+/// never sent. It stays in their inbox, and webhooks are told all of it.
 fn drop_untrue(write: &crate::store::Write<'_>, due: Vec<Queued>, now: Timestamp) -> Result<Vec<Queued>, Error> {
-    let mut pending: HashMap<RequestId, bool> = HashMap::new();
+    let mut truth = Truth::default();
     let mut untrue: BTreeSet<i64> = BTreeSet::new();
-    let mut withdrawn = false;
-    for row in due.iter().filter(|row| !matches!(row.outlet, Outlet::Webhook(_))) {
-        let (News::Notice(notice), Some(id)) = (row.news, row.request) else { continue };
-        withdrawn |= notice == Notice::RequestWithdrawn;
-        if !notice.asks_for_a_decision() {
-            continue;
-        }
-        let pending = match pending.entry(id) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(unknown) => {
-                let request = write.request(id)?;
-                *unknown.insert(request.is_some_and(|request| request.state(now) == State::Pending))
-            }
-        };
-        if !pending {
+    let mut closed = false;
+    for row in &due {
+        closed |= matches!(row.news, News::Notice(Notice::RequestWithdrawn | Notice::RequestDecided));
+        if !truth.holds(write, row, now)? {
             untrue.insert(row.id);
         }
     }
     // Found while what was never sent still waits, and dropped together with it: after that nobody could tell.
-    if withdrawn || !untrue.is_empty() {
+    if closed || !untrue.is_empty() {
         untrue.extend(write.outbox_unheard()?);
     }
     write.outbox_done(&untrue.iter().copied().collect::<Vec<_>>())?;
     Ok(due.into_iter().filter(|row| !untrue.contains(&row.id)).collect())
+}
+
+/// Whether what is queued is still true, with what was loaded to find that out.
+#[derive(Default)]
+struct Truth {
+    docket: Docket,
+    requests: HashMap<RequestId, Option<Request>>,
+}
+
+impl Truth {
+    /// A request waits for a member's decision while it is pending, they have not approved it, and they may still see it. Access
+    /// is about to end while it lives and does not go on.
+    fn holds(&mut self, read: &Read<'_>, row: &Queued, now: Timestamp) -> Result<bool, Error> {
+        let (News::Notice(notice), Some(id)) = (row.news, row.request) else { return Ok(true) };
+        let is_expiring = notice == Notice::AccessExpiring;
+        if matches!(row.outlet, Outlet::Webhook(_)) || !is_expiring && !notice.asks_for_a_decision() {
+            return Ok(true);
+        }
+        let request = match self.requests.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(read.request(id)?),
+        };
+        let Some(request) = request else { return Ok(false) };
+        if is_expiring {
+            let Some(grant) = request.grant.as_ref().filter(|grant| grant.is_live(now)) else { return Ok(false) };
+            return Ok(!expire::goes_on(read, &self.docket, grant, grant.ends_at.unwrap_or(now))?);
+        }
+        if request.state(now) != State::Pending {
+            return Ok(false);
+        }
+        let Some((_, member)) = &row.notification else { return Ok(true) };
+        if request.approvals().any(|decision| decision.by == *member) {
+            return Ok(false);
+        }
+        match self.docket.person(read, member)? {
+            Some(person) => sees(read, &self.docket, &person, request, now),
+            None => Ok(false),
+        }
+    }
 }
 
 /// A member and their address on a channel: if they are still there, and were when the entry told them.

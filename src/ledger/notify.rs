@@ -99,9 +99,14 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
 fn because(why: Why, notice: Notice) -> String {
     match why {
         Why::Mandatory if notice == Notice::AccessEmergency => "emergencies are told to everybody".to_owned(),
-        Why::Mandatory | Why::Muted | Why::OwnOfEvent | Why::Own | Why::PolicyOfEvent | Why::Policy | Why::Unsaid => {
-            why.to_string()
-        }
+        Why::Mandatory
+        | Why::Muted
+        | Why::OwnOfEvent
+        | Why::Own
+        | Why::PolicyOfEvent
+        | Why::Policy
+        | Why::Unsaid
+        | Why::CanWait => why.to_string(),
     }
 }
 

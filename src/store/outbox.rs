@@ -112,15 +112,15 @@ impl Read<'_> {
         Ok(rows.into_iter().collect())
     }
 
-    /// Withdrawals that wait for somebody (or a Slack channel) to whom the request itself was not sent: that waits too, or
-    /// was given up.
+    /// Withdrawals and decisions that wait for somebody (or a Slack channel) to whom the request itself was not sent: that waits
+    /// too, or was given up.
     pub fn outbox_unheard(&self) -> Result<BTreeSet<i64>, Error> {
         let sql = "WITH told AS MATERIALIZED (
                  SELECT o.id, o.channel, n.member, e.request, coalesce(o.kind, n.kind) AS kind
                  FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)
-                 WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn')
+                 WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn', 'request.decided')
                      AND o.channel NOT GLOB 'webhook:*')
-             SELECT id FROM told WHERE kind = 'request.withdrawn'
+             SELECT id FROM told WHERE kind <> 'request.submitted'
                  AND (request, channel, coalesce(member, '')) IN
                      (SELECT request, channel, coalesce(member, '') FROM told WHERE kind = 'request.submitted')
                  AND EXISTS (SELECT 1 FROM request r WHERE r.id = told.request AND r.state <> 'pending')";
