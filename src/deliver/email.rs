@@ -387,8 +387,8 @@ fn plain_piece(piece: &Piece) -> String {
         text += "\n";
     }
     for (label, fact) in &piece.facts {
-        let fact = visible(fact, true).replace('\n', &format!("\n{:11}", ""));
-        text += &format!("{:<10} {fact}\n", format!("{label}:"));
+        let fact = visible(fact, true).replace('\n', &format!("\n{:13}", ""));
+        text += &format!("{:<12} {fact}\n", format!("{label}:"));
     }
     if !piece.commands.is_empty() {
         text += "\n";
@@ -396,7 +396,7 @@ fn plain_piece(piece: &Piece) -> String {
     for command in &piece.commands {
         text += &format!("    {command}\n");
     }
-    text + &format!("\n{}\n", piece.at)
+    text + &format!("\n{}\n", piece.when)
 }
 
 fn html(letter: &Letter) -> String {
@@ -427,7 +427,7 @@ fn html_piece(piece: &Piece) -> String {
         let commands: Vec<String> = piece.commands.iter().map(|command| escaped(command)).collect();
         html += &format!("<pre style=\"background:#eee;padding:8px\">{}</pre>\n", commands.join("\n"));
     }
-    html + &format!("<p style=\"color:#666\">{}</p>", piece.at)
+    html + &format!("<p style=\"color:#666\">{}</p>", escaped(&piece.when))
 }
 
 /// For HTML. Characters that act on the text or can't be seen are shown as `\u{200b}`.
@@ -456,6 +456,7 @@ mod tests {
         let at = "2026-11-24T09:00:00Z".parse().unwrap();
         let piece = Piece {
             at,
+            when: "2026-11-24 10:00 CET".to_owned(),
             headline: "bob asks for target:orders-db (request 12)".to_owned(),
             text: "<script>alert(1)</script>\nBcc: eve@evil.example".to_owned(),
             facts: vec![("Why", "a\n.\nb & \"c\"".to_owned())],

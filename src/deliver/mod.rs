@@ -26,6 +26,7 @@ use crate::domain::notification::Channel;
 use crate::domain::outbox::{Address, News, Outcome, Outlet, Parcel, Route};
 use crate::domain::team::Timezone;
 use crate::domain::text::visible;
+use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::ledger::{Hook, Post, Service};
 
@@ -198,6 +199,10 @@ impl Post for Mail {
 
     fn offset(&self, zone: &Timezone, moment: i64) -> i64 {
         self.zones.offset(zone, moment)
+    }
+
+    fn write_time(&self, zone: Option<&Timezone>, time: Timestamp) -> String {
+        self.zones.write(zone, time)
     }
 
     fn hand(&mut self, ticket: u64, parcel: Parcel) {

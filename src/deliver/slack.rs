@@ -195,7 +195,9 @@ fn plain(text: &str, most: usize) -> Value {
 
 fn piece_blocks(piece: &Piece, team: &str) -> Vec<Value> {
     let mut blocks = vec![section(&format!("*{}* · {}", escaped(&piece.headline), escaped(team)))];
-    let facts: Vec<Value> = piece.facts.iter().map(|(label, fact)| plain(&format!("{label}: {fact}"), 1900)).collect();
+    // At most 10 fields make a section.
+    let facts: Vec<Value> =
+        piece.facts.iter().take(10).map(|(label, fact)| plain(&format!("{label}: {fact}"), 1900)).collect();
     if facts.is_empty() {
         blocks.push(json!({ "type": "section", "text": plain(&piece.text, 2900) }));
     } else {

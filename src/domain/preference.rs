@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::notification::{Channel, Notice};
+use super::team::Timezone;
 use super::time::Timestamp;
 use super::{Malformed, checked_string, read_by_parsing};
 
@@ -64,6 +65,9 @@ pub struct Policy {
     /// What nobody can mute, nor have later. `access.emergency` is so whether or not it stands here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub mandatory: BTreeSet<Notice>,
+    /// In which zone times are written, and digests come, for channels and for members who have none of their own. None: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<Timezone>,
     #[serde(flatten)]
     pub all: Choice,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -515,8 +515,9 @@ impl Reading {
 
     fn notifications(&mut self, root: Table<'_>) -> Policy {
         let Some(table) = self.subtable(root, "notifications", "[notifications]") else { return Policy::default() };
-        self.refuse_unknown(table, &["mandatory", "email", "slack", "digest", "events", "channels"]);
-        let mut policy = Policy { all: self.choice(table), ..Policy::default() };
+        self.refuse_unknown(table, &["mandatory", "email", "slack", "digest", "timezone", "events", "channels"]);
+        let mut policy =
+            Policy { all: self.choice(table), timezone: self.optional(table, "timezone"), ..Policy::default() };
         if table.keys.contains_key("mandatory") {
             let mandatory = self.list::<Notice>(table, "mandatory").unwrap_or_default();
             policy.mandatory = mandatory.into_iter().map(|(notice, _)| notice).collect();

@@ -7,19 +7,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use sha2::{Digest as _, Sha256};
-
+use super::compose::compose;
 use super::docket::Docket;
-use super::{Call, Sink, expire, review, sees};
-use crate::command::{DeliverView, End, EntryView, Reply};
-use crate::domain::audit;
-use crate::domain::event;
-use crate::domain::letter::{Letter, Piece};
+use super::{Call, Sink, expire, sees};
+use crate::command::{DeliverView, End, Reply};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Notice, Told};
-use crate::domain::outbox::{
-    Address, Content, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after,
-};
+use crate::domain::outbox::{Address, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
 use crate::domain::preference::{How, Policy};
 use crate::domain::request::{Request, RequestId, State};
 use crate::domain::team::{Member, Timezone};
@@ -35,6 +29,8 @@ pub trait Post {
     fn hooks(&self) -> Vec<Hook>;
     /// How far, in seconds, the clocks of a time zone are ahead of UTC at a moment.
     fn offset(&self, zone: &Timezone, moment: i64) -> i64;
+    /// A time as the clocks of a zone show it, with the zone; None: in UTC.
+    fn write_time(&self, zone: Option<&Timezone>, time: Timestamp) -> String;
     /// Takes a parcel over, to be sent as soon as its way is free.
     fn hand(&mut self, ticket: u64, parcel: Parcel);
     /// Waits for what came of parcels. None: the deadline has passed.
@@ -261,7 +257,11 @@ impl<'r> Run<'r> {
                 let Some(plan) = still_true(self.call, plan)? else { continue };
                 let parcel = self.call.store.read(|read| -> Result<Parcel, Failure> {
                     let now = self.call.now(read)?;
-                    Ok(Parcel { to: plan.address.clone(), content: compose(read, &plan, now)?, now })
+                    Ok(Parcel {
+                        to: plan.address.clone(),
+                        content: compose(read, &*self.post, &plan.address, &plan.rows, now)?,
+                        now,
+                    })
                 });
                 self.tickets += 1;
                 on_route.push_back(self.tickets);
@@ -473,7 +473,8 @@ fn settle(
             How::Off => dropped.push(row.id),
             How::AtOnce => plans.push(Plan { address, rows: vec![row] }),
             How::Together(digest) => {
-                let offset = |moment| member.timezone.as_ref().map_or(0, |zone| post.offset(zone, moment));
+                let zone = member.timezone.as_ref().or(policy.timezone.as_ref());
+                let offset = |moment| zone.map_or(0, |zone| post.offset(zone, moment));
                 // An entry of the future is from before a clock that was ahead was set right.
                 let due = if row.at > now { now } else { digest.due(row.at, &offset) };
                 if due > now {
@@ -569,94 +570,4 @@ pub fn address(member: &Member, channel: Channel) -> Option<Address> {
         Channel::Email => member.email.clone().map(Address::Email),
         Channel::Slack => member.slack.clone().map(Address::Slack),
     }
-}
-
-fn compose(read: &Read<'_>, plan: &Plan, now: Timestamp) -> Result<Content, Failure> {
-    let nothing = || Failure::new(Kind::Internal, "a message of nothing");
-    let mut pieces = Vec::new();
-    let mut tokens = Vec::new();
-    let mut thread = None;
-    for row in &plan.rows {
-        let (entry, hash) = read.entry_with_hash(row.seq)?;
-        let whole = audit::hex(&hash);
-        let hash = &whole[..32];
-        let request = match entry.event.request() {
-            Some(id) => read.request(id)?,
-            None => None,
-        };
-        let notice = match row.news {
-            News::Notice(notice) => notice,
-            News::Audit => return Ok(audit_message(entry, hash, whole.clone())),
-        };
-        let emergency = match &request {
-            Some(request) if notice == Notice::AccessEmergency => {
-                review::emergency(read, &Docket::default(), request, now)?
-            }
-            Some(_) | None => None,
-        };
-        let piece = Piece::of(&entry, notice, request.as_ref(), emergency.as_ref());
-        if let Address::Webhook(_) = plan.address {
-            return webhook_message(read, &entry, hash, row.news, &piece);
-        }
-        // The hash, which no other entry of any database has, and the notification within it.
-        let number = row.notification.as_ref().map_or(0, |(id, _)| *id);
-        tokens.push(format!("{hash}.{number}"));
-        if let Some(id) = entry.event.request() {
-            thread = read.hash_of_request(id)?.map(|hash| format!("{}.request", &audit::hex(&hash)[..32]));
-        }
-        pieces.push(piece);
-    }
-    let token = match tokens.as_slice() {
-        [only] => only.clone(),
-        many => {
-            thread = None;
-            let digest: String = Sha256::digest(many.join(" ")).iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{}.digest", &digest[..32])
-        }
-    };
-    let letter = Letter::of(read.team_name()?, token, thread, pieces).ok_or_else(nothing)?;
-    Ok(Content::Letter(Box::new(letter)))
-}
-
-/// An event that people are told of, for a program.
-fn webhook_message(
-    read: &Read<'_>,
-    entry: &event::Entry,
-    hash: &str,
-    news: News,
-    piece: &Piece,
-) -> Result<Content, Failure> {
-    let told: Vec<&Name> = entry
-        .told
-        .iter()
-        .filter(|Told(_, notice)| News::Notice(*notice) == news)
-        .map(|Told(member, _)| member)
-        .collect();
-    let facts: BTreeMap<String, &String> =
-        piece.facts.iter().map(|(label, fact)| (label.to_lowercase().replace(' ', "_"), fact)).collect();
-    let body = serde_json::json!({
-        "type": news,
-        "timestamp": entry.at,
-        "data": {
-            "team": read.team_name()?,
-            "seq": entry.seq,
-            "request": entry.event.request(),
-            "actor": entry.actor,
-            "headline": piece.headline,
-            "text": piece.text,
-            "facts": facts,
-            "told": told,
-        },
-    });
-    let id = format!("msg_{hash}_{}", news.as_str().replace('.', "_"));
-    Ok(Content::Json { id, body: body.to_string() })
-}
-
-/// An entry of the log, as `audit export` gives it.
-fn audit_message(entry: event::Entry, id: &str, hash: String) -> Content {
-    let id = format!("msg_{id}_audit");
-    let at = entry.at;
-    let view = EntryView::of(entry, hash);
-    let body = serde_json::json!({ "type": News::Audit, "timestamp": at, "data": view });
-    Content::Json { id, body: body.to_string() }
 }

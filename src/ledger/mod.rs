@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod check;
 mod clock;
+mod compose;
 mod deliver;
 mod deny;
 mod docket;

@@ -23,6 +23,7 @@ mod hostile;
 mod identity;
 mod json;
 mod kills;
+mod letters;
 mod lifecycle;
 mod notify;
 mod outbox;

@@ -157,3 +157,15 @@ pub fn header(data: &str, name: &str) -> Option<String> {
     let line = headers.lines().find(|line| line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase())))?;
     Some(line[name.len() + 1..].trim().to_owned())
 }
+
+/// The plain text of a mail, and its HTML.
+pub fn parts(mail: &Value) -> (String, String) {
+    use std::io::Write as _;
+    let decode = "import email, email.policy, sys; m = email.message_from_file(sys.stdin, policy=email.policy.default)\n\
+                  [print(p.get_content()) for p in m.walk() if not p.is_multipart()]";
+    let mut python = python().args(["-c", decode]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    python.stdin.take().unwrap().write_all(mail["data"].as_str().unwrap().as_bytes()).unwrap();
+    let body = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap().replace("\r\n", "\n");
+    let (plain, html) = body.split_once("<!doctype").unwrap();
+    (plain.to_owned(), html.to_owned())
+}

@@ -1,12 +1,11 @@
 //! Who is told of what, and who is not.
 
-use std::io::Write as _;
 use std::process::Stdio;
 
 use serde_json::json;
 
 use crate::harness::{MEMBERS, TEAM, World};
-use crate::post::{Server, configure, fresh, header, python, slack, smtp, webhook};
+use crate::post::{Server, configure, fresh, header, parts, slack, smtp, webhook};
 
 /// Those who have unread news of this event, as often as they have it.
 fn told(world: &World, event: &str) -> Vec<&'static str> {
@@ -650,12 +649,7 @@ fn a_change_of_the_team_says_what_changed_wherever_it_is_told() {
     let audit = world.run("erin", &["audit", "--limit", "1"]).ok().out;
     let json = world.json("erin", &["inbox"])[0]["text"].as_str().unwrap().to_owned();
     let got = mail.got().into_iter().rfind(|mail| mail["to"] == json!(["erin@acme.example"])).unwrap();
-    let decode = "import email, email.policy, sys; m = email.message_from_file(sys.stdin, policy=email.policy.default)\n\
-                  [print(p.get_content()) for p in m.walk() if not p.is_multipart()]";
-    let mut python = python().args(["-c", decode]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    python.stdin.take().unwrap().write_all(got["data"].as_str().unwrap().as_bytes()).unwrap();
-    let body = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap();
-    let (plain, html) = body.split_once("<!doctype").unwrap();
+    let (plain, html) = parts(&got);
     let html = html.replace("&quot;", "\"");
     let posts = web.bodies("/api/chat.postMessage");
     let post = |channel: &str| {
@@ -667,7 +661,7 @@ fn a_change_of_the_team_says_what_changed_wherever_it_is_told() {
         ("inbox", inbox),
         ("audit", audit),
         ("inbox --json", json),
-        ("mail", plain.to_owned()),
+        ("mail", plain),
         ("html", html.replace("<br>", "")),
         ("slack", post("U0ALICE")),
         ("slack channel", post("#access")),
