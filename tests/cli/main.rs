@@ -42,3 +42,4 @@ mod terminal;
 mod tmux;
 mod told;
 mod upgrade;
+mod webhooks;
