@@ -4,6 +4,7 @@
 use super::decide::Standing;
 use super::difference;
 use super::emergency::{Emergency, one_of};
+use super::entitlement::Way;
 use super::event::{Entry, Event, Granted, MetDemand};
 use super::name::Name;
 use super::notification::Notice;
@@ -77,6 +78,8 @@ pub struct Background<'b> {
     pub granted: Option<&'b Granted>,
     /// What to know besides, where it tells of an emergency.
     pub emergency: Option<&'b Emergency>,
+    /// How its member has the access still, where it tells that a grant was revoked.
+    pub still_held: Option<&'b Way>,
     /// How its reader reads times.
     pub times: Times<'b>,
 }
@@ -175,6 +178,11 @@ fn facts(notice: Notice, request: &Request, background: &Background<'_>) -> Vec<
     if let Some(grant) = grant {
         facts.extend(ends(grant, notice, times));
     }
+    let still = |way: &Way| match way.until {
+        Some(until) => format!("by {way}, until {}", times(until)),
+        None => format!("by {way}, for good"),
+    };
+    facts.extend(background.still_held.map(|way| ("Still held", still(way))));
     facts.push(("Why", request.reason.to_string()));
     facts.extend(request.ticket.as_ref().map(|ticket| ("Ticket", ticket.to_string())));
     if asks {

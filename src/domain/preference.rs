@@ -366,6 +366,28 @@ mod tests {
     }
 
     #[test]
+    fn what_can_wait_is_sent_with_digests_or_where_somebody_says_so() {
+        let notice = Notice::RequestDecided;
+        let mut policy = Policy::default();
+        let mut own = Preference::default();
+        let how = |policy: &Policy, own: &Preference| policy.plan(own, notice, Channel::Email).how.to_string();
+        assert_eq!(policy.plan(&own, notice, Channel::Email), Plan { how: How::Off, why: Why::CanWait });
+        own.all = choice(None, Some(Digest::Hourly));
+        assert_eq!(how(&policy, &own), "hourly");
+        own.events.insert(notice, choice(None, Some(Digest::RealTime)));
+        assert_eq!(how(&policy, &own), "off");
+        own.events.insert(notice, choice(Some(true), Some(Digest::RealTime)));
+        assert_eq!(how(&policy, &own), "realtime");
+        own = Preference::default();
+        policy.events.insert(notice, choice(Some(true), None));
+        assert_eq!(how(&policy, &own), "realtime");
+        policy.mandatory.insert(notice);
+        assert_eq!(how(&policy, &own), "realtime");
+        own.muted = true;
+        assert_eq!(Policy::default().plan(&own, notice, Channel::Email).how, How::Off);
+    }
+
+    #[test]
     fn muting_and_unmuting_leave_the_rest_as_it_was() {
         let hourly = Choice { digest: Some(Digest::Hourly), ..Choice::default() };
         let set = PreferenceChange::Set { event: Some(Notice::AccessExpired), choice: hourly };

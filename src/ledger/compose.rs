@@ -11,6 +11,7 @@ use crate::command::EntryView;
 use crate::domain::audit;
 use crate::domain::decide::Standing;
 use crate::domain::emergency::Emergency;
+use crate::domain::entitlement::{Thing, Way, longest};
 use crate::domain::event::{self, Granted};
 use crate::domain::letter::{Background, Letter, Piece};
 use crate::domain::name::Name;
@@ -86,18 +87,19 @@ fn zone_of(read: &Read<'_>, rows: &[Queued]) -> Result<Option<Timezone>, Error> 
 }
 
 /// A request with all that its readers are told of it.
+#[derive(Default)]
 struct About {
     request: Option<Request>,
     environment: Option<Environment>,
     standing: Vec<Standing>,
     granted: Option<Granted>,
     emergency: Option<Emergency>,
+    still_held: Option<Way>,
 }
 
 impl About {
     fn of(read: &Read<'_>, entry: &event::Entry, notice: Notice, now: Timestamp) -> Result<About, Error> {
-        let mut about =
-            About { request: None, environment: None, standing: Vec::new(), granted: None, emergency: None };
+        let mut about = About::default();
         let Some(id) = entry.event.request() else { return Ok(about) };
         let Some(request) = read.request(id)? else { return Ok(about) };
         let asks = notice.asks_for_a_decision();
@@ -105,8 +107,14 @@ impl About {
             Some(grant) if !asks => &grant.terms,
             Some(_) | None => request.on_the_table(),
         };
-        about.environment = read.thing(&terms.resource)?.and_then(|thing| thing.environment());
+        let thing = read.thing(&terms.resource)?;
+        about.environment = thing.as_ref().and_then(Thing::environment);
         let docket = Docket::default();
+        if let (Notice::AccessRevoked, Some(thing)) = (notice, &thing)
+            && let Some(person) = docket.person(read, &request.requester)?
+        {
+            about.still_held = longest(&person.ways(thing, now)).cloned();
+        }
         if asks && request.state(now) == State::Pending {
             about.standing = docket.judge(read, &request, terms, now)?.standing(&request, terms, now);
         }
@@ -131,6 +139,7 @@ impl About {
             standing: &self.standing,
             granted: self.granted.as_ref(),
             emergency: self.emergency.as_ref(),
+            still_held: self.still_held.as_ref(),
             times,
         }
     }

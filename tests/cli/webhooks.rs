@@ -56,16 +56,17 @@ fn everything() -> (Vec<Value>, Value) {
     send();
     world.pass("1h");
     send();
+    world.request("heidi", "connection:sandbox", &["--duration", "4h"]);
     world.run("alice", &["revoke", "2", "--reason", "The test is over"]).ok();
     // Changed by its requester, reminded of, denied; withdrawn; and forgotten.
     world.request("carol", "target:billing-db", &[]);
-    world.run("carol", &["edit", "3", "--duration", "2h"]).ok();
+    world.run("carol", &["edit", "4", "--duration", "2h"]).ok();
     send();
     world.pass("4h");
     send();
-    world.run("erin", &["deny", "3", "--reason", "Use the replica"]).ok();
+    world.run("erin", &["deny", "4", "--reason", "Use the replica"]).ok();
     world.request("alice", "target:orders-db", &["--for", "dave"]);
-    world.run("alice", &["withdraw", "4"]).ok();
+    world.run("alice", &["withdraw", "5"]).ok();
     world.request("dave", "target:orders-db", &[]);
     world.run("bob", &["request", "feature:export-customers", "--reason", "Down", "--emergency"]).ok();
     send();
