@@ -217,8 +217,8 @@ fn a_channel_reads_the_teams_time_and_a_digest_comes_by_it() {
 #[test]
 fn who_is_told_that_access_was_revoked_is_told_how_they_have_it_still() {
     let (world, mail) = wired();
-    world.grant("bob", "feature:export-customers", "alice", &["--duration", "1h"]);
-    world.grant("bob", "feature:export-customers", "alice", &["--duration", "3h"]);
+    world.grant("bob", "feature:export-customers", "olivia", &["--duration", "1h"]);
+    world.grant("bob", "feature:export-customers", "olivia", &["--duration", "3h"]);
     world.run("alice", &["revoke", "1"]).ok();
     world.run("root", &["deliver"]).ok();
     says(&mail, "bob", &[("Ended", "2026-11-24 04:00 EST"), ("Still held", "by grant:2, until 2026-11-24 07:00 EST")]);
