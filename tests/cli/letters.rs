@@ -217,7 +217,7 @@ fn a_channel_reads_the_teams_time_and_a_digest_comes_by_it() {
 #[test]
 fn who_is_told_that_access_was_revoked_is_told_how_they_have_it_still() {
     let (world, mail) = wired();
-    world.grant("bob", "feature:export-customers", "olivia", &["--duration", "1h"]);
+    world.grant("bob", "feature:export-customers", "olivia", &["--duration", "30m"]);
     world.grant("bob", "feature:export-customers", "olivia", &["--duration", "3h"]);
     world.run("alice", &["revoke", "1"]).ok();
     world.run("root", &["deliver"]).ok();
