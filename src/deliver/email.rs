@@ -2,7 +2,6 @@
 //!
 //! Headers are made of ids and names that can hold nothing a header acts on; what people wrote is in the body only.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -17,8 +16,8 @@ use rustls::{ClientConfig, RootCertStore};
 use super::http::{is_loopback, roots, squattable};
 use super::secret::{Place, Secret};
 use super::smtp::{Connection, Reply, Trouble};
-use super::{Carried, Carrier, sendmail};
-use crate::config::{self, Config, Encryption, Smtp};
+use super::{Carried, Carrier, hello, sendmail};
+use crate::config::{Config, Encryption, Smtp};
 use crate::domain::letter::{Letter, Piece};
 use crate::domain::outbox::{Address, Content, Parcel};
 use crate::domain::team::Email as EmailAddress;
@@ -59,14 +58,11 @@ enum Step {
 
 impl Email {
     pub fn new(config: &Config) -> Result<Email, Failure> {
-        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-        let host = host.filter(|name| is_domain(name)).unwrap_or_else(|| "localhost".to_owned());
-        let hosts = config::read_regular(Path::new(HOSTS), LONGEST_HOSTS).and_then(|file| file.text(Path::new(HOSTS)));
-        let full = full_name(&host, &hosts.unwrap_or_default());
+        let (host, full) = hello::names();
         let hello = match config.smtp.as_ref().and_then(|smtp| smtp.hello.clone()) {
-            Some(hello) if is_domain(&hello) || is_address_literal(&hello) => Some(hello),
-            Some(hello) => {
-                let message = format!("hello in [smtp] is {hello:?}, which is no name of a host");
+            Some(name) if hello::is_name(&name) => Some(name),
+            Some(name) => {
+                let message = format!("hello in [smtp] is {name:?}, which is no name of a host");
                 return Err(Failure::new(Kind::Invalid, message)
                     .hint("written mail.example.com, or as an address: [192.0.2.1] or [IPv6:2001:db8::1]"));
             }
@@ -253,47 +249,6 @@ impl Server {
         } else {
             format!("{code} {}", text.replace('\n', " "))
         }
-    }
-}
-
-/// Where a machine's own names stand.
-const HOSTS: &str = "/etc/hosts";
-/// No file of hosts that counts is longer: 1 MiB.
-const LONGEST_HOSTS: u64 = 1 << 20;
-
-/// The full name of this host: its own, if that has a dot, else the one that `/etc/hosts` gives it. None: it has none.
-fn full_name(host: &str, hosts: &str) -> Option<String> {
-    let is_full = |name: &&str| name.contains('.') && !name.starts_with("localhost") && is_domain(name);
-    if let Some(name) = Some(host).filter(is_full) {
-        return Some(name.to_owned());
-    }
-    if host == "localhost" {
-        return None;
-    }
-    let names = hosts.lines().map(|line| line.split('#').next().unwrap_or_default().split_whitespace().skip(1));
-    let mut ours = names.filter(|names| names.clone().any(|name| name == host));
-    ours.find_map(|mut names| {
-        names.find(|name| is_full(name) && name.strip_prefix(host).is_some_and(|rest| rest.starts_with('.')))
-    })
-    .map(str::to_owned)
-}
-
-/// Whether this can be the name of a host.
-fn is_domain(name: &str) -> bool {
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(label)
-}
-
-fn is_address_literal(text: &str) -> bool {
-    let Some(address) = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')) else { return false };
-    match address.strip_prefix("IPv6:") {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-        None => address.parse::<Ipv4Addr>().is_ok(),
     }
 }
 
@@ -487,38 +442,6 @@ mod tests {
         assert!(!headers.contains("eve@"), "{headers}");
         let html = body.split_once("text/html").unwrap().1;
         assert!(html.contains("&lt;script&gt;") && !html.contains("<script>"), "{html}");
-    }
-
-    #[test]
-    fn the_full_name_of_a_host() {
-        let hosts = "127.0.0.1 localhost localhost.localdomain\n# 10.0.0.1 web.commented.example web\n\
-                     127.0.1.1\tweb1.acme.example web1 # ours\n10.0.0.2 other.example db2\n10.0.0.3 db2 db2.acme.example\n";
-        for (host, full) in [
-            ("mail.acme.example", Some("mail.acme.example")),
-            ("web1", Some("web1.acme.example")),
-            ("web", None),
-            ("db2", Some("db2.acme.example")),
-            ("localhost", None),
-            ("localhost.localdomain", None),
-            ("", None),
-        ] {
-            assert_eq!(full_name(host, hosts).as_deref(), full, "{host}");
-        }
-    }
-
-    #[test]
-    fn names_for_the_greeting() {
-        for name in ["mail.acme.example", "a", "1.2.3.4", "x-1.y"] {
-            assert!(is_domain(name), "{name}");
-        }
-        for name in ["", "-a", "a-.b", "a..b", "a b", "a\r\nMAIL FROM:<x>", "[127.0.0.1]", "münchen.example", ".", "a."]
-        {
-            assert!(!is_domain(name), "{name}");
-        }
-        assert!(is_address_literal("[127.0.0.1]") && is_address_literal("[IPv6:::1]"));
-        for text in ["127.0.0.1", "[::1]", "[IPv6:127.0.0.1]", "[256.1.1.1]", "[]", "[127.0.0.1]\r\n"] {
-            assert!(!is_address_literal(text), "{text}");
-        }
     }
 
     #[test]

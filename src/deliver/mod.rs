@@ -5,6 +5,7 @@
 //! deadline, and ends with the process.
 
 mod email;
+mod hello;
 mod http;
 mod proxy;
 mod secret;
