@@ -903,14 +903,26 @@ impl App {
     }
 
     fn outbox(&mut self, args: cli::Outbox) -> Result<u8> {
-        if let Some(cli::OutboxVerb::Retry(retry)) = args.verb {
-            let ended = self.door.carry_out(Command::OutboxRetry { ids: retry.ids }, &mut |_| Ok(()))?;
-            let words = match ended.count {
-                1 => "1 is due again".to_owned(),
-                count => format!("{count} are due again"),
-            };
-            self.printer.say_or(&words, &serde_json::json!({ "retried": ended.count }))?;
-            return Ok(0);
+        match args.verb {
+            Some(cli::OutboxVerb::Retry(retry)) => {
+                let ended = self.door.carry_out(Command::OutboxRetry { ids: retry.ids }, &mut |_| Ok(()))?;
+                let words = match ended.count {
+                    1 => "1 is due again".to_owned(),
+                    count => format!("{count} are due again"),
+                };
+                self.printer.say_or(&words, &serde_json::json!({ "retried": ended.count }))?;
+                return Ok(0);
+            }
+            Some(cli::OutboxVerb::Discard(discard)) => {
+                let ended = self.door.carry_out(Command::OutboxDiscard { ids: discard.ids }, &mut |_| Ok(()))?;
+                let words = match ended.count {
+                    1 => "Discarded 1 message".to_owned(),
+                    count => format!("Discarded {count} messages"),
+                };
+                self.printer.say_or(&words, &serde_json::json!({ "discarded": ended.count }))?;
+                return Ok(0);
+            }
+            None => {}
         }
         let (_, count) = self.send(Command::Outbox { dead: args.dead }, Shape::Many)?;
         if count == 0 {

@@ -698,7 +698,9 @@ pub struct Deliver {
   access outbox
   access outbox --dead
   access outbox retry        all that were given up
-  access outbox retry 7 8"
+  access outbox retry 7 8
+  access outbox discard      all that were given up: they are never sent
+  access outbox discard 7"
 )]
 pub struct Outbox {
     #[command(subcommand)]
@@ -711,11 +713,20 @@ pub struct Outbox {
 #[derive(Debug, Subcommand)]
 pub enum OutboxVerb {
     Retry(OutboxRetry),
+    Discard(OutboxDiscard),
 }
 
 /// Try again at once what failed: these, or all that were given up
 #[derive(Debug, Args)]
 pub struct OutboxRetry {
+    /// Their numbers in the outbox
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
+    pub ids: Vec<i64>,
+}
+
+/// Delete messages so that they are never sent: these, or all that were given up. Inboxes keep what they tell
+#[derive(Debug, Args)]
+pub struct OutboxDiscard {
     /// Their numbers in the outbox
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
     pub ids: Vec<i64>,

@@ -146,6 +146,10 @@ pub enum Command {
     OutboxRetry {
         ids: Vec<i64>,
     },
+    /// No ids: all that are given up.
+    OutboxDiscard {
+        ids: Vec<i64>,
+    },
 }
 
 /// What stood there when a person was shown it: a change carried out on the strength of that is refused

@@ -58,6 +58,8 @@ pub struct Smtp {
     pub password_env: Option<String>,
     pub from: Option<Email>,
     pub ca_file: Option<PathBuf>,
+    /// The name by which this machine introduces itself to the server.
+    pub hello: Option<String>,
     /// The password may go in plain text to any port of this machine.
     #[serde(default)]
     pub allow_plain: bool,
@@ -115,6 +117,8 @@ pub struct Deliver {
     pub deadline: Option<Length>,
     /// How long the other side may take over one answer.
     pub timeout: Option<Length>,
+    /// The proxy that encrypted requests to Slack and webhooks go through; `none`: none, whatever the environment says.
+    pub proxy: Option<String>,
 }
 
 /// A shared host, as root's file declares it.

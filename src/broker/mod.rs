@@ -40,6 +40,7 @@ pub fn looks_after(command: &Command) -> bool {
         | Command::ReplaceOwner { .. }
         | Command::Deliver
         | Command::OutboxRetry { .. }
+        | Command::OutboxDiscard { .. }
         | Command::Doctor { .. }
         | Command::Backup { .. } => true,
         Command::TeamApply { .. }

@@ -16,7 +16,7 @@ use rustls::{ClientConfig, RootCertStore};
 use super::http::{is_loopback, roots, squattable};
 use super::secret::{Place, Secret};
 use super::smtp::{Connection, Reply, Trouble};
-use super::{Carried, Carrier, sendmail};
+use super::{Carried, Carrier, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
 use crate::domain::letter::{Letter, Piece};
 use crate::domain::outbox::{Address, Content, Parcel};
@@ -41,7 +41,8 @@ struct Server {
     ca_file: Option<PathBuf>,
     /// Made when it is first needed: loading certificates takes its time, and most runs have nothing to send.
     tls: Option<Arc<ClientConfig>>,
-    hello: String,
+    /// The name by which we introduce ourselves. None: by our address on the connection.
+    hello: Option<String>,
     login: Option<(String, Secret)>,
     connection: Option<Connection>,
 }
@@ -57,18 +58,26 @@ enum Step {
 
 impl Email {
     pub fn new(config: &Config) -> Result<Email, Failure> {
-        let hello = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-        let plain = |name: &String| {
-            !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
+        let (host, full) = hello::names();
+        let hello = match config.smtp.as_ref().and_then(|smtp| smtp.hello.clone()) {
+            Some(name) if hello::is_name(&name) => Some(name),
+            Some(name) => {
+                let message = format!("hello in [smtp] is {name:?}, which is no name of a host");
+                return Err(Failure::new(Kind::Invalid, message)
+                    .hint("written mail.example.com, or as an address: [192.0.2.1] or [IPv6:2001:db8::1]"));
+            }
+            None => full.clone(),
         };
-        let hello = hello.filter(plain).unwrap_or_else(|| "localhost".to_owned());
         let from = config.smtp.as_ref().and_then(|smtp| smtp.from.clone()).or_else(|| config.from.clone());
         let from = match from {
             Some(from) => from,
-            None => format!("access@{hello}").parse().map_err(|_| {
+            None => format!("access@{}", full.unwrap_or(host)).parse().map_err(|_| {
                 Failure::new(Kind::Invalid, "nobody is named whom emails come from").hint("from = \"access@…\"")
             })?,
         };
+        if let Err(why) = EmailAddress::check(from.as_str()) {
+            return Err(Failure::new(Kind::Invalid, format!("from = \"{from}\": {why}")));
+        }
         let way = match (&config.sendmail, &config.smtp) {
             (Some(program), None) => Way::Sendmail(program.clone()),
             (None, Some(smtp)) => Way::Smtp(Box::new(Server::new(smtp, hello)?)),
@@ -108,7 +117,7 @@ impl Carrier for Email {
 }
 
 impl Server {
-    fn new(wiring: &Smtp, hello: String) -> Result<Server, Failure> {
+    fn new(wiring: &Smtp, hello: Option<String>) -> Result<Server, Failure> {
         let place = Place {
             what: "password",
             file: wiring.password_file.as_deref(),
@@ -173,9 +182,10 @@ impl Server {
     fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Connection, Trouble> {
         let at_once = tls.filter(|_| self.encryption == Encryption::Tls);
         let mut connection = Connection::open(&self.host, self.port, at_once, timeout)?;
-        connection.hello(&self.hello)?;
+        let hello = self.hello.clone().unwrap_or_else(|| connection.address_literal());
+        connection.hello(&hello)?;
         if let (Encryption::StartTls, Some(tls)) = (self.encryption, tls) {
-            connection = connection.start_tls(&self.host, tls, &self.hello)?;
+            connection = connection.start_tls(&self.host, tls, &hello)?;
         }
         if let Some((user, password)) = &self.login {
             connection.log_in(user, password.reveal())?;
@@ -287,10 +297,12 @@ fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
 
 fn compose(from: &EmailAddress, to: &EmailAddress, letter: &Letter) -> Result<Message, String> {
     let mailbox = |address: &EmailAddress, name: Option<String>| -> Result<Mailbox, String> {
-        let address = address.as_str().parse().map_err(|_| format!("{address} is no address that mail is sent to"))?;
+        let address =
+            address.on_the_wire().parse().map_err(|_| format!("{address} is no address that mail is sent to"))?;
         Ok(Mailbox::new(name, address))
     };
-    let domain = from.as_str().rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let sender = from.on_the_wire();
+    let domain = sender.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
     let team = &letter.team;
     let header = |name: &'static str, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
     let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(letter.at.unix().unsigned_abs());
@@ -330,8 +342,8 @@ fn plain_piece(piece: &Piece) -> String {
         text += "\n";
     }
     for (label, fact) in &piece.facts {
-        let fact = visible(fact, true).replace('\n', &format!("\n{:11}", ""));
-        text += &format!("{:<10} {fact}\n", format!("{label}:"));
+        let fact = visible(fact, true).replace('\n', &format!("\n{:13}", ""));
+        text += &format!("{:<12} {fact}\n", format!("{label}:"));
     }
     if !piece.commands.is_empty() {
         text += "\n";
@@ -339,7 +351,7 @@ fn plain_piece(piece: &Piece) -> String {
     for command in &piece.commands {
         text += &format!("    {command}\n");
     }
-    text + &format!("\n{}\n", piece.at)
+    text + &format!("\n{}\n", piece.when)
 }
 
 fn html(letter: &Letter) -> String {
@@ -370,7 +382,7 @@ fn html_piece(piece: &Piece) -> String {
         let commands: Vec<String> = piece.commands.iter().map(|command| escaped(command)).collect();
         html += &format!("<pre style=\"background:#eee;padding:8px\">{}</pre>\n", commands.join("\n"));
     }
-    html + &format!("<p style=\"color:#666\">{}</p>", piece.at)
+    html + &format!("<p style=\"color:#666\">{}</p>", escaped(&piece.when))
 }
 
 /// For HTML. Characters that act on the text or can't be seen are shown as `\u{200b}`.
@@ -399,6 +411,7 @@ mod tests {
         let at = "2026-11-24T09:00:00Z".parse().unwrap();
         let piece = Piece {
             at,
+            when: "2026-11-24 10:00 CET".to_owned(),
             headline: "bob asks for target:orders-db (request 12)".to_owned(),
             text: "<script>alert(1)</script>\nBcc: eve@evil.example".to_owned(),
             facts: vec![("Why", "a\n.\nb & \"c\"".to_owned())],

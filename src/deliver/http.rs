@@ -3,13 +3,15 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use chrono::{DateTime, NaiveDateTime, Utc};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use ureq::Agent;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
+use super::proxy::Proxies;
 use crate::config;
 use crate::error::{Failure, Kind};
 
@@ -45,6 +47,9 @@ pub struct Client {
     /// Whether there is anything to trust certificates for.
     encrypted: bool,
     ca_file: Option<PathBuf>,
+    proxies: Proxies,
+    /// Hosts that are reached without a proxy.
+    direct: Vec<String>,
     /// Made when it is first needed: loading certificates takes its time, and most runs have nothing to send.
     agent: OnceCell<Agent>,
 }
@@ -102,7 +107,8 @@ pub fn check_url(what: &str, url: &str, plain: Plain<'_>) -> Result<(), Failure>
 /// Whether this is our own machine.
 pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    let is_address = || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
+    host.eq_ignore_ascii_case("localhost") || is_address()
 }
 
 /// Whether anybody who can run programs on a machine can listen on this port of it, while its service is down.
@@ -111,8 +117,10 @@ pub fn squattable(port: u16) -> bool {
 }
 
 impl Client {
-    pub fn new(encrypted: bool, ca_file: Option<&Path>) -> Client {
-        Client { encrypted, ca_file: ca_file.map(Path::to_owned), agent: OnceCell::new() }
+    /// `direct`: hosts that are reached without a proxy.
+    pub fn new(encrypted: bool, ca_file: Option<&Path>, proxies: &Proxies, direct: &[String]) -> Client {
+        let (proxies, direct) = (proxies.clone(), direct.to_vec());
+        Client { encrypted, ca_file: ca_file.map(Path::to_owned), proxies, direct, agent: OnceCell::new() }
     }
 
     fn agent(&self) -> Result<&Agent, Failure> {
@@ -132,6 +140,8 @@ impl Client {
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent("access")
+            // Each request says which it goes through. (Unless told so, the library takes one from the environment.)
+            .proxy(None)
             .tls_config(tls)
             .build();
         Ok(self.agent.get_or_init(|| agent.into()))
@@ -144,15 +154,15 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut config = request.config().timeout_global(Some(timeout));
-        if !url.starts_with("https:") {
-            // A proxy that the environment names would see all of it.
-            config = config.proxy(None);
-        }
+        let config = request.config().timeout_global(Some(timeout)).proxy(self.proxies.toward(url, &self.direct));
         let request = config.build();
         let mut response = request.send(body).map_err(|error| in_words(&error))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
-        let retry_after = header("retry-after").and_then(|seconds| seconds.trim().parse().ok());
+        let now = || DateTime::from(SystemTime::now());
+        let retry_after = header("retry-after").and_then(|text| {
+            // By the other side's own clock, where it says what that shows.
+            retry_after(text, || header("date").and_then(http_date).unwrap_or_else(now))
+        });
         let elsewhere = header("location").and_then(|location| location.parse::<ureq::http::Uri>().ok());
         let elsewhere = elsewhere.and_then(|location| location.host().map(str::to_owned));
         let status = response.status().as_u16();
@@ -166,6 +176,30 @@ impl Client {
     }
 }
 
+/// How long to wait, in seconds, as `Retry-After` says it: so many seconds, or a date (RFC 9110 10.2.3). A part of a second is
+/// a whole one, though the standard has none: some servers send them.
+fn retry_after(text: &str, now: impl FnOnce() -> DateTime<Utc>) -> Option<u64> {
+    let text = text.trim();
+    if let Some(date) = http_date(text) {
+        return Some((date - now()).num_seconds().max(0).unsigned_abs());
+    }
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    if !digits(whole) || !digits(part) {
+        return None;
+    }
+    // More digits than a number has is a long time too.
+    let seconds = whole.parse::<u64>().unwrap_or(u64::MAX);
+    Some(seconds.saturating_add(u64::from(part.bytes().any(|b| b != b'0'))))
+}
+
+/// A date of HTTP: as it is written today, or in one of the two ways of old (RFC 9110 5.6.7).
+fn http_date(text: &str) -> Option<DateTime<Utc>> {
+    let shapes = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
+    let date = |shape: &&str| NaiveDateTime::parse_from_str(text.trim(), shape).ok();
+    shapes.iter().find_map(date).map(|date| date.and_utc())
+}
+
 fn in_words(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
@@ -174,6 +208,7 @@ fn in_words(error: &ureq::Error) -> String {
         ureq::Error::Rustls(error) => format!("the encryption failed: {error}"),
         ureq::Error::Tls(why) => format!("the encryption failed: {why}"),
         ureq::Error::ConnectionFailed => "no connection".to_owned(),
+        ureq::Error::ConnectProxyFailed(_) => "the proxy makes no connection there".to_owned(),
         ureq::Error::Protocol(_) => "the answer is not HTTP".to_owned(),
         ureq::Error::BodyExceedsLimit(_) => "the answer is too long".to_owned(),
         // Of a library, which may come to have more; its own words could hold the address.
@@ -184,6 +219,34 @@ fn in_words(error: &ureq::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn when_to_come_again() {
+        let now = || http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+        for (text, seconds) in [
+            ("120", Some(120)),
+            (" 0 ", Some(0)),
+            ("1.5", Some(2)),
+            ("1.0", Some(1)),
+            ("0.001", Some(1)),
+            ("99999999999999999999999", Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:51:37 GMT", Some(120)),
+            ("Sunday, 06-Nov-94 08:51:37 GMT", Some(120)),
+            ("Sun Nov  6 08:51:37 1994", Some(120)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("", None),
+            ("-1", None),
+            ("1.", None),
+            (".5", None),
+            ("1e3", None),
+            ("inf", None),
+            ("soon", None),
+            ("Sun, 06 Nov 1994 08:51:37 +0100", None),
+            ("Sun, 99 Nov 1994 08:51:37 GMT", None),
+        ] {
+            assert_eq!(retry_after(text, now), seconds, "{text:?}");
+        }
+    }
 
     #[test]
     fn what_may_be_posted_to() {

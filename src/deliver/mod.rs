@@ -5,7 +5,9 @@
 //! deadline, and ends with the process.
 
 mod email;
+mod hello;
 mod http;
+mod proxy;
 mod secret;
 mod sendmail;
 mod slack;
@@ -25,6 +27,7 @@ use crate::domain::notification::Channel;
 use crate::domain::outbox::{Address, News, Outcome, Outlet, Parcel, Route};
 use crate::domain::team::Timezone;
 use crate::domain::text::visible;
+use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::ledger::{Hook, Post, Service};
 
@@ -71,7 +74,7 @@ impl Carried {
     }
 
     fn failed(why: impl Into<String>) -> Carried {
-        Carried::of(|why| Outcome::Failed { why }, why)
+        Carried::of(|why| Outcome::Failed { why, route_failed: false }, why)
     }
 
     fn refused(why: impl Into<String>) -> Carried {
@@ -79,12 +82,13 @@ impl Carried {
     }
 
     fn route_failed(why: impl Into<String>) -> Carried {
-        Carried { route_failed: true, ..Carried::failed(why) }
+        let carried = Carried::of(|why| Outcome::Failed { why, route_failed: true }, why);
+        Carried { route_failed: true, ..carried }
     }
 
     fn not_now(seconds: u64, why: impl Into<String>) -> Carried {
         let mut carried = Carried::route_failed(why);
-        if let Outcome::Failed { why } = carried.outcome {
+        if let Outcome::Failed { why, .. } = carried.outcome {
             carried.outcome = Outcome::NotNow { seconds, why };
         }
         carried
@@ -124,11 +128,15 @@ impl Mail {
         if config.smtp.is_some() || config.sendmail.is_some() {
             add(Route::Email, email::Email::new(&config).map(|carrier| Box::new(carrier) as _));
         }
+        let proxies = proxy::Proxies::new(told);
+        let proxies = || proxies.as_ref().map_err(Clone::clone);
         if let Some(wiring) = &config.slack {
-            add(Route::Slack, slack::Slack::new(wiring).map(|carrier| Box::new(carrier) as _));
+            let carrier = proxies().and_then(|proxies| slack::Slack::new(wiring, proxies));
+            add(Route::Slack, carrier.map(|carrier| Box::new(carrier) as _));
         }
         for wiring in config.webhooks.iter().flatten() {
-            let carrier = webhook::Webhook::new(wiring).map(|carrier| Box::new(carrier) as _);
+            let carrier = proxies().and_then(|proxies| webhook::Webhook::new(wiring, proxies));
+            let carrier = carrier.map(|carrier| Box::new(carrier) as _);
             add(Route::Webhook(wiring.name.clone()), carrier);
         }
         let (report, results) = mpsc::channel();
@@ -192,6 +200,10 @@ impl Post for Mail {
 
     fn offset(&self, zone: &Timezone, moment: i64) -> i64 {
         self.zones.offset(zone, moment)
+    }
+
+    fn write_time(&self, zone: Option<&Timezone>, time: Timestamp) -> String {
+        self.zones.write(zone, time)
     }
 
     fn hand(&mut self, ticket: u64, parcel: Parcel) {
@@ -313,7 +325,7 @@ mod tests {
     #[test]
     fn what_other_machines_say_is_bounded_and_visible() {
         let carried = Carried::failed(format!("550 \u{1b}[31m\u{202e}\u{200b}\n{}", "é".repeat(100_000)));
-        let Outcome::Failed { why } = carried.outcome else { panic!("it failed") };
+        let Outcome::Failed { why, .. } = carried.outcome else { panic!("it failed") };
         assert!(
             why.starts_with("550 \\u{1b}[31m\\u{202e}\\u{200b} éé") && why.chars().count() == LONGEST_WORDS,
             "{why}"

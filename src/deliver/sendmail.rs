@@ -16,7 +16,7 @@ pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: D
     let shown = program.display();
     // `--` ends the options: an address is never taken for one.
     let mut command = Command::new(program);
-    command.args(["-i", "-f", from.as_str(), "--", to.as_str()]);
+    command.args(["-i", "-f", &from.on_the_wire(), "--", &to.on_the_wire()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,

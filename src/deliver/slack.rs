@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Client, Plain, check_url};
+use super::proxy::Proxies;
 use super::secret::{Place, Secret};
 use super::{Carried, Carrier};
 use crate::config;
@@ -27,7 +28,7 @@ pub struct Slack {
 }
 
 impl Slack {
-    pub fn new(wiring: &config::Slack) -> Result<Slack, Failure> {
+    pub fn new(wiring: &config::Slack, proxies: &Proxies) -> Result<Slack, Failure> {
         let api = wiring.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
         let plain = Plain { hosts: &[], allow_plain: wiring.allow_plain };
         check_url("slack", &api, plain)?;
@@ -45,7 +46,7 @@ impl Slack {
             encrypted |= url.reveal().starts_with("https:");
             webhooks.insert(channel.clone(), url);
         }
-        let client = Client::new(encrypted, wiring.ca_file.as_deref());
+        let client = Client::new(encrypted, wiring.ca_file.as_deref(), proxies, &[]);
         Ok(Slack { api, token, webhooks, client })
     }
 
@@ -194,7 +195,9 @@ fn plain(text: &str, most: usize) -> Value {
 
 fn piece_blocks(piece: &Piece, team: &str) -> Vec<Value> {
     let mut blocks = vec![section(&format!("*{}* · {}", escaped(&piece.headline), escaped(team)))];
-    let facts: Vec<Value> = piece.facts.iter().map(|(label, fact)| plain(&format!("{label}: {fact}"), 1900)).collect();
+    // At most 10 fields make a section.
+    let facts: Vec<Value> =
+        piece.facts.iter().take(10).map(|(label, fact)| plain(&format!("{label}: {fact}"), 1900)).collect();
     if facts.is_empty() {
         blocks.push(json!({ "type": "section", "text": plain(&piece.text, 2900) }));
     } else {
@@ -249,6 +252,6 @@ mod tests {
             assert!(matches!(carried.outcome, Outcome::Failed { .. }) && !carried.route_failed, "{status}");
         }
         let carried = judged(200, r#"{"ok":false,"error":"xoxb-1234-secret"}"#, true);
-        assert!(matches!(&carried.outcome, Outcome::Failed { why } if !why.contains("secret")));
+        assert!(matches!(&carried.outcome, Outcome::Failed { why, .. } if !why.contains("secret")));
     }
 }

@@ -5,7 +5,7 @@
 //! STARTTLS (CVE-2011-0411 and what followed).
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,13 @@ enum Stream {
 }
 
 impl Stream {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(timed) => &timed.socket,
+            Stream::Tls(stream) => &stream.get_ref().socket,
+        }
+    }
+
     fn timed(&mut self) -> &mut Timed {
         match self {
             Stream::Plain(timed) => timed,
@@ -144,6 +151,16 @@ impl Connection {
             }
         }
         Err(Trouble::Broken(met))
+    }
+
+    /// Our own address on this connection, as EHLO takes it from a machine without a name: `[192.0.2.1]` or `[IPv6:2001:db8::1]`
+    /// (RFC 5321 4.1.3).
+    pub fn address_literal(&self) -> String {
+        let address = self.stream.get_ref().socket().local_addr().map(|address| address.ip().to_canonical());
+        match address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
+            IpAddr::V4(address) => format!("[{address}]"),
+            IpAddr::V6(address) => format!("[IPv6:{address}]"),
+        }
     }
 
     /// From now on, each answer may take so long.

@@ -9,6 +9,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use super::http::{Client, Plain, check_url};
+use super::proxy::Proxies;
 use super::secret::{Place, Secret};
 use super::{Carried, Carrier};
 use crate::config;
@@ -22,7 +23,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    pub fn new(wiring: &config::Webhook) -> Result<Webhook, Failure> {
+    pub fn new(wiring: &config::Webhook, proxies: &Proxies) -> Result<Webhook, Failure> {
         let what = format!("webhook {}", wiring.name);
         check_url(&what, &wiring.url, Plain { hosts: &wiring.allow_http, allow_plain: wiring.allow_plain })?;
         let place = Place {
@@ -36,7 +37,7 @@ impl Webhook {
                 .hint("write whsec_ and 32 random bytes in base64 to a file of mode 0600, and name it as secret_file")
         })?;
         let encrypted = wiring.url.starts_with("https:");
-        let client = Client::new(encrypted, wiring.ca_file.as_deref());
+        let client = Client::new(encrypted, wiring.ca_file.as_deref(), proxies, &wiring.allow_http);
         Ok(Webhook { url: wiring.url.clone(), keys: keys(&what, &secret)?, client })
     }
 
@@ -99,7 +100,7 @@ mod tests {
         let webhook = Webhook {
             url: String::new(),
             keys: vec![STANDARD.decode(&secret[6..]).unwrap()],
-            client: Client::new(false, None),
+            client: Client::new(false, None, &Proxies::default(), &[]),
         };
         let signed = "msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{\"test\": 2432232314}";
         assert_eq!(webhook.signatures(signed), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");

@@ -22,7 +22,8 @@ use super::time::Timestamp;
 const LAPSES_AFTER: Length = Length::WEEK;
 /// Access may be asked to start within a year of 365 days.
 const LATEST_START: Length = Length::YEAR;
-/// Its member is told that a grant ends once this much, or less, is left: one hour.
+/// The member is told that a grant ends when this much is left: one hour. Of a grant that is no longer than that, when a
+/// quarter of its time is left.
 pub const WARN_WITHIN: Length = Length::HOUR;
 
 fn draft(event: Event, told: Vec<Told>) -> Draft {
@@ -54,6 +55,8 @@ pub struct Filing<'f> {
     pub told: &'f [Name],
     /// Everyone who might review it, if it is an emergency.
     pub people: &'f [&'f Person],
+    /// Those who were asked to decide before an edit.
+    pub asked: &'f [Name],
 }
 
 /// Whether this person may take part at all.
@@ -288,7 +291,8 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
     // What a rule grants waits on nobody.
     let waiting = filing.told.iter().filter(|_| by_rule.is_none());
     let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
-    let told = told.into_iter().filter(|name| *name != editor);
+    let told: Vec<&Name> = told.into_iter().filter(|name| *name != editor).collect();
+    let no_more_asked: Vec<Told> = decided(filing.asked, editor, &told);
     let event = Event::RequestEdited {
         request: request.id,
         by: editor.clone(),
@@ -301,7 +305,9 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
     let mut drafts = vec![draft(event, Notice::RequestChanged.to_all(told))];
     if let Some(rule) = by_rule {
         let granted = granted(request.id, &request.requester, &ask.terms, false, Some(rule), now);
-        drafts.push(draft(begins(granted, now), vec![Notice::RequestApproved.to(&request.requester)]));
+        let mut told = vec![Notice::RequestApproved.to(&request.requester)];
+        told.extend(no_more_asked);
+        drafts.push(draft(begins(granted, now), told));
     }
     Ok(drafts)
 }
@@ -571,8 +577,19 @@ pub struct Case<'c> {
     pub people: &'c [&'c Person],
 }
 
-/// Approves these terms; access is granted with the last approval that it takes.
-pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+/// Tells those who were asked that it is decided: not who decided, and nobody who is told of the same act otherwise.
+fn decided(asked: &[Name], by: &Name, told: &[&Name]) -> Vec<Told> {
+    Notice::RequestDecided.to_all(asked.iter().filter(|name| *name != by && !told.contains(name)))
+}
+
+/// Approves these terms; access is granted with the last approval that it takes. `asked`: those who were asked to decide.
+pub fn approve(
+    case: &Case<'_>,
+    approver: &Person,
+    note: Option<Text>,
+    asked: &[Name],
+    now: Timestamp,
+) -> Result<Vec<Draft>, Refusal> {
     let Case { request, requester, terms, judgement, .. } = case;
     let requirements = judgement.requirements();
     may_decide(approver, request, terms, &requirements, now)?;
@@ -631,6 +648,10 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
         let all: BTreeSet<&Name> = lost.chain(&waiting).filter(|name| **name != approver.name).collect();
         told.extend(Notice::RequestChanged.to_all(all));
     }
+    if complete {
+        let names: Vec<Name> = told.iter().map(|Told(name, _)| name.clone()).collect();
+        told.extend(decided(asked, &approver.name, &names.iter().collect::<Vec<_>>()));
+    }
     let approved = Event::RequestApproved {
         request: request.id,
         by: approver.name.clone(),
@@ -659,12 +680,21 @@ pub fn approve(case: &Case<'_>, approver: &Person, note: Option<Text>, now: Time
     Ok(drafts)
 }
 
-pub fn deny(case: &Case<'_>, approver: &Person, reason: Option<Text>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+/// `asked`: those who were asked to decide.
+pub fn deny(
+    case: &Case<'_>,
+    approver: &Person,
+    reason: Option<Text>,
+    asked: &[Name],
+    now: Timestamp,
+) -> Result<Vec<Draft>, Refusal> {
     let request = case.request;
     may_decide(approver, request, case.terms, &case.judgement.requirements(), now)?;
     still_pending(request, now)?;
     let denied = Event::RequestDenied { request: request.id, by: approver.name.clone(), reason };
-    Ok(vec![draft(denied, vec![Notice::RequestDenied.to(&request.requester)])])
+    let mut told = vec![Notice::RequestDenied.to(&request.requester)];
+    told.extend(decided(asked, &approver.name, &[&request.requester]));
+    Ok(vec![draft(denied, told)])
 }
 
 /// Closes the review that an emergency owes.
@@ -772,11 +802,13 @@ fn untold(draft: Draft) -> Draft {
     Draft { told: Vec::new(), ..draft }
 }
 
-/// Records that a grant has ended by the clock. None: it has not.
-pub fn expire(grant: &Grant, now: Timestamp) -> Option<Draft> {
+/// Records that a grant has ended by the clock. None: it has not. `goes_on`: its member has the access still, by another
+/// grant, and is told of that one's end.
+pub fn expire(grant: &Grant, goes_on: bool, now: Timestamp) -> Option<Draft> {
     let ended_at = grant.ends_at.filter(|&end| end <= now && grant.ended.is_none())?;
     let expired = Event::GrantExpired { request: grant.request, resource: grant.terms.resource.clone(), ended_at };
-    Some(draft(expired, vec![Notice::AccessExpired.to(&grant.member)]))
+    let told = if goes_on { Vec::new() } else { vec![Notice::AccessExpired.to(&grant.member)] };
+    Some(draft(expired, told))
 }
 
 /// Records that a scheduled grant has begun by the clock. None: it has not, or that is on the record.
@@ -803,9 +835,14 @@ pub fn rejudge(request: &Request, whom: &[Name]) -> Draft {
     draft(Event::RequestRejudged { request: request.id }, Notice::RequestSubmitted.to_all(whom))
 }
 
-/// Warns, once, that a grant ends soon. None: it does not, or its member was told.
+/// Warns, once, that a grant ends soon. None: it does not, or its member was told. (Of one after which access goes on by
+/// another grant, nothing is to be told.)
 pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
-    let soon = |&end: &Timestamp| end <= now.plus(WARN_WITHIN);
+    let soon = |&end: &Timestamp| {
+        let length = end.since(grant.starts_at);
+        let lead = if length <= WARN_WITHIN.seconds() { length / 4 } else { WARN_WITHIN.seconds() };
+        end.since(now) <= lead
+    };
     let ends_at = grant.ends_at.filter(soon).filter(|_| grant.is_live(now) && !grant.warned)?;
     let expiring = Event::GrantExpiring { request: grant.request, resource: grant.terms.resource.clone(), ends_at };
     Some(draft(expiring, vec![Notice::AccessExpiring.to(&grant.member)]))
@@ -893,7 +930,7 @@ pub fn follow<E>(
                 }
             }
             // The clock was first, and nobody has recorded it: now, or it would be told to whoever bears the name next.
-            (State::Expired, Some(grant)) if shut_out => drafts.extend(expire(grant, now).map(untold)),
+            (State::Expired, Some(grant)) if shut_out => drafts.extend(expire(grant, true, now)),
             (State::Lapsed, None) if shut_out => drafts.extend(lapse(request, now).map(untold)),
             (
                 State::Active

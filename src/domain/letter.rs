@@ -1,14 +1,17 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
+use super::decide::Standing;
 use super::difference;
 use super::emergency::{Emergency, one_of};
-use super::event::{Entry, Event};
+use super::entitlement::Way;
+use super::event::{Entry, Event, Granted, MetDemand};
 use super::name::Name;
 use super::notification::Notice;
-use super::request::Request;
+use super::request::{End, Grant, Recorded, Request, Terms, Verdict};
+use super::team::Environment;
 use super::time::Timestamp;
-use super::words::{briefly, how_long, words};
+use super::words::{Times, briefly_with, how_long, words_with};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -29,6 +32,8 @@ pub struct Letter {
 #[derive(Debug, Clone)]
 pub struct Piece {
     pub at: Timestamp,
+    /// The same as its reader reads it.
+    pub when: String,
     /// In a line: ids and names only.
     pub headline: String,
     /// In words, with what people wrote.
@@ -51,22 +56,40 @@ impl Letter {
     }
 
     /// The letter of `notify test`.
-    pub fn test(team: Name, member: &Name, token: String, now: Timestamp) -> Letter {
+    pub fn test(team: Name, member: &Name, token: String, (now, when): (Timestamp, String)) -> Letter {
         let headline = "A test of your notifications".to_owned();
         let text = format!("{member}, this is what you asked for: notifications reach you here.");
         let commands = vec!["access notify".to_owned()];
         let subject = format!("[{team}] {headline}");
-        let piece = Piece { at: now, headline, text, facts: Vec::new(), commands };
+        let piece = Piece { at: now, when, headline, text, facts: Vec::new(), commands };
         Letter { token, thread: None, team, at: now, subject, pieces: vec![piece] }
     }
 }
 
+/// What an entry is told with.
+pub struct Background<'b> {
+    /// The request that the entry concerns, if it does.
+    pub request: Option<&'b Request>,
+    /// Where what it is about lies.
+    pub environment: Option<Environment>,
+    /// How far it has come with each demand, while it is pending.
+    pub standing: &'b [Standing],
+    /// What it was granted by, once it was.
+    pub granted: Option<&'b Granted>,
+    /// What to know besides, where it tells of an emergency.
+    pub emergency: Option<&'b Emergency>,
+    /// How its member has the access still, where it tells that a grant was revoked.
+    pub still_held: Option<&'b Way>,
+    /// How its reader reads times.
+    pub times: Times<'b>,
+}
+
 impl Piece {
-    /// `request`: the one that the entry concerns, if it does. `emergency`: what to know besides, where it tells of one.
-    pub fn of(entry: &Entry, notice: Notice, request: Option<&Request>, emergency: Option<&Emergency>) -> Piece {
+    pub fn of(entry: &Entry, notice: Notice, background: &Background<'_>) -> Piece {
+        let Background { request, times, .. } = *background;
         // "has new terms" would be wrong for a new reason or ticket.
         let headline = match (&entry.event, request) {
-            (Event::RequestEdited { request, by, to, .. }, _) => {
+            (Event::RequestEdited { request, by, to, .. }, _) if notice == Notice::RequestChanged => {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
             (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
@@ -80,15 +103,15 @@ impl Piece {
                 difference::in_words(entry.actor.as_ref().map_or("root", Name::as_str), changes, "\n")
             }
             // The reason stands among the facts, once.
-            (event, Some(_)) if notice == Notice::RequestSubmitted => briefly(event, entry.actor.as_ref()),
-            (event, _) => words(event, entry.actor.as_ref(), request),
+            (event, Some(_)) if notice == Notice::RequestSubmitted => briefly_with(event, entry.actor.as_ref(), times),
+            (event, _) => words_with(event, entry.actor.as_ref(), request, times),
         };
-        let mut facts = request.map(|request| facts(notice, request)).unwrap_or_default();
-        if let (Some(request), Some(emergency)) = (request, emergency) {
+        let mut facts = request.map(|request| facts(notice, request, background)).unwrap_or_default();
+        if let (Some(request), Some(emergency)) = (request, background.emergency) {
             text += &emergency.words(request);
             facts.extend(emergency.reviewers.as_ref().map(|reviewers| ("Reviewers", one_of(reviewers))));
         }
-        Piece { at: entry.at, headline, text, facts, commands: commands(notice, request) }
+        Piece { at: entry.at, when: times(entry.at), headline, text, facts, commands: commands(notice, request) }
     }
 }
 
@@ -104,12 +127,21 @@ fn headline(notice: Notice, request: Option<&Request>) -> String {
         Notice::RequestLapsed => format!("Request {id} for {asked} lapsed"),
         Notice::RequestChanged => format!("Request {id} of {who} for {asked} has new terms"),
         Notice::RequestReminder => format!("{who} still waits for {asked} (request {id})"),
+        Notice::RequestDecided => format!("Request {id} of {who} for {asked} was {}", verdict(request)),
         Notice::AccessStarted => format!("Your access to {held} began (request {id})"),
-        Notice::AccessExpiring => format!("Your access to {held} ends within the hour (request {id})"),
+        Notice::AccessExpiring => format!("Your access to {held} ends soon (request {id})"),
         Notice::AccessExpired => format!("Your access to {held} has ended (request {id})"),
         Notice::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
         Notice::AccessEmergency => format!("EMERGENCY: {who} took {held} (request {id})"),
         Notice::TeamChanged => plain_headline(notice).to_owned(),
+    }
+}
+
+fn verdict(request: &Request) -> &'static str {
+    match request.recorded {
+        Recorded::Approved => "approved",
+        Recorded::Denied => "denied",
+        Recorded::Pending | Recorded::Withdrawn | Recorded::Lapsed => "decided",
     }
 }
 
@@ -122,8 +154,9 @@ fn plain_headline(notice: Notice) -> &'static str {
         Notice::RequestLapsed => "A request lapsed",
         Notice::RequestChanged => "A request has new terms",
         Notice::RequestReminder => "A request still waits",
+        Notice::RequestDecided => "A request was decided",
         Notice::AccessStarted => "Access began",
-        Notice::AccessExpiring => "Access ends within the hour",
+        Notice::AccessExpiring => "Access ends soon",
         Notice::AccessExpired => "Access has ended",
         Notice::AccessRevoked => "Access was revoked",
         Notice::AccessEmergency => "EMERGENCY access was taken",
@@ -131,21 +164,103 @@ fn plain_headline(notice: Notice) -> &'static str {
     }
 }
 
-fn facts(notice: Notice, request: &Request) -> Vec<(&'static str, String)> {
-    let terms = match &request.grant {
-        Some(grant) if !notice.asks_for_a_decision() => &grant.terms,
-        Some(_) | None => &request.asked,
-    };
+/// Who wants what, where, why and until when, and what decides or decided.
+fn facts(notice: Notice, request: &Request, background: &Background<'_>) -> Vec<(&'static str, String)> {
+    let asks = notice.asks_for_a_decision();
+    let times = background.times;
+    let grant = request.grant.as_ref().filter(|_| !asks);
+    let terms = grant.map_or_else(|| request.on_the_table(), |grant| &grant.terms);
     let filed =
         if request.filed_by == request.requester { String::new() } else { format!(" (filed by {})", request.filed_by) };
-    let mut facts = vec![
-        ("Who", format!("{}{filed}", request.requester)),
-        ("What", terms.resource.to_string()),
-        ("How long", how_long(terms)),
-        ("Why", request.reason.to_string()),
-    ];
+    let mut facts = vec![("Who", format!("{}{filed}", request.requester)), ("What", terms.resource.to_string())];
+    facts.extend(background.environment.map(|environment| ("Environment", environment.to_string())));
+    facts.push(("How long", terms_in_words(request, terms, asks, times)));
+    if let Some(grant) = grant {
+        facts.extend(ends(grant, notice, times));
+    }
+    let still = |way: &Way| match way.until {
+        Some(until) => format!("by {way}, until {}", times(until)),
+        None => format!("by {way}, for good"),
+    };
+    facts.extend(background.still_held.map(|way| ("Still held", still(way))));
+    facts.push(("Why", request.reason.to_string()));
     facts.extend(request.ticket.as_ref().map(|ticket| ("Ticket", ticket.to_string())));
+    if asks {
+        let needs: Vec<String> = background.standing.iter().map(need).collect();
+        facts.extend((!needs.is_empty()).then(|| ("Needs", needs.join("\n"))));
+    }
+    facts.extend(decided_by(request, background.granted.filter(|_| !asks)).map(|by| ("Decided by", by)));
+    // A denial's reason stands in the text.
+    let notes = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
+    let notes: Vec<String> =
+        notes.filter_map(|it| it.note.as_ref().map(|note| format!("{note} ({})", it.by))).collect();
+    facts.extend((!notes.is_empty()).then(|| ("Note", notes.join("\n"))));
+    if asks && request.recorded == Recorded::Pending {
+        facts.push(("Lapses", times(request.lapses())));
+    }
     facts
+}
+
+/// For how long: as it is on the table, and as it was asked where that differs.
+fn terms_in_words(request: &Request, terms: &Terms, asks: bool, times: Times<'_>) -> String {
+    let mut text = how_long(terms, times);
+    // A length counts from the approval, which is yet to come.
+    if asks && terms.start.is_none() && matches!(terms.end, End::After(_)) {
+        text += " from the approval";
+    }
+    if *terms != request.asked {
+        text += &format!(" (asked: {} {})", request.asked.resource, how_long(&request.asked, times));
+    }
+    text
+}
+
+/// When access begins, where it has not yet, and when it ends or ended.
+fn ends(grant: &Grant, notice: Notice, times: Times<'_>) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    let decided = matches!(notice, Notice::RequestApproved | Notice::RequestDecided);
+    if decided && !grant.begun {
+        facts.push(("Starts", times(grant.starts_at)));
+    }
+    facts.push(match (&grant.ended, grant.ends_at) {
+        (Some(ended), _) => ("Ended", times(ended.at)),
+        (None, Some(end)) => ("Ends", times(end)),
+        (None, None) => ("Ends", "never".to_owned()),
+    });
+    facts
+}
+
+/// `1 of 2 approvals (erin) by the rule "two for production"; alice or olivia may approve`.
+fn need(standing: &Standing) -> String {
+    let Standing { rule, need, have, waiting_on } = standing;
+    let given = if have.is_empty() { String::new() } else { format!(" ({})", all_of(have)) };
+    let plural = if *need == 1 { "" } else { "s" };
+    let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
+    let who = if standing.is_met() { String::new() } else { format!("; {} may approve", one_of(waiting_on)) };
+    format!("{} of {need} approval{plural}{given}{rule}{who}", have.len())
+}
+
+/// By whom, or by which rule.
+fn decided_by(request: &Request, granted: Option<&Granted>) -> Option<String> {
+    let Some(granted) = granted else {
+        let denied = request.decisions.iter().find(|decision| decision.verdict == Verdict::Deny);
+        return denied.map(|decision| decision.by.to_string());
+    };
+    if let Some(rule) = &granted.by_rule {
+        return Some(format!("the rule {:?}", rule.as_str()));
+    }
+    let met = |met: &MetDemand| {
+        let MetDemand { rule, approvals, by } = met;
+        let plural = if *approvals == 1 { "" } else { "s" };
+        let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
+        format!("{} of {approvals} approval{plural} ({}){rule}", by.len(), all_of(by))
+    };
+    let each: Vec<String> = granted.demands.iter().map(met).collect();
+    Some(if each.is_empty() { all_of(&granted.approved_by) } else { each.join("\n") })
+}
+
+fn all_of(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    names.join(", ")
 }
 
 fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
@@ -168,6 +283,7 @@ fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
         | Notice::RequestLapsed
         | Notice::RequestChanged
         | Notice::RequestReminder
+        | Notice::RequestDecided
         | Notice::AccessStarted
         | Notice::AccessExpired
         | Notice::AccessRevoked

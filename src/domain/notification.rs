@@ -24,6 +24,7 @@ pub enum Notice {
     RequestLapsed,
     RequestChanged,
     RequestReminder,
+    RequestDecided,
     AccessStarted,
     AccessExpiring,
     AccessExpired,
@@ -51,7 +52,7 @@ impl Channel {
 }
 
 impl Notice {
-    pub const ALL: [Notice; 13] = [
+    pub const ALL: [Notice; 14] = [
         Notice::RequestSubmitted,
         Notice::RequestApproved,
         Notice::RequestDenied,
@@ -59,6 +60,7 @@ impl Notice {
         Notice::RequestLapsed,
         Notice::RequestChanged,
         Notice::RequestReminder,
+        Notice::RequestDecided,
         Notice::AccessStarted,
         Notice::AccessExpiring,
         Notice::AccessExpired,
@@ -76,6 +78,7 @@ impl Notice {
             Notice::RequestLapsed => "request.lapsed",
             Notice::RequestChanged => "request.changed",
             Notice::RequestReminder => "request.reminder",
+            Notice::RequestDecided => "request.decided",
             Notice::AccessStarted => "access.started",
             Notice::AccessExpiring => "access.expiring",
             Notice::AccessExpired => "access.expired",
@@ -93,6 +96,7 @@ impl Notice {
             | Notice::RequestDenied
             | Notice::RequestWithdrawn
             | Notice::RequestLapsed
+            | Notice::RequestDecided
             | Notice::AccessStarted
             | Notice::AccessExpiring
             | Notice::AccessExpired
@@ -100,6 +104,11 @@ impl Notice {
             | Notice::AccessEmergency
             | Notice::TeamChanged => false,
         }
+    }
+
+    /// Whether it is sent only with a digest, unless somebody says otherwise: it asks for nothing.
+    pub fn can_wait(self) -> bool {
+        self == Notice::RequestDecided
     }
 
     pub fn to(self, member: &Name) -> Told {

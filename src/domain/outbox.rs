@@ -106,8 +106,8 @@ pub enum Content {
 pub enum Outcome {
     /// Taken over by the other side, which said this.
     Sent { answer: String },
-    /// It may work another time.
-    Failed { why: String },
+    /// It may work another time. `route_failed`: it failed on the way, before the other side knew of this message.
+    Failed { why: String, route_failed: bool },
     /// It will not work another time either.
     Refused { why: String },
     /// The other side wants to be left alone for so many seconds.
@@ -116,9 +116,12 @@ pub enum Outcome {
     NotTried { route_failed: bool },
 }
 
+const WAITS: [i64; 5] = [60, 5 * 60, 30 * 60, 2 * 3600, 12 * 3600];
+/// The last failed attempt after which there is another one.
+pub const LAST_ATTEMPT: u32 = 5;
+
 /// How long to wait after so many failed attempts. None: no more.
 pub fn retry_after(attempts: u32, id: i64) -> Option<Length> {
-    const WAITS: [i64; 5] = [60, 5 * 60, 30 * 60, 2 * 3600, 12 * 3600];
     let wait = WAITS.get(usize::try_from(attempts).ok()?.checked_sub(1)?)?;
     // Up to a fifth longer, so that what failed together does not come back together. The same for the same row.
     let spread = id.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(attempts) % 1000;

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::notification::{Channel, Notice};
+use super::team::Timezone;
 use super::time::Timestamp;
 use super::{Malformed, checked_string, read_by_parsing};
 
@@ -64,6 +65,9 @@ pub struct Policy {
     /// What nobody can mute, nor have later. `access.emergency` is so whether or not it stands here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub mandatory: BTreeSet<Notice>,
+    /// In which zone times are written, and digests come, for channels and for members who have none of their own. None: UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<Timezone>,
     #[serde(flatten)]
     pub all: Choice,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -105,6 +109,8 @@ pub enum Why {
     PolicyOfEvent,
     Policy,
     Unsaid,
+    /// Nobody said otherwise, and it is sent only with a digest.
+    CanWait,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,11 +164,12 @@ impl Policy {
             (Some(&self.all), Why::Policy),
         ];
         let said = said.into_iter().filter_map(|(choice, why)| Some((choice?, why)));
-        let (on, whose) =
-            said.clone().find_map(|(choice, why)| Some((choice.on(channel)?, why))).unwrap_or((true, Why::Unsaid));
-        let (digest, of_digest) =
-            said.clone().find_map(|(choice, why)| Some((choice.digest?, why))).unwrap_or((Digest::RealTime, whose));
+        let on = said.clone().find_map(|(choice, why)| Some((choice.on(channel)?, why)));
+        let (on, whose) = on.unwrap_or((true, Why::Unsaid));
+        let digest = said.clone().find_map(|(choice, why)| Some((choice.digest?, why)));
+        let (digest, of_digest) = digest.unwrap_or((Digest::RealTime, whose));
         match digest {
+            Digest::RealTime if notice.can_wait() && whose == Why::Unsaid => Plan { how: How::Off, why: Why::CanWait },
             _ if !on => Plan { how: How::Off, why: whose },
             Digest::RealTime => Plan { how: How::AtOnce, why: of_digest },
             Digest::Hourly | Digest::Daily(_) => Plan { how: How::Together(digest), why: of_digest },
@@ -319,6 +326,7 @@ impl fmt::Display for Why {
             Why::PolicyOfEvent => "the team file says so for this event",
             Why::Policy => "the team file says so",
             Why::Unsaid => "nobody said otherwise",
+            Why::CanWait => "it is in the inbox and in digests, unless you turn it on",
         })
     }
 }
@@ -355,6 +363,28 @@ mod tests {
         assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::Mandatory));
         let emergency = Policy::default().plan(&own, Notice::AccessEmergency, Channel::Slack);
         assert_eq!(emergency, Plan { how: How::AtOnce, why: Why::Mandatory });
+    }
+
+    #[test]
+    fn what_can_wait_is_sent_with_digests_or_where_somebody_says_so() {
+        let notice = Notice::RequestDecided;
+        let mut policy = Policy::default();
+        let mut own = Preference::default();
+        let how = |policy: &Policy, own: &Preference| policy.plan(own, notice, Channel::Email).how.to_string();
+        assert_eq!(policy.plan(&own, notice, Channel::Email), Plan { how: How::Off, why: Why::CanWait });
+        own.all = choice(None, Some(Digest::Hourly));
+        assert_eq!(how(&policy, &own), "hourly");
+        own.events.insert(notice, choice(None, Some(Digest::RealTime)));
+        assert_eq!(how(&policy, &own), "off");
+        own.events.insert(notice, choice(Some(true), Some(Digest::RealTime)));
+        assert_eq!(how(&policy, &own), "realtime");
+        own = Preference::default();
+        policy.events.insert(notice, choice(Some(true), None));
+        assert_eq!(how(&policy, &own), "realtime");
+        policy.mandatory.insert(notice);
+        assert_eq!(how(&policy, &own), "realtime");
+        own.muted = true;
+        assert_eq!(Policy::default().plan(&own, notice, Channel::Email).how, How::Off);
     }
 
     #[test]

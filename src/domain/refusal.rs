@@ -33,6 +33,7 @@ pub enum Refusal {
     NeedsAdmin { to: &'static str },
     NeedsOwner { to: &'static str },
     NeedsRoot { to: &'static str },
+    NeedsKeeper { command: &'static str },
     OwnerIsThere { owner: Name, login: String },
     NoAccount { member: Name, login: String },
     NoSuchResource { resource: Resource, nearest: Vec<String> },
@@ -105,6 +106,7 @@ impl Refusal {
             | Refusal::NeedsAdmin { .. }
             | Refusal::NeedsOwner { .. }
             | Refusal::NeedsRoot { .. }
+            | Refusal::NeedsKeeper { .. }
             | Refusal::OwnerIsThere { .. }
             | Refusal::NoAccount { .. }
             | Refusal::RoleOwner
@@ -162,6 +164,9 @@ impl Refusal {
             Refusal::NeedsAdmin { to } => format!("only admins and the owner may {to}"),
             Refusal::NeedsOwner { to } => format!("only the owner may {to}"),
             Refusal::NeedsRoot { to } => format!("only root may {to}"),
+            Refusal::NeedsKeeper { command } => {
+                format!("`access {command}` is for root and for the user who owns the database file")
+            }
             Refusal::OwnerIsThere { owner, login } => {
                 format!("{owner} is the owner, and has an account on this machine: {login}")
             }
@@ -292,6 +297,7 @@ impl Refusal {
             Refusal::Disabled { .. } => one("ask the owner"),
             Refusal::NeedsAdmin { .. } => one("ask for the role with `access request role:admin --reason …`"),
             Refusal::NeedsOwner { .. } => one("`access team show` names the owner"),
+            Refusal::NeedsKeeper { .. } => one("leave --as out, or ask the person who looks after this machine"),
             Refusal::NeedsRoot { .. } => {
                 one("the owner hands over by applying a team file; root is for when there is none")
             }

@@ -19,7 +19,7 @@ use super::resource::Resource;
 use super::role::Role;
 use super::rule::{Match, Pattern, Rule, RuleName};
 use super::team::{
-    Assignee, Connection, Covers, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
+    Assignee, Connection, Covers, Email, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
 };
 use super::text::check_distinct;
 
@@ -515,8 +515,9 @@ impl Reading {
 
     fn notifications(&mut self, root: Table<'_>) -> Policy {
         let Some(table) = self.subtable(root, "notifications", "[notifications]") else { return Policy::default() };
-        self.refuse_unknown(table, &["mandatory", "email", "slack", "digest", "events", "channels"]);
-        let mut policy = Policy { all: self.choice(table), ..Policy::default() };
+        self.refuse_unknown(table, &["mandatory", "email", "slack", "digest", "timezone", "events", "channels"]);
+        let mut policy =
+            Policy { all: self.choice(table), timezone: self.optional(table, "timezone"), ..Policy::default() };
         if table.keys.contains_key("mandatory") {
             let mandatory = self.list::<Notice>(table, "mandatory").unwrap_or_default();
             policy.mandatory = mandatory.into_iter().map(|(notice, _)| notice).collect();
@@ -658,7 +659,11 @@ impl Reading {
             return None;
         };
         // What a rule tells people (`deny`) is a text, and shown with care; everything else names something.
-        let distinct = |it| if key == "deny" { Ok(it) } else { check_distinct(text).map(|()| it) };
+        let distinct = |it| match key {
+            "deny" => Ok(it),
+            "email" => Email::check(text).and_then(|()| check_distinct(text)).map(|()| it),
+            _ => check_distinct(text).map(|()| it),
+        };
         let parsed = text.parse().and_then(distinct);
         parsed.map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
     }

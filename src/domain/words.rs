@@ -6,56 +6,81 @@ use super::event::{Because, Event, Granted};
 use super::name::Name;
 use super::request::{Request, RequestId, Said, Terms};
 use super::text::{Text, Ticket};
+use super::time::Timestamp;
+
+/// How times are written for a reader.
+pub type Times<'t> = &'t dyn Fn(Timestamp) -> String;
 
 /// `for 4h`, `for good`, `until 2026-12-01T17:00:00Z`; with a start, `from … ` before it.
-pub fn how_long(terms: &Terms) -> String {
-    let from = terms.start.map_or_else(String::new, |start| format!("from {start} "));
+pub fn how_long(terms: &Terms, times: Times<'_>) -> String {
+    let from = terms.start.map_or_else(String::new, |start| format!("from {} ", times(start)));
     match (terms.end.duration(), terms.end.until()) {
         (Some(Duration::Permanent), _) => format!("{from}for good"),
         (Some(duration), _) => format!("{from}for {duration}"),
-        (None, until) => until.map_or_else(String::new, |until| format!("{from}until {until}")),
+        (None, until) => until.map_or_else(String::new, |until| format!("{from}until {}", times(until))),
     }
 }
 
 /// An event in words, for somebody who has the request before them, its reason too.
 pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
+    briefly_with(event, actor, &utc)
+}
+
+pub fn briefly_with(event: &Event, actor: Option<&Name>, times: Times<'_>) -> String {
     if let Event::RequestSubmitted { requester, filed_by, asked, extends, emergency, .. } = event {
-        asks(requester, filed_by, asked, *extends, *emergency)
+        asks(requester, filed_by, asked, *extends, *emergency, times)
     } else {
-        words(event, actor, None)
+        words_with(event, actor, None, times)
     }
 }
 
-fn asks(requester: &Name, filed_by: &Name, asked: &Terms, extends: Option<RequestId>, emergency: bool) -> String {
+/// As they are recorded.
+fn utc(time: Timestamp) -> String {
+    time.to_string()
+}
+
+fn asks(
+    requester: &Name,
+    filed_by: &Name,
+    asked: &Terms,
+    extends: Option<RequestId>,
+    emergency: bool,
+    times: Times<'_>,
+) -> String {
     let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
     let what = if emergency { "takes emergency access to" } else { "asks for" };
     let more = extends.map_or_else(String::new, |before| format!(", going on from request {before}"));
-    format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked))
+    format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked, times))
 }
 
 /// An event in words. `about`: the request that it concerns, if it does.
 pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> String {
+    words_with(event, actor, about, &utc)
+}
+
+pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, times: Times<'_>) -> String {
     // Not every event carries the resource; the reader should not have to look it up.
     let of = about.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
     match event {
         Event::TeamInitialized { .. } => "The team was set up".to_owned(),
         Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
         Event::RequestSubmitted { request, requester, filed_by, asked, reason, extends, emergency, .. } => {
-            format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency))
+            format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency, times))
         }
         Event::RequestEdited { request, by, from, to, voids, .. } => {
-            let changes = changes(from, to).join("; ");
+            let changes = changes(from, to, times).join("; ");
             format!("{by} changed request {request} ({}): {changes}{}", to.asked.resource, no_longer_counted(voids))
         }
         Event::RequestApproved { request, by, terms, asked, note, voids } => {
-            let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked)));
+            let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
             let note = note.as_ref().map(|note| format!(": {note}"));
             let voids = no_longer_counted(voids);
             format!(
-                "{by} approved request {request}: {} {}{}{voids}{}",
+                "{by} approved request {request}: {} {}{}{voids}{}{}",
                 terms.resource,
-                how_long(terms),
+                how_long(terms, times),
                 asked.unwrap_or_default(),
+                goes_on(about, times),
                 note.unwrap_or_default()
             )
         }
@@ -84,10 +109,11 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
             format!("{by} reviewed the emergency of request {request}{of}: {note}")
         }
         Event::GrantScheduled(granted) => format!(
-            "Access to {} is granted{} and begins {} (request {})",
+            "Access to {} is granted{} and begins {}{} (request {})",
             granted.resource,
             by_rule(granted),
-            granted.starts_at,
+            times(granted.starts_at),
+            goes_on(about, times),
             granted.request
         ),
         Event::GrantStarted(granted) => {
@@ -97,10 +123,18 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
                 }
                 Some(_) | None => String::new(),
             };
-            format!("Access to {} began{}{whose} (request {})", granted.resource, by_rule(granted), granted.request)
+            match (about, granted.ends_at) {
+                (Some(Request { extends: Some(_), .. }), Some(end)) => {
+                    format!("Access to {} goes on until {} (request {})", granted.resource, times(end), granted.request)
+                }
+                _ => {
+                    let rule = by_rule(granted);
+                    format!("Access to {} began{rule}{whose} (request {})", granted.resource, granted.request)
+                }
+            }
         }
-        Event::GrantExpiring { request, resource, .. } => {
-            format!("Access to {resource} ends within the hour (request {request})")
+        Event::GrantExpiring { request, resource, ends_at } => {
+            format!("Access to {resource} ends {} (request {request})", times(*ends_at))
         }
         Event::GrantExpired { request, resource, .. } => format!("Access to {resource} has ended (request {request})"),
         Event::GrantRevoked { request, resource, by, because: Because::Asked, reason } => {
@@ -116,11 +150,19 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
     }
 }
 
+/// Until when access goes on by an extension that was granted.
+fn goes_on(about: Option<&Request>, times: Times<'_>) -> String {
+    let grant = about.filter(|request| request.extends.is_some()).and_then(|request| request.grant.as_ref());
+    grant
+        .and_then(|grant| grant.ends_at)
+        .map_or_else(String::new, |end| format!("; access goes on until {}", times(end)))
+}
+
 /// What an edit changed, each as `old → new`.
-fn changes(from: &Said, to: &Said) -> Vec<String> {
+fn changes(from: &Said, to: &Said, times: Times<'_>) -> Vec<String> {
     let mut changes = Vec::new();
     if from.asked != to.asked {
-        changes.push(format!("{} → {}", how_long(&from.asked), how_long(&to.asked)));
+        changes.push(format!("{} → {}", how_long(&from.asked, times), how_long(&to.asked, times)));
     }
     if from.reason != to.reason {
         changes.push(format!("reason “{}” → “{}”", from.reason, to.reason));

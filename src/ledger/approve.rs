@@ -2,7 +2,7 @@
 
 use super::docket::Docket;
 use super::request::thing;
-use super::{Call, Problem, Sink, deciding, quota, unchanged, view, visible};
+use super::{Call, Problem, Sink, deciding, quota, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
 use crate::domain::entitlement::Person;
@@ -40,7 +40,9 @@ pub fn approve(
                 }
                 thing(read, &terms.resource)?;
             }
-            let drafts = deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, now));
+            let asked = those_asked(read, &request)?;
+            let drafts =
+                deciding(read, &docket, &request, &terms, now, |case| decide::approve(case, me, note, &asked, now));
             if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == Sort::Refused) {
                 unchanged(read, id, seen.as_ref())?;
             }

@@ -7,19 +7,15 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use sha2::{Digest as _, Sha256};
-
+use super::compose::compose;
 use super::docket::Docket;
-use super::{Call, Sink, review};
-use crate::command::{DeliverView, End, EntryView, Reply};
-use crate::domain::audit;
-use crate::domain::event;
-use crate::domain::letter::{Letter, Piece};
+use super::{Call, Sink, expire, sees};
+use crate::command::{DeliverView, End, Reply};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Notice, Told};
-use crate::domain::outbox::{Address, Content, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
+use crate::domain::outbox::{Address, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
 use crate::domain::preference::{How, Policy};
-use crate::domain::request::{RequestId, State};
+use crate::domain::request::{Request, RequestId, State};
 use crate::domain::team::{Member, Timezone};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -33,6 +29,8 @@ pub trait Post {
     fn hooks(&self) -> Vec<Hook>;
     /// How far, in seconds, the clocks of a time zone are ahead of UTC at a moment.
     fn offset(&self, zone: &Timezone, moment: i64) -> i64;
+    /// A time as the clocks of a zone show it, with the zone; None: in UTC.
+    fn write_time(&self, zone: Option<&Timezone>, time: Timestamp) -> String;
     /// Takes a parcel over, to be sent as soon as its way is free.
     fn hand(&mut self, ticket: u64, parcel: Parcel);
     /// Waits for what came of parcels. None: the deadline has passed.
@@ -130,7 +128,9 @@ fn drop_stale(call: &Call<'_>, post: &dyn Post) -> Result<(), Failure> {
         let week_ago = (call.now(read)?.unix() - STALE).max(0);
         Timestamp::from_unix(week_ago).map_err(|why| Failure::new(Kind::Internal, why.0))
     };
-    if missing.is_empty() || !call.store.read(|read| Ok::<_, Failure>(read.outbox_begins_before(before(read)?)?))? {
+    if missing.is_empty()
+        || !call.store.read(|read| Ok::<_, Failure>(read.outbox_has_stale(&missing, before(read)?)?))?
+    {
         return Ok(());
     }
     call.store.write(|write| {
@@ -254,9 +254,14 @@ impl<'r> Run<'r> {
             let on_route = self.on_route.entry(route.clone()).or_default();
             while on_route.len() < UNDER_WAY {
                 let Some(plan) = queue.pop_front() else { break };
+                let Some(plan) = still_true(self.call, plan)? else { continue };
                 let parcel = self.call.store.read(|read| -> Result<Parcel, Failure> {
                     let now = self.call.now(read)?;
-                    Ok(Parcel { to: plan.address.clone(), content: compose(read, &plan, now)?, now })
+                    Ok(Parcel {
+                        to: plan.address.clone(),
+                        content: compose(read, &*self.post, &plan.address, &plan.rows, now)?,
+                        now,
+                    })
                 });
                 self.tickets += 1;
                 on_route.push_back(self.tickets);
@@ -292,9 +297,14 @@ impl<'r> Run<'r> {
                         write.outbox_done(&rows.iter().map(|row| row.id).collect::<Vec<_>>())?;
                         tally.delivered += rows.len() as u64;
                     }
-                    Outcome::Failed { why } => {
+                    Outcome::Failed { why, route_failed } => {
                         for row in rows {
-                            let next = retry_after(row.attempts + 1, row.id).map(|wait| now.plus(wait));
+                            let mut next = retry_after(row.attempts + 1, row.id);
+                            if *route_failed && now.since(row.at) < STALE {
+                                // A server that is down says nothing against the message.
+                                next = next.or(retry_after(LAST_ATTEMPT, row.id));
+                            }
+                            let next = next.map(|wait| now.plus(wait));
                             write.outbox_failed(row.id, why, next)?;
                             tally.failed += 1;
                             tally.dead += u64::from(next.is_none());
@@ -346,8 +356,33 @@ impl<'r> Run<'r> {
     fn out_of_time(&mut self) -> Result<(), Failure> {
         let heads: Vec<u64> = self.on_route.values().filter_map(|tickets| tickets.front().copied()).collect();
         let why = || "no answer before the end of the run".to_owned();
-        self.mark(heads.into_iter().map(|ticket| (ticket, Outcome::Failed { why: why() })).collect())
+        self.mark(
+            heads.into_iter().map(|ticket| (ticket, Outcome::Failed { why: why(), route_failed: false })).collect(),
+        )
     }
+}
+
+/// A plan without what has become untrue while it waited for its turn, which may be a minute. None: nothing is left.
+fn still_true(call: &Call<'_>, plan: Plan) -> Result<Option<Plan>, Failure> {
+    let all_true = call.store.read(|read| -> Result<bool, Failure> {
+        let now = call.now(read)?;
+        let mut truth = Truth::default();
+        for row in &plan.rows {
+            if !truth.holds(read, row, now)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })?;
+    if all_true {
+        return Ok(Some(plan));
+    }
+    let Plan { rows, address } = plan;
+    let rows = call.store.write(|write| -> Result<Vec<Queued>, Failure> {
+        let now = call.now(write)?;
+        Ok(drop_untrue(write, rows, now)?)
+    })?;
+    Ok((!rows.is_empty()).then_some(Plan { rows, address }))
 }
 
 /// Queues, for each channel and webhook, entries that it has not been given yet. Whether there were any.
@@ -438,7 +473,8 @@ fn settle(
             How::Off => dropped.push(row.id),
             How::AtOnce => plans.push(Plan { address, rows: vec![row] }),
             How::Together(digest) => {
-                let offset = |moment| member.timezone.as_ref().map_or(0, |zone| post.offset(zone, moment));
+                let zone = member.timezone.as_ref().or(policy.timezone.as_ref());
+                let offset = |moment| zone.map_or(0, |zone| post.offset(zone, moment));
                 // An entry of the future is from before a clock that was ahead was set right.
                 let due = if row.at > now { now } else { digest.due(row.at, &offset) };
                 if due > now {
@@ -460,35 +496,63 @@ fn settle(
     Ok(plans)
 }
 
-/// Drops what is no longer true when it would be sent to people: that a request waits, once it does not; and that it was
-/// withdrawn, to whom it was never sent. It stays in their inbox, and webhooks are told all of it.
+/// Drops what is no longer true when it would be sent to people, and that something was withdrawn or decided, to whom it was
+/// never sent. It stays in their inbox, and webhooks are told all of it.
 fn drop_untrue(write: &crate::store::Write<'_>, due: Vec<Queued>, now: Timestamp) -> Result<Vec<Queued>, Error> {
-    let mut pending: HashMap<RequestId, bool> = HashMap::new();
+    let mut truth = Truth::default();
     let mut untrue: BTreeSet<i64> = BTreeSet::new();
-    let mut withdrawn = false;
-    for row in due.iter().filter(|row| !matches!(row.outlet, Outlet::Webhook(_))) {
-        let (News::Notice(notice), Some(id)) = (row.news, row.request) else { continue };
-        withdrawn |= notice == Notice::RequestWithdrawn;
-        if !notice.asks_for_a_decision() {
-            continue;
-        }
-        let pending = match pending.entry(id) {
-            Entry::Occupied(known) => *known.get(),
-            Entry::Vacant(unknown) => {
-                let request = write.request(id)?;
-                *unknown.insert(request.is_some_and(|request| request.state(now) == State::Pending))
-            }
-        };
-        if !pending {
+    let mut closed = false;
+    for row in &due {
+        closed |= matches!(row.news, News::Notice(Notice::RequestWithdrawn | Notice::RequestDecided));
+        if !truth.holds(write, row, now)? {
             untrue.insert(row.id);
         }
     }
     // Found while what was never sent still waits, and dropped together with it: after that nobody could tell.
-    if withdrawn || !untrue.is_empty() {
+    if closed || !untrue.is_empty() {
         untrue.extend(write.outbox_unheard()?);
     }
     write.outbox_done(&untrue.iter().copied().collect::<Vec<_>>())?;
     Ok(due.into_iter().filter(|row| !untrue.contains(&row.id)).collect())
+}
+
+/// Whether what is queued is still true, with what was loaded to find that out.
+#[derive(Default)]
+struct Truth {
+    docket: Docket,
+    requests: HashMap<RequestId, Option<Request>>,
+}
+
+impl Truth {
+    /// A request waits for a member's decision while it is pending, they have not approved it, and they may still see it. Access
+    /// is about to end while it lives and does not go on.
+    fn holds(&mut self, read: &Read<'_>, row: &Queued, now: Timestamp) -> Result<bool, Error> {
+        let (News::Notice(notice), Some(id)) = (row.news, row.request) else { return Ok(true) };
+        let is_expiring = notice == Notice::AccessExpiring;
+        if matches!(row.outlet, Outlet::Webhook(_)) || !is_expiring && !notice.asks_for_a_decision() {
+            return Ok(true);
+        }
+        let request = match self.requests.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(read.request(id)?),
+        };
+        let Some(request) = request else { return Ok(false) };
+        if is_expiring {
+            let Some(grant) = request.grant.as_ref().filter(|grant| grant.is_live(now)) else { return Ok(false) };
+            return Ok(!expire::goes_on(read, &self.docket, grant, grant.ends_at.unwrap_or(now))?);
+        }
+        if request.state(now) != State::Pending {
+            return Ok(false);
+        }
+        let Some((_, member)) = &row.notification else { return Ok(true) };
+        if request.approvals().any(|decision| decision.by == *member) {
+            return Ok(false);
+        }
+        match self.docket.person(read, member)? {
+            Some(person) => sees(read, &self.docket, &person, request, now),
+            None => Ok(false),
+        }
+    }
 }
 
 /// A member and their address on a channel: if they are still there, and were when the entry told them.
@@ -506,94 +570,4 @@ pub fn address(member: &Member, channel: Channel) -> Option<Address> {
         Channel::Email => member.email.clone().map(Address::Email),
         Channel::Slack => member.slack.clone().map(Address::Slack),
     }
-}
-
-fn compose(read: &Read<'_>, plan: &Plan, now: Timestamp) -> Result<Content, Failure> {
-    let nothing = || Failure::new(Kind::Internal, "a message of nothing");
-    let mut pieces = Vec::new();
-    let mut tokens = Vec::new();
-    let mut thread = None;
-    for row in &plan.rows {
-        let (entry, hash) = read.entry_with_hash(row.seq)?;
-        let whole = audit::hex(&hash);
-        let hash = &whole[..32];
-        let request = match entry.event.request() {
-            Some(id) => read.request(id)?,
-            None => None,
-        };
-        let notice = match row.news {
-            News::Notice(notice) => notice,
-            News::Audit => return Ok(audit_message(entry, hash, whole.clone())),
-        };
-        let emergency = match &request {
-            Some(request) if notice == Notice::AccessEmergency => {
-                review::emergency(read, &Docket::default(), request, now)?
-            }
-            Some(_) | None => None,
-        };
-        let piece = Piece::of(&entry, notice, request.as_ref(), emergency.as_ref());
-        if let Address::Webhook(_) = plan.address {
-            return webhook_message(read, &entry, hash, row.news, &piece);
-        }
-        // The hash, which no other entry of any database has, and the notification within it.
-        let number = row.notification.as_ref().map_or(0, |(id, _)| *id);
-        tokens.push(format!("{hash}.{number}"));
-        if let Some(id) = entry.event.request() {
-            thread = read.hash_of_request(id)?.map(|hash| format!("{}.request", &audit::hex(&hash)[..32]));
-        }
-        pieces.push(piece);
-    }
-    let token = match tokens.as_slice() {
-        [only] => only.clone(),
-        many => {
-            thread = None;
-            let digest: String = Sha256::digest(many.join(" ")).iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{}.digest", &digest[..32])
-        }
-    };
-    let letter = Letter::of(read.team_name()?, token, thread, pieces).ok_or_else(nothing)?;
-    Ok(Content::Letter(Box::new(letter)))
-}
-
-/// An event that people are told of, for a program.
-fn webhook_message(
-    read: &Read<'_>,
-    entry: &event::Entry,
-    hash: &str,
-    news: News,
-    piece: &Piece,
-) -> Result<Content, Failure> {
-    let told: Vec<&Name> = entry
-        .told
-        .iter()
-        .filter(|Told(_, notice)| News::Notice(*notice) == news)
-        .map(|Told(member, _)| member)
-        .collect();
-    let facts: BTreeMap<String, &String> =
-        piece.facts.iter().map(|(label, fact)| (label.to_lowercase().replace(' ', "_"), fact)).collect();
-    let body = serde_json::json!({
-        "type": news,
-        "timestamp": entry.at,
-        "data": {
-            "team": read.team_name()?,
-            "seq": entry.seq,
-            "request": entry.event.request(),
-            "actor": entry.actor,
-            "headline": piece.headline,
-            "text": piece.text,
-            "facts": facts,
-            "told": told,
-        },
-    });
-    let id = format!("msg_{hash}_{}", news.as_str().replace('.', "_"));
-    Ok(Content::Json { id, body: body.to_string() })
-}
-
-/// An entry of the log, as `audit export` gives it.
-fn audit_message(entry: event::Entry, id: &str, hash: String) -> Content {
-    let id = format!("msg_{id}_audit");
-    let at = entry.at;
-    let view = EntryView::of(entry, hash);
-    let body = serde_json::json!({ "type": News::Audit, "timestamp": at, "data": view });
-    Content::Json { id, body: body.to_string() }
 }

@@ -1,7 +1,7 @@
 //! `deny`.
 
 use super::docket::Docket;
-use super::{Call, Sink, deciding, unchanged, view, visible};
+use super::{Call, Sink, deciding, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide;
 use crate::domain::request::RequestId;
@@ -22,7 +22,9 @@ pub fn deny(
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
             let terms = request.on_the_table();
-            let drafts = deciding(read, &docket, &request, terms, now, |case| decide::deny(case, me, reason, now))?;
+            let asked = those_asked(read, &request)?;
+            let drafts =
+                deciding(read, &docket, &request, terms, now, |case| decide::deny(case, me, reason, &asked, now))?;
             unchanged(read, id, seen.as_ref())?;
             Ok((drafts, docket))
         },

@@ -1,7 +1,7 @@
 //! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
 //! (The file's place, owner and modes were looked at when it was opened.)
 
-use super::deliver::{OpenPost, Service};
+use super::deliver::{OpenPost, Post, Service};
 use super::docket::Docket;
 use super::quota::NAMED;
 use super::rejudge::few;
@@ -24,6 +24,7 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
     let (sqlite, schema) = call.store.versions();
     let path = call.store.path().display();
     let clock = (call.clock)()?;
+    let post = open();
     let findings = call.store.read(|read| -> Result<Vec<FindingView>, Error> {
         let mut findings = vec![
             file(call.store, &path.to_string())?,
@@ -33,8 +34,8 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
             the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
             expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
             reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
-            outbox(read).unwrap_or_else(|error| unreadable("outbox", error)),
-            ways_out(open),
+            outbox(read, post.as_deref().ok()).unwrap_or_else(|error| unreadable("outbox", error)),
+            ways_out(&post),
         ];
         findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
         Ok(findings)
@@ -173,31 +174,52 @@ fn upgrade(read: &Read<'_>, clock: Timestamp) -> Result<Option<FindingView>, Err
     Ok((!changed.is_empty()).then(|| finding("upgrade", Health::Warning, found(), &MEND)))
 }
 
-fn outbox(read: &Read<'_>) -> Result<FindingView, Error> {
+/// `post`: the ways out; None where they can't be opened, which `ways_out` reports.
+fn outbox(read: &Read<'_>, post: Option<&dyn Post>) -> Result<FindingView, Error> {
     let Waiting { waiting, failing, dead } = read.outbox_waiting()?;
-    Ok(if dead > 0 {
-        const MEND: [&str; 2] =
-            ["`access outbox --dead` says which and why", "when that is mended: `access outbox retry`"];
-        let found = format!("{dead} notifications are given up, and {waiting} wait to be sent");
-        finding("outbox", Health::Warning, found, &MEND)
+    let mut without: Vec<(Outlet, u64)> = Vec::new();
+    if let Some(post) = post {
+        without = read.outbox_waiting_by_outlet()?;
+        without.retain(|(outlet, _)| post.service(outlet) == Service::None);
+    }
+    let mut found = Vec::new();
+    let mut mend = Vec::new();
+    if dead > 0 {
+        found.push(format!("{dead} notifications are given up, and {waiting} wait to be sent"));
+        mend.push("`access outbox --dead` says which and why");
+        mend.push("when the cause is fixed: `access outbox retry`; to drop them: `access outbox discard`");
     } else if failing > 0 {
-        let found = format!("{waiting} notifications wait to be sent, and {failing} of them failed before");
-        finding("outbox", Health::Warning, found, &["`access outbox` says which and why"])
-    } else {
-        ok("outbox", format!("{waiting} notifications wait to be sent"))
+        found.push(format!("{waiting} notifications wait to be sent, and {failing} of them failed before"));
+        mend.push("`access outbox` says which and why");
+    }
+    if !without.is_empty() {
+        let count: u64 = without.iter().map(|(_, count)| count).sum();
+        let each: Vec<String> = without.iter().map(|(outlet, count)| format!("{outlet}: {count}")).collect();
+        found.push(format!(
+            "{count} notifications wait, and config.toml names no way to send them ({})",
+            each.join(", ")
+        ));
+        mend.push(
+            "name a way in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
+        );
+        mend.push("or leave it: after a week they are dropped, and the inboxes keep what they tell");
+    }
+    Ok(match found.as_slice() {
+        [] => ok("outbox", format!("{waiting} notifications wait to be sent")),
+        found => finding("outbox", Health::Warning, found.join("; "), &mend),
     })
 }
 
 /// The ways by which notifications go out: opened, and not tried.
-fn ways_out(open: OpenPost<'_>) -> FindingView {
+fn ways_out(post: &Result<Box<dyn Post>, Failure>) -> FindingView {
     let wrong = |failures: Vec<Failure>| {
         let found: Vec<String> = failures.iter().map(|failure| failure.message.clone()).collect();
         let mend: Vec<&str> = failures.iter().flat_map(|failure| &failure.hints).map(String::as_str).collect();
         finding("delivery", Health::Wrong, found.join("; "), &mend)
     };
-    let post = match open() {
+    let post = match post {
         Ok(post) => post,
-        Err(failure) => return wrong(vec![failure]),
+        Err(failure) => return wrong(vec![failure.clone()]),
     };
     let broken = post.broken();
     if !broken.is_empty() {

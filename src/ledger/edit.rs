@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::docket::Docket;
 use super::request::{granted, out_of_reach, thing};
-use super::{Call, Problem, Sink, quota, view, visible};
+use super::{Call, Problem, Sink, quota, those_asked, view, visible};
 use crate::command::{End, RequestView};
 use crate::domain::decide::{self, Filing};
 use crate::domain::entitlement::Person;
@@ -74,6 +74,7 @@ fn prepare(read: &Read<'_>, me: &Person, id: RequestId, edit: &Edit, now: Timest
         judgement: &judged.judgement,
         told: &told,
         people: &judged.people(),
+        asked: &those_asked(read, &before)?,
     };
     let drafts = decide::edit(&before, said, &filing, now)?;
     quota::may_edit(read, &docket, me, &judged, now)?;

@@ -16,7 +16,7 @@ use crate::domain::event::{Draft, Event};
 use crate::domain::judge::{Requirement, RoleBasis};
 use crate::domain::name::Name;
 use crate::domain::notification::Told;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::request::{Grant, Request, RequestId};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -83,9 +83,44 @@ fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
 pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>, usize), Error> {
     let ended = read.lapsed_grants(now, most)?;
     let stale = read.lapsed_requests(now, most - ended.len())?;
-    let ends = ended.iter().flat_map(|grant| [decide::begin(grant, now), decide::expire(grant, now)]);
-    let drafts = ends.chain(stale.iter().map(|request| decide::lapse(request, now))).flatten().collect();
+    let docket = Docket::default();
+    let mut drafts = Vec::new();
+    for grant in &ended {
+        drafts.extend(decide::begin(grant, now));
+        drafts.extend(decide::expire(grant, goes_on(read, &docket, grant, now)?, now));
+    }
+    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
     Ok((drafts, ended.len() + stale.len()))
+}
+
+/// Whether the member of a grant has the same access at this moment by another grant: an extension of it, one beside it, or
+/// one of something that holds it. It is asked for thousands of grants, so what is cheap to find out comes first.
+pub fn goes_on(read: &Read<'_>, docket: &Docket, grant: &Grant, at: Timestamp) -> Result<bool, Error> {
+    if !read.has_another_grant(grant, at)? {
+        return Ok(false);
+    }
+    let (person, thing) = (docket.person(read, &grant.member)?, read.thing(&grant.terms.resource)?);
+    let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
+    Ok(person.ways(&thing, at).iter().any(|way| way.request != Some(grant.request)))
+}
+
+/// The warnings that are due, at most so many. Of a grant after which access goes on, none is: it is looked at again until
+/// it ends, since what goes on may be revoked before.
+fn warnings(read: &Read<'_>, docket: &Docket, now: Timestamp, most: usize) -> Result<Vec<Draft>, Error> {
+    let mut drafts = Vec::new();
+    let mut after = None;
+    while drafts.len() < most {
+        let room = (most - drafts.len()).min(BATCH);
+        let page = read.unwarned_grants(now, decide::WARN_WITHIN, after, room)?;
+        let Some(last) = page.last() else { break };
+        after = last.ends_at.map(|end| (end, last.request));
+        for grant in &page {
+            if !goes_on(read, docket, grant, grant.ends_at.unwrap_or(now))? {
+                drafts.extend(decide::warn(grant, now));
+            }
+        }
+    }
+    Ok(drafts)
 }
 
 /// What is due at this time, at most so many of it: beginnings before ends, for those that the clock passed both of.
@@ -95,10 +130,11 @@ pub fn due(read: &Read<'_>, docket: &Docket, now: Timestamp, most: usize) -> Res
     drafts.extend(begun.iter().filter_map(|grant| decide::begin(grant, now)));
     let started = drafts.len();
     let ended = read.lapsed_grants(now, most - started)?;
-    drafts.extend(ended.iter().filter_map(|grant| decide::expire(grant, now)));
+    for grant in &ended {
+        drafts.extend(decide::expire(grant, goes_on(read, docket, grant, now)?, now));
+    }
     let expired = drafts.len();
-    let ending = read.unwarned_grants(now, now.plus(decide::WARN_WITHIN), most - expired)?;
-    drafts.extend(ending.iter().filter_map(|grant| decide::warn(grant, now)));
+    drafts.extend(warnings(read, docket, now, most - expired)?);
     let expiring = drafts.len();
     let mut told_again: BTreeSet<RequestId> = BTreeSet::new();
     for request in read.requests_to_remind(now, most - expiring)? {

@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod check;
 mod clock;
+mod compose;
 mod deliver;
 mod deny;
 mod docket;
@@ -189,7 +190,8 @@ pub fn carry_out_with(
         Command::NotifyTest => notify::test(&call, outside.post, sink),
         Command::Deliver => deliver::deliver(&call, outside.post, sink),
         Command::Outbox { dead } => outbox::outbox(&call, outside, dead, sink),
-        Command::OutboxRetry { ids } => outbox::retry(&call, &ids),
+        Command::OutboxRetry { ids } => outbox::retry(&call, outside, &ids),
+        Command::OutboxDiscard { ids } => outbox::discard(&call, outside, &ids),
     }
 }
 
@@ -391,15 +393,15 @@ fn deciding<T>(
     Ok(decide(&case)?)
 }
 
-/// Those who were notified of a request when it was filed or edited, as far as they are still the same members. Not those
-/// who asked.
+/// Those who were asked to decide on a request at any time, as far as they are still the same members. Not those who asked
+/// for it.
 fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
     let mut asked: Vec<Name> = Vec::new();
     for entry in read.entries_about(request.id)? {
-        if !matches!(entry.event, Event::RequestSubmitted { .. } | Event::RequestEdited { .. }) {
-            continue;
-        }
-        for Told(member, _) in entry.told {
+        for Told(member, notice) in entry.told {
+            if !notice.asks_for_a_decision() {
+                continue;
+            }
             let asks = member == request.requester || member == request.filed_by;
             let still = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
             if !asks && !asked.contains(&member) && still()? {

@@ -10,7 +10,7 @@ use crate::domain::letter::Letter;
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Notice};
 use crate::domain::outbox::{Content, Outcome, Outlet, Parcel};
-use crate::domain::preference::{How, PreferenceChange, Why};
+use crate::domain::preference::{How, Policy, PreferenceChange, Why};
 use crate::domain::quota::{self, PREFERENCES};
 use crate::domain::refusal::Refusal;
 use crate::domain::team::Member;
@@ -89,7 +89,7 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
         member: name.clone(),
         email: member.email.as_ref().map(ToString::to_string),
         slack: member.slack.as_ref().map(ToString::to_string),
-        timezone: zone(&member),
+        timezone: zone(&member, &policy),
         muted: preference.muted,
         events: events.collect(),
         own: preference,
@@ -99,9 +99,14 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
 fn because(why: Why, notice: Notice) -> String {
     match why {
         Why::Mandatory if notice == Notice::AccessEmergency => "emergencies are told to everybody".to_owned(),
-        Why::Mandatory | Why::Muted | Why::OwnOfEvent | Why::Own | Why::PolicyOfEvent | Why::Policy | Why::Unsaid => {
-            why.to_string()
-        }
+        Why::Mandatory
+        | Why::Muted
+        | Why::OwnOfEvent
+        | Why::Own
+        | Why::PolicyOfEvent
+        | Why::Policy
+        | Why::Unsaid
+        | Why::CanWait => why.to_string(),
     }
 }
 
@@ -112,8 +117,9 @@ fn whereabouts(channel: Channel) -> &'static str {
     }
 }
 
-fn zone(member: &Member) -> String {
-    member.timezone.as_ref().map_or_else(|| "UTC".to_owned(), ToString::to_string)
+fn zone(member: &Member, policy: &Policy) -> String {
+    let zone = member.timezone.as_ref().or(policy.timezone.as_ref());
+    zone.map_or_else(|| "UTC".to_owned(), ToString::to_string)
 }
 
 /// Sends a test to the caller on every channel, at once, and says what came of each. Nothing is queued or recorded.
@@ -150,7 +156,8 @@ pub fn test(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, 
             Channel::Slack => member.slack.as_ref().map(ToString::to_string),
         };
         let token = format!("{}.test", &digest[..32]);
-        let letter = Letter::test(team.clone(), &name, token, now);
+        let when = post.write_time(member.timezone.as_ref(), now);
+        let letter = Letter::test(team.clone(), &name, token, (now, when));
         post.hand(ticket, Parcel { to: address, content: Content::Letter(Box::new(letter)), now });
         waiting.push((ticket, TestView { channel: channel.as_str().to_owned(), to, ok: None, answer: String::new() }));
     }
@@ -164,7 +171,9 @@ pub fn test(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, 
             let (_, mut test) = waiting.remove(place);
             (test.ok, test.answer) = match outcome {
                 Outcome::Sent { answer } => (Some(true), answer),
-                Outcome::Failed { why } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => (Some(false), why),
+                Outcome::Failed { why, .. } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => {
+                    (Some(false), why)
+                }
                 Outcome::NotTried { .. } => (Some(false), "it was not tried".to_owned()),
             };
             tests.push(test);

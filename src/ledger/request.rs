@@ -134,6 +134,7 @@ pub fn submit(
         judgement: &judged.judgement,
         told: &told,
         people: &people,
+        asked: &[],
     };
     let drafts = decide::submit(ask, &filing, now)?;
     quota::may_file(read, docket, me, &request, &judged, now)?;

@@ -525,6 +525,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::Preferences
         | Command::Prefer(_)
         | Command::Deliver
-        | Command::OutboxRetry { .. } => Shape::One,
+        | Command::OutboxRetry { .. }
+        | Command::OutboxDiscard { .. } => Shape::One,
     }
 }

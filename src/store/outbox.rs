@@ -96,10 +96,12 @@ impl Read<'_> {
         self.rows(&sql, params![after, now.unix()], queued)
     }
 
-    /// Whether the outbox begins with something that was due before this time.
-    pub fn outbox_begins_before(&self, time: Timestamp) -> Result<bool, Error> {
-        let sql = "SELECT due_at < ?1 AND NOT dead FROM outbox ORDER BY id LIMIT 1";
-        Ok(self.one(sql, [time.unix()], |row| Ok(row.get(0)?))?.unwrap_or(false))
+    /// Whether anything that waits for one of these channels was due before this time.
+    pub fn outbox_has_stale(&self, channels: &[Channel], before: Timestamp) -> Result<bool, Error> {
+        let named: Vec<String> = channels.iter().map(|channel| format!("'{}'", channel.as_str())).collect();
+        let named = named.join(", ");
+        let sql = format!("SELECT 1 FROM outbox WHERE NOT dead AND due_at < ?1 AND channel IN ({named}) LIMIT 1");
+        Ok(self.one(&sql, [before.unix()], |_| Ok(()))?.is_some())
     }
 
     /// Where a row that failed waits for its next attempt: what comes after it there waits too.
@@ -110,15 +112,15 @@ impl Read<'_> {
         Ok(rows.into_iter().collect())
     }
 
-    /// Withdrawals that wait for somebody (or a Slack channel) to whom the request itself was not sent: that waits too, or
-    /// was given up.
+    /// Withdrawals and decisions that wait for somebody (or a Slack channel) to whom the request itself was not sent: that waits
+    /// too, or was given up.
     pub fn outbox_unheard(&self) -> Result<BTreeSet<i64>, Error> {
         let sql = "WITH told AS MATERIALIZED (
                  SELECT o.id, o.channel, n.member, e.request, coalesce(o.kind, n.kind) AS kind
                  FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)
-                 WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn')
+                 WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn', 'request.decided')
                      AND o.channel NOT GLOB 'webhook:*')
-             SELECT id FROM told WHERE kind = 'request.withdrawn'
+             SELECT id FROM told WHERE kind <> 'request.submitted'
                  AND (request, channel, coalesce(member, '')) IN
                      (SELECT request, channel, coalesce(member, '') FROM told WHERE kind = 'request.submitted')
                  AND EXISTS (SELECT 1 FROM request r WHERE r.id = told.request AND r.state <> 'pending')";
@@ -137,6 +139,12 @@ impl Read<'_> {
         let counts = |row: &Row<'_>| -> rusqlite::Result<[i64; 3]> { Ok([row.get(0)?, row.get(1)?, row.get(2)?]) };
         let [waiting, failing, dead] = self.conn.prepare_cached(sql)?.query_row([], counts)?.map(i64::unsigned_abs);
         Ok(Waiting { waiting, failing, dead })
+    }
+
+    /// How many rows wait for each channel, Slack channel and webhook.
+    pub fn outbox_waiting_by_outlet(&self) -> Result<Vec<(Outlet, u64)>, Error> {
+        let sql = "SELECT channel, count(*) FROM outbox WHERE NOT dead GROUP BY channel ORDER BY channel";
+        self.rows(sql, [], |row| Ok((row::parsed(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
     }
 
     pub fn outbox_has(&self, id: i64) -> Result<bool, Error> {
@@ -224,10 +232,10 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// What has waited for this channel since before this time, and was never tried. Not all at once: others wait.
+    /// Deletes what has waited for this channel since before this time, at most 10,000 rows: other commands wait for the lock.
     pub fn outbox_drop_stale(&self, channel: Channel, before: Timestamp) -> Result<(), Error> {
         let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox
-             WHERE channel = ?1 AND due_at < ?2 AND attempts = 0 AND NOT dead ORDER BY id LIMIT 10000)";
+             WHERE channel = ?1 AND due_at < ?2 AND NOT dead ORDER BY id LIMIT 10000)";
         self.conn().prepare_cached(sql)?.execute(params![channel.as_str(), before.unix()])?;
         Ok(())
     }
@@ -257,6 +265,12 @@ impl Write<'_> {
         let sql = "UPDATE outbox SET due_at = ?2, error = ?3 WHERE channel GLOB ?1 AND NOT dead AND due_at < ?2";
         self.conn().prepare_cached(sql)?.execute(params![channels, until.unix(), why])?;
         Ok(())
+    }
+
+    /// Deletes this row, or all that were given up. How many.
+    pub fn outbox_discard(&self, id: Option<i64>) -> Result<u64, Error> {
+        let sql = "DELETE FROM outbox WHERE CASE WHEN ?1 IS NULL THEN dead ELSE id = ?1 END";
+        Ok(self.conn().prepare_cached(sql)?.execute([id])? as u64)
     }
 
     /// Tries again at once, from the first attempt on: this one if it is there, or all that are dead. How many.

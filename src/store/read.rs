@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_i
 use super::{Error, row};
 use crate::command::{AuditFilter, ListFilter, RawView};
 use crate::domain::audit::{self, Hash};
+use crate::domain::duration::Length;
 use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
@@ -670,15 +671,43 @@ impl<'c> Read<'c> {
         self.grants_ending(i64::MIN, now.unix(), "", most)
     }
 
-    /// Live grants that end by `until` and whose members have not been told so.
-    pub fn unwarned_grants(&self, now: Timestamp, until: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
-        self.grants_ending(now.unix(), until.unix(), "AND g.warned = 0", most)
+    /// Live grants of which `decide::warn` warns now, in the order of their ends, after this one.
+    pub fn unwarned_grants(
+        &self,
+        now: Timestamp,
+        within: Length,
+        after: Option<(Timestamp, RequestId)>,
+        most: usize,
+    ) -> Result<Vec<Grant>, Error> {
+        let until = now.plus(within);
+        let (end, id) = after.map_or((now.unix(), 0), |(end, id)| (end.unix(), id.get()));
+        let within = within.seconds();
+        let and = format!(
+            "AND g.warned = 0 AND (i.ends_at - i.starts_at > {within} OR (i.ends_at - {now}) * 4 <= i.ends_at - i.starts_at)
+             AND (i.ends_at, i.request) > ({end}, {id})",
+            now = now.unix()
+        );
+        self.grants_ending(now.unix(), until.unix(), &and, most)
+    }
+
+    /// Whether the member of a grant has another one that lives at this moment, as far as the record says.
+    pub fn has_another_grant(&self, grant: &Grant, at: Timestamp) -> Result<bool, Error> {
+        let sql = "SELECT g.member = ?1 AND g.ended_at IS NULL FROM grant i CROSS JOIN grant g ON g.request = i.request
+             WHERE i.member = ?1 AND i.ended_at IS NULL AND i.ends_at > ?2 AND i.request <> ?3 AND i.starts_at <= ?2
+             UNION ALL
+             SELECT g.member = ?1 AND g.ended_at IS NULL FROM grant i CROSS JOIN grant g ON g.request = i.request
+             WHERE i.member = ?1 AND i.ended_at IS NULL AND i.ends_at IS NULL AND i.request <> ?3 AND i.starts_at <= ?2
+             LIMIT 1";
+        let found =
+            self.one(sql, params![grant.member.as_str(), at.unix(), grant.request.get()], |row| Ok(row.get(0)?))?;
+        agree(found.unwrap_or(true), "grant_by_member")?;
+        Ok(found.is_some())
     }
 
     fn grants_ending(&self, after: i64, until: i64, and: &str, most: usize) -> Result<Vec<Grant>, Error> {
         let clause = format!(
             "i.ended_at IS NULL AND i.ends_at IS NOT NULL AND i.ends_at > ?1 AND i.ends_at <= ?2 {and}
-             ORDER BY i.ends_at LIMIT ?3"
+             ORDER BY i.ends_at, i.request LIMIT ?3"
         );
         let grants = self.grants(&clause, params![after, until, limit(most)])?;
         let ends = |grant: &Grant| grant.ends_at.is_some_and(|ends| ends.unix() > after && ends.unix() <= until);

@@ -33,4 +33,4 @@ DROP INDEX request_by_filer;
 CREATE INDEX request_by_filer ON request (filer_login) WHERE filed_by <> requester;
 -- What somebody had counts together with what they ask for.
 DROP INDEX grant_by_member;
-CREATE INDEX grant_by_member ON grant (member, ended_at);
+CREATE INDEX grant_by_member ON grant (member, ended_at, ends_at);

@@ -56,6 +56,7 @@ fn every_act_is_recorded_with_who_what_and_about_which_request() {
     // 1: approved with a change, warned of, expired.
     world.request("bob", "target:orders-db", &["--duration", "4h"]);
     world.run("alice", &["approve", "1", "--duration", "1h", "--note", "Enough"]).ok();
+    world.pass("45m");
     world.run("root", &["expire"]).ok();
     // 2: denied, 3: withdrawn, 4: revoked, 5: lapsed.
     world.request("bob", "target:billing-db", &["--ticket", "OPS-12"]);
@@ -80,7 +81,7 @@ fn every_act_is_recorded_with_who_what_and_about_which_request() {
     let cron = |action: &str, request: i64, detail: Value| entry(action, Value::Null, "root", json!(request), detail);
     let hour = json!({ "resource": "target:orders-db", "end": { "after": "1h" } });
     let four = json!({ "resource": "target:orders-db", "end": { "after": "4h" } });
-    let week = "2026-12-01T09:00:00Z";
+    let (week, later) = ("2026-12-01T09:00:00Z", "2026-12-01T09:45:00Z");
     let expected = json!([
         entry("team.initialized", json!("olivia"), "olivia", Value::Null, json!({})),
         entry("team.applied", json!("olivia"), "olivia", Value::Null, json!({})),
@@ -112,8 +113,8 @@ fn every_act_is_recorded_with_who_what_and_about_which_request() {
         entry("attempt.refused", json!("dave"), "dave", Value::Null, json!({ "command": "audit" })),
         entry("attempt.refused", Value::Null, "stranger", json!(5), json!({ "command": "approve" })),
         cron("grant.expired", 1, json!({ "ended_at": "2026-11-24T10:00:00Z" })),
-        cron("request.lapsed", 5, json!({ "lapsed_at": week })),
-        entry("clock.accepted", json!("olivia"), "olivia", Value::Null, json!({ "was": week }))
+        cron("request.lapsed", 5, json!({ "lapsed_at": later })),
+        entry("clock.accepted", json!("olivia"), "olivia", Value::Null, json!({ "was": later }))
     ]);
     let log = log(&world);
     shows(&json!(log), &expected);

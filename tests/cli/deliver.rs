@@ -85,7 +85,9 @@ fn tell(world: &World, notices: &[Notice]) {
 #[test]
 fn every_event_on_every_channel_with_preferences_honoured() {
     let policy = "[notifications]\nmandatory = [\"access.revoked\"]\n
-        [notifications.channels]\n\"#access\" = [\"request.submitted\", \"access.emergency\"]\n";
+        [notifications.channels]\n\"#access\" = [\"request.submitted\", \"access.emergency\"]\n
+        [[rules]]\nname = \"late\"\nmatch = { requesters = [\"member:carol\"] }\nremind_after = \"1d\"\n
+        escalate_to = [\"member:bob\"]\n";
     let world = fresh(&format!("{TEAM}\n{policy}"));
     let (mail, web) = (Server::mail(&world, &[]), Server::web(&world));
     let events = Notice::ALL.map(|notice| format!("\"{notice}\"")).join(", ");
@@ -97,9 +99,11 @@ fn every_event_on_every_channel_with_preferences_honoured() {
     world.run("bob", &["notify", "mute", "request.lapsed", "access.revoked", "access.emergency"]).ok();
     world.request("bob", "target:orders-db", &[]);
     world.run("alice", &["approve", "1"]).ok();
-    // Of what asks for a decision, the request must be pending.
+    // Of what ends, access must live. Of what asks for a decision, the request must be pending, and bob must be one who may
+    // see it.
+    tell(&world, &[Notice::AccessExpiring]);
     world.request("carol", "target:orders-db", &[]);
-    tell(&world, &Notice::ALL);
+    tell(&world, &Notice::ALL.into_iter().filter(|notice| *notice != Notice::AccessExpiring).collect::<Vec<_>>());
     shows(&world.json("root", &["deliver"]), &json!({ "failed": 0, "dead": 0, "busy": false }));
     assert_eq!(waiting(&world), 0);
 
@@ -111,8 +115,9 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         Notice::RequestLapsed => "lapsed",
         Notice::RequestChanged => "has new terms",
         Notice::RequestReminder => "still waits",
+        Notice::RequestDecided => "was decided",
         Notice::AccessStarted => "began",
-        Notice::AccessExpiring => "within the hour",
+        Notice::AccessExpiring => "ends soon",
         Notice::AccessExpired => "has ended",
         Notice::AccessRevoked => "was revoked",
         Notice::AccessEmergency => "EMERGENCY: carol",
@@ -129,7 +134,8 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         let count = |texts: &[String]| texts.iter().filter(|text| text.contains(headlines(notice))).count();
         // The request's own approval besides.
         let own = usize::from(notice == Notice::RequestApproved);
-        let muted = notice == Notice::RequestLapsed;
+        // What was decided goes out with digests only, unless somebody says otherwise.
+        let muted = matches!(notice, Notice::RequestLapsed | Notice::RequestDecided);
         let email = usize::from(notice != Notice::AccessStarted && !muted) + own;
         let slack = usize::from(notice != Notice::AccessExpired && !muted) + own;
         assert_eq!(count(&emails), email, "{notice} by email: {emails:#?}");
@@ -139,7 +145,7 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         assert_eq!(count(&to("#access")), channel, "{notice} to the channel");
         let sent = hooked.iter().filter(|body| body["type"] == notice.as_str()).count();
         let own = match notice {
-            Notice::RequestApproved | Notice::TeamChanged => 1,
+            Notice::RequestApproved | Notice::RequestDecided | Notice::TeamChanged => 1,
             Notice::RequestSubmitted => 2,
             _ => 0,
         };

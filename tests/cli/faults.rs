@@ -386,3 +386,89 @@ fn text_that_would_act_on_a_header_or_a_page_does_not() {
     let reasons: Vec<Value> = web.bodies("/hook").iter().map(|body| body["data"]["facts"]["why"].clone()).collect();
     assert_eq!(reasons, hostile, "to a program it goes as it was written");
 }
+
+#[test]
+fn a_server_that_is_down_for_days_costs_no_message() {
+    let world = two_mails();
+    let broken = Server::broken_mail(&world, "ehlo", "550");
+    configure(&world, &[smtp(broken.port), hurry("5s", "2s")].concat());
+    let mut failed = 0;
+    for _ in 0..12 {
+        world.run("root", &["deliver"]).exits(1);
+        failed += 1;
+        world.pass("13h");
+    }
+    assert_eq!((failed, counts(&world)), (12, (2, 0)), "for six and a half days");
+    let good = Server::mail(&world, &[]);
+    configure(&world, &smtp(good.port));
+    world.pass("3h");
+    shows(&world.json("root", &["deliver"]), &json!({ "delivered": 2, "failed": 0 }));
+
+    // It is loud all the while, and what failed for a week is given up.
+    let world = fresh(TEAM);
+    let id = world.request("carol", "target:orders-db", &[]);
+    world.rows("DELETE FROM outbox");
+    world.run("alice", &["deny", &id]).ok();
+    world.rows("DELETE FROM outbox WHERE notification NOT IN (SELECT id FROM notification WHERE member = 'carol')");
+    configure(&world, &[smtp(1), hurry("5s", "2s")].concat());
+    world.run("root", &["deliver"]).exits(1);
+    world.run("root", &["doctor"]).ok().says("1 notifications wait to be sent, and 1 of them failed before");
+    world.rows("UPDATE outbox SET attempts = 5, due_at = 0");
+    world.pass("8d");
+    let ran = world.run("root", &["deliver", "--json"]).exits(1);
+    shows(&ran.json(), &json!({ "failed": 1, "dead": 1 }));
+}
+
+#[test]
+fn the_name_by_which_a_mail_server_is_greeted() {
+    let world = two_mails();
+    let server = Server::mail(&world, &[]);
+    let greeted = |more: &str, who: &str| {
+        configure(&world, &format!("{}{more}", smtp(server.port)));
+        world.request("alice", "target:billing-db", &["--for", who]);
+        world.run("root", &["deliver"]).ok();
+        server.got().last().unwrap()["hello"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(greeted("hello = \"access.acme.example\"\n", "carol"), "access.acme.example");
+    assert_eq!(greeted("hello = \"[192.0.2.7]\"\n", "dave"), "[192.0.2.7]");
+    // Unless told, by the full name of this host, or by the address from which it speaks.
+    let name = greeted("", "frank");
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let full = name.starts_with(&host) && name.contains('.');
+    assert!(full || name == "[127.0.0.1]", "{name} on {host}");
+    for wrong in ["two words", "a\\r\\nMAIL FROM:<x>", "-x", "[::1]", ""] {
+        configure(&world, &format!("{}hello = \"{wrong}\"\n", smtp(server.port)));
+        let ran = world.run("root", &["deliver"]).exits(65);
+        assert!(ran.err.contains("hello in [smtp] is"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_webhook_says_when_to_come_again_in_seconds_or_by_a_date() {
+    let world = fresh(TEAM);
+    let web = Server::web(&world);
+    let url = format!("http://127.0.0.1:{}/hook", web.port);
+    configure(&world, &webhook(&world, "siem", &url, "\"request.submitted\""));
+    world.rows("UPDATE team SET streams = json_object('webhook:siem', last_seq)");
+    ask(&world, "bob", &["--reason", "x"]);
+    world.rows("DELETE FROM outbox");
+    let date = |after: i64| {
+        let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1_900_000_000);
+        let at = time.duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs().cast_signed() + after;
+        let output = Command::new("date").args(["-u", "-d", &format!("@{at}"), "+%a, %d %b %Y %H:%M:%S GMT"]).output();
+        String::from_utf8(output.unwrap().stdout).unwrap().trim().to_owned()
+    };
+    for (retry_after, wait) in [("1.5".to_owned(), 2), (date(300), 300), (date(-300), 1), ("30".to_owned(), 30)] {
+        // The server's own clock counts for a date, whatever this machine's says.
+        let headers = json!({ "Retry-After": retry_after, "Date": date(0) });
+        fs::write(
+            world.folder().join("web.rules"),
+            json!({ "/hook": { "status": 503, "headers": headers } }).to_string(),
+        )
+        .unwrap();
+        world.rows("UPDATE outbox SET due_at = 0");
+        world.run("root", &["deliver"]).exits(1);
+        let due = world.rows("SELECT due_at, attempts FROM outbox");
+        assert_eq!(due, [format!("{}|0", world.now().unix() + wait)], "{retry_after}");
+    }
+}

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
+mod addresses;
 mod answers;
 mod audit;
 mod backup;
@@ -24,10 +25,13 @@ mod hostile;
 mod identity;
 mod json;
 mod kills;
+mod letters;
 mod lifecycle;
 mod notify;
+mod outbox;
 mod post;
 mod proof;
+mod proxy;
 mod quota;
 mod races;
 mod review;
@@ -42,3 +46,4 @@ mod tmux;
 mod told;
 mod upgrade;
 mod waiting;
+mod webhooks;

@@ -76,6 +76,11 @@ impl Server {
         Server::start(world, "web.py", "web.log", &[rules.to_str().unwrap(), certificate, key])
     }
 
+    /// A proxy that leads to this port, whatever host it is asked for.
+    pub fn proxy(world: &World, port: u16) -> Server {
+        Server::start(world, "proxy.py", "proxy.log", &[&port.to_string()])
+    }
+
     pub fn lines(&self) -> Vec<String> {
         fs::read_to_string(&self.log).unwrap_or_default().lines().map(str::to_owned).collect()
     }
@@ -151,4 +156,16 @@ pub fn header(data: &str, name: &str) -> Option<String> {
     let headers = data.split("\r\n\r\n").next().unwrap().replace("\r\n ", " ").replace("\r\n\t", " ");
     let line = headers.lines().find(|line| line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase())))?;
     Some(line[name.len() + 1..].trim().to_owned())
+}
+
+/// The plain text of a mail, and its HTML.
+pub fn parts(mail: &Value) -> (String, String) {
+    use std::io::Write as _;
+    let decode = "import email, email.policy, sys; m = email.message_from_file(sys.stdin, policy=email.policy.default)\n\
+                  [print(p.get_content()) for p in m.walk() if not p.is_multipart()]";
+    let mut python = python().args(["-c", decode]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    python.stdin.take().unwrap().write_all(mail["data"].as_str().unwrap().as_bytes()).unwrap();
+    let body = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap().replace("\r\n", "\n");
+    let (plain, html) = body.split_once("<!doctype").unwrap();
+    (plain.to_owned(), html.to_owned())
 }

@@ -1,12 +1,11 @@
 //! Who is told of what, and who is not.
 
-use std::io::Write as _;
 use std::process::Stdio;
 
 use serde_json::json;
 
 use crate::harness::{MEMBERS, TEAM, World, shows};
-use crate::post::{Server, configure, fresh, header, python, slack, smtp, webhook};
+use crate::post::{Server, configure, fresh, header, parts, slack, smtp, webhook};
 
 /// Those who have unread news of this event, as often as they have it.
 fn told(world: &World, event: &str) -> Vec<&'static str> {
@@ -95,14 +94,256 @@ fn the_end_is_announced_once_an_hour_before_it_and_told_once_when_it_came() {
 }
 
 #[test]
-fn grants_no_longer_than_an_hour_are_announced_at_the_first_run() {
+fn a_grant_of_an_hour_or_less_is_announced_when_a_quarter_of_it_is_left() {
     let world = World::sample();
     world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
-    world.grant("carol", "target:orders-db", "alice", &["--duration", "5m"]);
-    for _ in 0..2 {
+    world.grant("carol", "target:orders-db", "alice", &["--duration", "4m"]);
+    world.grant("dave", "target:orders-db", "alice", &["--duration", "1h1s"]);
+    let run = || {
         world.run("root", &["expire"]).ok();
-        assert_eq!(told(&world, "access.expiring"), ["bob", "carol"]);
+        told(&world, "access.expiring")
+    };
+    assert!(run().is_empty(), "nobody who has just got access is told that it ends");
+    world.pass("1s");
+    assert_eq!(run(), ["dave"], "an hour is left");
+    world.pass("2m58s");
+    assert_eq!(run(), ["dave"]);
+    world.pass("1s");
+    assert_eq!(run(), ["carol", "dave"], "a minute of four is left");
+    world.pass("41m59s");
+    assert_eq!(run(), ["carol", "dave"]);
+    world.pass("1s");
+    assert_eq!(run(), ["bob", "carol", "dave"], "a quarter of an hour is left");
+    world.pass("14m59s");
+    assert_eq!(run(), ["bob", "carol", "dave"], "only once");
+    world.pass("1s");
+    run();
+    assert_eq!(told(&world, "access.expired"), ["bob", "carol"]);
+}
+
+#[test]
+fn who_keeps_access_by_an_extension_is_told_neither_that_it_ends_nor_that_it_ended() {
+    let world = World::sample();
+    let first = world.grant("bob", "target:orders-db", "alice", &["--duration", "2h"]);
+    let second = world.json("bob", &["extend", &first, "--reason", "more", "--duration", "3h"])["id"].to_string();
+    let run = || {
+        world.run("root", &["expire"]).ok();
+        (told(&world, "access.expiring").len(), told(&world, "access.expired").len())
+    };
+    world.run("alice", &["approve", &second]).ok();
+    let texts = || {
+        world.json("bob", &["inbox"]).as_array().unwrap().iter().map(|row| row["text"].to_string()).collect::<Vec<_>>()
+    };
+    // An extension says until when access goes on.
+    assert!(texts()[0].contains("2026-11-24T14:00:00Z"), "{:?}", texts());
+    world.pass("1h30m");
+    assert_eq!(run(), (0, 0), "half an hour of the first is left, and it goes on");
+    world.pass("30m");
+    assert_eq!(run(), (0, 0));
+    assert!(texts()[0].contains("goes on until 2026-11-24T14:00:00Z"), "{:?}", texts());
+    assert!(world.may("bob", "target:orders-db"));
+    world.pass("2h");
+    assert_eq!(run(), (1, 0));
+    world.pass("1h");
+    assert_eq!(run(), (1, 1));
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn an_extension_that_is_revoked_or_denied_leaves_the_warning_to_come() {
+    let world = World::sample();
+    let first = world.grant("bob", "target:orders-db", "alice", &["--duration", "2h"]);
+    let extend = || world.json("bob", &["extend", &first, "--reason", "more"])["id"].to_string();
+    let run = || {
+        world.run("root", &["expire"]).ok();
+        (told(&world, "access.expiring").len(), told(&world, "access.expired").len())
+    };
+    let second = extend();
+    world.run("alice", &["approve", &second]).ok();
+    world.pass("1h10m");
+    assert_eq!(run(), (0, 0));
+    world.run("alice", &["revoke", &second]).ok();
+    assert_eq!(run(), (1, 0), "now it ends after all");
+    let third = extend();
+    world.pass("30m");
+    world.run("alice", &["deny", &third]).ok();
+    world.pass("20m");
+    assert_eq!(run(), (1, 1));
+}
+
+#[test]
+fn who_keeps_access_by_another_grant_is_told_of_the_last_end_only() {
+    let world = World::sample();
+    // Of the same thing beside it, of something that holds it, and of the role that has it.
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "30m"]);
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "5h"]);
+    world.grant("carol", "target:orders-db", "alice", &["--duration", "30m"]);
+    world.grant("carol", "connection:prod-aws", "olivia", &["--duration", "permanent"]);
+    world.grant("dave", "target:orders-db", "alice", &["--duration", "30m"]);
+    world.grant("dave", "role:admin", "olivia", &["--duration", "5h"]);
+    // Something else is no reason to be silent.
+    world.grant("grace", "target:orders-db", "alice", &["--duration", "30m"]);
+    world.grant("grace", "feature:cost-explorer", "alice", &["--duration", "5h"]);
+    let run = || {
+        world.run("root", &["expire"]).ok();
+        (told(&world, "access.expiring"), told(&world, "access.expired"))
+    };
+    world.pass("25m");
+    assert_eq!(run(), (vec!["grace"], vec![]));
+    world.pass("5m");
+    assert_eq!(run(), (vec!["grace"], vec!["grace"]));
+    world.pass("4h30m");
+    assert_eq!(run().1, ["bob", "dave", "grace", "grace"]);
+    assert!(!world.unread("bob").iter().filter(|event| *event == "access.expired").count() > 1);
+    // All of it is on the record.
+    assert_eq!(world.json("olivia", &["audit", "--action", "grant.expired"]).as_array().unwrap().len(), 7);
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_thousand_grants_that_go_on_hide_none_that_ends() {
+    let world = World::sample();
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "20m"]);
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "permanent"]);
+    // A thousand like the first, which end before carol's.
+    let copy = "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 1300)";
+    world.rows(&format!(
+        "INSERT INTO request (id, state, requester, filed_by, resource, length, reason, submitted_at, lapses_at, seq)
+             {copy} SELECT i, 'approved', 'bob', 'bob', 'target:orders-db', 1200, 'x', submitted_at, lapses_at, seq FROM n, request WHERE id = 1;
+         INSERT INTO grant (request, member, resource, length, modified, starts_at, ends_at)
+             {copy} SELECT i, 'bob', 'target:orders-db', 1200, 0, starts_at, ends_at FROM n, grant WHERE request = 1"
+    ));
+    world.grant("carol", "target:orders-db", "alice", &["--duration", "21m"]);
+    world.pass("17m");
+    world.run("root", &["expire"]).ok();
+    assert_eq!(told(&world, "access.expiring"), ["carol"]);
+}
+
+#[test]
+fn a_warning_that_is_no_longer_true_is_not_sent() {
+    let world = fresh(&TEAM.replace("slack = \"U0BOB\"\n", ""));
+    let first = world.grant("bob", "target:orders-db", "alice", &["--duration", "2h"]);
+    let second = world.grant("carol", "target:orders-db", "alice", &["--duration", "2h"]);
+    world.grant("dave", "target:orders-db", "alice", &["--duration", "2h"]);
+    world.pass("1h");
+    world.run("root", &["expire"]).ok();
+    assert_eq!(told(&world, "access.expiring"), ["bob", "carol", "dave"]);
+    // Mail is configured only now: bob has more, and carol has nothing any more.
+    let more = world.json("bob", &["extend", &first, "--reason", "more"])["id"].to_string();
+    world.run("alice", &["approve", &more]).ok();
+    world.run("alice", &["revoke", &second]).ok();
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    world.run("root", &["deliver"]).ok();
+    let ends =
+        |who: &str| subjects(&mail, &format!("{who}@acme.example")).iter().filter(|it| it.contains(" ends")).count();
+    assert_eq!((ends("bob"), ends("carol"), ends("dave")), (0, 0, 1));
+}
+
+#[test]
+fn those_who_were_asked_are_told_that_it_is_decided() {
+    let rule = "\n[[rules]]\nname = \"two\"\nmatch = { resources = [\"target:billing-db\"] }\napprovers = [\"role:admin\"]\n\
+                approvals = 2\n\n[[rules]]\nname = \"short\"\nmatch = { resources = [\"feature:export-customers\"] }\n\
+                approvers = [\"group:dba\", \"role:admin\"]\n\n[groups.dba]\nmembers = [\"frank\"]\n";
+    let world = World::of("olivia", &format!("{TEAM}{rule}"));
+    world.request("bob", "target:orders-db", &[]);
+    world.run("alice", &["approve", "1"]).ok();
+    assert_eq!(told(&world, "request.decided"), ["erin", "olivia"], "not who decided, nor who asked");
+    let text = world.json("erin", &["inbox"])[0]["text"].to_string();
+    assert!(text.contains("alice approved request 1"), "{text}");
+    // Not before it is decided; and who approved before is told as well.
+    world.request("bob", "target:billing-db", &[]);
+    world.run("erin", &["approve", "2"]).ok();
+    assert_eq!(told(&world, "request.decided").len(), 2);
+    world.run("olivia", &["approve", "2"]).ok();
+    assert_eq!(told(&world, "request.decided"), ["alice", "erin", "erin", "olivia"]);
+    // A denial decides too, and who was asked by a rule is told.
+    world.request("alice", "feature:export-customers", &["--for", "bob"]);
+    assert!(told(&world, "request.submitted").contains(&"frank"));
+    world.run("erin", &["deny", "3"]).ok();
+    assert_eq!(told(&world, "request.decided"), ["alice", "erin", "erin", "frank", "olivia", "olivia"]);
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_decision_is_sent_with_digests_only_unless_somebody_says_otherwise() {
+    let world = fresh(&TEAM.replace("slack = \"U0ALICE\"\n", ""));
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    world.run("erin", &["notify", "set", "all", "--digest", "hourly"]).ok();
+    for _ in 0..2 {
+        let id = world.request("bob", "target:orders-db", &[]);
+        // Everybody is sent the request first.
+        world.pass("1h");
+        world.run("root", &["deliver"]).ok();
+        world.run("alice", &["deny", &id]).ok();
+        world.pass("1h");
+        world.run("root", &["deliver"]).ok();
+        world.run("olivia", &["notify", "set", "request.decided", "--email", "on"]).ok();
     }
+    let of = |who: &str| {
+        let all = subjects(&mail, &format!("{who}@acme.example"));
+        all.into_iter().filter(|subject| subject.contains("denied")).collect::<Vec<_>>()
+    };
+    let denied = |id: u8| format!("[acme] Request {id} of bob for target:orders-db was denied");
+    assert_eq!(of("erin"), [denied(1), denied(2)], "with her digest");
+    assert_eq!(of("olivia"), [denied(2)], "once she asks for it");
+    assert!(of("alice").is_empty(), "who decided knows");
+}
+
+#[test]
+fn who_has_approved_is_not_sent_that_it_waits() {
+    let rule = "\n[[rules]]\nname = \"two\"\nmatch = { resources = [\"target:orders-db\"] }\napprovers = [\"role:admin\"]\napprovals = 2\n";
+    let world = fresh(&format!("{}{rule}", TEAM.replace("slack = \"U0ALICE\"\n", "")));
+    world.request("bob", "target:orders-db", &[]);
+    world.run("alice", &["approve", "1"]).ok();
+    // The backlog, when mail is configured later.
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    world.run("root", &["deliver"]).ok();
+    assert!(subjects(&mail, "alice@acme.example").is_empty());
+    assert_eq!(subjects(&mail, "erin@acme.example"), ["[acme] bob asks for target:orders-db (request 1)"]);
+}
+
+#[test]
+fn who_may_no_longer_see_a_request_is_not_sent_it() {
+    let world = fresh(&TEAM.replace("slack = \"U0ALICE\"\n", ""));
+    world.request("bob", "target:orders-db", &[]);
+    let file = TEAM.replace("[members.erin]\nrole = \"admin\"", "[members.erin]\nrole = \"member\"");
+    world.apply("olivia", &file).ok();
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    world.run("root", &["deliver"]).ok();
+    let asks =
+        |who: &str| subjects(&mail, &format!("{who}@acme.example")).iter().any(|subject| subject.contains("bob asks"));
+    assert!(!asks("erin") && asks("alice"));
+}
+
+#[test]
+fn what_is_decided_while_a_run_is_sending_is_not_sent_after_that() {
+    let world = fresh(&TEAM.replace("slack = \"U0ALICE\"\n", ""));
+    // So many before it on the same connection that it is settled long before it is sent.
+    world.rows(
+        "INSERT INTO notification (id, seq, member, kind)
+             WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+             SELECT i, 2, 'dave', 'team.changed' FROM n;
+         INSERT INTO outbox (notification, channel, due_at) SELECT id, 'email', 0 FROM notification WHERE id >= 1000;",
+    );
+    let id = world.request("bob", "target:orders-db", &[]);
+    let mail = Server::mail(&world, &[]);
+    configure(&world, &smtp(mail.port));
+    let mut sending = world.command("root", &["deliver"]);
+    let sending = sending.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while mail.lines().is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    world.run("alice", &["deny", &id]).ok();
+    let before = mail.lines().len();
+    assert!(before < 600, "{before}: it was decided in time");
+    let mut sending = sending;
+    assert!(sending.wait().unwrap().success());
+    assert!(mail.lines().len() >= 1000);
+    assert!(subjects(&mail, "erin@acme.example").is_empty(), "{:?}", subjects(&mail, "erin@acme.example"));
 }
 
 #[test]
@@ -278,7 +519,7 @@ fn what_is_told_is_queued_for_each_address_a_member_has() {
     let rest = world.rows("SELECT count(*) FROM outbox")[0].clone();
     let fresh = format!(
         "SELECT n.member, n.kind, o.channel FROM outbox o JOIN notification n ON n.id = o.notification
-         WHERE o.id > {rest} ORDER BY n.member, o.channel"
+         WHERE o.id > {rest} ORDER BY n.member, n.kind, o.channel"
     );
     // frank has no address at all, alice both.
     let id = world.request("frank", "target:orders-db", &[]);
@@ -290,7 +531,15 @@ fn what_is_told_is_queued_for_each_address_a_member_has() {
     ];
     assert_eq!(world.rows(&fresh), asked);
     world.run("alice", &["approve", &id]).ok();
-    assert_eq!(world.rows(&fresh), asked, "nowhere to send it");
+    let decided = [
+        "alice|request.submitted|email",
+        "alice|request.submitted|slack",
+        "erin|request.decided|email",
+        "erin|request.submitted|email",
+        "olivia|request.decided|email",
+        "olivia|request.submitted|email",
+    ];
+    assert_eq!(world.rows(&fresh), decided, "nowhere to send it to frank");
     assert_eq!(world.unread("frank"), ["request.approved"], "the inbox has it all the same");
 }
 
@@ -456,12 +705,7 @@ fn a_change_of_the_team_says_what_changed_wherever_it_is_told() {
     let audit = world.run("erin", &["audit", "--limit", "1"]).ok().out;
     let json = world.json("erin", &["inbox"])[0]["text"].as_str().unwrap().to_owned();
     let got = mail.got().into_iter().rfind(|mail| mail["to"] == json!(["erin@acme.example"])).unwrap();
-    let decode = "import email, email.policy, sys; m = email.message_from_file(sys.stdin, policy=email.policy.default)\n\
-                  [print(p.get_content()) for p in m.walk() if not p.is_multipart()]";
-    let mut python = python().args(["-c", decode]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    python.stdin.take().unwrap().write_all(got["data"].as_str().unwrap().as_bytes()).unwrap();
-    let body = String::from_utf8(python.wait_with_output().unwrap().stdout).unwrap();
-    let (plain, html) = body.split_once("<!doctype").unwrap();
+    let (plain, html) = parts(&got);
     let html = html.replace("&quot;", "\"");
     let posts = web.bodies("/api/chat.postMessage");
     let post = |channel: &str| {
@@ -473,7 +717,7 @@ fn a_change_of_the_team_says_what_changed_wherever_it_is_told() {
         ("inbox", inbox),
         ("audit", audit),
         ("inbox --json", json),
-        ("mail", plain.to_owned()),
+        ("mail", plain),
         ("html", html.replace("<br>", "")),
         ("slack", post("U0ALICE")),
         ("slack channel", post("#access")),

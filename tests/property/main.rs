@@ -22,7 +22,7 @@ use std::path::Path;
 use access::command::{AskFor, Command, ListFilter, Reply, Seen};
 use access::domain::duration::Length;
 use access::domain::event::{ACTIONS, Because, Entry, Event};
-use access::domain::notification::Told;
+use access::domain::notification::{Notice, Told};
 use access::domain::preference::{Choice, PreferenceChange};
 use access::domain::request::{self, Edited, End, Modification, RequestId};
 use access::domain::resource::Resource;
@@ -661,10 +661,27 @@ impl Run<'_> {
             prop_assert!(told.iter().all(known), "{told:?} are told of an edit, and should {owed:?} and {voids:?}");
             return Ok(());
         }
+        if let Event::GrantExpired { .. } = &entry.event {
+            let false_news = !entry.told.is_empty() && self.model.goes_on(asked, now);
+            prop_assert!(!false_news, "{} is told of an end, and access goes on", asked.requester);
+        }
         let mut whom: BTreeSet<&str> = match &entry.event {
             Event::RequestSubmitted { .. } if asked.stands == Stands::Pending => waiting.chain(admins).collect(),
             Event::GrantStarted(_) | Event::GrantScheduled(_) if asked.emergency && entry.actor.is_some() => {
                 waiting.chain(admins).collect()
+            }
+            // It is decided: those who were asked are told so, but not who decided.
+            Event::RequestApproved { by, .. } | Event::RequestDenied { by, .. } => {
+                let decided: Vec<&str> = entry
+                    .told
+                    .iter()
+                    .filter(|Told(_, notice)| *notice == Notice::RequestDecided)
+                    .map(|Told(member, _)| member.as_str())
+                    .collect();
+                let own = [asked.requester, asked.filer, by.as_str()];
+                prop_assert!(decided.is_empty() || asked.stands != Stands::Pending, "{decided:?} are told too soon");
+                prop_assert!(!decided.iter().any(|who| own.contains(who)), "{decided:?} are told of {own:?}'s own");
+                return Ok(());
             }
             Event::RequestReminded { .. } => waiting.chain(self.model.escalated(asked, now)).collect(),
             _ => return Ok(()),

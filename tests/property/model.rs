@@ -494,10 +494,25 @@ impl Model {
         happened
     }
 
+    /// Whether the requester has the access at that moment by another grant of theirs.
+    pub fn goes_on(&self, asked: &Asked, at: i64) -> bool {
+        let beside = self.live(asked.requester, at).any(|other| other.place != asked.place);
+        let there = self.team.has(asked.table.resource);
+        beside && there && self.until(asked.requester, asked.table.resource, at).is_some()
+    }
+
+    /// Whether the end of a grant is so near that its member is told: an hour, or a quarter of a short grant's time.
+    fn ends_soon(&self, asked: &Asked, now: i64) -> bool {
+        let length = asked.ends - asked.starts;
+        let near = if length > HOUR { HOUR } else { length / 4 };
+        asked.ends - now <= near && !self.goes_on(asked, asked.ends)
+    }
+
     /// What puts on the record what the clock has done.
     pub fn due(&mut self, now: i64) -> Vec<Happened> {
         let mut happened = Vec::new();
-        for (asked, id) in self.requests.iter_mut().zip(1..) {
+        let soon: Vec<bool> = self.requests.iter().map(|asked| self.ends_soon(asked, now)).collect();
+        for ((asked, id), soon) in self.requests.iter_mut().zip(1..).zip(soon) {
             if asked.stands == Stands::Granted && !asked.begun && asked.starts <= now {
                 asked.begun = true;
                 happened.push(("grant.started", Some(id)));
@@ -505,7 +520,7 @@ impl Model {
             if asked.stands == Stands::Granted && asked.ends <= now {
                 asked.stands = Stands::Over;
                 happened.push(("grant.expired", Some(id)));
-            } else if asked.live(now) && !asked.warned && asked.ends - now <= HOUR {
+            } else if asked.live(now) && !asked.warned && soon {
                 asked.warned = true;
                 happened.push(("grant.expiring", Some(id)));
             } else if asked.stands == Stands::Pending && asked.lapses <= now {

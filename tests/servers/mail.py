@@ -54,6 +54,7 @@ class Handler:
                     "tls": session.ssl is not None or bool(option("--tls", 2)),
                     "login": getattr(session.auth_data, "login", b"").decode() if session.auth_data else None,
                     "connection": server.number,
+                    "hello": session.host_name,
                 }
             )
             + "\n"

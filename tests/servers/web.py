@@ -42,8 +42,11 @@ class Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         answer = rule.get("body", '{"ok": true}').encode()
-        self.send_response(rule.get("status", 200))
-        for name, value in rule.get("headers", {}).items():
+        headers = rule.get("headers", {})
+        # A rule may have a date of its own.
+        send = self.send_response_only if "Date" in headers else self.send_response
+        send(rule.get("status", 200))
+        for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(answer) + (9999 if fault in ("drip", "half") else 0)))
         self.end_headers()

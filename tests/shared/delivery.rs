@@ -159,7 +159,7 @@ fn who_may_look_at_the_outbox_and_who_may_send() {
     host.request("bob", "target:orders-db");
     let sent = || mail.got().len();
     for login in ["bob", "alice", "ana", "mallory"] {
-        for args in [&["deliver"][..], &["outbox", "retry"], &["expire"]] {
+        for args in [&["deliver"][..], &["outbox", "retry"], &["outbox", "discard"], &["expire"]] {
             access(login, args).fails(3, "only root and the user who owns the database");
         }
         let ran = access(login, &["notify", "test"]).not_done();
@@ -174,6 +174,7 @@ fn who_may_look_at_the_outbox_and_who_may_send() {
     access("alice", &["outbox"]).ok().says("alice").says("request.submitted");
     root(ACCESS, &["outbox"]).ok().says("alice");
     root(ACCESS, &["outbox", "retry"]).ok();
+    root(ACCESS, &["outbox", "discard"]).ok();
     root(ACCESS, &["deliver"]).ok();
     assert_eq!(sent(), 2);
     assert!(!home("bob").join(".config").exists());

@@ -133,6 +133,7 @@ fn what_is_no_command_is_refused_and_recorded() {
         (r#"command({"Expire": {"dry_run": False, "deliver": True}})"#, "only root and the user who owns"),
         (r#"command("Deliver")"#, "only root and the user who owns"),
         (r#"command({"OutboxRetry": {"ids": []}})"#, "only root and the user who owns"),
+        (r#"command({"OutboxDiscard": {"ids": []}})"#, "only root and the user who owns"),
         (r#"command({"Doctor": {"against": []}})"#, "only root and the user who owns"),
         (r#"command({"Backup": {"to": "/tmp/x.db"}})"#, "only root and the user who owns"),
     ] {
