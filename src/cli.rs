@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Command, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use clap_complete::engine::ArgValueCandidates;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::complete;
 use crate::domain::duration::{Duration, Length};
@@ -43,11 +43,11 @@ pub struct Global {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Use this database file
-    #[arg(long, global = true, value_name = "PATH", env = "ACCESS_DB", hide_env_values = true)]
+    /// Use this database file [env: ACCESS_DB]
+    #[arg(long, global = true, value_name = "PATH", overrides_with = "db")]
     pub db: Option<PathBuf>,
-    /// Act as this member (who you are is recorded too)
-    #[arg(long = "as", global = true, value_name = "MEMBER", env = "ACCESS_AS", hide_env_values = true, add = ArgValueCandidates::new(complete::members))]
+    /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
+    #[arg(long = "as", global = true, value_name = "MEMBER", overrides_with = "acting_as", add = ArgValueCandidates::new(complete::members))]
     pub acting_as: Option<Name>,
     /// When to use colours
     #[arg(
@@ -56,7 +56,8 @@ pub struct Global {
         value_name = "WHEN",
         default_value = "auto",
         hide_default_value = true,
-        hide_possible_values = false
+        hide_possible_values = false,
+        overrides_with = "color"
     )]
     pub color: ColorWhen,
     /// Ask nothing; answer yes
@@ -104,6 +105,8 @@ pub enum Verb {
     Serve(Serve),
     Completions(Completions),
     Man(Man),
+    Version(Version),
+    Help(Help),
 }
 
 impl Verb {
@@ -872,10 +875,29 @@ pub struct Man {
     pub folder: PathBuf,
 }
 
+/// Print the version
+#[derive(Debug, Args)]
+pub struct Version {}
+
+/// Print the help of a command
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access help
+  access help request
+  access help team apply")]
+pub struct Help {
+    /// The command
+    #[arg(value_name = "COMMAND", add = ArgValueCandidates::new(commands))]
+    pub words: Vec<String>,
+}
+
+fn commands() -> Vec<CompletionCandidate> {
+    let offer = |command: &Command| CompletionCandidate::new(command.get_name()).help(command.get_about().cloned());
+    Cli::command().get_subcommands().map(offer).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

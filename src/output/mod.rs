@@ -9,6 +9,7 @@ mod text;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
+use clap::builder::StyledStr;
 use progress::Progress;
 use serde::Serialize;
 use table::{Column, Layout, Shown};
@@ -59,6 +60,8 @@ pub struct Printer {
 struct Pipe {
     stdout: Stdout,
     closed: bool,
+    /// Whether something could not be written, such as to a full disk.
+    broken: bool,
 }
 
 impl Pipe {
@@ -70,6 +73,10 @@ impl Pipe {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
                 Ok(discarded)
+            }
+            Err(error) => {
+                self.broken = error.kind() != io::ErrorKind::Interrupted;
+                Err(error)
             }
             written => written,
         }
@@ -101,23 +108,14 @@ pub struct Answer<'p> {
 
 impl Printer {
     pub fn new(global: &Global, now: Timestamp) -> Printer {
-        let color = match global.color {
-            ColorWhen::Always => true,
-            ColorWhen::Never => false,
-            // https://no-color.org: any value that is not empty.
-            ColorWhen::Auto => {
-                let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-                io::stdout().is_terminal() && !refused && !dumb
-            }
-        };
+        let color = in_color(global.color, io::stdout().is_terminal());
         Printer {
             mode: if global.json { Mode::Json } else { Mode::Human },
             quiet: global.quiet,
             color,
             width: width(),
             now,
-            out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false }),
+            out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
             progress: Progress::default(),
         }
     }
@@ -133,6 +131,11 @@ impl Printer {
     /// Whether standard output was closed by its reader, so that nothing more can be shown.
     pub fn is_closed(&self) -> bool {
         self.out.get_ref().closed
+    }
+
+    /// Whether something could not be written to standard output.
+    pub fn is_broken(&self) -> bool {
+        self.out.get_ref().broken
     }
 
     pub fn set_now(&mut self, now: Timestamp) {
@@ -198,6 +201,7 @@ impl Printer {
     /// Something to know, though all went well.
     pub fn warn(&mut self, warning: &str) {
         let _ = self.out.flush();
+        let warning = &escape::bounded(warning);
         let _ = match self.mode {
             Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning)),
             Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
@@ -229,9 +233,35 @@ impl Printer {
     }
 }
 
+fn in_color(when: ColorWhen, terminal: bool) -> bool {
+    match when {
+        ColorWhen::Always => true,
+        ColorWhen::Never => false,
+        // https://no-color.org: any value that is not empty.
+        ColorWhen::Auto => {
+            let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            terminal && !refused && !dumb
+        }
+    }
+}
+
+/// Prints the help of a command: as a result, or as what is wrong with the line.
+pub fn help(text: &StyledStr, when: ColorWhen, wrong: bool) -> Result<(), Failure> {
+    let terminal = if wrong { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let text = if in_color(when, terminal) { text.ansi().to_string() } else { text.to_string() };
+    if wrong {
+        let _ = io::stderr().write_all(text.as_bytes());
+        return Ok(());
+    }
+    let mut out = Pipe { stdout: io::stdout(), closed: false, broken: false };
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(broken)
+}
+
 /// Says what failed, on stderr. Nothing more can be done when that fails too.
 pub fn report(failure: &Failure, json: bool, color: bool) {
     let mut err = io::stderr().lock();
+    let failure = &bounded(failure);
     if json {
         #[derive(Serialize)]
         struct Object<'f> {
@@ -245,6 +275,16 @@ pub fn report(failure: &Failure, json: bool, color: bool) {
     let _ = writeln!(err, "{} {}", paint("1;31", "error:"), escape::lines(&failure.message));
     for hint in &failure.hints {
         let _ = writeln!(err, "{} {}", paint("36", "hint:"), escape::lines(hint));
+    }
+}
+
+/// What somebody gave may be long, and so may be a message that repeats it.
+fn bounded(failure: &Failure) -> Failure {
+    let bounded = |text: &String| escape::bounded(text);
+    Failure {
+        kind: failure.kind,
+        message: bounded(&failure.message),
+        hints: failure.hints.iter().map(bounded).collect(),
     }
 }
 

@@ -23,6 +23,7 @@ mod identity;
 mod json;
 mod kills;
 mod lifecycle;
+mod line;
 mod notify;
 mod post;
 mod proof;
