@@ -2,6 +2,7 @@
 
 mod csv;
 mod escape;
+mod fold;
 mod notify;
 mod progress;
 mod table;
@@ -10,6 +11,7 @@ mod text;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use clap::builder::StyledStr;
+use fold::Sheet;
 use progress::Progress;
 use serde::Serialize;
 use table::{Column, Layout, Shown};
@@ -49,7 +51,8 @@ pub struct Printer {
     mode: Mode,
     quiet: bool,
     color: bool,
-    width: u16,
+    /// The width of the terminal. None: standard output is none.
+    width: Option<usize>,
     now: Timestamp,
     out: BufWriter<Pipe>,
     progress: Progress,
@@ -113,7 +116,7 @@ impl Printer {
             mode: if global.json { Mode::Json } else { Mode::Human },
             quiet: global.quiet,
             color,
-            width: width(),
+            width: width(io::stdout().is_terminal()),
             now,
             out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
             progress: Progress::default(),
@@ -175,7 +178,9 @@ impl Printer {
     /// A profile in place of the one before, on a terminal.
     pub fn redraw(&mut self, view: &ProfileView) -> io::Result<()> {
         // Home, then each line cleared as it is written, then the rest of the screen: nothing flickers.
-        let text = text::profile(view).replace('\n', "\x1b[K\n");
+        let mut sheet = Sheet::new(self.width);
+        text::profile(&mut sheet, view);
+        let text = sheet.into_text().replace('\n', "\x1b[K\n");
         write!(self.out, "\x1b[H{text}\x1b[K\n(Ctrl-C ends)\x1b[J")?;
         self.out.flush()
     }
@@ -186,16 +191,19 @@ impl Printer {
 
     /// A request, for the person who is about to be asked about it.
     pub fn present(&mut self, view: &RequestView) {
-        self.aside(&text::request(view, self.now));
+        let now = self.now;
+        self.aside(|sheet| text::request(sheet, view, now));
     }
 
     /// What a command would do, for the person who is about to be asked.
     pub fn present_plan(&mut self, view: &crate::command::PlanView) {
-        self.aside(&text::plan(view));
+        self.aside(|sheet| text::plan(sheet, view));
     }
 
-    fn aside(&mut self, words: &str) {
-        let _ = write!(io::stderr(), "{}", escape::lines(words));
+    fn aside(&mut self, write: impl FnOnce(&mut Sheet)) {
+        let mut sheet = Sheet::new(width(io::stderr().is_terminal()));
+        write(&mut sheet);
+        let _ = write!(io::stderr(), "{}", escape::lines(&sheet.into_text()));
     }
 
     /// Something to know, though all went well.
@@ -288,11 +296,12 @@ fn bounded(failure: &Failure) -> Failure {
     }
 }
 
-/// The width to draw for: the terminal's, or 80 columns.
-fn width() -> u16 {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let seen = || terminal_size::terminal_size().map(|(width, _)| width.0);
-    told.or_else(seen).filter(|&width| width >= 40).unwrap_or(80)
+/// The width to draw for: the terminal's. None where there is none: then nothing has to fit.
+fn width(terminal: bool) -> Option<usize> {
+    const LEAST: usize = 20;
+    let told = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);
+    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|&columns| columns > 0);
+    terminal.then(|| told().or_else(seen).unwrap_or(80).max(LEAST))
 }
 
 /// Writing to standard output failed. (A closed pipe is no failure: see `Pipe`.)
@@ -368,50 +377,49 @@ impl Answer<'_> {
 
     fn human(&mut self, reply: Reply) -> io::Result<()> {
         self.count += 1;
-        let now = self.printer.now;
-        let words = match reply {
+        let (now, color, quiet) = (self.printer.now, self.printer.color, self.printer.quiet);
+        let mut sheet = Sheet::new(self.printer.width);
+        match reply {
             Reply::Request(view) => match self.shape {
                 Shape::Many => return self.row(&text::REQUESTS, text::request_row(&view, now)),
-                Shape::Whole => text::request(&view, now),
-                Shape::DryRun => text::would_submit(&view, now),
-                Shape::One | Shape::JsonLines | Shape::Csv => text::outcome(&view, now) + "\n",
+                Shape::Whole => text::request(&mut sheet, &view, now),
+                Shape::DryRun => text::would_submit(&mut sheet, &view, now),
+                Shape::One | Shape::JsonLines | Shape::Csv => sheet.line(&text::outcome(&view, now)),
             },
-            Reply::Team(team) => team_file::write(&team),
-            Reply::Plan(view) => text::plan(&view),
+            Reply::Team(team) => sheet.push(&team_file::write(&team)),
+            Reply::Plan(view) => text::plan(&mut sheet, &view),
             Reply::Resource(view) => return self.row(&text::RESOURCES, text::resource_row(&view, now)),
-            Reply::Profile(view) => text::profile(&view),
-            Reply::Check(view) if self.printer.quiet => {
-                let _ = view;
-                return Ok(());
-            }
-            Reply::Check(view) => text::check(&view) + "\n",
+            Reply::Profile(view) => text::profile(&mut sheet, &view),
+            Reply::Check(_) | Reply::Expired(_) | Reply::Delivered(_) if quiet => {}
+            Reply::Check(view) => sheet.line(&text::check(&view)),
             Reply::Holder(view) => return self.row(&text::HOLDERS, text::holder_row(&view, now)),
             Reply::Notification(view) => return self.row(&text::NOTIFICATIONS, text::notification_row(&view, now)),
-            Reply::Expired(_) if self.printer.quiet => return Ok(()),
-            Reply::Expired(view) => text::expired(&view),
+            Reply::Expired(view) => sheet.push(&text::expired(&view)),
             Reply::Entry(view) => return self.row(&text::ENTRIES, text::entry_row(&view)),
-            Reply::Verified(view) => text::verified(&view),
+            Reply::Verified(view) => text::verified(&mut sheet, &view),
             Reply::Checkpoint(_) => {
                 // One line to keep, the same for people and programs.
                 write_json(&mut self.printer.out, &reply)?;
                 return writeln!(self.printer.out);
             }
+            // These two are escaped where they are made, and may hold colours.
             Reply::Finding(view) => {
-                // Escaped where it is made: it may hold colours.
-                let color = self.printer.color;
-                return self.printer.out.write_all(text::finding(&view, color).as_bytes());
+                text::finding(&mut sheet, &view, color);
+                return self.printer.out.write_all(sheet.into_text().as_bytes());
             }
-            Reply::BackedUp(view) => text::backed_up(&view),
-            Reply::Word { word, .. } => word + "\n",
-            Reply::Preferences(view) => notify::preferences(&view),
-            Reply::Tested(view) => notify::tested(&view),
-            Reply::Delivered(_) if self.printer.quiet => return Ok(()),
-            Reply::Delivered(view) => notify::delivered(&view),
+            Reply::Preferences(view) => {
+                notify::preferences(&mut sheet, &view, color);
+                return self.printer.out.write_all(sheet.into_text().as_bytes());
+            }
+            Reply::BackedUp(view) => text::backed_up(&mut sheet, &view),
+            Reply::Word { word, .. } => sheet.line(&word),
+            Reply::Tested(view) => notify::tested(&mut sheet, &view),
+            Reply::Delivered(view) => sheet.push(&notify::delivered(&view)),
             Reply::Queued(view) => return self.row(&notify::QUEUED, notify::queued_row(&view, now)),
             // Always JSON, a line each.
-            Reply::Raw(_) | Reply::Progress { .. } => return Ok(()),
-        };
-        self.printer.out.write_all(escape::lines(&words).as_bytes())
+            Reply::Raw(_) | Reply::Progress { .. } => {}
+        }
+        self.printer.out.write_all(escape::lines(&sheet.into_text()).as_bytes())
     }
 
     /// Whether nobody reads the answer any more.
@@ -442,7 +450,7 @@ impl Answer<'_> {
         }
         let rows = std::mem::take(&mut self.rows);
         let layout = Layout::of(self.columns, &rows, self.printer.width);
-        let drawn = table::first_page(self.columns, &layout, rows, self.printer.color);
+        let drawn = layout.first_page(&rows, self.printer.color);
         self.layout = Some(layout);
         self.printer.out.write_all(drawn.as_bytes())
     }

@@ -39,3 +39,4 @@ mod terminal;
 mod tmux;
 mod told;
 mod upgrade;
+mod width;
