@@ -157,7 +157,8 @@ impl App {
         use std::io::IsTerminal;
         let door = Door::choose(global.db.clone(), global.acting_as.clone())?;
         let prompt = Prompt::on_terminal(global.yes, printer.in_color());
-        let attended = std::io::stderr().is_terminal() && !global.quiet && !global.json;
+        let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let attended = terminal && !global.quiet && !global.json;
         Ok(App { door, printer, prompt, clock, yes: global.yes, attended })
     }
 
@@ -290,14 +291,6 @@ impl App {
         if dry_run || self.yes {
             return self.plain(command(dry_run, None));
         }
-        let Some(prompt) = &self.prompt else {
-            return Err(Failure::new(
-                Kind::Usage,
-                "applying a team file has to be confirmed, and nobody can be asked here",
-            )
-            .hint("look with --dry-run, then apply with --yes")
-            .into());
-        };
         let mut plan = None;
         let looked = self.door.carry_out(command(true, None), &mut |reply| {
             if let Reply::Plan(view) = reply {
@@ -309,6 +302,10 @@ impl App {
         if !plan.does_anything() {
             return self.plain(command(true, None));
         }
+        let Some(prompt) = &self.prompt else {
+            let why = "applying this team file has to be confirmed, and nobody can be asked here";
+            return Err(Failure::new(Kind::Usage, why).hint("look with --dry-run, then apply with --yes").into());
+        };
         self.printer.present_plan(&plan);
         for warning in &looked.warnings {
             self.printer.warn(warning);
@@ -516,7 +513,7 @@ impl App {
                 "No requests"
             });
         }
-        self.mention_more(&ended)?;
+        self.mention_more(&ended);
         Ok(0)
     }
 
@@ -529,11 +526,11 @@ impl App {
         }
     }
 
-    fn mention_more(&mut self, ended: &Ended) -> Result<(), Failure> {
+    /// Not among the rows: a program may count them.
+    fn mention_more(&mut self, ended: &Ended) {
         if ended.more > 0 {
-            self.printer.say(&format!("… and {} more (--limit 0 shows all)", ended.more)).map_err(broken)?;
+            self.printer.murmur(&format!("… and {} more (--limit 0 shows all)", ended.more));
         }
-        Ok(())
     }
 
     fn approve(&mut self, args: cli::Approve) -> Result<u8> {
@@ -841,7 +838,7 @@ impl App {
         let limit = self.limit(args.limit);
         let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
         let (ended, _) = self.send(Command::Audit(filter), Shape::Many)?;
-        self.mention_more(&ended)?;
+        self.mention_more(&ended);
         Ok(0)
     }
 

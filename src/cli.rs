@@ -808,14 +808,16 @@ pub enum ExportFormat {
 
 /// Write a proven copy of the database, while it is in use
 #[derive(Debug, Args)]
-#[command(
-    after_help = "To restore one: see that nobody uses the database, move the damaged file away, copy the backup to its
-place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since are lost,
-and what was revoked since lives again until you revoke it.
+#[command(after_help = "The copy is one file. Never copy a database in use by other means: what was written last is in
+access.db-wal and access.db-shm beside it. They, and access.db.lock, belong to the file that they lie beside:
+copy none of them by hand.
+
+To restore one: see that nobody uses the database, move the damaged file away with its -wal and -shm, copy the
+backup to its place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since
+are lost, and what was revoked since lives again until you revoke it.
 
 Example:
-  access backup /var/backups/access-$(date +%F).db"
-)]
+  access backup /var/backups/access-$(date +%F).db")]
 pub struct Backup {
     /// The new file
     #[arg(value_name = "FILE")]

@@ -35,6 +35,14 @@ fn help_and_version_are_commands_too() {
 }
 
 #[test]
+fn the_help_of_backup_names_the_files_that_are_not_copied() {
+    let help = World::empty().run("bob", &["backup", "--help"]).ok().out;
+    for file in ["access.db-wal", "access.db-shm", "access.db.lock"] {
+        assert!(help.contains(file), "{help}");
+    }
+}
+
+#[test]
 fn help_never_looks_like_a_yes_to_a_gate() {
     let world = World::sample();
     for args in [

@@ -26,6 +26,7 @@ mod lifecycle;
 mod line;
 mod notify;
 mod post;
+mod prompt;
 mod proof;
 mod quota;
 mod races;

@@ -268,6 +268,50 @@ fn unread_notifications_are_mentioned_on_a_terminal_only() {
         let screen = Terminal::access(&world, "alice", &["list", flag]).exits(0);
         assert!(!screen.contains("unread notification"), "{screen}");
     }
+    // Only standard error is the terminal: the answer goes through a pipe, whose reader draws on the same terminal.
+    for line in [r#""$0" list | cat"#, r#""$0" list > list.txt"#, r#""$0" list 2> list.txt"#] {
+        let given = world.command("alice", &[]);
+        let mut shell = Command::new("sh");
+        shell.envs(given.get_envs().filter_map(|(name, value)| Some((name, value?)))).args(["-c", line, ACCESS]);
+        let screen = Terminal::of(&world, &shell).exits(0);
+        assert!(!screen.contains("unread notification"), "{line}: {screen}");
+    }
+}
+
+#[test]
+fn how_many_more_there_are_is_no_row() {
+    let world = World::sample();
+    for resource in ["target:orders-db", "target:billing-db", "target:search-index"] {
+        world.request("bob", resource, &[]);
+    }
+    for (login, args) in [("bob", ["list", "--limit", "2"]), ("olivia", ["audit", "--limit", "2"])] {
+        let ran = world.run(login, &args).ok();
+        assert_eq!(ran.out.lines().count(), 3, "{ran:?}");
+        assert!(ran.err.contains("more (--limit 0 shows all)"), "{ran:?}");
+        let quiet = world.run(login, &[&args[..], &["--quiet"]].concat()).ok();
+        assert_eq!((quiet.out, quiet.err.as_str()), (ran.out, ""));
+    }
+}
+
+#[test]
+fn a_team_file_that_changes_nothing_needs_no_yes() {
+    let world = World::sample();
+    let team = world.run("olivia", &["team", "show"]).ok().out;
+    std::fs::write(world.folder().join("team.toml"), &team).unwrap();
+    let apply = ["team", "apply", "team.toml"];
+    assert_eq!(world.run("olivia", &apply).ok().out, "Nothing changes.\n");
+    assert_eq!(world.run("olivia", &[&apply[..], &["--json"]].concat()).ok().json()["changes"], serde_json::json!([]));
+    assert!(Terminal::access(&world, "olivia", &apply).exits(0).contains("Nothing changes."));
+    assert_eq!(world.actions(), ["team.initialized"]);
+    // A file that does something needs it.
+    std::fs::write(world.folder().join("team.toml"), team + "\n[members.zoe]\nrole = \"member\"\n").unwrap();
+    let ran = world.run("olivia", &apply).fails(2, "has to be confirmed, and nobody can be asked here");
+    assert!(ran.err.contains("--yes"), "{ran:?}");
+    assert_eq!(world.actions(), ["team.initialized"]);
+    // What is wrong with a file, or with who applies it, comes first.
+    world.run("bob", &apply).fails(3, "");
+    std::fs::write(world.folder().join("team.toml"), "[team").unwrap();
+    world.run("olivia", &apply).fails(65, "not valid TOML");
 }
 
 #[test]
