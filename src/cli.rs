@@ -180,7 +180,7 @@ pub enum Team {
 #[derive(Debug, Args)]
 #[command(after_help = "Only the owner applies a team file, and all admins are told.
 
-Scheduled access that the file's rules would no longer give ends; active access that they would no longer give is listed,
+Scheduled access that the file's rules would no longer give ends; active access that they would no longer give is listed, \
 and stays without --revoke-unmatched.
 
 Examples:
@@ -211,7 +211,7 @@ pub struct TeamShow {}
 /// Make another member the owner, once the owner's account is gone (root)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in
+    after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in \
 their place, which is recorded as root's, and all admins are told.
 
 Examples:
@@ -287,12 +287,14 @@ pub struct Request {
 
 /// Ask for more of a grant you have, from when it ends
 #[derive(Debug, Args)]
-#[command(after_help = "A new request, under the same rules. Once it is approved there is no gap, and no double grant.
+#[command(
+    after_help = "A new request, under the same rules. Once it is approved there is no gap, and no double grant. \
 It falls with the grant that it goes on from, if that is revoked before its time.
 
 Examples:
   access extend 12 --reason 'The migration takes longer'
-  access extend 12 --duration 2h --reason 'Nearly done'")]
+  access extend 12 --duration 2h --reason 'Nearly done'"
+)]
 pub struct Extend {
     /// The number of the request that gave it
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::extendable))]
@@ -311,8 +313,8 @@ pub struct Extend {
 /// Change your own pending request
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed.
-It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and
+    after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed. \
+It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and \
 those who may decide are told. It lapses as if it were filed now.
 
 Examples:
@@ -401,9 +403,9 @@ pub struct Show {
 /// Approve requests, as asked or with changes
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals,
-each is for exactly the terms that are on the table; changing them voids the earlier ones.
-A request that was edited needs --seen wherever it is not shown first (with --yes, in a pipe).
+    after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals, \
+each is for exactly the terms that are on the table; changing them voids the earlier ones. \
+A request that was edited needs --seen wherever it is not shown first (with --yes, in a pipe). \
 Without an ID, on a terminal: each request that waits for you, in turn.
 
 Examples:
@@ -546,7 +548,7 @@ pub struct Inbox {
 /// Record what has lapsed, and tell people (for cron, every minute)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what
+    after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
 is to be told (see `access deliver`). Silent when there is nothing to say; runs that overlap do no harm.
 
 A line for crontab(5):
@@ -592,13 +594,15 @@ pub struct NotifyShow {}
 
 /// Say how you want to be told of an event, or of all
 #[derive(Debug, Args)]
-#[command(after_help = "What you say of one event goes before what you say of all. What the team file calls mandatory
+#[command(
+    after_help = "What you say of one event goes before what you say of all. What the team file calls mandatory \
 reaches you whatever you say.
 
 Examples:
   access notify set request.submitted --email off
   access notify set all --digest hourly
-  access notify set access.expiring --digest realtime")]
+  access notify set access.expiring --digest realtime"
+)]
 pub struct NotifySet {
     /// An event such as request.submitted, or all
     #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events_or_all))]
@@ -670,8 +674,8 @@ pub struct NotifyTest {}
 /// Send what is due by email, Slack and webhooks
 #[derive(Debug, Args)]
 #[command(
-    after_help = "`access expire` does this too. One process sends at a time; a run ends after a minute whatever the other
-side does. What failed is tried again after 1, 5 and 30 minutes, 2 and 12 hours, and then given up:
+    after_help = "`access expire` does this too. One process sends at a time; a run ends after a minute whatever the other \
+side does. What failed is tried again after 1, 5 and 30 minutes, 2 and 12 hours, and then given up: \
 see `access outbox`.
 
 Examples:
@@ -758,7 +762,7 @@ pub enum AuditVerb {
 /// Prove that the record is whole. Exit 1: a fault was found
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Hashes every entry again, works out what the entries amount to, and holds that against every table.
+    after_help = "Hashes every entry again, works out what the entries amount to, and holds that against every table. \
 With --against, also proves that what was recorded at those checkpoints still stands, unchanged.
 
 Examples:
@@ -774,7 +778,7 @@ pub struct AuditVerify {
 /// Print a line to keep elsewhere: what the log is now
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Whoever can write the database could rewrite all of its log. A checkpoint that they can't reach
+    after_help = "Whoever can write the database could rewrite all of its log. A checkpoint that they can't reach \
 (mailed, printed, in git) shows it.
 
 Example:
@@ -808,16 +812,18 @@ pub enum ExportFormat {
 
 /// Write a proven copy of the database, while it is in use
 #[derive(Debug, Args)]
-#[command(after_help = "The copy is one file. Never copy a database in use by other means: what was written last is in
-access.db-wal and access.db-shm beside it. They, and access.db.lock, belong to the file that they lie beside:
+#[command(
+    after_help = "The copy is one file. Never copy a database in use by other means: what was written last is in \
+access.db-wal and access.db-shm beside it. They, and access.db.lock, belong to the file that they lie beside: \
 copy none of them by hand.
 
-To restore one: see that nobody uses the database, move the damaged file away with its -wal and -shm, copy the
-backup to its place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since
+To restore one: see that nobody uses the database, move the damaged file away with its -wal and -shm, copy the \
+backup to its place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since \
 are lost, and what was revoked since lives again until you revoke it.
 
 Example:
-  access backup /var/backups/access-$(date +%F).db")]
+  access backup /var/backups/access-$(date +%F).db"
+)]
 pub struct Backup {
     /// The new file
     #[arg(value_name = "FILE")]
@@ -842,7 +848,7 @@ pub struct Doctor {
 /// A shared host's door (started by the system)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each connection is a process of its own that serves one command, as the user who owns the database.
+    after_help = "Each connection is a process of its own that serves one command, as the user who owns the database. \
 Under systemd use the units of packaging/systemd; elsewhere start this as root at boot: it gives root up.
 
 Examples:
