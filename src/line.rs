@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::mem::ManuallyDrop;
+use std::num::ParseIntError;
 use std::os::unix::ffi::OsStrExt as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -183,9 +184,14 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
             _ => {}
         }
     }
+    let meant = meant.or_else(|| meant_instead(&error, line));
     let text = error.render().to_string();
     // What is left after the message is the line that points to --help.
-    let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim_end();
+    let mut message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim_end().to_owned();
+    if let Some(no_number) = std::error::Error::source(&error).filter(|source| source.is::<ParseIntError>()) {
+        let why = no_number.to_string();
+        message = message.strip_suffix(&why).unwrap_or(&message).to_owned() + "a whole number is expected, such as 50";
+    }
     let mut failure = Failure::new(Kind::Usage, message);
     match before_a_dash(&error, line) {
         Some(option) => failure = failure.hint(format!("to give a value that begins with a dash: {option}=VALUE")),
@@ -196,6 +202,24 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
         (None, _) if error.kind() == ErrorKind::InvalidSubcommand => failure.hint("`access help` lists the commands"),
         (None, Some(usage)) => failure.hint(format!("usage: {usage}")),
         (None, None) => failure,
+    }
+}
+
+/// What clap does not find: an option that is typed without its dashes, a command in capital letters.
+fn meant_instead(error: &clap::Error, line: &[OsString]) -> Option<String> {
+    let whole = Cli::command();
+    let words = line.iter().skip(1).filter_map(|word| word.to_str());
+    let command = words.fold(&whole, |command, word| command.find_subcommand(word).unwrap_or(command));
+    match (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidSubcommand)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(word)), _) => {
+            let mut options = command.get_arguments().chain(whole.get_arguments()).filter_map(Arg::get_long);
+            options.find(|long| long == word).map(|long| format!("--{long}"))
+        }
+        (ErrorKind::InvalidSubcommand, _, Some(ContextValue::String(word))) => {
+            let mut names = command.get_subcommands().map(Command::get_name);
+            names.find(|name| name.eq_ignore_ascii_case(word)).map(str::to_owned)
+        }
+        _ => None,
     }
 }
 

@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use access::cli::Verb;
+use access::cli::{ColorWhen, Verb};
 use access::error::{Failure, Kind};
 use access::output::{help, report};
 use access::{app, line, pages};
@@ -16,7 +16,7 @@ fn main() -> ExitCode {
         let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
         let failure = Failure::new(Kind::Internal, format!("access met something it did not expect{place}"))
             .hint("this is a bug; please report it, with what you typed");
-        report(&failure, wants_json(), false);
+        report(&failure, wants_json(), ColorWhen::Never);
         // Nothing half-done is left: an open transaction was never committed.
         std::process::exit(Kind::Internal.exit_code().into());
     }));
@@ -35,10 +35,10 @@ fn run() -> u8 {
     if let Verb::Help(args) = &cli.verb {
         return refuse(line::help(args.words.iter().map(String::as_str)), &typed, false);
     }
-    let json = cli.global.json;
+    let (json, color) = (cli.global.json, cli.global.color);
     match app::run(cli) {
         Ok(code) => code,
-        Err(error) => fail(&error, json),
+        Err(error) => fail(&error, json, color),
     }
 }
 
@@ -51,13 +51,13 @@ fn is_completion() -> bool {
         && words.next().is_some()
 }
 
-fn fail(error: &anyhow::Error, json: bool) -> u8 {
+fn fail(error: &anyhow::Error, json: bool, color: ColorWhen) -> u8 {
     let failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<std::io::Error>()) {
         (Some(failure), _) => failure.clone(),
         (None, Some(_)) => Failure::new(Kind::Io, format!("{error:#}")),
         (None, None) => Failure::new(Kind::Failure, format!("{error:#}")),
     };
-    report(&failure, json, false);
+    report(&failure, json, color);
     failure.kind.exit_code()
 }
 
@@ -78,7 +78,7 @@ fn refuse(error: clap::Error, typed: &[OsString], check: bool) -> u8 {
     match printed {
         Ok(()) => code,
         Err(failure) => {
-            report(&failure, wants_json(), false);
+            report(&failure, wants_json(), color);
             failure.kind.exit_code()
         }
     }

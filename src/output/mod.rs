@@ -50,7 +50,9 @@ const PAGE: usize = 200;
 pub struct Printer {
     mode: Mode,
     quiet: bool,
+    /// Whether standard output and standard error are coloured.
     color: bool,
+    aside_color: bool,
     /// The width of the terminal. None: standard output is none.
     width: Option<usize>,
     now: Timestamp,
@@ -116,6 +118,7 @@ impl Printer {
             mode: if global.json { Mode::Json } else { Mode::Human },
             quiet: global.quiet,
             color,
+            aside_color: in_color(global.color, io::stderr().is_terminal()),
             width: width(io::stdout().is_terminal()),
             now,
             out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
@@ -232,12 +235,12 @@ impl Printer {
     }
 
     fn paint(&self, code: &str, words: &str) -> String {
-        if self.color && io::stderr().is_terminal() { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() }
+        if self.aside_color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() }
     }
 
     pub fn fail(&mut self, failure: &Failure) {
         let _ = self.out.flush();
-        report(failure, self.is_json(), self.color && io::stderr().is_terminal());
+        print_failure(failure, self.is_json(), self.aside_color);
     }
 }
 
@@ -266,8 +269,13 @@ pub fn help(text: &StyledStr, when: ColorWhen, wrong: bool) -> Result<(), Failur
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(broken)
 }
 
-/// Says what failed, on stderr. Nothing more can be done when that fails too.
-pub fn report(failure: &Failure, json: bool, color: bool) {
+/// Says what failed, on stderr.
+pub fn report(failure: &Failure, json: bool, color: ColorWhen) {
+    print_failure(failure, json, in_color(color, io::stderr().is_terminal()));
+}
+
+/// Nothing more can be done when this fails too.
+fn print_failure(failure: &Failure, json: bool, color: bool) {
     let mut err = io::stderr().lock();
     let failure = &bounded(failure);
     if json {

@@ -362,6 +362,33 @@ fn no_error_repeats_all_of_a_long_input() {
 }
 
 #[test]
+fn what_was_nearly_right_is_named() {
+    let world = World::sample();
+    for (args, meant) in [
+        (&["aprove", "1"][..], "approve"),
+        (&["APPROVE", "1"], "approve"),
+        (&["ls"], "list"),
+        (&["team", "Apply", "x"], "apply"),
+        (&["list", "--hlep"], "--help"),
+        (&["list", "pending"], "--pending"),
+        (&["request", "target:orders-db", "emergency"], "--emergency"),
+        (&["audit", "verify", "json"], "--json"),
+        (&["--verion"], "--version"),
+        (&["audit", "exprt"], "export"),
+        (&["completions", "bsh"], "bash"),
+    ] {
+        let ran = world.run("bob", args).fails(2, "");
+        assert!(ran.err.ends_with(&format!("hint: did you mean '{meant}'?\n")), "{ran:?}");
+    }
+    let none = world.run("bob", &["frobnicate"]).fails(2, "unrecognized subcommand 'frobnicate'");
+    assert!(none.err.contains("`access help` lists the commands"), "{none:?}");
+    for args in [["list", "--limit", "x"], ["list", "--limit", "-5"], ["list", "--limit", "1e3"]] {
+        world.run("bob", &args).fails(2, "'--limit <N>': a whole number is expected");
+    }
+    world.run("bob", &["inbox", "--mark-read", "seven"]).fails(2, "a whole number is expected");
+}
+
+#[test]
 fn line_breaks_in_what_was_typed_forge_no_hint() {
     let world = World::sample();
     let typed = "x\n\nUsage: run this\n\n  tip: and that";
