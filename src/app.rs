@@ -513,7 +513,7 @@ impl App {
                 "No requests"
             });
         }
-        self.mention_more(&ended);
+        self.mention_more(&ended)?;
         Ok(0)
     }
 
@@ -526,11 +526,11 @@ impl App {
         }
     }
 
-    /// Not among the rows: a program may count them.
-    fn mention_more(&mut self, ended: &Ended) {
+    fn mention_more(&mut self, ended: &Ended) -> Result<(), Failure> {
         if ended.more > 0 {
-            self.printer.murmur(&format!("… and {} more (--limit 0 shows all)", ended.more));
+            self.printer.say(&format!("… and {} more (--limit 0 shows all)", ended.more)).map_err(broken)?;
         }
+        Ok(())
     }
 
     fn approve(&mut self, args: cli::Approve) -> Result<u8> {
@@ -838,7 +838,7 @@ impl App {
         let limit = self.limit(args.limit);
         let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
         let (ended, _) = self.send(Command::Audit(filter), Shape::Many)?;
-        self.mention_more(&ended);
+        self.mention_more(&ended)?;
         Ok(0)
     }
 

@@ -150,8 +150,8 @@ pub fn color(line: &[OsString]) -> ColorWhen {
     let words: Vec<&str> = line.iter().map_while(|word| word.to_str()).take_while(|word| *word != "--").collect();
     let spaced = words.windows(2).filter(|pair| pair[0] == "--color").map(|pair| pair[1]);
     let joined = words.iter().filter_map(|word| word.strip_prefix("--color="));
-    let named = spaced.chain(joined).filter_map(|when| ColorWhen::from_str(when, false).ok());
-    named.last().unwrap_or(ColorWhen::Auto)
+    let mut named = spaced.chain(joined).filter_map(|when| ColorWhen::from_str(when, false).ok());
+    named.next_back().unwrap_or(ColorWhen::Auto)
 }
 
 /// What is wrong with a line, in the form of every failure. Built from the parts of clap's error, not from its text: what

@@ -5,18 +5,20 @@ mod escape;
 mod fold;
 mod notify;
 mod progress;
+mod report;
 mod table;
 mod text;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
-use clap::builder::StyledStr;
 use fold::Sheet;
 use progress::Progress;
+pub use report::{help, report};
+use report::{in_color, print_failure};
 use serde::Serialize;
 use table::{Column, Layout, Shown};
 
-use crate::cli::{ColorWhen, Global};
+use crate::cli::Global;
 use crate::command::{Command, ProfileView, Reply, RequestView};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
@@ -241,66 +243,6 @@ impl Printer {
     pub fn fail(&mut self, failure: &Failure) {
         let _ = self.out.flush();
         print_failure(failure, self.is_json(), self.aside_color);
-    }
-}
-
-fn in_color(when: ColorWhen, terminal: bool) -> bool {
-    match when {
-        ColorWhen::Always => true,
-        ColorWhen::Never => false,
-        // https://no-color.org: any value that is not empty.
-        ColorWhen::Auto => {
-            let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-            terminal && !refused && !dumb
-        }
-    }
-}
-
-/// Prints the help of a command: as a result, or as what is wrong with the line.
-pub fn help(text: &StyledStr, when: ColorWhen, wrong: bool) -> Result<(), Failure> {
-    let terminal = if wrong { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
-    let text = if in_color(when, terminal) { text.ansi().to_string() } else { text.to_string() };
-    if wrong {
-        let _ = io::stderr().write_all(text.as_bytes());
-        return Ok(());
-    }
-    let mut out = Pipe { stdout: io::stdout(), closed: false, broken: false };
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(broken)
-}
-
-/// Says what failed, on stderr.
-pub fn report(failure: &Failure, json: bool, color: ColorWhen) {
-    print_failure(failure, json, in_color(color, io::stderr().is_terminal()));
-}
-
-/// Nothing more can be done when this fails too.
-fn print_failure(failure: &Failure, json: bool, color: bool) {
-    let mut err = io::stderr().lock();
-    let failure = &bounded(failure);
-    if json {
-        #[derive(Serialize)]
-        struct Object<'f> {
-            error: &'f Failure,
-        }
-        let _ = write_value(&mut err, &Object { error: failure });
-        let _ = writeln!(err);
-        return;
-    }
-    let paint = |code: &str, words: &str| if color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() };
-    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), escape::lines(&failure.message));
-    for hint in &failure.hints {
-        let _ = writeln!(err, "{} {}", paint("36", "hint:"), escape::lines(hint));
-    }
-}
-
-/// What somebody gave may be long, and so may be a message that repeats it.
-fn bounded(failure: &Failure) -> Failure {
-    let bounded = |text: &String| escape::bounded(text);
-    Failure {
-        kind: failure.kind,
-        message: bounded(&failure.message),
-        hints: failure.hints.iter().map(bounded).collect(),
     }
 }
 

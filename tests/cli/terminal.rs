@@ -279,21 +279,6 @@ fn unread_notifications_are_mentioned_on_a_terminal_only() {
 }
 
 #[test]
-fn how_many_more_there_are_is_no_row() {
-    let world = World::sample();
-    for resource in ["target:orders-db", "target:billing-db", "target:search-index"] {
-        world.request("bob", resource, &[]);
-    }
-    for (login, args) in [("bob", ["list", "--limit", "2"]), ("olivia", ["audit", "--limit", "2"])] {
-        let ran = world.run(login, &args).ok();
-        assert_eq!(ran.out.lines().count(), 3, "{ran:?}");
-        assert!(ran.err.contains("more (--limit 0 shows all)"), "{ran:?}");
-        let quiet = world.run(login, &[&args[..], &["--quiet"]].concat()).ok();
-        assert_eq!((quiet.out, quiet.err.as_str()), (ran.out, ""));
-    }
-}
-
-#[test]
 fn a_team_file_that_changes_nothing_needs_no_yes() {
     let world = World::sample();
     let team = world.run("olivia", &["team", "show"]).ok().out;
