@@ -56,30 +56,27 @@ struct App {
 /// Does what was typed. Gives the exit code.
 pub fn run(cli: Cli) -> Result<u8> {
     let Cli { global, verb } = cli;
+    let changes = changes(&verb);
     let clock = identity::clock()?;
     let mut printer = Printer::new(&global, clock);
-    // These need no database.
-    match &verb {
-        Verb::Completions(args) => {
-            printer.raw(&pages::completion_script(args.shell)?)?;
-            printer.flush()?;
-            return Ok(0);
-        }
-        Verb::Man(args) => {
-            let count = pages::write_man_pages(&args.folder)?;
-            printer.say(&format!("Wrote {count} pages to {}", args.folder.display()))?;
-            printer.flush()?;
-            return Ok(0);
-        }
-        Verb::Serve(args) => {
-            serve(args)?;
-            return Ok(0);
-        }
-        Verb::Init(args) if args.shared => {
-            init_shared(args, clock, &mut printer)?;
-            printer.flush()?;
-            return Ok(0);
-        }
+    if let Some(done) = without_database(&verb, clock, &mut printer) {
+        return finish(&mut printer, done.map(|()| 0), changes);
+    }
+    let mut app = App::new(&global, printer, clock)?;
+    let ended = app.verb(verb);
+    let code = finish(&mut app.printer, ended, changes)?;
+    app.mention_unread();
+    Ok(code)
+}
+
+/// Does what needs no database. None: it does.
+fn without_database(verb: &Verb, clock: Timestamp, printer: &mut Printer) -> Option<Result<()>> {
+    match verb {
+        Verb::Completions(args) => Some(completions(args, printer)),
+        Verb::Man(args) => Some(man(args, printer)),
+        Verb::Version(_) => Some(version(printer).map_err(|error| broken(error).into())),
+        Verb::Serve(args) => Some(serve(args).map_err(Into::into)),
+        Verb::Init(args) if args.shared => Some(init_shared(args, clock, printer)),
         Verb::Init(_)
         | Verb::Team(_)
         | Verb::Resources(_)
@@ -103,13 +100,60 @@ pub fn run(cli: Cli) -> Result<u8> {
         | Verb::Outbox(_)
         | Verb::Audit(_)
         | Verb::Backup(_)
-        | Verb::Doctor(_) => {}
+        | Verb::Doctor(_)
+        | Verb::Help(_) => None,
     }
-    let mut app = App::new(&global, printer, clock)?;
-    let code = app.verb(verb)?;
-    app.printer.flush().map_err(broken)?;
-    app.mention_unread();
-    Ok(code)
+}
+
+/// Writes out what is still held back. A command that changes something prints only once that is done: where the output
+/// fails, the person has to be told.
+fn finish(printer: &mut Printer, ended: Result<u8>, changes: bool) -> Result<u8> {
+    let written = printer.flush().map_err(broken);
+    match (ended, written) {
+        (_, Err(failure)) if changes => {
+            Err(failure.hint("the command was carried out all the same; only its output is lost").into())
+        }
+        (Err(error), _) => Err(error),
+        (Ok(_), Err(failure)) => Err(failure.into()),
+        (Ok(code), Ok(())) => Ok(code),
+    }
+}
+
+/// Whether the command changes something when it succeeds.
+fn changes(verb: &Verb) -> bool {
+    match verb {
+        Verb::Team(cli::Team::Apply(args)) => !args.dry_run,
+        Verb::Request(args) => !args.dry_run,
+        Verb::Edit(args) => !args.dry_run,
+        Verb::Expire(args) => !args.dry_run,
+        Verb::Inbox(args) => args.mark_read.is_some(),
+        Verb::Doctor(args) => args.accept_clock,
+        Verb::Outbox(args) => args.verb.is_some(),
+        Verb::Notify(args) => !matches!(args.verb, None | Some(cli::NotifyVerb::Show(_))),
+        Verb::Init(_)
+        | Verb::Team(cli::Team::ReplaceOwner(_))
+        | Verb::Extend(_)
+        | Verb::Approve(_)
+        | Verb::Deny(_)
+        | Verb::Review(_)
+        | Verb::Withdraw(_)
+        | Verb::Revoke(_)
+        | Verb::Deliver(_)
+        | Verb::Backup(_)
+        | Verb::Man(_) => true,
+        Verb::Team(cli::Team::Show(_))
+        | Verb::Resources(_)
+        | Verb::List(_)
+        | Verb::Show(_)
+        | Verb::Whoami(_)
+        | Verb::Check(_)
+        | Verb::Who(_)
+        | Verb::Audit(_)
+        | Verb::Serve(_)
+        | Verb::Completions(_)
+        | Verb::Version(_)
+        | Verb::Help(_) => false,
+    }
 }
 
 impl App {
@@ -117,7 +161,8 @@ impl App {
         use std::io::IsTerminal;
         let door = Door::choose(global.db.clone(), global.acting_as.clone())?;
         let prompt = Prompt::on_terminal(global.yes, printer.in_color());
-        let attended = std::io::stderr().is_terminal() && !global.quiet && !global.json;
+        let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let attended = terminal && !global.quiet && !global.json;
         Ok(App { door, printer, prompt, clock, yes: global.yes, attended })
     }
 
@@ -165,7 +210,7 @@ impl App {
             Verb::Audit(args) => self.audit(args),
             Verb::Backup(args) => self.plain(Command::Backup { to: args.to }),
             Verb::Doctor(args) => self.doctor(args),
-            Verb::Serve(_) | Verb::Completions(_) | Verb::Man(_) => Ok(0),
+            Verb::Serve(_) | Verb::Completions(_) | Verb::Man(_) | Verb::Version(_) | Verb::Help(_) => Ok(0),
         }
     }
 
@@ -241,7 +286,7 @@ impl App {
         let path = own.path().display().to_string();
         let words = format!("Created {path}\nThe team {} is yours: you are its owner, {owner}", team.team.name);
         let json = serde_json::json!({ "database": path, "team": team.team.name, "owner": owner });
-        self.printer.say_or(&words, &json)?;
+        self.printer.say_or(&words, &json).map_err(broken)?;
         if args.sample {
             self.printer.hint("act as others of the team to try things out: access --as bob request target:orders-db");
         } else {
@@ -258,14 +303,6 @@ impl App {
         if dry_run || self.yes {
             return self.plain(command(dry_run, None));
         }
-        let Some(prompt) = &self.prompt else {
-            return Err(Failure::new(
-                Kind::Usage,
-                "applying a team file has to be confirmed, and nobody can be asked here",
-            )
-            .hint("look with --dry-run, then apply with --yes")
-            .into());
-        };
         let mut plan = None;
         let looked = self.door.carry_out(command(true, None), &mut |reply| {
             if let Reply::Plan(view) = reply {
@@ -277,6 +314,10 @@ impl App {
         if !plan.does_anything() {
             return self.plain(command(true, None));
         }
+        let Some(prompt) = &self.prompt else {
+            let why = "applying this team file has to be confirmed, and nobody can be asked here";
+            return Err(Failure::new(Kind::Usage, why).hint("look with --dry-run, then apply with --yes").into());
+        };
         self.printer.present_plan(&plan);
         for warning in &looked.warnings {
             self.printer.warn(warning);
@@ -290,7 +331,7 @@ impl App {
         }
         // What it does was shown already.
         self.door.carry_out(apply, &mut |_| Ok(()))?;
-        self.printer.say("Applied.")?;
+        self.printer.say("Applied.").map_err(broken)?;
         Ok(0)
     }
 
@@ -750,7 +791,10 @@ impl App {
         match done {
             Ok(()) => Ok(()),
             Err(failure) if many && failure.message != INTERRUPTED => {
-                self.printer.fail(&failure);
+                // That the output can't be written is said once, at the end.
+                if !self.printer.is_broken() {
+                    self.printer.fail(&failure);
+                }
                 if *code == 0 {
                     *code = failure.kind.exit_code();
                 }
@@ -785,7 +829,7 @@ impl App {
         if !std::io::stdout().is_terminal() {
             return Err(Failure::new(Kind::Usage, "--watch redraws a terminal, and stdout is none").into());
         }
-        self.printer.raw(b"\x1b[2J")?;
+        self.printer.raw(b"\x1b[2J").map_err(broken)?;
         let mut outage = Outage::default();
         loop {
             let mut profile = None;
@@ -848,7 +892,7 @@ impl App {
             1 => "1 marked as read".to_owned(),
             count => format!("{count} marked as read"),
         };
-        self.printer.say_or(&words, &serde_json::json!({ "marked": ended.count }))?;
+        self.printer.say_or(&words, &serde_json::json!({ "marked": ended.count })).map_err(broken)?;
         Ok(0)
     }
 
@@ -884,7 +928,7 @@ impl App {
             let nothing = serde_json::from_slice(&ran.stdout)
                 .is_ok_and(|view: DeliverView| DeliverView { busy: false, ..view } == DeliverView::default());
             if !nothing {
-                self.printer.raw(&ran.stdout)?;
+                self.printer.raw(&ran.stdout).map_err(broken)?;
                 self.printer.flush().map_err(broken)?;
             }
             // What goes on is said once.
@@ -910,7 +954,7 @@ impl App {
                     1 => "1 is due again".to_owned(),
                     count => format!("{count} are due again"),
                 };
-                self.printer.say_or(&words, &serde_json::json!({ "retried": ended.count }))?;
+                self.printer.say_or(&words, &serde_json::json!({ "retried": ended.count })).map_err(broken)?;
                 return Ok(0);
             }
             Some(cli::OutboxVerb::Discard(discard)) => {
@@ -919,7 +963,7 @@ impl App {
                     1 => "Discarded 1 message".to_owned(),
                     count => format!("Discarded {count} messages"),
                 };
-                self.printer.say_or(&words, &serde_json::json!({ "discarded": ended.count }))?;
+                self.printer.say_or(&words, &serde_json::json!({ "discarded": ended.count })).map_err(broken)?;
                 return Ok(0);
             }
             None => {}
@@ -969,7 +1013,7 @@ impl App {
         if args.accept_clock {
             let ended = self.door.carry_out(Command::AcceptClock, &mut |_| Ok(()))?;
             self.warn_all(&ended);
-            self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": true }))?;
+            self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": true })).map_err(broken)?;
             return Ok(0);
         }
         let command = Command::Doctor { against: read_checkpoints(args.against.as_deref())? };
@@ -1068,6 +1112,24 @@ fn choice(set: &cli::NotifySet) -> Result<preference::Choice, Failure> {
     Ok(preference::Choice { email: on(set.email), slack: on(set.slack), digest })
 }
 
+fn completions(args: &cli::Completions, printer: &mut Printer) -> Result<()> {
+    let script = pages::completion_script(args.shell)?;
+    Ok(printer.raw(&script).map_err(broken)?)
+}
+
+fn man(args: &cli::Man, printer: &mut Printer) -> Result<()> {
+    let count = pages::write_man_pages(&args.folder)?;
+    Ok(printer.say(&format!("Wrote {count} pages to {}", args.folder.display())).map_err(broken)?)
+}
+
+fn version(printer: &mut Printer) -> std::io::Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    if printer.is_json() {
+        return printer.say_or("", &serde_json::json!({ "version": version }));
+    }
+    printer.raw(format!("access {version}\n").as_bytes())
+}
+
 fn serve(args: &cli::Serve) -> Result<(), Failure> {
     if args.connection {
         return broker::serve_connection();
@@ -1082,7 +1144,7 @@ fn init_shared(args: &cli::Init, clock: Timestamp, printer: &mut Printer) -> Res
     let layout = Layout { owner, login: args.login.clone(), team: args.team.clone(), sample: args.sample };
     let laid = broker::lay_out(layout, clock)?;
     let words = format!("Laid out a shared host, with {}", laid.database.display());
-    printer.say_or(&words, &serde_json::json!({ "database": laid.database, "socket": laid.socket }))?;
+    printer.say_or(&words, &serde_json::json!({ "database": laid.database, "socket": laid.socket })).map_err(broken)?;
     printer.hint("serve it: systemctl enable --now access.socket access-expire.timer");
     printer.hint("or, without systemd: `access serve` at boot, and packaging/cron.d/access");
     printer.hint("then look whether all is as it should be: access doctor");

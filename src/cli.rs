@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Command, Parser, Subcommand, ValueEnum};
+use clap::{Args, Command, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use clap_complete::engine::ArgValueCandidates;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::complete;
 use crate::domain::duration::{Duration, Length};
@@ -43,11 +43,11 @@ pub struct Global {
     /// Print JSON
     #[arg(long, global = true)]
     pub json: bool,
-    /// Use this database file
-    #[arg(long, global = true, value_name = "PATH", env = "ACCESS_DB", hide_env_values = true)]
+    /// Use this database file [env: ACCESS_DB]
+    #[arg(long, global = true, value_name = "PATH", overrides_with = "db")]
     pub db: Option<PathBuf>,
-    /// Act as this member (who you are is recorded too)
-    #[arg(long = "as", global = true, value_name = "MEMBER", env = "ACCESS_AS", hide_env_values = true, add = ArgValueCandidates::new(complete::members))]
+    /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
+    #[arg(long = "as", global = true, value_name = "MEMBER", overrides_with = "acting_as", add = ArgValueCandidates::new(complete::members))]
     pub acting_as: Option<Name>,
     /// When to use colours
     #[arg(
@@ -56,7 +56,8 @@ pub struct Global {
         value_name = "WHEN",
         default_value = "auto",
         hide_default_value = true,
-        hide_possible_values = false
+        hide_possible_values = false,
+        overrides_with = "color"
     )]
     pub color: ColorWhen,
     /// Ask nothing; answer yes
@@ -104,6 +105,8 @@ pub enum Verb {
     Serve(Serve),
     Completions(Completions),
     Man(Man),
+    Version(Version),
+    Help(Help),
 }
 
 impl Verb {
@@ -177,7 +180,7 @@ pub enum Team {
 #[derive(Debug, Args)]
 #[command(after_help = "Only the owner applies a team file, and all admins are told.
 
-Scheduled access that the file's rules would no longer give ends; active access that they would no longer give is listed,
+Scheduled access that the file's rules would no longer give ends; active access that they would no longer give is listed, \
 and stays without --revoke-unmatched.
 
 Examples:
@@ -208,7 +211,7 @@ pub struct TeamShow {}
 /// Make another member the owner, once the owner's account is gone (root)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in
+    after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in \
 their place, which is recorded as root's, and all admins are told.
 
 Examples:
@@ -284,12 +287,14 @@ pub struct Request {
 
 /// Ask for more of a grant you have, from when it ends
 #[derive(Debug, Args)]
-#[command(after_help = "A new request, under the same rules. Once it is approved there is no gap, and no double grant.
+#[command(
+    after_help = "A new request, under the same rules. Once it is approved there is no gap, and no double grant. \
 It falls with the grant that it goes on from, if that is revoked before its time.
 
 Examples:
   access extend 12 --reason 'The migration takes longer'
-  access extend 12 --duration 2h --reason 'Nearly done'")]
+  access extend 12 --duration 2h --reason 'Nearly done'"
+)]
 pub struct Extend {
     /// The number of the request that gave it
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::extendable))]
@@ -308,8 +313,8 @@ pub struct Extend {
 /// Change your own pending request
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed.
-It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and
+    after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed. \
+It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and \
 those who may decide are told. It lapses as if it were filed now.
 
 Examples:
@@ -398,10 +403,10 @@ pub struct Show {
 /// Approve requests, as asked or with changes
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals,
-each is for exactly the terms that are on the table; changing them voids the earlier ones.
-A request that has changed since it was filed (edited, other terms by another approver, a scope that
-reaches more) needs --seen wherever it is not shown first (with --yes, in a pipe).
+    after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals, \
+each is for exactly the terms that are on the table; changing them voids the earlier ones. \
+A request that has changed since it was filed (edited, other terms by another approver, a scope that reaches more) \
+needs --seen wherever it is not shown first (with --yes, in a pipe). \
 Without an ID, on a terminal: each request that waits for you, in turn.
 
 Examples:
@@ -552,7 +557,7 @@ pub struct Inbox {
 /// Record what has lapsed, and tell people (for cron, every minute)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what
+    after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
 is to be told (see `access deliver`). Silent when there is nothing to say; runs that overlap do no harm.
 
 A line for crontab(5):
@@ -598,13 +603,15 @@ pub struct NotifyShow {}
 
 /// Say how you want to be told of an event, or of all
 #[derive(Debug, Args)]
-#[command(after_help = "What you say of one event goes before what you say of all. What the team file calls mandatory
+#[command(
+    after_help = "What you say of one event goes before what you say of all. What the team file calls mandatory \
 reaches you whatever you say.
 
 Examples:
   access notify set request.submitted --email off
   access notify set all --digest hourly
-  access notify set access.expiring --digest realtime")]
+  access notify set access.expiring --digest realtime"
+)]
 pub struct NotifySet {
     /// An event such as request.submitted, or all
     #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events_or_all))]
@@ -676,8 +683,8 @@ pub struct NotifyTest {}
 /// Send what is due by email, Slack and webhooks
 #[derive(Debug, Args)]
 #[command(
-    after_help = "`access expire` does this too. One process sends at a time; a run ends after a minute whatever the other
-side does. What failed is tried again after 1, 5 and 30 minutes, 2 and 12 hours, and then given up:
+    after_help = "`access expire` does this too. One process sends at a time; a run ends after a minute whatever the other \
+side does. What failed is tried again after 1, 5 and 30 minutes, 2 and 12 hours, and then given up: \
 see `access outbox`.
 
 Examples:
@@ -775,7 +782,7 @@ pub enum AuditVerb {
 /// Prove that the record is whole. Exit 1: a fault was found
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Hashes every entry again, works out what the entries amount to, and holds that against every table.
+    after_help = "Hashes every entry again, works out what the entries amount to, and holds that against every table. \
 With --against, also proves that what was recorded at those checkpoints still stands, unchanged.
 
 Examples:
@@ -791,7 +798,7 @@ pub struct AuditVerify {
 /// Print a line to keep elsewhere: what the log is now
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Whoever can write the database could rewrite all of its log. A checkpoint that they can't reach
+    after_help = "Whoever can write the database could rewrite all of its log. A checkpoint that they can't reach \
 (mailed, printed, in git) shows it.
 
 Example:
@@ -826,9 +833,13 @@ pub enum ExportFormat {
 /// Write a proven copy of the database, while it is in use
 #[derive(Debug, Args)]
 #[command(
-    after_help = "To restore one: see that nobody uses the database, move the damaged file away, copy the backup to its
-place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since are lost,
-and what was revoked since lives again until you revoke it.
+    after_help = "The copy is one file. Never copy a database in use by other means: what was written last is in \
+access.db-wal and access.db-shm beside it. They, and access.db.lock, belong to the file that they lie beside: \
+copy none of them by hand.
+
+To restore one: see that nobody uses the database, move the damaged file away with its -wal and -shm, copy the \
+backup to its place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since \
+are lost, and what was revoked since lives again until you revoke it.
 
 Example:
   access backup /var/backups/access-$(date +%F).db"
@@ -857,7 +868,7 @@ pub struct Doctor {
 /// A shared host's door (started by the system)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Each connection is a process of its own that serves one command, as the user who owns the database.
+    after_help = "Each connection is a process of its own that serves one command, as the user who owns the database. \
 Under systemd use the units of packaging/systemd; elsewhere start this as root at boot: it gives root up.
 
 Examples:
@@ -892,10 +903,29 @@ pub struct Man {
     pub folder: PathBuf,
 }
 
+/// Print the version
+#[derive(Debug, Args)]
+pub struct Version {}
+
+/// Print the help of a command
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access help
+  access help request
+  access help team apply")]
+pub struct Help {
+    /// The command
+    #[arg(value_name = "COMMAND", add = ArgValueCandidates::new(commands))]
+    pub words: Vec<String>,
+}
+
+fn commands() -> Vec<CompletionCandidate> {
+    let offer = |command: &Command| CompletionCandidate::new(command.get_name()).help(command.get_about().cloned());
+    Cli::command().get_subcommands().map(offer).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -96,13 +96,12 @@ fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
     Ok(candidates)
 }
 
-/// A global option on the line that is being completed, or its variable.
+/// A global option on the line that is being completed.
 fn option(flag: &str) -> Option<String> {
     let (mut words, current) = typed();
     // The value of the option itself may be what is being typed: it counts once it is whole.
     words.truncate(current);
     let spaced = words.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
     let joined = || words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=').map(str::to_owned));
-    let variable = || std::env::var(if flag == "--db" { "ACCESS_DB" } else { "ACCESS_AS" }).ok();
-    spaced.or_else(joined).or_else(variable)
+    spaced.or_else(joined)
 }

@@ -4,6 +4,7 @@
 //! Where root's file names a socket, nothing else counts.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -18,6 +19,7 @@ use crate::domain::name::Name;
 use crate::domain::outbox::News;
 use crate::domain::preference::SlackChannel;
 use crate::domain::team::Email;
+use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
 
 pub const SYSTEM: &str = "/etc/access/config.toml";
@@ -25,7 +27,8 @@ pub const SYSTEM: &str = "/etc/access/config.toml";
 pub const SHARED_DATABASE: &str = "/var/lib/access/access.db";
 pub const SHARED_SOCKET: &str = "/run/access/access.sock";
 /// The variables that stand for `--db` and `--as`.
-const VARIABLES: [&str; 2] = ["ACCESS_DB", "ACCESS_AS"];
+const DATABASE: &str = "ACCESS_DB";
+const MEMBER: &str = "ACCESS_AS";
 
 /// What a file says: the database, and the ways out.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -146,7 +149,34 @@ pub fn shared() -> Result<Option<Shared>, Failure> {
 
 /// A variable that names a database or a member, if one is set: on a shared host none counts.
 pub fn variable_set() -> Option<&'static str> {
-    VARIABLES.into_iter().find(|name| std::env::var_os(name).is_some())
+    [DATABASE, MEMBER].into_iter().find(|name| std::env::var_os(name).is_some())
+}
+
+/// The database that the variable names.
+pub fn database_by_variable() -> Result<Option<PathBuf>, Failure> {
+    let named = variable(DATABASE, "set it to the path of a database file, or unset it")?;
+    Ok(named.map(PathBuf::from))
+}
+
+/// The member that the variable names.
+pub fn member_by_variable() -> Result<Option<Name>, Failure> {
+    let hint = "set it to a member's name, or unset it";
+    let Some(value) = variable(MEMBER, hint)? else { return Ok(None) };
+    let value = value.to_string_lossy();
+    let member = value.parse().map_err(|why| {
+        Failure::new(Kind::Usage, format!("the variable {MEMBER} is {:?}: {why}", shortened(&value, 200))).hint(hint)
+    })?;
+    Ok(Some(member))
+}
+
+/// The value of a variable that is set. An empty one is a mistake: it looks as if it said something.
+fn variable(name: &str, hint: &str) -> Result<Option<OsString>, Failure> {
+    match std::env::var_os(name) {
+        Some(value) if value.is_empty() => {
+            Err(Failure::new(Kind::Usage, format!("the variable {name} is set, but empty")).hint(hint))
+        }
+        value => Ok(value),
+    }
 }
 
 fn folders() -> Result<ProjectDirs, Failure> {

@@ -43,10 +43,11 @@ impl Door {
     pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Door, Failure> {
         identity::no_borrowed_rights()?;
         let Some(shared) = config::shared()? else {
-            let path = match db {
+            let path = match db.map_or_else(config::database_by_variable, |path| Ok(Some(path)))? {
                 Some(path) => path,
                 None => config::database()?,
             };
+            let acting_as = acting_as.map_or_else(config::member_by_variable, |name| Ok(Some(name)))?;
             return Ok(Door::Own(Own::new(path, acting_as)?));
         };
         if let Some(name) = config::variable_set() {

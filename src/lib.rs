@@ -19,6 +19,7 @@ pub mod door;
 pub mod error;
 pub mod identity;
 pub mod ledger;
+pub mod line;
 pub mod output;
 pub mod pages;
 pub mod prompt;

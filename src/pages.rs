@@ -101,7 +101,7 @@ const EXIT_STATUS: [(&str, &str); 11] = [
     ("65", "The team file, the configuration or the database is not valid."),
     ("69", "There is no database here, or the shared host's socket or the user database cannot be reached."),
     ("70", "A bug."),
-    ("74", "Reading or writing failed."),
+    ("74", "Reading or writing failed. If only the output is lost, the message says that the command was carried out."),
     ("75", "The database or the shared host stayed busy; try again."),
 ];
 
@@ -116,10 +116,11 @@ const FILES: [(&str, &str); 5] = [
     ("/var/lib/access/access.db", "A shared host's database, which belongs to the system user access."),
 ];
 
-const ENVIRONMENT: [(&str, &str); 4] = [
+const ENVIRONMENT: [(&str, &str); 5] = [
     ("ACCESS_DB", "The database file, as --db (refused on a shared host)."),
     ("ACCESS_AS", "The member to act as, as --as (refused on a shared host)."),
     ("NO_COLOR", "When set and not empty: no colours, unless --color says otherwise."),
+    ("COLUMNS", "The width of the terminal, in place of the width that the terminal itself gives."),
     ("TZ", "The time zone in which times are read and shown."),
 ];
 

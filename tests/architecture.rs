@@ -74,7 +74,7 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 17] = [
+const DIRECTIONS: [(&str, &[&str]); 18] = [
     ("domain", &[]),
     ("when", &["domain"]),
     ("command", &["domain"]),
@@ -91,6 +91,7 @@ const DIRECTIONS: [(&str, &[&str]); 17] = [
     ("complete", &["command", "domain", "door", "error"]),
     ("prompt", &["command", "domain", "error"]),
     ("pages", &["cli", "complete", "error"]),
+    ("line", &["cli", "domain", "error"]),
     (
         "app",
         &[

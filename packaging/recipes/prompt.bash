@@ -1,15 +1,23 @@
 # bash: what is left of the access that ends first, in front of the prompt: [target:orders-db 58m] $
-# Needs jq. Asks at most twice a minute; says nothing when there is nothing, or nobody to ask. See docs/recipes.md.
+# Needs jq, and is quiet without it. Asks at most twice a minute; says nothing when there is nothing, or nobody to ask.
+# The exit code of the last command ($?) stays as it is, and sourcing this again changes nothing. See docs/recipes.md.
 _access_left() {
+    local status=$? now left
     if ((SECONDS >= ${_access_next:-0})); then
         _access_next=$((SECONDS + 30))
-        _access_ends=$(timeout 2 access whoami --json 2>/dev/null | jq -r \
-            '[.grants[].grant | select(.ends_at)] | min_by(.ends_at) // empty | "\(.resource) \(.ends_at | fromdate)"')
+        _access_ends=
+        if type -P jq >/dev/null && type -P access >/dev/null; then
+            _access_ends=$(timeout 2 access whoami --json 2>/dev/null | jq -r '[.grants[].grant | select(.ends_at)]
+                | min_by(.ends_at) // empty | "\(.resource) \(.ends_at | fromdate)"' 2>/dev/null)
+        fi
     fi
     ACCESS_LEFT=
-    [[ $_access_ends =~ ^([a-z:0-9._-]+)\ ([0-9]+)$ ]] || return 0
-    local left=$((BASH_REMATCH[2] - EPOCHSECONDS))
-    ((left <= 0)) || ACCESS_LEFT="[${BASH_REMATCH[1]} $(((left + 59) / 60))m] "
+    if [[ ${_access_ends-} =~ ^([a-z:0-9._-]+)\ ([0-9]+)$ ]]; then
+        printf -v now '%(%s)T' -1
+        left=$((BASH_REMATCH[2] - now))
+        ((left <= 0)) || ACCESS_LEFT="[${BASH_REMATCH[1]} $(((left + 59) / 60))m] "
+    fi
+    return "$status"
 }
-PROMPT_COMMAND="_access_left${PROMPT_COMMAND:+; $PROMPT_COMMAND}"
-PS1='${ACCESS_LEFT}'$PS1
+[[ ${PROMPT_COMMAND[*]-} == *_access_left* ]] || PROMPT_COMMAND="_access_left${PROMPT_COMMAND:+; $PROMPT_COMMAND}"
+[[ ${PS1-} == *'${ACCESS_LEFT}'* ]] || PS1='${ACCESS_LEFT}'${PS1-}

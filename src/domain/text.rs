@@ -59,6 +59,18 @@ pub fn visible(text: &str, line_breaks: bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
+/// The text, or its two ends where it has more characters than this: for messages that repeat what somebody gave.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    let place = |skipped: usize| text.char_indices().nth(skipped).map(|(place, _)| place);
+    if text.len() <= most || place(most).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let half = most / 2;
+    let start = place(half).unwrap_or(text.len());
+    let end = text.char_indices().nth_back(half.saturating_sub(2)).map_or(text.len(), |(place, _)| place);
+    Cow::Owned(format!("{}…{}", &text[..start], &text[end..]))
+}
+
 /// Refuses what makes two names look the same: characters that can't be seen, and spaces that are none.
 /// Not a part of reading a name, since an old log may hold such names and must stay readable.
 pub fn check_distinct(name: &str) -> Result<(), Malformed> {
@@ -134,6 +146,14 @@ mod tests {
         }
         assert_eq!(visible("two\nlines", true), "two\nlines");
         assert_eq!(visible("two\nlines\u{202e}", false), "two lines\\u{202e}");
+    }
+
+    #[test]
+    fn a_long_text_keeps_its_two_ends() {
+        assert_eq!(shortened("0123456789", 10), "0123456789");
+        assert_eq!(shortened("0123456789a", 10), "01234…789a");
+        assert_eq!(shortened(&"é".repeat(11), 10), "ééééé…éééé");
+        assert_eq!(shortened(&"é".repeat(10), 10), "é".repeat(10));
     }
 
     #[test]

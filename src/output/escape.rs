@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::domain::text::{acts_or_hides, visible};
+use crate::domain::text::{acts_or_hides, shortened, visible};
 
 /// For a line of a terminal: characters that act on it or can't be seen are shown as `\u{1b}`.
 pub fn line(text: &str) -> Cow<'_, str> {
@@ -13,6 +13,12 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// The same for several lines: line breaks stay.
 pub fn lines(text: &str) -> Cow<'_, str> {
     visible(text, true)
+}
+
+/// For messages: no line is longer than a screen or so.
+pub fn bounded(text: &str) -> String {
+    const LONGEST: usize = 1000;
+    text.split('\n').map(|line| shortened(line, LONGEST)).collect::<Vec<_>>().join("\n")
 }
 
 /// For JSON: such characters stand only in its strings, which have an escape for them. It means the same text.

@@ -2,18 +2,23 @@
 
 mod csv;
 mod escape;
+mod fold;
 mod notify;
 mod progress;
+mod report;
 mod table;
 mod text;
 
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
+use fold::Sheet;
 use progress::Progress;
+pub use report::{help, report};
+use report::{in_color, print_failure};
 use serde::Serialize;
 use table::{Column, Layout, Shown};
 
-use crate::cli::{ColorWhen, Global};
+use crate::cli::Global;
 use crate::command::{Command, ProfileView, Reply, RequestView};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
@@ -47,8 +52,11 @@ const PAGE: usize = 200;
 pub struct Printer {
     mode: Mode,
     quiet: bool,
+    /// Whether standard output and standard error are coloured.
     color: bool,
-    width: u16,
+    aside_color: bool,
+    /// The width of the terminal. None: standard output is none.
+    width: Option<usize>,
     now: Timestamp,
     out: BufWriter<Pipe>,
     progress: Progress,
@@ -59,6 +67,8 @@ pub struct Printer {
 struct Pipe {
     stdout: Stdout,
     closed: bool,
+    /// Whether something could not be written, such as to a full disk.
+    broken: bool,
 }
 
 impl Pipe {
@@ -70,6 +80,10 @@ impl Pipe {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                 self.closed = true;
                 Ok(discarded)
+            }
+            Err(error) => {
+                self.broken = error.kind() != io::ErrorKind::Interrupted;
+                Err(error)
             }
             written => written,
         }
@@ -101,23 +115,15 @@ pub struct Answer<'p> {
 
 impl Printer {
     pub fn new(global: &Global, now: Timestamp) -> Printer {
-        let color = match global.color {
-            ColorWhen::Always => true,
-            ColorWhen::Never => false,
-            // https://no-color.org: any value that is not empty.
-            ColorWhen::Auto => {
-                let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-                let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-                io::stdout().is_terminal() && !refused && !dumb
-            }
-        };
+        let color = in_color(global.color, io::stdout().is_terminal());
         Printer {
             mode: if global.json { Mode::Json } else { Mode::Human },
             quiet: global.quiet,
             color,
-            width: width(),
+            aside_color: in_color(global.color, io::stderr().is_terminal()),
+            width: width(io::stdout().is_terminal()),
             now,
-            out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false }),
+            out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
             progress: Progress::default(),
         }
     }
@@ -133,6 +139,11 @@ impl Printer {
     /// Whether standard output was closed by its reader, so that nothing more can be shown.
     pub fn is_closed(&self) -> bool {
         self.out.get_ref().closed
+    }
+
+    /// Whether something could not be written to standard output.
+    pub fn is_broken(&self) -> bool {
+        self.out.get_ref().broken
     }
 
     pub fn set_now(&mut self, now: Timestamp) {
@@ -172,7 +183,9 @@ impl Printer {
     /// A profile in place of the one before, on a terminal.
     pub fn redraw(&mut self, view: &ProfileView) -> io::Result<()> {
         // Home, then each line cleared as it is written, then the rest of the screen: nothing flickers.
-        let text = text::profile(view).replace('\n', "\x1b[K\n");
+        let mut sheet = Sheet::new(self.width);
+        text::profile(&mut sheet, view);
+        let text = sheet.into_text().replace('\n', "\x1b[K\n");
         write!(self.out, "\x1b[H{text}\x1b[K\n(Ctrl-C ends)\x1b[J")?;
         self.out.flush()
     }
@@ -183,18 +196,19 @@ impl Printer {
 
     /// A request, for the person who is about to be asked about it.
     pub fn present(&mut self, view: &RequestView) {
-        self.aside(&text::request(view, self.now));
+        let now = self.now;
+        self.aside(|sheet| text::request(sheet, view, now));
     }
 
     /// What a command would do, for the person who is about to be asked.
     pub fn present_plan(&mut self, view: &crate::command::PlanView) {
-        self.aside(&text::plan(view));
+        self.aside(|sheet| text::plan(sheet, view));
     }
 
     /// What a revocation would end, for the person who is about to be asked.
     pub fn present_ending(&mut self, views: &[RequestView]) {
         let lines: Vec<String> = views.iter().map(|view| format!("  {}\n", text::in_short(view, self.now))).collect();
-        self.aside(&lines.concat());
+        self.aside(|sheet| sheet.push(&lines.concat()));
     }
 
     /// What another process of this program said on its standard error.
@@ -203,13 +217,16 @@ impl Printer {
         let _ = io::stderr().write_all(said);
     }
 
-    fn aside(&mut self, words: &str) {
-        let _ = write!(io::stderr(), "{}", escape::lines(words));
+    fn aside(&mut self, write: impl FnOnce(&mut Sheet)) {
+        let mut sheet = Sheet::new(width(io::stderr().is_terminal()));
+        write(&mut sheet);
+        let _ = write!(io::stderr(), "{}", escape::lines(&sheet.into_text()));
     }
 
     /// Something to know, though all went well.
     pub fn warn(&mut self, warning: &str) {
         let _ = self.out.flush();
+        let warning = &escape::bounded(warning);
         let _ = match self.mode {
             Mode::Human => writeln!(io::stderr(), "{} {}", self.paint("33", "warning:"), escape::lines(warning)),
             Mode::Json => writeln!(io::stderr(), "{}", serde_json::json!({ "warning": warning })),
@@ -232,39 +249,21 @@ impl Printer {
     }
 
     fn paint(&self, code: &str, words: &str) -> String {
-        if self.color && io::stderr().is_terminal() { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() }
+        if self.aside_color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() }
     }
 
     pub fn fail(&mut self, failure: &Failure) {
         let _ = self.out.flush();
-        report(failure, self.is_json(), self.color && io::stderr().is_terminal());
+        print_failure(failure, self.is_json(), self.aside_color);
     }
 }
 
-/// Says what failed, on stderr. Nothing more can be done when that fails too.
-pub fn report(failure: &Failure, json: bool, color: bool) {
-    let mut err = io::stderr().lock();
-    if json {
-        #[derive(Serialize)]
-        struct Object<'f> {
-            error: &'f Failure,
-        }
-        let _ = write_value(&mut err, &Object { error: failure });
-        let _ = writeln!(err);
-        return;
-    }
-    let paint = |code: &str, words: &str| if color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() };
-    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), escape::lines(&failure.message));
-    for hint in &failure.hints {
-        let _ = writeln!(err, "{} {}", paint("36", "hint:"), escape::lines(hint));
-    }
-}
-
-/// The width to draw for: the terminal's, or 80 columns.
-fn width() -> u16 {
-    let told = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
-    let seen = || terminal_size::terminal_size().map(|(width, _)| width.0);
-    told.or_else(seen).filter(|&width| width >= 40).unwrap_or(80)
+/// The width to draw for: the terminal's. None where there is none: then nothing has to fit.
+fn width(terminal: bool) -> Option<usize> {
+    const LEAST: usize = 20;
+    let told = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);
+    let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|&columns| columns > 0);
+    terminal.then(|| told().or_else(seen).unwrap_or(80).max(LEAST))
 }
 
 /// Writing to standard output failed. (A closed pipe is no failure: see `Pipe`.)
@@ -340,50 +339,49 @@ impl Answer<'_> {
 
     fn human(&mut self, reply: Reply) -> io::Result<()> {
         self.count += 1;
-        let now = self.printer.now;
-        let words = match reply {
+        let (now, color, quiet) = (self.printer.now, self.printer.color, self.printer.quiet);
+        let mut sheet = Sheet::new(self.printer.width);
+        match reply {
             Reply::Request(view) => match self.shape {
                 Shape::Many => return self.row(&text::REQUESTS, text::request_row(&view, now)),
-                Shape::Whole => text::request(&view, now),
-                Shape::DryRun => text::would_submit(&view, now),
-                Shape::One | Shape::JsonLines | Shape::Csv => text::outcomes(&view, now),
+                Shape::Whole => text::request(&mut sheet, &view, now),
+                Shape::DryRun => text::would_submit(&mut sheet, &view, now),
+                Shape::One | Shape::JsonLines | Shape::Csv => text::outcomes(&mut sheet, &view, now),
             },
-            Reply::Team(team) => team_file::write(&team),
-            Reply::Plan(view) => text::plan(&view),
+            Reply::Team(team) => sheet.push(&team_file::write(&team)),
+            Reply::Plan(view) => text::plan(&mut sheet, &view),
             Reply::Resource(view) => return self.row(&text::RESOURCES, text::resource_row(&view, now)),
-            Reply::Profile(view) => text::profile(&view),
-            Reply::Check(view) if self.printer.quiet => {
-                let _ = view;
-                return Ok(());
-            }
-            Reply::Check(view) => text::check(&view) + "\n",
+            Reply::Profile(view) => text::profile(&mut sheet, &view),
+            Reply::Check(_) | Reply::Expired(_) | Reply::Delivered(_) if quiet => {}
+            Reply::Check(view) => sheet.line(&text::check(&view)),
             Reply::Holder(view) => return self.row(&text::HOLDERS, text::holder_row(&view, now)),
             Reply::Notification(view) => return self.row(&text::NOTIFICATIONS, text::notification_row(&view, now)),
-            Reply::Expired(_) if self.printer.quiet => return Ok(()),
-            Reply::Expired(view) => text::expired(&view),
+            Reply::Expired(view) => sheet.push(&text::expired(&view)),
             Reply::Entry(view) => return self.row(&text::ENTRIES, text::entry_row(&view)),
-            Reply::Verified(view) => text::verified(&view),
+            Reply::Verified(view) => text::verified(&mut sheet, &view),
             Reply::Checkpoint(_) => {
                 // One line to keep, the same for people and programs.
                 write_json(&mut self.printer.out, &reply)?;
                 return writeln!(self.printer.out);
             }
+            // These two are escaped where they are made, and may hold colours.
             Reply::Finding(view) => {
-                // Escaped where it is made: it may hold colours.
-                let color = self.printer.color;
-                return self.printer.out.write_all(text::finding(&view, color).as_bytes());
+                text::finding(&mut sheet, &view, color);
+                return self.printer.out.write_all(sheet.into_text().as_bytes());
             }
-            Reply::BackedUp(view) => text::backed_up(&view),
-            Reply::Word { word, .. } => word + "\n",
-            Reply::Preferences(view) => notify::preferences(&view),
-            Reply::Tested(view) => notify::tested(&view),
-            Reply::Delivered(_) if self.printer.quiet => return Ok(()),
-            Reply::Delivered(view) => notify::delivered(&view),
+            Reply::Preferences(view) => {
+                notify::preferences(&mut sheet, &view, color);
+                return self.printer.out.write_all(sheet.into_text().as_bytes());
+            }
+            Reply::BackedUp(view) => text::backed_up(&mut sheet, &view),
+            Reply::Word { word, .. } => sheet.line(&word),
+            Reply::Tested(view) => notify::tested(&mut sheet, &view),
+            Reply::Delivered(view) => sheet.push(&notify::delivered(&view)),
             Reply::Queued(view) => return self.row(&notify::QUEUED, notify::queued_row(&view, now)),
             // Always JSON, a line each.
-            Reply::Raw(_) | Reply::Progress { .. } => return Ok(()),
-        };
-        self.printer.out.write_all(escape::lines(&words).as_bytes())
+            Reply::Raw(_) | Reply::Progress { .. } => {}
+        }
+        self.printer.out.write_all(escape::lines(&sheet.into_text()).as_bytes())
     }
 
     /// Whether nobody reads the answer any more.
@@ -414,7 +412,7 @@ impl Answer<'_> {
         }
         let rows = std::mem::take(&mut self.rows);
         let layout = Layout::of(self.columns, &rows, self.printer.width);
-        let drawn = table::first_page(self.columns, &layout, rows, self.printer.color);
+        let drawn = layout.first_page(&rows, self.printer.color);
         self.layout = Some(layout);
         self.printer.out.write_all(drawn.as_bytes())
     }

@@ -1,12 +1,8 @@
 //! Notifications in words, for people: how one is told, what waits, what came of sending.
 
-use std::fmt::Write;
-
-use comfy_table::Color;
-
 use super::escape::line;
-use super::table::{Column, Fit, Shown};
-use super::text::field;
+use super::fold::Sheet;
+use super::table::{Color, Column, Fit, Layout, Shown};
 use crate::command::{DeliverView, PreferenceView, QueuedView, TestView};
 use crate::domain::time::Timestamp;
 use crate::when::relative;
@@ -58,36 +54,50 @@ pub fn queued_row(view: &QueuedView, now: Timestamp) -> Vec<Shown> {
     ]
 }
 
-pub fn preferences(view: &PreferenceView) -> String {
-    let or_none = |address: &Option<String>| address.clone().unwrap_or_else(|| "none".to_owned());
-    let mut text = String::new();
-    field(&mut text, "member", view.member.as_str());
-    field(&mut text, "email", &or_none(&view.email));
-    field(&mut text, "slack", &or_none(&view.slack));
-    field(&mut text, "time zone", &view.timezone);
+const EVENTS: [Column; 4] =
+    [Column("EVENT", Fit::Whole), Column("EMAIL", Fit::Whole), Column("SLACK", Fit::Whole), Column("WHY", Fit::Wrap)];
+
+pub fn preferences(sheet: &mut Sheet, view: &PreferenceView, color: bool) {
+    let or_none = |address: &Option<String>| address.as_deref().map_or("none".to_owned(), |it| line(it).into_owned());
+    sheet.field("member", view.member.as_str());
+    sheet.field("email", &or_none(&view.email));
+    sheet.field("slack", &or_none(&view.slack));
+    sheet.field("time zone", &line(&view.timezone));
     if view.muted {
-        field(&mut text, "muted", "everything that can be: `access notify unmute`");
+        sheet.field("muted", "everything that can be: `access notify unmute`");
     }
-    text += "\nYour inbox always has everything. Besides:\n\n";
-    let _ = writeln!(text, "{:<18} {:<12} {:<12} WHY", "EVENT", "EMAIL", "SLACK");
-    for event in &view.events {
-        let (email, slack) = (&event.email, &event.slack);
-        let why = if email.why == slack.why {
-            email.why.clone()
-        } else {
-            format!("email: {}; slack: {}", email.why, slack.why)
-        };
-        let _ = writeln!(text, "{:<18} {:<12} {:<12} {}", event.event, email.how, slack.how, line(&why));
-    }
-    text
+    sheet.blank();
+    sheet.line("Your inbox always has everything. Besides:");
+    sheet.blank();
+    let rows: Vec<Vec<Shown>> = view
+        .events
+        .iter()
+        .map(|event| {
+            let (email, slack) = (&event.email, &event.slack);
+            let why = if email.why == slack.why {
+                email.why.clone()
+            } else {
+                format!("email: {}; slack: {}", email.why, slack.why)
+            };
+            vec![
+                event.event.to_string().into(),
+                email.how.to_string().into(),
+                slack.how.to_string().into(),
+                line(&why).into_owned().into(),
+            ]
+        })
+        .collect();
+    let table = Layout::of(&EVENTS, &rows, sheet.width()).first_page(&rows, color);
+    sheet.push(&table);
 }
 
-pub fn tested(view: &TestView) -> String {
+pub fn tested(sheet: &mut Sheet, view: &TestView) {
     let mark = match view.ok {
         Some(true) => "ok",
         Some(false) => "FAILED",
         None => "-",
     };
     let to = view.to.as_ref().map(|to| format!("{}: ", line(to))).unwrap_or_default();
-    format!("{mark:<7} {:<6} {to}{}\n", view.channel, line(&view.answer))
+    let lead = format!("{mark:<7} {:<6} ", view.channel);
+    sheet.item(&lead, lead.len(), &format!("{to}{}", line(&view.answer)));
 }

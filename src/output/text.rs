@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use comfy_table::Color;
-use unicode_width::UnicodeWidthStr;
-
-use super::escape::{line, lines};
-use super::table::{Column, Fit, Shown};
+use super::escape::{bounded, line, lines};
+use super::fold::Sheet;
+use super::table::{Color, Column, Fit, Shown};
 use crate::command::{
     AgainstView, BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health,
     HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
@@ -50,7 +48,7 @@ fn color_of(state: State) -> Option<Color> {
         State::Pending | State::Scheduled => Some(Color::Yellow),
         State::Active => Some(Color::Green),
         State::Denied | State::Revoked => Some(Color::Red),
-        State::Withdrawn | State::Lapsed | State::Expired => Some(Color::DarkGrey),
+        State::Withdrawn | State::Lapsed | State::Expired => Some(Color::Grey),
     }
 }
 
@@ -160,12 +158,11 @@ fn terms(resource: &Resource, start: Option<Timestamp>, duration: Option<&str>, 
 }
 
 /// What has just become of a request, and of those that ended with it.
-pub fn outcomes(view: &RequestView, now: Timestamp) -> String {
-    let mut text = outcome(view, now) + "\n";
+pub fn outcomes(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
+    sheet.line(&outcome(view, now));
     for next in &view.also_ended {
-        let _ = writeln!(text, "  and with it {}", in_short(next, now));
+        sheet.item("  ", 4, &format!("and with it {}", in_short(next, now)));
     }
-    text
 }
 
 /// `request 2: target:orders-db for 4h, scheduled, in 2h`.
@@ -241,56 +238,35 @@ fn was_reviewed_last(view: &RequestView, grant: Option<&GrantView>) -> bool {
 }
 
 /// What a dry run of a request says.
-pub fn would_submit(view: &RequestView, now: Timestamp) -> String {
+pub fn would_submit(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     let filed = if view.filed_by == view.requester { String::new() } else { format!(" for {}", view.requester) };
-    let mut text = format!("Would ask{filed}: {}\n", asked(view));
-    matched(&mut text, view);
+    sheet.line(&format!("Would ask{filed}: {}", asked(view)));
+    matched(sheet, view);
     if let Some(grant) = &view.grant {
         let begins = if view.state == State::Scheduled { both(grant.starts_at, now) } else { "at once".to_owned() };
-        field(&mut text, "granted", &begins);
+        sheet.field("granted", &begins);
         if view.emergency {
-            let owed = format!("owed afterwards{}; all who could approve are told", by_whom(view));
-            field(&mut text, "review", &wrapped(&owed));
+            sheet.field("review", &format!("owed afterwards{}; all who could approve are told", by_whom(view)));
         }
-        return text;
+        return;
     }
-    demands(&mut text, view);
-    field(&mut text, "lapses", &format!("{} if it is not decided by then", date_and_time(view.lapses_at)));
+    demands(sheet, view);
+    sheet.field("lapses", &format!("{} if it is not decided by then", date_and_time(view.lapses_at)));
     if let Some(remind) = view.remind_at {
-        field(&mut text, "reminder", &date_and_time(remind));
+        sheet.field("reminder", &date_and_time(remind));
     }
-    text
 }
 
 /// Which rules match, why, and what they say.
-fn matched(text: &mut String, view: &RequestView) {
+fn matched(sheet: &mut Sheet, view: &RequestView) {
     for rule in &view.rules {
-        let because = wrapped(&line(&format!("{:?}, because {}", rule.rule, rule.because)));
-        field(text, "rule", &format!("{because}\n{}", wrapped(&line(&rule.says.join("; ")))));
+        let because = line(&format!("{:?}, because {}", rule.rule, rule.because)).into_owned();
+        sheet.field("rule", &format!("{because}\n{}", line(&rule.says.join("; "))));
     }
-}
-
-/// Broken between words into lines that fit beside a label on 80 columns.
-fn wrapped(words: &str) -> String {
-    const WIDTH: usize = 80 - 15;
-    let mut text = String::new();
-    let mut column = 0;
-    for word in words.split(' ') {
-        let width = word.width();
-        let (space, at) = match column {
-            0 => ("", 0),
-            column if column + 1 + width > WIDTH => ("\n", 0),
-            column => (" ", column + 1),
-        };
-        text += space;
-        text += word;
-        column = at + width;
-    }
-    text
 }
 
 /// Who may still decide, by each demand.
-fn demands(text: &mut String, view: &RequestView) {
+fn demands(sheet: &mut Sheet, view: &RequestView) {
     for demand in &view.approvals.requirements {
         let able = if demand.waiting_on.is_empty() { "nobody".to_owned() } else { names(&demand.waiting_on) };
         let words = match (&demand.rule, demand.need, demand.have) {
@@ -299,82 +275,72 @@ fn demands(text: &mut String, view: &RequestView) {
             (Some(rule), need, have) => format!("{have} of {need}, by rule {rule:?}: waiting on {able}"),
             (None, need, have) => format!("{have} of {need}: waiting on {able}"),
         };
-        field(text, "may decide", &wrapped(&line(&words)));
+        sheet.field("may decide", &line(&words));
     }
 }
 
-/// A field of a record: its label, and its value on one or more lines.
-pub(super) fn field(text: &mut String, label: &str, value: &str) {
-    let mut rows = value.split('\n');
-    let _ = writeln!(text, "  {label:<12} {}", rows.next().unwrap_or_default());
-    for row in rows {
-        let _ = writeln!(text, "  {:<12} {row}", "");
-    }
-}
-
-pub fn request(view: &RequestView, now: Timestamp) -> String {
-    let mut text = format!("Request {}: {} for {}\n", view.id, view.resource, view.requester);
-    field(&mut text, "state", &status(view, now));
-    field(&mut text, "asked", &asked(view));
+pub fn request(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
+    sheet.line(&format!("Request {}: {} for {}", view.id, view.resource, view.requester));
+    sheet.field("state", &status(view, now));
+    sheet.field("asked", &asked(view));
     if let Some(on) = &view.on_the_table {
-        field(&mut text, "on the table", &terms(&on.resource, on.start, on.duration.as_deref(), on.until));
+        sheet.field("on the table", &terms(&on.resource, on.start, on.duration.as_deref(), on.until));
     }
     if let Some(grant) = &view.grant {
-        field(&mut text, "granted", &granted(grant, now));
+        sheet.field("granted", &granted(grant, now));
     }
-    field(&mut text, "reason", &lines(view.reason.as_str()));
+    sheet.field("reason", &lines(view.reason.as_str()));
     if let Some(ticket) = &view.ticket {
-        field(&mut text, "ticket", &line(ticket.as_str()));
+        sheet.field("ticket", &line(ticket.as_str()));
     }
     if view.filed_by != view.requester {
-        field(&mut text, "filed by", view.filed_by.as_str());
+        sheet.field("filed by", view.filed_by.as_str());
     }
     if let Some(before) = view.extends {
-        field(&mut text, "goes on from", &format!("request {before}"));
+        sheet.field("goes on from", &format!("request {before}"));
     }
     for next in &view.extended_by {
-        field(&mut text, "goes on in", &format!("request {next}"));
+        sheet.field("goes on in", &format!("request {next}"));
     }
     match &view.review {
         Some(ReviewView::Owed(_)) => {
             let owed = format!("owed{}: `access review {} --note '…'`", by_whom(view), view.id);
-            field(&mut text, "review", &wrapped(&owed));
+            sheet.field("review", &owed);
         }
         Some(ReviewView::Done(review)) => {
             let note = lines(review.note.as_str());
-            field(&mut text, "review", &format!("{}, {}: {note}", review.by, relative(review.at, now)));
+            sheet.field("review", &format!("{}, {}: {note}", review.by, relative(review.at, now)));
         }
         None => {}
     }
     if let Some(row) = view.emergencies_in_24h.and_then(|together| together.words(&view.requester, &view.resource)) {
-        field(&mut text, "emergency", &wrapped(&row));
+        sheet.field("emergency", &row);
     }
-    field(&mut text, "submitted", &both(view.submitted_at, now));
-    matched(&mut text, view);
+    sheet.field("submitted", &both(view.submitted_at, now));
+    matched(sheet, view);
     if view.state == State::Pending {
-        demands(&mut text, view);
+        demands(sheet, view);
         if let Some(remind) = view.remind_at {
-            field(&mut text, "reminder", &both(remind, now));
+            sheet.field("reminder", &both(remind, now));
         }
-        field(&mut text, "lapses", &both(view.lapses_at, now));
+        sheet.field("lapses", &both(view.lapses_at, now));
     }
     for next in &view.also_ended {
-        field(&mut text, "ends with it", &wrapped(&in_short(next, now)));
+        sheet.field("ends with it", &in_short(next, now));
     }
     if let Some(scope) = &view.narrowest_scope {
-        field(&mut text, "covered by", &format!("scope:{scope}"));
+        sheet.field("covered by", &format!("scope:{scope}"));
     }
     for decision in &view.decisions {
-        field(&mut text, "decision", &decided(decision, now));
+        sheet.field("decision", &decided(decision, now));
     }
     if !view.timeline.is_empty() {
-        text += "Timeline\n";
+        sheet.line("Timeline");
     }
     for step in &view.timeline {
-        let what: Vec<String> = lines(&step.text).lines().map(str::to_owned).collect();
-        let _ = writeln!(text, "  {}  {}", date_and_time(step.at), what.join("\n                    "));
+        let lead = format!("  {}  ", date_and_time(step.at));
+        sheet.item(&lead, lead.len(), &lines(&step.text));
     }
-    text
 }
 
 fn granted(grant: &GrantView, now: Timestamp) -> String {
@@ -470,17 +436,16 @@ pub fn resource_row(view: &ResourceView, now: Timestamp) -> Vec<Shown> {
     vec![view.resource.to_string().into(), Shown(held, color), line(&view.about).into_owned().into()]
 }
 
-pub fn profile(view: &ProfileView) -> String {
-    let mut text = String::new();
+pub fn profile(sheet: &mut Sheet, view: &ProfileView) {
     let raised = if view.effective_role == view.role {
         String::new()
     } else {
         format!(" ({} for now, by a grant)", view.effective_role)
     };
-    let _ = writeln!(text, "{}, {}{raised}", view.member, view.role);
+    sheet.line(&format!("{}, {}{raised}", view.member, view.role));
     let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
-    field(&mut text, "groups", &or_none(names(&view.groups)));
-    field(&mut text, "scopes", &or_none(names(&view.scopes)));
+    sheet.field("groups", &or_none(names(&view.groups)));
+    sheet.field("scopes", &or_none(names(&view.scopes)));
     let live: Vec<String> = view
         .grants
         .iter()
@@ -495,17 +460,15 @@ pub fn profile(view: &ProfileView) -> String {
             Some(format!("{}  {left}{until} (request {})", grant.resource, request.id))
         })
         .collect();
-    field(&mut text, "access", &or_none(live.join("\n")));
-    field(&mut text, "unread", &view.unread.to_string());
-
-    text
+    sheet.field("access", &or_none(live.join("\n")));
+    sheet.field("unread", &view.unread.to_string());
 }
 
 pub const NOTIFICATIONS: [Column; 3] =
     [Column("ID", Fit::Whole), Column("WHEN", Fit::Whole), Column("WHAT", Fit::Wrap)];
 
 pub fn notification_row(view: &NotificationView, now: Timestamp) -> Vec<Shown> {
-    let color = view.read_at.map(|_| Color::DarkGrey);
+    let color = view.read_at.map(|_| Color::Grey);
     vec![view.id.to_string().into(), relative(view.at, now).into(), Shown(line(&view.text).into_owned(), color)]
 }
 
@@ -548,75 +511,60 @@ pub fn expired(view: &ExpireView) -> String {
     if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
 }
 
-pub fn plan(view: &PlanView) -> String {
-    let mut text = String::from(match (view.changes.is_empty(), view.applied) {
-        (true, _) => "Nothing changes.\n",
-        (false, true) => "Applied:\n",
-        (false, false) => "Would change:\n",
+pub fn plan(sheet: &mut Sheet, view: &PlanView) {
+    sheet.line(match (view.changes.is_empty(), view.applied) {
+        (true, _) => "Nothing changes.",
+        (false, true) => "Applied:",
+        (false, false) => "Would change:",
     });
     for change in &view.changes {
-        text += &changed(change);
+        let (mark, words) = changed(change);
+        sheet.item(&format!("  {mark} "), 6, &words);
     }
     if !view.follows.is_empty() {
-        text += if view.applied { "What followed:\n" } else { "What would follow:\n" };
+        sheet.line(if view.applied { "What followed:" } else { "What would follow:" });
     }
     for follow in &view.follows {
         let (id, member, resource) = (follow.request, &follow.member, &follow.resource);
-        let _ = match follow.follows {
-            Follows::Withdrawn => {
-                writeln!(text, "  request {id} withdrawn: {member} asked for {resource}; {}", line(&follow.because))
+        let because = line(&follow.because);
+        let words = match follow.follows {
+            Follows::Withdrawn => format!("request {id} withdrawn: {member} asked for {resource}; {because}"),
+            Follows::Revoked => format!("grant {id} revoked: {member} has {resource}; {because}"),
+            Follows::Widened => {
+                format!("grant {id} widened: {member} has {resource}, which now also covers {because}")
             }
-            Follows::Revoked => {
-                writeln!(text, "  grant {id} revoked: {member} has {resource}; {}", line(&follow.because))
-            }
-            Follows::Widened => writeln!(
-                text,
-                "  grant {id} widened: {member} has {resource}, which now also covers {}",
-                line(&follow.because)
+            Follows::Voided => format!(
+                "request {id} reaches more, so approvals of it are void: {member} asked for {resource}, which now also covers {because}"
             ),
-            Follows::Voided => writeln!(
-                text,
-                "  request {id} reaches more, so approvals of it are void: {member} asked for {resource}, which now also covers {}",
-                line(&follow.because)
-            ),
-            Follows::Unmatched => {
-                writeln!(text, "  grant {id} unmatched: {member} has and keeps {resource}; {}", line(&follow.because))
-            }
+            Follows::Unmatched => format!("grant {id} unmatched: {member} has and keeps {resource}; {because}"),
         };
+        sheet.item("  ", 4, &words);
     }
     if view.follows.iter().any(|follow| follow.follows == Follows::Unmatched) {
-        text += "  (unmatched: the file no longer gives it; --revoke-unmatched ends it)\n";
+        sheet.item("  ", 4, "(unmatched: the file no longer gives it; --revoke-unmatched ends it)");
     }
     if let Some(against) = &view.against {
-        text += &judged_past(against);
+        judged_past(sheet, against);
     }
-    text
 }
 
-fn judged_past(view: &AgainstView) -> String {
+fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
     let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
-    let mut text =
-        format!("Of {all} requests since {}, {otherwise} would have been decided otherwise", date_and_time(view.since));
-    text += if view.otherwise.is_empty() { ".\n" } else { ":\n" };
+    let stop = if view.otherwise.is_empty() { "." } else { ":" };
+    let since = date_and_time(view.since);
+    sheet.line(&format!("Of {all} requests since {since}, {otherwise} would have been decided otherwise{stop}"));
     for past in &view.otherwise {
-        let _ = writeln!(
-            text,
-            "  request {} ({} for {}), {}: {}",
-            past.request,
-            past.resource,
-            past.requester,
-            past.was,
-            line(&past.would)
-        );
+        let (id, resource, requester) = (past.request, &past.resource, &past.requester);
+        let words = format!("request {id} ({resource} for {requester}), {}: {}", past.was, line(&past.would));
+        sheet.item("  ", 4, &words);
     }
     if view.more > 0 {
-        let _ = writeln!(text, "  and {} more", view.more);
+        sheet.item("  ", 4, &format!("and {} more", view.more));
     }
-    text
 }
 
-/// `+ member:zoe (role: member)`, `~ member:bob (role: member → admin)`, `- scope:x`.
-fn changed(change: &Change) -> String {
+/// `+`, `~` or `-`, and `member:zoe (role: member)`, `member:bob (role: member → admin)`, `scope:x`.
+fn changed(change: &Change) -> (char, String) {
     let what = match change {
         Change::RuleOrder(_) => "the order of the rules".to_owned(),
         Change::Team(_)
@@ -632,12 +580,12 @@ fn changed(change: &Change) -> String {
     match Difference::of(change) {
         Difference::Added(fields) => {
             let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-            format!("  + {what} ({})\n", line(&said.join("; ")))
+            ('+', format!("{what} ({})", line(&said.join("; "))))
         }
-        Difference::Removed => format!("  - {what}\n"),
+        Difference::Removed => ('-', what),
         Difference::Changed(turns) => {
             let said: Vec<String> = turns.iter().map(|(key, turn)| format!("{key}: {}", turned(turn))).collect();
-            format!("  ~ {what} ({})\n", line(&said.join("; ")))
+            ('~', format!("{what} ({})", line(&said.join("; "))))
         }
     }
 }
@@ -654,7 +602,7 @@ fn turned(turn: &Turn) -> String {
     }
 }
 
-pub fn verified(view: &VerifyView) -> String {
+pub fn verified(sheet: &mut Sheet, view: &VerifyView) {
     let held = match view.checkpoints {
         0 => String::new(),
         1 => ", and stands as it did at the checkpoint".to_owned(),
@@ -662,38 +610,41 @@ pub fn verified(view: &VerifyView) -> String {
     };
     let entries = view.entries;
     if view.ok {
-        return format!("ok: {entries} entries, whole; the tables agree with them{held}\nhead {}\n", view.head);
+        sheet.line(&format!("ok: {entries} entries, whole; the tables agree with them{held}"));
+        sheet.line(&format!("head {}", view.head));
+        return;
     }
-    let mut text = String::new();
     for fault in &view.faults {
-        let _ = match fault.seq {
-            Some(seq) => writeln!(text, "entry {seq}: {}", fault.problem),
-            None => writeln!(text, "{}", fault.problem),
-        };
+        match fault.seq {
+            Some(seq) => sheet.line(&format!("entry {seq}: {}", fault.problem)),
+            None => sheet.line(&fault.problem),
+        }
     }
     let faults = match view.faults.len() {
         1 => "1 fault".to_owned(),
         many => format!("{many} faults"),
     };
-    text + &format!("not ok: {faults} in {entries} entries\n")
+    sheet.line(&format!("not ok: {faults} in {entries} entries"));
 }
 
 /// `ok`, `warning` or `WRONG`, what was looked at, what was found, and what to do.
-pub fn finding(view: &FindingView, color: bool) -> String {
+pub fn finding(sheet: &mut Sheet, view: &FindingView, color: bool) {
+    const FOUND: usize = 20;
     let (mark, code) = match view.health {
         Health::Ok => ("ok", "32"),
         Health::Warning => ("warning", "33"),
         Health::Wrong => ("WRONG", "1;31"),
     };
     let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
-    let mut text = format!("{mark}  {:<9}  {}\n", view.what, lines(&view.found));
+    let lead = format!("{mark}  {:<9}  ", view.what);
+    sheet.item_after(&lead, FOUND.max(11 + view.what.len()), FOUND, &bounded(&lines(&view.found)));
     for mend in &view.mend {
-        let _ = writeln!(text, "{:20}→ {}", "", lines(mend));
+        // A command to copy stays on one line.
+        sheet.push(&format!("{:FOUND$}→ {}\n", "", bounded(&lines(mend))));
     }
-    text
 }
 
-pub fn backed_up(view: &BackupView) -> String {
+pub fn backed_up(sheet: &mut Sheet, view: &BackupView) {
     let file = view.file.display();
-    format!("Copied to {file}: {} bytes, proven whole up to entry {}\n", view.bytes, view.checkpoint.seq)
+    sheet.line(&format!("Copied to {file}: {} bytes, proven whole up to entry {}", view.bytes, view.checkpoint.seq));
 }

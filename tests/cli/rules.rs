@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use crate::harness::{Ran, World};
+use crate::tmux::Terminal;
 
 const SPEC: &str = include_str!("rules.spec");
 
@@ -604,7 +605,10 @@ fn a_dry_run_and_show_tell_which_rules_match_and_why() {
     {
         assert!(shown.out.contains(words), "{words}\n{}", shown.out);
     }
-    assert!(shown.out.lines().all(|line| line.chars().count() <= 80), "{}", shown.out);
+    let screen = Terminal::access(&world, "dave", &["show", &id]);
+    let joined = screen.exits(0);
+    let drawn = screen.drawn().join("\n");
+    assert_eq!(drawn.trim_end(), joined, "the terminal breaks no line");
     let list = world.run("dave", &["list"]).ok();
     assert!(list.out.contains("pending, 1 of 3") && list.out.contains("dave +1"), "{}", list.out);
 }

@@ -268,6 +268,35 @@ fn unread_notifications_are_mentioned_on_a_terminal_only() {
         let screen = Terminal::access(&world, "alice", &["list", flag]).exits(0);
         assert!(!screen.contains("unread notification"), "{screen}");
     }
+    // Only standard error is the terminal: the answer goes through a pipe, whose reader draws on the same terminal.
+    for line in [r#""$0" list | cat"#, r#""$0" list > list.txt"#, r#""$0" list 2> list.txt"#] {
+        let given = world.command("alice", &[]);
+        let mut shell = Command::new("sh");
+        shell.envs(given.get_envs().filter_map(|(name, value)| Some((name, value?)))).args(["-c", line, ACCESS]);
+        let screen = Terminal::of(&world, &shell).exits(0);
+        assert!(!screen.contains("unread notification"), "{line}: {screen}");
+    }
+}
+
+#[test]
+fn a_team_file_that_changes_nothing_needs_no_yes() {
+    let world = World::sample();
+    let team = world.run("olivia", &["team", "show"]).ok().out;
+    std::fs::write(world.folder().join("team.toml"), &team).unwrap();
+    let apply = ["team", "apply", "team.toml"];
+    assert_eq!(world.run("olivia", &apply).ok().out, "Nothing changes.\n");
+    assert_eq!(world.run("olivia", &[&apply[..], &["--json"]].concat()).ok().json()["changes"], serde_json::json!([]));
+    assert!(Terminal::access(&world, "olivia", &apply).exits(0).contains("Nothing changes."));
+    assert_eq!(world.actions(), ["team.initialized"]);
+    // A file that does something needs it.
+    std::fs::write(world.folder().join("team.toml"), team + "\n[members.zoe]\nrole = \"member\"\n").unwrap();
+    let ran = world.run("olivia", &apply).fails(2, "has to be confirmed, and nobody can be asked here");
+    assert!(ran.err.contains("--yes"), "{ran:?}");
+    assert_eq!(world.actions(), ["team.initialized"]);
+    // What is wrong with a file, or with who applies it, comes first.
+    world.run("bob", &apply).fails(3, "");
+    std::fs::write(world.folder().join("team.toml"), "[team").unwrap();
+    world.run("olivia", &apply).fails(65, "not valid TOML");
 }
 
 #[test]
@@ -284,10 +313,11 @@ fn a_list_fits_80_columns_and_cuts_no_number() {
     let screen = Terminal::access(&world, "alice", &["list"]).exits(0);
     assert!(screen.contains("12345 pending"), "{screen}");
     assert!(screen.contains("12346 pending"), "{screen}");
-    let table = world.run("alice", &["list"]).ok().out;
-    assert_eq!(table.lines().count(), 3, "a line each: {table}");
-    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
-    assert!(table.contains("target:search-index") && table.contains('…'), "only the reason is cut: {table}");
+    // The headings and a line each, then the exit code and the unread notifications.
+    let lines: Vec<&str> = screen.lines().collect();
+    assert_eq!(lines.len(), 5, "a line each: {screen}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{screen}");
+    assert!(screen.contains("target:search-index") && screen.contains('…'), "only the reason is cut: {screen}");
 }
 
 #[test]

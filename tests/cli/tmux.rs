@@ -17,6 +17,11 @@ pub struct Terminal {
 impl Terminal {
     /// Runs a program there, with the environment of the command that is given.
     pub fn of(world: &World, command: &Command) -> Terminal {
+        Terminal::sized(world, command, 80, 24)
+    }
+
+    /// The same, with so many columns and rows.
+    pub fn sized(world: &World, command: &Command, columns: u16, rows: u16) -> Terminal {
         let unique =
             (0..).map(|index| world.folder().join(format!("tmux-{index}"))).find(|path| !path.exists()).unwrap();
         let config = world.folder().join("tmux.conf");
@@ -30,7 +35,7 @@ impl Terminal {
             .envs([("LC_ALL", "C.UTF-8"), ("SHELL", "/bin/sh")])
             .arg("-f")
             .arg(config)
-            .args(["new-session", "-d", "-x", "80", "-y", "24"])
+            .args(["new-session", "-d", "-x", &columns.to_string(), "-y", &rows.to_string()])
             .args(["sh", "-c", r#"trap : INT; "$0" "$@"; printf '[exit %d]\n' $?; exec sleep 600"#])
             .arg(command.get_program())
             .args(command.get_args())
@@ -99,6 +104,11 @@ impl Terminal {
             .join("\n")
             .trim_end()
             .to_owned()
+    }
+
+    /// The lines as they are drawn: what is longer than the terminal is wide is broken.
+    pub fn drawn(&self) -> Vec<String> {
+        self.tell(["capture-pane", "-p", "-S", "-"]).lines().map(|line| line.trim_end().to_owned()).collect()
     }
 
     pub fn cursor_is_shown(&self) -> bool {

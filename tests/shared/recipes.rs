@@ -204,7 +204,7 @@ fn a_countdown_in_the_prompt() {
 }
 
 /// What somebody may put where a gate expects a name: options, nothing, blanks, line breaks, patterns, and more of a line.
-const VALUES: [&str; 24] = [
+const VALUES: [&str; 28] = [
     "",
     " ",
     "\n",
@@ -219,6 +219,10 @@ const VALUES: [&str; 24] = [
     "--login=bob",
     "--user=bob",
     "--login",
+    "help",
+    "version",
+    "-h x",
+    "help check",
     "bob --help",
     "bob\n",
     "\nbob",

@@ -1,0 +1,70 @@
+//! What is said besides an answer: failures on standard error, and help.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::builder::StyledStr;
+use serde::Serialize;
+
+use super::{Pipe, broken, escape, write_value};
+use crate::cli::ColorWhen;
+use crate::error::Failure;
+
+pub(super) fn in_color(when: ColorWhen, terminal: bool) -> bool {
+    match when {
+        ColorWhen::Always => true,
+        ColorWhen::Never => false,
+        // https://no-color.org: any value that is not empty.
+        ColorWhen::Auto => {
+            let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            terminal && !refused && !dumb
+        }
+    }
+}
+
+/// Prints the help of a command: as a result, or as what is wrong with the line.
+pub fn help(text: &StyledStr, when: ColorWhen, wrong: bool) -> Result<(), Failure> {
+    let terminal = if wrong { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+    let text = if in_color(when, terminal) { text.ansi().to_string() } else { text.to_string() };
+    if wrong {
+        let _ = io::stderr().write_all(text.as_bytes());
+        return Ok(());
+    }
+    let mut out = Pipe { stdout: io::stdout(), closed: false, broken: false };
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(broken)
+}
+
+/// Says what failed, on stderr.
+pub fn report(failure: &Failure, json: bool, color: ColorWhen) {
+    print_failure(failure, json, in_color(color, io::stderr().is_terminal()));
+}
+
+/// Nothing more can be done when this fails too.
+pub(super) fn print_failure(failure: &Failure, json: bool, color: bool) {
+    let mut err = io::stderr().lock();
+    let failure = &bounded(failure);
+    if json {
+        #[derive(Serialize)]
+        struct Object<'f> {
+            error: &'f Failure,
+        }
+        let _ = write_value(&mut err, &Object { error: failure });
+        let _ = writeln!(err);
+        return;
+    }
+    let paint = |code: &str, words: &str| if color { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() };
+    let _ = writeln!(err, "{} {}", paint("1;31", "error:"), escape::lines(&failure.message));
+    for hint in &failure.hints {
+        let _ = writeln!(err, "{} {}", paint("36", "hint:"), escape::lines(hint));
+    }
+}
+
+/// What somebody gave may be long, and so may be a message that repeats it.
+fn bounded(failure: &Failure) -> Failure {
+    let bounded = |text: &String| escape::bounded(text);
+    Failure {
+        kind: failure.kind,
+        message: bounded(&failure.message),
+        hints: failure.hints.iter().map(bounded).collect(),
+    }
+}
