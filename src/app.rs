@@ -122,7 +122,7 @@ impl App {
             Verb::Init(args) => self.init(args),
             Verb::Team(cli::Team::Show(_)) => self.plain(Command::TeamShow),
             Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args),
-            Verb::Team(cli::Team::ReplaceOwner(args)) => self.replace_owner(args.to),
+            Verb::Team(cli::Team::ReplaceOwner(args)) => self.replace_owner(&args),
             Verb::Resources(args) => self.plain(Command::Resources { kind: args.kind, mine: args.mine }),
             Verb::Request(args) => self.request(*args),
             Verb::Extend(args) => self.extend(args),
@@ -243,13 +243,30 @@ impl App {
         let text = read_text(&args.file)?;
         let command =
             |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen, against, revoke_unmatched };
+        self.change_team(dry_run, command, "Apply this?")
+    }
+
+    fn replace_owner(&mut self, args: &cli::ReplaceOwner) -> Result<u8> {
+        let to = &args.to;
+        let command = |dry_run, seen| Command::ReplaceOwner { to: to.clone(), dry_run, seen };
+        self.change_team(args.dry_run, command, &format!("Make {to} the owner, who decides who is who?"))
+    }
+
+    /// Shows what a change of the team does and asks, unless `--yes` says so. `command`: given whether it is a dry run, and
+    /// the plan that was shown.
+    fn change_team(
+        &mut self,
+        dry_run: bool,
+        command: impl Fn(bool, Option<Seen>) -> Command,
+        question: &str,
+    ) -> Result<u8> {
         if dry_run || self.yes {
             return self.plain(command(dry_run, None));
         }
         let Some(prompt) = &self.prompt else {
             return Err(Failure::new(
                 Kind::Usage,
-                "applying a team file has to be confirmed, and nobody can be asked here",
+                "a change of the team has to be confirmed, and nobody can be asked here",
             )
             .hint("look with --dry-run, then apply with --yes")
             .into());
@@ -269,7 +286,7 @@ impl App {
         for warning in &looked.warnings {
             self.printer.warn(warning);
         }
-        if !prompt.confirm("Apply this?")? {
+        if !prompt.confirm(question)? {
             return Err(cancelled().into());
         }
         let apply = command(false, plan.seen.clone());
@@ -280,19 +297,6 @@ impl App {
         self.door.carry_out(apply, &mut |_| Ok(()))?;
         self.printer.say("Applied.")?;
         Ok(0)
-    }
-
-    fn replace_owner(&mut self, to: Name) -> Result<u8> {
-        if !self.yes {
-            let Some(prompt) = &self.prompt else {
-                let told = Failure::new(Kind::Usage, "this has to be confirmed, and nobody can be asked here");
-                return Err(told.hint("say --yes").into());
-            };
-            if !prompt.confirm(&format!("Make {to} the owner, who decides who is who?"))? {
-                return Err(cancelled().into());
-            }
-        }
-        self.plain(Command::ReplaceOwner { to })
     }
 
     fn request(&mut self, args: cli::Request) -> Result<u8> {

@@ -81,7 +81,7 @@ pub struct Accounts {
 }
 
 /// The team with another owner, in the place of one whose account is gone. It is for root, who could take any account and
-/// shall not have to.
+/// shall not have to. The old owner is disabled: the next Unix user with that name is another person.
 pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts) -> Result<Team, Refusal> {
     if !by_root {
         return Err(Refusal::NeedsRoot { to: "replace the owner" });
@@ -96,6 +96,7 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts)
                 return Err(Refusal::OwnerIsThere { owner: name.clone(), login: member.login.to_string() });
             }
             member.role = Role::Viewer;
+            member.disabled = true;
         }
     }
     match new.members.get_mut(to) {
@@ -749,7 +750,7 @@ pub fn revoke(
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
     let Some(grant) = live else { return Err(Refusal::NotLive { id: request.id, state }) };
     let told = |event: Notice| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
-    let mut drafts = vec![draft(revoked(grant, &person.name, Because::Asked, reason), told(Notice::AccessRevoked))];
+    let mut drafts = vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(Notice::AccessRevoked))];
     for next in following {
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
@@ -758,7 +759,7 @@ pub fn revoke(
                 drafts.push(draft(event, told(Notice::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
-                drafts.push(draft(revoked(grant, &person.name, because, None), told(Notice::AccessRevoked)));
+                drafts.push(draft(revoked(grant, Some(&person.name), because, None), told(Notice::AccessRevoked)));
             }
             (
                 State::Scheduled
@@ -775,11 +776,12 @@ pub fn revoke(
     Ok(drafts)
 }
 
-fn revoked(grant: &Grant, by: &Name, because: Because, reason: Option<Text>) -> Event {
+/// `by`: None for root.
+fn revoked(grant: &Grant, by: Option<&Name>, because: Because, reason: Option<Text>) -> Event {
     Event::GrantRevoked {
         request: grant.request,
         resource: grant.terms.resource.clone(),
-        by: Some(by.clone()),
+        by: by.cloned(),
         because,
         reason,
     }
@@ -851,13 +853,14 @@ pub struct Anew {
 /// goes with it, so that a name which comes back brings nothing back.
 ///
 /// `open`: every request on the record as pending or with a grant that has not ended. `asked`: who was told of a request when it was filed.
-/// `judge`: judges one of them again, given the grants that end before it, unless it goes anyway.
+/// `by`: who changes the team; None for root, who replaces an owner. `judge`: judges one of them again, given the grants
+/// that end before it, unless it goes anyway.
 pub fn follow<E>(
     changes: &[Change],
     open: &[Request],
     asked: &BTreeMap<RequestId, Vec<Name>>,
     remains: impl Fn(&Name) -> bool,
-    (by, now): (&Name, Timestamp),
+    (by, now): (Option<&Name>, Timestamp),
     mut judge: impl FnMut(&Request, &BTreeSet<RequestId>) -> Result<Anew, E>,
 ) -> Result<Vec<Draft>, E> {
     let mut drafts = Vec::new();
@@ -887,7 +890,7 @@ pub fn follow<E>(
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));
                     told.retain(|Told(member, _)| remains(member));
-                    let event = Event::RequestWithdrawn { request: request.id, by: Some(by.clone()), because };
+                    let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
                     drafts.push(draft(event, told));
                     continue;
                 }

@@ -38,8 +38,8 @@ pub struct Model {
     role_grants: BTreeSet<RequestId>,
     /// The requests that format 1 filed and that were not judged again since. Without those that were released.
     of_format_1: BTreeSet<RequestId>,
-    /// Who applied a team file, while what follows from it is taken in.
-    applied_by: Option<Name>,
+    /// Who changed the team, while what follows from it is taken in. None: nobody did, or nobody who may.
+    changed_by: Option<Changer>,
     /// The format of the entry that is being taken in.
     format: u32,
     last: Option<Timestamp>,
@@ -48,6 +48,13 @@ pub struct Model {
     past: Past,
     told: Numbers,
     last_told: i64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Changer {
+    Member(Name),
+    /// Root, who replaced the owner.
+    Root,
 }
 
 /// A notification by number: the entry it tells of, and who is told.
@@ -143,10 +150,14 @@ impl Model {
         }
         self.check_time(&entry, &mut wrong);
         self.check_actor(&entry, &mut wrong);
-        if matches!(entry.event, Event::TeamApplied { .. }) {
-            self.applied_by.clone_from(&entry.actor);
+        if let Event::TeamApplied { changes } = &entry.event {
+            self.changed_by = match &entry.actor {
+                Some(actor) => Some(Changer::Member(actor.clone())),
+                None if entry.os_user == "root" && self.replaces_owner(changes) => Some(Changer::Root),
+                None => None,
+            };
         } else if !entry.event.follows_team() {
-            self.applied_by = None;
+            self.changed_by = None;
         }
         self.check_logins(&entry, &mut wrong);
         self.last = Some(entry.at);
@@ -214,7 +225,11 @@ impl Model {
             return;
         }
         // A team file may take out or disable the member who applies it. What follows in the same act is theirs still.
-        if entry.event.follows_team() && self.applied_by.as_ref() == Some(actor) {
+        let changer = match &self.changed_by {
+            Some(Changer::Member(name)) => Some(name),
+            Some(Changer::Root) | None => None,
+        };
+        if entry.event.follows_team() && changer == Some(actor) {
             return;
         }
         match team.members.get(actor) {
@@ -249,7 +264,7 @@ impl Model {
                 self.change_team(seq, changes)
             }
             Event::TeamApplied { changes } => {
-                let fault = self.not_theirs_to_change(actor, &changes);
+                let fault = self.not_theirs_to_change();
                 self.change_team(seq, changes)?;
                 fault.map_or(Ok(()), Err)
             }
@@ -364,10 +379,11 @@ impl Model {
                 fault.map_or(Ok(()), Err)
             }
             Event::RequestWithdrawn { request, by, because } => {
+                let by_root = self.changed_by == Some(Changer::Root);
                 let held = self.pending(request, at)?;
                 held.recorded = Recorded::Withdrawn;
                 let ahead = filed_ahead(held.submitted_at, accepted_time(&because).unwrap_or(at));
-                ends_rightly(by.as_ref(), actor, &because, ahead, at)
+                ends_rightly(by.as_ref(), actor, &because, (ahead, by_root), at)
                     .map_err(|why| format!("request {request} is withdrawn {why}"))
             }
             Event::RequestLapsed { request, lapsed_at } => {
@@ -455,11 +471,12 @@ impl Model {
                 Ok(())
             }
             Event::GrantRevoked { request, resource, by, because, .. } => {
+                let by_root = self.changed_by == Some(Changer::Root);
                 let filed = self.requests.get(&request).map(|request| request.submitted_at);
                 let grant = self.live(request)?;
                 let accepted = accepted_time(&because).unwrap_or(at);
                 let ahead = filed.is_some_and(|filed| filed_ahead(filed, accepted)) || granted_ahead(grant, accepted);
-                let ends = ends_rightly(by.as_ref(), actor, &because, ahead, at);
+                let ends = ends_rightly(by.as_ref(), actor, &because, (ahead, by_root), at);
                 let over = grant.ends_at.is_some_and(|end| end <= at);
                 let same = grant.terms.resource == resource;
                 let acts = actor == by.as_ref();
@@ -631,19 +648,34 @@ impl Model {
         }
     }
 
-    /// Only the owner changes the team; and root, who is no member, who is the owner.
-    fn not_theirs_to_change(&self, actor: Option<&Name>, changes: &[Change]) -> Option<Wrong> {
+    /// Only the owner changes the team; and root, who is no member, replaces the owner.
+    fn not_theirs_to_change(&self) -> Option<Wrong> {
         let owner = self.team.as_ref().and_then(Team::owner).map(|(name, _)| name);
-        let only_role = |change: &Change| {
-            let Change::Member(_, Diff::Change { from, to }) = change else { return false };
-            Member { role: from.role, ..to.clone() } == *from
-        };
-        match actor {
-            Some(name) if Some(name) == owner => None,
-            Some(name) => Some(format!("{name} changes the team, who is not its owner")),
-            None if changes.len() == 2 && changes.iter().all(only_role) => None,
+        match &self.changed_by {
+            Some(Changer::Member(name)) if Some(name) == owner => None,
+            Some(Changer::Member(name)) => Some(format!("{name} changes the team, who is not its owner")),
+            Some(Changer::Root) => None,
             None => Some("the team was changed by nobody".to_owned()),
         }
+    }
+
+    /// Whether these changes put another member in the owner's place, disable the owner, and do nothing else. (Older
+    /// versions did not disable the owner.)
+    fn replaces_owner(&self, changes: &[Change]) -> bool {
+        let [Change::Member(_, Diff::Change { from: a, to: to_a }), Change::Member(_, Diff::Change { from: b, to: to_b })] =
+            changes
+        else {
+            return false;
+        };
+        let replaces = |old: &Member, gone: &Member, next: &Member, owner: &Member| {
+            let viewer = Member { role: Role::Viewer, ..old.clone() };
+            old.role == Role::Owner
+                && (*gone == viewer || *gone == Member { disabled: true, ..viewer })
+                && next.role != Role::Owner
+                && !next.disabled
+                && *owner == Member { role: Role::Owner, ..next.clone() }
+        };
+        replaces(a, to_a, b, to_b) || replaces(b, to_b, a, to_a)
     }
 
     fn change_team(&mut self, seq: i64, changes: Vec<Change>) -> Result<(), Wrong> {
@@ -730,18 +762,19 @@ fn accepted_time(because: &Because) -> Option<Timestamp> {
     }
 }
 
-/// Whoever ends it acts. Root, who need not be a member, does so only where a clock was accepted: that ends what was made
-/// while the clock was ahead, and what goes on from it.
+/// Whoever ends it acts. Root, who need not be a member, does so only where a clock was accepted (that ends what was made
+/// while the clock was ahead, and what goes on from it) and where root replaced the owner.
 fn ends_rightly(
     by: Option<&Name>,
     actor: Option<&Name>,
     because: &Because,
-    ahead: bool,
+    (ahead, owner_replaced): (bool, bool),
     at: Timestamp,
 ) -> Result<(), &'static str> {
+    let follows = owner_replaced && matches!(because, Because::MemberGone | Because::NoLongerGiven(_));
     match accepted_time(because) {
         _ if by != actor => Err("by another than it says"),
-        None if by.is_none() && !matches!(because, Because::Fell(_)) => Err("by nobody"),
+        None if by.is_none() && !follows && !matches!(because, Because::Fell(_)) => Err("by nobody"),
         None => Ok(()),
         Some(accepted) if accepted >= at => Err("for a clock that was not ahead"),
         Some(_) if !ahead => Err("for a clock, and was made before the time that was accepted"),

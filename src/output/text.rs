@@ -555,7 +555,7 @@ pub fn plan(view: &PlanView) -> String {
         };
     }
     if view.follows.iter().any(|follow| follow.follows == Follows::Unmatched) {
-        text += "  (unmatched: the file no longer gives it; --revoke-unmatched ends it)\n";
+        text += "  (unmatched: the team no longer gives it; `team apply --revoke-unmatched` ends it)\n";
     }
     if let Some(against) = &view.against {
         text += &judged_past(against);

@@ -24,6 +24,7 @@ mod json;
 mod kills;
 mod lifecycle;
 mod notify;
+mod owner;
 mod post;
 mod proof;
 mod quota;
