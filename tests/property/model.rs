@@ -365,10 +365,11 @@ impl Model {
                 && waits.filter(|other| other.place != wish.place).count() >= 20
             || wish.emergency && (owed.count() >= 3 || self.lately(who, HOUR, now, takes) >= 10)
             || self.team.counting(wish.requester, wish.asked.resource, wish.emergency).iter().any(|rule| {
-                // By whomever it was filed or edited.
+                // By whomever it was filed or edited; for an emergency, only what the requester filed.
                 let counts = |place: usize| {
                     let other = &self.requests[place];
                     other.logins[0] == self.login(wish.requester)
+                        && (!wish.emergency || other.logins[1] == other.logins[0])
                         && (!rule.emergency || other.emergency)
                         && self.team.counts(rule, wish.requester, other.asked.resource)
                 };
