@@ -68,9 +68,7 @@ fn owners_login(layout: &Layout) -> Result<Login, Failure> {
     };
     match User::from_name(login.as_str()) {
         // Whoever can't connect under this name could never act as the owner.
-        Ok(Some(_)) if !has_account(&login)? => {
-            Err(usage(format!("{login} is no person, and can't own the team")))
-        }
+        Ok(Some(_)) if !has_account(&login)? => Err(usage(format!("{login} is no person, and can't own the team"))),
         Ok(Some(_)) => Ok(login),
         Ok(None) => Err(usage(format!("there is no Unix user {login} on this machine"))),
         Err(error) => Err(failed("the user database", &error.into())),

@@ -434,20 +434,21 @@ fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Time
         || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
 }
 
-/// Who can review an emergency now. They are fixed when it is taken; only once none of them can act any more, anybody who
-/// could review it by today's rules can. A member who came after it was filed is another person than the one who had that
-/// name then.
+/// Who can review an emergency now: of those who were fixed when it was taken, whoever could review it by today's rules too;
+/// and if there is none, anybody who could. A member who came after it was filed is another person than the one who had
+/// that name then.
 pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Person> {
     let Case { request, judgement, .. } = case;
-    let others = || case.people.iter().copied().filter(|person| is_anothers(request, person).is_ok());
-    let fixed = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
-    let able: Vec<&Person> = others()
-        .filter(|person| person.since < request.seq && fixed.is_some_and(|fixed| fixed.contains(&person.name)))
-        .collect();
-    if able.is_empty() {
-        return others().filter(|person| could_review(person, judgement, &request.asked, now)).collect();
-    }
-    able
+    let able = |person: &&&Person| {
+        is_anothers(request, person).is_ok() && could_review(person, judgement, &request.asked, now)
+    };
+    let able: Vec<&Person> = case.people.iter().filter(able).copied().collect();
+    let reviewers = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
+    let is_fixed = |person: &&Person| {
+        person.since < request.seq && reviewers.is_some_and(|reviewers| reviewers.contains(&person.name))
+    };
+    let fixed: Vec<&Person> = able.iter().copied().filter(is_fixed).collect();
+    if fixed.is_empty() { able } else { fixed }
 }
 
 /// Whether this person may review this emergency.
@@ -750,7 +751,8 @@ pub fn revoke(
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
     let Some(grant) = live else { return Err(Refusal::NotLive { id: request.id, state }) };
     let told = |event: Notice| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
-    let mut drafts = vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(Notice::AccessRevoked))];
+    let mut drafts =
+        vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(Notice::AccessRevoked))];
     for next in following {
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {

@@ -155,10 +155,7 @@ impl Refusal {
 
     /// Whether a member who may act is refused for who they are, and not by rules or limits.
     pub fn is_about_the_caller(&self) -> bool {
-        matches!(
-            self,
-            Refusal::NeedsAdmin { .. } | Refusal::NeedsOwner { .. } | Refusal::NeedsRoot { .. }
-        )
+        matches!(self, Refusal::NeedsAdmin { .. } | Refusal::NeedsOwner { .. } | Refusal::NeedsRoot { .. })
     }
 
     /// What happened, in a sentence.

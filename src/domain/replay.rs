@@ -662,8 +662,10 @@ impl Model {
     /// Whether these changes put another member in the owner's place, disable the owner, and do nothing else. (Older
     /// versions did not disable the owner.)
     fn replaces_owner(&self, changes: &[Change]) -> bool {
-        let [Change::Member(_, Diff::Change { from: a, to: to_a }), Change::Member(_, Diff::Change { from: b, to: to_b })] =
-            changes
+        let [
+            Change::Member(_, Diff::Change { from: a, to: to_a }),
+            Change::Member(_, Diff::Change { from: b, to: to_b }),
+        ] = changes
         else {
             return false;
         };

@@ -255,19 +255,18 @@ impl Model {
 
     /// Whether somebody may review an emergency by the rules of this moment.
     fn could_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
-        let case = self.case(asked, &asked.table, now);
+        // Once it was taken it stays as long as it was.
+        let case = self.case(asked, &asked.table, if asked.ends == 0 { now } else { asked.starts });
         let demands = self.team.demands(&case);
         // What is not there any more demands nothing, and so nobody meets it.
         let all = || !demands.is_empty() && demands.iter().all(|demand| self.meets(who, demand, &case, now));
         self.is_another(who, asked) && (self.team.base(who) >= ADMIN || all())
     }
 
-    /// Who that is was fixed when it was taken, unless none of them is left.
+    /// Who that is was fixed when it was taken, unless none of them could by now.
     pub fn may_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
-        if asked.reviewers.iter().any(|who| self.team.active(who)) {
-            return self.team.active(who) && asked.reviewers.contains(&who);
-        }
-        self.could_review(who, asked, now)
+        let is_left = asked.reviewers.iter().any(|who| self.could_review(who, asked, now));
+        self.could_review(who, asked, now) && (!is_left || asked.reviewers.contains(&who))
     }
 
     /// Who is told besides those who may decide, when it is late.
