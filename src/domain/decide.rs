@@ -422,7 +422,7 @@ fn may_propose(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), R
 
 /// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
 /// demands.
-fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
+pub fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
     let requirements = judgement.requirements();
     let basis = match terms.resource {
         Resource::Role(_) => RoleBasis::BaseAdmin,

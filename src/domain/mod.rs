@@ -13,6 +13,7 @@ pub mod entitlement;
 pub mod event;
 pub mod hindsight;
 pub mod judge;
+pub mod judge_then;
 pub mod letter;
 pub mod name;
 pub mod notification;

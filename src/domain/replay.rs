@@ -1,13 +1,19 @@
 //! Folds the audit log in memory and says where it contradicts itself.
 //!
-//! It never judges by today's rules (a log stays valid when the rules change), only by what no rules could allow: a
-//! grant without an approval by another person, an end that is not the one granted, a decision on what was decided.
+//! It never judges by today's rules (a log stays valid when the rules change), only by what no rules could allow (a grant
+//! without an approval by another person, an end that is not the one granted, a decision on what was decided) and by the
+//! team of that moment: whether it demanded what a grant met, and gave by a rule what that rule is said to have given.
+//!
+//! The team of that moment is read by the rules of judging of today. So whoever changes what a rule gives or demands makes a
+//! new format, and has entries of the formats before judged as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::{filed_ahead, granted_ahead};
+use super::decide::could_review;
 use super::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
 use super::judge::{RoleBasis, default_role};
+use super::judge_then::TeamThen;
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
@@ -32,6 +38,8 @@ pub struct Model {
     pub requests: BTreeMap<RequestId, Request>,
     /// By the notification's number, without those that were released: which entry it tells of, and whom.
     pub notifications: Vec<Notified>,
+    /// What judging by this team takes.
+    team_then: TeamThen,
     /// What each member prefers, who has said anything.
     pub preferences: BTreeMap<Name, Preference>,
     /// The requests whose grants of roles have not ended on the record.
@@ -426,7 +434,7 @@ impl Model {
                 }
             }
             Event::RequestReviewed { request, by, note } => {
-                let fault = self.not_theirs_to_review(request, &by);
+                let fault = self.not_theirs_to_review(request, &by, at);
                 let login = self.login_of(&by).cloned();
                 let owes_none = || format!("it reviews request {request}, which owes no review");
                 let held = self.request(request, |_| owes_none())?;
@@ -511,7 +519,7 @@ impl Model {
     /// Access is granted: at once, or from a later time on.
     fn grant(&mut self, granted: Granted, at: Timestamp) -> Result<(), Wrong> {
         let id = granted.request;
-        let unmet = self.demands_unmet(&granted, at);
+        let unmet = self.demands_unmet(&granted, at).or_else(|| self.not_given_by_rule(&granted, at));
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
         let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
         let since: Vec<Option<i64>> = granted.approved_by.iter().map(|name| self.since.get(name).copied()).collect();
@@ -587,6 +595,24 @@ impl Model {
         None
     }
 
+    /// From format 2 on, what a rule gave by itself it could give at that moment, by the whole team of then.
+    fn not_given_by_rule(&mut self, granted: &Granted, at: Timestamp) -> Option<Wrong> {
+        let by = granted.by_rule.as_ref().filter(|_| self.format >= 2)?;
+        let (team, request) = (self.team.as_ref()?, self.requests.get(&granted.request)?);
+        let rule = team.rules.iter().find(|rule| rule.name == *by)?;
+        let taken_otherwise = request.emergency
+            && (request.filed_by != request.requester
+                || request.asked.end.is_permanent()
+                || request.asked.start.is_some());
+        let why = match taken_otherwise {
+            true => Some("an emergency is taken by who needs it, at once, and ends".to_owned()),
+            false => self.team_then.not_given(team, request, rule, at),
+        };
+        why.map(|why| {
+            format!("request {} is granted by rule {:?}, which could not give it then: {why}", request.id, by.as_str())
+        })
+    }
+
     /// Whether this member is among the approvers, by the team and the granted roles of this moment.
     fn could_approve(
         &self,
@@ -597,9 +623,8 @@ impl Model {
         at: Timestamp,
     ) -> bool {
         let Some(member) = team.members.get(name).filter(|member| !member.disabled) else { return false };
-        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(id)?.grant.as_ref());
-        let granted = grants.filter_map(|grant| match grant.terms.resource {
-            Resource::Role(role) if grant.member == *name && grant.is_live(at) => Some(role),
+        let granted = self.roles_granted(name).filter_map(|grant| match grant.terms.resource {
+            Resource::Role(role) if grant.is_live(at) => Some(role),
             Resource::Role(_)
             | Resource::Connection(_)
             | Resource::Target(_)
@@ -621,16 +646,46 @@ impl Model {
         })
     }
 
-    /// Who reviews an emergency is fixed when it is taken, as long as one of them can act.
-    fn not_theirs_to_review(&self, id: RequestId, by: &Name) -> Option<Wrong> {
-        let request = self.requests.get(&id)?;
-        let reviewers = request.grant.as_ref()?.reviewers.as_ref()?;
-        let members = &self.team.as_ref()?.members;
-        let same_person = |name: &Name| self.since.get(name).is_some_and(|since| *since < request.seq);
-        let is_able = |name: &&Name| same_person(name) && members.get(*name).is_some_and(|member| !member.disabled);
-        let able: Vec<&Name> = reviewers.iter().filter(is_able).collect();
-        let is_anothers = !able.is_empty() && !able.contains(&by);
-        is_anothers.then(|| format!("{by} reviews request {id}, which is for others to review"))
+    /// The grants of roles to this member that have not ended on the record.
+    fn roles_granted(&self, name: &Name) -> impl Iterator<Item = &Grant> {
+        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(id)?.grant.as_ref());
+        grants.filter(move |grant| grant.member == *name)
+    }
+
+    /// Who reviews an emergency is fixed when it is taken; each counts while they could review it by the rules of the moment,
+    /// and if none can, anybody who could. (Older versions let a fixed reviewer review whatever they had become.)
+    ///
+    /// Where the demands depend on grants that are forgotten, only base admins are known to be able to review.
+    fn not_theirs_to_review(&mut self, id: RequestId, by: &Name, at: Timestamp) -> Option<Wrong> {
+        let (team, request) = (self.team.as_ref()?, self.requests.get(&id)?);
+        let grant = request.grant.as_ref()?;
+        let reviewers = grant.reviewers.as_ref()?;
+        let is_fixed = |name: &Name| {
+            let same_person = self.since.get(name).is_some_and(|since| *since < request.seq);
+            same_person && reviewers.contains(name)
+        };
+        let is_able = |name: &Name| team.members.get(name).is_some_and(|member| !member.disabled);
+        if is_able(by) && is_fixed(by) {
+            return None;
+        }
+        let judgement = self.team_then.judge_emergency(team, request, grant.starts_at);
+        let could = |name: &Name| -> Option<bool> {
+            let mut person = team.person(name).filter(|person| {
+                let login = &person.member.login;
+                !person.is_disabled()
+                    && !request.may_be_requested_by(name, login)
+                    && !request.may_be_filed_by(name, login)
+            })?;
+            person.grants = self.roles_granted(name).cloned().collect();
+            match &judgement {
+                Some(judgement) => Some(could_review(&person, judgement, &request.asked, at)),
+                None => (person.member.role >= Role::Admin).then_some(true),
+            }
+        };
+        if reviewers.iter().any(|name| is_fixed(name) && could(name) == Some(true)) {
+            return Some(format!("{by} reviews request {id}, which is for others to review"));
+        }
+        (could(by) == Some(false)).then(|| format!("{by} reviews request {id}, who could not review it then"))
     }
 
     /// A scheduled grant begins.
@@ -681,6 +736,7 @@ impl Model {
     }
 
     fn change_team(&mut self, seq: i64, changes: Vec<Change>) -> Result<(), Wrong> {
+        self.team_then = TeamThen::default();
         let mut fault = None;
         for change in &changes {
             if let Change::Member(name, diff) = change {

@@ -16,6 +16,7 @@ mod edit;
 mod exit;
 mod export;
 mod faults;
+mod forged;
 mod generated;
 mod harness;
 mod hostile;
