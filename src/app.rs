@@ -171,7 +171,7 @@ impl App {
             Verb::Init(args) => self.init(args),
             Verb::Team(cli::Team::Show(_)) => self.plain(Command::TeamShow),
             Verb::Team(cli::Team::Apply(args)) => self.team_apply(&args),
-            Verb::Team(cli::Team::ReplaceOwner(args)) => self.replace_owner(args.to),
+            Verb::Team(cli::Team::ReplaceOwner(args)) => self.replace_owner(&args),
             Verb::Resources(args) => {
                 let nothing = if args.mine { "You have nothing of that" } else { "There is nothing of that" };
                 self.listed(Command::Resources { kind: args.kind, mine: args.mine }, nothing)
@@ -300,6 +300,23 @@ impl App {
         let text = read_text(&args.file)?;
         let command =
             |dry_run, seen| Command::TeamApply { text: text.clone(), dry_run, seen, against, revoke_unmatched };
+        self.change_team(dry_run, command, "Apply this?")
+    }
+
+    fn replace_owner(&mut self, args: &cli::ReplaceOwner) -> Result<u8> {
+        let to = &args.to;
+        let command = |dry_run, seen| Command::ReplaceOwner { to: to.clone(), dry_run, seen };
+        self.change_team(args.dry_run, command, &format!("Make {to} the owner, who decides who is who?"))
+    }
+
+    /// Shows what a change of the team does and asks, unless `--yes` says so. `command`: given whether it is a dry run, and
+    /// the plan that was shown.
+    fn change_team(
+        &mut self,
+        dry_run: bool,
+        command: impl Fn(bool, Option<Seen>) -> Command,
+        question: &str,
+    ) -> Result<u8> {
         if dry_run || self.yes {
             return self.plain(command(dry_run, None));
         }
@@ -315,14 +332,14 @@ impl App {
             return self.plain(command(true, None));
         }
         let Some(prompt) = &self.prompt else {
-            let why = "applying this team file has to be confirmed, and nobody can be asked here";
+            let why = "a change of the team has to be confirmed, and nobody can be asked here";
             return Err(Failure::new(Kind::Usage, why).hint("look with --dry-run, then apply with --yes").into());
         };
         self.printer.present_plan(&plan);
         for warning in &looked.warnings {
             self.printer.warn(warning);
         }
-        if !prompt.confirm("Apply this?")? {
+        if !prompt.confirm(question)? {
             return Err(cancelled().into());
         }
         let apply = command(false, plan.seen.clone());
@@ -333,19 +350,6 @@ impl App {
         self.door.carry_out(apply, &mut |_| Ok(()))?;
         self.printer.say("Applied.").map_err(broken)?;
         Ok(0)
-    }
-
-    fn replace_owner(&mut self, to: Name) -> Result<u8> {
-        if !self.yes {
-            let Some(prompt) = &self.prompt else {
-                let told = Failure::new(Kind::Usage, "this has to be confirmed, and nobody can be asked here");
-                return Err(told.hint("say --yes").into());
-            };
-            if !prompt.confirm(&format!("Make {to} the owner, who decides who is who?"))? {
-                return Err(cancelled().into());
-            }
-        }
-        self.plain(Command::ReplaceOwner { to })
     }
 
     fn request(&mut self, args: cli::Request) -> Result<u8> {

@@ -214,13 +214,20 @@ pub struct TeamShow {}
     after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in \
 their place, which is recorded as root's, and all admins are told.
 
+The old owner is disabled. Their pending requests are withdrawn, their access ends, and scheduled access that rests on their
+approval ends too.
+
 Examples:
+  access team replace-owner alice --dry-run
   access team replace-owner alice"
 )]
 pub struct ReplaceOwner {
     /// The member who becomes the owner
     #[arg(value_name = "MEMBER")]
     pub to: Name,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What can be asked for, and whether you have it

@@ -40,6 +40,9 @@ pub enum Command {
     TeamShow,
     ReplaceOwner {
         to: Name,
+        dry_run: bool,
+        /// The plan that was confirmed. None: it was not shown.
+        seen: Option<Seen>,
     },
     Resources {
         kind: Option<Kind>,

@@ -75,11 +75,20 @@ pub fn login_of(uid: Uid) -> Result<Login, Failure> {
     }
 }
 
-/// Whether a person of this Unix user name has an account. Root's is no person's: root decides nothing on a shared host.
+/// Whether somebody can connect as this Unix user name: whether `login_of` gives this name for its number. A second name of
+/// one number, another spelling of a name and the overflow number are nobody's. Root's is no person's: root decides nothing
+/// on a shared host.
 pub fn has_account(login: &Login) -> Result<bool, Failure> {
     let name = login.to_string();
-    let found = look_up(move || User::from_name(&name))?;
-    Ok(found.is_some_and(|user| !user.uid.is_root()))
+    let found = look_up(move || {
+        let user = User::from_name(&name)?;
+        let back = user.as_ref().map_or(Ok(None), |user| User::from_uid(user.uid))?;
+        Ok(user.zip(back))
+    })?;
+    Ok(found.is_some_and(|(user, back)| {
+        let leads_back = [&user, &back].into_iter().all(|it| it.name == login.as_str() && it.uid == user.uid);
+        leads_back && !user.uid.is_root() && user.uid.as_raw() != overflow_uid()
+    }))
 }
 
 fn overflow_uid() -> u32 {

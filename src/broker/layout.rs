@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use super::{USER, privacy};
+use super::{USER, has_account, privacy};
 use crate::config::{self, Shared};
 use crate::domain::name::Name;
 use crate::domain::team::Login;
@@ -67,9 +67,8 @@ fn owners_login(layout: &Layout) -> Result<Login, Failure> {
         None => layout.owner.as_str().parse().map_err(|why| usage(format!("{}: {why}", layout.owner)))?,
     };
     match User::from_name(login.as_str()) {
-        Ok(Some(user)) if user.uid.is_root() || user.name == USER => {
-            Err(usage(format!("{login} is no person, and can't own the team")))
-        }
+        // Whoever can't connect under this name could never act as the owner.
+        Ok(Some(_)) if !has_account(&login)? => Err(usage(format!("{login} is no person, and can't own the team"))),
         Ok(Some(_)) => Ok(login),
         Ok(None) => Err(usage(format!("there is no Unix user {login} on this machine"))),
         Err(error) => Err(failed("the user database", &error.into())),

@@ -83,7 +83,7 @@ pub struct Accounts {
 }
 
 /// The team with another owner, in the place of one whose account is gone. It is for root, who could take any account and
-/// shall not have to.
+/// shall not have to. The old owner is disabled: the next Unix user with that name is another person.
 pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts) -> Result<Team, Refusal> {
     if !by_root {
         return Err(Refusal::NeedsRoot { to: "replace the owner" });
@@ -98,6 +98,7 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts)
                 return Err(Refusal::OwnerIsThere { owner: name.clone(), login: member.login.to_string() });
             }
             member.role = Role::Viewer;
+            member.disabled = true;
         }
     }
     match new.members.get_mut(to) {
@@ -427,7 +428,7 @@ fn may_propose(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), R
 
 /// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
 /// demands.
-fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
+pub fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
     let requirements = judgement.requirements();
     let basis = match terms.resource {
         Resource::Role(_) => RoleBasis::BaseAdmin,
@@ -439,20 +440,21 @@ fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Time
         || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
 }
 
-/// Who can review an emergency now. They are fixed when it is taken; only once none of them can act any more, anybody who
-/// could review it by today's rules can. A member who came after it was filed is another person than the one who had that
-/// name then.
+/// Who can review an emergency now: of those who were fixed when it was taken, whoever could review it by today's rules too;
+/// and if there is none, anybody who could. A member who came after it was filed is another person than the one who had
+/// that name then.
 pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Person> {
     let Case { request, judgement, .. } = case;
-    let others = || case.people.iter().copied().filter(|person| is_anothers(request, person).is_ok());
-    let fixed = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
-    let able: Vec<&Person> = others()
-        .filter(|person| person.since < request.seq && fixed.is_some_and(|fixed| fixed.contains(&person.name)))
-        .collect();
-    if able.is_empty() {
-        return others().filter(|person| could_review(person, judgement, &request.asked, now)).collect();
-    }
-    able
+    let able = |person: &&&Person| {
+        is_anothers(request, person).is_ok() && could_review(person, judgement, &request.asked, now)
+    };
+    let able: Vec<&Person> = case.people.iter().filter(able).copied().collect();
+    let reviewers = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
+    let is_fixed = |person: &&Person| {
+        person.since < request.seq && reviewers.is_some_and(|reviewers| reviewers.contains(&person.name))
+    };
+    let fixed: Vec<&Person> = able.iter().copied().filter(is_fixed).collect();
+    if fixed.is_empty() { able } else { fixed }
 }
 
 /// Whether this person may review this emergency.
@@ -762,7 +764,8 @@ pub fn revoke(
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
     let Some(grant) = live else { return Err(Refusal::NotLive { id: request.id, state }) };
     let told = |event: Notice| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
-    let mut drafts = vec![draft(revoked(grant, &person.name, Because::Asked, reason), told(Notice::AccessRevoked))];
+    let mut drafts =
+        vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(Notice::AccessRevoked))];
     for next in following {
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
@@ -771,7 +774,7 @@ pub fn revoke(
                 drafts.push(draft(event, told(Notice::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
-                drafts.push(draft(revoked(grant, &person.name, because, None), told(Notice::AccessRevoked)));
+                drafts.push(draft(revoked(grant, Some(&person.name), because, None), told(Notice::AccessRevoked)));
             }
             (
                 State::Scheduled
@@ -788,11 +791,12 @@ pub fn revoke(
     Ok(drafts)
 }
 
-fn revoked(grant: &Grant, by: &Name, because: Because, reason: Option<Text>) -> Event {
+/// `by`: None for root.
+fn revoked(grant: &Grant, by: Option<&Name>, because: Because, reason: Option<Text>) -> Event {
     Event::GrantRevoked {
         request: grant.request,
         resource: grant.terms.resource.clone(),
-        by: Some(by.clone()),
+        by: by.cloned(),
         because,
         reason,
     }
@@ -871,13 +875,14 @@ pub struct Anew {
 /// goes with it, so that a name which comes back brings nothing back.
 ///
 /// `open`: every request on the record as pending or with a grant that has not ended. `asked`: who was told of a request when it was filed.
-/// `judge`: judges one of them again, given the grants that end before it, unless it goes anyway.
+/// `by`: who changes the team; None for root, who replaces an owner. `judge`: judges one of them again, given the grants
+/// that end before it, unless it goes anyway.
 pub fn follow<E>(
     changes: &[Change],
     open: &[Request],
     asked: &BTreeMap<RequestId, Vec<Name>>,
     remains: impl Fn(&Name) -> bool,
-    (by, now): (&Name, Timestamp),
+    (by, now): (Option<&Name>, Timestamp),
     mut judge: impl FnMut(&Request, &BTreeSet<RequestId>) -> Result<Anew, E>,
 ) -> Result<Vec<Draft>, E> {
     let mut drafts = Vec::new();
@@ -907,7 +912,7 @@ pub fn follow<E>(
                     told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
                     told.push(Notice::RequestWithdrawn.to(&request.requester));
                     told.retain(|Told(member, _)| remains(member));
-                    let event = Event::RequestWithdrawn { request: request.id, by: Some(by.clone()), because };
+                    let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
                     drafts.push(draft(event, told));
                     continue;
                 }

@@ -118,7 +118,7 @@ pub enum Event {
     #[serde(rename = "request.withdrawn")]
     RequestWithdrawn {
         request: RequestId,
-        /// None: root, who need not be a member, and only because a clock was accepted.
+        /// None: root, who need not be a member. Root accepted a clock or replaced the owner.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Name>,
         because: Because,
@@ -167,7 +167,7 @@ pub enum Event {
     GrantRevoked {
         request: RequestId,
         resource: Resource,
-        /// None: root, who need not be a member, and only because a clock was accepted.
+        /// None: root, who need not be a member. Root accepted a clock or replaced the owner.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<Name>,
         because: Because,

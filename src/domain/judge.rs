@@ -493,8 +493,13 @@ pub struct Judgement {
 }
 
 /// Judges the terms asked, and those that would be granted where they differ.
-pub fn judge(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergency: bool) -> Judgement {
-    let rules: Vec<&Rule> = rules.iter().filter(|rule| rule.is_about(emergency)).collect();
+pub fn judge<'r>(
+    rules: impl IntoIterator<Item = &'r Rule>,
+    asked: Case<'_>,
+    granted: Option<Case<'_>>,
+    emergency: bool,
+) -> Judgement {
+    let rules: Vec<&Rule> = rules.into_iter().filter(|rule| rule.is_about(emergency)).collect();
     let hits = |opened: &Opened<'_>| -> Vec<(&Rule, Hit)> {
         rules.iter().filter_map(|&rule| Some((rule, opened.hit(rule)?))).collect()
     };

@@ -14,6 +14,7 @@ pub mod event;
 pub mod hindsight;
 pub mod idle;
 pub mod judge;
+pub mod judge_then;
 pub mod letter;
 pub mod name;
 pub mod notification;

@@ -155,6 +155,11 @@ impl Refusal {
         }
     }
 
+    /// Whether a member who may act is refused for who they are, and not by rules or limits.
+    pub fn is_about_the_caller(&self) -> bool {
+        matches!(self, Refusal::NeedsAdmin { .. } | Refusal::NeedsOwner { .. } | Refusal::NeedsRoot { .. })
+    }
+
     /// What happened, in a sentence.
     pub fn message(&self) -> String {
         match self {

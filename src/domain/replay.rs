@@ -1,13 +1,19 @@
 //! Folds the audit log in memory and says where it contradicts itself.
 //!
-//! It never judges by today's rules (a log stays valid when the rules change), only by what no rules could allow: a
-//! grant without an approval by another person, an end that is not the one granted, a decision on what was decided.
+//! It never judges by today's rules (a log stays valid when the rules change), only by what no rules could allow (a grant
+//! without an approval by another person, an end that is not the one granted, a decision on what was decided) and by the
+//! team of that moment: whether it demanded what a grant met, and gave by a rule what that rule is said to have given.
+//!
+//! The team of that moment is read by the rules of judging of today. So whoever changes what a rule gives or demands makes a
+//! new format, and has entries of the formats before judged as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::clock::{filed_ahead, granted_ahead};
+use super::decide::could_review;
 use super::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
 use super::judge::{RoleBasis, default_role};
+use super::judge_then::TeamThen;
 use super::name::Name;
 use super::notification::Told;
 use super::preference::Preference;
@@ -32,14 +38,16 @@ pub struct Model {
     pub requests: BTreeMap<RequestId, Request>,
     /// By the notification's number, without those that were released: which entry it tells of, and whom.
     pub notifications: Vec<Notified>,
+    /// What judging by this team takes.
+    team_then: TeamThen,
     /// What each member prefers, who has said anything.
     pub preferences: BTreeMap<Name, Preference>,
     /// The requests whose grants of roles have not ended on the record.
     role_grants: BTreeSet<RequestId>,
     /// The requests that format 1 filed and that were not judged again since. Without those that were released.
     of_format_1: BTreeSet<RequestId>,
-    /// Who applied a team file, while what follows from it is taken in.
-    applied_by: Option<Name>,
+    /// Who changed the team, while what follows from it is taken in. None: nobody did, or nobody who may.
+    changed_by: Option<Changer>,
     /// The format of the entry that is being taken in.
     format: u32,
     last: Option<Timestamp>,
@@ -48,6 +56,13 @@ pub struct Model {
     past: Past,
     told: Numbers,
     last_told: i64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Changer {
+    Member(Name),
+    /// Root, who replaced the owner.
+    Root,
 }
 
 /// A notification by number: the entry it tells of, and who is told.
@@ -143,10 +158,14 @@ impl Model {
         }
         self.check_time(&entry, &mut wrong);
         self.check_actor(&entry, &mut wrong);
-        if matches!(entry.event, Event::TeamApplied { .. }) {
-            self.applied_by.clone_from(&entry.actor);
+        if let Event::TeamApplied { changes } = &entry.event {
+            self.changed_by = match &entry.actor {
+                Some(actor) => Some(Changer::Member(actor.clone())),
+                None if entry.os_user == "root" && self.replaces_owner(changes) => Some(Changer::Root),
+                None => None,
+            };
         } else if !entry.event.follows_team() {
-            self.applied_by = None;
+            self.changed_by = None;
         }
         self.check_logins(&entry, &mut wrong);
         self.last = Some(entry.at);
@@ -214,7 +233,11 @@ impl Model {
             return;
         }
         // A team file may take out or disable the member who applies it. What follows in the same act is theirs still.
-        if entry.event.follows_team() && self.applied_by.as_ref() == Some(actor) {
+        let changer = match &self.changed_by {
+            Some(Changer::Member(name)) => Some(name),
+            Some(Changer::Root) | None => None,
+        };
+        if entry.event.follows_team() && changer == Some(actor) {
             return;
         }
         match team.members.get(actor) {
@@ -249,7 +272,7 @@ impl Model {
                 self.change_team(seq, changes)
             }
             Event::TeamApplied { changes } => {
-                let fault = self.not_theirs_to_change(actor, &changes);
+                let fault = self.not_theirs_to_change();
                 self.change_team(seq, changes)?;
                 fault.map_or(Ok(()), Err)
             }
@@ -364,10 +387,11 @@ impl Model {
                 fault.map_or(Ok(()), Err)
             }
             Event::RequestWithdrawn { request, by, because } => {
+                let by_root = self.changed_by == Some(Changer::Root);
                 let held = self.pending(request, at)?;
                 held.recorded = Recorded::Withdrawn;
                 let ahead = filed_ahead(held.submitted_at, accepted_time(&because).unwrap_or(at));
-                ends_rightly(by.as_ref(), actor, &because, ahead, at)
+                ends_rightly(by.as_ref(), actor, &because, (ahead, by_root), at)
                     .map_err(|why| format!("request {request} is withdrawn {why}"))
             }
             Event::RequestLapsed { request, lapsed_at } => {
@@ -410,7 +434,7 @@ impl Model {
                 }
             }
             Event::RequestReviewed { request, by, note } => {
-                let fault = self.not_theirs_to_review(request, &by);
+                let fault = self.not_theirs_to_review(request, &by, at);
                 let login = self.login_of(&by).cloned();
                 let owes_none = || format!("it reviews request {request}, which owes no review");
                 let held = self.request(request, |_| owes_none())?;
@@ -455,11 +479,12 @@ impl Model {
                 Ok(())
             }
             Event::GrantRevoked { request, resource, by, because, .. } => {
+                let by_root = self.changed_by == Some(Changer::Root);
                 let filed = self.requests.get(&request).map(|request| request.submitted_at);
                 let grant = self.live(request)?;
                 let accepted = accepted_time(&because).unwrap_or(at);
                 let ahead = filed.is_some_and(|filed| filed_ahead(filed, accepted)) || granted_ahead(grant, accepted);
-                let ends = ends_rightly(by.as_ref(), actor, &because, ahead, at);
+                let ends = ends_rightly(by.as_ref(), actor, &because, (ahead, by_root), at);
                 let over = grant.ends_at.is_some_and(|end| end <= at);
                 let same = grant.terms.resource == resource;
                 let acts = actor == by.as_ref();
@@ -494,7 +519,7 @@ impl Model {
     /// Access is granted: at once, or from a later time on.
     fn grant(&mut self, granted: Granted, at: Timestamp) -> Result<(), Wrong> {
         let id = granted.request;
-        let unmet = self.demands_unmet(&granted, at);
+        let unmet = self.demands_unmet(&granted, at).or_else(|| self.not_given_by_rule(&granted, at));
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
         let rule = granted.by_rule.as_ref().and_then(|name| rules.iter().find(|rule| rule.name == *name)).cloned();
         let since: Vec<Option<i64>> = granted.approved_by.iter().map(|name| self.since.get(name).copied()).collect();
@@ -570,6 +595,24 @@ impl Model {
         None
     }
 
+    /// From format 2 on, what a rule gave by itself it could give at that moment, by the whole team of then.
+    fn not_given_by_rule(&mut self, granted: &Granted, at: Timestamp) -> Option<Wrong> {
+        let by = granted.by_rule.as_ref().filter(|_| self.format >= 2)?;
+        let (team, request) = (self.team.as_ref()?, self.requests.get(&granted.request)?);
+        let rule = team.rules.iter().find(|rule| rule.name == *by)?;
+        let taken_otherwise = request.emergency
+            && (request.filed_by != request.requester
+                || request.asked.end.is_permanent()
+                || request.asked.start.is_some());
+        let why = match taken_otherwise {
+            true => Some("an emergency is taken by who needs it, at once, and ends".to_owned()),
+            false => self.team_then.not_given(team, request, rule, at),
+        };
+        why.map(|why| {
+            format!("request {} is granted by rule {:?}, which could not give it then: {why}", request.id, by.as_str())
+        })
+    }
+
     /// Whether this member is among the approvers, by the team and the granted roles of this moment.
     fn could_approve(
         &self,
@@ -580,9 +623,8 @@ impl Model {
         at: Timestamp,
     ) -> bool {
         let Some(member) = team.members.get(name).filter(|member| !member.disabled) else { return false };
-        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(id)?.grant.as_ref());
-        let granted = grants.filter_map(|grant| match grant.terms.resource {
-            Resource::Role(role) if grant.member == *name && grant.is_live(at) => Some(role),
+        let granted = self.roles_granted(name).filter_map(|grant| match grant.terms.resource {
+            Resource::Role(role) if grant.is_live(at) => Some(role),
             Resource::Role(_)
             | Resource::Connection(_)
             | Resource::Target(_)
@@ -604,16 +646,46 @@ impl Model {
         })
     }
 
-    /// Who reviews an emergency is fixed when it is taken, as long as one of them can act.
-    fn not_theirs_to_review(&self, id: RequestId, by: &Name) -> Option<Wrong> {
-        let request = self.requests.get(&id)?;
-        let reviewers = request.grant.as_ref()?.reviewers.as_ref()?;
-        let members = &self.team.as_ref()?.members;
-        let same_person = |name: &Name| self.since.get(name).is_some_and(|since| *since < request.seq);
-        let is_able = |name: &&Name| same_person(name) && members.get(*name).is_some_and(|member| !member.disabled);
-        let able: Vec<&Name> = reviewers.iter().filter(is_able).collect();
-        let is_anothers = !able.is_empty() && !able.contains(&by);
-        is_anothers.then(|| format!("{by} reviews request {id}, which is for others to review"))
+    /// The grants of roles to this member that have not ended on the record.
+    fn roles_granted(&self, name: &Name) -> impl Iterator<Item = &Grant> {
+        let grants = self.role_grants.iter().filter_map(|id| self.requests.get(id)?.grant.as_ref());
+        grants.filter(move |grant| grant.member == *name)
+    }
+
+    /// Who reviews an emergency is fixed when it is taken; each counts while they could review it by the rules of the moment,
+    /// and if none can, anybody who could. (Older versions let a fixed reviewer review whatever they had become.)
+    ///
+    /// Where the demands depend on grants that are forgotten, only base admins are known to be able to review.
+    fn not_theirs_to_review(&mut self, id: RequestId, by: &Name, at: Timestamp) -> Option<Wrong> {
+        let (team, request) = (self.team.as_ref()?, self.requests.get(&id)?);
+        let grant = request.grant.as_ref()?;
+        let reviewers = grant.reviewers.as_ref()?;
+        let is_fixed = |name: &Name| {
+            let same_person = self.since.get(name).is_some_and(|since| *since < request.seq);
+            same_person && reviewers.contains(name)
+        };
+        let is_able = |name: &Name| team.members.get(name).is_some_and(|member| !member.disabled);
+        if is_able(by) && is_fixed(by) {
+            return None;
+        }
+        let judgement = self.team_then.judge_emergency(team, request, grant.starts_at);
+        let could = |name: &Name| -> Option<bool> {
+            let mut person = team.person(name).filter(|person| {
+                let login = &person.member.login;
+                !person.is_disabled()
+                    && !request.may_be_requested_by(name, login)
+                    && !request.may_be_filed_by(name, login)
+            })?;
+            person.grants = self.roles_granted(name).cloned().collect();
+            match &judgement {
+                Some(judgement) => Some(could_review(&person, judgement, &request.asked, at)),
+                None => (person.member.role >= Role::Admin).then_some(true),
+            }
+        };
+        if reviewers.iter().any(|name| is_fixed(name) && could(name) == Some(true)) {
+            return Some(format!("{by} reviews request {id}, which is for others to review"));
+        }
+        (could(by) == Some(false)).then(|| format!("{by} reviews request {id}, who could not review it then"))
     }
 
     /// A scheduled grant begins.
@@ -631,22 +703,40 @@ impl Model {
         }
     }
 
-    /// Only the owner changes the team; and root, who is no member, who is the owner.
-    fn not_theirs_to_change(&self, actor: Option<&Name>, changes: &[Change]) -> Option<Wrong> {
+    /// Only the owner changes the team; and root, who is no member, replaces the owner.
+    fn not_theirs_to_change(&self) -> Option<Wrong> {
         let owner = self.team.as_ref().and_then(Team::owner).map(|(name, _)| name);
-        let only_role = |change: &Change| {
-            let Change::Member(_, Diff::Change { from, to }) = change else { return false };
-            Member { role: from.role, ..to.clone() } == *from
-        };
-        match actor {
-            Some(name) if Some(name) == owner => None,
-            Some(name) => Some(format!("{name} changes the team, who is not its owner")),
-            None if changes.len() == 2 && changes.iter().all(only_role) => None,
+        match &self.changed_by {
+            Some(Changer::Member(name)) if Some(name) == owner => None,
+            Some(Changer::Member(name)) => Some(format!("{name} changes the team, who is not its owner")),
+            Some(Changer::Root) => None,
             None => Some("the team was changed by nobody".to_owned()),
         }
     }
 
+    /// Whether these changes put another member in the owner's place, disable the owner, and do nothing else. (Older
+    /// versions did not disable the owner.)
+    fn replaces_owner(&self, changes: &[Change]) -> bool {
+        let [
+            Change::Member(_, Diff::Change { from: a, to: to_a }),
+            Change::Member(_, Diff::Change { from: b, to: to_b }),
+        ] = changes
+        else {
+            return false;
+        };
+        let replaces = |old: &Member, gone: &Member, next: &Member, owner: &Member| {
+            let viewer = Member { role: Role::Viewer, ..old.clone() };
+            old.role == Role::Owner
+                && (*gone == viewer || *gone == Member { disabled: true, ..viewer })
+                && next.role != Role::Owner
+                && !next.disabled
+                && *owner == Member { role: Role::Owner, ..next.clone() }
+        };
+        replaces(a, to_a, b, to_b) || replaces(b, to_b, a, to_a)
+    }
+
     fn change_team(&mut self, seq: i64, changes: Vec<Change>) -> Result<(), Wrong> {
+        self.team_then = TeamThen::default();
         let mut fault = None;
         for change in &changes {
             if let Change::Member(name, diff) = change {
@@ -730,18 +820,19 @@ fn accepted_time(because: &Because) -> Option<Timestamp> {
     }
 }
 
-/// Whoever ends it acts. Root, who need not be a member, does so only where a clock was accepted: that ends what was made
-/// while the clock was ahead, and what goes on from it.
+/// Whoever ends it acts. Root, who need not be a member, does so only where a clock was accepted (that ends what was made
+/// while the clock was ahead, and what goes on from it) and where root replaced the owner.
 fn ends_rightly(
     by: Option<&Name>,
     actor: Option<&Name>,
     because: &Because,
-    ahead: bool,
+    (ahead, owner_replaced): (bool, bool),
     at: Timestamp,
 ) -> Result<(), &'static str> {
+    let follows = owner_replaced && matches!(because, Because::MemberGone | Because::NoLongerGiven(_));
     match accepted_time(because) {
         _ if by != actor => Err("by another than it says"),
-        None if by.is_none() && !matches!(because, Because::Fell(_)) => Err("by nobody"),
+        None if by.is_none() && !follows && !matches!(because, Because::Fell(_)) => Err("by nobody"),
         None => Ok(()),
         Some(accepted) if accepted >= at => Err("for a clock that was not ahead"),
         Some(_) if !ahead => Err("for a clock, and was made before the time that was accepted"),

@@ -156,9 +156,8 @@ impl Docket {
         let voters = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve);
         named.extend(voters.map(|decision| Assignee::Member(decision.by.clone())));
         if request.emergency {
+            // A reviewer is a base admin or meets its demands.
             named.insert(Assignee::Role(Role::Admin));
-            let reviewers = request.grant.iter().filter_map(|grant| grant.reviewers.as_ref()).flatten();
-            named.extend(reviewers.cloned().map(Assignee::Member));
         }
         let people = self.people_named(read, &named)?;
         Ok(Judged { judgement, requester, people })

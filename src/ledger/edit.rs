@@ -17,17 +17,10 @@ use crate::store::Read;
 
 pub fn edit(call: &Call<'_>, id: RequestId, edit: &Edit, dry_run: bool, sink: Sink<'_>) -> Result<End, Failure> {
     let (view, warnings) = if dry_run {
-        // Nothing is attempted, so a refusal is not recorded either.
-        call.store
-            .read(|read| -> Result<_, Problem> {
-                let me = call.actor(read)?;
-                let Prepared { view, warnings, .. } = prepare(read, &me, id, edit, call.now(read)?)?;
-                Ok((view, warnings))
-            })
-            .map_err(|problem| match problem {
-                Problem::Refusal(refusal) => refusal.into(),
-                Problem::Failure(failure) => failure,
-            })?
+        call.try_out("edit", Some(id), |read, me, now| {
+            let Prepared { view, warnings, .. } = prepare(read, me, id, edit, now)?;
+            Ok((view, warnings))
+        })?
     } else {
         call.change(
             "edit",

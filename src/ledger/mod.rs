@@ -149,7 +149,9 @@ pub fn carry_out_with(
             team::apply(&call, outside, &text, how, sink)
         }
         Command::TeamShow => team::show(&call, sink),
-        Command::ReplaceOwner { to } => owner::replace(&call, outside, &to, sink),
+        Command::ReplaceOwner { to, dry_run, seen } => {
+            owner::replace(&call, outside, &to, dry_run, seen.as_ref(), sink)
+        }
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
         Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
@@ -251,14 +253,39 @@ impl Call<'_> {
             decide::may_act(&me)?;
             work(read, &me, self.now(read)?)
         });
-        asked.map_err(|problem| match problem {
+        asked.map_err(|problem| self.refused(command, None, problem))
+    }
+
+    /// Asks what a change would come to, as the member who calls. Nothing is attempted, so a refusal is recorded only if it
+    /// is about who calls: rules can be explored, and who probes without being allowed to is seen.
+    fn try_out<T>(
+        &self,
+        command: &str,
+        request: Option<RequestId>,
+        work: impl FnOnce(&Read<'_>, &Person, Timestamp) -> Result<T, Problem>,
+    ) -> Result<T, Failure> {
+        let asked = self.store.read(|read| {
+            let me = self.actor(read)?;
+            decide::may_act(&me)?;
+            Ok(work(read, &me, self.now(read)?))
+        });
+        match asked {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Problem::Refusal(refusal))) if !refusal.is_about_the_caller() => Err(refusal.into()),
+            Ok(Err(problem)) | Err(problem) => Err(self.refused(command, request, problem)),
+        }
+    }
+
+    /// Why something failed. A refusal is recorded.
+    fn refused(&self, command: &str, request: Option<RequestId>, problem: Problem) -> Failure {
+        match problem {
             Problem::Failure(failure) => failure,
             Problem::Refusal(refusal) => {
                 // The answer is no whether or not that can be written down (a clock set back, say).
-                let _ = self.record_refused(command, None, &refusal);
+                let _ = self.record_refused(command, request, &refusal);
                 refusal.into()
             }
-        })
+        }
     }
 
     /// Changes something as the member who calls: `decide` says what happens, then that is recorded, and `then`

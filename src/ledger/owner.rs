@@ -1,15 +1,18 @@
 //! `team replace-owner`: root has another member take the place of an owner whose account is gone. It is all that root
-//! decides, and it is recorded as root's.
+//! decides, and it is recorded as root's. What follows for open requests and grants is the same as for a team file.
 
-use super::{Call, Outside, Problem, Sink, member};
-use crate::command::{End, PlanView, Reply};
+use super::{Call, Outside, Problem, Sink, member, team};
+use crate::command::{End, PlanView, Reply, Seen};
 use crate::domain::decide::{self, Accounts};
-use crate::domain::event::{Draft, Event};
+use crate::domain::event::Draft;
 use crate::domain::name::Name;
-use crate::domain::notification::Notice;
 use crate::domain::refusal::Refusal;
 use crate::domain::team::{Login, Team};
+use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::store::{Context, Read};
+
+const COMMAND: &str = "team replace-owner";
 
 /// Whose accounts matter.
 #[derive(PartialEq, Eq)]
@@ -26,7 +29,14 @@ impl Logins {
     }
 }
 
-pub fn replace(call: &Call<'_>, outside: &Outside<'_>, to: &Name, sink: Sink<'_>) -> Result<End, Failure> {
+pub fn replace(
+    call: &Call<'_>,
+    outside: &Outside<'_>,
+    to: &Name,
+    dry_run: bool,
+    seen: Option<&Seen>,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
     let by_root = call.caller.root && call.caller.acting_as.is_none();
     // The name service may be slow, so it is asked before the write lock is held, about the logins of that moment.
     let logins = call.store.read(|read| -> Result<Logins, Failure> { Logins::of(&read.team()?, to) })?;
@@ -36,36 +46,63 @@ pub fn replace(call: &Call<'_>, outside: &Outside<'_>, to: &Name, sink: Sink<'_>
     };
     let owner = has_account(Some(&logins.owner))?;
     let accounts = Accounts { owner, successor: has_account(logins.successor.as_ref())? };
-    let changes = call.store.write(|write| -> Result<Result<_, Refusal>, Failure> {
-        let old = write.team()?;
+    let plan = |read: &Read<'_>, now| -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
+        let old = read.team()?;
         if logins != Logins::of(&old, to)? {
-            return Ok(Err(Refusal::Changed { what: "the team".to_owned() }));
+            return Err(Refusal::Changed { what: "the team".to_owned() }.into());
         }
-        let judged = decide::replace_owner(&old, to, by_root, &accounts).map_err(Problem::from);
         // Who may not do it is told nothing of who there is.
-        let known = if by_root { member(write, to).map(drop) } else { Ok(()) };
-        let judged = known.and(judged);
-        let now = match (call.now_to_write(write), &judged) {
+        if by_root {
+            member(read, to)?;
+        }
+        let new = decide::replace_owner(&old, to, by_root, &accounts)?;
+        team::replace(read, None, &old, &new, false, now)
+    };
+    let (view, warnings) = if dry_run {
+        let planned = call.store.read(|read| plan(read, call.now(read)?));
+        let (_, view, warnings) = planned.map_err(|problem| call.refused(COMMAND, None, problem))?;
+        (view, warnings)
+    } else {
+        apply(call, plan, seen)?
+    };
+    sink(Reply::Plan(Box::new(view)))?;
+    Ok(End { warnings, ..End::default() })
+}
+
+/// Replaces the owner as planned, in one transaction. A refusal is recorded instead.
+fn apply(
+    call: &Call<'_>,
+    plan: impl FnOnce(&Read<'_>, Timestamp) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem>,
+    seen: Option<&Seen>,
+) -> Result<(PlanView, Vec<String>), Failure> {
+    let applied = call.store.write(|write| -> Result<Result<_, Refusal>, Failure> {
+        let (time, last) = (call.now_to_write(write), write.last_time()?);
+        let planned = plan(write, *time.as_ref().unwrap_or(&last)).and_then(|(drafts, view, warnings)| {
+            if seen.is_some_and(|seen| view.seen.as_ref() != Some(seen)) {
+                return Err(Refusal::Changed { what: "what this would do".to_owned() }.into());
+            }
+            Ok((drafts, PlanView { applied: true, ..view }, warnings))
+        });
+        let now = match (time, &planned) {
             (Ok(now), _) => now,
+            // Without a time there is no entry, and who may not do this does not learn that the clock is wrong.
             (Err(_), Err(Problem::Refusal(refusal))) => return Ok(Err(refusal.clone())),
             (Err(failure), _) => return Err(failure),
         };
-        match judged {
-            Ok(new) => {
-                let changes = old.changes_to(&new);
-                let event = Event::TeamApplied { changes: changes.clone() };
-                let told = Notice::TeamChanged.to_all(new.admins());
-                write.record(&call.context(None, now), vec![Draft { event, told }])?;
-                Ok(Ok(changes))
+        match planned {
+            Ok((drafts, view, warnings)) => {
+                // Whatever the account with the number 0 is called: `audit verify` demands root's name.
+                let context = Context { os_user: "root".to_owned(), ..call.context(None, now) };
+                write.record(&context, drafts)?;
+                Ok(Ok((view, warnings)))
             }
             Err(Problem::Failure(failure)) => Err(failure),
             Err(Problem::Refusal(refusal)) => {
                 let me = call.actor(write).ok();
-                call.write_refused(write, me.as_ref(), now, "team replace-owner", None, &refusal)?;
+                call.write_refused(write, me.as_ref(), now, COMMAND, None, &refusal)?;
                 Ok(Err(refusal))
             }
         }
-    })??;
-    sink(Reply::Plan(Box::new(PlanView { changes, follows: Vec::new(), applied: true, against: None, seen: None })))?;
-    Ok(End::default())
+    })?;
+    Ok(applied?)
 }

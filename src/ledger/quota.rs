@@ -50,7 +50,7 @@ pub fn may_file(
             return Err(Refusal::TooManyPending { most: PENDING }.into());
         }
     }
-    within_rules(read, docket, judged, now)
+    within_rules(read, docket, request.emergency, judged, now)
 }
 
 /// Whether `editor` may edit a request into the one judged now.
@@ -62,13 +62,21 @@ pub fn may_edit(
     now: Timestamp,
 ) -> Result<(), Problem> {
     EDITED.allows(read.acts(editor, Act::RequestEdited, quota::since(now, EDITED.within))?, now)?;
-    within_rules(read, docket, judged, now)
+    // An emergency is granted at once, so it is never edited.
+    within_rules(read, docket, false, judged, now)
 }
 
 /// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too. It makes
-/// no difference who filed or edited.
-fn within_rules(read: &Read<'_>, docket: &Docket, judged: &Judged, now: Timestamp) -> Result<(), Problem> {
-    within(read, docket, judged.judgement.limits_number(), judged, now)
+/// no difference who filed or edited, but for an emergency: there only what the requester filed counts, so that no admin
+/// can use up what the person on call needs.
+fn within_rules(
+    read: &Read<'_>,
+    docket: &Docket,
+    emergency: bool,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    within(read, docket, judged.judgement.limits_number(), emergency, judged, now)
 }
 
 /// Whether the rules that limit the number of requests leave room to grant these terms. A rule that matches what was asked
@@ -81,16 +89,24 @@ pub fn may_grant(
     now: Timestamp,
 ) -> Result<(), Problem> {
     let judged = docket.judge(read, request, terms, now)?;
-    within(read, docket, judged.judgement.limits_number_of_granted(), &judged, now)
+    within(read, docket, judged.judgement.limits_number_of_granted(), false, &judged, now)
 }
 
-fn within(read: &Read<'_>, docket: &Docket, rules: &[Rule], judged: &Judged, now: Timestamp) -> Result<(), Problem> {
+fn within(
+    read: &Read<'_>,
+    docket: &Docket,
+    rules: &[Rule],
+    only_own: bool,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
     if rules.is_empty() {
         return Ok(());
     }
     let day_ago = quota::since(now, FILED.within);
     let mut filed = read.filed_for(&judged.requester, day_ago)?;
     filed.extend(read.edits_for(&judged.requester, day_ago)?);
+    filed.retain(|filed| filed.own || !only_own);
     for rule in rules {
         within_rule(read, docket, rule, &filed, judged, now)?;
     }

@@ -23,20 +23,10 @@ use crate::store::Read;
 
 pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Failure> {
     let (view, warnings) = if ask.dry_run {
-        // Nothing is attempted, so a refusal is not recorded either.
-        call.store
-            .read(|read| -> Result<_, Problem> {
-                let me = call.actor(read)?;
-                decide::may_act(&me)?;
-                let now = call.now(read)?;
-                let docket = Docket::default();
-                let prepared = prepare(read, &docket, &me, &ask, now)?;
-                Ok((prepared.view, prepared.warnings))
-            })
-            .map_err(|problem| match problem {
-                Problem::Refusal(refusal) => refusal.into(),
-                Problem::Failure(failure) => failure,
-            })?
+        call.try_out("request", None, |read, me, now| {
+            let Prepared { view, warnings, .. } = prepare(read, &Docket::default(), me, &ask, now)?;
+            Ok((view, warnings))
+        })?
     } else {
         call.change(
             "request",

@@ -1,10 +1,11 @@
 //! `review`: closing the review that an emergency owes; and what to know of an emergency besides its request.
 
-use super::docket::Docket;
-use super::{Call, Sink, deciding, unchanged, view, visible};
+use super::docket::{Docket, Judged};
+use super::{Call, Sink, unchanged, view, visible};
 use crate::command::{End, Seen};
 use crate::domain::decide::{self, Case};
 use crate::domain::emergency::{Emergency, TOGETHER};
+use crate::domain::entitlement::Person;
 use crate::domain::name::Name;
 use crate::domain::quota;
 use crate::domain::request::{Request, RequestId};
@@ -20,8 +21,9 @@ pub fn review(call: &Call<'_>, id: RequestId, note: Text, seen: Option<Seen>, si
         |read, me, now| {
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
-            let drafts =
-                deciding(read, &docket, &request, &request.asked, now, |case| decide::review(case, me, note, now))?;
+            let judged = judged(read, &docket, &request, now)?;
+            let drafts = decide::review(&case(&request, &judged, &judged.people()), me, note, now)?;
+            drop(judged);
             unchanged(read, id, seen.as_ref())?;
             Ok((drafts, docket))
         },
@@ -31,13 +33,21 @@ pub fn review(call: &Call<'_>, id: RequestId, note: Text, seen: Option<Seen>, si
     Ok(End::default())
 }
 
+/// The rules of today, about an emergency as it was taken: its length is not another once it is over.
+fn judged(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Judged, Error> {
+    docket.judge(read, request, &request.asked, request.grant.as_ref().map_or(now, |grant| grant.starts_at))
+}
+
+fn case<'c>(request: &'c Request, judged: &'c Judged, people: &'c [&'c Person]) -> Case<'c> {
+    let (requester, judgement) = (judged.requester.as_ref(), &judged.judgement);
+    Case { request, requester, terms: &request.asked, judgement, people }
+}
+
 /// Who can review an emergency now.
 pub fn reviewers(read: &Read<'_>, docket: &Docket, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
-    let judged = docket.judge(read, request, &request.asked, now)?;
+    let judged = judged(read, docket, request, now)?;
     let people = judged.people();
-    let (requester, judgement) = (judged.requester.as_ref(), &judged.judgement);
-    let case = Case { request, requester, terms: &request.asked, judgement, people: &people };
-    let reviewers = decide::reviewers(&case, now);
+    let reviewers = decide::reviewers(&case(request, &judged, &people), now);
     Ok(reviewers.into_iter().map(|person| person.name.clone()).collect())
 }
 

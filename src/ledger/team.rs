@@ -153,6 +153,19 @@ fn plan(
     decide::needs_owner(me, APPLY)?;
     let old = read.team()?;
     new_owner.may_take_over(&old, new)?;
+    replace(read, Some(&me.name), &old, new, revoke_unmatched, now)
+}
+
+/// What it comes to that a new team takes the place of the old one. `by`: who applies it; None for root, who replaces the
+/// owner.
+pub fn replace(
+    read: &Read<'_>,
+    by: Option<&Name>,
+    old: &Team,
+    new: &Team,
+    revoke_unmatched: bool,
+    now: Timestamp,
+) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
     let changes = old.changes_to(new);
     let open = read.open_requests()?;
     let admins = Docket::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
@@ -163,8 +176,8 @@ fn plan(
     for request in open.iter().filter(|request| request.state(now) == State::Pending) {
         asked.insert(request.id, those_asked(read, request)?);
     }
-    let mut rejudge = Rejudge::new(read, (&old, new), &departed, &open, now);
-    let mut looks = Looks::at(&old, new, &open, now);
+    let mut rejudge = Rejudge::new(read, (old, new), &departed, &open, now);
+    let mut looks = Looks::at(old, new, &open, now);
     looks.at_live |= revoke_unmatched;
     looks.at_gains |= !rejudge.can_gain();
     let left_out = looks.left_out();
@@ -192,7 +205,7 @@ fn plan(
         }
         Ok(decide::Anew::default())
     };
-    let following = decide::follow(&changes, &open, &asked, remains, (&me.name, now), judge)?;
+    let following = decide::follow(&changes, &open, &asked, remains, (by, now), judge)?;
     let by_number: BTreeMap<RequestId, &Request> = open.iter().map(|request| (request.id, request)).collect();
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &by_number)).collect();
     follows.extend(unmatched);

@@ -541,7 +541,7 @@ pub fn plan(sheet: &mut Sheet, view: &PlanView) {
         sheet.item("  ", 4, &words);
     }
     if view.follows.iter().any(|follow| follow.follows == Follows::Unmatched) {
-        sheet.item("  ", 4, "(unmatched: the file no longer gives it; --revoke-unmatched ends it)");
+        sheet.item("  ", 4, "(unmatched: the team no longer gives it; `team apply --revoke-unmatched` ends it)");
     }
     if let Some(against) = &view.against {
         judged_past(sheet, against);

@@ -19,7 +19,7 @@ fn world() -> World {
 }
 
 /// Commands, each a group of lines that differ only in what they name: what there is, and what there is not.
-const COMMANDS: [&[&str]; 38] = [
+const COMMANDS: [&[&str]; 41] = [
     &["whoami"],
     &["resources", "resources target", "resources --mine"],
     &["request target:orders-db --reason x", "request target:orders-dbb --reason x", "request role:owner --reason x"],
@@ -30,6 +30,8 @@ const COMMANDS: [&[&str]; 38] = [
     &["request target:orders-db --reason x --emergency", "request target:no-such --reason x --emergency"],
     &["request target:orders-db --reason x --wait --timeout 1s"],
     &["extend 2 --reason x", "extend 1 --reason x", "extend 999 --reason x"],
+    &["edit 1 --reason y", "edit 2 --reason y", "edit 999 --reason y"],
+    &["edit 1 --reason y --dry-run", "edit 2 --reason y --dry-run", "edit 999 --reason y --dry-run"],
     &[
         "list",
         "list --mine --all",
@@ -62,6 +64,7 @@ const COMMANDS: [&[&str]; 38] = [
     &["team apply good.toml --yes", "team apply bad.toml --yes", "team apply team.toml --yes"],
     &["team apply good.toml --dry-run", "team apply bad.toml --dry-run", "team apply bad.toml --dry-run --against 90d"],
     &["team replace-owner alice --yes", "team replace-owner nobody --yes"],
+    &["team replace-owner alice --dry-run", "team replace-owner nobody --dry-run"],
     &["doctor --accept-clock"],
     &["approve 1 --note x --yes --json", "approve 999 --note x --yes --json"],
 ];
@@ -92,6 +95,43 @@ fn who_is_disabled_or_no_member_is_refused_before_anything_is_looked_up() {
         }
     }
     assert!(world.actions().contains(&"attempt.refused".to_owned()));
+}
+
+/// Whoever may not do something at all is on the record for trying it out too.
+#[test]
+fn a_dry_run_of_who_may_not_is_on_the_record_and_one_that_rules_refuse_is_not() {
+    let world = world();
+    let refused = || world.actions().iter().filter(|action| *action == "attempt.refused").count();
+    for (login, line, times) in [
+        ("stranger", "request target:orders-db --reason x --dry-run", 1),
+        ("stranger", "edit 1 --reason y --dry-run", 1),
+        ("stranger", "team replace-owner alice --dry-run", 1),
+        ("bob", "request target:orders-db --reason x --dry-run", 1),
+        ("bob", "edit 1 --reason y --dry-run", 1),
+        ("carol", "request target:orders-db --reason x --for dave --dry-run", 1),
+        ("carol", "team apply good.toml --dry-run", 1),
+        // Rules, and what there is: nothing is attempted.
+        ("carol", "request role:owner --reason x --dry-run", 0),
+        ("carol", "request target:orders-db --reason x --emergency --dry-run", 0),
+        ("carol", "request target:no-such --reason x --dry-run", 0),
+        ("carol", "edit 1 --reason y --dry-run", 0),
+        ("alice", "edit 1 --reason y --dry-run", 0),
+        ("alice", "request target:orders-db --reason x --for bob --dry-run", 0),
+    ] {
+        let before = refused();
+        let ran = world.run(login, &line.split(' ').collect::<Vec<_>>());
+        assert!(ran.code == 3 || ran.code == 4, "{ran:?}");
+        assert_eq!(refused() - before, times, "{login}: {line}: {}", ran.err);
+    }
+    // The entry is the same as without --dry-run.
+    let last = &world.json("olivia", &["audit", "--action", "attempt.refused", "--actor", "bob", "--limit", "1"])[0];
+    crate::harness::shows(last, &serde_json::json!({ "request": 1, "detail": { "command": "edit" } }));
+    // And there are no more than twenty in an hour.
+    for _ in 0..30 {
+        world.run("stranger", &["request", "target:orders-db", "--reason", "x", "--dry-run"]).exits(3);
+    }
+    let log = world.json("olivia", &["audit", "--action", "attempt.refused"]);
+    assert_eq!(log.as_array().unwrap().iter().filter(|row| row["os_user"] == "stranger").count(), 20);
 }
 
 #[test]

@@ -580,15 +580,17 @@ fn root_replaces_an_owner_whose_account_is_gone_and_nobody_else_does() {
         &plan,
         &json!({ "applied": true, "follows": [], "changes": [
             { "change": "change", "what": "member:erin", "from": { "role": "admin" }, "to": { "role": "owner" } },
-            { "change": "change", "what": "member:olivia", "from": { "role": "owner" }, "to": { "role": "viewer" } },
+            { "change": "change", "what": "member:olivia", "from": { "role": "owner" }, "to": { "role": "viewer", "disabled": true } },
         ] }),
     );
     world.run("alice", &["inbox"]).ok().says("root changed the team");
     let entry = &world.json("games", &["audit", "--limit", "1"])[0];
     shows(entry, &json!({ "action": "team.applied", "actor": null, "os_user": "root" }));
-    // Erin may what the owner may; who has the old owner's name later is a viewer.
+    // Erin may what the owner may; who has the old owner's login later is disabled, until the owner says otherwise.
+    world.run("no-such-user-here", &["whoami"]).fails(3, "olivia is disabled");
     let file = edited_by("games", &world, |team| {
         section(section(team, "members"), "olivia").remove("login");
+        section(section(team, "members"), "olivia").remove("disabled");
         section(section(team, "members"), "erin").remove("login");
         section(section(team, "members"), "alice").insert("login".into(), "games".into());
     });

@@ -267,24 +267,23 @@ impl Model {
         let counting = |resource| self.team.counting(asked.requester, resource, asked.emergency);
         let before: Vec<&str> = counting(asked.asked.resource).into_iter().map(|rule| rule.name).collect();
         let mut more = counting(terms.resource).into_iter().filter(|rule| !before.contains(&rule.name));
-        more.any(|rule| self.is_used_up(rule, asked.requester, now))
+        more.any(|rule| self.is_used_up(rule, asked.requester, false, now))
     }
 
     /// Whether somebody may review an emergency by the rules of this moment.
     fn could_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
-        let case = self.case(asked, &asked.table, now);
+        // Once it was taken it stays as long as it was.
+        let case = self.case(asked, &asked.table, if asked.ends == 0 { now } else { asked.starts });
         let demands = self.team.demands(&case);
         // What is not there any more demands nothing, and so nobody meets it.
         let all = || !demands.is_empty() && demands.iter().all(|demand| self.meets(who, demand, &case, now));
         self.is_another(who, asked) && (self.team.base(who) >= ADMIN || all())
     }
 
-    /// Who that is was fixed when it was taken, unless none of them is left.
+    /// Who that is was fixed when it was taken, unless none of them could by now.
     pub fn may_review(&self, who: &str, asked: &Asked, now: i64) -> bool {
-        if asked.reviewers.iter().any(|who| self.team.active(who)) {
-            return self.team.active(who) && asked.reviewers.contains(&who);
-        }
-        self.could_review(who, asked, now)
+        let is_left = asked.reviewers.iter().any(|who| self.could_review(who, asked, now));
+        self.could_review(who, asked, now) && (!is_left || asked.reviewers.contains(&who))
     }
 
     /// Who is told besides those who may decide, when it is late.
@@ -385,16 +384,18 @@ impl Model {
                 .team
                 .counting(wish.requester, wish.asked.resource, wish.emergency)
                 .into_iter()
-                .any(|rule| self.is_used_up(rule, wish.requester, now))
+                .any(|rule| self.is_used_up(rule, wish.requester, wish.emergency, now))
     }
 
     /// Whether there were as many requests of this member as the rule allows in a day, by whomever they were filed or edited.
-    fn is_used_up(&self, rule: &Rule, requester: &str, now: i64) -> bool {
+    /// `only_own`: as many as this member filed.
+    fn is_used_up(&self, rule: &Rule, requester: &str, only_own: bool, now: i64) -> bool {
         let counts = |place: usize, is_edit: bool| {
             let other = &self.requests[place];
             let granted = (!is_edit && other.ends != 0).then_some(other.table.resource);
             let matches = |resource: &str| self.team.counts(rule, requester, resource);
             other.logins[0] == self.login(requester)
+                && (!only_own || other.logins[1] == other.logins[0])
                 && (!rule.emergency || other.emergency)
                 && (matches(other.asked.resource) || granted.is_some_and(matches))
         };

@@ -605,8 +605,14 @@ impl Team {
     pub fn giving(&self, case: &Case) -> Vec<&'static str> {
         let Case { requester, asked: span, others, .. } = case;
         let opened = self.opens(span.resource);
+        // A scope that covers nothing is given by no rule that names it: it may cover more tomorrow.
         let matches = |rule: &Rule, thing: &str| {
-            self.matches(rule, requester, span, others, thing) && (!thing.starts_with("role:") || rule.names(thing))
+            let may_give = match thing.split_once(':').unwrap().0 {
+                "scope" => !rule.names(thing),
+                "role" => rule.names(thing),
+                _ => true,
+            };
+            may_give && self.matches(rule, requester, span, others, thing)
         };
         let demanded = !self.demands_of(case, span).0.is_empty();
         let all =
@@ -616,7 +622,10 @@ impl Team {
                 return rule.auto && !demanded && all(rule) && !opened.is_empty();
             }
             let itself = match span.resource.starts_with("scope:") {
-                true => rule.names(span.resource) && matches(rule, span.resource) || all(rule),
+                true => {
+                    let named = rule.names(span.resource) && !opened.contains(span.resource);
+                    named && self.matches(rule, requester, span, others, span.resource) || all(rule)
+                }
                 false => matches(rule, span.resource),
             };
             rule.emergency

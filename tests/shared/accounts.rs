@@ -85,8 +85,12 @@ fn root_replaces_the_owner_once_their_account_is_gone() {
     root(ACCESS, &replace).ok();
     access("alice", &["team", "show"]).ok();
     let file = home("alice").join("team.toml");
-    std::fs::write(&file, TEAM.replace("\"admin\"", "\"owner\"").replacen("\"owner\"", "\"viewer\"", 1)).unwrap();
-    access("alice", &["team", "apply", file.to_str().unwrap(), "--yes"]).ok();
+    let swapped = TEAM.replace("\"admin\"", "\"owner\"").replacen("\"owner\"", "\"viewer\"\ndisabled = true", 1);
+    std::fs::write(&file, swapped).unwrap();
+    access("alice", &["team", "apply", file.to_str().unwrap(), "--yes"]).ok().says("Nothing changes");
+    // The next account of that name is nobody's.
+    root("useradd", &["--create-home", "ana"]).ok();
+    access("ana", &["whoami"]).fails(3, "ana is disabled");
     let log = access("alice", &["audit", "--json", "--action", "team.applied"]).ok().json();
     assert_eq!((&log[0]["os_user"], &log[0]["actor"]), (&"root".into(), &serde_json::Value::Null), "{log:#}");
     access("alice", &["audit", "verify"]).ok();
@@ -96,15 +100,19 @@ fn root_replaces_the_owner_once_their_account_is_gone() {
 fn nobody_becomes_the_owner_without_an_account() {
     let Some(host) = Host::new() else { return };
     // wim is a member whose account is not there (yet, or any more); toor's login is root's; door's is the system user's.
+    // Nobody can connect as the other two: over's is the overflow user's, and twin's is a second name of carol's number.
     let more = "[members.wim]\nrole = \"admin\"\n[members.toor]\nrole = \"admin\"\nlogin = \"root\"\n\
-                [members.door]\nrole = \"admin\"\nlogin = \"access\"\n";
+                [members.door]\nrole = \"admin\"\nlogin = \"access\"\n\
+                [members.over]\nrole = \"admin\"\nlogin = \"nobody\"\n[members.twin]\nrole = \"admin\"\n";
+    let number = root("id", &["--user", "carol"]).ok().out;
+    root("useradd", &["--non-unique", "--uid", number.trim(), "twin"]).ok();
     let team = TEAM.to_owned() + more;
     host.apply("ana", &team).ok();
     let head = || access("alice", &["audit", "checkpoint"]).ok().json()["head"].to_string();
     let teams = || access("alice", &["audit", "--json", "--action", "team.applied"]).ok().json();
     let before = teams();
     // The owner hands over by a team file.
-    for next in ["wim", "toor", "door"] {
+    for next in ["wim", "toor", "door", "over", "twin"] {
         let handed = team.replace("[members.ana]\nrole = \"owner\"", "[members.ana]\nrole = \"admin\"");
         let handed = handed
             .replace(&format!("[members.{next}]\nrole = \"admin\""), &format!("[members.{next}]\nrole = \"owner\""));
@@ -120,8 +128,9 @@ fn nobody_becomes_the_owner_without_an_account() {
     root("userdel", &["--force", "ana"]).ok();
     let replace = |to: &str| root(ACCESS, &["team", "replace-owner", to, "--yes"]);
     replace("wim").fails(3, "wim can't become the owner").fails(3, "create the account wim first");
-    replace("toor").fails(3, "no person's account");
-    replace("door").fails(3, "no person's account");
+    for next in ["toor", "door", "over", "twin"] {
+        replace(next).fails(3, "no person's account");
+    }
     assert_eq!(teams(), before);
     let since = head();
     // Who is given the name afterwards is an admin, as the team file says, and no owner.

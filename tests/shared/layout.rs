@@ -11,6 +11,7 @@ fn root_lays_out_a_shared_host() {
     root(ACCESS, &["init", "--shared"]).fails(2, "--owner");
     root(ACCESS, &["init", "--shared", "--owner", "zoe"]).fails(2, "no Unix user zoe");
     root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "root"]).fails(2, "is no person");
+    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "nobody"]).fails(2, "is no person");
     assert!(!fs::exists("/etc/access").unwrap(), "nothing was laid out half-way");
     let laid = root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "ana", "--sample", "--json"]).ok();
     assert_eq!(laid.json()["database"], DATABASE);
