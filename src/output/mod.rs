@@ -12,6 +12,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use progress::Progress;
 use serde::Serialize;
 use table::{Column, Layout, Shown};
+pub use text::counted;
 
 use crate::cli::{ColorWhen, Global};
 use crate::command::{Command, ProfileView, Reply, RequestView};

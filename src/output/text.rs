@@ -8,8 +8,8 @@ use unicode_width::UnicodeWidthStr;
 use super::escape::{line, lines};
 use super::table::{Column, Fit, Shown};
 use crate::command::{
-    AgainstView, BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health,
-    HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
+    AgainstView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView,
+    Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
 };
 use crate::domain::difference::{Difference, Turn};
 use crate::domain::emergency::one_of;
@@ -466,9 +466,14 @@ pub fn profile(view: &ProfileView) -> String {
         })
         .collect();
     field(&mut text, "access", &or_none(live.join("\n")));
-    field(&mut text, "unread", &view.unread.to_string());
+    field(&mut text, "unread", &counted(view.unread + u64::from(view.more_unread)));
 
     text
+}
+
+/// A count that stopped at one more than `COUNTED`.
+pub fn counted(count: u64) -> String {
+    if count > COUNTED { format!("more than {},{:03}", COUNTED / 1000, COUNTED % 1000) } else { count.to_string() }
 }
 
 pub const NOTIFICATIONS: [Column; 3] =
