@@ -174,6 +174,8 @@ impl<'c> Read<'c> {
         agree(page.rows.iter().all(|(entry, _)| asked(entry)), "event_by_request")?;
         let acted = |entry: &Entry| filter.action.as_ref().is_none_or(|action| entry.event.action() == action);
         agree(page.rows.iter().all(|(entry, _)| acted(entry)), "event_by_action")?;
+        let by = |entry: &Entry| filter.actor.is_none() || entry.actor == filter.actor;
+        agree(page.rows.iter().all(|(entry, _)| by(entry)), "event_by_actor")?;
         Ok(page)
     }
 

@@ -174,3 +174,75 @@ impl Read<'_> {
         Ok(low)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds).unwrap()
+    }
+
+    /// A log of entries at these times; a clock is accepted wherever they go back. Each entry files a request.
+    fn log(times: &[i64]) -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        for migration in super::super::open::MIGRATIONS {
+            conn.execute_batch(migration).unwrap();
+        }
+        let mut last = 0;
+        for (seq, &at) in (1_i64..).zip(times) {
+            let action = if at < last { "clock.accepted" } else { "request.submitted" };
+            last = at;
+            let sql = "INSERT INTO event VALUES (?1, ?2, NULL, 'root', ?3, NULL, x'', '')";
+            conn.execute(sql, params![seq, at, action]).unwrap();
+            let sql =
+                "INSERT INTO request (id, state, requester, filed_by, resource, reason, submitted_at, lapses_at, seq)
+                 VALUES (?1, 'denied', 'bob', 'bob', 'role:admin', 'x', ?2, ?2, ?1)";
+            conn.execute(sql, params![seq, at]).unwrap();
+        }
+        conn
+    }
+
+    #[test]
+    fn no_entry_of_the_times_asked_for_is_left_out_wherever_the_clock_went_back() {
+        let clocks: [&[i64]; 6] = [
+            &[10],
+            &[10, 10, 20, 30],
+            &[10, 20, 30, 15, 25, 40],
+            &[50, 20, 10, 60, 5],
+            &[10, 90, 20, 80, 30, 70, 40],
+            &[5, 5, 4, 4, 9],
+        ];
+        for times in clocks {
+            let conn = log(times);
+            let read = Read::new(&conn);
+            for limit in 0..100 {
+                let numbers = |within: &dyn Fn(i64) -> bool| -> Vec<i64> {
+                    (1..).zip(times).filter(|(_, at)| within(**at)).map(|(seq, _)| seq).collect()
+                };
+                let since = numbers(&|at| at >= limit);
+                let (first, last) = read.entries_between(Some(at(limit)), None).unwrap();
+                assert!(
+                    since.iter().all(|seq| (first..=last).contains(seq)),
+                    "{times:?} since {limit}: {first}..={last}"
+                );
+                assert_eq!(since.first().copied().unwrap_or(i64::MAX), first, "{times:?} since {limit}");
+                let request = read.first_request_since(at(limit)).unwrap();
+                assert_eq!(
+                    since.first().copied().unwrap_or(times.len() as i64 + 1),
+                    request,
+                    "{times:?} since {limit}"
+                );
+                let until = numbers(&|at| at <= limit);
+                let (first, last) = read.entries_between(None, Some(at(limit))).unwrap();
+                assert!(
+                    until.iter().all(|seq| (first..=last).contains(seq)),
+                    "{times:?} until {limit}: {first}..={last}"
+                );
+                assert_eq!(until.last().copied().unwrap_or(0), last, "{times:?} until {limit}");
+            }
+        }
+    }
+}

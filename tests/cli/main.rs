@@ -23,6 +23,7 @@ mod identity;
 mod json;
 mod kills;
 mod lifecycle;
+mod long_history;
 mod notify;
 mod post;
 mod proof;
