@@ -258,13 +258,12 @@ fn a_view_in_a_tables_place_is_not_read() {
 #[test]
 fn an_index_of_actions_or_actors_that_lies_is_found_out() {
     let world = World::sample();
-    world.request("bob", "target:orders-db", &[]);
-    world.run("alice", &["deny", "1", "--reason", "no", "--yes"]).ok();
-    // Names and actions of the same length, so that the page stays as it is.
-    edit_index(&world, "event_by_actor", "alice", "heidi");
+    world.request("carol", "target:orders-db", &[]);
+    // Words of the same length and in the same place in order, so that the page stays as it is.
+    edit_index(&world, "event_by_actor", "carol", "heidi");
     world.run("erin", &["audit", "--actor", "heidi"]).fails(65, "the index event_by_actor disagrees with its table");
-    edit_index(&world, "event_by_actor", "heidi", "alice");
-    world.run("olivia", &["doctor"]).ok();
+    edit_index(&world, "event_by_actor", "heidi", "carol");
+    world.run("alice", &["deny", "1", "--reason", "no", "--yes"]).ok();
     edit_index(&world, "event_by_action", "request.denied", "clock.accepted");
     for args in [&["--action", "clock.accepted"][..], &["--since", "09:00"]] {
         world.run("erin", &[&["audit"], args].concat()).fails(65, "the index event_by_action disagrees with its table");
