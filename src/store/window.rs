@@ -195,7 +195,7 @@ mod tests {
         for (seq, &at) in (1_i64..).zip(times) {
             let action = if at < last { "clock.accepted" } else { "request.submitted" };
             last = at;
-            let sql = "INSERT INTO event VALUES (?1, ?2, NULL, 'root', ?3, NULL, x'', '')";
+            let sql = "INSERT INTO event VALUES (?1, ?2, NULL, 'root', ?3, NULL, zeroblob(32), '')";
             conn.execute(sql, params![seq, at, action]).unwrap();
             let sql =
                 "INSERT INTO request (id, state, requester, filed_by, resource, reason, submitted_at, lapses_at, seq)
