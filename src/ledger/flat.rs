@@ -4,8 +4,6 @@
 //! Left out: `audit verify`, `audit export`, `doctor` and `backup`, which read everything; and lists that read on until they
 //! have found enough of something rare that no index has (`list --all --resource`, `list --mine --all --state`).
 
-#![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
-
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Caller, Init, Outside, carry_out_with, init};
@@ -60,7 +58,7 @@ fn parsed<T: std::str::FromStr>(text: &str) -> T {
 }
 
 fn at(seconds: i64) -> Timestamp {
-    Timestamp::from_unix(seconds).unwrap()
+    Timestamp::from_unix(seconds).expect("a time")
 }
 
 /// A database in which bob had so many grants that have ended, and has one that is live and some that are pending.
@@ -74,14 +72,14 @@ struct World {
 
 impl World {
     fn new(past: i64) -> World {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.db");
-        let team: Team = team_file::parse(TEAM).ok().unwrap();
+        let team: Team = team_file::parse(TEAM).ok().expect("a team");
         let start = NOW - (past + 20) * 4 * HOUR;
         let olivia = parsed("olivia");
         let begin = Init { login: &olivia, by: &olivia, owner: parsed("olivia"), team: None, sample: false };
-        init(&path, at(start), begin).unwrap();
-        let mut store = Store::open(&path).unwrap();
+        init(&path, at(start), begin).expect("a database");
+        let mut store = Store::open(&path).expect("the database");
         let alone = Team::of_one(parsed("team"), parsed("olivia"), parsed("olivia"));
         store
             .write(|write| -> Result<(), Failure> {
@@ -110,7 +108,7 @@ impl World {
                 }
                 Ok(())
             })
-            .unwrap();
+            .expect("a history");
         let steps = store.count_steps();
         World { _folder: folder, store, steps, pending: past + 2 }
     }
@@ -130,7 +128,7 @@ impl World {
 }
 
 fn id(n: i64) -> RequestId {
-    RequestId::try_from(n).unwrap()
+    RequestId::try_from(n).expect("a number")
 }
 
 fn by(actor: &str, seconds: i64) -> Context {
