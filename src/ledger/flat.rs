@@ -74,7 +74,7 @@ impl World {
     fn new(past: i64) -> World {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("access.db");
-        let team: Team = team_file::parse(TEAM).ok().expect("a team");
+        let team: Team = team_file::parse(TEAM).expect("a team");
         let start = NOW - (past + 20) * 4 * HOUR;
         let olivia = parsed("olivia");
         let begin = Init { login: &olivia, by: &olivia, owner: parsed("olivia"), team: None, sample: false };
