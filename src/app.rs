@@ -28,7 +28,7 @@ use crate::door::Door;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::ledger::{self, Init};
-use crate::output::{Printer, Shape, broken, shape};
+use crate::output::{Printer, Shape, broken, counted, shape};
 use crate::pages;
 use crate::prompt::{Choice, INTERRUPTED, Prompt, cancelled};
 use crate::when::When;
@@ -575,7 +575,8 @@ impl App {
 
     fn mention_more(&mut self, ended: &Ended) -> Result<(), Failure> {
         if ended.more > 0 {
-            self.printer.say(&format!("… and {} more (--limit 0 shows all)", ended.more)).map_err(broken)?;
+            let more = counted(ended.more);
+            self.printer.say(&format!("… and {more} more (--limit 0 shows all)")).map_err(broken)?;
         }
         Ok(())
     }
@@ -881,7 +882,8 @@ impl App {
 
     fn inbox(&mut self, args: cli::Inbox) -> Result<u8> {
         let Some(ids) = args.mark_read else {
-            let (_, count) = self.send(Command::Inbox { all: args.all }, Shape::Many)?;
+            let command = Command::Inbox { all: args.all, limit: self.limit(args.limit) };
+            let (ended, count) = self.send(command, Shape::Many)?;
             if count == 0 {
                 self.printer.murmur(if args.all {
                     "No notifications"
@@ -889,6 +891,7 @@ impl App {
                     "Nothing unread; `access inbox --all` shows the read ones too"
                 });
             }
+            self.mention_more(&ended)?;
             return Ok(0);
         };
         let ended = self.door.carry_out(Command::MarkRead { ids }, &mut |_| Ok(()))?;
@@ -1048,7 +1051,7 @@ impl App {
         match unread.map_or(0, |ended| ended.count) {
             0 => {}
             1 => self.printer.murmur("1 unread notification: access inbox"),
-            count => self.printer.murmur(&format!("{count} unread notifications: access inbox")),
+            count => self.printer.murmur(&format!("{} unread notifications: access inbox", counted(count))),
         }
     }
 }

@@ -559,6 +559,9 @@ pub struct Inbox {
     /// Mark these as read, or all of them
     #[arg(long, value_name = "ID", num_args = 0.., conflicts_with = "all", value_parser = clap::value_parser!(i64).range(1..))]
     pub mark_read: Option<Vec<i64>>,
+    /// Show at most this many; 0: no limit (default: 50 in a table, no limit in JSON)
+    #[arg(long, value_name = "N", conflicts_with = "mark_read")]
+    pub limit: Option<u64>,
 }
 
 /// Record what has lapsed, and tell people (for cron, every minute)

@@ -109,6 +109,8 @@ pub enum Command {
     },
     Inbox {
         all: bool,
+        /// At most so many; None: all.
+        limit: Option<u64>,
     },
     /// No ids: all of them.
     MarkRead {
@@ -253,14 +255,18 @@ pub enum Reply {
     },
 }
 
+/// Counts of what a list leaves out stop after this many: in a long history, counting takes longer than the list.
+pub const COUNTED: u64 = 1000;
+
 /// How a command ended.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
     /// The answer was no, though nothing went wrong: exit code 1.
     pub no: bool,
-    /// How many more there were than the limit let through.
+    /// How many more there were than the limit let through; more than `COUNTED`: at least so many.
     pub more: u64,
-    /// How many notifications of the caller's are unread (`Unread`), or were just marked (`MarkRead`).
+    /// How many notifications of the caller's are unread (`Unread`; more than `COUNTED`: at least so many), or were just
+    /// marked (`MarkRead`).
     pub count: u64,
     /// Things that the person should know, though all went well.
     pub warnings: Vec<String>,
@@ -498,7 +504,11 @@ pub struct ProfileView {
     pub groups: Vec<Name>,
     pub scopes: Vec<Name>,
     pub grants: Vec<RequestView>,
+    /// Counted up to `COUNTED`.
     pub unread: u64,
+    /// Whether more are unread than were counted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_unread: bool,
     pub now: Timestamp,
 }
 

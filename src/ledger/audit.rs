@@ -19,7 +19,8 @@ pub fn audit(call: &Call<'_>, filter: &AuditFilter, sink: Sink<'_>) -> Result<En
             if before == i64::MAX {
                 check_names(read, filter)?;
             }
-            Ok(read.entries_before(filter, before)?)
+            // One more than is shown tells whether there are others.
+            Ok(read.entries_before(filter, before, usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1))?)
         })?;
         for (entry, hash) in page.rows {
             if left == 0 {

@@ -43,11 +43,12 @@ pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End,
             if only.is_none() {
                 decide::needs_admin(me, "see everybody's requests", today)?;
             }
-            let Page { mut rows, last } = read.requests_before(filter, only.as_ref(), before, now)?;
-            let cut = rows.len() as u64 > left;
-            if cut {
-                rows.truncate(usize::try_from(left).unwrap_or(usize::MAX));
-            }
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            // One more than is shown tells whether there are others.
+            let Page { mut rows, last } =
+                read.requests_before(filter, only.as_ref(), before, most.saturating_add(1), now)?;
+            let cut = rows.len() > most;
+            rows.truncate(most);
             left -= rows.len() as u64;
             before = rows.last().map_or(before, |request| request.id.get());
             let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };

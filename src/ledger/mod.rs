@@ -17,6 +17,8 @@ mod door;
 mod edit;
 mod expire;
 mod extend;
+#[cfg(test)]
+mod flat;
 mod inbox;
 mod init;
 mod list;
@@ -171,7 +173,7 @@ pub fn carry_out_with(
         Command::Whoami => whoami::whoami(&call, sink),
         Command::Check { resource, user, login } => check::check(&call, resource, user, login.as_ref(), sink),
         Command::Who { resource } => who::who(&call, &resource, sink),
-        Command::Inbox { all } => inbox::inbox(&call, all, sink),
+        Command::Inbox { all, limit } => inbox::inbox(&call, all, limit, sink),
         Command::MarkRead { ids } => inbox::mark_read(&call, &ids),
         Command::Unread => inbox::unread(&call),
         Command::Expire { dry_run, deliver } => {

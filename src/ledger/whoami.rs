@@ -1,13 +1,14 @@
 //! `whoami`: the caller's profile.
 
 use super::{Call, Sink};
-use crate::command::{End, ProfileView, Reply, RequestView};
+use crate::command::{COUNTED, End, ProfileView, Reply, RequestView};
 use crate::domain::request::State;
 use crate::error::Failure;
 
 pub fn whoami(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     let profile = call.ask("whoami", |read, me, now| {
         let granted = read.requests_granted_to(&me.name)?;
+        let unread = read.unread(&me.name)?;
         let live = granted.into_iter().filter(|request| request.state(now) == State::Active);
         Ok(ProfileView {
             role: me.member.role,
@@ -15,7 +16,8 @@ pub fn whoami(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
             groups: me.groups.iter().cloned().collect(),
             scopes: me.scopes_held(now),
             grants: live.map(|request| RequestView::at(request, &[], now)).collect(),
-            unread: read.unread(&me.name)?,
+            unread: unread.min(COUNTED),
+            more_unread: unread > COUNTED,
             member: me.name.clone(),
             now,
         })

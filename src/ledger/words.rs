@@ -51,7 +51,7 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
         };
         let filter = ListFilter { all: words == Words::Requests, states, ..ListFilter::default() };
         let only = only(read, &docket, &me, &filter, now)?;
-        let page = read.requests_before(&filter, only.as_ref(), i64::MAX, now)?;
+        let page = read.requests_before(&filter, only.as_ref(), i64::MAX, usize::MAX, now)?;
         let described = |request: Request| {
             (request.id.to_string(), Some(format!("{} {}", request.requester, request.asked.resource)))
         };

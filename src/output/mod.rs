@@ -17,6 +17,7 @@ pub use report::{help, report};
 use report::{in_color, print_failure};
 use serde::Serialize;
 use table::{Column, Layout, Shown};
+pub use text::counted;
 
 use crate::cli::Global;
 use crate::command::{Command, ProfileView, Reply, RequestView};

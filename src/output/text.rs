@@ -6,8 +6,8 @@ use super::escape::{bounded, line, lines};
 use super::fold::Sheet;
 use super::table::{Color, Column, Fit, Shown};
 use crate::command::{
-    AgainstView, BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health,
-    HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
+    AgainstView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView,
+    Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
 };
 use crate::domain::difference::{Difference, Turn};
 use crate::domain::emergency::one_of;
@@ -461,7 +461,12 @@ pub fn profile(sheet: &mut Sheet, view: &ProfileView) {
         })
         .collect();
     sheet.field("access", &or_none(live.join("\n")));
-    sheet.field("unread", &view.unread.to_string());
+    sheet.field("unread", &counted(view.unread + u64::from(view.more_unread)));
+}
+
+/// A count that stopped at one more than `COUNTED`.
+pub fn counted(count: u64) -> String {
+    if count > COUNTED { format!("more than {},{:03}", COUNTED / 1000, COUNTED % 1000) } else { count.to_string() }
 }
 
 pub const NOTIFICATIONS: [Column; 3] =

@@ -14,6 +14,7 @@ mod read;
 mod row;
 mod rules;
 mod schema;
+mod window;
 mod write;
 
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ pub use file::{beside, open_private, resolve};
 pub use lately::{Act, Filed};
 pub use outbox::Waiting;
 pub use proof::{Between, Each, Key, Raw, Table};
-pub use read::{Head, Only, Page, Read};
+pub use read::{Head, Notification, Only, Page, Read};
 pub use rules::keys as rule_keys;
 pub use write::{Context, Write};
 
@@ -182,5 +183,27 @@ impl Store {
             | Error::CommitUnknown { .. }) => other,
         })?;
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+impl Store {
+    /// Counts the steps that SQLite takes for every statement from now on: how much work a command is, on any machine.
+    pub fn count_steps(&mut self) -> std::sync::Arc<std::sync::atomic::AtomicU64> {
+        use rusqlite::trace::{TraceEvent, TraceEventCodes};
+
+        let total = std::sync::Arc::<std::sync::atomic::AtomicU64>::default();
+        let steps = total.clone();
+        // A statement counts on from its last run.
+        let mut before: std::collections::HashMap<String, i32> = std::collections::HashMap::new();
+        let count = move |event: TraceEvent<'_>| {
+            if let TraceEvent::Profile(statement, _) = event {
+                let now = statement.get_status(rusqlite::StatementStatus::VmStep);
+                let last = before.insert(statement.sql().into_owned(), now).filter(|last| *last <= now).unwrap_or(0);
+                steps.fetch_add(u64::from((now - last).unsigned_abs()), std::sync::atomic::Ordering::Relaxed);
+            }
+        };
+        self.conn.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count)).expect("tracing is built in");
+        total
     }
 }

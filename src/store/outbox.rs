@@ -211,7 +211,8 @@ impl Write<'_> {
         let sql = "UPDATE outbox SET due_at = (SELECT min(e.at, ?2) FROM notification n JOIN event e ON e.seq = n.seq
                  WHERE n.id = outbox.notification)
              WHERE attempts = 0 AND NOT dead AND notification IS NOT NULL
-                 AND (?1 IS NULL OR notification IN (SELECT id FROM notification WHERE member = ?1))";
+                 AND (?1 IS NULL
+                     OR EXISTS (SELECT 1 FROM notification n WHERE n.id = outbox.notification AND +n.member = ?1))";
         self.conn().prepare_cached(sql)?.execute(params![member.map(Name::as_str), now.unix()])?;
         Ok(())
     }

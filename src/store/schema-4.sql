@@ -34,3 +34,12 @@ CREATE INDEX request_by_filer ON request (filer_login) WHERE filed_by <> request
 -- What somebody had counts together with what they ask for.
 DROP INDEX grant_by_member;
 CREATE INDEX grant_by_member ON grant (member, ended_at, ends_at);
+-- What has not ended on the record: found by its end, and so are grants without one.
+DROP INDEX grant_by_end;
+CREATE INDEX grant_by_end ON grant (ends_at) WHERE ended_at IS NULL;
+-- What is rare in a long history. Frequent values are found by reading backwards, so they cost no index.
+CREATE INDEX request_closed ON request (state) WHERE state IN ('denied', 'withdrawn', 'lapsed');
+CREATE INDEX grant_revoked ON grant (request) WHERE ended_by IS NOT NULL;
+CREATE INDEX event_by_actor ON event (actor) WHERE actor IS NOT NULL;
+CREATE INDEX event_by_action ON event (action)
+    WHERE action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired');

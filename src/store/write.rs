@@ -134,12 +134,11 @@ impl<'c> Write<'c> {
         Ok(())
     }
 
-    /// Marks a member's unread notifications as read: this one, or all. How many were.
-    pub fn mark_read(&self, member: &Name, id: Option<i64>, now: Timestamp) -> Result<u64, Error> {
-        let sql =
-            "UPDATE notification SET read_at = ?1 WHERE member = ?2 AND read_at IS NULL AND (?3 IS NULL OR id = ?3)
-                 AND seq >= (SELECT since FROM member WHERE name = ?2)";
-        Ok(self.conn().prepare_cached(sql)?.execute(params![now.unix(), member.as_str(), id])? as u64)
+    /// Marks one of a member's notifications as read. How many were unread.
+    pub fn mark_read(&self, member: &Name, id: i64, now: Timestamp) -> Result<u64, Error> {
+        let sql = "UPDATE notification SET read_at = ?1 WHERE id = ?2 AND +member = ?3 AND read_at IS NULL
+                 AND seq >= (SELECT since FROM member WHERE name = ?3)";
+        Ok(self.conn().prepare_cached(sql)?.execute(params![now.unix(), id, member.as_str()])? as u64)
     }
 
     /// Notes that `expire` ran, at this time of the clock.

@@ -29,6 +29,7 @@ mod kills;
 mod letters;
 mod lifecycle;
 mod line;
+mod long_history;
 mod notify;
 mod outbox;
 mod owner;

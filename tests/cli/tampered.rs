@@ -254,3 +254,19 @@ fn a_view_in_a_tables_place_is_not_read() {
     assert!(ran.out.contains("the database's schema was changed"), "{}", ran.out);
     world.run("root", &["backup", "copy.db"]).fails(65, "schema was changed");
 }
+
+#[test]
+fn an_index_of_actions_or_actors_that_lies_is_found_out() {
+    let world = World::sample();
+    world.request("carol", "target:orders-db", &[]);
+    // Words of the same length and in the same place in order, so that the page stays as it is.
+    edit_index(&world, "event_by_actor", "carol", "heidi");
+    world.run("erin", &["audit", "--actor", "heidi"]).fails(65, "the index event_by_actor disagrees with its table");
+    edit_index(&world, "event_by_actor", "heidi", "carol");
+    world.run("alice", &["deny", "1", "--reason", "no", "--yes"]).ok();
+    edit_index(&world, "event_by_action", "request.denied", "clock.accepted");
+    for args in [&["--action", "clock.accepted"][..], &["--since", "09:00"]] {
+        world.run("erin", &[&["audit"], args].concat()).fails(65, "the index event_by_action disagrees with its table");
+    }
+    is_found_out(&world, "event_by_action");
+}
