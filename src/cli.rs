@@ -12,7 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::Notice;
 use crate::domain::preference::TimeOfDay;
 use crate::domain::request::{RequestId, State};
-use crate::domain::resource::{Kind, Resource};
+use crate::domain::resource::{Kind, Resource, ResourceOrName};
 use crate::domain::team::Login;
 use crate::domain::text::{Text, Ticket};
 use crate::when::When;
@@ -247,9 +247,9 @@ Examples:
   access request role:admin --reason 'On call' --duration 1w --wait
   access request scope:kubernetes -r 'New here' -d permanent --for dave")]
 pub struct Request {
-    /// What you ask for, as kind:name (see `access resources`)
+    /// What you ask for: kind:name, or the name alone if only one kind has it (see `access resources`)
     #[arg(add = ArgValueCandidates::new(complete::resources))]
-    pub resource: Option<Resource>,
+    pub resource: Option<ResourceOrName>,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
@@ -375,7 +375,7 @@ pub struct List {
     pub requester: Option<Name>,
     /// Only those for this
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(complete::resources))]
-    pub resource: Option<Resource>,
+    pub resource: Option<ResourceOrName>,
     /// Only those submitted then or later
     #[arg(long, value_name = "TIME")]
     pub since: Option<When>,
@@ -519,7 +519,7 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Who {
     #[arg(add = ArgValueCandidates::new(complete::resources))]
-    pub resource: Resource,
+    pub resource: ResourceOrName,
 }
 
 /// Your notifications

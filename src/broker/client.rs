@@ -185,6 +185,7 @@ fn is_list(command: &Command) -> bool {
             | Command::Inbox { .. }
             | Command::Resources { .. }
             | Command::Who { .. }
+            | Command::Queue
             | Command::Words(_)
     )
 }

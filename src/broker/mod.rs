@@ -45,6 +45,9 @@ pub fn looks_after(command: &Command) -> bool {
         Command::TeamApply { .. }
         | Command::TeamShow
         | Command::Resources { .. }
+        | Command::Find { .. }
+        | Command::Needs(_)
+        | Command::Queue
         | Command::Request(_)
         | Command::Extend { .. }
         | Command::Edit { .. }

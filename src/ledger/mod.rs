@@ -19,9 +19,11 @@ mod extend;
 mod inbox;
 mod init;
 mod list;
+mod needs;
 mod notify;
 mod outbox;
 mod owner;
+mod queue;
 mod quota;
 mod rejudge;
 mod request;
@@ -150,6 +152,9 @@ pub fn carry_out_with(
         Command::TeamShow => team::show(&call, sink),
         Command::ReplaceOwner { to } => owner::replace(&call, outside, &to, sink),
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
+        Command::Find { name } => resources::find(&call, &name, sink),
+        Command::Needs(wanted) => needs::needs(&call, &wanted, sink),
+        Command::Queue => queue::queue(&call, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
         Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
         Command::Edit { id, edit, dry_run } => edit::edit(&call, id, &edit, dry_run, sink),

@@ -2,6 +2,7 @@
 
 mod csv;
 mod escape;
+mod form;
 mod notify;
 mod progress;
 mod table;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use table::{Column, Layout, Shown};
 
 use crate::cli::{ColorWhen, Global};
-use crate::command::{Command, ProfileView, Reply, RequestView};
+use crate::command::{Command, NeedsView, ProfileView, Reply, RequestView};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -186,6 +187,16 @@ impl Printer {
         self.aside(&text::request(view, self.now));
     }
 
+    /// What it takes to ask for something, before anything is asked.
+    pub fn present_needs(&mut self, view: &NeedsView) {
+        self.aside(&form::needs(view));
+    }
+
+    /// A request as it would be filed.
+    pub fn present_draft(&mut self, view: &RequestView) {
+        self.aside(&form::summary(view, self.now));
+    }
+
     /// What a command would do, for the person who is about to be asked.
     pub fn present_plan(&mut self, view: &crate::command::PlanView) {
         self.aside(&text::plan(view));
@@ -307,6 +318,9 @@ impl Answer<'_> {
             | Reply::Team(_)
             | Reply::Plan(_)
             | Reply::Resource(_)
+            | Reply::Found(_)
+            | Reply::Needs(_)
+            | Reply::Waiting(_)
             | Reply::Profile(_)
             | Reply::Check(_)
             | Reply::Holder(_)
@@ -339,6 +353,9 @@ impl Answer<'_> {
             Reply::Team(team) => team_file::write(&team),
             Reply::Plan(view) => text::plan(&view),
             Reply::Resource(view) => return self.row(&text::RESOURCES, text::resource_row(&view, now)),
+            Reply::Found(resource) => format!("{resource}\n"),
+            Reply::Needs(view) => form::needs(&view),
+            Reply::Waiting(id) => format!("{id}\n"),
             Reply::Profile(view) => text::profile(&view),
             Reply::Check(view) if self.printer.quiet => {
                 let _ = view;
@@ -442,6 +459,9 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
         Reply::Plan(view) => write_value(out, view),
         Reply::Resource(view) => write_value(out, view),
         Reply::Profile(view) => write_value(out, view),
+        Reply::Found(resource) => write_value(out, resource),
+        Reply::Needs(view) => write_value(out, view),
+        Reply::Waiting(id) => write_value(out, id),
         Reply::Check(view) => write_value(out, view),
         Reply::Holder(view) => write_value(out, view),
         Reply::Notification(view) => write_value(out, view),
@@ -485,6 +505,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::Inbox { .. }
         | Command::Audit(_)
         | Command::Doctor { .. }
+        | Command::Queue
         | Command::Words(_)
         | Command::NotifyTest
         | Command::Outbox { .. } => Shape::Many,
@@ -492,6 +513,8 @@ pub fn shape(command: &Command) -> Shape {
         Command::TeamApply { .. }
         | Command::ReplaceOwner { .. }
         | Command::TeamShow
+        | Command::Find { .. }
+        | Command::Needs(_)
         | Command::Request(_)
         | Command::Extend { .. }
         | Command::Edit { .. }

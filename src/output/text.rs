@@ -8,8 +8,9 @@ use unicode_width::UnicodeWidthStr;
 use super::escape::{line, lines};
 use super::table::{Column, Fit, Shown};
 use crate::command::{
-    AgainstView, BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView, Health,
-    HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
+    AgainstView, ApprovalsView, BackupView, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows,
+    GrantView, Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView,
+    VerifyView,
 };
 use crate::domain::difference::{Difference, Turn};
 use crate::domain::emergency::one_of;
@@ -150,7 +151,7 @@ pub fn request_row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
 }
 
 /// What is asked for: `connection:prod-aws for 4h`, with the start if it has one.
-fn asked(view: &RequestView) -> String {
+pub(super) fn asked(view: &RequestView) -> String {
     terms(&view.resource, view.start, view.duration.as_deref(), view.until)
 }
 
@@ -227,7 +228,7 @@ pub fn would_submit(view: &RequestView, now: Timestamp) -> String {
         }
         return text;
     }
-    demands(&mut text, view);
+    demands(&mut text, &view.approvals);
     field(&mut text, "lapses", &format!("{} if it is not decided by then", date_and_time(view.lapses_at)));
     if let Some(remind) = view.remind_at {
         field(&mut text, "reminder", &date_and_time(remind));
@@ -244,7 +245,7 @@ fn matched(text: &mut String, view: &RequestView) {
 }
 
 /// Broken between words into lines that fit beside a label on 80 columns.
-fn wrapped(words: &str) -> String {
+pub(super) fn wrapped(words: &str) -> String {
     const WIDTH: usize = 80 - 15;
     let mut text = String::new();
     let mut column = 0;
@@ -262,9 +263,14 @@ fn wrapped(words: &str) -> String {
     text
 }
 
+/// The same, where line breaks stay.
+pub(super) fn folded(text: &str) -> String {
+    text.split('\n').map(wrapped).collect::<Vec<_>>().join("\n")
+}
+
 /// Who may still decide, by each demand.
-fn demands(text: &mut String, view: &RequestView) {
-    for demand in &view.approvals.requirements {
+fn demands(text: &mut String, approvals: &ApprovalsView) {
+    for demand in &approvals.requirements {
         let able = if demand.waiting_on.is_empty() { "nobody".to_owned() } else { names(&demand.waiting_on) };
         let words = match (&demand.rule, demand.need, demand.have) {
             (None, 1, _) => format!("{able} (one of them has to)"),
@@ -295,7 +301,7 @@ pub fn request(view: &RequestView, now: Timestamp) -> String {
     if let Some(grant) = &view.grant {
         field(&mut text, "granted", &granted(grant, now));
     }
-    field(&mut text, "reason", &lines(view.reason.as_str()));
+    field(&mut text, "reason", &folded(&lines(view.reason.as_str())));
     if let Some(ticket) = &view.ticket {
         field(&mut text, "ticket", &line(ticket.as_str()));
     }
@@ -325,7 +331,7 @@ pub fn request(view: &RequestView, now: Timestamp) -> String {
     field(&mut text, "submitted", &both(view.submitted_at, now));
     matched(&mut text, view);
     if view.state == State::Pending {
-        demands(&mut text, view);
+        demands(&mut text, &view.approvals);
         if let Some(remind) = view.remind_at {
             field(&mut text, "reminder", &both(remind, now));
         }

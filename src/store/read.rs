@@ -50,7 +50,7 @@ pub struct Only {
 }
 
 /// Rows of a page: enough that the cost of a query is shared, few enough to be held.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
 /// Bytes of entries that a page holds, and at most one entry more.
 const PAGE_BYTES: usize = 4 << 20;
 /// Refused attempts are counted among so many entries at most: 2 milliseconds of reading.
@@ -614,7 +614,7 @@ impl<'c> Read<'c> {
     }
 
     /// Pending requests, found by an index as `i`.
-    fn pending(&self, clause: &str, values: Vec<Value>) -> Result<Vec<Request>, Error> {
+    pub(super) fn pending(&self, clause: &str, values: Vec<Value>) -> Result<Vec<Request>, Error> {
         let found = self.requests(INDEXED, &format!("i.state = 'pending' AND {clause}"), values)?;
         agree(found.iter().all(|found| found.recorded == Recorded::Pending), "request_pending")?;
         Ok(found)
