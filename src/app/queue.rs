@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::App;
 use crate::cli;
-use crate::command::{Command, Reply, RequestView, ResourceView};
+use crate::command::{Command, Reply, RequestView, ResourceView, Seen, TimelineView};
 use crate::domain::request::{End, Modification, RequestId};
 use crate::domain::resource::{Kind as ResourceKind, Resource};
 use crate::domain::text::Text;
@@ -111,6 +111,7 @@ impl App {
         note: Option<&Text>,
     ) -> Result<bool, Failure> {
         let mut changes = Modification::default();
+        let mut seen = view.seen();
         let mut note = note.cloned();
         // The first choice is never to approve: you come here to change something first.
         let mut at = 0;
@@ -138,7 +139,7 @@ impl App {
                         id: view.id,
                         modification: changes.clone(),
                         note: note.clone(),
-                        seen: view.seen(),
+                        seen: seen.clone(),
                     };
                     match self.send(approve, Shape::One) {
                         Ok(_) => {
@@ -148,6 +149,7 @@ impl App {
                         // Other changes may be possible; what was chosen is kept.
                         Err(failure) if matches!(failure.kind, Kind::Refused | Kind::Usage | Kind::NotFound) => {
                             self.printer.fail(&failure);
+                            seen = self.seen_since(view)?;
                             Ok(())
                         }
                         Err(failure) => return Err(failure),
@@ -162,6 +164,15 @@ impl App {
             }
             at = 4;
         }
+    }
+
+    /// What the person has seen, after a refusal of theirs that is on the record. Anything else that happened to the request
+    /// since it was shown they have not seen.
+    fn seen_since(&self, view: &RequestView) -> Result<Option<Seen>, Failure> {
+        let now = self.look_at(view.id)?;
+        let refused = |entry: &TimelineView| entry.action == "attempt.refused";
+        let only_refusals = now.timeline.iter().skip(view.timeline.len()).all(refused);
+        Ok(if only_refusals { now.seen() } else { view.seen() })
     }
 
     fn other_length(&self, prompt: Prompt, terms: &Granted) -> Result<End, Failure> {

@@ -99,7 +99,13 @@ impl Screen {
     pub fn draw(&mut self, lines: &[String], cursor: Option<(usize, usize)>) -> Result<(), Failure> {
         let up = |rows: usize| if rows > 0 { format!("\x1b[{rows}A") } else { String::new() };
         let last = lines.len().saturating_sub(1);
-        let mut text = format!("\x1b[?25l{}\r\x1b[J{}", up(self.row), lines.join("\r\n"));
+        // Each line is cleared behind its text, and the screen behind the last: tmux keeps what is cleared from its upper
+        // left corner on as if it had scrolled away.
+        let drawn = if lines.is_empty() { " ".to_owned() } else { lines.join("\x1b[K\r\n") };
+        let mut text = format!("\x1b[?25l{}\r{drawn}\x1b[J", up(self.row));
+        if lines.is_empty() {
+            text += "\r\x1b[K";
+        }
         self.row = last;
         if let Some((row, column)) = cursor {
             let right = if column > 0 { format!("\x1b[{column}C") } else { String::new() };
