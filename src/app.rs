@@ -377,8 +377,11 @@ impl App {
     }
 
     fn extend(&mut self, args: cli::Extend) -> Result<u8> {
-        let reason = self.text(args.reason, "--reason", "Why?")?;
-        self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket: args.ticket })
+        let (reason, ticket) = match (args.reason, self.prompt) {
+            (None, Some(prompt)) => self.ask_to_extend(prompt, args.id, args.duration, args.ticket)?,
+            (reason, _) => (self.text(reason, "--reason", "Why?")?, args.ticket),
+        };
+        self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket })
     }
 
     fn edit(&mut self, args: cli::Edit) -> Result<u8> {

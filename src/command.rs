@@ -51,6 +51,11 @@ pub enum Command {
     },
     /// What it takes to ask for something. Files nothing.
     Needs(NeedsFor),
+    /// What it takes to ask for more of a grant. Files nothing.
+    NeedsToExtend {
+        id: RequestId,
+        length: Option<Length>,
+    },
     Request(AskFor),
     Extend {
         id: RequestId,
@@ -497,8 +502,8 @@ pub struct NeedsView {
     pub about: String,
     /// How long it can be asked for, the shortest first. Never empty: if nothing can be asked for, that is refused.
     pub lengths: Vec<NeedView>,
-    /// The longest time that can be asked for.
-    pub longest: request::End,
+    /// The longest time that can be asked for, where more than one was tried.
+    pub longest: Option<request::End>,
 }
 
 /// What it takes to ask for a resource for a certain time.

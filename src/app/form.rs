@@ -7,8 +7,9 @@ use super::App;
 use crate::cli;
 use crate::command::{AskFor, Command, End as Ended, NeedView, NeedsFor, NeedsView, Reply, RequestView, ResourceView};
 use crate::domain::duration::{Duration, Length};
-use crate::domain::request::{End, Terms};
+use crate::domain::request::{End, RequestId, Terms};
 use crate::domain::resource::Resource;
+use crate::domain::rule::TicketPattern;
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -135,9 +136,31 @@ impl App {
         Ok(offered)
     }
 
+    /// Asks for the reason of an extension, and for the ticket where that of the request before does not do.
+    pub(super) fn ask_to_extend(
+        &mut self,
+        prompt: Prompt,
+        id: RequestId,
+        length: Option<Length>,
+        given: Option<Ticket>,
+    ) -> Result<(Text, Option<Ticket>), Failure> {
+        let needs = self.needs_of(Command::NeedsToExtend { id, length })?;
+        self.printer.present_needs(&needs);
+        let need = needs.usual();
+        let reason = reason(prompt, None, need.and_then(|need| need.reason_min))?;
+        let patterns = need.map(|need| need.tickets.as_slice()).unwrap_or_default();
+        let fits = given.as_ref().is_some_and(|given| patterns.iter().all(|pattern| pattern.matches(given)));
+        let ticket = if patterns.is_empty() || fits { given } else { ticket(prompt, given.as_ref(), patterns)? };
+        Ok((reason, ticket))
+    }
+
     fn needs(&self, wanted: NeedsFor) -> Result<NeedsView, Failure> {
+        self.needs_of(Command::Needs(wanted))
+    }
+
+    fn needs_of(&self, command: Command) -> Result<NeedsView, Failure> {
         let mut found = None;
-        self.door.carry_out(Command::Needs(wanted), &mut |reply| {
+        self.door.carry_out(command, &mut |reply| {
             if let Reply::Needs(view) = reply {
                 found = Some(*view);
             }
@@ -187,20 +210,7 @@ impl App {
             }
             Field::Ticket => {
                 let patterns = self.need(form, form.end()).map(|need| need.tickets).unwrap_or_default();
-                let like: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-                let hint =
-                    if like.is_empty() { "may stay empty".to_owned() } else { format!("like {}", like.join(" and ")) };
-                let check = |text: &str| match (text.trim(), like.is_empty()) {
-                    ("", true) => Ok(()),
-                    (text, _) => {
-                        let ticket = text.parse::<Ticket>().map_err(|why| why.to_string())?;
-                        let other = patterns.iter().find(|pattern| !pattern.matches(&ticket));
-                        other.map_or(Ok(()), |pattern| Err(format!("it has to be like {pattern}")))
-                    }
-                };
-                let initial = form.ticket.as_ref().map_or("", Ticket::as_str);
-                let text = prompt.words("Which ticket?", &hint, initial, &check)?.ok_or_else(cancelled)?;
-                form.ticket = text.trim().parse().ok();
+                form.ticket = ticket(prompt, form.ticket.as_ref(), &patterns)?;
             }
         }
         Ok(())
@@ -232,8 +242,8 @@ impl App {
             Picked::Typed(text) => text,
         };
         let most = match form.needs.longest {
-            End::After(length) if length < Length::LONGEST => format!(", at most {length}"),
-            End::After(_) | End::At(_) | End::Never => String::new(),
+            Some(End::After(length)) if length < Length::LONGEST => format!(", at most {length}"),
+            Some(End::After(_) | End::At(_) | End::Never) | None => String::new(),
         };
         let check = |text: &str| {
             let end = self.read_end(text)?;
@@ -377,6 +387,23 @@ fn reason(prompt: Prompt, before: Option<&Text>, least: Option<u32>) -> Result<T
     text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the reason can't be taken: {why}")))
 }
 
+/// None where none is demanded, and none is given.
+fn ticket(prompt: Prompt, before: Option<&Ticket>, patterns: &[TicketPattern]) -> Result<Option<Ticket>, Failure> {
+    let like: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+    let hint = if like.is_empty() { "may stay empty".to_owned() } else { format!("like {}", like.join(" and ")) };
+    let check = |text: &str| match (text.trim(), like.is_empty()) {
+        ("", true) => Ok(()),
+        (text, _) => {
+            let ticket = text.parse::<Ticket>().map_err(|why| why.to_string())?;
+            let other = patterns.iter().find(|pattern| !pattern.matches(&ticket));
+            other.map_or(Ok(()), |pattern| Err(format!("it has to be like {pattern}")))
+        }
+    };
+    let initial = before.map_or("", Ticket::as_str);
+    let text = prompt.words("Which ticket?", &hint, initial, &check)?.ok_or_else(cancelled)?;
+    Ok(text.trim().parse().ok())
+}
+
 /// A few lengths to choose from: those that people ask for most, or the longest that there are.
 fn offered_lengths(needs: &NeedsView) -> Vec<&NeedView> {
     let length = |need: &&NeedView| match need.end {
@@ -387,7 +414,8 @@ fn offered_lengths(needs: &NeedsView) -> Vec<&NeedView> {
     // A minute more than another one is there for what it takes, not to be chosen.
     let odd = |need: &NeedView| {
         let before = length(&need).and_then(|length| Length::from_seconds(length.seconds() - 60).ok());
-        need.end != needs.longest && needs.lengths.iter().any(|other| length(&other) == before && before.is_some())
+        Some(need.end) != needs.longest
+            && needs.lengths.iter().any(|other| length(&other) == before && before.is_some())
     };
     let finite: Vec<&NeedView> = finite.filter(|need| !odd(need)).collect();
     let longest = finite.last().and_then(length);
@@ -427,9 +455,9 @@ fn label(end: End) -> String {
 }
 
 /// What is special about a length.
-fn remark(need: &NeedView, usual: Option<&NeedView>, longest: End) -> String {
+fn remark(need: &NeedView, usual: Option<&NeedView>, longest: Option<End>) -> String {
     let mut remarks: Vec<String> = Vec::new();
-    if need.end == longest && matches!(longest, End::After(length) if length < Length::LONGEST) {
+    if Some(need.end) == longest && matches!(need.end, End::After(length) if length < Length::LONGEST) {
         remarks.push("the longest".to_owned());
     }
     if let Some(usual) = usual.filter(|usual| !usual.takes_the_same_as(need)) {

@@ -47,6 +47,7 @@ pub fn looks_after(command: &Command) -> bool {
         | Command::Resources { .. }
         | Command::Find { .. }
         | Command::Needs(_)
+        | Command::NeedsToExtend { .. }
         | Command::Queue
         | Command::Request(_)
         | Command::Extend { .. }

@@ -155,6 +155,7 @@ pub fn carry_out_with(
         Command::Find { name } => resources::find(&call, &name, sink),
         Command::Needs(wanted) => needs::needs(&call, &wanted, sink),
         Command::Queue => queue::queue(&call, sink),
+        Command::NeedsToExtend { id, length } => extend::needs(&call, id, length, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
         Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
         Command::Edit { id, edit, dry_run } => edit::edit(&call, id, &edit, dry_run, sink),

@@ -16,6 +16,7 @@ use crate::domain::entitlement::Person;
 use crate::domain::judge::Judgement;
 use crate::domain::request::{self, Terms};
 use crate::domain::rule::TicketPattern;
+use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::Read;
@@ -50,8 +51,8 @@ pub fn needs(call: &Call<'_>, wanted: &NeedsFor, sink: Sink<'_>) -> Result<End, 
         let thing = thing(read, &wanted.resource)?;
         let survey = Survey { read, docket: Docket::default(), me: &me, requester: &requester, wanted, now };
         let (lengths, longest) = match wanted.end {
-            Some(end) => (vec![survey.need(end)?], end),
-            None => survey.lengths()?,
+            Some(end) => (vec![survey.need(end)?], None),
+            None => survey.lengths().map(|(lengths, longest)| (lengths, Some(longest)))?,
         };
         Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
     });
@@ -77,7 +78,7 @@ impl Survey<'_> {
         let NeedsFor { resource, start, emergency, .. } = self.wanted;
         Ask {
             terms: Terms { resource: resource.clone(), end, start: *start },
-            reason: "-".parse().expect("a dash is a text"),
+            reason: no_reason_yet(),
             ticket: None,
             extends: None,
             emergency: *emergency,
@@ -86,19 +87,7 @@ impl Survey<'_> {
 
     /// What a request that ends so takes, or why it would be refused whatever its reason and ticket are.
     fn need(&self, end: request::End) -> Result<NeedView, Problem> {
-        let mut texts = Texts::default();
-        let amend = |judgement: &mut Judgement| texts = Texts::taken_from(judgement);
-        let ask = self.ask(end);
-        let prepared = submit_as(self.read, &self.docket, self.me, self.requester, &ask, amend, self.now)?;
-        let Prepared { view, warnings, .. } = prepared;
-        Ok(NeedView {
-            end,
-            at_once: view.grant.is_some(),
-            approvals: view.approvals,
-            tickets: texts.tickets,
-            reason_min: texts.reason_min,
-            warnings,
-        })
+        need(self.read, &self.docket, self.me, self.requester, &self.ask(end), self.now)
     }
 
     /// All lengths that can be asked for among the usual ones and those that rules name, and the longest there is.
@@ -173,6 +162,33 @@ impl Survey<'_> {
         }
         Ok(best)
     }
+}
+
+/// What this request takes, or why it would be refused whatever its reason and ticket are.
+pub fn need(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    requester: &Person,
+    ask: &Ask,
+    now: Timestamp,
+) -> Result<NeedView, Problem> {
+    let mut texts = Texts::default();
+    let amend = |judgement: &mut Judgement| texts = Texts::taken_from(judgement);
+    let Prepared { view, warnings, .. } = submit_as(read, docket, me, requester, ask, amend, now)?;
+    Ok(NeedView {
+        end: ask.terms.end,
+        at_once: view.grant.is_some(),
+        approvals: view.approvals,
+        tickets: texts.tickets,
+        reason_min: texts.reason_min,
+        warnings,
+    })
+}
+
+/// In the place of a reason that is not written yet.
+pub fn no_reason_yet() -> Text {
+    "-".parse().expect("a dash is a text")
 }
 
 /// What rules demand of the ticket and of the reason.

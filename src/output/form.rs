@@ -15,7 +15,9 @@ pub fn needs(view: &NeedsView) -> String {
     let mut text = format!("{}{about}\n", view.resource);
     let Some(first) = view.usual() else { return text };
     who_decides(&mut text, first);
-    field(&mut text, "how long", &at_most(view.longest));
+    if let Some(longest) = view.longest {
+        field(&mut text, "how long", &at_most(longest));
+    }
     texts(&mut text, first);
     // Longer access may take more.
     let from = view.lengths.iter().position(|need| need.end == first.end).unwrap_or(0);

@@ -515,6 +515,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::TeamShow
         | Command::Find { .. }
         | Command::Needs(_)
+        | Command::NeedsToExtend { .. }
         | Command::Request(_)
         | Command::Extend { .. }
         | Command::Edit { .. }

@@ -382,3 +382,24 @@ fn whoever_denies_or_revokes_is_asked_why() {
     terminal.text("y").exits(0);
     assert_eq!(world.state(&live), "revoked");
 }
+
+#[test]
+fn an_extension_knows_the_rules_too() {
+    let world = World::sample();
+    let id = world.request("bob", "orders-db", &["--ticket", "INC-7"]);
+    world.run("alice", &["approve", &id, "--yes"]).ok();
+    world.apply("olivia", &format!("{TEAM}\n{PRODUCTION}")).ok();
+    // What the rules don't allow is refused before a reason is typed.
+    let terminal = Terminal::access(&world, "bob", &["extend", &id, "--duration", "2h"]);
+    assert!(!terminal.exits(3).contains("Why?"));
+    let terminal = Terminal::access(&world, "bob", &["extend", &id]);
+    terminal.shows("? Why? (at least 15 characters)");
+    terminal.text("it takes longer").key("Enter");
+    // The ticket of before does not do any more.
+    terminal.shows("? Which ticket? (like OPS-[0-9]+)");
+    terminal.text("OPS-8").key("Enter");
+    terminal.exits(0);
+    let extension = world.json("bob", &["show", "2"]);
+    assert_eq!((&extension["extends"], &extension["ticket"]), (&1.into(), &"OPS-8".into()));
+    assert!(!world.actions().contains(&"attempt.refused".to_owned()));
+}
