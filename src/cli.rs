@@ -236,16 +236,19 @@ pub struct Resources {
 
 /// Ask for access
 #[derive(Debug, Args)]
-#[command(after_help = "Without a RESOURCE, on a terminal, a form asks for everything.
+#[command(
+    after_help = "Without a RESOURCE, on a terminal, a form asks for everything. Without a reason it asks for what is missing.
 
 Examples:
   access request
+  access request orders-db
   access request target:orders-db --reason 'OPS-12: stuck orders' -d 4h
   access request connection:prod-aws -r 'Release 4.2' -u 17:00 -t REL-42
   access request connection:prod-aws -r Upgrade --start 20:00 -d 4h
   access request target:orders-db -r 'Orders are down' --emergency
   access request role:admin --reason 'On call' --duration 1w --wait
-  access request scope:kubernetes -r 'New here' -d permanent --for dave")]
+  access request scope:kubernetes -r 'New here' -d permanent --for dave"
+)]
 pub struct Request {
     /// What you ask for: kind:name, or the name alone if only one kind has it (see `access resources`)
     #[arg(add = ArgValueCandidates::new(complete::resources))]

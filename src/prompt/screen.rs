@@ -194,15 +194,19 @@ impl Screen {
     fn pasted(&self) -> Result<String, Failure> {
         let mut text = String::new();
         loop {
-            match self.read()? {
-                console::Key::Char(c) => text.push(c),
-                console::Key::Enter | console::Key::Tab => text.push(' '),
-                console::Key::UnknownEscSeq(begun) => {
-                    if self.whole(begun)? == "[201~" {
-                        return Ok(text);
-                    }
+            let ended = match self.read()? {
+                console::Key::UnknownEscSeq(begun) => self.whole(begun)? == "[201~",
+                key => {
+                    text.extend(match key {
+                        console::Key::Char(c) => Some(c),
+                        console::Key::Enter | console::Key::Tab => Some(' '),
+                        _ => None,
+                    });
+                    false
                 }
-                _ => {}
+            };
+            if ended {
+                return Ok(text);
             }
         }
     }

@@ -6,7 +6,7 @@ use access::ledger::{self, Caller};
 use access::store::Store;
 
 use crate::completion;
-use crate::harness::{TEAM, World};
+use crate::harness::{ACCESS, TEAM, World};
 use crate::tmux::Terminal;
 
 /// So many requests wait, of many members, filed one after another.
@@ -157,4 +157,26 @@ fn changes_that_are_refused_are_kept_to_be_changed() {
     terminal.key("Enter");
     terminal.exits(0);
     assert_eq!(world.json("bob", &["show", &id])["grant"]["duration"], "1h");
+}
+
+#[test]
+fn what_is_typed_before_a_question_is_there_does_not_answer_it() {
+    let world = World::sample();
+    let id = world.request("bob", "connection:prod-aws", &[]);
+    for (line, question) in [("approve 1", "Approve request 1?"), ("approve", "? Request 1 (1 of 1)")] {
+        let mut slow = std::process::Command::new("sh");
+        let given = world.command("alice", &[]);
+        slow.env_clear().envs(given.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        slow.args(["-c", &format!("echo soon; sleep 1; {ACCESS} {line}")]);
+        let terminal = Terminal::of(&world, &slow);
+        terminal.shows("soon");
+        // Yes to the one question, and the first choice of the other.
+        terminal.ahead("yyy\u{1b}[H\r");
+        terminal.shows(question);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        assert!(!terminal.screen().contains("[exit"), "{line}: {}", terminal.screen());
+        terminal.key("Escape");
+        terminal.shows("[exit");
+        assert_eq!(world.state(&id), "pending", "{line}");
+    }
 }

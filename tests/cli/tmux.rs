@@ -71,6 +71,12 @@ impl Terminal {
         self
     }
 
+    /// Types before anybody reads it.
+    pub fn ahead(&self, text: &str) -> &Terminal {
+        self.tell(["send-keys", "-l", "--", text]);
+        self
+    }
+
     /// Pastes text, as a terminal does that marks what is pasted where a program asks for that.
     pub fn paste(&self, text: &str) -> &Terminal {
         self.wait_for_a_reader();
