@@ -1,6 +1,9 @@
 //! From what was typed to commands: completes them (by asking, where there is somebody to ask), has them carried out
 //! through the door, and hands the answers to `output`.
 
+mod form;
+mod queue;
+
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -15,13 +18,13 @@ use crate::broker::{self, Layout};
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
     AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, ExpireView, FindingView, Health, ListFilter,
-    Reply, RequestView, Seen, Words,
+    Reply, RequestView, Seen,
 };
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
 use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
 use crate::domain::request::{Edit, Edited, End, Modification, RequestId, State, Terms};
-use crate::domain::resource::Resource;
+use crate::domain::resource::{Resource, ResourceOrName};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::door::Door;
@@ -30,7 +33,7 @@ use crate::identity;
 use crate::ledger::{self, Init};
 use crate::output::{Printer, Shape, broken, counted, shape};
 use crate::pages;
-use crate::prompt::{Choice, INTERRUPTED, Prompt, cancelled};
+use crate::prompt::{Prompt, cancelled};
 use crate::when::When;
 
 /// A table shows so many rows unless told otherwise.
@@ -123,6 +126,7 @@ fn finish(printer: &mut Printer, ended: Result<u8>, changes: bool) -> Result<u8>
 fn changes(verb: &Verb) -> bool {
     match verb {
         Verb::Team(cli::Team::Apply(args)) => !args.dry_run,
+        Verb::Team(cli::Team::ReplaceOwner(args)) => !args.dry_run,
         Verb::Request(args) => !args.dry_run,
         Verb::Edit(args) => !args.dry_run,
         Verb::Expire(args) => !args.dry_run,
@@ -131,7 +135,6 @@ fn changes(verb: &Verb) -> bool {
         Verb::Outbox(args) => args.verb.is_some(),
         Verb::Notify(args) => !matches!(args.verb, None | Some(cli::NotifyVerb::Show(_))),
         Verb::Init(_)
-        | Verb::Team(cli::Team::ReplaceOwner(_))
         | Verb::Extend(_)
         | Verb::Approve(_)
         | Verb::Deny(_)
@@ -176,18 +179,21 @@ impl App {
                 let nothing = if args.mine { "You have nothing of that" } else { "There is nothing of that" };
                 self.listed(Command::Resources { kind: args.kind, mine: args.mine }, nothing)
             }
-            Verb::Request(args) => self.request(*args),
+            Verb::Request(args) => self.request(&args),
             Verb::Extend(args) => self.extend(args),
             Verb::Edit(args) => self.edit(args),
             Verb::List(args) => self.list(args),
             Verb::Show(args) => self.plain(Command::Show { id: args.id }),
             Verb::Approve(args) if args.ids.is_empty() => self.walk(&args),
             Verb::Approve(args) => self.approve(args),
-            Verb::Deny(args) => self.each(&args.ids, seen, decidable, plainly("Deny"), |id, _, seen| Command::Deny {
-                id,
-                reason: args.reason.clone(),
-                seen,
-            }),
+            Verb::Deny(args) => {
+                let ask = with_reason("Deny", "the requester is told; may stay empty", args.reason.as_ref());
+                self.each(&args.ids, seen, decidable, ask, |id, reason, seen| Command::Deny {
+                    id,
+                    reason: reason.unwrap_or_else(|| args.reason.clone()),
+                    seen,
+                })
+            }
             Verb::Review(args) => self.review(args),
             Verb::Withdraw(args) => {
                 let pending = |view: &RequestView| view.state == State::Pending;
@@ -200,7 +206,10 @@ impl App {
             Verb::Whoami(args) if args.watch => self.watch(),
             Verb::Whoami(_) => self.plain(Command::Whoami),
             Verb::Check(args) => self.check(args),
-            Verb::Who(args) => self.listed(Command::Who { resource: args.resource }, "Nobody can use it now"),
+            Verb::Who(args) => {
+                let resource = self.resource(args.resource)?;
+                self.listed(Command::Who { resource }, "Nobody can use it now")
+            }
             Verb::Inbox(args) => self.inbox(args),
             Verb::Notify(args) => self.notify(args),
             Verb::Expire(args) => self.expire(&args),
@@ -352,8 +361,18 @@ impl App {
         Ok(0)
     }
 
-    fn request(&mut self, args: cli::Request) -> Result<u8> {
-        let ask = self.complete_ask(&args)?;
+    fn request(&mut self, args: &cli::Request) -> Result<u8> {
+        match (&args.resource, &args.reason, self.prompt) {
+            (Some(_), Some(_), _) | (_, _, None) => {
+                let ask = self.asked_for(args)?;
+                self.file(ask, args)
+            }
+            (_, _, Some(prompt)) => self.request_by_form(prompt, args),
+        }
+    }
+
+    /// Has a request carried out, and waits for its decision where that was wanted.
+    fn file(&mut self, ask: AskFor, args: &cli::Request) -> Result<u8> {
         let command = Command::Request(ask);
         let shape = shape(&command);
         if !args.wait {
@@ -372,46 +391,23 @@ impl App {
         self.wait(filed, args.timeout)
     }
 
-    /// What the flags say, and on a terminal the answers to what they don't.
-    fn complete_ask(&mut self, args: &cli::Request) -> Result<AskFor> {
+    /// What the line says, where nobody can be asked for the rest.
+    fn asked_for(&self, args: &cli::Request) -> Result<AskFor> {
         let missing = |flag: &str| {
             Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here"))
                 .hint("access request RESOURCE --reason TEXT")
                 .hint("`access resources` lists what can be asked for")
         };
-        let form = args.resource.is_none();
-        let resource = match &args.resource {
-            Some(resource) => resource.clone(),
-            None => {
-                let prompt = self.prompt.as_ref().ok_or_else(|| missing("RESOURCE"))?;
-                let mut offered = Vec::new();
-                self.door.carry_out(Command::Resources { kind: None, mine: false }, &mut |reply| {
-                    if let Reply::Resource(view) = reply {
-                        offered.push(view);
-                    }
-                    Ok(())
-                })?;
-                // What one has already for good can't be asked for.
-                offered.retain(|view| !view.held || view.until.is_some());
-                if offered.is_empty() {
-                    return Err(Failure::new(Kind::Conflict, "you have everything there is to ask for already").into());
-                }
-                prompt.resource(&offered)?
-            }
-        };
-        let reason = match &args.reason {
-            Some(reason) => reason.clone(),
-            None => self.prompt.as_ref().ok_or_else(|| missing("--reason"))?.reason()?,
-        };
-        let end = match (args.duration, args.until, &self.prompt) {
-            (Some(duration), _, _) => duration.into(),
-            (None, Some(until), _) => End::At(self.resolve(until)?),
-            (None, None, Some(prompt)) if form => prompt.duration()?.into(),
-            (None, None, _) => Duration::For(Length::HOUR).into(),
+        let resource = args.resource.clone().ok_or_else(|| missing("RESOURCE"))?;
+        let reason = args.reason.clone().ok_or_else(|| missing("--reason"))?;
+        let end = match (args.duration, args.until) {
+            (Some(duration), _) => duration.into(),
+            (None, Some(until)) => End::At(self.resolve(until)?),
+            (None, None) => Duration::For(Length::HOUR).into(),
         };
         let start = args.start.map(|start| self.resolve(start)).transpose()?;
         Ok(AskFor {
-            terms: Terms { resource, end, start },
+            terms: Terms { resource: self.resource(resource)?, end, start },
             reason,
             ticket: args.ticket.clone(),
             requester: args.requester.clone(),
@@ -420,9 +416,28 @@ impl App {
         })
     }
 
+    /// A resource that is named in full or by its name alone.
+    fn resource(&self, named: ResourceOrName) -> Result<Resource, Failure> {
+        let name = match named {
+            ResourceOrName::Resource(resource) => return Ok(resource),
+            ResourceOrName::Name(name) => name,
+        };
+        let mut found = None;
+        self.door.carry_out(Command::Find { name }, &mut |reply| {
+            if let Reply::Found(resource) = reply {
+                found = Some(resource);
+            }
+            Ok(())
+        })?;
+        found.ok_or_else(|| Failure::new(Kind::Internal, "the resource was not named"))
+    }
+
     fn extend(&mut self, args: cli::Extend) -> Result<u8> {
-        let reason = self.text(args.reason, "--reason", Prompt::reason)?;
-        self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket: args.ticket })
+        let (reason, ticket) = match (args.reason, self.prompt) {
+            (None, Some(prompt)) => self.ask_to_extend(prompt, args.id, args.duration, args.ticket)?,
+            (reason, _) => (self.text(reason, "--reason", "Why?")?, args.ticket),
+        };
+        self.plain(Command::Extend { id: args.id, length: args.duration, reason, ticket })
     }
 
     fn edit(&mut self, args: cli::Edit) -> Result<u8> {
@@ -447,20 +462,15 @@ impl App {
             seen = view.seen();
             self.printer.present(&view);
         }
-        let note = self.text(args.note, "--note", Prompt::note)?;
+        let note = self.text(args.note, "--note", "What did you find?")?;
         self.plain(Command::Review { id: args.id, note, seen })
     }
 
     /// A text that was given, or is asked for.
-    fn text(
-        &self,
-        given: Option<Text>,
-        flag: &str,
-        ask: impl FnOnce(&Prompt) -> Result<Text, Failure>,
-    ) -> Result<Text, Failure> {
+    fn text(&self, given: Option<Text>, flag: &str, question: &str) -> Result<Text, Failure> {
         match (given, &self.prompt) {
             (Some(text), _) => Ok(text),
-            (None, Some(prompt)) => ask(prompt),
+            (None, Some(prompt)) => prompt.text(question),
             (None, None) => {
                 Err(Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here")))
             }
@@ -548,7 +558,7 @@ impl App {
             all: args.all,
             states,
             requester: args.requester,
-            resource: args.resource,
+            resource: args.resource.map(|resource| self.resource(resource)).transpose()?,
             since,
             limit: self.limit(args.limit),
         };
@@ -607,85 +617,20 @@ impl App {
         })
     }
 
-    /// Each request that waits for the caller, the oldest first.
-    fn walk(&mut self, args: &cli::Approve) -> Result<u8> {
-        let changes = args.seen.is_some()
-            || args.duration.is_some()
-            || args.until.is_some()
-            || args.scope.is_some()
-            || args.resource.is_some();
-        let prompt = self.prompt.take().filter(|_| !changes && !self.printer.is_json());
-        let Some(prompt) = prompt else {
-            let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };
-            return Err(Failure::new(Kind::Usage, why)
-                .hint("access approve ID…")
-                .hint("on a terminal, `access approve` alone goes through what waits for you")
-                .into());
-        };
-        let mut ids: Vec<RequestId> = Vec::new();
-        self.door.carry_out(Command::Words(Words::Decidable), &mut |reply| {
-            if let Reply::Word { word, .. } = reply {
-                ids.extend(word.parse::<RequestId>());
-            }
-            Ok(())
-        })?;
-        ids.sort();
-        if ids.is_empty() {
-            self.printer.murmur("Nothing waits for you");
-            return Ok(0);
-        }
-        let mut code = 0;
-        for (index, id) in ids.iter().enumerate() {
-            let done = self.decide_next(&prompt, *id, (index + 1, ids.len()), args.note.as_ref());
-            match done {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(failure) => self.note_failure(Err(failure), true, &mut code)?,
-            }
-        }
-        Ok(code)
-    }
-
-    /// Shows one of the requests that wait, asks, and does what is answered. False: it is enough.
-    fn decide_next(
-        &mut self,
-        prompt: &Prompt,
-        id: RequestId,
-        place: (usize, usize),
-        note: Option<&Text>,
-    ) -> Result<bool, Failure> {
-        let view = self.look_at(id)?;
-        if !decidable(&view) {
-            // Somebody was faster.
-            return Ok(true);
-        }
-        let seen = view.seen();
-        self.printer.present(&view);
-        let command = match prompt.decision(&view, place)? {
-            Choice::Approve(modification) => Command::Approve { id, modification, note: note.cloned(), seen },
-            Choice::Deny(reason) => Command::Deny { id, reason, seen },
-            Choice::Skip => return Ok(true),
-            Choice::Stop => return Ok(false),
-        };
-        self.send(command, Shape::One)?;
-        self.printer.flush().map_err(broken)?;
-        Ok(true)
-    }
-
     /// The same command for each request, each in its own transaction.
     ///
     /// On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
     /// refused anyhow (not `worth_asking`) is refused without that. `look` may add to what is shown, and says what was seen.
-    fn each(
+    fn each<T>(
         &mut self,
         ids: &[RequestId],
         look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
         worth_asking: impl Fn(&RequestView) -> bool,
-        ask: impl Fn(&Prompt, &RequestView) -> Result<Option<Modification>, Failure>,
-        command: impl Fn(RequestId, Option<Modification>, Option<Seen>) -> Command,
+        ask: impl Fn(&Prompt, &RequestView) -> Result<Option<T>, Failure>,
+        command: impl Fn(RequestId, Option<T>, Option<Seen>) -> Command,
     ) -> Result<u8> {
         let many = ids.len() > 1;
-        let prompt = self.prompt.take();
+        let prompt = self.prompt;
         if many && self.printer.is_json() {
             if prompt.is_some() {
                 let why = "several requests with --json can't be asked about one by one";
@@ -725,10 +670,18 @@ impl App {
         let ask = |prompt: &Prompt, view: &RequestView| {
             let also: Vec<String> = view.also_ended.iter().map(|next| next.id.to_string()).collect();
             let with = if also.is_empty() { String::new() } else { format!(", and with it {}", also.join(", ")) };
-            let yes = prompt.confirm(&format!("Revoke request {}{with}?", view.id))?;
-            Ok(yes.then(Modification::default))
+            if !prompt.confirm(&format!("Revoke request {}{with}?", view.id))? {
+                return Ok(None);
+            }
+            let told = "the member is told; may stay empty";
+            let why = reason.map_or_else(|| prompt.word("Why?", told, ""), |given| Ok(Some(given.clone())))?;
+            Ok(Some(why))
         };
-        self.each(ids, look, live, ask, |id, _, seen| Command::Revoke { id, reason: reason.cloned(), seen })
+        self.each(ids, look, live, ask, |id, why, seen| Command::Revoke {
+            id,
+            reason: why.unwrap_or_else(|| reason.cloned()),
+            seen,
+        })
     }
 
     /// The open requests that go on from this one's grant, and those that go on from theirs.
@@ -795,7 +748,7 @@ impl App {
     fn note_failure(&mut self, done: Result<(), Failure>, many: bool, code: &mut u8) -> Result<(), Failure> {
         match done {
             Ok(()) => Ok(()),
-            Err(failure) if many && failure.message != INTERRUPTED => {
+            Err(failure) if many && failure.kind != Kind::Interrupted => {
                 // That the output can't be written is said once, at the end.
                 if !self.printer.is_broken() {
                     self.printer.fail(&failure);
@@ -1079,6 +1032,7 @@ impl Outage {
             | Kind::NotFound
             | Kind::Conflict
             | Kind::Invalid
+            | Kind::Interrupted
             | Kind::Internal => false,
         }
     }
@@ -1159,10 +1113,22 @@ fn init_shared(args: &cli::Init, clock: Timestamp, printer: &mut Printer) -> Res
 }
 
 /// Asks a plain yes or no.
-fn plainly(what: &str) -> impl Fn(&Prompt, &RequestView) -> Result<Option<Modification>, Failure> {
+fn plainly(what: &str) -> impl Fn(&Prompt, &RequestView) -> Result<Option<()>, Failure> {
+    move |prompt, view| Ok(prompt.confirm(&format!("{what} request {}?", view.id))?.then_some(()))
+}
+
+/// Asks yes or no, and then why, unless the reason is given.
+fn with_reason(
+    what: &str,
+    told: &str,
+    given: Option<&Text>,
+) -> impl Fn(&Prompt, &RequestView) -> Result<Option<Option<Text>>, Failure> {
     move |prompt, view| {
-        let yes = prompt.confirm(&format!("{what} request {}?", view.id))?;
-        Ok(yes.then(Modification::default))
+        if !prompt.confirm(&format!("{what} request {}?", view.id))? {
+            return Ok(None);
+        }
+        let reason = given.map_or_else(|| prompt.word("Why?", told, ""), |given| Ok(Some(given.clone())))?;
+        Ok(Some(reason))
     }
 }
 

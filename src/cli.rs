@@ -12,7 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::Notice;
 use crate::domain::preference::TimeOfDay;
 use crate::domain::request::{RequestId, State};
-use crate::domain::resource::{Kind, Resource};
+use crate::domain::resource::{Kind, Resource, ResourceOrName};
 use crate::domain::team::Login;
 use crate::domain::text::{Text, Ticket};
 use crate::when::When;
@@ -246,20 +246,23 @@ pub struct Resources {
 
 /// Ask for access
 #[derive(Debug, Args)]
-#[command(after_help = "Without a RESOURCE, on a terminal, a form asks for everything.
+#[command(
+    after_help = "Without a RESOURCE, on a terminal, a form asks for everything. Without a reason it asks for what is missing.
 
 Examples:
   access request
+  access request orders-db
   access request target:orders-db --reason 'OPS-12: stuck orders' -d 4h
   access request connection:prod-aws -r 'Release 4.2' -u 17:00 -t REL-42
   access request connection:prod-aws -r Upgrade --start 20:00 -d 4h
   access request target:orders-db -r 'Orders are down' --emergency
   access request role:admin --reason 'On call' --duration 1w --wait
-  access request scope:kubernetes -r 'New here' -d permanent --for dave")]
+  access request scope:kubernetes -r 'New here' -d permanent --for dave"
+)]
 pub struct Request {
-    /// What you ask for, as kind:name (see `access resources`)
+    /// What you ask for: kind:name, or the name alone if only one kind has it (see `access resources`)
     #[arg(add = ArgValueCandidates::new(complete::resources))]
-    pub resource: Option<Resource>,
+    pub resource: Option<ResourceOrName>,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
@@ -387,7 +390,7 @@ pub struct List {
     pub requester: Option<Name>,
     /// Only those for this
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(complete::resources))]
-    pub resource: Option<Resource>,
+    pub resource: Option<ResourceOrName>,
     /// Only those submitted then or later
     #[arg(long, value_name = "TIME")]
     pub since: Option<When>,
@@ -540,7 +543,7 @@ pub struct Check {
 #[derive(Debug, Args)]
 pub struct Who {
     #[arg(add = ArgValueCandidates::new(complete::resources))]
-    pub resource: Resource,
+    pub resource: ResourceOrName,
 }
 
 /// Your notifications

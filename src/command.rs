@@ -15,11 +15,11 @@ use crate::domain::notification::Notice;
 use crate::domain::outbox::{News, Outlet};
 use crate::domain::preference::{Preference, PreferenceChange};
 use crate::domain::request::{
-    Decision, Edit, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
+    self, Decision, Edit, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
 };
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::rule::RuleName;
+use crate::domain::rule::{RuleName, TicketPattern};
 use crate::domain::team::{Change, Login, Team};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
@@ -48,6 +48,17 @@ pub enum Command {
         kind: Option<Kind>,
         mine: bool,
     },
+    /// The resource that has this name, whatever its kind.
+    Find {
+        name: Name,
+    },
+    /// What it takes to ask for something. Files nothing.
+    Needs(NeedsFor),
+    /// What it takes to ask for more of a grant. Files nothing.
+    NeedsToExtend {
+        id: RequestId,
+        length: Option<Length>,
+    },
     Request(AskFor),
     Extend {
         id: RequestId,
@@ -65,6 +76,8 @@ pub enum Command {
     Show {
         id: RequestId,
     },
+    /// The requests that wait for the caller's decision, those that lapse first at the front.
+    Queue,
     Approve {
         id: RequestId,
         modification: Modification,
@@ -180,6 +193,18 @@ pub struct AskFor {
     pub dry_run: bool,
 }
 
+/// What somebody wants to ask for, as far as they have said.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NeedsFor {
+    pub resource: Resource,
+    /// On behalf of this member.
+    pub requester: Option<Name>,
+    pub start: Option<Timestamp>,
+    /// None: every usual length.
+    pub end: Option<request::End>,
+    pub emergency: bool,
+}
+
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct ListFilter {
     pub mine: bool,
@@ -229,6 +254,9 @@ pub enum Reply {
     Team(Box<Team>),
     Plan(Box<PlanView>),
     Resource(ResourceView),
+    Found(Resource),
+    Needs(Box<NeedsView>),
+    Waiting(RequestId),
     Profile(Box<ProfileView>),
     Check(CheckView),
     Holder(HolderView),
@@ -379,7 +407,7 @@ pub struct ApprovalsView {
     pub requirements: Vec<RequirementView>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequirementView {
     pub rule: Option<String>,
     pub have: u32,
@@ -494,6 +522,32 @@ pub struct ResourceView {
     pub pending: Option<RequestId>,
     /// A connection's environment, a target's connections, a feature's least role, what a scope covers.
     pub about: String,
+}
+
+/// What it takes to ask for a resource.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NeedsView {
+    pub resource: Resource,
+    /// What the resource is, as in `ResourceView`.
+    pub about: String,
+    /// How long it can be asked for, the shortest first. Never empty: if nothing can be asked for, that is refused.
+    pub lengths: Vec<NeedView>,
+    /// The longest time that can be asked for, where more than one was tried.
+    pub longest: Option<request::End>,
+}
+
+/// What it takes to ask for a resource for a certain time.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NeedView {
+    pub end: request::End,
+    /// Whether it is granted as soon as it is asked for.
+    pub at_once: bool,
+    pub approvals: ApprovalsView,
+    /// The ticket has to match each of these.
+    pub tickets: Vec<TicketPattern>,
+    /// The least number of characters of the reason.
+    pub reason_min: Option<u32>,
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -754,6 +808,24 @@ impl GrantView {
             ended_at,
             ended_by,
         }
+    }
+}
+
+impl NeedsView {
+    /// What the length takes that most people ask for: an hour, or the nearest there is.
+    pub fn usual(&self) -> Option<&NeedView> {
+        let hour = request::End::After(Length::HOUR);
+        self.lengths.iter().find(|need| need.end == hour).or_else(|| self.lengths.first())
+    }
+}
+
+impl NeedView {
+    pub fn takes_the_same_as(&self, other: &NeedView) -> bool {
+        let approvals = |need: &NeedView| need.approvals.requirements.clone();
+        self.at_once == other.at_once
+            && approvals(self) == approvals(other)
+            && self.tickets == other.tickets
+            && self.reason_min == other.reason_min
     }
 }
 

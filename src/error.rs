@@ -19,6 +19,8 @@ pub enum Kind {
     Internal,
     Io,
     Busy,
+    /// Ctrl-C at a question.
+    Interrupted,
 }
 
 impl Kind {
@@ -35,6 +37,7 @@ impl Kind {
             Kind::Internal => 70,
             Kind::Io => 74,
             Kind::Busy => 75,
+            Kind::Interrupted => 130,
         }
     }
 }

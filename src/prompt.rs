@@ -1,89 +1,105 @@
 //! Questions to a person, on a terminal only. What is asked here is never a check: the ledger decides all the same.
+//!
+//! Yes and no are asked by `dialoguer`. Its input miscounts wide and wrapped text, and in its lists letters move and
+//! choose, so the text field (`line`) and the list (`menu`) are our own.
+
+mod line;
+mod menu;
+mod screen;
 
 use std::io::{IsTerminal, stderr, stdin};
 
+use dialoguer::Confirm;
+use dialoguer::console::Term;
 use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
-use dialoguer::{Confirm, FuzzySelect, Input, Select};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::command::{RequestView, ResourceView};
-use crate::domain::duration::{Duration, Length};
 use crate::domain::request::Modification;
 use crate::domain::resource::Resource;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
+use line::Line;
+use menu::Menu;
+pub use menu::{Item, Picked, Typing};
+use screen::Raw;
 
 /// Somebody who can be asked.
+#[derive(Clone, Copy)]
 pub struct Prompt {
-    theme: Box<dyn Theme>,
+    color: bool,
 }
 
 impl Prompt {
     /// None: nobody can be asked, or nobody wants to be.
     pub fn on_terminal(yes: bool, color: bool) -> Option<Prompt> {
         let able = stdin().is_terminal() && stderr().is_terminal();
-        let theme: Box<dyn Theme> = if color { Box::new(ColorfulTheme::default()) } else { Box::new(SimpleTheme) };
-        (able && !yes).then_some(Prompt { theme })
+        (able && !yes).then_some(Prompt { color })
     }
 
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        let confirm = Confirm::with_theme(&*self.theme).with_prompt(question).default(false);
-        Ok(ask(|| confirm.interact_opt())?.unwrap_or(false))
+        let theme: Box<dyn Theme> = if self.color { Box::new(ColorfulTheme::default()) } else { Box::new(SimpleTheme) };
+        let confirm = Confirm::with_theme(&*theme).with_prompt(question).default(false);
+        let _raw = Raw::begin(true)?;
+        Ok(uninterrupted(|| confirm.interact_opt())?.unwrap_or(false))
     }
 
-    pub fn resource(&self, resources: &[ResourceView]) -> Result<Resource, Failure> {
-        // The names alone: the search goes by all that is shown.
-        let items: Vec<String> = resources.iter().map(|view| view.resource.to_string()).collect();
-        let select = FuzzySelect::with_theme(&*self.theme)
-            .with_prompt("What do you need? (type to search)")
-            .items(&items)
-            .default(0)
-            .max_length(10);
-        let index = ask(|| select.interact_opt())?.ok_or_else(cancelled)?;
-        Ok(resources[index].resource.clone())
+    /// One of these. Letters that are typed do nothing. None: the person leaves.
+    pub fn choose(&self, question: &str, items: &[Item], at: usize) -> Result<Option<usize>, Failure> {
+        self.choose_from(&Menu { question, items, at, typing: Typing::Ignored, report: true })
     }
 
-    pub fn reason(&self) -> Result<Text, Failure> {
-        self.line("Why?")
+    /// The same where what comes of it says enough about the choice.
+    pub fn choose_silently(&self, question: &str, items: &[Item], at: usize) -> Result<Option<usize>, Failure> {
+        self.choose_from(&Menu { question, items, at, typing: Typing::Ignored, report: false })
     }
 
-    pub fn note(&self) -> Result<Text, Failure> {
-        self.line("What did you find?")
+    fn choose_from(&self, menu: &Menu<'_>) -> Result<Option<usize>, Failure> {
+        Ok(menu.ask(self.color)?.and_then(|picked| match picked {
+            Picked::Item(index) => Some(index),
+            Picked::Typed(_) => None,
+        }))
     }
 
-    fn line(&self, question: &str) -> Result<Text, Failure> {
-        let input = Input::with_theme(&*self.theme)
-            .with_prompt(question)
-            .validate_with(|text: &String| text.parse::<Text>().map(drop));
-        let text: String = ask(|| input.interact_text())?;
+    /// One of these, or the beginning of another answer.
+    pub fn choose_or_type(&self, question: &str, items: &[Item], at: usize) -> Result<Option<Picked>, Failure> {
+        Menu { question, items, at, typing: Typing::Answers, report: true }.ask(self.color)
+    }
+
+    /// One of these, searched for by its letters.
+    pub fn resource(&self, question: &str, views: &[ResourceView]) -> Result<Option<Resource>, Failure> {
+        let items: Vec<Item> = views.iter().map(|view| Item::with(view.resource.to_string(), about(view))).collect();
+        let menu = Menu { question, items: &items, at: 0, typing: Typing::Searches, report: true };
+        let index = self.choose_from(&menu)?;
+        Ok(index.and_then(|index| views.get(index)).map(|view| view.resource.clone()))
+    }
+
+    /// An answer in words. `check`: why it can't be taken.
+    pub fn words(
+        &self,
+        question: &str,
+        hint: &str,
+        initial: &str,
+        check: &dyn Fn(&str) -> Result<(), String>,
+    ) -> Result<Option<String>, Failure> {
+        Line { question, hint, initial, check }.ask(self.color)
+    }
+
+    /// Why something is asked for or was found.
+    pub fn text(&self, question: &str) -> Result<Text, Failure> {
+        let check = |text: &str| text.parse::<Text>().map(drop).map_err(|why| why.to_string());
+        let text = self.words(question, "", "", &check)?.ok_or_else(cancelled)?;
         text.parse().map_err(|why| Failure::new(Kind::Usage, format!("that can't be taken: {why}")))
     }
 
-    pub fn duration(&self) -> Result<Duration, Failure> {
-        let hours = |hours: i64| Length::from_seconds(hours * 3600).map(Duration::For);
-        let offered = [
-            ("1 hour", hours(1)),
-            ("4 hours", hours(4)),
-            ("1 day", hours(24)),
-            ("1 week", hours(7 * 24)),
-            ("Permanent", Ok(Duration::Permanent)),
-        ];
-        let mut items: Vec<&str> = offered.iter().map(|(label, _)| *label).collect();
-        items.push("Custom …");
-        let select = Select::with_theme(&*self.theme).with_prompt("For how long?").items(&items).default(0);
-        let index = ask(|| select.interact_opt())?.ok_or_else(cancelled)?;
-        match offered.into_iter().nth(index) {
-            Some((_, duration)) => duration.map_err(|why| Failure::new(Kind::Internal, why.to_string())),
-            None => self.custom_duration(),
-        }
-    }
-
-    fn custom_duration(&self) -> Result<Duration, Failure> {
-        let input = Input::with_theme(&*self.theme)
-            .with_prompt("How long? (such as 90m, 2d12h)")
-            .validate_with(|text: &String| text.parse::<Duration>().map(drop));
-        let text: String = ask(|| input.interact_text())?;
-        text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the duration can't be taken: {why}")))
+    /// A word to somebody, which may stay empty.
+    pub fn word(&self, question: &str, hint: &str, initial: &str) -> Result<Option<Text>, Failure> {
+        let check = |text: &str| match text.trim() {
+            "" => Ok(()),
+            text => text.parse::<Text>().map(drop).map_err(|why| why.to_string()),
+        };
+        let text = self.words(question, hint, initial, &check)?.ok_or_else(cancelled)?;
+        Ok(text.parse().ok())
     }
 
     /// What to grant: as asked, or the narrowest declared scope that covers it. None: nothing.
@@ -94,13 +110,11 @@ impl Prompt {
             return Ok(yes.then_some(as_asked));
         };
         let items = [
-            format!("Approve as asked: {} alone", view.resource),
-            format!("Approve with the scope that covers it: scope:{scope}"),
-            "Do nothing".to_owned(),
+            Item::new(format!("Approve as asked: {} alone", view.resource)),
+            Item::new(format!("Approve with the scope that covers it: scope:{scope}")),
+            Item::new("Do nothing"),
         ];
-        let select =
-            Select::with_theme(&*self.theme).with_prompt(format!("Request {}", view.id)).items(&items).default(2);
-        Ok(match ask(|| select.interact_opt())? {
+        Ok(match self.choose(&format!("Request {}", view.id), &items, 2)? {
             Some(0) => Some(as_asked),
             Some(1) => Some(Modification { resource: Some(Resource::Scope(scope.clone())), end: None }),
             Some(_) | None => None,
@@ -108,82 +122,44 @@ impl Prompt {
     }
 }
 
-/// What to do with a request that waits.
-pub enum Choice {
-    Approve(Modification),
-    Deny(Option<Text>),
-    Skip,
-    Stop,
+/// What helps to tell a resource from others.
+fn about(view: &ResourceView) -> String {
+    let mut about = vec![view.about.clone()];
+    about.extend(view.pending.map(|id| format!("request {id} is pending")));
+    about.extend(view.held.then(|| "you have it".to_owned()));
+    about.retain(|word| !word.is_empty());
+    about.join("; ")
 }
 
-impl Prompt {
-    /// One of the requests that wait: the first of the two numbers of them.
-    pub fn decision(&self, view: &RequestView, (place, of): (usize, usize)) -> Result<Choice, Failure> {
-        let items = ["Approve", "Approve with changes …", "Deny …", "Skip", "Stop"];
-        let select = Select::with_theme(&*self.theme)
-            .with_prompt(format!("Request {} ({place} of {of})", view.id))
-            .items(items)
-            .default(3);
-        match ask(|| select.interact_opt())? {
-            Some(0) => Ok(Choice::Approve(Modification::default())),
-            Some(1) => Ok(Choice::Approve(self.changes(view)?)),
-            Some(2) => {
-                let input = Input::<String>::with_theme(&*self.theme)
-                    .with_prompt("Why? (the requester is told; may stay empty)")
-                    .allow_empty(true)
-                    .validate_with(
-                        |text: &String| if text.is_empty() { Ok(()) } else { text.parse::<Text>().map(drop) },
-                    );
-                Ok(Choice::Deny(ask(|| input.interact_text())?.parse().ok()))
-            }
-            Some(3) => Ok(Choice::Skip),
-            Some(_) | None => Ok(Choice::Stop),
-        }
-    }
-
-    /// What to grant instead.
-    fn changes(&self, view: &RequestView) -> Result<Modification, Failure> {
-        let resource = match &view.narrowest_scope {
-            Some(scope) => {
-                let items = ["What is on the table".to_owned(), format!("The scope that covers it: scope:{scope}")];
-                let select = Select::with_theme(&*self.theme).with_prompt("What?").items(&items).default(0);
-                match ask(|| select.interact_opt())?.ok_or_else(cancelled)? {
-                    0 => None,
-                    _ => Some(Resource::Scope(scope.clone())),
-                }
-            }
-            None => None,
-        };
-        let keep = self.confirm("For as long as it says?")?;
-        let end = if keep { None } else { Some(self.duration()?.into()) };
-        Ok(Modification { resource, end })
-    }
+/// Ctrl-C. What was still to be asked is not.
+fn interrupted() -> Failure {
+    Failure::new(Kind::Interrupted, "interrupted; nothing more was done")
 }
-
-/// The message that marks a Ctrl-C: what was still to be asked is not.
-pub const INTERRUPTED: &str = "interrupted; nothing more was done";
 
 /// The person thought better of it.
 pub fn cancelled() -> Failure {
     Failure::new(Kind::Failure, "cancelled; nothing was done")
 }
 
-/// Asks. Ctrl-C is an answer: `console` raises the signal and then says that it was interrupted, so the signal is held
-/// back meanwhile, or it would end the program with the cursor still hidden.
-fn ask<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, Failure> {
+/// Has `dialoguer` ask. On Ctrl-C `console` raises the signal and says that it was interrupted. The signal is held
+/// back, or it would end the program before the terminal is put in order.
+fn uninterrupted<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, Failure> {
     let interrupt = SigSet::from(Signal::SIGINT);
     let _ = interrupt.thread_block();
-    let answer = question().map_err(failed)?;
+    let answer = question();
+    // An interrupt ends the program in its own time, so it stays held back.
+    let answer = answer.map_err(|dialoguer::Error::IO(error)| {
+        // The question stays where it is, and what comes is not written behind it.
+        let _ = Term::stderr().write_line("");
+        failed(&error)
+    })?;
     let _ = interrupt.thread_unblock();
     Ok(answer)
 }
 
-fn failed(error: dialoguer::Error) -> Failure {
-    let dialoguer::Error::IO(error) = error;
-    // The cursor is hidden while a list is shown, and Ctrl-C leaves it so.
-    let _ = dialoguer::console::Term::stderr().show_cursor();
+fn failed(error: &std::io::Error) -> Failure {
     match error.kind() {
-        std::io::ErrorKind::Interrupted => Failure::new(Kind::Failure, INTERRUPTED),
+        std::io::ErrorKind::Interrupted => interrupted(),
         _ => Failure::new(Kind::Io, format!("the terminal can't be read: {error}")),
     }
 }

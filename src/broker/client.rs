@@ -186,6 +186,7 @@ fn is_list(command: &Command) -> bool {
             | Command::Resources { .. }
             | Command::RevokeMember { .. }
             | Command::Who { .. }
+            | Command::Queue
             | Command::Words(_)
     )
 }

@@ -46,6 +46,10 @@ pub fn looks_after(command: &Command) -> bool {
         Command::TeamApply { .. }
         | Command::TeamShow
         | Command::Resources { .. }
+        | Command::Find { .. }
+        | Command::Needs(_)
+        | Command::NeedsToExtend { .. }
+        | Command::Queue
         | Command::Request(_)
         | Command::Extend { .. }
         | Command::Edit { .. }

@@ -37,6 +37,8 @@ pub enum Refusal {
     OwnerIsThere { owner: Name, login: String },
     NoAccount { member: Name, login: String },
     NoSuchResource { resource: Resource, nearest: Vec<String> },
+    NoResourceNamed { name: Name, nearest: Vec<String> },
+    SeveralNamed { name: Name, choices: Vec<Resource> },
     NoSuchRequest { id: RequestId },
     NoSuchNotification { id: i64 },
     RoleOwner,
@@ -98,6 +100,7 @@ impl Refusal {
             | Refusal::StartTooFar { .. }
             | Refusal::EndBeforeStart { .. }
             | Refusal::HiddenInTicket { .. }
+            | Refusal::SeveralNamed { .. }
             | Refusal::EmergencyForGood
             | Refusal::EmergencyLater
             | Refusal::ExtensionStart { .. } => Sort::Usage,
@@ -131,6 +134,7 @@ impl Refusal {
             | Refusal::ReviewsOwed { .. } => Sort::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
+            | Refusal::NoResourceNamed { .. }
             | Refusal::NoSuchRequest { .. }
             | Refusal::NoSuchNotification { .. }
             | Refusal::NotQueued { .. } => Sort::NotFound,
@@ -179,6 +183,11 @@ impl Refusal {
                 format!("{member} can't become the owner: the login {login} is no person's account on this machine")
             }
             Refusal::NoSuchResource { resource, .. } => format!("there is no {resource}"),
+            Refusal::NoResourceNamed { name, .. } => format!("there is no resource with the name {name}"),
+            Refusal::SeveralNamed { name, choices } => {
+                let choices: Vec<String> = choices.iter().map(ToString::to_string).collect();
+                format!("{name} is the name of several resources: {}", choices.join(", "))
+            }
             Refusal::NoSuchRequest { id } => format!("there is no request {id}"),
             Refusal::NoSuchNotification { id } => format!("there is no notification {id} for you"),
             Refusal::RoleOwner => "nobody can ask to be the owner".to_owned(),
@@ -314,7 +323,8 @@ impl Refusal {
                 format!("create the account {login} first, or the next user with that name would own the team"),
                 "or, if the login is wrong, have it corrected in the team file".to_owned(),
             ],
-            Refusal::NoSuchResource { nearest, .. } => {
+            Refusal::SeveralNamed { .. } => one("name one of them in full, with its kind"),
+            Refusal::NoSuchResource { nearest, .. } | Refusal::NoResourceNamed { nearest, .. } => {
                 let mut hints: Vec<String> = Vec::new();
                 if !nearest.is_empty() {
                     hints.push(format!("did you mean {}?", nearest.join(" or ")));

@@ -106,6 +106,24 @@ impl FromStr for Resource {
 
 read_by_parsing!(Resource);
 
+/// What a person types to name a resource: `kind:name`, or the name alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResourceOrName {
+    Resource(Resource),
+    Name(Name),
+}
+
+impl FromStr for ResourceOrName {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<ResourceOrName, Malformed> {
+        let name = if text.contains(':') { None } else { text.parse().ok() };
+        match name {
+            Some(name) => Ok(ResourceOrName::Name(name)),
+            None => text.parse().map(ResourceOrName::Resource),
+        }
+    }
+}
+
 impl Serialize for Resource {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

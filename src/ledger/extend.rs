@@ -1,15 +1,20 @@
 //! `extend`: asking for more of a grant one has. It is a request like any other, which starts when that grant ends.
 
 use super::docket::Docket;
-use super::request::{Prepared, submit};
-use super::{Call, Sink, view, visible};
-use crate::command::End;
+use super::needs::{need, no_reason_yet};
+use super::request::{Prepared, submit, thing};
+use super::resources::about;
+use super::{Call, Problem, Sink, view, visible};
+use crate::command::{End, NeedsView, Reply};
 use crate::domain::decide::{self, Ask};
 use crate::domain::duration::Length;
+use crate::domain::entitlement::Person;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::RequestId;
+use crate::domain::request::{Request, RequestId};
 use crate::domain::text::{Text, Ticket};
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::store::Read;
 
 pub fn extend(
     call: &Call<'_>,
@@ -24,14 +29,8 @@ pub fn extend(
         Some(id),
         |read, me, now| {
             let docket = Docket::default();
-            let request = visible(read, &docket, me, id, now)?;
-            let terms = decide::extended(&request, me, length, now)?;
-            let open = |next: &&crate::domain::request::Request| next.state(now).is_open();
-            if let Some(next) = read.extensions(id)?.iter().find(open) {
-                return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
-            }
-            let ticket = ticket.or(request.ticket);
-            let ask = Ask { terms, reason, ticket, extends: Some(id), emergency: false };
+            let ask = asked(read, &docket, me, id, length, now)?;
+            let ask = Ask { reason, ticket: ticket.or(ask.ticket), ..ask };
             let Prepared { drafts, warnings, view } = submit(read, &docket, me, me, &ask, now)?;
             Ok((drafts, (view, warnings)))
         },
@@ -39,4 +38,45 @@ pub fn extend(
     )?;
     view::send(view, sink)?;
     Ok(End { warnings, ..End::default() })
+}
+
+/// What the request for more would be, with the ticket of the one before and without its reason.
+fn asked(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    id: RequestId,
+    length: Option<Length>,
+    now: Timestamp,
+) -> Result<Ask, Problem> {
+    let request = visible(read, docket, me, id, now)?;
+    let terms = decide::extended(&request, me, length, now)?;
+    let open = |next: &&Request| next.state(now).is_open();
+    if let Some(next) = read.extensions(id)?.iter().find(open) {
+        return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
+    }
+    Ok(Ask { terms, reason: no_reason_yet(), ticket: request.ticket, extends: Some(id), emergency: false })
+}
+
+/// What it takes to ask for more. Files nothing, and a refusal is not recorded.
+pub fn needs(call: &Call<'_>, id: RequestId, length: Option<Length>, sink: Sink<'_>) -> Result<End, Failure> {
+    let view = call.store.read(|read| -> Result<NeedsView, Problem> {
+        let me = call.actor(read)?;
+        decide::may_act(&me)?;
+        let now = call.now(read)?;
+        let docket = Docket::default();
+        let ask = asked(read, &docket, &me, id, length, now)?;
+        let mut need = need(read, &docket, &me, &me, &ask, now)?;
+        // The ticket of the request before goes on unless another one is given.
+        need.tickets.retain(|pattern| !ask.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
+        let thing = thing(read, &ask.terms.resource)?;
+        let about = about(&read.team()?, &thing);
+        Ok(NeedsView { resource: ask.terms.resource, about, lengths: vec![need], longest: None })
+    });
+    let view = view.map_err(|problem| match problem {
+        Problem::Refusal(refusal) => refusal.into(),
+        Problem::Failure(failure) => failure,
+    })?;
+    sink(Reply::Needs(Box::new(view)))?;
+    Ok(End::default())
 }

@@ -22,9 +22,11 @@ mod flat;
 mod inbox;
 mod init;
 mod list;
+mod needs;
 mod notify;
 mod outbox;
 mod owner;
+mod queue;
 mod quota;
 mod rejudge;
 mod request;
@@ -155,6 +157,10 @@ pub fn carry_out_with(
             owner::replace(&call, outside, &to, dry_run, seen.as_ref(), sink)
         }
         Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
+        Command::Find { name } => resources::find(&call, &name, sink),
+        Command::Needs(wanted) => needs::needs(&call, &wanted, sink),
+        Command::Queue => queue::queue(&call, sink),
+        Command::NeedsToExtend { id, length } => extend::needs(&call, id, length, sink),
         Command::Request(ask) => request::request(&call, ask, sink),
         Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
         Command::Edit { id, edit, dry_run } => edit::edit(&call, id, &edit, dry_run, sink),

@@ -10,9 +10,10 @@ use crate::domain::decide::{self, Ask, Filing, Standing};
 use crate::domain::emergency::{Emergency, TOGETHER};
 use crate::domain::entitlement::{Person, Thing};
 use crate::domain::event::{Draft, Event, Granted};
+use crate::domain::judge::Judgement;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Recorded, Request};
+use crate::domain::request::{Recorded, Request, RequestId};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::team::Assignee;
@@ -52,14 +53,7 @@ pub struct Prepared {
 }
 
 fn prepare(read: &Read<'_>, docket: &Docket, me: &Person, ask: &AskFor, now: Timestamp) -> Result<Prepared, Problem> {
-    let requester = match &ask.requester {
-        Some(name) if *name != me.name => {
-            // Before anything about that member or the resource is told.
-            decide::needs_admin(me, "file a request for somebody else", now)?;
-            member(read, name)?
-        }
-        Some(_) | None => me.clone(),
-    };
+    let requester = requester(read, me, ask.requester.as_ref(), now)?;
     let asked = Ask {
         terms: ask.terms.clone(),
         reason: ask.reason.clone(),
@@ -70,20 +64,22 @@ fn prepare(read: &Read<'_>, docket: &Docket, me: &Person, ask: &AskFor, now: Tim
     submit(read, docket, me, &requester, &asked, now)
 }
 
-/// Files a request, as far as it may be.
-pub fn submit(
-    read: &Read<'_>,
-    docket: &Docket,
-    me: &Person,
-    requester: &Person,
-    ask: &Ask,
-    now: Timestamp,
-) -> Result<Prepared, Problem> {
-    let resource = &ask.terms.resource;
-    let thing = thing(read, resource)?;
-    let pending = read.pending_request(&requester.name, resource, now)?;
-    let mut request = Request {
-        id: read.next_request()?,
+/// For whom a request is filed.
+pub fn requester(read: &Read<'_>, me: &Person, named: Option<&Name>, now: Timestamp) -> Result<Person, Problem> {
+    match named {
+        Some(name) if *name != me.name => {
+            // Before anything about that member or the resource is told.
+            decide::needs_admin(me, "file a request for somebody else", now)?;
+            member(read, name)
+        }
+        Some(_) | None => Ok(me.clone()),
+    }
+}
+
+/// A request before it is judged.
+pub fn unjudged(id: RequestId, me: &Person, requester: &Person, ask: &Ask, now: Timestamp) -> Request {
+    Request {
+        id,
         // It is not in the log yet.
         seq: i64::MAX,
         requester: requester.name.clone(),
@@ -102,8 +98,37 @@ pub fn submit(
         recorded: Recorded::Pending,
         decisions: Vec::new(),
         grant: None,
-    };
-    let judged = docket.judge(read, &request, &request.asked, now)?;
+    }
+}
+
+/// Files a request, as far as it may be.
+pub fn submit(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    requester: &Person,
+    ask: &Ask,
+    now: Timestamp,
+) -> Result<Prepared, Problem> {
+    submit_as(read, docket, me, requester, ask, |_| {}, now)
+}
+
+/// The same, judged as `amend` changes the judgement.
+pub fn submit_as(
+    read: &Read<'_>,
+    docket: &Docket,
+    me: &Person,
+    requester: &Person,
+    ask: &Ask,
+    amend: impl FnOnce(&mut Judgement),
+    now: Timestamp,
+) -> Result<Prepared, Problem> {
+    let resource = &ask.terms.resource;
+    let thing = thing(read, resource)?;
+    let pending = read.pending_request(&requester.name, resource, now)?;
+    let mut request = unjudged(read.next_request()?, me, requester, ask, now);
+    let mut judged = docket.judge(read, &request, &request.asked, now)?;
+    amend(&mut judged.judgement);
     request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
     request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
 

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Call, Sink};
+use super::{Call, Problem, Sink};
 use crate::command::{End, Reply, ResourceView};
 use crate::domain::entitlement::{Thing, longest};
 use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
 use crate::domain::team::{Covers, Team};
+use crate::domain::team_file::nearest;
 use crate::error::Failure;
 
 pub fn resources(call: &Call<'_>, kind: Option<Kind>, mine: bool, sink: Sink<'_>) -> Result<End, Failure> {
@@ -39,8 +41,32 @@ pub fn resources(call: &Call<'_>, kind: Option<Kind>, mine: bool, sink: Sink<'_>
     Ok(End::default())
 }
 
+/// The resource that has this name, whatever its kind. Every member can list the resources, so it reveals nothing.
+pub fn find(call: &Call<'_>, name: &Name, sink: Sink<'_>) -> Result<End, Failure> {
+    let found = call.ask("resources", |read, _, _| {
+        let all = read.resource_names()?;
+        let mut choices: Vec<Resource> =
+            all.iter().filter(|resource| resource.name() == name.as_str()).cloned().collect();
+        match (choices.pop(), choices.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                choices.push(last);
+                Err(Problem::from(Refusal::SeveralNamed { name: name.clone(), choices }))
+            }
+            (None, _) => {
+                let like = nearest(name.as_str(), all.iter().map(Resource::name));
+                let of_name = |resource: &&Resource| like.as_deref() == Some(resource.name());
+                let nearest = all.iter().filter(of_name).map(ToString::to_string).collect();
+                Err(Refusal::NoResourceNamed { name: name.clone(), nearest }.into())
+            }
+        }
+    })?;
+    sink(Reply::Found(found))?;
+    Ok(End::default())
+}
+
 /// A word on what a resource is.
-fn about(team: &Team, thing: &Thing) -> String {
+pub fn about(team: &Team, thing: &Thing) -> String {
     let list = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
     match thing {
         Thing::Connection { environment, .. } => environment.to_string(),

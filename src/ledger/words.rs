@@ -2,12 +2,17 @@
 
 use super::docket::Docket;
 use super::list::only;
+use super::queue::waiting;
 use super::{Call, Problem, Sink, review};
 use crate::command::{End, ListFilter, Reply, Words};
 use crate::domain::decide;
 use crate::domain::request::{Request, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::error::Failure;
+use crate::store::Page;
+
+/// A shell is offered about so many requests at most: nobody chooses from more.
+const MOST: usize = 500;
 
 pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failure> {
     let found = call.store.read(|read| -> Result<Vec<(String, Option<String>)>, Problem> {
@@ -17,11 +22,10 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
         let named =
             |resources: Vec<Resource>| resources.into_iter().map(|resource| (resource.to_string(), None)).collect();
         let docket = Docket::default();
-        let waits_on_me = |request: &Request| -> Result<bool, Problem> {
-            let terms = request.on_the_table();
-            let judged = docket.judge(read, request, terms, now)?;
-            Ok(decide::waits_on(&judged.standing(request, terms, now)).contains(&me.name))
+        let described = |request: Request| {
+            (request.id.to_string(), Some(format!("{} {}", request.requester, request.asked.resource)))
         };
+        let mut found = Vec::new();
         let wanted: &dyn Fn(&Request) -> Result<bool, Problem> = match words {
             Words::Resources => return Ok(named(read.resource_names()?)),
             Words::Scopes => {
@@ -32,7 +36,17 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
             Words::Members => {
                 return Ok(read.member_names()?.into_iter().map(|name| (name.to_string(), None)).collect());
             }
-            Words::Decidable => &|request| Ok(request.state(now) == State::Pending && waits_on_me(request)?),
+            Words::Decidable => {
+                let mut after = None;
+                loop {
+                    let (waiting, next) = waiting(read, &docket, &me, after, now)?;
+                    found.extend(waiting.into_iter().map(described));
+                    if next.is_none() || found.len() >= MOST {
+                        return Ok(found);
+                    }
+                    after = next;
+                }
+            }
             Words::Reviewable => &|request| {
                 Ok(request.owes_review() && review::reviewers(read, &docket, request, now)?.contains(&me.name))
             },
@@ -45,23 +59,30 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
             Words::Requests => &|_| Ok(true),
         };
         let states = match words {
-            Words::Decidable | Words::Withdrawable => vec![State::Pending],
+            Words::Withdrawable => vec![State::Pending],
             Words::Revocable | Words::Extendable => vec![State::Active, State::Scheduled],
-            Words::Resources | Words::Scopes | Words::Members | Words::Reviewable | Words::Requests => Vec::new(),
+            Words::Resources
+            | Words::Scopes
+            | Words::Members
+            | Words::Decidable
+            | Words::Reviewable
+            | Words::Requests => Vec::new(),
         };
         let filter = ListFilter { all: words == Words::Requests, states, ..ListFilter::default() };
         let only = only(read, &docket, &me, &filter, now)?;
-        let page = read.requests_before(&filter, only.as_ref(), i64::MAX, usize::MAX, now)?;
-        let described = |request: Request| {
-            (request.id.to_string(), Some(format!("{} {}", request.requester, request.asked.resource)))
-        };
-        let mut found = Vec::new();
-        for request in page.rows {
-            if wanted(&request)? {
-                found.push(described(request));
+        let mut before = i64::MAX;
+        loop {
+            let Page { rows, last } = read.requests_before(&filter, only.as_ref(), before, usize::MAX, now)?;
+            before = rows.last().map_or(before, |request| request.id.get());
+            for request in rows {
+                if wanted(&request)? {
+                    found.push(described(request));
+                }
+            }
+            if last || found.len() >= MOST {
+                return Ok(found);
             }
         }
-        Ok(found)
     });
     for (word, help) in found.unwrap_or_default() {
         sink(Reply::Word { word, help })?;

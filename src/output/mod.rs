@@ -3,6 +3,7 @@
 mod csv;
 mod escape;
 mod fold;
+mod form;
 mod notify;
 mod progress;
 mod report;
@@ -20,7 +21,7 @@ use table::{Column, Layout, Shown};
 pub use text::counted;
 
 use crate::cli::Global;
-use crate::command::{Command, ProfileView, Reply, RequestView};
+use crate::command::{Command, NeedsView, ProfileView, Reply, RequestView};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -201,6 +202,17 @@ impl Printer {
         self.aside(|sheet| text::request(sheet, view, now));
     }
 
+    /// What it takes to ask for something, before anything is asked.
+    pub fn present_needs(&mut self, view: &NeedsView) {
+        self.aside(|sheet| form::needs(sheet, view));
+    }
+
+    /// A request as it would be filed.
+    pub fn present_draft(&mut self, view: &RequestView) {
+        let now = self.now;
+        self.aside(|sheet| form::summary(sheet, view, now));
+    }
+
     /// What a command would do, for the person who is about to be asked.
     pub fn present_plan(&mut self, view: &crate::command::PlanView) {
         self.aside(|sheet| text::plan(sheet, view));
@@ -319,6 +331,9 @@ impl Answer<'_> {
             | Reply::Team(_)
             | Reply::Plan(_)
             | Reply::Resource(_)
+            | Reply::Found(_)
+            | Reply::Needs(_)
+            | Reply::Waiting(_)
             | Reply::Profile(_)
             | Reply::Check(_)
             | Reply::Holder(_)
@@ -352,6 +367,9 @@ impl Answer<'_> {
             Reply::Team(team) => sheet.push(&team_file::write(&team)),
             Reply::Plan(view) => text::plan(&mut sheet, &view),
             Reply::Resource(view) => return self.row(&text::RESOURCES, text::resource_row(&view, now)),
+            Reply::Found(resource) => sheet.line(&resource.to_string()),
+            Reply::Needs(view) => form::needs(&mut sheet, &view),
+            Reply::Waiting(id) => sheet.line(&id.to_string()),
             Reply::Profile(view) => text::profile(&mut sheet, &view),
             Reply::Check(_) | Reply::Expired(_) | Reply::Delivered(_) if quiet => {}
             Reply::Check(view) => sheet.line(&text::check(&view)),
@@ -453,6 +471,9 @@ fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
         Reply::Plan(view) => write_value(out, view),
         Reply::Resource(view) => write_value(out, view),
         Reply::Profile(view) => write_value(out, view),
+        Reply::Found(resource) => write_value(out, resource),
+        Reply::Needs(view) => write_value(out, view),
+        Reply::Waiting(id) => write_value(out, id),
         Reply::Check(view) => write_value(out, view),
         Reply::Holder(view) => write_value(out, view),
         Reply::Notification(view) => write_value(out, view),
@@ -497,6 +518,7 @@ pub fn shape(command: &Command) -> Shape {
         | Command::RevokeMember { .. }
         | Command::Audit(_)
         | Command::Doctor { .. }
+        | Command::Queue
         | Command::Words(_)
         | Command::NotifyTest
         | Command::Outbox { .. } => Shape::Many,
@@ -504,6 +526,9 @@ pub fn shape(command: &Command) -> Shape {
         Command::TeamApply { .. }
         | Command::ReplaceOwner { .. }
         | Command::TeamShow
+        | Command::Find { .. }
+        | Command::Needs(_)
+        | Command::NeedsToExtend { .. }
         | Command::Request(_)
         | Command::Extend { .. }
         | Command::Edit { .. }

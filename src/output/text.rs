@@ -6,8 +6,9 @@ use super::escape::{bounded, line, lines};
 use super::fold::Sheet;
 use super::table::{Color, Column, Fit, Shown};
 use crate::command::{
-    AgainstView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows, GrantView,
-    Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView, VerifyView,
+    AgainstView, ApprovalsView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows,
+    GrantView, Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView,
+    VerifyView,
 };
 use crate::domain::difference::{Difference, Turn};
 use crate::domain::emergency::one_of;
@@ -148,7 +149,7 @@ pub fn request_row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
 }
 
 /// What is asked for: `connection:prod-aws for 4h`, with the start if it has one.
-fn asked(view: &RequestView) -> String {
+pub(super) fn asked(view: &RequestView) -> String {
     terms(&view.resource, view.start, view.duration.as_deref(), view.until)
 }
 
@@ -250,7 +251,7 @@ pub fn would_submit(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
         }
         return;
     }
-    demands(sheet, view);
+    demands(sheet, &view.approvals);
     sheet.field("lapses", &format!("{} if it is not decided by then", date_and_time(view.lapses_at)));
     if let Some(remind) = view.remind_at {
         sheet.field("reminder", &date_and_time(remind));
@@ -266,8 +267,8 @@ fn matched(sheet: &mut Sheet, view: &RequestView) {
 }
 
 /// Who may still decide, by each demand.
-fn demands(sheet: &mut Sheet, view: &RequestView) {
-    for demand in &view.approvals.requirements {
+fn demands(sheet: &mut Sheet, approvals: &ApprovalsView) {
+    for demand in &approvals.requirements {
         let able = if demand.waiting_on.is_empty() { "nobody".to_owned() } else { names(&demand.waiting_on) };
         let words = match (&demand.rule, demand.need, demand.have) {
             (None, 1, _) => format!("{able} (one of them has to)"),
@@ -319,7 +320,7 @@ pub fn request(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     sheet.field("submitted", &both(view.submitted_at, now));
     matched(sheet, view);
     if view.state == State::Pending {
-        demands(sheet, view);
+        demands(sheet, &view.approvals);
         if let Some(remind) = view.remind_at {
             sheet.field("reminder", &both(remind, now));
         }

@@ -718,7 +718,7 @@ impl<'c> Read<'c> {
     }
 
     /// Pending requests, found by an index as `i`.
-    fn pending(&self, clause: &str, values: Vec<Value>) -> Result<Vec<Request>, Error> {
+    pub(super) fn pending(&self, clause: &str, values: Vec<Value>) -> Result<Vec<Request>, Error> {
         let found = self.requests(INDEXED, &format!("i.state = 'pending' AND {clause}"), values)?;
         agree(found.iter().all(|found| found.recorded == Recorded::Pending), "request_pending")?;
         Ok(found)

@@ -113,7 +113,7 @@ fn names_that_are_none() {
         assert!(!world.db().exists());
     }
     for (word, says) in [
-        ("orders-db", "a resource is written kind:name"),
+        ("Orders DB", "a resource is written kind:name"),
         ("disk:x", "a kind is one of"),
         ("", "a resource is written"),
     ] {

@@ -147,8 +147,8 @@ fn those_one_may_decide_on_are_offered_and_described() {
     let world = three_requests();
     for verb in ["approve", "deny"] {
         let line = format!("access {verb} ");
-        assert_eq!(fish(&world, "alice", &line), ["2\tcarol connection:prod-aws", "1\tbob target:orders-db"]);
-        assert_eq!(bash(&world, "alice", &line), ["2", "1"]);
+        assert_eq!(fish(&world, "alice", &line), ["1\tbob target:orders-db", "2\tcarol connection:prod-aws"]);
+        assert_eq!(bash(&world, "alice", &line), ["1", "2"]);
     }
     let screen = zsh_shows(&world, "alice", "access approve ", "1  -- bob target:orders-db");
     assert!(screen.contains("2  -- carol connection:prod-aws"), "{screen}");
@@ -185,8 +185,8 @@ fn the_database_and_the_member_on_the_line_count() {
     let path = path.to_str().unwrap();
     let lines = [format!("access --db {path} --as alice approve "), format!("access --as=alice --db={path} approve ")];
     for line in lines {
-        assert_eq!(bash(&elsewhere, "olivia", &line), ["2", "1"], "{line}");
-        assert_eq!(fish_words(&elsewhere, "olivia", &line), ["2", "1"], "{line}");
+        assert_eq!(bash(&elsewhere, "olivia", &line), ["1", "2"], "{line}");
+        assert_eq!(fish_words(&elsewhere, "olivia", &line), ["1", "2"], "{line}");
         zsh_shows(&elsewhere, "olivia", &line, "1  -- bob target:orders-db");
     }
     // ACCESS_DB is how all these tests name their database; ACCESS_AS counts just so.

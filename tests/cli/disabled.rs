@@ -19,10 +19,12 @@ fn world() -> World {
 }
 
 /// Commands, each a group of lines that differ only in what they name: what there is, and what there is not.
-const COMMANDS: [&[&str]; 41] = [
+const COMMANDS: [&[&str]; 43] = [
     &["whoami"],
     &["resources", "resources target", "resources --mine"],
     &["request target:orders-db --reason x", "request target:orders-dbb --reason x", "request role:owner --reason x"],
+    &["request orders-db --reason x", "request orders-dbb --reason x", "request orders --reason x --dry-run"],
+    &["who orders-db", "who orders-dbb", "list --resource orders-db", "list --resource orders-dbb"],
     &["request target:orders-db --reason x --dry-run", "request target:orders-dbb --reason x --dry-run"],
     &["request target:orders-db --reason x --until 2001-01-01T00:00:00Z"],
     &["request target:orders-db --reason x --for carol", "request target:orders-db --reason x --for caroll"],

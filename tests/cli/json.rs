@@ -341,9 +341,10 @@ fn team_show_and_init_give_an_object() {
 fn each_failure_is_an_object_with_its_kind() {
     let world = World::sample();
     world.request("bob", "target:orders-db", &[]);
-    let cases: [(&str, &[&str], i32, &str); 8] = [
+    let cases: [(&str, &[&str], i32, &str); 9] = [
         ("bob", &["request", "target:orders-db"], 2, "usage"),
-        ("bob", &["request", "no-such-kind", "--reason", "x"], 2, "usage"),
+        ("bob", &["request", "no-such-kind:x", "--reason", "x"], 2, "usage"),
+        ("bob", &["request", "no-such-name", "--reason", "x"], 4, "not_found"),
         ("bob", &["approve", "1"], 3, "refused"),
         // No answer at all, rather than an empty list.
         ("bob", &["who", "target:orders-db"], 3, "refused"),

@@ -730,12 +730,12 @@ fn the_queue_is_walked_on_a_terminal() {
     choose("Request 1 (1 of 5)", 3);
     terminal.shows("has 2 of 3 approvals");
     choose("Request 2 (2 of 5)", 2);
-    terminal.shows("For as long as it says?");
-    terminal.key("n");
-    terminal.shows("For how long?");
-    terminal.key("Down").key("Enter");
+    terminal.shows("Change what?");
+    terminal.key("Enter").shows("? For how long?");
+    terminal.key("C-u").text("4h").key("Enter").shows("❯ Approve connection:prod-k8s for 4h");
+    terminal.key("Enter");
     choose("Request 3 (3 of 5)", 1);
-    terminal.shows("Why?");
+    terminal.shows("? Why?");
     terminal.text("Use the replica").key("Enter");
     choose("Request 4 (4 of 5)", 0);
     terminal.shows("Request 5 (5 of 5)");

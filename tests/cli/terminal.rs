@@ -15,19 +15,25 @@ fn form(world: &World) -> Terminal {
     terminal
 }
 
-/// Answers the form's first two questions: a target and a reason.
+/// Answers the form's first question: a target.
 fn form_up_to_the_duration(world: &World) -> Terminal {
     let terminal = form(world);
     // The letters of `target:billing-db`, in order, with gaps.
     terminal.text("tgtbill");
     terminal.shows_when("one match", |screen| screen.contains("target:billing-db") && !screen.contains("prod-k8s"));
-    terminal.key("Enter").shows("Why?");
-    terminal.text("OPS-7: wrong totals").key("Enter").shows("For how long?");
+    terminal.key("Enter").shows("For how long?");
     terminal
 }
 
+/// Answers the rest.
+fn file_it(terminal: &Terminal) {
+    terminal.shows("? Why?");
+    terminal.text("OPS-7: wrong totals").key("Enter").shows("File this request?");
+    terminal.key("Enter");
+}
+
 #[test]
-fn a_form_asks_what_why_and_how_long() {
+fn a_form_asks_what_how_long_and_why() {
     let world = World::sample();
     let terminal = form_up_to_the_duration(&world);
     terminal.key("Down");
@@ -35,6 +41,7 @@ fn a_form_asks_what_why_and_how_long() {
         screen.lines().any(|line| line.starts_with('❯') && line.contains("4 hours"))
     });
     terminal.key("Enter");
+    file_it(&terminal);
     terminal.exits(0);
     let request = world.json("bob", &["show", "1"]);
     assert_eq!(request["resource"], "target:billing-db");
@@ -51,13 +58,14 @@ fn the_form_takes_a_duration_of_ones_own() {
     terminal.shows_when("Custom picked", |screen| {
         screen.lines().any(|line| line.starts_with('❯') && line.contains("Custom"))
     });
-    terminal.key("Enter").shows("How long?");
+    terminal.key("Enter").shows("? How long?");
     terminal.text("soon").key("Enter");
     terminal.shows_when("the mistake", |screen| screen.contains("✘"));
     for _ in "soon".chars() {
         terminal.key("BSpace");
     }
     terminal.text("90m").key("Enter");
+    file_it(&terminal);
     terminal.exits(0);
     assert_eq!(world.json("bob", &["show", "1"])["duration"], "1h30m");
 }
@@ -68,12 +76,12 @@ fn a_form_that_is_left_does_nothing() {
         let world = World::sample();
         let terminal = form(&world);
         terminal.key(key);
-        let screen = terminal.exits(1);
-        let says = if key == "C-c" {
-            "error: interrupted; nothing more was done"
-        } else {
-            "error: cancelled; nothing was done"
+        let (code, says) = match key {
+            "C-c" => (130, "\nerror: interrupted; nothing more was done"),
+            _ => (1, "error: cancelled; nothing was done"),
         };
+        let screen = terminal.exits(code);
+        let screen = format!("\n{screen}");
         assert!(screen.contains(says), "{screen}");
         assert!(terminal.cursor_is_shown(), "after {key}");
         assert_eq!(world.actions(), ["team.initialized"]);
@@ -82,7 +90,7 @@ fn a_form_that_is_left_does_nothing() {
         let world = World::sample();
         let terminal = form_up_to_the_duration(&world);
         terminal.key(key);
-        terminal.exits(1);
+        terminal.exits(if key == "C-c" { 130 } else { 1 });
         assert!(terminal.cursor_is_shown(), "after {key}");
         assert_eq!(world.actions(), ["team.initialized"]);
     }
@@ -112,9 +120,11 @@ fn whoever_decides_sees_the_request_first() {
 
     let terminal = Terminal::access(&world, "alice", &["deny", &id]);
     terminal.shows("Deny request 1?");
-    terminal.text("y");
+    terminal.text("y").shows("? Why?");
+    terminal.key("Enter");
     terminal.exits(0);
     assert_eq!(world.state(&id), "denied");
+    assert_eq!(world.json("bob", &["show", &id])["decisions"][0]["note"], serde_json::Value::Null);
 }
 
 #[test]
@@ -125,7 +135,7 @@ fn an_approver_who_leaves_approves_nothing() {
         let terminal = Terminal::access(&world, "alice", &["approve", &id]);
         terminal.shows("Approve request 1?");
         terminal.key(key);
-        terminal.exits(1);
+        terminal.exits(if key == "C-c" { 130 } else { 1 });
         assert_eq!(world.state(&id), "pending", "after {key}");
         assert!(terminal.cursor_is_shown(), "after {key}");
     }
@@ -141,7 +151,7 @@ fn of_several_each_is_asked_about_until_ctrl_c() {
     terminal.shows("Approve request 1?");
     terminal.key("Escape").shows("Approve request 2?");
     terminal.key("C-c");
-    let screen = terminal.exits(1);
+    let screen = terminal.exits(130);
     assert!(!screen.contains("Approve request 3?"), "{screen}");
     assert!(["1", "2", "3"].iter().all(|id| world.state(id) == "pending"));
 }
@@ -191,7 +201,7 @@ fn a_team_file_is_shown_and_confirmed() {
         let screen = terminal.shows("Apply this?");
         assert!(screen.contains("+ member:zoe"), "{screen}");
         terminal.key(key);
-        terminal.exits(1);
+        terminal.exits(if key == "C-c" { 130 } else { 1 });
         assert_eq!(world.actions(), ["team.initialized"], "after {key}");
     }
     let terminal = Terminal::access(&world, "olivia", &apply);

@@ -76,6 +76,33 @@ impl Terminal {
         self
     }
 
+    /// Types before anybody reads it.
+    pub fn ahead(&self, text: &str) -> &Terminal {
+        self.tell(["send-keys", "-l", "--", text]);
+        self
+    }
+
+    /// Pastes text, as a terminal does that marks what is pasted where a program asks for that.
+    pub fn paste(&self, text: &str) -> &Terminal {
+        self.wait_for_a_reader();
+        self.tell(["set-buffer", "--", text]);
+        self.tell(["paste-buffer", "-p", "-r"]);
+        self
+    }
+
+    /// Whether the terminal takes lines and shows what is typed, as a shell expects it.
+    pub fn takes_lines(&self) -> bool {
+        let tty = self.tell(["display-message", "-p", "#{pane_tty}"]);
+        let ran = Command::new("stty").args(["-a", "-F", tty.trim()]).output().unwrap();
+        let settings = String::from_utf8_lossy(&ran.stdout).into_owned();
+        ["icanon", "echo", "isig"].iter().all(|set| settings.split_whitespace().any(|word| word == *set))
+    }
+
+    /// The column of the cursor, from 0.
+    pub fn column(&self) -> usize {
+        self.tell(["display-message", "-p", "#{cursor_x}"]).trim().parse().unwrap()
+    }
+
     /// Ctrl-C, to a program that reads nothing.
     pub fn interrupt(&self) {
         self.tell(["send-keys", "C-c"]);

@@ -22,6 +22,8 @@ mod files;
 #[cfg(not(feature = "test-overrides"))]
 mod forgery;
 #[cfg(not(feature = "test-overrides"))]
+mod form;
+#[cfg(not(feature = "test-overrides"))]
 mod host;
 #[cfg(not(feature = "test-overrides"))]
 mod layout;
