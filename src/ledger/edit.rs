@@ -21,7 +21,8 @@ pub fn edit(call: &Call<'_>, id: RequestId, edit: &Edit, dry_run: bool, sink: Si
         call.store
             .read(|read| -> Result<_, Problem> {
                 let me = call.actor(read)?;
-                let Prepared { view, warnings, .. } = prepare(read, &me, id, edit, call.now(read)?)?;
+                let now = call.now_to_write(read)?;
+                let Prepared { view, warnings, .. } = prepare(read, &me, id, edit, now)?;
                 Ok((view, warnings))
             })
             .map_err(|problem| match problem {

@@ -28,7 +28,7 @@ pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Fail
             .read(|read| -> Result<_, Problem> {
                 let me = call.actor(read)?;
                 decide::may_act(&me)?;
-                let now = call.now(read)?;
+                let now = call.now_to_write(read)?;
                 let docket = Docket::default();
                 let prepared = prepare(read, &docket, &me, &ask, now)?;
                 Ok((prepared.view, prepared.warnings))
