@@ -177,8 +177,9 @@ fn handed_over() -> Result<Option<UnixListener>, Failure> {
 
 /// A database that can't be served is found before there is a socket, so that no dead one is left behind.
 fn check_database(database: &Path) -> Result<(), Failure> {
-    let open = || Ok(drop(Store::open(database)?));
-    if geteuid().is_root() { privacy::as_user(&privacy::owner(database)?, open) } else { open() }
+    let open = || Ok(Store::open(database)?);
+    let opened = if geteuid().is_root() { privacy::as_user(&privacy::owner(database)?, open) } else { open() };
+    opened.map(drop)
 }
 
 fn bind(socket: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {
