@@ -26,7 +26,6 @@ use super::connection::{PLACES, no_shared_host};
 use super::{client, privacy};
 use crate::config;
 use crate::error::{Failure, Kind};
-use crate::store::Store;
 
 /// So many connections are served at once, besides root's. (Who is no member gets a part of them: see `connection`.)
 const MOST: usize = 64;
@@ -57,7 +56,7 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
     // To become another user lets tracing in again.
     privacy::close_up()?;
     // Once more for a socket that was handed over, and because time has passed.
-    drop(Store::open(&shared.database)?);
+    drop(super::open(&shared.database)?);
     let places = Arc::new(Places::default());
     loop {
         places.wait_for_room();
@@ -177,7 +176,7 @@ fn handed_over() -> Result<Option<UnixListener>, Failure> {
 
 /// A database that can't be served is found before there is a socket, so that no dead one is left behind.
 fn check_database(database: &Path) -> Result<(), Failure> {
-    let open = || Ok(Store::open(database)?);
+    let open = || super::open(database);
     let opened = if geteuid().is_root() { privacy::as_user(&privacy::owner(database)?, open) } else { open() };
     opened.map(drop)
 }
