@@ -14,7 +14,7 @@ use crate::door::Door;
 use crate::error::Failure;
 
 /// Nobody waits longer than half a second for a completion, and the program has to start and end as well.
-const LIMIT: Duration = Duration::from_millis(400);
+const LIMIT: Duration = Duration::from_millis(350);
 
 /// The words of the line that is being completed, and which of them is.
 pub fn typed() -> (Vec<String>, usize) {
