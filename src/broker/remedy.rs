@@ -89,8 +89,9 @@ impl Served {
 
     pub fn start(&self) -> String {
         match self {
+            // Both at once: who waits at the socket would have the service started again.
             Served::Unit("access-serve.socket") => {
-                "systemctl stop access-serve.service; systemctl enable access-serve.socket && systemctl restart access-serve.socket"
+                "systemctl stop access-serve.socket access-serve.service; systemctl enable --now access-serve.socket"
                     .to_owned()
             }
             Served::Unit(unit) => format!("systemctl enable {unit} && systemctl restart {unit}"),

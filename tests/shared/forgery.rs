@@ -593,7 +593,9 @@ fn a_completion_waits_half_a_second_at_most() {
     all();
     host.stop_serving();
     // It greets and says nothing more; its queue is full.
-    for server in ["QUEUE = 9\ndef serve(s):\n    s.sendall(b'access 1\\n')\n    time.sleep(20)", "QUEUE = 0\nserve = None"] {
+    for server in
+        ["QUEUE = 9\ndef serve(s):\n    s.sendall(b'access 1\\n')\n    time.sleep(20)", "QUEUE = 0\nserve = None"]
+    {
         let mut server = served_by(server);
         all();
         server.kill().unwrap();
