@@ -137,12 +137,12 @@ fn look(path: &Path, wanted: Wanted, absent: &str, faults: &mut Vec<Fault>) -> O
     Some(found)
 }
 
-/// That this user comes as far as this folder. Root passes through every folder, so it is tried as the user.
-fn reached_by(user: Option<User>, folder: &Path, faults: &mut Vec<Fault>) {
+/// That this user can pass through each folder above this path. Root passes through every folder, so it is tried as the user.
+fn reached_by(user: Option<User>, path: &Path, faults: &mut Vec<Fault>) {
     let Some(user) = user.filter(|_| geteuid().is_root()) else { return };
     // What a link leads through counts as well.
-    let Ok(folder) = folder.canonicalize() else { return };
-    let mut way: Vec<&Path> = folder.ancestors().collect();
+    let Ok(path) = path.canonicalize() else { return };
+    let mut way: Vec<&Path> = path.ancestors().collect();
     way.reverse();
     let closed = || way.windows(2).find(|step| denied(step[1])).map(|step| step[0].to_owned());
     let closed = privacy::as_user(&user, || Ok(closed())).ok().flatten();
@@ -171,21 +171,8 @@ fn program() -> FindingView {
     // Whoever can write the program decides what root and the server run.
     let wanted = Wanted { uid: Some(0), gid: None, not: 0o6022, needs: 0o111, mode: 0o755 };
     look(&path, wanted, "access doctor", &mut faults);
-    reached_by(nobody(), folder_of(&path), &mut faults);
-    if denied_to(nobody(), &path) {
-        let folder = folder_of(&path);
-        faults.push(fault(
-            format!("not everybody can enter {}", folder.display()),
-            format!("chmod a+x {}", word(folder)),
-        ));
-    }
+    reached_by(nobody(), &path, &mut faults);
     finding("program", faults, format!("{}, root's alone to write, with no set-id bit", path.display()))
-}
-
-/// Whether this user can't even look at the file.
-fn denied_to(user: Option<User>, path: &Path) -> bool {
-    let Some(user) = user.filter(|_| geteuid().is_root()) else { return false };
-    privacy::as_user(&user, || Ok(denied(path))).unwrap_or(false)
 }
 
 fn user(shared: &Shared) -> FindingView {

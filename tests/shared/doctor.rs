@@ -118,6 +118,19 @@ fn modes_that_keep_people_out_are_found_and_repaired() {
 }
 
 #[test]
+fn a_program_that_nobody_can_reach_is_found() {
+    let Some(_host) = Host::new() else { return };
+    for folder in ["/usr", "/usr/bin"] {
+        root("chmod", &["750", folder]).ok();
+        // The server can't start a process either, and is said to be at fault too. That one line repairs both.
+        let line = format!("chmod a+x {folder}");
+        assert_eq!(lines().1[0], line);
+        paste(&line).ok();
+        assert!(is_well());
+    }
+}
+
+#[test]
 fn owners_that_are_wrong_are_found_and_repaired() {
     try_each(vec![
         broken("chown root:root /var/lib/access/access.db*", "access.db belongs to root:root", true),
