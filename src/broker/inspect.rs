@@ -15,7 +15,7 @@ use crate::command::{Command, FindingView, Health, Reply};
 use crate::config::{self, Shared};
 use crate::domain::name::Name;
 use crate::domain::role::Role;
-use crate::domain::team::{Login, Team};
+use crate::domain::team::{Member, Team};
 use crate::error::{Failure, Kind};
 use crate::store::Store;
 
@@ -326,29 +326,30 @@ fn team(shared: &Shared) -> Result<Team, Failure> {
     }
 }
 
-/// The members who matter here, with whether they have an account.
+/// The members who matter here.
 struct People<'t> {
-    owner: Option<(&'t Name, &'t Login, Result<bool, Failure>)>,
-    /// A member with an account, other than the owner: an admin, if there is one.
-    other: Option<(&'t Name, &'t Login)>,
+    /// With whether they have an account.
+    owner: Option<(&'t Name, &'t Member, Result<bool, Failure>)>,
+    /// A member with an account who is not disabled, other than the owner: an admin, if there is one.
+    other: Option<(&'t Name, &'t Member)>,
 }
 
 impl<'t> People<'t> {
     fn of(team: &'t Team) -> People<'t> {
-        let owner = team.owner().map(|(name, member)| (name, &member.login, has_account(&member.login)));
+        let owner = team.owner().map(|(name, member)| (name, member, has_account(&member.login)));
         let able = team.members.iter().filter(|(_, member)| !member.disabled && member.role != Role::Owner);
         let (admins, others): (Vec<_>, Vec<_>) = able.partition(|(_, member)| member.role == Role::Admin);
         let mut asked = admins.into_iter().chain(others).take(MOST_LOOKED_UP);
         // A name service that hangs takes long enough for one.
         let answers = !matches!(owner, Some((_, _, Err(_))));
         let other = asked.find(|(_, member)| answers && has_account(&member.login).unwrap_or(false));
-        People { owner, other: other.map(|(name, member)| (name, &member.login)) }
+        People { owner, other }
     }
 
-    /// Somebody to try a command as.
-    fn somebody(&self) -> Option<(&'t Name, &'t Login)> {
+    /// Somebody to try a command as. A disabled member would be refused, on the record.
+    fn somebody(&self) -> Option<(&'t Name, &'t Member)> {
         match self.owner {
-            Some((name, login, Ok(true))) => Some((name, login)),
+            Some((name, member, Ok(true))) if !member.disabled => Some((name, member)),
             _ => self.other,
         }
     }
@@ -359,15 +360,15 @@ fn owner(people: &People<'_>) -> FindingView {
     let mut otherwise = String::new();
     match &people.owner {
         None => faults.push(Fault("the team has no owner".to_owned(), None)),
-        Some((name, login, Ok(true))) => otherwise = format!("{name}, with the account {login}"),
-        Some((name, login, Ok(false))) => {
+        Some((name, Member { login, .. }, Ok(true))) => otherwise = format!("{name}, with the account {login}"),
+        Some((name, Member { login, .. }, Ok(false))) => {
             let line = match people.other {
                 Some((other, _)) => format!("access team replace-owner {other}"),
                 None => format!("useradd --create-home {login}"),
             };
             faults.push(fault(format!("the owner, {name}, has no account {login} on this machine"), line));
         }
-        Some((_, login, Err(failure))) => {
+        Some((_, Member { login, .. }, Err(failure))) => {
             faults.push(fault(failure.message.clone(), format!("getent passwd {login}")));
         }
     }
@@ -377,20 +378,20 @@ fn owner(people: &People<'_>) -> FindingView {
 /// Has a member ask who they are, as their client would: all the way from reading the config to the answer. Nothing is
 /// recorded. `otherwise_well`: whether a failure has no cause that is named already.
 fn try_out(shared: &Shared, people: &People<'_>, otherwise_well: bool) -> Option<FindingView> {
-    let (name, login) = people.somebody().filter(|_| geteuid().is_root())?;
+    let (name, Member { login, .. }) = people.somebody().filter(|_| geteuid().is_root())?;
     let user = User::from_name(login.as_str()).ok().flatten()?;
     let asked = privacy::as_user(&user, || {
         let Some(seen) = config::shared()? else { return Err(connection::no_shared_host()) };
         Client::within(seen.socket, ANSWERED_WITHIN).carry_out(Command::Whoami, &mut |_| Ok(()))
     });
-    let faults = asked.err().map(|failure| {
-        let served = Served::now(&shared.socket);
-        let line = otherwise_well.then(|| served.start_anew(&shared.socket));
-        Fault(format!("as {name} (Unix user {login}): {}", failure.message), line)
-    });
-    Some(finding(
-        "command",
-        faults.into_iter().collect(),
-        format!("`access whoami` answers {name} (Unix user {login})"),
-    ))
+    let who = format!("{name} (Unix user {login})");
+    let Err(failure) = asked else {
+        return Some(finding("command", Vec::new(), format!("`access whoami` answers {who}")));
+    };
+    let busy = failure.kind == Kind::Busy;
+    let line = || if otherwise_well { Some(Served::now(&shared.socket).start_anew(&shared.socket)) } else { None };
+    let line = if busy { Some("access doctor".to_owned()) } else { line() };
+    let found = finding("command", vec![Fault(format!("as {who}: {}", failure.message), line)], String::new());
+    // That member may have all of their places in use.
+    Some(if busy { FindingView { health: Health::Warning, ..found } } else { found })
 }
