@@ -4,8 +4,9 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-cargo build --release --quiet
-PATH="${CARGO_TARGET_DIR:-$PWD/target}/release:$PATH"
+tests/need.sh cc=gcc /usr/include/stdio.h=libc6-dev
+cargo build --profile tour
+PATH="${CARGO_TARGET_DIR:-$PWD/target}/tour:$PATH"
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,5 +1,9 @@
 //! What a shell is offered while somebody types. Silent on any error: a completion must never disturb the line.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use clap_complete::engine::CompletionCandidate;
 
 use crate::command::{Command, Reply, Words};
@@ -8,6 +12,9 @@ use crate::domain::request::State;
 use crate::domain::text::is_hostile;
 use crate::door::Door;
 use crate::error::Failure;
+
+/// Nobody waits longer than half a second for a completion, and the program has to start and end as well.
+const LIMIT: Duration = Duration::from_millis(350);
 
 /// The words of the line that is being completed, and which of them is.
 pub fn typed() -> (Vec<String>, usize) {
@@ -76,8 +83,12 @@ pub fn events_or_all() -> Vec<CompletionCandidate> {
     events().into_iter().chain([CompletionCandidate::new("all")]).collect()
 }
 
+/// The server, the file and the system's user database can each take many seconds to answer, or never do. So another
+/// thread asks. If it is late, it ends with the process.
 fn words(words: Words) -> Vec<CompletionCandidate> {
-    ask(words).unwrap_or_default()
+    let (answer, answered) = mpsc::channel();
+    let asking = thread::Builder::new().spawn(move || answer.send(ask(words).unwrap_or_default()));
+    asking.ok().and_then(|_| answered.recv_timeout(LIMIT).ok()).unwrap_or_default()
 }
 
 fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {

@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use directories::ProjectDirs;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 
@@ -282,6 +283,11 @@ fn read_system(path: &Path) -> Result<Config, Failure> {
     let file = match open(path, OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Config::default()),
+        Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
+            let shown = path.display();
+            return Err(Failure::new(Kind::Invalid, format!("{shown} is a link; what it points to is not read"))
+                .hint(format!("to=$(readlink -f {shown}) && rm {shown} && cp \"$to\" {shown}")));
+        }
         Err(error) => return Err(unreadable(path, &error)),
     };
     let opened = read(path, file, LONGEST)?;
@@ -289,9 +295,7 @@ fn read_system(path: &Path) -> Result<Config, Failure> {
     if found.uid() != 0 || found.mode() & 0o022 != 0 {
         let message =
             format!("{shown} is not root's alone to write (user {}, mode {:04o})", found.uid(), found.mode() & 0o7777);
-        return Err(
-            Failure::new(Kind::Invalid, message).hint(format!("as root: chown root:root {shown}; chmod 644 {shown}"))
-        );
+        return Err(Failure::new(Kind::Invalid, message).hint(format!("chown root:root {shown} && chmod 0644 {shown}")));
     }
     let text = opened.text(path)?;
     parse(path, &text)

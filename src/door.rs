@@ -29,6 +29,7 @@ pub struct Own {
     path: PathBuf,
     store: OnceCell<Store>,
     caller: Caller,
+    open: fn(&Path) -> Result<Store, Failure>,
 }
 
 /// A shared host. Root, and the system user who owns the database, look after the file itself.
@@ -60,7 +61,7 @@ impl Door {
         }
         let file = match (db, looks_after(&shared.database)) {
             (Some(path), true) => Some(Own::new(path, None)?),
-            (None, true) => Some(Own::new(shared.database.clone(), None)?),
+            (None, true) => Some(Own::shared(shared.database.clone())?),
             (None, false) => None,
             (Some(_), false) => {
                 return Err(Failure::new(Kind::Refused, "on a shared host nobody names a database of their own")
@@ -75,10 +76,8 @@ impl Door {
         match self {
             Door::Own(own) => Ok(own),
             Door::Shared(host) => {
-                let message = format!(
-                    "this is a shared host, and its database is made already: {}",
-                    host.shared.database.display()
-                );
+                let message =
+                    format!("this is a shared host, and all use its database: {}", host.shared.database.display());
                 Err(Failure::new(Kind::Refused, message).hint("look at `access whoami`; root lays one out: --shared"))
             }
         }
@@ -101,7 +100,14 @@ fn looks_after(database: &Path) -> bool {
 impl Own {
     fn new(path: PathBuf, acting_as: Option<Name>) -> Result<Own, Failure> {
         let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
-        Ok(Own { path, store: OnceCell::new(), caller })
+        Ok(Own { path, store: OnceCell::new(), caller, open: |path| Ok(Store::open(path)?) })
+    }
+
+    /// A shared host's.
+    fn shared(path: PathBuf) -> Result<Own, Failure> {
+        let mut own = Own::new(path, None)?;
+        own.open = broker::open;
+        Ok(own)
     }
 
     pub fn path(&self) -> &Path {
@@ -119,7 +125,7 @@ impl Own {
         }
         let mut mail = None;
         let opened = match broker::another_owner(&self.path)? {
-            None => Store::open(&self.path)?,
+            None => (self.open)(&self.path)?,
             Some(owner) => {
                 // While root can still follow the path, wherever it begins.
                 let path = store::resolve(&self.path)?;
@@ -129,7 +135,7 @@ impl Own {
                 // Root's own configuration, which the owner of the database can't read.
                 mail = sends(&command).then(Mail::configured);
                 broker::become_user(&owner)?;
-                Store::open(&path)?
+                (self.open)(&path)?
             }
         };
         self.carry_out_on(self.store.get_or_init(|| opened), command, mail, sink)
@@ -159,7 +165,7 @@ impl Own {
         let vacant = Vacant::at(to)?;
         let mut made = None;
         let (end, mut copy) = broker::as_user(owner, || {
-            let store = Store::open(database)?;
+            let store = (self.open)(database)?;
             let draft = store::beside(store.path(), &format!(".copy-{}", std::process::id()));
             let end = self.carry_out_on(&store, Command::Backup { to: draft.clone() }, None, &mut |reply| {
                 made = Some(reply);
@@ -210,9 +216,18 @@ impl Host {
         let Some(file) = &self.file else { return self.client.carry_out(command, sink) };
         match &command {
             Command::Doctor { .. } => {
-                let wrong = broker::inspect(&self.shared, sink)?;
-                let end = file.carry_out(command, sink)?;
-                Ok(End { no: end.no || wrong, ..end })
+                let inspected = broker::inspect(&self.shared, sink)?;
+                if file.path == self.shared.database && !inspected.openable {
+                    return Ok(End { no: true, ..End::default() });
+                }
+                match file.carry_out(command, sink) {
+                    Ok(end) => Ok(End { no: end.no || inspected.wrong, ..end }),
+                    Err(failure) if failure.kind == Kind::Refused => Err(failure),
+                    Err(failure) => {
+                        sink(Reply::Finding(broker::unopened(&file.path, &inspected, failure)))?;
+                        Ok(End { no: true, ..End::default() })
+                    }
+                }
             }
             command if broker::looks_after(command) => file.carry_out(command.clone(), sink),
             // The clock is root's to set right.

@@ -3,19 +3,18 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-missing=''
-programs='bash zsh fish mandoc tmux sqlite3 shellcheck script stty python3 openssl'
-# The shared host is tested by root, with all that it takes part with.
-[ "$(id -u)" != 0 ] || programs="$programs cc git jq pamtester prlimit ps setpriv strace sudo systemd-analyze unshare useradd"
-for program in $programs; do
-    command -v "$program" >/dev/null || missing="$missing $program"
-done
-if [ -n "$missing" ]; then
-    echo "missing:$missing" >&2
-    echo 'apt-get install -y --no-install-recommends bash zsh fish mandoc tmux sqlite3 shellcheck bsdutils coreutils python3 python3-venv openssl' >&2
-    echo 'as root also: gcc git jq pamtester passwd procps strace sudo systemd util-linux' >&2
-    exit 1
+# What the tests run, and the Debian package that has it.
+set -- bash=bash zsh=zsh fish=fish mandoc=mandoc tmux=tmux sqlite3=sqlite3 shellcheck=shellcheck script=bsdutils \
+    stty=coreutils openssl=openssl cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
+    /usr/share/zoneinfo/Europe/Berlin=tzdata
+if [ "$(id -u)" = 0 ]; then
+    # The shared host is tested by root, with all that it takes part with.
+    set -- "$@" git=git jq=jq pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo \
+        systemd-analyze=systemd unshare=util-linux useradd=passwd
 fi
+# A Python without ensurepip can't make an environment.
+python3 -c 'import ensurepip' 2>/dev/null || set -- "$@" ensurepip=python3-venv
+tests/need.sh "$@"
 
 step() {
     printf '\n== %s\n' "$*"
@@ -23,7 +22,7 @@ step() {
 }
 
 step cargo fmt --check
-step shellcheck tests/run.sh tests/python.sh tests/no-overrides.sh benches/run.sh benches/deliver.sh .ci/run examples/tour.sh \
+step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh benches/run.sh benches/deliver.sh .ci/run examples/tour.sh \
     completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/orders-psql packaging/recipes/pre-receive \
     packaging/recipes/prompt.bash
 step cargo clippy --all-targets -- -D warnings

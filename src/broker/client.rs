@@ -36,6 +36,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_m
 
 pub struct Client {
     socket: PathBuf,
+    /// How long to go on trying for a free place, and how long to wait for the next piece of an answer.
+    patience: Duration,
+    silence: Duration,
 }
 
 /// How one try ended.
@@ -47,7 +50,12 @@ enum Tried {
 
 impl Client {
     pub fn new(socket: PathBuf) -> Client {
-        Client { socket }
+        Client { socket, patience: PATIENCE, silence: SILENCE }
+    }
+
+    /// One that waits less for each of the two.
+    pub fn within(socket: PathBuf, limit: Duration) -> Client {
+        Client { socket, patience: limit.min(PATIENCE), silence: limit.min(SILENCE) }
     }
 
     pub fn carry_out(
@@ -62,7 +70,7 @@ impl Client {
             return Err(Failure::new(Kind::Usage, "the command is larger than the server takes (64 KiB)")
                 .hint("of checkpoints, the newest says as much as all before it"));
         }
-        let give_up = Instant::now() + PATIENCE;
+        let give_up = Instant::now() + self.patience;
         let mut pause = PAUSES.0;
         loop {
             match self.once(&body, file.as_deref(), most, sink)? {
@@ -88,7 +96,7 @@ impl Client {
     ) -> Result<Tried, Failure> {
         let Some(stream) = self.connect()? else { return Ok(Tried::NotBegun) };
         let over = Instant::now() + LONGEST;
-        let mut from = BufReader::with_capacity(64 << 10, Timed::within(&stream, PATIENCE));
+        let mut from = BufReader::with_capacity(64 << 10, Timed::within(&stream, self.patience));
         let mut greeting = frame::GREETING;
         if frame::fill(&mut from, &mut greeting).is_err() {
             return Ok(Tried::NotBegun);
@@ -97,7 +105,7 @@ impl Client {
             let message = format!("{} speaks another version than this client", self.socket.display());
             return Err(Failure::new(Kind::Unavailable, message).hint("install the same version of access for both"));
         }
-        *from.get_mut() = Timed::within(&stream, SILENCE);
+        *from.get_mut() = Timed::within(&stream, self.silence);
         // Where the server has heard enough it says why; so a write that fails is no reason not to listen.
         let mut message = frame::GREETING.to_vec();
         let sent = frame::write(&mut message, body).and_then(|()| Timed::within(&stream, PATIENCE).write_all(&message));
@@ -110,7 +118,7 @@ impl Client {
         }
         let mut pieces = 0;
         loop {
-            from.get_mut().until = over.min(Instant::now() + SILENCE);
+            from.get_mut().until = over.min(Instant::now() + self.silence);
             match next(&mut from)? {
                 Answer::Piece(_) if pieces == most => return Err(unclear("the server's answer does not end")),
                 Answer::Piece(reply) => {

@@ -18,14 +18,14 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 
 use super::frame::{self, Answer, Broken, Timed};
-use super::{has_account, looks_after, privacy};
+use super::{has_account, looks_after, open, privacy};
 use crate::command::{Command, End};
 use crate::config::{self, Shared};
 use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::ledger::{self, Caller};
-use crate::store::{self, Store};
+use crate::store;
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -110,7 +110,7 @@ fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
         Err(_) => None,
     };
     // The database is closed again while the client's words are waited for.
-    let member = |login: &Login| ledger::is_member(&Store::open(&shared.database)?, login);
+    let member = |login: &Login| ledger::is_member(&open(&shared.database)?, login);
     let free = uid.is_root()
         || named.as_ref().map_or(Ok(false), member)?
         || (named.is_some() || take_place(&places, PLACES_OF_NAMELESS, NAMELESS))
@@ -159,7 +159,7 @@ impl Connection<'_> {
                 other
             }
         };
-        let store = Store::open(&self.begun.shared.database)?;
+        let store = open(&self.begun.shared.database)?;
         let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
         let end = ledger::carry_out(&store, &caller, &identity::clock, &has_account, command, &mut |reply| {
             frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error))
@@ -182,7 +182,7 @@ impl Connection<'_> {
         if self.uid.is_root() {
             return Err(self.refuse(root_decides_nothing()));
         }
-        let store = Store::open(&self.begun.shared.database)?;
+        let store = open(&self.begun.shared.database)?;
         ledger::may_apply_team(&store, caller, &identity::clock)?;
         drop(store);
         frame::answer(&mut for_answer(self.stream), &Answer::SendFile).map_err(|error| io(&error))?;
@@ -198,8 +198,7 @@ impl Connection<'_> {
     fn refuse(&self, failure: Failure) -> Failure {
         // The answer is no whether or not that can be written down.
         let Begun { shared, known_as, .. } = &self.begun;
-        let _ = Store::open(&shared.database)
-            .map_err(Failure::from)
+        let _ = open(&shared.database)
             .and_then(|store| ledger::record_refused(&store, known_as, &identity::clock, &failure.message));
         failure
     }

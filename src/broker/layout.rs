@@ -2,14 +2,14 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid, User, geteuid};
 
-use super::{USER, has_account, privacy};
+use super::{USER, has_account, privacy, remedy};
 use crate::config::{self, Shared};
 use crate::domain::name::Name;
 use crate::domain::team::Login;
@@ -27,7 +27,8 @@ pub struct Layout {
     pub sample: bool,
 }
 
-/// Makes the system user, the folders, the config and the database, as far as they are not there yet.
+/// Makes the system user, the folders, the config and the database, as far as they are not there yet. A database that is
+/// there is kept, and that is said.
 pub fn lay_out(layout: Layout, clock: Timestamp) -> Result<Shared, Failure> {
     if !geteuid().is_root() {
         return Err(
@@ -35,26 +36,51 @@ pub fn lay_out(layout: Layout, clock: Timestamp) -> Result<Shared, Failure> {
         );
     }
     let login = owners_login(&layout)?;
-    privacy::close_up()?;
-    let user = system_user()?;
-    let root = (Uid::from_raw(0), Gid::from_raw(0));
     let system = config::system();
-    let shared = match config::shared()? {
-        Some(shared) => shared,
-        None => {
-            folder(system.parent().unwrap_or(Path::new("/")), root, 0o755)?;
-            write_config(&system)?;
-            Shared { socket: config::SHARED_SOCKET.into(), database: config::SHARED_DATABASE.into() }
-        }
+    let (shared, config_is_there) = match config::shared()? {
+        Some(shared) => (shared, true),
+        None => (Shared { socket: config::SHARED_SOCKET.into(), database: config::SHARED_DATABASE.into() }, false),
     };
-    folder(shared.socket.parent().unwrap_or(Path::new("/")), root, 0o755)?;
-    folder(shared.database.parent().unwrap_or(Path::new("/")), (user.uid, user.gid), 0o700)?;
+    let data = shared.database.parent().unwrap_or(Path::new("/"));
+    let kept = fs::symlink_metadata(&shared.database).ok();
+    if let Some(point) = remedy::not_mounted(data).filter(|_| kept.is_none()) {
+        let message = format!("nothing is mounted on {}, where the database may be; nothing was done", point.display());
+        return Err(Failure::new(Kind::Conflict, message).hint(format!("mount {}", remedy::word(&point))));
+    }
+    privacy::close_up()?;
+    let mut made = Vec::new();
+    let numbers = kept.as_ref().map(|found| (found.uid(), found.gid()));
+    let user = system_user(numbers, &mut made)?;
+    let root = (Uid::from_raw(0), Gid::from_raw(0));
+    if !config_is_there {
+        folder(system.parent().unwrap_or(Path::new("/")), root, 0o755, &mut made)?;
+        write_config(&system)?;
+        made.push(system.display().to_string());
+    }
+    folder(shared.socket.parent().unwrap_or(Path::new("/")), root, 0o755, &mut made)?;
+    folder(data, (user.uid, user.gid), 0o700, &mut made)?;
+    if kept.is_some() {
+        return Err(stays(&shared.database, &made));
+    }
     let by = identity::login()?;
     privacy::as_user(&user, || {
         let init = Init { login: &login, by: &by, owner: layout.owner, team: layout.team, sample: layout.sample };
         ledger::init(&shared.database, clock, init)
     })?;
     Ok(shared)
+}
+
+/// The database is that of another layout: it has its team and owner.
+fn stays(database: &Path, made: &[String]) -> Failure {
+    let shown = database.display();
+    if made.is_empty() {
+        return Failure::new(Kind::Conflict, format!("{shown} is there already; nothing was done"))
+            .hint("access doctor");
+    }
+    let message = format!("{shown} is there already and stays as it is, with its team and owner");
+    Failure::new(Kind::Conflict, message)
+        .hint(format!("what was missing around it was made or repaired: {}", made.join(", ")))
+        .hint("what is left to do: access doctor")
 }
 
 /// The owner is a person with an account here. Root, who can do anything to the machine, decides nothing on it.
@@ -79,34 +105,33 @@ fn failed(what: &str, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, format!("{what}: {error}"))
 }
 
-/// The user who owns the database, and does nothing else.
-fn system_user() -> Result<User, Failure> {
+/// The user who owns the database, and does nothing else. `numbers`: those of the user and group who own data that is kept.
+fn system_user(numbers: Option<(u32, u32)>, made: &mut Vec<String>) -> Result<User, Failure> {
     let known = || User::from_name(USER).map_err(|error| failed("the user database", &error.into()));
     if let Some(user) = known()? {
         return Ok(user);
     }
-    let home = Path::new(config::SHARED_DATABASE).parent().unwrap_or(Path::new("/"));
-    let made = Command::new("useradd")
+    let output = Command::new("sh")
+        .args(["-c", &remedy::make_user(numbers)])
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-        .args(["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin", "--home-dir"])
-        .arg(home)
-        .arg(USER)
         .stdin(Stdio::null())
         .output();
-    let why = match made {
-        Ok(made) if made.status.success() => String::new(),
-        Ok(made) => String::from_utf8_lossy(&made.stderr).trim().to_owned(),
+    let why = match output {
+        Ok(output) if output.status.success() => String::new(),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
         Err(error) => error.to_string(),
     };
-    known()?.ok_or_else(|| {
+    let user = known()?.ok_or_else(|| {
         Failure::new(Kind::Failure, format!("the system user {USER} could not be made: {why}"))
             .hint(format!("make a system user {USER} of a group of that name, without a shell; then try again"))
-    })
+    })?;
+    made.push(format!("the system user {USER}"));
+    Ok(user)
 }
 
 /// A folder of this owner and mode. What is there already is mended, unless it is a link.
-fn folder(path: &Path, (uid, gid): (Uid, Gid), mode: u32) -> Result<(), Failure> {
+fn folder(path: &Path, (uid, gid): (Uid, Gid), mode: u32, made: &mut Vec<String>) -> Result<(), Failure> {
     let shown = path.display().to_string();
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
@@ -116,8 +141,14 @@ fn folder(path: &Path, (uid, gid): (Uid, Gid), mode: u32) -> Result<(), Failure>
     let flags = (OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW).bits();
     let open = OpenOptions::new().read(true).custom_flags(flags).open(path);
     let mend = |folder: File| {
+        let found = folder.metadata()?;
+        if (found.uid(), found.gid(), found.mode() & 0o7777) == (uid.as_raw(), gid.as_raw(), mode) {
+            return Ok(());
+        }
         fchown(&folder, Some(uid.as_raw()), Some(gid.as_raw()))?;
-        folder.set_permissions(Permissions::from_mode(mode))
+        folder.set_permissions(Permissions::from_mode(mode))?;
+        made.push(shown.clone());
+        Ok(())
     };
     open.and_then(mend).map_err(|error| failed(&shown, &error))
 }

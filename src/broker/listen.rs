@@ -20,13 +20,12 @@ use nix::sys::socket::{
     getsockopt,
     sockopt::{AcceptConn, PeerCredentials},
 };
-use nix::unistd::{Group, chown};
+use nix::unistd::{Group, chown, geteuid};
 
 use super::connection::{PLACES, no_shared_host};
 use super::{client, privacy};
 use crate::config;
 use crate::error::{Failure, Kind};
-use crate::store::Store;
 
 /// So many connections are served at once, besides root's. (Who is no member gets a part of them: see `connection`.)
 const MOST: usize = 64;
@@ -48,13 +47,16 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
                 .hint("in the socket's unit: SocketMode=0660 and SocketGroup="));
         }
         Some(listener) => listener,
-        None => bind(&shared.socket, group)?,
+        None => {
+            check_database(&shared.database)?;
+            bind(&shared.socket, group)?
+        }
     };
     privacy::become_owner(&shared.database)?;
     // To become another user lets tracing in again.
     privacy::close_up()?;
-    // A database that could not be served safely is found out now, and not by the first who comes.
-    drop(Store::open(&shared.database)?);
+    // Once more for a socket that was handed over, and because time has passed.
+    drop(super::open(&shared.database)?);
     let places = Arc::new(Places::default());
     loop {
         places.wait_for_room();
@@ -172,6 +174,13 @@ fn handed_over() -> Result<Option<UnixListener>, Failure> {
     Ok(Some(input.as_fd().try_clone_to_owned().map_err(failed)?.into()))
 }
 
+/// A database that can't be served is found before there is a socket, so that no dead one is left behind.
+fn check_database(database: &Path) -> Result<(), Failure> {
+    let open = || super::open(database);
+    let opened = if geteuid().is_root() { privacy::as_user(&privacy::owner(database)?, open) } else { open() };
+    opened.map(drop)
+}
+
 fn bind(socket: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {
     let shown = socket.display();
     let failed = |error: &std::io::Error| Failure::new(Kind::Unavailable, format!("{shown}: {error}"));
@@ -187,18 +196,23 @@ fn bind(socket: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {
         return Err(Failure::new(Kind::Invalid, format!("others can write {}", folder.display()))
             .hint(format!("chmod 755 {}", folder.display())));
     }
+    let group = group.map(|name| match Group::from_name(name) {
+        Ok(Some(group)) => Ok(group.gid),
+        Ok(None) => Err(Failure::new(Kind::Usage, format!("there is no Unix group {name}"))),
+        Err(error) => Err(Failure::new(Kind::Unavailable, format!("the group {name} can't be looked up: {error}"))),
+    });
+    let group = group.transpose()?;
     remove_left_over(socket)?;
     let listener = UnixListener::bind(socket).map_err(|error| failed(&error))?;
-    let mode = match group {
-        Some(name) => {
-            let group = Group::from_name(name).ok().flatten();
-            let gid = group.ok_or_else(|| Failure::new(Kind::Usage, format!("there is no Unix group {name}")))?.gid;
-            chown(socket, None, Some(gid)).map_err(|error| failed(&error.into()))?;
-            0o660
-        }
-        None => 0o666,
+    let opened = match group {
+        Some(gid) => chown(socket, None, Some(gid)).map_err(std::io::Error::from).map(|()| 0o660),
+        None => Ok(0o666),
     };
-    fs::set_permissions(socket, Permissions::from_mode(mode)).map_err(|error| failed(&error))?;
+    let opened = opened.and_then(|mode| fs::set_permissions(socket, Permissions::from_mode(mode)));
+    opened.map_err(|error| {
+        let _ = fs::remove_file(socket);
+        failed(&error)
+    })?;
     Ok(listener)
 }
 

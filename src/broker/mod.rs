@@ -11,18 +11,22 @@ mod inspect;
 mod layout;
 mod listen;
 mod privacy;
+mod remedy;
 
 pub use client::Client;
 pub use connection::serve_connection;
-pub use inspect::inspect;
+pub use inspect::{inspect, unopened};
 pub use layout::{Layout, lay_out};
 pub use listen::listen;
 pub use privacy::{another_owner, as_user, become_user};
 
+use std::path::Path;
+
 use crate::command::Command;
 use crate::domain::team::Login;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::identity;
+use crate::store::Store;
 
 /// The system user who owns a shared host's database.
 pub const USER: &str = "access";
@@ -30,6 +34,20 @@ pub const USER: &str = "access";
 /// Whether a person of this Unix user name has an account on this machine. The system user is no person.
 pub fn has_account(login: &Login) -> Result<bool, Failure> {
     Ok(login.as_str() != USER && identity::has_account(login)?)
+}
+
+/// Opens a shared host's database. What to do about one that can't be opened, only root finds out and does; so nobody is
+/// told to make another.
+pub fn open(database: &Path) -> Result<Store, Failure> {
+    Store::open(database).map_err(|error| {
+        let failure = Failure::from(error);
+        match failure.kind {
+            Kind::Unavailable | Kind::Invalid => {
+                Failure { hints: vec!["as root, on this machine: access doctor".to_owned()], ..failure }
+            }
+            _ => failure,
+        }
+    })
 }
 
 /// Whether this looks after the file itself, and so is done by root and the file's owner, who open it directly, and by

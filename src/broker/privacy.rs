@@ -64,12 +64,13 @@ pub fn close_other_descriptors() -> Result<(), Failure> {
 pub fn owner(database: &Path) -> Result<User, Failure> {
     let folder = database.parent().unwrap_or(Path::new("/"));
     let found = fs::metadata(folder).map_err(|error| {
-        Failure::new(Kind::Unavailable, format!("{}: {error}", folder.display())).hint("as root: access init --shared")
+        Failure::new(Kind::Unavailable, format!("{}: {error}", folder.display()))
+            .hint("as root, on this machine: access doctor")
     })?;
     let user = User::from_uid(Uid::from_raw(found.uid())).ok().flatten().filter(|user| !user.uid.is_root());
     user.ok_or_else(|| {
         let message = format!("{} belongs to no system user of its own", folder.display());
-        Failure::new(Kind::Invalid, message).hint(format!("as root: chown access:access {}", folder.display()))
+        Failure::new(Kind::Invalid, message).hint("as root, on this machine: access doctor")
     })
 }
 

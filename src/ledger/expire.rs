@@ -28,7 +28,7 @@ const BATCH: usize = 1000;
 pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
     let mut tally = if dry_run {
         call.store.read(|read| -> Result<ExpireView, Failure> {
-            Ok(due(read, &Docket::default(), call.now(read)?, usize::MAX)?.1)
+            Ok(due(read, &Docket::default(), call.now_to_write(read)?, usize::MAX)?.1)
         })?
     } else {
         run(call)?

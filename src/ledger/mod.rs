@@ -265,7 +265,8 @@ impl Call<'_> {
     }
 
     /// Asks what a change would come to, as the member who calls. Nothing is attempted, so a refusal is recorded only if it
-    /// is about who calls: rules can be explored, and who probes without being allowed to is seen.
+    /// is about who calls: rules can be explored, and who probes without being allowed to is seen. While the clock is wrong it
+    /// fails as the change would.
     fn try_out<T>(
         &self,
         command: &str,
@@ -275,7 +276,7 @@ impl Call<'_> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
             decide::may_act(&me)?;
-            Ok(work(read, &me, self.now(read)?))
+            Ok(work(read, &me, self.now_to_write(read)?))
         });
         match asked {
             Ok(Ok(answer)) => Ok(answer),

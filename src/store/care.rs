@@ -93,7 +93,9 @@ impl Store {
         file::create_private(draft)?;
         let copy = || -> Result<rusqlite::Connection, Error> {
             let mut conn = open::connect(draft)?;
-            let backup = Backup::new(&self.conn, &mut conn)?;
+            let _turn = if self.conn.is_none() { Some(file::LockFile::wait_for(&self.path)?) } else { None };
+            let from = self.connection(open::connect_alone)?;
+            let backup = Backup::new(&from, &mut conn)?;
             // All pages in one step: one consistent state, and writers don't wait for it.
             let copied = backup.step(-1)?;
             drop(backup);
@@ -103,7 +105,7 @@ impl Store {
                 _ => Err(Error::Busy),
             }
         };
-        let store = Store { conn: copy()?, path: draft.to_owned() };
+        let store = Store { conn: Some(copy()?), path: draft.to_owned() };
         store.read(proven)?;
         Ok(store.close_whole()?)
     }
@@ -151,8 +153,9 @@ mod tests {
         Store::create(&path, |_| Ok::<(), Error>(())).unwrap();
         let store = Store::open(&path).unwrap();
         // A journal of the old kind, with which a writer keeps readers out.
-        store.conn.pragma_update(None, "journal_mode", "DELETE").unwrap();
-        store.conn.busy_timeout(std::time::Duration::ZERO).unwrap();
+        let conn = store.conn.as_ref().unwrap();
+        conn.pragma_update(None, "journal_mode", "DELETE").unwrap();
+        conn.busy_timeout(std::time::Duration::ZERO).unwrap();
         let writer = open::connect(&path).unwrap();
         writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
         let to = folder.path().join("copy.db");

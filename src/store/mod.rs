@@ -18,7 +18,7 @@ mod schema;
 mod window;
 mod write;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
@@ -36,7 +36,9 @@ use crate::error::{Failure, Kind};
 
 /// An open database.
 pub struct Store {
-    conn: Connection,
+    /// None: the disk had no room for the shared memory (`-shm`) that readers and writers use together. Each transaction
+    /// then has a connection of its own, and a read has the file to itself.
+    conn: Option<Connection>,
     path: PathBuf,
 }
 
@@ -59,6 +61,10 @@ pub enum Error {
     /// Others kept it busy for longer than we wait.
     Busy,
     Io {
+        message: String,
+    },
+    /// There is no room for the shared memory beside the database.
+    NoSharedMemory {
         message: String,
     },
     /// The file system takes no writes.
@@ -90,7 +96,7 @@ impl From<rusqlite::Error> for Error {
         let message = error.to_string();
         match error {
             rusqlite::Error::SqliteFailure(cause, _) if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
-                Error::Io { message: format!("{message}: there is no space for its shared memory (-shm)") }
+                Error::NoSharedMemory { message: format!("{message}: there is no space for its shared memory (-shm)") }
             }
             rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
                 // The last is SQLite's word for a lock that it tried to get for ten seconds, again and again.
@@ -133,7 +139,7 @@ impl From<Error> for Failure {
             }
             Error::Invalid { message, hint } => Failure::new(Kind::Invalid, message).hint(hint),
             Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
-            Error::Io { message } => {
+            Error::Io { message } | Error::NoSharedMemory { message } => {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
                     .hint("nothing was changed; look at the disk's space and permissions")
             }
@@ -150,19 +156,45 @@ impl From<Error> for Failure {
     }
 }
 
+/// A connection for one transaction.
+enum ForOne<'s> {
+    Kept(&'s Connection),
+    Own(Connection),
+}
+
+impl std::ops::Deref for ForOne<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        match self {
+            ForOne::Kept(conn) => conn,
+            ForOne::Own(conn) => conn,
+        }
+    }
+}
+
 impl Store {
-    pub fn path(&self) -> &std::path::Path {
+    fn connection(&self, connect: impl FnOnce(&Path) -> Result<Connection, Error>) -> Result<ForOne<'_>, Error> {
+        match &self.conn {
+            Some(conn) => Ok(ForOne::Kept(conn)),
+            None => connect(&self.path).map(ForOne::Own),
+        }
+    }
+
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Makes room for work that touches many pages: a page cache of 16 MB.
     pub fn expect_much(&self) -> Result<(), Error> {
-        Ok(self.conn.execute_batch("PRAGMA cache_size=-16000")?)
+        Ok(self.conn.iter().try_for_each(|conn| conn.execute_batch("PRAGMA cache_size=-16000"))?)
     }
 
     /// Reads in one transaction: all that `work` sees is of one moment.
     pub fn read<T, E: From<Error>>(&self, work: impl FnOnce(&Read<'_>) -> Result<T, E>) -> Result<T, E> {
-        let transaction = self.conn.unchecked_transaction().map_err(Error::from)?;
+        // Those who each need the file to themselves take turns: SQLite's own waiting may never let one of many in.
+        let _turn = if self.conn.is_none() { Some(file::LockFile::wait_for(&self.path)?) } else { None };
+        let conn = self.connection(open::connect_alone)?;
+        let transaction = conn.unchecked_transaction().map_err(Error::from)?;
         let answer = work(&Read::new(&transaction))?;
         transaction.finish().map_err(Error::from)?;
         Ok(answer)
@@ -171,14 +203,16 @@ impl Store {
     /// Writes in one transaction, committed when `work` succeeds and undone when it fails.
     pub fn write<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
         let _turn = file::LockFile::wait_for(&self.path)?;
-        let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)
+        let conn = self.connection(open::connect)?;
+        let transaction = rusqlite::Transaction::new_unchecked(&conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
         let answer = work(&Write::new(&transaction)?)?;
         transaction.commit().map_err(|error| match Error::from(error) {
             Error::Busy => Error::Busy,
             Error::Io { message } | Error::Internal { message } => Error::CommitUnknown { message },
-            other @ (Error::Absent { .. }
+            other @ (Error::NoSharedMemory { .. }
+            | Error::Absent { .. }
             | Error::Exists { .. }
             | Error::Invalid { .. }
             | Error::ReadOnly { .. }
@@ -205,7 +239,8 @@ impl Store {
                 steps.fetch_add(u64::from((now - last).unsigned_abs()), std::sync::atomic::Ordering::Relaxed);
             }
         };
-        self.conn.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count)).expect("tracing is built in");
+        let conn = self.conn.as_mut().expect("there is room on the disk");
+        conn.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count)).expect("tracing is built in");
         total
     }
 }

@@ -35,8 +35,22 @@ impl Store {
     /// Opens a database that is there; one of an older version is brought up to date.
     pub fn open(path: &Path) -> Result<Store, Error> {
         let path = file::check(path)?;
-        let store = Store { conn: connect(&path)?, path };
-        store.check_version()?;
+        match connect(&path).and_then(|conn| Store::of(Some(conn), &path)) {
+            // Reading goes on while the disk is full: who may use what is asked all the time.
+            Err(full @ Error::NoSharedMemory { .. }) => match Store::of(None, &path) {
+                Err(Error::Io { .. }) => Err(full),
+                tried => tried,
+            },
+            opened => opened,
+        }
+    }
+
+    fn of(conn: Option<Connection>, path: &Path) -> Result<Store, Error> {
+        let store = Store { conn, path: path.to_owned() };
+        let older = store.read(|read| check_version(read.conn, path))?;
+        if older {
+            store.migrate()?;
+        }
         Ok(store)
     }
 
@@ -53,13 +67,13 @@ impl Store {
         // A run that was killed may have left one of this name.
         file::remove_draft(draft);
         file::create_private(draft)?;
-        let store = Store { conn: connect(draft)?, path: draft.to_owned() };
-        let set_up = || -> Result<(), Error> {
-            store.conn.pragma_update(None, "journal_mode", "WAL")?;
-            store.conn.pragma_update(None, "application_id", APPLICATION_ID)?;
-            Ok(())
+        let set_up = || -> Result<Connection, Error> {
+            let conn = connect(draft)?;
+            conn.pragma_update(None, "journal_mode", "WAL")?;
+            conn.pragma_update(None, "application_id", APPLICATION_ID)?;
+            Ok(conn)
         };
-        set_up()?;
+        let store = Store { conn: Some(set_up()?), path: draft.to_owned() };
         store.migrate()?;
         store.write(first)?;
         Ok(store.close_whole()?)
@@ -69,6 +83,7 @@ impl Store {
     /// (a full disk), and closing a connection does not report that: the file would get its name without the log's pages.
     pub(super) fn close_whole(self) -> Result<(), Error> {
         let Store { conn, path } = self;
+        let Some(conn) = conn else { return Ok(()) };
         let (busy, left): (bool, i64) =
             conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
         if busy {
@@ -87,55 +102,27 @@ impl Store {
     pub fn leave(self) {
         let log = file::beside(&self.path, "-wal");
         let empty = || std::fs::metadata(&log).is_ok_and(|log| log.len() == 0);
-        let kept = empty() && self.conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok();
-        drop(self.conn);
+        let Some(conn) = self.conn else { return };
+        let kept = empty() && conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok();
+        drop(conn);
         // Another may have written, and closed before us: then we were the last.
         if kept && !empty() {
             let _ = connect(&self.path);
         }
     }
 
-    fn check_version(&self) -> Result<(), Error> {
-        let application: i32 = self.conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
-        let shown = self.path.display();
-        if application != APPLICATION_ID {
-            return Err(Error::Invalid {
-                message: format!("{shown} is another program's database"),
-                hint: "name the right file with --db".to_owned(),
-            });
-        }
-        if self.version(&self.conn)? < VERSION {
-            self.migrate()?;
-        }
-        schema::no_views(&self.conn)
-    }
-
-    /// The version of the schema, which is not newer than this program's.
-    fn version(&self, conn: &Connection) -> Result<u32, Error> {
-        let version: u32 = conn.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
-        if version > VERSION {
-            return Err(Error::Invalid {
-                message: format!(
-                    "{} was written by a newer access (version {version} of the schema)",
-                    self.path.display()
-                ),
-                hint: "install the newer access".to_owned(),
-            });
-        }
-        Ok(version)
-    }
-
     /// Refuses to write to a schema that this program did not make. Asked in the transaction that writes: since the file
     /// was opened, a newer program may have migrated it.
     pub(super) fn check_schema(&self, transaction: &Connection) -> Result<(), Error> {
-        self.version(transaction)?;
+        version(transaction, &self.path)?;
         schema::check(transaction)
     }
 
     fn migrate(&self) -> Result<(), Error> {
-        let transaction = rusqlite::Transaction::new_unchecked(&self.conn, rusqlite::TransactionBehavior::Immediate)?;
+        let conn = self.connection(connect)?;
+        let transaction = rusqlite::Transaction::new_unchecked(&conn, rusqlite::TransactionBehavior::Immediate)?;
         // Another process may have been first, and may have been newer.
-        let version = self.version(&transaction)?;
+        let version = version(&transaction, &self.path)?;
         for migration in MIGRATIONS.iter().skip(version as usize) {
             transaction.execute_batch(migration)?;
         }
@@ -148,7 +135,45 @@ impl Store {
     }
 }
 
+/// Whether the database is of an older version, and has to be brought up to date.
+fn check_version(conn: &Connection, path: &Path) -> Result<bool, Error> {
+    let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
+    let shown = path.display();
+    if application != APPLICATION_ID {
+        return Err(Error::Invalid {
+            message: format!("{shown} is another program's database"),
+            hint: "name the right file with --db".to_owned(),
+        });
+    }
+    if version(conn, path)? < VERSION {
+        return Ok(true);
+    }
+    schema::no_views(conn).map(|()| false)
+}
+
+/// The version of the schema, which is not newer than this program's.
+fn version(conn: &Connection, path: &Path) -> Result<u32, Error> {
+    let version: u32 = conn.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
+    if version > VERSION {
+        return Err(Error::Invalid {
+            message: format!("{} was written by a newer access (version {version} of the schema)", path.display()),
+            hint: "install the newer access".to_owned(),
+        });
+    }
+    Ok(version)
+}
+
 pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
+    connect_and(path, "")
+}
+
+/// A connection that has the file to itself while it is open, and so needs no shared memory. Others wait.
+pub(super) fn connect_alone(path: &Path) -> Result<Connection, Error> {
+    connect_and(path, "PRAGMA locking_mode=EXCLUSIVE;")
+}
+
+/// `first`: what has to be said before anything of the file is read.
+fn connect_and(path: &Path, first: &str) -> Result<Connection, Error> {
     // No URI, no implicit create, no link. One thread uses it.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
@@ -157,6 +182,7 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.execute_batch(first)?;
     conn.execute_batch(
         "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2000;",
     )?;

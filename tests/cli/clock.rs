@@ -136,6 +136,23 @@ fn a_clock_plainly_back_stops_every_change() {
 }
 
 #[test]
+fn a_dry_run_sees_that_the_clock_was_set_back() {
+    let world = granted();
+    world.set_clock("2026-11-24T08:58:00Z");
+    let asked: [(&str, &[&str]); 3] = [
+        ("root", &["expire", "--dry-run"]),
+        ("carol", &["request", "target:orders-db", "--reason", "x", "--dry-run"]),
+        ("bob", &["edit", "1", "--reason", "y", "--dry-run"]),
+    ];
+    for (who, args) in asked {
+        world.run(who, args).fails(1, "before the last recorded time");
+    }
+    world.set_clock("2026-11-24T09:01:00Z");
+    world.run("root", &["expire", "--dry-run"]).ok();
+    world.run("carol", &["request", "target:orders-db", "--reason", "x", "--dry-run"]).ok();
+}
+
+#[test]
 fn a_lapsed_grant_stays_lapsed_when_the_clock_goes_back() {
     let world = granted();
     world.set_clock("2026-11-24T11:00:00Z");

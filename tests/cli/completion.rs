@@ -57,6 +57,30 @@ fn fish(world: &World, login: &str, line: &str) -> Vec<String> {
     lines(shell(world, login, "fish", &["--no-config", "-c", &script]))
 }
 
+#[test]
+fn a_file_that_somebody_holds_delays_no_completion() {
+    let world = World::sample();
+    let complete = || {
+        let begun = std::time::Instant::now();
+        let mut command = world.command("bob", &["--", "access", "request", ""]);
+        let offered = command.env("_ACCESS_COMPLETE", "fish").output().unwrap().stdout;
+        (String::from_utf8(offered).unwrap(), begun.elapsed())
+    };
+    let (offered, _) = complete();
+    assert!(offered.contains("target:orders-db"), "{offered}");
+    let hold = "import sqlite3, sys, time\nc = sqlite3.connect(sys.argv[1], isolation_level=None)\n\
+                c.execute('PRAGMA locking_mode=EXCLUSIVE')\nc.execute('BEGIN EXCLUSIVE')\nprint('held', flush=True)\ntime.sleep(30)";
+    let mut holder = Command::new("python3");
+    let mut holder = holder.args(["-c", hold]).arg(world.db()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 4]).unwrap();
+    // The best of three: other tests run beside this one.
+    let tries = [0; 3].map(|_| complete());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(tries.iter().all(|(offered, _)| !offered.contains("target:")), "the file is held: {tries:?}");
+    assert!(tries.iter().any(|(_, took)| *took < std::time::Duration::from_millis(500)), "{tries:?}");
+}
+
 /// The same without what is said about each.
 pub fn fish_words(world: &World, login: &str, line: &str) -> Vec<String> {
     fish(world, login, line).iter().map(|row| row.split('\t').next().unwrap().to_owned()).collect()

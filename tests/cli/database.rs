@@ -464,6 +464,66 @@ fn a_full_disk_is_told_and_leaves_nothing_half_done() {
     world.run("bob", &ask).ok();
 }
 
+#[test]
+fn a_full_disk_stops_no_reading() {
+    let world = World::empty();
+    let Some(disk) = SmallDisk::mount(world.folder().join("disk")) else { return };
+    let db = disk.0.join("access.db");
+    let db = db.to_str().unwrap();
+    world.run("olivia", &["init", "--sample", "--db", db]).ok();
+    world.run("bob", &["request", "target:orders-db", "--reason", "x", "--db", db]).ok();
+    world.run("alice", &["approve", "1", "--db", db]).ok();
+    world.run("bob", &["request", "target:billing-db", "--reason", "x", "--db", db]).ok();
+    let copy = world.folder().join("copy.db");
+    let reads: [(&str, &[&str], i32); 15] = [
+        ("bob", &["check", "target:orders-db"], 0),
+        ("bob", &["check", "target:billing-db"], 1),
+        ("root", &["check", "target:orders-db", "--user", "bob"], 0),
+        ("alice", &["list"], 0),
+        ("alice", &["show", "1"], 0),
+        ("bob", &["whoami"], 0),
+        ("alice", &["who", "target:orders-db"], 0),
+        ("alice", &["inbox"], 0),
+        ("bob", &["resources"], 0),
+        ("olivia", &["audit"], 0),
+        ("olivia", &["audit", "verify"], 0),
+        ("olivia", &["audit", "export", "--format", "csv"], 0),
+        ("olivia", &["team", "show"], 0),
+        ("root", &["expire", "--dry-run"], 0),
+        ("root", &["doctor"], 0),
+    ];
+    let tried = |pages_left: usize| {
+        for (who, args, code) in reads {
+            for beside in ["-wal", "-shm"] {
+                // The last to close after a write removes both.
+                let _ = fs::remove_file(format!("{db}{beside}"));
+            }
+            disk.fill(pages_left);
+            world.run(who, &[args, &["--db", db]].concat()).exits(code);
+            disk.free();
+        }
+    };
+    for pages_left in [0, 1, 7] {
+        tried(pages_left);
+    }
+    for beside in ["-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{db}{beside}"));
+    }
+    disk.fill(0);
+    // Many at once take turns.
+    let gate = || world.command("bob", &["check", "target:orders-db", "--db", db]);
+    let gates: Vec<_> = (0..12).map(|_| gate().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()).collect();
+    for mut gate in gates {
+        assert_eq!(gate.wait().unwrap().code(), Some(0));
+    }
+    // A copy is made on a disk that has room.
+    world.run("root", &["backup", copy.to_str().unwrap(), "--db", db]).ok();
+    world.run("bob", &["request", "target:search-index", "--reason", "x", "--db", db]).fails(74, "no space");
+    disk.free();
+    world.run("bob", &["request", "target:search-index", "--reason", "x", "--db", db]).ok();
+    world.run("bob", &["check", "target:orders-db", "--db", copy.to_str().unwrap()]).ok();
+}
+
 /// A file as the first version of the schema had it, with one grant and one request that waits.
 #[test]
 fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {

@@ -573,6 +573,38 @@ fn a_full_queue_at_the_socket_holds_nobody_for_ever() {
 }
 
 #[test]
+fn a_completion_waits_half_a_second_at_most() {
+    let Some(mut host) = Host::new() else { return };
+    let complete = |line: &str| {
+        let begun = Instant::now();
+        let ran = shell("bob", &format!("_ACCESS_COMPLETE=fish access -- access {line} ''")).ok();
+        (ran, begun.elapsed())
+    };
+    complete("request").0.says("target:orders-db");
+    let all = || {
+        for line in ["request", "show", "check --user"] {
+            // The best of three: other tests run beside this one.
+            let tries = [0; 3].map(|_| complete(line));
+            assert!(tries.iter().all(|(ran, _)| ran.err.is_empty()), "{tries:?}");
+            let best = tries.iter().map(|(_, took)| *took).min().unwrap();
+            assert!(best < Duration::from_millis(500), "{line}: {best:?}");
+        }
+    };
+    root("kill", &["-STOP", &host.server_pid().unwrap().to_string()]).ok();
+    all();
+    host.stop_serving();
+    // It greets and says nothing more; its queue is full.
+    for server in
+        ["QUEUE = 9\ndef serve(s):\n    s.sendall(b'access 1\\n')\n    time.sleep(20)", "QUEUE = 0\nserve = None"]
+    {
+        let mut server = served_by(server);
+        all();
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+}
+
+#[test]
 fn a_server_whose_answer_is_none_says_yes_to_nobody() {
     let Some(mut host) = Host::new() else { return };
     host.stop_serving();

@@ -64,6 +64,10 @@ fn a_group_alone_may_connect() {
     root("groupadd", &["engineers"]).ok();
     root("usermod", &["-aG", "engineers", "ana"]).ok();
     root("timeout", &["5", ACCESS, "serve", "--group", "nobodies"]).fails(2, "there is no Unix group");
+    root("chmod", &["640", DATABASE]).ok();
+    root("timeout", &["5", ACCESS, "serve"]).fails(65, "can be read or written by others");
+    root("chmod", &["600", DATABASE]).ok();
+    assert!(!fs::exists(SOCKET).unwrap(), "no dead socket is left behind");
     let given = "python3 -c 'import socket, os; s = socket.socket(socket.AF_UNIX); s.bind(\"/run/own\"); s.listen(); \
                  os.dup2(s.fileno(), 0); os.execv(\"/usr/bin/access\", [\"access\", \"serve\", \"--group\", \"engineers\"])'";
     root("timeout", &["5", "sh", "-c", given]).fails(2, "a socket that access makes itself");
@@ -100,7 +104,7 @@ fn doctor_names_each_thing_that_is_wrong_and_its_mend() {
         ("echo secret > /etc/access/s; chmod 640 /etc/access/s", "chown root:access /etc/access/s"),
         ("chmod 777 /run/access", "chmod 0755 /run/access"),
         ("chmod 600 /run/access/access.sock", "chmod 0666 /run/access/access.sock"),
-        ("rm /run/access/access.sock", "systemctl enable --now access.socket"),
+        ("rm /run/access/access.sock", "setsid access serve </dev/null"),
         ("usermod --shell /bin/sh access", "usermod --shell /usr/sbin/nologin access"),
         (
             "cp /usr/bin/access /usr/bin/own && umount -l /usr/bin/access && mv /usr/bin/own /usr/bin/access && chmod 4755 /usr/bin/access",

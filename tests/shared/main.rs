@@ -18,6 +18,8 @@ mod accounts;
 #[cfg(not(feature = "test-overrides"))]
 mod delivery;
 #[cfg(not(feature = "test-overrides"))]
+mod doctor;
+#[cfg(not(feature = "test-overrides"))]
 mod files;
 #[cfg(not(feature = "test-overrides"))]
 mod forgery;

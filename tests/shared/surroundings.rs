@@ -122,6 +122,12 @@ fn a_full_disk_of_the_servers_loses_nothing_and_answers() {
     host.apply("ana", crate::host::TEAM).ok();
     let id = host.request("bob", "target:orders-db");
     root("sh", &["-c", "cat /dev/zero > /var/lib/access/full; true"]).ok();
+    // Gates and reads go on. (The log and the shared memory went with the last who wrote.)
+    access("bob", &["check", "target:orders-db"]).exits(1);
+    root(ACCESS, &["check", "target:orders-db", "--login", "bob"]).exits(1);
+    access("alice", &["list"]).ok().says("orders-db");
+    access("alice", &["show", &id]).ok();
+    root(ACCESS, &["doctor"]).ok();
     let mut failed = 0;
     for _ in 0..5 {
         let ran = access("bob", &["request", "connection:prod", "--reason", &"x".repeat(4000)]);

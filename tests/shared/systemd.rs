@@ -23,6 +23,14 @@ as ana access audit verify
 systemctl start access-expire.service; echo "expire: $?"
 access doctor >/dev/null; echo "doctor: $?"
 systemctl restart "$1"; as ana access whoami
+# What doctor prints is run as it is: where the unit is stopped, and where the listener hangs.
+repaired() {
+    access doctor --json | jq -r '.[] | select(.health == "wrong") | .mend[]' >/run/lines
+    sh /run/lines >/dev/null 2>&1
+    access doctor >/run/said && echo "repaired: $(grep -c systemctl /run/lines)" || cat /run/lines /run/said
+}
+systemctl stop "$1" "$2"; repaired
+systemctl is-active --quiet access-serve.service && systemctl kill --signal=STOP access-serve.service && repaired
 systemctl --state=failed --no-legend --plain
 "#;
 
@@ -61,7 +69,7 @@ fn served_by(socket: &str, services: &[&str], restarted: &str) {
     fs::write(&inside, format!("{INSIDE}touch {}\nsystemctl exit --force --force\n", ended.display())).unwrap();
     let go = format!(
         "[Unit]\nDefaultDependencies=no\nWants={socket}\nAfter={socket}\n[Service]\nType=oneshot\n\
-         ExecStart=/bin/sh {} {restarted}\nStandardOutput=file:{}\n",
+         ExecStart=/bin/sh {} {restarted} {socket}\nStandardOutput=file:{}\n",
         inside.display(),
         out.display()
     );
@@ -77,7 +85,7 @@ fn served_by(socket: &str, services: &[&str], restarted: &str) {
     root("mount", &["-t", "cgroup2", "none", groups]);
     root("mkdir", &[&group]);
     let mut command = Command::new("timeout");
-    command.args(["--signal=KILL", "60", "sh", "-c", &boot]).env_clear();
+    command.args(["--signal=KILL", "90", "sh", "-c", &boot]).env_clear();
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("container", "other").stdin(Stdio::null());
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
     root("find", &[&group, "-depth", "-type", "d", "-exec", "rmdir", "{}", ";"]);
@@ -102,6 +110,9 @@ fn served_by(socket: &str, services: &[&str], restarted: &str) {
         "doctor: 0",
         "ana access whoami: 0",
     ];
+    // One unit has a listener that can hang.
+    let repaired = if socket == "access-serve.socket" { 2 } else { 1 };
+    let expected = [&expected[..], &["repaired: 1"; 2][..repaired]].concat();
     assert_eq!(fs::read_to_string(out).unwrap().lines().collect::<Vec<_>>(), expected);
     let told = mail.got();
     let to = |name: &str| told.iter().filter(|letter| letter.contains(&format!("{name}@acme.example"))).count();

@@ -1,0 +1,143 @@
+//! Lines for root's shell that repair a shared host. Tests run each of them (`tests/shared/doctor.rs`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, Uid, User};
+
+use super::USER;
+use crate::config;
+
+/// A path as one word of the shell.
+pub fn word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Makes the system user. `numbers`: those of the user and group who own the data, so that it need not change hands.
+pub fn make_user(numbers: Option<(u32, u32)>) -> String {
+    let uid = numbers.map(|(uid, _)| uid).filter(|&uid| matches!(User::from_uid(Uid::from_raw(uid)), Ok(None)));
+    let gid = numbers.map(|(_, gid)| gid).filter(|&gid| matches!(Group::from_gid(Gid::from_raw(gid)), Ok(None)));
+    let number =
+        |what: &str, number: Option<u32>| number.map(|number| format!(" --{what} {number}")).unwrap_or_default();
+    let group = match Group::from_name(USER) {
+        Ok(Some(_)) => String::new(),
+        Ok(None) | Err(_) => format!("groupadd --system{} {USER} && ", number("gid", gid)),
+    };
+    let home = Path::new(config::SHARED_DATABASE).parent().unwrap_or(Path::new("/")).display();
+    format!(
+        "{group}useradd --system{} --gid {USER} --no-create-home --shell /usr/sbin/nologin --home-dir {home} {USER}",
+        number("uid", uid)
+    )
+}
+
+/// Puts a copy of the file or folder in place of a link to it.
+pub fn unlink(link: &Path) -> String {
+    let link = word(link);
+    format!("to=$(readlink -f {link}) && rm {link} && cp -a \"$to\" {link}")
+}
+
+/// Puts a backup in place of a database that is missing or damaged. What lies there is moved away first: SQLite would read an
+/// old log (`-wal`) into the backup. An empty database is no remedy, it would be a team that nobody knows.
+pub fn restore(database: &Path) -> String {
+    let name = word(database);
+    format!(
+        ": \"${{BACKUP:?set BACKUP to the newest backup}}\" && aside=$(mktemp -d /var/tmp/access-aside.XXXXXX) && \
+         {{ mv {name}* \"$aside\"; install -o {USER} -g {USER} -m 0600 \"$BACKUP\" {name}; }}"
+    )
+}
+
+/// The mount point in `/etc/fstab` that this path belongs on, if nothing is mounted there.
+pub fn not_mounted(path: &Path) -> Option<PathBuf> {
+    let mounted = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let mounted: Vec<PathBuf> = mounted.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped).collect();
+    let table = fs::read_to_string("/etc/fstab").ok()?;
+    let points = table.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let points = points.filter_map(|line| line.split_whitespace().nth(1)).map(unescaped);
+    let above = points.filter(|point| point.is_absolute() && path.starts_with(point) && !mounted.contains(point));
+    above.max_by_key(|point| point.components().count())
+}
+
+/// Both tables write a space in a path as `\040`.
+fn unescaped(path: &str) -> PathBuf {
+    path.replace(r"\040", " ").replace(r"\011", "\t").replace(r"\134", "\\").into()
+}
+
+/// How the socket is served.
+pub enum Served {
+    /// By systemd's unit: each connection is a process, or a listener has them all.
+    Unit(&'static str),
+    /// By `access serve`, for this group or for everybody.
+    Listener(Option<String>),
+}
+
+impl Served {
+    pub fn now(socket: &Path) -> Served {
+        const UNITS: [&str; 2] = ["access-serve.socket", "access.socket"];
+        const FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+        if Path::new("/run/systemd/system").is_dir() {
+            let enabled = |unit: &&str| Path::new(FOLDERS[0]).join("sockets.target.wants").join(unit).exists();
+            let installed = |unit: &&str| FOLDERS.iter().any(|folder| Path::new(folder).join(unit).exists());
+            let unit = UNITS.into_iter().find(enabled).or_else(|| UNITS.into_iter().rev().find(installed));
+            if let Some(unit) = unit {
+                return Served::Unit(unit);
+            }
+        }
+        Served::Listener(group_of(socket))
+    }
+
+    pub fn start(&self) -> String {
+        match self {
+            // Both at once: who waits at the socket would have the service started again.
+            Served::Unit("access-serve.socket") => {
+                "systemctl stop access-serve.socket access-serve.service; systemctl enable --now access-serve.socket"
+                    .to_owned()
+            }
+            Served::Unit(unit) => format!("systemctl enable {unit} && systemctl restart {unit}"),
+            Served::Listener(group) => {
+                let group = group.as_ref().map(|group| format!(" --group {group}")).unwrap_or_default();
+                format!("setsid access serve{group} </dev/null >/dev/null 2>&1 &")
+            }
+        }
+    }
+
+    /// The same where something listens and does not answer.
+    pub fn start_anew(&self, socket: &Path) -> String {
+        match (self, listener(socket)) {
+            (Served::Unit("access.socket"), _) => format!("systemctl stop 'access@*.service'; {}", self.start()),
+            (Served::Listener(_), Some(pid)) => format!("kill -KILL {pid}; sleep 1; {}", self.start()),
+            _ => self.start(),
+        }
+    }
+}
+
+/// The process that listens at this socket, found as one that has it open. Never the first process, which is systemd.
+fn listener(socket: &Path) -> Option<u32> {
+    const LISTENS: u32 = 0x1_0000;
+    let sockets = fs::read_to_string("/proc/net/unix").ok()?;
+    // Num RefCount Protocol Flags Type St Inode Path
+    let listening = sockets.lines().filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let listens = u32::from_str_radix(fields.get(3)?, 16).is_ok_and(|flags| flags & LISTENS != 0);
+        (listens && Path::new(fields.get(7)?) == socket).then(|| PathBuf::from(format!("socket:[{}]", fields[6])))
+    });
+    let listening: Vec<PathBuf> = listening.collect();
+    // A container may have a socket of the same path: its processes see other mounts.
+    let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
+    let ours = mounts("self")?;
+    let processes = fs::read_dir("/proc").ok()?.flatten();
+    let numbers = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    numbers.filter(|&pid| pid > 1 && mounts(&pid.to_string()).as_ref() == Some(&ours)).find(|pid| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|file| listening.contains(&file))
+    })
+}
+
+/// The group that may connect, where not everybody may.
+fn group_of(socket: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = fs::symlink_metadata(socket).ok().filter(|found| found.mode() & 0o006 == 0)?;
+    let group = Group::from_gid(Gid::from_raw(found.gid())).ok().flatten()?;
+    (!matches!(group.name.as_str(), "root" | USER)).then_some(group.name)
+}
