@@ -31,7 +31,7 @@ use crate::ledger::{self, Init};
 use crate::output::{Printer, Shape, broken, shape};
 use crate::pages;
 use crate::prompt::{Choice, INTERRUPTED, Prompt, cancelled};
-use crate::when::When;
+use crate::when::{self, Sense, When};
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;
@@ -104,6 +104,9 @@ pub fn run(cli: Cli) -> Result<u8> {
     let mut app = App::new(&global, printer, clock)?;
     let code = app.verb(verb)?;
     app.printer.flush().map_err(broken)?;
+    if let Some(why) = when::trouble() {
+        app.printer.warn(&format!("{why}; times are shown in UTC"));
+    }
     app.mention_unread();
     Ok(code)
 }
@@ -348,11 +351,11 @@ impl App {
         };
         let end = match (args.duration, args.until, &self.prompt) {
             (Some(duration), _, _) => duration.into(),
-            (None, Some(until), _) => End::At(self.resolve(until)?),
+            (None, Some(until), _) => End::At(self.resolve(until, Sense::Next)?),
             (None, None, Some(prompt)) if form => prompt.duration()?.into(),
             (None, None, _) => Duration::For(Length::HOUR).into(),
         };
-        let start = args.start.map(|start| self.resolve(start)).transpose()?;
+        let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
         Ok(AskFor {
             terms: Terms { resource, end, start },
             reason,
@@ -371,11 +374,11 @@ impl App {
     fn edit(&mut self, args: cli::Edit) -> Result<u8> {
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
             (None, None) => None,
         };
         let start = match args.start {
-            Some(start) => Some(Edited::To(self.resolve(start)?)),
+            Some(start) => Some(Edited::To(self.resolve(start, Sense::Next)?)),
             None => args.no_start.then_some(Edited::Removed),
         };
         let ticket = args.ticket.map(Edited::To).or(args.no_ticket.then_some(Edited::Removed));
@@ -410,8 +413,14 @@ impl App {
         }
     }
 
-    fn resolve(&self, when: When) -> Result<Timestamp, Failure> {
-        when.resolve(self.clock).map_err(|why| Failure::new(Kind::Usage, format!("{when} is not a time: {why}")))
+    fn resolve(&mut self, when: When, sense: Sense) -> Result<Timestamp, Failure> {
+        let meant = when.resolve(self.clock, sense).map_err(|why| {
+            Failure::new(Kind::Usage, why.to_string()).hint("say the offset too, as in 2026-12-01T17:00+01:00")
+        })?;
+        if let Some(note) = &meant.note {
+            self.printer.hint(note);
+        }
+        Ok(meant.at)
     }
 
     /// Waits for a decision. Exit 0: granted; 1: not.
@@ -453,7 +462,7 @@ impl App {
         if args.pending {
             states.push(State::Pending);
         }
-        let since = args.since.map(|since| self.resolve(since)).transpose()?;
+        let since = args.since.map(|since| self.resolve(since, Sense::Last)).transpose()?;
         let open_only = !args.all && states.is_empty();
         let filter = ListFilter {
             mine: args.mine,
@@ -495,7 +504,7 @@ impl App {
     fn approve(&mut self, args: cli::Approve) -> Result<u8> {
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
             (None, None) => None,
         };
         if args.seen.is_some() && args.ids.len() > 1 {
@@ -789,8 +798,8 @@ impl App {
             Some(cli::AuditVerb::Checkpoint(_)) => return self.plain(Command::AuditCheckpoint),
             None => {}
         }
-        let since = args.since.map(|since| self.resolve(since)).transpose()?;
-        let until = args.until.map(|until| self.resolve(until)).transpose()?;
+        let since = args.since.map(|since| self.resolve(since, Sense::Last)).transpose()?;
+        let until = args.until.map(|until| self.resolve(until, Sense::UpTo)).transpose()?;
         let limit = self.limit(args.limit);
         let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
         let (ended, _) = self.send(Command::Audit(filter), Shape::Many)?;

@@ -73,9 +73,10 @@ fn durations_that_are_none() {
         ("--duration=3651d", "at most ten years"),
         ("--until=2020-01-01T00:00:00Z", "has passed"),
         ("--until=2026-11-24T09:00:00Z", "has passed"),
-        ("--until=08:59", "has passed"),
+        ("--until=today 08:59", "has passed"),
         ("--until=2036-11-24T09:00:00Z", "more than ten years away"),
-        ("--until=yesterday", "a time is written like"),
+        ("--until=yesterday", "has passed"),
+        ("--until=noonish", "a time is written like"),
         ("--until=2026-02-30T00:00:00Z", "a time is written like"),
     ] {
         busy.refuses("bob", &ask(&[flag]), 2, says);

@@ -35,6 +35,7 @@ mod tampered;
 mod team;
 mod team_size;
 mod terminal;
+mod times;
 mod tmux;
 mod told;
 mod upgrade;
