@@ -183,6 +183,25 @@ fn an_unknown_time_zone_is_an_error_where_times_are_read_and_a_warning_where_the
 }
 
 #[test]
+fn an_unknown_time_zone_in_the_team_file_is_a_warning() {
+    let world = World::sample();
+    let of_bob = |zone: &str| {
+        let bob = "[members.bob]\n";
+        assert!(crate::harness::TEAM.contains(bob));
+        crate::harness::TEAM.replace(bob, &format!("{bob}timezone = \"{zone}\"\n"))
+    };
+    let unknown = "warning: this machine knows no time zone Europe/Pariss; UTC is used for";
+    let ran = world.apply("olivia", &of_bob("Europe/Pariss")).ok();
+    assert!(ran.err.contains(&format!("{unknown} bob\n")), "{}", ran.err);
+    let ran = world.run("bob", &["notify"]).ok();
+    assert!(ran.err.contains(&format!("{unknown} your daily digests")), "{}", ran.err);
+    let ran = world.apply("olivia", &of_bob("Europe/Paris")).ok();
+    assert!(!ran.err.contains("time zone"), "{}", ran.err);
+    assert_eq!(world.run("bob", &["notify"]).ok().says("Europe/Paris").err, "");
+    world.apply("olivia", &of_bob("not a zone")).fails(65, "a timezone is written like Europe/Paris");
+}
+
+#[test]
 fn local_times_carry_their_offset_wherever_they_are_shown() {
     let world = World::sample();
     let kolkata = |login: &str, args: &[&str]| run_in("Asia/Kolkata", &world, login, args).ok();

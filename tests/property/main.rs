@@ -120,7 +120,7 @@ impl Run<'_> {
     fn carry_out(&self, login: &str, command: Command) -> (Result<bool, Kind>, Vec<Reply>) {
         let mut replies = Vec::new();
         let clock = || Ok(time(self.clock));
-        let ended = carry_out(&self.store, &caller(login), &clock, &|_| Ok(true), command, &mut |piece| {
+        let ended = carry_out(&self.store, &caller(login), &clock, &|_| Ok(true), &|_| true, command, &mut |piece| {
             replies.push(piece);
             Ok(())
         });
@@ -856,7 +856,7 @@ fn template(folder: &Path) -> Vec<u8> {
         against: None,
         revoke_unmatched: false,
     };
-    carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
+    carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), &|_| true, apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
 }
