@@ -321,7 +321,9 @@ impl App {
     /// What the flags say, and on a terminal the answers to what they don't.
     fn complete_ask(&mut self, args: &cli::Request) -> Result<AskFor> {
         let missing = |flag: &str| {
-            Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here"))
+            let both = args.resource.is_none() && args.reason.is_none();
+            let (flags, it) = if both { ("RESOURCE and --reason are", "them") } else { (flag, "it") };
+            Failure::new(Kind::Usage, format!("{flags} missing, and nobody can be asked for {it} here"))
                 .hint("access request RESOURCE --reason TEXT")
                 .hint("`access resources` lists what can be asked for")
         };
@@ -329,7 +331,7 @@ impl App {
         let resource = match &args.resource {
             Some(resource) => resource.clone(),
             None => {
-                let prompt = self.prompt.as_ref().ok_or_else(|| missing("RESOURCE"))?;
+                let prompt = self.prompt.as_ref().ok_or_else(|| missing("RESOURCE is"))?;
                 let mut offered = Vec::new();
                 self.door.carry_out(Command::Resources { kind: None, mine: false }, &mut |reply| {
                     if let Reply::Resource(view) = reply {
@@ -347,7 +349,7 @@ impl App {
         };
         let reason = match &args.reason {
             Some(reason) => reason.clone(),
-            None => self.prompt.as_ref().ok_or_else(|| missing("--reason"))?.reason()?,
+            None => self.prompt.as_ref().ok_or_else(|| missing("--reason is"))?.reason()?,
         };
         let end = match (args.duration, args.until, &self.prompt) {
             (Some(duration), _, _) => duration.into(),
@@ -358,6 +360,7 @@ impl App {
         let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
         Ok(AskFor {
             terms: Terms { resource, end, start },
+            default_length: !form && args.duration.is_none() && args.until.is_none(),
             reason,
             ticket: args.ticket.clone(),
             requester: args.requester.clone(),

@@ -253,10 +253,10 @@ pub struct Request {
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
-    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h unless said)
+    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h, or the limit that a rule sets below that)
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
     pub duration: Option<Duration>,
-    /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
+    /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
     #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
     pub until: Option<When>,
     /// Not before then (as soon as it is approved unless said)
@@ -294,7 +294,7 @@ pub struct Extend {
     /// The number of the request that gave it
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::extendable))]
     pub id: RequestId,
-    /// How much longer (as long again unless said)
+    /// How much longer (as long again, or what the rules leave of that)
     #[arg(short, long, value_name = "LENGTH", add = ArgValueCandidates::new(complete::durations))]
     pub duration: Option<Length>,
     /// Why you need it
@@ -330,7 +330,7 @@ pub struct Edit {
     /// How long: 90m, 4h, 2d, 1w, permanent
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
     pub duration: Option<Duration>,
-    /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
+    /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
     #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
     pub until: Option<When>,
     /// Not before then

@@ -25,13 +25,14 @@ pub fn extend(
         |read, me, now| {
             let docket = Docket::default();
             let request = visible(read, &docket, me, id, now)?;
+            let default_length = length.is_none();
             let terms = decide::extended(&request, me, length, now)?;
             let open = |next: &&crate::domain::request::Request| next.state(now).is_open();
             if let Some(next) = read.extensions(id)?.iter().find(open) {
                 return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
             }
             let ticket = ticket.or(request.ticket);
-            let ask = Ask { terms, reason, ticket, extends: Some(id), emergency: false };
+            let ask = Ask { terms, reason, ticket, extends: Some(id), emergency: false, default_length };
             let Prepared { drafts, warnings, view } = submit(read, &docket, me, me, &ask, now)?;
             Ok((drafts, (view, warnings)))
         },

@@ -380,7 +380,7 @@ fn deciding<T>(
     now: Timestamp,
     decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
-    let judged = docket.judge(read, request, terms, now)?;
+    let judged = docket.judge_and_fit(read, request, terms, now)?;
     let people = judged.people();
     let case = Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
     Ok(decide(&case)?)

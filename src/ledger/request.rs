@@ -66,7 +66,12 @@ fn prepare(read: &Read<'_>, docket: &Docket, me: &Person, ask: &AskFor, now: Tim
         Some(name) if *name != me.name => {
             // Before anything about that member or the resource is told.
             decide::needs_admin(me, "file a request for somebody else", now)?;
-            member(read, name)?
+            match (member(read, name), thing(read, &ask.terms.resource)) {
+                (Err(Problem::Refusal(unknown)), Err(Problem::Refusal(other))) => {
+                    return Err(unknown.and([other]).into());
+                }
+                (found, _) => found?,
+            }
         }
         Some(_) | None => me.clone(),
     };
@@ -76,6 +81,7 @@ fn prepare(read: &Read<'_>, docket: &Docket, me: &Person, ask: &AskFor, now: Tim
         ticket: ask.ticket.clone(),
         extends: None,
         emergency: ask.emergency,
+        default_length: ask.default_length,
     };
     submit(read, docket, me, &requester, &asked, now)
 }
@@ -90,7 +96,10 @@ pub fn submit(
     now: Timestamp,
 ) -> Result<Prepared, Problem> {
     let resource = &ask.terms.resource;
-    let thing = thing(read, resource)?;
+    let thing = thing(read, resource).map_err(|problem| match problem {
+        Problem::Refusal(unknown) => unknown.and(decide::wrong_by_itself(ask, requester, None, now)).into(),
+        Problem::Failure(_) => problem,
+    })?;
     let pending = read.pending_request(&requester.name, resource, now)?;
     let mut request = Request {
         id: read.next_request()?,
@@ -113,7 +122,13 @@ pub fn submit(
         decisions: Vec::new(),
         grant: None,
     };
-    let judged = docket.judge(read, &request, &request.asked, now)?;
+    let mut judged = docket.judge_and_fit(read, &request, &request.asked, now)?;
+    let mut ask = ask.clone();
+    if let (true, Some(fits)) = (ask.default_length, judged.judgement.fits) {
+        ask.terms.end = domain::request::End::After(fits);
+        request.asked = ask.terms.clone();
+        judged = docket.judge(read, &request, &request.asked, now)?;
+    }
     request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
     request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
 
@@ -135,7 +150,7 @@ pub fn submit(
         told: &told,
         people: &people,
     };
-    let drafts = decide::submit(ask, &filing, now)?;
+    let drafts = decide::submit(&ask, &filing, now)?;
     quota::may_file(read, docket, me, &request, &judged, now)?;
     let granted = granted(&drafts);
     let mut warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };

@@ -225,3 +225,39 @@ fn the_manual_page_has_every_form() {
         assert!(page.contains(&row), "{row}");
     }
 }
+
+#[test]
+fn a_request_that_is_wrong_in_many_ways_is_told_all_of_them() {
+    let world = World::sample();
+    let rules = "[[rules]]\nname = \"short\"\nmax_duration = \"30m\"\n\n[[rules]]\nname = \"ticket\"\nticket = \"OPS-[0-9]+\"\nreason_min = 12\n";
+    world.apply("olivia", &format!("{}\n{rules}", crate::harness::TEAM)).ok();
+    let ran = world.run("bob", &["request", "target:orders-db", "-r", "testing", "-d", "45m"]);
+    let ran = ran.fails(3, "error: the rule \"short\" says: at most 30m; the rule \"ticket\" says: it needs a ticket");
+    let hints: Vec<&str> = ran.err.lines().skip(1).collect();
+    assert_eq!(hints[0], "hint: this length is allowed: `--duration 30m`", "{}", ran.err);
+    assert!(hints[1].contains("--ticket") && hints[2].contains("--reason"), "{}", ran.err);
+    assert_eq!(hints.len(), 4, "{}", ran.err);
+    // One attempt, one entry, with all of it.
+    let entries = world.json("olivia", &["audit", "--action", "attempt.refused"]);
+    let why = entries[0]["details"]["why"].as_str().unwrap();
+    assert!(why.contains("30m") && why.contains("OPS-[0-9]+") && why.contains("12 characters"), "{why}");
+    assert_eq!(entries.as_array().unwrap().len(), 1);
+    // What a refusal names passes, and without a length it is the default.
+    let asks = ["request", "target:orders-db", "-r", "testing a fix", "-t", "OPS-1"];
+    world.run("bob", &[&asks[..], &["--dry-run", "-d", "30m"]].concat()).ok();
+    world.run("bob", &asks).ok().says("for 30m");
+    world.run("bob", &["request"]).fails(2, "RESOURCE and --reason are missing");
+    world.run("bob", &["request", "target:orders-db"]).fails(2, "--reason is missing");
+    world.run("bob", &["request", "-r", "x"]).fails(2, "RESOURCE is missing");
+}
+
+#[test]
+fn a_refusal_names_no_more_than_ten_things() {
+    let world = World::sample();
+    let rule = |n: usize| format!("[[rules]]\nname = \"r{n}\"\nmax_duration = \"{n}m\"\n\n");
+    let rules: String = (1..=15).map(rule).collect();
+    world.apply("olivia", &format!("{}\n{rules}", crate::harness::TEAM)).ok();
+    let ran = world.run("bob", &["request", "target:orders-db", "-r", "x", "-d", "1h"]).fails(3, "; and 5 more");
+    assert!(ran.err.contains("`--duration 1m`"), "{}", ran.err);
+    world.run("bob", &["request", "target:orders-db", "-r", "x"]).ok().says("for 1m");
+}

@@ -252,6 +252,7 @@ impl Run<'_> {
                 reason: ask.reason.parse().unwrap(),
                 ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
                 requester: on_behalf_of.map(|name| name.parse().unwrap()),
+                default_length: false,
                 dry_run: false,
             }),
             Step::Extend { length: seconds, ticket, .. } => Command::Extend {
