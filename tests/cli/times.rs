@@ -239,7 +239,7 @@ fn a_request_that_is_wrong_in_many_ways_is_told_all_of_them() {
     assert_eq!(hints.len(), 4, "{}", ran.err);
     // One attempt, one entry, with all of it.
     let entries = world.json("olivia", &["audit", "--action", "attempt.refused"]);
-    let why = entries[0]["details"]["why"].as_str().unwrap();
+    let why = entries[0]["detail"]["why"].as_str().unwrap();
     assert!(why.contains("30m") && why.contains("OPS-[0-9]+") && why.contains("12 characters"), "{why}");
     assert_eq!(entries.as_array().unwrap().len(), 1);
     // What a refusal names passes, and without a length it is the default.
