@@ -499,9 +499,10 @@ impl Refusal {
                 format!("{most} requests that you filed are pending; you can't file another one")
             }
             Refusal::TooManyByRule { rule, most, requester, next } => format!(
-                "the rule {:?} says: at most {most} request{} in 24h; the next is possible for {requester} at {next}",
+                "the rule {:?} says: at most {most} request{} in {}; the next is possible for {requester} at {next}",
                 rule.as_str(),
-                if *most == 1 { "" } else { "s" }
+                if *most == 1 { "" } else { "s" },
+                Length::DAY
             ),
             Refusal::ReviewsOwed { owed } => format!(
                 "{} of your emergencies need a review before you can take another one: {}",

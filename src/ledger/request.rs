@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::docket::Docket;
+use super::docket::{Docket, Judged};
 use super::{Call, Problem, Sink, member, quota, view};
 use crate::command::{AskFor, End, RequestView};
 use crate::domain;
@@ -122,15 +122,8 @@ pub fn submit(
         decisions: Vec::new(),
         grant: None,
     };
-    let mut judged = docket.judge_and_fit(read, &request, &request.asked, now)?;
-    let mut ask = ask.clone();
-    if let (true, Some(fits)) = (ask.default_length, judged.judgement.fits) {
-        ask.terms.end = domain::request::End::After(fits);
-        request.asked = ask.terms.clone();
-        judged = docket.judge(read, &request, &request.asked, now)?;
-    }
-    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
-    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
+    let judged = judged(read, docket, &mut request, ask.default_length, now)?;
+    let ask = Ask { terms: request.asked.clone(), ..ask.clone() };
 
     let admins = docket.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
     let mut told: BTreeSet<Name> =
@@ -175,6 +168,24 @@ pub fn submit(
     drop(judged);
     let view = view::with_emergency(RequestView { rules, ..RequestView::at(request, &standing, now) }, emergency);
     Ok(Prepared { drafts, warnings, view })
+}
+
+/// Judges a request that is to be filed. A default length is shortened to what the rules allow.
+fn judged(
+    read: &Read<'_>,
+    docket: &Docket,
+    request: &mut Request,
+    default_length: bool,
+    now: Timestamp,
+) -> Result<Judged, Problem> {
+    let mut judged = docket.judge_and_fit(read, request, &request.asked, now)?;
+    if let Some(fits) = judged.judgement.fits.filter(|_| default_length) {
+        request.asked.end = domain::request::End::After(fits);
+        judged = docket.judge(read, request, &request.asked, now)?;
+    }
+    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
+    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
+    Ok(judged)
 }
 
 /// The grant that is among these events, if there is one.
