@@ -9,7 +9,16 @@ _access_left() {
     ACCESS_LEFT=
     [[ $_access_ends =~ ^([a-z:0-9._-]+)\ ([0-9]+)$ ]] || return 0
     local left=$((BASH_REMATCH[2] - EPOCHSECONDS))
-    ((left <= 0)) || ACCESS_LEFT="[${BASH_REMATCH[1]} $(((left + 59) / 60))m] "
+    ((left > 0)) || return 0
+    # As `access` writes it: one unit below an hour, else two, and never rounded up.
+    local unit size count=0 shown=""
+    for unit in w:604800 d:86400 h:3600 m:60 s:1; do
+        size=${unit#*:}
+        ((left < size)) || shown+=$((left / size))${unit%:*}
+        left=$((left % size))
+        [[ -z $shown ]] || ((size > 60 && count++ == 0)) || break
+    done
+    ACCESS_LEFT="[${BASH_REMATCH[1]} $shown] "
 }
 PROMPT_COMMAND="_access_left${PROMPT_COMMAND:+; $PROMPT_COMMAND}"
 PS1='${ACCESS_LEFT}'$PS1
