@@ -84,213 +84,69 @@ const RULES: &str = "`access team show` has the rules; `access request … --dry
 /// A message names at most so many things that are wrong.
 const NAMED: usize = 10;
 
+/// `Several`: two or more that hold at once, none of them `Several` itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// Two or more that hold at once; none of them is one of these. Its sort is that of the first.
-    Several {
-        all: Vec<Refusal>,
-    },
-    NoMember {
-        login: String,
-    },
-    NoSuchMember {
-        name: Name,
-        nearest: Option<String>,
-    },
-    Disabled {
-        member: Name,
-    },
-    NeedsAdmin {
-        to: &'static str,
-    },
-    NeedsOwner {
-        to: &'static str,
-    },
-    NeedsRoot {
-        to: &'static str,
-    },
-    OwnerIsThere {
-        owner: Name,
-        login: String,
-    },
-    NoAccount {
-        member: Name,
-        login: String,
-    },
-    NoSuchResource {
-        resource: Resource,
-        nearest: Vec<String>,
-    },
-    NoSuchRequest {
-        id: RequestId,
-    },
-    NoSuchNotification {
-        id: i64,
-    },
+    Several { all: Vec<Refusal> },
+    NoMember { login: String },
+    NoSuchMember { name: Name, nearest: Option<String> },
+    Disabled { member: Name },
+    NeedsAdmin { to: &'static str },
+    NeedsOwner { to: &'static str },
+    NeedsRoot { to: &'static str },
+    OwnerIsThere { owner: Name, login: String },
+    NoAccount { member: Name, login: String },
+    NoSuchResource { resource: Resource, nearest: Vec<String> },
+    NoSuchRequest { id: RequestId },
+    NoSuchNotification { id: i64 },
     RoleOwner,
-    RoleNotAbove {
-        asked: Role,
-        own: Role,
-    },
-    AlreadyHeld {
-        member: Name,
-        resource: Resource,
-        way: Box<Way>,
-        now: Timestamp,
-    },
-    AlreadyPending {
-        first: RequestId,
-        resource: Resource,
-    },
-    EndPassed {
-        until: Timestamp,
-    },
-    EndTooFar {
-        until: Timestamp,
-    },
-    StartPassed {
-        start: Timestamp,
-    },
-    StartTooFar {
-        start: Timestamp,
-    },
-    EndBeforeStart {
-        until: Timestamp,
-        start: Timestamp,
-    },
-    HiddenInTicket {
-        why: Malformed,
-    },
-    RuleDenies {
-        rule: RuleName,
-        message: Text,
-    },
-    RuleForbids {
-        rule: RuleName,
-        what: Breach,
-    },
-    NoEmergency {
-        resource: Resource,
-    },
+    RoleNotAbove { asked: Role, own: Role },
+    AlreadyHeld { member: Name, resource: Resource, way: Box<Way>, now: Timestamp },
+    AlreadyPending { first: RequestId, resource: Resource },
+    EndPassed { until: Timestamp },
+    EndTooFar { until: Timestamp },
+    StartPassed { start: Timestamp },
+    StartTooFar { start: Timestamp },
+    EndBeforeStart { until: Timestamp, start: Timestamp },
+    HiddenInTicket { why: Malformed },
+    RuleDenies { rule: RuleName, message: Text },
+    RuleForbids { rule: RuleName, what: Breach },
+    NoEmergency { resource: Resource },
     EmergencyForGood,
     EmergencyLater,
     EmergencyForAnother,
-    NotExtendable {
-        id: RequestId,
-        state: State,
-    },
-    NothingToExtend {
-        id: RequestId,
-    },
-    AlreadyExtended {
-        id: RequestId,
-        by: RequestId,
-    },
-    NeedsOwnGrant {
-        id: RequestId,
-    },
-    NeedsApprover {
-        id: RequestId,
-        approvers: Vec<String>,
-    },
-    AlreadyVoted {
-        id: RequestId,
-    },
-    NotOwed {
-        id: RequestId,
-    },
-    AlreadyReviewed {
-        id: RequestId,
-        by: Name,
-    },
-    OwnRequest {
-        id: RequestId,
-    },
-    FiledRequest {
-        id: RequestId,
-        requester: Name,
-    },
-    NeedsApproverOfTerms {
-        id: RequestId,
-        resource: Resource,
-        approvers: Vec<String>,
-    },
-    NeedsReviewer {
-        id: RequestId,
-        reviewers: Vec<String>,
-    },
-    NeedsBaseRole {
-        id: RequestId,
-        what: &'static str,
-    },
-    NothingDemanded {
-        resource: Resource,
-    },
-    MayBeOwn {
-        id: RequestId,
-    },
-    NeedsOwnRequest {
-        id: RequestId,
-    },
-    AlreadyDecided {
-        id: RequestId,
-        state: State,
-        by: Option<Name>,
-    },
-    NotPending {
-        id: RequestId,
-        state: State,
-    },
-    NeedsOwnToEdit {
-        id: RequestId,
-    },
-    NotEditable {
-        id: RequestId,
-        state: State,
-    },
-    NothingToEdit {
-        id: RequestId,
-    },
-    ExtensionStart {
-        id: RequestId,
-        before: RequestId,
-    },
-    NotLive {
-        id: RequestId,
-        state: State,
-    },
-    Changed {
-        what: String,
-    },
-    Unseen {
-        id: RequestId,
-        seq: i64,
-    },
+    NotExtendable { id: RequestId, state: State },
+    NothingToExtend { id: RequestId },
+    AlreadyExtended { id: RequestId, by: RequestId },
+    NeedsOwnGrant { id: RequestId },
+    NeedsApprover { id: RequestId, approvers: Vec<String> },
+    AlreadyVoted { id: RequestId },
+    NotOwed { id: RequestId },
+    AlreadyReviewed { id: RequestId, by: Name },
+    OwnRequest { id: RequestId },
+    FiledRequest { id: RequestId, requester: Name },
+    NeedsApproverOfTerms { id: RequestId, resource: Resource, approvers: Vec<String> },
+    NeedsReviewer { id: RequestId, reviewers: Vec<String> },
+    NeedsBaseRole { id: RequestId, what: &'static str },
+    NothingDemanded { resource: Resource },
+    MayBeOwn { id: RequestId },
+    NeedsOwnRequest { id: RequestId },
+    AlreadyDecided { id: RequestId, state: State, by: Option<Name> },
+    NotPending { id: RequestId, state: State },
+    NeedsOwnToEdit { id: RequestId },
+    NotEditable { id: RequestId, state: State },
+    NothingToEdit { id: RequestId },
+    ExtensionStart { id: RequestId, before: RequestId },
+    NotLive { id: RequestId, state: State },
+    Changed { what: String },
+    Unseen { id: RequestId, seq: i64 },
     ClockNotBack,
-    OwnerAlready {
-        member: Name,
-    },
-    NotQueued {
-        id: i64,
-    },
-    TooOften {
-        done: &'static str,
-        most: usize,
-        within: Length,
-        next: Timestamp,
-    },
-    TooManyPending {
-        most: u64,
-    },
-    TooManyByRule {
-        rule: RuleName,
-        most: u32,
-        requester: Name,
-        next: Timestamp,
-    },
-    ReviewsOwed {
-        owed: Vec<(RequestId, Vec<Name>)>,
-    },
+    OwnerAlready { member: Name },
+    NotQueued { id: i64 },
+    TooOften { done: &'static str, most: usize, within: Length, next: Timestamp },
+    TooManyPending { most: u64 },
+    TooManyByRule { rule: RuleName, most: u32, requester: Name, next: Timestamp },
+    ReviewsOwed { owed: Vec<(RequestId, Vec<Name>)> },
 }
 
 impl Refusal {

@@ -420,7 +420,8 @@ fn roles_that_nobody_can_ask_for() {
 fn a_missing_answer_names_its_flag_where_nobody_can_be_asked() {
     let busy = Busy::new();
     busy.refuses("bob", &["request", "target:billing-db"], 2, "--reason is missing");
-    busy.refuses("bob", &["request"], 2, "RESOURCE is missing");
+    busy.refuses("bob", &["request"], 2, "RESOURCE and --reason are missing");
+    busy.refuses("bob", &["request", "--reason", "x"], 2, "RESOURCE is missing");
     busy.refuses("olivia", &["whoami", "--watch"], 2, "--watch");
 }
 
