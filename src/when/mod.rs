@@ -300,6 +300,3 @@ pub fn relative(time: Timestamp, now: Timestamp) -> String {
 pub fn both(time: Timestamp, now: Timestamp) -> String {
     format!("{} ({})", date_and_time(time), relative(time, now))
 }
-
-#[cfg(test)]
-mod tests;
