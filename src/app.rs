@@ -34,7 +34,7 @@ use crate::ledger::{self, Init};
 use crate::output::{Printer, Shape, broken, counted, shape};
 use crate::pages;
 use crate::prompt::{Prompt, cancelled};
-use crate::when::When;
+use crate::when::{self, Sense, When};
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;
@@ -68,6 +68,9 @@ pub fn run(cli: Cli) -> Result<u8> {
     let mut app = App::new(&global, printer, clock)?;
     let ended = app.verb(verb);
     let code = finish(&mut app.printer, ended, changes)?;
+    if let Some(why) = when::trouble() {
+        app.printer.warn(&format!("{why}; times are shown in UTC"));
+    }
     app.mention_unread();
     Ok(code)
 }
@@ -392,22 +395,25 @@ impl App {
     }
 
     /// What the line says, where nobody can be asked for the rest.
-    fn asked_for(&self, args: &cli::Request) -> Result<AskFor> {
+    fn asked_for(&mut self, args: &cli::Request) -> Result<AskFor> {
         let missing = |flag: &str| {
-            Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here"))
+            let both = args.resource.is_none() && args.reason.is_none();
+            let (flags, it) = if both { ("RESOURCE and --reason are", "them") } else { (flag, "it") };
+            Failure::new(Kind::Usage, format!("{flags} missing, and nobody can be asked for {it} here"))
                 .hint("access request RESOURCE --reason TEXT")
                 .hint("`access resources` lists what can be asked for")
         };
-        let resource = args.resource.clone().ok_or_else(|| missing("RESOURCE"))?;
-        let reason = args.reason.clone().ok_or_else(|| missing("--reason"))?;
+        let resource = args.resource.clone().ok_or_else(|| missing("RESOURCE is"))?;
+        let reason = args.reason.clone().ok_or_else(|| missing("--reason is"))?;
         let end = match (args.duration, args.until) {
             (Some(duration), _) => duration.into(),
-            (None, Some(until)) => End::At(self.resolve(until)?),
+            (None, Some(until)) => End::At(self.resolve(until, Sense::Next)?),
             (None, None) => Duration::For(Length::HOUR).into(),
         };
-        let start = args.start.map(|start| self.resolve(start)).transpose()?;
+        let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
         Ok(AskFor {
             terms: Terms { resource: self.resource(resource)?, end, start },
+            default_length: args.duration.is_none() && args.until.is_none(),
             reason,
             ticket: args.ticket.clone(),
             requester: args.requester.clone(),
@@ -443,11 +449,11 @@ impl App {
     fn edit(&mut self, args: cli::Edit) -> Result<u8> {
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
             (None, None) => None,
         };
         let start = match args.start {
-            Some(start) => Some(Edited::To(self.resolve(start)?)),
+            Some(start) => Some(Edited::To(self.resolve(start, Sense::Next)?)),
             None => args.no_start.then_some(Edited::Removed),
         };
         let ticket = args.ticket.map(Edited::To).or(args.no_ticket.then_some(Edited::Removed));
@@ -477,15 +483,21 @@ impl App {
         }
     }
 
-    fn resolve(&self, when: When) -> Result<Timestamp, Failure> {
-        when.resolve(self.clock).map_err(|why| Failure::new(Kind::Usage, format!("{when} is not a time: {why}")))
+    fn resolve(&mut self, when: When, sense: Sense) -> Result<Timestamp, Failure> {
+        let meant = when.resolve(self.clock, sense).map_err(|why| {
+            Failure::new(Kind::Usage, why.to_string()).hint("say the offset too, as in 2026-12-01T17:00+01:00")
+        })?;
+        if let Some(note) = &meant.note {
+            self.printer.hint(note);
+        }
+        Ok(meant.at)
     }
 
     /// A time since which something is listed.
-    fn resolve_since(&self, when: When) -> Result<Timestamp, Failure> {
+    fn resolve_since(&mut self, when: When) -> Result<Timestamp, Failure> {
         // The clock of whoever wrote the time may be a little ahead of this one.
         const AHEAD: i64 = 60;
-        let since = self.resolve(when)?;
+        let since = self.resolve(when, Sense::Last)?;
         if since.since(self.clock) > AHEAD {
             let message = format!("--since {when} is in the future ({since}), so nothing can match");
             return Err(
@@ -594,7 +606,7 @@ impl App {
     fn approve(&mut self, args: cli::Approve) -> Result<u8> {
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
             (None, None) => None,
         };
         if args.seen.is_some() && args.ids.len() > 1 {
@@ -953,7 +965,7 @@ impl App {
             None => {}
         }
         let since = args.since.map(|since| self.resolve_since(since)).transpose()?;
-        let until = args.until.map(|until| self.resolve(until)).transpose()?;
+        let until = args.until.map(|until| self.resolve(until, Sense::UpTo)).transpose()?;
         if let (Some(since), Some(until)) = (since, until)
             && until < since
         {

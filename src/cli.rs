@@ -15,7 +15,7 @@ use crate::domain::request::{RequestId, State};
 use crate::domain::resource::{Kind, Resource, ResourceOrName};
 use crate::domain::team::Login;
 use crate::domain::text::{Text, Ticket};
-use crate::when::When;
+use crate::when::{self, When};
 
 /// Ask for elevated access, decide on it, and have it taken back on time.
 ///
@@ -266,14 +266,14 @@ pub struct Request {
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
-    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h unless said)
+    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h, or the limit that a rule sets below that)
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
     pub duration: Option<Duration>,
-    /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
-    #[arg(short, long, value_name = "TIME")]
+    /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
+    #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
     pub until: Option<When>,
     /// Not before then (as soon as it is approved unless said)
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = when::to_come)]
     pub start: Option<When>,
     /// The ticket that this belongs to
     #[arg(short, long, value_name = "REF")]
@@ -309,7 +309,7 @@ pub struct Extend {
     /// The number of the request that gave it
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::extendable))]
     pub id: RequestId,
-    /// How much longer (as long again unless said)
+    /// How much longer (as long again, or what the rules leave of that)
     #[arg(short, long, value_name = "LENGTH", add = ArgValueCandidates::new(complete::durations))]
     pub duration: Option<Length>,
     /// Why you need it
@@ -345,11 +345,11 @@ pub struct Edit {
     /// How long: 90m, 4h, 2d, 1w, permanent
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
     pub duration: Option<Duration>,
-    /// Until when: 17:00, "2026-12-01 17:00", an RFC 3339 time, or "in 3h"
-    #[arg(short, long, value_name = "TIME")]
+    /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
+    #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
     pub until: Option<When>,
     /// Not before then
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = when::to_come)]
     pub start: Option<When>,
     /// Start as soon as it is approved
     #[arg(long, conflicts_with = "start")]
@@ -392,7 +392,7 @@ pub struct List {
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(complete::resources))]
     pub resource: Option<ResourceOrName>,
     /// Only those submitted then or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = when::gone)]
     pub since: Option<When>,
     /// The closed ones too
     #[arg(long)]
@@ -435,7 +435,7 @@ pub struct Approve {
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
     pub duration: Option<Duration>,
     /// Grant until then instead
-    #[arg(short, long, value_name = "TIME")]
+    #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
     pub until: Option<When>,
     /// Grant this scope instead
     #[arg(short, long, value_name = "NAME", conflicts_with = "resource", add = ArgValueCandidates::new(complete::scopes))]
@@ -775,10 +775,10 @@ pub struct Audit {
     #[arg(long, value_name = "ACTION", value_parser = clap::builder::PossibleValuesParser::new(crate::domain::event::ACTIONS), hide_possible_values = true)]
     pub action: Option<String>,
     /// Only then or later
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = when::gone)]
     pub since: Option<When>,
     /// Only then or before
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = when::gone)]
     pub until: Option<When>,
     /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
     #[arg(long, value_name = "N")]

@@ -190,6 +190,9 @@ pub struct AskFor {
     /// On behalf of this member.
     pub requester: Option<Name>,
     pub emergency: bool,
+    /// Whether the length is the default, because nobody said how long: then a rule may shorten it.
+    #[serde(default)]
+    pub default_length: bool,
     pub dry_run: bool,
 }
 

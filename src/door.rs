@@ -155,7 +155,13 @@ impl Own {
             let mail = mail.take().unwrap_or_else(Mail::configured);
             mail.map(|mail| Box::new(mail) as Box<dyn Post>)
         };
-        let outside = Outside { owns_file: &owns_file, has_account: &broker::has_account, shared: false, post: &post };
+        let outside = Outside {
+            owns_file: &owns_file,
+            has_account: &broker::has_account,
+            knows_zone: &identity::knows_zone,
+            shared: false,
+            post: &post,
+        };
         ledger::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
     }
 

@@ -12,6 +12,7 @@ use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 use crate::cli::Cli;
 use crate::complete;
 use crate::error::{Failure, Kind};
+use crate::when;
 
 /// The variable by which a shell asks for candidates. A name of our own: `COMPLETE` is also other programs'.
 pub const COMPLETE: &str = "_ACCESS_COMPLETE";
@@ -105,6 +106,11 @@ const EXIT_STATUS: [(&str, &str); 11] = [
     ("75", "The database or the shared host stayed busy; try again."),
 ];
 
+const TIMES: &str = "A LENGTH is a number and a unit, or several, the largest first: w, d, h, m and s, or their names. \
+A TIME is a day, a time of that day, or both. Without an offset (Z, UTC, +01:00) it is in the local time zone. \
+Of an end or a start the next such time is taken, of --since the last. \
+Times are shown with their offset. These forms mean the same:";
+
 const FILES: [(&str, &str); 5] = [
     ("~/.local/share/access/access.db", "The database, where nothing names another ($XDG_DATA_HOME is heeded)."),
     (
@@ -121,7 +127,7 @@ const ENVIRONMENT: [(&str, &str); 5] = [
     ("ACCESS_AS", "The member to act as, as --as (refused on a shared host)."),
     ("NO_COLOR", "When set and not empty: no colours, unless --color says otherwise."),
     ("COLUMNS", "The width of the terminal, in place of the width that the terminal itself gives."),
-    ("TZ", "The time zone in which times are read and shown."),
+    ("TZ", "The time zone in which times are read and shown (that of the system, if it is not set)."),
 ];
 
 /// File names and contents.
@@ -185,6 +191,11 @@ fn page(command: &clap::Command, name: &str, above: Option<&str>) -> String {
         let parent = [bold(above), roman("(1), ")];
         roff.text(if above == "access" { root.to_vec() } else { [parent.to_vec(), root.to_vec()].concat() });
     } else {
+        roff.control("SH", ["TIMES AND LENGTHS"]);
+        prose(&mut roff, TIMES);
+        for (form, same) in when::LENGTHS.into_iter().chain(when::TIMES) {
+            item(&mut roff, [bold(form)], same);
+        }
         for (heading, items) in
             [("ENVIRONMENT", &ENVIRONMENT[..]), ("FILES", &FILES[..]), ("EXIT STATUS", &EXIT_STATUS[..])]
         {

@@ -90,7 +90,7 @@ const DIRECTIONS: [(&str, &[&str]); 18] = [
     ("door", &["broker", "command", "config", "deliver", "domain", "error", "identity", "ledger", "store"]),
     ("complete", &["command", "domain", "door", "error"]),
     ("prompt", &["command", "domain", "error"]),
-    ("pages", &["cli", "complete", "error"]),
+    ("pages", &["cli", "complete", "error", "when"]),
     ("line", &["cli", "domain", "error"]),
     (
         "app",

@@ -13,9 +13,17 @@ _access_left() {
     fi
     ACCESS_LEFT=
     if [[ ${_access_ends-} =~ ^([a-z:0-9._-]+)\ ([0-9]+)$ ]]; then
+        local unit size count=0 shown=""
         printf -v now '%(%s)T' -1
         left=$((BASH_REMATCH[2] - now))
-        ((left <= 0)) || ACCESS_LEFT="[${BASH_REMATCH[1]} $(((left + 59) / 60))m] "
+        # As `access` writes it: one unit below an hour, else two, and never rounded up.
+        for unit in w:604800 d:86400 h:3600 m:60 s:1; do
+            size=${unit#*:}
+            ((left < size)) || shown+=$((left / size))${unit%:*}
+            left=$((left > 0 ? left % size : left))
+            [[ -z $shown ]] || ((size > 60 && count++ == 0)) || break
+        done
+        [[ -z $shown ]] || ACCESS_LEFT="[${BASH_REMATCH[1]} $shown] "
     fi
     return "$status"
 }

@@ -161,9 +161,9 @@ impl Connection<'_> {
         };
         let store = open(&self.begun.shared.database)?;
         let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
-        let end = ledger::carry_out(&store, &caller, &identity::clock, &has_account, command, &mut |reply| {
-            frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error))
-        });
+        let sink = &mut |reply| frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error));
+        let (clock, knows_zone) = (&identity::clock, &identity::knows_zone);
+        let end = ledger::carry_out(&store, &caller, clock, &has_account, knows_zone, command, sink);
         out.flush().map_err(|error| io(&error))?;
         end.map(Served::Done)
     }

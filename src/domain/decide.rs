@@ -38,6 +38,8 @@ pub struct Ask {
     pub ticket: Option<Ticket>,
     pub extends: Option<RequestId>,
     pub emergency: bool,
+    /// Whether the length is the default, because nobody said how long. It is no longer than the rules allow.
+    pub default_length: bool,
 }
 
 /// What has been loaded for a request that is being filed.
@@ -115,41 +117,49 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts)
     }
 }
 
-/// Whether these terms can be granted at all, by somebody who approves them now.
-fn check_terms(terms: &Terms, requester: &Person, now: Timestamp) -> Result<(), Refusal> {
-    if let End::At(until) = terms.end {
-        let start = terms.starts_at(now);
-        if until <= now {
-            return Err(Refusal::EndPassed { until });
-        }
-        if until <= start {
-            return Err(Refusal::EndBeforeStart { until, start });
-        }
-        if until > now.plus(Length::LONGEST) {
-            return Err(Refusal::EndTooFar { until });
-        }
-    }
-    match terms.resource {
-        Resource::Role(Role::Owner) => Err(Refusal::RoleOwner),
+/// Why these terms can't be granted at all, by somebody who approves them now.
+fn wrong_terms(terms: &Terms, requester: &Person, now: Timestamp) -> Vec<Refusal> {
+    let start = terms.starts_at(now);
+    let end = terms.end.until().and_then(|until| match until {
+        _ if until <= now => Some(Refusal::EndPassed { until }),
+        _ if until <= start => Some(Refusal::EndBeforeStart { until, start }),
+        _ if until > now.plus(Length::LONGEST) => Some(Refusal::EndTooFar { until }),
+        _ => None,
+    });
+    let role = match terms.resource {
+        Resource::Role(Role::Owner) => Some(Refusal::RoleOwner),
         Resource::Role(asked) if asked <= requester.member.role => {
-            Err(Refusal::RoleNotAbove { asked, own: requester.member.role })
+            Some(Refusal::RoleNotAbove { asked, own: requester.member.role })
         }
         Resource::Role(_)
         | Resource::Connection(_)
         | Resource::Target(_)
         | Resource::Feature(_)
-        | Resource::Scope(_) => Ok(()),
+        | Resource::Scope(_) => None,
+    };
+    end.into_iter().chain(role).collect()
+}
+
+/// Why access can't be asked to start then.
+fn wrong_start(ask: &Ask, now: Timestamp) -> Option<Refusal> {
+    match ask.terms.start {
+        // An extension starts when the grant before it ends, whenever that is.
+        Some(start) if ask.extends.is_none() && start <= now => Some(Refusal::StartPassed { start }),
+        Some(start) if ask.extends.is_none() && start > now.plus(LATEST_START) => Some(Refusal::StartTooFar { start }),
+        Some(_) | None => None,
     }
 }
 
-/// Whether access may be asked to start then.
-fn check_start(ask: &Ask, now: Timestamp) -> Result<(), Refusal> {
-    match ask.terms.start {
-        // An extension starts when the grant before it ends, whenever that is.
-        Some(start) if ask.extends.is_none() && start <= now => Err(Refusal::StartPassed { start }),
-        Some(start) if ask.extends.is_none() && start > now.plus(LATEST_START) => Err(Refusal::StartTooFar { start }),
-        Some(_) | None => Ok(()),
+/// What is wrong with a request whatever it is for. `edits`: the request that it changes, if it does.
+pub fn wrong_by_itself(ask: &Ask, requester: &Person, edits: Option<&Request>, now: Timestamp) -> Vec<Refusal> {
+    let mut wrong = wrong_terms(&ask.terms, requester, now);
+    // A start that an edit leaves as it is may have passed: an approval would still be possible.
+    if edits.is_none_or(|before| before.asked.start != ask.terms.start) {
+        wrong.extend(wrong_start(ask, now));
     }
+    let hidden = ask.ticket.as_ref().and_then(|ticket| check_distinct(ticket.as_str()).err());
+    wrong.extend(hidden.map(|why| Refusal::HiddenInTicket { why }));
+    wrong
 }
 
 /// When a request for these terms that is submitted or edited now can no longer be decided: after the usual time, or at
@@ -175,19 +185,12 @@ fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Result<Option<
     }
     may_act(filer)?;
     may_act(requester)?;
-    check_terms(&ask.terms, requester, now)?;
-    // A start that an edit leaves as it is may have passed: an approval would still be possible.
-    if filing.edits.is_none_or(|before| before.asked.start != ask.terms.start) {
-        check_start(ask, now)?;
-    }
-    if let Some(ticket) = &ask.ticket {
-        check_distinct(ticket.as_str()).map_err(|why| Refusal::HiddenInTicket { why })?;
-    }
+    let mut wrong = wrong_by_itself(ask, requester, filing.edits, now);
     let ends_at = ask.terms.ends_at(now);
     if let Some(way) = longest(&requester.ways(filing.thing, now))
         && way.until.is_none_or(|until| ends_at.is_some_and(|end| end <= until))
     {
-        return Err(Refusal::AlreadyHeld {
+        wrong.push(Refusal::AlreadyHeld {
             member: requester.name.clone(),
             resource: ask.terms.resource.clone(),
             way: Box::new(way.clone()),
@@ -196,21 +199,23 @@ fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Result<Option<
     }
     // An emergency does not wait behind what waits.
     let open = filing.pending.filter(|request| request.state(now) == State::Pending && !ask.emergency);
-    if let Some(first) = open {
-        return Err(Refusal::AlreadyPending { first: first.id, resource: ask.terms.resource.clone() });
-    }
+    let resource = || ask.terms.resource.clone();
+    wrong.extend(open.map(|first| Refusal::AlreadyPending { first: first.id, resource: resource() }));
     if ask.emergency {
-        may_be_emergency(ask, filing)?;
+        wrong.extend(may_be_emergency(ask, filing).err());
     }
-    judgement.allows(&ask.terms, &ask.reason, ask.ticket.as_ref())?;
+    wrong.extend(judgement.allows(&ask.terms, &ask.reason, ask.ticket.as_ref()).err());
     if judgement.requirements().is_empty() {
-        return Err(Refusal::NothingDemanded { resource: ask.terms.resource.clone() });
+        wrong.push(Refusal::NothingDemanded { resource: resource() });
     }
-    let no_emergency = || Refusal::NoEmergency { resource: ask.terms.resource.clone() };
-    match ask.emergency {
-        true => judgement.allowed_in_emergency().ok_or_else(no_emergency).map(Some),
-        false => Ok(judgement.approved_by_rule()),
+    let by_rule = match ask.emergency {
+        true => judgement.allowed_in_emergency(),
+        false => judgement.approved_by_rule(),
+    };
+    if ask.emergency && by_rule.is_none() {
+        wrong.push(Refusal::NoEmergency { resource: resource() });
     }
+    Refusal::unless_none(wrong).map(|()| by_rule)
 }
 
 /// Files a request; one that a rule approves, or an emergency, is granted with it.
@@ -283,6 +288,7 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
         ticket: to.ticket.clone(),
         extends: request.extends,
         emergency: request.emergency,
+        default_length: false,
     };
     let by_rule = may_ask(&ask, filing, now)?;
     let editor = &filing.filer.name;
@@ -601,8 +607,9 @@ pub fn approve(
     if judgement.requirements_of_granted().is_empty() {
         return Err(Refusal::NothingDemanded { resource: terms.resource.clone() });
     }
-    check_terms(terms, requester, now)?;
-    judgement.allows(terms, &request.reason, request.ticket.as_ref())?;
+    let mut wrong = wrong_terms(terms, requester, now);
+    wrong.extend(judgement.allows(terms, &request.reason, request.ticket.as_ref()).err());
+    Refusal::unless_none(wrong)?;
     let stood = standing(request, terms, &requirements, case.people, now);
     let counted =
         |standing: &[Standing]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };

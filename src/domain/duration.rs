@@ -55,6 +55,15 @@ pub fn spell(seconds: i64) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// Writes a length that was measured, such as the time left: from an hour on in its two largest units, below that in one.
+/// The rest is cut off, never rounded up: 59m40s is `59m`, and 23h45m50s is `23h45m`.
+pub fn brief(seconds: i64) -> String {
+    let seconds = seconds.max(0);
+    let largest = UNITS.iter().position(|(_, size)| seconds >= *size).unwrap_or(UNITS.len() - 1);
+    let least = if UNITS[largest].1 >= 3600 { largest + 1 } else { largest };
+    spell(seconds - seconds % UNITS[least].1)
+}
+
 impl fmt::Display for Length {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&spell(self.0))
@@ -65,25 +74,54 @@ impl FromStr for Length {
     type Err = Malformed;
 
     fn from_str(text: &str) -> Result<Length, Malformed> {
-        let shape = || Malformed::new("a duration is written like 1h, 90m, 2d12h or 1w");
+        let shape = || Malformed::new("a duration is written like 1h, 90m, 2d12h, 1w or \"4 hours\"");
         let too_long = || Length::from_seconds(i64::MAX).expect_err("longer than the longest");
         let mut total: i64 = 0;
-        let mut largest = i64::MAX;
+        let mut previous = i64::MAX;
         let mut rest = text;
         while !rest.is_empty() {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let unit = rest[digits..].chars().next().ok_or_else(shape)?;
-            let (_, size) = UNITS.into_iter().find(|(name, _)| *name == unit).ok_or_else(shape)?;
-            if digits == 0 || size >= largest {
+            let (number, after) = split(rest, |b| b.is_ascii_digit());
+            let (word, next) = split(after.trim_start_matches(' '), |b| b.is_ascii_alphabetic());
+            let size = match unit(word) {
+                Some(size) => size,
+                // `1h30` is what people write for 1h30m.
+                None if previous == 3600 && number == rest && number.len() == 2 && number < "60" => 60,
+                None if word.is_empty() && next.is_empty() && !number.is_empty() => {
+                    return Err(Malformed::new("a duration needs a unit, as in 90m or 4h"));
+                }
+                None => return Err(shape()),
+            };
+            if number.is_empty() || size >= previous {
                 return Err(shape());
             }
-            largest = size;
-            let count: i64 = rest[..digits].parse().map_err(|_| too_long())?;
+            previous = size;
+            let count: i64 = number.parse().map_err(|_| too_long())?;
             total = count.checked_mul(size).and_then(|s| total.checked_add(s)).ok_or_else(too_long)?;
-            rest = &rest[digits + unit.len_utf8()..];
+            rest = next.trim_start_matches(' ');
+            if rest.is_empty() && !next.is_empty() {
+                return Err(shape());
+            }
         }
         if text.is_empty() { Err(shape()) } else { Length::from_seconds(total) }
     }
+}
+
+/// What a text begins with, as far as these bytes go, and the rest. The bytes are ASCII.
+fn split(text: &str, belongs: impl Fn(&u8) -> bool) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(|b| belongs(b)).count())
+}
+
+/// The seconds of a unit, by its letter or its name.
+fn unit(word: &str) -> Option<i64> {
+    let letter = match word {
+        "w" | "week" | "weeks" => 'w',
+        "d" | "day" | "days" => 'd',
+        "h" | "hr" | "hrs" | "hour" | "hours" => 'h',
+        "m" | "min" | "mins" | "minute" | "minutes" => 'm',
+        "s" | "sec" | "secs" | "second" | "seconds" => 's',
+        _ => return None,
+    };
+    UNITS.into_iter().find_map(|(name, size)| (name == letter).then_some(size))
 }
 
 read_by_parsing!(Length);
@@ -133,7 +171,16 @@ mod tests {
             "1x",
             "h",
             "1",
-            "1h30",
+            "1h3",
+            "1h60",
+            "1h5x",
+            "1h300",
+            "1d30",
+            "30 1h",
+            "1h30 ",
+            "1 fortnight",
+            "1hour1hour",
+            "4  ",
             "1.5h",
             " 1h",
             "1h ",
@@ -152,7 +199,63 @@ mod tests {
         assert_eq!("3650d".parse::<Length>().unwrap(), Length::LONGEST);
     }
 
+    #[test]
+    fn what_people_type() {
+        for (typed, meant) in [
+            ("4 hours", "4h"),
+            ("1 hour", "1h"),
+            ("1h30", "1h30m"),
+            ("1h 05", "1h5m"),
+            ("1h 30m", "1h30m"),
+            ("90 minutes", "90m"),
+            ("90min", "90m"),
+            ("1 week 2 days", "1w2d"),
+            ("2hrs 15 mins 10 secs", "2h15m10s"),
+        ] {
+            assert_eq!(typed.parse::<Length>().unwrap(), meant.parse().unwrap(), "{typed}");
+        }
+        assert_eq!("90".parse::<Length>(), Err(Malformed::new("a duration needs a unit, as in 90m or 4h")));
+    }
+
+    #[test]
+    fn a_measured_length_is_cut_off_and_never_rounded_up() {
+        for (seconds, words) in [
+            (0, "0s"),
+            (-5, "0s"),
+            (59, "59s"),
+            (60, "1m"),
+            (119, "1m"),
+            (59 * 60 + 40, "59m"),
+            (3600, "1h"),
+            (3600 + 59, "1h"),
+            (14_339, "3h58m"),
+            (23 * 3600 + 45 * 60, "23h45m"),
+            (86_399, "23h59m"),
+            (86_400, "1d"),
+            (86_400 + 3599, "1d"),
+            (2 * 86_400 - 1, "1d23h"),
+            (7 * 86_400 - 1, "6d23h"),
+            (7 * 86_400, "1w"),
+            (22 * 86_400, "3w1d"),
+        ] {
+            assert_eq!(brief(seconds), words);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn every_measured_length_reads_back_as_no_more_than_it_is(seconds in 1..=Length::LONGEST.seconds()) {
+            let read = brief(seconds).parse::<Length>().unwrap().seconds();
+            prop_assert!(read <= seconds && brief(read) == brief(seconds));
+        }
+
+        #[test]
+        fn no_words_of_lengths_panic(text in "([0-9]{0,20} ?(w|d|h|m|s|hours?|min|é|１)? ?){0,4}") {
+            if let Ok(length) = text.parse::<Length>() {
+                prop_assert_eq!(length.to_string().parse::<Length>().unwrap(), length);
+            }
+        }
+
         #[test]
         fn every_length_reads_back(seconds in 1..=Length::LONGEST.seconds()) {
             let length = Length::from_seconds(seconds).unwrap();

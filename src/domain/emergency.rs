@@ -52,7 +52,7 @@ impl Emergency {
 }
 
 impl Together {
-    /// `third emergency of bob for connection:prod-aws in 24h, 3h in all`. None: it is the first.
+    /// `third emergency of bob for connection:prod-aws in 1d, 3h in all`. None: it is the first.
     pub fn words(self, who: &Name, what: &Resource) -> Option<String> {
         let nth = match self.count {
             0 | 1 => return None,
@@ -60,7 +60,7 @@ impl Together {
             3 => "third".to_owned(),
             more => ordinal(more),
         };
-        Some(format!("{nth} emergency of {who} for {what} in 24h, {} in all", spell(self.seconds)))
+        Some(format!("{nth} emergency of {who} for {what} in {TOGETHER}, {} in all", spell(self.seconds)))
     }
 }
 

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::duration::{Length, spell};
 use super::entitlement::{Person, Thing, grant_covers};
 use super::name::Name;
-use super::refusal::Refusal;
+use super::refusal::{Breach, Refusal};
 use super::request::{End, Request, RequestId, Terms};
 use super::resource::Resource;
 use super::role::Role;
@@ -490,6 +490,8 @@ pub struct Judgement {
     emergency_by: Option<RuleName>,
     limits_number: Vec<Rule>,
     limits_number_of_granted: Vec<Rule>,
+    /// Where the terms are too long: a length that is not. It takes time to find, so only whoever tells it looks for it.
+    pub fits: Option<Length>,
 }
 
 /// Judges the terms asked, and those that would be granted where they differ.
@@ -561,7 +563,41 @@ pub fn judge<'r>(
         emergency_by,
         limits_number,
         limits_number_of_granted,
+        fits: None,
     }
+}
+
+/// The longest length that no rule's `max_duration` forbids in the place of the one that would be granted. None: it is
+/// not the length that is forbidden, or every length is.
+///
+/// What counts together with a length never shrinks as the length grows, so halving finds it.
+pub fn longest_allowed(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergency: bool) -> Option<Length> {
+    let limits: Vec<Rule> = rules.iter().filter(|rule| rule.max_duration.is_some()).cloned().collect();
+    let case = granted.unwrap_or(asked);
+    let is_allowed = |seconds: i64| {
+        let length = Length::from_seconds(seconds).ok()?;
+        let terms = Terms { end: End::After(length), ..case.terms.clone() };
+        let judged = Case { terms: &terms, ..case };
+        let judgement = match granted {
+            Some(_) => judge(&limits, asked, Some(judged), emergency),
+            None => judge(&limits, judged, None, emergency),
+        };
+        (!judgement.forbids_length(&terms)).then_some(length)
+    };
+    let own = case.terms.ends_at(case.now).map(|end| end.since(case.terms.starts_at(case.now)));
+    let mut too_long = own.unwrap_or(Length::HOUR.seconds());
+    let mut longest = is_allowed(too_long);
+    if own.is_some() && longest.is_some() {
+        return None;
+    }
+    while longest.map_or(0, Length::seconds) + 1 < too_long {
+        let middle = too_long.midpoint(longest.map_or(0, Length::seconds));
+        match is_allowed(middle) {
+            Some(length) => longest = Some(length),
+            None => too_long = middle,
+        }
+    }
+    longest
 }
 
 impl Opened<'_> {
@@ -577,35 +613,43 @@ impl Judgement {
         self.matched.iter().map(|matched| &matched.rule)
     }
 
-    /// Whether any rule forbids these terms.
+    /// Whether a rule forbids these terms for their length.
+    pub fn forbids_length(&self, terms: &Terms) -> bool {
+        self.matched.iter().any(|it| it.too_long().is_some() || terms.end.is_permanent() && !it.rule.allow_permanent)
+    }
+
+    /// Whether any rule forbids these terms. Tells all that they break.
     pub fn allows(&self, terms: &Terms, reason: &Text, ticket: Option<&Ticket>) -> Result<(), Refusal> {
-        let forbid = |rule: &Rule, what: String| Refusal::RuleForbids { rule: rule.name.clone(), what };
-        if let Some((rule, message)) = self.rules().find_map(|rule| Some((rule, rule.deny.as_ref()?))) {
-            return Err(Refusal::RuleDenies { rule: rule.name.clone(), message: message.clone() });
-        }
-        for Matched { rule, counted, .. } in &self.matched {
-            if terms.end.is_permanent() && !rule.allow_permanent {
-                return Err(forbid(rule, "no permanent access".to_owned()));
+        let denies = self.rules().filter_map(|rule| Some((rule, rule.deny.as_ref()?)));
+        let denies =
+            denies.map(|(rule, message)| Refusal::RuleDenies { rule: rule.name.clone(), message: message.clone() });
+        let mut against: Vec<Refusal> = denies.collect();
+        let mut broken = |rule: &Rule, what: Breach| {
+            against.push(Refusal::RuleForbids { rule: rule.name.clone(), what });
+        };
+        let fits = self.fits;
+        for matched in &self.matched {
+            if terms.end.is_permanent() && !matched.rule.allow_permanent {
+                broken(&matched.rule, Breach::Permanent { fits });
             }
-            if let Some(most) = rule.max_duration
-                && counted.is_longer_than(most)
-            {
-                return Err(forbid(rule, format!("at most {most}{}", counted.words())));
+            if let Some(most) = matched.too_long() {
+                broken(&matched.rule, Breach::TooLong { most, together: matched.counted.words(), fits });
             }
         }
         for rule in self.rules() {
             if let Some(pattern) = &rule.ticket
                 && !ticket.is_some_and(|ticket| pattern.matches(ticket))
             {
-                return Err(forbid(rule, format!("it needs a ticket like {pattern}")));
+                broken(rule, Breach::NoTicket { pattern: pattern.clone() });
             }
+            let has = reason.as_str().chars().count();
             if let Some(least) = rule.reason_min
-                && reason.as_str().chars().count() < least as usize
+                && has < least as usize
             {
-                return Err(forbid(rule, format!("it needs a reason of at least {least} characters")));
+                broken(rule, Breach::ShortReason { least, has });
             }
         }
-        Ok(())
+        Refusal::unless_none(against)
     }
 
     /// Whose approvals it takes, each demand on its own. Empty only when the catalogue knows nothing that it would open.
@@ -654,6 +698,13 @@ impl Judgement {
     /// Who is reminded besides those who may decide.
     pub fn escalate_to(&self) -> BTreeSet<Assignee> {
         self.rules().flat_map(|rule| rule.escalate_to.iter().cloned()).collect()
+    }
+}
+
+impl Matched {
+    /// The limit that the length goes beyond, if it does.
+    fn too_long(&self) -> Option<Length> {
+        self.rule.max_duration.filter(|most| self.counted.is_longer_than(*most))
     }
 }
 

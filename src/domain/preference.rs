@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use chrono::Timelike;
 use serde::{Deserialize, Serialize};
 
 use super::notification::{Channel, Notice};
 use super::team::Timezone;
-use super::time::Timestamp;
+use super::time::{Timestamp, clock};
 use super::{Malformed, checked_string, read_by_parsing};
 
 /// An hour and a minute of the day, such as `09:00`.
@@ -242,14 +243,10 @@ impl Digest {
 impl FromStr for TimeOfDay {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<TimeOfDay, Malformed> {
-        let number = |part: &str| -> Option<u16> {
-            (part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit())).then(|| part.parse().ok())?
-        };
-        let parts = text.split_once(':').and_then(|(hour, minute)| Some((number(hour)?, number(minute)?)));
-        match parts {
-            Some((hour @ 0..24, minute @ 0..60)) => Ok(TimeOfDay { minutes: hour * 60 + minute }),
-            Some(_) | None => Err(Malformed::new("a time of day is written like 09:00")),
-        }
+        let time = clock(text).filter(|time| time.second() == 0);
+        let minutes = time.and_then(|time| u16::try_from(time.hour() * 60 + time.minute()).ok());
+        let malformed = || Malformed::new("a time of day is written like 09:00 or 9am");
+        minutes.map(|minutes| TimeOfDay { minutes }).ok_or_else(malformed)
     }
 }
 
@@ -420,7 +417,10 @@ mod tests {
 
     #[test]
     fn what_is_no_time_digest_or_channel() {
-        for text in ["9:00", "24:00", "09:60", "0900", "+9:00", ""] {
+        for (text, meant) in [("9:00", "09:00"), ("9am", "09:00"), ("5:30pm", "17:30")] {
+            assert_eq!(text.parse::<TimeOfDay>().unwrap().to_string(), meant);
+        }
+        for text in ["24:00", "09:60", "0900", "+9:00", "09:00:30", ""] {
             assert!(text.parse::<TimeOfDay>().is_err(), "{text:?}");
         }
         for text in ["weekly", "daily ", "daily 25:00", "hourly 09:00", "Daily"] {

@@ -1,5 +1,7 @@
 //! Why a command can't be carried out, and what to do instead.
 
+use std::fmt;
+
 use super::Malformed;
 use super::duration::{self, Length};
 use super::emergency;
@@ -8,7 +10,7 @@ use super::name::Name;
 use super::request::{RequestId, State};
 use super::resource::Resource;
 use super::role::Role;
-use super::rule::RuleName;
+use super::rule::{RuleName, TicketPattern};
 use super::text::Text;
 use super::time::Timestamp;
 
@@ -25,8 +27,67 @@ pub enum Sort {
     Conflict,
 }
 
+/// What a request breaks of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Breach {
+    /// `fits`: a length that no rule forbids.
+    Permanent {
+        fits: Option<Length>,
+    },
+    /// `together`: what else was counted, in words.
+    TooLong {
+        most: Length,
+        together: String,
+        fits: Option<Length>,
+    },
+    NoTicket {
+        pattern: TicketPattern,
+    },
+    ShortReason {
+        least: u32,
+        has: usize,
+    },
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Breach::Permanent { .. } => f.write_str("no permanent access"),
+            Breach::TooLong { most, together, .. } => write!(f, "at most {most}{together}"),
+            Breach::NoTicket { pattern } => write!(f, "it needs a ticket like {pattern}"),
+            Breach::ShortReason { least, has } => {
+                write!(f, "it needs a reason of at least {least} characters, and this has {has}")
+            }
+        }
+    }
+}
+
+impl Breach {
+    /// The flag that would pass.
+    fn hint(&self) -> Option<String> {
+        match self {
+            Breach::Permanent { fits } | Breach::TooLong { fits, .. } => {
+                fits.map(|length| format!("this length is allowed: `--duration {length}`"))
+            }
+            Breach::NoTicket { .. } => {
+                Some("give the ticket with --ticket, which `access request` and `access edit` take".to_owned())
+            }
+            Breach::ShortReason { .. } => {
+                Some("give a longer reason with --reason, which `access request` and `access edit` take".to_owned())
+            }
+        }
+    }
+}
+
+const RULES: &str = "`access team show` has the rules; `access request … --dry-run` tells which of them match";
+
+/// A message names at most so many things that are wrong.
+const NAMED: usize = 10;
+
+/// `Several`: two or more that hold at once, none of them `Several` itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
+    Several { all: Vec<Refusal> },
     NoMember { login: String },
     NoSuchMember { name: Name, nearest: Option<String> },
     Disabled { member: Name },
@@ -52,7 +113,7 @@ pub enum Refusal {
     EndBeforeStart { until: Timestamp, start: Timestamp },
     HiddenInTicket { why: Malformed },
     RuleDenies { rule: RuleName, message: Text },
-    RuleForbids { rule: RuleName, what: String },
+    RuleForbids { rule: RuleName, what: Breach },
     NoEmergency { resource: Resource },
     EmergencyForGood,
     EmergencyLater,
@@ -92,8 +153,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// This and what else is wrong, as one refusal.
+    #[must_use]
+    pub fn and(self, others: impl IntoIterator<Item = Refusal>) -> Refusal {
+        let mut all = self.each();
+        all.extend(others.into_iter().flat_map(Refusal::each));
+        if all.len() == 1 { all.remove(0) } else { Refusal::Several { all } }
+    }
+
+    fn each(self) -> Vec<Refusal> {
+        match self {
+            Refusal::Several { all } => all,
+            one => vec![one],
+        }
+    }
+
+    /// Refuses with all of these, if there are any.
+    pub fn unless_none(refusals: Vec<Refusal>) -> Result<(), Refusal> {
+        let mut refusals = refusals.into_iter();
+        refusals.next().map_or(Ok(()), |first| Err(first.and(refusals)))
+    }
+
     pub fn sort(&self) -> Sort {
         match self {
+            Refusal::Several { all } => all.first().map_or(Sort::Refused, Refusal::sort),
             Refusal::EndPassed { .. }
             | Refusal::EndTooFar { .. }
             | Refusal::StartPassed { .. }
@@ -187,6 +270,11 @@ impl Refusal {
             Refusal::SeveralNamed { name, choices } => {
                 let choices: Vec<String> = choices.iter().map(ToString::to_string).collect();
                 format!("{name} is the name of several resources: {}", choices.join(", "))
+            }
+            Refusal::Several { all } => {
+                let mut said: Vec<String> = all.iter().take(NAMED).map(Refusal::message).collect();
+                said.extend((all.len() > NAMED).then(|| format!("and {} more", all.len() - NAMED)));
+                said.join("; ")
             }
             Refusal::NoSuchRequest { id } => format!("there is no request {id}"),
             Refusal::NoSuchNotification { id } => format!("there is no notification {id} for you"),
@@ -286,9 +374,10 @@ impl Refusal {
                 format!("{most} requests that you filed are pending; you can't file another one")
             }
             Refusal::TooManyByRule { rule, most, requester, next } => format!(
-                "the rule {:?} says: at most {most} request{} in 24h; the next is possible for {requester} at {next}",
+                "the rule {:?} says: at most {most} request{} in {}; the next is possible for {requester} at {next}",
                 rule.as_str(),
-                if *most == 1 { "" } else { "s" }
+                if *most == 1 { "" } else { "s" },
+                Length::DAY
             ),
             Refusal::ReviewsOwed { owed } => format!(
                 "{} of your emergencies need a review before you can take another one: {}",
@@ -332,6 +421,16 @@ impl Refusal {
                 hints.push("`access resources` lists what can be asked for".to_owned());
                 hints
             }
+            Refusal::Several { all } => {
+                let mut hints: Vec<String> = Vec::new();
+                for hint in all.iter().take(NAMED).flat_map(Refusal::hints) {
+                    if !hints.contains(&hint) {
+                        hints.push(hint);
+                    }
+                }
+                hints.sort_by_key(|hint| hint == RULES);
+                hints
+            }
             Refusal::NoSuchRequest { .. } => one("`access list --all` shows the requests that you may see"),
             Refusal::NoSuchNotification { .. } => one("`access inbox --all` lists yours"),
             Refusal::RoleOwner => one("the owner hands ownership over by applying a team file that names another"),
@@ -348,9 +447,8 @@ impl Refusal {
             Refusal::StartPassed { .. } => one("leave --start out to start as soon as it is approved"),
             Refusal::StartTooFar { .. } => one("ask again when it is nearer"),
             Refusal::EndBeforeStart { .. } => one("give a later --until, or an earlier --start"),
-            Refusal::RuleDenies { .. } | Refusal::RuleForbids { .. } => {
-                one("`access team show` has the rules; `access request … --dry-run` tells which of them match")
-            }
+            Refusal::RuleDenies { .. } => one(RULES),
+            Refusal::RuleForbids { what, .. } => what.hint().into_iter().chain([RULES.to_owned()]).collect(),
             Refusal::NoEmergency { .. } => one("ask without --emergency; whoever may decide is told at once"),
             Refusal::EmergencyLater => one("leave --start out, or --emergency"),
             Refusal::EmergencyForAnother => one("whoever needs it takes it themselves"),

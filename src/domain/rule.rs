@@ -279,8 +279,8 @@ impl Rule {
         says.extend(self.cooldown.map(|length| format!("counted with grants less than {length} apart")));
         says.extend((!self.allow_permanent).then(|| "not permanent".to_owned()));
         says.extend(self.max_per_day.map(|most| match most {
-            1 => "at most 1 request in 24h".to_owned(),
-            most => format!("at most {most} requests in 24h"),
+            1 => format!("at most 1 request in {}", Length::DAY),
+            most => format!("at most {most} requests in {}", Length::DAY),
         }));
         says.extend(self.ticket.as_ref().map(|pattern| format!("a ticket like {pattern}")));
         says.extend(self.reason_min.map(|least| format!("a reason of {least} characters")));

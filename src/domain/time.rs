@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike, NaiveDate};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime};
 use serde::Serialize;
 
 use super::duration::Length;
@@ -105,6 +105,29 @@ impl FromStr for Timestamp {
 
 read_by_parsing!(Timestamp);
 
+/// A time of day as people write it: `17:00`, `9:30:15`, `5pm`, `12:15am`.
+pub fn clock(text: &str) -> Option<NaiveTime> {
+    let halves = [("am", 0), ("AM", 0), ("pm", 12), ("PM", 12)];
+    let half = halves.into_iter().find_map(|(word, hours)| Some((text.strip_suffix(word)?.trim_end(), hours)));
+    let mut numbers = [0; 3];
+    let mut count = 0;
+    for part in half.map_or(text, |(digits, _)| digits).split(':') {
+        let is_number = (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+        // Only the hour may have one digit.
+        if !is_number || count > 0 && part.len() == 1 {
+            return None;
+        }
+        *numbers.get_mut(count)? = part.parse().ok()?;
+        count += 1;
+    }
+    let [hour, minute, second] = numbers;
+    let hour = match half {
+        Some((_, hours)) => (1..=12).contains(&hour).then_some(hour % 12 + hours)?,
+        None => (count > 1).then_some(hour)?,
+    };
+    NaiveTime::from_hms_opt(hour, minute, second)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +148,39 @@ mod tests {
             assert!(text.parse::<Timestamp>().is_err(), "{text}");
         }
         assert!("1969-12-31T23:59:59Z".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn times_of_day() {
+        for (text, hour, minute, second) in [
+            ("17:00", 17, 0, 0),
+            ("9:30", 9, 30, 0),
+            ("23:59:59", 23, 59, 59),
+            ("5pm", 17, 0, 0),
+            ("5 PM", 17, 0, 0),
+            ("12am", 0, 0, 0),
+            ("12:15pm", 12, 15, 0),
+        ] {
+            assert_eq!(clock(text), NaiveTime::from_hms_opt(hour, minute, second), "{text}");
+        }
+        for text in [
+            "",
+            "5",
+            "17",
+            "24:00",
+            "12:60",
+            "23:59:60",
+            "0pm",
+            "13pm",
+            "9:5",
+            "1:2:3:4",
+            ":",
+            "pm",
+            "１７:00",
+            "+1:00",
+        ] {
+            assert_eq!(clock(text), None, "{text:?}");
+        }
     }
 
     proptest::proptest! {

@@ -133,23 +133,32 @@ impl Docket {
         Ok(self.has_rules(read)? && read.rules()?.iter().any(names))
     }
 
+    /// As `judge`. Where the terms are too long, it finds a length that is not.
+    pub fn judge_and_fit(
+        &self,
+        read: &Read<'_>,
+        request: &Request,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<Judged, Error> {
+        let mut judged = self.judge(read, request, terms, now)?;
+        if judged.judgement.forbids_length(terms) {
+            let fits = |rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>| {
+                judge::longest_allowed(rules, asked, granted, request.emergency)
+            };
+            judged.judgement.fits = self.with_cases(read, request, (terms, &judged.requester), now, fits)?;
+        }
+        Ok(judged)
+    }
+
     /// Which rules match the terms asked, and these. Its requester may be no member any more: an emergency of theirs
     /// still owes its review.
     pub fn judge(&self, read: &Read<'_>, request: &Request, terms: &Terms, now: Timestamp) -> Result<Judged, Error> {
         let requester = self.person(read, &request.requester)?;
         let requester = requester.unwrap_or_else(|| Rc::new(Person::gone(request.requester.clone())));
-        let asked = self.reach(read, &request.asked.resource)?;
-        let granted = match *terms == request.asked {
-            true => None,
-            false => Some(self.reach(read, &terms.resource)?),
-        };
-        let things = asked.iter().chain(granted.iter().flatten());
-        let resources: Vec<Resource> = things.map(Thing::resource).collect();
-        let rules = if self.has_rules(read)? { read.rules_about(&resources)? } else { Vec::new() };
-        let held = held(read, request, terms, &rules, now)?;
-        let case = |terms, reach| Case { requester: &requester, terms, reach, held: &held, now };
-        let granted = granted.as_ref().map(|reach| case(terms, reach));
-        let judgement = judge::judge(&rules, case(&request.asked, &asked), granted, request.emergency);
+        let judgement = self.with_cases(read, request, (terms, &requester), now, |rules, asked, granted| {
+            judge::judge(rules, asked, granted, request.emergency)
+        })?;
 
         let mut named: BTreeSet<Assignee> =
             judgement.requirements().into_iter().flat_map(|requirement: Requirement| requirement.approvers).collect();
@@ -161,6 +170,29 @@ impl Docket {
         }
         let people = self.people_named(read, &named)?;
         Ok(Judged { judgement, requester, people })
+    }
+
+    /// Loads what judging takes: the rules, the terms asked, and these where they differ.
+    fn with_cases<T>(
+        &self,
+        read: &Read<'_>,
+        request: &Request,
+        (terms, requester): (&Terms, &Person),
+        now: Timestamp,
+        judge: impl FnOnce(&[Rule], Case<'_>, Option<Case<'_>>) -> T,
+    ) -> Result<T, Error> {
+        let asked = self.reach(read, &request.asked.resource)?;
+        let granted = match *terms == request.asked {
+            true => None,
+            false => Some(self.reach(read, &terms.resource)?),
+        };
+        let things = asked.iter().chain(granted.iter().flatten());
+        let resources: Vec<Resource> = things.map(Thing::resource).collect();
+        let rules = if self.has_rules(read)? { read.rules_about(&resources)? } else { Vec::new() };
+        let held = held(read, request, terms, &rules, now)?;
+        let case = |terms, reach| Case { requester, terms, reach, held: &held, now };
+        let granted = granted.as_ref().map(|reach| case(terms, reach));
+        Ok(judge(&rules, case(&request.asked, &asked), granted))
     }
 }
 

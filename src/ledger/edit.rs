@@ -52,7 +52,7 @@ fn prepare(read: &Read<'_>, me: &Person, id: RequestId, edit: &Edit, now: Timest
     // As it stands after the edit, to be judged by the rules.
     let mut after = before.clone();
     after.take_edit(said.clone(), before.lapses_at, before.remind_at);
-    let judged = docket.judge(read, &after, &after.asked, now)?;
+    let judged = docket.judge_and_fit(read, &after, &after.asked, now)?;
     after.lapses_at = decide::lapses_at(&after.asked, &judged.judgement, now);
     after.remind_at = decide::remind_at(&after.asked, &judged.judgement, now);
     let standing = judged.standing(&after, &after.asked, now);

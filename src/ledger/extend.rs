@@ -29,8 +29,9 @@ pub fn extend(
         Some(id),
         |read, me, now| {
             let docket = Docket::default();
+            let default_length = length.is_none();
             let ask = asked(read, &docket, me, id, length, now)?;
-            let ask = Ask { reason, ticket: ticket.or(ask.ticket), ..ask };
+            let ask = Ask { reason, ticket: ticket.or(ask.ticket), default_length, ..ask };
             let Prepared { drafts, warnings, view } = submit(read, &docket, me, me, &ask, now)?;
             Ok((drafts, (view, warnings)))
         },
@@ -55,7 +56,14 @@ fn asked(
     if let Some(next) = read.extensions(id)?.iter().find(open) {
         return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
     }
-    Ok(Ask { terms, reason: no_reason_yet(), ticket: request.ticket, extends: Some(id), emergency: false })
+    Ok(Ask {
+        terms,
+        reason: no_reason_yet(),
+        ticket: request.ticket,
+        extends: Some(id),
+        emergency: false,
+        default_length: false,
+    })
 }
 
 /// What it takes to ask for more. Files nothing, and a refusal is not recorded.

@@ -117,7 +117,13 @@ impl World {
     fn steps(&self, who: &str, command: Command) -> u64 {
         let caller = Caller { login: parsed(who), root: false, acting_as: None };
         let nothing = || Err(Failure::new(Kind::Failure, "there is no way out"));
-        let outside = Outside { owns_file: &|| false, has_account: &|_| Ok(true), shared: false, post: &nothing };
+        let outside = Outside {
+            owns_file: &|| false,
+            has_account: &|_| Ok(true),
+            knows_zone: &|_| true,
+            shared: false,
+            post: &nothing,
+        };
         let before = self.steps.load(Ordering::Relaxed);
         let done = carry_out_with(&self.store, &caller, &|| Ok(at(NOW)), &outside, command.clone(), &mut |_| Ok(()));
         if let Err(failure) = done {
@@ -190,6 +196,7 @@ fn ask(resource: &str, dry_run: bool) -> Command {
         ticket: None,
         requester: None,
         emergency: false,
+        default_length: false,
         dry_run,
     })
 }

@@ -54,7 +54,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::Told;
 use crate::domain::refusal::{Refusal, Sort};
 use crate::domain::request::{Request, RequestId, Terms};
-use crate::domain::team::Login;
+use crate::domain::team::{Login, Timezone};
 use crate::domain::team_file::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -113,6 +113,8 @@ pub struct Outside<'o> {
     /// Whether a person of this Unix user name has an account on this machine. It may take seconds to find out, so never
     /// while the write lock is held.
     pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
+    /// Whether this machine's database of time zones has this one.
+    pub knows_zone: &'o dyn Fn(&Timezone) -> bool,
     /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
     pub shared: bool,
     /// Opens the ways by which notifications go out.
@@ -125,6 +127,7 @@ pub fn carry_out(
     caller: &Caller,
     clock: Clock<'_>,
     has_account: &dyn Fn(&Login) -> Result<bool, Failure>,
+    knows_zone: &dyn Fn(&Timezone) -> bool,
     command: Command,
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
@@ -133,7 +136,7 @@ pub fn carry_out(
             .hint("what you are told goes out within a minute; `access notify` shows where to")
             .hint("root tries the ways out with `access deliver`"))
     };
-    let outside = Outside { owns_file: &|| false, has_account, shared: true, post: &nothing };
+    let outside = Outside { owns_file: &|| false, has_account, knows_zone, shared: true, post: &nothing };
     carry_out_with(store, caller, clock, &outside, command, sink)
 }
 
@@ -195,7 +198,7 @@ pub fn carry_out_with(
         Command::Backup { to } => backup::backup(&call, &to, sink),
         Command::AcceptClock => clock::accept(&call),
         Command::Words(words) => words::words(&call, words, sink),
-        Command::Preferences => notify::show(&call, sink),
+        Command::Preferences => notify::show(&call, outside, sink),
         Command::Prefer(change) => notify::change(&call, &change, sink),
         Command::NotifyTest => notify::test(&call, outside.post, sink),
         Command::Deliver => deliver::deliver(&call, outside.post, sink),
@@ -423,7 +426,7 @@ fn deciding<T>(
     now: Timestamp,
     decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
-    let judged = docket.judge(read, request, terms, now)?;
+    let judged = docket.judge_and_fit(read, request, terms, now)?;
     let people = judged.people();
     let case = Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
     Ok(decide(&case)?)

@@ -47,7 +47,7 @@ pub fn needs(call: &Call<'_>, wanted: &NeedsFor, sink: Sink<'_>) -> Result<End, 
         let me = call.actor(read)?;
         decide::may_act(&me)?;
         let now = call.now(read)?;
-        let requester = requester(read, &me, wanted.requester.as_ref(), now)?;
+        let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
         let thing = thing(read, &wanted.resource)?;
         let survey = Survey { read, docket: Docket::default(), me: &me, requester: &requester, wanted, now };
         let (lengths, longest) = match wanted.end {
@@ -82,6 +82,7 @@ impl Survey<'_> {
             ticket: None,
             extends: None,
             emergency: *emergency,
+            default_length: false,
         }
     }
 

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::deliver::{OpenPost, Service, address};
-use super::{Call, Problem, Sink};
+use super::{Call, Outside, Problem, Sink};
 use crate::command::{End, EventPreferenceView, HowView, PreferenceView, Reply, TestView};
 use crate::domain::event::{Draft, Event};
 use crate::domain::letter::Letter;
@@ -17,10 +17,12 @@ use crate::domain::team::Member;
 use crate::error::{Failure, Kind};
 use crate::store::{Act, Read};
 
-pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let view = call.ask("notify", |read, me, _| view(read, &me.name))?;
+pub fn show(call: &Call<'_>, outside: &Outside<'_>, sink: Sink<'_>) -> Result<End, Failure> {
+    let (view, zone) = call.ask("notify", |read, me, _| Ok((view(read, &me.name)?, me.member.timezone.clone())))?;
     sink(Reply::Preferences(Box::new(view)))?;
-    Ok(End::default())
+    let unknown = zone.filter(|zone| !(outside.knows_zone)(zone));
+    let words = |zone| format!("this machine knows no time zone {zone}; UTC is used for your daily digests");
+    Ok(End { warnings: unknown.map(words).into_iter().collect(), ..End::default() })
 }
 
 pub fn change(call: &Call<'_>, change: &PreferenceChange, sink: Sink<'_>) -> Result<End, Failure> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::docket::Docket;
+use super::docket::{Docket, Judged};
 use super::{Call, Problem, Sink, member, quota, view};
 use crate::command::{AskFor, End, RequestView};
 use crate::domain;
@@ -53,24 +53,34 @@ pub struct Prepared {
 }
 
 fn prepare(read: &Read<'_>, docket: &Docket, me: &Person, ask: &AskFor, now: Timestamp) -> Result<Prepared, Problem> {
-    let requester = requester(read, me, ask.requester.as_ref(), now)?;
+    let requester = requester(read, me, ask.requester.as_ref(), &ask.terms.resource, now)?;
     let asked = Ask {
         terms: ask.terms.clone(),
         reason: ask.reason.clone(),
         ticket: ask.ticket.clone(),
         extends: None,
         emergency: ask.emergency,
+        default_length: ask.default_length,
     };
     submit(read, docket, me, &requester, &asked, now)
 }
 
-/// For whom a request is filed.
-pub fn requester(read: &Read<'_>, me: &Person, named: Option<&Name>, now: Timestamp) -> Result<Person, Problem> {
+/// For whom a request is filed. `resource`: what it is for, so that both unknown names are reported at once.
+pub fn requester(
+    read: &Read<'_>,
+    me: &Person,
+    named: Option<&Name>,
+    resource: &Resource,
+    now: Timestamp,
+) -> Result<Person, Problem> {
     match named {
         Some(name) if *name != me.name => {
             // Before anything about that member or the resource is told.
             decide::needs_admin(me, "file a request for somebody else", now)?;
-            member(read, name)
+            match (member(read, name), thing(read, resource)) {
+                (Err(Problem::Refusal(unknown)), Err(Problem::Refusal(other))) => Err(unknown.and([other]).into()),
+                (found, _) => found,
+            }
         }
         Some(_) | None => Ok(me.clone()),
     }
@@ -124,13 +134,15 @@ pub fn submit_as(
     now: Timestamp,
 ) -> Result<Prepared, Problem> {
     let resource = &ask.terms.resource;
-    let thing = thing(read, resource)?;
+    let thing = thing(read, resource).map_err(|problem| match problem {
+        Problem::Refusal(unknown) => unknown.and(decide::wrong_by_itself(ask, requester, None, now)).into(),
+        Problem::Failure(_) => problem,
+    })?;
     let pending = read.pending_request(&requester.name, resource, now)?;
     let mut request = unjudged(read.next_request()?, me, requester, ask, now);
-    let mut judged = docket.judge(read, &request, &request.asked, now)?;
+    let mut judged = judged(read, docket, &mut request, ask.default_length, now)?;
     amend(&mut judged.judgement);
-    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
-    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
+    let ask = Ask { terms: request.asked.clone(), ..ask.clone() };
 
     let admins = docket.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
     let mut told: BTreeSet<Name> =
@@ -151,7 +163,7 @@ pub fn submit_as(
         people: &people,
         asked: &[],
     };
-    let drafts = decide::submit(ask, &filing, now)?;
+    let drafts = decide::submit(&ask, &filing, now)?;
     quota::may_file(read, docket, me, &request, &judged, now)?;
     let granted = granted(&drafts);
     let mut warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
@@ -176,6 +188,24 @@ pub fn submit_as(
     drop(judged);
     let view = view::with_emergency(RequestView { rules, ..RequestView::at(request, &standing, now) }, emergency);
     Ok(Prepared { drafts, warnings, view })
+}
+
+/// Judges a request that is to be filed. A default length is shortened to what the rules allow.
+fn judged(
+    read: &Read<'_>,
+    docket: &Docket,
+    request: &mut Request,
+    default_length: bool,
+    now: Timestamp,
+) -> Result<Judged, Problem> {
+    let mut judged = docket.judge_and_fit(read, request, &request.asked, now)?;
+    if let Some(fits) = judged.judgement.fits.filter(|_| default_length) {
+        request.asked.end = domain::request::End::After(fits);
+        judged = docket.judge(read, request, &request.asked, now)?;
+    }
+    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
+    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
+    Ok(judged)
 }
 
 /// The grant that is among these events, if there is one.

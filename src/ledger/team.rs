@@ -22,7 +22,7 @@ use crate::domain::request::{Grant, Request, RequestId, State};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::rule::Rule;
-use crate::domain::team::{Assignee, Change, Team};
+use crate::domain::team::{Assignee, Change, Team, Timezone};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -79,7 +79,7 @@ pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink:
         Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied\n  {lines}"))
     })?;
     let new_owner = NewOwner::of(&new, outside);
-    let mut end = End { warnings: warnings(call, &new), ..End::default() };
+    let mut end = End { warnings: warnings(call, outside, &new), ..End::default() };
     let (view, left_out) = if dry_run {
         call.ask("team apply", |read, me, now| {
             let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
@@ -381,7 +381,7 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
     })
 }
 
-fn warnings(call: &Call<'_>, new: &Team) -> Vec<String> {
+fn warnings(call: &Call<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
     let login = &call.caller.login;
     let mut warnings = Vec::new();
     if !new.members.values().any(|member| member.login == *login && !member.disabled) {
@@ -391,6 +391,7 @@ fn warnings(call: &Call<'_>, new: &Team) -> Vec<String> {
     if able < 2 && new.members.len() > 1 {
         warnings.push("with this team only one member can decide, so nobody decides on what they file".to_owned());
     }
+    warnings.extend(unknown_zones(new, outside));
     if pairs(new) > MOST_PAIRS {
         warnings
             .push("the file is too large to look for rules that nobody can meet, or that can be bypassed".to_owned());
@@ -401,6 +402,21 @@ fn warnings(call: &Call<'_>, new: &Team) -> Vec<String> {
         warnings.extend((more > 0).then(|| format!("and {more} more warnings of this kind")));
     }
     warnings
+}
+
+/// The members' time zones that this machine does not know.
+fn unknown_zones(new: &Team, outside: &Outside<'_>) -> Vec<String> {
+    let mut zones: BTreeMap<&str, (&Timezone, Vec<String>)> = BTreeMap::new();
+    for (name, member) in &new.members {
+        if let Some(zone) = &member.timezone {
+            zones.entry(zone.as_str()).or_insert_with(|| (zone, Vec::new())).1.push(name.to_string());
+        }
+    }
+    let unknown = zones.into_values().filter(|(zone, _)| !(outside.knows_zone)(zone));
+    let words = unknown.take(MOST_WARNINGS).map(|(zone, members)| {
+        format!("this machine knows no time zone {zone}; UTC is used for {}", few(&members, MOST_COVERED))
+    });
+    words.collect()
 }
 
 /// How many pairs of a rule, and a member or a resource, it takes to look at what the rules amount to.

@@ -6,11 +6,12 @@ use super::escape::{bounded, line, lines};
 use super::fold::Sheet;
 use super::table::{Color, Column, Fit, Shown};
 use crate::command::{
-    AgainstView, ApprovalsView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView, Follows,
-    GrantView, Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView, ReviewView,
-    VerifyView,
+    AgainstView, ApprovalsView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView,
+    Follows, GrantView, Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView,
+    ReviewView, VerifyView,
 };
 use crate::domain::difference::{Difference, Turn};
+use crate::domain::duration::{brief, spell};
 use crate::domain::emergency::one_of;
 use crate::domain::entitlement::{Via, Way, longest};
 use crate::domain::name::Name;
@@ -19,9 +20,9 @@ use crate::domain::resource::Resource;
 use crate::domain::team::Change;
 use crate::domain::time::Timestamp;
 use crate::domain::words::words;
-use crate::when::{both, date_and_time, day_or_hour, relative, roughly};
+use crate::when::{both, date_and_time, day_or_hour, relative};
 
-/// `for 4h`, `for good`, `until 2026-12-01 17:00`.
+/// `for 4h`, `for good`, `until 2026-12-01 17:00 +01:00`.
 pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
     match (duration, until) {
         (Some("permanent"), _) => "for good".to_owned(),
@@ -63,7 +64,7 @@ fn status(view: &RequestView, now: Timestamp) -> String {
             (have, need) => format!("{state}, {have} of {need}"),
         },
         State::Active => match grant.and_then(|grant| grant.remaining_seconds) {
-            Some(left) => format!("{state}, {} left", roughly(left)),
+            Some(left) => format!("{state}, {} left", brief(left)),
             None => format!("{state}, for good"),
         },
         State::Scheduled => match grant {
@@ -84,7 +85,7 @@ fn status(view: &RequestView, now: Timestamp) -> String {
         return status;
     }
     match grant.and_then(|grant| grant.remaining_seconds).filter(|_| state == State::Active) {
-        Some(left) => format!("needs review, {} left", roughly(left)),
+        Some(left) => format!("needs review, {} left", brief(left)),
         None => "needs review".to_owned(),
     }
 }
@@ -385,7 +386,7 @@ fn way(way: &Way, now: Timestamp) -> String {
         }
     };
     match way.until {
-        Some(until) => format!("{how}, {} left", roughly(until.since(now))),
+        Some(until) => format!("{how}, {} left", brief(until.since(now))),
         None => how,
     }
 }
@@ -429,7 +430,7 @@ pub fn resource_row(view: &ResourceView, now: Timestamp) -> Vec<Shown> {
     let via = view.via.first().map(String::as_str).unwrap_or_default();
     let more = if view.via.len() > 1 { ", …" } else { "" };
     let (held, color) = match (view.held, view.until, view.pending) {
-        (true, Some(until), _) => (format!("{} left ({via}{more})", roughly(until.since(now))), Some(Color::Green)),
+        (true, Some(until), _) => (format!("{} left ({via}{more})", brief(until.since(now))), Some(Color::Green)),
         (true, None, _) => (format!("yes ({via}{more})"), Some(Color::Green)),
         (false, _, Some(pending)) => (format!("asked: request {pending}"), Some(Color::Yellow)),
         (false, _, None) => ("-".to_owned(), None),
@@ -454,7 +455,7 @@ pub fn profile(sheet: &mut Sheet, view: &ProfileView) {
             let grant = request.grant.as_ref()?;
             let left = match grant.remaining_seconds {
                 // To the second: this is what is watched.
-                Some(left) => format!("{} left", crate::domain::duration::spell(left)),
+                Some(left) => format!("{} left", spell(left)),
                 None => "for good".to_owned(),
             };
             let until = grant.ends_at.map(|end| format!(", until {}", day_or_hour(end, view.now))).unwrap_or_default();

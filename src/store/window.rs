@@ -15,7 +15,8 @@ use crate::domain::time::Timestamp;
 
 /// The conditions of two partial indexes: a query has to repeat them.
 const CLOSED: &str = "state IN ('denied', 'withdrawn', 'lapsed')";
-pub(super) const RARE: &str = "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
+pub(super) const RARE: &str =
+    "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
 /// The actions that are not in the index `event_by_action`.
 const FREQUENT: [&str; 4] = ["request.submitted", "request.approved", "grant.started", "grant.expired"];
 

@@ -73,9 +73,10 @@ fn durations_that_are_none() {
         ("--duration=3651d", "at most ten years"),
         ("--until=2020-01-01T00:00:00Z", "has passed"),
         ("--until=2026-11-24T09:00:00Z", "has passed"),
-        ("--until=08:59", "has passed"),
+        ("--until=today 08:59", "has passed"),
         ("--until=2036-11-24T09:00:00Z", "more than ten years away"),
-        ("--until=yesterday", "a time is written like"),
+        ("--until=yesterday", "has passed"),
+        ("--until=noonish", "a time is written like"),
         ("--until=2026-02-30T00:00:00Z", "a time is written like"),
     ] {
         busy.refuses("bob", &ask(&[flag]), 2, says);
@@ -420,7 +421,8 @@ fn roles_that_nobody_can_ask_for() {
 fn a_missing_answer_names_its_flag_where_nobody_can_be_asked() {
     let busy = Busy::new();
     busy.refuses("bob", &["request", "target:billing-db"], 2, "--reason is missing");
-    busy.refuses("bob", &["request"], 2, "RESOURCE is missing");
+    busy.refuses("bob", &["request"], 2, "RESOURCE and --reason are missing");
+    busy.refuses("bob", &["request", "--reason", "x"], 2, "RESOURCE is missing");
     busy.refuses("olivia", &["whoami", "--watch"], 2, "--watch");
 }
 

@@ -87,7 +87,8 @@ fn an_edit_is_on_the_record_with_what_it_said_before_and_what_it_says_now() {
         people.out
     );
     world.run("alice", &["list"]).ok().says("8h");
-    world.run("alice", &["audit", "--action", "request.edited"]).ok().says("for 4h → for 8h");
+    let wide = world.command("alice", &["audit", "--action", "request.edited"]).env("COLUMNS", "120").output().unwrap();
+    assert!(String::from_utf8_lossy(&wide.stdout).contains("for 4h → for 8h"), "{wide:?}");
     let csv = world.run("olivia", &["audit", "export", "--format", "csv"]).ok().out;
     assert!(csv.contains("request.edited,1,"), "{csv}");
     assert_eq!(faults(&world), [""; 0]);

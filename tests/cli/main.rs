@@ -49,6 +49,7 @@ mod tampered;
 mod team;
 mod team_size;
 mod terminal;
+mod times;
 mod tmux;
 mod told;
 mod upgrade;

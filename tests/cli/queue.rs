@@ -25,6 +25,7 @@ fn crowd(count: usize) -> World {
         let resource = format!("target:t{}", number / 30).parse().unwrap();
         let end = "1h".parse::<access::domain::duration::Duration>().unwrap().into();
         let ask = AskFor {
+            default_length: false,
             terms: Terms { resource, end, start: None },
             reason: "testing".parse().unwrap(),
             ticket: None,
@@ -33,7 +34,8 @@ fn crowd(count: usize) -> World {
             dry_run: false,
         };
         let clock = || Ok(now);
-        ledger::carry_out(&store, &caller, &clock, &|_| Ok(true), Command::Request(ask), &mut |_| Ok(())).unwrap();
+        ledger::carry_out(&store, &caller, &clock, &|_| Ok(true), &|_| true, Command::Request(ask), &mut |_| Ok(()))
+            .unwrap();
     }
     store.leave();
     world

@@ -116,7 +116,7 @@ fn edits_are_limited_and_count_for_a_rule() {
     edit(2, 4);
     world.run("carol", &ask("connection:c2", &[])).ok();
     world.run("bob", &ask("connection:c3", &[])).ok();
-    let says = "at most 5 requests in 24h";
+    let says = "at most 5 requests in 1d";
     world.run("alice", &ask("connection:c2", &["--for", "bob", "--start", "in 2d"])).exits(5);
     world.run("bob", &["withdraw", "2"]).ok();
     world.run("bob", &ask("connection:c2", &[])).fails(3, says);
@@ -262,8 +262,8 @@ fn emergencies_one_after_another_are_told_together() {
     world.pass("10h");
     let third = take("connection:c1", &["--duration", "90m"]);
     assert_eq!(third["emergencies_in_24h"], json!({ "count": 3, "seconds": 10_800 }));
-    let row = "third emergency of bob for connection:c1 in 24h, 3h in all";
-    let shown = world.run("carol", &["show", "4"]).ok().says("third emergency of bob for connection:c1 in 24h, 3h in");
+    let row = "third emergency of bob for connection:c1 in 1d, 3h in all";
+    let shown = world.run("carol", &["show", "4"]).ok().says("third emergency of bob for connection:c1 in 1d, 3h in");
     let record = shown.out.split("Timeline").next().unwrap();
     assert!(record.lines().all(|line| line.chars().count() <= 80), "{record}");
     assert_eq!(world.json("carol", &["show", "4"])["emergencies_in_24h"]["count"], 3);

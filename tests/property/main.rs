@@ -20,7 +20,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use access::command::{AskFor, Command, ListFilter, Reply, Seen};
-use access::domain::duration::Length;
+use access::domain::duration::{Duration, Length};
 use access::domain::event::{ACTIONS, Because, Entry, Event};
 use access::domain::notification::{Notice, Told};
 use access::domain::preference::{Choice, PreferenceChange};
@@ -35,7 +35,7 @@ use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
 
 use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
 use steps::{Ends, Step, Who, steps};
-use team::{ADMIN, DAY, EVER, HOUR, OWNER, PEOPLE, RESOURCES, Team, full_team};
+use team::{ADMIN, BRIEF, DAY, EVER, HOUR, OWNER, PEOPLE, RESOURCES, Team, full_team};
 use witness::Witness;
 
 const START: i64 = 1_795_510_800;
@@ -59,8 +59,9 @@ impl Tally {
     /// What should come about often for there to be anything in this.
     fn count_sort(&self, event: &Event) {
         let sorts = match event {
-            Event::RequestSubmitted { extends, emergency, .. } => {
-                vec![("an extension", extends.is_some()), ("an emergency", *emergency)]
+            Event::RequestSubmitted { extends, emergency, asked, .. } => {
+                let brief = asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
+                vec![("an extension", extends.is_some()), ("an emergency", *emergency), ("a shorter default", brief)]
             }
             Event::RequestEdited { voids, .. } => vec![("an edit that voids votes", !voids.is_empty())],
             Event::RequestApproved { voids, asked, .. } => {
@@ -120,7 +121,7 @@ impl Run<'_> {
     fn carry_out(&self, login: &str, command: Command) -> (Result<bool, Kind>, Vec<Reply>) {
         let mut replies = Vec::new();
         let clock = || Ok(time(self.clock));
-        let ended = carry_out(&self.store, &caller(login), &clock, &|_| Ok(true), command, &mut |piece| {
+        let ended = carry_out(&self.store, &caller(login), &clock, &|_| Ok(true), &|_| true, command, &mut |piece| {
             replies.push(piece);
             Ok(())
         });
@@ -175,6 +176,7 @@ impl Run<'_> {
         match end {
             Ends::Never => Until::Never,
             Ends::After(length) => Until::After(length),
+            Ends::Unsaid => Until::After(HOUR),
             Ends::In(length) => Until::At(self.now() + length),
         }
     }
@@ -252,6 +254,7 @@ impl Run<'_> {
                 reason: ask.reason.parse().unwrap(),
                 ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
                 requester: on_behalf_of.map(|name| name.parse().unwrap()),
+                default_length: matches!(ask.end, Ends::Unsaid),
                 dry_run: false,
             }),
             Step::Extend { length: seconds, ticket, .. } => Command::Extend {
@@ -354,18 +357,27 @@ impl Run<'_> {
             Step::Ask { on_behalf_of, ask, .. } => {
                 let asked = terms(ask.resource, self.until(ask.end), ask.start.map(|from_now| now + from_now));
                 let (reason, ticket, emergency) = (ask.reason, ask.ticket, ask.emergency);
-                Some(Asked { reason, ticket, emergency, ..wish(asked, on_behalf_of.unwrap_or(who)) })
+                let wish = Asked { reason, ticket, emergency, ..wish(asked, on_behalf_of.unwrap_or(who)) };
+                if !matches!(ask.end, Ends::Unsaid) {
+                    return Some(wish);
+                }
+                let asked = Terms { end: Until::After(self.model.default_length(&wish, HOUR, now)), ..asked };
+                Some(Asked { asked, table: asked, ..wish })
             }
             // The terms granted before, from the old end on.
             Step::Extend { back, length, ticket, .. } => {
                 let before = asked?;
-                let length = length.unwrap_or(before.ends.saturating_sub(before.starts));
-                let asked = terms(before.table.resource, Until::After(length), Some(before.ends));
-                Some(Asked {
+                let as_long = before.ends.saturating_sub(before.starts);
+                let asked = |length| terms(before.table.resource, Until::After(length), Some(before.ends));
+                let wish = |asked| Asked {
                     ticket: ticket.or(before.ticket),
                     extends: Some(self.pick(*back)),
                     ..wish(asked, before.requester)
-                })
+                };
+                let is_unsaid = length.is_none() && before.given(now) && before.ends != EVER;
+                let default = || self.model.default_length(&wish(asked(as_long)), as_long, now);
+                let length = if is_unsaid { default() } else { length.unwrap_or(as_long) };
+                Some(wish(asked(length)))
             }
             Step::Edit { change, .. } => {
                 let asked = asked?;
@@ -877,7 +889,7 @@ fn template(folder: &Path) -> Vec<u8> {
         against: None,
         revoke_unmatched: false,
     };
-    carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), apply, &mut |_| Ok(())).unwrap();
+    carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), &|_| true, apply, &mut |_| Ok(())).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
 }
@@ -915,6 +927,7 @@ fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
     // In fewer, one of them may well not.
     if sequences >= 1000 {
         let sorts = [
+            "a shorter default",
             "an extension",
             "an edit that voids votes",
             "an emergency",

@@ -213,6 +213,26 @@ impl Model {
         self.team.forbidding(&self.case(asked, terms, now), asked.reason, asked.ticket).is_some()
     }
 
+    /// What is asked where nobody says how long: so many seconds, or the longest that no limit forbids if that is less.
+    pub fn default_length(&self, wish: &Asked, most: i64, now: i64) -> i64 {
+        let known = self.team.members.contains_key(wish.requester) && self.team.has(wish.asked.resource);
+        let allowed = |length: i64| {
+            let asked = Terms { end: Until::After(length), ..wish.asked };
+            let asked = Asked { asked, table: asked, ..wish.clone() };
+            !self.team.is_too_long(&self.case(&asked, &asked.table, now))
+        };
+        if !known || allowed(most) {
+            return most;
+        }
+        // No longer one is allowed where a shorter one is not.
+        let (mut least, mut too_long) = (0, most);
+        while too_long - least > 1 {
+            let middle = (least + too_long) / 2;
+            if allowed(middle) { least = middle } else { too_long = middle }
+        }
+        if least == 0 { most } else { least }
+    }
+
     /// Whether a rule gives it without anybody's approval.
     pub fn free(&self, asked: &Asked, now: i64) -> bool {
         !self.team.giving(&self.case(asked, &asked.asked, now)).is_empty()

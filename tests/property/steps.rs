@@ -30,6 +30,8 @@ pub enum Ends {
     Never,
     After(i64),
     In(i64),
+    /// Nobody says; only of what is asked.
+    Unsaid,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -199,7 +201,8 @@ fn ask() -> impl Strategy<Value = Ask> {
     let reason = prop_oneof![1 => Just("Because"), 3 => Just("Because it is down")];
     let ticket = prop_oneof![2 => Just(None), 3 => Just(Some("OPS-12")), 1 => Just(Some("OPS-12x"))];
     let start = prop::option::weighted(0.2, start);
-    (resource(), end(), start, reason, ticket, prop::bool::weighted(0.1)).prop_map(
+    let end = prop_oneof![4 => end(), 1 => Just(Ends::Unsaid)];
+    (resource(), end, start, reason, ticket, prop::bool::weighted(0.1)).prop_map(
         |(resource, end, start, reason, ticket, emergency)| Ask { resource, end, start, reason, ticket, emergency },
     )
 }

@@ -96,7 +96,7 @@ const RULE: Rule = Rule {
 };
 
 /// What a team picks its rules from.
-pub const RULES: [Rule; 42] = [
+pub const RULES: [Rule; 43] = [
     Rule { name: "two for prod", resources: &["connection:prod*"], approvers: &["role:admin"], approvals: 2, ..RULE },
     Rule {
         name: "cost",
@@ -207,12 +207,15 @@ pub const RULES: [Rule; 42] = [
         approvers: &["role:admin"],
         ..RULE
     },
+    Rule { name: "brief", resources: &["target:*", "feature:*"], longest: BRIEF, ..RULE },
 ];
+/// Less than what is asked where nobody says how long, and no length that is given.
+pub const BRIEF: i64 = 1500;
 /// Of them: about what is inside other things, about scopes by name, about requesters or lengths alone, about lengths.
 pub const INSIDE: [usize; 3] = [22, 23, 24];
 pub const SCOPES: [usize; 4] = [25, 26, 27, 6];
 pub const ALONE: [usize; 5] = [29, 30, 31, 33, 5];
-pub const LENGTHS: [usize; 7] = [34, 35, 36, 37, 38, 39, 40];
+pub const LENGTHS: [usize; 8] = [34, 35, 36, 37, 38, 39, 40, 42];
 pub const FIRES: [usize; 5] = [18, 19, 20, 28, 32];
 pub const SHORT: [usize; 2] = [7, 8];
 pub const NEVER: [usize; 2] = [11, 12];
@@ -582,20 +585,35 @@ impl Team {
         demands
     }
 
+    /// What a rule is about, of all that was asked and would be granted.
+    fn concerned(&self, rule: &Rule, case: &Case) -> Vec<&'static str> {
+        let mut things: Vec<&'static str> = Vec::new();
+        things.extend(self.matched(rule, case.requester, &case.asked, &case.others));
+        things.extend(self.matched(rule, case.requester, &case.granted, &case.others));
+        things
+    }
+
+    fn exceeds(&self, rule: &Rule, case: &Case) -> bool {
+        let opened = self.opens(case.granted.resource);
+        let length = |thing: &str| {
+            let is_granted = opened.contains(thing) || thing == case.granted.resource;
+            self.length(&case.granted, if is_granted { &case.others } else { &[] }, thing, rule.cooldown)
+        };
+        rule.longest != EVER && self.concerned(rule, case).iter().any(|thing| length(thing) > rule.longest)
+    }
+
+    /// Whether a limit of the length stands against it.
+    pub fn is_too_long(&self, case: &Case) -> bool {
+        self.rules(case.emergency).any(|rule| self.exceeds(rule, case))
+    }
+
     /// The rule that stands against it, if any does.
     pub fn forbidding(&self, case: &Case, reason: &str, ticket: Option<&str>) -> Option<&'static str> {
         let forbids = |rule: &&Rule| {
-            let mut things = self.matched(rule, case.requester, &case.asked, &case.others);
-            things.extend(self.matched(rule, case.requester, &case.granted, &case.others));
-            let opened = self.opens(case.granted.resource);
-            let length = |thing: &str| {
-                let is_granted = opened.contains(thing) || thing == case.granted.resource;
-                self.length(&case.granted, if is_granted { &case.others } else { &[] }, thing, rule.cooldown)
-            };
-            !things.is_empty()
+            !self.concerned(rule, case).is_empty()
                 && (rule.deny
                     || rule.never_for_good && case.granted.to == EVER
-                    || rule.longest != EVER && things.iter().any(|thing| length(thing) > rule.longest)
+                    || self.exceeds(rule, case)
                     || rule.wants_more(reason, ticket))
         };
         self.rules(case.emergency).find(forbids).map(|rule| rule.name)

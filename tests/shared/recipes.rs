@@ -193,9 +193,9 @@ fn a_countdown_in_the_prompt() {
         run(&mut as_user("bob", "/bin/bash", &["--norc", "-c", &line]), before.to_owned()).ok()
     };
     prompt("").says("<>");
-    grant(&host, "bob", "target:orders-api", "1h");
+    grant(&host, "bob", "target:orders-api", "1h30m45s");
     grant(&host, "bob", "connection:prod", "permanent");
-    prompt("").says("<[target:orders-api 60m] >");
+    prompt("").says("<[target:orders-api 1h30m] >");
     for elsewhere in &ELSEWHERE[..3] {
         prompt(elsewhere).says("<>");
     }
