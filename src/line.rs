@@ -9,6 +9,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum as _};
 
 use crate::cli::{Cli, ColorWhen, Verb};
+use crate::domain::Malformed;
 use crate::domain::text::{shortened, visible};
 use crate::error::{Failure, Kind};
 
@@ -193,6 +194,9 @@ pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
         message = message.strip_suffix(&why).unwrap_or(&message).to_owned() + "a whole number is expected, such as 50";
     }
     let mut failure = Failure::new(Kind::Usage, message);
+    if let Some(why) = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Malformed>()) {
+        tips.extend(why.hint.clone());
+    }
     match before_a_dash(&error, line) {
         Some(option) => failure = failure.hint(format!("to give a value that begins with a dash: {option}=VALUE")),
         None => failure.hints = tips,

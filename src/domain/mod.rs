@@ -36,17 +36,25 @@ pub mod words;
 /// Why a text is not what it should be: a sentence without its subject ("is blank", "has an unknown unit").
 /// Parsing happens once, at the edge; a `Malformed` there is a usage error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Malformed(pub String);
+pub struct Malformed {
+    why: String,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
 
 impl Malformed {
     pub fn new(why: impl Into<String>) -> Malformed {
-        Malformed(why.into())
+        Malformed { why: why.into(), hint: None }
+    }
+
+    pub fn hint(self, hint: impl Into<String>) -> Malformed {
+        Malformed { hint: Some(hint.into()), ..self }
     }
 }
 
 impl std::fmt::Display for Malformed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.why)
     }
 }
 

@@ -126,7 +126,7 @@ fn drop_stale(call: &Call<'_>, post: &dyn Post) -> Result<(), Failure> {
     let missing: Vec<Channel> = missing.collect();
     let before = |read: &Read<'_>| -> Result<Timestamp, Failure> {
         let week_ago = (call.now(read)?.unix() - STALE).max(0);
-        Timestamp::from_unix(week_ago).map_err(|why| Failure::new(Kind::Internal, why.0))
+        Timestamp::from_unix(week_ago).map_err(|why| Failure::new(Kind::Internal, why.to_string()))
     };
     if missing.is_empty()
         || !call.store.read(|read| Ok::<_, Failure>(read.outbox_has_stale(&missing, before(read)?)?))?

@@ -50,7 +50,7 @@ impl From<String> for Shown {
 }
 
 /// On a narrower terminal every table is drawn as blocks.
-const NARROW: usize = 60;
+pub const NARROW: usize = 60;
 /// What is shortened is not shortened below this while something can be dropped.
 const READABLE: usize = 12;
 /// What is wrapped is not wrapped into less than this.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::escape::{bounded, line, lines};
 use super::fold::Sheet;
-use super::table::{Color, Column, Fit, Shown};
+use super::table::{Color, Column, Fit, NARROW, Shown};
 use crate::command::{
     AgainstView, ApprovalsView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView,
     Follows, GrantView, Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView,
@@ -341,7 +341,13 @@ pub fn request(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     }
     for step in &view.timeline {
         let lead = format!("  {}  ", date_and_time(step.at));
-        sheet.item(&lead, lead.len(), &lines(&step.text));
+        // On a narrow terminal the text stands below its time.
+        if sheet.width().is_some_and(|width| width < NARROW) {
+            sheet.line(lead.trim_end());
+            sheet.item("    ", 4, &lines(&step.text));
+        } else {
+            sheet.item(&lead, lead.len(), &lines(&step.text));
+        }
     }
 }
 

@@ -240,6 +240,8 @@ impl Store {
             }
         };
         let conn = self.conn.as_mut().expect("there is room on the disk");
+        // What statements did before does not count.
+        conn.flush_prepared_statement_cache();
         conn.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count)).expect("tracing is built in");
         total
     }

@@ -133,8 +133,7 @@ pub fn gone(text: &str) -> Result<When, Malformed> {
 /// `meant`: what a length alone was probably meant to be.
 fn parsed(text: &str, meant: impl Fn(Length) -> String) -> Result<When, Malformed> {
     text.parse().map_err(|why| match text.trim().parse::<Length>() {
-        // The command line's own way to give a hint.
-        Ok(length) => Malformed::new(format!("that is a length, not a time\n\n  tip: write '{}'", meant(length))),
+        Ok(length) => Malformed::new("that is a length, not a time").hint(format!("write '{}'", meant(length))),
         Err(_) => why,
     })
 }

@@ -72,14 +72,15 @@ fn what_ends_is_shown_before_anybody_is_asked() {
         let terminal = Terminal::access(&world, "alice", &["revoke", "1"]);
         terminal.shows("Revoke request 1");
         world.run("erin", change).ok();
-        terminal.text("y");
-        let screen = terminal.exits(5);
+        terminal.text("y").shows("Why?");
+        let screen = terminal.key("Enter").exits(5);
         assert!(screen.contains("request 1 has changed since it was shown"), "{screen}");
         assert_eq!(world.state("1"), "active");
     }
     let terminal = Terminal::access(&world, "alice", &["revoke", "1"]);
     terminal.shows("Revoke request 1?");
-    terminal.text("y").exits(0);
+    terminal.text("y").shows("Why?");
+    terminal.key("Enter").exits(0);
     assert_eq!(world.state("1"), "revoked");
 }
 

@@ -45,7 +45,8 @@ fn everything() -> (Vec<Value>, Value) {
     send();
     world.run("alice", &["approve", "1", "--duration", "1h", "--note", "Enough for the fix"]).ok();
     send();
-    world.run("erin", &["approve", "1"]).ok();
+    let seq = world.json("erin", &["show", "1"])["last_seq"].to_string();
+    world.run("erin", &["approve", "1", "--seen", &seq]).ok();
     send();
     world.pass("45m");
     send();
