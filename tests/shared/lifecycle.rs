@@ -85,7 +85,7 @@ fn an_edit_slips_under_nobodys_approval() {
     access("carol", &["edit", &id, "--duration", "1h"]).fails(4, "there is no request");
     access("ana", &["edit", &id, "--duration", "1h"]).fails(3, "only its requester");
     access("bob", &["edit", &id, "--duration", "permanent"]).ok();
-    access("alice", &["approve", &id]).fails(5, "was edited");
+    access("alice", &["approve", &id]).fails(5, "has changed since it was filed");
     let seen = access("alice", &["show", &id, "--json"]).ok().json()["last_seq"].to_string();
     access("bob", &["edit", &id, "--reason", "another one"]).ok();
     access("alice", &["approve", &id, "--seen", &seen]).fails(5, "has changed since it was shown");
