@@ -74,7 +74,9 @@ fn same_when_repeated(matches: &ArgMatches) -> Result<(), clap::Error> {
     let mut path = Vec::new();
     let mut level = Some(matches);
     while let Some(matches) = level {
-        for id in matches.ids() {
+        // The derive makes a group of each struct, with its name. Its occurrences are those of all its arguments.
+        let is_group = |id: &str| id.starts_with(|c: char| c.is_ascii_uppercase());
+        for id in matches.ids().filter(|id| !is_group(id.as_str())) {
             let Ok(Some(given)) = matches.try_get_raw_occurrences(id.as_str()) else { continue };
             let given: Vec<Vec<_>> = given.map(Iterator::collect).collect();
             if given.iter().all(|values| *values == given[0]) {
