@@ -495,7 +495,7 @@ impl App {
 
     /// A time since which something is listed.
     fn resolve_since(&mut self, when: When) -> Result<Timestamp, Failure> {
-        // The clock of whoever wrote the time may be a little ahead of this one.
+        // The clock of the person who wrote the time may be a little ahead of this one.
         const AHEAD: i64 = 60;
         let since = self.resolve(when, Sense::Last)?;
         if since.since(self.clock) > AHEAD {
@@ -838,7 +838,7 @@ impl App {
         })?;
         answer.end()?;
         self.warn_all(&ended);
-        // Cron is told nothing; whoever asks what is due is.
+        // Cron gets no output; a person who asks what is due does.
         if nothing && args.dry_run {
             self.printer.murmur("Nothing is due");
         }

@@ -28,4 +28,5 @@ _access_left() {
     return "$status"
 }
 [[ ${PROMPT_COMMAND[*]-} == *_access_left* ]] || PROMPT_COMMAND="_access_left${PROMPT_COMMAND:+; $PROMPT_COMMAND}"
+# shellcheck disable=SC2016 # bash expands it each time it shows the prompt
 [[ ${PS1-} == *'${ACCESS_LEFT}'* ]] || PS1='${ACCESS_LEFT}'${PS1-}

@@ -92,7 +92,7 @@ impl App {
             None => self.pick(prompt, args, wanted)?,
         };
         self.printer.present_needs(&needs);
-        // Whoever names the resource on the line gets an hour unless said, as everywhere; a whole form asks.
+        // With the resource on the line the default is an hour, as everywhere; a whole form asks.
         let hour = End::After(Length::HOUR);
         let can_be_an_hour = needs.lengths.iter().any(|need| need.end == hour);
         let end = end.or((!whole && can_be_an_hour).then_some(hour));
@@ -216,7 +216,7 @@ impl App {
         Ok(())
     }
 
-    /// The same for a field that has an answer. Whoever leaves the question keeps that answer.
+    /// The same for a field that has an answer. Leaving the question keeps that answer.
     fn ask_again(&self, prompt: Prompt, form: &mut Form<'_>, field: Field) -> Result<(), Failure> {
         match self.ask_field(prompt, form, field) {
             Err(failure) if failure == cancelled() => Ok(()),

@@ -206,7 +206,7 @@ fn settings() -> FindingView {
     let mut faults = Vec::new();
     let system = config::system();
     let folder = folder_of(&system).to_owned();
-    // Whoever can't read the config knows of no shared host.
+    // A user who can't read the config doesn't know that the host is shared.
     let open = Wanted { uid: Some(0), gid: None, not: 0o022, needs: 0o111, mode: 0o755 };
     look(&folder, open, "access doctor", &mut faults);
     look(&system, Wanted { needs: 0o444, mode: 0o644, ..open }, "access doctor", &mut faults);

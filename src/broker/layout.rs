@@ -93,7 +93,7 @@ fn owners_login(layout: &Layout) -> Result<Login, Failure> {
         None => layout.owner.as_str().parse().map_err(|why| usage(format!("{}: {why}", layout.owner)))?,
     };
     match User::from_name(login.as_str()) {
-        // Whoever can't connect under this name could never act as the owner.
+        // A user who can't connect under this name could never act as the owner.
         Ok(Some(_)) if !has_account(&login)? => Err(usage(format!("{login} is no person, and can't own the team"))),
         Ok(Some(_)) => Ok(login),
         Ok(None) => Err(usage(format!("there is no Unix user {login} on this machine"))),

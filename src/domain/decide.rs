@@ -446,7 +446,7 @@ pub fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: 
         || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
 }
 
-/// Who can review an emergency now: of those who were fixed when it was taken, whoever could review it by today's rules too;
+/// Who can review an emergency now: of those who were fixed when it was taken, those who could review it by today's rules too;
 /// and if there is none, anybody who could. A member who came after it was filed is another person than the one who had
 /// that name then.
 pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Person> {

@@ -490,7 +490,7 @@ pub struct Judgement {
     emergency_by: Option<RuleName>,
     limits_number: Vec<Rule>,
     limits_number_of_granted: Vec<Rule>,
-    /// Where the terms are too long: a length that is not. It takes time to find, so only whoever tells it looks for it.
+    /// Where the terms are too long: a length that is not. It takes time to find, so it is looked for only where it is shown.
     pub fits: Option<Length>,
 }
 

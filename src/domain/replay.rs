@@ -4,7 +4,7 @@
 //! without an approval by another person, an end that is not the one granted, a decision on what was decided) and by the
 //! team of that moment: whether it demanded what a grant met, and gave by a rule what that rule is said to have given.
 //!
-//! The team of that moment is read by the rules of judging of today. So whoever changes what a rule gives or demands makes a
+//! The team of that moment is read by the rules of judging of today. So a change of what a rule gives or demands makes a
 //! new format, and has entries of the formats before judged as they were.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -820,7 +820,7 @@ fn accepted_time(because: &Because) -> Option<Timestamp> {
     }
 }
 
-/// Whoever ends it acts. Root, who need not be a member, does so only where a clock was accepted (that ends what was made
+/// The person who ends it is the actor. Root, who need not be a member, does so only where a clock was accepted (that ends what was made
 /// while the clock was ahead, and what goes on from it) and where root replaced the owner.
 fn ends_rightly(
     by: Option<&Name>,
