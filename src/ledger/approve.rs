@@ -38,7 +38,9 @@ pub fn approve(
                 if !docket.judge(read, &request, &terms, now)?.judgement.is_narrower() {
                     deciding(read, &docket, &request, table, now, |case| decide::may_change(case, me, &terms, now))?;
                 }
-                thing(read, &terms.resource)?;
+                if let Some(resource) = &modification.resource {
+                    thing(read, resource)?;
+                }
             }
             let asked = those_asked(read, &request)?;
             let drafts =
