@@ -85,7 +85,7 @@ pub struct Accounts {
 }
 
 /// The team with another owner, in the place of one whose account is gone. It is for root, who could take any account and
-/// shall not have to. The old owner is disabled: the next Unix user with that name is another person.
+/// should not have to. The old owner is disabled: the next Unix user with that name is another person.
 pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts) -> Result<Team, Refusal> {
     if !by_root {
         return Err(Refusal::NeedsRoot { to: "replace the owner" });

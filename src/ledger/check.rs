@@ -53,10 +53,7 @@ pub fn check(
             now,
         })
     });
-    let view = checked.map_err(|problem| match problem {
-        Problem::Refusal(refusal) => refusal.into(),
-        Problem::Failure(failure) => failure,
-    })?;
+    let view = checked.map_err(Problem::unrecorded)?;
     let no = !view.allowed;
     sink(Reply::Check(view))?;
     Ok(End { no, ..End::default() })

@@ -81,10 +81,7 @@ pub fn needs(call: &Call<'_>, id: RequestId, length: Option<Length>, sink: Sink<
         let about = about(&read.team()?, &thing);
         Ok(NeedsView { resource: ask.terms.resource, about, lengths: vec![need], longest: None })
     });
-    let view = view.map_err(|problem| match problem {
-        Problem::Refusal(refusal) => refusal.into(),
-        Problem::Failure(failure) => failure,
-    })?;
+    let view = view.map_err(Problem::unrecorded)?;
     sink(Reply::Needs(Box::new(view)))?;
     Ok(End::default())
 }

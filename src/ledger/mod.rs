@@ -101,6 +101,16 @@ impl From<Failure> for Problem {
     }
 }
 
+impl Problem {
+    /// The failure that the caller gets, where a refusal is not recorded.
+    fn unrecorded(self) -> Failure {
+        match self {
+            Problem::Refusal(refusal) => refusal.into(),
+            Problem::Failure(failure) => failure,
+        }
+    }
+}
+
 /// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
 const CLOCK_SLACK: i64 = 60;
 /// So many refused attempts of one person are recorded in an hour; the rest would only be noise.

@@ -56,10 +56,7 @@ pub fn needs(call: &Call<'_>, wanted: &NeedsFor, sink: Sink<'_>) -> Result<End, 
         };
         Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
     });
-    let view = view.map_err(|problem| match problem {
-        Problem::Refusal(refusal) => refusal.into(),
-        Problem::Failure(failure) => failure,
-    })?;
+    let view = view.map_err(Problem::unrecorded)?;
     sink(Reply::Needs(Box::new(view)))?;
     Ok(End::default())
 }

@@ -43,10 +43,7 @@ pub fn change(call: &Call<'_>, change: &PreferenceChange, sink: Sink<'_>) -> Res
         },
         |read, member, _| Ok(view(read, &member)),
     )?;
-    let view = view.map_err(|problem| match problem {
-        Problem::Refusal(refusal) => refusal.into(),
-        Problem::Failure(failure) => failure,
-    })?;
+    let view = view.map_err(Problem::unrecorded)?;
     let end = End { warnings: warnings(change, &view), ..End::default() };
     sink(Reply::Preferences(Box::new(view)))?;
     Ok(end)

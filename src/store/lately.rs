@@ -178,13 +178,8 @@ mod tests {
 
     fn empty() -> Connection {
         let conn = Connection::open_in_memory().unwrap();
-        for schema in [
-            include_str!("schema-1.sql"),
-            include_str!("schema-2.sql"),
-            include_str!("schema-3.sql"),
-            include_str!("schema-4.sql"),
-        ] {
-            conn.execute_batch(schema).unwrap();
+        for migration in super::super::open::MIGRATIONS {
+            conn.execute_batch(migration).unwrap();
         }
         conn
     }

@@ -162,13 +162,8 @@ mod tests {
     #[test]
     fn only_members_are_notified_whatever_a_draft_says() {
         let conn = Connection::open_in_memory().unwrap();
-        for schema in [
-            include_str!("schema-1.sql"),
-            include_str!("schema-2.sql"),
-            include_str!("schema-3.sql"),
-            include_str!("schema-4.sql"),
-        ] {
-            conn.execute_batch(schema).unwrap();
+        for migration in super::super::open::MIGRATIONS {
+            conn.execute_batch(migration).unwrap();
         }
         let write = Write::new(&conn).unwrap();
         let context =
