@@ -811,7 +811,7 @@ pub struct AuditVerify {
 /// Print a line to keep elsewhere: what the log is now
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Whoever can write the database could rewrite all of its log. A checkpoint that they can't reach \
+    after_help = "Anyone who can write the database could rewrite all of its log. A checkpoint that they can't reach \
 (mailed, printed, in git) shows it.
 
 Example:

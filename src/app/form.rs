@@ -231,7 +231,7 @@ impl App {
             offered.iter().map(|need| Item::with(label(need.end), remark(need, usual, form.needs.longest))).collect();
         items.push(Item::new("Custom …"));
         let before = form.end.or(usual.map(|need| need.end));
-        // A length of one's own stays chosen.
+        // A custom length stays chosen.
         let at = offered.iter().position(|need| Some(need.end) == before).unwrap_or(offered.len());
         let initial = match prompt.choose_or_type("For how long?", &items, at)?.ok_or_else(cancelled)? {
             Picked::Item(index) => match (offered.get(index), form.end) {

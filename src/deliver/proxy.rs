@@ -1,5 +1,5 @@
 //! Which proxy encrypted requests go through, if any. Plain `http://` goes through none: the proxy would see all of it. Nor
-//! does anything for this machine, or for a host that `allow_http` names: that is on a network of one's own.
+//! does anything for this machine, or for a host that `allow_http` names: that is on your own network.
 
 use ureq::http::Uri;
 
