@@ -14,7 +14,7 @@ use std::time::Duration;
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event, Granted, MetDemand};
 use access::domain::name::Name;
-use access::domain::notification::Notice;
+use access::domain::notification::NotificationKind;
 use access::domain::request::{End, RequestId, Terms};
 use access::domain::resource::Resource;
 use access::domain::team::Team;
@@ -211,7 +211,7 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             extends: None,
             emergency: false,
         };
-        let told = vec![Notice::RequestSubmitted.to(&parsed("arno"))];
+        let told = vec![NotificationKind::RequestSubmitted.to(&parsed("arno"))];
         write.record(&context(at, Some(ask.member.as_str()))?, vec![Draft { event, told }])?;
     }
     Ok(())
@@ -242,7 +242,7 @@ fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             demands: vec![MetDemand { rule: None, approvals: 1, by: vec![parsed("arno")] }],
             reviewers: None,
         });
-        drafts.push(Draft { event: approved, told: vec![Notice::RequestApproved.to(member)] });
+        drafts.push(Draft { event: approved, told: vec![NotificationKind::RequestApproved.to(member)] });
         drafts.push(Draft { event: started, told: Vec::new() });
     }
     Ok(write.record(&context(at, Some("arno"))?, drafts)?)
@@ -252,7 +252,7 @@ fn end(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
     let mut drafts = Vec::new();
     for Ask { id, member, terms } in asks {
         let event = Event::GrantExpired { request: *id, resource: terms.resource.clone(), ended_at: time(at)? };
-        drafts.push(Draft { event, told: vec![Notice::AccessExpired.to(member)] });
+        drafts.push(Draft { event, told: vec![NotificationKind::AccessExpired.to(member)] });
     }
     Ok(write.record(&context(at, None)?, drafts)?)
 }

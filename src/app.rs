@@ -14,7 +14,7 @@ use std::time::{Duration as Wait, Instant};
 use anyhow::{Context as _, Result};
 use nix::fcntl::OFlag;
 
-use crate::broker::{self, Layout};
+use crate::backend::Backend;
 use crate::cli::{self, Cli, ExportFormat, Global, Verb};
 use crate::command::{
     AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, ExpireView, FindingView, Health, ListFilter,
@@ -27,14 +27,14 @@ use crate::domain::request::{Edit, Edited, End, Modification, RequestId, State, 
 use crate::domain::resource::{Resource, ResourceOrName};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
-use crate::door::Door;
 use crate::error::{Failure, Kind};
 use crate::identity;
-use crate::ledger::{self, Init};
-use crate::output::{Printer, Shape, broken, counted, shape};
 use crate::pages;
 use crate::prompt::{Prompt, cancelled};
-use crate::when::{self, Sense, When};
+use crate::server::{self, Layout};
+use crate::service::{self, Init};
+use crate::time_input::{self, Sense, When};
+use crate::ui::{Printer, Shape, broken, counted, shape};
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;
@@ -47,7 +47,7 @@ const LARGEST: u64 = 16 << 20;
 
 /// One run of the program.
 struct App {
-    door: Door,
+    door: Backend,
     printer: Printer,
     prompt: Option<Prompt>,
     clock: Timestamp,
@@ -68,7 +68,7 @@ pub fn run(cli: Cli) -> Result<u8> {
     let mut app = App::new(&global, printer, clock)?;
     let ended = app.verb(verb);
     let code = finish(&mut app.printer, ended, changes)?;
-    if let Some(why) = when::trouble() {
+    if let Some(why) = time_input::trouble() {
         app.printer.warn(&format!("{why}; times are shown in UTC"));
     }
     app.mention_unread();
@@ -165,7 +165,7 @@ fn changes(verb: &Verb) -> bool {
 impl App {
     fn new(global: &Global, printer: Printer, clock: Timestamp) -> Result<App> {
         use std::io::IsTerminal;
-        let door = Door::choose(global.db.clone(), global.acting_as.clone())?;
+        let door = Backend::choose(global.db.clone(), global.acting_as.clone())?;
         let prompt = Prompt::on_terminal(global.yes, printer.in_color());
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let attended = terminal && !global.quiet && !global.json;
@@ -237,7 +237,7 @@ impl App {
     fn listed(&mut self, command: Command, nothing: &str) -> Result<u8> {
         let (_, count) = self.send(command, Shape::Many)?;
         if count == 0 {
-            self.printer.murmur(nothing);
+            self.printer.status(nothing);
         }
         Ok(0)
     }
@@ -294,11 +294,11 @@ impl App {
             })?,
         };
         let init = Init { login, by: login, owner: owner.clone(), team: args.team, sample: args.sample };
-        let team = ledger::init(own.path(), self.clock, init)?;
+        let team = service::init(own.path(), self.clock, init)?;
         let path = own.path().display().to_string();
         let words = format!("Created {path}\nThe team {} is yours: you are its owner, {owner}", team.team.name);
         let json = serde_json::json!({ "database": path, "team": team.team.name, "owner": owner });
-        self.printer.say_or(&words, &json).map_err(broken)?;
+        self.printer.print_or(&words, &json).map_err(broken)?;
         if args.sample {
             self.printer.hint("act as others of the team to try things out: access --as bob request target:orders-db");
         } else {
@@ -360,7 +360,7 @@ impl App {
         }
         // What it does was shown already.
         self.door.carry_out(apply, &mut |_| Ok(()))?;
-        self.printer.say("Applied.").map_err(broken)?;
+        self.printer.print("Applied.").map_err(broken)?;
         Ok(0)
     }
 
@@ -512,7 +512,7 @@ impl App {
         let id = filed.id;
         let deadline = timeout.map(|length| Instant::now() + Wait::from_secs(length.seconds().unsigned_abs()));
         let who: Vec<&str> = filed.approvals.waiting_on.iter().map(Name::as_str).collect();
-        self.printer.murmur(&format!(
+        self.printer.status(&format!(
             "Request {id} waits on {}; Ctrl-C stops the waiting, not the request",
             if who.is_empty() { "nobody".to_owned() } else { who.join(", ") }
         ));
@@ -576,7 +576,7 @@ impl App {
         };
         let (ended, count) = self.send(Command::List(filter), Shape::Many)?;
         if count == 0 {
-            self.printer.murmur(if open_only {
+            self.printer.status(if open_only {
                 "No requests; `access list --all` shows the closed ones too"
             } else {
                 "No requests"
@@ -598,7 +598,7 @@ impl App {
     fn mention_more(&mut self, ended: &Ended) -> Result<(), Failure> {
         if ended.more > 0 {
             let more = counted(ended.more);
-            self.printer.say(&format!("… and {more} more (--limit 0 shows all)")).map_err(broken)?;
+            self.printer.print(&format!("… and {more} more (--limit 0 shows all)")).map_err(broken)?;
         }
         Ok(())
     }
@@ -735,7 +735,7 @@ impl App {
         let shape = if self.printer.is_json() { Shape::Many } else { Shape::One };
         let (_, count) = self.send(command(seen, false), shape)?;
         if count == 0 {
-            self.printer.murmur(&format!("{member} has no granted access; nothing was revoked"));
+            self.printer.status(&format!("{member} has no granted access; nothing was revoked"));
         }
         self.printer.hint("access that the team file gives stays: to end that too, set `disabled = true` there");
         Ok(0)
@@ -840,7 +840,7 @@ impl App {
         self.warn_all(&ended);
         // Cron gets no output; a person who asks what is due does.
         if nothing && args.dry_run {
-            self.printer.murmur("Nothing is due");
+            self.printer.status("Nothing is due");
         }
         Ok(0)
     }
@@ -850,7 +850,7 @@ impl App {
             let command = Command::Inbox { all: args.all, limit: self.limit(args.limit) };
             let (ended, count) = self.send(command, Shape::Many)?;
             if count == 0 {
-                self.printer.murmur(if args.all {
+                self.printer.status(if args.all {
                     "No notifications"
                 } else {
                     "Nothing unread; `access inbox --all` shows the read ones too"
@@ -864,7 +864,7 @@ impl App {
             1 => "1 marked as read".to_owned(),
             count => format!("{count} marked as read"),
         };
-        self.printer.say_or(&words, &serde_json::json!({ "marked": ended.count })).map_err(broken)?;
+        self.printer.print_or(&words, &serde_json::json!({ "marked": ended.count })).map_err(broken)?;
         Ok(0)
     }
 
@@ -887,7 +887,7 @@ impl App {
         let program = std::env::current_exe().context("this program can't find itself")?;
         // As we were called, but for --watch.
         let arguments: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--watch").collect();
-        self.printer.murmur("Sending what comes; Ctrl-C ends");
+        self.printer.status("Sending what comes; Ctrl-C ends");
         let mut said = Vec::new();
         loop {
             let ran = std::process::Command::new(&program)
@@ -926,7 +926,7 @@ impl App {
                     1 => "1 is due again".to_owned(),
                     count => format!("{count} are due again"),
                 };
-                self.printer.say_or(&words, &serde_json::json!({ "retried": ended.count })).map_err(broken)?;
+                self.printer.print_or(&words, &serde_json::json!({ "retried": ended.count })).map_err(broken)?;
                 return Ok(0);
             }
             Some(cli::OutboxVerb::Discard(discard)) => {
@@ -935,14 +935,14 @@ impl App {
                     1 => "Discarded 1 message".to_owned(),
                     count => format!("Discarded {count} messages"),
                 };
-                self.printer.say_or(&words, &serde_json::json!({ "discarded": ended.count })).map_err(broken)?;
+                self.printer.print_or(&words, &serde_json::json!({ "discarded": ended.count })).map_err(broken)?;
                 return Ok(0);
             }
             None => {}
         }
         let (_, count) = self.send(Command::Outbox { dead: args.dead }, Shape::Many)?;
         if count == 0 {
-            self.printer.murmur(if args.dead { "Nothing was given up" } else { "Nothing waits to be sent" });
+            self.printer.status(if args.dead { "Nothing was given up" } else { "Nothing waits to be sent" });
         }
         Ok(0)
     }
@@ -975,7 +975,7 @@ impl App {
         let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
         let (ended, count) = self.send(Command::Audit(filter), Shape::Many)?;
         if count == 0 {
-            self.printer.murmur("No entries");
+            self.printer.status("No entries");
         }
         self.mention_more(&ended)?;
         Ok(0)
@@ -985,7 +985,9 @@ impl App {
         if args.accept_clock {
             let ended = self.door.carry_out(Command::AcceptClock, &mut |_| Ok(()))?;
             self.warn_all(&ended);
-            self.printer.say_or("The clock is accepted.", &serde_json::json!({ "accepted": true })).map_err(broken)?;
+            self.printer
+                .print_or("The clock is accepted.", &serde_json::json!({ "accepted": true }))
+                .map_err(broken)?;
             return Ok(0);
         }
         let command = Command::Doctor { against: read_checkpoints(args.against.as_deref())? };
@@ -1015,8 +1017,8 @@ impl App {
         let unread = self.door.carry_out(Command::Unread, &mut |_| Ok(()));
         match unread.map_or(0, |ended| ended.count) {
             0 => {}
-            1 => self.printer.murmur("1 unread notification: access inbox"),
-            count => self.printer.murmur(&format!("{} unread notifications: access inbox", counted(count))),
+            1 => self.printer.status("1 unread notification: access inbox"),
+            count => self.printer.status(&format!("{} unread notifications: access inbox", counted(count))),
         }
     }
 }
@@ -1092,22 +1094,22 @@ fn completions(args: &cli::Completions, printer: &mut Printer) -> Result<()> {
 
 fn man(args: &cli::Man, printer: &mut Printer) -> Result<()> {
     let count = pages::write_man_pages(&args.folder)?;
-    Ok(printer.say(&format!("Wrote {count} pages to {}", args.folder.display())).map_err(broken)?)
+    Ok(printer.print(&format!("Wrote {count} pages to {}", args.folder.display())).map_err(broken)?)
 }
 
 fn version(printer: &mut Printer) -> std::io::Result<()> {
     let version = env!("CARGO_PKG_VERSION");
     if printer.is_json() {
-        return printer.say_or("", &serde_json::json!({ "version": version }));
+        return printer.print_or("", &serde_json::json!({ "version": version }));
     }
     printer.raw(format!("access {version}\n").as_bytes())
 }
 
 fn serve(args: &cli::Serve) -> Result<(), Failure> {
     if args.connection {
-        return broker::serve_connection();
+        return server::serve_connection();
     }
-    broker::listen(args.group.as_deref())
+    server::listen(args.group.as_deref())
 }
 
 /// A shared host, laid out by root for an owner who is somebody else.
@@ -1115,9 +1117,11 @@ fn init_shared(args: &cli::Init, clock: Timestamp, printer: &mut Printer) -> Res
     let missing = || Failure::new(Kind::Usage, "--owner is missing: who owns the team");
     let owner = args.owner.clone().ok_or_else(missing)?;
     let layout = Layout { owner, login: args.login.clone(), team: args.team.clone(), sample: args.sample };
-    let laid = broker::lay_out(layout, clock)?;
+    let laid = server::lay_out(layout, clock)?;
     let words = format!("Laid out a shared host, with {}", laid.database.display());
-    printer.say_or(&words, &serde_json::json!({ "database": laid.database, "socket": laid.socket })).map_err(broken)?;
+    printer
+        .print_or(&words, &serde_json::json!({ "database": laid.database, "socket": laid.socket }))
+        .map_err(broken)?;
     printer.hint("serve it: systemctl enable --now access.socket access-expire.timer");
     printer.hint("or, without systemd: `access serve` at boot, and packaging/cron.d/access");
     printer.hint("then look whether all is as it should be: access doctor");

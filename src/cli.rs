@@ -6,16 +6,16 @@ use clap::{Args, Command, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
-use crate::complete;
+use crate::completion;
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
-use crate::domain::notification::Notice;
+use crate::domain::notification::NotificationKind;
 use crate::domain::preference::TimeOfDay;
 use crate::domain::request::{RequestId, State};
 use crate::domain::resource::{Kind, Resource, ResourceOrName};
 use crate::domain::team::Login;
 use crate::domain::text::{Text, Ticket};
-use crate::when::{self, When};
+use crate::time_input::{self, When};
 
 /// Ask for elevated access, decide on it, and have it taken back on time.
 ///
@@ -47,7 +47,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "PATH", overrides_with = "db")]
     pub db: Option<PathBuf>,
     /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
-    #[arg(long = "as", global = true, value_name = "MEMBER", overrides_with = "acting_as", add = ArgValueCandidates::new(complete::members))]
+    #[arg(long = "as", global = true, value_name = "MEMBER", overrides_with = "acting_as", add = ArgValueCandidates::new(completion::members))]
     pub acting_as: Option<Name>,
     /// When to use colours
     #[arg(
@@ -261,19 +261,19 @@ Examples:
 )]
 pub struct Request {
     /// What you ask for: kind:name, or the name alone if only one kind has it (see `access resources`)
-    #[arg(add = ArgValueCandidates::new(complete::resources))]
+    #[arg(add = ArgValueCandidates::new(completion::resources))]
     pub resource: Option<ResourceOrName>,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
     /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h, or the limit that a rule sets below that)
-    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
-    #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
     pub until: Option<When>,
     /// Not before then (as soon as it is approved unless said)
-    #[arg(long, value_name = "TIME", value_parser = when::to_come)]
+    #[arg(long, value_name = "TIME", value_parser = time_input::to_come)]
     pub start: Option<When>,
     /// The ticket that this belongs to
     #[arg(short, long, value_name = "REF")]
@@ -282,7 +282,7 @@ pub struct Request {
     #[arg(long, conflicts_with_all = ["start", "requester"])]
     pub emergency: bool,
     /// Ask on behalf of another member (admins)
-    #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub requester: Option<Name>,
     /// Wait until it is decided; exit 1 when it is not granted
     #[arg(short, long, conflicts_with = "dry_run")]
@@ -307,10 +307,10 @@ Examples:
 )]
 pub struct Extend {
     /// The number of the request that gave it
-    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::extendable))]
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::extendable))]
     pub id: RequestId,
     /// How much longer (as long again, or what the rules leave of that)
-    #[arg(short, long, value_name = "LENGTH", add = ArgValueCandidates::new(complete::durations))]
+    #[arg(short, long, value_name = "LENGTH", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Length>,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
@@ -337,19 +337,19 @@ Examples:
     .args(["reason", "ticket", "no_ticket", "duration", "until", "start", "no_start"]))]
 pub struct Edit {
     /// The request's number
-    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::withdrawable))]
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::withdrawable))]
     pub id: RequestId,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
     /// How long: 90m, 4h, 2d, 1w, permanent
-    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
-    #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
     pub until: Option<When>,
     /// Not before then
-    #[arg(long, value_name = "TIME", value_parser = when::to_come)]
+    #[arg(long, value_name = "TIME", value_parser = time_input::to_come)]
     pub start: Option<When>,
     /// Start as soon as it is approved
     #[arg(long, conflicts_with = "start")]
@@ -383,16 +383,16 @@ pub struct List {
     #[arg(long, conflicts_with = "states")]
     pub pending: bool,
     /// Only those in these states, separated by commas
-    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', add = ArgValueCandidates::new(complete::states))]
+    #[arg(long = "state", value_name = "STATE", value_delimiter = ',', add = ArgValueCandidates::new(completion::states))]
     pub states: Vec<State>,
     /// Only those of this member
-    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub requester: Option<Name>,
     /// Only those for this
-    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(complete::resources))]
+    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]
     pub resource: Option<ResourceOrName>,
     /// Only those submitted then or later
-    #[arg(long, value_name = "TIME", value_parser = when::gone)]
+    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
     pub since: Option<When>,
     /// The closed ones too
     #[arg(long)]
@@ -406,7 +406,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Show {
     /// The request's number
-    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::requests))]
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::requests))]
     pub id: RequestId,
 }
 
@@ -429,19 +429,19 @@ Examples:
 )]
 pub struct Approve {
     /// The requests' numbers
-    #[arg(value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::decidable))]
+    #[arg(value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::decidable))]
     pub ids: Vec<RequestId>,
     /// Grant this long instead
-    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(complete::durations))]
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Grant until then instead
-    #[arg(short, long, value_name = "TIME", value_parser = when::to_come)]
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
     pub until: Option<When>,
     /// Grant this scope instead
-    #[arg(short, long, value_name = "NAME", conflicts_with = "resource", add = ArgValueCandidates::new(complete::scopes))]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "resource", add = ArgValueCandidates::new(completion::scopes))]
     pub scope: Option<Name>,
     /// Grant this resource instead
-    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(complete::resources))]
+    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]
     pub resource: Option<Resource>,
     /// A word to the requester
     #[arg(short, long, value_name = "TEXT")]
@@ -457,7 +457,7 @@ pub struct Approve {
   access deny 12 --reason 'Use the read replica: target:orders-db-staging'")]
 pub struct Deny {
     /// The requests' numbers
-    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::decidable))]
+    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::decidable))]
     pub ids: Vec<RequestId>,
     /// Why, which the requester is told
     #[arg(short, long, value_name = "TEXT")]
@@ -472,7 +472,7 @@ Example:
   access review 12 --note 'Went through it with bob; all in order'")]
 pub struct Review {
     /// The request's number
-    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(complete::reviewable))]
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::reviewable))]
     pub id: RequestId,
     /// What you found
     #[arg(short, long, value_name = "TEXT")]
@@ -483,7 +483,7 @@ pub struct Review {
 #[derive(Debug, Args)]
 pub struct Withdraw {
     /// The request's number
-    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::withdrawable))]
+    #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::withdrawable))]
     pub ids: Vec<RequestId>,
 }
 
@@ -501,10 +501,10 @@ Examples:
 )]
 pub struct Revoke {
     /// The numbers of the requests that gave it
-    #[arg(required_unless_present = "member", value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(complete::revocable))]
+    #[arg(required_unless_present = "member", value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::revocable))]
     pub ids: Vec<RequestId>,
     /// Everything that was granted to this member
-    #[arg(long, value_name = "MEMBER", conflicts_with = "ids", add = ArgValueCandidates::new(complete::members))]
+    #[arg(long, value_name = "MEMBER", conflicts_with = "ids", add = ArgValueCandidates::new(completion::members))]
     pub member: Option<Name>,
     /// Why, which the member is told
     #[arg(short, long, value_name = "TEXT")]
@@ -529,10 +529,10 @@ Examples:
   access check connection:prod-aws --user bob
   access check connection:prod-aws --login \"$PAM_USER\"")]
 pub struct Check {
-    #[arg(add = ArgValueCandidates::new(complete::resources))]
+    #[arg(add = ArgValueCandidates::new(completion::resources))]
     pub resource: Resource,
     /// Another member (admins)
-    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub user: Option<Name>,
     /// The member of this Unix user name (root and admins): for PAM, sudo and hooks
     #[arg(long, value_name = "LOGIN", conflicts_with = "user")]
@@ -542,7 +542,7 @@ pub struct Check {
 /// Everyone who can use this now, how, and until when
 #[derive(Debug, Args)]
 pub struct Who {
-    #[arg(add = ArgValueCandidates::new(complete::resources))]
+    #[arg(add = ArgValueCandidates::new(completion::resources))]
     pub resource: ResourceOrName,
 }
 
@@ -627,7 +627,7 @@ Examples:
 )]
 pub struct NotifySet {
     /// An event such as request.submitted, or all
-    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events_or_all))]
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events_or_all))]
     pub event: EventOrAll,
     /// By email or not
     #[arg(long, value_name = "ON", required_unless_present_any = ["slack", "digest"])]
@@ -644,7 +644,7 @@ pub struct NotifySet {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub struct EventOrAll(pub Option<Notice>);
+pub struct EventOrAll(pub Option<NotificationKind>);
 
 impl std::str::FromStr for EventOrAll {
     type Err = crate::domain::Malformed;
@@ -673,16 +673,16 @@ pub enum DigestWhen {
 #[derive(Debug, Args)]
 pub struct NotifyMute {
     /// The events; none: everything
-    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events))]
-    pub events: Vec<Notice>,
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events))]
+    pub events: Vec<NotificationKind>,
 }
 
 /// Undo a mute: of these events, or of everything
 #[derive(Debug, Args)]
 pub struct NotifyUnmute {
     /// The events; none: everything
-    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(complete::events))]
-    pub events: Vec<Notice>,
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events))]
+    pub events: Vec<NotificationKind>,
 }
 
 /// Forget all that you said
@@ -766,19 +766,19 @@ pub struct Audit {
     #[command(subcommand)]
     pub verb: Option<AuditVerb>,
     /// Only entries about this request
-    #[arg(long, value_name = "ID", add = ArgValueCandidates::new(complete::requests))]
+    #[arg(long, value_name = "ID", add = ArgValueCandidates::new(completion::requests))]
     pub request: Option<RequestId>,
     /// Only what this member did
-    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(complete::members))]
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub actor: Option<Name>,
     /// Only this action, such as request.approved
     #[arg(long, value_name = "ACTION", value_parser = clap::builder::PossibleValuesParser::new(crate::domain::event::ACTIONS), hide_possible_values = true)]
     pub action: Option<String>,
     /// Only then or later
-    #[arg(long, value_name = "TIME", value_parser = when::gone)]
+    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
     pub since: Option<When>,
     /// Only then or before
-    #[arg(long, value_name = "TIME", value_parser = when::gone)]
+    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
     pub until: Option<When>,
     /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
     #[arg(long, value_name = "N")]

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::decide::{Standing, waits_on};
+use crate::domain::decide::{Tally, waits_on};
 use crate::domain::duration::{Duration, Length};
 use crate::domain::emergency::Together;
 use crate::domain::entitlement::Way;
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
-use crate::domain::notification::Notice;
+use crate::domain::notification::NotificationKind;
 use crate::domain::outbox::{News, Outlet};
 use crate::domain::preference::{Preference, PreferenceChange};
 use crate::domain::request::{
@@ -590,7 +590,7 @@ pub struct HolderView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NotificationView {
     pub id: i64,
-    pub event: Notice,
+    pub event: NotificationKind,
     pub request: Option<RequestId>,
     pub text: String,
     pub at: Timestamp,
@@ -653,7 +653,7 @@ pub struct PreferenceView {
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct EventPreferenceView {
-    pub event: Notice,
+    pub event: NotificationKind,
     pub in_app: bool,
     pub email: HowView,
     pub slack: HowView,
@@ -711,7 +711,7 @@ pub struct RawView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ToldView {
     pub member: Name,
-    pub event: Notice,
+    pub event: NotificationKind,
 }
 
 /// What `audit verify` found.
@@ -834,7 +834,7 @@ impl NeedView {
 
 impl RequestView {
     /// `standing`: how far it has come with each demand, while it is pending.
-    pub fn at(request: Request, standing: &[Standing], now: Timestamp) -> RequestView {
+    pub fn at(request: Request, standing: &[Tally], now: Timestamp) -> RequestView {
         let state = request.state(now);
         let review = match (&request.review, request.owes_review()) {
             (Some(review), _) => Some(ReviewView::Done(review.clone())),
@@ -894,9 +894,9 @@ impl RequestView {
 }
 
 impl ApprovalsView {
-    fn of(request: &Request, standing: &[Standing]) -> ApprovalsView {
+    fn of(request: &Request, standing: &[Tally]) -> ApprovalsView {
         let count = |names: &[Name]| u32::try_from(names.len()).unwrap_or(u32::MAX);
-        let requirement = |standing: &Standing| RequirementView {
+        let requirement = |standing: &Tally| RequirementView {
             rule: standing.rule.as_ref().map(ToString::to_string),
             have: count(&standing.have),
             need: standing.need,

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::refusal::{Refusal, Sort};
+use crate::domain::refusal::{Refusal, RefusalKind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,10 +72,10 @@ impl std::error::Error for Failure {}
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         let kind = match refusal.sort() {
-            Sort::Usage => Kind::Usage,
-            Sort::Refused => Kind::Refused,
-            Sort::NotFound => Kind::NotFound,
-            Sort::Conflict => Kind::Conflict,
+            RefusalKind::Usage => Kind::Usage,
+            RefusalKind::Refused => Kind::Refused,
+            RefusalKind::NotFound => Kind::NotFound,
+            RefusalKind::Conflict => Kind::Conflict,
         };
         Failure { kind, message: refusal.message(), hints: refusal.hints() }
     }

@@ -1,27 +1,29 @@
 //! access: ask for elevated access, have it decided by another person, and have it taken back on time.
 //!
-//! A front end turns what a person typed into a `command::Command`. The `ledger` carries it out in one transaction:
+//! A front end turns what a person typed into a `command::Command`. The `service` carries it out in one transaction:
 //! it loads what the rules need from the `store`, lets the pure `domain` decide, records the events that follow in a
-//! hash-chained log with all that they change, and streams `command::Reply`s back, which `output` prints. Nothing
+//! hash-chained log with all that they change, and streams `command::Reply`s back, which `ui` prints. Nothing
 //! changes except through a recorded event, and whoever asks is never the one who decides.
 
 #![forbid(unsafe_code)]
 
 pub mod app;
-pub mod broker;
+pub mod backend;
 pub mod cli;
+pub mod client;
 pub mod command;
-pub mod complete;
+pub mod completion;
 pub mod config;
 pub mod deliver;
 pub mod domain;
-pub mod door;
 pub mod error;
+pub mod frame;
 pub mod identity;
-pub mod ledger;
 pub mod line;
-pub mod output;
 pub mod pages;
 pub mod prompt;
+pub mod server;
+pub mod service;
 pub mod store;
-pub mod when;
+pub mod time_input;
+pub mod ui;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use access::cli::{ColorWhen, Verb};
 use access::error::{Failure, Kind};
-use access::output::{help, report};
+use access::ui::{help, report};
 use access::{app, line, pages};
 use clap::error::ErrorKind;
 

@@ -10,9 +10,9 @@ use clap_complete::env::{Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use crate::cli::Cli;
-use crate::complete;
+use crate::completion;
 use crate::error::{Failure, Kind};
-use crate::when;
+use crate::time_input;
 
 /// The variable by which a shell asks for candidates. A name of our own: `COMPLETE` is also other programs'.
 pub const COMPLETE: &str = "_ACCESS_COMPLETE";
@@ -193,7 +193,7 @@ fn page(command: &clap::Command, name: &str, above: Option<&str>) -> String {
     } else {
         roff.control("SH", ["TIMES AND LENGTHS"]);
         prose(&mut roff, TIMES);
-        for (form, same) in when::LENGTHS.into_iter().chain(when::TIMES) {
+        for (form, same) in time_input::LENGTHS.into_iter().chain(time_input::TIMES) {
             item(&mut roff, [bold(form)], same);
         }
         for (heading, items) in
@@ -309,7 +309,7 @@ fn preformatted<'t>(roff: &mut Roff, lines: impl Iterator<Item = &'t str>) {
 /// The command line as a completing shell sees it: options are offered once a dash is typed, or where there is nothing
 /// else. So that `access approve <Tab>` offers requests, and the only one at once.
 pub fn completed_command() -> clap::Command {
-    let (words, current) = complete::typed();
+    let (words, current) = completion::typed();
     let dash = words.get(current).is_some_and(|word| word.starts_with('-'));
     if dash { Cli::command() } else { without_options(Cli::command()) }
 }

@@ -16,7 +16,7 @@ impl Line {
         format!("{}:{}: {}", self.file.display(), self.number, self.text.trim())
     }
 
-    /// The room this line is in: `ledger` for `src/ledger/expire.rs`, `cli` for `src/cli.rs`.
+    /// The room this line is in: `service` for `src/service/expire.rs`, `cli` for `src/cli.rs`.
     fn room(&self) -> &str {
         let first = self.file.components().nth(1).unwrap().as_os_str().to_str().unwrap();
         first.trim_end_matches(".rs")
@@ -74,29 +74,44 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 18] = [
+const DIRECTIONS: [(&str, &[&str]); 20] = [
     ("domain", &[]),
-    ("when", &["domain"]),
+    ("time_input", &["domain"]),
     ("command", &["domain"]),
     ("store", &["command", "domain", "error"]),
-    ("ledger", &["command", "domain", "error", "store"]),
-    ("output", &["cli", "command", "domain", "error", "when"]),
-    ("cli", &["complete", "domain", "when"]),
+    ("service", &["command", "domain", "error", "store"]),
+    ("ui", &["cli", "command", "domain", "error", "time_input"]),
+    ("cli", &["completion", "domain", "time_input"]),
     ("error", &["domain"]),
     ("config", &["domain", "error"]),
     ("identity", &["domain", "error"]),
-    ("deliver", &["config", "domain", "error", "ledger"]),
-    ("broker", &["command", "config", "domain", "error", "identity", "ledger", "store"]),
-    ("door", &["broker", "command", "config", "deliver", "domain", "error", "identity", "ledger", "store"]),
-    ("complete", &["command", "domain", "door", "error"]),
+    ("deliver", &["config", "domain", "error", "service"]),
+    ("frame", &["command", "error"]),
+    ("client", &["command", "error", "frame"]),
+    ("server", &["client", "command", "frame", "config", "domain", "error", "identity", "service", "store"]),
+    (
+        "backend",
+        &["client", "server", "command", "config", "deliver", "domain", "error", "identity", "service", "store"],
+    ),
+    ("completion", &["command", "domain", "backend", "error"]),
     ("prompt", &["command", "domain", "error"]),
-    ("pages", &["cli", "complete", "error", "when"]),
+    ("pages", &["cli", "completion", "error", "time_input"]),
     ("line", &["cli", "domain", "error"]),
     (
         "app",
         &[
-            "broker", "cli", "command", "domain", "door", "error", "identity", "ledger", "output", "pages", "prompt",
-            "when",
+            "server",
+            "cli",
+            "command",
+            "domain",
+            "backend",
+            "error",
+            "identity",
+            "service",
+            "ui",
+            "pages",
+            "prompt",
+            "time_input",
         ],
     ),
 ];
@@ -130,12 +145,14 @@ fn a_path_always_names_its_room() {
 }
 
 #[test]
-fn only_the_door_s_room_speaks_over_sockets_or_becomes_another_user() {
+fn only_client_and_server_use_sockets_or_become_another_user() {
     let sources = sources();
     let words = ["UnixStream", "UnixListener", "PeerCredentials", "setuid(", "seteuid(", "initgroups("];
-    let speaks = |line: &&Line| line.room() != "broker" && words.iter().any(|word| line.text.contains(word));
+    let speaks = |line: &&Line| {
+        !["client", "frame", "server"].contains(&line.room()) && words.iter().any(|word| line.text.contains(word))
+    };
     let faults: Vec<String> = sources.iter().filter(speaks).map(Line::place).collect();
-    assert_none(&faults, "only broker/ knows that there is a socket");
+    assert_none(&faults, "only client, frame and server/ know that there is a socket");
 }
 
 #[test]
@@ -158,16 +175,16 @@ fn only_the_store_speaks_sql() {
 }
 
 #[test]
-fn only_the_output_prints() {
+fn only_the_ui_prints() {
     let sources = sources();
     let words = ["println!", "eprintln!", "print!(", "eprint!(", "dbg!(", "stdout()", "stderr()"];
     let printing = |line: &&Line| {
-        let may = ["output", "main", "prompt"].contains(&line.room());
+        let may = ["main", "prompt", "ui"].contains(&line.room());
         // Asking whether it is a terminal is not printing.
         !may && !line.text.contains("is_terminal()") && words.iter().any(|word| line.text.contains(word))
     };
     let faults: Vec<String> = sources.iter().filter(printing).map(Line::place).collect();
-    assert_none(&faults, "only output/ prints");
+    assert_none(&faults, "only ui/ prints");
 }
 
 #[test]

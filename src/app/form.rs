@@ -14,7 +14,7 @@ use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Picked, Prompt, cancelled};
-use crate::when::{Sense, When};
+use crate::time_input::{Sense, When};
 
 /// What a request says so far.
 struct Form<'f> {

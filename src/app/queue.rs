@@ -9,8 +9,8 @@ use crate::domain::request::{End, Modification, RequestId};
 use crate::domain::resource::{Kind as ResourceKind, Resource};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
-use crate::output::{Shape, broken};
 use crate::prompt::{Item, Prompt, cancelled};
+use crate::ui::{Shape, broken};
 
 /// Whether the walk goes on.
 #[derive(PartialEq, Eq)]
@@ -43,7 +43,7 @@ impl App {
             Ok(())
         })?;
         if ids.is_empty() {
-            self.printer.murmur("Nothing waits for you");
+            self.printer.status("Nothing waits for you");
             return Ok(0);
         }
         let mut code = 0;
@@ -67,11 +67,11 @@ impl App {
     ) -> Result<Walk, Failure> {
         let view = self.look_at(id)?;
         if view.may_decide != Some(true) {
-            self.printer.murmur(&format!("Request {id} no longer waits for you"));
+            self.printer.status(&format!("Request {id} no longer waits for you"));
             return Ok(Walk::On);
         }
         if place > 1 {
-            self.printer.murmur("");
+            self.printer.status("");
         }
         self.printer.present(&view);
         let items = ["Approve", "Approve with changes …", "Deny …", "Skip", "Stop"].map(Item::new);
@@ -239,7 +239,7 @@ impl Granted {
     fn how_long(&self) -> String {
         match self.end {
             End::After(length) => length.to_string(),
-            End::At(time) => format!("until {}", crate::when::date_and_time(time)),
+            End::At(time) => format!("until {}", crate::time_input::date_and_time(time)),
             End::Never => "permanent".to_owned(),
         }
     }

@@ -29,7 +29,7 @@ use crate::domain::team::Timezone;
 use crate::domain::text::visible;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::ledger::{Hook, Post, Service};
+use crate::service::{Hook, Post, Service};
 
 /// A run takes no longer, unless the configuration says otherwise.
 const DEADLINE: Duration = Duration::from_secs(60);

@@ -2,7 +2,7 @@
 
 use super::event::{Because, Draft, Event};
 use super::name::Name;
-use super::notification::{Notice, Told};
+use super::notification::{NotificationKind, Recipient};
 use super::request::{Grant, Request, State};
 use super::time::Timestamp;
 
@@ -42,8 +42,8 @@ pub fn is_ahead(request: &Request, accepted: Timestamp, last: Timestamp) -> bool
 pub fn end(request: &Request, because: Because, last: Timestamp, by: Option<&Name>, asked: &[Name]) -> Option<Draft> {
     match (request.state(last), &request.grant) {
         (State::Pending, _) => {
-            let mut told: Vec<Told> = Notice::RequestWithdrawn.to_all(asked);
-            told.push(Notice::RequestWithdrawn.to(&request.requester));
+            let mut told: Vec<Recipient> = NotificationKind::RequestWithdrawn.to_all(asked);
+            told.push(NotificationKind::RequestWithdrawn.to(&request.requester));
             let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
             Some(Draft { event, told })
         }
@@ -55,7 +55,7 @@ pub fn end(request: &Request, because: Because, last: Timestamp, by: Option<&Nam
                 because,
                 reason: None,
             };
-            Some(Draft { event, told: vec![Notice::AccessRevoked.to(&grant.member)] })
+            Some(Draft { event, told: vec![NotificationKind::AccessRevoked.to(&grant.member)] })
         }
         (
             State::Active

@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration::Length;
-use super::entitlement::{Person, Thing, longest};
+use super::entitlement::{CatalogItem, Principal, longest};
 use super::event::{Because, Draft, Event, Granted, MetDemand};
 use super::judge::{Judgement, Requirement, RoleBasis};
 use super::name::Name;
-use super::notification::{Notice, Told};
+use super::notification::{NotificationKind, Recipient};
 use super::refusal::Refusal;
 use super::request::{Decision, Edit, Edited, End, Grant, Recorded, Request, RequestId, Said, State, Terms, Verdict};
 use super::resource::Resource;
@@ -26,7 +26,7 @@ const LATEST_START: Length = Length::YEAR;
 /// quarter of its time is left.
 pub const WARN_WITHIN: Length = Length::HOUR;
 
-fn draft(event: Event, told: Vec<Told>) -> Draft {
+fn draft(event: Event, told: Vec<Recipient>) -> Draft {
     Draft { event, told }
 }
 
@@ -45,9 +45,9 @@ pub struct Ask {
 /// What has been loaded for a request that is being filed.
 pub struct Filing<'f> {
     pub id: RequestId,
-    pub filer: &'f Person,
-    pub requester: &'f Person,
-    pub thing: &'f Thing,
+    pub filer: &'f Principal,
+    pub requester: &'f Principal,
+    pub thing: &'f CatalogItem,
     /// A request of the same requester for the same thing that is on the record as pending.
     pub pending: Option<&'f Request>,
     /// The request that an edit changes. None: a new one is filed.
@@ -56,24 +56,24 @@ pub struct Filing<'f> {
     /// All admins and the owner, and everyone else whom a rule names.
     pub told: &'f [Name],
     /// Everyone who might review it, if it is an emergency.
-    pub people: &'f [&'f Person],
+    pub people: &'f [&'f Principal],
     /// Those who were asked to decide before an edit.
     pub asked: &'f [Name],
 }
 
 /// Whether this person may take part at all.
-pub fn may_act(person: &Person) -> Result<(), Refusal> {
+pub fn may_act(person: &Principal) -> Result<(), Refusal> {
     if person.is_disabled() { Err(Refusal::Disabled { member: person.name.clone() }) } else { Ok(()) }
 }
 
 /// Whether this person is an admin or the owner now, by base role or by a live grant.
-pub fn needs_admin(person: &Person, to: &'static str, now: Timestamp) -> Result<(), Refusal> {
+pub fn needs_admin(person: &Principal, to: &'static str, now: Timestamp) -> Result<(), Refusal> {
     may_act(person)?;
     if person.effective_role(now) >= Role::Admin { Ok(()) } else { Err(Refusal::NeedsAdmin { to }) }
 }
 
 /// Whether this person is the owner, by the team file: no grant makes one.
-pub fn needs_owner(person: &Person, to: &'static str) -> Result<(), Refusal> {
+pub fn needs_owner(person: &Principal, to: &'static str) -> Result<(), Refusal> {
     may_act(person)?;
     if person.member.role == Role::Owner { Ok(()) } else { Err(Refusal::NeedsOwner { to }) }
 }
@@ -118,7 +118,7 @@ pub fn replace_owner(team: &Team, to: &Name, by_root: bool, accounts: &Accounts)
 }
 
 /// Why these terms can't be granted at all, by somebody who approves them now.
-fn wrong_terms(terms: &Terms, requester: &Person, now: Timestamp) -> Vec<Refusal> {
+fn wrong_terms(terms: &Terms, requester: &Principal, now: Timestamp) -> Vec<Refusal> {
     let start = terms.starts_at(now);
     let end = terms.end.until().and_then(|until| match until {
         _ if until <= now => Some(Refusal::EndPassed { until }),
@@ -151,7 +151,7 @@ fn wrong_start(ask: &Ask, now: Timestamp) -> Option<Refusal> {
 }
 
 /// What is wrong with a request whatever it is for. `edits`: the request that it changes, if it does.
-pub fn wrong_by_itself(ask: &Ask, requester: &Person, edits: Option<&Request>, now: Timestamp) -> Vec<Refusal> {
+pub fn wrong_by_itself(ask: &Ask, requester: &Principal, edits: Option<&Request>, now: Timestamp) -> Vec<Refusal> {
     let mut wrong = wrong_terms(&ask.terms, requester, now);
     // A start that an edit leaves as it is may have passed: an approval would still be possible.
     if edits.is_none_or(|before| before.asked.start != ask.terms.start) {
@@ -237,14 +237,16 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         emergency: ask.emergency,
     };
     let others = || filing.told.iter().filter(|name| **name != requester.name && **name != filer.name);
-    let Some(rule) = by_rule else { return Ok(vec![draft(submitted, Notice::RequestSubmitted.to_all(others()))]) };
+    let Some(rule) = by_rule else {
+        return Ok(vec![draft(submitted, NotificationKind::RequestSubmitted.to_all(others()))]);
+    };
     let told = match ask.emergency {
-        true => Notice::AccessEmergency.to_all(others()),
+        true => NotificationKind::AccessEmergency.to_all(others()),
         // What a rule approves waits on nobody, so nobody but its requester is told.
-        false => vec![Notice::RequestApproved.to(&requester.name)],
+        false => vec![NotificationKind::RequestApproved.to(&requester.name)],
     };
     let reviewers = ask.emergency.then(|| {
-        let may_review = |person: &&&Person| {
+        let may_review = |person: &&&Principal| {
             !person.is_disabled() && person.name != requester.name && could_review(person, judgement, &ask.terms, now)
         };
         filing.people.iter().filter(may_review).map(|person| person.name.clone()).collect()
@@ -254,7 +256,7 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
 }
 
 /// Whether this person may change this request now, and what it would say then.
-pub fn edited(request: &Request, edit: &Edit, person: &Person, now: Timestamp) -> Result<Said, Refusal> {
+pub fn edited(request: &Request, edit: &Edit, person: &Principal, now: Timestamp) -> Result<Said, Refusal> {
     may_act(person)?;
     if !request.belongs_to(person) {
         return Err(Refusal::NeedsOwnToEdit { id: request.id });
@@ -299,7 +301,7 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
     let waiting = filing.told.iter().filter(|_| by_rule.is_none());
     let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
     let told: Vec<&Name> = told.into_iter().filter(|name| *name != editor).collect();
-    let no_more_asked: Vec<Told> = decided(filing.asked, editor, &told);
+    let no_more_asked: Vec<Recipient> = decided(filing.asked, editor, &told);
     let event = Event::RequestEdited {
         request: request.id,
         by: editor.clone(),
@@ -309,10 +311,10 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
         to,
         voids: voids.into_iter().cloned().collect(),
     };
-    let mut drafts = vec![draft(event, Notice::RequestChanged.to_all(told))];
+    let mut drafts = vec![draft(event, NotificationKind::RequestChanged.to_all(told))];
     if let Some(rule) = by_rule {
         let granted = granted(request.id, &request.requester, &ask.terms, false, Some(rule), now);
-        let mut told = vec![Notice::RequestApproved.to(&request.requester)];
+        let mut told = vec![NotificationKind::RequestApproved.to(&request.requester)];
         told.extend(no_more_asked);
         drafts.push(draft(begins(granted, now), told));
     }
@@ -361,7 +363,7 @@ fn begins(granted: Granted, now: Timestamp) -> Event {
 
 /// Whether a request is another person's. Somebody is the same person if the name or the Unix user is the same: neither a
 /// new name nor the name of somebody else gets around this, and no role, no rule and no second vote does.
-fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
+fn is_anothers(request: &Request, person: &Principal) -> Result<(), Refusal> {
     may_act(person)?;
     let (name, login) = (&person.name, &person.member.login);
     let may_be_own = request.may_be_requested_by(name, login) || request.may_be_filed_by(name, login);
@@ -377,7 +379,7 @@ fn is_anothers(request: &Request, person: &Person) -> Result<(), Refusal> {
 
 /// Whether this person may decide on this request, were these the terms. This is the one place that says so.
 pub fn may_decide(
-    person: &Person,
+    person: &Principal,
     request: &Request,
     terms: &Terms,
     requirements: &[Requirement],
@@ -402,7 +404,7 @@ pub fn may_decide(
 
 /// Whether this person may put these terms in the place of those on the table, as far as those go: someone who could not
 /// decide on the request as it is can't make it one that they can. `case`: of the terms on the table.
-pub fn may_change(case: &Case<'_>, person: &Person, terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
+pub fn may_change(case: &Case<'_>, person: &Principal, terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
     may_decide(person, case.request, terms, &case.judgement.requirements(), now)
 }
 
@@ -418,7 +420,7 @@ fn named(requirements: &[Requirement]) -> Vec<String> {
 
 /// Whether this person may put these terms in the place of those on the table: they have to meet a demand of the new terms
 /// themselves. So nobody parks terms there that they could not give, for the next approval to grant.
-fn may_propose(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+fn may_propose(case: &Case<'_>, person: &Principal, now: Timestamp) -> Result<(), Refusal> {
     let Case { request, terms, judgement, .. } = case;
     if **terms == *request.on_the_table() {
         return Ok(());
@@ -434,7 +436,7 @@ fn may_propose(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), R
 
 /// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
 /// demands.
-pub fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
+pub fn could_review(person: &Principal, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
     let requirements = judgement.requirements();
     let basis = match terms.resource {
         Resource::Role(_) => RoleBasis::BaseAdmin,
@@ -449,22 +451,22 @@ pub fn could_review(person: &Person, judgement: &Judgement, terms: &Terms, now: 
 /// Who can review an emergency now: of those who were fixed when it was taken, those who could review it by today's rules too;
 /// and if there is none, anybody who could. A member who came after it was filed is another person than the one who had
 /// that name then.
-pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Person> {
+pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Principal> {
     let Case { request, judgement, .. } = case;
-    let able = |person: &&&Person| {
+    let able = |person: &&&Principal| {
         is_anothers(request, person).is_ok() && could_review(person, judgement, &request.asked, now)
     };
-    let able: Vec<&Person> = case.people.iter().filter(able).copied().collect();
+    let able: Vec<&Principal> = case.people.iter().filter(able).copied().collect();
     let reviewers = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
-    let is_fixed = |person: &&Person| {
+    let is_fixed = |person: &&Principal| {
         person.since < request.seq && reviewers.is_some_and(|reviewers| reviewers.contains(&person.name))
     };
-    let fixed: Vec<&Person> = able.iter().copied().filter(is_fixed).collect();
+    let fixed: Vec<&Principal> = able.iter().copied().filter(is_fixed).collect();
     if fixed.is_empty() { able } else { fixed }
 }
 
 /// Whether this person may review this emergency.
-pub fn may_review(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<(), Refusal> {
+pub fn may_review(case: &Case<'_>, person: &Principal, now: Timestamp) -> Result<(), Refusal> {
     is_anothers(case.request, person)?;
     let able = reviewers(case, now);
     if able.iter().any(|other| other.name == person.name) {
@@ -479,7 +481,7 @@ pub fn may_review(case: &Case<'_>, person: &Person, now: Timestamp) -> Result<()
 
 /// How far a request has come with one of the demands on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct Tally {
     pub rule: Option<RuleName>,
     pub need: u32,
     /// Whose approvals count, in the order they were given.
@@ -488,7 +490,7 @@ pub struct Standing {
     pub waiting_on: Vec<Name>,
 }
 
-impl Standing {
+impl Tally {
     pub fn is_met(&self) -> bool {
         self.have.len() >= self.need as usize
     }
@@ -502,13 +504,13 @@ pub fn standing(
     request: &Request,
     terms: &Terms,
     requirements: &[Requirement],
-    people: &[&Person],
+    people: &[&Principal],
     now: Timestamp,
-) -> Vec<Standing> {
+) -> Vec<Tally> {
     let basis = RoleBasis::of(request, terms);
-    let able: Vec<&&Person> =
+    let able: Vec<&&Principal> =
         people.iter().filter(|person| may_decide(person, request, terms, requirements, now).is_ok()).collect();
-    let mut given: Vec<&Person> = Vec::new();
+    let mut given: Vec<&Principal> = Vec::new();
     for decision in &request.decisions {
         let counts =
             decision.verdict == Verdict::Approve && decision.counts && request.decided_terms(decision) == terms;
@@ -527,21 +529,21 @@ pub fn standing(
             .collect();
         let met = have.len() >= requirement.approvals as usize;
         let may_still =
-            |person: &&&&Person| !met && requirement.is_met_by(person, basis, now) && !have.contains(&person.name);
+            |person: &&&&Principal| !met && requirement.is_met_by(person, basis, now) && !have.contains(&person.name);
         let waiting_on = able.iter().filter(may_still).map(|person| person.name.clone()).collect();
-        Standing { rule: requirement.rule.clone(), need: requirement.approvals, have, waiting_on }
+        Tally { rule: requirement.rule.clone(), need: requirement.approvals, have, waiting_on }
     };
     requirements.iter().map(standing).collect()
 }
 
 /// Whether one of these people made a decision: members who have left are not among them, and somebody else with the name of one
 /// now is another person.
-fn is_by_one_of(decision: &Decision, people: &[&Person]) -> bool {
+fn is_by_one_of(decision: &Decision, people: &[&Principal]) -> bool {
     people.iter().any(|person| person.name == decision.by && person.since < decision.seq)
 }
 
 /// Everybody on whom any of the demands waits.
-pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
+pub fn waits_on(standing: &[Tally]) -> Vec<Name> {
     let all: BTreeSet<&Name> = standing.iter().flat_map(|standing| &standing.waiting_on).collect();
     all.into_iter().cloned().collect()
 }
@@ -550,7 +552,7 @@ pub fn waits_on(standing: &[Standing]) -> Vec<Name> {
 /// admins; and everybody, while an emergency owes its review.
 ///
 /// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
-pub fn may_see(person: &Person, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
+pub fn may_see(person: &Principal, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
     let is_named = |judgement: &Judgement| {
         let told = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
         may_decide(person, request, request.on_the_table(), &judgement.requirements(), now).is_ok()
@@ -576,24 +578,24 @@ fn still_pending(request: &Request, now: Timestamp) -> Result<(), Refusal> {
 /// What has been loaded for a request that is being decided on.
 pub struct Case<'c> {
     pub request: &'c Request,
-    pub requester: &'c Person,
+    pub requester: &'c Principal,
     /// What would be granted: the terms on the table, or those that an approver puts there now.
     pub terms: &'c Terms,
     /// By the rules as they are now, for the terms asked and these.
     pub judgement: &'c Judgement,
     /// All who gave an approval or might.
-    pub people: &'c [&'c Person],
+    pub people: &'c [&'c Principal],
 }
 
 /// Tells those who were asked that it is decided: not who decided, and nobody who is told of the same act otherwise.
-fn decided(asked: &[Name], by: &Name, told: &[&Name]) -> Vec<Told> {
-    Notice::RequestDecided.to_all(asked.iter().filter(|name| *name != by && !told.contains(name)))
+fn decided(asked: &[Name], by: &Name, told: &[&Name]) -> Vec<Recipient> {
+    NotificationKind::RequestDecided.to_all(asked.iter().filter(|name| *name != by && !told.contains(name)))
 }
 
 /// Approves these terms; access is granted with the last approval that it takes. `asked`: those who were asked to decide.
 pub fn approve(
     case: &Case<'_>,
-    approver: &Person,
+    approver: &Principal,
     note: Option<Text>,
     asked: &[Name],
     now: Timestamp,
@@ -611,11 +613,10 @@ pub fn approve(
     wrong.extend(judgement.allows(terms, &request.reason, request.ticket.as_ref()).err());
     Refusal::unless_none(wrong)?;
     let stood = standing(request, terms, &requirements, case.people, now);
-    let counted =
-        |standing: &[Standing]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
+    let counted = |standing: &[Tally]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
     let given = counted(&stood);
     // Where a demand was relaxed since, what was given may be enough now: then whoever gave it can say so again.
-    let enough = stood.iter().all(Standing::is_met);
+    let enough = stood.iter().all(Tally::is_met);
     if given.contains(&approver.name) && !enough {
         return Err(Refusal::AlreadyVoted { id: request.id });
     }
@@ -642,11 +643,11 @@ pub fn approve(
         counts: true,
     });
     let stands = standing(&after, terms, &requirements, case.people, now);
-    let complete = stands.iter().all(Standing::is_met);
+    let complete = stands.iter().all(Tally::is_met);
 
-    let mut told: Vec<Told> = Vec::new();
+    let mut told: Vec<Recipient> = Vec::new();
     if complete {
-        told.push(Notice::RequestApproved.to(&request.requester));
+        told.push(NotificationKind::RequestApproved.to(&request.requester));
     }
     if *terms != request.on_the_table() {
         let lost = voided
@@ -655,10 +656,10 @@ pub fn approve(
             .map(|decision| &decision.by);
         let waiting = if complete { Vec::new() } else { waits_on(&stands) };
         let all: BTreeSet<&Name> = lost.chain(&waiting).filter(|name| **name != approver.name).collect();
-        told.extend(Notice::RequestChanged.to_all(all));
+        told.extend(NotificationKind::RequestChanged.to_all(all));
     }
     if complete {
-        let names: Vec<Name> = told.iter().map(|Told(name, _)| name.clone()).collect();
+        let names: Vec<Name> = told.iter().map(|Recipient(name, _)| name.clone()).collect();
         told.extend(decided(asked, &approver.name, &names.iter().collect::<Vec<_>>()));
     }
     let approved = Event::RequestApproved {
@@ -692,7 +693,7 @@ pub fn approve(
 /// `asked`: those who were asked to decide.
 pub fn deny(
     case: &Case<'_>,
-    approver: &Person,
+    approver: &Principal,
     reason: Option<Text>,
     asked: &[Name],
     now: Timestamp,
@@ -701,13 +702,13 @@ pub fn deny(
     may_decide(approver, request, case.terms, &case.judgement.requirements(), now)?;
     still_pending(request, now)?;
     let denied = Event::RequestDenied { request: request.id, by: approver.name.clone(), reason };
-    let mut told = vec![Notice::RequestDenied.to(&request.requester)];
+    let mut told = vec![NotificationKind::RequestDenied.to(&request.requester)];
     told.extend(decided(asked, &approver.name, &[&request.requester]));
     Ok(vec![draft(denied, told)])
 }
 
 /// Closes the review that an emergency owes.
-pub fn review(case: &Case<'_>, reviewer: &Person, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+pub fn review(case: &Case<'_>, reviewer: &Principal, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let request = case.request;
     if !request.emergency {
         return Err(Refusal::NotOwed { id: request.id });
@@ -721,7 +722,7 @@ pub fn review(case: &Case<'_>, reviewer: &Person, note: Text, now: Timestamp) ->
 
 /// Whether this person may ask for more of this grant, and what that would be, on the terms granted before: it starts
 /// when that one ends. `end`: None for as long again.
-pub fn extended(request: &Request, person: &Person, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
+pub fn extended(request: &Request, person: &Principal, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
     may_act(person)?;
     if !request.is_requested_by(person) {
         return Err(Refusal::NeedsOwnGrant { id: request.id });
@@ -736,7 +737,7 @@ pub fn extended(request: &Request, person: &Person, end: Option<Length>, now: Ti
 }
 
 /// `asked`: those who were asked to decide on it.
-pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+pub fn withdraw(request: &Request, person: &Principal, asked: &[Name], now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     may_act(person)?;
     if !request.belongs_to(person) {
         // Whoever may see it may deny it, which is the act that says what it is.
@@ -751,7 +752,7 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
     // Whoever it was filed for should know as well.
     let requester = Some(&request.requester).filter(|requester| **requester != person.name);
     let told = asked.iter().filter(|name| **name != person.name).chain(requester);
-    Ok(vec![draft(withdrawn, Notice::RequestWithdrawn.to_all(told))])
+    Ok(vec![draft(withdrawn, NotificationKind::RequestWithdrawn.to_all(told))])
 }
 
 /// Ends a grant now. Admins may end anyone's, a requester their own. `following`: the requests that go on from it, and
@@ -759,7 +760,7 @@ pub fn withdraw(request: &Request, person: &Person, asked: &[Name], now: Timesta
 pub fn revoke(
     request: &Request,
     following: &[Request],
-    person: &Person,
+    person: &Principal,
     reason: Option<Text>,
     now: Timestamp,
 ) -> Result<Vec<Draft>, Refusal> {
@@ -770,18 +771,22 @@ pub fn revoke(
     let state = request.state(now);
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
     let Some(grant) = live else { return Err(Refusal::NotLive { id: request.id, state }) };
-    let told = |event: Notice| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
+    let told =
+        |event: NotificationKind| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
     let mut drafts =
-        vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(Notice::AccessRevoked))];
+        vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(NotificationKind::AccessRevoked))];
     for next in following {
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
             (State::Pending, _) => {
                 let event = Event::RequestWithdrawn { request: next.id, by: Some(person.name.clone()), because };
-                drafts.push(draft(event, told(Notice::RequestWithdrawn)));
+                drafts.push(draft(event, told(NotificationKind::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
-                drafts.push(draft(revoked(grant, Some(&person.name), because, None), told(Notice::AccessRevoked)));
+                drafts.push(draft(
+                    revoked(grant, Some(&person.name), because, None),
+                    told(NotificationKind::AccessRevoked),
+                ));
             }
             (
                 State::Scheduled
@@ -818,7 +823,7 @@ fn untold(draft: Draft) -> Draft {
 pub fn expire(grant: &Grant, goes_on: bool, now: Timestamp) -> Option<Draft> {
     let ended_at = grant.ends_at.filter(|&end| end <= now && grant.ended.is_none())?;
     let expired = Event::GrantExpired { request: grant.request, resource: grant.terms.resource.clone(), ended_at };
-    let told = if goes_on { Vec::new() } else { vec![Notice::AccessExpired.to(&grant.member)] };
+    let told = if goes_on { Vec::new() } else { vec![NotificationKind::AccessExpired.to(&grant.member)] };
     Some(draft(expired, told))
 }
 
@@ -830,20 +835,20 @@ pub fn begin(grant: &Grant, now: Timestamp) -> Option<Draft> {
         ends_at: grant.ends_at,
         ..granted(grant.request, &grant.member, &grant.terms, grant.modified, grant.by_rule.as_ref(), now)
     };
-    due.then(|| draft(Event::GrantStarted(begun), vec![Notice::AccessStarted.to(&grant.member)]))
+    due.then(|| draft(Event::GrantStarted(begun), vec![NotificationKind::AccessStarted.to(&grant.member)]))
 }
 
 /// Tells those who may still decide again, once, and with them those to whom it escalates. None: it is not time.
 pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft> {
     let due = request.reminds().is_some_and(|at| at <= now) && request.state(now) == State::Pending;
     let event = Event::RequestReminded { request: request.id };
-    due.then(|| draft(event, Notice::RequestReminder.to_all(whom)))
+    due.then(|| draft(event, NotificationKind::RequestReminder.to_all(whom)))
 }
 
 /// Records, once, that a request of an older version is judged by the rules of this one. `whom`: those who may decide on
 /// it and were not notified.
 pub fn rejudge(request: &Request, whom: &[Name]) -> Draft {
-    draft(Event::RequestRejudged { request: request.id }, Notice::RequestSubmitted.to_all(whom))
+    draft(Event::RequestRejudged { request: request.id }, NotificationKind::RequestSubmitted.to_all(whom))
 }
 
 /// Warns, once, that a grant ends soon. None: it does not, or its member was told. (Of one after which access goes on by
@@ -856,14 +861,14 @@ pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
     };
     let ends_at = grant.ends_at.filter(soon).filter(|_| grant.is_live(now) && !grant.warned)?;
     let expiring = Event::GrantExpiring { request: grant.request, resource: grant.terms.resource.clone(), ends_at };
-    Some(draft(expiring, vec![Notice::AccessExpiring.to(&grant.member)]))
+    Some(draft(expiring, vec![NotificationKind::AccessExpiring.to(&grant.member)]))
 }
 
 /// Records that a request lapsed undecided. None: it has not.
 pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
     let lapsed = request.recorded == Recorded::Pending && request.state(now) == State::Lapsed;
     let event = Event::RequestLapsed { request: request.id, lapsed_at: request.lapses() };
-    lapsed.then(|| draft(event, vec![Notice::RequestLapsed.to(&request.requester)]))
+    lapsed.then(|| draft(event, vec![NotificationKind::RequestLapsed.to(&request.requester)]))
 }
 
 /// What judging an open request again, by the new team, comes to.
@@ -908,7 +913,7 @@ pub fn follow<E>(
             (false, true) => Some(Because::Gone(resource.clone())),
             (false, false) => fell.map(Because::Fell),
         };
-        let mut told: Vec<Told> = Vec::new();
+        let mut told: Vec<Recipient> = Vec::new();
         match (request.state(now), &request.grant) {
             (State::Pending, _) => {
                 // Whoever filed it may come back by another name, and must not decide on it.
@@ -916,9 +921,11 @@ pub fn follow<E>(
                 let because = because(&request.asked.resource).or_else(|| because(&request.on_the_table().resource));
                 let because = because.or_else(|| filer_departs.then_some(Because::FilerGone));
                 if let Some(because) = because {
-                    told.extend(Notice::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()));
-                    told.push(Notice::RequestWithdrawn.to(&request.requester));
-                    told.retain(|Told(member, _)| remains(member));
+                    told.extend(
+                        NotificationKind::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()),
+                    );
+                    told.push(NotificationKind::RequestWithdrawn.to(&request.requester));
+                    told.retain(|Recipient(member, _)| remains(member));
                     let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
                     drafts.push(draft(event, told));
                     continue;
@@ -926,7 +933,7 @@ pub fn follow<E>(
                 let Anew { voids, gained, told, .. } = judge(request, &fallen)?;
                 if !gained.is_empty() {
                     let event = Event::ApprovalsVoided { request: request.id, voids, gained };
-                    drafts.push(draft(event, Notice::RequestChanged.to_all(&told)));
+                    drafts.push(draft(event, NotificationKind::RequestChanged.to_all(&told)));
                 }
             }
             (State::Active | State::Scheduled, Some(grant)) => {
@@ -936,8 +943,8 @@ pub fn follow<E>(
                 };
                 if let Some(because) = because {
                     fallen.insert(request.id);
-                    told.push(Notice::AccessRevoked.to(&grant.member));
-                    told.retain(|Told(member, _)| remains(member));
+                    told.push(NotificationKind::AccessRevoked.to(&grant.member));
+                    told.retain(|Recipient(member, _)| remains(member));
                     drafts.push(draft(revoked(grant, by, because, None), told));
                 }
             }

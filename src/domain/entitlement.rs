@@ -14,7 +14,7 @@ use super::time::Timestamp;
 
 /// A member with all that decides what they may use.
 #[derive(Debug, Clone)]
-pub struct Person {
+pub struct Principal {
     pub name: Name,
     pub member: Member,
     /// The entry that brought them (back), or gave them another login: what was decided before is not theirs.
@@ -28,7 +28,7 @@ pub struct Person {
 
 /// A resource with what the catalogue says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Thing {
+pub enum CatalogItem {
     Connection { name: Name, environment: Environment },
     Target { name: Name, connections: BTreeMap<Name, Environment> },
     Feature { name: Name, role: Role },
@@ -84,43 +84,45 @@ struct RoleHeld {
     until: Option<Timestamp>,
 }
 
-impl Thing {
+impl CatalogItem {
     /// A target counts as production when any of its connections is.
     pub fn environment(&self) -> Option<Environment> {
         match self {
-            Thing::Connection { environment, .. } => Some(*environment),
-            Thing::Target { connections, .. } => connections.values().min().copied(),
-            Thing::Feature { .. } | Thing::Scope { .. } | Thing::Role(_) => None,
+            CatalogItem::Connection { environment, .. } => Some(*environment),
+            CatalogItem::Target { connections, .. } => connections.values().min().copied(),
+            CatalogItem::Feature { .. } | CatalogItem::Scope { .. } | CatalogItem::Role(_) => None,
         }
     }
 
     pub fn resource(&self) -> Resource {
         match self {
-            Thing::Connection { name, .. } => Resource::Connection(name.clone()),
-            Thing::Target { name, .. } => Resource::Target(name.clone()),
-            Thing::Feature { name, .. } => Resource::Feature(name.clone()),
-            Thing::Scope { name } => Resource::Scope(name.clone()),
-            Thing::Role(role) => Resource::Role(*role),
+            CatalogItem::Connection { name, .. } => Resource::Connection(name.clone()),
+            CatalogItem::Target { name, .. } => Resource::Target(name.clone()),
+            CatalogItem::Feature { name, .. } => Resource::Feature(name.clone()),
+            CatalogItem::Scope { name } => Resource::Scope(name.clone()),
+            CatalogItem::Role(role) => Resource::Role(*role),
         }
     }
 }
 
 impl Team {
     /// What this team's catalogue says of a resource; None when it has no such.
-    pub fn thing(&self, resource: &Resource) -> Option<Thing> {
+    pub fn thing(&self, resource: &Resource) -> Option<CatalogItem> {
         match resource {
             Resource::Connection(name) => {
                 let environment = self.connections.get(name)?.environment;
-                Some(Thing::Connection { name: name.clone(), environment })
+                Some(CatalogItem::Connection { name: name.clone(), environment })
             }
             Resource::Target(name) => {
                 let known = |name: &Name| Some((name.clone(), self.connections.get(name)?.environment));
                 let connections = self.targets.get(name)?.connections.iter().filter_map(known).collect();
-                Some(Thing::Target { name: name.clone(), connections })
+                Some(CatalogItem::Target { name: name.clone(), connections })
             }
-            Resource::Feature(name) => Some(Thing::Feature { name: name.clone(), role: self.features.get(name)?.role }),
-            Resource::Scope(name) => self.scopes.get(name).map(|_| Thing::Scope { name: name.clone() }),
-            Resource::Role(role) => Some(Thing::Role(*role)),
+            Resource::Feature(name) => {
+                Some(CatalogItem::Feature { name: name.clone(), role: self.features.get(name)?.role })
+            }
+            Resource::Scope(name) => self.scopes.get(name).map(|_| CatalogItem::Scope { name: name.clone() }),
+            Resource::Role(role) => Some(CatalogItem::Role(*role)),
         }
     }
 
@@ -128,9 +130,9 @@ impl Team {
     /// Empty when the catalogue has no such.
     ///
     /// `scope`: what a scope covers, where this team's own scopes are not loaded.
-    pub fn reach(&self, resource: &Resource, scope: Option<&Scope>) -> Vec<Thing> {
+    pub fn reach(&self, resource: &Resource, scope: Option<&Scope>) -> Vec<CatalogItem> {
         let thing = match (resource, scope) {
-            (Resource::Scope(name), Some(_)) => Some(Thing::Scope { name: name.clone() }),
+            (Resource::Scope(name), Some(_)) => Some(CatalogItem::Scope { name: name.clone() }),
             (resource, _) => self.thing(resource),
         };
         let Some(thing) = thing else { return Vec::new() };
@@ -140,7 +142,7 @@ impl Team {
         };
         let used = self.connections.keys().cloned().map(Resource::Connection);
         let used = used.chain(self.targets.keys().cloned().map(Resource::Target));
-        let beyond: Vec<Thing> = match resource {
+        let beyond: Vec<CatalogItem> = match resource {
             Resource::Connection(_) | Resource::Scope(_) => used.filter_map(|other| covered(&other)).collect(),
             Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => Vec::new(),
         };
@@ -160,28 +162,28 @@ impl Team {
 
 impl Covers {
     /// A target is covered by name, by any of its connections, or by environment when all of its connections are in it.
-    pub fn covers(&self, thing: &Thing) -> bool {
+    pub fn covers(&self, thing: &CatalogItem) -> bool {
         match (self, thing) {
-            (Covers::Environments(set), Thing::Connection { environment, .. }) => set.contains(environment),
-            (Covers::Environments(set), Thing::Target { connections, .. }) => {
+            (Covers::Environments(set), CatalogItem::Connection { environment, .. }) => set.contains(environment),
+            (Covers::Environments(set), CatalogItem::Target { connections, .. }) => {
                 !connections.is_empty() && connections.values().all(|environment| set.contains(environment))
             }
-            (Covers::Connections(set), Thing::Connection { name, .. }) => set.contains(name),
-            (Covers::Connections(set), Thing::Target { connections, .. }) => {
+            (Covers::Connections(set), CatalogItem::Connection { name, .. }) => set.contains(name),
+            (Covers::Connections(set), CatalogItem::Target { connections, .. }) => {
                 connections.keys().any(|name| set.contains(name))
             }
-            (Covers::Targets(set), Thing::Target { name, .. }) => set.contains(name),
-            (Covers::Targets(_), Thing::Connection { .. })
-            | (_, Thing::Feature { .. } | Thing::Scope { .. } | Thing::Role(_)) => false,
+            (Covers::Targets(set), CatalogItem::Target { name, .. }) => set.contains(name),
+            (Covers::Targets(_), CatalogItem::Connection { .. })
+            | (_, CatalogItem::Feature { .. } | CatalogItem::Scope { .. } | CatalogItem::Role(_)) => false,
         }
     }
 }
 
 /// Whether a grant of `granted` lets its holder use the thing. `scope`: looks a scope up.
-pub fn grant_covers<'s>(granted: &Resource, thing: &Thing, scope: impl Fn(&Name) -> Option<&'s Scope>) -> bool {
+pub fn grant_covers<'s>(granted: &Resource, thing: &CatalogItem, scope: impl Fn(&Name) -> Option<&'s Scope>) -> bool {
     match (granted, thing) {
-        (Resource::Connection(name), Thing::Target { connections, .. }) => connections.contains_key(name),
-        (Resource::Scope(name), Thing::Connection { .. } | Thing::Target { .. }) => {
+        (Resource::Connection(name), CatalogItem::Target { connections, .. }) => connections.contains_key(name),
+        (Resource::Scope(name), CatalogItem::Connection { .. } | CatalogItem::Target { .. }) => {
             scope(name).is_some_and(|scope| scope.covers.covers(thing))
         }
         // What a granted role brings comes by the effective role, below.
@@ -189,13 +191,13 @@ pub fn grant_covers<'s>(granted: &Resource, thing: &Thing, scope: impl Fn(&Name)
     }
 }
 
-impl Person {
+impl Principal {
     /// Somebody who was a member once: of them only the name is left.
-    pub fn gone(name: Name) -> Person {
+    pub fn gone(name: Name) -> Principal {
         let login = Login::from(&name);
         let member = Member { role: Role::Viewer, login, email: None, slack: None, timezone: None, disabled: true };
         let (groups, scopes) = (BTreeSet::new(), BTreeMap::new());
-        Person { name, member, since: i64::MAX, groups, scopes, grants: Vec::new() }
+        Principal { name, member, since: i64::MAX, groups, scopes, grants: Vec::new() }
     }
 
     pub fn is_disabled(&self) -> bool {
@@ -234,7 +236,7 @@ impl Person {
     }
 
     /// Every way in which this person may use the thing now. Empty: they may not.
-    pub fn ways(&self, thing: &Thing, now: Timestamp) -> Vec<Way> {
+    pub fn ways(&self, thing: &CatalogItem, now: Timestamp) -> Vec<Way> {
         if self.is_disabled() {
             return Vec::new();
         }
@@ -248,17 +250,17 @@ impl Person {
         };
         let mut ways = Vec::new();
         match thing {
-            Thing::Connection { .. } | Thing::Target { .. } => {
+            CatalogItem::Connection { .. } | CatalogItem::Target { .. } => {
                 ways.extend(by_role(Via::Role, Role::Admin, None));
                 let covering = self.scopes.iter().filter(|(_, scope)| scope.covers.covers(thing));
                 ways.extend(covering.filter_map(|(name, scope)| self.assigned(name, scope, now)));
             }
-            Thing::Feature { name, role } => ways.extend(by_role(Via::Feature, *role, Some(name.to_string()))),
-            Thing::Scope { name } => {
+            CatalogItem::Feature { name, role } => ways.extend(by_role(Via::Feature, *role, Some(name.to_string()))),
+            CatalogItem::Scope { name } => {
                 ways.extend(by_role(Via::Role, Role::Admin, None));
                 ways.extend(self.scopes.get(name).and_then(|scope| self.assigned(name, scope, now)));
             }
-            Thing::Role(role) => {
+            CatalogItem::Role(role) => {
                 if self.member.role >= *role {
                     let name = self.member.role.to_string();
                     ways.push(Way { via: Via::Role, name, request: None, until: None });
@@ -292,7 +294,7 @@ impl Person {
     }
 
     fn own_ways_to_scope(&self, name: &Name, now: Timestamp) -> Vec<Way> {
-        let thing = Thing::Scope { name: name.clone() };
+        let thing = CatalogItem::Scope { name: name.clone() };
         self.ways(&thing, now).into_iter().filter(|way| way.via != Via::Role).collect()
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::name::Name;
-use super::notification::Told;
+use super::notification::Recipient;
 use super::preference::Preference;
 use super::request::{End, Grant, RequestId, Said, Terms};
 use super::resource::Resource;
@@ -25,7 +25,7 @@ pub const FORMAT: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub event: Event,
-    pub told: Vec<Told>,
+    pub told: Vec<Recipient>,
 }
 
 /// An entry of the audit log. Its JSON is what is stored and hashed.
@@ -41,7 +41,7 @@ pub struct Entry {
     pub os_user: SmolStr,
     pub event: Event,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub told: Vec<Told>,
+    pub told: Vec<Recipient>,
     /// The number of the first notification of those told; the others follow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_from: Option<i64>,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entitlement::Thing;
+use super::entitlement::CatalogItem;
 use super::name::Name;
 use super::resource::Resource;
 use super::rule::Pattern;
@@ -15,7 +15,7 @@ const MOST_COMPARED: usize = 50;
 
 pub fn warnings(team: &Team) -> Vec<String> {
     let resources: Vec<Resource> = team.resources().collect();
-    let things: Vec<Thing> = resources.iter().filter_map(|resource| team.thing(resource)).collect();
+    let things: Vec<CatalogItem> = resources.iter().filter_map(|resource| team.thing(resource)).collect();
     let mut compared = 0;
     let mut warnings = Vec::new();
     for rule in &team.rules {

@@ -18,7 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::duration::{Length, spell};
-use super::entitlement::{Person, Thing, grant_covers};
+use super::entitlement::{CatalogItem, Principal, grant_covers};
 use super::name::Name;
 use super::refusal::{Breach, Refusal};
 use super::request::{End, Request, RequestId, Terms};
@@ -32,10 +32,10 @@ use super::time::Timestamp;
 /// Terms, and everything that judging them takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'c> {
-    pub requester: &'c Person,
+    pub requester: &'c Principal,
     pub terms: &'c Terms,
     /// The resource, and after it everything else that a grant of it lets its holder use.
-    pub reach: &'c [Thing],
+    pub reach: &'c [CatalogItem],
     pub held: &'c Held,
     /// When the grant would be given.
     pub now: Timestamp,
@@ -74,11 +74,11 @@ impl Counted {
 }
 
 /// One thing that a grant would open.
-struct OpenedThing<'c> {
+struct OpenedItem<'c> {
     /// `kind:name`.
     text: String,
     resource: Resource,
-    thing: &'c Thing,
+    thing: &'c CatalogItem,
     environment: Option<Environment>,
     /// A target whose connections are all opened by the same grant: it needs no default demand of its own.
     follows_connections: bool,
@@ -88,7 +88,7 @@ struct OpenedThing<'c> {
 struct Opened<'c> {
     case: Case<'c>,
     /// In the order of their texts.
-    things: Vec<OpenedThing<'c>>,
+    things: Vec<OpenedItem<'c>>,
     /// The scope asked for, when it opens other things. Rules can name it.
     scope: Option<Resource>,
 }
@@ -105,25 +105,35 @@ struct Hit {
 impl<'c> Opened<'c> {
     fn by(case: Case<'c>) -> Opened<'c> {
         let (scope, opened) = match case.reach {
-            [scope @ Thing::Scope { .. }, covered @ ..] if !covered.is_empty() => (Some(scope.resource()), covered),
+            [scope @ CatalogItem::Scope { .. }, covered @ ..] if !covered.is_empty() => {
+                (Some(scope.resource()), covered)
+            }
             reach => (None, reach),
         };
         let connections: BTreeSet<&Name> = opened
             .iter()
             .filter_map(|thing| match thing {
-                Thing::Connection { name, .. } => Some(name),
-                Thing::Target { .. } | Thing::Feature { .. } | Thing::Scope { .. } | Thing::Role(_) => None,
+                CatalogItem::Connection { name, .. } => Some(name),
+                CatalogItem::Target { .. }
+                | CatalogItem::Feature { .. }
+                | CatalogItem::Scope { .. }
+                | CatalogItem::Role(_) => None,
             })
             .collect();
-        let follows = |thing: &Thing| match thing {
-            Thing::Target { connections: of, .. } => !of.is_empty() && of.keys().all(|name| connections.contains(name)),
-            Thing::Connection { .. } | Thing::Feature { .. } | Thing::Scope { .. } | Thing::Role(_) => false,
+        let follows = |thing: &CatalogItem| match thing {
+            CatalogItem::Target { connections: of, .. } => {
+                !of.is_empty() && of.keys().all(|name| connections.contains(name))
+            }
+            CatalogItem::Connection { .. }
+            | CatalogItem::Feature { .. }
+            | CatalogItem::Scope { .. }
+            | CatalogItem::Role(_) => false,
         };
-        let mut things: Vec<OpenedThing<'c>> = opened
+        let mut things: Vec<OpenedItem<'c>> = opened
             .iter()
             .map(|thing| {
                 let resource = thing.resource();
-                OpenedThing {
+                OpenedItem {
                     text: resource.to_string(),
                     resource,
                     thing,
@@ -165,7 +175,7 @@ impl<'c> Opened<'c> {
         let cooldown = rule.cooldown.map_or(0, Length::seconds);
         let counts_length = rule.counts_length();
         let mut longest = Counted { seconds: Some(0), with: Vec::new() };
-        let mut is_long_enough = |thing: Option<&Thing>| {
+        let mut is_long_enough = |thing: Option<&CatalogItem>| {
             if !counts_length {
                 return true;
             }
@@ -184,7 +194,7 @@ impl<'c> Opened<'c> {
         let scope = scope.filter(|_| self.things.iter().any(|it| is_inside(it.environment)) && is_long_enough(None));
         let mut things = self.named(rule);
         things.retain(|&place| {
-            let OpenedThing { environment, thing, .. } = &self.things[place];
+            let OpenedItem { environment, thing, .. } = &self.things[place];
             is_inside(*environment) && is_long_enough(Some(thing))
         });
         if scope.is_none() && things.is_empty() {
@@ -239,7 +249,7 @@ impl<'c> Opened<'c> {
     /// one or lie nearer to it than `cooldown` seconds. `thing`: None for the scope asked for.
     ///
     /// Where other grants open it all the time anyway, this one adds nothing, and only its own length counts.
-    fn counted(&self, thing: Option<&Thing>, cooldown: i64) -> Counted {
+    fn counted(&self, thing: Option<&CatalogItem>, cooldown: i64) -> Counted {
         let Case { terms, held, now, .. } = self.case;
         let starts_at = terms.starts_at(now).unix();
         let Some(ends_at) = terms.ends_at(now).map(Timestamp::unix) else {
@@ -292,7 +302,7 @@ impl<'c> Opened<'c> {
     /// rule that names a scope does not reach it while it covers nothing: nobody knows what it covers tomorrow.
     fn is_within_reach(&self, rule: &Rule, hit: &Hit) -> bool {
         let environments = &rule.matches.environments;
-        let inside = |it: &OpenedThing<'_>| it.environment.is_some_and(|it| environments.contains(&it));
+        let inside = |it: &OpenedItem<'_>| it.environment.is_some_and(|it| environments.contains(&it));
         let names = |resource: &Resource| rule.matches.resources.iter().any(|pattern| pattern.matches(resource));
         let itself = match &self.scope {
             Some(scope) => names(scope),
@@ -348,7 +358,13 @@ impl<'c> Opened<'c> {
 
 /// Whether the rule counts a request for this resource towards its `max_per_day`. `reach`: the resource, and after it
 /// everything else that a grant of it lets its holder use.
-pub fn is_counted(rule: &Rule, requester: &Person, resource: &Resource, reach: &[Thing], now: Timestamp) -> bool {
+pub fn is_counted(
+    rule: &Rule,
+    requester: &Principal,
+    resource: &Resource,
+    reach: &[CatalogItem],
+    now: Timestamp,
+) -> bool {
     let (held, end) = (Held::default(), End::Never);
     let terms = Terms { resource: resource.clone(), end, start: None };
     Opened::by(Case { requester, terms: &terms, reach, held: &held, now }).is_counted_by(rule)
@@ -356,23 +372,29 @@ pub fn is_counted(rule: &Rule, requester: &Person, resource: &Resource, reach: &
 
 /// Whether a rule that matches this thing can take the place of its default demand. A rule that names a scope replaces
 /// none, even while the scope covers nothing: the scope may cover more tomorrow.
-pub fn takes_default(rule: &Rule, thing: &Thing) -> bool {
+pub fn takes_default(rule: &Rule, thing: &CatalogItem) -> bool {
     match thing {
-        Thing::Scope { .. } => rule.matches.resources.is_empty(),
-        Thing::Role(_) | Thing::Connection { .. } | Thing::Target { .. } | Thing::Feature { .. } => gives(rule, thing),
+        CatalogItem::Scope { .. } => rule.matches.resources.is_empty(),
+        CatalogItem::Role(_)
+        | CatalogItem::Connection { .. }
+        | CatalogItem::Target { .. }
+        | CatalogItem::Feature { .. } => gives(rule, thing),
     }
 }
 
 /// Whether a rule that matches this thing can give it without anybody's approval. It has to name a role.
-fn gives(rule: &Rule, thing: &Thing) -> bool {
-    !matches!(thing, Thing::Role(_)) || !rule.matches.resources.is_empty()
+fn gives(rule: &Rule, thing: &CatalogItem) -> bool {
+    !matches!(thing, CatalogItem::Role(_)) || !rule.matches.resources.is_empty()
 }
 
 /// The least role of those who meet the default demand for this thing.
-pub fn default_role(thing: &Thing) -> Role {
+pub fn default_role(thing: &CatalogItem) -> Role {
     match thing {
-        Thing::Feature { role, .. } => (*role).max(Role::Admin),
-        Thing::Connection { .. } | Thing::Target { .. } | Thing::Scope { .. } | Thing::Role(_) => Role::Admin,
+        CatalogItem::Feature { role, .. } => (*role).max(Role::Admin),
+        CatalogItem::Connection { .. }
+        | CatalogItem::Target { .. }
+        | CatalogItem::Scope { .. }
+        | CatalogItem::Role(_) => Role::Admin,
     }
 }
 
@@ -434,7 +456,7 @@ impl RoleBasis {
 
 impl Requirement {
     /// Whether this person is one of those whose approval is demanded.
-    pub fn is_met_by(&self, person: &Person, basis: RoleBasis, now: Timestamp) -> bool {
+    pub fn is_met_by(&self, person: &Principal, basis: RoleBasis, now: Timestamp) -> bool {
         !person.is_disabled()
             && self.approvers.iter().any(|approver| match (approver, basis) {
                 (Assignee::Member(name), _) => *name == person.name,
@@ -784,7 +806,7 @@ mod tests {
     #[test]
     fn a_wide_scope_takes_the_demand_of_each_rule_once_and_one_default() {
         let team = wide(5000);
-        let requester = Person::gone(name("bob"));
+        let requester = Principal::gone(name("bob"));
         let terms = Terms { resource: "scope:everything".parse().unwrap(), end: End::After(length(60)), start: None };
         let reach = team.reach(&terms.resource, None);
         assert_eq!(reach.len(), 5001);
@@ -804,7 +826,7 @@ mod tests {
 
     #[test]
     fn terms_that_open_nothing_demand_nothing_and_are_within_none() {
-        let requester = Person::gone(name("bob"));
+        let requester = Principal::gone(name("bob"));
         let asked = Terms { resource: "target:t0".parse().unwrap(), end: End::Never, start: None };
         let gone = Terms { resource: "target:gone".parse().unwrap(), end: End::After(length(60)), start: None };
         let team = wide(1);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::iter::once;
 
-use super::entitlement::{Person, Thing};
+use super::entitlement::{CatalogItem, Principal};
 use super::judge::{Case, Held, Judgement, judge};
 use super::name::Name;
 use super::request::Request;
@@ -23,21 +23,21 @@ const MOST_KEPT: usize = 50_000;
 #[derive(Debug, Default)]
 pub struct TeamThen {
     about: BTreeMap<Resource, About>,
-    people: BTreeMap<Name, Person>,
+    people: BTreeMap<Name, Principal>,
     kept: usize,
 }
 
 /// What a grant of a resource opens, and the places of the rules that name any of that.
 #[derive(Debug)]
 struct About {
-    reach: Vec<Thing>,
+    reach: Vec<CatalogItem>,
     rules: Vec<usize>,
 }
 
 impl About {
     fn of(team: &Team, resource: &Resource) -> About {
         let reach = team.reach(resource, None);
-        let opened: Vec<Resource> = reach.iter().map(Thing::resource).collect();
+        let opened: Vec<Resource> = reach.iter().map(CatalogItem::resource).collect();
         let names = |rule: &Rule| {
             let patterns = &rule.matches.resources;
             patterns.is_empty() || patterns.iter().any(|pattern| opened.iter().any(|it| pattern.matches(it)))
@@ -49,7 +49,7 @@ impl About {
 
 impl TeamThen {
     /// What there is to know of a request's resource, and of its requester if they are a member.
-    fn find(&mut self, team: &Team, request: &Request) -> Option<(&About, Option<&Person>)> {
+    fn find(&mut self, team: &Team, request: &Request) -> Option<(&About, Option<&Principal>)> {
         if self.kept > MOST_KEPT {
             *self = TeamThen::default();
         }
@@ -94,7 +94,7 @@ impl TeamThen {
         if rules.clone().any(|rule| rule.matches.longer_than.is_some()) {
             return None;
         }
-        let gone = Person::gone(request.requester.clone());
+        let gone = Principal::gone(request.requester.clone());
         Some(judged(&mut rules, request, requester.unwrap_or(&gone), &about.reach, taken))
     }
 }
@@ -102,8 +102,8 @@ impl TeamThen {
 fn judged<'r>(
     rules: impl Iterator<Item = &'r Rule>,
     request: &Request,
-    requester: &Person,
-    reach: &[Thing],
+    requester: &Principal,
+    reach: &[CatalogItem],
     now: Timestamp,
 ) -> Judgement {
     let held = Held::default();

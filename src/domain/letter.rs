@@ -1,17 +1,17 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
-use super::decide::Standing;
+use super::decide::Tally;
+use super::describe::{Times, briefly_with, how_long, words_with};
 use super::difference;
 use super::emergency::{Emergency, one_of};
 use super::entitlement::Way;
 use super::event::{Entry, Event, Granted, MetDemand};
 use super::name::Name;
-use super::notification::Notice;
+use super::notification::NotificationKind;
 use super::request::{End, Grant, Recorded, Request, Terms, Verdict};
 use super::team::Environment;
 use super::time::Timestamp;
-use super::words::{Times, briefly_with, how_long, words_with};
 
 /// One message.
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ pub struct Background<'b> {
     /// Where what it is about lies.
     pub environment: Option<Environment>,
     /// How far it has come with each demand, while it is pending.
-    pub standing: &'b [Standing],
+    pub standing: &'b [Tally],
     /// What it was granted by, once it was.
     pub granted: Option<&'b Granted>,
     /// What to know besides, where it tells of an emergency.
@@ -85,11 +85,11 @@ pub struct Background<'b> {
 }
 
 impl Piece {
-    pub fn of(entry: &Entry, notice: Notice, background: &Background<'_>) -> Piece {
+    pub fn of(entry: &Entry, notice: NotificationKind, background: &Background<'_>) -> Piece {
         let Background { request, times, .. } = *background;
         // "has new terms" would be wrong for a new reason or ticket.
         let headline = match (&entry.event, request) {
-            (Event::RequestEdited { request, by, to, .. }, _) if notice == Notice::RequestChanged => {
+            (Event::RequestEdited { request, by, to, .. }, _) if notice == NotificationKind::RequestChanged => {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
             (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
@@ -103,7 +103,9 @@ impl Piece {
                 difference::in_words(entry.actor.as_ref().map_or("root", Name::as_str), changes, "\n")
             }
             // The reason stands among the facts, once.
-            (event, Some(_)) if notice == Notice::RequestSubmitted => briefly_with(event, entry.actor.as_ref(), times),
+            (event, Some(_)) if notice == NotificationKind::RequestSubmitted => {
+                briefly_with(event, entry.actor.as_ref(), times)
+            }
             (event, _) => words_with(event, entry.actor.as_ref(), request, times),
         };
         let mut facts = request.map(|request| facts(notice, request, background)).unwrap_or_default();
@@ -115,25 +117,25 @@ impl Piece {
     }
 }
 
-fn headline(notice: Notice, request: Option<&Request>) -> String {
+fn headline(notice: NotificationKind, request: Option<&Request>) -> String {
     let Some(request) = request else { return plain_headline(notice).to_owned() };
     let (id, who, asked) = (request.id, &request.requester, &request.asked.resource);
     let held = request.grant.as_ref().map_or(asked, |grant| &grant.terms.resource);
     match notice {
-        Notice::RequestSubmitted => format!("{who} asks for {asked} (request {id})"),
-        Notice::RequestApproved => format!("Request {id} for {asked} was approved"),
-        Notice::RequestDenied => format!("Request {id} for {asked} was denied"),
-        Notice::RequestWithdrawn => format!("Request {id} of {who} for {asked} was withdrawn"),
-        Notice::RequestLapsed => format!("Request {id} for {asked} lapsed"),
-        Notice::RequestChanged => format!("Request {id} of {who} for {asked} has new terms"),
-        Notice::RequestReminder => format!("{who} still waits for {asked} (request {id})"),
-        Notice::RequestDecided => format!("Request {id} of {who} for {asked} was {}", verdict(request)),
-        Notice::AccessStarted => format!("Your access to {held} began (request {id})"),
-        Notice::AccessExpiring => format!("Your access to {held} ends soon (request {id})"),
-        Notice::AccessExpired => format!("Your access to {held} has ended (request {id})"),
-        Notice::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
-        Notice::AccessEmergency => format!("EMERGENCY: {who} took {held} (request {id})"),
-        Notice::TeamChanged => plain_headline(notice).to_owned(),
+        NotificationKind::RequestSubmitted => format!("{who} asks for {asked} (request {id})"),
+        NotificationKind::RequestApproved => format!("Request {id} for {asked} was approved"),
+        NotificationKind::RequestDenied => format!("Request {id} for {asked} was denied"),
+        NotificationKind::RequestWithdrawn => format!("Request {id} of {who} for {asked} was withdrawn"),
+        NotificationKind::RequestLapsed => format!("Request {id} for {asked} lapsed"),
+        NotificationKind::RequestChanged => format!("Request {id} of {who} for {asked} has new terms"),
+        NotificationKind::RequestReminder => format!("{who} still waits for {asked} (request {id})"),
+        NotificationKind::RequestDecided => format!("Request {id} of {who} for {asked} was {}", verdict(request)),
+        NotificationKind::AccessStarted => format!("Your access to {held} began (request {id})"),
+        NotificationKind::AccessExpiring => format!("Your access to {held} ends soon (request {id})"),
+        NotificationKind::AccessExpired => format!("Your access to {held} has ended (request {id})"),
+        NotificationKind::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
+        NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took {held} (request {id})"),
+        NotificationKind::TeamChanged => plain_headline(notice).to_owned(),
     }
 }
 
@@ -145,27 +147,27 @@ fn verdict(request: &Request) -> &'static str {
     }
 }
 
-fn plain_headline(notice: Notice) -> &'static str {
+fn plain_headline(notice: NotificationKind) -> &'static str {
     match notice {
-        Notice::RequestSubmitted => "Somebody asks for access",
-        Notice::RequestApproved => "A request was approved",
-        Notice::RequestDenied => "A request was denied",
-        Notice::RequestWithdrawn => "A request was withdrawn",
-        Notice::RequestLapsed => "A request lapsed",
-        Notice::RequestChanged => "A request has new terms",
-        Notice::RequestReminder => "A request still waits",
-        Notice::RequestDecided => "A request was decided",
-        Notice::AccessStarted => "Access began",
-        Notice::AccessExpiring => "Access ends soon",
-        Notice::AccessExpired => "Access has ended",
-        Notice::AccessRevoked => "Access was revoked",
-        Notice::AccessEmergency => "EMERGENCY access was taken",
-        Notice::TeamChanged => "The team was changed",
+        NotificationKind::RequestSubmitted => "Somebody asks for access",
+        NotificationKind::RequestApproved => "A request was approved",
+        NotificationKind::RequestDenied => "A request was denied",
+        NotificationKind::RequestWithdrawn => "A request was withdrawn",
+        NotificationKind::RequestLapsed => "A request lapsed",
+        NotificationKind::RequestChanged => "A request has new terms",
+        NotificationKind::RequestReminder => "A request still waits",
+        NotificationKind::RequestDecided => "A request was decided",
+        NotificationKind::AccessStarted => "Access began",
+        NotificationKind::AccessExpiring => "Access ends soon",
+        NotificationKind::AccessExpired => "Access has ended",
+        NotificationKind::AccessRevoked => "Access was revoked",
+        NotificationKind::AccessEmergency => "EMERGENCY access was taken",
+        NotificationKind::TeamChanged => "The team was changed",
     }
 }
 
 /// Who wants what, where, why and until when, and what decides or decided.
-fn facts(notice: Notice, request: &Request, background: &Background<'_>) -> Vec<(&'static str, String)> {
+fn facts(notice: NotificationKind, request: &Request, background: &Background<'_>) -> Vec<(&'static str, String)> {
     let asks = notice.asks_for_a_decision();
     let times = background.times;
     let grant = request.grant.as_ref().filter(|_| !asks);
@@ -215,9 +217,9 @@ fn terms_in_words(request: &Request, terms: &Terms, asks: bool, times: Times<'_>
 }
 
 /// When access begins, where it has not yet, and when it ends or ended.
-fn ends(grant: &Grant, notice: Notice, times: Times<'_>) -> Vec<(&'static str, String)> {
+fn ends(grant: &Grant, notice: NotificationKind, times: Times<'_>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    let decided = matches!(notice, Notice::RequestApproved | Notice::RequestDecided);
+    let decided = matches!(notice, NotificationKind::RequestApproved | NotificationKind::RequestDecided);
     if decided && !grant.begun {
         facts.push(("Starts", times(grant.starts_at)));
     }
@@ -230,8 +232,8 @@ fn ends(grant: &Grant, notice: Notice, times: Times<'_>) -> Vec<(&'static str, S
 }
 
 /// `1 of 2 approvals (erin) by the rule "two for production"; alice or olivia may approve`.
-fn need(standing: &Standing) -> String {
-    let Standing { rule, need, have, waiting_on } = standing;
+fn need(standing: &Tally) -> String {
+    let Tally { rule, need, have, waiting_on } = standing;
     let given = if have.is_empty() { String::new() } else { format!(" ({})", all_of(have)) };
     let plural = if *need == 1 { "" } else { "s" };
     let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
@@ -263,9 +265,10 @@ fn all_of(names: &[Name]) -> String {
     names.join(", ")
 }
 
-fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
+fn commands(notice: NotificationKind, request: Option<&Request>) -> Vec<String> {
     let Some(request) = request else {
-        let look = if notice == Notice::TeamChanged { "access audit --action team.applied" } else { "access inbox" };
+        let look =
+            if notice == NotificationKind::TeamChanged { "access audit --action team.applied" } else { "access inbox" };
         return vec![look.to_owned()];
     };
     let id = request.id;
@@ -274,19 +277,21 @@ fn commands(notice: Notice, request: Option<&Request>) -> Vec<String> {
         return vec![format!("access approve {id}"), format!("access deny {id} --reason '…'"), show];
     }
     match notice {
-        Notice::AccessExpiring => vec![format!("access extend {id} --reason '…'"), show],
-        Notice::AccessEmergency => vec![show, format!("access review {id} --note '…'"), format!("access revoke {id}")],
-        Notice::RequestSubmitted
-        | Notice::RequestApproved
-        | Notice::RequestDenied
-        | Notice::RequestWithdrawn
-        | Notice::RequestLapsed
-        | Notice::RequestChanged
-        | Notice::RequestReminder
-        | Notice::RequestDecided
-        | Notice::AccessStarted
-        | Notice::AccessExpired
-        | Notice::AccessRevoked
-        | Notice::TeamChanged => vec![show],
+        NotificationKind::AccessExpiring => vec![format!("access extend {id} --reason '…'"), show],
+        NotificationKind::AccessEmergency => {
+            vec![show, format!("access review {id} --note '…'"), format!("access revoke {id}")]
+        }
+        NotificationKind::RequestSubmitted
+        | NotificationKind::RequestApproved
+        | NotificationKind::RequestDenied
+        | NotificationKind::RequestWithdrawn
+        | NotificationKind::RequestLapsed
+        | NotificationKind::RequestChanged
+        | NotificationKind::RequestReminder
+        | NotificationKind::RequestDecided
+        | NotificationKind::AccessStarted
+        | NotificationKind::AccessExpired
+        | NotificationKind::AccessRevoked
+        | NotificationKind::TeamChanged => vec![show],
     }
 }

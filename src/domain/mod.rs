@@ -6,12 +6,12 @@
 pub mod audit;
 pub mod clock;
 pub mod decide;
+pub mod describe;
 pub mod difference;
 pub mod duration;
 pub mod emergency;
 pub mod entitlement;
 pub mod event;
-pub mod hindsight;
 pub mod idle;
 pub mod judge;
 pub mod judge_then;
@@ -27,11 +27,11 @@ pub mod request;
 pub mod resource;
 pub mod role;
 pub mod rule;
+pub mod simulate;
 pub mod team;
 pub mod team_file;
 pub mod text;
 pub mod time;
-pub mod words;
 
 /// Why a text is not what it should be: a sentence without its subject ("is blank", "has an unknown unit").
 /// Parsing happens once, at the edge; a `Malformed` there is a usage error.

@@ -12,11 +12,11 @@ use super::{Malformed, read_by_parsing};
 
 /// Somebody who is told, and of what. Written `["bob","access.expired"]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told(pub Name, pub Notice);
+pub struct Recipient(pub Name, pub NotificationKind);
 
 /// The events that people are told of, and can set preferences for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Notice {
+pub enum NotificationKind {
     RequestSubmitted,
     RequestApproved,
     RequestDenied,
@@ -51,95 +51,97 @@ impl Channel {
     }
 }
 
-impl Notice {
-    pub const ALL: [Notice; 14] = [
-        Notice::RequestSubmitted,
-        Notice::RequestApproved,
-        Notice::RequestDenied,
-        Notice::RequestWithdrawn,
-        Notice::RequestLapsed,
-        Notice::RequestChanged,
-        Notice::RequestReminder,
-        Notice::RequestDecided,
-        Notice::AccessStarted,
-        Notice::AccessExpiring,
-        Notice::AccessExpired,
-        Notice::AccessRevoked,
-        Notice::AccessEmergency,
-        Notice::TeamChanged,
+impl NotificationKind {
+    pub const ALL: [NotificationKind; 14] = [
+        NotificationKind::RequestSubmitted,
+        NotificationKind::RequestApproved,
+        NotificationKind::RequestDenied,
+        NotificationKind::RequestWithdrawn,
+        NotificationKind::RequestLapsed,
+        NotificationKind::RequestChanged,
+        NotificationKind::RequestReminder,
+        NotificationKind::RequestDecided,
+        NotificationKind::AccessStarted,
+        NotificationKind::AccessExpiring,
+        NotificationKind::AccessExpired,
+        NotificationKind::AccessRevoked,
+        NotificationKind::AccessEmergency,
+        NotificationKind::TeamChanged,
     ];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Notice::RequestSubmitted => "request.submitted",
-            Notice::RequestApproved => "request.approved",
-            Notice::RequestDenied => "request.denied",
-            Notice::RequestWithdrawn => "request.withdrawn",
-            Notice::RequestLapsed => "request.lapsed",
-            Notice::RequestChanged => "request.changed",
-            Notice::RequestReminder => "request.reminder",
-            Notice::RequestDecided => "request.decided",
-            Notice::AccessStarted => "access.started",
-            Notice::AccessExpiring => "access.expiring",
-            Notice::AccessExpired => "access.expired",
-            Notice::AccessRevoked => "access.revoked",
-            Notice::AccessEmergency => "access.emergency",
-            Notice::TeamChanged => "team.changed",
+            NotificationKind::RequestSubmitted => "request.submitted",
+            NotificationKind::RequestApproved => "request.approved",
+            NotificationKind::RequestDenied => "request.denied",
+            NotificationKind::RequestWithdrawn => "request.withdrawn",
+            NotificationKind::RequestLapsed => "request.lapsed",
+            NotificationKind::RequestChanged => "request.changed",
+            NotificationKind::RequestReminder => "request.reminder",
+            NotificationKind::RequestDecided => "request.decided",
+            NotificationKind::AccessStarted => "access.started",
+            NotificationKind::AccessExpiring => "access.expiring",
+            NotificationKind::AccessExpired => "access.expired",
+            NotificationKind::AccessRevoked => "access.revoked",
+            NotificationKind::AccessEmergency => "access.emergency",
+            NotificationKind::TeamChanged => "team.changed",
         }
     }
 
     /// Whether it tells its readers that a request waits for them.
     pub fn asks_for_a_decision(self) -> bool {
         match self {
-            Notice::RequestSubmitted | Notice::RequestChanged | Notice::RequestReminder => true,
-            Notice::RequestApproved
-            | Notice::RequestDenied
-            | Notice::RequestWithdrawn
-            | Notice::RequestLapsed
-            | Notice::RequestDecided
-            | Notice::AccessStarted
-            | Notice::AccessExpiring
-            | Notice::AccessExpired
-            | Notice::AccessRevoked
-            | Notice::AccessEmergency
-            | Notice::TeamChanged => false,
+            NotificationKind::RequestSubmitted
+            | NotificationKind::RequestChanged
+            | NotificationKind::RequestReminder => true,
+            NotificationKind::RequestApproved
+            | NotificationKind::RequestDenied
+            | NotificationKind::RequestWithdrawn
+            | NotificationKind::RequestLapsed
+            | NotificationKind::RequestDecided
+            | NotificationKind::AccessStarted
+            | NotificationKind::AccessExpiring
+            | NotificationKind::AccessExpired
+            | NotificationKind::AccessRevoked
+            | NotificationKind::AccessEmergency
+            | NotificationKind::TeamChanged => false,
         }
     }
 
     /// Whether it is sent only with a digest, unless somebody says otherwise: it asks for nothing.
     pub fn can_wait(self) -> bool {
-        self == Notice::RequestDecided
+        self == NotificationKind::RequestDecided
     }
 
-    pub fn to(self, member: &Name) -> Told {
-        Told(member.clone(), self)
+    pub fn to(self, member: &Name) -> Recipient {
+        Recipient(member.clone(), self)
     }
 
-    pub fn to_all<'m>(self, members: impl IntoIterator<Item = &'m Name>) -> Vec<Told> {
+    pub fn to_all<'m>(self, members: impl IntoIterator<Item = &'m Name>) -> Vec<Recipient> {
         members.into_iter().map(|member| self.to(member)).collect()
     }
 }
 
-impl fmt::Display for Notice {
+impl fmt::Display for NotificationKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl FromStr for Notice {
+impl FromStr for NotificationKind {
     type Err = Malformed;
-    fn from_str(text: &str) -> Result<Notice, Malformed> {
-        Notice::ALL.into_iter().find(|notice| notice.as_str() == text).ok_or_else(|| {
-            let near = nearest(text, Notice::ALL.into_iter().map(Notice::as_str));
+    fn from_str(text: &str) -> Result<NotificationKind, Malformed> {
+        NotificationKind::ALL.into_iter().find(|notice| notice.as_str() == text).ok_or_else(|| {
+            let near = nearest(text, NotificationKind::ALL.into_iter().map(NotificationKind::as_str));
             let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             Malformed::new(format!("{text:?} is no event that anybody is told of{near}"))
         })
     }
 }
 
-read_by_parsing!(Notice);
+read_by_parsing!(NotificationKind);
 
-impl Serialize for Notice {
+impl Serialize for NotificationKind {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }

@@ -7,7 +7,7 @@ use super::Malformed;
 use super::duration::Length;
 use super::letter::Letter;
 use super::name::Name;
-use super::notification::{Channel, Notice};
+use super::notification::{Channel, NotificationKind};
 use super::preference::SlackChannel;
 use super::read_by_parsing;
 use super::request::RequestId;
@@ -28,7 +28,7 @@ pub enum Outlet {
 /// What goes to a channel or a webhook: an entry of the log as an event that people are told of, or as itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum News {
-    Notice(Notice),
+    NotificationKind(NotificationKind),
     Audit,
 }
 
@@ -184,7 +184,7 @@ impl serde::Serialize for Outlet {
 impl News {
     pub fn as_str(self) -> &'static str {
         match self {
-            News::Notice(notice) => notice.as_str(),
+            News::NotificationKind(notice) => notice.as_str(),
             News::Audit => "audit",
         }
     }
@@ -193,7 +193,7 @@ impl News {
 impl FromStr for News {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<News, Malformed> {
-        if text == "audit" { Ok(News::Audit) } else { text.parse().map(News::Notice) }
+        if text == "audit" { Ok(News::Audit) } else { text.parse().map(News::NotificationKind) }
     }
 }
 

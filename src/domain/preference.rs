@@ -8,7 +8,7 @@ use std::str::FromStr;
 use chrono::Timelike;
 use serde::{Deserialize, Serialize};
 
-use super::notification::{Channel, Notice};
+use super::notification::{Channel, NotificationKind};
 use super::team::Timezone;
 use super::time::{Timestamp, clock};
 use super::{Malformed, checked_string, read_by_parsing};
@@ -57,7 +57,7 @@ pub struct Preference {
     #[serde(flatten)]
     pub all: Choice,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub events: BTreeMap<Notice, Choice>,
+    pub events: BTreeMap<NotificationKind, Choice>,
 }
 
 /// What the team file says in `[notifications]`.
@@ -65,17 +65,17 @@ pub struct Preference {
 pub struct Policy {
     /// What nobody can mute, nor have later. `access.emergency` is so whether or not it stands here.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub mandatory: BTreeSet<Notice>,
+    pub mandatory: BTreeSet<NotificationKind>,
     /// In which zone times are written, and digests come, for channels and for members who have none of their own. None: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Timezone>,
     #[serde(flatten)]
     pub all: Choice,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub events: BTreeMap<Notice, Choice>,
+    pub events: BTreeMap<NotificationKind, Choice>,
     /// Slack channels that are told too, and of what.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub channels: BTreeMap<SlackChannel, BTreeSet<Notice>>,
+    pub channels: BTreeMap<SlackChannel, BTreeSet<NotificationKind>>,
 }
 
 /// A change of one's own preferences.
@@ -83,12 +83,12 @@ pub struct Policy {
 pub enum PreferenceChange {
     /// Of this event, or of all.
     Set {
-        event: Option<Notice>,
+        event: Option<NotificationKind>,
         choice: Choice,
     },
     /// No events: everything that can be.
-    Mute(Vec<Notice>),
-    Unmute(Vec<Notice>),
+    Mute(Vec<NotificationKind>),
+    Unmute(Vec<NotificationKind>),
     Reset,
 }
 
@@ -145,13 +145,13 @@ impl Policy {
         *self == Policy::default()
     }
 
-    pub fn is_mandatory(&self, notice: Notice) -> bool {
-        notice == Notice::AccessEmergency || self.mandatory.contains(&notice)
+    pub fn is_mandatory(&self, notice: NotificationKind) -> bool {
+        notice == NotificationKind::AccessEmergency || self.mandatory.contains(&notice)
     }
 
     /// What happens with this event on this channel: mandatory beats preference, what is said of the one event beats
     /// what is said of all, and the member's word beats the team's.
-    pub fn plan(&self, preference: &Preference, notice: Notice, channel: Channel) -> Plan {
+    pub fn plan(&self, preference: &Preference, notice: NotificationKind, channel: Channel) -> Plan {
         if self.is_mandatory(notice) {
             return Plan { how: How::AtOnce, why: Why::Mandatory };
         }
@@ -338,7 +338,7 @@ mod tests {
 
     #[test]
     fn who_has_the_last_word() {
-        let notice = Notice::RequestSubmitted;
+        let notice = NotificationKind::RequestSubmitted;
         let mut policy = Policy::default();
         let mut own = Preference::default();
         let plan = |policy: &Policy, own: &Preference| {
@@ -358,13 +358,13 @@ mod tests {
         assert_eq!(plan(&policy, &own), ("off".to_owned(), Why::Muted));
         policy.mandatory.insert(notice);
         assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::Mandatory));
-        let emergency = Policy::default().plan(&own, Notice::AccessEmergency, Channel::Slack);
+        let emergency = Policy::default().plan(&own, NotificationKind::AccessEmergency, Channel::Slack);
         assert_eq!(emergency, Plan { how: How::AtOnce, why: Why::Mandatory });
     }
 
     #[test]
     fn what_can_wait_is_sent_with_digests_or_where_somebody_says_so() {
-        let notice = Notice::RequestDecided;
+        let notice = NotificationKind::RequestDecided;
         let mut policy = Policy::default();
         let mut own = Preference::default();
         let how = |policy: &Policy, own: &Preference| policy.plan(own, notice, Channel::Email).how.to_string();
@@ -387,11 +387,14 @@ mod tests {
     #[test]
     fn muting_and_unmuting_leave_the_rest_as_it_was() {
         let hourly = Choice { digest: Some(Digest::Hourly), ..Choice::default() };
-        let set = PreferenceChange::Set { event: Some(Notice::AccessExpired), choice: hourly };
+        let set = PreferenceChange::Set { event: Some(NotificationKind::AccessExpired), choice: hourly };
         let own = Preference::default().changed(&set);
-        let events = vec![Notice::AccessExpired, Notice::AccessStarted];
+        let events = vec![NotificationKind::AccessExpired, NotificationKind::AccessStarted];
         let muted = own.changed(&PreferenceChange::Mute(events.clone()));
-        assert_eq!(muted.events[&Notice::AccessExpired], Choice { digest: Some(Digest::Hourly), ..Choice::OFF });
+        assert_eq!(
+            muted.events[&NotificationKind::AccessExpired],
+            Choice { digest: Some(Digest::Hourly), ..Choice::OFF }
+        );
         assert_eq!(muted.changed(&PreferenceChange::Unmute(events)), own);
         assert!(muted.changed(&PreferenceChange::Reset).is_empty());
     }

@@ -16,7 +16,7 @@ use super::time::Timestamp;
 
 /// What sort of no it is; each is an exit code of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sort {
+pub enum RefusalKind {
     /// What was given can't be meant.
     Usage,
     /// You may not, or a rule forbids it. Recorded.
@@ -174,9 +174,9 @@ impl Refusal {
         refusals.next().map_or(Ok(()), |first| Err(first.and(refusals)))
     }
 
-    pub fn sort(&self) -> Sort {
+    pub fn sort(&self) -> RefusalKind {
         match self {
-            Refusal::Several { all } => all.first().map_or(Sort::Refused, Refusal::sort),
+            Refusal::Several { all } => all.first().map_or(RefusalKind::Refused, Refusal::sort),
             Refusal::EndPassed { .. }
             | Refusal::EndTooFar { .. }
             | Refusal::StartPassed { .. }
@@ -186,7 +186,7 @@ impl Refusal {
             | Refusal::SeveralNamed { .. }
             | Refusal::EmergencyForGood
             | Refusal::EmergencyLater
-            | Refusal::ExtensionStart { .. } => Sort::Usage,
+            | Refusal::ExtensionStart { .. } => RefusalKind::Usage,
             Refusal::NoMember { .. }
             | Refusal::Disabled { .. }
             | Refusal::NeedsAdmin { .. }
@@ -214,13 +214,13 @@ impl Refusal {
             | Refusal::TooOften { .. }
             | Refusal::TooManyPending { .. }
             | Refusal::TooManyByRule { .. }
-            | Refusal::ReviewsOwed { .. } => Sort::Refused,
+            | Refusal::ReviewsOwed { .. } => RefusalKind::Refused,
             Refusal::NoSuchMember { .. }
             | Refusal::NoSuchResource { .. }
             | Refusal::NoResourceNamed { .. }
             | Refusal::NoSuchRequest { .. }
             | Refusal::NoSuchNotification { .. }
-            | Refusal::NotQueued { .. } => Sort::NotFound,
+            | Refusal::NotQueued { .. } => RefusalKind::NotFound,
             Refusal::RoleNotAbove { .. }
             | Refusal::AlreadyHeld { .. }
             | Refusal::AlreadyPending { .. }
@@ -238,7 +238,7 @@ impl Refusal {
             | Refusal::Changed { .. }
             | Refusal::Unseen { .. }
             | Refusal::OwnerAlready { .. }
-            | Refusal::ClockNotBack => Sort::Conflict,
+            | Refusal::ClockNotBack => RefusalKind::Conflict,
         }
     }
 

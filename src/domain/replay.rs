@@ -15,7 +15,7 @@ use super::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
 use super::judge::{RoleBasis, default_role};
 use super::judge_then::TeamThen;
 use super::name::Name;
-use super::notification::Told;
+use super::notification::Recipient;
 use super::preference::Preference;
 use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Said, Verdict};
 use super::resource::Resource;
@@ -66,7 +66,7 @@ enum Changer {
 }
 
 /// A notification by number: the entry it tells of, and who is told.
-pub type Notified = (i64, (i64, Told));
+pub type Notified = (i64, (i64, Recipient));
 
 /// What no later entry of an honest log can change.
 #[derive(Debug, Default)]

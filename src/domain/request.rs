@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use super::duration::{Duration, Length};
-use super::entitlement::Person;
+use super::entitlement::Principal;
 use super::name::Name;
 use super::resource::Resource;
 use super::rule::RuleName;
@@ -465,12 +465,12 @@ impl Request {
     }
 
     /// Whether this person asked for it.
-    pub fn is_requested_by(&self, person: &Person) -> bool {
+    pub fn is_requested_by(&self, person: &Principal) -> bool {
         person.was(&self.requester, self.requester_login.as_ref(), self.seq)
     }
 
     /// Whether this person asked for it or filed it.
-    pub fn belongs_to(&self, person: &Person) -> bool {
+    pub fn belongs_to(&self, person: &Principal) -> bool {
         self.is_requested_by(person) || person.was(&self.filed_by, self.filer_login.as_ref(), self.seq)
     }
 

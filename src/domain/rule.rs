@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
 use super::duration::Length;
-use super::entitlement::{Person, Thing};
+use super::entitlement::{CatalogItem, Principal};
 use super::resource::{Kind, Resource};
 use super::role::Role;
 use super::team::{Assignee, Environment};
@@ -243,12 +243,12 @@ impl Match {
     }
 
     /// Whether what this person asks for may match.
-    pub fn is_about(&self, requester: &Person) -> bool {
+    pub fn is_about(&self, requester: &Principal) -> bool {
         self.requesters.is_empty() || self.whom(requester).is_some()
     }
 
     /// As whom the requester matches.
-    pub fn whom(&self, requester: &Person) -> Option<&Assignee> {
+    pub fn whom(&self, requester: &Principal) -> Option<&Assignee> {
         self.requesters.iter().find(|asks| match asks {
             Assignee::Member(name) => *name == requester.name,
             Assignee::Group(group) => requester.groups.contains(group),
@@ -257,7 +257,7 @@ impl Match {
     }
 
     /// Whether the thing itself matches, by its name and environment.
-    pub fn names(&self, thing: &Thing) -> bool {
+    pub fn names(&self, thing: &CatalogItem) -> bool {
         let resource = thing.resource();
         let within = |environment| self.environments.contains(&environment);
         (self.resources.is_empty() || self.resources.iter().any(|pattern| pattern.matches(&resource)))

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::Malformed;
 use super::name::Name;
-use super::notification::Notice;
+use super::notification::NotificationKind;
 use super::preference::{Choice, Policy, SlackChannel};
 use super::resource::Resource;
 use super::role::Role;
@@ -519,12 +519,14 @@ impl Reading {
         let mut policy =
             Policy { all: self.choice(table), timezone: self.optional(table, "timezone"), ..Policy::default() };
         if table.keys.contains_key("mandatory") {
-            let mandatory = self.list::<Notice>(table, "mandatory").unwrap_or_default();
+            let mandatory = self.list::<NotificationKind>(table, "mandatory").unwrap_or_default();
             policy.mandatory = mandatory.into_iter().map(|(notice, _)| notice).collect();
         }
         if let Some(events) = self.subtable(table, "events", "[notifications.events]") {
             for (key, line) in self.keys(events) {
-                let event = key.parse::<Notice>().map_err(|why| self.mistake(line, format!("{}: {why}", events.what)));
+                let event = key
+                    .parse::<NotificationKind>()
+                    .map_err(|why| self.mistake(line, format!("{}: {why}", events.what)));
                 let what = format!("{} {key:?}", events.what);
                 let (Ok(event), Some(choice)) = (event, self.subtable(events, &key, &what)) else { continue };
                 self.refuse_unknown(choice, &["email", "slack", "digest"]);
@@ -535,7 +537,7 @@ impl Reading {
             for (key, line) in self.keys(channels) {
                 let channel = key.parse::<SlackChannel>();
                 let channel = channel.map_err(|why| self.mistake(line, format!("{}: {key:?}: {why}", channels.what)));
-                let events = self.list::<Notice>(channels, &key);
+                let events = self.list::<NotificationKind>(channels, &key);
                 let (Ok(channel), Some(events)) = (channel, events) else { continue };
                 policy.channels.insert(channel, events.into_iter().map(|(event, _)| event).collect());
             }

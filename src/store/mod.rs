@@ -3,15 +3,15 @@
 //! A `Read` sees one consistent state. A `Write` is one `BEGIN IMMEDIATE` transaction: what it reads cannot change
 //! until it commits, and either all of it happens or none. Nothing here decides anything.
 
-mod care;
 mod file;
-mod lately;
+mod maintenance;
 mod open;
 mod outbox;
 mod project;
 mod proof;
 mod queue;
 mod read;
+mod recent;
 mod row;
 mod rules;
 mod schema;
@@ -22,13 +22,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-pub use care::Vacant;
 pub use file::{beside, open_private, resolve};
-pub use lately::{Act, Filed};
+pub use maintenance::Vacant;
 pub use outbox::Waiting;
 pub use proof::{Between, Each, Key, Raw, Table};
 pub use queue::Place;
 pub use read::{Head, Notification, Only, Page, Read};
+pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
 pub use write::{Context, Write};
 

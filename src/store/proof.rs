@@ -9,7 +9,7 @@ use super::read::Read;
 use super::{Error, row};
 use crate::domain::audit::Hash;
 use crate::domain::name::Name;
-use crate::domain::notification::{Notice, Told};
+use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::request::{Decision, Grant, Request};
 use crate::error::Failure;
 
@@ -149,10 +149,10 @@ impl Read<'_> {
     }
 
     /// Notifications by number: the entry each tells of, and who is told.
-    pub fn notifications_between(&self, numbers: Between, each: Each<'_, (i64, Told)>) -> Result<(), Error> {
+    pub fn notifications_between(&self, numbers: Between, each: Each<'_, (i64, Recipient)>) -> Result<(), Error> {
         let sql = "SELECT id, id, seq, member, kind FROM notification WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
-        let told = |row: &Row<'_>| -> Result<(i64, Told), Error> {
-            Ok((row.get(2)?, Told(row::parsed(row, 3)?, row::parsed::<Notice>(row, 4)?)))
+        let told = |row: &Row<'_>| -> Result<(i64, Recipient), Error> {
+            Ok((row.get(2)?, Recipient(row::parsed(row, 3)?, row::parsed::<NotificationKind>(row, 4)?)))
         };
         self.each(sql, numbers, told, each)
     }

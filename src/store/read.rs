@@ -10,10 +10,10 @@ use super::{Error, row, window};
 use crate::command::{AuditFilter, COUNTED, ListFilter, RawView};
 use crate::domain::audit::{self, Hash};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::{Person, Thing};
+use crate::domain::entitlement::{CatalogItem, Principal};
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
-use crate::domain::notification::Notice;
+use crate::domain::notification::NotificationKind;
 use crate::domain::request::{Decision, Grant, Recorded, Request, RequestId, State};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
@@ -38,7 +38,7 @@ pub struct Head {
 /// A notification in somebody's inbox, and the entry that it tells of.
 pub struct Notification {
     pub id: i64,
-    pub notice: Notice,
+    pub notice: NotificationKind,
     pub seq: i64,
     pub read_at: Option<Timestamp>,
 }
@@ -340,15 +340,17 @@ impl<'c> Read<'c> {
     }
 
     /// What the catalogue says of a resource; None when it has no such.
-    pub fn thing(&self, resource: &Resource) -> Result<Option<Thing>, Error> {
+    pub fn thing(&self, resource: &Resource) -> Result<Option<CatalogItem>, Error> {
         let name = match resource {
-            Resource::Role(role) => return Ok(Some(Thing::Role(*role))),
+            Resource::Role(role) => return Ok(Some(CatalogItem::Role(*role))),
             Resource::Connection(name) | Resource::Target(name) | Resource::Feature(name) | Resource::Scope(name) => {
                 name.clone()
             }
         };
         Ok(match resource.kind() {
-            Kind::Connection => self.environment(&name)?.map(|environment| Thing::Connection { name, environment }),
+            Kind::Connection => {
+                self.environment(&name)?.map(|environment| CatalogItem::Connection { name, environment })
+            }
             Kind::Target => match self.catalogue_body::<Target>("target", &name)? {
                 None => None,
                 Some(target) => {
@@ -358,13 +360,13 @@ impl<'c> Read<'c> {
                             connections.insert(connection, environment);
                         }
                     }
-                    Some(Thing::Target { name, connections })
+                    Some(CatalogItem::Target { name, connections })
                 }
             },
             Kind::Feature => self
                 .catalogue_body::<Feature>("feature", &name)?
-                .map(|feature| Thing::Feature { name, role: feature.role }),
-            Kind::Scope => self.catalogue_body::<Scope>("scope", &name)?.map(|_| Thing::Scope { name }),
+                .map(|feature| CatalogItem::Feature { name, role: feature.role }),
+            Kind::Scope => self.catalogue_body::<Scope>("scope", &name)?.map(|_| CatalogItem::Scope { name }),
             Kind::Role => None,
         })
     }
@@ -399,7 +401,7 @@ impl<'c> Read<'c> {
     }
 
     /// A member with all that decides what they may use.
-    pub fn person(&self, name: &Name) -> Result<Option<Person>, Error> {
+    pub fn person(&self, name: &Name) -> Result<Option<Principal>, Error> {
         let sql = "SELECT role, login, email, slack, timezone, disabled, since FROM member WHERE name = ?1";
         let found = self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))?;
         let Some((member, since)) = found else { return Ok(None) };
@@ -426,7 +428,7 @@ impl<'c> Read<'c> {
                 scopes.insert(scope, body);
             }
         }
-        Ok(Some(Person { name: name.clone(), member, since, groups: groups.into_iter().collect(), scopes, grants }))
+        Ok(Some(Principal { name: name.clone(), member, since, groups: groups.into_iter().collect(), scopes, grants }))
     }
 
     /// A member's grants whose end is not on the record.

@@ -11,7 +11,7 @@ use super::{Error, project};
 use crate::domain::audit::{self, GENESIS};
 use crate::domain::event::{Draft, Entry, Event, FORMAT};
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, Told};
+use crate::domain::notification::{Channel, Recipient};
 use crate::domain::team::Change;
 use crate::domain::time::Timestamp;
 
@@ -89,19 +89,19 @@ impl<'c> Write<'c> {
     }
 
     /// Those who are members once this event has happened: a notification of anybody else has no inbox to go to.
-    fn only_members(&self, event: &Event, told: Vec<Told>) -> Result<Vec<Told>, Error> {
+    fn only_members(&self, event: &Event, told: Vec<Recipient>) -> Result<Vec<Recipient>, Error> {
         let changes: &[Change] = match event {
             Event::TeamInitialized { changes } | Event::TeamApplied { changes } => changes,
             _ => &[],
         };
         let mut kept = Vec::with_capacity(told.len());
-        for Told(name, notice) in told {
+        for Recipient(name, notice) in told {
             let changed = changes.iter().find_map(|change| match change {
                 Change::Member(member, diff) if *member == name => Some(diff.after().is_some()),
                 _ => None,
             });
             if changed.map_or_else(|| self.is_member(&name), Ok)? {
-                kept.push(Told(name, notice));
+                kept.push(Recipient(name, notice));
             }
         }
         Ok(kept)
@@ -115,7 +115,7 @@ impl<'c> Write<'c> {
     /// A row in the inbox of each who is told, and one in the outbox for each way to reach them.
     fn notify(&self, entry: &Entry) -> Result<(), Error> {
         let numbers = entry.told_from.unwrap_or(1)..;
-        for (notification, Told(member, notice)) in numbers.zip(&entry.told) {
+        for (notification, Recipient(member, notice)) in numbers.zip(&entry.told) {
             self.conn()
                 .prepare_cached("INSERT INTO notification (id, seq, member, kind) VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![notification, entry.seq, member.as_str(), notice.as_str()])?;
@@ -151,12 +151,12 @@ impl<'c> Write<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::notification::Notice;
+    use crate::domain::notification::NotificationKind;
     use crate::domain::request::RequestId;
     use crate::domain::team_file;
 
-    fn names(told: &[Told]) -> Vec<&str> {
-        told.iter().map(|Told(name, _)| name.as_str()).collect()
+    fn names(told: &[Recipient]) -> Vec<&str> {
+        told.iter().map(|Recipient(name, _)| name.as_str()).collect()
     }
 
     #[test]
@@ -170,7 +170,7 @@ mod tests {
             Context { now: Timestamp::from_unix(1_800_000_000).unwrap(), actor: None, os_user: "root".to_owned() };
         let record = |event, told: &[&str]| {
             let told: Vec<Name> = told.iter().map(|name| name.parse().unwrap()).collect();
-            write.record(&context, vec![Draft { event, told: Notice::TeamChanged.to_all(&told) }]).unwrap();
+            write.record(&context, vec![Draft { event, told: NotificationKind::TeamChanged.to_all(&told) }]).unwrap();
             write.entry(write.head().unwrap().seq).unwrap().told
         };
         let team = |members: &str| {

@@ -1,4 +1,4 @@
-//! The committed completion scripts, in real shells. (What they offer is decided in `complete.rs` and the ledger.)
+//! The committed completion scripts, in real shells. (What they offer is decided in `completion.rs` and the ledger.)
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
-use access::domain::notification::Notice;
+use access::domain::notification::NotificationKind;
 use serde_json::{Value, json};
 
 use crate::harness::{TEAM, World, shows};
@@ -66,7 +66,7 @@ fn one_request_from_asking_to_its_end_by_email() {
 }
 
 /// An entry that tells bob of each of these, as later versions may: the log's own chain is not what is tested here.
-fn tell(world: &World, notices: &[Notice]) {
+fn tell(world: &World, notices: &[NotificationKind]) {
     for notice in notices {
         let kind = notice.as_str();
         let script = format!(
@@ -90,7 +90,7 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         escalate_to = [\"member:bob\"]\n";
     let world = fresh(&format!("{TEAM}\n{policy}"));
     let (mail, web) = (Server::mail(&world, &[]), Server::web(&world));
-    let events = Notice::ALL.map(|notice| format!("\"{notice}\"")).join(", ");
+    let events = NotificationKind::ALL.map(|notice| format!("\"{notice}\"")).join(", ");
     let hook = webhook(&world, "siem", &format!("http://127.0.0.1:{}/hook", web.port), &format!("{events}, \"audit\""));
     configure(&world, &[smtp(mail.port), slack(&world, web.port), hook].concat());
 
@@ -101,27 +101,33 @@ fn every_event_on_every_channel_with_preferences_honoured() {
     world.run("alice", &["approve", "1"]).ok();
     // Of what ends, access must live. Of what asks for a decision, the request must be pending, and bob must be one who may
     // see it.
-    tell(&world, &[Notice::AccessExpiring]);
+    tell(&world, &[NotificationKind::AccessExpiring]);
     world.request("carol", "target:orders-db", &[]);
-    tell(&world, &Notice::ALL.into_iter().filter(|notice| *notice != Notice::AccessExpiring).collect::<Vec<_>>());
+    tell(
+        &world,
+        &NotificationKind::ALL
+            .into_iter()
+            .filter(|notice| *notice != NotificationKind::AccessExpiring)
+            .collect::<Vec<_>>(),
+    );
     shows(&world.json("root", &["deliver"]), &json!({ "failed": 0, "dead": 0, "busy": false }));
     assert_eq!(waiting(&world), 0);
 
-    let headlines = |notice: Notice| match notice {
-        Notice::RequestSubmitted => "carol asks for",
-        Notice::RequestApproved => "was approved",
-        Notice::RequestDenied => "was denied",
-        Notice::RequestWithdrawn => "was withdrawn",
-        Notice::RequestLapsed => "lapsed",
-        Notice::RequestChanged => "has new terms",
-        Notice::RequestReminder => "still waits",
-        Notice::RequestDecided => "was decided",
-        Notice::AccessStarted => "began",
-        Notice::AccessExpiring => "ends soon",
-        Notice::AccessExpired => "has ended",
-        Notice::AccessRevoked => "was revoked",
-        Notice::AccessEmergency => "EMERGENCY: carol",
-        Notice::TeamChanged => "The team was changed",
+    let headlines = |notice: NotificationKind| match notice {
+        NotificationKind::RequestSubmitted => "carol asks for",
+        NotificationKind::RequestApproved => "was approved",
+        NotificationKind::RequestDenied => "was denied",
+        NotificationKind::RequestWithdrawn => "was withdrawn",
+        NotificationKind::RequestLapsed => "lapsed",
+        NotificationKind::RequestChanged => "has new terms",
+        NotificationKind::RequestReminder => "still waits",
+        NotificationKind::RequestDecided => "was decided",
+        NotificationKind::AccessStarted => "began",
+        NotificationKind::AccessExpiring => "ends soon",
+        NotificationKind::AccessExpired => "has ended",
+        NotificationKind::AccessRevoked => "was revoked",
+        NotificationKind::AccessEmergency => "EMERGENCY: carol",
+        NotificationKind::TeamChanged => "The team was changed",
     };
     let emails = subjects(&mail, "bob@acme.example");
     let posts = web.bodies("/api/chat.postMessage");
@@ -130,23 +136,23 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         posts.map(|post| post["text"].as_str().unwrap().to_owned()).collect()
     };
     let hooked = web.bodies("/hook");
-    for notice in Notice::ALL {
+    for notice in NotificationKind::ALL {
         let count = |texts: &[String]| texts.iter().filter(|text| text.contains(headlines(notice))).count();
         // The request's own approval besides.
-        let own = usize::from(notice == Notice::RequestApproved);
+        let own = usize::from(notice == NotificationKind::RequestApproved);
         // What was decided goes out with digests only, unless somebody says otherwise.
-        let muted = matches!(notice, Notice::RequestLapsed | Notice::RequestDecided);
-        let email = usize::from(notice != Notice::AccessStarted && !muted) + own;
-        let slack = usize::from(notice != Notice::AccessExpired && !muted) + own;
+        let muted = matches!(notice, NotificationKind::RequestLapsed | NotificationKind::RequestDecided);
+        let email = usize::from(notice != NotificationKind::AccessStarted && !muted) + own;
+        let slack = usize::from(notice != NotificationKind::AccessExpired && !muted) + own;
         assert_eq!(count(&emails), email, "{notice} by email: {emails:#?}");
         assert_eq!(count(&to("U0BOB")), slack, "{notice} by Slack");
-        let channel =
-            usize::from(notice == Notice::RequestSubmitted) * 2 + usize::from(notice == Notice::AccessEmergency);
+        let channel = usize::from(notice == NotificationKind::RequestSubmitted) * 2
+            + usize::from(notice == NotificationKind::AccessEmergency);
         assert_eq!(count(&to("#access")), channel, "{notice} to the channel");
         let sent = hooked.iter().filter(|body| body["type"] == notice.as_str()).count();
         let own = match notice {
-            Notice::RequestApproved | Notice::RequestDecided | Notice::TeamChanged => 1,
-            Notice::RequestSubmitted => 2,
+            NotificationKind::RequestApproved | NotificationKind::RequestDecided | NotificationKind::TeamChanged => 1,
+            NotificationKind::RequestSubmitted => 2,
             _ => 0,
         };
         assert_eq!(sent, 1 + own, "{notice} to the webhook");

@@ -2,7 +2,7 @@
 
 use access::command::{AskFor, Command};
 use access::domain::request::Terms;
-use access::ledger::{self, Caller};
+use access::service::{self, Caller};
 use access::store::Store;
 
 use crate::completion;
@@ -34,7 +34,7 @@ fn crowd(count: usize) -> World {
             dry_run: false,
         };
         let clock = || Ok(now);
-        ledger::carry_out(&store, &caller, &clock, &|_| Ok(true), &|_| true, Command::Request(ask), &mut |_| Ok(()))
+        service::carry_out(&store, &caller, &clock, &|_| Ok(true), &|_| true, Command::Request(ask), &mut |_| Ok(()))
             .unwrap();
     }
     store.leave();

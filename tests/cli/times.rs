@@ -219,7 +219,7 @@ fn local_times_carry_their_offset_wherever_they_are_shown() {
 #[test]
 fn the_manual_page_has_every_form() {
     let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/man/access.1")).unwrap();
-    for (form, same) in access::when::LENGTHS.into_iter().chain(access::when::TIMES) {
+    for (form, same) in access::time_input::LENGTHS.into_iter().chain(access::time_input::TIMES) {
         let escaped = |text: &str| text.replace('-', "\\-");
         let row = format!("\\fB{}\\fR\n{}\n", escaped(form), escaped(same));
         assert!(page.contains(&row), "{row}");

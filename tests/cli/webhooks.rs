@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use access::domain::notification::Notice;
+use access::domain::notification::NotificationKind;
 use serde_json::Value;
 
 use crate::harness::{TEAM, World};
@@ -35,7 +35,7 @@ fn everything() -> (Vec<Value>, Value) {
     let world = World::of("olivia", TEAM);
     world.rows("DELETE FROM outbox");
     let web = Server::web(&world);
-    let events: Vec<String> = Notice::ALL.iter().map(|notice| format!("\"{notice}\"")).collect();
+    let events: Vec<String> = NotificationKind::ALL.iter().map(|notice| format!("\"{notice}\"")).collect();
     let url = format!("http://127.0.0.1:{}/hook", web.port);
     configure(&world, &webhook(&world, "all", &url, &format!("{}, \"audit\"", events.join(", "))));
     let send = || world.run("root", &["expire"]).ok();
@@ -122,7 +122,7 @@ fn the_page_says_what_is_sent() {
     let (bodies, headers) = everything();
 
     // Every event there is is on the page and was sent, and no other.
-    let mut events: BTreeSet<String> = Notice::ALL.iter().map(ToString::to_string).collect();
+    let mut events: BTreeSet<String> = NotificationKind::ALL.iter().map(ToString::to_string).collect();
     events.insert("audit".to_owned());
     assert_eq!(column(&page, "Events"), events);
     let sent: BTreeSet<String> = bodies.iter().map(|body| body["type"].as_str().unwrap().to_owned()).collect();

@@ -22,13 +22,13 @@ use std::path::Path;
 use access::command::{AskFor, Command, ListFilter, Reply, Seen};
 use access::domain::duration::{Duration, Length};
 use access::domain::event::{ACTIONS, Because, Entry, Event};
-use access::domain::notification::{Notice, Told};
+use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
 use access::domain::request::{self, Edited, End, Modification, RequestId};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
 use access::error::Kind;
-use access::ledger::{Caller, Init, carry_out, init};
+use access::service::{Caller, Init, carry_out, init};
 use access::store::{Error, Store};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
@@ -149,7 +149,7 @@ impl Run<'_> {
             standing.into_iter().flat_map(|(_, _, waiting)| waiting).collect::<Vec<_>>()
         };
         match (who, asked) {
-            (Who::Person(name), _) => name,
+            (Who::Principal(name), _) => name,
             (Who::Requester, Some(asked)) => asked.requester,
             (Who::Filer, Some(asked)) => asked.filer,
             (Who::Approver, Some(asked)) => waiting(asked).first().copied().unwrap_or(owner),
@@ -662,7 +662,7 @@ impl Run<'_> {
         if let Event::RequestEdited { by, voids, .. } = &entry.event {
             // Those who may decide now, those who approved before, and the other of the two whose it is.
             let waiting: Vec<&str> = if asked.stands == Stands::Pending { waiting.collect() } else { Vec::new() };
-            let told: Vec<&str> = entry.told.iter().map(|Told(member, _)| member.as_str()).collect();
+            let told: Vec<&str> = entry.told.iter().map(|Recipient(member, _)| member.as_str()).collect();
             let owed = waiting.into_iter().chain([asked.requester, asked.filer]).filter(|who| *who != by.as_str());
             let owed: BTreeSet<&str> = owed.collect();
             prop_assert!(
@@ -687,8 +687,8 @@ impl Run<'_> {
                 let decided: Vec<&str> = entry
                     .told
                     .iter()
-                    .filter(|Told(_, notice)| *notice == Notice::RequestDecided)
-                    .map(|Told(member, _)| member.as_str())
+                    .filter(|Recipient(_, notice)| *notice == NotificationKind::RequestDecided)
+                    .map(|Recipient(member, _)| member.as_str())
                     .collect();
                 let own = [asked.requester, asked.filer, by.as_str()];
                 prop_assert!(decided.is_empty() || asked.stands != Stands::Pending, "{decided:?} are told too soon");
@@ -702,7 +702,7 @@ impl Run<'_> {
         if !matches!(entry.event, Event::RequestReminded { .. }) {
             whom.remove(asked.filer);
         }
-        let told: Vec<&str> = entry.told.iter().map(|Told(member, _)| member.as_str()).collect();
+        let told: Vec<&str> = entry.told.iter().map(|Recipient(member, _)| member.as_str()).collect();
         prop_assert_eq!(told.len(), whom.len(), "{:?} are told of {:?}, and should {:?}", told, entry.event, whom);
         prop_assert!(told.iter().all(|who| whom.contains(who)), "{told:?} are told of {:?}, not {whom:?}", entry.event);
         Ok(())

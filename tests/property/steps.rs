@@ -9,7 +9,7 @@ use crate::team::{
 
 #[derive(Debug, Clone, Copy)]
 pub enum Who {
-    Person(&'static str),
+    Principal(&'static str),
     /// As far as the request in question goes.
     Requester,
     Filer,
@@ -245,13 +245,13 @@ fn edit() -> impl Strategy<Value = Edit> {
 fn some() -> impl Strategy<Value = Vec<Step>> {
     let asker = || {
         prop_oneof![
-            9 => prop::sample::select(&PEOPLE[3..]).prop_map(Who::Person),
-            3 => person().prop_map(Who::Person),
+            9 => prop::sample::select(&PEOPLE[3..]).prop_map(Who::Principal),
+            3 => person().prop_map(Who::Principal),
             1 => Just(Who::Stranger),
         ]
     };
     // Those who have little, and so have something to ask for.
-    let needy = || prop_oneof![5 => prop::sample::select(&PEOPLE[3..]).prop_map(Who::Person), 1 => asker()];
+    let needy = || prop_oneof![5 => prop::sample::select(&PEOPLE[3..]).prop_map(Who::Principal), 1 => asker()];
     // What can be asked for.
     let plain = || {
         let end = prop_oneof![
@@ -270,7 +270,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     };
     let who = || {
         prop_oneof![
-            6 => person().prop_map(Who::Person),
+            6 => person().prop_map(Who::Principal),
             2 => Just(Who::Requester),
             1 => Just(Who::Filer),
             1 => Just(Who::Approver),
@@ -282,10 +282,10 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         prop_oneof![
             4 => Just(Who::Approver),
             2 => Just(Who::LastApprover),
-            3 => prop::sample::select(&PEOPLE[..3]).prop_map(Who::Person),
+            3 => prop::sample::select(&PEOPLE[..3]).prop_map(Who::Principal),
             2 => Just(Who::Owner),
             3 => Just(Who::Promoted),
-            2 => person().prop_map(Who::Person),
+            2 => person().prop_map(Who::Principal),
             1 => Just(Who::Requester),
             1 => Just(Who::Filer),
             1 => Just(Who::Voter),
@@ -330,7 +330,8 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         let ask = Step::Ask { who, on_behalf_of: None, ask };
         vec![ask, approve(Who::Approver), approve(Who::LastApprover), approve(Who::Approver)]
     });
-    let filer = prop_oneof![1 => prop::sample::select(&PEOPLE[1..3]).prop_map(Who::Person), 1 => Just(Who::Promoted)];
+    let filer =
+        prop_oneof![1 => prop::sample::select(&PEOPLE[1..3]).prop_map(Who::Principal), 1 => Just(Who::Promoted)];
     let given_for_another = (filer, person(), plain()).prop_map(move |(who, requester, ask)| {
         let ask = Step::Ask { who, on_behalf_of: Some(requester), ask };
         vec![ask, approve(Who::Approver), approve(Who::Approver), approve(Who::Owner)]
@@ -341,7 +342,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             let end = Ends::After(DAY);
             let ask = Ask { resource, end, start: None, reason: "Because it is down", ticket: None, emergency: false };
             vec![
-                Step::Ask { who: Who::Person(who), on_behalf_of: Some(requester), ask },
+                Step::Ask { who: Who::Principal(who), on_behalf_of: Some(requester), ask },
                 approve(Who::Approver),
                 approve(Who::Approver),
                 Step::Apply { who: Who::Owner, edits: vec![Edit::Role(who, MEMBER)] },
@@ -366,7 +367,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     // Or whoever filed it for another leaves.
     let leaves = prop::sample::select(&[How::Member, How::Login, How::Exchange][..]);
     let orphaned = (prop::sample::select(&PEOPLE[1..3]), prop::sample::select(&PEOPLE[3..]), plain(), leaves).prop_map(
-        move |(filer, requester, ask, how)| between(Who::Person(filer), Some(requester), ask, Who::Filer, how),
+        move |(filer, requester, ask, how)| between(Who::Principal(filer), Some(requester), ask, Who::Filer, how),
     );
     // New terms come on the table between the approvals, and perhaps the old ones again.
     let modified = (
@@ -397,7 +398,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         .prop_map(move |((filer, requester, ask, editor, change), (resource, end))| {
             let ask_it = match requester {
                 Some(who) => Step::Ask { who, on_behalf_of: None, ask },
-                None => Step::Ask { who: Who::Person(filer), on_behalf_of: Some(PEOPLE[4]), ask },
+                None => Step::Ask { who: Who::Principal(filer), on_behalf_of: Some(PEOPLE[4]), ask },
             };
             let other_terms = Step::Approve { who: Who::LastApprover, back: 0, resource, end };
             vec![
@@ -524,7 +525,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             let role = Ask { resource: "role:admin", end: Ends::After(DAY), start: None, emergency: false, ..ask };
             let ask = Ask { resource, end, start: None, emergency: fire.is_some(), ..ask };
             let (to, end) = new.unwrap_or((None, None));
-            let mut steps = vec![Step::Ask { who: Who::Person(promoted), on_behalf_of: None, ask: role }];
+            let mut steps = vec![Step::Ask { who: Who::Principal(promoted), on_behalf_of: None, ask: role }];
             steps.extend([approve(Who::Approver), approve(Who::LastApprover), approve(Who::Approver)]);
             steps.extend(fire.map(adopt));
             steps.push(Step::Ask { who, on_behalf_of: None, ask });

@@ -1,0 +1,235 @@
+//! The client's side: one command over the socket that the machine's config names.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, socket, sockopt::PeerCredentials,
+    sockopt::SendTimeout,
+};
+use nix::sys::time::TimeVal;
+
+use crate::command::{Command, End, Reply};
+use crate::error::{Failure, Kind};
+use crate::frame::{self, Answer, Broken, Timed};
+
+/// How long to go on trying for a free place.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait for the next piece of an answer, and for it to come whole.
+const SILENCE: Duration = Duration::from_secs(120);
+/// No answer takes longer: as long as the server goes on with one, and a minute.
+const LONGEST: Duration = Duration::from_secs(3660);
+/// And how long to go on sending a file.
+const SENDING: Duration = Duration::from_secs(60);
+/// An answer that is no list has at most so many pieces.
+const PIECES: usize = 16;
+/// Between two tries, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(160));
+
+pub struct Client {
+    socket: PathBuf,
+    /// How long to go on trying for a free place, and how long to wait for the next piece of an answer.
+    patience: Duration,
+    silence: Duration,
+}
+
+/// How one try ended.
+enum Tried {
+    Answered(End),
+    /// Nothing was begun: there was no place free.
+    NotBegun,
+}
+
+impl Client {
+    pub fn new(socket: PathBuf) -> Client {
+        Client { socket, patience: PATIENCE, silence: SILENCE }
+    }
+
+    /// One that waits less for each of the two.
+    pub fn within(socket: PathBuf, limit: Duration) -> Client {
+        Client { socket, patience: limit.min(PATIENCE), silence: limit.min(SILENCE) }
+    }
+
+    pub fn carry_out(
+        &self,
+        command: Command,
+        sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
+    ) -> Result<End, Failure> {
+        let most = if is_list(&command) { usize::MAX } else { PIECES };
+        let (command, file) = without_file(command);
+        let body = serde_json::to_vec(&command).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+        if body.len() > frame::COMMAND {
+            return Err(Failure::new(Kind::Usage, "the command is larger than the server takes (64 KiB)")
+                .hint("of checkpoints, the newest says as much as all before it"));
+        }
+        let give_up = Instant::now() + self.patience;
+        let mut pause = PAUSES.0;
+        loop {
+            match self.once(&body, file.as_deref(), most, sink)? {
+                Tried::Answered(end) => return Ok(end),
+                Tried::NotBegun if Instant::now() >= give_up => {
+                    return Err(Failure::new(Kind::Busy, "the server had no place free; nothing was done")
+                        .hint("each user has four at once; try again")
+                        .hint("or look at the server: `access doctor`, as root"));
+                }
+                Tried::NotBegun => {}
+            }
+            sleep(pause);
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    fn once(
+        &self,
+        body: &[u8],
+        mut file: Option<&str>,
+        most: usize,
+        sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
+    ) -> Result<Tried, Failure> {
+        let Some(stream) = self.connect()? else { return Ok(Tried::NotBegun) };
+        let over = Instant::now() + LONGEST;
+        let mut from = BufReader::with_capacity(64 << 10, Timed::within(&stream, self.patience));
+        let mut greeting = frame::GREETING;
+        if frame::fill(&mut from, &mut greeting).is_err() {
+            return Ok(Tried::NotBegun);
+        }
+        if greeting != frame::GREETING {
+            let message = format!("{} speaks another version than this client", self.socket.display());
+            return Err(Failure::new(Kind::Unavailable, message).hint("install the same version of access for both"));
+        }
+        *from.get_mut() = Timed::within(&stream, self.silence);
+        // Where the server has heard enough it says why; so a write that fails is no reason not to listen.
+        let mut message = frame::GREETING.to_vec();
+        let sent = frame::write(&mut message, body).and_then(|()| Timed::within(&stream, PATIENCE).write_all(&message));
+        if sent.is_ok() && file.is_none() {
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+        if sent.is_err() && from.fill_buf().map_or(true, <[u8]>::is_empty) {
+            // It was left before the server had the whole command, which it has to have before it begins.
+            return Ok(Tried::NotBegun);
+        }
+        let mut pieces = 0;
+        loop {
+            from.get_mut().until = over.min(Instant::now() + self.silence);
+            match next(&mut from)? {
+                Answer::Piece(_) if pieces == most => return Err(unclear("the server's answer does not end")),
+                Answer::Piece(reply) => {
+                    pieces += 1;
+                    sink(reply)?;
+                }
+                Answer::Done(end) => return Ok(Tried::Answered(end)),
+                Answer::Failed(failure) => return Err(failure),
+                Answer::SendFile => {
+                    let Some(file) = file.take() else {
+                        return Err(unclear("the server asks for a file that it was not offered"));
+                    };
+                    let _ = frame::write(&mut Timed::within(&stream, SENDING), file.as_bytes());
+                    let _ = stream.shutdown(Shutdown::Write);
+                }
+            }
+        }
+    }
+
+    /// None: it is there, and too many wait at it.
+    fn connect(&self) -> Result<Option<UnixStream>, Failure> {
+        let shown = self.socket.display();
+        let failed = |error: Errno| {
+            let failure =
+                Failure::new(Kind::Unavailable, format!("the shared host's socket, {shown}: {}", error.desc()));
+            match error {
+                Errno::ENOENT | Errno::ECONNREFUSED => {
+                    failure.hint("nobody serves it: `systemctl start access.socket`, or `access serve`, as root")
+                }
+                Errno::EACCES => failure.hint("only some may connect; ask an admin of this machine for its group"),
+                _ => failure,
+            }
+        };
+        let Some(stream) = connect(&self.socket).map_err(failed)? else { return Ok(None) };
+        self.is_the_hosts(&stream)?;
+        Ok(Some(stream))
+    }
+
+    /// The server is root's, or belongs to who owns the socket's folder, in which nobody else can put a socket.
+    fn is_the_hosts(&self, stream: &UnixStream) -> Result<(), Failure> {
+        let folder = self.socket.parent().unwrap_or(Path::new("/"));
+        let found = fs::metadata(folder).map_err(lost)?;
+        let server = getsockopt(stream, PeerCredentials).map_err(|error| lost(error.into()))?.uid();
+        if (server == 0 || server == found.uid()) && found.mode() & 0o022 == 0 {
+            return Ok(());
+        }
+        let message = format!("{} is served by somebody else (user {server})", self.socket.display());
+        Err(Failure::new(Kind::Unavailable, message).hint("see that only root can write its folder"))
+    }
+}
+
+/// Connects, within a second: a full queue at the socket would hold a plain connect for ever. None: too many wait at it.
+pub fn connect(path: &Path) -> nix::Result<Option<UnixStream>> {
+    let address = UnixAddr::new(path)?;
+    let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&made, SendTimeout, &TimeVal::new(1, 0))?;
+    match nix::sys::socket::connect(made.as_raw_fd(), &address) {
+        Ok(()) => Ok(Some(UnixStream::from(made))),
+        Err(Errno::EAGAIN | Errno::EINTR | Errno::ETIMEDOUT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the answer may have any number of pieces.
+fn is_list(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::List(_)
+            | Command::Audit(_)
+            | Command::AuditExport
+            | Command::Outbox { .. }
+            | Command::Inbox { .. }
+            | Command::Resources { .. }
+            | Command::RevokeMember { .. }
+            | Command::Who { .. }
+            | Command::Queue
+            | Command::Words(_)
+    )
+}
+
+/// The file that a person named is sent by itself, once the server says that it wants it.
+fn without_file(command: Command) -> (Command, Option<String>) {
+    match command {
+        Command::TeamApply { text, dry_run, seen, against, revoke_unmatched } => {
+            (Command::TeamApply { text: String::new(), dry_run, seen, against, revoke_unmatched }, Some(text))
+        }
+        command => (command, None),
+    }
+}
+
+fn next(from: &mut BufReader<Timed<'_>>) -> Result<Answer, Failure> {
+    let body = frame::read(from, frame::PIECE).map_err(|broken| {
+        let why = match broken {
+            Broken::Nothing | Broken::Half => "the server ended before it had answered".to_owned(),
+            Broken::TooSlow => "the server did not answer in time".to_owned(),
+            Broken::TooLong => "the server's answer can't be read".to_owned(),
+            Broken::Io(error) => format!("the connection failed: {error}"),
+        };
+        unclear(&why)
+    })?;
+    serde_json::from_slice(&body).map_err(|error| {
+        Failure::new(Kind::Io, format!("the server's answer can't be understood: {error}"))
+            .hint("install the same version of access for both")
+    })
+}
+
+fn unclear(why: &str) -> Failure {
+    Failure::new(Kind::Io, format!("{why}, so the outcome is unknown"))
+        .hint("look at what stands there now (`access list`, `access inbox`) before trying again")
+}
+
+fn lost(error: std::io::Error) -> Failure {
+    Failure::new(Kind::Io, format!("the connection failed: {error}; nothing was done"))
+}

@@ -1,0 +1,118 @@
+//! What a shell is offered while somebody types. Silent on any error: a completion must never disturb the line.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use clap_complete::engine::CompletionCandidate;
+
+use crate::backend::Backend;
+use crate::command::{Command, Reply, Words};
+use crate::domain::notification::NotificationKind;
+use crate::domain::request::State;
+use crate::domain::text::is_hostile;
+use crate::error::Failure;
+
+/// Nobody waits longer than half a second for a completion, and the program has to start and end as well.
+const LIMIT: Duration = Duration::from_millis(350);
+
+/// The words of the line that is being completed, and which of them is.
+pub fn typed() -> (Vec<String>, usize) {
+    let words: Vec<String> = std::env::args().skip_while(|word| word != "--").skip(1).collect();
+    let told = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
+    let current = told.unwrap_or(words.len().saturating_sub(1));
+    (words, current)
+}
+
+pub fn resources() -> Vec<CompletionCandidate> {
+    words(Words::Resources)
+}
+
+pub fn scopes() -> Vec<CompletionCandidate> {
+    words(Words::Scopes)
+}
+
+pub fn members() -> Vec<CompletionCandidate> {
+    words(Words::Members)
+}
+
+pub fn requests() -> Vec<CompletionCandidate> {
+    words(Words::Requests)
+}
+
+pub fn decidable() -> Vec<CompletionCandidate> {
+    words(Words::Decidable)
+}
+
+pub fn withdrawable() -> Vec<CompletionCandidate> {
+    words(Words::Withdrawable)
+}
+
+pub fn revocable() -> Vec<CompletionCandidate> {
+    words(Words::Revocable)
+}
+
+pub fn reviewable() -> Vec<CompletionCandidate> {
+    words(Words::Reviewable)
+}
+
+pub fn extendable() -> Vec<CompletionCandidate> {
+    words(Words::Extendable)
+}
+
+pub fn durations() -> Vec<CompletionCandidate> {
+    let offered = [
+        ("1h", "1 hour"),
+        ("4h", "4 hours"),
+        ("1d", "1 day"),
+        ("1w", "1 week"),
+        ("permanent", "until somebody revokes it"),
+    ];
+    offered.into_iter().map(|(value, help)| CompletionCandidate::new(value).help(Some(help.into()))).collect()
+}
+
+pub fn states() -> Vec<CompletionCandidate> {
+    State::ALL.into_iter().map(|state| CompletionCandidate::new(state.as_str())).collect()
+}
+
+pub fn events() -> Vec<CompletionCandidate> {
+    NotificationKind::ALL.into_iter().map(|notice| CompletionCandidate::new(notice.as_str())).collect()
+}
+
+pub fn events_or_all() -> Vec<CompletionCandidate> {
+    events().into_iter().chain([CompletionCandidate::new("all")]).collect()
+}
+
+/// The server, the file and the system's user database can each take many seconds to answer, or never do. So another
+/// thread asks. If it is late, it ends with the process.
+fn words(words: Words) -> Vec<CompletionCandidate> {
+    let (answer, answered) = mpsc::channel();
+    let asking = thread::Builder::new().spawn(move || answer.send(ask(words).unwrap_or_default()));
+    asking.ok().and_then(|_| answered.recv_timeout(LIMIT).ok()).unwrap_or_default()
+}
+
+fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
+    let door = Backend::choose(option("--db").map(Into::into), option("--as").and_then(|name| name.parse().ok()))?;
+    let mut candidates = Vec::new();
+    let harmless = |text: &str| !text.contains(is_hostile);
+    door.carry_out(Command::Words(words), &mut |reply| {
+        if let Reply::Word { word, help } = reply
+            && harmless(&word)
+        {
+            let help = help.filter(|help| harmless(help));
+            candidates.push(CompletionCandidate::new(word).help(help.map(Into::into)));
+        }
+        Ok(())
+    })?;
+    Ok(candidates)
+}
+
+/// A global option on the line that is being completed.
+fn option(flag: &str) -> Option<String> {
+    let (mut words, current) = typed();
+    // The value of the option itself may be what is being typed: it counts once it is whole.
+    words.truncate(current);
+    let spaced = words.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
+    let joined = || words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=').map(str::to_owned));
+    spaced.or_else(joined)
+}

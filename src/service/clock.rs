@@ -1,0 +1,161 @@
+//! `doctor --accept-clock`: the clock was wrong before, and is right now.
+//!
+//! What had ended by the wrong time is recorded first, so that nothing revives; then what was made while the clock was ahead
+//! is ended, so that nothing starts by itself when that time comes; and last the time is accepted. This takes a thousand
+//! requests a transaction. A run that dies half-way leaves the clock refused, and the next run goes on.
+
+use std::collections::BTreeSet;
+
+use super::revoke::following;
+use super::{Call, Problem, expire, those_asked};
+use crate::command::End;
+use crate::domain::entitlement::Principal;
+use crate::domain::event::{Because, Draft, Event};
+use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Request, RequestId, State};
+use crate::domain::time::Timestamp;
+use crate::domain::{clock, decide};
+use crate::error::Failure;
+use crate::store::{Error, Write};
+
+/// So many requests in a transaction.
+const BATCH: usize = 1000;
+/// So many of those that ended are named.
+const NAMED: usize = 20;
+
+/// Goes back to the clock's time.
+pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
+    let mut ended = Named::default();
+    call.store.expect_much()?;
+    loop {
+        let accepted = call.store.write(|write| -> Result<Result<Option<Named>, Refusal>, Failure> {
+            let (time, last) = ((call.clock)()?, write.last_time()?);
+            let me = match may_accept(call, write) {
+                Ok(me) => me,
+                Err(Problem::Failure(failure)) => return Err(failure),
+                Err(Problem::Refusal(refusal)) => {
+                    let me = call.actor(write).ok();
+                    call.write_refused(write, me.as_ref(), last, "doctor --accept-clock", None, &refusal)?;
+                    return Ok(Err(refusal));
+                }
+            };
+            if time >= last {
+                return Ok(Err(Refusal::ClockNotBack));
+            }
+            let (over, mut count) = expire::over(write, last, BATCH)?;
+            let by = me.as_ref().map(|me| &me.name);
+            let ahead = write.requests_ahead(time, last, BATCH - count)?;
+            count += ahead.len();
+            let mut ends = end_all(write, &ahead, time, last, by)?;
+            for (drafts, actor) in [(over, None), (std::mem::take(&mut ends.drafts), me.as_ref())] {
+                write.record(&call.context(actor, last), drafts)?;
+            }
+            ended.add(ends.named);
+            if count >= BATCH {
+                return Ok(Ok(None));
+            }
+            let accepted = Draft { event: Event::ClockAccepted { was: last }, told: Vec::new() };
+            write.record(&call.context(me.as_ref(), time), vec![accepted])?;
+            let mut resting = Named::default();
+            for grant in write.grants_begun_after(time, usize::MAX)? {
+                let id = grant.request;
+                resting.name(|| format!("grant {id} began after the time accepted, and rests until then"));
+            }
+            Ok(Ok(Some(resting)))
+        })??;
+        if let Some(resting) = accepted {
+            let warnings = [ended.warnings("ended"), resting.warnings("rest")].concat();
+            return Ok(End { warnings, ..End::default() });
+        }
+    }
+}
+
+/// The member who accepts the clock: the owner, or root, who need not be one.
+fn may_accept(call: &Call<'_>, write: &Write<'_>) -> Result<Option<Principal>, Problem> {
+    match call.actor(write) {
+        // A member who is disabled does nothing: root acts as root.
+        Ok(me) if call.caller.root => Ok(decide::may_act(&me).is_ok().then_some(me)),
+        Ok(me) => {
+            decide::needs_owner(&me, "accept the clock")?;
+            Ok(Some(me))
+        }
+        Err(Problem::Refusal(_)) if call.caller.root => Ok(None),
+        Err(problem) => Err(problem),
+    }
+}
+
+/// What ends because it was made while the clock was ahead.
+#[derive(Default)]
+struct Ends {
+    drafts: Vec<Draft>,
+    named: Named,
+}
+
+/// `ahead`: what was made while the clock was ahead. What goes on from it falls with it.
+fn end_all(
+    write: &Write<'_>,
+    ahead: &[Request],
+    accepted: Timestamp,
+    last: Timestamp,
+    by: Option<&Name>,
+) -> Result<Ends, Error> {
+    let mut ends = Ends::default();
+    let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
+    let mut end = |request: &Request, because: Because| -> Result<(), Error> {
+        let pending = request.state(last) == State::Pending;
+        let asked = if pending { those_asked(write, request)? } else { Vec::new() };
+        if let Some(draft) = clock::end(request, because, last, by, &asked) {
+            ends.drafts.push(draft);
+            let (id, member) = (request.id, &request.requester);
+            ends.named.name(|| match pending {
+                true => format!("request {id} of {member} was made while the clock was ahead, and is withdrawn"),
+                false => format!("grant {id} of {member} was made while the clock was ahead, and is revoked"),
+            });
+        }
+        Ok(())
+    };
+    for request in ahead {
+        end(request, Because::ClockAccepted(accepted))?;
+        if request.grant.is_none() {
+            continue;
+        }
+        for next in following(write, request.id)? {
+            if !clock::is_ahead(&next, accepted, last) && fallen.insert(next.id) {
+                end(&next, Because::Fell(next.extends.unwrap_or(request.id)))?;
+            }
+        }
+    }
+    Ok(ends)
+}
+
+/// The first of many, and how many more there are.
+#[derive(Default)]
+struct Named {
+    first: Vec<String>,
+    more: usize,
+}
+
+impl Named {
+    fn name(&mut self, words: impl FnOnce() -> String) {
+        if self.first.len() < NAMED {
+            self.first.push(words());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    fn add(&mut self, other: Named) {
+        for words in other.first {
+            self.name(|| words);
+        }
+        self.more += other.more;
+    }
+
+    fn warnings(mut self, what: &str) -> Vec<String> {
+        if self.more > 0 {
+            self.first.push(format!("and {} more {what}; `access audit` lists them", self.more));
+        }
+        self.first
+    }
+}

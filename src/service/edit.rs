@@ -1,0 +1,92 @@
+//! `edit`: changing one's own pending request. It is judged as if it were filed now.
+
+use std::collections::BTreeSet;
+
+use super::policy_context::PolicyContext;
+use super::request::{granted, out_of_reach, thing};
+use super::{Call, Problem, Sink, quota, those_asked, view, visible};
+use crate::command::{End, RequestView};
+use crate::domain::decide::{self, Filing};
+use crate::domain::entitlement::Principal;
+use crate::domain::event::Draft;
+use crate::domain::name::Name;
+use crate::domain::request::{Edit, Recorded, RequestId};
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::Read;
+
+pub fn edit(call: &Call<'_>, id: RequestId, edit: &Edit, dry_run: bool, sink: Sink<'_>) -> Result<End, Failure> {
+    let (view, warnings) = if dry_run {
+        call.try_out("edit", Some(id), |read, me, now| {
+            let Prepared { view, warnings, .. } = prepare(read, me, id, edit, now)?;
+            Ok((view, warnings))
+        })?
+    } else {
+        call.change(
+            "edit",
+            Some(id),
+            |read, me, now| {
+                let Prepared { drafts, warnings, .. } = prepare(read, me, id, edit, now)?;
+                Ok((drafts, warnings))
+            },
+            |read, warnings, now| Ok((view::written(read, &PolicyContext::default(), id, now)?, warnings)),
+        )?
+    };
+    view::send(view, sink)?;
+    Ok(End { warnings, ..End::default() })
+}
+
+/// An edit that may be made.
+struct Prepared {
+    drafts: Vec<Draft>,
+    warnings: Vec<String>,
+    /// The request as it would be shown after it.
+    view: RequestView,
+}
+
+fn prepare(read: &Read<'_>, me: &Principal, id: RequestId, edit: &Edit, now: Timestamp) -> Result<Prepared, Problem> {
+    let policy = PolicyContext::default();
+    let before = visible(read, &policy, me, id, now)?;
+    let said = decide::edited(&before, edit, me, now)?;
+    let thing = thing(read, &said.asked.resource)?;
+    // As it stands after the edit, to be judged by the rules.
+    let mut after = before.clone();
+    after.take_edit(said.clone(), before.lapses_at, before.remind_at);
+    let judged = policy.judge_and_fit(read, &after, &after.asked, now)?;
+    after.lapses_at = decide::lapses_at(&after.asked, &judged.judgement, now);
+    after.remind_at = decide::remind_at(&after.asked, &judged.judgement, now);
+    let standing = judged.standing(&after, &after.asked, now);
+    let told: Vec<Name> = decide::waits_on(&standing);
+    let filing = Filing {
+        id,
+        filer: me,
+        requester: &judged.requester,
+        thing: &thing,
+        pending: None,
+        edits: Some(&before),
+        judgement: &judged.judgement,
+        told: &told,
+        people: &judged.people(),
+        asked: &those_asked(read, &before)?,
+    };
+    let drafts = decide::edit(&before, said, &filing, now)?;
+    quota::may_edit(read, &policy, me, &judged, now)?;
+    let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
+    let mut warnings = Vec::new();
+    if !void.is_empty() {
+        let names: Vec<&str> = void.into_iter().collect();
+        warnings.push(format!("approvals that no longer count: {}", names.join(", ")));
+    }
+    let granted = granted(&drafts);
+    // Once it is granted it waits on nobody.
+    let standing = if granted.is_some() { Vec::new() } else { standing };
+    warnings.extend(standing.iter().filter_map(out_of_reach));
+    if let Some(granted) = granted {
+        after.recorded = Recorded::Approved;
+        after.grant = Some(granted.into());
+    }
+    let rules = view::matched(&judged.judgement);
+    drop(judged);
+    let view = RequestView { rules, ..RequestView::at(after, &standing, now) };
+    Ok(Prepared { drafts, warnings, view })
+}

@@ -1,0 +1,205 @@
+//! `expire`, for cron: puts on the record what the clock has done already, and tells people.
+//!
+//! It works in batches, each a transaction of its own, so that nobody waits long behind it. A run that dies half-way
+//! leaves nothing half-done, and the next goes on; two at once find each batch done or to do, never twice.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use super::deliver::{self, OpenPost};
+use super::policy_context::PolicyContext;
+use super::{Call, Sink};
+use crate::command::{End, ExpireView, Reply};
+use crate::domain::decide;
+use crate::domain::entitlement::Principal;
+use crate::domain::event::{Draft, Event};
+use crate::domain::judge::{Requirement, RoleBasis};
+use crate::domain::name::Name;
+use crate::domain::notification::Recipient;
+use crate::domain::request::{Grant, Request, RequestId};
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::{Error, Read};
+
+const BATCH: usize = 1000;
+
+/// `post`: the ways by which what is due is sent as well. It is sent after all is on the record, and whether or not it can
+/// be changes nothing of that.
+pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
+    let mut tally = if dry_run {
+        call.store.read(|read| -> Result<ExpireView, Failure> {
+            Ok(due(read, &PolicyContext::default(), call.now_to_write(read)?, usize::MAX)?.1)
+        })?
+    } else {
+        run(call)?
+    };
+    let mut end = End::default();
+    if let Some(open) = post {
+        match deliver::run(call, open, sink) {
+            Ok(sent) => {
+                (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
+                end = sent.end;
+                for failure in sent.broken {
+                    end.warnings.push(failure.message);
+                    end.warnings.extend(failure.hints);
+                }
+            }
+            Err(failure) => {
+                end.warnings.push(format!("notifications were not sent: {}", failure.message));
+                end.warnings.extend(failure.hints);
+            }
+        }
+    }
+    sink(Reply::Expired(tally))?;
+    Ok(end)
+}
+
+fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
+    let mut total = ExpireView::default();
+    call.store.expect_much()?;
+    loop {
+        let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
+            let now = call.now_to_write(write)?;
+            let (drafts, tally) = due(write, &PolicyContext::default(), now, BATCH)?;
+            write.record(&call.context(None, now), drafts)?;
+            write.expire_ran(now)?;
+            Ok(tally)
+        })?;
+        total.expired += batch.expired;
+        total.started += batch.started;
+        total.expiring += batch.expiring;
+        total.lapsed += batch.lapsed;
+        total.reminded += batch.reminded;
+        total.rejudged += batch.rejudged;
+        let done = batch.expired + batch.started + batch.expiring + batch.lapsed + batch.reminded + batch.rejudged;
+        if done < BATCH as u64 {
+            return Ok(total);
+        }
+    }
+}
+
+/// What is over by this time and not on the record, at most so many grants and requests, and how many they are. A grant
+/// that began and ended has both recorded.
+pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>, usize), Error> {
+    let ended = read.lapsed_grants(now, most)?;
+    let stale = read.lapsed_requests(now, most - ended.len())?;
+    let policy = PolicyContext::default();
+    let mut drafts = Vec::new();
+    for grant in &ended {
+        drafts.extend(decide::begin(grant, now));
+        drafts.extend(decide::expire(grant, goes_on(read, &policy, grant, now)?, now));
+    }
+    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    Ok((drafts, ended.len() + stale.len()))
+}
+
+/// Whether the member of a grant has the same access at this moment by another grant: an extension of it, one beside it, or
+/// one of something that holds it. It is asked for thousands of grants, so what is cheap to find out comes first.
+pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Timestamp) -> Result<bool, Error> {
+    if !read.has_another_grant(grant, at)? {
+        return Ok(false);
+    }
+    let (person, thing) = (policy.person(read, &grant.member)?, read.thing(&grant.terms.resource)?);
+    let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
+    Ok(person.ways(&thing, at).iter().any(|way| way.request != Some(grant.request)))
+}
+
+/// The warnings that are due, at most so many. Of a grant after which access goes on, none is: it is looked at again until
+/// it ends, since what goes on may be revoked before.
+fn warnings(read: &Read<'_>, policy: &PolicyContext, now: Timestamp, most: usize) -> Result<Vec<Draft>, Error> {
+    let mut drafts = Vec::new();
+    let mut after = None;
+    while drafts.len() < most {
+        let room = (most - drafts.len()).min(BATCH);
+        let page = read.unwarned_grants(now, decide::WARN_WITHIN, after, room)?;
+        let Some(last) = page.last() else { break };
+        after = last.ends_at.map(|end| (end, last.request));
+        for grant in &page {
+            if !goes_on(read, policy, grant, grant.ends_at.unwrap_or(now))? {
+                drafts.extend(decide::warn(grant, now));
+            }
+        }
+    }
+    Ok(drafts)
+}
+
+/// What is due at this time, at most so many of it: beginnings before ends, for those that the clock passed both of.
+pub fn due(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    now: Timestamp,
+    most: usize,
+) -> Result<(Vec<Draft>, ExpireView), Error> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let begun = read.grants_to_begin(now, most)?;
+    drafts.extend(begun.iter().filter_map(|grant| decide::begin(grant, now)));
+    let started = drafts.len();
+    let ended = read.lapsed_grants(now, most - started)?;
+    for grant in &ended {
+        drafts.extend(decide::expire(grant, goes_on(read, policy, grant, now)?, now));
+    }
+    let expired = drafts.len();
+    drafts.extend(warnings(read, policy, now, most - expired)?);
+    let expiring = drafts.len();
+    let mut told_again: BTreeSet<RequestId> = BTreeSet::new();
+    for request in read.requests_to_remind(now, most - expiring)? {
+        told_again.insert(request.id);
+        drafts.extend(decide::remind(&request, &to_remind(read, policy, &request, now)?, now));
+    }
+    let reminded = drafts.len();
+    for request in read.pending_of_format_1(now, false, most - reminded)? {
+        // A reminder tells everybody who may decide.
+        let whom =
+            if told_again.contains(&request.id) { Vec::new() } else { not_notified(read, policy, &request, now)? };
+        drafts.push(decide::rejudge(&request, &whom));
+    }
+    let rejudged = drafts.len();
+    let stale = read.lapsed_requests(now, most - rejudged)?;
+    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    let tally = ExpireView {
+        started: started as u64,
+        expired: (expired - started) as u64,
+        expiring: (expiring - expired) as u64,
+        reminded: (reminded - expiring) as u64,
+        rejudged: (rejudged - reminded) as u64,
+        lapsed: (drafts.len() - rejudged) as u64,
+        ..ExpireView::default()
+    };
+    Ok((drafts, tally))
+}
+
+/// Those who may still decide on a request, and were not notified of it when it was filed or changed.
+pub fn not_notified(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Vec<Name>, Error> {
+    let terms = request.on_the_table();
+    let mut names = decide::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
+    for entry in read.entries_about(request.id)? {
+        if matches!(entry.event, Event::RequestRejudged { .. } | Event::RequestReminded { .. }) {
+            continue;
+        }
+        for Recipient(member, notice) in entry.told {
+            let same = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
+            if notice.asks_for_a_decision() && names.contains(&member) && same()? {
+                names.retain(|name| *name != member);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Those who may still decide, and those to whom it escalates.
+fn to_remind(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
+    let terms = request.on_the_table();
+    let judged = policy.judge(read, request, terms, now)?;
+    let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
+    let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
+    let escalated = policy.people_named(read, &told.approvers)?;
+    let is_told = |person: &&Rc<Principal>| told.is_met_by(person, RoleBasis::Effective, now);
+    names.extend(escalated.iter().filter(is_told).map(|person| person.name.clone()));
+    names.remove(&request.requester);
+    Ok(names.into_iter().collect())
+}

@@ -1,0 +1,87 @@
+//! `extend`: asking for more of a grant one has. It is a request like any other, which starts when that grant ends.
+
+use super::needs::{need, no_reason_yet};
+use super::policy_context::PolicyContext;
+use super::request::{Prepared, submit, thing};
+use super::resources::about;
+use super::{Call, Problem, Sink, view, visible};
+use crate::command::{End, NeedsView, Reply};
+use crate::domain::decide::{self, Ask};
+use crate::domain::duration::Length;
+use crate::domain::entitlement::Principal;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Request, RequestId};
+use crate::domain::text::{Text, Ticket};
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::Read;
+
+pub fn extend(
+    call: &Call<'_>,
+    id: RequestId,
+    length: Option<Length>,
+    reason: Text,
+    ticket: Option<Ticket>,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let (view, warnings) = call.change(
+        "extend",
+        Some(id),
+        |read, me, now| {
+            let policy = PolicyContext::default();
+            let default_length = length.is_none();
+            let ask = asked(read, &policy, me, id, length, now)?;
+            let ask = Ask { reason, ticket: ticket.or(ask.ticket), default_length, ..ask };
+            let Prepared { drafts, warnings, view } = submit(read, &policy, me, me, &ask, now)?;
+            Ok((drafts, (view, warnings)))
+        },
+        |_, answer, _| Ok(answer),
+    )?;
+    view::send(view, sink)?;
+    Ok(End { warnings, ..End::default() })
+}
+
+/// What the request for more would be, with the ticket of the one before and without its reason.
+fn asked(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    id: RequestId,
+    length: Option<Length>,
+    now: Timestamp,
+) -> Result<Ask, Problem> {
+    let request = visible(read, policy, me, id, now)?;
+    let terms = decide::extended(&request, me, length, now)?;
+    let open = |next: &&Request| next.state(now).is_open();
+    if let Some(next) = read.extensions(id)?.iter().find(open) {
+        return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
+    }
+    Ok(Ask {
+        terms,
+        reason: no_reason_yet(),
+        ticket: request.ticket,
+        extends: Some(id),
+        emergency: false,
+        default_length: false,
+    })
+}
+
+/// What it takes to ask for more. Files nothing, and a refusal is not recorded.
+pub fn needs(call: &Call<'_>, id: RequestId, length: Option<Length>, sink: Sink<'_>) -> Result<End, Failure> {
+    let view = call.store.read(|read| -> Result<NeedsView, Problem> {
+        let me = call.actor(read)?;
+        decide::may_act(&me)?;
+        let now = call.now(read)?;
+        let policy = PolicyContext::default();
+        let ask = asked(read, &policy, &me, id, length, now)?;
+        let mut need = need(read, &policy, &me, &me, &ask, now)?;
+        // The ticket of the request before goes on unless another one is given.
+        need.tickets.retain(|pattern| !ask.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
+        let thing = thing(read, &ask.terms.resource)?;
+        let about = about(&read.team()?, &thing);
+        Ok(NeedsView { resource: ask.terms.resource, about, lengths: vec![need], longest: None })
+    });
+    let view = view.map_err(Problem::unrecorded)?;
+    sink(Reply::Needs(Box::new(view)))?;
+    Ok(End::default())
+}

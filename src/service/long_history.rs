@@ -1,0 +1,321 @@
+//! Every command takes as many steps of SQLite's in a long history as in a short one. Counted, not timed: an index that is
+//! missing, or that a query does not use, fails here on any machine. `benches/run.sh` measures the times.
+//!
+//! Left out: `audit verify`, `audit export`, `doctor` and `backup`, which read everything; and lists that read on until they
+//! have found enough of something rare that no index has (`list --all --resource`, `list --mine --all --state`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::{Caller, Init, Outside, carry_out_with, init};
+use crate::command::{AskFor, AuditFilter, Command, ListFilter, Words};
+use crate::domain::duration::Length;
+use crate::domain::event::{Draft, Event, Granted, MetDemand};
+use crate::domain::name::Name;
+use crate::domain::notification::NotificationKind;
+use crate::domain::preference::PreferenceChange;
+use crate::domain::request::{Edit, End, Modification, RequestId, State, Terms};
+use crate::domain::team::Team;
+use crate::domain::team_file;
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+use crate::store::{Context, Store};
+
+const HOUR: i64 = 3600;
+const NOW: i64 = 1_800_000_000;
+/// More than a list counts, and more entries than are searched for refused attempts.
+const SHORT: i64 = 1_600;
+const LONG: i64 = 4 * SHORT;
+/// So many of bob's requests are pending, after a grant of his that is live.
+const PENDING: i64 = 4;
+
+const TEAM: &str = r#"
+[team]
+name = "acme"
+[members.olivia]
+role = "owner"
+[members.alice]
+role = "admin"
+[members.bob]
+role = "member"
+[connections.prod]
+environment = "production"
+[connections.free]
+environment = "non-production"
+[connections.p0]
+environment = "non-production"
+[connections.p1]
+environment = "non-production"
+[connections.p2]
+environment = "non-production"
+[connections.p3]
+environment = "non-production"
+[targets.db]
+connections = ["prod"]
+"#;
+
+fn parsed<T: std::str::FromStr>(text: &str) -> T {
+    text.parse().ok().expect("well formed")
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_unix(seconds).expect("a time")
+}
+
+/// A database in which bob had so many grants that have ended, and has one that is live and some that are pending.
+struct World {
+    _folder: tempfile::TempDir,
+    store: Store,
+    steps: std::sync::Arc<AtomicU64>,
+    /// The first of the pending requests.
+    pending: i64,
+}
+
+impl World {
+    fn new(past: i64) -> World {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("access.db");
+        let team: Team = team_file::parse(TEAM).expect("a team");
+        let start = NOW - (past + 20) * 4 * HOUR;
+        let olivia = parsed("olivia");
+        let begin = Init { login: &olivia, by: &olivia, owner: parsed("olivia"), team: None, sample: false };
+        init(&path, at(start), begin).expect("a database");
+        let mut store = Store::open(&path).expect("the database");
+        let alone = Team::of_one(parsed("team"), parsed("olivia"), parsed("olivia"));
+        store
+            .write(|write| -> Result<(), Failure> {
+                let event = Event::TeamApplied { changes: alone.changes_to(&team) };
+                write.record(&by("olivia", start), vec![Draft { event, told: Vec::new() }])?;
+                for n in 1..=past {
+                    let begun = start + n * 4 * HOUR;
+                    let drafts = vec![submitted(n, "connection:prod"), approved(n), started(n, begun, Length::HOUR)];
+                    write.record(&by("bob", begun), drafts)?;
+                    let event = Event::GrantExpired {
+                        request: id(n),
+                        resource: parsed("connection:prod"),
+                        ended_at: at(begun + HOUR),
+                    };
+                    let told = vec![NotificationKind::AccessExpired.to(&parsed::<Name>("bob"))];
+                    write.record(&by("bob", begun + HOUR), vec![Draft { event, told }])?;
+                }
+                let live = past + 1;
+                let begun = NOW - 30 * HOUR;
+                let drafts =
+                    vec![submitted(live, "connection:prod"), approved(live), started(live, begun, Length::WEEK)];
+                write.record(&by("bob", begun), drafts)?;
+                for n in 0..PENDING {
+                    let waits = submitted(live + 1 + n, &format!("connection:p{n}"));
+                    write.record(&by("bob", NOW - 29 * HOUR), vec![waits])?;
+                }
+                Ok(())
+            })
+            .expect("a history");
+        let steps = store.count_steps();
+        World { _folder: folder, store, steps, pending: past + 2 }
+    }
+
+    /// How many steps a command takes.
+    fn steps(&self, who: &str, command: Command) -> u64 {
+        let caller = Caller { login: parsed(who), root: false, acting_as: None };
+        let nothing = || Err(Failure::new(Kind::Failure, "there is no way out"));
+        let outside = Outside {
+            owns_file: &|| false,
+            has_account: &|_| Ok(true),
+            knows_zone: &|_| true,
+            shared: false,
+            post: &nothing,
+        };
+        let before = self.steps.load(Ordering::Relaxed);
+        let done = carry_out_with(&self.store, &caller, &|| Ok(at(NOW)), &outside, command.clone(), &mut |_| Ok(()));
+        if let Err(failure) = done {
+            assert_eq!(failure.kind, Kind::Refused, "{command:?}: {}", failure.message);
+        }
+        self.steps.load(Ordering::Relaxed) - before
+    }
+}
+
+fn id(n: i64) -> RequestId {
+    RequestId::try_from(n).expect("a number")
+}
+
+fn by(actor: &str, seconds: i64) -> Context {
+    Context { now: at(seconds), actor: Some(parsed(actor)), os_user: actor.to_owned() }
+}
+
+fn submitted(n: i64, resource: &str) -> Draft {
+    let event = Event::RequestSubmitted {
+        request: id(n),
+        requester: parsed("bob"),
+        filed_by: parsed("bob"),
+        requester_login: Some(parsed("bob")),
+        filer_login: Some(parsed("bob")),
+        asked: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
+        reason: parsed("OPS-7: look into the alert"),
+        ticket: None,
+        lapses_at: at(NOW + 100 * HOUR),
+        remind_at: None,
+        extends: None,
+        emergency: false,
+    };
+    Draft { event, told: vec![NotificationKind::RequestSubmitted.to(&parsed::<Name>("alice"))] }
+}
+
+fn approved(n: i64) -> Draft {
+    let event = Event::RequestApproved {
+        request: id(n),
+        by: parsed("alice"),
+        terms: Terms { resource: parsed("connection:prod"), end: End::After(Length::HOUR), start: None },
+        asked: None,
+        note: None,
+        voids: Vec::new(),
+    };
+    Draft { event, told: vec![NotificationKind::RequestApproved.to(&parsed::<Name>("bob"))] }
+}
+
+fn started(n: i64, begun: i64, length: Length) -> Draft {
+    let event = Event::GrantStarted(Granted {
+        request: id(n),
+        member: parsed("bob"),
+        resource: parsed("connection:prod"),
+        end: End::After(length),
+        start: None,
+        starts_at: at(begun),
+        ends_at: Some(at(begun).plus(length)),
+        modified: false,
+        approved_by: vec![parsed("alice")],
+        by_rule: None,
+        demands: vec![MetDemand { rule: None, approvals: 1, by: vec![parsed("alice")] }],
+        reviewers: None,
+    });
+    Draft { event, told: Vec::new() }
+}
+
+fn ask(resource: &str, dry_run: bool) -> Command {
+    Command::Request(AskFor {
+        terms: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
+        reason: parsed("OPS-7: look into the alert"),
+        ticket: None,
+        requester: None,
+        emergency: false,
+        default_length: false,
+        dry_run,
+    })
+}
+
+fn check(resource: &str) -> Command {
+    Command::Check { resource: parsed(resource), user: None, login: None }
+}
+
+fn list(filter: ListFilter) -> Command {
+    Command::List(ListFilter { limit: Some(50), ..filter })
+}
+
+fn audit(filter: AuditFilter) -> Command {
+    Command::Audit(AuditFilter { limit: Some(50), ..filter })
+}
+
+/// Commands in the order in which they are given: who gives each, and what it is. `pending`: the first pending request.
+fn commands(pending: i64) -> Vec<(&'static str, Command)> {
+    let all = ListFilter { all: true, ..ListFilter::default() };
+    let old = Some(at(NOW - 28 * HOUR));
+    let mut commands = vec![
+        ("bob", check("connection:prod")),
+        ("bob", check("connection:p0")),
+        ("bob", check("connection:free")),
+        ("bob", ask("connection:free", true)),
+        ("bob", Command::Whoami),
+        ("alice", Command::Whoami),
+        ("alice", Command::Unread),
+        ("alice", Command::Show { id: id(7) }),
+        ("alice", Command::Show { id: id(pending) }),
+        ("bob", Command::Resources { kind: None, mine: false }),
+        ("alice", Command::Who { resource: parsed("connection:prod") }),
+        ("alice", Command::TeamShow),
+        ("bob", Command::Preferences),
+        ("alice", Command::AuditCheckpoint),
+        (
+            "olivia",
+            Command::TeamApply {
+                text: TEAM.to_owned(),
+                dry_run: true,
+                seen: None,
+                against: Some(Length::DAY),
+                revoke_unmatched: false,
+            },
+        ),
+        ("alice", audit(AuditFilter::default())),
+        ("alice", audit(AuditFilter { request: Some(id(7)), ..AuditFilter::default() })),
+        ("alice", audit(AuditFilter { actor: Some(parsed("olivia")), ..AuditFilter::default() })),
+        ("alice", audit(AuditFilter { actor: Some(parsed("bob")), ..AuditFilter::default() })),
+        ("alice", audit(AuditFilter { action: Some("team.applied".to_owned()), ..AuditFilter::default() })),
+        ("alice", audit(AuditFilter { action: Some("request.approved".to_owned()), ..AuditFilter::default() })),
+        ("alice", audit(AuditFilter { since: old, ..AuditFilter::default() })),
+        ("alice", audit(AuditFilter { until: Some(at(NOW - 100_000 * HOUR)), ..AuditFilter::default() })),
+        ("alice", list(ListFilter { requester: Some(parsed("bob")), ..ListFilter::default() })),
+        ("alice", list(ListFilter { requester: Some(parsed("bob")), ..all.clone() })),
+        ("alice", list(ListFilter { requester: Some(parsed("olivia")), ..all.clone() })),
+        ("alice", list(ListFilter { resource: Some(parsed("connection:prod")), ..ListFilter::default() })),
+        ("alice", list(ListFilter { resource: Some(parsed("connection:prod")), ..all.clone() })),
+        ("alice", list(ListFilter { since: old, ..all.clone() })),
+        ("bob", list(ListFilter { mine: true, ..ListFilter::default() })),
+        ("bob", list(ListFilter { mine: true, ..all.clone() })),
+        ("bob", Command::Expire { dry_run: true, deliver: false }),
+    ];
+    for who in ["alice", "bob"] {
+        commands.extend([(who, list(ListFilter::default())), (who, list(all.clone()))]);
+        commands.extend([false, true].map(|all| (who, Command::Inbox { all, limit: Some(50) })));
+        for words in [Words::Decidable, Words::Withdrawable, Words::Revocable, Words::Extendable, Words::Requests] {
+            commands.push((who, Command::Words(words)));
+        }
+    }
+    // Everything of a member's own is searched for a state that none of it has, so that is alice's alone.
+    for state in State::ALL {
+        commands.push(("alice", list(ListFilter { states: vec![state], ..ListFilter::default() })));
+    }
+    let reason = || Some(parsed("not now"));
+    let shorter = Edit { reason: Some(parsed("OPS-8: another alert")), ..Edit::default() };
+    commands.extend([
+        ("bob", ask("connection:free", false)),
+        ("bob", ask("role:admin", false)),
+        ("bob", Command::Edit { id: id(pending), edit: shorter.clone(), dry_run: true }),
+        ("bob", Command::Edit { id: id(pending), edit: shorter, dry_run: false }),
+        ("bob", Command::Who { resource: parsed("connection:prod") }),
+        (
+            "alice",
+            Command::Approve { id: id(pending + 1), modification: Modification::default(), note: None, seen: None },
+        ),
+        ("alice", Command::Deny { id: id(pending + 2), reason: reason(), seen: None }),
+        ("bob", Command::Withdraw { id: id(pending + 3), seen: None }),
+        ("bob", Command::Extend { id: id(pending - 1), length: None, reason: parsed("OPS-7: more"), ticket: None }),
+        ("alice", Command::Revoke { id: id(pending - 1), reason: reason(), seen: None }),
+        ("alice", Command::Prefer(PreferenceChange::Mute(Vec::new()))),
+        ("alice", Command::MarkRead { ids: vec![1] }),
+        ("bob", Command::Expire { dry_run: false, deliver: false }),
+        (
+            "olivia",
+            Command::TeamApply {
+                text: TEAM.replace("db", "db2"),
+                dry_run: false,
+                seen: None,
+                against: None,
+                revoke_unmatched: false,
+            },
+        ),
+        ("olivia", Command::Outbox { dead: true }),
+    ]);
+    commands
+}
+
+#[test]
+fn a_command_is_no_more_work_in_a_long_history() {
+    let (short, long) = (World::new(SHORT), World::new(LONG));
+    let mut grown = Vec::new();
+    for ((who, few), (_, many)) in commands(short.pending).into_iter().zip(commands(long.pending)) {
+        let said = format!("{who}: {few:?}");
+        let (few, many) = (short.steps(who, few), long.steps(who, many));
+        // A tree of pages that is one level higher takes no step more, and a binary search of four times as many takes two.
+        if many > few + few / 10 + 100 {
+            grown.push(format!("{few} steps, then {many}: {said}"));
+        }
+    }
+    assert!(grown.is_empty(), "{}", grown.join("\n"));
+}

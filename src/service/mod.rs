@@ -1,0 +1,484 @@
+//! Carries out commands. Each verb is a paragraph: load, decide, record. A command that changes anything does all
+//! three in one write transaction; one that only asks reads one consistent state, or pages of it.
+//!
+//! Nothing here reads the clock or the environment, and nothing here prints.
+
+mod admission;
+mod approve;
+mod audit;
+mod backup;
+mod check;
+mod clock;
+mod completion;
+mod compose;
+mod deliver;
+mod deny;
+mod doctor;
+mod edit;
+mod expire;
+mod extend;
+mod inbox;
+mod init;
+mod list;
+#[cfg(test)]
+mod long_history;
+mod needs;
+mod notify;
+mod outbox;
+mod owner;
+mod policy_context;
+mod queue;
+mod quota;
+mod rejudge;
+mod request;
+mod resources;
+mod review;
+mod revoke;
+mod team;
+mod verify;
+mod view;
+mod who;
+mod whoami;
+mod withdraw;
+
+pub use admission::{is_member, may_apply_team, record_refused};
+pub use deliver::{Hook, OpenPost, Post, Service};
+pub use init::{Init, init};
+use policy_context::PolicyContext;
+
+use crate::command::{Command, End, Reply, Seen};
+use crate::domain::decide::{self, Case};
+use crate::domain::entitlement::Principal;
+use crate::domain::event::{Draft, Event};
+use crate::domain::name::Name;
+use crate::domain::notification::Recipient;
+use crate::domain::refusal::{Refusal, RefusalKind};
+use crate::domain::request::{Request, RequestId, Terms};
+use crate::domain::team::{Login, Timezone};
+use crate::domain::team_file::nearest;
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+use crate::store::{Context, Error, Read, Store, Write};
+
+/// Who is there: the Unix user, as the operating system says, and whom they act as where the file is their own.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub login: Login,
+    /// Whether that user is root, who may look after the file without being a member, and decides nothing.
+    pub root: bool,
+    pub acting_as: Option<Name>,
+}
+
+/// Tells the time by the system's clock. It is read once in a transaction, after the wait for the write lock: what
+/// lapsed while a command waited has lapsed.
+pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
+
+/// Where the pieces of an answer go, as they come. A long answer is shown by another thread than reads it.
+pub type Sink<'s> = &'s mut (dyn FnMut(Reply) -> Result<(), Failure> + Send);
+
+/// Why a command was not carried out: a rule says no, or something failed.
+#[derive(Clone)]
+enum Problem {
+    Refusal(Refusal),
+    Failure(Failure),
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Problem {
+        Problem::Refusal(refusal)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Problem {
+        Problem::Failure(error.into())
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        Problem::Failure(failure)
+    }
+}
+
+impl Problem {
+    /// The failure that the caller gets, where a refusal is not recorded.
+    fn unrecorded(self) -> Failure {
+        match self {
+            Problem::Refusal(refusal) => refusal.into(),
+            Problem::Failure(failure) => failure,
+        }
+    }
+}
+
+/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
+const CLOCK_SLACK: i64 = 60;
+/// So many refused attempts of one person are recorded in an hour; the rest would only be noise.
+const REFUSALS_AN_HOUR: u64 = 20;
+
+/// What only some commands need to know of the world outside, so that the others don't ask.
+pub struct Outside<'o> {
+    /// Whether the Unix user who calls owns the database file.
+    pub owns_file: &'o dyn Fn() -> bool,
+    /// Whether a person of this Unix user name has an account on this machine. It may take seconds to find out, so never
+    /// while the write lock is held.
+    pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
+    /// Whether this machine's database of time zones has this one.
+    pub knows_zone: &'o dyn Fn(&Timezone) -> bool,
+    /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
+    pub shared: bool,
+    /// Opens the ways by which notifications go out.
+    pub post: OpenPost<'o>,
+}
+
+/// Carries out one command for whoever came to a shared host's door, from which nothing is sent.
+pub fn carry_out(
+    store: &Store,
+    caller: &Caller,
+    clock: Clock<'_>,
+    has_account: &dyn Fn(&Login) -> Result<bool, Failure>,
+    knows_zone: &dyn Fn(&Timezone) -> bool,
+    command: Command,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let nothing = || {
+        Err(Failure::new(Kind::Failure, "the door of a shared host sends nothing itself")
+            .hint("what you are told goes out within a minute; `access notify` shows where to")
+            .hint("root tries the ways out with `access deliver`"))
+    };
+    let outside = Outside { owns_file: &|| false, has_account, knows_zone, shared: true, post: &nothing };
+    carry_out_with(store, caller, clock, &outside, command, sink)
+}
+
+/// Carries out one command.
+pub fn carry_out_with(
+    store: &Store,
+    caller: &Caller,
+    clock: Clock<'_>,
+    outside: &Outside<'_>,
+    command: Command,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let call = Call { store, caller, clock };
+    match command {
+        Command::TeamApply { text, dry_run, seen, against, revoke_unmatched } => {
+            let how = team::How { dry_run, seen, against, revoke_unmatched };
+            team::apply(&call, outside, &text, how, sink)
+        }
+        Command::TeamShow => team::show(&call, sink),
+        Command::ReplaceOwner { to, dry_run, seen } => {
+            owner::replace(&call, outside, &to, dry_run, seen.as_ref(), sink)
+        }
+        Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
+        Command::Find { name } => resources::find(&call, &name, sink),
+        Command::Needs(wanted) => needs::needs(&call, &wanted, sink),
+        Command::Queue => queue::queue(&call, sink),
+        Command::NeedsToExtend { id, length } => extend::needs(&call, id, length, sink),
+        Command::Request(ask) => request::request(&call, ask, sink),
+        Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
+        Command::Edit { id, edit, dry_run } => edit::edit(&call, id, &edit, dry_run, sink),
+        Command::List(filter) => list::list(&call, &filter, sink),
+        Command::Show { id } => list::show(&call, id, sink),
+        Command::Approve { id, modification, note, seen } => {
+            approve::approve(&call, id, &modification, note, seen, sink)
+        }
+        Command::Deny { id, reason, seen } => deny::deny(&call, id, reason, seen, sink),
+        Command::Review { id, note, seen } => review::review(&call, id, note, seen, sink),
+        Command::Withdraw { id, seen } => withdraw::withdraw(&call, id, seen, sink),
+        Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen.as_ref(), sink),
+        Command::RevokeMember { member, reason, seen, dry_run } => {
+            revoke::revoke_member(&call, &member, reason.as_ref(), seen.as_ref(), dry_run, sink)
+        }
+        Command::Whoami => whoami::whoami(&call, sink),
+        Command::Check { resource, user, login } => check::check(&call, resource, user, login.as_ref(), sink),
+        Command::Who { resource } => who::who(&call, &resource, sink),
+        Command::Inbox { all, limit } => inbox::inbox(&call, all, limit, sink),
+        Command::MarkRead { ids } => inbox::mark_read(&call, &ids),
+        Command::Unread => inbox::unread(&call),
+        Command::Expire { dry_run, deliver } => {
+            let post = (deliver && !dry_run).then_some(outside.post);
+            expire::expire(&call, dry_run, post, sink)
+        }
+        Command::Audit(filter) => audit::audit(&call, &filter, sink),
+        Command::AuditExport => audit::export(&call, sink),
+        Command::AuditExportRaw => audit::export_raw(&call, sink),
+        Command::AuditVerify { against } => verify::verify(&call, &against, sink),
+        Command::AuditCheckpoint => verify::checkpoint(&call, sink),
+        Command::Doctor { against } => doctor::doctor(&call, outside.post, &against, sink),
+        Command::Backup { to } => backup::backup(&call, &to, sink),
+        Command::AcceptClock => clock::accept(&call),
+        Command::Words(words) => completion::words(&call, words, sink),
+        Command::Preferences => notify::show(&call, outside, sink),
+        Command::Prefer(change) => notify::change(&call, &change, sink),
+        Command::NotifyTest => notify::test(&call, outside.post, sink),
+        Command::Deliver => deliver::deliver(&call, outside.post, sink),
+        Command::Outbox { dead } => outbox::outbox(&call, outside, dead, sink),
+        Command::OutboxRetry { ids } => outbox::retry(&call, outside, &ids),
+        Command::OutboxDiscard { ids } => outbox::discard(&call, outside, &ids),
+    }
+}
+
+/// What every verb is given: the store, who calls, and the system's clock.
+struct Call<'a> {
+    store: &'a Store,
+    caller: &'a Caller,
+    clock: Clock<'a>,
+}
+
+impl Call<'_> {
+    /// The member who acts.
+    fn actor(&self, read: &Read<'_>) -> Result<Principal, Problem> {
+        let name = match &self.caller.acting_as {
+            Some(name) => name.clone(),
+            None => {
+                let login = &self.caller.login;
+                read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?
+            }
+        };
+        member(read, &name)
+    }
+
+    /// The time that counts: never earlier than the last recorded, so that a clock set back revives nothing.
+    fn now(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
+        let clock = (self.clock)()?;
+        Ok(clock.max(read.last_time()?))
+    }
+
+    /// The same, for a change: refused while the clock is plainly wrong.
+    fn now_to_write(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
+        let clock = (self.clock)()?;
+        let last = read.last_time()?;
+        let behind = last.since(clock);
+        if behind > CLOCK_SLACK {
+            let behind = crate::domain::duration::spell(behind);
+            return Err(Failure::new(
+                Kind::Failure,
+                format!(
+                    "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
+                ),
+            )
+            .hint("set the clock right")
+            .hint("or, if it is right now and was wrong before, the owner runs `access doctor --accept-clock`"));
+        }
+        Ok(clock.max(last))
+    }
+
+    /// Asks something as the member who calls. A refusal is recorded.
+    fn ask<T>(
+        &self,
+        command: &str,
+        work: impl FnOnce(&Read<'_>, &Principal, Timestamp) -> Result<T, Problem>,
+    ) -> Result<T, Failure> {
+        let asked = self.store.read(|read| {
+            let me = self.actor(read)?;
+            decide::may_act(&me)?;
+            work(read, &me, self.now(read)?)
+        });
+        asked.map_err(|problem| self.refused(command, None, problem))
+    }
+
+    /// Asks what a change would come to, as the member who calls. Nothing is attempted, so a refusal is recorded only if it
+    /// is about who calls: rules can be explored, and who probes without being allowed to is seen. While the clock is wrong it
+    /// fails as the change would.
+    fn try_out<T>(
+        &self,
+        command: &str,
+        request: Option<RequestId>,
+        work: impl FnOnce(&Read<'_>, &Principal, Timestamp) -> Result<T, Problem>,
+    ) -> Result<T, Failure> {
+        let asked = self.store.read(|read| {
+            let me = self.actor(read)?;
+            decide::may_act(&me)?;
+            Ok(work(read, &me, self.now_to_write(read)?))
+        });
+        match asked {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(Problem::Refusal(refusal))) if !refusal.is_about_the_caller() => Err(refusal.into()),
+            Ok(Err(problem)) | Err(problem) => Err(self.refused(command, request, problem)),
+        }
+    }
+
+    /// Why something failed. A refusal is recorded.
+    fn refused(&self, command: &str, request: Option<RequestId>, problem: Problem) -> Failure {
+        match problem {
+            Problem::Failure(failure) => failure,
+            Problem::Refusal(refusal) => {
+                // The answer is no whether or not that can be written down (a clock set back, say).
+                let _ = self.record_refused(command, request, &refusal);
+                refusal.into()
+            }
+        }
+    }
+
+    /// Changes something as the member who calls: `decide` says what happens, then that is recorded, and `then`
+    /// answers; all in one transaction. A refusal is recorded instead.
+    fn change<T, R>(
+        &self,
+        command: &str,
+        request: Option<RequestId>,
+        decide: impl FnOnce(&Read<'_>, &Principal, Timestamp) -> Result<(Vec<Draft>, T), Problem>,
+        then: impl FnOnce(&Read<'_>, T, Timestamp) -> Result<R, Error>,
+    ) -> Result<R, Failure> {
+        let time = |read: &Read<'_>| self.now_to_write(read);
+        self.write_as_member(command, request, time, |write, me, now| {
+            let (drafts, kept) = decide(write, me, now)?;
+            write.record(&self.context(Some(me), now), drafts)?;
+            Ok(then(write, kept, now)?)
+        })
+    }
+
+    /// One write transaction by the member who calls. Where `work` refuses, which it does before it writes anything,
+    /// that is recorded instead. `time`: the time that counts for it.
+    fn write_as_member<R>(
+        &self,
+        command: &str,
+        request: Option<RequestId>,
+        time: impl FnOnce(&Read<'_>) -> Result<Timestamp, Failure>,
+        work: impl FnOnce(&Write<'_>, &Principal, Timestamp) -> Result<R, Problem>,
+    ) -> Result<R, Failure> {
+        let outcome = self.store.write(|write| {
+            let me = self.actor(write);
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let now = match (time(write), &able) {
+                (Ok(now), _) => now,
+                // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
+                // entry either.
+                (Err(_), Err(Problem::Refusal(refusal))) => return Ok(Err(refusal.clone())),
+                (Err(failure), _) => return Err(failure),
+            };
+            match able.and_then(|me| work(write, me, now)) {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(Problem::Failure(failure)) => Err(failure),
+                Err(Problem::Refusal(refusal)) => {
+                    self.write_refused(write, me.ok().as_ref(), now, command, request, &refusal)?;
+                    Ok(Err(refusal))
+                }
+            }
+        })?;
+        outcome.map_err(Failure::from)
+    }
+
+    fn context(&self, actor: Option<&Principal>, now: Timestamp) -> Context {
+        Context { now, actor: actor.map(|person| person.name.clone()), os_user: self.caller.login.to_string() }
+    }
+
+    fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
+        if refusal.sort() != RefusalKind::Refused {
+            return Ok(());
+        }
+        self.store.write(|write| {
+            let now = self.now_to_write(write)?;
+            let me = self.actor(write).ok();
+            self.write_refused(write, me.as_ref(), now, command, request, refusal)
+        })
+    }
+
+    fn write_refused(
+        &self,
+        write: &Write<'_>,
+        me: Option<&Principal>,
+        now: Timestamp,
+        command: &str,
+        request: Option<RequestId>,
+        refusal: &Refusal,
+    ) -> Result<(), Failure> {
+        if refusal.sort() != RefusalKind::Refused {
+            return Ok(());
+        }
+        let context = self.context(me, now);
+        let hour_ago = Timestamp::from_unix((now.unix() - 3600).max(0)).expect("an hour before a time is a time");
+        if write.refusals_since(context.actor.as_ref(), &context.os_user, hour_ago)? >= REFUSALS_AN_HOUR {
+            return Ok(());
+        }
+        let event = Event::AttemptRefused { command: command.to_owned(), request, why: refusal.message() };
+        Ok(write.record(&context, vec![Draft { event, told: Vec::new() }])?)
+    }
+}
+
+/// A member by name, or that there is none.
+fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
+    if let Some(person) = read.person(name)? {
+        return Ok(person);
+    }
+    Err(no_such_member(read, name)?.into())
+}
+
+/// That there is no member of this name, with the nearest that there is.
+fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
+    let names = read.member_names()?;
+    let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
+    Ok(Refusal::NoSuchMember { name: name.clone(), nearest })
+}
+
+/// A request, if this person may know of it.
+fn visible(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    id: RequestId,
+    now: Timestamp,
+) -> Result<Request, Problem> {
+    let no_such = || Problem::from(Refusal::NoSuchRequest { id });
+    let request = read.request(id)?.ok_or_else(no_such)?;
+    if sees(read, policy, me, &request, now)? { Ok(request) } else { Err(no_such()) }
+}
+
+/// Whether this person may know of a request.
+fn sees(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    request: &Request,
+    now: Timestamp,
+) -> Result<bool, Error> {
+    if decide::may_see(me, request, None, now) {
+        return Ok(true);
+    }
+    let judged = policy.judge(read, request, request.on_the_table(), now)?;
+    Ok(decide::may_see(me, request, Some(&judged.judgement), now))
+}
+
+/// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes
+/// them.
+fn deciding<T>(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &Request,
+    terms: &Terms,
+    now: Timestamp,
+    decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
+) -> Result<T, Problem> {
+    let judged = policy.judge_and_fit(read, request, terms, now)?;
+    let people = judged.people();
+    let case = Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
+    Ok(decide(&case)?)
+}
+
+/// Those who were asked to decide on a request at any time, as far as they are still the same members. Not those who asked
+/// for it.
+fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
+    let mut asked: Vec<Name> = Vec::new();
+    for entry in read.entries_about(request.id)? {
+        for Recipient(member, notice) in entry.told {
+            if !notice.asks_for_a_decision() {
+                continue;
+            }
+            let asks = member == request.requester || member == request.filed_by;
+            let still = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
+            if !asks && !asked.contains(&member) && still()? {
+                asked.push(member);
+            }
+        }
+    }
+    Ok(asked)
+}
+
+/// Refuses when something has happened to the request since the caller was shown it.
+fn unchanged(read: &Read<'_>, id: RequestId, seen: Option<&Seen>) -> Result<(), Problem> {
+    match seen {
+        Some(Seen(seq)) if *seq != read.last_entry_about(id)?.to_string() => {
+            Err(Refusal::Changed { what: format!("request {id}") }.into())
+        }
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,213 @@
+//! What it takes to ask for something, for a form that wants to know before it asks its questions.
+//!
+//! A request is judged for each length by the code that files requests, but for the texts that are not written yet: the
+//! form is told what the rules say about those. Nothing is filed, and a refusal is not recorded.
+
+use std::collections::BTreeSet;
+
+use super::policy_context::PolicyContext;
+use super::request::{Prepared, requester, submit_as, thing, unjudged};
+use super::resources::about;
+use super::{Call, Problem, Sink};
+use crate::command::{End, NeedView, NeedsFor, NeedsView, Reply};
+use crate::domain::decide::{self, Ask};
+use crate::domain::duration::Length;
+use crate::domain::entitlement::Principal;
+use crate::domain::judge::Judgement;
+use crate::domain::request::{self, Terms};
+use crate::domain::rule::TicketPattern;
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::Read;
+
+const MINUTE: i64 = 60;
+const HOUR: i64 = 60 * MINUTE;
+const DAY: i64 = 24 * HOUR;
+/// The lengths that people ask for, in seconds.
+const USUAL: [i64; 14] = [
+    5 * MINUTE,
+    15 * MINUTE,
+    30 * MINUTE,
+    HOUR,
+    2 * HOUR,
+    4 * HOUR,
+    8 * HOUR,
+    DAY,
+    3 * DAY,
+    7 * DAY,
+    30 * DAY,
+    90 * DAY,
+    365 * DAY,
+    3650 * DAY,
+];
+
+pub fn needs(call: &Call<'_>, wanted: &NeedsFor, sink: Sink<'_>) -> Result<End, Failure> {
+    let view = call.store.read(|read| -> Result<NeedsView, Problem> {
+        let me = call.actor(read)?;
+        decide::may_act(&me)?;
+        let now = call.now(read)?;
+        let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
+        let thing = thing(read, &wanted.resource)?;
+        let survey = Survey { read, policy: PolicyContext::default(), me: &me, requester: &requester, wanted, now };
+        let (lengths, longest) = match wanted.end {
+            Some(end) => (vec![survey.need(end)?], None),
+            None => survey.lengths().map(|(lengths, longest)| (lengths, Some(longest)))?,
+        };
+        Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
+    });
+    let view = view.map_err(Problem::unrecorded)?;
+    sink(Reply::Needs(Box::new(view)))?;
+    Ok(End::default())
+}
+
+struct Survey<'s> {
+    read: &'s Read<'s>,
+    policy: PolicyContext,
+    me: &'s Principal,
+    requester: &'s Principal,
+    wanted: &'s NeedsFor,
+    now: Timestamp,
+}
+
+impl Survey<'_> {
+    fn ask(&self, end: request::End) -> Ask {
+        let NeedsFor { resource, start, emergency, .. } = self.wanted;
+        Ask {
+            terms: Terms { resource: resource.clone(), end, start: *start },
+            reason: no_reason_yet(),
+            ticket: None,
+            extends: None,
+            emergency: *emergency,
+            default_length: false,
+        }
+    }
+
+    /// What a request that ends so takes, or why it would be refused whatever its reason and ticket are.
+    fn need(&self, end: request::End) -> Result<NeedView, Problem> {
+        need(self.read, &self.policy, self.me, self.requester, &self.ask(end), self.now)
+    }
+
+    /// All lengths that can be asked for among the usual ones and those that rules name, and the longest there is.
+    fn lengths(&self) -> Result<(Vec<NeedView>, request::End), Problem> {
+        let mut can: Vec<NeedView> = Vec::new();
+        let mut refused: Option<Problem> = None;
+        // The longest that can be asked for, and the shortest above it that can't.
+        let mut longest: Option<i64> = None;
+        let mut too_long: Option<i64> = None;
+        for seconds in self.candidates()? {
+            let Ok(length) = Length::from_seconds(seconds) else { continue };
+            match self.need(request::End::After(length)) {
+                Ok(need) => {
+                    can.push(need);
+                    (longest, too_long) = (Some(seconds), None);
+                }
+                Err(Problem::Refusal(refusal)) => {
+                    too_long = too_long.or(Some(seconds));
+                    // An hour is what most people ask for, so its refusal says most.
+                    if refused.is_none() || seconds == HOUR {
+                        refused = Some(refusal.into());
+                    }
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        match self.need(request::End::Never) {
+            Ok(need) => can.push(need),
+            Err(Problem::Refusal(refusal)) => refused = refused.or(Some(refusal.into())),
+            Err(failure) => return Err(failure),
+        }
+        if let (Some(from), Some(to)) = (longest, too_long)
+            && let Some(need) = self.longest_between(from, to)?
+        {
+            let place = can.iter().position(|need| need.end == request::End::Never).unwrap_or(can.len());
+            can.insert(place, need);
+        }
+        match (can.last().map(|need| need.end), refused) {
+            (Some(end), _) => Ok((can, end)),
+            (None, Some(refused)) => Err(refused),
+            (None, None) => Err(Failure::new(crate::error::Kind::Internal, "no length was tried").into()),
+        }
+    }
+
+    /// In seconds, each once, the shortest first.
+    fn candidates(&self) -> Result<BTreeSet<i64>, Problem> {
+        let ask = self.ask(request::End::After(Length::LONGEST));
+        let request = unjudged(self.read.next_request()?, self.me, self.requester, &ask, self.now);
+        let judged = self.policy.judge(self.read, &request, &request.asked, self.now)?;
+        let rules = judged.judgement.matched.iter().map(|matched| &matched.rule);
+        let named = rules.flat_map(|rule| {
+            // What is a little longer may take more.
+            let above = rule.matches.longer_than.map(|least| least.seconds() + MINUTE);
+            [rule.max_duration.map(Length::seconds), rule.matches.longer_than.map(Length::seconds), above]
+        });
+        Ok(named.flatten().chain(USUAL).collect())
+    }
+
+    /// The longest length between these that can be asked for, to the minute: other grants may count together with it.
+    /// Whatever is shorter than a length that can be asked for can be asked for too, down to `from`.
+    fn longest_between(&self, from: i64, to: i64) -> Result<Option<NeedView>, Problem> {
+        let (mut below, mut above) = (from / MINUTE, (to + MINUTE - 1) / MINUTE);
+        let mut best = None;
+        while above - below > 1 {
+            let middle = below + (above - below) / 2;
+            let Ok(length) = Length::from_seconds(middle * MINUTE) else { break };
+            match self.need(request::End::After(length)) {
+                Ok(need) => (below, best) = (middle, Some(need)),
+                Err(Problem::Refusal(_)) => above = middle,
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(best)
+    }
+}
+
+/// What this request takes, or why it would be refused whatever its reason and ticket are.
+pub fn need(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    requester: &Principal,
+    ask: &Ask,
+    now: Timestamp,
+) -> Result<NeedView, Problem> {
+    let mut texts = Texts::default();
+    let amend = |judgement: &mut Judgement| texts = Texts::taken_from(judgement);
+    let Prepared { view, warnings, .. } = submit_as(read, policy, me, requester, ask, amend, now)?;
+    Ok(NeedView {
+        end: ask.terms.end,
+        at_once: view.grant.is_some(),
+        approvals: view.approvals,
+        tickets: texts.tickets,
+        reason_min: texts.reason_min,
+        warnings,
+    })
+}
+
+/// In the place of a reason that is not written yet.
+pub fn no_reason_yet() -> Text {
+    "-".parse().expect("a dash is a text")
+}
+
+/// What rules demand of the ticket and of the reason.
+#[derive(Default)]
+struct Texts {
+    tickets: Vec<TicketPattern>,
+    reason_min: Option<u32>,
+}
+
+impl Texts {
+    /// Takes these demands out of a judgement.
+    fn taken_from(judgement: &mut Judgement) -> Texts {
+        let mut texts = Texts::default();
+        for matched in &mut judgement.matched {
+            if let Some(pattern) = matched.rule.ticket.take()
+                && !texts.tickets.contains(&pattern)
+            {
+                texts.tickets.push(pattern);
+            }
+            texts.reason_min = texts.reason_min.max(matched.rule.reason_min.take());
+        }
+        texts
+    }
+}

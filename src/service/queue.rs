@@ -1,0 +1,48 @@
+//! The requests that wait for the caller's decision.
+
+use super::policy_context::PolicyContext;
+use super::{Call, Sink};
+use crate::command::{End, Reply};
+use crate::domain::decide;
+use crate::domain::entitlement::Principal;
+use crate::domain::request::Request;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::{Error, Page, Place, Read};
+
+/// All of them, in pages each of its own short transaction, so that a long queue holds nobody up.
+pub fn queue(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
+    let mut after = None;
+    loop {
+        let (found, next) =
+            call.ask("approve", |read, me, now| Ok(waiting(read, &PolicyContext::default(), me, after, now)?))?;
+        for request in found {
+            sink(Reply::Waiting(request.id))?;
+        }
+        if next.is_none() {
+            return Ok(End::default());
+        }
+        after = next;
+    }
+}
+
+/// Those of a page of pending requests that wait for this person, and where the next page begins. None: there is none.
+pub fn waiting(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    after: Option<Place>,
+    now: Timestamp,
+) -> Result<(Vec<Request>, Option<Place>), Error> {
+    let Page { rows, last } = read.pending_after(after, now)?;
+    let next = rows.last().map(|request| (request.lapses(), request.id)).filter(|_| !last);
+    let mut found = Vec::new();
+    for request in rows {
+        let terms = request.on_the_table();
+        let judged = policy.judge(read, &request, terms, now)?;
+        if decide::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
+            found.push(request);
+        }
+    }
+    Ok((found, next))
+}

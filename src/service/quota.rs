@@ -1,0 +1,166 @@
+//! The limits on how often somebody may ask, counted in the transaction that writes what they ask for.
+
+use std::collections::BTreeMap;
+
+use super::policy_context::{Judged, PolicyContext};
+use super::{Problem, review};
+use crate::domain::decide;
+use crate::domain::entitlement::Principal;
+use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Request, Terms};
+use crate::domain::resource::Resource;
+use crate::domain::rule::Rule;
+use crate::domain::time::Timestamp;
+use crate::store::{Act, Filed, Read};
+
+/// A message names at most so many emergencies that need a review.
+pub const NAMED: usize = 10;
+
+/// Whether `filer` may file this request now: by how many they filed lately, by how many of them wait, and by the rules that
+/// limit how many there may be for its requester.
+pub fn may_file(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    filer: &Principal,
+    request: &Request,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let for_filer = read.filed_for(filer, quota::since(now, FILED.within))?;
+    if request.emergency {
+        may_take(read, policy, filer, &for_filer, now)?;
+    }
+    // Only admins file for others, and only what they filed lately counts.
+    let is_admin = decide::needs_admin(filer, "", now).is_ok();
+    let for_others = match is_admin {
+        true => read.filed_for_others(filer, quota::since(now, FILED.within))?,
+        false => Vec::new(),
+    };
+    let own = for_filer.iter().filter(|filed| filed.own).map(|filed| filed.at);
+    FILED.allows(own.chain(for_others), now)?;
+
+    // What is granted at once waits for nobody.
+    if !request.emergency && judged.judgement.approved_by_rule().is_none() {
+        let mut pending = read.pending_filed(filer, request.id, now)?;
+        if is_admin {
+            pending += read.pending_filed_for_others(filer, request.id, now)?;
+        }
+        if pending >= PENDING {
+            return Err(Refusal::TooManyPending { most: PENDING }.into());
+        }
+    }
+    within_rules(read, policy, request.emergency, judged, now)
+}
+
+/// Whether `editor` may edit a request into the one judged now.
+pub fn may_edit(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    editor: &Principal,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    EDITED.allows(read.acts(editor, Act::RequestEdited, quota::since(now, EDITED.within))?, now)?;
+    // An emergency is granted at once, so it is never edited.
+    within_rules(read, policy, false, judged, now)
+}
+
+/// Whether the rules that limit the number of requests leave room for one more of its requester. Edits count too. It makes
+/// no difference who filed or edited, but for an emergency: there only what the requester filed counts, so that no admin
+/// can use up what the person on call needs.
+fn within_rules(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    emergency: bool,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    within(read, policy, judged.judgement.limits_number(), emergency, judged, now)
+}
+
+/// Whether the rules that limit the number of requests leave room to grant these terms. A rule that matches what was asked
+/// has counted the request already.
+pub fn may_grant(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &Request,
+    terms: &Terms,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let judged = policy.judge(read, request, terms, now)?;
+    within(read, policy, judged.judgement.limits_number_of_granted(), false, &judged, now)
+}
+
+fn within(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    rules: &[Rule],
+    only_own: bool,
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let day_ago = quota::since(now, FILED.within);
+    let mut filed = read.filed_for(&judged.requester, day_ago)?;
+    filed.extend(read.edits_for(&judged.requester, day_ago)?);
+    filed.retain(|filed| filed.own || !only_own);
+    for rule in rules {
+        within_rule(read, policy, rule, &filed, judged, now)?;
+    }
+    Ok(())
+}
+
+/// Whether a rule's `max_per_day` leaves room for one more request.
+fn within_rule(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    rule: &Rule,
+    filed: &[Filed],
+    judged: &Judged,
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let Some(most) = rule.max_per_day else { return Ok(()) };
+    let mut times = Vec::new();
+    let mut known: BTreeMap<&Resource, bool> = BTreeMap::new();
+    for filed in filed.iter().filter(|filed| rule.is_about(filed.emergency)) {
+        let mut counts = false;
+        for resource in [Some(&filed.resource), filed.granted.as_ref()].into_iter().flatten() {
+            let matches = match known.get(resource) {
+                Some(matches) => *matches,
+                None => policy.counts(read, rule, &judged.requester, resource, now)?,
+            };
+            known.insert(resource, matches);
+            counts |= matches;
+        }
+        if counts {
+            times.push(filed.at);
+        }
+    }
+    match quota::next(times, most as usize, FILED.within, now) {
+        None => Ok(()),
+        Some(next) => {
+            let requester = judged.requester.name.clone();
+            Err(Refusal::TooManyByRule { rule: rule.name.clone(), most, requester, next }.into())
+        }
+    }
+}
+
+/// Whether somebody may take another emergency. Nobody takes one for somebody else, so `filed` has all that they took.
+fn may_take(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    filer: &Principal,
+    filed: &[Filed],
+    now: Timestamp,
+) -> Result<(), Problem> {
+    let owed = read.reviews_owed_by(filer)?;
+    if owed.len() >= UNREVIEWED {
+        let named = &owed[..owed.len().min(NAMED)];
+        return Err(Refusal::ReviewsOwed { owed: review::owed(read, policy, named, now)? }.into());
+    }
+    EMERGENCIES.allows(filed.iter().filter(|filed| filed.emergency).map(|filed| filed.at), now)?;
+    Ok(())
+}

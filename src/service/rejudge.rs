@@ -1,0 +1,276 @@
+//! Open requests, judged again by a team that is about to apply.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::policy_context::{counted, grants_counted};
+use crate::domain::decide::{self, Tally};
+use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::judge::{Case, Held, Judgement, judge};
+use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Grant, Request, RequestId, Terms};
+use crate::domain::resource::Resource;
+use crate::domain::team::{Assignee, Environment, Team};
+use crate::domain::time::Timestamp;
+use crate::store::{Error, Read};
+
+/// An event names so many resources that were gained.
+const MOST_NAMED: usize = 10;
+/// An event says in so many characters why a grant ends.
+const LONGEST_WHY: usize = 300;
+
+pub struct Rejudge<'r> {
+    read: &'r Read<'r>,
+    old: &'r Team,
+    new: &'r Team,
+    /// Whose names are nobody's after the change, or another person's.
+    departed: &'r BTreeSet<&'r Name>,
+    /// The grants of roles that are not ended on the record.
+    role_grants: BTreeMap<&'r Name, Vec<&'r Grant>>,
+    now: Timestamp,
+    can_gain: bool,
+    reach: BTreeMap<Resource, Rc<[CatalogItem]>>,
+    gained: BTreeMap<Resource, Rc<[String]>>,
+}
+
+impl<'r> Rejudge<'r> {
+    pub fn new(
+        read: &'r Read<'r>,
+        (old, new): (&'r Team, &'r Team),
+        departed: &'r BTreeSet<&'r Name>,
+        open: &'r [Request],
+        now: Timestamp,
+    ) -> Rejudge<'r> {
+        let mut role_grants: BTreeMap<&Name, Vec<&Grant>> = BTreeMap::new();
+        for grant in open.iter().filter_map(|request| request.grant.as_ref()) {
+            if matches!(grant.terms.resource, Resource::Role(_)) && grant.ended.is_none() {
+                role_grants.entry(&grant.member).or_default().push(grant);
+            }
+        }
+        let can_gain = (&old.connections, &old.targets, &old.scopes) != (&new.connections, &new.targets, &new.scopes);
+        let (reach, gained) = (BTreeMap::new(), BTreeMap::new());
+        Rejudge { read, old, new, departed, role_grants, now, can_gain, reach, gained }
+    }
+
+    /// Whether anything could come to reach more.
+    pub fn can_gain(&self) -> bool {
+        self.can_gain
+    }
+
+    /// What a grant of this resource reaches in the new team and not in the old one, each in a few words.
+    pub fn gained(&mut self, resource: &Resource) -> Rc<[String]> {
+        if !self.can_gain {
+            return Rc::default();
+        }
+        if let Some(known) = self.gained.get(resource) {
+            return known.clone();
+        }
+        let before: BTreeMap<Resource, CatalogItem> =
+            self.old.reach(resource, None).into_iter().map(|thing| (thing.resource(), thing)).collect();
+        let mut gained: Vec<String> = Vec::new();
+        for thing in self.reach(resource).iter() {
+            let name = thing.resource();
+            let Some(was) = before.get(&name) else {
+                gained.push(name.to_string());
+                continue;
+            };
+            let production = Some(Environment::Production);
+            if thing.environment() == production && was.environment() != production {
+                gained.push(format!("{name} (now in production)"));
+            } else if let (CatalogItem::Target { connections, .. }, CatalogItem::Target { connections: were, .. }) =
+                (thing, was)
+            {
+                let joined: Vec<String> = connections
+                    .keys()
+                    .filter(|it| !were.contains_key(*it))
+                    .map(|it| format!("connection:{it}"))
+                    .collect();
+                gained.extend((!joined.is_empty()).then(|| format!("{name} (now in {})", few(&joined, MOST_NAMED))));
+            }
+        }
+        let gained: Rc<[String]> = gained.into();
+        self.gained.insert(resource.clone(), gained.clone());
+        gained
+    }
+
+    /// What judging a pending request again comes to: approvals of terms that now reach more are void. That it reaches more is
+    /// recorded without any approval too, so that nobody approves what they saw before.
+    pub fn pending(&mut self, request: &Request) -> Result<decide::Anew, Error> {
+        let mut anew = decide::Anew::default();
+        if !self.can_gain {
+            return Ok(anew);
+        }
+        let mut told: BTreeSet<Name> = BTreeSet::new();
+        anew.gained = few(&self.gained(&request.on_the_table().resource), MOST_NAMED);
+        for decision in request.approvals() {
+            let gained = self.gained(&request.decided_terms(decision).resource);
+            if gained.is_empty() || anew.voids.contains(&decision.by) {
+                continue;
+            }
+            anew.gained = few(&gained, MOST_NAMED);
+            anew.voids.push(decision.by.clone());
+            let giver = self.person(&decision.by, &BTreeSet::new())?;
+            told.extend(giver.filter(|giver| giver.since < decision.seq).map(|giver| giver.name));
+        }
+        if !anew.gained.is_empty() {
+            let mut after = request.clone();
+            after.void_approvals(&anew.voids);
+            told.extend(self.waits_on(&after)?);
+        }
+        anew.told = told.into_iter().collect();
+        Ok(anew)
+    }
+
+    /// Who may decide on a pending request by the new team.
+    fn waits_on(&mut self, request: &Request) -> Result<Vec<Name>, Error> {
+        let terms = request.on_the_table();
+        let none = BTreeSet::new();
+        let Some(requester) = self.person(&request.requester, &none)? else { return Ok(Vec::new()) };
+        let judgement = self.judgement(request, terms, &requester, &Held::default(), self.now);
+        let requirements = judgement.requirements();
+        let named: BTreeSet<Assignee> = requirements.iter().flat_map(|it| it.approvers.iter().cloned()).collect();
+        let new = self.new;
+        let mut names: BTreeSet<&Name> = new.approvers(&named, false);
+        names.extend(self.role_grants.keys().copied());
+        names.extend(request.approvals().map(|decision| &decision.by));
+        let people = self.people(names, &none)?;
+        let people: Vec<&Principal> = people.iter().collect();
+        Ok(decide::waits_on(&decide::standing(request, terms, &requirements, &people, self.now)))
+    }
+
+    /// Why the new team would not give this grant. None: it would. `ended`: the grants that end before this one does.
+    ///
+    /// It is judged for the time at which it starts. An approval counts if whoever gave it could give it today.
+    pub fn why_not(
+        &mut self,
+        request: &Request,
+        grant: &Grant,
+        ended: &BTreeSet<RequestId>,
+    ) -> Result<Option<String>, Error> {
+        let terms = &grant.terms;
+        let Some(requester) = self.person(&request.requester, ended)? else { return Ok(None) };
+        let held = self.held(request, grant, ended)?;
+        let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
+        if let Err(refusal) = judgement.allows(terms, &request.reason, request.ticket.as_ref()) {
+            return Ok(Some(bounded(refusal.message())));
+        }
+        if request.emergency {
+            let refusal = Refusal::NoEmergency { resource: terms.resource.clone() };
+            return Ok(judgement.allowed_in_emergency().is_none().then(|| refusal.message()));
+        }
+        if !grant.modified && judgement.approved_by_rule().is_some() {
+            return Ok(None);
+        }
+        let requirements = judgement.requirements();
+        let people = self.people(request.approvals().map(|decision| &decision.by), ended)?;
+        let people: Vec<&Principal> = people.iter().collect();
+        let standing = decide::standing(request, terms, &requirements, &people, self.now);
+        let unmet: Vec<String> = standing.iter().filter(|standing| !standing.is_met()).map(unmet).collect();
+        if unmet.is_empty() {
+            return Ok(None);
+        }
+        let by_rule = if grant.by_rule.is_some() { "no rule approves it any more; " } else { "" };
+        Ok(Some(bounded(format!("{by_rule}{}", unmet.join("; ")))))
+    }
+
+    fn judgement(
+        &mut self,
+        request: &Request,
+        terms: &Terms,
+        requester: &Principal,
+        held: &Held,
+        at: Timestamp,
+    ) -> Judgement {
+        let asked = self.reach(&request.asked.resource);
+        let granted = (*terms != request.asked).then(|| self.reach(&terms.resource));
+        let case = |terms, reach| Case { requester, terms, reach, held, now: at };
+        let granted = granted.as_ref().map(|reach| case(terms, reach));
+        judge(&self.new.rules, case(&request.asked, &asked), granted, request.emergency)
+    }
+
+    fn reach(&mut self, resource: &Resource) -> Rc<[CatalogItem]> {
+        if let Some(known) = self.reach.get(resource) {
+            return known.clone();
+        }
+        let reach: Rc<[CatalogItem]> = self.new.reach(resource, None).into();
+        self.reach.insert(resource.clone(), reach.clone());
+        reach
+    }
+
+    /// The requester's other grants, as far as their lengths count together with this one. Of two grants that have not
+    /// both begun, the later request is the one that is too long: so a scheduled grant counts no later scheduled one, and
+    /// an active grant counts only earlier requests.
+    fn held(&self, request: &Request, grant: &Grant, ended: &BTreeSet<RequestId>) -> Result<Held, Error> {
+        let begun = grant.is_live(self.now);
+        let mut held = Held::default();
+        for other in grants_counted(self.read, request, &grant.terms, &self.new.rules, grant.starts_at)? {
+            let is_later = other.request > request.id;
+            let waits = other.starts_at > self.now;
+            let ends = ended.contains(&other.request);
+            if is_later && (begun || waits) || waits && ends {
+                continue;
+            }
+            if let Resource::Scope(name) = &other.terms.resource {
+                held.scopes.extend(self.new.scopes.get(name).map(|scope| (name.clone(), scope.clone())));
+            }
+            let mut other = counted(other);
+            if let Some(other) = other.as_mut().filter(|_| ends) {
+                other.ends_at = Some(self.now);
+            }
+            held.grants.extend(other);
+        }
+        Ok(held)
+    }
+
+    fn people<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n Name>,
+        ended: &BTreeSet<RequestId>,
+    ) -> Result<Vec<Principal>, Error> {
+        let mut people = Vec::new();
+        for name in names {
+            people.extend(self.person(name, ended)?);
+        }
+        Ok(people)
+    }
+
+    /// A member as the new team has them, with the grants of roles that do not end.
+    fn person(&self, name: &Name, ended: &BTreeSet<RequestId>) -> Result<Option<Principal>, Error> {
+        let Some(person) = self.new.person(name) else { return Ok(None) };
+        let same = self.old.members.contains_key(name) && !self.departed.contains(name);
+        let since = if same { self.read.member(name)?.map(|(_, since)| since) } else { None };
+        let grants = self.role_grants.get(name).filter(|_| same).into_iter().flatten();
+        let grants = grants.filter(|grant| !ended.contains(&grant.request)).map(|grant| (*grant).clone()).collect();
+        Ok(Some(Principal { since: since.unwrap_or(i64::MAX), grants, ..person }))
+    }
+}
+
+/// `rule "two" demands 2 approvals, and 1 of those given counts`.
+fn unmet(standing: &Tally) -> String {
+    let whose = standing
+        .rule
+        .as_ref()
+        .map_or_else(|| "the default demand".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
+    let approvals = if standing.need == 1 { "approval" } else { "approvals" };
+    let counts = match standing.have.len() {
+        0 => "none of those given counts".to_owned(),
+        1 => "1 of those given counts".to_owned(),
+        many => format!("{many} of those given count"),
+    };
+    format!("{whose} needs {} {approvals}, and {counts}", standing.need)
+}
+
+/// At most so many, and how many more there are.
+pub fn few(all: &[String], most: usize) -> String {
+    let mut named: Vec<String> = all.iter().take(most).cloned().collect();
+    named.extend((all.len() > most).then(|| format!("and {} more", all.len() - most)));
+    named.join(", ")
+}
+
+fn bounded(text: String) -> String {
+    match text.char_indices().nth(LONGEST_WHY) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,273 @@
+//! `request`: asking for access.
+
+use std::collections::BTreeSet;
+
+use super::policy_context::{Judged, PolicyContext};
+use super::{Call, Problem, Sink, member, quota, view};
+use crate::command::{AskFor, End, RequestView};
+use crate::domain;
+use crate::domain::decide::{self, Ask, Filing, Tally};
+use crate::domain::emergency::{Emergency, TOGETHER};
+use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::event::{Draft, Event, Granted};
+use crate::domain::judge::Judgement;
+use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Recorded, Request, RequestId};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::team::Assignee;
+use crate::domain::team_file::nearest;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::Read;
+
+pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Failure> {
+    let (view, warnings) = if ask.dry_run {
+        call.try_out("request", None, |read, me, now| {
+            let Prepared { view, warnings, .. } = prepare(read, &PolicyContext::default(), me, &ask, now)?;
+            Ok((view, warnings))
+        })?
+    } else {
+        call.change(
+            "request",
+            None,
+            |read, me, now| {
+                let policy = PolicyContext::default();
+                let Prepared { drafts, warnings, view } = prepare(read, &policy, me, &ask, now)?;
+                Ok((drafts, (view, warnings)))
+            },
+            |_, answer, _| Ok(answer),
+        )?
+    };
+    view::send(view, sink)?;
+    Ok(End { warnings, ..End::default() })
+}
+
+/// A request that may be filed.
+pub struct Prepared {
+    pub drafts: Vec<Draft>,
+    pub warnings: Vec<String>,
+    /// As it would be shown once it is filed.
+    pub view: RequestView,
+}
+
+fn prepare(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    ask: &AskFor,
+    now: Timestamp,
+) -> Result<Prepared, Problem> {
+    let requester = requester(read, me, ask.requester.as_ref(), &ask.terms.resource, now)?;
+    let asked = Ask {
+        terms: ask.terms.clone(),
+        reason: ask.reason.clone(),
+        ticket: ask.ticket.clone(),
+        extends: None,
+        emergency: ask.emergency,
+        default_length: ask.default_length,
+    };
+    submit(read, policy, me, &requester, &asked, now)
+}
+
+/// For whom a request is filed. `resource`: what it is for, so that both unknown names are reported at once.
+pub fn requester(
+    read: &Read<'_>,
+    me: &Principal,
+    named: Option<&Name>,
+    resource: &Resource,
+    now: Timestamp,
+) -> Result<Principal, Problem> {
+    match named {
+        Some(name) if *name != me.name => {
+            // Before anything about that member or the resource is told.
+            decide::needs_admin(me, "file a request for somebody else", now)?;
+            match (member(read, name), thing(read, resource)) {
+                (Err(Problem::Refusal(unknown)), Err(Problem::Refusal(other))) => Err(unknown.and([other]).into()),
+                (found, _) => found,
+            }
+        }
+        Some(_) | None => Ok(me.clone()),
+    }
+}
+
+/// A request before it is judged.
+pub fn unjudged(id: RequestId, me: &Principal, requester: &Principal, ask: &Ask, now: Timestamp) -> Request {
+    Request {
+        id,
+        // It is not in the log yet.
+        seq: i64::MAX,
+        requester: requester.name.clone(),
+        requester_login: Some(requester.member.login.clone()),
+        filed_by: me.name.clone(),
+        filer_login: Some(me.member.login.clone()),
+        asked: ask.terms.clone(),
+        reason: ask.reason.clone(),
+        ticket: ask.ticket.clone(),
+        submitted_at: now,
+        lapses_at: now,
+        remind_at: None,
+        extends: ask.extends,
+        emergency: ask.emergency,
+        review: None,
+        recorded: Recorded::Pending,
+        decisions: Vec::new(),
+        grant: None,
+    }
+}
+
+/// Files a request, as far as it may be.
+pub fn submit(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    requester: &Principal,
+    ask: &Ask,
+    now: Timestamp,
+) -> Result<Prepared, Problem> {
+    submit_as(read, policy, me, requester, ask, |_| {}, now)
+}
+
+/// The same, judged as `amend` changes the judgement.
+pub fn submit_as(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    me: &Principal,
+    requester: &Principal,
+    ask: &Ask,
+    amend: impl FnOnce(&mut Judgement),
+    now: Timestamp,
+) -> Result<Prepared, Problem> {
+    let resource = &ask.terms.resource;
+    let thing = thing(read, resource).map_err(|problem| match problem {
+        Problem::Refusal(unknown) => unknown.and(decide::wrong_by_itself(ask, requester, None, now)).into(),
+        Problem::Failure(_) => problem,
+    })?;
+    let pending = read.pending_request(&requester.name, resource, now)?;
+    let mut request = unjudged(read.next_request()?, me, requester, ask, now);
+    let mut judged = judged(read, policy, &mut request, ask.default_length, now)?;
+    amend(&mut judged.judgement);
+    let ask = Ask { terms: request.asked.clone(), ..ask.clone() };
+
+    let admins = policy.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
+    let mut told: BTreeSet<Name> =
+        admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|it| it.name.clone()).collect();
+    let standing = judged.standing(&request, &request.asked, now);
+    told.extend(decide::waits_on(&standing));
+    let told: Vec<Name> = told.into_iter().collect();
+    let people = judged.people();
+    let filing = Filing {
+        id: request.id,
+        filer: me,
+        requester,
+        thing: &thing,
+        pending: pending.as_ref(),
+        edits: None,
+        judgement: &judged.judgement,
+        told: &told,
+        people: &people,
+        asked: &[],
+    };
+    let drafts = decide::submit(&ask, &filing, now)?;
+    quota::may_file(read, policy, me, &request, &judged, now)?;
+    let granted = granted(&drafts);
+    let mut warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
+    let mut emergency = None;
+    if let Some(granted) = granted {
+        request.recorded = Recorded::Approved;
+        let reviewers = granted.reviewers.clone();
+        request.grant = Some(granted.into());
+        if let Some(reviewers) = reviewers {
+            if reviewers.is_empty() {
+                warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
+            }
+            let day_ago = domain::quota::since(now, TOGETHER);
+            let mut grants = read.emergencies(&request, day_ago)?;
+            grants.extend(request.grant.clone());
+            emergency = Some(Emergency::of(&request, reviewers, &grants));
+        }
+    }
+    // Once it is granted it waits on nobody.
+    let standing = if request.grant.is_some() { Vec::new() } else { standing };
+    let rules = view::matched(&judged.judgement);
+    drop(judged);
+    let view = view::with_emergency(RequestView { rules, ..RequestView::at(request, &standing, now) }, emergency);
+    Ok(Prepared { drafts, warnings, view })
+}
+
+/// Judges a request that is to be filed. A default length is shortened to what the rules allow.
+fn judged(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &mut Request,
+    default_length: bool,
+    now: Timestamp,
+) -> Result<Judged, Problem> {
+    let mut judged = policy.judge_and_fit(read, request, &request.asked, now)?;
+    if let Some(fits) = judged.judgement.fits.filter(|_| default_length) {
+        request.asked.end = domain::request::End::After(fits);
+        judged = policy.judge(read, request, &request.asked, now)?;
+    }
+    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
+    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
+    Ok(judged)
+}
+
+/// The grant that is among these events, if there is one.
+pub fn granted(drafts: &[Draft]) -> Option<Granted> {
+    drafts.iter().find_map(|draft| match &draft.event {
+        Event::GrantStarted(granted) | Event::GrantScheduled(granted) => Some(granted.clone()),
+        Event::RequestSubmitted { .. }
+        | Event::RequestEdited { .. }
+        | Event::TeamInitialized { .. }
+        | Event::TeamApplied { .. }
+        | Event::RequestApproved { .. }
+        | Event::RequestDenied { .. }
+        | Event::RequestWithdrawn { .. }
+        | Event::RequestLapsed { .. }
+        | Event::RequestReminded { .. }
+        | Event::RequestRejudged { .. }
+        | Event::ApprovalsVoided { .. }
+        | Event::RequestReviewed { .. }
+        | Event::GrantExpiring { .. }
+        | Event::GrantExpired { .. }
+        | Event::GrantRevoked { .. }
+        | Event::AttemptRefused { .. }
+        | Event::ClockAccepted { .. }
+        | Event::PreferenceChanged { .. } => None,
+    })
+}
+
+/// A demand that cannot be met: fewer are left to approve than it takes.
+pub fn out_of_reach(standing: &Tally) -> Option<String> {
+    let able = standing.waiting_on.len() + standing.have.len();
+    (able < standing.need as usize).then(|| match (&standing.rule, able) {
+        (Some(rule), able) => format!(
+            "nobody can grant this: the rule {:?} takes {} approvals, and {able} can be given",
+            rule.as_str(),
+            standing.need
+        ),
+        (None, _) => "nobody can decide on this request: the team has no other admin than those who asked".to_owned(),
+    })
+}
+
+/// What the catalogue says of a resource, or that it has none such, and which are like it.
+pub fn thing(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Problem> {
+    if let Some(thing) = read.thing(resource)? {
+        return Ok(thing);
+    }
+    let names: Vec<String> = read.resource_names()?.iter().map(ToString::to_string).collect();
+    let asked = resource.to_string();
+    let mut likely: Vec<String> = Vec::new();
+    // The same name of another kind, then the likest of this kind, then of all.
+    likely.extend(names.iter().filter(|name| name.split_once(':').is_some_and(|(_, n)| n == resource.name())).cloned());
+    let kind = format!("{}:", resource.kind());
+    let of_kind = names.iter().filter_map(|name| name.strip_prefix(&kind));
+    likely.extend(nearest(resource.name(), of_kind).map(|near| format!("{kind}{near}")));
+    if likely.is_empty() {
+        likely.extend(nearest(&asked, names.iter().map(String::as_str)));
+    }
+    likely.dedup();
+    Err(Refusal::NoSuchResource { resource: resource.clone(), nearest: likely }.into())
+}

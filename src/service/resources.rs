@@ -1,0 +1,96 @@
+//! `resources`: what can be asked for, and what the caller has of it.
+
+use std::collections::BTreeMap;
+
+use super::{Call, Problem, Sink};
+use crate::command::{End, Reply, ResourceView};
+use crate::domain::entitlement::{CatalogItem, longest};
+use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
+use crate::domain::resource::{Kind, Resource};
+use crate::domain::role::Role;
+use crate::domain::team::{Covers, Team};
+use crate::domain::team_file::nearest;
+use crate::error::Failure;
+
+pub fn resources(call: &Call<'_>, kind: Option<Kind>, mine: bool, sink: Sink<'_>) -> Result<End, Failure> {
+    let views = call.ask("resources", |read, me, now| {
+        let team = read.team()?;
+        let pending: BTreeMap<_, _> = read.pending_resources(&me.name, now)?.into_iter().collect();
+        let mut views = Vec::new();
+        for resource in team.resources().filter(|resource| kind.is_none_or(|kind| resource.kind() == kind)) {
+            let Some(thing) = team.thing(&resource) else { continue };
+            let ways = me.ways(&thing, now);
+            if mine && ways.is_empty() {
+                continue;
+            }
+            views.push(ResourceView {
+                held: !ways.is_empty(),
+                via: ways.iter().map(ToString::to_string).collect(),
+                until: longest(&ways).and_then(|way| way.until),
+                pending: pending.get(&resource).copied(),
+                about: about(&team, &thing),
+                resource,
+            });
+        }
+        Ok(views)
+    })?;
+    for view in views {
+        sink(Reply::Resource(view))?;
+    }
+    Ok(End::default())
+}
+
+/// The resource that has this name, whatever its kind. Every member can list the resources, so it reveals nothing.
+pub fn find(call: &Call<'_>, name: &Name, sink: Sink<'_>) -> Result<End, Failure> {
+    let found = call.ask("resources", |read, _, _| {
+        let all = read.resource_names()?;
+        let mut choices: Vec<Resource> =
+            all.iter().filter(|resource| resource.name() == name.as_str()).cloned().collect();
+        match (choices.pop(), choices.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                choices.push(last);
+                Err(Problem::from(Refusal::SeveralNamed { name: name.clone(), choices }))
+            }
+            (None, _) => {
+                let like = nearest(name.as_str(), all.iter().map(Resource::name));
+                let of_name = |resource: &&Resource| like.as_deref() == Some(resource.name());
+                let nearest = all.iter().filter(of_name).map(ToString::to_string).collect();
+                Err(Refusal::NoResourceNamed { name: name.clone(), nearest }.into())
+            }
+        }
+    })?;
+    sink(Reply::Found(found))?;
+    Ok(End::default())
+}
+
+/// A word on what a resource is.
+pub fn about(team: &Team, thing: &CatalogItem) -> String {
+    let list = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
+    match thing {
+        CatalogItem::Connection { environment, .. } => environment.to_string(),
+        CatalogItem::Target { connections, .. } => {
+            format!("in {}", list(&mut connections.keys().map(ToString::to_string)))
+        }
+        CatalogItem::Feature { role, .. } => format!("every {role}"),
+        CatalogItem::Scope { name } => match team.scopes.get(name).map(|scope| &scope.covers) {
+            Some(Covers::Environments(set)) => format!("all {}", list(&mut set.iter().map(ToString::to_string))),
+            Some(Covers::Connections(set) | Covers::Targets(set)) => list(&mut set.iter().map(ToString::to_string)),
+            None => String::new(),
+        },
+        CatalogItem::Role(role) => match role {
+            Role::Admin => "decides on requests".to_owned(),
+            Role::Viewer | Role::Member | Role::Owner => String::new(),
+        },
+    }
+}
+
+/// The narrowest declared scope that covers a connection or target: an approver is offered it.
+pub fn narrowest_scope(team: &Team, resource: &Resource) -> Option<Name> {
+    let thing = team.thing(resource)?;
+    let things: Vec<CatalogItem> = team.resources().filter_map(|resource| team.thing(&resource)).collect();
+    let width = |covers: &Covers| things.iter().filter(|thing| covers.covers(thing)).count();
+    let covering = team.scopes.iter().filter(|(_, scope)| scope.covers.covers(&thing));
+    covering.min_by_key(|(_, scope)| width(&scope.covers)).map(|(name, _)| name.clone())
+}

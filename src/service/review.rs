@@ -1,0 +1,89 @@
+//! `review`: closing the review that an emergency owes; and what to know of an emergency besides its request.
+
+use super::policy_context::{Judged, PolicyContext};
+use super::{Call, Sink, unchanged, view, visible};
+use crate::command::{End, Seen};
+use crate::domain::decide::{self, Case};
+use crate::domain::emergency::{Emergency, TOGETHER};
+use crate::domain::entitlement::Principal;
+use crate::domain::name::Name;
+use crate::domain::quota;
+use crate::domain::request::{Request, RequestId};
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::{Error, Read};
+
+pub fn review(call: &Call<'_>, id: RequestId, note: Text, seen: Option<Seen>, sink: Sink<'_>) -> Result<End, Failure> {
+    let view = call.change(
+        "review",
+        Some(id),
+        |read, me, now| {
+            let policy = PolicyContext::default();
+            let request = visible(read, &policy, me, id, now)?;
+            let judged = judged(read, &policy, &request, now)?;
+            let drafts = decide::review(&case(&request, &judged, &judged.people()), me, note, now)?;
+            drop(judged);
+            unchanged(read, id, seen.as_ref())?;
+            Ok((drafts, policy))
+        },
+        |read, policy, now| view::written(read, &policy, id, now),
+    )?;
+    view::send(view, sink)?;
+    Ok(End::default())
+}
+
+/// The rules of today, about an emergency as it was taken: its length is not another once it is over.
+fn judged(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Judged, Error> {
+    policy.judge(read, request, &request.asked, request.grant.as_ref().map_or(now, |grant| grant.starts_at))
+}
+
+fn case<'c>(request: &'c Request, judged: &'c Judged, people: &'c [&'c Principal]) -> Case<'c> {
+    let (requester, judgement) = (judged.requester.as_ref(), &judged.judgement);
+    Case { request, requester, terms: &request.asked, judgement, people }
+}
+
+/// Who can review an emergency now.
+pub fn reviewers(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Vec<Name>, Error> {
+    let judged = judged(read, policy, request, now)?;
+    let people = judged.people();
+    let reviewers = decide::reviewers(&case(request, &judged, &people), now);
+    Ok(reviewers.into_iter().map(|person| person.name.clone()).collect())
+}
+
+/// What to know of a request besides, if it is an emergency.
+pub fn emergency(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Option<Emergency>, Error> {
+    if !request.emergency {
+        return Ok(None);
+    }
+    let day_ago = quota::since(request.submitted_at, TOGETHER);
+    let grants = read.emergencies(request, day_ago)?;
+    let reviewers = if request.owes_review() { reviewers(read, policy, request, now)? } else { Vec::new() };
+    Ok(Some(Emergency::of(request, reviewers, &grants)))
+}
+
+/// The emergencies of these that owe their review, each with those who can review it.
+pub fn owed(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    ids: &[RequestId],
+    now: Timestamp,
+) -> Result<Vec<(RequestId, Vec<Name>)>, Error> {
+    let mut owed = Vec::new();
+    for &id in ids {
+        let missing = || Error::Internal { message: format!("request {id} is missing") };
+        let request = read.request(id)?.ok_or_else(missing)?;
+        owed.push((id, reviewers(read, policy, &request, now)?));
+    }
+    Ok(owed)
+}

@@ -1,0 +1,140 @@
+//! `revoke`: ending grants before their time: one, or all that a member holds.
+
+use std::collections::BTreeSet;
+
+use super::policy_context::PolicyContext;
+use super::{Call, Problem, Sink, member, view, visible};
+use crate::command::{End, RequestView, Seen};
+use crate::domain::decide;
+use crate::domain::entitlement::Principal;
+use crate::domain::event::Draft;
+use crate::domain::name::Name;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Request, RequestId, State};
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::{Error, Read};
+
+pub fn revoke(
+    call: &Call<'_>,
+    id: RequestId,
+    reason: Option<Text>,
+    seen: Option<&Seen>,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let view = call.change(
+        "revoke",
+        Some(id),
+        |read, me, now| {
+            let request = visible(read, &PolicyContext::default(), me, id, now)?;
+            let following = following(read, id)?;
+            let open = following.iter().filter(|next| next.state(now).is_open()).map(|next| next.id);
+            unchanged(read, &std::iter::once(id).chain(open).collect(), seen, || format!("request {id}"))?;
+            let drafts = decide::revoke(&request, &following, me, reason, now)?;
+            let ended = ended(&drafts);
+            Ok((drafts, ended))
+        },
+        |read, ended, now| {
+            let also = ended.into_iter().filter(|&other| other != id);
+            let also_ended = also.map(|other| view::written(read, &PolicyContext::default(), other, now));
+            let also_ended = also_ended.collect::<Result<Vec<RequestView>, Error>>()?;
+            Ok(RequestView { also_ended, ..view::written(read, &PolicyContext::default(), id, now)? })
+        },
+    )?;
+    view::send(view, sink)?;
+    Ok(End::default())
+}
+
+/// Ends all that a member holds by grants, and the requests that go on from them, in one transaction. `dry_run`: shows
+/// what would end.
+pub fn revoke_member(
+    call: &Call<'_>,
+    name: &Name,
+    reason: Option<&Text>,
+    seen: Option<&Seen>,
+    dry_run: bool,
+    sink: Sink<'_>,
+) -> Result<End, Failure> {
+    let views = if dry_run {
+        call.ask("revoke", |read, me, now| {
+            let (_, ended) = all_of(read, me, name, reason, now)?;
+            let view = |id| -> Result<RequestView, Error> {
+                let last_seq = Some(read.last_entry_about(id)?);
+                Ok(RequestView { last_seq, ..view::written(read, &PolicyContext::default(), id, now)? })
+            };
+            Ok(ended.into_iter().map(view).collect::<Result<Vec<RequestView>, Error>>()?)
+        })?
+    } else {
+        call.change(
+            "revoke",
+            None,
+            |read, me, now| {
+                let (drafts, ended) = all_of(read, me, name, reason, now)?;
+                unchanged(read, &ended, seen, || format!("what {name} holds"))?;
+                Ok((drafts, ended))
+            },
+            |read, ended, now| {
+                ended.into_iter().map(|id| view::written(read, &PolicyContext::default(), id, now)).collect()
+            },
+        )?
+    };
+    views.into_iter().try_for_each(|view| view::send(view, sink))?;
+    Ok(End::default())
+}
+
+/// What ends all grants of a member, and the requests that it ends. Each grant is decided on by itself.
+fn all_of(
+    read: &Read<'_>,
+    me: &Principal,
+    name: &Name,
+    reason: Option<&Text>,
+    now: Timestamp,
+) -> Result<(Vec<Draft>, BTreeSet<RequestId>), Problem> {
+    if *name != me.name {
+        decide::needs_admin(me, "revoke somebody else's access", now)?;
+    }
+    member(read, name)?;
+    let mut held = read.requests_granted_to(name)?;
+    held.retain(|request| matches!(request.state(now), State::Active | State::Scheduled));
+    // A request comes after the one that it goes on from, and falls with it.
+    held.sort_by_key(|request| request.id);
+    let (mut drafts, mut all) = (Vec::new(), BTreeSet::new());
+    for request in held {
+        if !all.contains(&request.id) {
+            let these = decide::revoke(&request, &following(read, request.id)?, me, reason.cloned(), now)?;
+            all.extend(ended(&these));
+            drafts.extend(these);
+        }
+    }
+    Ok((drafts, all))
+}
+
+fn ended(drafts: &[Draft]) -> BTreeSet<RequestId> {
+    drafts.iter().filter_map(|draft| draft.event.request()).collect()
+}
+
+/// Refuses when anything has happened to these requests since the caller was shown them, or when they are others: what
+/// was seen is the number of the last entry about each.
+fn unchanged(
+    read: &Read<'_>,
+    ids: &BTreeSet<RequestId>,
+    seen: Option<&Seen>,
+    what: impl FnOnce() -> String,
+) -> Result<(), Problem> {
+    let Some(seen) = seen else { return Ok(()) };
+    let last = ids.iter().map(|&id| read.last_entry_about(id)).collect::<Result<Vec<i64>, Error>>()?;
+    if Seen::of(last) == *seen { Ok(()) } else { Err(Refusal::Changed { what: what() }.into()) }
+}
+
+/// The requests that go on from this one's grant, and those that go on from theirs.
+pub fn following(read: &Read<'_>, id: RequestId) -> Result<Vec<Request>, Error> {
+    let mut found = read.extensions(id)?;
+    let mut next = 0;
+    while let Some(request) = found.get(next) {
+        // Each goes on from an earlier one, so this ends.
+        found.extend(read.extensions(request.id)?);
+        next += 1;
+    }
+    Ok(found)
+}

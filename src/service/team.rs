@@ -1,0 +1,432 @@
+//! `team apply` and `team show`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest, Sha256};
+
+use super::policy_context::{PolicyContext, counted};
+use super::rejudge::{Rejudge, few};
+use super::{Call, Outside, Problem, Sink, those_asked};
+use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
+use crate::domain::decide;
+use crate::domain::duration::Length;
+use crate::domain::entitlement::Principal;
+use crate::domain::event::{Draft, Event};
+use crate::domain::judge::Held;
+use crate::domain::name::Name;
+use crate::domain::notification::NotificationKind;
+use crate::domain::quota::{self, TEAM_CHANGES};
+use crate::domain::refusal::Refusal;
+use crate::domain::request::{Grant, Request, RequestId, State};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::rule::Rule;
+use crate::domain::simulate;
+use crate::domain::team::{Assignee, Change, Team, Timezone};
+use crate::domain::team_file;
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+use crate::store::{Act, Error, Read};
+
+const APPLY: &str = "apply a team file";
+/// So many pairs (of a rule or a grant, and a member or a resource) are looked at to warn of what a file amounts to. What
+/// takes more is left out, and that is said.
+const MOST_PAIRS: usize = 3_000_000;
+/// So many resources are named that a grant comes to cover.
+const MOST_COVERED: usize = 50;
+/// So many warnings are given of what the rules amount to.
+const MOST_WARNINGS: usize = 50;
+/// So many people are named.
+const MOST_PEOPLE: usize = 5;
+/// So many past requests are named that would have been decided otherwise.
+const MOST_OTHERWISE: usize = 1000;
+
+pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
+    let team = call.ask("team show", |read, _, _| Ok(read.team()?))?;
+    sink(Reply::Team(Box::new(team)))?;
+    Ok(End::default())
+}
+
+/// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
+pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
+    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
+}
+
+/// How a team file is applied.
+pub struct How {
+    pub dry_run: bool,
+    pub seen: Option<Seen>,
+    /// Judge the requests of this long ago and since by the new rules too, in a dry run.
+    pub against: Option<Length>,
+    /// End active grants too that the new team would not give.
+    pub revoke_unmatched: bool,
+}
+
+pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink: Sink<'_>) -> Result<End, Failure> {
+    let How { dry_run, seen, against, revoke_unmatched } = how;
+    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
+    // only while the clock is right, if it is to be applied.
+    may_apply(call)?;
+    if !dry_run {
+        call.store.read(|read| call.now_to_write(read))?;
+    }
+    let new = team_file::parse(text).map_err(|mistakes| {
+        let count = match mistakes.first.len() + mistakes.more {
+            1 => "a mistake".to_owned(),
+            many => format!("{many} mistakes"),
+        };
+        let lines = mistakes.to_string().replace('\n', "\n  ");
+        Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied\n  {lines}"))
+    })?;
+    let new_owner = NewOwner::of(&new, outside);
+    let mut end = End { warnings: warnings(call, outside, &new), ..End::default() };
+    let (view, left_out) = if dry_run {
+        call.ask("team apply", |read, me, now| {
+            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
+            if let Some(against) = against {
+                view.against = Some(judge_past(read, &new, against, now)?);
+            }
+            Ok((view, left_out))
+        })?
+    } else {
+        call.change(
+            "team apply",
+            None,
+            |read, me, now| {
+                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
+                if seen.is_some() && seen != view.seen {
+                    return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
+                }
+                if !drafts.is_empty() {
+                    let hour_ago = quota::since(now, TEAM_CHANGES.within);
+                    TEAM_CHANGES.allows(read.acts(me, Act::TeamApplied, hour_ago)?, now)?;
+                }
+                view.applied = true;
+                Ok((drafts, (view, left_out)))
+            },
+            |_, planned, _| Ok(planned),
+        )?
+    };
+    if view.changes.is_empty() {
+        end.warnings.clear();
+    }
+    end.warnings.extend(left_out);
+    sink(Reply::Plan(Box::new(view)))?;
+    Ok(end)
+}
+
+/// Whether the owner of a new team has an account here. Asked before the transaction, because the name service may be slow.
+/// None: it does not matter, as the database is not a shared host's.
+struct NewOwner(Option<Result<bool, Failure>>);
+
+impl NewOwner {
+    fn of(new: &Team, outside: &Outside<'_>) -> NewOwner {
+        let owner = new.owner().filter(|_| outside.shared);
+        NewOwner(owner.map(|(_, member)| (outside.has_account)(&member.login)))
+    }
+
+    /// A login without an account belongs to the next user with that name. Only a change of hands is refused: the same file may
+    /// be applied on other machines.
+    fn may_take_over(&self, old: &Team, new: &Team) -> Result<(), Problem> {
+        let login = |team: &Team| team.owner().map(|(_, member)| member.login.clone());
+        let Some((name, member)) = new.owner().filter(|(_, member)| login(old).as_ref() != Some(&member.login)) else {
+            return Ok(());
+        };
+        match &self.0 {
+            None | Some(Ok(true)) => Ok(()),
+            Some(Ok(false)) => Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into()),
+            Some(Err(failure)) => Err(failure.clone().into()),
+        }
+    }
+}
+
+/// What the new team changes and what follows from that: as events, and as they are shown. The text says what was left out
+/// of that, if anything was.
+fn plan(
+    read: &Read<'_>,
+    me: &Principal,
+    new: &Team,
+    new_owner: &NewOwner,
+    revoke_unmatched: bool,
+    now: Timestamp,
+) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
+    decide::needs_owner(me, APPLY)?;
+    let old = read.team()?;
+    new_owner.may_take_over(&old, new)?;
+    replace(read, Some(&me.name), &old, new, revoke_unmatched, now)
+}
+
+/// What it comes to that a new team takes the place of the old one. `by`: who applies it; None for root, who replaces the
+/// owner.
+pub fn replace(
+    read: &Read<'_>,
+    by: Option<&Name>,
+    old: &Team,
+    new: &Team,
+    revoke_unmatched: bool,
+    now: Timestamp,
+) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
+    let changes = old.changes_to(new);
+    let open = read.open_requests()?;
+    let admins = PolicyContext::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
+    // Whoever comes by the name of somebody who departs is told nothing of what was theirs.
+    let departed: BTreeSet<&Name> = changes.iter().filter_map(Change::departs).collect();
+    let remains = |name: &Name| new.members.contains_key(name) && !departed.contains(name);
+    let mut asked = BTreeMap::new();
+    for request in open.iter().filter(|request| request.state(now) == State::Pending) {
+        asked.insert(request.id, those_asked(read, request)?);
+    }
+    let mut rejudge = Rejudge::new(read, (old, new), &departed, &open, now);
+    let mut looks = Looks::at(old, new, &open, now);
+    looks.at_live |= revoke_unmatched;
+    looks.at_gains |= !rejudge.can_gain();
+    let left_out = looks.left_out();
+    let (mut unmatched, mut widened): (Vec<FollowView>, Vec<FollowView>) = (Vec::new(), Vec::new());
+    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<decide::Anew, Error> {
+        let Some(grant) = request.grant.as_ref().filter(|_| request.state(now) != State::Pending) else {
+            return rejudge.pending(request);
+        };
+        let live = grant.is_live(now);
+        let why = if live && !looks.at_live { None } else { rejudge.why_not(request, grant, ended)? };
+        if why.is_some() && (!live || revoke_unmatched) {
+            return Ok(decide::Anew { ends: why, ..decide::Anew::default() });
+        }
+        let view = |follows, because| FollowView {
+            follows,
+            request: request.id,
+            member: grant.member.clone(),
+            resource: grant.terms.resource.clone(),
+            because,
+        };
+        unmatched.extend(why.map(|why| view(Follows::Unmatched, why)));
+        if looks.at_gains && new.members.get(&grant.member).is_some_and(|member| !member.disabled) {
+            let gained = rejudge.gained(&grant.terms.resource);
+            widened.extend((!gained.is_empty()).then(|| view(Follows::Widened, few(&gained, MOST_COVERED))));
+        }
+        Ok(decide::Anew::default())
+    };
+    let following = decide::follow(&changes, &open, &asked, remains, (by, now), judge)?;
+    let by_number: BTreeMap<RequestId, &Request> = open.iter().map(|request| (request.id, request)).collect();
+    let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &by_number)).collect();
+    follows.extend(unmatched);
+    follows.extend(widened);
+
+    // Those who were admins before, and those who are now.
+    let before = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
+    let told: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
+    let applied = Event::TeamApplied { changes: changes.clone() };
+    let mut drafts = Vec::new();
+    if !changes.is_empty() {
+        drafts.push(Draft { event: applied, told: NotificationKind::TeamChanged.to_all(told) });
+    }
+    drafts.extend(following);
+    let mut view = PlanView { changes, follows, applied: false, against: None, seen: None };
+    view.seen = Some(digest(&view)?);
+    Ok((drafts, view, left_out))
+}
+
+/// What there is too much of to look at.
+struct Looks {
+    at_live: bool,
+    at_gains: bool,
+}
+
+impl Looks {
+    /// What is ended, and which approvals are void, is always looked for. What is only shown is left out where it takes too
+    /// long, and that is said.
+    fn at(old: &Team, new: &Team, open: &[Request], now: Timestamp) -> Looks {
+        let granted = |only_live: bool| -> BTreeSet<&Resource> {
+            let grants = open.iter().filter_map(|request| request.grant.as_ref());
+            let states = |grant: &&Grant| match grant.state(now) {
+                State::Active => true,
+                State::Scheduled => !only_live,
+                State::Pending | State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => {
+                    false
+                }
+            };
+            grants.filter(states).map(|grant| &grant.terms.resource).filter(|resource| new.has(resource)).collect()
+        };
+        let (before, after) = (old.resources().count(), new.resources().count());
+        let live = open.iter().filter(|request| request.state(now) == State::Active).count();
+        let at_live = granted(true).len() * after + live * new.rules.len() <= MOST_PAIRS;
+        let at_gains = granted(false).len() * (before + after) <= MOST_PAIRS;
+        Looks { at_live, at_gains }
+    }
+
+    fn left_out(&self) -> Vec<String> {
+        let gains = "there are too many live grants and resources to say which grants come to cover more";
+        let live = "there are too many active grants to say which of them the file no longer gives; --revoke-unmatched judges all";
+        let each = [(self.at_gains, gains), (self.at_live, live)];
+        each.into_iter().filter(|(looked, _)| !looked).map(|(_, what)| what.to_owned()).collect()
+    }
+}
+
+/// The requests of this long ago and since that the new team would have decided otherwise.
+fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> Result<AgainstView, Problem> {
+    let since = Timestamp::from_unix((now.unix() - against.seconds()).max(0)).expect("a time before now is a time");
+    let mut view = AgainstView { since, requests: 0, otherwise: Vec::new(), more: 0 };
+    let mut given: BTreeMap<Name, Vec<Given>> = BTreeMap::new();
+    let mut after = 0;
+    loop {
+        let page = read.requests_since(since, after)?;
+        for request in &page.rows {
+            after = request.id.get();
+            view.requests += 1;
+            if !given.contains_key(&request.requester) {
+                given.insert(request.requester.clone(), given_to(read, &request.requester, new)?);
+            }
+            let held = held_then(request, &given[&request.requester], new);
+            let Some(would) = simulate::otherwise(new, request, &held) else { continue };
+            if view.otherwise.len() >= MOST_OTHERWISE {
+                view.more += 1;
+                continue;
+            }
+            view.otherwise.push(OtherwiseView {
+                request: request.id,
+                requester: request.requester.clone(),
+                resource: request.asked.resource.clone(),
+                was: request.state(now),
+                would,
+            });
+        }
+        if page.last {
+            return Ok(view);
+        }
+    }
+}
+
+/// A grant, and the entry that gave it.
+struct Given {
+    seq: i64,
+    at: Timestamp,
+    grant: Grant,
+}
+
+/// All grants that somebody ever got, if any rule counts lengths.
+fn given_to(read: &Read<'_>, member: &Name, new: &Team) -> Result<Vec<Given>, Error> {
+    let mut given = Vec::new();
+    if new.rules.iter().any(Rule::counts_length) {
+        for grant in read.grants_ever(member)? {
+            let by = read.granted_by(grant.request)?;
+            given.extend(by.map(|(seq, at)| Given { seq, at, grant }));
+        }
+    }
+    Ok(given)
+}
+
+/// The requester's other grants as they were when a past request was decided on, or filed if no access was granted.
+fn held_then(request: &Request, given: &[Given], new: &Team) -> Held {
+    let own = given.iter().find(|given| given.grant.request == request.id);
+    let (seq, at) = own.map_or((request.seq, request.submitted_at), |given| (given.seq, given.at));
+    let mut held = Held::default();
+    for Given { grant, .. } in given.iter().filter(|given| given.seq < seq) {
+        let mut grant = grant.clone();
+        // It was not known then that it would end early.
+        if grant.ended.as_ref().is_some_and(|ended| ended.at > at) {
+            grant.ended = None;
+        }
+        if let Resource::Scope(name) = &grant.terms.resource {
+            held.scopes.extend(new.scopes.get(name).map(|scope| (name.clone(), scope.clone())));
+        }
+        held.grants.extend(counted(grant));
+    }
+    held
+}
+
+fn digest(view: &PlanView) -> Result<Seen, Problem> {
+    let json = serde_json::to_vec(view).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    Ok(Seen(Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowView> {
+    let (follows, id, because) = match &draft.event {
+        Event::RequestWithdrawn { request, because, .. } => (Follows::Withdrawn, *request, because.to_string()),
+        Event::GrantRevoked { request, because, .. } => (Follows::Revoked, *request, because.to_string()),
+        Event::ApprovalsVoided { request, voids, gained } => {
+            let voids: Vec<String> = voids.iter().map(ToString::to_string).collect();
+            let by = match voids.is_empty() {
+                true => String::new(),
+                false => format!(" (approved by {})", few(&voids, MOST_PEOPLE)),
+            };
+            (Follows::Voided, *request, format!("{gained}{by}"))
+        }
+        Event::TeamInitialized { .. }
+        | Event::TeamApplied { .. }
+        | Event::RequestSubmitted { .. }
+        | Event::RequestEdited { .. }
+        | Event::RequestApproved { .. }
+        | Event::RequestDenied { .. }
+        | Event::RequestLapsed { .. }
+        | Event::RequestReminded { .. }
+        | Event::RequestRejudged { .. }
+        | Event::RequestReviewed { .. }
+        | Event::GrantScheduled(_)
+        | Event::GrantStarted(_)
+        | Event::GrantExpiring { .. }
+        | Event::GrantExpired { .. }
+        | Event::AttemptRefused { .. }
+        | Event::ClockAccepted { .. }
+        | Event::PreferenceChanged { .. } => return None,
+    };
+    let request = open.get(&id)?;
+    let voided = follows == Follows::Voided;
+    let asked = if voided { request.on_the_table() } else { &request.asked };
+    let terms = request.grant.as_ref().map_or(asked, |grant| &grant.terms);
+    Some(FollowView {
+        follows,
+        request: id,
+        member: request.requester.clone(),
+        resource: terms.resource.clone(),
+        because,
+    })
+}
+
+fn warnings(call: &Call<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
+    let login = &call.caller.login;
+    let mut warnings = Vec::new();
+    if !new.members.values().any(|member| member.login == *login && !member.disabled) {
+        warnings.push(format!("with this team, your Unix user {login} is no member (any more)"));
+    }
+    let able = new.admins().count();
+    if able < 2 && new.members.len() > 1 {
+        warnings.push("with this team only one member can decide, so nobody decides on what they file".to_owned());
+    }
+    warnings.extend(unknown_zones(new, outside));
+    if pairs(new) > MOST_PAIRS {
+        warnings
+            .push("the file is too large to look for rules that nobody can meet, or that can be bypassed".to_owned());
+    } else {
+        let found = simulate::warnings(new);
+        let more = found.len().saturating_sub(MOST_WARNINGS);
+        warnings.extend(found.into_iter().take(MOST_WARNINGS));
+        warnings.extend((more > 0).then(|| format!("and {more} more warnings of this kind")));
+    }
+    warnings
+}
+
+/// The members' time zones that this machine does not know.
+fn unknown_zones(new: &Team, outside: &Outside<'_>) -> Vec<String> {
+    let mut zones: BTreeMap<&str, (&Timezone, Vec<String>)> = BTreeMap::new();
+    for (name, member) in &new.members {
+        if let Some(zone) = &member.timezone {
+            zones.entry(zone.as_str()).or_insert_with(|| (zone, Vec::new())).1.push(name.to_string());
+        }
+    }
+    let unknown = zones.into_values().filter(|(zone, _)| !(outside.knows_zone)(zone));
+    let words = unknown.take(MOST_WARNINGS).map(|(zone, members)| {
+        format!("this machine knows no time zone {zone}; UTC is used for {}", few(&members, MOST_COVERED))
+    });
+    words.collect()
+}
+
+/// How many pairs of a rule, and a member or a resource, it takes to look at what the rules amount to.
+fn pairs(team: &Team) -> usize {
+    let each = team.members.len() + team.resources().count();
+    let pairs = team.rules.iter().map(|rule| {
+        let named = 1 + rule.approvers.len() + rule.matches.resources.len();
+        let asked = if rule.matches.requesters.is_empty() { 0 } else { rule.approvals as usize * team.groups.len() };
+        named * each + asked
+    });
+    let of_scopes = team.scopes.len() * (each + team.rules.len());
+    pairs.sum::<usize>() + of_scopes
+}

@@ -1,0 +1,61 @@
+//! Requests as they are shown: with what they wait for.
+
+use super::policy_context::PolicyContext;
+use super::{Sink, review};
+use crate::command::{MatchedView, Reply, RequestView};
+use crate::domain::decide::Tally;
+use crate::domain::emergency::Emergency;
+use crate::domain::judge::Judgement;
+use crate::domain::request::{Request, RequestId, State};
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::store::{Error, Read};
+
+pub fn of(read: &Read<'_>, policy: &PolicyContext, request: Request, now: Timestamp) -> Result<RequestView, Error> {
+    let standing = standing(read, policy, &request, now)?;
+    let emergency = review::emergency(read, policy, &request, now)?;
+    Ok(with_emergency(RequestView::at(request, &standing, now), emergency))
+}
+
+pub fn with_emergency(view: RequestView, emergency: Option<Emergency>) -> RequestView {
+    match emergency {
+        None => view,
+        Some(Emergency { reviewers, together }) => {
+            RequestView { reviewers, emergencies_in_24h: Some(together), ..view }
+        }
+    }
+}
+
+/// How far a request has come with each demand on it. Only a pending one waits on anybody.
+pub fn standing(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Vec<Tally>, Error> {
+    if request.state(now) != State::Pending {
+        return Ok(Vec::new());
+    }
+    let terms = request.on_the_table();
+    Ok(policy.judge(read, request, terms, now)?.standing(request, terms, now))
+}
+
+/// A request just written, as it stands now.
+pub fn written(read: &Read<'_>, policy: &PolicyContext, id: RequestId, now: Timestamp) -> Result<RequestView, Error> {
+    let request = read.request(id)?.ok_or_else(|| Error::Internal { message: format!("request {id} is missing") })?;
+    of(read, policy, request, now)
+}
+
+/// The rules that match, and why.
+pub fn matched(judgement: &Judgement) -> Vec<MatchedView> {
+    let view = |matched: &crate::domain::judge::Matched| MatchedView {
+        rule: matched.rule.name.to_string(),
+        because: matched.because.clone(),
+        says: matched.rule.says(),
+    };
+    judgement.matched.iter().map(view).collect()
+}
+
+pub fn send(view: RequestView, sink: Sink<'_>) -> Result<(), Failure> {
+    sink(Reply::Request(Box::new(view)))
+}

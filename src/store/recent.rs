@@ -1,0 +1,281 @@
+//! What somebody did lately, for the limits on how often they may. Each question reads the newest rows first, by an index,
+//! and stops at the first one that is too old or at a number of rows, so it takes no longer when the history is long.
+
+use rusqlite::{Params, Row, params};
+
+use super::{Error, Read, row};
+use crate::domain::entitlement::Principal;
+use crate::domain::request::{Grant, Request, RequestId};
+use crate::domain::resource::Resource;
+use crate::domain::team::Login;
+use crate::domain::time::Timestamp;
+
+/// The most rows that one question reads. No limit is higher, so whoever reaches it is refused.
+const ROWS: usize = 5000;
+
+/// A request that was filed or edited for a person.
+#[derive(Debug, Clone)]
+pub struct Filed {
+    pub at: Timestamp,
+    pub resource: Resource,
+    /// What was granted, which an approver may have changed.
+    pub granted: Option<Resource>,
+    pub emergency: bool,
+    /// They filed it themselves.
+    pub own: bool,
+}
+
+/// What is counted of a member's acts that are found by the log alone.
+#[derive(Debug, Clone, Copy)]
+pub enum Act {
+    PreferenceChanged,
+    RequestEdited,
+    TeamApplied,
+}
+
+impl Act {
+    fn action(self) -> &'static str {
+        match self {
+            Act::PreferenceChanged => "preference.changed",
+            Act::RequestEdited => "request.edited",
+            Act::TeamApplied => "team.applied",
+        }
+    }
+}
+
+// Each question, so that a test can ask SQLite how it would answer it. A person is a Unix user, so that no limit starts
+// again with a new name.
+/// Asked for each name that the Unix user had.
+const FILED_FOR: &str = "SELECT r.submitted_at, r.resource, r.emergency, r.filer_login IS ?2, g.resource
+     FROM request r LEFT JOIN grant g ON g.request = r.id
+     WHERE r.requester = ?1 AND r.requester_login = ?2 ORDER BY r.id DESC";
+const FILED_FOR_OTHERS: &str = "SELECT submitted_at FROM request
+     WHERE filer_login = ?1 AND filed_by <> requester ORDER BY id DESC";
+/// Acts that only the log has are looked for among its last entries: an index for them would cost every command. On a busier
+/// host the limit holds for each so many entries. In a file of their own people can act as any member.
+const ACTS: &str = "SELECT at FROM (SELECT seq, at, actor, os_user, action FROM event ORDER BY seq DESC LIMIT 2000)
+     WHERE (os_user = ?1 OR actor = ?2 AND seq > ?3) AND action = ?4 ORDER BY seq DESC";
+const EDITS_FOR: &str = "SELECT e.at, r.resource, r.emergency, r.filer_login IS ?1, NULL
+     FROM (SELECT seq, at, action, request FROM event ORDER BY seq DESC LIMIT 2000) e CROSS JOIN request r ON r.id = e.request
+     WHERE r.requester_login = ?1 AND e.action = ?2 ORDER BY e.seq DESC";
+/// Asked for each name that the Unix user had.
+const PENDING: &str = "SELECT count(*) FROM request WHERE state = 'pending' AND lapses_at > ?3 AND id <> ?4
+     AND requester = ?1 AND filed_by = requester AND requester_login = ?2";
+/// At most 50 are filed in a day, so these are at least the last 20 days.
+const PENDING_FOR_OTHERS: &str = "SELECT count(*) FROM
+     (SELECT id, state, lapses_at FROM request WHERE filer_login = ?1 AND filed_by <> requester ORDER BY id DESC LIMIT 1000)
+     WHERE state = 'pending' AND lapses_at > ?2 AND id <> ?3";
+/// Of all that owe a review there are few, and of one requester's requests there can be many.
+const OWED: &str = "SELECT id FROM request WHERE emergency AND review IS NULL
+     AND (+requester = ?1 AND seq > ?2 OR +requester_login = ?3) ORDER BY id";
+
+fn emergencies() -> String {
+    format!(
+        "SELECT r.submitted_at, r.emergency AND r.resource = ?3, {} FROM request r LEFT JOIN grant g ON g.request = r.id
+         WHERE r.requester = ?1 AND r.requester_login IS ?2 AND r.id <= ?4 ORDER BY r.id DESC",
+        row::GRANT
+    )
+}
+
+fn filed(row: &Row<'_>, at: Timestamp) -> Result<Filed, Error> {
+    let (emergency, own) = (row.get(2)?, row.get(3)?);
+    Ok(Filed { at, resource: row::parsed(row, 1)?, granted: row::maybe_parsed(row, 4)?, emergency, own })
+}
+
+impl Read<'_> {
+    /// Requests for this person that were filed after `since`, no matter who filed them. In any order.
+    pub fn filed_for(&self, requester: &Principal, since: Timestamp) -> Result<Vec<Filed>, Error> {
+        let login = &requester.member.login;
+        let mut found = Vec::new();
+        for name in self.names_of(&requester.name, Some(login))? {
+            found.extend(self.newest(FILED_FOR, [name.as_str(), login.as_str()], since, filed)?);
+        }
+        Ok(found)
+    }
+
+    /// When this person filed requests for others after `since`, newest first.
+    pub fn filed_for_others(&self, filer: &Principal, since: Timestamp) -> Result<Vec<Timestamp>, Error> {
+        self.newest(FILED_FOR_OTHERS, [filer.member.login.as_str()], since, |_, at| Ok(at))
+    }
+
+    /// The edits of this person's requests after `since`, no matter who made them: the requests as they are now, at the
+    /// time of the edit.
+    pub fn edits_for(&self, requester: &Principal, since: Timestamp) -> Result<Vec<Filed>, Error> {
+        self.newest(EDITS_FOR, [requester.member.login.as_str(), Act::RequestEdited.action()], since, filed)
+    }
+
+    /// When this person did something after `since`, newest first.
+    pub fn acts(&self, person: &Principal, act: Act, since: Timestamp) -> Result<Vec<Timestamp>, Error> {
+        let values = params![person.member.login.as_str(), person.name.as_str(), person.since, act.action()];
+        self.newest(ACTS, values, since, |_, at| Ok(at))
+    }
+
+    /// How many requests that this person filed for themselves wait for a decision, without this one.
+    pub fn pending_filed(&self, filer: &Principal, but_for: RequestId, now: Timestamp) -> Result<u64, Error> {
+        let login = &filer.member.login;
+        let mut pending = 0;
+        for name in self.names_of(&filer.name, Some(login))? {
+            pending += self.count(PENDING, params![name.as_str(), login.as_str(), now.unix(), but_for.get()])?;
+        }
+        Ok(pending)
+    }
+
+    /// How many requests that this person filed for others wait for a decision, without this one.
+    pub fn pending_filed_for_others(
+        &self,
+        filer: &Principal,
+        but_for: RequestId,
+        now: Timestamp,
+    ) -> Result<u64, Error> {
+        self.count(PENDING_FOR_OTHERS, params![filer.member.login.as_str(), now.unix(), but_for.get()])
+    }
+
+    /// The emergencies for this resource that the requester took after `since`, up to this request: their grants, the
+    /// newest of each name first.
+    pub fn emergencies(&self, request: &Request, since: Timestamp) -> Result<Vec<Grant>, Error> {
+        let login = request.requester_login.as_ref();
+        let resource = request.asked.resource.to_string();
+        let mut found = Vec::new();
+        for name in self.names_of(&request.requester, login)? {
+            let values = params![name.as_str(), login.map(Login::as_str), resource, request.id.get()];
+            found.extend(self.newest(&emergencies(), values, since, |row, _| match row.get(1)? {
+                true => row::maybe_grant(row, 2),
+                false => Ok(None),
+            })?);
+        }
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// This person's emergencies that owe their review. Found among all that owe one, of which there are few.
+    pub fn reviews_owed_by(&self, requester: &Principal) -> Result<Vec<RequestId>, Error> {
+        let values = params![requester.name.as_str(), requester.since, requester.member.login.as_str()];
+        self.rows(OWED, values, |row| row::request_id(row, 0))
+    }
+
+    /// Rows whose first column is a time, newest first, down to `since`. They come in the order in which they were recorded,
+    /// so none that follows the first old one counts.
+    fn newest<T>(
+        &self,
+        sql: &str,
+        values: impl Params,
+        since: Timestamp,
+        mut read: impl FnMut(&Row<'_>, Timestamp) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query(values)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let at = row::time(row, 0)?;
+            if at <= since || found.len() == ROWS {
+                break;
+            }
+            found.push(read(row, at)?);
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+
+    fn empty() -> Connection {
+        let conn = Connection::open_in_memory().unwrap();
+        for migration in super::super::open::MIGRATIONS {
+            conn.execute_batch(migration).unwrap();
+        }
+        conn
+    }
+
+    /// A member with this name and this Unix user.
+    fn person(name: &str, login: &str) -> Principal {
+        let mut person = Principal::gone(name.parse().unwrap());
+        person.member.login = login.parse().unwrap();
+        person
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds).unwrap()
+    }
+
+    /// Adds a request that was filed at this time. Each login is the name.
+    fn file(conn: &Connection, requester: &str, filer: &str, seconds: i64) {
+        conn.execute(
+            "INSERT INTO request (state, requester, requester_login, filed_by, filer_login, resource, length, reason,
+                 submitted_at, lapses_at)
+             VALUES ('pending', ?1, ?1, ?2, ?2, 'connection:prod-aws', 3600, 'x', ?3, ?3 + 600)",
+            params![requester, filer, seconds],
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn each_question_is_answered_by_an_index() {
+        let conn = empty();
+        let emergencies = emergencies();
+        for (sql, index) in [
+            (FILED_FOR, "request_by_requester (requester=?)"),
+            (FILED_FOR_OTHERS, "request_by_filer (filer_login=?)"),
+            (PENDING, "request_pending_by_requester (requester=?)"),
+            (PENDING_FOR_OTHERS, "request_by_filer (filer_login=?)"),
+            (OWED, "request_review"),
+            (&emergencies, "request_by_requester (requester=? AND rowid<?)"),
+        ] {
+            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let nothing = vec![rusqlite::types::Null; statement.parameter_count()];
+            let plan = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get::<_, String>(3));
+            let plan: Vec<String> = plan.unwrap().map(Result::unwrap).collect();
+            assert!(plan.iter().any(|step| step.contains(index)), "{sql}\n{plan:?}");
+            assert!(plan.iter().all(|step| !step.contains("TEMP B-TREE")), "{sql}\n{plan:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_old_is_not_read_however_much_there_is() {
+        let conn = empty();
+        // A row that nobody can read lies behind the first old one.
+        file(&conn, "bob", "bob", 50);
+        conn.execute("UPDATE request SET resource = 'nothing'", []).unwrap();
+        file(&conn, "bob", "bob", 100);
+        file(&conn, "bob", "bob", 200);
+        file(&conn, "bob", "alice", 300);
+        file(&conn, "carol", "alice", 400);
+        let read = Read::new(&conn);
+        let filed_for = |person, since| read.filed_for(&person, at(since));
+        let times = |found: Vec<Filed>| found.into_iter().map(|filed| filed.at.unix()).collect::<Vec<_>>();
+        assert_eq!(times(filed_for(person("bob", "bob"), 100).unwrap()), [300, 200]);
+        assert!(filed_for(person("bob", "bob"), 10).is_err());
+        let for_others = |person| read.filed_for_others(&person, at(100)).unwrap().len();
+        assert_eq!((for_others(person("alice", "alice")), for_others(person("bob", "bob"))), (2, 0));
+        let pending = |now| read.pending_filed(&person("bob", "bob"), RequestId::FIRST, at(now)).unwrap();
+        assert_eq!((pending(600), pending(700), pending(800)), (2, 1, 0));
+        let pending_for_others =
+            |person, now| read.pending_filed_for_others(&person, RequestId::FIRST, at(now)).unwrap();
+        let alice = || person("alice", "alice");
+        assert_eq!((pending_for_others(alice(), 600), pending_for_others(alice(), 900)), (2, 1));
+        assert_eq!(pending_for_others(person("bob", "bob"), 600), 0);
+    }
+
+    #[test]
+    fn a_new_name_makes_no_new_person_and_a_new_login_does() {
+        let conn = empty();
+        file(&conn, "bob", "bob", 100);
+        file(&conn, "bob", "bob", 200);
+        file(&conn, "carol", "bob", 300);
+        let read = Read::new(&conn);
+        for (name, login, theirs) in
+            [("bob", "bob", true), ("robert", "bob", true), ("bob", "rob", false), ("robert", "rob", false)]
+        {
+            let person = person(name, login);
+            let counts = [
+                read.filed_for(&person, at(0)).unwrap().iter().filter(|filed| filed.own).count() as u64,
+                read.pending_filed(&person, RequestId::try_from(9).unwrap(), at(0)).unwrap(),
+                2 * read.filed_for_others(&person, at(0)).unwrap().len() as u64,
+                2 * read.pending_filed_for_others(&person, RequestId::try_from(9).unwrap(), at(0)).unwrap(),
+            ];
+            assert_eq!(counts, [if theirs { 2 } else { 0 }; 4], "{name}, {login}");
+        }
+    }
+}
