@@ -7,7 +7,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{Caller, Init, Outside, carry_out_with, init};
-use crate::command::{AskFor, AuditFilter, Command, ListFilter, Words};
 use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event, Granted, MetDemand};
 use crate::domain::name::Name;
@@ -18,6 +17,7 @@ use crate::domain::team::Team;
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::{AskFor, AuditFilter, Command, ListFilter, Words};
 use crate::store::{Context, Store};
 
 const HOUR: i64 = 3600;

@@ -19,7 +19,6 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use access::command::{AskFor, Command, ListFilter, Reply, Seen};
 use access::domain::duration::{Duration, Length};
 use access::domain::event::{ACTIONS, Because, Entry, Event};
 use access::domain::notification::{NotificationKind, Recipient};
@@ -28,6 +27,7 @@ use access::domain::request::{self, Edited, End, Modification, RequestId};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
 use access::error::Kind;
+use access::protocol::{AskFor, Command, ListFilter, Reply, Seen};
 use access::service::{Caller, Init, carry_out, init};
 use access::store::{Error, Store};
 use proptest::prelude::*;
