@@ -18,7 +18,7 @@ pub trait Call: Serialize + DeserializeOwned {
     const SENDS: bool = false;
 
     /// What comes before the reply, any number of times. `Never` if nothing does.
-    type Row: Serialize + DeserializeOwned;
+    type Row: Serialize + DeserializeOwned + Send;
     type Reply: Serialize + DeserializeOwned;
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, Self::Row>) -> Result<Self::Reply, Failure>;

@@ -138,5 +138,5 @@ fn change(
         }
         Ok(Ok(count))
     })?;
-    Ok(count.map_err(Failure::from)?)
+    count.map_err(Failure::from)
 }
