@@ -18,7 +18,7 @@ use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::server;
 use crate::service::{self, Caller, Outside, Post, Sink};
-use crate::store::{self, Store, Vacant};
+use crate::store::{self, NewFile, Store};
 
 pub enum Backend {
     Own(Own),
@@ -169,7 +169,7 @@ impl Own {
     /// Root's backup of another user's database. The copy is made and proven as that user, beside the database. Root only
     /// moves its bytes into a folder that nobody else can write. SQLite never opens another user's file as root.
     fn back_up_as(&self, owner: &User, database: &Path, to: &Path, sink: Sink<'_>) -> Result<End, Failure> {
-        let vacant = Vacant::at(to)?;
+        let vacant = NewFile::at(to)?;
         let mut made = None;
         let (end, mut copy) = server::as_user(owner, || {
             let store = (self.open)(database)?;

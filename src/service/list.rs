@@ -18,7 +18,7 @@ use crate::domain::name::Name;
 use crate::domain::request::{Request, RequestId, State};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Error, Only, Page, Read};
+use crate::store::{Error, Page, Read, VisibleTo};
 
 /// So many pages wait to be shown at most.
 const PAGES: usize = 2;
@@ -101,8 +101,8 @@ pub fn only(
     me: &Principal,
     filter: &ListFilter,
     now: Timestamp,
-) -> Result<Option<Only>, Error> {
-    let also = |and| Only { member: me.name.clone(), login: me.member.login.clone(), since: me.since, and };
+) -> Result<Option<VisibleTo>, Error> {
+    let also = |and| VisibleTo { member: me.name.clone(), login: me.member.login.clone(), since: me.since, and };
     if filter.mine {
         return Ok(Some(also(Vec::new())));
     }

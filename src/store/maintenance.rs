@@ -54,11 +54,6 @@ impl Read<'_> {
     pub fn expire_ran_at(&self) -> Result<Option<Timestamp>, Error> {
         Ok(self.one("SELECT expire_ran_at FROM team", [], |row| row::maybe_time(row, 0))?.flatten())
     }
-
-    /// How many grants wait for their end to be recorded, or will.
-    pub fn time_bound_grants(&self) -> Result<u64, Error> {
-        self.count("SELECT count(*) FROM grant WHERE ended_at IS NULL AND ends_at IS NOT NULL", [])
-    }
 }
 
 impl Store {
@@ -118,13 +113,13 @@ impl Store {
 
 /// The name of a file that is not there yet, in a folder that nobody else can write. For root, who fills it with a copy
 /// that was made as another user.
-pub struct Vacant {
+pub struct NewFile {
     path: PathBuf,
 }
 
-impl Vacant {
-    pub fn at(path: &Path) -> Result<Vacant, Error> {
-        Ok(Vacant { path: file::vacant(path)? })
+impl NewFile {
+    pub fn at(path: &Path) -> Result<NewFile, Error> {
+        Ok(NewFile { path: file::vacant(path)? })
     }
 
     /// Makes the file, with what is read from this one. It appears whole or not at all.

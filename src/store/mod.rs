@@ -3,19 +3,25 @@
 //! A `Read` sees one consistent state. A `Write` is one `BEGIN IMMEDIATE` transaction: what it reads cannot change
 //! until it commits, and either all of it happens or none. Nothing here decides anything.
 
+mod catalogue;
 mod file;
+mod grants;
+mod inbox;
+mod list;
+mod log;
 mod maintenance;
+mod members;
 mod open;
 mod outbox;
+mod pending;
 mod project;
 mod proof;
-mod queue;
 mod read;
 mod recent;
+mod requests;
 mod row;
 mod rules;
 mod schema;
-mod window;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -23,11 +29,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use file::{beside, open_private, resolve};
-pub use maintenance::Vacant;
+pub use inbox::InboxItem;
+pub use list::VisibleTo;
+pub use log::Head;
+pub use maintenance::NewFile;
 pub use outbox::Waiting;
-pub use proof::{Between, Each, Key, Raw, Table};
-pub use queue::Place;
-pub use read::{Head, Notification, Only, Page, Read};
+pub use pending::QueuePosition;
+pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
+pub use read::{Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
 pub use write::{Context, Write};

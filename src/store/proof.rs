@@ -14,7 +14,7 @@ use crate::domain::request::{Decision, Grant, Request};
 use crate::error::Failure;
 
 /// A row of the log: the bytes that were hashed, and the copies beside them, all as they are, text or not.
-pub struct Raw<'r> {
+pub struct RawEntry<'r> {
     pub seq: i64,
     pub at: i64,
     pub actor: Option<&'r [u8]>,
@@ -28,7 +28,7 @@ pub struct Raw<'r> {
 
 /// A table that follows from the log, row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
+pub enum Projection {
     Request,
     Decision,
     Grant,
@@ -36,32 +36,33 @@ pub enum Table {
 }
 
 /// A row's key: the number of the request or notification, and for a decision the entry that records it.
-pub type Key = (i64, i64);
+pub type RowKey = (i64, i64);
 
 /// The numbers from the first to the last.
 #[derive(Debug, Clone, Copy)]
 pub struct Between(pub i64, pub i64);
 
 /// Takes a row.
-pub type Each<'e, T> = &'e mut dyn FnMut(Key, Result<T, String>);
+pub type EachRow<'e, T> = &'e mut dyn FnMut(RowKey, Result<T, String>);
 
-impl Table {
-    pub const ALL: [Table; 4] = [Table::Request, Table::Decision, Table::Grant, Table::Notification];
+impl Projection {
+    pub const ALL: [Projection; 4] =
+        [Projection::Request, Projection::Decision, Projection::Grant, Projection::Notification];
 
     fn name(self) -> &'static str {
         match self {
-            Table::Request => "request",
-            Table::Decision => "decision",
-            Table::Grant => "grant",
-            Table::Notification => "notification",
+            Projection::Request => "request",
+            Projection::Decision => "decision",
+            Projection::Grant => "grant",
+            Projection::Notification => "notification",
         }
     }
 
     fn key(self) -> &'static str {
         match self {
-            Table::Request | Table::Notification => "id, id",
-            Table::Decision => "request, seq",
-            Table::Grant => "request, request",
+            Projection::Request | Projection::Notification => "id, id",
+            Projection::Decision => "request, seq",
+            Projection::Grant => "request, request",
         }
     }
 }
@@ -75,13 +76,13 @@ fn unsure<T>(read: Result<T, Error>) -> Unsure<T> {
 
 impl Read<'_> {
     /// Every row of the log, in order.
-    pub fn each_raw_entry(&self, mut each: impl FnMut(Raw<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    pub fn each_raw_entry(&self, mut each: impl FnMut(RawEntry<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let mut statement =
             self.conn.prepare("SELECT seq, at, actor, os_user, action, request, hash, body FROM event ORDER BY seq")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let bytes = |column| -> Result<&[u8], Error> { row.get_ref(column)?.as_bytes().map_err(Error::damaged) };
-            each(Raw {
+            each(RawEntry {
                 seq: row.get(0)?,
                 at: row.get(1)?,
                 actor: row.get_ref(2)?.as_bytes_or_null().map_err(Error::damaged)?,
@@ -121,7 +122,7 @@ impl Read<'_> {
     }
 
     /// Requests by number, without their decisions and their grants.
-    pub fn requests_between(&self, numbers: Between, each: Each<'_, Request>) -> Result<(), Error> {
+    pub fn requests_between(&self, numbers: Between, each: EachRow<'_, Request>) -> Result<(), Error> {
         let nothing = [const { "NULL" }; row::GRANT_COLUMNS].join(", ");
         let sql = format!(
             "SELECT r.id, r.id, {}, {nothing} FROM request r WHERE r.id BETWEEN ?1 AND ?2 ORDER BY r.id",
@@ -131,7 +132,7 @@ impl Read<'_> {
     }
 
     /// Grants by the number of their request.
-    pub fn grants_between(&self, numbers: Between, each: Each<'_, Grant>) -> Result<(), Error> {
+    pub fn grants_between(&self, numbers: Between, each: EachRow<'_, Grant>) -> Result<(), Error> {
         let sql = format!(
             "SELECT g.request, g.request, {} FROM grant g WHERE g.request BETWEEN ?1 AND ?2 ORDER BY g.request",
             row::GRANT
@@ -140,7 +141,7 @@ impl Read<'_> {
     }
 
     /// Decisions by the number of their request, and by the entry that records each.
-    pub fn decisions_between(&self, numbers: Between, each: Each<'_, Decision>) -> Result<(), Error> {
+    pub fn decisions_between(&self, numbers: Between, each: EachRow<'_, Decision>) -> Result<(), Error> {
         let sql = format!(
             "SELECT request, seq, {} FROM decision WHERE request BETWEEN ?1 AND ?2 ORDER BY request, seq",
             row::DECISION
@@ -149,7 +150,7 @@ impl Read<'_> {
     }
 
     /// Notifications by number: the entry each tells of, and who is told.
-    pub fn notifications_between(&self, numbers: Between, each: Each<'_, (i64, Recipient)>) -> Result<(), Error> {
+    pub fn notifications_between(&self, numbers: Between, each: EachRow<'_, (i64, Recipient)>) -> Result<(), Error> {
         let sql = "SELECT id, id, seq, member, kind FROM notification WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
         let told = |row: &Row<'_>| -> Result<(i64, Recipient), Error> {
             Ok((row.get(2)?, Recipient(row::parsed(row, 3)?, row::parsed::<NotificationKind>(row, 4)?)))
@@ -162,7 +163,7 @@ impl Read<'_> {
         sql: &str,
         Between(first, last): Between,
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
-        each: Each<'_, T>,
+        each: EachRow<'_, T>,
     ) -> Result<(), Error> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([first, last])?;
@@ -173,12 +174,12 @@ impl Read<'_> {
     }
 
     /// How many rows a table has: counted in the table itself, since an index may not agree with it.
-    pub fn count_rows(&self, table: Table) -> Result<u64, Error> {
+    pub fn count_rows(&self, table: Projection) -> Result<u64, Error> {
         self.count(&format!("SELECT count(*) FROM {} NOT INDEXED", table.name()), [])
     }
 
     /// The key of every row of a table.
-    pub fn each_key(&self, table: Table, mut each: impl FnMut(Key)) -> Result<(), Error> {
+    pub fn each_key(&self, table: Projection, mut each: impl FnMut(RowKey)) -> Result<(), Error> {
         let mut statement = self.conn.prepare(&format!("SELECT {} FROM {} NOT INDEXED", table.key(), table.name()))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

@@ -6,7 +6,8 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, params};
 
-use super::read::{Head, Read};
+use super::log::Head;
+use super::read::Read;
 use super::{Error, project};
 use crate::domain::audit::{self, GENESIS};
 use crate::domain::event::{Draft, Entry, Event, FORMAT};
@@ -132,13 +133,6 @@ impl<'c> Write<'c> {
             }
         }
         Ok(())
-    }
-
-    /// Marks one of a member's notifications as read. How many were unread.
-    pub fn mark_read(&self, member: &Name, id: i64, now: Timestamp) -> Result<u64, Error> {
-        let sql = "UPDATE notification SET read_at = ?1 WHERE id = ?2 AND +member = ?3 AND read_at IS NULL
-                 AND seq >= (SELECT since FROM member WHERE name = ?3)";
-        Ok(self.conn().prepare_cached(sql)?.execute(params![now.unix(), id, member.as_str()])? as u64)
     }
 
     /// Notes that `expire` ran, at this time of the clock.
