@@ -33,7 +33,8 @@ use crate::pages;
 use crate::prompt::{Prompt, cancelled};
 use crate::server::{self, Layout};
 use crate::service::{self, Init};
-use crate::time_input::{self, Sense, When};
+use crate::time_input::{Pick, TypedTime};
+use crate::time_zone;
 use crate::ui::{Printer, Shape, broken, counted, shape};
 
 /// A table shows so many rows unless told otherwise.
@@ -68,7 +69,7 @@ pub fn run(cli: Cli) -> Result<u8> {
     let mut app = App::new(&global, printer, clock)?;
     let ended = app.verb(verb);
     let code = finish(&mut app.printer, ended, changes)?;
-    if let Some(why) = time_input::trouble() {
+    if let Some(why) = time_zone::local_zone_error() {
         app.printer.warn(&format!("{why}; times are shown in UTC"));
     }
     app.mention_unread();
@@ -407,10 +408,10 @@ impl App {
         let reason = args.reason.clone().ok_or_else(|| missing("--reason is"))?;
         let end = match (args.duration, args.until) {
             (Some(duration), _) => duration.into(),
-            (None, Some(until)) => End::At(self.resolve(until, Sense::Next)?),
+            (None, Some(until)) => End::At(self.resolve(until, Pick::Next)?),
             (None, None) => Duration::For(Length::HOUR).into(),
         };
-        let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
+        let start = args.start.map(|start| self.resolve(start, Pick::Next)).transpose()?;
         Ok(AskFor {
             terms: Terms { resource: self.resource(resource)?, end, start },
             default_length: args.duration.is_none() && args.until.is_none(),
@@ -449,11 +450,11 @@ impl App {
     fn edit(&mut self, args: cli::Edit) -> Result<u8> {
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
         let start = match args.start {
-            Some(start) => Some(Edited::To(self.resolve(start, Sense::Next)?)),
+            Some(start) => Some(Edited::To(self.resolve(start, Pick::Next)?)),
             None => args.no_start.then_some(Edited::Removed),
         };
         let ticket = args.ticket.map(Edited::To).or(args.no_ticket.then_some(Edited::Removed));
@@ -483,8 +484,8 @@ impl App {
         }
     }
 
-    fn resolve(&mut self, when: When, sense: Sense) -> Result<Timestamp, Failure> {
-        let meant = when.resolve(self.clock, sense).map_err(|why| {
+    fn resolve(&mut self, when: TypedTime, pick: Pick) -> Result<Timestamp, Failure> {
+        let meant = when.resolve(self.clock, pick).map_err(|why| {
             Failure::new(Kind::Usage, why.to_string()).hint("say the offset too, as in 2026-12-01T17:00+01:00")
         })?;
         if let Some(note) = &meant.note {
@@ -494,10 +495,10 @@ impl App {
     }
 
     /// A time since which something is listed.
-    fn resolve_since(&mut self, when: When) -> Result<Timestamp, Failure> {
+    fn resolve_since(&mut self, when: TypedTime) -> Result<Timestamp, Failure> {
         // The clock of the person who wrote the time may be a little ahead of this one.
         const AHEAD: i64 = 60;
-        let since = self.resolve(when, Sense::Last)?;
+        let since = self.resolve(when, Pick::Last)?;
         if since.since(self.clock) > AHEAD {
             let message = format!("--since {when} is in the future ({since}), so nothing can match");
             return Err(
@@ -606,7 +607,7 @@ impl App {
     fn approve(&mut self, args: cli::Approve) -> Result<u8> {
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
         if args.seen.is_some() && args.ids.len() > 1 {
@@ -965,7 +966,7 @@ impl App {
             None => {}
         }
         let since = args.since.map(|since| self.resolve_since(since)).transpose()?;
-        let until = args.until.map(|until| self.resolve(until, Sense::UpTo)).transpose()?;
+        let until = args.until.map(|until| self.resolve(until, Pick::UpTo)).transpose()?;
         if let (Some(since), Some(until)) = (since, until)
             && until < since
         {

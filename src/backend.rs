@@ -19,6 +19,7 @@ use crate::identity;
 use crate::server;
 use crate::service::{self, Caller, Outside, Post, Sink};
 use crate::store::{self, NewFile, Store};
+use crate::time_zone;
 
 pub enum Backend {
     Own(Own),
@@ -159,7 +160,7 @@ impl Own {
         let outside = Outside {
             owns_file: &owns_file,
             has_account: &server::has_account,
-            knows_zone: &identity::knows_zone,
+            knows_zone: &time_zone::is_known,
             shared: false,
             post: &post,
         };

@@ -15,7 +15,7 @@ use crate::domain::request::{RequestId, State};
 use crate::domain::resource::{Kind, Resource, ResourceOrName};
 use crate::domain::team::Login;
 use crate::domain::text::{Text, Ticket};
-use crate::time_input::{self, When};
+use crate::time_input::{self, TypedTime};
 
 /// Ask for elevated access, decide on it, and have it taken back on time.
 ///
@@ -270,11 +270,11 @@ pub struct Request {
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
-    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub until: Option<When>,
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub until: Option<TypedTime>,
     /// Not before then (as soon as it is approved unless said)
-    #[arg(long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub start: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub start: Option<TypedTime>,
     /// The ticket that this belongs to
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
@@ -346,11 +346,11 @@ pub struct Edit {
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
-    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub until: Option<When>,
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub until: Option<TypedTime>,
     /// Not before then
-    #[arg(long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub start: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub start: Option<TypedTime>,
     /// Start as soon as it is approved
     #[arg(long, conflicts_with = "start")]
     pub no_start: bool,
@@ -392,8 +392,8 @@ pub struct List {
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]
     pub resource: Option<ResourceOrName>,
     /// Only those submitted then or later
-    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
-    pub since: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub since: Option<TypedTime>,
     /// The closed ones too
     #[arg(long)]
     pub all: bool,
@@ -435,8 +435,8 @@ pub struct Approve {
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Grant until then instead
-    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub until: Option<When>,
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub until: Option<TypedTime>,
     /// Grant this scope instead
     #[arg(short, long, value_name = "NAME", conflicts_with = "resource", add = ArgValueCandidates::new(completion::scopes))]
     pub scope: Option<Name>,
@@ -775,11 +775,11 @@ pub struct Audit {
     #[arg(long, value_name = "ACTION", value_parser = clap::builder::PossibleValuesParser::new(crate::domain::event::ACTIONS), hide_possible_values = true)]
     pub action: Option<String>,
     /// Only then or later
-    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
-    pub since: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub since: Option<TypedTime>,
     /// Only then or before
-    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
-    pub until: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub until: Option<TypedTime>,
     /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 
-use crate::domain::team::{Login, Timezone};
+use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 
@@ -116,11 +116,6 @@ pub fn clock() -> Result<Timestamp, Failure> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| wrong())?;
     let seconds = i64::try_from(since.as_secs()).map_err(|_| wrong())?;
     Timestamp::from_unix(seconds).map_err(|_| wrong())
-}
-
-/// Whether this machine's database of time zones has this one.
-pub fn knows_zone(zone: &Timezone) -> bool {
-    tz::TimeZone::from_posix_tz(&format!(":{zone}")).is_ok()
 }
 
 /// Whether this process's user owns a file.

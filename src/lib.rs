@@ -25,5 +25,7 @@ pub mod prompt;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod time_format;
 pub mod time_input;
+pub mod time_zone;
 pub mod ui;

@@ -74,13 +74,15 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 20] = [
+const DIRECTIONS: [(&str, &[&str]); 22] = [
     ("domain", &[]),
-    ("time_input", &["domain"]),
+    ("time_zone", &["domain"]),
+    ("time_format", &["domain", "time_zone"]),
+    ("time_input", &["domain", "time_format", "time_zone"]),
     ("command", &["domain"]),
     ("store", &["command", "domain", "error"]),
     ("service", &["command", "domain", "error", "store"]),
-    ("ui", &["cli", "command", "domain", "error", "time_input"]),
+    ("ui", &["cli", "command", "domain", "error", "time_format"]),
     ("cli", &["completion", "domain", "time_input"]),
     ("error", &["domain"]),
     ("config", &["domain", "error"]),
@@ -88,10 +90,25 @@ const DIRECTIONS: [(&str, &[&str]); 20] = [
     ("deliver", &["config", "domain", "error", "service"]),
     ("frame", &["command", "error"]),
     ("client", &["command", "error", "frame"]),
-    ("server", &["client", "command", "frame", "config", "domain", "error", "identity", "service", "store"]),
+    (
+        "server",
+        &["client", "command", "frame", "config", "domain", "error", "identity", "service", "store", "time_zone"],
+    ),
     (
         "backend",
-        &["client", "server", "command", "config", "deliver", "domain", "error", "identity", "service", "store"],
+        &[
+            "client",
+            "server",
+            "command",
+            "config",
+            "deliver",
+            "domain",
+            "error",
+            "identity",
+            "service",
+            "store",
+            "time_zone",
+        ],
     ),
     ("completion", &["command", "domain", "backend", "error"]),
     ("prompt", &["command", "domain", "error"]),
@@ -111,7 +128,9 @@ const DIRECTIONS: [(&str, &[&str]); 20] = [
             "ui",
             "pages",
             "prompt",
+            "time_format",
             "time_input",
+            "time_zone",
         ],
     ),
 ];

@@ -14,7 +14,7 @@ use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Picked, Prompt, cancelled};
-use crate::time_input::{Sense, When};
+use crate::time_input::{Pick, TypedTime};
 
 /// What a request says so far.
 struct Form<'f> {
@@ -70,10 +70,10 @@ impl App {
     }
 
     fn begin_form<'f>(&mut self, prompt: Prompt, args: &'f cli::Request) -> Result<Form<'f>> {
-        let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
+        let start = args.start.map(|start| self.resolve(start, Pick::Next)).transpose()?;
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
         let wanted = |resource| NeedsFor {
@@ -261,8 +261,8 @@ impl App {
             Ok(duration) => return Ok(duration.into()),
             Err(why) => why.to_string(),
         };
-        let when: When = text.parse().map_err(|_| why)?;
-        when.resolve(self.clock, Sense::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
+        let when: TypedTime = text.parse().map_err(|_| why)?;
+        when.resolve(self.clock, Pick::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
     }
 
     /// Says what is wrong, and asks again for what it is about.

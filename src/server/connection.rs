@@ -26,6 +26,7 @@ use crate::frame::{self, Answer, Broken, Timed};
 use crate::identity;
 use crate::service::{self, Caller};
 use crate::store;
+use crate::time_zone;
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -162,7 +163,7 @@ impl Connection<'_> {
         let store = open(&self.begun.shared.database)?;
         let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
         let sink = &mut |reply| frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error));
-        let (clock, knows_zone) = (&identity::clock, &identity::knows_zone);
+        let (clock, knows_zone) = (&identity::clock, &time_zone::is_known);
         let end = service::carry_out(&store, &caller, clock, &has_account, knows_zone, command, sink);
         out.flush().map_err(|error| io(&error))?;
         end.map(Served::Done)

@@ -8,7 +8,7 @@ use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::request::End;
 use crate::domain::time::Timestamp;
-use crate::time_input::date_and_time;
+use crate::time_format::date_and_time;
 
 /// Who decides on a resource, the longest that can be asked for, and what else a request needs.
 pub fn needs(sheet: &mut Sheet, view: &NeedsView) {

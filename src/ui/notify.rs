@@ -5,7 +5,7 @@ use super::fold::Sheet;
 use super::table::{Color, Column, Fit, Layout, Shown};
 use crate::command::{DeliverView, PreferenceView, QueuedView, TestView};
 use crate::domain::time::Timestamp;
-use crate::time_input::relative;
+use crate::time_format::relative;
 
 /// Nothing sent: nothing said.
 pub fn delivered(view: &DeliverView) -> String {
