@@ -179,7 +179,7 @@ impl Own {
                 made = Some(reply);
                 Ok(())
             });
-            store.leave();
+            store.close();
             let copy = end.and_then(|end| Ok((end, open_copy(&draft).map_err(|error| failed(&draft, &error))?)));
             // Only the open file is needed; where none was made there is nothing to remove.
             let _ = fs::remove_file(&draft);
@@ -214,7 +214,7 @@ fn open_copy(path: &Path) -> std::io::Result<File> {
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(store) = self.store.take() {
-            store.leave();
+            store.close();
         }
     }
 }

@@ -319,7 +319,7 @@ fn team(shared: &Shared) -> Result<Team, Failure> {
     let read = || {
         let store = Store::open(&shared.database)?;
         let team = store.read(|read| read.team());
-        store.leave();
+        store.close();
         Ok(team?)
     };
     match system_user().filter(|_| geteuid().is_root()) {

@@ -27,7 +27,7 @@ const NAMED: usize = 20;
 /// Goes back to the clock's time.
 pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
     let mut ended = Named::default();
-    call.store.expect_much()?;
+    call.store.enlarge_cache()?;
     loop {
         let accepted = call.store.write(|write| -> Result<Result<Option<Named>, Refusal>, Failure> {
             let (time, last) = ((call.clock)()?, write.last_time()?);

@@ -56,7 +56,7 @@ pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: 
 
 fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
     let mut total = ExpireView::default();
-    call.store.expect_much()?;
+    call.store.enlarge_cache()?;
     loop {
         let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
             let now = call.now_to_write(write)?;
@@ -99,7 +99,7 @@ pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Times
     if !read.has_another_grant(grant, at)? {
         return Ok(false);
     }
-    let (person, thing) = (policy.person(read, &grant.member)?, read.thing(&grant.terms.resource)?);
+    let (person, thing) = (policy.person(read, &grant.member)?, read.catalog_item(&grant.terms.resource)?);
     let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
     Ok(person.ways(&thing, at).iter().any(|way| way.request != Some(grant.request)))
 }

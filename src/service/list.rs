@@ -102,22 +102,22 @@ pub fn only(
     filter: &ListFilter,
     now: Timestamp,
 ) -> Result<Option<VisibleTo>, Error> {
-    let also = |and| VisibleTo { member: me.name.clone(), login: me.member.login.clone(), since: me.since, and };
+    let visible = |also| VisibleTo { member: me.name.clone(), login: me.member.login.clone(), since: me.since, also };
     if filter.mine {
-        return Ok(Some(also(Vec::new())));
+        return Ok(Some(visible(Vec::new())));
     }
     if decide::needs_admin(me, "", now).is_ok() {
         return Ok(None);
     }
-    let mut and = read.reviews_owed()?;
+    let mut also = read.reviews_owed()?;
     if policy.names_anybody(read)? {
         for request in read.pending_requests(now)? {
             if sees(read, policy, me, &request, now)? {
-                and.push(request.id);
+                also.push(request.id);
             }
         }
     }
-    Ok(Some(also(and)))
+    Ok(Some(visible(also)))
 }
 
 /// Refuses a filter by a name that nothing the caller may see has or had: a name mistyped is no empty list. All members
@@ -143,7 +143,7 @@ fn check_names(
         return Err(no_such_member(read, name)?.into());
     }
     if let Some(resource) = &filter.resource
-        && read.thing(resource)?.is_none()
+        && read.catalog_item(resource)?.is_none()
         && !known(
             resource.kind().as_str(),
             &resource.name(),

@@ -397,7 +397,7 @@ impl Call<'_> {
 
 /// A member by name, or that there is none.
 fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
-    if let Some(person) = read.person(name)? {
+    if let Some(person) = read.principal(name)? {
         return Ok(person);
     }
     Err(no_such_member(read, name)?.into())

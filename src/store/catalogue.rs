@@ -1,4 +1,4 @@
-//! The team file as it is stored: the team itself, and its catalogue.
+//! The stored team file: the team, its members, and the catalogue of what can be requested.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::domain::team::{Connection, Environment, Feature, Group, Header, Scope
 impl Read<'_> {
     pub fn team_name(&self) -> Result<Name, Error> {
         let name = self.one("SELECT name FROM team", [], |row| row::parsed(row, 0))?;
-        name.ok_or_else(|| Error::damaged("there is no team"))
+        name.ok_or_else(|| Error::damaged("the team is missing"))
     }
 
     pub fn team(&self) -> Result<Team, Error> {
@@ -34,8 +34,8 @@ impl Read<'_> {
         })
     }
 
-    /// The connections and targets of the catalogue: what a scope may cover.
-    pub fn usable(&self) -> Result<Team, Error> {
+    /// A team with only its connections and targets, which are what a scope can cover.
+    pub fn connections_and_targets(&self) -> Result<Team, Error> {
         Ok(Team {
             connections: self.catalogued("connection")?,
             targets: self.catalogued("target")?,
@@ -59,8 +59,8 @@ impl Read<'_> {
         self.one(sql, [kind, name.as_str()], |row| row::json(row, 0))
     }
 
-    /// What the catalogue says of a resource; None when it has no such.
-    pub fn thing(&self, resource: &Resource) -> Result<Option<CatalogItem>, Error> {
+    /// A resource with what the catalogue says about it. None if the catalogue does not have it.
+    pub fn catalog_item(&self, resource: &Resource) -> Result<Option<CatalogItem>, Error> {
         let name = match resource {
             Resource::Role(role) => return Ok(Some(CatalogItem::Role(*role))),
             Resource::Connection(name) | Resource::Target(name) | Resource::Feature(name) | Resource::Scope(name) => {
@@ -103,7 +103,7 @@ impl Read<'_> {
         Ok(self.catalogue_body::<Group>("group", group)?.map(|group| group.members).unwrap_or_default())
     }
 
-    /// Every resource that the catalogue names, for suggestions and completion.
+    /// All resources, for suggestions and completion.
     pub fn resource_names(&self) -> Result<Vec<Resource>, Error> {
         let sql = "SELECT kind || ':' || name FROM catalogue WHERE kind IN ('connection', 'target', 'feature', 'scope') ORDER BY 1";
         let mut all = self.rows(sql, [], |row| row::parsed(row, 0))?;

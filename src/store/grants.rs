@@ -1,4 +1,4 @@
-//! Grants.
+//! Grants: of a member, and by their start and end.
 
 use std::collections::BTreeMap;
 
@@ -13,32 +13,32 @@ use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
 
 impl Read<'_> {
-    /// A member's grants whose end is not on the record.
+    /// A member's grants whose end is not recorded.
     pub(super) fn grants_of(&self, member: &Name) -> Result<Vec<Grant>, Error> {
         let grants = self.grants("i.member = ?1 AND i.ended_at IS NULL", [member.as_str()])?;
         agree(grants.iter().all(|grant| grant.member == *member && grant.ended.is_none()), "grant_by_member")?;
         Ok(grants)
     }
 
-    /// Grants found by an index, as `i`, and read by their number.
+    /// Grants that an index finds as `i`, read again by their number as `g`.
     fn grants(&self, clause: &str, params: impl Params) -> Result<Vec<Grant>, Error> {
         let columns = row::GRANT;
         let sql = format!("SELECT {columns} FROM grant i CROSS JOIN grant g ON g.request = i.request WHERE {clause}");
         self.rows(&sql, params, |row| row::grant(row, 0))
     }
 
-    /// All grants that a member ever got.
-    pub fn grants_ever(&self, member: &Name) -> Result<Vec<Grant>, Error> {
+    /// All grants of a member, ended ones included.
+    pub fn all_grants(&self, member: &Name) -> Result<Vec<Grant>, Error> {
         let mut grants = self.grants_of(member)?;
         let sql = format!("SELECT {} FROM grant g WHERE member = ?1 AND ended_at IS NOT NULL", row::GRANT);
         grants.extend(self.rows(&sql, [member.as_str()], |row| row::grant(row, 0))?);
         Ok(grants)
     }
 
-    /// The grants of a person that might count together with one that starts at `from`: all that have not ended on the
-    /// record, and before them those that ended, as far back as each lies no further than `apart` seconds before the next.
+    /// The grants of a person that may count together with one that starts at `from`: those whose end is not recorded, and
+    /// the chain of ended ones before them in which each ends at most `apart` seconds before the next starts.
     ///
-    /// A person is a Unix user: they may have had other names before, and others may have had theirs.
+    /// A person is a Unix user, who may have had other names, and other people may have had this name.
     pub fn grants_near(
         &self,
         member: &Name,
@@ -46,7 +46,7 @@ impl Read<'_> {
         from: Timestamp,
         apart: i64,
     ) -> Result<Vec<Grant>, Error> {
-        let names = self.names_of(member, login)?;
+        let names = self.names_of_login(member, login)?;
         let mut grants: BTreeMap<RequestId, Grant> = BTreeMap::new();
         for name in &names {
             grants.extend(self.grants_of(name)?.into_iter().map(|grant| (grant.request, grant)));
@@ -58,7 +58,7 @@ impl Read<'_> {
              WHERE i.member = ?1 AND i.ended_at IS NOT NULL ORDER BY i.ended_at DESC"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        // What one name leads back to may lead further back by another.
+        // An earlier grant found under one name can extend the chain under another, so this repeats until nothing changes.
         loop {
             let before = earliest;
             for name in &names {
@@ -92,7 +92,7 @@ impl Read<'_> {
         Ok(theirs)
     }
 
-    /// Whether the member of a grant has another one that lives at this moment, as far as the record says.
+    /// Whether the member of this grant has another grant that is active at a time.
     pub fn has_another_grant(&self, grant: &Grant, at: Timestamp) -> Result<bool, Error> {
         let sql = "SELECT g.member = ?1 AND g.ended_at IS NULL FROM grant i CROSS JOIN grant g ON g.request = i.request
              WHERE i.member = ?1 AND i.ended_at IS NULL AND i.ends_at > ?2 AND i.request <> ?3 AND i.starts_at <= ?2
@@ -106,12 +106,12 @@ impl Read<'_> {
         Ok(found.is_some())
     }
 
-    /// Grants that have ended by the clock and not yet on the record, the earliest first.
+    /// Grants that have ended and whose end is not recorded yet, earliest first.
     pub fn lapsed_grants(&self, now: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
         self.grants_ending(i64::MIN, now.unix(), "", most)
     }
 
-    /// Live grants of which `decide::warn` warns now, in the order of their ends, after this one.
+    /// Active grants whose member `decide::warn` now warns, in the order of their ends, after the grant `after`.
     pub fn unwarned_grants(
         &self,
         now: Timestamp,
@@ -141,7 +141,7 @@ impl Read<'_> {
         Ok(grants)
     }
 
-    /// Grants that have begun by the clock and not yet on the record.
+    /// Grants that have started and whose start is not recorded yet.
     pub fn grants_to_begin(&self, now: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
         let clause = "NOT i.begun AND i.ended_at IS NULL AND i.starts_at <= ?1 ORDER BY i.starts_at LIMIT ?2";
         let grants = self.grants(clause, params![now.unix(), limit(most)])?;
@@ -150,7 +150,7 @@ impl Read<'_> {
         Ok(grants)
     }
 
-    /// Live grants that have begun on the record and start after this time.
+    /// Grants that are recorded as started but start after this time.
     pub fn grants_begun_after(&self, time: Timestamp, most: usize) -> Result<Vec<Grant>, Error> {
         let sql = format!(
             "SELECT {} FROM grant g WHERE begun AND ended_at IS NULL AND starts_at > ?1 ORDER BY +request LIMIT ?2",
@@ -159,7 +159,7 @@ impl Read<'_> {
         self.rows(&sql, params![time.unix(), limit(most)], |row| row::grant(row, 0))
     }
 
-    /// How many grants wait for their end to be recorded, or will.
+    /// The number of grants with an end that is not recorded yet.
     pub fn time_bound_grants(&self) -> Result<u64, Error> {
         self.count("SELECT count(*) FROM grant WHERE ended_at IS NULL AND ends_at IS NOT NULL", [])
     }

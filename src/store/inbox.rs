@@ -1,8 +1,6 @@
-//! The members' inboxes.
+//! Inboxes: the notifications of each member.
 
-use std::ops::ControlFlow;
-
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::params;
 
 use super::read::{PAGE, Page, Read, agree};
 use super::{Error, Write, row};
@@ -11,28 +9,29 @@ use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::time::Timestamp;
 
-/// A notification in somebody's inbox, and the entry that it tells of.
+/// A notification in a member's inbox.
 pub struct InboxItem {
     pub id: i64,
     pub notice: NotificationKind,
+    /// The log entry that it is about.
     pub seq: i64,
     pub read_at: Option<Timestamp>,
 }
 
 impl Read<'_> {
-    /// How many notifications of a member are unread, or one more than `COUNTED`.
+    /// The number of a member's unread notifications, up to `COUNTED` + 1.
     pub fn unread(&self, member: &Name) -> Result<u64, Error> {
         self.count_notifications(member, false, i64::MAX)
     }
 
-    /// How many notifications of a member there are below this number, or one more than `COUNTED`. By the index alone.
+    /// The number of a member's notifications with numbers below `before`, up to `COUNTED` + 1. Reads only the index.
     pub fn count_notifications(&self, member: &Name, all: bool, before: i64) -> Result<u64, Error> {
         let unread = if all { "" } else { "AND read_at IS NULL" };
         let most = COUNTED + 1;
         let sql =
             format!("SELECT id FROM notification WHERE member = ?1 AND id < ?2 {unread} ORDER BY id DESC LIMIT {most}");
         let ids: Vec<i64> = self.rows(&sql, params![member.as_str(), before], |row| Ok(row.get(0)?))?;
-        // Those before the entry that brought this member are of another person who had the name.
+        // Those before the entry that added this member are for another person who had the name.
         let sql = "SELECT n.seq >= m.since FROM notification n, member m WHERE n.id = ?1 AND m.name = ?2";
         let is_theirs =
             |id: i64| Ok::<_, Error>(self.one(sql, params![id, member.as_str()], |row| Ok(row.get(0)?))? == Some(true));
@@ -49,7 +48,7 @@ impl Read<'_> {
         Ok(theirs as u64)
     }
 
-    /// A member's notifications numbered below `before`, newest first, at most so many.
+    /// Up to `most` of a member's notifications with numbers below `before`, newest first.
     pub fn notifications_before(
         &self,
         member: &Name,
@@ -58,27 +57,6 @@ impl Read<'_> {
         most: usize,
     ) -> Result<Page<InboxItem>, Error> {
         let most = most.min(PAGE);
-        let mut rows = Vec::new();
-        self.each_notification(member, all, before, |row| {
-            rows.push(InboxItem {
-                id: row.get(0)?,
-                notice: row::parsed(row, 1)?,
-                seq: row.get(2)?,
-                read_at: row::maybe_time(row, 3)?,
-            });
-            Ok(if rows.len() >= most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
-        Ok(Page { last: rows.len() < most, rows })
-    }
-
-    /// Reads a member's notifications numbered below `before`, newest first, until `each` ends it.
-    fn each_notification(
-        &self,
-        member: &Name,
-        all: bool,
-        before: i64,
-        mut each: impl FnMut(&Row<'_>) -> Result<ControlFlow<()>, Error>,
-    ) -> Result<(), Error> {
         let unread = if all { "" } else { "AND i.read_at IS NULL" };
         let sql = format!(
             "SELECT n.id, n.kind, n.seq, n.read_at, n.member = ?1, n.seq < m.since
@@ -86,28 +64,36 @@ impl Read<'_> {
              WHERE m.name = ?1 AND i.member = ?1 AND i.id < ?2 {unread} ORDER BY i.id DESC"
         );
         let mut statement = self.conn.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![member.as_str(), before])?;
-        while let Some(row) = rows.next()? {
+        let mut found = statement.query(params![member.as_str(), before])?;
+        let mut rows = Vec::new();
+        while rows.len() < most
+            && let Some(row) = found.next()?
+        {
             agree(row.get(4)?, "of notifications by member")?;
-            // Older ones are of another person who had this name.
-            if row.get(5)? || each(row)?.is_break() {
+            // The rest is for another person who had this name.
+            if row.get(5)? {
                 break;
             }
+            rows.push(InboxItem {
+                id: row.get(0)?,
+                notice: row::parsed(row, 1)?,
+                seq: row.get(2)?,
+                read_at: row::maybe_time(row, 3)?,
+            });
         }
-        Ok(())
+        Ok(Page { last: rows.len() < most, rows })
     }
 
-    /// The entry that a member's notification tells of, if it is theirs.
+    /// Whether a notification is this member's.
     pub fn has_notification(&self, member: &Name, id: i64) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM notification n JOIN member m ON m.name = n.member
              WHERE n.id = ?1 AND n.member = ?2 AND n.seq >= m.since";
-        let found = self.conn.prepare_cached(sql)?.query_row(params![id, member.as_str()], |_| Ok(())).optional()?;
-        Ok(found.is_some())
+        Ok(self.one(sql, params![id, member.as_str()], |_| Ok(()))?.is_some())
     }
 }
 
 impl Write<'_> {
-    /// Marks one of a member's notifications as read. How many were unread.
+    /// Marks one of a member's notifications as read. Returns the number that changed.
     pub fn mark_read(&self, member: &Name, id: i64, now: Timestamp) -> Result<u64, Error> {
         let sql = "UPDATE notification SET read_at = ?1 WHERE id = ?2 AND +member = ?3 AND read_at IS NULL
                  AND seq >= (SELECT since FROM member WHERE name = ?3)";

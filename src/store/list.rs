@@ -1,5 +1,7 @@
-//! Lists of requests. A page takes no longer when the history is long: indexes find numbers, and the rows are read by these
-//! numbers and compared with the whole filter.
+//! Lists of requests, with their filters.
+//!
+//! A page costs the same however long the history is: indexes find the numbers of candidates, and the rows with these numbers
+//! are compared with the whole filter.
 
 use std::collections::BTreeSet;
 
@@ -15,27 +17,27 @@ use crate::domain::request::{Request, RequestId, State};
 use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
 
-/// Whose requests a list has: this person's, and these.
+/// Limits a list to the requests that a person may see: their own, and some others.
 pub struct VisibleTo {
     pub member: Name,
     pub login: Login,
-    /// The entry that brought this person: what is older and has only their name is somebody else's.
+    /// The entry that added this member. Older requests under their name are another person's, unless the login is theirs.
     pub since: i64,
-    pub and: Vec<RequestId>,
+    pub also: Vec<RequestId>,
 }
 
-/// The conditions of two partial indexes: a query has to repeat them.
+/// The condition of the index `request_closed`. A query uses a partial index only if it repeats its condition.
 const CLOSED: &str = "state IN ('denied', 'withdrawn', 'lapsed')";
 
-/// A page of the numbers of requests that a list can have, newest first.
+/// The numbers of candidates for a list, newest first.
 struct Window {
     ids: Vec<i64>,
-    /// The next page begins below this one; None: there is no other.
+    /// The next window has the numbers below this one. None if this is the last.
     next: Option<i64>,
 }
 
 impl Read<'_> {
-    /// Requests numbered below `before`, newest first, at most so many. `only`: those that this member may see.
+    /// Up to `most` requests with numbers below `before`, newest first.
     pub fn requests_before(
         &self,
         filter: &ListFilter,
@@ -56,13 +58,13 @@ impl Read<'_> {
                 [&found.requester, &found.filed_by].contains(&&only.member)
                     || [&found.requester_login, &found.filer_login].contains(&&Some(only.login.clone()))
             };
-            only.is_none_or(|only| theirs(only) || only.and.contains(&found.id))
+            only.is_none_or(|only| theirs(only) || only.also.contains(&found.id))
         };
         agree(rows.iter().all(may_see), "of requests by member")?;
         Ok(Page { last: rows.len() < most, rows })
     }
 
-    /// How many requests there are, or one more than `COUNTED`.
+    /// The number of requests with numbers below `before`, up to `COUNTED` + 1.
     pub fn count_requests(
         &self,
         filter: &ListFilter,
@@ -80,13 +82,13 @@ impl Read<'_> {
         Ok(count)
     }
 
-    /// Whether there is any request that a list with this filter would have.
+    /// Whether a list with this filter has any request.
     pub fn has_requests(&self, filter: &ListFilter, only: Option<&VisibleTo>, now: Timestamp) -> Result<bool, Error> {
         Ok(!self.requests_before(filter, only, i64::MAX, 1, now)?.rows.is_empty())
     }
 
-    /// Gives `work` the conditions of a list for each page of numbers that an index finds, newest first, until it has enough;
-    /// or once for all, where no index helps.
+    /// Calls `work` with the conditions of a list for each window of candidates, newest first, until it returns true. Where no
+    /// index helps, there is one call for the whole table.
     fn windows(
         &self,
         filter: &ListFilter,
@@ -114,18 +116,18 @@ impl Read<'_> {
         }
     }
 
-    /// Where requests of this list can be, below `before`. None: anywhere.
+    /// The candidates for a list with numbers below `before`. None if no index finds them.
     fn window(&self, filter: &ListFilter, only: Option<&VisibleTo>, before: i64) -> Result<Option<Window>, Error> {
         let (states, owed) = states(filter);
         let all_open = !states.is_empty() && states.iter().all(|state| state.is_open());
         let mut values = vec![Value::Integer(before)];
         let queries = match only {
-            // There are few open requests, however many somebody has.
+            // A list of open requests is found by state, since there are few of them.
             Some(only) if !all_open => {
                 values.extend([only.member.to_string().into(), only.login.to_string().into()]);
                 Some(by_person(only))
             }
-            // An index finds the requester's own.
+            // SQLite uses the index on requesters by itself.
             None if filter.requester.is_some() && !all_open => None,
             Some(_) | None => by_state(&states, owed),
         };
@@ -138,7 +140,7 @@ impl Read<'_> {
     }
 }
 
-/// The states that a list has (empty: all), and whether emergencies that owe a review are in it too.
+/// The states that a list has (empty for all), and whether it also has emergencies that still need a review.
 fn states(filter: &ListFilter) -> (Vec<State>, bool) {
     match (filter.states.as_slice(), filter.all) {
         ([], true) => (Vec::new(), false),
@@ -147,10 +149,10 @@ fn states(filter: &ListFilter) -> (Vec<State>, bool) {
     }
 }
 
-/// Queries that find every request in these states by partial indexes. None: there is no index for one of the states.
+/// Queries that find all requests in these states by partial indexes. None if a state has no index.
 fn by_state(states: &[State], owed: bool) -> Option<BTreeSet<String>> {
     let closed = |state: &str| format!("SELECT id FROM request WHERE state = '{state}' AND {CLOSED} AND id < ?1");
-    // With a `+` before the number, which the index does not have in order, the whole table is not read in its order instead.
+    // The `+` keeps SQLite from reading the whole table in the order of its numbers instead of using the index.
     let pending = || "SELECT +id FROM request WHERE state = 'pending' AND +id < ?1".to_owned();
     let mut queries = BTreeSet::new();
     for state in states {
@@ -158,7 +160,7 @@ fn by_state(states: &[State], owed: bool) -> Option<BTreeSet<String>> {
             State::Expired => return None,
             State::Pending => drop(queries.insert(pending())),
             State::Denied | State::Withdrawn => drop(queries.insert(closed(state.as_str()))),
-            // On the record, or by the clock only.
+            // Requests lapse by the clock before it is recorded.
             State::Lapsed => queries.extend([closed("lapsed"), pending()]),
             State::Active | State::Scheduled => {
                 queries.insert("SELECT +request FROM grant WHERE ended_at IS NULL AND +request < ?1".to_owned());
@@ -174,7 +176,7 @@ fn by_state(states: &[State], owed: bool) -> Option<BTreeSet<String>> {
     (!queries.is_empty()).then_some(queries)
 }
 
-/// Queries that find every request that this person may see.
+/// Queries that find all requests that a person may see.
 fn by_person(only: &VisibleTo) -> BTreeSet<String> {
     let mut queries = BTreeSet::from([
         "SELECT id FROM request WHERE requester = ?2 AND id < ?1".to_owned(),
@@ -184,14 +186,14 @@ fn by_person(only: &VisibleTo) -> BTreeSet<String> {
     if only.member.as_str() != only.login.as_str() {
         queries.insert("SELECT id FROM request WHERE requester = ?3 AND id < ?1".to_owned());
     }
-    if !only.and.is_empty() {
-        let and: Vec<String> = only.and.iter().map(ToString::to_string).collect();
-        queries.insert(format!("SELECT id FROM request WHERE id IN ({}) AND id < ?1", and.join(", ")));
+    if !only.also.is_empty() {
+        let also: Vec<String> = only.also.iter().map(ToString::to_string).collect();
+        queries.insert(format!("SELECT id FROM request WHERE id IN ({}) AND id < ?1", also.join(", ")));
     }
     queries
 }
 
-/// The state at a moment (`?1`), in SQL: what `Request::state` says in Rust, and a test holds the two together.
+/// `Request::state` in SQL, at the time `?1`. A test compares the two.
 fn state_clause(state: State) -> &'static str {
     match state {
         State::Pending => "(r.state = 'pending' AND min(r.lapses_at, ifnull(r.until, r.lapses_at)) > ?1)",
@@ -207,7 +209,7 @@ fn state_clause(state: State) -> &'static str {
     }
 }
 
-/// The conditions of a list. `narrowed`: its requests are found by number, so no other index is used (the `+`).
+/// The conditions of a list. With `narrowed`, candidates are found by number, and a `+` keeps other indexes out.
 fn list_clauses(
     filter: &ListFilter,
     only: Option<&VisibleTo>,
@@ -215,16 +217,16 @@ fn list_clauses(
     narrowed: bool,
     now: Timestamp,
 ) -> (String, Vec<Value>) {
-    // The time is ?1 wherever it stands, and stands here for the clauses that don't need it.
+    // Mentions `?1`, the time, which the other clauses of some lists don't use.
     let mut clauses = String::from("?1 IS NOT NULL AND r.id < ?2");
     let mut values = vec![Value::Integer(now.unix()), Value::Integer(before)];
-    if let Some(VisibleTo { member, login, since, and }) = only {
-        let and: Vec<String> = and.iter().map(ToString::to_string).collect();
-        let and = and.join(", ");
-        // What an index found is read by its number, and compared with `Request::belongs_to` in SQL.
+    if let Some(VisibleTo { member, login, since, also }) = only {
+        let also: Vec<String> = also.iter().map(ToString::to_string).collect();
+        let also = also.join(", ");
+        // `Request::belongs_to` in SQL.
         clauses += &format!(
             " AND (?3 IN (r.requester, r.filed_by) AND r.seq > ?5 OR ?4 IN (r.requester_login, r.filer_login)
-                  OR r.id IN ({and}))"
+                  OR r.id IN ({also}))"
         );
         values.extend([member.to_string().into(), login.to_string().into(), Value::Integer(*since)]);
     }
@@ -237,7 +239,7 @@ fn list_clauses(
         add(clause, requester.to_string().into());
     }
     if let Some(resource) = &filter.resource {
-        // What a row of the list shows: what was granted, or what an approver would grant now; and what was asked.
+        // A row of the list shows the resource that was requested, and the one that was granted or that an approver proposes.
         add(
             "(r.resource = ?_ OR g.resource = ?_ OR r.state = 'pending' AND EXISTS (
                  SELECT 1 FROM decision d WHERE d.request = r.id AND d.verdict = 'approve' AND d.counts

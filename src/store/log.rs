@@ -1,4 +1,4 @@
-//! The entries of the audit log.
+//! Reads the audit log.
 
 use rusqlite::types::Value;
 use rusqlite::{Params, Row, params, params_from_iter};
@@ -12,7 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::request::RequestId;
 use crate::domain::time::Timestamp;
 
-/// The end of the audit log.
+/// The last entry of the audit log.
 #[derive(Debug, Clone, Copy)]
 pub struct Head {
     pub seq: i64,
@@ -20,16 +20,16 @@ pub struct Head {
     pub hash: Hash,
 }
 
-/// Bytes of entries that a page holds, and at most one entry more.
+/// A page ends with the entry that reaches this size, in bytes.
 const PAGE_BYTES: usize = 4 << 20;
-/// Refused attempts are counted among so many entries at most: 2 milliseconds of reading.
+/// The number of entries in which refused attempts are counted: 2 milliseconds of reading.
 const REFUSALS_AMONG: i64 = 2000;
 /// The actions that are not in the index `event_by_action`.
 const FREQUENT: [&str; 4] = ["request.submitted", "request.approved", "grant.started", "grant.expired"];
-/// The condition of the index `event_by_action`: a query has to repeat it.
+/// The condition of the index `event_by_action`. A query uses a partial index only if it repeats its condition.
 const RARE: &str = "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
 
-/// The condition that lets the index `event_by_action` find this action; None: it does not have it.
+/// The condition that makes SQLite use the index `event_by_action`. None for an action that is not in it.
 fn rare(action: &str) -> Option<&'static str> {
     (!FREQUENT.contains(&action)).then_some(RARE)
 }
@@ -42,8 +42,8 @@ impl Read<'_> {
         .ok_or_else(|| Error::damaged("the audit log is empty"))
     }
 
-    /// The latest time on the record: of the last entry, or of the last run of `expire`.
-    /// Nothing happens before it, whatever the clock says.
+    /// The latest recorded time: of the last entry, or of the last run of `expire`. Commands use no time before it, even if
+    /// the clock is behind.
     pub fn last_time(&self) -> Result<Timestamp, Error> {
         let sql = "SELECT max(at, coalesce((SELECT expire_ran_at FROM team), 0)) FROM event ORDER BY seq DESC LIMIT 1";
         self.one(sql, [], |row| row::time(row, 0))?.ok_or_else(|| Error::damaged("the audit log is empty"))
@@ -59,8 +59,8 @@ impl Read<'_> {
         Ok(last)
     }
 
-    /// The entry that granted access, and when.
-    pub fn granted_by(&self, id: RequestId) -> Result<Option<(i64, Timestamp)>, Error> {
+    /// The number and time of the entry that granted access.
+    pub fn grant_entry(&self, id: RequestId) -> Result<Option<(i64, Timestamp)>, Error> {
         let sql = "SELECT seq, at FROM event WHERE request = ?1 AND action IN ('grant.started', 'grant.scheduled')
              ORDER BY seq LIMIT 1";
         self.one(sql, [id.get()], |row| Ok((row.get(0)?, row::time(row, 1)?)))
@@ -79,7 +79,7 @@ impl Read<'_> {
         })
     }
 
-    /// Entries older than `before`, newest first, at most so many.
+    /// Up to `most` entries before this one, newest first.
     pub fn entries_before(&self, filter: &AuditFilter, before: i64, most: usize) -> Result<Page<(Entry, Hash)>, Error> {
         let (clauses, values) = self.audit_clauses(filter)?;
         let most = most.min(PAGE);
@@ -94,7 +94,7 @@ impl Read<'_> {
         Ok(page)
     }
 
-    /// Entries newer than `after`, oldest first.
+    /// A page of the entries after this one, oldest first.
     pub fn entries_after(&self, after: i64) -> Result<Page<(Entry, Hash)>, Error> {
         let sql = format!("SELECT body, hash FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
         self.entries(&sql, after, Vec::new(), PAGE)
@@ -105,19 +105,19 @@ impl Read<'_> {
         self.page(sql, params, most, |row| Ok((row::json(row, 0)?, row.get(1)?)))
     }
 
-    /// Entries newer than `after` as they are stored, oldest first.
+    /// A page of the entries after this one as they are stored, oldest first.
     pub fn raw_entries_after(&self, after: i64) -> Result<Page<RawView>, Error> {
         let sql = format!("SELECT body, hash, seq FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
         self.page(&sql, [after], PAGE, |row| {
             let seq = row.get(2)?;
             let body = row.get_ref(0)?.as_str();
-            let body = body.map_err(|_| Error::damaged(format!("entry {seq} is not a text (UTF-8)")))?.to_owned();
+            let body = body.map_err(|_| Error::damaged(format!("entry {seq} is not valid UTF-8")))?.to_owned();
             Ok(RawView { seq, body, hash: audit::hex(row.get_ref(1)?.as_bytes().map_err(Error::damaged)?) })
         })
     }
 
-    /// A page of at most so many entries, whose first column is the body. It ends early where they are large, since a page is
-    /// held whole.
+    /// A page of up to `most` entries, where the first column is the body. Pages are held in memory, so a page of large entries
+    /// is shorter.
     fn page<T>(
         &self,
         sql: &str,
@@ -153,7 +153,7 @@ impl Read<'_> {
             add(" AND actor = ?", actor.to_string().into());
         }
         match &filter.action {
-            // The entries of one request are fewer than those of any action.
+            // The `+` keeps the index on actions out: a request has fewer entries than an action.
             Some(action) if filter.request.is_some() => add(" AND +action = ?", action.clone().into()),
             Some(action) => add(" AND action = ?", action.clone().into()),
             None => {}
@@ -169,7 +169,7 @@ impl Read<'_> {
         Ok((clauses, values))
     }
 
-    /// How many entries there are, or one more than `COUNTED`.
+    /// The number of entries before this one, up to `COUNTED` + 1.
     pub fn count_entries(&self, filter: &AuditFilter, before: i64) -> Result<u64, Error> {
         let (clauses, values) = self.audit_clauses(filter)?;
         let params = params_from_iter(std::iter::once(Value::Integer(before)).chain(values));
@@ -177,11 +177,11 @@ impl Read<'_> {
         self.count(&format!("SELECT count(*) FROM ({first})"), params)
     }
 
-    /// How many refused attempts of this person are on the record since then, among the last entries of the log. It runs
-    /// under the write lock, so the number of entries that it reads is bounded. In a busier hour it counts too few, and
-    /// more is recorded: the limit then holds for each `REFUSALS_AMONG` entries.
+    /// The number of this person's refused attempts since a time, among the last `REFUSALS_AMONG` entries. This runs under the
+    /// write lock, so it reads a limited number of entries. If more are recorded in that time, the count is too low, and the
+    /// limit that it serves applies per `REFUSALS_AMONG` entries.
     pub fn refusals_since(&self, actor: Option<&Name>, os_user: &str, since: Timestamp) -> Result<u64, Error> {
-        // Numbers without a name (#100123) count as one: a person can have thousands of them.
+        // A user ID without a name is logged as #100123. One person can have thousands of them, so they all count as one.
         let sql = "SELECT at, action = 'attempt.refused' AND actor IS ?1
                        AND (os_user = ?2 OR (?2 GLOB '#*' AND os_user GLOB '#*'))
                    FROM event ORDER BY seq DESC LIMIT ?3";
@@ -197,12 +197,12 @@ impl Read<'_> {
         Ok(count)
     }
 
-    /// Whether a member of this name ever did anything.
+    /// Whether any entry has a member of this name as its actor.
     pub fn has_acted(&self, name: &Name) -> Result<bool, Error> {
         Ok(self.one("SELECT 1 FROM event WHERE actor = ?1 LIMIT 1", [name.as_str()], |_| Ok(()))?.is_some())
     }
 
-    /// Whether the team ever had this: `member:bob`, `target:orders-db`.
+    /// Whether the team file ever declared this, such as `member:bob` or `target:orders-db`.
     pub fn was_declared(&self, what: &str) -> Result<bool, Error> {
         let sql = format!(
             "SELECT 1 FROM event e,
@@ -213,8 +213,8 @@ impl Read<'_> {
         Ok(self.one(&sql, [what], |_| Ok(()))?.is_some())
     }
 
-    /// The first and the last number that entries of these times can have. Times only go back where a clock was accepted, so
-    /// between two such entries they are in order, and a binary search finds them.
+    /// The first and last number that entries in this range of times can have. Times decrease only at entries that accept a
+    /// clock. Between two of those they are in order, so a binary search finds them.
     pub(super) fn entries_between(
         &self,
         since: Option<Timestamp>,
@@ -249,8 +249,8 @@ impl Read<'_> {
         Ok((first, last))
     }
 
-    /// The first number from `first` to `last` whose value is one of these, where all after it are too; else the next number
-    /// after `last`.
+    /// Finds the first number from `first` to `last` whose value satisfies `is`, if all later ones do too. Gives `last` + 1 if
+    /// none does.
     pub(super) fn first_with(&self, sql: &str, first: i64, last: i64, is: impl Fn(i64) -> bool) -> Result<i64, Error> {
         let (mut low, mut high) = (first, last + 1);
         while low < high {
@@ -276,7 +276,7 @@ mod tests {
         Timestamp::from_unix(seconds).unwrap()
     }
 
-    /// A log of entries at these times; a clock is accepted wherever they go back. Each entry files a request.
+    /// A log of entries at these times. Where they decrease, the entry accepts a clock. Each entry files a request.
     fn log(times: &[i64]) -> Connection {
         let conn = Connection::open_in_memory().unwrap();
         for migration in super::super::open::MIGRATIONS {
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn no_entry_of_the_times_asked_for_is_left_out_wherever_the_clock_went_back() {
+    fn a_range_of_times_has_all_its_entries_wherever_the_clock_went_back() {
         let clocks: [&[i64]; 6] = [
             &[10],
             &[10, 10, 20, 30],

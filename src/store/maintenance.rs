@@ -102,7 +102,7 @@ impl Store {
         };
         let store = Store { conn: Some(copy()?), path: draft.to_owned() };
         store.read(proven)?;
-        Ok(store.close_whole()?)
+        Ok(store.checkpoint_and_close()?)
     }
 
     /// The number of the file system that the file is on, if nothing is known of it.

@@ -1,4 +1,4 @@
-//! Members, and all that decides what each may use.
+//! Members, with what decides what they may use.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,8 +30,8 @@ impl Read<'_> {
         Ok(Some(name))
     }
 
-    /// A member with all that decides what they may use.
-    pub fn person(&self, name: &Name) -> Result<Option<Principal>, Error> {
+    /// A member with their groups, scopes and grants.
+    pub fn principal(&self, name: &Name) -> Result<Option<Principal>, Error> {
         let sql = "SELECT role, login, email, slack, timezone, disabled, since FROM member WHERE name = ?1";
         let found = self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))?;
         let Some((member, since)) = found else { return Ok(None) };
@@ -41,7 +41,7 @@ impl Read<'_> {
             })?;
         let grants = self.grants_of(name)?;
         let mut scopes = BTreeMap::new();
-        // Short statements, run often, cost less than one that does it all: most of it would be its parsing.
+        // Several short statements are faster than a large one, which takes long to prepare.
         let groups_of = groups.iter().map(|group| Assignee::Group(group.clone()));
         let assignees = Role::ALL.into_iter().map(Assignee::Role).chain([Assignee::Member(name.clone())]);
         let mut names: BTreeSet<Name> = BTreeSet::new();
@@ -61,11 +61,11 @@ impl Read<'_> {
         Ok(Some(Principal { name: name.clone(), member, since, groups: groups.into_iter().collect(), scopes, grants }))
     }
 
-    /// The names under which a Unix user has asked for anything, and this one.
-    pub(super) fn names_of(&self, member: &Name, login: Option<&Login>) -> Result<BTreeSet<Name>, Error> {
+    /// This name, and all names under which the Unix user has filed requests.
+    pub(super) fn names_of_login(&self, member: &Name, login: Option<&Login>) -> Result<BTreeSet<Name>, Error> {
         let mut names = BTreeSet::from([member.clone()]);
         let Some(login) = login else { return Ok(names) };
-        // From one name to the next, however many requests there are under each.
+        // Steps from one name to the next, so that the number of requests under each does not matter.
         let sql = "SELECT min(requester) FROM request
              WHERE requester_login = ?1 AND requester_login <> requester AND requester > ?2";
         let mut last = String::new();
@@ -79,9 +79,8 @@ impl Read<'_> {
         Ok(names)
     }
 
-    /// Everybody who may hold this role or a higher one now: by the team file, or by a grant that has not ended on the
-    /// record.
-    pub fn holders(&self, least: Role) -> Result<Vec<Name>, Error> {
+    /// The members who can have this role or a higher one now: by the team file, or by a grant whose end is not recorded.
+    pub fn holders_of_role(&self, least: Role) -> Result<Vec<Name>, Error> {
         let roles: Vec<&str> = Role::ALL.into_iter().filter(|role| *role >= least).map(Role::as_str).collect();
         let base = if least >= Role::Admin { "role IN ('admin', 'owner') AND" } else { "" };
         let sql = format!(

@@ -76,12 +76,12 @@ impl Store {
         let store = Store { conn: Some(set_up()?), path: draft.to_owned() };
         store.migrate()?;
         store.write(first)?;
-        Ok(store.close_whole()?)
+        Ok(store.checkpoint_and_close()?)
     }
 
     /// Closes a draft after a checkpoint, so that the file itself has everything that was written. The checkpoint can fail
     /// (a full disk), and closing a connection does not report that: the file would get its name without the log's pages.
-    pub(super) fn close_whole(self) -> Result<(), Error> {
+    pub(super) fn checkpoint_and_close(self) -> Result<(), Error> {
         let Store { conn, path } = self;
         let Some(conn) = conn else { return Ok(()) };
         let (busy, left): (bool, i64) =
@@ -99,7 +99,7 @@ impl Store {
 
     /// Closes the database. The last to do so moves the log over into the file and removes it, and the next to come makes
     /// a new one. A log in which nothing stands is left where it is.
-    pub fn leave(self) {
+    pub fn close(self) {
         let log = file::beside(&self.path, "-wal");
         let empty = || std::fs::metadata(&log).is_ok_and(|log| log.len() == 0);
         let Some(conn) = self.conn else { return };

@@ -11,23 +11,23 @@ use crate::domain::request::{Recorded, Request, RequestId};
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
 
-/// Where a page of the queue ended: the last request lapses then and has this number.
+/// Where a page of the queue ended: when its last request lapses, and that request's number.
 pub type QueuePosition = (Timestamp, RequestId);
 
-/// Of a pending request: that it can no longer be decided, as `Request::lapses` says. `until` comes first only for requests
-/// that an older version filed. No index has both, so this reads every pending request.
+/// Whether a pending request has lapsed (see `Request::lapses`). Only requests filed by older versions can have an `until`
+/// before `lapses_at`.
 const LAPSED: &str = "min(i.lapses_at, ifnull(i.until, i.lapses_at)) <= ?1";
 const NOT_LAPSED: &str = "min(i.lapses_at, ifnull(i.until, i.lapses_at)) > ?1";
 
 impl Read<'_> {
-    /// Pending requests, found by an index as `i`.
+    /// Requests recorded as pending, which an index finds as `i`.
     fn pending(&self, clause: &str, values: Vec<Value>) -> Result<Vec<Request>, Error> {
         let found = self.requests(INDEXED, &format!("i.state = 'pending' AND {clause}"), values)?;
         agree(found.iter().all(|found| found.recorded == Recorded::Pending), "request_pending")?;
         Ok(found)
     }
 
-    /// Every request that is pending now.
+    /// All requests that are pending now.
     pub fn pending_requests(&self, now: Timestamp) -> Result<Vec<Request>, Error> {
         let clause = format!("{NOT_LAPSED} ORDER BY +i.id");
         let found = self.pending(&clause, vec![Value::Integer(now.unix())])?;
@@ -35,14 +35,14 @@ impl Read<'_> {
         Ok(found)
     }
 
-    /// The request of this member for this resource that still waits for a decision.
+    /// A member's pending request for a resource.
     pub fn pending_request(
         &self,
         requester: &Name,
         resource: &Resource,
         now: Timestamp,
     ) -> Result<Option<Request>, Error> {
-        // By its number first: to prepare the statement that reads all of one costs more than this, and mostly none waits.
+        // Finds only the number first. Mostly there is none, and the statement that reads a whole request is slow to prepare.
         let sql =
             "SELECT id FROM request WHERE requester = ?1 AND resource = ?2 AND state = 'pending' AND lapses_at > ?3
                  AND (until IS NULL OR until > ?3)
@@ -67,10 +67,9 @@ impl Read<'_> {
         })
     }
 
-    /// A page of the requests that are pending now: those that lapse first at the front, and of those that lapse at the
-    /// same time the oldest.
+    /// A page of the requests that are pending now, in the order in which they lapse, then by age.
     pub fn pending_after(&self, after: Option<QueuePosition>, now: Timestamp) -> Result<Page<Request>, Error> {
-        // What lapsed while the pages before were read is left out.
+        // Leaves out requests that lapsed since the previous page was read.
         let after = after.filter(|(lapses, _)| *lapses > now);
         let (lapses, id) = after.map_or((now.unix(), i64::MAX), |(lapses, id)| (lapses.unix(), id.get()));
         let clause = format!(
@@ -92,7 +91,7 @@ impl Read<'_> {
         self.pending(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])
     }
 
-    /// Requests that lapsed by the clock and not yet on the record.
+    /// Requests that have lapsed and whose end is not recorded yet.
     pub fn lapsed_requests(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
         let clause = format!("{LAPSED} ORDER BY min(i.lapses_at, ifnull(i.until, i.lapses_at)) LIMIT ?2");
         let found = self.pending(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])?;
@@ -100,8 +99,8 @@ impl Read<'_> {
         Ok(found)
     }
 
-    /// Pending requests that an older version filed under format 1 of the log, and that were not judged again since.
-    /// `again`: those too that were.
+    /// Pending requests that an older version filed in log format 1. Those that were judged again since are included only with
+    /// `again`.
     pub fn pending_of_format_1(&self, now: Timestamp, again: bool, most: usize) -> Result<Vec<Request>, Error> {
         let not_again =
             "AND NOT EXISTS (SELECT 1 FROM event j WHERE j.request = r.id AND j.action = 'request.rejudged')";

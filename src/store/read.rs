@@ -1,4 +1,4 @@
-//! What can be read. Each function is one question; what the answer means is for the domain to say.
+//! What all queries share. The queries themselves are in the file of their subject, as methods of `Read`.
 
 use rusqlite::{Connection, Params, Row};
 
@@ -9,21 +9,23 @@ pub struct Read<'c> {
     pub(super) conn: &'c Connection,
 }
 
-/// Where a page of a list ends: the next one begins below.
+/// A page of a list.
 pub struct Page<T> {
     pub rows: Vec<T>,
+    /// No page follows.
     pub last: bool,
 }
 
-/// Rows of a page: enough that the cost of a query is shared, few enough to be held.
+/// The most rows of a page.
 pub(super) const PAGE: usize = 500;
 
-/// Refuses a row that differs from what its index says.
+/// Fails if a row that an index found does not have the indexed values. In a file that was tampered with, an index can differ
+/// from its table.
 pub(super) fn agree(same: bool, index: &str) -> Result<(), Error> {
     if same { Ok(()) } else { Err(Error::damaged(format!("the index {index} disagrees with its table"))) }
 }
 
-/// SQLite takes no limit beyond its own integers.
+/// The value of a `LIMIT`, which SQLite takes as a signed integer.
 pub(super) fn limit(most: usize) -> i64 {
     i64::try_from(most).unwrap_or(i64::MAX)
 }

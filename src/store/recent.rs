@@ -87,7 +87,7 @@ impl Read<'_> {
     pub fn filed_for(&self, requester: &Principal, since: Timestamp) -> Result<Vec<Filed>, Error> {
         let login = &requester.member.login;
         let mut found = Vec::new();
-        for name in self.names_of(&requester.name, Some(login))? {
+        for name in self.names_of_login(&requester.name, Some(login))? {
             found.extend(self.newest(FILED_FOR, [name.as_str(), login.as_str()], since, filed)?);
         }
         Ok(found)
@@ -114,7 +114,7 @@ impl Read<'_> {
     pub fn pending_filed(&self, filer: &Principal, but_for: RequestId, now: Timestamp) -> Result<u64, Error> {
         let login = &filer.member.login;
         let mut pending = 0;
-        for name in self.names_of(&filer.name, Some(login))? {
+        for name in self.names_of_login(&filer.name, Some(login))? {
             pending += self.count(PENDING, params![name.as_str(), login.as_str(), now.unix(), but_for.get()])?;
         }
         Ok(pending)
@@ -136,7 +136,7 @@ impl Read<'_> {
         let login = request.requester_login.as_ref();
         let resource = request.asked.resource.to_string();
         let mut found = Vec::new();
-        for name in self.names_of(&request.requester, login)? {
+        for name in self.names_of_login(&request.requester, login)? {
             let values = params![name.as_str(), login.map(Login::as_str), resource, request.id.get()];
             found.extend(self.newest(&emergencies(), values, since, |row, _| match row.get(1)? {
                 true => row::maybe_grant(row, 2),

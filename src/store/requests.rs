@@ -11,16 +11,15 @@ use crate::domain::name::Name;
 use crate::domain::request::{Decision, Grant, Recorded, Request, RequestId};
 use crate::domain::time::Timestamp;
 
-/// Requests by their number.
+/// Requests that are found by their number.
 pub(super) const REQUESTS: &str = "request r LEFT JOIN grant g ON g.request = r.id";
-/// Requests found by an index, as `i`. In a file that was edited, an index can differ from its table. So each row that an
-/// index finds is read again by its number, as `r`, and compared. (Otherwise SQLite returns a column's value from the
-/// index where it can, and does not check a condition that a partial index implies.)
+/// Requests that an index finds as `i`, each read again by its number as `r`, and then compared (see `agree`). Without the
+/// second read SQLite takes a column's value from the index where it can, and skips conditions that a partial index implies.
 pub(super) const INDEXED: &str = "request i CROSS JOIN request r ON r.id = i.id LEFT JOIN grant g ON g.request = r.id";
 
-/// Found by the partial indexes, however long the history is. (Grants with and without an end apart: otherwise SQLite reads
-/// all of `grant_by_member`.)
-const ON_RECORD_OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pending'
+/// Open requests, found by partial indexes. Grants with and without an end are separate, since SQLite otherwise reads all of
+/// `grant_by_member`.
+const OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pending'
      UNION ALL SELECT request FROM grant WHERE ended_at IS NULL AND ends_at IS NOT NULL
      UNION ALL SELECT request FROM grant WHERE ended_at IS NULL AND ends_at IS NULL
      UNION ALL SELECT id FROM request WHERE emergency AND review IS NULL)";
@@ -47,7 +46,7 @@ impl Read<'_> {
         Ok(found)
     }
 
-    /// Puts its decisions with each request: all at once where the requests lie close together, else one by one.
+    /// Adds the decisions to each request: with one query if the numbers are close together, else with one per request.
     fn read_decisions(&self, requests: &mut [Request]) -> Result<(), Error> {
         let numbers = || requests.iter().map(|request| request.id.get());
         let (Some(first), Some(last)) = (numbers().min(), numbers().max()) else { return Ok(()) };
@@ -72,9 +71,9 @@ impl Read<'_> {
         Ok(())
     }
 
-    /// Every request that is pending on the record or whose grant has not ended on it.
+    /// The requests that are recorded as pending, whose grant's end is not recorded, or that still need a review.
     pub fn open_requests(&self) -> Result<Vec<Request>, Error> {
-        let found = self.requests(REQUESTS, &format!("{ON_RECORD_OPEN} ORDER BY r.id"), Vec::new())?;
+        let found = self.requests(REQUESTS, &format!("{OPEN} ORDER BY r.id"), Vec::new())?;
         let open = |found: &Request| {
             let held = found.grant.as_ref().is_some_and(|grant| grant.ended.is_none());
             found.recorded == Recorded::Pending || held || found.owes_review()
@@ -83,7 +82,7 @@ impl Read<'_> {
         Ok(found)
     }
 
-    /// The grants of a member that are not ended on the record, as requests, in the order of their ends.
+    /// The requests for a member's grants whose end is not recorded, in the order of their ends.
     pub fn requests_granted_to(&self, member: &Name) -> Result<Vec<Request>, Error> {
         let clause = "r.id IN (SELECT request FROM grant WHERE member = ? AND ended_at IS NULL)
              ORDER BY g.ends_at IS NULL, g.ends_at, r.id";
@@ -93,20 +92,20 @@ impl Read<'_> {
         Ok(found)
     }
 
-    /// The requests that go on from this one's grant.
+    /// The requests that extend this one's grant.
     pub fn extensions(&self, id: RequestId) -> Result<Vec<Request>, Error> {
         let found = self.requests(INDEXED, "i.extends = ? ORDER BY i.id", vec![Value::Integer(id.get())])?;
         agree(found.iter().all(|found| found.extends == Some(id)), "request_extension")?;
         Ok(found)
     }
 
-    /// Emergencies that owe their review.
+    /// Emergencies that still need a review.
     pub fn reviews_owed(&self) -> Result<Vec<RequestId>, Error> {
         let sql = "SELECT id FROM request WHERE emergency AND review IS NULL ORDER BY id";
         self.rows(sql, [], |row| row::request_id(row, 0))
     }
 
-    /// Requests submitted then or later and numbered above `after`, oldest first.
+    /// A page of the requests submitted at or after a time, with numbers above `after`, oldest first.
     pub fn requests_since(&self, since: Timestamp, after: i64) -> Result<Page<Request>, Error> {
         let after = after.max(self.first_request_since(since)? - 1);
         let clause = format!("r.submitted_at >= ? AND r.id > ? ORDER BY r.id LIMIT {PAGE}");
@@ -114,8 +113,8 @@ impl Read<'_> {
         Ok(Page { last: rows.len() < PAGE, rows })
     }
 
-    /// What was filed or granted while the clock was ahead of the accepted time, and is still open at `last`, the time
-    /// that it reached. `domain::clock` says which of it ends.
+    /// Requests that were filed or granted while the clock was ahead of the accepted time, and that are still open at `last`,
+    /// the latest time it showed. `domain::clock` decides which of them end.
     pub fn requests_ahead(&self, accepted: Timestamp, last: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
         let clause = "r.id IN (SELECT id FROM request WHERE state = 'pending' AND lapses_at > ?2 AND submitted_at > ?1
                  UNION SELECT g.request FROM grant g JOIN request q ON q.id = g.request
@@ -126,7 +125,7 @@ impl Read<'_> {
         self.requests(REQUESTS, clause, values.map(Value::Integer).into())
     }
 
-    /// The first number that a request submitted then or later can have.
+    /// The lowest number that a request submitted at or after this time can have.
     pub(super) fn first_request_since(&self, since: Timestamp) -> Result<i64, Error> {
         let (entry, _) = self.entries_between(Some(since), None)?;
         let last: Option<i64> =

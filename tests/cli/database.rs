@@ -66,7 +66,7 @@ fn a_link_is_no_database_wherever_it_points() {
     refuses(&world, 65, "is a link");
     fs::remove_file(&real).unwrap();
     refuses(&world, 65, "is a link");
-    world.run("bob", &["init"]).fails(5, "is there already");
+    world.run("bob", &["init"]).fails(5, "already exists");
     assert!(!real.exists(), "nothing is made at its end");
 }
 
@@ -755,7 +755,7 @@ fn roots_backup_of_a_users_database_is_roots_and_whole() {
     let left: Vec<_> =
         listing(world.folder()).into_iter().filter(|path| path.to_string_lossy().contains(".copy")).collect();
     assert!(left.is_empty(), "{left:?}");
-    world.run("root", &["backup", copy.to_str().unwrap()]).fails(5, "is there already");
+    world.run("root", &["backup", copy.to_str().unwrap()]).fails(5, "already exists");
     // A folder that is not root's alone.
     world
         .run("root", &["backup", world.folder().join("copy.db").to_str().unwrap()])

@@ -37,7 +37,7 @@ fn crowd(count: usize) -> World {
         service::carry_out(&store, &caller, &clock, &|_| Ok(true), &|_| true, Command::Request(ask), &mut |_| Ok(()))
             .unwrap();
     }
-    store.leave();
+    store.close();
     world
 }
 

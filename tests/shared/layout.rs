@@ -17,7 +17,7 @@ fn root_lays_out_a_shared_host() {
     assert_eq!(laid.json()["database"], DATABASE);
     let access_user = user("access");
     assert_eq!(access_user.shell.to_str(), Some("/usr/sbin/nologin"));
-    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "ana"]).fails(5, "is there already");
+    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "ana"]).fails(5, "already exists");
     root(ACCESS, &["doctor"]).exits(1).says("WRONG    socket");
     host.serve(Start::Listener);
     access("ana", &["whoami"]).ok().says("zoe");
