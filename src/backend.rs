@@ -44,7 +44,7 @@ pub struct Host {
 impl Backend {
     /// Where the machine's config names a socket there is no way past it, whatever flags and variables say.
     pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Backend, Failure> {
-        identity::no_borrowed_rights()?;
+        identity::refuse_setid()?;
         let Some(shared) = config::shared()? else {
             let path = match db.map_or_else(config::database_by_variable, |path| Ok(Some(path)))? {
                 Some(path) => path,

@@ -54,7 +54,7 @@ fn a_way_out_that_is_broken_is_wrong_before_anybody_has_to_be_told() {
     fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
     wrong(&world, "delivery", "can be read or written by others", "chmod 600");
     configure(&world, "[smtp\n");
-    wrong(&world, "delivery", "config.toml, line 1", "its keys are");
+    wrong(&world, "delivery", "config.toml, line 1", "the keys are");
 }
 
 #[test]

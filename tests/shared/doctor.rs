@@ -143,8 +143,8 @@ fn owners_that_are_wrong_are_found_and_repaired() {
             "config.toml is a link",
             true,
         ),
-        broken("chmod 666 /etc/access/config.toml", "not root's alone to write", true),
-        broken("chown bob /etc/access/config.toml", "not root's alone to write", true),
+        broken("chmod 666 /etc/access/config.toml", "can be written by others than root", true),
+        broken("chown bob /etc/access/config.toml", "can be written by others than root", true),
         broken("ln -s /etc/hosts /etc/access/hosts", "/etc/access/hosts is a link", false),
         broken(
             "mkdir /srv/real && mv /var/lib/access/* /srv/real && rmdir /var/lib/access && chown access:access /srv/real \

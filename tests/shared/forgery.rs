@@ -78,7 +78,7 @@ fn a_config_that_others_could_write_is_refused() {
         (vec!["chown", "bob", CONFIG], vec!["chown", "root", CONFIG]),
     ] {
         root(spoil[0], &spoil[1..]).ok();
-        access("bob", &["whoami"]).fails(65, "not root's alone");
+        access("bob", &["whoami"]).fails(65, "can be written by others than root");
         root(mend[0], &mend[1..]).ok();
     }
     root("mv", &[CONFIG, "/etc/access/real.toml"]).ok();
@@ -233,7 +233,7 @@ fn who_connects_counts_and_not_who_speaks_later() {
     for (owner, mode) in [("alice", "4755"), ("root", "4755"), ("root:access", "2755")] {
         root("chown", &[owner, "/usr/local/bin/set-id"]).ok();
         root("chmod", &[mode, "/usr/local/bin/set-id"]).ok();
-        shell("bob", "/usr/local/bin/set-id approve 1").fails(3, "rights that are not its caller's");
+        shell("bob", "/usr/local/bin/set-id approve 1").fails(3, "rights other than its caller's");
     }
     assert_eq!(access("alice", &["show", "1", "--json"]).ok().json()["state"], "pending");
 }
