@@ -31,7 +31,7 @@ use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::pages;
 use crate::prompt::{Prompt, cancelled};
-use crate::server::{self, Layout};
+use crate::server::{self, SharedInit};
 use crate::service::{self, Init};
 use crate::time_input::{Pick, TypedTime};
 use crate::time_zone;
@@ -1117,8 +1117,8 @@ fn serve(args: &cli::Serve) -> Result<(), Failure> {
 fn init_shared(args: &cli::Init, clock: Timestamp, printer: &mut Printer) -> Result<()> {
     let missing = || Failure::new(Kind::Usage, "--owner is missing: who owns the team");
     let owner = args.owner.clone().ok_or_else(missing)?;
-    let layout = Layout { owner, login: args.login.clone(), team: args.team.clone(), sample: args.sample };
-    let laid = server::lay_out(layout, clock)?;
+    let init = SharedInit { owner, login: args.login.clone(), team: args.team.clone(), sample: args.sample };
+    let laid = server::init_shared(init, clock)?;
     let words = format!("Laid out a shared host, with {}", laid.database.display());
     printer
         .print_or(&words, &serde_json::json!({ "database": laid.database, "socket": laid.socket }))

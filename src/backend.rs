@@ -232,7 +232,7 @@ impl Host {
                     Ok(end) => Ok(End { no: end.no || inspected.wrong, ..end }),
                     Err(failure) if failure.kind == Kind::Refused => Err(failure),
                     Err(failure) => {
-                        sink(Reply::Finding(server::unopened(&file.path, &inspected, failure)))?;
+                        sink(Reply::Finding(server::unopenable(&file.path, &inspected, failure)))?;
                         Ok(End { no: true, ..End::default() })
                     }
                 }

@@ -17,7 +17,7 @@ use nix::libc::{F_WRLCK, SEEK_SET, flock};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 
-use super::{has_account, looks_after, open, privacy};
+use super::{has_account, looks_after, open, process};
 use crate::command::{Command, End};
 use crate::config::{self, Shared};
 use crate::domain::team::Login;
@@ -46,8 +46,8 @@ const STRANGERS: u8 = 16;
 
 /// Serves the one command that comes on standard input.
 pub fn serve_connection() -> Result<(), Failure> {
-    privacy::clear_environment()?;
-    privacy::close_other_descriptors()?;
+    process::clear_environment()?;
+    process::close_other_descriptors()?;
     let input = stdin().as_fd().try_clone_to_owned().map_err(|error| io(&error))?;
     let stream = UnixStream::from(input);
     let peer = getsockopt(&stream, PeerCredentials).map_err(|error| {
@@ -97,8 +97,8 @@ struct Begun {
 /// Takes the places that this user needs. None: they are all taken.
 fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
     let shared = config::shared()?.ok_or_else(no_shared_host)?;
-    privacy::become_owner(&shared.database)?;
-    privacy::close_up()?;
+    process::become_owner(&shared.database)?;
+    process::harden()?;
     let places = store::open_private(&beside(&shared.database))?;
     let number = uid.as_raw();
     if !take_place(&places, i64::from(number) * i64::from(PLACES), PLACES) {

@@ -564,7 +564,7 @@ fn a_full_queue_at_the_socket_holds_nobody_for_ever() {
     host.stop_serving();
     let mut full = served_by("QUEUE = 0\nserve = None");
     let begun = Instant::now();
-    root(ACCESS, &["serve"]).fails(5, "is served already");
+    root(ACCESS, &["serve"]).fails(5, "is already being served");
     root(ACCESS, &["doctor"]).exits(1).says("too many wait at it");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
