@@ -729,7 +729,7 @@ fn root_uses_no_database_of_a_user_whom_nobody_knows() {
     for path in [world.folder(), &world.db()] {
         chown(path, Some(3_999_999_999), Some(OWNER)).unwrap();
     }
-    world.run("root", &["expire"]).fails(65, "whom this system does not know");
+    world.run("root", &["expire"]).fails(65, "which has no user on this system");
     // Nor what belongs to two at once: the one's folder, the other's file.
     chown(world.folder(), Some(STRANGER), Some(STRANGER)).unwrap();
     chown(world.db(), Some(OWNER), Some(OWNER)).unwrap();

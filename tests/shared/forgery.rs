@@ -201,7 +201,7 @@ fn the_overflow_user_is_nobody() {
     let team = crate::host::TEAM.replace("[members.bob]\n", "[members.bob]\nlogin = \"nobody\"\n");
     host.apply("ana", &team).ok();
     let as_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", ACCESS, "whoami"];
-    root("setpriv", &as_nobody).fails(3, "every user that can't be mapped");
+    root("setpriv", &as_nobody).fails(3, "all users that can't be mapped");
     assert_eq!(host.refused("#65534").len(), 1);
 }
 
@@ -565,7 +565,7 @@ fn a_full_queue_at_the_socket_holds_nobody_for_ever() {
     let mut full = served_by("QUEUE = 0\nserve = None");
     let begun = Instant::now();
     root(ACCESS, &["serve"]).fails(5, "is already being served");
-    root(ACCESS, &["doctor"]).exits(1).says("too many wait at it");
+    root(ACCESS, &["doctor"]).exits(1).says("its queue is full");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
     full.kill().unwrap();
@@ -645,7 +645,7 @@ fn a_server_whose_answer_is_none_says_yes_to_nobody() {
     let begun = Instant::now();
     access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
-    root(ACCESS, &["doctor"]).exits(1).says("it says nothing");
+    root(ACCESS, &["doctor"]).exits(1).says("it does not greet");
     server.kill().unwrap();
     server.wait().unwrap();
 }
