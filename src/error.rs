@@ -1,4 +1,4 @@
-//! A failure as people and scripts see it: a kind with its exit code, what happened, and what to do next.
+//! Failures as people and scripts see them: what happened, what to do next, and the exit code.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Kind {
     Internal,
     Io,
     Busy,
-    /// Ctrl-C at a question.
+    /// Ctrl-C at a prompt.
     Interrupted,
 }
 

@@ -695,3 +695,10 @@ impl EntryView {
         }
     }
 }
+
+/// How far something that takes time is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u64,
+    pub waiting: u64,
+}

@@ -16,7 +16,7 @@ use crate::error::{Failure, Kind};
 use crate::prompt::cancelled;
 use crate::protocol::{AgainstView, Follows, PlanView, Seen};
 use crate::service::{Call, ReplaceOwner, TeamApply, TeamShow, Warned};
-use crate::time_input::date_and_time;
+use crate::time_format::date_and_time;
 use crate::ui::{Sheet, line};
 
 /// Show the team, or apply a team file

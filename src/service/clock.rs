@@ -37,7 +37,7 @@ impl Call for AcceptClock {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Vec<String>, Failure> {
         let mut ended = Named::default();
-        service.store.expect_much()?;
+        service.store.enlarge_cache()?;
         loop {
             let accepted = service.store.write(|write| -> Result<Result<Option<Named>, Refusal>, Failure> {
                 let (time, last) = ((service.clock)()?, write.last_time()?);

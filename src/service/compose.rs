@@ -107,7 +107,7 @@ impl About {
             Some(grant) if !asks => &grant.terms,
             Some(_) | None => request.on_the_table(),
         };
-        let thing = read.thing(&terms.resource)?;
+        let thing = read.catalog_item(&terms.resource)?;
         about.environment = thing.as_ref().and_then(CatalogItem::environment);
         let policy = PolicyContext::default();
         if let (NotificationKind::AccessRevoked, Some(thing)) = (notice, &thing)

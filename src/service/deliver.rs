@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compose::compose;
 use super::policy_context::PolicyContext;
-use super::{Call, Callers, Progress, Rows, Service, expire, sees};
+use super::{Call, Callers, Rows, Service, expire, sees};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, NotificationKind, Recipient};
 use crate::domain::outbox::{Address, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
@@ -21,6 +21,7 @@ use crate::domain::team::{Member, Timezone};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::DeliverView;
+use crate::protocol::Progress;
 use crate::store::{Error, Read};
 
 /// The world outside, as far as notifications go there. It knows the time that passes; the ledger does not.

@@ -8,9 +8,8 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::deliver::{self};
 use super::policy_context::PolicyContext;
-use super::{Call, Callers, Progress, Rows, Service, Warned};
+use super::{Call, Callers, Rows, Service, Warned, deliver};
 use crate::domain::decide;
 use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
@@ -21,6 +20,7 @@ use crate::domain::request::{Grant, Request, RequestId};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::ExpireView;
+use crate::protocol::Progress;
 use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
@@ -74,7 +74,7 @@ impl Call for Expire {
 
 fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {
     let mut total = ExpireView::default();
-    service.store.expect_much()?;
+    service.store.enlarge_cache()?;
     loop {
         let batch = service.store.write(|write| -> Result<ExpireView, Failure> {
             let now = service.now_to_write(write)?;
@@ -117,7 +117,7 @@ pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Times
     if !read.has_another_grant(grant, at)? {
         return Ok(false);
     }
-    let (person, thing) = (policy.person(read, &grant.member)?, read.thing(&grant.terms.resource)?);
+    let (person, thing) = (policy.person(read, &grant.member)?, read.catalog_item(&grant.terms.resource)?);
     let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
     Ok(person.ways(&thing, at).iter().any(|way| way.request != Some(grant.request)))
 }

@@ -11,7 +11,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::NotificationView;
-use crate::store::{Notification, Page, Read};
+use crate::store::{InboxItem, Page, Read};
 
 const MARK: &str = "inbox --mark-read";
 /// So many are marked in one transaction, and at most a page more.
@@ -59,8 +59,8 @@ impl Call for Inbox {
     }
 }
 
-fn view(read: &Read<'_>, row: Notification, now: Timestamp) -> Result<NotificationView, Problem> {
-    let Notification { id, notice, seq, read_at } = row;
+fn view(read: &Read<'_>, row: InboxItem, now: Timestamp) -> Result<NotificationView, Problem> {
+    let InboxItem { id, notice, seq, read_at } = row;
     let entry = read.entry(seq)?;
     let request = match entry.event.request() {
         Some(id) => read.request(id)?,

@@ -11,16 +11,16 @@ use super::quota::NAMED;
 use super::request::thing;
 use super::resources::narrowest_scope;
 use super::{Call, Listed, Never, Problem, Rows, Service, no_such_member, review, sees, view, visible};
-use crate::domain::decide::{self, Tally};
+use crate::domain::decide::Tally;
 use crate::domain::describe::briefly;
-use crate::domain::emergency;
 use crate::domain::entitlement::Principal;
 use crate::domain::name::Name;
 use crate::domain::request::{Request, RequestId, State};
 use crate::domain::time::Timestamp;
+use crate::domain::{decide, emergency};
 use crate::error::Failure;
 use crate::protocol::{ListFilter, RequestView, TimelineView};
-use crate::store::{Error, Only, Page, Read};
+use crate::store::{Error, Page, Read, VisibleTo};
 
 /// So many pages wait to be shown at most.
 const PAGES: usize = 2;
@@ -117,23 +117,23 @@ pub fn only(
     me: &Principal,
     filter: &ListFilter,
     now: Timestamp,
-) -> Result<Option<Only>, Error> {
-    let also = |and| Only { member: me.name.clone(), login: me.member.login.clone(), since: me.since, and };
+) -> Result<Option<VisibleTo>, Error> {
+    let visible = |also| VisibleTo { member: me.name.clone(), login: me.member.login.clone(), since: me.since, also };
     if filter.mine {
-        return Ok(Some(also(Vec::new())));
+        return Ok(Some(visible(Vec::new())));
     }
     if decide::needs_admin(me, "", now).is_ok() {
         return Ok(None);
     }
-    let mut and = read.reviews_owed()?;
+    let mut also = read.reviews_owed()?;
     if policy.names_anybody(read)? {
         for request in read.pending_requests(now)? {
             if sees(read, policy, me, &request, now)? {
-                and.push(request.id);
+                also.push(request.id);
             }
         }
     }
-    Ok(Some(also(and)))
+    Ok(Some(visible(also)))
 }
 
 /// Refuses a filter by a name that nothing the caller may see has or had: a name mistyped is no empty list. All members
@@ -159,7 +159,7 @@ fn check_names(
         return Err(no_such_member(read, name)?.into());
     }
     if let Some(resource) = &filter.resource
-        && read.thing(resource)?.is_none()
+        && read.catalog_item(resource)?.is_none()
         && !known(
             resource.kind().as_str(),
             &resource.name(),

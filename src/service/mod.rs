@@ -46,7 +46,7 @@ pub use admission::{is_member, record_refused};
 pub use approve::Approve;
 pub use audit::{Audit, AuditExport, AuditExportRaw};
 pub use backup::Backup;
-pub use call::{Call, Callers, Listed, Never, Progress, Rows, Warned};
+pub use call::{Call, Callers, Listed, Never, Rows, Warned};
 pub use check::Check;
 pub use clock::AcceptClock;
 pub use completion::{Candidate, Complete, Words};
@@ -350,7 +350,7 @@ fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure>
 
 /// A member by name, or that there is none.
 fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
-    if let Some(person) = read.person(name)? {
+    if let Some(person) = read.principal(name)? {
         return Ok(person);
     }
     Err(no_such_member(read, name)?.into())

@@ -59,7 +59,7 @@ impl PolicyContext {
         if let Some(known) = self.people.borrow().get(name) {
             return Ok(known.clone());
         }
-        let person = read.person(name)?.map(Rc::new);
+        let person = read.principal(name)?.map(Rc::new);
         self.people.borrow_mut().insert(name.clone(), person.clone());
         Ok(person)
     }
@@ -72,7 +72,7 @@ impl PolicyContext {
         let names = Rc::new(match named {
             Assignee::Member(name) => BTreeSet::from([name.clone()]),
             Assignee::Group(group) => read.group_members(group)?,
-            Assignee::Role(least) => read.holders(*least)?.into_iter().collect(),
+            Assignee::Role(least) => read.holders_of_role(*least)?.into_iter().collect(),
         });
         self.named.borrow_mut().insert(named.clone(), names.clone());
         Ok(names)
@@ -94,7 +94,7 @@ impl PolicyContext {
     /// The resource, and after it everything else that a grant of it lets its holder use. Without any rule the rest makes
     /// no difference, and is not loaded.
     fn reach(&self, read: &Read<'_>, resource: &Resource) -> Result<Vec<CatalogItem>, Error> {
-        let alone = || Ok(read.thing(resource)?.into_iter().collect());
+        let alone = || Ok(read.catalog_item(resource)?.into_iter().collect());
         if !self.has_rules(read)? {
             return alone();
         }
@@ -121,7 +121,7 @@ impl PolicyContext {
         match self.usable.get() {
             Some(team) => Ok(team),
             None => {
-                let team = read.usable()?;
+                let team = read.connections_and_targets()?;
                 Ok(self.usable.get_or_init(|| team))
             }
         }

@@ -9,7 +9,7 @@ use crate::domain::entitlement::Principal;
 use crate::domain::request::{Request, RequestId};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Error, Page, Place, Read};
+use crate::store::{Error, Page, QueuePosition, Read};
 
 /// All of them, in pages each of its own short transaction, so that a long queue holds nobody up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,9 +42,9 @@ pub fn waiting(
     read: &Read<'_>,
     policy: &PolicyContext,
     me: &Principal,
-    after: Option<Place>,
+    after: Option<QueuePosition>,
     now: Timestamp,
-) -> Result<(Vec<Request>, Option<Place>), Error> {
+) -> Result<(Vec<Request>, Option<QueuePosition>), Error> {
     let Page { rows, last } = read.pending_after(after, now)?;
     let next = rows.last().map(|request| (request.lapses(), request.id)).filter(|_| !last);
     let mut found = Vec::new();

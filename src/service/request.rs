@@ -279,7 +279,7 @@ pub fn out_of_reach(standing: &Tally) -> Option<String> {
 
 /// What the catalogue says of a resource, or that it has none such, and which are like it.
 pub fn thing(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Problem> {
-    if let Some(thing) = read.thing(resource)? {
+    if let Some(thing) = read.catalog_item(resource)? {
         return Ok(thing);
     }
     let names: Vec<String> = read.resource_names()?.iter().map(ToString::to_string).collect();

@@ -336,8 +336,8 @@ struct Given {
 fn given_to(read: &Read<'_>, member: &Name, new: &Team) -> Result<Vec<Given>, Error> {
     let mut given = Vec::new();
     if new.rules.iter().any(Rule::counts_length) {
-        for grant in read.grants_ever(member)? {
-            let by = read.granted_by(grant.request)?;
+        for grant in read.all_grants(member)? {
+            let by = read.grant_entry(grant.request)?;
             given.extend(by.map(|(seq, at)| Given { seq, at, grant }));
         }
     }

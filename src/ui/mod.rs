@@ -23,8 +23,8 @@ use clap::ValueEnum;
 
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::Progress;
 use crate::protocol::{COUNTED, EntryView};
-use crate::service::Progress;
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

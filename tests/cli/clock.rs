@@ -389,7 +389,7 @@ fn file_many(world: &World, count: u64, at: &str) {
         Ok(())
     };
     store.write(filed).unwrap();
-    store.leave();
+    store.close();
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn forge(world: &World, actor: Option<&str>, os_user: &str, event: Event) {
     let context = Context { now: world.now(), actor, os_user: os_user.to_owned() };
     let drafts = vec![Draft { event, told: Vec::new() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
-    store.leave();
+    store.close();
 }
 
 /// A change of these members from what they are, as an event.

@@ -42,7 +42,7 @@ fn crowd(count: usize) -> World {
         };
         Service { store: &store, caller: &caller, clock: &clock, outside: &outside }.answer(submit).unwrap();
     }
-    store.leave();
+    store.close();
     world
 }
 

@@ -186,7 +186,7 @@ fn grants(world: &World, count: usize) {
             Ok(())
         })
         .unwrap();
-    store.leave();
+    store.close();
 }
 
 const FREE: &str = "[[rules]]\nname = \"free\"\nauto_approve = true\n";

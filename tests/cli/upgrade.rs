@@ -97,7 +97,7 @@ fn forge(world: &World, actor: Option<&str>, event: Event) {
     let context = Context { now: world.now(), actor, os_user: "root".to_owned() };
     let drafts = vec![Draft { event, told: Vec::new() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
-    store.leave();
+    store.close();
 }
 
 #[test]

@@ -230,7 +230,7 @@ impl Granted {
     fn how_long(&self) -> String {
         match self.end {
             End::After(length) => length.to_string(),
-            End::At(time) => format!("until {}", crate::time_input::date_and_time(time)),
+            End::At(time) => format!("until {}", crate::time_format::date_and_time(time)),
             End::Never => "permanent".to_owned(),
         }
     }
