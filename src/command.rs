@@ -5,21 +5,21 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::decide::{Tally, waits_on};
 use crate::domain::duration::{Duration, Length};
-use crate::domain::emergency::Together;
 use crate::domain::entitlement::Way;
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::outbox::{News, Outlet};
+use crate::domain::policy::rule::{RuleName, TicketPattern};
 use crate::domain::preference::{Preference, PreferenceChange};
+use crate::domain::request::decide::{Tally, waits_on};
+use crate::domain::request::emergency::Together;
 use crate::domain::request::{
     self, Decision, Edit, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
 };
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::rule::{RuleName, TicketPattern};
 use crate::domain::team::{Change, Login, Team};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;

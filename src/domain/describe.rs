@@ -1,10 +1,10 @@
 //! What happened, in words: for notifications, the audit log and a request's timeline.
 
-use super::difference;
 use super::duration::Duration;
 use super::event::{Because, Event, Granted};
 use super::name::Name;
 use super::request::{Request, RequestId, Said, Terms};
+use super::team::difference;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 

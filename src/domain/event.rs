@@ -8,10 +8,10 @@ use smol_str::SmolStr;
 
 use super::name::Name;
 use super::notification::Recipient;
+use super::policy::rule::RuleName;
 use super::preference::Preference;
 use super::request::{End, Grant, RequestId, Said, Terms};
 use super::resource::Resource;
-use super::rule::RuleName;
 use super::team::{Change, Login};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;

@@ -1,16 +1,15 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
-use super::decide::Tally;
 use super::describe::{Times, briefly_with, how_long, words_with};
-use super::difference;
-use super::emergency::{Emergency, one_of};
 use super::entitlement::Way;
 use super::event::{Entry, Event, Granted, MetDemand};
 use super::name::Name;
 use super::notification::NotificationKind;
+use super::request::decide::Tally;
+use super::request::emergency::{Emergency, one_of};
 use super::request::{End, Grant, Recorded, Request, Terms, Verdict};
-use super::team::Environment;
+use super::team::{Environment, difference};
 use super::time::Timestamp;
 
 /// One message.

@@ -4,13 +4,12 @@ use std::fmt;
 
 use super::Malformed;
 use super::duration::{self, Length};
-use super::emergency;
 use super::entitlement::Way;
 use super::name::Name;
-use super::request::{RequestId, State};
+use super::policy::rule::{RuleName, TicketPattern};
+use super::request::{RequestId, State, emergency};
 use super::resource::Resource;
 use super::role::Role;
-use super::rule::{RuleName, TicketPattern};
 use super::text::Text;
 use super::time::Timestamp;
 

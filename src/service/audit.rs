@@ -3,8 +3,9 @@
 
 use super::{Call, Problem, Sink, no_such_member};
 use crate::command::{AuditFilter, End, EntryView, Reply};
+use crate::domain::audit;
 use crate::domain::refusal::Refusal;
-use crate::domain::{audit, decide};
+use crate::domain::request::decide;
 use crate::error::Failure;
 use crate::store::Read;
 

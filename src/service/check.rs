@@ -3,9 +3,9 @@
 use super::request::thing;
 use super::{Call, Problem, Sink, member};
 use crate::command::{CheckView, End, Reply};
-use crate::domain::decide;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
+use crate::domain::request::decide;
 use crate::domain::resource::Resource;
 use crate::domain::team::Login;
 use crate::domain::time::Timestamp;

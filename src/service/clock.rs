@@ -13,9 +13,8 @@ use crate::domain::entitlement::Principal;
 use crate::domain::event::{Because, Draft, Event};
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::request::{Request, RequestId, State, clock, decide};
 use crate::domain::time::Timestamp;
-use crate::domain::{clock, decide};
 use crate::error::Failure;
 use crate::store::{Error, Write};
 

@@ -3,8 +3,7 @@
 use super::policy_context::PolicyContext;
 use super::{Call, Sink, deciding, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
-use crate::domain::decide;
-use crate::domain::request::RequestId;
+use crate::domain::request::{RequestId, decide};
 use crate::domain::text::Text;
 use crate::error::Failure;
 

@@ -3,10 +3,10 @@
 use super::policy_context::PolicyContext;
 use super::{Call, Problem, Sink, review};
 use crate::command::{End, NotificationView, Reply};
-use crate::domain::decide;
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
 use crate::domain::refusal::Refusal;
+use crate::domain::request::decide;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Notification, Page, Read};

@@ -47,15 +47,15 @@ pub use init::{Init, init};
 use policy_context::PolicyContext;
 
 use crate::command::{Command, End, Reply, Seen};
-use crate::domain::decide::{self, Case};
 use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::refusal::{Refusal, RefusalKind};
+use crate::domain::request::decide::{self, Case};
 use crate::domain::request::{Request, RequestId, Terms};
 use crate::domain::team::{Login, Timezone};
-use crate::domain::team_file::nearest;
+use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::store::{Context, Error, Read, Store, Write};

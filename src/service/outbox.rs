@@ -2,9 +2,9 @@
 
 use super::{Call, Outside, Sink};
 use crate::command::{End, QueuedView, Reply};
-use crate::domain::decide;
 use crate::domain::outbox::{Outlet, Queued};
 use crate::domain::refusal::Refusal;
+use crate::domain::request::decide;
 use crate::error::Failure;
 use crate::store::{Error, Write};
 

@@ -3,10 +3,10 @@
 
 use super::{Call, Outside, Problem, Sink, member, team};
 use crate::command::{End, PlanView, Reply, Seen};
-use crate::domain::decide::{self, Accounts};
 use crate::domain::event::Draft;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
+use crate::domain::request::decide::{self, Accounts};
 use crate::domain::team::{Login, Team};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};

@@ -5,14 +5,13 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::domain::decide;
 use crate::domain::entitlement::{CatalogItem, Principal};
-use crate::domain::judge::{self, Case, Held, HeldGrant, Judgement, Requirement};
 use crate::domain::name::Name;
-use crate::domain::request::{Grant, Request, Terms, Verdict};
+use crate::domain::policy::judge::{self, Case, Held, HeldGrant, Judgement, Requirement};
+use crate::domain::policy::rule::Rule;
+use crate::domain::request::{Grant, Request, Terms, Verdict, decide};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::rule::Rule;
 use crate::domain::team::{Assignee, Team};
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};

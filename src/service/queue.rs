@@ -3,9 +3,8 @@
 use super::policy_context::PolicyContext;
 use super::{Call, Sink};
 use crate::command::{End, Reply};
-use crate::domain::decide;
 use crate::domain::entitlement::Principal;
-use crate::domain::request::Request;
+use crate::domain::request::{Request, decide};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Page, Place, Read};

@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 
 use super::policy_context::{Judged, PolicyContext};
 use super::{Problem, review};
-use crate::domain::decide;
 use crate::domain::entitlement::Principal;
-use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
+use crate::domain::policy::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
+use crate::domain::policy::rule::Rule;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, Terms};
+use crate::domain::request::{Request, Terms, decide};
 use crate::domain::resource::Resource;
-use crate::domain::rule::Rule;
 use crate::domain::time::Timestamp;
 use crate::store::{Act, Filed, Read};
 

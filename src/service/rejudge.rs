@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::policy_context::{counted, grants_counted};
-use crate::domain::decide::{self, Tally};
 use crate::domain::entitlement::{CatalogItem, Principal};
-use crate::domain::judge::{Case, Held, Judgement, judge};
 use crate::domain::name::Name;
+use crate::domain::policy::judge::{Case, Held, Judgement, judge};
 use crate::domain::refusal::Refusal;
+use crate::domain::request::decide::{self, Tally};
 use crate::domain::request::{Grant, Request, RequestId, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::team::{Assignee, Environment, Team};

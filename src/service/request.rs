@@ -6,18 +6,18 @@ use super::policy_context::{Judged, PolicyContext};
 use super::{Call, Problem, Sink, member, quota, view};
 use crate::command::{AskFor, End, RequestView};
 use crate::domain;
-use crate::domain::decide::{self, Ask, Filing, Tally};
-use crate::domain::emergency::{Emergency, TOGETHER};
 use crate::domain::entitlement::{CatalogItem, Principal};
 use crate::domain::event::{Draft, Event, Granted};
-use crate::domain::judge::Judgement;
 use crate::domain::name::Name;
+use crate::domain::policy::judge::Judgement;
 use crate::domain::refusal::Refusal;
+use crate::domain::request::decide::{self, Ask, Filing, Tally};
+use crate::domain::request::emergency::{Emergency, TOGETHER};
 use crate::domain::request::{Recorded, Request, RequestId};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::team::Assignee;
-use crate::domain::team_file::nearest;
+use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::Read;
@@ -182,7 +182,7 @@ pub fn submit_as(
             if reviewers.is_empty() {
                 warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
             }
-            let day_ago = domain::quota::since(now, TOGETHER);
+            let day_ago = domain::policy::quota::since(now, TOGETHER);
             let mut grants = read.emergencies(&request, day_ago)?;
             grants.extend(request.grant.clone());
             emergency = Some(Emergency::of(&request, reviewers, &grants));

@@ -10,7 +10,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
 use crate::domain::team::{Covers, Team};
-use crate::domain::team_file::nearest;
+use crate::domain::text::nearest;
 use crate::error::Failure;
 
 pub fn resources(call: &Call<'_>, kind: Option<Kind>, mine: bool, sink: Sink<'_>) -> Result<End, Failure> {

@@ -3,11 +3,11 @@
 use super::policy_context::{Judged, PolicyContext};
 use super::{Call, Sink, unchanged, view, visible};
 use crate::command::{End, Seen};
-use crate::domain::decide::{self, Case};
-use crate::domain::emergency::{Emergency, TOGETHER};
 use crate::domain::entitlement::Principal;
 use crate::domain::name::Name;
-use crate::domain::quota;
+use crate::domain::policy::quota;
+use crate::domain::request::decide::{self, Case};
+use crate::domain::request::emergency::{Emergency, TOGETHER};
 use crate::domain::request::{Request, RequestId};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;

@@ -8,22 +8,20 @@ use super::policy_context::{PolicyContext, counted};
 use super::rejudge::{Rejudge, few};
 use super::{Call, Outside, Problem, Sink, those_asked};
 use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
-use crate::domain::decide;
 use crate::domain::duration::Length;
 use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
-use crate::domain::judge::Held;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::quota::{self, TEAM_CHANGES};
+use crate::domain::policy::judge::Held;
+use crate::domain::policy::quota::{self, TEAM_CHANGES};
+use crate::domain::policy::rule::Rule;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Grant, Request, RequestId, State};
+use crate::domain::request::{Grant, Request, RequestId, State, decide};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::rule::Rule;
-use crate::domain::simulate;
-use crate::domain::team::{Assignee, Change, Team, Timezone};
-use crate::domain::team_file;
+use crate::domain::simulation::past;
+use crate::domain::team::{Assignee, Change, Team, Timezone, team_file};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::store::{Act, Error, Read};
@@ -276,7 +274,7 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
                 given.insert(request.requester.clone(), given_to(read, &request.requester, new)?);
             }
             let held = held_then(request, &given[&request.requester], new);
-            let Some(would) = simulate::otherwise(new, request, &held) else { continue };
+            let Some(would) = past::otherwise(new, request, &held) else { continue };
             if view.otherwise.len() >= MOST_OTHERWISE {
                 view.more += 1;
                 continue;
@@ -396,7 +394,7 @@ fn warnings(call: &Call<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
         warnings
             .push("the file is too large to look for rules that nobody can meet, or that can be bypassed".to_owned());
     } else {
-        let found = simulate::warnings(new);
+        let found = past::warnings(new);
         let more = found.len().saturating_sub(MOST_WARNINGS);
         warnings.extend(found.into_iter().take(MOST_WARNINGS));
         warnings.extend((more > 0).then(|| format!("and {more} more warnings of this kind")));

@@ -3,7 +3,7 @@
 use super::request::thing;
 use super::{Call, Sink};
 use crate::command::{End, HolderView, Reply};
-use crate::domain::decide;
+use crate::domain::request::decide;
 use crate::domain::resource::Resource;
 use crate::error::Failure;
 

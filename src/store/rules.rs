@@ -8,8 +8,8 @@ use rusqlite::params;
 
 use super::read::agree;
 use super::{Error, Read, Write, row};
+use crate::domain::policy::rule::{Rule, RuleName};
 use crate::domain::resource::Resource;
-use crate::domain::rule::{Rule, RuleName};
 use crate::domain::team::{Change, Diff, RuleOrder};
 
 /// For more than this many resources at once it is quicker to read all rules.

@@ -153,7 +153,7 @@ mod tests {
     use super::*;
     use crate::domain::notification::NotificationKind;
     use crate::domain::request::RequestId;
-    use crate::domain::team_file;
+    use crate::domain::team::team_file;
 
     fn names(told: &[Recipient]) -> Vec<&str> {
         told.iter().map(|Recipient(name, _)| name.as_str()).collect()

@@ -9,20 +9,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clock::{filed_ahead, granted_ahead};
-use super::decide::could_review;
 use super::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
-use super::judge::{RoleBasis, default_role};
-use super::judge_then::TeamThen;
 use super::name::Name;
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Said, Verdict};
 use super::resource::Resource;
 use super::role::Role;
-use super::rule::Rule;
 use super::team::{Assignee, Change, Diff, Login, Member, Team};
 use super::time::Timestamp;
+use crate::domain::policy::judge::{RoleBasis, default_role};
+use crate::domain::policy::rule::Rule;
+use crate::domain::request::clock::{filed_ahead, granted_ahead};
+use crate::domain::request::decide::could_review;
+use crate::domain::simulation::historical::TeamThen;
 
 /// What the entries so far amount to.
 ///
@@ -751,7 +751,7 @@ impl Model {
             fault = Team::take(&mut self.team, change).err().or(fault);
         }
         let members = || self.team.iter().flat_map(|team| team.members.values());
-        let owners = members().filter(|member| member.role == super::role::Role::Owner);
+        let owners = members().filter(|member| member.role == Role::Owner);
         let logins: BTreeSet<&Login> = members().map(|member| &member.login).collect();
         match (fault, owners.count()) {
             (Some(fault), _) => Err(fault),

@@ -1,6 +1,9 @@
 //! The team as its file declares it: members, groups, and the catalogue of what there is to ask for.
 //! Also the difference between two teams, which is what a `team.applied` event records.
 
+pub mod difference;
+pub mod team_file;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -12,9 +15,9 @@ use super::name::Name;
 use super::preference::Policy;
 use super::resource::Resource;
 use super::role::Role;
-use super::rule::{Rule, RuleName};
 use super::text::is_hostile;
 use super::{Malformed, checked_string, read_by_parsing};
+use crate::domain::policy::rule::{Rule, RuleName};
 
 /// Serialized in the shape of the team file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

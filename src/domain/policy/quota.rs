@@ -3,9 +3,9 @@
 //!
 //! Every act that is counted here writes to the log and tells people, so without a limit one member could fill both.
 
-use super::duration::Length;
-use super::refusal::Refusal;
-use super::time::Timestamp;
+use crate::domain::duration::Length;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
 
 /// The most that one member may do something within a length of time.
 #[derive(Debug, Clone, Copy)]

@@ -11,13 +11,13 @@ use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::duration::Length;
-use super::entitlement::{CatalogItem, Principal};
-use super::resource::{Kind, Resource};
-use super::role::Role;
-use super::team::{Assignee, Environment};
-use super::text::{Text, Ticket, is_hostile};
-use super::{Malformed, checked_string, read_by_parsing};
+use crate::domain::duration::Length;
+use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::resource::{Kind, Resource};
+use crate::domain::role::Role;
+use crate::domain::team::{Assignee, Environment};
+use crate::domain::text::{Text, Ticket, is_hostile};
+use crate::domain::{Malformed, checked_string, read_by_parsing};
 
 /// One rule, as the team file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,20 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::duration::Length;
-use super::entitlement::{CatalogItem, Principal, longest};
-use super::event::{Because, Draft, Event, Granted, MetDemand};
-use super::judge::{Judgement, Requirement, RoleBasis};
-use super::name::Name;
-use super::notification::{NotificationKind, Recipient};
-use super::refusal::Refusal;
-use super::request::{Decision, Edit, Edited, End, Grant, Recorded, Request, RequestId, Said, State, Terms, Verdict};
-use super::resource::Resource;
-use super::role::Role;
-use super::rule::RuleName;
-use super::team::{Assignee, Change, Team};
-use super::text::{Text, Ticket, check_distinct};
-use super::time::Timestamp;
+use super::{Decision, Edit, Edited, End, Grant, Recorded, Request, RequestId, Said, State, Terms, Verdict};
+use crate::domain::duration::Length;
+use crate::domain::entitlement::{CatalogItem, Principal, longest};
+use crate::domain::event::{Because, Draft, Event, Granted, MetDemand};
+use crate::domain::name::Name;
+use crate::domain::notification::{NotificationKind, Recipient};
+use crate::domain::policy::judge::{Judgement, Requirement, RoleBasis};
+use crate::domain::policy::rule::RuleName;
+use crate::domain::refusal::Refusal;
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::team::{Assignee, Change, Team};
+use crate::domain::text::{Text, Ticket, check_distinct};
+use crate::domain::time::Timestamp;
 
 /// A pending request that nobody decides on lapses after this: seven days.
 const LAPSES_AFTER: Length = Length::WEEK;

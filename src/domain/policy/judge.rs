@@ -17,17 +17,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::duration::{Length, spell};
-use super::entitlement::{CatalogItem, Principal, grant_covers};
-use super::name::Name;
-use super::refusal::{Breach, Refusal};
-use super::request::{End, Request, RequestId, Terms};
-use super::resource::Resource;
-use super::role::Role;
 use super::rule::{Match, Rule, RuleName};
-use super::team::{Assignee, Environment, Scope};
-use super::text::{Text, Ticket};
-use super::time::Timestamp;
+use crate::domain::duration::{Length, spell};
+use crate::domain::entitlement::{CatalogItem, Principal, grant_covers};
+use crate::domain::name::Name;
+use crate::domain::refusal::{Breach, Refusal};
+use crate::domain::request::{End, Request, RequestId, Terms};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::team::{Assignee, Environment, Scope};
+use crate::domain::text::{Text, Ticket};
+use crate::domain::time::Timestamp;
 
 /// Terms, and everything that judging them takes.
 #[derive(Debug, Clone, Copy)]

@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::{Tally, may_decide, standing, waits_on};
-use super::entitlement::{CatalogItem, Principal};
-use super::idle;
-use super::judge::{Case, Held, Judgement, judge, takes_default};
-use super::name::Name;
-use super::request::{Request, Verdict};
-use super::resource::Resource;
-use super::role::Role;
-use super::rule::{Pattern, Rule, RuleName};
-use super::team::{Assignee, Environment, Team};
-use super::time::Timestamp;
+use super::unused;
+use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::name::Name;
+use crate::domain::policy::judge::{Case, Held, Judgement, judge, takes_default};
+use crate::domain::policy::rule::{Pattern, Rule, RuleName};
+use crate::domain::request::decide::{Tally, may_decide, standing, waits_on};
+use crate::domain::request::{Request, Verdict};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::team::{Assignee, Environment, Team};
+use crate::domain::time::Timestamp;
 
 impl Team {
     /// A member as the team file has them: without any grant.
@@ -36,7 +36,7 @@ const MOST_PEOPLE: usize = 5;
 /// What the rules of a team amount to that may not be meant.
 pub fn warnings(team: &Team) -> Vec<String> {
     let view = Overview::of(team);
-    let mut warnings = idle::warnings(team);
+    let mut warnings = unused::warnings(team);
     warnings.extend(team.rules.iter().zip(0..).filter_map(|(rule, at)| view.unmeetable(rule, at)));
     warnings.extend(view.easier_to_be_admin());
     warnings.extend(view.easier_in_parts());

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::{Length, spell};
-use super::judge::measure;
-use super::name::Name;
-use super::request::{Grant, Request, RequestId};
-use super::resource::Resource;
+use super::{Grant, Request, RequestId};
+use crate::domain::duration::{Length, spell};
+use crate::domain::name::Name;
+use crate::domain::policy::judge::measure;
+use crate::domain::resource::Resource;
 
 /// Emergencies of one member for one resource count together when they were taken within this.
 pub const TOGETHER: Length = Length::DAY;

@@ -1,5 +1,9 @@
 //! A request, the decisions on it, and the grant that an approved one gives.
 
+pub mod clock;
+pub mod decide;
+pub mod emergency;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,10 +14,10 @@ use super::duration::{Duration, Length};
 use super::entitlement::Principal;
 use super::name::Name;
 use super::resource::Resource;
-use super::rule::RuleName;
 use super::team::Login;
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
+use crate::domain::policy::rule::RuleName;
 
 /// 1, 2, 3 …: the number of a request and of its grant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

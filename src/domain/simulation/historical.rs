@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::iter::once;
 
-use super::entitlement::{CatalogItem, Principal};
-use super::judge::{Case, Held, Judgement, judge};
-use super::name::Name;
-use super::request::Request;
-use super::resource::Resource;
-use super::rule::{Match, Rule, RuleName};
-use super::team::Team;
-use super::time::Timestamp;
+use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::name::Name;
+use crate::domain::policy::judge::{Case, Held, Judgement, judge};
+use crate::domain::policy::rule::{Match, Rule, RuleName};
+use crate::domain::request::Request;
+use crate::domain::resource::Resource;
+use crate::domain::team::Team;
+use crate::domain::time::Timestamp;
 
 /// So many things, rules and groups are kept for the next judgement.
 const MOST_KEPT: usize = 50_000;
