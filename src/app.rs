@@ -4,6 +4,7 @@
 mod form;
 mod queue;
 
+use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,20 +22,20 @@ use crate::command::{
     Reply, RequestView, Seen,
 };
 use crate::domain::duration::{Duration, Length};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
-use crate::domain::request::{Edit, Edited, End, Modification, RequestId, State, Terms};
+use crate::domain::request::edit::{Edit, Edited};
 use crate::domain::resource::{Resource, ResourceOrName};
+use crate::domain::terms::{End, Modification, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::identity;
-use crate::pages;
 use crate::prompt::{Prompt, cancelled};
 use crate::server::{self, Layout};
 use crate::service::{self, Init};
 use crate::time_input::{self, Sense, When};
 use crate::ui::{Printer, Shape, broken, counted, shape};
+use crate::{identity, pages};
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;

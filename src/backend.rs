@@ -12,13 +12,12 @@ use crate::client::Client;
 use crate::command::{BackupView, Command, End, Reply};
 use crate::config::{self, Shared};
 use crate::deliver::Mail;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
-use crate::identity;
-use crate::server;
 use crate::service::{self, Caller, Outside, Post, Sink};
 use crate::store::{self, Store, Vacant};
+use crate::{identity, server};
 
 pub enum Backend {
     Own(Own),

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 
-use crate::domain::team::{Login, Timezone};
+use crate::domain::contact::Timezone;
+use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 

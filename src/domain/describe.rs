@@ -3,8 +3,9 @@
 use super::duration::Duration;
 use super::event::{Because, Event, Granted};
 use super::name::Name;
-use super::request::{Request, RequestId, Said, Terms};
+use super::request::Request;
 use super::team::difference;
+use super::terms::{RequestId, Said, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 

@@ -6,13 +6,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::grant::Grant;
+use super::member::Login;
 use super::name::Name;
 use super::notification::Recipient;
 use super::policy::rule::RuleName;
 use super::preference::Preference;
-use super::request::{End, Grant, RequestId, Said, Terms};
 use super::resource::Resource;
-use super::team::{Change, Login};
+use super::team::change::Change;
+use super::terms::{End, RequestId, Said, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 

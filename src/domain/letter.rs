@@ -1,15 +1,18 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
+use super::catalog::Environment;
 use super::describe::{Times, briefly_with, how_long, words_with};
 use super::entitlement::Way;
 use super::event::{Entry, Event, Granted, MetDemand};
+use super::grant::Grant;
 use super::name::Name;
 use super::notification::NotificationKind;
-use super::request::decide::Tally;
 use super::request::emergency::{Emergency, one_of};
-use super::request::{End, Grant, Recorded, Request, Terms, Verdict};
-use super::team::{Environment, difference};
+use super::request::vote::Tally;
+use super::request::{Recorded, Request, Verdict};
+use super::team::difference;
+use super::terms::{End, Terms};
 use super::time::Timestamp;
 
 /// One message.

@@ -4,16 +4,21 @@
 //! needs has been loaded by the caller. Imports nothing of this project but itself.
 
 pub mod audit;
+pub mod catalog;
+pub mod contact;
 pub mod describe;
 pub mod duration;
 pub mod entitlement;
 pub mod event;
+pub mod grant;
 pub mod letter;
+pub mod member;
 pub mod name;
 pub mod notification;
 pub mod outbox;
 pub mod policy;
 pub mod preference;
+pub mod principal;
 pub mod refusal;
 pub mod replay;
 pub mod request;
@@ -21,6 +26,7 @@ pub mod resource;
 pub mod role;
 pub mod simulation;
 pub mod team;
+pub mod terms;
 pub mod text;
 pub mod time;
 

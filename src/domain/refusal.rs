@@ -1,15 +1,18 @@
 //! Why a command can't be carried out, and what to do instead.
 
+use super::duration::{self, Length};
 use std::fmt;
 
 use super::Malformed;
-use super::duration::{self, Length};
 use super::entitlement::Way;
+use super::grant::State;
 use super::name::Name;
-use super::policy::rule::{RuleName, TicketPattern};
-use super::request::{RequestId, State, emergency};
+use super::policy::pattern::TicketPattern;
+use super::policy::rule::RuleName;
+use super::request::emergency;
 use super::resource::Resource;
 use super::role::Role;
+use super::terms::RequestId;
 use super::text::Text;
 use super::time::Timestamp;
 

@@ -20,12 +20,11 @@ use nix::unistd::Uid;
 use super::{has_account, looks_after, open, privacy};
 use crate::command::{Command, End};
 use crate::config::{self, Shared};
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::frame::{self, Answer, Broken, Timed};
-use crate::identity;
 use crate::service::{self, Caller};
-use crate::store;
+use crate::{identity, store};
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);

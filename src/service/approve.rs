@@ -4,12 +4,13 @@ use super::policy_context::PolicyContext;
 use super::request::thing;
 use super::{Call, Problem, Sink, deciding, quota, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
-use crate::domain::entitlement::Principal;
 use crate::domain::event::Event;
 use crate::domain::name::Name;
 use crate::domain::policy::quota::TERMS;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::{Refusal, RefusalKind};
-use crate::domain::request::{Modification, RequestId, Terms, decide};
+use crate::domain::request::{authorize, vote};
+use crate::domain::terms::{Modification, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -35,7 +36,7 @@ pub fn approve(
                 // Only someone who may decide on the request learns what the catalogue has. A part of what was asked is
                 // given by anybody who can give that part.
                 if !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
-                    deciding(read, &policy, &request, table, now, |case| decide::may_change(case, me, &terms, now))?;
+                    deciding(read, &policy, &request, table, now, |case| authorize::may_change(case, me, &terms, now))?;
                 }
                 if let Some(resource) = &modification.resource {
                     thing(read, resource)?;
@@ -43,7 +44,7 @@ pub fn approve(
             }
             let asked = those_asked(read, &request)?;
             let drafts =
-                deciding(read, &policy, &request, &terms, now, |case| decide::approve(case, me, note, &asked, now));
+                deciding(read, &policy, &request, &terms, now, |case| vote::approve(case, me, note, &asked, now));
             if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == RefusalKind::Refused) {
                 unchanged(read, id, seen.as_ref())?;
             }

@@ -6,7 +6,7 @@ use crate::command::{End, NotificationView, Reply};
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::decide;
+use crate::domain::request::authorize;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Notification, Page, Read};
@@ -107,7 +107,7 @@ fn mark_all_read(call: &Call<'_>) -> Result<End, Failure> {
 pub fn unread(call: &Call<'_>) -> Result<End, Failure> {
     let count = call.store.read(|read| -> Result<u64, Problem> {
         let me = call.actor(read)?;
-        decide::may_act(&me)?;
+        authorize::may_act(&me)?;
         Ok(read.unread(&me.name)?)
     });
     // A quiet line that nobody asked for is no reason to fail.

@@ -1,5 +1,6 @@
 //! `list` and `show`.
 
+use crate::domain::request::{Request, authorize, emergency};
 use std::fmt::Display;
 use std::sync::mpsc;
 use std::thread;
@@ -11,10 +12,11 @@ use super::resources::narrowest_scope;
 use super::{Call, Problem, Sink, no_such_member, review, sees, view, visible};
 use crate::command::{End, ListFilter, RequestView, TimelineView};
 use crate::domain::describe::briefly;
-use crate::domain::entitlement::Principal;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::request::decide::{self, Tally};
-use crate::domain::request::{Request, RequestId, State, emergency};
+use crate::domain::principal::Principal;
+use crate::domain::request::vote::Tally;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Only, Page, Read};
@@ -40,7 +42,7 @@ pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End,
         call.ask("list", |read, me, today| {
             // Whoever reads slowly, and is no admin any more, reads no further page.
             if only.is_none() {
-                decide::needs_admin(me, "see everybody's requests", today)?;
+                authorize::needs_admin(me, "see everybody's requests", today)?;
             }
             let most = usize::try_from(left).unwrap_or(usize::MAX);
             // One more than is shown tells whether there are others.
@@ -105,7 +107,7 @@ pub fn only(
     if filter.mine {
         return Ok(Some(also(Vec::new())));
     }
-    if decide::needs_admin(me, "", now).is_ok() {
+    if authorize::needs_admin(me, "", now).is_ok() {
         return Ok(None);
     }
     let mut and = read.reviews_owed()?;
@@ -175,7 +177,7 @@ pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failu
         let judged = policy.judge(read, &request, terms, now)?;
         let pending = request.state(now) == State::Pending;
         let may_decide = if pending {
-            decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
+            authorize::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
         } else {
             request.owes_review() && review::reviewers(read, &policy, &request, now)?.contains(&me.name)
         };

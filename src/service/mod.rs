@@ -41,20 +41,22 @@ mod who;
 mod whoami;
 mod withdraw;
 
+use crate::domain::request::authorize::{self, Case};
 pub use admission::{is_member, may_apply_team, record_refused};
 pub use deliver::{Hook, OpenPost, Post, Service};
 pub use init::{Init, init};
 use policy_context::PolicyContext;
 
 use crate::command::{Command, End, Reply, Seen};
-use crate::domain::entitlement::Principal;
+use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::{Refusal, RefusalKind};
-use crate::domain::request::decide::{self, Case};
-use crate::domain::request::{Request, RequestId, Terms};
-use crate::domain::team::{Login, Timezone};
+use crate::domain::request::Request;
+use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -271,7 +273,7 @@ impl Call<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             work(read, &me, self.now(read)?)
         });
         asked.map_err(|problem| self.refused(command, None, problem))
@@ -288,7 +290,7 @@ impl Call<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             Ok(work(read, &me, self.now_to_write(read)?))
         });
         match asked {
@@ -338,7 +340,7 @@ impl Call<'_> {
     ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
             let me = self.actor(write);
-            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(authorize::may_act(me).map(|()| me)?));
             let now = match (time(write), &able) {
                 (Ok(now), _) => now,
                 // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
@@ -431,11 +433,11 @@ fn sees(
     request: &Request,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    if decide::may_see(me, request, None, now) {
+    if authorize::may_see(me, request, None, now) {
         return Ok(true);
     }
     let judged = policy.judge(read, request, request.on_the_table(), now)?;
-    Ok(decide::may_see(me, request, Some(&judged.judgement), now))
+    Ok(authorize::may_see(me, request, Some(&judged.judgement), now))
 }
 
 /// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes

@@ -1,5 +1,6 @@
 //! `notify`: how the caller is told of what, and why; changing that; and trying it out.
 
+use crate::domain::policy::quota::{self, PREFERENCES};
 use sha2::{Digest as _, Sha256};
 
 use super::deliver::{OpenPost, Service, address};
@@ -7,13 +8,12 @@ use super::{Call, Outside, Problem, Sink};
 use crate::command::{End, EventPreferenceView, HowView, PreferenceView, Reply, TestView};
 use crate::domain::event::{Draft, Event};
 use crate::domain::letter::Letter;
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, NotificationKind};
 use crate::domain::outbox::{Content, Outcome, Outlet, Parcel};
-use crate::domain::policy::quota::{self, PREFERENCES};
 use crate::domain::preference::{How, Policy, PreferenceChange, Why};
 use crate::domain::refusal::Refusal;
-use crate::domain::team::Member;
 use crate::error::{Failure, Kind};
 use crate::store::{Act, Read};
 

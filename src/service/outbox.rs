@@ -4,7 +4,7 @@ use super::{Call, Outside, Sink};
 use crate::command::{End, QueuedView, Reply};
 use crate::domain::outbox::{Outlet, Queued};
 use crate::domain::refusal::Refusal;
-use crate::domain::request::decide;
+use crate::domain::request::authorize;
 use crate::error::Failure;
 use crate::store::{Error, Write};
 
@@ -14,7 +14,7 @@ const PAGE: usize = 500;
 pub fn outbox(call: &Call<'_>, outside: &Outside<'_>, dead: bool, sink: Sink<'_>) -> Result<End, Failure> {
     // The file's owner may look after it without being a member. Members see it as admins.
     if !is_keeper(call, outside) {
-        call.ask("outbox", |_, me, now| Ok(decide::needs_admin(me, "look at the outbox", now)?))?;
+        call.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
     }
     let mut after = 0;
     loop {

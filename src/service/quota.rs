@@ -1,15 +1,16 @@
 //! The limits on how often somebody may ask, counted in the transaction that writes what they ask for.
 
+use crate::domain::policy::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
+use crate::domain::request::{Request, authorize};
 use std::collections::BTreeMap;
 
 use super::policy_context::{Judged, PolicyContext};
 use super::{Problem, review};
-use crate::domain::entitlement::Principal;
-use crate::domain::policy::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::policy::rule::Rule;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, Terms, decide};
 use crate::domain::resource::Resource;
+use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 use crate::store::{Act, Filed, Read};
 
@@ -31,7 +32,7 @@ pub fn may_file(
         may_take(read, policy, filer, &for_filer, now)?;
     }
     // Only admins file for others, and only what they filed lately counts.
-    let is_admin = decide::needs_admin(filer, "", now).is_ok();
+    let is_admin = authorize::needs_admin(filer, "", now).is_ok();
     let for_others = match is_admin {
         true => read.filed_for_others(filer, quota::since(now, FILED.within))?,
         false => Vec::new(),

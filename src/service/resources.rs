@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use super::{Call, Problem, Sink};
 use crate::command::{End, Reply, ResourceView};
-use crate::domain::entitlement::{CatalogItem, longest};
+use crate::domain::catalog::{CatalogItem, Covers};
+use crate::domain::entitlement::longest;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::team::{Covers, Team};
+use crate::domain::team::Team;
 use crate::domain::text::nearest;
 use crate::error::Failure;
 

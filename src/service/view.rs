@@ -3,10 +3,12 @@
 use super::policy_context::PolicyContext;
 use super::{Sink, review};
 use crate::command::{MatchedView, Reply, RequestView};
+use crate::domain::grant::State;
 use crate::domain::policy::judge::Judgement;
-use crate::domain::request::decide::Tally;
+use crate::domain::request::Request;
 use crate::domain::request::emergency::Emergency;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::request::vote::Tally;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};

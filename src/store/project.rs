@@ -6,13 +6,17 @@ use rusqlite::{Params, params};
 use serde::Serialize;
 
 use super::{Error, Write};
+use crate::domain::catalog::Scope;
 use crate::domain::duration::Length;
 use crate::domain::event::{Entry, Event, Granted};
+use crate::domain::member::{Login, Member};
 use crate::domain::name::Name;
 use crate::domain::policy::rule::RuleName;
 use crate::domain::preference::Policy;
-use crate::domain::request::{End, RequestId, Review, Said, Verdict};
-use crate::domain::team::{Change, Diff, Group, Login, Member, Scope};
+use crate::domain::request::{Review, Verdict};
+use crate::domain::team::Group;
+use crate::domain::team::change::{Change, Diff};
+use crate::domain::terms::{End, RequestId, Said};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 

@@ -8,9 +8,10 @@ use rusqlite::Row;
 use super::read::Read;
 use super::{Error, row};
 use crate::domain::audit::Hash;
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
-use crate::domain::request::{Decision, Grant, Request};
+use crate::domain::request::{Decision, Request};
 use crate::error::Failure;
 
 /// A row of the log: the bytes that were hashed, and the copies beside them, all as they are, text or not.

@@ -4,7 +4,8 @@ use rusqlite::types::Value;
 
 use super::read::{PAGE, Page, agree};
 use super::{Error, Read};
-use crate::domain::request::{Request, RequestId};
+use crate::domain::request::Request;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// Where a page of the queue ended: the last request lapses then and has this number.

@@ -1,5 +1,6 @@
 //! What can be read. Each function is one question; what the answer means is for the domain to say.
 
+use crate::domain::audit::{self, Hash};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
 
@@ -8,18 +9,19 @@ use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_i
 
 use super::{Error, row, window};
 use crate::command::{AuditFilter, COUNTED, ListFilter, RawView};
-use crate::domain::audit::{self, Hash};
+use crate::domain::catalog::{CatalogItem, Connection as Account, Environment, Feature, Scope, Target};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::{CatalogItem, Principal};
 use crate::domain::event::Entry;
+use crate::domain::grant::{Grant, State};
+use crate::domain::member::{Assignee, Login};
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::request::{Decision, Grant, Recorded, Request, RequestId, State};
+use crate::domain::principal::Principal;
+use crate::domain::request::{Decision, Recorded, Request};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::team::{
-    Assignee, Connection as Account, Environment, Feature, Group, Header, Login, Scope, Target, Team,
-};
+use crate::domain::team::{Group, Header, Team};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// One consistent state of the database.

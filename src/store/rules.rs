@@ -10,7 +10,7 @@ use super::read::agree;
 use super::{Error, Read, Write, row};
 use crate::domain::policy::rule::{Rule, RuleName};
 use crate::domain::resource::Resource;
-use crate::domain::team::{Change, Diff, RuleOrder};
+use crate::domain::team::change::{Change, Diff, RuleOrder};
 
 /// For more than this many resources at once it is quicker to read all rules.
 const MANY: usize = 20;

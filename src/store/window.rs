@@ -10,7 +10,7 @@ use rusqlite::{params, params_from_iter};
 use super::Error;
 use super::read::{Only, PAGE, Read, agree};
 use crate::command::ListFilter;
-use crate::domain::request::State;
+use crate::domain::grant::State;
 use crate::domain::time::Timestamp;
 
 /// The conditions of two partial indexes: a query has to repeat them.

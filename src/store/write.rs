@@ -1,6 +1,7 @@
 //! What can be written: entries of the log, and with each, in the same transaction, what it changes in the tables
 //! (see `project`) and the notifications it causes. Read marks and the time of the last `expire` are no record.
 
+use crate::domain::audit::{self, GENESIS};
 use std::cell::Cell;
 use std::ops::Deref;
 
@@ -8,11 +9,10 @@ use rusqlite::{Connection, params};
 
 use super::read::{Head, Read};
 use super::{Error, project};
-use crate::domain::audit::{self, GENESIS};
 use crate::domain::event::{Draft, Entry, Event, FORMAT};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Recipient};
-use crate::domain::team::Change;
+use crate::domain::team::change::Change;
 use crate::domain::time::Timestamp;
 
 /// Who acts, and when: what an entry says besides its event.
@@ -152,8 +152,8 @@ impl<'c> Write<'c> {
 mod tests {
     use super::*;
     use crate::domain::notification::NotificationKind;
-    use crate::domain::request::RequestId;
     use crate::domain::team::team_file;
+    use crate::domain::terms::RequestId;
 
     fn names(told: &[Recipient]) -> Vec<&str> {
         told.iter().map(|Recipient(name, _)| name.as_str()).collect()

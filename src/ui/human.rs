@@ -13,11 +13,12 @@ use crate::command::{
 use crate::domain::describe::words;
 use crate::domain::duration::{brief, spell};
 use crate::domain::entitlement::{Via, Way, longest};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::request::Verdict;
 use crate::domain::request::emergency::one_of;
-use crate::domain::request::{State, Verdict};
 use crate::domain::resource::Resource;
-use crate::domain::team::Change;
+use crate::domain::team::change::Change;
 use crate::domain::team::difference::{Difference, Turn};
 use crate::domain::time::Timestamp;
 use crate::time_input::{both, date_and_time, day_or_hour, relative};

@@ -3,7 +3,7 @@
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event};
 use access::domain::name::Name;
-use access::domain::request::{End, Terms};
+use access::domain::terms::{End, Terms};
 use access::domain::time::Timestamp;
 use access::error::Failure;
 use access::store::{Context, Store, Write};

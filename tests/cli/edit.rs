@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event};
-use access::domain::request::{End, RequestId, Terms};
+use access::domain::terms::{End, RequestId, Terms};
 use access::domain::time::Timestamp;
 use access::store::{Context, Error, Store};
 use rusqlite::Connection;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event, Granted};
 use access::domain::name::Name;
-use access::domain::request::{End, Terms};
+use access::domain::terms::{End, Terms};
 use access::error::Failure;
 use access::store::{Context, Store};
 

@@ -13,6 +13,8 @@ mod steps;
 mod team;
 mod witness;
 
+use access::domain::request::edit::{self, Edited};
+use access::domain::terms::{self, End, Modification, RequestId};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
@@ -24,7 +26,6 @@ use access::domain::duration::{Duration, Length};
 use access::domain::event::{ACTIONS, Because, Entry, Event};
 use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
-use access::domain::request::{self, Edited, End, Modification, RequestId};
 use access::domain::resource::Resource;
 use access::domain::time::Timestamp;
 use access::error::Kind;
@@ -246,7 +247,7 @@ impl Run<'_> {
         match step {
             Step::Ask { on_behalf_of, ask, .. } => Command::Request(AskFor {
                 emergency: ask.emergency,
-                terms: request::Terms {
+                terms: terms::Terms {
                     resource: resource(ask.resource),
                     end: end(ask.end),
                     start: ask.start.map(|from_now| time(self.now() + from_now)),
@@ -265,7 +266,7 @@ impl Run<'_> {
             },
             Step::Edit { change, .. } => Command::Edit {
                 id: id(),
-                edit: request::Edit {
+                edit: edit::Edit {
                     reason: change.reason.map(|reason| reason.parse().unwrap()),
                     ticket: change.ticket.map(|ticket| match ticket {
                         Some(ticket) => Edited::To(ticket.parse().unwrap()),

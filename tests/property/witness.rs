@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::domain::event::{Because, Entry, Event, Granted, MetDemand};
-use access::domain::request::Terms;
-use access::domain::team::{Change, Diff};
+use access::domain::team::change::{Change, Diff};
+use access::domain::terms::Terms;
 use access::domain::time::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;

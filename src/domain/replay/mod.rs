@@ -9,20 +9,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
-use super::name::Name;
-use super::notification::Recipient;
-use super::preference::Preference;
-use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Said, Verdict};
-use super::resource::Resource;
-use super::role::Role;
-use super::team::{Assignee, Change, Diff, Login, Member, Team};
-use super::time::Timestamp;
-use crate::domain::policy::judge::{RoleBasis, default_role};
+use crate::domain::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
+use crate::domain::grant::{Ended, EndedHow, Grant};
+use crate::domain::member::{Assignee, Login, Member};
+use crate::domain::name::Name;
+use crate::domain::notification::Recipient;
+use crate::domain::policy::demand::{RoleBasis, default_role};
 use crate::domain::policy::rule::Rule;
+use crate::domain::preference::Preference;
 use crate::domain::request::clock::{filed_ahead, granted_ahead};
-use crate::domain::request::decide::could_review;
+use crate::domain::request::emergency::could_review;
+use crate::domain::request::{Decision, Recorded, Request, Review, Verdict};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
 use crate::domain::simulation::historical::TeamThen;
+use crate::domain::team::Team;
+use crate::domain::team::change::{Change, Diff};
+use crate::domain::terms::{RequestId, Said};
+use crate::domain::time::Timestamp;
 
 /// What the entries so far amount to.
 ///

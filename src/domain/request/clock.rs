@@ -1,7 +1,8 @@
 //! What becomes of requests and grants that were made while the clock was ahead, once the right time is accepted.
 
-use super::{Grant, Request, State};
+use super::Request;
 use crate::domain::event::{Because, Draft, Event};
+use crate::domain::grant::{Grant, State};
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::time::Timestamp;

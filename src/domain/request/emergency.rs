@@ -2,11 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Grant, Request, RequestId};
+use super::Request;
+use super::authorize::{Case, is_anothers};
+use super::lifecycle::draft;
 use crate::domain::duration::{Length, spell};
+use crate::domain::event::{Draft, Event};
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
-use crate::domain::policy::judge::measure;
+use crate::domain::policy::demand::RoleBasis;
+use crate::domain::policy::judge::Judgement;
+use crate::domain::policy::length::measure;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::Refusal;
 use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::terms::{RequestId, Terms};
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
 
 /// Emergencies of one member for one resource count together when they were taken within this.
 pub const TOGETHER: Length = Length::DAY;
@@ -104,6 +116,64 @@ pub fn owed(owed: &[(RequestId, Vec<Name>)]) -> String {
         format!("{requests} ({})", one_of(reviewers))
     };
     groups.iter().map(group).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
+/// demands.
+pub fn could_review(person: &Principal, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
+    let requirements = judgement.requirements();
+    let basis = match terms.resource {
+        Resource::Role(_) => RoleBasis::BaseAdmin,
+        Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Scope(_) => {
+            RoleBasis::Effective
+        }
+    };
+    person.member.role >= Role::Admin
+        || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
+}
+
+/// Who can review an emergency now: of those who were fixed when it was taken, those who could review it by today's rules too;
+/// and if there is none, anybody who could. A member who came after it was filed is another person than the one who had
+/// that name then.
+pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Principal> {
+    let Case { request, judgement, .. } = case;
+    let able = |person: &&&Principal| {
+        is_anothers(request, person).is_ok() && could_review(person, judgement, &request.asked, now)
+    };
+    let able: Vec<&Principal> = case.people.iter().filter(able).copied().collect();
+    let reviewers = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
+    let is_fixed = |person: &&Principal| {
+        person.since < request.seq && reviewers.is_some_and(|reviewers| reviewers.contains(&person.name))
+    };
+    let fixed: Vec<&Principal> = able.iter().copied().filter(is_fixed).collect();
+    if fixed.is_empty() { able } else { fixed }
+}
+
+/// Whether this person may review this emergency.
+pub fn may_review(case: &Case<'_>, person: &Principal, now: Timestamp) -> Result<(), Refusal> {
+    is_anothers(case.request, person)?;
+    let able = reviewers(case, now);
+    if able.iter().any(|other| other.name == person.name) {
+        return Ok(());
+    }
+    let mut named: Vec<String> = able.iter().map(|person| person.name.to_string()).collect();
+    if named.is_empty() {
+        named.push("role:admin".to_owned());
+    }
+    Err(Refusal::NeedsReviewer { id: case.request.id, reviewers: named })
+}
+
+/// Closes the review that an emergency owes.
+pub fn review(case: &Case<'_>, reviewer: &Principal, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let request = case.request;
+    if !request.emergency {
+        return Err(Refusal::NotOwed { id: request.id });
+    }
+    may_review(case, reviewer, now)?;
+    if let Some(review) = &request.review {
+        return Err(Refusal::AlreadyReviewed { id: request.id, by: review.by.clone() });
+    }
+    Ok(vec![draft(Event::RequestReviewed { request: request.id, by: reviewer.name.clone(), note }, Vec::new())])
 }
 
 #[cfg(test)]

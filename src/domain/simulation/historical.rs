@@ -7,10 +7,13 @@
 use std::collections::BTreeMap;
 use std::iter::once;
 
-use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::catalog::CatalogItem;
 use crate::domain::name::Name;
-use crate::domain::policy::judge::{Case, Held, Judgement, judge};
+use crate::domain::policy::judge::{Judgement, judge};
+use crate::domain::policy::length::Held;
+use crate::domain::policy::opened::Case;
 use crate::domain::policy::rule::{Match, Rule, RuleName};
+use crate::domain::principal::Principal;
 use crate::domain::request::Request;
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;

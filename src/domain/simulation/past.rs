@@ -4,31 +4,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::unused;
-use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::catalog::{CatalogItem, Environment};
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::policy::judge::{Case, Held, Judgement, judge, takes_default};
-use crate::domain::policy::rule::{Pattern, Rule, RuleName};
-use crate::domain::request::decide::{Tally, may_decide, standing, waits_on};
+use crate::domain::policy::demand::takes_default;
+use crate::domain::policy::judge::{Judgement, judge};
+use crate::domain::policy::length::Held;
+use crate::domain::policy::opened::Case;
+use crate::domain::policy::pattern::Pattern;
+use crate::domain::policy::rule::{Rule, RuleName};
+use crate::domain::principal::Principal;
+use crate::domain::request::authorize::may_decide;
+use crate::domain::request::vote::{Tally, standing, waits_on};
 use crate::domain::request::{Request, Verdict};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::team::{Assignee, Environment, Team};
+use crate::domain::team::Team;
 use crate::domain::time::Timestamp;
-
-impl Team {
-    /// A member as the team file has them: without any grant.
-    pub fn person(&self, name: &Name) -> Option<Principal> {
-        let groups = self.groups.iter().filter(|(_, group)| group.members.contains(name));
-        Some(Principal {
-            name: name.clone(),
-            member: self.members.get(name)?.clone(),
-            since: 0,
-            groups: groups.map(|(group, _)| group.clone()).collect(),
-            scopes: BTreeMap::new(),
-            grants: Vec::new(),
-        })
-    }
-}
 
 /// A warning names so many people.
 const MOST_PEOPLE: usize = 5;

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::entitlement::CatalogItem;
+use crate::domain::catalog::CatalogItem;
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::policy::rule::Pattern;
+use crate::domain::policy::pattern::Pattern;
 use crate::domain::resource::Resource;
-use crate::domain::team::{Assignee, Team};
+use crate::domain::team::Team;
 use crate::domain::text::nearest;
 
 /// So many patterns are compared with all names of their kind to say which one was meant.

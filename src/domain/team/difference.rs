@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::{Change, Diff, Member};
+use super::change::{Change, Diff};
+use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
 

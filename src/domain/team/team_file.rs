@@ -8,20 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
-use super::{
-    Assignee, Connection, Covers, Email, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
-};
+use super::{Group, Header, Team};
 use crate::domain::Malformed;
+use crate::domain::catalog::{Connection, Covers, Environment, Feature, Scope, Target};
+use crate::domain::contact::Email;
+use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::policy::rule::{Match, Pattern, Rule, RuleName};
+use crate::domain::policy::pattern::Pattern;
+use crate::domain::policy::rule::{Match, Rule, RuleName};
 use crate::domain::preference::{Choice, Policy, SlackChannel};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::text::{check_distinct, nearest};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 /// A mistake in the file, and the line it stands on (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
