@@ -8,9 +8,8 @@ use smol_str::SmolStr;
 
 use super::grant::Grant;
 use super::member::Login;
-use super::name::Name;
+use super::name::{Name, RuleName};
 use super::notification::Recipient;
-use super::policy::rule::RuleName;
 use super::preference::Preference;
 use super::resource::Resource;
 use super::team::change::Change;

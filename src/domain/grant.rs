@@ -6,8 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
-use super::name::Name;
-use super::policy::rule::RuleName;
+use super::name::{Name, RuleName};
 use super::terms::{RequestId, Terms};
 use super::time::Timestamp;
 

@@ -6,9 +6,9 @@ use super::{Call, Problem, Sink, deciding, quota, those_asked, unchanged, view, 
 use crate::command::{End, Seen};
 use crate::domain::event::Event;
 use crate::domain::name::Name;
-use crate::domain::policy::quota::TERMS;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::{Refusal, RefusalKind};
+use crate::domain::quota::TERMS;
+use crate::domain::refusal::{Refusal, RefusalKind, VoteRefusal};
 use crate::domain::request::{authorize, vote};
 use crate::domain::terms::{Modification, RequestId, Terms};
 use crate::domain::text::Text;
@@ -45,14 +45,14 @@ pub fn approve(
             let asked = those_asked(read, &request)?;
             let drafts =
                 deciding(read, &policy, &request, &terms, now, |case| vote::approve(case, me, note, &asked, now));
-            if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == RefusalKind::Refused) {
+            if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.kind() == RefusalKind::Refused) {
                 unchanged(read, id, seen.as_ref())?;
             }
             let drafts = drafts?;
             let changes = changes(read, id)?;
             // Nobody approves, looking back at what they saw before, what an edit or another approver put there since.
             if seen.is_none() && changes.iter().any(|change| !change.is_by(me)) {
-                return Err(Refusal::Unseen { id, seq: read.last_entry_about(id)? }.into());
+                return Err(Refusal::from(VoteRefusal::Unseen { id, seq: read.last_entry_about(id)? }).into());
             }
             if terms != *table {
                 let own = changes.iter().filter(|change| change.is_by(me)).map(|change| change.at);

@@ -4,7 +4,7 @@
 use super::{Call, Problem, Sink, no_such_member};
 use crate::command::{AuditFilter, End, EntryView, Reply};
 use crate::domain::audit;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::domain::request::authorize;
 use crate::error::Failure;
 use crate::store::Read;
@@ -48,7 +48,7 @@ fn check_names(read: &Read<'_>, filter: &AuditFilter) -> Result<(), Problem> {
         return Err(no_such_member(read, name)?.into());
     }
     match filter.request {
-        Some(id) if read.request(id)?.is_none() => Err(Refusal::NoSuchRequest { id }.into()),
+        Some(id) if read.request(id)?.is_none() => Err(Refusal::from(LookupRefusal::NoSuchRequest { id }).into()),
         Some(_) | None => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use super::{Call, Problem, Sink, member};
 use crate::command::{CheckView, End, Reply};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, Refusal};
 use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
@@ -64,5 +64,7 @@ fn of_login(call: &Call<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> 
     if !call.caller.root {
         authorize::needs_admin(&call.actor(read)?, "check access by a Unix user name", now)?;
     }
-    Ok(read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?)
+    Ok(read
+        .member_of_login(login)?
+        .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?)
 }

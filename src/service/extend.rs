@@ -8,7 +8,7 @@ use super::{Call, Problem, Sink, view, visible};
 use crate::command::{End, NeedsView, Reply};
 use crate::domain::duration::Length;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LifecycleRefusal, Refusal};
 use crate::domain::request::submit::Ask;
 use crate::domain::request::{Request, authorize, lifecycle};
 use crate::domain::terms::RequestId;
@@ -55,7 +55,7 @@ fn asked(
     let terms = lifecycle::extended(&request, me, length, now)?;
     let open = |next: &&Request| next.state(now).is_open();
     if let Some(next) = read.extensions(id)?.iter().find(open) {
-        return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
+        return Err(Refusal::from(LifecycleRefusal::AlreadyExtended { id, by: next.id }).into());
     }
     Ok(Ask {
         terms,

@@ -5,7 +5,7 @@ use super::{Call, Problem, Sink, review};
 use crate::command::{End, NotificationView, Reply};
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::domain::request::authorize;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -67,7 +67,7 @@ pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
         |write, me, now| {
             for &id in ids {
                 if !write.has_notification(&me.name, id)? {
-                    return Err(Refusal::NoSuchNotification { id }.into());
+                    return Err(Refusal::from(LookupRefusal::NoSuchNotification { id }).into());
                 }
             }
             let marked: Result<Vec<u64>, _> = ids.iter().map(|&id| write.mark_read(&me.name, id, now)).collect();

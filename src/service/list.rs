@@ -163,7 +163,7 @@ fn owed_warnings(owed: &[(RequestId, Vec<Name>)], more: usize, me: &Principal) -
         return Vec::new();
     }
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::owed(owed))];
+    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::reviews_owed(owed))];
     let own = owed.iter().filter(|(_, reviewers)| reviewers.contains(&me.name));
     warnings.extend(own.map(|(id, _)| format!("you can review request {id}: `access review {id} --note '…'`")));
     warnings

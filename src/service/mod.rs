@@ -54,7 +54,7 @@ use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::{Refusal, RefusalKind};
+use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
 use crate::domain::request::Request;
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
@@ -234,7 +234,8 @@ impl Call<'_> {
             Some(name) => name.clone(),
             None => {
                 let login = &self.caller.login;
-                read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?
+                read.member_of_login(login)?
+                    .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?
             }
         };
         member(read, &name)
@@ -365,7 +366,7 @@ impl Call<'_> {
     }
 
     fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         self.store.write(|write| {
@@ -384,7 +385,7 @@ impl Call<'_> {
         request: Option<RequestId>,
         refusal: &Refusal,
     ) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         let context = self.context(me, now);
@@ -409,7 +410,7 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
 fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
     let names = read.member_names()?;
     let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
-    Ok(Refusal::NoSuchMember { name: name.clone(), nearest })
+    Ok(Refusal::from(LookupRefusal::NoSuchMember { name: name.clone(), nearest }).into())
 }
 
 /// A request, if this person may know of it.
@@ -420,7 +421,7 @@ fn visible(
     id: RequestId,
     now: Timestamp,
 ) -> Result<Request, Problem> {
-    let no_such = || Problem::from(Refusal::NoSuchRequest { id });
+    let no_such = || Problem::from(Refusal::from(LookupRefusal::NoSuchRequest { id }));
     let request = read.request(id)?.ok_or_else(no_such)?;
     if sees(read, policy, me, &request, now)? { Ok(request) } else { Err(no_such()) }
 }

@@ -2,8 +2,8 @@
 //! it is first needed, and once for a whole command.
 
 use crate::domain::policy::judge::{self, Judgement};
-use crate::domain::policy::length::{self, Held, HeldGrant};
 use crate::domain::policy::matching;
+use crate::domain::policy::other_grants::{Held, HeldGrant};
 use crate::domain::request::{Request, Verdict, vote};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -151,7 +151,7 @@ impl PolicyContext {
         let mut judged = self.judge(read, request, terms, now)?;
         if judged.judgement.forbids_length(terms) {
             let fits = |rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>| {
-                length::longest_allowed(rules, asked, granted, request.emergency)
+                judge::longest_allowed(rules, asked, granted, request.emergency)
             };
             judged.judgement.fits = self.with_cases(read, request, (terms, &judged.requester), now, fits)?;
         }

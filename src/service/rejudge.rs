@@ -11,10 +11,10 @@ use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::policy::judge::{Judgement, judge};
-use crate::domain::policy::length::Held;
 use crate::domain::policy::opened::Case;
+use crate::domain::policy::other_grants::Held;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;
 use crate::domain::terms::{RequestId, Terms};
@@ -158,11 +158,13 @@ impl<'r> Rejudge<'r> {
         let Some(requester) = self.person(&request.requester, ended)? else { return Ok(None) };
         let held = self.held(request, grant, ended)?;
         let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
-        if let Err(refusal) = judgement.allows(terms, &request.reason, request.ticket.as_ref()) {
+        if let Err(refusal) =
+            Refusal::unless_none(judgement.violations(terms, &request.reason, request.ticket.as_ref()))
+        {
             return Ok(Some(bounded(refusal.message())));
         }
         if request.emergency {
-            let refusal = Refusal::NoEmergency { resource: terms.resource.clone() };
+            let refusal = Refusal::from(TermsRefusal::NoEmergency { resource: terms.resource.clone() });
             return Ok(judgement.allowed_in_emergency().is_none().then(|| refusal.message()));
         }
         if !grant.modified && judgement.approved_by_rule().is_some() {

@@ -15,7 +15,7 @@ use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::policy::judge::Judgement;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::domain::request::emergency::{Emergency, TOGETHER};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
@@ -188,7 +188,7 @@ pub fn submit_as(
             if reviewers.is_empty() {
                 warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
             }
-            let day_ago = domain::policy::quota::since(now, TOGETHER);
+            let day_ago = domain::quota::since(now, TOGETHER);
             let mut grants = read.emergencies(&request, day_ago)?;
             grants.extend(request.grant.clone());
             emergency = Some(Emergency::of(&request, reviewers, &grants));
@@ -275,5 +275,5 @@ pub fn thing(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Proble
         likely.extend(nearest(&asked, names.iter().map(String::as_str)));
     }
     likely.dedup();
-    Err(Refusal::NoSuchResource { resource: resource.clone(), nearest: likely }.into())
+    Err(Refusal::from(LookupRefusal::NoSuchResource { resource: resource.clone(), nearest: likely }).into())
 }

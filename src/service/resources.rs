@@ -7,7 +7,7 @@ use crate::command::{End, Reply, ResourceView};
 use crate::domain::catalog::{CatalogItem, Covers};
 use crate::domain::entitlement::longest;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
 use crate::domain::team::Team;
@@ -52,13 +52,13 @@ pub fn find(call: &Call<'_>, name: &Name, sink: Sink<'_>) -> Result<End, Failure
             (Some(only), true) => Ok(only),
             (Some(last), false) => {
                 choices.push(last);
-                Err(Problem::from(Refusal::SeveralNamed { name: name.clone(), choices }))
+                Err(Problem::from(Refusal::from(LookupRefusal::SeveralNamed { name: name.clone(), choices })))
             }
             (None, _) => {
                 let like = nearest(name.as_str(), all.iter().map(Resource::name));
                 let of_name = |resource: &&Resource| like.as_deref() == Some(resource.name());
                 let nearest = all.iter().filter(of_name).map(ToString::to_string).collect();
-                Err(Refusal::NoResourceNamed { name: name.clone(), nearest }.into())
+                Err(Refusal::from(LookupRefusal::NoResourceNamed { name: name.clone(), nearest }).into())
             }
         }
     })?;

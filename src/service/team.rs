@@ -1,6 +1,6 @@
 //! `team apply` and `team show`.
 
-use crate::domain::policy::quota::{self, TEAM_CHANGES};
+use crate::domain::quota::{self, TEAM_CHANGES};
 use crate::domain::request::{Request, authorize, team_change};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,10 +17,10 @@ use crate::domain::grant::{Grant, State};
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::policy::length::Held;
+use crate::domain::policy::other_grants::Held;
 use crate::domain::policy::rule::Rule;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, Refusal};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::simulation::past;
@@ -137,7 +137,10 @@ impl NewOwner {
         };
         match &self.0 {
             None | Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into()),
+            Some(Ok(false)) => {
+                Err(Refusal::from(CallerRefusal::NoAccount { member: name.clone(), login: member.login.to_string() })
+                    .into())
+            }
             Some(Err(failure)) => Err(failure.clone().into()),
         }
     }

@@ -8,7 +8,8 @@ use rusqlite::params;
 
 use super::read::agree;
 use super::{Error, Read, Write, row};
-use crate::domain::policy::rule::{Rule, RuleName};
+use crate::domain::name::RuleName;
+use crate::domain::policy::rule::Rule;
 use crate::domain::resource::Resource;
 use crate::domain::team::change::{Change, Diff, RuleOrder};
 

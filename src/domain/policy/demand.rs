@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use super::default_demand::{default_role, takes_default};
 use super::matching::Hit;
 use super::opened::Opened;
-use super::rule::{Rule, RuleName};
-use crate::domain::catalog::CatalogItem;
+use super::rule::Rule;
 use crate::domain::member::Assignee;
+use crate::domain::name::RuleName;
 use crate::domain::principal::Principal;
-use crate::domain::request::Request;
 use crate::domain::role::Role;
-use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 
 /// A number of approvals that a request takes, and of whom.
@@ -51,19 +50,6 @@ pub enum RoleBasis {
     BaseAdmin,
 }
 
-impl RoleBasis {
-    /// How roles count for a request, if these were its terms.
-    pub fn of(request: &Request, terms: &Terms) -> RoleBasis {
-        if request.is_about_a_role(terms) {
-            RoleBasis::BaseAdmin
-        } else if terms.end.is_permanent() {
-            RoleBasis::Base
-        } else {
-            RoleBasis::Effective
-        }
-    }
-}
-
 /// What terms demand: by rules, and by default.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Demands {
@@ -102,33 +88,5 @@ impl Opened<'_> {
         let without = self.things.iter().zip(&has_own).filter(|(it, has_own)| !**has_own && !it.follows_connections);
         let default = without.map(|(it, _)| default_role(it.thing)).max();
         Demands { rules, default }
-    }
-}
-
-/// Whether a rule that matches this thing can take the place of its default demand. A rule that names a scope replaces
-/// none, even while the scope covers nothing: the scope may cover more tomorrow.
-pub fn takes_default(rule: &Rule, thing: &CatalogItem) -> bool {
-    match thing {
-        CatalogItem::Scope { .. } => rule.matches.resources.is_empty(),
-        CatalogItem::Role(_)
-        | CatalogItem::Connection { .. }
-        | CatalogItem::Target { .. }
-        | CatalogItem::Feature { .. } => gives(rule, thing),
-    }
-}
-
-/// Whether a rule that matches this thing can give it without anybody's approval. It has to name a role.
-pub(super) fn gives(rule: &Rule, thing: &CatalogItem) -> bool {
-    !matches!(thing, CatalogItem::Role(_)) || !rule.matches.resources.is_empty()
-}
-
-/// The least role of those who meet the default demand for this thing.
-pub fn default_role(thing: &CatalogItem) -> Role {
-    match thing {
-        CatalogItem::Feature { role, .. } => (*role).max(Role::Admin),
-        CatalogItem::Connection { .. }
-        | CatalogItem::Target { .. }
-        | CatalogItem::Scope { .. }
-        | CatalogItem::Role(_) => Role::Admin,
     }
 }

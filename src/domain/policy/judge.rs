@@ -21,11 +21,12 @@ use super::demand::{Demands, Requirement};
 use super::length::Counted;
 use super::matching::Hit;
 use super::opened::{Case, Opened};
-use super::rule::{Rule, RuleName};
+use super::rule::Rule;
+use super::violation::{Breach, Violation};
 use crate::domain::duration::Length;
 use crate::domain::member::Assignee;
-use crate::domain::refusal::{Breach, Refusal};
-use crate::domain::terms::Terms;
+use crate::domain::name::RuleName;
+use crate::domain::terms::{End, Terms};
 use crate::domain::text::{Text, Ticket};
 
 /// A rule that matches, and why.
@@ -125,6 +126,39 @@ pub fn judge<'r>(
     }
 }
 
+/// The longest length that no rule's `max_duration` forbids in the place of the one that would be granted. None: it is
+/// not the length that is forbidden, or every length is.
+///
+/// What counts together with a length never shrinks as the length grows, so halving finds it.
+pub fn longest_allowed(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergency: bool) -> Option<Length> {
+    let limits: Vec<Rule> = rules.iter().filter(|rule| rule.max_duration.is_some()).cloned().collect();
+    let case = granted.unwrap_or(asked);
+    let is_allowed = |seconds: i64| {
+        let length = Length::from_seconds(seconds).ok()?;
+        let terms = Terms { end: End::After(length), ..case.terms.clone() };
+        let judged = Case { terms: &terms, ..case };
+        let judgement = match granted {
+            Some(_) => judge(&limits, asked, Some(judged), emergency),
+            None => judge(&limits, judged, None, emergency),
+        };
+        (!judgement.forbids_length(&terms)).then_some(length)
+    };
+    let own = case.terms.ends_at(case.now).map(|end| end.since(case.terms.starts_at(case.now)));
+    let mut too_long = own.unwrap_or(Length::HOUR.seconds());
+    let mut longest = is_allowed(too_long);
+    if own.is_some() && longest.is_some() {
+        return None;
+    }
+    while longest.map_or(0, Length::seconds) + 1 < too_long {
+        let middle = too_long.midpoint(longest.map_or(0, Length::seconds));
+        match is_allowed(middle) {
+            Some(length) => longest = Some(length),
+            None => too_long = middle,
+        }
+    }
+    longest
+}
+
 impl Judgement {
     fn rules(&self) -> impl Iterator<Item = &Rule> {
         self.matched.iter().map(|matched| &matched.rule)
@@ -135,38 +169,38 @@ impl Judgement {
         self.matched.iter().any(|it| it.too_long().is_some() || terms.end.is_permanent() && !it.rule.allow_permanent)
     }
 
-    /// Whether any rule forbids these terms. Tells all that they break.
-    pub fn allows(&self, terms: &Terms, reason: &Text, ticket: Option<&Ticket>) -> Result<(), Refusal> {
-        let denies = self.rules().filter_map(|rule| Some((rule, rule.deny.as_ref()?)));
-        let denies =
-            denies.map(|(rule, message)| Refusal::RuleDenies { rule: rule.name.clone(), message: message.clone() });
-        let mut against: Vec<Refusal> = denies.collect();
-        let mut broken = |rule: &Rule, what: Breach| {
-            against.push(Refusal::RuleForbids { rule: rule.name.clone(), what });
-        };
+    /// Everything that these terms break of the rules. Empty: no rule forbids them.
+    pub fn violations(&self, terms: &Terms, reason: &Text, ticket: Option<&Ticket>) -> Vec<Violation> {
+        let mut violations: Vec<Violation> = Vec::new();
+        let mut add = |rule: &Rule, breach: Breach| violations.push(Violation { rule: rule.name.clone(), breach });
+        for rule in self.rules() {
+            if let Some(message) = &rule.deny {
+                add(rule, Breach::Denied { message: message.clone() });
+            }
+        }
         let fits = self.fits;
         for matched in &self.matched {
             if terms.end.is_permanent() && !matched.rule.allow_permanent {
-                broken(&matched.rule, Breach::Permanent { fits });
+                add(&matched.rule, Breach::Permanent { fits });
             }
             if let Some(most) = matched.too_long() {
-                broken(&matched.rule, Breach::TooLong { most, together: matched.counted.words(), fits });
+                add(&matched.rule, Breach::TooLong { most, together: matched.counted.words(), fits });
             }
         }
         for rule in self.rules() {
             if let Some(pattern) = &rule.ticket
                 && !ticket.is_some_and(|ticket| pattern.matches(ticket))
             {
-                broken(rule, Breach::NoTicket { pattern: pattern.clone() });
+                add(rule, Breach::NoTicket { pattern: pattern.clone() });
             }
             let has = reason.as_str().chars().count();
             if let Some(least) = rule.reason_min
                 && has < least as usize
             {
-                broken(rule, Breach::ShortReason { least, has });
+                add(rule, Breach::ShortReason { least, has });
             }
         }
-        Refusal::unless_none(against)
+        violations
     }
 
     /// Whose approvals it takes, each demand on its own. Empty only when the catalogue knows nothing that it would open.
@@ -231,7 +265,7 @@ mod tests {
     use crate::domain::catalog::{Connection, Covers, Environment, Scope, Target};
     use crate::domain::member::Login;
     use crate::domain::name::Name;
-    use crate::domain::policy::length::Held;
+    use crate::domain::policy::other_grants::Held;
     use crate::domain::principal::Principal;
     use crate::domain::role::Role;
     use crate::domain::team::Team;

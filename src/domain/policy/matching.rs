@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::demand::takes_default;
-use super::length::{Counted, Held};
+use super::default_demand::takes_default;
+use super::length::Counted;
 use super::opened::{Case, Opened, OpenedItem};
+use super::other_grants::Held;
 use super::rule::{Match, Rule};
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::duration::Length;

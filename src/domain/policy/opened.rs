@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::length::Held;
+use super::other_grants::Held;
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;

@@ -4,7 +4,6 @@
 //! by rule.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,9 +11,9 @@ use super::pattern::{Pattern, TicketPattern};
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::duration::Length;
 use crate::domain::member::Assignee;
+use crate::domain::name::RuleName;
 use crate::domain::principal::Principal;
-use crate::domain::text::{Text, is_hostile};
-use crate::domain::{Malformed, checked_string};
+use crate::domain::text::Text;
 
 /// One rule, as the team file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,22 +90,6 @@ pub struct Match {
     pub longer_than: Option<Length>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permanent: Option<bool>,
-}
-
-/// What people call a rule: one line of 1 to 80 characters.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuleName(String);
-checked_string!(RuleName);
-
-impl FromStr for RuleName {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<RuleName, Malformed> {
-        let count = text.chars().count();
-        if text.trim() != text || !(1..=80).contains(&count) || text.chars().any(is_hostile) {
-            return Err(Malformed::new("a rule's name is one line of 1 to 80 characters, with no blank at its ends"));
-        }
-        Ok(RuleName(text.to_owned()))
-    }
 }
 
 impl Match {

@@ -14,7 +14,8 @@ use crate::domain::grant::{Ended, EndedHow, Grant};
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
-use crate::domain::policy::demand::{RoleBasis, default_role};
+use crate::domain::policy::default_demand::default_role;
+use crate::domain::policy::demand::RoleBasis;
 use crate::domain::policy::rule::Rule;
 use crate::domain::preference::Preference;
 use crate::domain::request::clock::{filed_ahead, granted_ahead};
@@ -561,7 +562,7 @@ impl Model {
             return Some(format!("request {id} is granted without a demand that it met"));
         }
         let terms = granted.terms();
-        let basis = RoleBasis::of(request, &terms);
+        let basis = request.role_basis(&terms);
         // A feature has a default of its own, unless a rule whose demand was met took it away.
         let named = granted.demands.iter().filter_map(|met| met.rule.as_ref());
         let rules: Vec<&Rule> = named.filter_map(|name| team.rules.iter().find(|rule| rule.name == *name)).collect();

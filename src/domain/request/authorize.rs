@@ -8,26 +8,26 @@ use crate::domain::member::Assignee;
 use crate::domain::policy::demand::{Requirement, RoleBasis};
 use crate::domain::policy::judge::Judgement;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, Refusal, VoteRefusal};
 use crate::domain::role::Role;
 use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 
 /// Whether this person may take part at all.
 pub fn may_act(person: &Principal) -> Result<(), Refusal> {
-    if person.is_disabled() { Err(Refusal::Disabled { member: person.name.clone() }) } else { Ok(()) }
+    if person.is_disabled() { Err(CallerRefusal::Disabled { member: person.name.clone() }.into()) } else { Ok(()) }
 }
 
 /// Whether this person is an admin or the owner now, by base role or by a live grant.
 pub fn needs_admin(person: &Principal, to: &'static str, now: Timestamp) -> Result<(), Refusal> {
     may_act(person)?;
-    if person.effective_role(now) >= Role::Admin { Ok(()) } else { Err(Refusal::NeedsAdmin { to }) }
+    if person.effective_role(now) >= Role::Admin { Ok(()) } else { Err(CallerRefusal::NeedsAdmin { to }.into()) }
 }
 
 /// Whether this person is the owner, by the team file: no grant makes one.
 pub fn needs_owner(person: &Principal, to: &'static str) -> Result<(), Refusal> {
     may_act(person)?;
-    if person.member.role == Role::Owner { Ok(()) } else { Err(Refusal::NeedsOwner { to }) }
+    if person.member.role == Role::Owner { Ok(()) } else { Err(CallerRefusal::NeedsOwner { to }.into()) }
 }
 
 /// Whether a request is another person's. Somebody is the same person if the name or the Unix user is the same: neither a
@@ -38,11 +38,11 @@ pub(super) fn is_anothers(request: &Request, person: &Principal) -> Result<(), R
     let may_be_own = request.may_be_requested_by(name, login) || request.may_be_filed_by(name, login);
     match may_be_own {
         false => Ok(()),
-        true if request.is_requested_by(person) => Err(Refusal::OwnRequest { id: request.id }),
+        true if request.is_requested_by(person) => Err(VoteRefusal::OwnRequest { id: request.id }.into()),
         true if request.belongs_to(person) => {
-            Err(Refusal::FiledRequest { id: request.id, requester: request.requester.clone() })
+            Err(VoteRefusal::FiledRequest { id: request.id, requester: request.requester.clone() }.into())
         }
-        true => Err(Refusal::MayBeOwn { id: request.id }),
+        true => Err(VoteRefusal::MayBeOwn { id: request.id }.into()),
     }
 }
 
@@ -55,19 +55,25 @@ pub fn may_decide(
     now: Timestamp,
 ) -> Result<(), Refusal> {
     is_anothers(request, person)?;
-    let basis = RoleBasis::of(request, terms);
+    let basis = request.role_basis(terms);
     if requirements.iter().any(|requirement| requirement.is_met_by(person, basis, now)) {
         return Ok(());
     }
     let by_granted_role = requirements.iter().any(|it| it.is_met_by(person, RoleBasis::Effective, now));
     match (requirements, basis) {
-        (_, RoleBasis::BaseAdmin) if by_granted_role => Err(Refusal::NeedsBaseRole { id: request.id, what: "a role" }),
-        (_, RoleBasis::Base) if by_granted_role => {
-            Err(Refusal::NeedsBaseRole { id: request.id, what: "permanent access" })
+        (_, RoleBasis::BaseAdmin) if by_granted_role => {
+            Err(VoteRefusal::NeedsBaseRole { id: request.id, what: "a role" }.into())
         }
-        ([only], _) if is_default(only, Role::Admin) => Err(Refusal::NeedsAdmin { to: "decide on a request" }),
-        ([only], _) if is_default(only, Role::Owner) => Err(Refusal::NeedsOwner { to: "decide on this request" }),
-        (several, _) => Err(Refusal::NeedsApprover { id: request.id, approvers: named(several) }),
+        (_, RoleBasis::Base) if by_granted_role => {
+            Err(VoteRefusal::NeedsBaseRole { id: request.id, what: "permanent access" }.into())
+        }
+        ([only], _) if is_default(only, Role::Admin) => {
+            Err(CallerRefusal::NeedsAdmin { to: "decide on a request" }.into())
+        }
+        ([only], _) if is_default(only, Role::Owner) => {
+            Err(CallerRefusal::NeedsOwner { to: "decide on this request" }.into())
+        }
+        (several, _) => Err(VoteRefusal::NeedsApprover { id: request.id, approvers: named(several) }.into()),
     }
 }
 
@@ -95,12 +101,12 @@ pub(super) fn may_propose(case: &Case<'_>, person: &Principal, now: Timestamp) -
         return Ok(());
     }
     let requirements = judgement.requirements_of_granted();
-    let basis = RoleBasis::of(request, terms);
+    let basis = request.role_basis(terms);
     if requirements.iter().any(|requirement| requirement.is_met_by(person, basis, now)) {
         return Ok(());
     }
     let resource = terms.resource.clone();
-    Err(Refusal::NeedsApproverOfTerms { id: request.id, resource, approvers: named(&requirements) })
+    Err(VoteRefusal::NeedsApproverOfTerms { id: request.id, resource, approvers: named(&requirements) }.into())
 }
 
 /// Whether somebody may see a request: its requester, its filer, those who may decide on it or are told when it is late,
@@ -139,5 +145,5 @@ pub(super) fn still_pending(request: &Request, now: Timestamp) -> Result<(), Ref
         return Ok(());
     }
     let by = request.decisions.last().map(|decision| decision.by.clone());
-    Err(Refusal::AlreadyDecided { id: request.id, state, by })
+    Err(VoteRefusal::AlreadyDecided { id: request.id, state, by }.into())
 }

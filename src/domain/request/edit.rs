@@ -14,7 +14,7 @@ use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LifecycleRefusal, Refusal};
 use crate::domain::terms::{End, Said, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
@@ -50,14 +50,14 @@ impl<T: Clone> Edited<T> {
 pub fn edited(request: &Request, edit: &Edit, person: &Principal, now: Timestamp) -> Result<Said, Refusal> {
     may_act(person)?;
     if !request.belongs_to(person) {
-        return Err(Refusal::NeedsOwnToEdit { id: request.id });
+        return Err(LifecycleRefusal::NeedsOwnToEdit { id: request.id }.into());
     }
     let state = request.state(now);
     if state != State::Pending {
-        return Err(Refusal::NotEditable { id: request.id, state });
+        return Err(LifecycleRefusal::NotEditable { id: request.id, state }.into());
     }
     if let (Some(before), Some(_)) = (request.extends, &edit.start) {
-        return Err(Refusal::ExtensionStart { id: request.id, before });
+        return Err(LifecycleRefusal::ExtensionStart { id: request.id, before }.into());
     }
     let said = Said {
         asked: Terms {
@@ -68,7 +68,7 @@ pub fn edited(request: &Request, edit: &Edit, person: &Principal, now: Timestamp
         reason: edit.reason.clone().unwrap_or_else(|| request.reason.clone()),
         ticket: Edited::apply(edit.ticket.as_ref(), request.ticket.as_ref()),
     };
-    if said == request.said() { Err(Refusal::NothingToEdit { id: request.id }) } else { Ok(said) }
+    if said == request.said() { Err(LifecycleRefusal::NothingToEdit { id: request.id }.into()) } else { Ok(said) }
 }
 
 /// Changes a pending request to what `edited` gave. It is judged as if it were filed now, and all approvals that it has

@@ -8,12 +8,12 @@ use super::lifecycle::draft;
 use crate::domain::duration::{Length, spell};
 use crate::domain::event::{Draft, Event};
 use crate::domain::grant::Grant;
-use crate::domain::name::Name;
+use crate::domain::interval::measure;
+use crate::domain::name::{Name, one_of};
 use crate::domain::policy::demand::RoleBasis;
 use crate::domain::policy::judge::Judgement;
-use crate::domain::policy::length::measure;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, VoteRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::terms::{RequestId, Terms};
@@ -87,18 +87,8 @@ fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
-/// `alice, bob or carol`.
-pub fn one_of(names: &[Name]) -> String {
-    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-    match names.as_slice() {
-        [] => "nobody".to_owned(),
-        [one] => (*one).to_owned(),
-        [others @ .., last] => format!("{} or {last}", others.join(", ")),
-    }
-}
-
 /// Emergencies that owe their review, with those who can review each: `requests 1 and 2 (alice or erin), request 4 (nobody)`.
-pub fn owed(owed: &[(RequestId, Vec<Name>)]) -> String {
+pub fn reviews_owed(owed: &[(RequestId, Vec<Name>)]) -> String {
     let mut groups: Vec<(&[Name], Vec<RequestId>)> = Vec::new();
     for (id, reviewers) in owed {
         match groups.iter_mut().find(|(others, _)| *others == reviewers.as_slice()) {
@@ -160,18 +150,18 @@ pub fn may_review(case: &Case<'_>, person: &Principal, now: Timestamp) -> Result
     if named.is_empty() {
         named.push("role:admin".to_owned());
     }
-    Err(Refusal::NeedsReviewer { id: case.request.id, reviewers: named })
+    Err(VoteRefusal::NeedsReviewer { id: case.request.id, reviewers: named }.into())
 }
 
 /// Closes the review that an emergency owes.
 pub fn review(case: &Case<'_>, reviewer: &Principal, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let request = case.request;
     if !request.emergency {
-        return Err(Refusal::NotOwed { id: request.id });
+        return Err(VoteRefusal::NotOwed { id: request.id }.into());
     }
     may_review(case, reviewer, now)?;
     if let Some(review) = &request.review {
-        return Err(Refusal::AlreadyReviewed { id: request.id, by: review.by.clone() });
+        return Err(VoteRefusal::AlreadyReviewed { id: request.id, by: review.by.clone() }.into());
     }
     Ok(vec![draft(Event::RequestReviewed { request: request.id, by: reviewer.name.clone(), note }, Vec::new())])
 }
@@ -187,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn those_with_the_same_reviewers_stand_together() {
+    fn requests_with_the_same_reviewers_are_named_together() {
         let ids: Vec<RequestId> = (1..=4).map(|id| RequestId::try_from(id).unwrap()).collect();
         let names = |names: &[&str]| -> Vec<Name> { names.iter().map(|name| name.parse().unwrap()).collect() };
         let all = [
@@ -196,6 +186,9 @@ mod tests {
             (ids[2], names(&["alice", "erin", "olivia"])),
             (ids[3], names(&[])),
         ];
-        assert_eq!(owed(&all), "requests 1 and 3 (alice, erin or olivia), request 2 (olivia), request 4 (nobody)");
+        assert_eq!(
+            reviews_owed(&all),
+            "requests 1 and 3 (alice, erin or olivia), request 2 (olivia), request 4 (nobody)"
+        );
     }
 }

@@ -5,11 +5,10 @@ use super::{Recorded, Request};
 use crate::domain::duration::Length;
 use crate::domain::event::{Because, Draft, Event, Granted};
 use crate::domain::grant::{Grant, State};
-use crate::domain::name::Name;
+use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::{NotificationKind, Recipient};
-use crate::domain::policy::rule::RuleName;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LifecycleRefusal, Refusal};
 use crate::domain::terms::{End, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -55,12 +54,12 @@ pub(super) fn begins(granted: Granted, now: Timestamp) -> Event {
 pub fn extended(request: &Request, person: &Principal, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
     may_act(person)?;
     if !request.is_requested_by(person) {
-        return Err(Refusal::NeedsOwnGrant { id: request.id });
+        return Err(LifecycleRefusal::NeedsOwnGrant { id: request.id }.into());
     }
     let state = request.state(now);
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
-    let Some(grant) = live else { return Err(Refusal::NotExtendable { id: request.id, state }) };
-    let Some(ends_at) = grant.ends_at else { return Err(Refusal::NothingToExtend { id: request.id }) };
+    let Some(grant) = live else { return Err(LifecycleRefusal::NotExtendable { id: request.id, state }.into()) };
+    let Some(ends_at) = grant.ends_at else { return Err(LifecycleRefusal::NothingToExtend { id: request.id }.into()) };
     let before = Length::from_seconds(ends_at.since(grant.starts_at)).unwrap_or(Length::HOUR);
     let end = End::After(end.unwrap_or(before));
     Ok(Terms { resource: grant.terms.resource.clone(), end, start: Some(ends_at) })
@@ -71,11 +70,11 @@ pub fn withdraw(request: &Request, person: &Principal, asked: &[Name], now: Time
     may_act(person)?;
     if !request.belongs_to(person) {
         // Whoever may see it may deny it, which is the act that says what it is.
-        return Err(Refusal::NeedsOwnRequest { id: request.id });
+        return Err(LifecycleRefusal::NeedsOwnRequest { id: request.id }.into());
     }
     let state = request.state(now);
     if state != State::Pending {
-        return Err(Refusal::NotPending { id: request.id, state });
+        return Err(LifecycleRefusal::NotPending { id: request.id, state }.into());
     }
     let withdrawn =
         Event::RequestWithdrawn { request: request.id, by: Some(person.name.clone()), because: Because::Asked };
@@ -100,7 +99,7 @@ pub fn revoke(
     }
     let state = request.state(now);
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
-    let Some(grant) = live else { return Err(Refusal::NotLive { id: request.id, state }) };
+    let Some(grant) = live else { return Err(LifecycleRefusal::NotLive { id: request.id, state }.into()) };
     let told =
         |event: NotificationKind| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
     let mut drafts =

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::grant::{Grant, State};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
+use crate::domain::policy::demand::RoleBasis;
 use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
 use crate::domain::terms::{RequestId, Said, Terms};
@@ -164,6 +165,17 @@ impl Request {
     /// Whether either what was asked or what is on the table is a role.
     pub fn is_about_a_role(&self, terms: &Terms) -> bool {
         [&self.asked, terms].into_iter().any(|terms| matches!(terms.resource, Resource::Role(_)))
+    }
+
+    /// How roles count for this request, if these were its terms.
+    pub fn role_basis(&self, terms: &Terms) -> RoleBasis {
+        if self.is_about_a_role(terms) {
+            RoleBasis::BaseAdmin
+        } else if terms.end.is_permanent() {
+            RoleBasis::Base
+        } else {
+            RoleBasis::Effective
+        }
     }
 
     pub fn owes_review(&self) -> bool {

@@ -9,12 +9,11 @@ use crate::domain::duration::Length;
 use crate::domain::entitlement::longest;
 use crate::domain::event::{Draft, Event, Granted};
 use crate::domain::grant::State;
-use crate::domain::name::Name;
+use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::NotificationKind;
 use crate::domain::policy::judge::Judgement;
-use crate::domain::policy::rule::RuleName;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::terms::{End, RequestId, Terms};
@@ -61,15 +60,15 @@ pub struct Filing<'f> {
 pub(super) fn wrong_terms(terms: &Terms, requester: &Principal, now: Timestamp) -> Vec<Refusal> {
     let start = terms.starts_at(now);
     let end = terms.end.until().and_then(|until| match until {
-        _ if until <= now => Some(Refusal::EndPassed { until }),
-        _ if until <= start => Some(Refusal::EndBeforeStart { until, start }),
-        _ if until > now.plus(Length::LONGEST) => Some(Refusal::EndTooFar { until }),
+        _ if until <= now => Some(TermsRefusal::EndPassed { until }.into()),
+        _ if until <= start => Some(TermsRefusal::EndBeforeStart { until, start }.into()),
+        _ if until > now.plus(Length::LONGEST) => Some(TermsRefusal::EndTooFar { until }.into()),
         _ => None,
     });
     let role = match terms.resource {
-        Resource::Role(Role::Owner) => Some(Refusal::RoleOwner),
+        Resource::Role(Role::Owner) => Some(TermsRefusal::RoleOwner.into()),
         Resource::Role(asked) if asked <= requester.member.role => {
-            Some(Refusal::RoleNotAbove { asked, own: requester.member.role })
+            Some(TermsRefusal::RoleNotAbove { asked, own: requester.member.role }.into())
         }
         Resource::Role(_)
         | Resource::Connection(_)
@@ -84,8 +83,10 @@ pub(super) fn wrong_terms(terms: &Terms, requester: &Principal, now: Timestamp) 
 fn wrong_start(ask: &Ask, now: Timestamp) -> Option<Refusal> {
     match ask.terms.start {
         // An extension starts when the grant before it ends, whenever that is.
-        Some(start) if ask.extends.is_none() && start <= now => Some(Refusal::StartPassed { start }),
-        Some(start) if ask.extends.is_none() && start > now.plus(LATEST_START) => Some(Refusal::StartTooFar { start }),
+        Some(start) if ask.extends.is_none() && start <= now => Some(TermsRefusal::StartPassed { start }.into()),
+        Some(start) if ask.extends.is_none() && start > now.plus(LATEST_START) => {
+            Some(TermsRefusal::StartTooFar { start }.into())
+        }
         Some(_) | None => None,
     }
 }
@@ -98,7 +99,7 @@ pub fn wrong_by_itself(ask: &Ask, requester: &Principal, edits: Option<&Request>
         wrong.extend(wrong_start(ask, now));
     }
     let hidden = ask.ticket.as_ref().and_then(|ticket| check_distinct(ticket.as_str()).err());
-    wrong.extend(hidden.map(|why| Refusal::HiddenInTicket { why }));
+    wrong.extend(hidden.map(|why| TermsRefusal::HiddenInTicket { why }.into()));
     wrong
 }
 
@@ -130,30 +131,34 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
     if let Some(way) = longest(&requester.ways(filing.thing, now))
         && way.until.is_none_or(|until| ends_at.is_some_and(|end| end <= until))
     {
-        wrong.push(Refusal::AlreadyHeld {
-            member: requester.name.clone(),
-            resource: ask.terms.resource.clone(),
-            way: Box::new(way.clone()),
-            now,
-        });
+        wrong.push(
+            TermsRefusal::AlreadyHeld {
+                member: requester.name.clone(),
+                resource: ask.terms.resource.clone(),
+                way: Box::new(way.clone()),
+                now,
+            }
+            .into(),
+        );
     }
     // An emergency does not wait behind what waits.
     let open = filing.pending.filter(|request| request.state(now) == State::Pending && !ask.emergency);
     let resource = || ask.terms.resource.clone();
-    wrong.extend(open.map(|first| Refusal::AlreadyPending { first: first.id, resource: resource() }));
+    wrong.extend(open.map(|first| TermsRefusal::AlreadyPending { first: first.id, resource: resource() }.into()));
     if ask.emergency {
         wrong.extend(may_be_emergency(ask, filing).err());
     }
-    wrong.extend(judgement.allows(&ask.terms, &ask.reason, ask.ticket.as_ref()).err());
+    let violations = judgement.violations(&ask.terms, &ask.reason, ask.ticket.as_ref());
+    wrong.extend(violations.into_iter().map(Refusal::from));
     if judgement.requirements().is_empty() {
-        wrong.push(Refusal::NothingDemanded { resource: resource() });
+        wrong.push(TermsRefusal::NothingDemanded { resource: resource() }.into());
     }
     let by_rule = match ask.emergency {
         true => judgement.allowed_in_emergency(),
         false => judgement.approved_by_rule(),
     };
     if ask.emergency && by_rule.is_none() {
-        wrong.push(Refusal::NoEmergency { resource: resource() });
+        wrong.push(TermsRefusal::NoEmergency { resource: resource() }.into());
     }
     Refusal::unless_none(wrong).map(|()| by_rule)
 }
@@ -161,11 +166,11 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
 /// Emergency access is taken by whoever needs it, at once, and ends.
 fn may_be_emergency(ask: &Ask, filing: &Filing<'_>) -> Result<(), Refusal> {
     if filing.filer.name != filing.requester.name {
-        return Err(Refusal::EmergencyForAnother);
+        return Err(TermsRefusal::EmergencyForAnother.into());
     }
     match (ask.terms.end, ask.terms.start) {
-        (End::Never, _) => Err(Refusal::EmergencyForGood),
-        (End::After(_) | End::At(_), Some(_)) => Err(Refusal::EmergencyLater),
+        (End::Never, _) => Err(TermsRefusal::PermanentEmergency.into()),
+        (End::After(_) | End::At(_), Some(_)) => Err(TermsRefusal::EmergencyLater.into()),
         (End::After(_) | End::At(_), None) => Ok(()),
     }
 }

@@ -7,12 +7,11 @@ use super::lifecycle::{begins, draft, granted};
 use super::submit::wrong_terms;
 use super::{Decision, Request, Verdict};
 use crate::domain::event::{Draft, Event, Granted, MetDemand};
-use crate::domain::name::Name;
+use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::{NotificationKind, Recipient};
-use crate::domain::policy::demand::{Requirement, RoleBasis};
-use crate::domain::policy::rule::RuleName;
+use crate::domain::policy::demand::Requirement;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Refusal, TermsRefusal, VoteRefusal};
 use crate::domain::terms::Terms;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -45,7 +44,7 @@ pub fn standing(
     people: &[&Principal],
     now: Timestamp,
 ) -> Vec<Tally> {
-    let basis = RoleBasis::of(request, terms);
+    let basis = request.role_basis(terms);
     let able: Vec<&&Principal> =
         people.iter().filter(|person| may_decide(person, request, terms, requirements, now).is_ok()).collect();
     let mut given: Vec<&Principal> = Vec::new();
@@ -106,10 +105,11 @@ pub fn approve(
     may_act(requester)?;
     may_propose(case, approver, now)?;
     if judgement.requirements_of_granted().is_empty() {
-        return Err(Refusal::NothingDemanded { resource: terms.resource.clone() });
+        return Err(TermsRefusal::NothingDemanded { resource: terms.resource.clone() }.into());
     }
     let mut wrong = wrong_terms(terms, requester, now);
-    wrong.extend(judgement.allows(terms, &request.reason, request.ticket.as_ref()).err());
+    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
+    wrong.extend(violations.into_iter().map(Refusal::from));
     Refusal::unless_none(wrong)?;
     let stood = standing(request, terms, &requirements, case.people, now);
     let counted = |standing: &[Tally]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
@@ -117,7 +117,7 @@ pub fn approve(
     // Where a demand was relaxed since, what was given may be enough now: then whoever gave it can say so again.
     let enough = stood.iter().all(Tally::is_met);
     if given.contains(&approver.name) && !enough {
-        return Err(Refusal::AlreadyVoted { id: request.id });
+        return Err(VoteRefusal::AlreadyVoted { id: request.id }.into());
     }
     let modified = **terms != request.asked;
     let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);

@@ -6,14 +6,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::unused;
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::member::Assignee;
-use crate::domain::name::Name;
-use crate::domain::policy::demand::takes_default;
+use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::default_demand::takes_default;
 use crate::domain::policy::judge::{Judgement, judge};
-use crate::domain::policy::length::Held;
 use crate::domain::policy::opened::Case;
+use crate::domain::policy::other_grants::Held;
 use crate::domain::policy::pattern::Pattern;
-use crate::domain::policy::rule::{Rule, RuleName};
+use crate::domain::policy::rule::Rule;
 use crate::domain::principal::Principal;
+use crate::domain::refusal::Refusal;
 use crate::domain::request::authorize::may_decide;
 use crate::domain::request::vote::{Tally, standing, waits_on};
 use crate::domain::request::{Request, Verdict};
@@ -428,7 +429,8 @@ pub fn otherwise(team: &Team, request: &Request, held: &Held) -> Option<String> 
     let case = |terms, reach| Case { requester: &requester, terms, reach, held, now: at };
     let granted = granted.as_ref().map(|reach| case(terms, reach));
     let judgement = judge(&team.rules, case(&request.asked, &asked), granted, request.emergency);
-    if let Err(refusal) = judgement.allows(terms, &request.reason, request.ticket.as_ref()) {
+    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
+    if let Err(refusal) = Refusal::unless_none(violations) {
         return Some(format!("refused: {}", refusal.message()));
     }
     if request.emergency {

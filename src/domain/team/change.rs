@@ -7,8 +7,8 @@ use super::{Group, Header};
 use crate::domain::Malformed;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
 use crate::domain::member::Member;
-use crate::domain::name::Name;
-use crate::domain::policy::rule::{Rule, RuleName};
+use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::rule::Rule;
 use crate::domain::preference::Policy;
 use crate::domain::resource::Resource;
 

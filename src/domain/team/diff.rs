@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Team;
 use super::change::{Change, Diff, RuleOrder};
-use crate::domain::name::Name;
-use crate::domain::policy::rule::{Rule, RuleName};
+use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::rule::Rule;
 use crate::domain::preference::Policy;
 
 impl Team {
