@@ -4,7 +4,7 @@
 use super::catalog::Environment;
 use super::describe::{Times, briefly_with, how_long, words_with};
 use super::entitlement::Way;
-use super::event::{Entry, Event, Granted, MetDemand};
+use super::event::{Entry, Event, Granted, MetDemand, Revision};
 use super::grant::Grant;
 use super::name::{Name, one_of};
 use super::notification::NotificationKind;
@@ -91,7 +91,9 @@ impl Piece {
         let Background { request, times, .. } = *background;
         // "has new terms" would be wrong for a new reason or ticket.
         let headline = match (&entry.event, request) {
-            (Event::RequestEdited { request, by, to, .. }, _) if notice == NotificationKind::RequestChanged => {
+            (Event::RequestEdited(Revision { request, by, to, .. }), _)
+                if notice == NotificationKind::RequestChanged =>
+            {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
             (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {

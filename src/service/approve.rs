@@ -4,7 +4,7 @@ use super::policy_context::PolicyContext;
 use super::request::thing;
 use super::{Call, Problem, Sink, deciding, quota, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
-use crate::domain::event::Event;
+use crate::domain::event::{Approval, Event, Revision, Submission};
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
 use crate::domain::quota::TERMS;
@@ -87,16 +87,16 @@ fn changes(read: &Read<'_>, id: RequestId) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     for entry in read.entries_about(id)? {
         let (seq, at) = (entry.seq, entry.at);
-        if let Event::RequestSubmitted { asked, .. } = entry.event {
+        if let Event::RequestSubmitted(Submission { asked, .. }) = entry.event {
             table = Some(asked);
-        } else if let Event::RequestEdited { to, .. } = entry.event {
+        } else if let Event::RequestEdited(Revision { to, .. }) = entry.event {
             table = Some(to.asked);
             changes.push(Change { seq, at, by: None });
         } else if let Event::ApprovalsVoided { .. } = entry.event {
             // Terms that an approver put there may be gone as well.
             table = None;
             changes.push(Change { seq, at, by: None });
-        } else if let Event::RequestApproved { by, terms, .. } = entry.event {
+        } else if let Event::RequestApproved(Approval { by, terms, .. }) = entry.event {
             if table.as_ref().is_some_and(|table| *table != terms) {
                 changes.push(Change { seq, at, by: Some(by) });
             }

@@ -23,7 +23,7 @@ use std::path::Path;
 
 use access::command::{AskFor, Command, ListFilter, Reply, Seen};
 use access::domain::duration::{Duration, Length};
-use access::domain::event::{ACTIONS, Because, Entry, Event};
+use access::domain::event::{ACTIONS, Approval, Because, Entry, Event, Revision, Submission};
 use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
 use access::domain::resource::Resource;
@@ -60,12 +60,12 @@ impl Tally {
     /// What should come about often for there to be anything in this.
     fn count_sort(&self, event: &Event) {
         let sorts = match event {
-            Event::RequestSubmitted { extends, emergency, asked, .. } => {
+            Event::RequestSubmitted(Submission { extends, emergency, asked, .. }) => {
                 let brief = asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
                 vec![("an extension", extends.is_some()), ("an emergency", *emergency), ("a shorter default", brief)]
             }
-            Event::RequestEdited { voids, .. } => vec![("an edit that voids votes", !voids.is_empty())],
-            Event::RequestApproved { voids, asked, .. } => {
+            Event::RequestEdited(Revision { voids, .. }) => vec![("an edit that voids votes", !voids.is_empty())],
+            Event::RequestApproved(Approval { voids, asked, .. }) => {
                 vec![("new terms", asked.is_some()), ("votes voided", !voids.is_empty())]
             }
             Event::GrantStarted(granted) | Event::GrantScheduled(granted) => {
@@ -660,7 +660,7 @@ impl Run<'_> {
         let Some(asked) = self.model.requests.get(place) else { return Ok(()) };
         let waiting = self.model.standing(asked, now).into_iter().flat_map(|(_, _, waiting)| waiting);
         let admins = PEOPLE.into_iter().filter(|who| self.model.is_admin(who, now));
-        if let Event::RequestEdited { by, voids, .. } = &entry.event {
+        if let Event::RequestEdited(Revision { by, voids, .. }) = &entry.event {
             // Those who may decide now, those who approved before, and the other of the two whose it is.
             let waiting: Vec<&str> = if asked.stands == Stands::Pending { waiting.collect() } else { Vec::new() };
             let told: Vec<&str> = entry.told.iter().map(|Recipient(member, _)| member.as_str()).collect();
@@ -684,7 +684,7 @@ impl Run<'_> {
                 waiting.chain(admins).collect()
             }
             // It is decided: those who were asked are told so, but not who decided.
-            Event::RequestApproved { by, .. } | Event::RequestDenied { by, .. } => {
+            Event::RequestApproved(Approval { by, .. }) | Event::RequestDenied { by, .. } => {
                 let decided: Vec<&str> = entry
                     .told
                     .iter()

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domain::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
+use crate::domain::event::{Approval, Because, Entry, Event, FORMAT, Granted, MetDemand, Revision, Submission};
 use crate::domain::grant::{Ended, EndedHow, Grant};
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::Name;
@@ -254,7 +254,9 @@ impl Model {
 
     /// A request names the Unix users that its requester and its filer have in the team. (Format 1 names none.)
     fn check_logins(&self, entry: &Entry, wrong: &mut Vec<Wrong>) {
-        let Event::RequestSubmitted { requester, filed_by, requester_login, filer_login, .. } = &entry.event else {
+        let Event::RequestSubmitted(Submission { requester, filed_by, requester_login, filer_login, .. }) =
+            &entry.event
+        else {
             return;
         };
         for (name, login) in BTreeSet::from([(requester, requester_login), (filed_by, filer_login)]) {
@@ -281,7 +283,7 @@ impl Model {
                 self.change_team(seq, changes)?;
                 fault.map_or(Ok(()), Err)
             }
-            Event::RequestSubmitted {
+            Event::RequestSubmitted(Submission {
                 request,
                 requester,
                 filed_by,
@@ -294,7 +296,7 @@ impl Model {
                 remind_at,
                 extends,
                 emergency,
-            } => {
+            }) => {
                 let expected = RequestId::try_from(self.past.filed.last + 1).unwrap_or(RequestId::FIRST);
                 if request < expected {
                     return Err(format!("it files request {request} a second time"));
@@ -338,7 +340,7 @@ impl Model {
                     None => Ok(()),
                 }
             }
-            Event::RequestEdited { request, by, from, to, lapses_at, remind_at, voids } => {
+            Event::RequestEdited(Revision { request, by, from, to, lapses_at, remind_at, voids }) => {
                 let held = self.pending(request, at)?;
                 let fault = edited_rightly(held, &by, actor, &from, &to, &voids).err();
                 held.take_edit(to, lapses_at, remind_at);
@@ -349,7 +351,7 @@ impl Model {
                     None => Ok(()),
                 }
             }
-            Event::RequestApproved { request, by, terms, asked, note, voids } => {
+            Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
                 let login = self.login_of(&by).cloned();
                 let held = self.pending(request, at)?;
                 let put = asked.is_some().then(|| terms.clone());

@@ -9,7 +9,7 @@ use super::authorize::may_act;
 use super::lifecycle::{begins, draft, granted};
 use super::submit::{Ask, Filing, lapses_at, may_ask, remind_at};
 use super::vote::{decided, is_by_one_of};
-use crate::domain::event::{Draft, Event};
+use crate::domain::event::{Draft, Event, Revision};
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
@@ -93,7 +93,7 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
     let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
     let told: Vec<&Name> = told.into_iter().filter(|name| *name != editor).collect();
     let no_more_asked: Vec<Recipient> = decided(filing.asked, editor, &told);
-    let event = Event::RequestEdited {
+    let event = Event::RequestEdited(Revision {
         request: request.id,
         by: editor.clone(),
         from: request.said(),
@@ -101,7 +101,7 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
         remind_at: remind_at(&to.asked, filing.judgement, now),
         to,
         voids: voids.into_iter().cloned().collect(),
-    };
+    });
     let mut drafts = vec![draft(event, NotificationKind::RequestChanged.to_all(told))];
     if let Some(rule) = by_rule {
         let granted = granted(request.id, &request.requester, &ask.terms, false, Some(rule), now);

@@ -7,7 +7,7 @@ use super::lifecycle::{begins, draft, granted};
 use crate::domain::catalog::CatalogItem;
 use crate::domain::duration::Length;
 use crate::domain::entitlement::longest;
-use crate::domain::event::{Draft, Event, Granted};
+use crate::domain::event::{Draft, Event, Granted, Submission};
 use crate::domain::grant::State;
 use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::NotificationKind;
@@ -179,7 +179,7 @@ fn may_be_emergency(ask: &Ask, filing: &Filing<'_>) -> Result<(), Refusal> {
 pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let Filing { filer, requester, judgement, .. } = filing;
     let by_rule = may_ask(ask, filing, now)?;
-    let submitted = Event::RequestSubmitted {
+    let submitted = Event::RequestSubmitted(Submission {
         request: filing.id,
         requester: requester.name.clone(),
         filed_by: filer.name.clone(),
@@ -192,7 +192,7 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         remind_at: remind_at(&ask.terms, judgement, now),
         extends: ask.extends,
         emergency: ask.emergency,
-    };
+    });
     let others = || filing.told.iter().filter(|name| **name != requester.name && **name != filer.name);
     let Some(rule) = by_rule else {
         return Ok(vec![draft(submitted, NotificationKind::RequestSubmitted.to_all(others()))]);

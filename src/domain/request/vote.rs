@@ -6,7 +6,7 @@ use super::authorize::{Case, may_act, may_decide, may_propose, still_pending};
 use super::lifecycle::{begins, draft, granted};
 use super::submit::wrong_terms;
 use super::{Decision, Request, Verdict};
-use crate::domain::event::{Draft, Event, Granted, MetDemand};
+use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::policy::demand::Requirement;
@@ -161,14 +161,14 @@ pub fn approve(
         let names: Vec<Name> = told.iter().map(|Recipient(name, _)| name.clone()).collect();
         told.extend(decided(asked, &approver.name, &names.iter().collect::<Vec<_>>()));
     }
-    let approved = Event::RequestApproved {
+    let approved = Event::RequestApproved(Approval {
         request: request.id,
         by: approver.name.clone(),
         asked: modified.then(|| request.asked.clone()),
         terms: (*terms).clone(),
         note,
         voids: voids.into_iter().collect(),
-    };
+    });
     let mut drafts = vec![draft(approved, told)];
     if complete {
         let counts = counted(&stands);
