@@ -12,14 +12,15 @@ use super::each::{decidable, each, seen};
 use crate::completion;
 use crate::domain::duration::Duration;
 use crate::domain::name::Name;
-use crate::domain::request::{End, Modification, RequestId};
 use crate::domain::resource::Resource;
+use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
 use crate::protocol::{RequestView, Seen};
 use crate::service::Approve;
-use crate::time_input::{self, Pick, TypedTime};
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
 
 /// Approve requests, as asked or with changes
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use super::{Run, input};
 use crate::completion;
 use crate::domain::describe::words;
 use crate::domain::name::Name;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, EntryView, VerifyView};
 use crate::service::{Audit, AuditCheckpoint, AuditExport, AuditExportRaw, AuditVerify};

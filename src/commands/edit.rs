@@ -8,10 +8,12 @@ use super::Run;
 use super::app::App;
 use crate::completion;
 use crate::domain::duration::Duration;
-use crate::domain::request::{Edit, Edited, End, RequestId};
+use crate::domain::request::edit::{Edit, Edited};
+use crate::domain::terms::{End, RequestId};
 use crate::domain::text::{Text, Ticket};
 use crate::service::{EditRequest, Warned};
-use crate::time_input::{self, Pick, TypedTime};
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
 
 /// Change your own pending request
 #[derive(Debug, Args)]

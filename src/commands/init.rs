@@ -5,11 +5,13 @@ use clap::Args;
 
 use super::Run;
 use super::app::App;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
-use crate::server::{self, SharedInit};
-use crate::service::{self, Init};
+use crate::server;
+use crate::server::SharedInit;
+use crate::service;
+use crate::service::Init;
 
 /// Create the database, with you as its owner
 #[derive(Debug, Args)]

@@ -7,12 +7,13 @@ use clap_complete::engine::ArgValueCandidates;
 use super::Run;
 use super::app::App;
 use crate::completion;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::request::State;
 use crate::domain::resource::ResourceOrName;
 use crate::protocol::ListFilter;
 use crate::service::List;
-use crate::time_input::{self, TypedTime};
+use crate::time_input;
+use crate::time_input::TypedTime;
 use crate::ui::request;
 
 /// Requests, newest first

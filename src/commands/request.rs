@@ -13,13 +13,14 @@ use super::app::App;
 use crate::completion;
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
-use crate::domain::request::{End, Terms};
 use crate::domain::resource::ResourceOrName;
+use crate::domain::terms::{End, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::error::{Failure, Kind};
 use crate::protocol::RequestView;
 use crate::service::{SubmitRequest, Warned};
-use crate::time_input::{self, Pick, TypedTime};
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
 use crate::ui::request;
 
 /// Ask for access

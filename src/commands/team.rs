@@ -7,11 +7,11 @@ use clap::{Args, Subcommand};
 
 use super::app::App;
 use super::{Run, input};
-use crate::domain::difference::{Difference, Turn};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::team::Change;
-use crate::domain::team_file;
+use crate::domain::team::change::Change;
+use crate::domain::team::difference::{Difference, Turn};
+use crate::domain::team::team_file;
 use crate::error::{Failure, Kind};
 use crate::prompt::cancelled;
 use crate::protocol::{AgainstView, Follows, PlanView, Seen};

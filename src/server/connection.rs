@@ -22,7 +22,7 @@ use serde_json::Value;
 use super::{calls, has_account, open, process};
 use crate::config;
 use crate::config::Shared;
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::frame;
 use crate::frame::{Answer, Broken, Timed};

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Rows, Service};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::principal::Principal;
+use crate::domain::request::{Request, vote};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Page, QueuePosition, Read};
@@ -51,7 +51,7 @@ pub fn waiting(
     for request in rows {
         let terms = request.on_the_table();
         let judged = policy.judge(read, &request, terms, now)?;
-        if decide::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
+        if vote::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
             found.push(request);
         }
     }

@@ -15,12 +15,14 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Never, Rows, Service};
+use crate::domain::audit;
 use crate::domain::audit::{GENESIS, Hash};
 use crate::domain::event::Entry;
+use crate::domain::grant::Grant;
+use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Notified, Released};
-use crate::domain::request::{Decision, Grant, Request};
-use crate::domain::team::{Assignee, Team};
-use crate::domain::{audit, decide};
+use crate::domain::request::{Decision, Request, authorize};
+use crate::domain::team::Team;
 use crate::error::Failure;
 use crate::protocol::{Checkpoint, FaultView, VerifyView};
 use crate::store::{Between, EachRow, Error, Projection, RawEntry, Read, RowKey, rule_keys};
@@ -44,7 +46,7 @@ impl Call for AuditVerify {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<VerifyView, Failure> {
         let AuditVerify { against } = self;
         let against = against.as_slice();
-        service.ask("audit verify", |_, me, now| Ok(decide::needs_admin(me, "verify the audit log", now)?))?;
+        service.ask("audit verify", |_, me, now| Ok(authorize::needs_admin(me, "verify the audit log", now)?))?;
         Ok(service.store.read(|read| -> Result<VerifyView, Error> {
             let mut view = prove(read, against)?;
             // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
@@ -68,7 +70,7 @@ impl Call for AuditCheckpoint {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Checkpoint, Failure> {
         service.ask("audit checkpoint", |read, me, now| {
-            decide::needs_admin(me, "take a checkpoint of the audit log", now)?;
+            authorize::needs_admin(me, "take a checkpoint of the audit log", now)?;
             let head = read.head()?;
             Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
         })

@@ -7,9 +7,10 @@ use rusqlite::{Params, params};
 use super::read::{Read, agree, limit};
 use super::{Error, row};
 use crate::domain::duration::Length;
+use crate::domain::grant::Grant;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::request::{Grant, RequestId};
-use crate::domain::team::Login;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 impl Read<'_> {
@@ -111,7 +112,7 @@ impl Read<'_> {
         self.grants_ending(i64::MIN, now.unix(), "", most)
     }
 
-    /// Active grants whose member `decide::warn` now warns, in the order of their ends, after the grant `after`.
+    /// Active grants whose member `lifecycle::warn` now warns, in the order of their ends, after the grant `after`.
     pub fn unwarned_grants(
         &self,
         now: Timestamp,

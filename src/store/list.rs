@@ -11,9 +11,11 @@ use rusqlite::types::Value;
 use super::Error;
 use super::read::{PAGE, Page, Read, agree};
 use super::requests::REQUESTS;
+use crate::domain::grant::State;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::request::{Request, RequestId, State};
-use crate::domain::team::Login;
+use crate::domain::request::Request;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::protocol::{COUNTED, ListFilter};
 

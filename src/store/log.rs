@@ -9,7 +9,7 @@ use crate::domain::audit;
 use crate::domain::audit::Hash;
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::protocol::{AuditFilter, COUNTED, RawView};
 

@@ -1,6 +1,6 @@
 //! `access approve` on a terminal: the requests that wait, one after another.
 
-use access::domain::request::Terms;
+use access::domain::terms::Terms;
 use access::service::{Caller, Outside, Service, SubmitRequest};
 use access::store::Store;
 

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::super::app::App;
 use super::ApproveArgs;
-use crate::domain::request::{End, Modification, RequestId};
 use crate::domain::resource::Resource;
+use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Prompt, cancelled};

@@ -2,7 +2,7 @@
 
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::request::End;
+use crate::domain::terms::End;
 use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, NeedView, NeedsView, RequestView};
 use crate::time_format::date_and_time;
