@@ -381,7 +381,7 @@ class Benches:
         if "through request" not in self.place.output(allowed) or not self.place.output(select).strip():
             fail("m0 should have connection:c0 by a grant")
         a, b = self.turns(200, lambda _: self.place.run(allowed), lambda _: self.place.run(select), warm=5)
-        self.ratio(1, "`check`, allowed by a grant, among 1,000 requests; one `SELECT` of that grant", a, b, 0.8)
+        self.ratio(1, "`check`, allowed by a grant, among 1,000 requests; one `SELECT` of that grant", a, b, 0.95)
         self.peak(1, "its memory", [self.place.run_heavy(allowed) for _ in range(5)], 6)
 
     def row_2(self):

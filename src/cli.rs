@@ -26,7 +26,7 @@ use crate::time_input::{self, When};
     version,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    infer_subcommands = false,
+    args_override_self = true,
     max_term_width = 100,
     after_help = "Start with `access init --sample`, then `access whoami` and `access resources`."
 )]
@@ -44,10 +44,10 @@ pub struct Global {
     #[arg(long, global = true)]
     pub json: bool,
     /// Use this database file [env: ACCESS_DB]
-    #[arg(long, global = true, value_name = "PATH", overrides_with = "db")]
+    #[arg(long, global = true, value_name = "PATH")]
     pub db: Option<PathBuf>,
     /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
-    #[arg(long = "as", global = true, value_name = "MEMBER", overrides_with = "acting_as", add = ArgValueCandidates::new(completion::members))]
+    #[arg(long = "as", global = true, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub acting_as: Option<Name>,
     /// When to use colours
     #[arg(
@@ -56,8 +56,7 @@ pub struct Global {
         value_name = "WHEN",
         default_value = "auto",
         hide_default_value = true,
-        hide_possible_values = false,
-        overrides_with = "color"
+        hide_possible_values = false
     )]
     pub color: ColorWhen,
     /// Ask nothing; answer yes
@@ -107,34 +106,6 @@ pub enum Verb {
     Man(Man),
     Version(Version),
     Help(Help),
-}
-
-impl Verb {
-    /// The command line with this verb alone, if it is one that is run often: to build all twenty was a sixth of what a
-    /// `check` does, and a quarter of the memory it touches. Only a line that parses is parsed so (see `main`): help and
-    /// errors know all verbs.
-    pub fn alone(word: &str) -> Option<Command> {
-        let augment = match word {
-            "approve" => Approve::augment_args,
-            "check" => Check::augment_args,
-            "deny" => Deny::augment_args,
-            "edit" => Edit::augment_args,
-            "expire" => Expire::augment_args,
-            "extend" => Extend::augment_args,
-            "inbox" => Inbox::augment_args,
-            "list" => List::augment_args,
-            "request" => Request::augment_args,
-            "resources" => Resources::augment_args,
-            "review" => Review::augment_args,
-            "revoke" => Revoke::augment_args,
-            "show" => Show::augment_args,
-            "who" => Who::augment_args,
-            "whoami" => Whoami::augment_args,
-            "withdraw" => Withdraw::augment_args,
-            _ => return None,
-        };
-        Some(Global::augment_args(Command::new("access")).subcommand(augment(Command::new(word.to_owned()))))
-    }
 }
 
 /// Create the database, with you as its owner
@@ -935,27 +906,4 @@ pub struct Help {
 fn commands() -> Vec<CompletionCandidate> {
     let offer = |command: &Command| CompletionCandidate::new(command.get_name()).help(command.get_about().cloned());
     Cli::command().get_subcommands().map(offer).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_verb_alone_is_what_it_is_among_all() {
-        let all = Cli::command();
-        let mut alone = 0;
-        for verb in all.get_subcommands() {
-            let Some(command) = Verb::alone(verb.get_name()) else { continue };
-            let only = command.find_subcommand(verb.get_name()).expect("it has the verb");
-            let placed = |command: &Command| format!("{:?}", command.clone().display_order(0));
-            assert_eq!(placed(only), placed(verb));
-            for global in command.get_arguments() {
-                let same = all.get_arguments().find(|arg| arg.get_id() == global.get_id());
-                assert_eq!(format!("{:?}", Some(global)), format!("{same:?}"));
-            }
-            alone += 1;
-        }
-        assert_eq!(alone, 16);
-    }
 }
