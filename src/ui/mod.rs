@@ -18,7 +18,7 @@ use progress::Progress;
 pub use report::{help, report};
 use report::{in_color, print_failure};
 use serde::Serialize;
-use table::{Column, Layout, Shown};
+use table::{Column, Shown, TableWriter};
 
 use crate::cli::Global;
 use crate::command::{Command, NeedsView, ProfileView, Reply, RequestView};
@@ -48,7 +48,7 @@ pub enum Shape {
     Csv,
 }
 
-/// A row's worth of a table before it is drawn; so many make a page.
+/// So many rows of a table are drawn at once.
 const PAGE: usize = 200;
 
 pub struct Printer {
@@ -106,12 +106,9 @@ impl Write for Pipe {
 pub struct Answer<'p> {
     printer: &'p mut Printer,
     shape: Shape,
-    columns: &'static [Column],
-    /// The rows of the first page, until it is drawn.
+    /// The rows of the page that comes next.
     rows: Vec<Vec<Shown>>,
-    /// How the table goes on once it is.
-    layout: Option<Layout>,
-    line: String,
+    table: Option<TableWriter>,
     count: usize,
 }
 
@@ -153,7 +150,7 @@ impl Printer {
     }
 
     pub fn answer(&mut self, shape: Shape) -> Answer<'_> {
-        Answer { printer: self, shape, columns: &[], rows: Vec::new(), layout: None, line: String::new(), count: 0 }
+        Answer { printer: self, shape, rows: Vec::new(), table: None, count: 0 }
     }
 
     /// A line of a result for people; nothing in JSON.
@@ -414,26 +411,21 @@ impl Answer<'_> {
     }
 
     fn row(&mut self, columns: &'static [Column], row: Vec<Shown>) -> io::Result<()> {
-        if let Some(layout) = &self.layout {
-            self.line.clear();
-            layout.row(&row, self.printer.color, &mut self.line);
-            return self.printer.out.write_all(self.line.as_bytes());
-        }
-        self.columns = columns;
+        let (width, color) = (self.printer.width, self.printer.color);
+        self.table.get_or_insert_with(|| TableWriter::new(columns, width, color));
         self.rows.push(row);
         if self.rows.len() >= PAGE { self.page() } else { Ok(()) }
     }
 
-    /// Draws the first page.
     fn page(&mut self) -> io::Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
+        match &mut self.table {
+            Some(table) if !self.rows.is_empty() => {
+                let drawn = table.page(&self.rows);
+                self.rows.clear();
+                self.printer.out.write_all(drawn.as_bytes())
+            }
+            _ => Ok(()),
         }
-        let rows = std::mem::take(&mut self.rows);
-        let layout = Layout::of(self.columns, &rows, self.printer.width);
-        let drawn = layout.first_page(&rows, self.printer.color);
-        self.layout = Some(layout);
-        self.printer.out.write_all(drawn.as_bytes())
     }
 
     /// Leaves an answer that failed on its way as it stands: an array that is not closed can't be taken for whole,

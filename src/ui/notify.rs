@@ -1,8 +1,10 @@
 //! Notifications in words, for people: how one is told, what waits, what came of sending.
 
+use comfy_table::Color;
+
 use super::escape::line;
 use super::fold::Sheet;
-use super::table::{Color, Column, Fit, Layout, Shown};
+use super::table::{Column, Fit, Shown, TableWriter};
 use crate::command::{DeliverView, PreferenceView, QueuedView, TestView};
 use crate::domain::time::Timestamp;
 use crate::time_input::relative;
@@ -33,7 +35,7 @@ pub const QUEUED: [Column; 7] = [
 ];
 
 pub fn queued_row(view: &QueuedView, now: Timestamp) -> Vec<Shown> {
-    let color = (view.attempts > 0).then_some(if view.dead { Color::Red } else { Color::Yellow });
+    let color = (view.attempts > 0).then_some(if view.dead { Color::DarkRed } else { Color::DarkYellow });
     let event = match view.request {
         Some(request) => format!("{} {request}", view.event.as_str()),
         None => view.event.as_str().to_owned(),
@@ -87,7 +89,7 @@ pub fn preferences(sheet: &mut Sheet, view: &PreferenceView, color: bool) {
             ]
         })
         .collect();
-    let table = Layout::of(&EVENTS, &rows, sheet.width()).first_page(&rows, color);
+    let table = TableWriter::new(&EVENTS, sheet.width(), color).page(&rows);
     sheet.push(&table);
 }
 
