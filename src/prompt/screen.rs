@@ -1,5 +1,6 @@
 //! Part of a terminal that is drawn over itself while a question is asked, and the keys that are pressed meanwhile.
 
+use std::borrow::Cow;
 use std::io;
 
 use dialoguer::console::{self, Term};
@@ -255,18 +256,8 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
 
 /// The same, broken between words where there are any.
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in visible(text, false).split(' ') {
-        let mut pieces = folded(word, columns).into_iter();
-        let first = pieces.next().unwrap_or_default();
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => *line = first,
-            Some(line) if line.width() + 1 + word.width() <= columns => *line += &format!(" {first}"),
-            _ => lines.push(first),
-        }
-        lines.extend(pieces);
-    }
-    lines
+    let options = textwrap::Options::new(columns).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&visible(text, false), options).into_iter().map(Cow::into_owned).collect()
 }
 
 #[cfg(test)]

@@ -1,57 +1,53 @@
-//! A bar on the terminal for what takes more than a second.
-//!
-//! Drawn by hand: the library for it computes with powers, for whose sake the system's mathematics would be loaded at every
-//! start of the program, a tenth of a short command's time.
+//! A bar on the terminal for what takes longer than a second.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
-/// What takes less is over before anybody wonders.
-const UNSEEN: Duration = Duration::from_secs(1);
-const REDRAWN: Duration = Duration::from_millis(100);
-const WIDTH: u64 = 30;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+const DELAY: Duration = Duration::from_secs(1);
+const DRAWN_PER_SECOND: u8 = 10;
+/// `[#########                     ] 300 sent, 700 wait`
+const TEMPLATE: &str = "[{bar:30}] {pos} sent, {msg}";
 
 #[derive(Default)]
 pub struct Progress {
     begun: Option<Instant>,
-    drawn: Option<Instant>,
+    bar: Option<ProgressBar>,
 }
 
 impl Progress {
     pub fn show(&mut self, done: u64, waiting: u64) {
-        let begun = *self.begun.get_or_insert_with(Instant::now);
-        let fresh = self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAWN);
-        if begun.elapsed() < UNSEEN || fresh {
+        if self.begun.get_or_insert_with(Instant::now).elapsed() < DELAY {
             return;
         }
-        self.drawn = Some(Instant::now());
-        let _ = write!(std::io::stderr(), "\r{}\x1b[K", bar(done, waiting));
+        let bar = self.bar.get_or_insert_with(bar);
+        bar.set_length(done + waiting);
+        bar.set_message(format!("{waiting} wait"));
+        bar.set_position(done);
     }
 
-    /// Leaves the line as it was.
+    /// Removes the bar.
     pub fn clear(&mut self) {
-        if self.drawn.take().is_some() {
-            let _ = write!(std::io::stderr(), "\r\x1b[K");
-        }
         self.begun = None;
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
     }
 }
 
-/// `[#########                     ] 300 sent, 700 wait`
-fn bar(done: u64, waiting: u64) -> String {
-    let filled = WIDTH * done / (done + waiting).max(1);
-    let marks: String = (0..WIDTH).map(|place| if place < filled { '#' } else { ' ' }).collect();
-    format!("[{marks}] {done} sent, {waiting} wait")
+fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = style.progress_chars("# ");
+    let stderr = ProgressDrawTarget::stderr_with_hz(DRAWN_PER_SECOND);
+    ProgressBar::with_draw_target(None, stderr).with_style(style)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::bar;
+    use super::*;
 
     #[test]
-    fn a_bar_fills_as_work_is_done() {
-        assert_eq!(bar(300, 700), "[#########                     ] 300 sent, 700 wait");
-        assert_eq!(bar(0, 0), "[                              ] 0 sent, 0 wait");
-        assert!(bar(7, 0).starts_with("[##############################]"));
+    fn the_style_of_the_bar_is_valid() {
+        ProgressStyle::with_template(TEMPLATE).unwrap();
     }
 }

@@ -95,6 +95,10 @@ impl TableWriter {
         for (place, (drawn, &(index, least))) in table.column_iter_mut().zip(columns).enumerate() {
             let gap = if place + 1 < columns.len() { gap } else { 0 };
             drawn.set_padding((0, narrow(gap)));
+            if self.columns[index].1 == Fit::Shorten {
+                // Cut where the room ends, not behind the last word that fits: no text has this character.
+                drawn.set_delimiter('\u{1f}');
+            }
             let least = Width::Fixed(narrow(least + gap));
             drawn.set_constraint(match self.columns[index].1 {
                 Fit::Whole | Fit::Drop => ColumnConstraint::Absolute(least),
