@@ -26,7 +26,6 @@ use crate::time_input::{self, When};
     version,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    args_override_self = true,
     max_term_width = 100,
     after_help = "Start with `access init --sample`, then `access whoami` and `access resources`."
 )]

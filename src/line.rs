@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::num::ParseIntError;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum as _};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser as _, ValueEnum as _};
 
 use crate::cli::{Cli, ColorWhen};
 use crate::domain::Malformed;
@@ -16,18 +16,16 @@ use crate::error::{Failure, Kind};
 const MAX_REPEATED: usize = 200;
 
 pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
-    let command = Cli::command();
-    match keep_repeated(command.clone()).try_get_matches_from(join_dashed_values(&command, line)) {
-        Ok(mut matches) => {
-            one_value_each(&command, &matches)?;
-            Cli::from_arg_matches_mut(&mut matches)
-        }
+    let line = join_dashed_values(line);
+    match Cli::try_parse_from(&line) {
+        // Maybe an option that is given twice.
+        Err(error) if error.kind() == ErrorKind::ArgumentConflict => parse_repeated(&line),
         // `access team help` means the same as `access help team`.
         Err(error) if string(&error, ContextKind::InvalidSubcommand) == Some("help") => {
             let words = line.iter().skip(1).filter_map(|word| word.to_str());
             Err(help(words.filter(|word| *word != "help" && !word.starts_with('-'))))
         }
-        Err(error) => Err(error),
+        parsed => parsed,
     }
 }
 
@@ -40,12 +38,20 @@ pub fn help<'w>(words: impl IntoIterator<Item = &'w str>) -> clap::Error {
     }
 }
 
-/// Whether the argument is an option of one command that takes one value. Of a global option the last value counts.
+/// Parses a line on which switches and options may be repeated. An option has to have the same value each time; of a global
+/// option the last value counts.
+fn parse_repeated(line: &[OsString]) -> Result<Cli, clap::Error> {
+    let command = Cli::command().args_override_self(true);
+    let mut matches = keep_repeated(command.clone()).try_get_matches_from(line)?;
+    one_value_each(&command, &matches)?;
+    Cli::from_arg_matches_mut(&mut matches)
+}
+
 fn is_single_option(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Set) && !arg.is_positional() && !arg.is_global_set()
 }
 
-/// Has clap keep every value of an option, where it would keep only the last.
+/// Has clap keep every value of an option, instead of the last only.
 fn keep_repeated(command: Command) -> Command {
     let keep = |arg: Arg| if is_single_option(&arg) { arg.action(ArgAction::Append) } else { arg };
     command.mut_args(keep).mut_subcommands(keep_repeated)
@@ -66,15 +72,16 @@ fn one_value_each(command: &Command, matches: &ArgMatches) -> Result<(), clap::E
 
 /// Joins an option and a value that begins with a dash but cannot be an option, because it has a blank or is a number:
 /// `--reason '- a list'`. With clap's `allow_hyphen_values`, `--reason --emergency` would lose its `--emergency` too.
-fn join_dashed_values(command: &Command, line: &[OsString]) -> Vec<OsString> {
+fn join_dashed_values(line: &[OsString]) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::with_capacity(line.len());
     let end = line.iter().position(|word| word == "--").unwrap_or(line.len());
+    let is_option = |word: &OsString| word.to_str().is_some_and(|word| takes_value(&Cli::command(), word));
     for (place, word) in line[..end].iter().enumerate() {
         let rest = word.to_str().and_then(|word| word.strip_prefix('-')).unwrap_or_default();
         let name = rest.split('=').next().unwrap_or_default();
         let is_value = name.contains(char::is_whitespace) || rest.starts_with(|c: char| c.is_ascii_digit());
         match joined.last_mut() {
-            Some(option) if is_value && line[place - 1].to_str().is_some_and(|it| takes_value(command, it)) => {
+            Some(option) if is_value && is_option(&line[place - 1]) => {
                 option.push(if option.len() > 2 { "=" } else { "" });
                 option.push(word);
             }

@@ -2,11 +2,9 @@
 
 use std::fmt::Write;
 
-use comfy_table::Color;
-
 use super::escape::{bounded, line, lines};
 use super::fold::Sheet;
-use super::table::{Column, Fit, NARROW, Shown};
+use super::table::{Color, Column, Fit, NARROW, Shown};
 use crate::command::{
     AgainstView, ApprovalsView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView,
     Follows, GrantView, Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView,
@@ -49,10 +47,10 @@ fn some_names(all: &[Name]) -> String {
 
 fn color_of(state: State) -> Option<Color> {
     match state {
-        State::Pending | State::Scheduled => Some(Color::DarkYellow),
-        State::Active => Some(Color::DarkGreen),
-        State::Denied | State::Revoked => Some(Color::DarkRed),
-        State::Withdrawn | State::Lapsed | State::Expired => Some(Color::DarkGrey),
+        State::Pending | State::Scheduled => Some(Color::Yellow),
+        State::Active => Some(Color::Green),
+        State::Denied | State::Revoked => Some(Color::Red),
+        State::Withdrawn | State::Lapsed | State::Expired => Some(Color::Grey),
     }
 }
 
@@ -138,7 +136,7 @@ pub fn request_row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
         (None, Some(until)) => relative(until, now),
         (None, None) => String::new(),
     };
-    let color = if owes_review(view) { Some(Color::DarkRed) } else { color_of(view.state) };
+    let color = if owes_review(view) { Some(Color::Red) } else { color_of(view.state) };
     vec![
         view.id.to_string().into(),
         Shown(status(view, now), color),
@@ -438,9 +436,9 @@ pub fn resource_row(view: &ResourceView, now: Timestamp) -> Vec<Shown> {
     let via = view.via.first().map(String::as_str).unwrap_or_default();
     let more = if view.via.len() > 1 { ", …" } else { "" };
     let (held, color) = match (view.held, view.until, view.pending) {
-        (true, Some(until), _) => (format!("{} left ({via}{more})", brief(until.since(now))), Some(Color::DarkGreen)),
-        (true, None, _) => (format!("yes ({via}{more})"), Some(Color::DarkGreen)),
-        (false, _, Some(pending)) => (format!("asked: request {pending}"), Some(Color::DarkYellow)),
+        (true, Some(until), _) => (format!("{} left ({via}{more})", brief(until.since(now))), Some(Color::Green)),
+        (true, None, _) => (format!("yes ({via}{more})"), Some(Color::Green)),
+        (false, _, Some(pending)) => (format!("asked: request {pending}"), Some(Color::Yellow)),
         (false, _, None) => ("-".to_owned(), None),
     };
     vec![view.resource.to_string().into(), Shown(held, color), line(&view.about).into_owned().into()]
@@ -483,7 +481,7 @@ pub const NOTIFICATIONS: [Column; 3] =
     [Column("ID", Fit::Whole), Column("WHEN", Fit::Whole), Column("WHAT", Fit::Wrap)];
 
 pub fn notification_row(view: &NotificationView, now: Timestamp) -> Vec<Shown> {
-    let color = view.read_at.map(|_| Color::DarkGrey);
+    let color = view.read_at.map(|_| Color::Grey);
     vec![view.id.to_string().into(), relative(view.at, now).into(), Shown(line(&view.text).into_owned(), color)]
 }
 

@@ -14,7 +14,7 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 
 use fold::Sheet;
 pub use human::counted;
-use progress::Progress;
+use progress::ProgressBar;
 pub use report::{help, report};
 use report::{in_color, print_failure};
 use serde::Serialize;
@@ -61,7 +61,7 @@ pub struct Printer {
     width: Option<usize>,
     now: Timestamp,
     out: BufWriter<Pipe>,
-    progress: Progress,
+    progress: ProgressBar,
 }
 
 /// Standard output. Once its reader has closed it, the rest is discarded: the command still runs to its end, and its exit
@@ -123,7 +123,7 @@ impl Printer {
             width: width(io::stdout().is_terminal()),
             now,
             out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
-            progress: Progress::default(),
+            progress: ProgressBar::default(),
         }
     }
 

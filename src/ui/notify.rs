@@ -1,10 +1,8 @@
 //! Notifications in words, for people: how one is told, what waits, what came of sending.
 
-use comfy_table::Color;
-
 use super::escape::line;
 use super::fold::Sheet;
-use super::table::{Column, Fit, Shown, TableWriter};
+use super::table::{Color, Column, Fit, Shown, table};
 use crate::command::{DeliverView, PreferenceView, QueuedView, TestView};
 use crate::domain::time::Timestamp;
 use crate::time_input::relative;
@@ -35,7 +33,7 @@ pub const QUEUED: [Column; 7] = [
 ];
 
 pub fn queued_row(view: &QueuedView, now: Timestamp) -> Vec<Shown> {
-    let color = (view.attempts > 0).then_some(if view.dead { Color::DarkRed } else { Color::DarkYellow });
+    let color = (view.attempts > 0).then_some(if view.dead { Color::Red } else { Color::Yellow });
     let event = match view.request {
         Some(request) => format!("{} {request}", view.event.as_str()),
         None => view.event.as_str().to_owned(),
@@ -89,7 +87,7 @@ pub fn preferences(sheet: &mut Sheet, view: &PreferenceView, color: bool) {
             ]
         })
         .collect();
-    let table = TableWriter::new(&EVENTS, sheet.width(), color).page(&rows);
+    let table = table(&EVENTS, &rows, sheet.width(), color);
     sheet.push(&table);
 }
 

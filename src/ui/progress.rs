@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressDrawTarget, ProgressStyle};
 
 const DELAY: Duration = Duration::from_secs(1);
 const DRAWN_PER_SECOND: u8 = 10;
@@ -10,12 +10,12 @@ const DRAWN_PER_SECOND: u8 = 10;
 const TEMPLATE: &str = "[{bar:30}] {pos} sent, {msg}";
 
 #[derive(Default)]
-pub struct Progress {
+pub struct ProgressBar {
     begun: Option<Instant>,
-    bar: Option<ProgressBar>,
+    bar: Option<indicatif::ProgressBar>,
 }
 
-impl Progress {
+impl ProgressBar {
     pub fn show(&mut self, done: u64, waiting: u64) {
         if self.begun.get_or_insert_with(Instant::now).elapsed() < DELAY {
             return;
@@ -35,11 +35,11 @@ impl Progress {
     }
 }
 
-fn bar() -> ProgressBar {
+fn bar() -> indicatif::ProgressBar {
     let style = ProgressStyle::with_template(TEMPLATE).unwrap_or_else(|_| ProgressStyle::default_bar());
     let style = style.progress_chars("# ");
     let stderr = ProgressDrawTarget::stderr_with_hz(DRAWN_PER_SECOND);
-    ProgressBar::with_draw_target(None, stderr).with_style(style)
+    indicatif::ProgressBar::with_draw_target(None, stderr).with_style(style)
 }
 
 #[cfg(test)]

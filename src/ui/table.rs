@@ -1,7 +1,7 @@
 //! Tables for people. On a terminal, comfy-table fits each page into the width, and each row becomes a block of lines where
 //! there is too little of it. In a pipe, each row is one line, and nothing is cut or wrapped.
 
-use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
+use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 use unicode_width::UnicodeWidthStr;
 
 /// One column: its heading, and what may be done to make it fit.
@@ -15,6 +15,14 @@ pub enum Fit {
     Shorten,
     /// On as many lines as it takes.
     Wrap,
+}
+
+#[derive(Clone, Copy)]
+pub enum Color {
+    Red,
+    Green,
+    Yellow,
+    Grey,
 }
 
 /// A cell and the colour of its text.
@@ -31,6 +39,11 @@ pub const NARROW: usize = 60;
 /// The least that a text is shortened to, and wrapped to.
 const SHORTENED: usize = 12;
 const WRAPPED: usize = 20;
+
+/// A whole table as text.
+pub fn table(columns: &'static [Column], rows: &[Vec<Shown>], width: Option<usize>, color: bool) -> String {
+    TableWriter::new(columns, width, color).page(rows)
+}
 
 /// Draws a table page by page, so that a long one is never held as a whole.
 pub struct TableWriter {
@@ -183,18 +196,22 @@ fn widest(rows: &[Vec<Shown>], index: usize) -> usize {
 }
 
 fn cell(Shown(text, color): &Shown) -> Cell {
+    let cell = Cell::new(text);
     match color {
-        Some(color) => Cell::new(text).fg(*color),
-        None => Cell::new(text),
+        Some(Color::Red) => cell.fg(comfy_table::Color::DarkRed),
+        Some(Color::Green) => cell.fg(comfy_table::Color::DarkGreen),
+        Some(Color::Yellow) => cell.fg(comfy_table::Color::DarkYellow),
+        Some(Color::Grey) => cell.fg(comfy_table::Color::DarkGrey),
+        None => cell,
     }
 }
 
 fn code(color: Color) -> &'static str {
     match color {
-        Color::DarkRed => "31",
-        Color::DarkGreen => "32",
-        Color::DarkYellow => "33",
-        _ => "90",
+        Color::Red => "31",
+        Color::Green => "32",
+        Color::Yellow => "33",
+        Color::Grey => "90",
     }
 }
 
