@@ -7,10 +7,11 @@ use std::num::ParseIntError;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser as _, ValueEnum as _};
 
-use crate::cli::{Cli, ColorWhen};
+use crate::commands::Cli;
 use crate::domain::Malformed;
 use crate::domain::text::{shortened, visible};
 use crate::error::{Failure, Kind};
+use crate::ui::ColorWhen;
 
 /// A message repeats at most this many characters of a word.
 const MAX_REPEATED: usize = 200;

@@ -14,11 +14,11 @@ use dialoguer::console::Term;
 use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
 use nix::sys::signal::{SigSet, Signal};
 
-use crate::command::{RequestView, ResourceView};
 use crate::domain::request::Modification;
 use crate::domain::resource::Resource;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
+use crate::protocol::{RequestView, ResourceView};
 use menu::Menu;
 pub use menu::{Item, Picked, Typing};
 use screen::RawMode;

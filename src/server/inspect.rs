@@ -11,7 +11,6 @@ use nix::unistd::{Gid, Uid, User, geteuid};
 use super::remedy::{self, Served, word};
 use super::{USER, connection, has_account, privacy};
 use crate::client::{self, Client};
-use crate::command::{Command, FindingView, Health, Reply};
 use crate::config::{self, Shared};
 use crate::domain::name::Name;
 use crate::domain::role::Role;
@@ -19,6 +18,8 @@ use crate::domain::team::{Member, Team};
 use crate::error::{Failure, Kind};
 use crate::frame;
 use crate::frame::{Broken, Timed};
+use crate::protocol::{FindingView, Health};
+use crate::service::{Rows, Whoami};
 use crate::store::Store;
 
 /// A server that has not greeted within this does not answer. (Looking up who is there may take a while.)
@@ -48,7 +49,7 @@ pub fn unopened(database: &Path, inspected: &Inspected, failure: Failure) -> Fin
     finding("file", vec![Fault(failure.message, line)], String::new())
 }
 
-pub fn inspect(shared: &Shared, sink: &mut dyn FnMut(Reply) -> Result<(), Failure>) -> Result<Inspected, Failure> {
+pub fn inspect(shared: &Shared, rows: Rows<'_, FindingView>) -> Result<Inspected, Failure> {
     let data = data(shared);
     let openable = data.openable;
     let data_is_wrong = data.finding.health == Health::Wrong;
@@ -66,7 +67,7 @@ pub fn inspect(shared: &Shared, sink: &mut dyn FnMut(Reply) -> Result<(), Failur
     }
     let wrong = findings.iter().any(|finding| finding.health == Health::Wrong);
     for finding in findings {
-        sink(Reply::Finding(finding))?;
+        rows(finding)?;
     }
     Ok(Inspected { wrong, openable, data_is_wrong })
 }
@@ -384,7 +385,7 @@ fn try_out(shared: &Shared, people: &People<'_>, otherwise_well: bool) -> Option
     let user = User::from_name(login.as_str()).ok().flatten()?;
     let asked = privacy::as_user(&user, || {
         let Some(seen) = config::shared()? else { return Err(connection::no_shared_host()) };
-        Client::within(seen.socket, ANSWERED_WITHIN).carry_out(Command::Whoami, &mut |_| Ok(()))
+        Client::within(seen.socket, ANSWERED_WITHIN).call(Whoami {}, &mut |_| Ok(()))
     });
     let who = format!("{name} (Unix user {login})");
     let Err(failure) = asked else {

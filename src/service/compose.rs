@@ -7,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 use super::deliver::Post;
 use super::policy_context::PolicyContext;
 use super::review;
-use crate::command::EntryView;
 use crate::domain::audit;
 use crate::domain::decide::Tally;
 use crate::domain::describe::Times;
@@ -22,6 +21,7 @@ use crate::domain::request::{Request, State};
 use crate::domain::team::{Environment, Timezone};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::EntryView;
 use crate::store::{Error, Read};
 
 pub fn compose(

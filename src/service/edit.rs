@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
 use super::request::{granted, out_of_reach, thing};
-use super::{Call, Problem, Sink, quota, those_asked, view, visible};
-use crate::command::{End, RequestView};
+use super::{Call, Never, Problem, Rows, Service, Warned, quota, those_asked, view, visible};
 use crate::domain::decide::{self, Filing};
 use crate::domain::entitlement::Principal;
 use crate::domain::event::Draft;
@@ -13,27 +14,44 @@ use crate::domain::name::Name;
 use crate::domain::request::{Edit, Recorded, RequestId};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::RequestView;
 use crate::store::Read;
 
-pub fn edit(call: &Call<'_>, id: RequestId, edit: &Edit, dry_run: bool, sink: Sink<'_>) -> Result<End, Failure> {
-    let (view, warnings) = if dry_run {
-        call.try_out("edit", Some(id), |read, me, now| {
-            let Prepared { view, warnings, .. } = prepare(read, me, id, edit, now)?;
-            Ok((view, warnings))
-        })?
-    } else {
-        call.change(
-            "edit",
-            Some(id),
-            |read, me, now| {
-                let Prepared { drafts, warnings, .. } = prepare(read, me, id, edit, now)?;
-                Ok((drafts, warnings))
-            },
-            |read, warnings, now| Ok((view::written(read, &PolicyContext::default(), id, now)?, warnings)),
-        )?
-    };
-    view::send(view, sink)?;
-    Ok(End { warnings, ..End::default() })
+/// Changes a pending request of the caller.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EditRequest {
+    pub id: RequestId,
+    pub edit: Edit,
+    pub dry_run: bool,
+}
+
+impl Call for EditRequest {
+    const NAME: &'static str = "EditRequest";
+
+    type Row = Never;
+    type Reply = Warned<RequestView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<RequestView>, Failure> {
+        let EditRequest { id, edit, dry_run } = self;
+        let edit = &edit;
+        let (view, warnings) = if dry_run {
+            service.try_out("edit", Some(id), |read, me, now| {
+                let Prepared { view, warnings, .. } = prepare(read, me, id, edit, now)?;
+                Ok((view, warnings))
+            })?
+        } else {
+            service.change(
+                "edit",
+                Some(id),
+                |read, me, now| {
+                    let Prepared { drafts, warnings, .. } = prepare(read, me, id, edit, now)?;
+                    Ok((drafts, warnings))
+                },
+                |read, warnings, now| Ok((view::written(read, &PolicyContext::default(), id, now)?, warnings)),
+            )?
+        };
+        Ok(Warned { answer: view, warnings })
+    }
 }
 
 /// An edit that may be made.

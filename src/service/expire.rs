@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::deliver::{self, OpenPost};
+use serde::{Deserialize, Serialize};
+
+use super::deliver::{self};
 use super::policy_context::PolicyContext;
-use super::{Call, Sink};
-use crate::command::{End, ExpireView, Reply};
+use super::{Call, Callers, Progress, Rows, Service, Warned};
 use crate::domain::decide;
 use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
@@ -19,49 +20,66 @@ use crate::domain::notification::Recipient;
 use crate::domain::request::{Grant, Request, RequestId};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::ExpireView;
 use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
 
 /// `post`: the ways by which what is due is sent as well. It is sent after all is on the record, and whether or not it can
 /// be changes nothing of that.
-pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
-    let mut tally = if dry_run {
-        call.store.read(|read| -> Result<ExpireView, Failure> {
-            Ok(due(read, &PolicyContext::default(), call.now_to_write(read)?, usize::MAX)?.1)
-        })?
-    } else {
-        run(call)?
-    };
-    let mut end = End::default();
-    if let Some(open) = post {
-        match deliver::run(call, open, sink) {
-            Ok(sent) => {
-                (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
-                end = sent.end;
-                for failure in sent.broken {
-                    end.warnings.push(failure.message);
-                    end.warnings.extend(failure.hints);
-                }
-            }
-            Err(failure) => {
-                end.warnings.push(format!("notifications were not sent: {}", failure.message));
-                end.warnings.extend(failure.hints);
-            }
-        }
-    }
-    sink(Reply::Expired(tally))?;
-    Ok(end)
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Expire {
+    pub dry_run: bool,
+    /// Send what is due as well.
+    pub deliver: bool,
 }
 
-fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
+impl Call for Expire {
+    const NAME: &'static str = "Expire";
+    const CALLERS: Callers = Callers::Keepers;
+    const SENDS: bool = true;
+    type Row = Progress;
+    type Reply = Warned<ExpireView>;
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, Progress>) -> Result<Warned<ExpireView>, Failure> {
+        let Expire { dry_run, deliver } = self;
+        let post = (deliver && !dry_run).then_some(service.outside.post);
+        let mut tally = if dry_run {
+            service.store.read(|read| -> Result<ExpireView, Failure> {
+                Ok(due(read, &PolicyContext::default(), service.now_to_write(read)?, usize::MAX)?.1)
+            })?
+        } else {
+            run(service)?
+        };
+        let mut warnings = Vec::new();
+        if let Some(open) = post {
+            match deliver::run(service, open, rows) {
+                Ok(sent) => {
+                    (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
+                    warnings = sent.warnings;
+                    for failure in sent.broken {
+                        warnings.push(failure.message);
+                        warnings.extend(failure.hints);
+                    }
+                }
+                Err(failure) => {
+                    warnings.push(format!("notifications were not sent: {}", failure.message));
+                    warnings.extend(failure.hints);
+                }
+            }
+        }
+        Ok(Warned { answer: tally, warnings })
+    }
+}
+
+fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {
     let mut total = ExpireView::default();
-    call.store.expect_much()?;
+    service.store.expect_much()?;
     loop {
-        let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
-            let now = call.now_to_write(write)?;
+        let batch = service.store.write(|write| -> Result<ExpireView, Failure> {
+            let now = service.now_to_write(write)?;
             let (drafts, tally) = due(write, &PolicyContext::default(), now, BATCH)?;
-            write.record(&call.context(None, now), drafts)?;
+            write.record(&service.context(None, now), drafts)?;
             write.expire_ran(now)?;
             Ok(tally)
         })?;

@@ -5,20 +5,24 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
 use super::request::{Prepared, requester, submit_as, thing, unjudged};
 use super::resources::about;
-use super::{Call, Problem, Sink};
-use crate::command::{End, NeedView, NeedsFor, NeedsView, Reply};
+use super::{Call, Never, Problem, Rows, Service};
 use crate::domain::decide::{self, Ask};
 use crate::domain::duration::Length;
 use crate::domain::entitlement::Principal;
 use crate::domain::judge::Judgement;
+use crate::domain::name::Name;
 use crate::domain::request::{self, Terms};
+use crate::domain::resource::Resource;
 use crate::domain::rule::TicketPattern;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::{NeedView, NeedsView};
 use crate::store::Read;
 
 const MINUTE: i64 = 60;
@@ -42,23 +46,41 @@ const USUAL: [i64; 14] = [
     3650 * DAY,
 ];
 
-pub fn needs(call: &Call<'_>, wanted: &NeedsFor, sink: Sink<'_>) -> Result<End, Failure> {
-    let view = call.store.read(|read| -> Result<NeedsView, Problem> {
-        let me = call.actor(read)?;
-        decide::may_act(&me)?;
-        let now = call.now(read)?;
-        let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
-        let thing = thing(read, &wanted.resource)?;
-        let survey = Survey { read, policy: PolicyContext::default(), me: &me, requester: &requester, wanted, now };
-        let (lengths, longest) = match wanted.end {
-            Some(end) => (vec![survey.need(end)?], None),
-            None => survey.lengths().map(|(lengths, longest)| (lengths, Some(longest)))?,
-        };
-        Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
-    });
-    let view = view.map_err(Problem::unrecorded)?;
-    sink(Reply::Needs(Box::new(view)))?;
-    Ok(End::default())
+/// What it takes to ask for something. Files nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Needs {
+    pub resource: Resource,
+    /// On behalf of this member.
+    pub requester: Option<Name>,
+    pub start: Option<Timestamp>,
+    /// None: all usual lengths are tried.
+    pub end: Option<request::End>,
+    pub emergency: bool,
+}
+
+impl Call for Needs {
+    const NAME: &'static str = "Needs";
+
+    type Row = Never;
+    type Reply = NeedsView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<NeedsView, Failure> {
+        let wanted = &self;
+        let view = service.store.read(|read| -> Result<NeedsView, Problem> {
+            let me = service.actor(read)?;
+            decide::may_act(&me)?;
+            let now = service.now(read)?;
+            let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
+            let thing = thing(read, &wanted.resource)?;
+            let survey = Survey { read, policy: PolicyContext::default(), me: &me, requester: &requester, wanted, now };
+            let (lengths, longest) = match wanted.end {
+                Some(end) => (vec![survey.need(end)?], None),
+                None => survey.lengths().map(|(lengths, longest)| (lengths, Some(longest)))?,
+            };
+            Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
+        });
+        view.map_err(Problem::unrecorded)
+    }
 }
 
 struct Survey<'s> {
@@ -66,13 +88,13 @@ struct Survey<'s> {
     policy: PolicyContext,
     me: &'s Principal,
     requester: &'s Principal,
-    wanted: &'s NeedsFor,
+    wanted: &'s Needs,
     now: Timestamp,
 }
 
 impl Survey<'_> {
     fn ask(&self, end: request::End) -> Ask {
-        let NeedsFor { resource, start, emergency, .. } = self.wanted;
+        let Needs { resource, start, emergency, .. } = self.wanted;
         Ask {
             terms: Terms { resource: resource.clone(), end, start: *start },
             reason: no_reason_yet(),

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::{Judged, PolicyContext};
-use super::{Call, Problem, Sink, member, quota, view};
-use crate::command::{AskFor, End, RequestView};
+use super::{Call, Never, Problem, Rows, Service, Warned, member, quota, view};
 use crate::domain;
 use crate::domain::decide::{self, Ask, Filing, Tally};
 use crate::domain::emergency::{Emergency, TOGETHER};
@@ -13,35 +14,59 @@ use crate::domain::event::{Draft, Event, Granted};
 use crate::domain::judge::Judgement;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Recorded, Request, RequestId};
+use crate::domain::request::{Recorded, Request, RequestId, Terms};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::team::Assignee;
 use crate::domain::team_file::nearest;
+use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::RequestView;
 use crate::store::Read;
 
-pub fn request(call: &Call<'_>, ask: AskFor, sink: Sink<'_>) -> Result<End, Failure> {
-    let (view, warnings) = if ask.dry_run {
-        call.try_out("request", None, |read, me, now| {
-            let Prepared { view, warnings, .. } = prepare(read, &PolicyContext::default(), me, &ask, now)?;
-            Ok((view, warnings))
-        })?
-    } else {
-        call.change(
-            "request",
-            None,
-            |read, me, now| {
-                let policy = PolicyContext::default();
-                let Prepared { drafts, warnings, view } = prepare(read, &policy, me, &ask, now)?;
-                Ok((drafts, (view, warnings)))
-            },
-            |_, answer, _| Ok(answer),
-        )?
-    };
-    view::send(view, sink)?;
-    Ok(End { warnings, ..End::default() })
+/// Asks for access.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SubmitRequest {
+    pub terms: Terms,
+    pub reason: Text,
+    pub ticket: Option<Ticket>,
+    /// On behalf of this member.
+    pub requester: Option<Name>,
+    pub emergency: bool,
+    /// Whether the length is the default because none was given. A rule may shorten it then.
+    #[serde(default)]
+    pub default_length: bool,
+    pub dry_run: bool,
+}
+
+impl Call for SubmitRequest {
+    const NAME: &'static str = "SubmitRequest";
+
+    type Row = Never;
+    type Reply = Warned<RequestView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<RequestView>, Failure> {
+        let ask = self;
+        let (view, warnings) = if ask.dry_run {
+            service.try_out("request", None, |read, me, now| {
+                let Prepared { view, warnings, .. } = prepare(read, &PolicyContext::default(), me, &ask, now)?;
+                Ok((view, warnings))
+            })?
+        } else {
+            service.change(
+                "request",
+                None,
+                |read, me, now| {
+                    let policy = PolicyContext::default();
+                    let Prepared { drafts, warnings, view } = prepare(read, &policy, me, &ask, now)?;
+                    Ok((drafts, (view, warnings)))
+                },
+                |_, answer, _| Ok(answer),
+            )?
+        };
+        Ok(Warned { answer: view, warnings })
+    }
 }
 
 /// A request that may be filed.
@@ -56,7 +81,7 @@ fn prepare(
     read: &Read<'_>,
     policy: &PolicyContext,
     me: &Principal,
-    ask: &AskFor,
+    ask: &SubmitRequest,
     now: Timestamp,
 ) -> Result<Prepared, Problem> {
     let requester = requester(read, me, ask.requester.as_ref(), &ask.terms.resource, now)?;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest, Sha256};
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::{PolicyContext, counted};
 use super::rejudge::{Rejudge, few};
-use super::{Call, Outside, Problem, Sink, those_asked};
-use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
+use super::{Call, Never, Outside, Problem, Rows, Service, Warned, those_asked};
 use crate::domain::decide;
 use crate::domain::duration::Length;
 use crate::domain::entitlement::Principal;
@@ -26,6 +27,7 @@ use crate::domain::team::{Assignee, Change, Team, Timezone};
 use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::{AgainstView, FollowView, Follows, OtherwiseView, PlanView, Seen};
 use crate::store::{Act, Error, Read};
 
 const APPLY: &str = "apply a team file";
@@ -41,78 +43,106 @@ const MOST_PEOPLE: usize = 5;
 /// So many past requests are named that would have been decided otherwise.
 const MOST_OTHERWISE: usize = 1000;
 
-pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let team = call.ask("team show", |read, _, _| Ok(read.team()?))?;
-    sink(Reply::Team(Box::new(team)))?;
-    Ok(End::default())
+/// The team, as a team file says it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TeamShow {}
+
+impl Call for TeamShow {
+    const NAME: &'static str = "TeamShow";
+
+    type Row = Never;
+    type Reply = Team;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Team, Failure> {
+        service.ask("team show", |read, _, _| Ok(read.team()?))
+    }
 }
 
-/// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
-pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
-    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
+fn may_apply(service: &Service<'_>) -> Result<(), Failure> {
+    service.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
 }
 
-/// How a team file is applied.
-pub struct How {
+/// Replaces the team by what a file says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TeamApply {
+    pub text: String,
     pub dry_run: bool,
+    /// The plan that was confirmed. None: it was not shown.
     pub seen: Option<Seen>,
-    /// Judge the requests of this long ago and since by the new rules too, in a dry run.
+    /// Judge the requests of this long ago and since by the new rules too (a dry run only).
     pub against: Option<Length>,
     /// End active grants too that the new team would not give.
+    #[serde(default)]
     pub revoke_unmatched: bool,
 }
 
-pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink: Sink<'_>) -> Result<End, Failure> {
-    let How { dry_run, seen, against, revoke_unmatched } = how;
-    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
-    // only while the clock is right, if it is to be applied.
-    may_apply(call)?;
-    if !dry_run {
-        call.store.read(|read| call.now_to_write(read))?;
+impl Call for TeamApply {
+    const NAME: &'static str = "TeamApply";
+
+    type Row = Never;
+    type Reply = Warned<PlanView>;
+
+    fn file(&mut self) -> Option<&mut String> {
+        Some(&mut self.text)
     }
-    let new = team_file::parse(text).map_err(|mistakes| {
-        let count = match mistakes.first.len() + mistakes.more {
-            1 => "a mistake".to_owned(),
-            many => format!("{many} mistakes"),
+
+    /// Only the owner's file is read. (It is asked again in the transaction that applies it.)
+    fn may_send_file(service: &Service<'_>) -> Result<(), Failure> {
+        may_apply(service)
+    }
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PlanView>, Failure> {
+        let TeamApply { text, dry_run, seen, against, revoke_unmatched } = self;
+        let (outside, text) = (service.outside, text.as_str());
+        // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
+        // only while the clock is right, if it is to be applied.
+        may_apply(service)?;
+        if !dry_run {
+            service.store.read(|read| service.now_to_write(read))?;
+        }
+        let new = team_file::parse(text).map_err(|mistakes| {
+            let count = match mistakes.first.len() + mistakes.more {
+                1 => "a mistake".to_owned(),
+                many => format!("{many} mistakes"),
+            };
+            let lines = mistakes.to_string().replace('\n', "\n  ");
+            Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied\n  {lines}"))
+        })?;
+        let new_owner = NewOwner::of(&new, outside);
+        let mut warnings = warnings(service, outside, &new);
+        let (view, left_out) = if dry_run {
+            service.ask("team apply", |read, me, now| {
+                let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
+                if let Some(against) = against {
+                    view.against = Some(judge_past(read, &new, against, now)?);
+                }
+                Ok((view, left_out))
+            })?
+        } else {
+            service.change(
+                "team apply",
+                None,
+                |read, me, now| {
+                    let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
+                    if seen.is_some() && seen != view.seen {
+                        return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
+                    }
+                    if !drafts.is_empty() {
+                        let hour_ago = quota::since(now, TEAM_CHANGES.within);
+                        TEAM_CHANGES.allows(read.acts(me, Act::TeamApplied, hour_ago)?, now)?;
+                    }
+                    view.applied = true;
+                    Ok((drafts, (view, left_out)))
+                },
+                |_, planned, _| Ok(planned),
+            )?
         };
-        let lines = mistakes.to_string().replace('\n', "\n  ");
-        Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied\n  {lines}"))
-    })?;
-    let new_owner = NewOwner::of(&new, outside);
-    let mut end = End { warnings: warnings(call, outside, &new), ..End::default() };
-    let (view, left_out) = if dry_run {
-        call.ask("team apply", |read, me, now| {
-            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
-            if let Some(against) = against {
-                view.against = Some(judge_past(read, &new, against, now)?);
-            }
-            Ok((view, left_out))
-        })?
-    } else {
-        call.change(
-            "team apply",
-            None,
-            |read, me, now| {
-                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
-                if seen.is_some() && seen != view.seen {
-                    return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
-                }
-                if !drafts.is_empty() {
-                    let hour_ago = quota::since(now, TEAM_CHANGES.within);
-                    TEAM_CHANGES.allows(read.acts(me, Act::TeamApplied, hour_ago)?, now)?;
-                }
-                view.applied = true;
-                Ok((drafts, (view, left_out)))
-            },
-            |_, planned, _| Ok(planned),
-        )?
-    };
-    if view.changes.is_empty() {
-        end.warnings.clear();
+        if view.changes.is_empty() {
+            warnings.clear();
+        }
+        warnings.extend(left_out);
+        Ok(Warned { answer: view, warnings })
     }
-    end.warnings.extend(left_out);
-    sink(Reply::Plan(Box::new(view)))?;
-    Ok(end)
 }
 
 /// Whether the owner of a new team has an account here. Asked before the transaction, because the name service may be slow.
@@ -381,8 +411,8 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
     })
 }
 
-fn warnings(call: &Call<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
-    let login = &call.caller.login;
+fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
+    let login = &service.caller.login;
     let mut warnings = Vec::new();
     if !new.members.values().any(|member| member.login == *login && !member.disabled) {
         warnings.push(format!("with this team, your Unix user {login} is no member (any more)"));

@@ -12,8 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 use std::thread;
 
-use super::{Call, Sink};
-use crate::command::{Checkpoint, End, FaultView, Reply, VerifyView};
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Never, Rows, Service};
 use crate::domain::audit::{self, GENESIS, Hash};
 use crate::domain::decide;
 use crate::domain::event::Entry;
@@ -21,34 +22,57 @@ use crate::domain::replay::{Model, Notified, Released};
 use crate::domain::request::{Decision, Grant, Request};
 use crate::domain::team::{Assignee, Team};
 use crate::error::Failure;
+use crate::protocol::{Checkpoint, FaultView, VerifyView};
 use crate::store::{Between, Each, Error, Key, Raw, Read, Table, rule_keys};
 
 /// Faults beyond this many say nothing new.
 const MOST_FAULTS: usize = 1000;
 
-pub fn verify(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
-    call.ask("audit verify", |_, me, now| Ok(decide::needs_admin(me, "verify the audit log", now)?))?;
-    let view = call.store.read(|read| -> Result<VerifyView, Error> {
-        let mut view = prove(read, against)?;
-        // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
-        let faults = read.structural_faults()?;
-        view.faults.extend(faults.into_iter().map(|problem| FaultView { seq: None, problem }));
-        view.ok = view.faults.is_empty();
-        Ok(view)
-    })?;
-    let no = !view.ok;
-    sink(Reply::Verified(view))?;
-    Ok(End { no, ..End::default() })
+/// Proves that the log is whole and that the tables agree with it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuditVerify {
+    /// Checkpoints kept elsewhere.
+    pub against: Vec<Checkpoint>,
 }
 
-pub fn checkpoint(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let checkpoint = call.ask("audit checkpoint", |read, me, now| {
-        decide::needs_admin(me, "take a checkpoint of the audit log", now)?;
-        let head = read.head()?;
-        Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
-    })?;
-    sink(Reply::Checkpoint(checkpoint))?;
-    Ok(End::default())
+impl Call for AuditVerify {
+    const NAME: &'static str = "AuditVerify";
+
+    type Row = Never;
+    type Reply = VerifyView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<VerifyView, Failure> {
+        let AuditVerify { against } = self;
+        let against = against.as_slice();
+        service.ask("audit verify", |_, me, now| Ok(decide::needs_admin(me, "verify the audit log", now)?))?;
+        Ok(service.store.read(|read| -> Result<VerifyView, Error> {
+            let mut view = prove(read, against)?;
+            // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
+            let faults = read.structural_faults()?;
+            view.faults.extend(faults.into_iter().map(|problem| FaultView { seq: None, problem }));
+            view.ok = view.faults.is_empty();
+            Ok(view)
+        })?)
+    }
+}
+
+/// What the log is now, to be kept elsewhere.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AuditCheckpoint {}
+
+impl Call for AuditCheckpoint {
+    const NAME: &'static str = "AuditCheckpoint";
+
+    type Row = Never;
+    type Reply = Checkpoint;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Checkpoint, Failure> {
+        service.ask("audit checkpoint", |read, me, now| {
+            decide::needs_admin(me, "take a checkpoint of the audit log", now)?;
+            let head = read.head()?;
+            Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
+        })
+    }
 }
 
 /// Proves the record of one state of the database.

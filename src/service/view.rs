@@ -1,14 +1,13 @@
 //! Requests as they are shown: with what they wait for.
 
 use super::policy_context::PolicyContext;
-use super::{Sink, review};
-use crate::command::{MatchedView, Reply, RequestView};
+use super::review;
 use crate::domain::decide::Tally;
 use crate::domain::emergency::Emergency;
 use crate::domain::judge::Judgement;
 use crate::domain::request::{Request, RequestId, State};
 use crate::domain::time::Timestamp;
-use crate::error::Failure;
+use crate::protocol::{MatchedView, RequestView};
 use crate::store::{Error, Read};
 
 pub fn of(read: &Read<'_>, policy: &PolicyContext, request: Request, now: Timestamp) -> Result<RequestView, Error> {
@@ -54,8 +53,4 @@ pub fn matched(judgement: &Judgement) -> Vec<MatchedView> {
         says: matched.rule.says(),
     };
     judgement.matched.iter().map(view).collect()
-}
-
-pub fn send(view: RequestView, sink: Sink<'_>) -> Result<(), Failure> {
-    sink(Reply::Request(Box::new(view)))
 }

@@ -7,7 +7,6 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Params, Row, params, params_from_iter};
 
 use super::{Error, row, window};
-use crate::command::{AuditFilter, COUNTED, ListFilter, RawView};
 use crate::domain::audit::{self, Hash};
 use crate::domain::duration::Length;
 use crate::domain::entitlement::{CatalogItem, Principal};
@@ -21,6 +20,7 @@ use crate::domain::team::{
     Assignee, Connection as Account, Environment, Feature, Group, Header, Login, Scope, Target, Team,
 };
 use crate::domain::time::Timestamp;
+use crate::protocol::{AuditFilter, COUNTED, ListFilter, RawView};
 
 /// One consistent state of the database.
 pub struct Read<'c> {

@@ -9,9 +9,9 @@ use rusqlite::{params, params_from_iter};
 
 use super::Error;
 use super::read::{Only, PAGE, Read, agree};
-use crate::command::ListFilter;
 use crate::domain::request::State;
 use crate::domain::time::Timestamp;
+use crate::protocol::ListFilter;
 
 /// The conditions of two partial indexes: a query has to repeat them.
 const CLOSED: &str = "state IN ('denied', 'withdrawn', 'lapsed')";

@@ -123,8 +123,8 @@ fn what_is_no_command_is_refused_and_recorded() {
         ("b'access 1\\n' + struct.pack('>I', 4294967295)", "too long"),
         ("b'access 1\\n' + struct.pack('>I', 100) + b'\"Who'", "half a command"),
         ("b'access 1\\n' + b'\\0'", "half a command"),
-        ("b'access 1\\n' + frame(b'\"Wh\\xffami\"')", "not a command of this version"),
-        ("b'access 1\\n' + frame(b'\"Nothing\"')", "not a command of this version"),
+        ("b'access 1\\n' + frame(b'[\"Wh\\xffami\", {}]')", "not a command of this version"),
+        ("b'access 1\\n' + frame(b'[\"Nothing\", {}]')", "not a command of this version"),
         ("b'access 1\\n' + frame(b'[' * 60000)", "not a command of this version"),
         ("b'access 1\\n' + frame(b'')", "not a command of this version"),
         (&format!("{whoami} + {whoami}"), "more came than one command"),
@@ -143,7 +143,8 @@ fn what_is_no_command_is_refused_and_recorded() {
     assert!(!host.refused("carol").is_empty());
     assert_eq!(state(), before);
     // The largest that is taken is taken: 64 KiB and no byte more.
-    let largest = "body = b'\"Whoami\"'; body += b' ' * (65536 - len(body)); print(say(b'access 1\\n' + frame(body)))";
+    let largest =
+        "body = b'[\"Whoami\", {}]'; body += b' ' * (65536 - len(body)); print(say(b'access 1\\n' + frame(body)))";
     python("carol", largest).ok().says("mallory").says("Done");
 }
 

@@ -3,9 +3,8 @@
 
 use anyhow::Result;
 
-use super::App;
-use crate::cli;
-use crate::command::{AskFor, Command, End as Ended, NeedView, NeedsFor, NeedsView, Reply, RequestView, ResourceView};
+use super::super::app::App;
+use super::{RequestArgs, summary};
 use crate::domain::duration::{Duration, Length};
 use crate::domain::request::{End, RequestId, Terms};
 use crate::domain::resource::Resource;
@@ -14,11 +13,13 @@ use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Picked, Prompt, cancelled};
+use crate::protocol::{NeedView, NeedsView, RequestView, ResourceView};
+use crate::service::{Needs, NeedsToExtend, Resources, SubmitRequest, Warned};
 use crate::time_input::{Sense, When};
 
 /// What a request says so far.
 struct Form<'f> {
-    args: &'f cli::Request,
+    args: &'f RequestArgs,
     /// Whether everything is asked for, and shown before it is filed. Otherwise only what is missing on the line is.
     whole: bool,
     start: Option<Timestamp>,
@@ -38,7 +39,7 @@ enum Field {
 
 impl App {
     /// Asks for what the line leaves out, and files the request.
-    pub(super) fn request_by_form(&mut self, prompt: Prompt, args: &cli::Request) -> Result<u8> {
+    pub(super) fn request_by_form(&mut self, prompt: Prompt, args: &RequestArgs) -> Result<u8> {
         let mut form = self.begin_form(prompt, args)?;
         while let Some(field) = self.missing(&form) {
             self.ask_field(prompt, &mut form, field)?;
@@ -49,9 +50,10 @@ impl App {
                     Ok(code) => return Ok(code),
                     Err(error) => mendable(error)?,
                 },
-                Ok((view, ended)) => {
-                    self.printer.present_draft(&view);
-                    self.warn_all(&ended);
+                Ok(Warned { answer: view, warnings }) => {
+                    let now = self.printer.now();
+                    self.printer.preview(|sheet| summary::draft(sheet, &view, now));
+                    self.warn_all(&warnings);
                     match self.last_look(prompt, &form, true)? {
                         None => match self.file(form.ask(false)?, args) {
                             Ok(code) => return Ok(code),
@@ -69,14 +71,14 @@ impl App {
         }
     }
 
-    fn begin_form<'f>(&mut self, prompt: Prompt, args: &'f cli::Request) -> Result<Form<'f>> {
+    fn begin_form<'f>(&mut self, prompt: Prompt, args: &'f RequestArgs) -> Result<Form<'f>> {
         let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
             (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
             (None, None) => None,
         };
-        let wanted = |resource| NeedsFor {
+        let wanted = |resource| Needs {
             resource,
             requester: args.requester.clone(),
             start,
@@ -91,7 +93,7 @@ impl App {
             }
             None => self.pick(prompt, args, wanted)?,
         };
-        self.printer.present_needs(&needs);
+        self.printer.preview(|sheet| summary::needs(sheet, &needs));
         // With the resource on the line the default is an hour, as everywhere; a whole form asks.
         let hour = End::After(Length::HOUR);
         let can_be_an_hour = needs.lengths.iter().any(|need| need.end == hour);
@@ -100,12 +102,7 @@ impl App {
     }
 
     /// A resource that can be asked for, with what it takes.
-    fn pick(
-        &mut self,
-        prompt: Prompt,
-        args: &cli::Request,
-        wanted: impl Fn(Resource) -> NeedsFor,
-    ) -> Result<NeedsView> {
+    fn pick(&mut self, prompt: Prompt, args: &RequestArgs, wanted: impl Fn(Resource) -> Needs) -> Result<NeedsView> {
         let mut offered = self.offered()?;
         if args.requester.is_none() {
             // What one has already without an end can't be asked for.
@@ -125,27 +122,25 @@ impl App {
     }
 
     /// Everything that can be asked for.
-    pub(super) fn offered(&self) -> Result<Vec<ResourceView>, Failure> {
+    pub fn offered(&self) -> Result<Vec<ResourceView>, Failure> {
         let mut offered = Vec::new();
-        self.door.carry_out(Command::Resources { kind: None, mine: false }, &mut |reply| {
-            if let Reply::Resource(view) = reply {
-                offered.push(view);
-            }
+        self.backend()?.call(Resources { kind: None, mine: false }, &mut |view| {
+            offered.push(view);
             Ok(())
         })?;
         Ok(offered)
     }
 
     /// Asks for the reason of an extension, and for the ticket where that of the request before does not do.
-    pub(super) fn ask_to_extend(
+    pub fn ask_to_extend(
         &mut self,
         prompt: Prompt,
         id: RequestId,
         length: Option<Length>,
         given: Option<Ticket>,
     ) -> Result<(Text, Option<Ticket>), Failure> {
-        let needs = self.needs_of(Command::NeedsToExtend { id, length })?;
-        self.printer.present_needs(&needs);
+        let needs = self.backend()?.answer(NeedsToExtend { id, length })?;
+        self.printer.preview(|sheet| summary::needs(sheet, &needs));
         let need = needs.usual();
         let reason = reason(prompt, None, need.and_then(|need| need.reason_min))?;
         let patterns = need.map(|need| need.tickets.as_slice()).unwrap_or_default();
@@ -154,19 +149,8 @@ impl App {
         Ok((reason, ticket))
     }
 
-    fn needs(&self, wanted: NeedsFor) -> Result<NeedsView, Failure> {
-        self.needs_of(Command::Needs(wanted))
-    }
-
-    fn needs_of(&self, command: Command) -> Result<NeedsView, Failure> {
-        let mut found = None;
-        self.door.carry_out(command, &mut |reply| {
-            if let Reply::Needs(view) = reply {
-                found = Some(*view);
-            }
-            Ok(())
-        })?;
-        found.ok_or_else(|| Failure::new(Kind::Internal, "what the request needs was not shown"))
+    fn needs(&self, wanted: Needs) -> Result<NeedsView, Failure> {
+        self.backend()?.answer(wanted)
     }
 
     /// What a request takes that ends so, or why it can't be asked for.
@@ -174,21 +158,13 @@ impl App {
         if let Some(need) = form.needs.lengths.iter().find(|need| need.end == end) {
             return Ok(need.clone());
         }
-        let mut found = self.needs(NeedsFor { end: Some(end), ..form.wanted() })?;
+        let mut found = self.needs(Needs { end: Some(end), ..form.wanted() })?;
         found.lengths.pop().ok_or_else(|| Failure::new(Kind::Internal, "what the request needs was not shown"))
     }
 
     /// What would become of a request, by all the rules. Nothing is filed.
-    fn judged(&self, ask: AskFor) -> Result<(RequestView, Ended), Failure> {
-        let mut found = None;
-        let ended = self.door.carry_out(Command::Request(ask), &mut |reply| {
-            if let Reply::Request(view) = reply {
-                found = Some(*view);
-            }
-            Ok(())
-        })?;
-        let view = found.ok_or_else(|| Failure::new(Kind::Internal, "the request was not shown"))?;
-        Ok((view, ended))
+    fn judged(&self, submit: SubmitRequest) -> Result<Warned<RequestView>, Failure> {
+        self.backend()?.answer(submit)
     }
 
     /// The next field that has to be asked for. A ticket is, where the rules demand one for this length.
@@ -255,7 +231,7 @@ impl App {
     }
 
     /// A length, or the time at which it ends.
-    pub(super) fn read_end(&self, text: &str) -> Result<End, String> {
+    pub fn read_end(&self, text: &str) -> Result<End, String> {
         let text = text.trim();
         let why = match text.parse::<Duration>() {
             Ok(duration) => return Ok(duration.into()),
@@ -326,8 +302,8 @@ impl App {
 }
 
 impl Form<'_> {
-    fn wanted(&self) -> NeedsFor {
-        NeedsFor {
+    fn wanted(&self) -> Needs {
+        Needs {
             resource: self.needs.resource.clone(),
             requester: self.args.requester.clone(),
             start: self.start,
@@ -341,9 +317,9 @@ impl Form<'_> {
         self.end.or_else(|| self.needs.usual().map(|need| need.end)).unwrap_or(End::After(Length::HOUR))
     }
 
-    fn ask(&self, dry_run: bool) -> Result<AskFor, Failure> {
+    fn ask(&self, dry_run: bool) -> Result<SubmitRequest, Failure> {
         let reason = self.reason.clone().ok_or_else(|| Failure::new(Kind::Internal, "no reason was asked for"))?;
-        Ok(AskFor {
+        Ok(SubmitRequest {
             terms: Terms { resource: self.needs.resource.clone(), end: self.end(), start: self.start },
             reason,
             ticket: self.ticket.clone(),

@@ -1,16 +1,16 @@
-//! The requests that wait for somebody's decision, one after another.
+//! `access approve` without an ID: the requests that wait for you, one after another.
 
 use anyhow::Result;
 
-use super::App;
-use crate::cli;
-use crate::command::{Command, Reply, RequestView, ResourceView, Seen, TimelineView};
+use super::super::app::App;
+use super::ApproveArgs;
 use crate::domain::request::{End, Modification, RequestId};
-use crate::domain::resource::{Kind as ResourceKind, Resource};
+use crate::domain::resource::Resource;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Prompt, cancelled};
-use crate::ui::{Shape, broken};
+use crate::protocol::{RequestView, ResourceView, Seen, TimelineView};
+use crate::service::{Approve, Deny, Queue};
 
 /// Whether the walk goes on.
 #[derive(PartialEq, Eq)]
@@ -21,7 +21,7 @@ enum Walk {
 
 impl App {
     /// Each request that waits for the caller, those that lapse first at the front.
-    pub(super) fn walk(&mut self, args: &cli::Approve) -> Result<u8> {
+    pub(super) fn walk(&mut self, args: &ApproveArgs) -> Result<u8> {
         let changes = args.seen.is_some()
             || args.duration.is_some()
             || args.until.is_some()
@@ -36,10 +36,8 @@ impl App {
                 .into());
         };
         let mut ids: Vec<RequestId> = Vec::new();
-        self.door.carry_out(Command::Queue, &mut |reply| {
-            if let Reply::Waiting(id) = reply {
-                ids.push(id);
-            }
+        self.backend()?.call(Queue {}, &mut |id| {
+            ids.push(id);
             Ok(())
         })?;
         if ids.is_empty() {
@@ -73,32 +71,29 @@ impl App {
         if place > 1 {
             self.printer.status("");
         }
-        self.printer.present(&view);
+        self.preview_request(&view);
         let items = ["Approve", "Approve with changes …", "Deny …", "Skip", "Stop"].map(Item::new);
         loop {
             let chosen = prompt.choose(&format!("Request {id} ({place} of {of})"), &items, 3)?;
-            let command = match chosen {
-                Some(0) => Command::Approve {
-                    id,
-                    modification: Modification::default(),
-                    note: note.cloned(),
-                    seen: view.seen(),
-                },
+            let decided = match chosen {
+                Some(0) => {
+                    let (modification, note) = (Modification::default(), note.cloned());
+                    self.backend()?.answer(Approve { id, modification, note, seen: view.seen() })?
+                }
                 Some(1) => match self.approve_with_changes(prompt, &view, note) {
                     Ok(true) => return Ok(Walk::On),
                     Ok(false) => continue,
                     Err(failure) => return Err(failure),
                 },
-                Some(2) => match prompt.word("Why?", "the requester is told; may stay empty", "") {
-                    Ok(reason) => Command::Deny { id, reason, seen: view.seen() },
+                Some(2) => match prompt.word("Why?", "the requester is notified; may stay empty", "") {
+                    Ok(reason) => self.backend()?.answer(Deny { id, reason, seen: view.seen() })?,
                     Err(failure) if failure == cancelled() => continue,
                     Err(failure) => return Err(failure),
                 },
                 Some(3) => return Ok(Walk::On),
                 Some(_) | None => return Ok(Walk::Stop),
             };
-            self.send(command, Shape::One)?;
-            self.printer.flush().map_err(broken)?;
+            self.print_submitted(&decided, &[], false)?;
             return Ok(Walk::On);
         }
     }
@@ -132,18 +127,14 @@ impl App {
                 Some(2) => self.other_resource(prompt, view, false).map(|resource| changes.resource = Some(resource)),
                 Some(3) => {
                     let before = note.as_ref().map_or("", Text::as_str).to_owned();
-                    prompt.word("Note?", "the requester is told; may stay empty", &before).map(|word| note = word)
+                    prompt.word("Note?", "the requester is notified; may stay empty", &before).map(|word| note = word)
                 }
                 Some(4) => {
-                    let approve = Command::Approve {
-                        id: view.id,
-                        modification: changes.clone(),
-                        note: note.clone(),
-                        seen: seen.clone(),
-                    };
-                    match self.send(approve, Shape::One) {
-                        Ok(_) => {
-                            self.printer.flush().map_err(broken)?;
+                    let approve =
+                        Approve { id: view.id, modification: changes.clone(), note: note.clone(), seen: seen.clone() };
+                    match self.backend()?.answer(approve) {
+                        Ok(approved) => {
+                            self.print_submitted(&approved, &[], false)?;
                             return Ok(true);
                         }
                         // Other changes may be possible; what was chosen is kept.
@@ -190,7 +181,7 @@ impl App {
     /// `scope`: a scope, the one that covers what was asked first.
     fn other_resource(&self, prompt: Prompt, view: &RequestView, scope: bool) -> Result<Resource, Failure> {
         let mut offered: Vec<ResourceView> = self.offered()?;
-        offered.retain(|offered| !scope || offered.resource.kind() == ResourceKind::Scope);
+        offered.retain(|offered| !scope || offered.resource.kind() == crate::domain::resource::Kind::Scope);
         for offered in &mut offered {
             // What the approver has of it is beside the point.
             (offered.held, offered.pending) = (false, None);
@@ -248,7 +239,7 @@ impl Granted {
         match self.end {
             End::After(length) => format!("for {length}"),
             End::At(_) => self.how_long(),
-            End::Never => "for good".to_owned(),
+            End::Never => "permanently".to_owned(),
         }
     }
 

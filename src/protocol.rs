@@ -1,5 +1,5 @@
-//! All that can be asked of access, and all that comes back: the words that travel between a front end and the
-//! ledger, in one process today and over a socket as well as they stand. Plain data, no logic but conversions.
+//! What travels between a front end and the service: the data of calls and of their answers, in one process and over a
+//! shared host's socket. No logic but conversions.
 
 use std::path::PathBuf;
 
@@ -13,162 +13,14 @@ use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::outbox::{News, Outlet};
-use crate::domain::preference::{Preference, PreferenceChange};
-use crate::domain::request::{
-    self, Decision, Edit, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
-};
-use crate::domain::resource::{Kind, Resource};
+use crate::domain::preference::Preference;
+use crate::domain::request::{self, Decision, EndedHow, Grant, Request, RequestId, Review, State, Terms, Verdict};
+use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::rule::{RuleName, TicketPattern};
-use crate::domain::team::{Change, Login, Team};
+use crate::domain::team::Change;
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
-
-/// A command, complete: every question a person can be asked has been answered.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
-    TeamApply {
-        text: String,
-        dry_run: bool,
-        seen: Option<Seen>,
-        /// Judge the requests of this long ago and since by the file's rules too (a dry run only).
-        against: Option<Length>,
-        /// End active grants too that the file's rules would no longer give.
-        #[serde(default)]
-        revoke_unmatched: bool,
-    },
-    TeamShow,
-    ReplaceOwner {
-        to: Name,
-        dry_run: bool,
-        /// The plan that was confirmed. None: it was not shown.
-        seen: Option<Seen>,
-    },
-    Resources {
-        kind: Option<Kind>,
-        mine: bool,
-    },
-    /// The resource that has this name, whatever its kind.
-    Find {
-        name: Name,
-    },
-    /// What it takes to ask for something. Files nothing.
-    Needs(NeedsFor),
-    /// What it takes to ask for more of a grant. Files nothing.
-    NeedsToExtend {
-        id: RequestId,
-        length: Option<Length>,
-    },
-    Request(AskFor),
-    Extend {
-        id: RequestId,
-        /// None: as long again.
-        length: Option<Length>,
-        reason: Text,
-        ticket: Option<Ticket>,
-    },
-    Edit {
-        id: RequestId,
-        edit: Edit,
-        dry_run: bool,
-    },
-    List(ListFilter),
-    Show {
-        id: RequestId,
-    },
-    /// The requests that wait for the caller's decision, those that lapse first at the front.
-    Queue,
-    Approve {
-        id: RequestId,
-        modification: Modification,
-        note: Option<Text>,
-        seen: Option<Seen>,
-    },
-    Deny {
-        id: RequestId,
-        reason: Option<Text>,
-        seen: Option<Seen>,
-    },
-    Review {
-        id: RequestId,
-        note: Text,
-        seen: Option<Seen>,
-    },
-    Withdraw {
-        id: RequestId,
-        seen: Option<Seen>,
-    },
-    Revoke {
-        id: RequestId,
-        reason: Option<Text>,
-        seen: Option<Seen>,
-    },
-    /// Ends all that a member holds by grants.
-    RevokeMember {
-        member: Name,
-        reason: Option<Text>,
-        seen: Option<Seen>,
-        dry_run: bool,
-    },
-    Whoami,
-    Check {
-        resource: Resource,
-        user: Option<Name>,
-        /// The member of this Unix user name, for gates that know no other.
-        login: Option<Login>,
-    },
-    Who {
-        resource: Resource,
-    },
-    Inbox {
-        all: bool,
-        /// At most so many; None: all.
-        limit: Option<u64>,
-    },
-    /// No ids: all of them.
-    MarkRead {
-        ids: Vec<i64>,
-    },
-    Unread,
-    Expire {
-        dry_run: bool,
-        /// Send what is due as well.
-        deliver: bool,
-    },
-    Audit(AuditFilter),
-    AuditExport,
-    /// The log as it is stored, to be verified without this program.
-    AuditExportRaw,
-    /// `against`: checkpoints kept elsewhere.
-    AuditVerify {
-        against: Vec<Checkpoint>,
-    },
-    AuditCheckpoint,
-    Doctor {
-        against: Vec<Checkpoint>,
-    },
-    Backup {
-        to: PathBuf,
-    },
-    AcceptClock,
-    /// The names that a shell may complete to.
-    Words(Words),
-    Preferences,
-    Prefer(PreferenceChange),
-    NotifyTest,
-    Deliver,
-    Outbox {
-        dead: bool,
-    },
-    /// No ids: all that are given up.
-    OutboxRetry {
-        ids: Vec<i64>,
-    },
-    /// No ids: all that are given up.
-    OutboxDiscard {
-        ids: Vec<i64>,
-    },
-}
 
 /// What stood there when a person was shown it: a change carried out on the strength of that is refused
 /// once anything else stands there.
@@ -180,32 +32,6 @@ impl Seen {
     pub fn of(last_entries: impl IntoIterator<Item = i64>) -> Seen {
         Seen(last_entries.into_iter().map(|seq| seq.to_string()).collect::<Vec<_>>().join(","))
     }
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AskFor {
-    pub terms: Terms,
-    pub reason: Text,
-    pub ticket: Option<Ticket>,
-    /// On behalf of this member.
-    pub requester: Option<Name>,
-    pub emergency: bool,
-    /// Whether the length is the default, because nobody said how long: then a rule may shorten it.
-    #[serde(default)]
-    pub default_length: bool,
-    pub dry_run: bool,
-}
-
-/// What somebody wants to ask for, as far as they have said.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct NeedsFor {
-    pub resource: Resource,
-    /// On behalf of this member.
-    pub requester: Option<Name>,
-    pub start: Option<Timestamp>,
-    /// None: every usual length.
-    pub end: Option<request::End>,
-    pub emergency: bool,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -232,76 +58,8 @@ pub struct AuditFilter {
     pub limit: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Words {
-    Resources,
-    Scopes,
-    Members,
-    /// Pending requests that the caller may decide on.
-    Decidable,
-    /// Emergencies that owe a review.
-    Reviewable,
-    /// The caller's own grants that can be extended.
-    Extendable,
-    /// The caller's own pending requests.
-    Withdrawable,
-    /// Grants that the caller may revoke.
-    Revocable,
-    Requests,
-}
-
-/// One piece of an answer. A command gives any number, then an `End`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Reply {
-    Request(Box<RequestView>),
-    Team(Box<Team>),
-    Plan(Box<PlanView>),
-    Resource(ResourceView),
-    Found(Resource),
-    Needs(Box<NeedsView>),
-    Waiting(RequestId),
-    Profile(Box<ProfileView>),
-    Check(CheckView),
-    Holder(HolderView),
-    Notification(NotificationView),
-    Expired(ExpireView),
-    Entry(Box<EntryView>),
-    Raw(RawView),
-    Verified(VerifyView),
-    Checkpoint(Checkpoint),
-    Finding(FindingView),
-    BackedUp(BackupView),
-    Word {
-        word: String,
-        help: Option<String>,
-    },
-    Preferences(Box<PreferenceView>),
-    Tested(TestView),
-    Delivered(DeliverView),
-    Queued(QueuedView),
-    /// How far something that takes its time is.
-    Progress {
-        done: u64,
-        waiting: u64,
-    },
-}
-
 /// Counts of what a list leaves out stop after this many: in a long history, counting takes longer than the list.
 pub const COUNTED: u64 = 1000;
-
-/// How a command ended.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct End {
-    /// The answer was no, though nothing went wrong: exit code 1.
-    pub no: bool,
-    /// How many more there were than the limit let through; more than `COUNTED`: at least so many.
-    pub more: u64,
-    /// How many notifications of the caller's are unread (`Unread`; more than `COUNTED`: at least so many), or were just
-    /// marked (`MarkRead`).
-    pub count: u64,
-    /// Things that the person should know, though all went well.
-    pub warnings: Vec<String>,
-}
 
 /// A request as JSON shows it.
 #[derive(Debug, Clone, Serialize, Deserialize)]

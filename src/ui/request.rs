@@ -1,26 +1,18 @@
-//! Answers in words, for people.
+//! A request in words, for people: as a row, in a line, in detail.
 
 use std::fmt::Write;
 
-use super::escape::{bounded, line, lines};
+use super::escape::{line, lines};
 use super::fold::Sheet;
 use super::table::{Color, Column, Fit, NARROW, Shown};
-use crate::command::{
-    AgainstView, ApprovalsView, BackupView, COUNTED, CheckView, DecisionView, EntryView, ExpireView, FindingView,
-    Follows, GrantView, Health, HolderView, NotificationView, PlanView, ProfileView, RequestView, ResourceView,
-    ReviewView, VerifyView,
-};
-use crate::domain::describe::words;
-use crate::domain::difference::{Difference, Turn};
-use crate::domain::duration::{brief, spell};
+use crate::domain::duration::brief;
 use crate::domain::emergency::one_of;
-use crate::domain::entitlement::{Via, Way, longest};
 use crate::domain::name::Name;
 use crate::domain::request::{State, Verdict};
 use crate::domain::resource::Resource;
-use crate::domain::team::Change;
 use crate::domain::time::Timestamp;
-use crate::time_input::{both, date_and_time, day_or_hour, relative};
+use crate::protocol::{ApprovalsView, COUNTED, DecisionView, GrantView, RequestView, ReviewView};
+use crate::time_input::{both, date_and_time, relative};
 
 /// `for 4h`, `for good`, `until 2026-12-01 17:00 +01:00`.
 pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
@@ -32,7 +24,7 @@ pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
     }
 }
 
-fn names(names: &[Name]) -> String {
+pub fn names(names: &[Name]) -> String {
     names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
 }
 
@@ -113,7 +105,7 @@ fn waiting_on_or_decided_by(view: &RequestView) -> String {
     if by.is_empty() { "-".to_owned() } else { some_names(&by) }
 }
 
-pub const REQUESTS: [Column; 8] = [
+pub const COLUMNS: [Column; 8] = [
     Column("ID", Fit::Whole),
     Column("STATUS", Fit::Whole),
     Column("REQUESTER", Fit::Whole),
@@ -124,7 +116,7 @@ pub const REQUESTS: [Column; 8] = [
     Column("REASON", Fit::Shorten),
 ];
 
-pub fn request_row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
+pub fn row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
     // What was granted is what counts once there is a grant, and what is on the table until then.
     let (resource, duration, until) = match (&view.grant, &view.on_the_table) {
         (Some(grant), _) => (&grant.resource, grant.duration.as_deref(), grant.ends_at),
@@ -150,7 +142,7 @@ pub fn request_row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
 }
 
 /// What is asked for: `connection:prod-aws for 4h`, with the start if it has one.
-pub(super) fn asked(view: &RequestView) -> String {
+pub fn asked(view: &RequestView) -> String {
     terms(&view.resource, view.start, view.duration.as_deref(), view.until)
 }
 
@@ -281,7 +273,7 @@ fn demands(sheet: &mut Sheet, approvals: &ApprovalsView) {
     }
 }
 
-pub fn request(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
+pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     sheet.line(&format!("Request {}: {} for {}", view.id, view.resource, view.requester));
     sheet.field("state", &status(view, now));
     sheet.field("asked", &asked(view));
@@ -382,282 +374,7 @@ fn decided(decision: &DecisionView, now: Timestamp) -> String {
     format!("{} {verdict}{on} {}{counts}{note}", decision.by, relative(decision.at, now))
 }
 
-/// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
-fn way(way: &Way, now: Timestamp) -> String {
-    let how = match (way.via, way.request) {
-        (Via::Grant, Some(request)) => format!("request {request} ({})", way.name),
-        (Via::Role | Via::Scope | Via::Feature | Via::Grant, request) => {
-            let granted = request.map(|request| format!(" by request {request}")).unwrap_or_default();
-            format!("{}:{}{granted}", way.via.as_str(), way.name)
-        }
-    };
-    match way.until {
-        Some(until) => format!("{how}, {} left", brief(until.since(now))),
-        None => how,
-    }
-}
-
-pub fn check(view: &CheckView) -> String {
-    let (member, resource) = (&view.member, &view.resource);
-    match (longest(&view.because), view.pending) {
-        (Some(best), _) => format!("yes: {member} may use {resource}, through {}", way(best, view.now)),
-        (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),
-        (None, None) => {
-            format!("no: {member} may not use {resource}; ask with `access request {resource}`")
-        }
-    }
-}
-
-pub const HOLDERS: [Column; 4] = [
-    Column("MEMBER", Fit::Whole),
-    Column("THROUGH", Fit::Shorten),
-    Column("REQUEST", Fit::Whole),
-    Column("UNTIL", Fit::Whole),
-];
-
-pub fn holder_row(view: &HolderView, now: Timestamp) -> Vec<Shown> {
-    let way = &view.way;
-    vec![
-        view.member.to_string().into(),
-        match way.via {
-            Via::Grant => format!("grant of {}", way.name),
-            Via::Role | Via::Scope | Via::Feature => format!("{}:{}", way.via.as_str(), way.name),
-        }
-        .into(),
-        way.request.map(|id| id.to_string()).unwrap_or_default().into(),
-        way.until.map_or_else(String::new, |until| both(until, now)).into(),
-    ]
-}
-
-pub const RESOURCES: [Column; 3] =
-    [Column("RESOURCE", Fit::Whole), Column("YOU", Fit::Whole), Column("ABOUT", Fit::Shorten)];
-
-pub fn resource_row(view: &ResourceView, now: Timestamp) -> Vec<Shown> {
-    let via = view.via.first().map(String::as_str).unwrap_or_default();
-    let more = if view.via.len() > 1 { ", …" } else { "" };
-    let (held, color) = match (view.held, view.until, view.pending) {
-        (true, Some(until), _) => (format!("{} left ({via}{more})", brief(until.since(now))), Some(Color::Green)),
-        (true, None, _) => (format!("yes ({via}{more})"), Some(Color::Green)),
-        (false, _, Some(pending)) => (format!("asked: request {pending}"), Some(Color::Yellow)),
-        (false, _, None) => ("-".to_owned(), None),
-    };
-    vec![view.resource.to_string().into(), Shown(held, color), line(&view.about).into_owned().into()]
-}
-
-pub fn profile(sheet: &mut Sheet, view: &ProfileView) {
-    let raised = if view.effective_role == view.role {
-        String::new()
-    } else {
-        format!(" ({} for now, by a grant)", view.effective_role)
-    };
-    sheet.line(&format!("{}, {}{raised}", view.member, view.role));
-    let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
-    sheet.field("groups", &or_none(names(&view.groups)));
-    sheet.field("scopes", &or_none(names(&view.scopes)));
-    let live: Vec<String> = view
-        .grants
-        .iter()
-        .filter_map(|request| {
-            let grant = request.grant.as_ref()?;
-            let left = match grant.remaining_seconds {
-                // To the second: this is what is watched.
-                Some(left) => format!("{} left", spell(left)),
-                None => "for good".to_owned(),
-            };
-            let until = grant.ends_at.map(|end| format!(", until {}", day_or_hour(end, view.now))).unwrap_or_default();
-            Some(format!("{}  {left}{until} (request {})", grant.resource, request.id))
-        })
-        .collect();
-    sheet.field("access", &or_none(live.join("\n")));
-    sheet.field("unread", &counted(view.unread + u64::from(view.more_unread)));
-}
-
 /// A count that stopped at one more than `COUNTED`.
 pub fn counted(count: u64) -> String {
     if count > COUNTED { format!("more than {},{:03}", COUNTED / 1000, COUNTED % 1000) } else { count.to_string() }
-}
-
-pub const NOTIFICATIONS: [Column; 3] =
-    [Column("ID", Fit::Whole), Column("WHEN", Fit::Whole), Column("WHAT", Fit::Wrap)];
-
-pub fn notification_row(view: &NotificationView, now: Timestamp) -> Vec<Shown> {
-    let color = view.read_at.map(|_| Color::Grey);
-    vec![view.id.to_string().into(), relative(view.at, now).into(), Shown(line(&view.text).into_owned(), color)]
-}
-
-pub const ENTRIES: [Column; 5] = [
-    Column("SEQ", Fit::Whole),
-    Column("AT", Fit::Whole),
-    Column("ACTOR", Fit::Whole),
-    Column("ACTION", Fit::Whole),
-    Column("WHAT", Fit::Wrap),
-];
-
-pub fn entry_row(view: &EntryView) -> Vec<Shown> {
-    let actor = match &view.actor {
-        Some(actor) => actor.to_string(),
-        None => "-".to_owned(),
-    };
-    vec![
-        view.seq.to_string().into(),
-        date_and_time(view.at).into(),
-        actor.into(),
-        view.event.action().to_owned().into(),
-        line(&words(&view.event, view.actor.as_ref(), None)).into_owned().into(),
-    ]
-}
-
-/// Nothing to say: nothing said.
-pub fn expired(view: &ExpireView) -> String {
-    let counts = [
-        (view.expired, "expired"),
-        (view.started, "started"),
-        (view.expiring, "warned that they end soon"),
-        (view.lapsed, "lapsed undecided"),
-        (view.reminded, "reminded of"),
-        (view.rejudged, "from before the upgrade judged again"),
-        (view.delivered, "notifications sent"),
-        (view.failed, "not sent (`access outbox`)"),
-    ];
-    let said: Vec<String> =
-        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
-}
-
-pub fn plan(sheet: &mut Sheet, view: &PlanView) {
-    sheet.line(match (view.changes.is_empty(), view.applied) {
-        (true, _) => "Nothing changes.",
-        (false, true) => "Applied:",
-        (false, false) => "Would change:",
-    });
-    for change in &view.changes {
-        let (mark, words) = changed(change);
-        sheet.item(&format!("  {mark} "), 6, &words);
-    }
-    if !view.follows.is_empty() {
-        sheet.line(if view.applied { "What followed:" } else { "What would follow:" });
-    }
-    for follow in &view.follows {
-        let (id, member, resource) = (follow.request, &follow.member, &follow.resource);
-        let because = line(&follow.because);
-        let words = match follow.follows {
-            Follows::Withdrawn => format!("request {id} withdrawn: {member} asked for {resource}; {because}"),
-            Follows::Revoked => format!("grant {id} revoked: {member} has {resource}; {because}"),
-            Follows::Widened => {
-                format!("grant {id} widened: {member} has {resource}, which now also covers {because}")
-            }
-            Follows::Voided => format!(
-                "request {id} reaches more, so approvals of it are void: {member} asked for {resource}, which now also covers {because}"
-            ),
-            Follows::Unmatched => format!("grant {id} unmatched: {member} has and keeps {resource}; {because}"),
-        };
-        sheet.item("  ", 4, &words);
-    }
-    if view.follows.iter().any(|follow| follow.follows == Follows::Unmatched) {
-        sheet.item("  ", 4, "(unmatched: the team no longer gives it; `team apply --revoke-unmatched` ends it)");
-    }
-    if let Some(against) = &view.against {
-        judged_past(sheet, against);
-    }
-}
-
-fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
-    let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
-    let stop = if view.otherwise.is_empty() { "." } else { ":" };
-    let since = date_and_time(view.since);
-    sheet.line(&format!("Of {all} requests since {since}, {otherwise} would have been decided otherwise{stop}"));
-    for past in &view.otherwise {
-        let (id, resource, requester) = (past.request, &past.resource, &past.requester);
-        let words = format!("request {id} ({resource} for {requester}), {}: {}", past.was, line(&past.would));
-        sheet.item("  ", 4, &words);
-    }
-    if view.more > 0 {
-        sheet.item("  ", 4, &format!("and {} more", view.more));
-    }
-}
-
-/// `+`, `~` or `-`, and `member:zoe (role: member)`, `member:bob (role: member → admin)`, `scope:x`.
-fn changed(change: &Change) -> (char, String) {
-    let what = match change {
-        Change::RuleOrder(_) => "the order of the rules".to_owned(),
-        Change::Team(_)
-        | Change::Member(..)
-        | Change::Group(..)
-        | Change::Connection(..)
-        | Change::Target(..)
-        | Change::Feature(..)
-        | Change::Scope(..)
-        | Change::Rule(..)
-        | Change::Notifications(_) => line(&change.what()).into_owned(),
-    };
-    match Difference::of(change) {
-        Difference::Added(fields) => {
-            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-            ('+', format!("{what} ({})", line(&said.join("; "))))
-        }
-        Difference::Removed => ('-', what),
-        Difference::Changed(turns) => {
-            let said: Vec<String> = turns.iter().map(|(key, turn)| format!("{key}: {}", turned(turn))).collect();
-            ('~', format!("{what} ({})", line(&said.join("; "))))
-        }
-    }
-}
-
-/// `a → b`; for lists, only what came and went.
-fn turned(turn: &Turn) -> String {
-    match turn {
-        Turn::Value { from, to } => format!("{from} → {to}"),
-        Turn::List { came, went } => {
-            let came = came.iter().map(|item| format!("+{item}"));
-            let went = went.iter().map(|item| format!("-{item}"));
-            came.chain(went).collect::<Vec<_>>().join(" ")
-        }
-    }
-}
-
-pub fn verified(sheet: &mut Sheet, view: &VerifyView) {
-    let held = match view.checkpoints {
-        0 => String::new(),
-        1 => ", and stands as it did at the checkpoint".to_owned(),
-        many => format!(", and stands as it did at {many} checkpoints"),
-    };
-    let entries = view.entries;
-    if view.ok {
-        sheet.line(&format!("ok: {entries} entries, whole; the tables agree with them{held}"));
-        sheet.line(&format!("head {}", view.head));
-        return;
-    }
-    for fault in &view.faults {
-        match fault.seq {
-            Some(seq) => sheet.line(&format!("entry {seq}: {}", fault.problem)),
-            None => sheet.line(&fault.problem),
-        }
-    }
-    let faults = match view.faults.len() {
-        1 => "1 fault".to_owned(),
-        many => format!("{many} faults"),
-    };
-    sheet.line(&format!("not ok: {faults} in {entries} entries"));
-}
-
-/// `ok`, `warning` or `WRONG`, what was looked at, what was found, and what to do.
-pub fn finding(sheet: &mut Sheet, view: &FindingView, color: bool) {
-    const FOUND: usize = 20;
-    let (mark, code) = match view.health {
-        Health::Ok => ("ok", "32"),
-        Health::Warning => ("warning", "33"),
-        Health::Wrong => ("WRONG", "1;31"),
-    };
-    let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
-    let lead = format!("{mark}  {:<9}  ", view.what);
-    sheet.item(&lead, FOUND, &bounded(&lines(&view.found)));
-    for mend in &view.mend {
-        // A command to copy stays on one line.
-        sheet.push(&format!("{:FOUND$}→ {}\n", "", bounded(&lines(mend))));
-    }
-}
-
-pub fn backed_up(sheet: &mut Sheet, view: &BackupView) {
-    let file = view.file.display();
-    sheet.line(&format!("Copied to {file}: {} bytes, proven whole up to entry {}", view.bytes, view.checkpoint.seq));
 }

@@ -1,14 +1,12 @@
 //! What a form shows between its questions.
 
-use super::escape::{line, lines};
-use super::fold::Sheet;
-use super::human::asked;
-use crate::command::{ApprovalsView, NeedView, NeedsView, RequestView};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::request::End;
 use crate::domain::time::Timestamp;
+use crate::protocol::{ApprovalsView, NeedView, NeedsView, RequestView};
 use crate::time_input::date_and_time;
+use crate::ui::{Sheet, line, lines, request};
 
 /// Who decides on a resource, the longest that can be asked for, and what else a request needs.
 pub fn needs(sheet: &mut Sheet, view: &NeedsView) {
@@ -90,9 +88,9 @@ fn texts(sheet: &mut Sheet, need: &NeedView) {
 }
 
 /// What is about to be filed.
-pub fn summary(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
+pub fn draft(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     sheet.line("");
-    sheet.line(&format!("Your request: {}", asked(view)));
+    sheet.line(&format!("Your request: {}", request::asked(view)));
     if view.filed_by != view.requester {
         sheet.field("for", view.requester.as_str());
     }
