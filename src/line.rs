@@ -18,6 +18,9 @@ const MAX_REPEATED: usize = 200;
 
 pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
     let line = join_dashed_values(line);
+    if let Some(cli) = Cli::parse_deferred(&line) {
+        return Ok(cli);
+    }
     match Cli::try_parse_from(&line) {
         // Maybe an option that is given twice.
         Err(error) if error.kind() == ErrorKind::ArgumentConflict => parse_repeated(&line),
