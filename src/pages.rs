@@ -1,4 +1,4 @@
-//! What is generated from the command line's own definition: the completion scripts and the manual pages.
+//! The completion scripts and manual pages, generated from the definition of the command line.
 
 use std::fs;
 use std::path::Path;
@@ -14,11 +14,11 @@ use crate::completion;
 use crate::error::{Failure, Kind};
 use crate::time_input;
 
-/// The variable by which a shell asks for candidates. A name of our own: `COMPLETE` is also other programs'.
+/// The variable by which a completion script asks for candidates. Not clap's `COMPLETE`, which other programs use as well.
 pub const COMPLETE: &str = "_ACCESS_COMPLETE";
 
-/// Bash breaks words at colons and equal signs. What was typed as one word (`target:orders-db`, `--duration=4h`) is put
-/// together again for `access`, and of its answers only what follows the break is handed on: bash replaces no more.
+/// Bash breaks words at colons and equal signs. The script joins what was typed as one word (`target:orders-db`,
+/// `--duration=4h`), and returns only the part of each candidate that follows the break, because bash replaces only that.
 const BASH: &str = r#"# bash completion for access
 
 _access() {
@@ -52,14 +52,14 @@ _access() {
 complete -o nosort -F _access access 2>/dev/null || complete -F _access access
 "#;
 
-/// Found by its name in a folder of `fpath`, the script is the function itself, and must answer the first Tab too.
+/// If zsh autoloads the script from a folder of `fpath`, the script itself must answer the first Tab.
 const ZSH_AUTOLOADED: &str = r#"
 if [[ $funcstack[1] == _access ]]; then
     _clap_dynamic_completer_access "$@"
 fi
 "#;
 
-/// The script that a shell sources once: it calls `access` for the candidates, whenever Tab is pressed.
+/// The script for a shell to source. It calls `access` for candidates at each Tab.
 pub fn completion_script(shell: Shell) -> Result<Vec<u8>> {
     let completer: &dyn EnvCompleter = match shell {
         Shell::Bash => return Ok(BASH.into()),
@@ -77,9 +77,9 @@ pub fn completion_script(shell: Shell) -> Result<Vec<u8>> {
     Ok(script)
 }
 
-/// Writes a page for `access` and one for each subcommand. Gives how many.
+/// Writes a page for `access` and one for each subcommand. Returns their number.
 pub fn write_man_pages(folder: &Path) -> Result<usize> {
-    fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("{} can't be created", folder.display()))?;
     let pages = man_pages();
     for (name, page) in &pages {
         let path = folder.join(name);
@@ -88,46 +88,52 @@ pub fn write_man_pages(folder: &Path) -> Result<usize> {
     Ok(pages.len())
 }
 
-/// When the pages last changed in substance. Neither today nor the version: a page changes when what it says does.
+/// When the content of the pages last changed. Not the date of the build, so that builds are reproducible.
 const DATE: &str = "2026-11-24";
 
-/// What `access` returns. The pages of the subcommands refer to it.
+/// The exit codes. The pages of the subcommands refer to this list.
 const EXIT_STATUS: [(&str, &str); 11] = [
-    ("0", "Done. Of check: yes, and nothing else."),
-    ("1", "The answer is no (check: not allowed; request --wait: not granted), or a failure with no status below."),
-    ("2", "Usage: a flag, an argument, or an answer that is missing."),
-    ("3", "Refused: you may not do this."),
-    ("4", "No such thing, or none that you may know of."),
-    ("5", "Conflict: already decided, already yours, already there, or changed since you looked."),
+    ("0", "Done. For check: allowed, and nothing else."),
+    ("1", "The answer is no (check: not allowed; request --wait: not granted), or a failure without a status below."),
+    ("2", "Usage: a wrong flag or argument, or a missing answer."),
+    ("3", "Refused: you are not allowed to do this."),
+    ("4", "Not found, or not visible to you."),
+    ("5", "Conflict: already decided, already yours, already there, or changed since you looked at it."),
     ("65", "The team file, the configuration or the database is not valid."),
-    ("69", "There is no database here, or the shared host's socket or the user database cannot be reached."),
+    ("69", "There is no database, or the shared host's socket or the user database cannot be reached."),
     ("70", "A bug."),
-    ("74", "Reading or writing failed. If only the output is lost, the message says that the command was carried out."),
+    (
+        "74",
+        "Reading or writing failed. If only the output was lost, the message says that the command was carried out.",
+    ),
     ("75", "The database or the shared host stayed busy; try again."),
 ];
 
-const TIMES: &str = "A LENGTH is a number and a unit, or several, the largest first: w, d, h, m and s, or their names. \
-A TIME is a day, a time of that day, or both. Without an offset (Z, UTC, +01:00) it is in the local time zone. \
-Of an end or a start the next such time is taken, of --since the last. \
+const TIMES: &str = "A LENGTH is one or more numbers with units, the largest first: w, d, h, m and s, or their names. \
+A TIME is a day, a time of day, or both. Without an offset (Z, UTC, +01:00) it is in the local time zone. \
+An end or a start is the next such time, --since the last. \
 Times are shown with their offset. These forms mean the same:";
 
 const FILES: [(&str, &str); 5] = [
-    ("~/.local/share/access/access.db", "The database, where nothing names another ($XDG_DATA_HOME is heeded)."),
+    ("~/.local/share/access/access.db", "The default database ($XDG_DATA_HOME is honoured)."),
     (
         "~/.config/access/config.toml",
-        "Which database, and the ways by which notifications go out ($XDG_CONFIG_HOME is heeded).",
+        "Your configuration: the database, and how notifications are sent ($XDG_CONFIG_HOME is honoured).",
     ),
-    ("/etc/access/config.toml", "The same, for everybody on this machine. With the key socket: a shared host."),
-    ("/run/access/access.sock", "A shared host's socket: there, all commands go to it, and nothing else counts."),
-    ("/var/lib/access/access.db", "A shared host's database, which belongs to the system user access."),
+    (
+        "/etc/access/config.toml",
+        "The configuration for all users of this machine. The key socket makes it a shared host.",
+    ),
+    ("/run/access/access.sock", "The socket of a shared host. All commands go to it."),
+    ("/var/lib/access/access.db", "The database of a shared host. It belongs to the system user access."),
 ];
 
 const ENVIRONMENT: [(&str, &str); 5] = [
-    ("ACCESS_DB", "The database file, as --db (refused on a shared host)."),
-    ("ACCESS_AS", "The member to act as, as --as (refused on a shared host)."),
-    ("NO_COLOR", "When set and not empty: no colours, unless --color says otherwise."),
-    ("COLUMNS", "The width of the terminal, in place of the width that the terminal itself gives."),
-    ("TZ", "The time zone in which times are read and shown (that of the system, if it is not set)."),
+    ("ACCESS_DB", "The database file, like --db (refused on a shared host)."),
+    ("ACCESS_AS", "The member to act as, like --as (refused on a shared host)."),
+    ("NO_COLOR", "If set and not empty, no colours, unless --color says otherwise."),
+    ("COLUMNS", "The width of the terminal, instead of the width that the terminal reports."),
+    ("TZ", "The time zone in which times are read and shown (default: that of the system)."),
 ];
 
 /// File names and contents.
@@ -221,7 +227,7 @@ fn page(command: &clap::Command, name: &str, above: Option<&str>) -> String {
 /// The arguments and options. Those that every command takes are on the page of `access` alone.
 fn options(roff: &mut Roff, command: &clap::Command, root: bool) {
     let shown = |arg: &&Arg| !arg.is_hide_set() && (root || !(arg.is_global_set() || arg.get_id() == "help"));
-    // One without a word of its own says by its name what it is.
+    // The name of an argument without a description explains itself.
     let arguments: Vec<&Arg> = command.get_positionals().filter(|arg| !description(arg).is_empty()).collect();
     let options: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_positional()).filter(shown).collect();
     for (heading, args) in [("ARGUMENTS", arguments), ("OPTIONS", options)] {
@@ -274,7 +280,7 @@ fn item(roff: &mut Roff, title: impl Into<Vec<Inline>>, text: &str) {
     roff.text([roman(text)]);
 }
 
-/// What the help says before its examples, and the examples.
+/// Splits the text below the help into the notes and the examples.
 fn split_examples(after: &str) -> (&str, &str) {
     for heading in ["Examples:\n", "Example:\n"] {
         if let Some((notes, examples)) = after.split_once(heading) {
@@ -284,7 +290,7 @@ fn split_examples(after: &str) -> (&str, &str) {
     (after, "")
 }
 
-/// Paragraphs are filled; what is indented stays as it is.
+/// Paragraphs are filled; indented lines stay as they are.
 fn prose(roff: &mut Roff, text: &str) {
     for line in text.lines() {
         if line.trim().is_empty() {
@@ -306,8 +312,8 @@ fn preformatted<'t>(roff: &mut Roff, lines: impl Iterator<Item = &'t str>) {
     roff.control("fi", []);
 }
 
-/// The command line as a completing shell sees it: options are offered once a dash is typed, or where there is nothing
-/// else. So that `access approve <Tab>` offers requests, and the only one at once.
+/// The command line for completion. Options are hidden until a dash is typed, so that `access approve <Tab>` offers requests
+/// only, and completes the only one.
 pub fn completed_command() -> clap::Command {
     let (words, current) = completion::typed();
     let dash = words.get(current).is_some_and(|word| word.starts_with('-'));
