@@ -91,7 +91,7 @@ pub fn write_man_pages(folder: &Path) -> Result<usize> {
     Ok(pages.len())
 }
 
-/// When the pages last changed in substance. Neither today nor the version: a page changes when what it says does.
+/// When the text of the pages last changed. Today or the version would change every page at every build.
 const DATE: &str = "2026-11-27";
 
 /// The pages of section 5: their names, what NAME says, and the documents that they are.
@@ -137,43 +137,48 @@ const RELATED: [(&str, &[&str]); 33] = [
     ("access-withdraw(1)", &["access-request(1)", "access-edit(1)"]),
 ];
 
-/// What `access` returns. The pages of the subcommands refer to it.
-const EXIT_STATUS: [(&str, &str); 11] = [
+/// The exit codes. Only the page of `access` lists them.
+const EXIT_STATUS: [(&str, &str); 12] = [
     ("0", "Done. Of check: yes, and nothing else."),
-    ("1", "The answer is no (check: not allowed; request --wait: not granted), or a failure with no status below."),
-    ("2", "Usage: a flag, an argument, or an answer that is missing."),
-    ("3", "Refused: you may not do this."),
-    ("4", "No such thing, or none that you may know of."),
+    (
+        "1",
+        "The answer is no (check: not allowed; audit verify and doctor: a fault was found; request --wait: not granted), \
+         or a failure with no status below.",
+    ),
+    ("2", "Usage: an argument is malformed or missing."),
+    ("3", "Refused: you may not do this, or a rule forbids it."),
+    ("4", "There is no such thing, or none that you may know of."),
     ("5", "Conflict: already decided, already yours, already there, or changed since you looked."),
     ("65", "The team file, the configuration or the database is not valid."),
     ("69", "There is no database here, or the shared host's socket or the user database cannot be reached."),
     ("70", "A bug."),
     ("74", "Reading or writing failed. If only the output is lost, the message says that the command was carried out."),
-    ("75", "The database or the shared host stayed busy; try again."),
+    ("75", "The database or the shared host stayed busy. Nothing was done; try again."),
+    ("130", "Interrupted by Ctrl-C."),
 ];
 
 const TIMES: &str = "A LENGTH is a number and a unit, or several, the largest first: w, d, h, m and s, or their names. \
 A TIME is a day, a time of that day, or both. Without an offset (Z, UTC, +01:00) it is in the local time zone. \
-Of an end or a start the next such time is taken, of --since the last. \
+For an end or a start it is the next such time, for --since the last. \
 Times are shown with their offset. These forms mean the same:";
 
 const FILES: [(&str, &str); 5] = [
-    ("~/.local/share/access/access.db", "The database, where nothing names another ($XDG_DATA_HOME is heeded)."),
+    ("~/.local/share/access/access.db", "The default database ($XDG_DATA_HOME takes the place of ~/.local/share)."),
     (
         "~/.config/access/config.toml",
-        "Which database, and the ways by which notifications go out ($XDG_CONFIG_HOME is heeded).",
+        "Your configuration: see access-config(5) ($XDG_CONFIG_HOME takes the place of ~/.config).",
     ),
-    ("/etc/access/config.toml", "The same, for everybody on this machine. With the key socket: a shared host."),
-    ("/run/access/access.sock", "A shared host's socket: there, all commands go to it, and nothing else counts."),
-    ("/var/lib/access/access.db", "A shared host's database, which belongs to the system user access."),
+    ("/etc/access/config.toml", "The configuration for everybody on this machine. With the key socket: a shared host."),
+    ("/run/access/access.sock", "The socket of a shared host. All commands go to it."),
+    ("/var/lib/access/access.db", "The database of a shared host. It belongs to the system user access."),
 ];
 
 const ENVIRONMENT: [(&str, &str); 5] = [
-    ("ACCESS_DB", "The database file, as --db (refused on a shared host)."),
-    ("ACCESS_AS", "The member to act as, as --as (refused on a shared host)."),
-    ("NO_COLOR", "When set and not empty: no colours, unless --color says otherwise."),
-    ("COLUMNS", "The width of the terminal, in place of the width that the terminal itself gives."),
-    ("TZ", "The time zone in which times are read and shown (that of the system, if it is not set)."),
+    ("ACCESS_DB", "The database file, like --db (refused on a shared host)."),
+    ("ACCESS_AS", "The member to act as, like --as (refused on a shared host)."),
+    ("NO_COLOR", "If set and not empty: no colours, unless --color overrides it."),
+    ("COLUMNS", "The width of the terminal. The default is what the terminal says."),
+    ("TZ", "The time zone in which times are read and shown. The default is the system's."),
 ];
 
 /// File names and contents.
@@ -247,8 +252,8 @@ fn page(command: &clap::Command, name: &str, above: Option<(&str, &clap::Command
     if above.is_none() {
         common_to_all(&mut roff);
     } else {
-        roff.control("SH", ["GLOBAL OPTIONS AND EXIT STATUS"]);
-        roff.text([roman("See "), bold("access"), roman("(1).")]);
+        roff.control("SH", ["EXIT STATUS"]);
+        roff.text([roman("See "), bold("access"), roman("(1), also for the options that every command takes.")]);
     }
     see_also(&mut roff, &format!("{name}(1)"), neighbours(command, name, above));
     roff.render()

@@ -5,15 +5,19 @@ use clap_mangen::roff::{Inline, Roff, bold, roman};
 /// Appends a document. Its title is left to the page: NAME says it.
 pub fn append(roff: &mut Roff, document: &str) {
     let mut lines = document.lines().skip(1).peekable();
+    // A heading begins a paragraph of its own.
+    let mut after_heading = true;
     while let Some(line) = lines.next() {
+        let is_paragraph = !line.is_empty() && !["#", "|", "- ", "  "].iter().any(|mark| line.starts_with(mark));
+        if is_paragraph && !after_heading {
+            roff.control("PP", []);
+        }
+        after_heading = line.starts_with('#') || after_heading && line.is_empty();
         if let Some(heading) = line.strip_prefix("## ") {
-            roff.control("SH", [plain(heading).as_str()]);
-        } else if let Some(heading) = line.strip_prefix("### ") {
-            roff.control("SS", [plain(heading).as_str()]);
+            roff.control("SH", [heading_text(heading).as_str()]);
         } else if line.starts_with("```") {
-            for (name, arguments) in [("PP", None), ("RS", Some("4")), ("nf", None)] {
-                roff.control(name, arguments);
-            }
+            roff.control("RS", ["4"]);
+            roff.control("nf", []);
             for code in lines.by_ref().take_while(|line| *line != "```") {
                 roff.text([roman(code)]);
             }
@@ -29,9 +33,6 @@ pub fn append(roff: &mut Roff, document: &str) {
             roff.control("IP", ["\\(bu", "2"]);
             roff.text(inline(item));
         } else if !line.is_empty() {
-            if !line.starts_with("  ") {
-                roff.control("PP", []);
-            }
             roff.text(inline(line.trim_start()));
             while let Some(more) = lines.next_if(|line| continues(line)) {
                 roff.text(inline(more.trim_start()));
@@ -43,6 +44,12 @@ pub fn append(roff: &mut Roff, document: &str) {
 /// Whether a line belongs to the paragraph above it.
 fn continues(line: &str) -> bool {
     !line.is_empty() && !["#", "|", "- ", "```"].iter().any(|mark| line.starts_with(mark))
+}
+
+/// A heading is in capitals, except for the name of a section in a file.
+fn heading_text(heading: &str) -> String {
+    let text = heading.replace('`', "");
+    if text.contains('[') { text } else { text.to_uppercase() }
 }
 
 /// The first cell is the term. The others explain it, each in a sentence.
@@ -69,23 +76,20 @@ fn inline(text: &str) -> Vec<Inline> {
     parts.map(|(n, part)| if n % 2 == 1 { bold(part) } else { roman(part) }).collect()
 }
 
-fn plain(text: &str) -> String {
-    without_links(text).replace(['`', '*'], "")
-}
-
-/// `[text](address)` becomes `text`, with its marks.
+/// `[text](address)` becomes its text, or the name of the page that the address is.
 fn without_links(text: &str) -> String {
     let mut rest = text;
     let mut written = String::new();
     while let Some((before, link)) = rest.split_once("](") {
-        let Some((target, after)) = link.split_once(')') else { break };
-        // In code, as in `[[webhooks]](…)`, or without an opening bracket it is none.
-        let Some((head, label)) = before.rsplit_once('[') else { break };
+        let (Some((head, label)), Some((address, after))) = (before.rsplit_once('['), link.split_once(')')) else {
+            break;
+        };
         written += head;
-        written += label;
-        if target.starts_with("http") && label != target {
-            written += &format!(" <{target}>");
-        }
+        written += match address {
+            "config.md" => "**access-config**(5)",
+            "team-file.md" => "**access-team**(5)",
+            _ => label,
+        };
         rest = after;
     }
     written + rest
