@@ -187,6 +187,16 @@ fn the_transcripts_are_what_the_program_prints() {
     assert!(transcripts >= 1);
 }
 
+/// What pages write where a reader puts something of their own.
+const PLACEHOLDERS: [(&str, &str); 6] = [
+    ("access COMMAND", "access help"),
+    ("RESOURCE", "target:orders-db"),
+    ("NAME", "bob"),
+    ("ID", "1"),
+    ("FILE", "file"),
+    ("TEXT", "text"),
+];
+
 #[test]
 fn every_command_line_in_the_documents_is_one() {
     let world = World::sample();
@@ -206,8 +216,10 @@ fn every_command_line_in_the_documents_is_one() {
             at.is_some_and(|at| words.len() > at + 1 && words[..at].iter().all(|word| *word == "sudo" || *word == "*"))
         });
         for line in commands {
-            let line = line.trim_start_matches(['*', ' ']).replace("access COMMAND", "access help");
-            let line = line.replace(" -- ", " ").replace("ID", "1").replace("FOLDER", "folder").replace("FILE", "file");
+            let mut line = line.trim_start_matches(['*', ' ']).replace(" -- ", " ");
+            for (stands_for, value) in PLACEHOLDERS {
+                line = line.replace(stands_for, value);
+            }
             // The command alone, without what the shell does with its answer.
             let ends = [" > ", " >> ", " | ", " && ", "; echo"].iter().filter_map(|end| line.find(end));
             let line = &line[..ends.min().unwrap_or(line.len())];
@@ -243,6 +255,30 @@ fn every_link_in_the_documents_leads_somewhere() {
                 let found = text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line) == wanted);
                 assert!(found, "{}: {target}", path.display());
             }
+        }
+    }
+}
+
+#[test]
+fn each_threat_names_the_test_that_attacks_it() {
+    let page = read("docs/security.md");
+    let tests = all_sources(&repository().join("tests/shared"))
+        + &all_sources(&repository().join("tests/cli"))
+        + &all_sources(&repository().join("src"));
+    let (_, threats) = page.split_once("\n## Threats and tests\n").unwrap();
+    let threats = threats.split("\n## ").next().unwrap();
+    let rows: Vec<&str> = threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat")).collect();
+    let rows: Vec<&str> = rows.into_iter().filter(|line| !line.starts_with("| ---")).collect();
+    assert!(rows.len() > 60, "{rows:?}");
+    for row in rows {
+        let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
+        assert!(!names.is_empty(), "{row}");
+        for name in names {
+            let is_test = tests.split(&format!("fn {name}()")).next().is_some_and(|before| {
+                before.len() < tests.len() && before.trim_end().ends_with("#[test]")
+            });
+            assert!(is_test, "docs/security.md names a test {name}");
         }
     }
 }
