@@ -266,7 +266,8 @@ fn common_to_all(roff: &mut Roff) {
     for (form, same) in time_input::LENGTHS.into_iter().chain(time_input::TIMES) {
         item(roff, [bold(form)], same);
     }
-    for (heading, items) in [("ENVIRONMENT", &ENVIRONMENT[..]), ("FILES", &FILES[..]), ("EXIT STATUS", &EXIT_STATUS[..])]
+    for (heading, items) in
+        [("ENVIRONMENT", &ENVIRONMENT[..]), ("FILES", &FILES[..]), ("EXIT STATUS", &EXIT_STATUS[..])]
     {
         roff.control("SH", [heading]);
         for (word, meaning) in items {

@@ -156,14 +156,13 @@ fn played(page: &str) -> String {
 
 /// What a shell prints for a line that olivia types.
 fn typed(world: &World, line: &str) -> String {
-    let mut command = world.command("olivia", &[]);
+    let like = world.command("olivia", &[]);
     let folders = format!("{}:{}", Path::new(ACCESS).parent().unwrap().display(), env!("PATH"));
-    let variables: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
-    command = Command::new("sh");
+    let mut command = Command::new("sh");
     command.env_clear().args(["-c", &format!("exec 2>&1; {line}")]).current_dir(world.folder());
-    for (name, value) in variables.into_iter().filter(|(name, _)| name != "ACCESS_DB") {
-        command.env(name, value.unwrap_or_default());
-    }
+    // The database is where it is for a person who names none.
+    command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.env_remove("ACCESS_DB");
     let output = command.env("PATH", folders).output().unwrap();
     let home = world.folder().to_str().unwrap();
     String::from_utf8(output.stdout).unwrap().replace(home, "/home/olivia")
@@ -267,17 +266,16 @@ fn each_threat_names_the_test_that_attacks_it() {
         + &all_sources(&repository().join("src"));
     let (_, threats) = page.split_once("\n## Threats and tests\n").unwrap();
     let threats = threats.split("\n## ").next().unwrap();
-    let rows: Vec<&str> = threats.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| threat")).collect();
-    let rows: Vec<&str> = rows.into_iter().filter(|line| !line.starts_with("| ---")).collect();
+    let is_row = |line: &&str| line.starts_with("| ") && !["| threat", "| ---"].iter().any(|it| line.starts_with(it));
+    let rows: Vec<&str> = threats.lines().filter(is_row).collect();
     assert!(rows.len() > 60, "{rows:?}");
     for row in rows {
         let last = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         let names: Vec<&str> = last.split('`').skip(1).step_by(2).collect();
         assert!(!names.is_empty(), "{row}");
         for name in names {
-            let is_test = tests.split(&format!("fn {name}()")).next().is_some_and(|before| {
-                before.len() < tests.len() && before.trim_end().ends_with("#[test]")
-            });
+            let before = tests.split_once(&format!("fn {name}()")).map(|(before, _)| before.trim_end());
+            let is_test = before.is_some_and(|before| before.ends_with("#[test]"));
             assert!(is_test, "docs/security.md names a test {name}");
         }
     }

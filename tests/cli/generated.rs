@@ -83,7 +83,8 @@ fn groff_warns_of_nothing_in_the_manual_pages() {
 fn see_also(page: &str) -> Vec<String> {
     let (_, section) = page.split_once(".SH \"SEE ALSO\"\n").expect("a page has SEE ALSO");
     let plain = section.replace("\\fB", "").replace("\\fR", "").replace('\\', "");
-    let name = |word: &str| Some(word.trim_matches(['(', ')', ',']).replacen('(', ".", 1)).filter(|it| it.contains('.'));
+    let name =
+        |word: &str| Some(word.trim_matches(['(', ')', ',']).replacen('(', ".", 1)).filter(|it| it.contains('.'));
     plain.split_whitespace().filter_map(name).collect()
 }
 
