@@ -1,5 +1,5 @@
-//! What is generated from the command line's own definition: the completion scripts and the manual pages. The pages of
-//! section 5 are documents of docs/.
+//! The completion scripts and manual pages, generated from the definition of the command line. The pages of section 5 are
+//! documents of docs/.
 
 mod markdown;
 
@@ -17,11 +17,11 @@ use crate::completion;
 use crate::error::{Failure, Kind};
 use crate::time_input;
 
-/// The variable by which a shell asks for candidates. A name of our own: `COMPLETE` is also other programs'.
+/// The variable by which a completion script asks for candidates. Not clap's `COMPLETE`, which other programs use as well.
 pub const COMPLETE: &str = "_ACCESS_COMPLETE";
 
-/// Bash breaks words at colons and equal signs. What was typed as one word (`target:orders-db`, `--duration=4h`) is put
-/// together again for `access`, and of its answers only what follows the break is handed on: bash replaces no more.
+/// Bash breaks words at colons and equal signs. The script joins what was typed as one word (`target:orders-db`,
+/// `--duration=4h`), and returns only the part of each candidate that follows the break, because bash replaces only that.
 const BASH: &str = r#"# bash completion for access
 
 _access() {
@@ -55,14 +55,14 @@ _access() {
 complete -o nosort -F _access access 2>/dev/null || complete -F _access access
 "#;
 
-/// Found by its name in a folder of `fpath`, the script is the function itself, and must answer the first Tab too.
+/// If zsh autoloads the script from a folder of `fpath`, the script itself must answer the first Tab.
 const ZSH_AUTOLOADED: &str = r#"
 if [[ $funcstack[1] == _access ]]; then
     _clap_dynamic_completer_access "$@"
 fi
 "#;
 
-/// The script that a shell sources once: it calls `access` for the candidates, whenever Tab is pressed.
+/// The script for a shell to source. It calls `access` for candidates at each Tab.
 pub fn completion_script(shell: Shell) -> Result<Vec<u8>> {
     let completer: &dyn EnvCompleter = match shell {
         Shell::Bash => return Ok(BASH.into()),
@@ -80,9 +80,9 @@ pub fn completion_script(shell: Shell) -> Result<Vec<u8>> {
     Ok(script)
 }
 
-/// Writes a page for `access`, one for each subcommand and one for each file format. Gives how many.
+/// Writes a page for `access`, one for each subcommand and one for each file format. Returns their number.
 pub fn write_man_pages(folder: &Path) -> Result<usize> {
-    fs::create_dir_all(folder).with_context(|| format!("{} can't be made", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("{} can't be created", folder.display()))?;
     let pages = man_pages();
     for (name, page) in &pages {
         let path = folder.join(name);
@@ -91,7 +91,7 @@ pub fn write_man_pages(folder: &Path) -> Result<usize> {
     Ok(pages.len())
 }
 
-/// When the text of the pages last changed. Today or the version would change every page at every build.
+/// When the content of the pages last changed. Not the date of the build, so that builds are reproducible.
 const DATE: &str = "2026-11-27";
 
 /// The pages of section 5: their names, what NAME says, and the documents that they are.
@@ -133,38 +133,41 @@ const RELATED: [(&str, &[&str]); 29] = [
     ("access-withdraw(1)", &["access-request(1)", "access-edit(1)"]),
 ];
 
-/// The exit codes. Only the page of `access` lists them.
+/// The exit codes. The pages of the subcommands refer to this list.
 const EXIT_STATUS: [(&str, &str); 12] = [
-    ("0", "Done. Of check: yes, and nothing else."),
+    ("0", "Done. For check: allowed, and nothing else."),
     (
         "1",
         "The answer is no (check: not allowed; audit verify and doctor: a fault was found; request --wait: not granted), \
-         or a failure with no status below.",
+         or a failure without a status below.",
     ),
-    ("2", "Usage: an argument is malformed or missing."),
-    ("3", "Refused: you may not do this, or a rule forbids it."),
-    ("4", "There is no such thing, or none that you may know of."),
-    ("5", "Conflict: already decided, already yours, already there, or changed since you looked."),
+    ("2", "Usage: a wrong flag or argument, or a missing answer."),
+    ("3", "Refused: you are not allowed to do this."),
+    ("4", "Not found, or not visible to you."),
+    ("5", "Conflict: already decided, already yours, already there, or changed since you looked at it."),
     ("65", "The team file, the configuration or the database is not valid."),
-    ("69", "There is no database here, or the shared host's socket or the user database cannot be reached."),
+    ("69", "There is no database, or the shared host's socket or the user database cannot be reached."),
     ("70", "A bug."),
-    ("74", "Reading or writing failed. If only the output is lost, the message says that the command was carried out."),
-    ("75", "The database or the shared host stayed busy. Nothing was done; try again."),
+    (
+        "74",
+        "Reading or writing failed. If only the output was lost, the message says that the command was carried out.",
+    ),
+    ("75", "The database or the shared host stayed busy; try again."),
     ("130", "Interrupted by Ctrl-C."),
 ];
 
-const TIMES: &str = "A LENGTH is a number and a unit, or several, the largest first: w, d, h, m and s, or their names. \
-A TIME is a day, a time of that day, or both. Without an offset (Z, UTC, +01:00) it is in the local time zone. \
-For an end or a start it is the next such time, for --since the last. \
+const TIMES: &str = "A LENGTH is one or more numbers with units, the largest first: w, d, h, m and s, or their names. \
+A TIME is a day, a time of day, or both. Without an offset (Z, UTC, +01:00) it is in the local time zone. \
+An end or a start is the next such time, --since the last. \
 Times are shown with their offset. These forms mean the same:";
 
 const FILES: [(&str, &str); 5] = [
-    ("~/.local/share/access/access.db", "The default database ($XDG_DATA_HOME takes the place of ~/.local/share)."),
+    ("~/.local/share/access/access.db", "The default database ($XDG_DATA_HOME is honoured)."),
+    ("~/.config/access/config.toml", "Your configuration: see access-config(5) ($XDG_CONFIG_HOME is honoured)."),
     (
-        "~/.config/access/config.toml",
-        "Your configuration: see access-config(5) ($XDG_CONFIG_HOME takes the place of ~/.config).",
+        "/etc/access/config.toml",
+        "The configuration for all users of this machine. The key socket makes it a shared host.",
     ),
-    ("/etc/access/config.toml", "The configuration for everybody on this machine. With the key socket: a shared host."),
     ("/run/access/access.sock", "The socket of a shared host. All commands go to it."),
     ("/var/lib/access/access.db", "The database of a shared host. It belongs to the system user access."),
 ];
@@ -172,9 +175,9 @@ const FILES: [(&str, &str); 5] = [
 const ENVIRONMENT: [(&str, &str); 5] = [
     ("ACCESS_DB", "The database file, like --db (refused on a shared host)."),
     ("ACCESS_AS", "The member to act as, like --as (refused on a shared host)."),
-    ("NO_COLOR", "If set and not empty: no colours, unless --color overrides it."),
-    ("COLUMNS", "The width of the terminal. The default is what the terminal says."),
-    ("TZ", "The time zone in which times are read and shown. The default is the system's."),
+    ("NO_COLOR", "If set and not empty, no colours, unless --color says otherwise."),
+    ("COLUMNS", "The width of the terminal, instead of the width that the terminal reports."),
+    ("TZ", "The time zone in which times are read and shown (default: that of the system)."),
 ];
 
 /// File names and contents.
@@ -301,7 +304,7 @@ fn see_also(roff: &mut Roff, page: &str, mut pages: Vec<String>) {
 /// The arguments and options. Those that every command takes are on the page of `access` alone.
 fn options(roff: &mut Roff, command: &clap::Command, root: bool) {
     let shown = |arg: &&Arg| !arg.is_hide_set() && (root || !(arg.is_global_set() || arg.get_id() == "help"));
-    // One without a word of its own says by its name what it is.
+    // The name of an argument without a description explains itself.
     let arguments: Vec<&Arg> = command.get_positionals().filter(|arg| !description(arg).is_empty()).collect();
     let options: Vec<&Arg> = command.get_arguments().filter(|arg| !arg.is_positional()).filter(shown).collect();
     for (heading, args) in [("ARGUMENTS", arguments), ("OPTIONS", options)] {
@@ -354,7 +357,7 @@ fn item(roff: &mut Roff, title: impl Into<Vec<Inline>>, text: &str) {
     roff.text([roman(text)]);
 }
 
-/// What the help says before its examples, and the examples.
+/// Splits the text below the help into the notes and the examples.
 fn split_examples(after: &str) -> (&str, &str) {
     for heading in ["Examples:\n", "Example:\n"] {
         if let Some((notes, examples)) = after.split_once(heading) {
@@ -364,7 +367,7 @@ fn split_examples(after: &str) -> (&str, &str) {
     (after, "")
 }
 
-/// Paragraphs are filled; what is indented stays as it is.
+/// Paragraphs are filled; indented lines stay as they are.
 fn prose(roff: &mut Roff, text: &str) {
     for line in text.lines() {
         if line.trim().is_empty() {
@@ -386,8 +389,8 @@ fn preformatted<'t>(roff: &mut Roff, lines: impl Iterator<Item = &'t str>) {
     roff.control("fi", []);
 }
 
-/// The command line as a completing shell sees it: options are offered once a dash is typed, or where there is nothing
-/// else. So that `access approve <Tab>` offers requests, and the only one at once.
+/// The command line for completion. Options are hidden until a dash is typed, so that `access approve <Tab>` offers requests
+/// only, and completes the only one.
 pub fn completed_command() -> clap::Command {
     let (words, current) = completion::typed();
     let dash = words.get(current).is_some_and(|word| word.starts_with('-'));
