@@ -1,7 +1,8 @@
 //! The door through which commands go to the ledger: a database file of one's own, or a shared host's socket.
 
 use std::cell::{OnceCell, RefCell};
-use std::fs::{self, File, OpenOptions};
+use std::fs;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -9,16 +10,19 @@ use nix::fcntl::OFlag;
 use nix::unistd::{User, geteuid};
 
 use crate::client::Client;
-use crate::command::{BackupView, Command, End, Reply};
-use crate::config::{self, Shared};
+use crate::config;
+use crate::config::Shared;
 use crate::deliver::Mail;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
+use crate::protocol::{BackupView, Checkpoint, FindingView};
 use crate::server;
-use crate::service::{self, Caller, Outside, Post, Sink};
-use crate::store::{self, Store, Vacant};
+use crate::service::{Backup, Call, Caller, Callers, Doctor, Outside, Post, Rows, Service};
+use crate::store;
+use crate::store::{NewFile, Store};
+use crate::time_zone;
 
 pub enum Backend {
     Own(Own),
@@ -43,7 +47,7 @@ pub struct Host {
 impl Backend {
     /// Where the machine's config names a socket there is no way past it, whatever flags and variables say.
     pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Backend, Failure> {
-        identity::no_borrowed_rights()?;
+        identity::refuse_setid()?;
         let Some(shared) = config::shared()? else {
             let path = match db.map_or_else(config::database_by_variable, |path| Ok(Some(path)))? {
                 Some(path) => path,
@@ -84,11 +88,49 @@ impl Backend {
         }
     }
 
-    pub fn carry_out(&self, command: Command, sink: Sink<'_>) -> Result<End, Failure> {
+    /// Makes a call that gives no rows, or whose rows nobody wants.
+    pub fn answer<C: Call>(&self, call: C) -> Result<C::Reply, Failure> {
+        self.call(call, &mut |_| Ok(()))
+    }
+
+    pub fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
         match self {
-            Backend::Own(own) => own.carry_out(command, sink),
-            Backend::Shared(host) => host.carry_out(command, sink),
+            Backend::Own(own) => own.call(call, rows),
+            Backend::Shared(host) => host.call(call, rows),
         }
+    }
+
+    /// Copies the database to this file.
+    pub fn back_up(&self, to: PathBuf) -> Result<BackupView, Failure> {
+        match self {
+            Backend::Own(own) => own.back_up(to),
+            Backend::Shared(Host { file: Some(file), .. }) => file.back_up(to),
+            Backend::Shared(host) => host.call(Backup { to }, &mut |_| Ok(())),
+        }
+    }
+
+    /// Looks for what is wrong, on a shared host around the database first. Gives whether anything is.
+    pub fn doctor(&self, against: Vec<Checkpoint>, rows: Rows<'_, FindingView>) -> Result<bool, Failure> {
+        let Backend::Shared(Host { shared, file: Some(file), .. }) = self else {
+            return self.call(Doctor { against }, rows);
+        };
+        let inspected = server::inspect(shared, rows)?;
+        if file.path == shared.database && !inspected.openable {
+            return Ok(true);
+        }
+        match file.call(Doctor { against }, rows) {
+            Ok(wrong) => Ok(wrong || inspected.wrong),
+            Err(failure) if failure.kind == Kind::Refused => Err(failure),
+            Err(failure) => {
+                rows(server::unopenable(&file.path, &inspected, failure))?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether the caller may be a member. Those who keep a shared host's file act as none.
+    pub fn has_member(&self) -> bool {
+        matches!(self, Backend::Own(_) | Backend::Shared(Host { file: None, .. }))
     }
 }
 
@@ -120,9 +162,9 @@ impl Own {
         &self.caller.login
     }
 
-    fn carry_out(&self, command: Command, sink: Sink<'_>) -> Result<End, Failure> {
+    fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
         if let Some(store) = self.store.get() {
-            return self.carry_out_on(store, command, None, sink);
+            return self.call_on(store, call, None, rows);
         }
         let mut mail = None;
         let opened = match server::another_owner(&self.path)? {
@@ -130,26 +172,23 @@ impl Own {
             Some(owner) => {
                 // While root can still follow the path, wherever it begins.
                 let path = store::resolve(&self.path)?;
-                if let Command::Backup { to } = command {
-                    return self.back_up_as(&owner, &path, &to, sink);
-                }
                 // Root's own configuration, which the owner of the database can't read.
-                mail = sends(&command).then(Mail::configured);
+                mail = C::SENDS.then(Mail::configured);
                 server::become_user(&owner)?;
                 (self.open)(&path)?
             }
         };
-        self.carry_out_on(self.store.get_or_init(|| opened), command, mail, sink)
+        self.call_on(self.store.get_or_init(|| opened), call, mail, rows)
     }
 
     /// `mail`: the ways out, where they were opened already.
-    fn carry_out_on(
+    fn call_on<C: Call>(
         &self,
         store: &Store,
-        command: Command,
+        call: C,
         mail: Option<Result<Mail, Failure>>,
-        sink: Sink<'_>,
-    ) -> Result<End, Failure> {
+        rows: Rows<'_, C::Row>,
+    ) -> Result<C::Reply, Failure> {
         let mail = RefCell::new(mail);
         let owns_file = || identity::owns(store.path());
         let post = || {
@@ -159,43 +198,38 @@ impl Own {
         let outside = Outside {
             owns_file: &owns_file,
             has_account: &server::has_account,
-            knows_zone: &identity::knows_zone,
+            knows_zone: &time_zone::is_known,
             shared: false,
             post: &post,
         };
-        service::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
+        let service = Service { store, caller: &self.caller, clock: &identity::clock, outside: &outside };
+        call.carry_out(&service, rows)
+    }
+
+    fn back_up(&self, to: PathBuf) -> Result<BackupView, Failure> {
+        match self.store.get().map_or_else(|| server::another_owner(&self.path), |_| Ok(None))? {
+            None => self.call(Backup { to }, &mut |_| Ok(())),
+            Some(owner) => self.back_up_as(&owner, &store::resolve(&self.path)?, &to),
+        }
     }
 
     /// Root's backup of another user's database. The copy is made and proven as that user, beside the database. Root only
     /// moves its bytes into a folder that nobody else can write. SQLite never opens another user's file as root.
-    fn back_up_as(&self, owner: &User, database: &Path, to: &Path, sink: Sink<'_>) -> Result<End, Failure> {
-        let vacant = Vacant::at(to)?;
-        let mut made = None;
-        let (end, mut copy) = server::as_user(owner, || {
+    fn back_up_as(&self, owner: &User, database: &Path, to: &Path) -> Result<BackupView, Failure> {
+        let vacant = NewFile::at(to)?;
+        let (view, mut copy) = server::as_user(owner, || {
             let store = (self.open)(database)?;
             let draft = store::beside(store.path(), &format!(".copy-{}", std::process::id()));
-            let end = self.carry_out_on(&store, Command::Backup { to: draft.clone() }, None, &mut |reply| {
-                made = Some(reply);
-                Ok(())
-            });
-            store.leave();
-            let copy = end.and_then(|end| Ok((end, open_copy(&draft).map_err(|error| failed(&draft, &error))?)));
+            let made = self.call_on(&store, Backup { to: draft.clone() }, None, &mut |_| Ok(()));
+            store.close();
+            let copy = made.and_then(|view| Ok((view, open_copy(&draft).map_err(|error| failed(&draft, &error))?)));
             // Only the open file is needed; where none was made there is nothing to remove.
             let _ = fs::remove_file(&draft);
             copy
         })?;
         let file = vacant.fill(&mut copy)?;
-        match made {
-            Some(Reply::BackedUp(view)) => sink(Reply::BackedUp(BackupView { file, ..view }))?,
-            _ => return Err(Failure::new(Kind::Internal, "the copy was not described")),
-        }
-        Ok(end)
+        Ok(BackupView { file, ..view })
     }
-}
-
-/// Whether a command opens the ways out.
-fn sends(command: &Command) -> bool {
-    matches!(command, Command::Expire { .. } | Command::Deliver | Command::NotifyTest | Command::Doctor { .. })
 }
 
 fn failed(path: &Path, error: &std::io::Error) -> Failure {
@@ -213,40 +247,26 @@ fn open_copy(path: &Path) -> std::io::Result<File> {
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(store) = self.store.take() {
-            store.leave();
+            store.close();
         }
     }
 }
 
 impl Host {
-    fn carry_out(&self, command: Command, sink: Sink<'_>) -> Result<End, Failure> {
-        let Some(file) = &self.file else { return self.client.carry_out(command, sink) };
-        match &command {
-            Command::Doctor { .. } => {
-                let inspected = server::inspect(&self.shared, sink)?;
-                if file.path == self.shared.database && !inspected.openable {
-                    return Ok(End { no: true, ..End::default() });
-                }
-                match file.carry_out(command, sink) {
-                    Ok(end) => Ok(End { no: end.no || inspected.wrong, ..end }),
-                    Err(failure) if failure.kind == Kind::Refused => Err(failure),
-                    Err(failure) => {
-                        sink(Reply::Finding(server::unopened(&file.path, &inspected, failure)))?;
-                        Ok(End { no: true, ..End::default() })
-                    }
-                }
-            }
-            command if server::looks_after(command) => file.carry_out(command.clone(), sink),
+    fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
+        let Some(file) = &self.file else { return self.client.call(call, rows) };
+        let on_file = match C::CALLERS {
+            Callers::Members => false,
             // The clock is root's to set right.
-            Command::AcceptClock if file.caller.root => file.carry_out(command, sink),
-            // Admins look at it too, through the socket.
-            Command::Outbox { .. } => file.carry_out(command, sink),
-            // Root has no inbox.
-            Command::Unread => Ok(End::default()),
-            _ if file.path != self.shared.database => {
-                Err(Failure::new(Kind::Refused, "on a shared host --db is for expire, backup and doctor"))
-            }
-            _ => self.client.carry_out(command, sink),
+            Callers::MembersAndRoot => file.caller.root,
+            Callers::MembersAndKeepers | Callers::Keepers => true,
+        };
+        if on_file {
+            file.call(call, rows)
+        } else if file.path == self.shared.database {
+            self.client.call(call, rows)
+        } else {
+            Err(Failure::new(Kind::Refused, "on a shared host --db is for expire, backup and doctor"))
         }
     }
 }

@@ -17,9 +17,9 @@ use nix::sys::socket::{
 };
 use nix::sys::time::TimeVal;
 
-use crate::command::{Command, End, Reply};
 use crate::error::{Failure, Kind};
 use crate::frame::{self, Answer, Broken, Timed};
+use crate::service::{Call, Rows};
 
 /// How long to go on trying for a free place.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -29,8 +29,6 @@ const SILENCE: Duration = Duration::from_secs(120);
 const LONGEST: Duration = Duration::from_secs(3660);
 /// And how long to go on sending a file.
 const SENDING: Duration = Duration::from_secs(60);
-/// An answer that is no list has at most so many pieces.
-const PIECES: usize = 16;
 /// Between two tries, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(160));
 
@@ -42,8 +40,8 @@ pub struct Client {
 }
 
 /// How one try ended.
-enum Tried {
-    Answered(End),
+enum Tried<T> {
+    Answered(T),
     /// Nothing was begun: there was no place free.
     NotBegun,
 }
@@ -58,14 +56,11 @@ impl Client {
         Client { socket, patience: limit.min(PATIENCE), silence: limit.min(SILENCE) }
     }
 
-    pub fn carry_out(
-        &self,
-        command: Command,
-        sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
-    ) -> Result<End, Failure> {
-        let most = if is_list(&command) { usize::MAX } else { PIECES };
-        let (command, file) = without_file(command);
-        let body = serde_json::to_vec(&command).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    pub fn call<C: Call>(&self, mut call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
+        // The file is sent by itself, once the server says that it wants it.
+        let file = call.file().map(std::mem::take);
+        let body =
+            serde_json::to_vec(&(C::NAME, &call)).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
         if body.len() > frame::COMMAND {
             return Err(Failure::new(Kind::Usage, "the command is larger than the server takes (64 KiB)")
                 .hint("of checkpoints, the newest says as much as all before it"));
@@ -73,8 +68,8 @@ impl Client {
         let give_up = Instant::now() + self.patience;
         let mut pause = PAUSES.0;
         loop {
-            match self.once(&body, file.as_deref(), most, sink)? {
-                Tried::Answered(end) => return Ok(end),
+            match self.once::<C>(&body, file.as_deref(), rows)? {
+                Tried::Answered(reply) => return Ok(reply),
                 Tried::NotBegun if Instant::now() >= give_up => {
                     return Err(Failure::new(Kind::Busy, "the server had no place free; nothing was done")
                         .hint("each user has four at once; try again")
@@ -87,13 +82,12 @@ impl Client {
         }
     }
 
-    fn once(
+    fn once<C: Call>(
         &self,
         body: &[u8],
         mut file: Option<&str>,
-        most: usize,
-        sink: &mut dyn FnMut(Reply) -> Result<(), Failure>,
-    ) -> Result<Tried, Failure> {
+        rows: Rows<'_, C::Row>,
+    ) -> Result<Tried<C::Reply>, Failure> {
         let Some(stream) = self.connect()? else { return Ok(Tried::NotBegun) };
         let over = Instant::now() + LONGEST;
         let mut from = BufReader::with_capacity(64 << 10, Timed::within(&stream, self.patience));
@@ -116,16 +110,11 @@ impl Client {
             // It was left before the server had the whole command, which it has to have before it begins.
             return Ok(Tried::NotBegun);
         }
-        let mut pieces = 0;
         loop {
             from.get_mut().until = over.min(Instant::now() + self.silence);
-            match next(&mut from)? {
-                Answer::Piece(_) if pieces == most => return Err(unclear("the server's answer does not end")),
-                Answer::Piece(reply) => {
-                    pieces += 1;
-                    sink(reply)?;
-                }
-                Answer::Done(end) => return Ok(Tried::Answered(end)),
+            match next::<C>(&mut from)? {
+                Answer::Row(row) => rows(row)?,
+                Answer::Done(reply) => return Ok(Tried::Answered(reply)),
                 Answer::Failed(failure) => return Err(failure),
                 Answer::SendFile => {
                     let Some(file) = file.take() else {
@@ -182,34 +171,7 @@ pub fn connect(path: &Path) -> nix::Result<Option<UnixStream>> {
     }
 }
 
-/// Whether the answer may have any number of pieces.
-fn is_list(command: &Command) -> bool {
-    matches!(
-        command,
-        Command::List(_)
-            | Command::Audit(_)
-            | Command::AuditExport
-            | Command::Outbox { .. }
-            | Command::Inbox { .. }
-            | Command::Resources { .. }
-            | Command::RevokeMember { .. }
-            | Command::Who { .. }
-            | Command::Queue
-            | Command::Words(_)
-    )
-}
-
-/// The file that a person named is sent by itself, once the server says that it wants it.
-fn without_file(command: Command) -> (Command, Option<String>) {
-    match command {
-        Command::TeamApply { text, dry_run, seen, against, revoke_unmatched } => {
-            (Command::TeamApply { text: String::new(), dry_run, seen, against, revoke_unmatched }, Some(text))
-        }
-        command => (command, None),
-    }
-}
-
-fn next(from: &mut BufReader<Timed<'_>>) -> Result<Answer, Failure> {
+fn next<C: Call>(from: &mut BufReader<Timed<'_>>) -> Result<Answer<C::Row, C::Reply>, Failure> {
     let body = frame::read(from, frame::PIECE).map_err(|broken| {
         let why = match broken {
             Broken::Nothing | Broken::Half => "the server ended before it had answered".to_owned(),

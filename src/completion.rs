@@ -7,11 +7,11 @@ use std::time::Duration;
 use clap_complete::engine::CompletionCandidate;
 
 use crate::backend::Backend;
-use crate::command::{Command, Reply, Words};
+use crate::domain::grant::State;
 use crate::domain::notification::NotificationKind;
-use crate::domain::request::State;
 use crate::domain::text::is_hostile;
 use crate::error::Failure;
+use crate::service::{Candidate, Complete, Words};
 
 /// Nobody waits longer than half a second for a completion, and the program has to start and end as well.
 const LIMIT: Duration = Duration::from_millis(350);
@@ -92,13 +92,11 @@ fn words(words: Words) -> Vec<CompletionCandidate> {
 }
 
 fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
-    let door = Backend::choose(option("--db").map(Into::into), option("--as").and_then(|name| name.parse().ok()))?;
+    let backend = Backend::choose(option("--db").map(Into::into), option("--as").and_then(|name| name.parse().ok()))?;
     let mut candidates = Vec::new();
     let harmless = |text: &str| !text.contains(is_hostile);
-    door.carry_out(Command::Words(words), &mut |reply| {
-        if let Reply::Word { word, help } = reply
-            && harmless(&word)
-        {
+    backend.call(Complete { words }, &mut |Candidate { word, help }| {
+        if harmless(&word) {
             let help = help.filter(|help| harmless(help));
             candidates.push(CompletionCandidate::new(word).help(help.map(Into::into)));
         }

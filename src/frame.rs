@@ -17,7 +17,6 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{End, Reply};
 use crate::error::Failure;
 
 /// Both sides begin with it. The digit is the version of all that follows.
@@ -29,13 +28,13 @@ pub const FILE: usize = 16 << 20;
 /// A piece of an answer is no larger: 64 MiB (a team file of the largest size, spelled out).
 pub const PIECE: usize = 64 << 20;
 
-/// What the server says.
+/// What the server says: rows (`R`), then the reply (`D`) or why there is none.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum Answer {
-    Piece(Reply),
-    /// The file that belongs to the command may come now.
+pub enum Answer<R, D> {
+    Row(R),
+    /// The file that belongs to the call may come now.
     SendFile,
-    Done(End),
+    Done(D),
     Failed(Failure),
 }
 
@@ -134,6 +133,6 @@ pub fn write(to: &mut impl Write, body: &[u8]) -> io::Result<()> {
 }
 
 /// Writes a piece of an answer.
-pub fn answer(to: &mut impl Write, answer: &Answer) -> io::Result<()> {
+pub fn answer<R: Serialize, D: Serialize>(to: &mut impl Write, answer: &Answer<R, D>) -> io::Result<()> {
     write(to, &serde_json::to_vec(answer)?)
 }

@@ -7,11 +7,9 @@
 
 #![forbid(unsafe_code)]
 
-pub mod app;
 pub mod backend;
-pub mod cli;
 pub mod client;
-pub mod command;
+pub mod commands;
 pub mod completion;
 pub mod config;
 pub mod deliver;
@@ -22,8 +20,11 @@ pub mod identity;
 pub mod line;
 pub mod pages;
 pub mod prompt;
+pub mod protocol;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod time_format;
 pub mod time_input;
+pub mod time_zone;
 pub mod ui;

@@ -8,22 +8,18 @@ use std::os::unix::ffi::OsStrExt as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum as _};
 
-use crate::cli::{Cli, ColorWhen, Verb};
+use crate::commands::Cli;
 use crate::domain::Malformed;
 use crate::domain::text::{shortened, visible};
 use crate::error::{Failure, Kind};
+use crate::ui::ColorWhen;
 
 /// So many characters of what was typed are repeated in a message.
 const MOST_REPEATED: usize = 200;
 
-/// Parses the line like `Cli::try_parse`, but does not free the parser at the end, and first tries the typed verb alone:
-/// both take time that a short command would notice.
+/// Parses the line like `Cli::try_parse`.
 pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
     let line = with_dashed_values(line);
-    let alone = line.iter().skip(1).find_map(|word| Verb::alone(word.to_str()?));
-    if let Some(Ok(cli)) = alone.map(|command| parse_by(command, &line)) {
-        return Ok(cli);
-    }
     let parsed = parse_by(Cli::command(), &line);
     match parsed {
         // `access team help`, as well as `access help team`.

@@ -5,10 +5,11 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use access::cli::{ColorWhen, Verb};
+use access::commands::Verb;
 use access::error::{Failure, Kind};
+use access::ui::ColorWhen;
 use access::ui::{help, report};
-use access::{app, line, pages};
+use access::{commands, line, pages};
 use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
@@ -36,7 +37,7 @@ fn run() -> u8 {
         return refuse(line::help(args.words.iter().map(String::as_str)), &typed, false);
     }
     let (json, color) = (cli.global.json, cli.global.color);
-    match app::run(cli) {
+    match commands::run(cli) {
         Ok(code) => code,
         Err(error) => fail(&error, json, color),
     }

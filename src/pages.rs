@@ -12,7 +12,7 @@ use clap_complete::Shell;
 use clap_complete::env::{Elvish, EnvCompleter, Fish, Powershell, Zsh};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use crate::cli::Cli;
+use crate::commands::Cli;
 use crate::completion;
 use crate::error::{Failure, Kind};
 use crate::time_input;

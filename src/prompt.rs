@@ -12,17 +12,18 @@ use std::io::{IsTerminal, stderr, stdin};
 use dialoguer::Confirm;
 use dialoguer::console::Term;
 use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
-use nix::sys::signal::{SigSet, Signal};
-
-use crate::command::{RequestView, ResourceView};
-use crate::domain::request::Modification;
-use crate::domain::resource::Resource;
-use crate::domain::text::Text;
-use crate::error::{Failure, Kind};
 use line::Line;
 use menu::Menu;
-pub use menu::{Item, Picked, Typing};
+use nix::sys::signal::{SigSet, Signal};
 use screen::Raw;
+
+use crate::domain::resource::Resource;
+use crate::domain::terms::Modification;
+use crate::domain::text::Text;
+use crate::error::{Failure, Kind};
+use crate::protocol::{RequestView, ResourceView};
+
+pub use menu::{Item, Picked, Typing};
 
 /// Somebody who can be asked.
 #[derive(Clone, Copy)]

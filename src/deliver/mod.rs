@@ -23,13 +23,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{self, Config};
+use crate::domain::contact::Timezone;
 use crate::domain::notification::Channel;
 use crate::domain::outbox::{Address, News, Outcome, Outlet, Parcel, Route};
-use crate::domain::team::Timezone;
 use crate::domain::text::visible;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::service::{Hook, Post, Service};
+use crate::service::{Availability, Hook, Post};
 
 /// A run takes no longer, unless the configuration says otherwise.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -176,13 +176,13 @@ impl Mail {
 }
 
 impl Post for Mail {
-    fn service(&self, outlet: &Outlet) -> Service {
+    fn service(&self, outlet: &Outlet) -> Availability {
         let route = outlet.route();
         match self.routes.get(&route) {
-            None => Service::None,
-            Some(_) if route == Route::Slack && !self.slack_takes(outlet) => Service::None,
-            Some(Ok(_)) => Service::Open,
-            Some(Err(_)) => Service::Broken,
+            None => Availability::None,
+            Some(_) if route == Route::Slack && !self.slack_takes(outlet) => Availability::None,
+            Some(Ok(_)) => Availability::Open,
+            Some(Err(_)) => Availability::Broken,
         }
     }
 

@@ -14,18 +14,23 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_WRLCK, SEEK_SET, flock};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::Uid;
+use serde_json::Value;
 
-use super::{has_account, looks_after, open, privacy};
-use crate::command::{Command, End};
-use crate::config::{self, Shared};
-use crate::domain::team::Login;
+use super::{calls, has_account, open, process};
+use crate::config;
+use crate::config::Shared;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
-use crate::frame::{self, Answer, Broken, Timed};
+use crate::frame;
+use crate::frame::{Answer, Broken, Timed};
 use crate::identity;
-use crate::service::{self, Caller};
+use crate::service;
+use crate::service::{Call, Caller, Callers, Outside, Post, Service};
 use crate::store;
+use crate::time_zone;
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -45,8 +50,8 @@ const STRANGERS: u8 = 16;
 
 /// Serves the one command that comes on standard input.
 pub fn serve_connection() -> Result<(), Failure> {
-    privacy::clear_environment()?;
-    privacy::close_other_descriptors()?;
+    process::clear_environment()?;
+    process::close_other_descriptors()?;
     let input = stdin().as_fd().try_clone_to_owned().map_err(|error| io(&error))?;
     let stream = UnixStream::from(input);
     let peer = getsockopt(&stream, PeerCredentials).map_err(|error| {
@@ -54,33 +59,24 @@ pub fn serve_connection() -> Result<(), Failure> {
             .hint("`access serve --connection` is started by the system, for each connection")
     })?;
     let uid = Uid::from_raw(peer.uid());
-    let answer = match serve(&stream, uid) {
-        Ok(Served::Done(end)) => Answer::Done(end),
-        Ok(Served::Nothing) => return Ok(()),
-        Err(failure) => Answer::Failed(failure),
-    };
-    // Whoever has left gets no answer, and what was done is done.
-    let _ = frame::answer(&mut for_answer(&stream), &answer);
+    if let Err(failure) = serve(&stream, uid) {
+        // A client that has left gets no answer.
+        let _ = frame::answer(&mut for_answer(&stream), &Answer::<(), ()>::Failed(failure));
+    }
     let _ = stream.shutdown(Shutdown::Both);
     Ok(())
 }
 
-enum Served {
-    Done(End),
-    /// There was no place free, or the client left without a word.
-    Nothing,
-}
-
-fn serve(stream: &UnixStream, uid: Uid) -> Result<Served, Failure> {
+fn serve(stream: &UnixStream, uid: Uid) -> Result<(), Failure> {
     let begun = begin(uid);
     if matches!(begun, Ok(None)) {
-        // Unsaid, so that the client knows that nothing was begun, and tries again.
-        return Ok(Served::Nothing);
+        // Without a greeting the client knows that nothing was begun, and tries again.
+        return Ok(());
     }
     (&mut &*stream).write_all(&frame::GREETING).map_err(|error| io(&error))?;
     match begun? {
         Some(begun) => Connection { stream, uid, begun }.serve(),
-        None => Ok(Served::Nothing),
+        None => Ok(()),
     }
 }
 
@@ -96,8 +92,8 @@ struct Begun {
 /// Takes the places that this user needs. None: they are all taken.
 fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
     let shared = config::shared()?.ok_or_else(no_shared_host)?;
-    privacy::become_owner(&shared.database)?;
-    privacy::close_up()?;
+    process::become_owner(&shared.database)?;
+    process::harden()?;
     let places = store::open_private(&beside(&shared.database))?;
     let number = uid.as_raw();
     if !take_place(&places, i64::from(number) * i64::from(PLACES), PLACES) {
@@ -132,40 +128,62 @@ fn io(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, format!("the connection failed: {error}"))
 }
 
-struct Connection<'c> {
+pub struct Connection<'c> {
     stream: &'c UnixStream,
     uid: Uid,
     begun: Begun,
 }
 
+/// A call as it came.
+pub struct Sent<'s> {
+    pub name: String,
+    fields: Value,
+    /// What may follow it.
+    rest: Timed<'s>,
+}
+
 impl Connection<'_> {
-    fn serve(&self) -> Result<Served, Failure> {
-        // These are for the client's words alone, whatever else is slow.
-        let command = match read_command(&mut Timed::within(self.stream, COMMAND_WITHIN)) {
-            Ok(Some(command)) => command,
-            Ok(None) => return Ok(Served::Nothing),
-            Err(failure) => return Err(self.refuse(failure)),
-        };
+    fn serve(&self) -> Result<(), Failure> {
+        // The time limit is for the client's words alone, whatever else is slow.
+        match read_call(Timed::within(self.stream, COMMAND_WITHIN)) {
+            Ok(Some(sent)) => calls::serve(self, sent),
+            Ok(None) => Ok(()),
+            Err(failure) => Err(self.refuse(failure)),
+        }
+    }
+
+    pub fn serve_call<C: Call>(&self, mut sent: Sent<'_>) -> Result<(), Failure> {
+        let mut call: C = serde_json::from_value(sent.fields).map_err(|_| self.refuse(not_of_this_version()))?;
+        if call.file().is_none() {
+            whole(&mut sent.rest).map_err(|failure| self.refuse(failure))?;
+        }
         let mut caller = self.caller()?;
-        let command = match command {
-            Command::TeamApply { dry_run, seen, against, revoke_unmatched, .. } => {
-                let text = self.read_file(&caller)?;
-                // That took its time.
-                caller = self.caller()?;
-                Command::TeamApply { text, dry_run, seen, against, revoke_unmatched }
-            }
-            other => {
-                is_for(&other, self.uid).map_err(|failure| self.refuse(failure))?;
-                other
-            }
+        is_for(&call, self.uid).map_err(|failure| self.refuse(failure))?;
+        let has_account: &dyn Fn(&Login) -> Result<bool, Failure> = &has_account;
+        let outside = Outside {
+            owns_file: &|| false,
+            has_account,
+            knows_zone: &time_zone::is_known,
+            shared: true,
+            post: &sends_nothing,
         };
+        let clock = &identity::clock;
+        if let Some(file) = call.file() {
+            let store = open(&self.begun.shared.database)?;
+            C::may_send_file(&Service { store: &store, caller: &caller, clock, outside: &outside })?;
+            drop(store);
+            *file = self.read_file()?;
+            // Reading took its time.
+            caller = self.caller()?;
+        }
         let store = open(&self.begun.shared.database)?;
+        let service = Service { store: &store, caller: &caller, clock, outside: &outside };
         let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
-        let sink = &mut |reply| frame::answer(&mut out, &Answer::Piece(reply)).map_err(|error| io(&error));
-        let (clock, knows_zone) = (&identity::clock, &identity::knows_zone);
-        let end = service::carry_out(&store, &caller, clock, &has_account, knows_zone, command, sink);
+        let mut write = |answer| frame::answer(&mut out, &answer).map_err(|error| io(&error));
+        let reply = call.carry_out(&service, &mut |row| write(Answer::Row::<C::Row, C::Reply>(row)));
+        let written = reply.and_then(|reply| write(Answer::Done(reply)));
         out.flush().map_err(|error| io(&error))?;
-        end.map(Served::Done)
+        written
     }
 
     /// Who it is at this moment. That nobody has this number is a refusal; that it can't be found out is none.
@@ -177,15 +195,9 @@ impl Connection<'_> {
         }
     }
 
-    /// The team file comes after the command, and only from somebody who may apply one.
-    fn read_file(&self, caller: &Caller) -> Result<String, Failure> {
-        if self.uid.is_root() {
-            return Err(self.refuse(root_decides_nothing()));
-        }
-        let store = open(&self.begun.shared.database)?;
-        service::may_apply_team(&store, caller, &identity::clock)?;
-        drop(store);
-        frame::answer(&mut for_answer(self.stream), &Answer::SendFile).map_err(|error| io(&error))?;
+    /// The file comes after the call, and only from a caller who may send one.
+    fn read_file(&self) -> Result<String, Failure> {
+        frame::answer(&mut for_answer(self.stream), &Answer::<(), ()>::SendFile).map_err(|error| io(&error))?;
         let mut slowly = Timed::within(self.stream, FILE_WITHIN);
         let bytes = frame::read(&mut slowly, frame::FILE)
             .map_err(|broken| not_a_command(&broken))
@@ -195,7 +207,7 @@ impl Connection<'_> {
     }
 
     /// Puts on the record that this user was refused, as what the kernel says and the system knows of them.
-    fn refuse(&self, failure: Failure) -> Failure {
+    pub fn refuse(&self, failure: Failure) -> Failure {
         // The answer is no whether or not that can be written down.
         let Begun { shared, known_as, .. } = &self.begun;
         let _ = open(&shared.database)
@@ -204,13 +216,13 @@ impl Connection<'_> {
     }
 }
 
-fn read_command(from: &mut impl Read) -> Result<Option<Command>, Failure> {
+fn read_call(mut from: Timed<'_>) -> Result<Option<Sent<'_>>, Failure> {
     let mut greeting = frame::GREETING;
-    if frame::fill(from, &mut greeting[..1]).is_err() {
+    if frame::fill(&mut from, &mut greeting[..1]).is_err() {
         // Silence is no attempt at anything.
         return Ok(None);
     }
-    frame::fill(from, &mut greeting[1..]).map_err(|broken| not_a_command(&broken))?;
+    frame::fill(&mut from, &mut greeting[1..]).map_err(|broken| not_a_command(&broken))?;
     if greeting != frame::GREETING {
         return Err(if greeting.starts_with(b"access ") {
             Failure::new(Kind::Refused, "this client speaks another version than the server")
@@ -219,16 +231,20 @@ fn read_command(from: &mut impl Read) -> Result<Option<Command>, Failure> {
             Failure::new(Kind::Refused, "what came is not a command")
         });
     }
-    let body = frame::read(from, frame::COMMAND).map_err(|broken| not_a_command(&broken))?;
-    let command: Command = serde_json::from_slice(&body).map_err(|_| {
-        Failure::new(Kind::Refused, "what came is not a command of this version")
-            .hint("install the same version of access for both")
-    })?;
-    // A file follows that one.
-    if !matches!(command, Command::TeamApply { .. }) {
-        whole(from)?;
-    }
-    Ok(Some(command))
+    let body = frame::read(&mut from, frame::COMMAND).map_err(|broken| not_a_command(&broken))?;
+    let (name, fields) = serde_json::from_slice(&body).map_err(|_| not_of_this_version())?;
+    Ok(Some(Sent { name, fields, rest: from }))
+}
+
+pub fn not_of_this_version() -> Failure {
+    Failure::new(Kind::Refused, "what came is not a command of this version")
+        .hint("install the same version of access for both")
+}
+
+fn sends_nothing() -> Result<Box<dyn Post>, Failure> {
+    Err(Failure::new(Kind::Failure, "a shared host sends no notifications from a member's command")
+        .hint("notifications go out within a minute; `access notify` shows where to")
+        .hint("root tries the ways out with `access deliver`"))
 }
 
 /// After the command its sender has to have ended.
@@ -250,15 +266,14 @@ fn not_a_command(broken: &Broken) -> Failure {
     Failure::new(Kind::Refused, why)
 }
 
-/// Whether the command is one that this user can give over the socket at all.
-fn is_for(command: &Command, uid: Uid) -> Result<(), Failure> {
-    if looks_after(command) {
+/// Whether this user can make the call over the socket at all.
+fn is_for<C: Call>(call: &C, uid: Uid) -> Result<(), Failure> {
+    if C::CALLERS == Callers::Keepers {
         return Err(Failure::new(Kind::Refused, "only root and the user who owns the database may do this")
             .hint("as root, on this machine: the same command"));
     }
     // Root asks about others, for the gates that root keeps.
-    let about_another = matches!(command, Command::Check { user, login, .. } if user.is_some() || login.is_some());
-    if uid.is_root() && !about_another { Err(root_decides_nothing()) } else { Ok(()) }
+    if uid.is_root() && !call.is_about_another() { Err(root_decides_nothing()) } else { Ok(()) }
 }
 
 fn root_decides_nothing() -> Failure {

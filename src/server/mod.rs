@@ -4,23 +4,23 @@
 //! as the system user who owns the file: it asks the kernel who is there, reads the command whole, and only then has
 //! the ledger carry it out. It trusts nothing that the client says about itself; no field of a `Command` could.
 
+mod calls;
 mod connection;
-mod inspect;
-mod layout;
+mod doctor;
+mod init;
 mod listen;
-mod privacy;
+mod process;
 mod remedy;
 
 pub use connection::serve_connection;
-pub use inspect::{inspect, unopened};
-pub use layout::{Layout, lay_out};
+pub use doctor::{inspect, unopenable};
+pub use init::{SharedInit, init_shared};
 pub use listen::listen;
-pub use privacy::{another_owner, as_user, become_user};
+pub use process::{another_owner, as_user, become_user};
 
 use std::path::Path;
 
-use crate::command::Command;
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::store::Store;
@@ -45,53 +45,4 @@ pub fn open(database: &Path) -> Result<Store, Failure> {
             _ => failure,
         }
     })
-}
-
-/// Whether this looks after the file itself, and so is done by root and the file's owner, who open it directly, and by
-/// nobody over the socket.
-pub fn looks_after(command: &Command) -> bool {
-    match command {
-        Command::Expire { .. }
-        | Command::ReplaceOwner { .. }
-        | Command::Deliver
-        | Command::OutboxRetry { .. }
-        | Command::OutboxDiscard { .. }
-        | Command::Doctor { .. }
-        | Command::Backup { .. } => true,
-        Command::TeamApply { .. }
-        | Command::TeamShow
-        | Command::Resources { .. }
-        | Command::Find { .. }
-        | Command::Needs(_)
-        | Command::NeedsToExtend { .. }
-        | Command::Queue
-        | Command::Request(_)
-        | Command::Extend { .. }
-        | Command::Edit { .. }
-        | Command::List(_)
-        | Command::Show { .. }
-        | Command::Approve { .. }
-        | Command::Deny { .. }
-        | Command::Review { .. }
-        | Command::Withdraw { .. }
-        | Command::Revoke { .. }
-        | Command::RevokeMember { .. }
-        | Command::Whoami
-        | Command::Check { .. }
-        | Command::Who { .. }
-        | Command::Inbox { .. }
-        | Command::MarkRead { .. }
-        | Command::Unread
-        | Command::Preferences
-        | Command::Prefer(_)
-        | Command::NotifyTest
-        | Command::Outbox { .. }
-        | Command::Audit(_)
-        | Command::AuditExport
-        | Command::AuditExportRaw
-        | Command::AuditVerify { .. }
-        | Command::AuditCheckpoint
-        | Command::AcceptClock
-        | Command::Words(_) => false,
-    }
 }

@@ -1,16 +1,11 @@
-//! What a shared host's door asks of the ledger before, and instead of, a command.
+//! What a shared host's server asks of the service before a call, and instead of one.
 
-use super::{Call, Caller, Clock, REFUSALS_AN_HOUR, team};
+use super::{Clock, REFUSALS_AN_HOUR, now, now_to_write};
 use crate::domain::event::{Draft, Event};
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Context, Error, Read, Store};
-
-/// Whether a team file is worth reading from this caller.
-pub fn may_apply_team(store: &Store, caller: &Caller, clock: Clock<'_>) -> Result<(), Failure> {
-    team::may_apply(&Call { store, caller, clock })
-}
 
 /// Whether this is the login of a member who may do something here.
 pub fn is_member(store: &Store, login: &Login) -> Result<bool, Failure> {
@@ -23,18 +18,16 @@ pub fn is_member(store: &Store, login: &Login) -> Result<bool, Failure> {
 /// Records that a user was refused at the door, up to so many times an hour.
 pub fn record_refused(store: &Store, login: &Login, clock: Clock<'_>, why: &str) -> Result<(), Failure> {
     let os_user = login.to_string();
-    let caller = Caller { login: login.clone(), root: false, acting_as: None };
-    let call = Call { store, caller: &caller, clock };
     let enough = |read: &Read<'_>, now: Timestamp| -> Result<bool, Error> {
         let hour_ago = Timestamp::from_unix((now.unix() - 3600).max(0)).expect("an hour before a time is a time");
         Ok(read.refusals_since(None, &os_user, hour_ago)? >= REFUSALS_AN_HOUR)
     };
     // Asked first without the write lock: whoever knocks on and on holds up nobody.
-    if store.read(|read| -> Result<bool, Failure> { Ok(enough(read, call.now(read)?)?) })? {
+    if store.read(|read| -> Result<bool, Failure> { Ok(enough(read, now(read, clock)?)?) })? {
         return Ok(());
     }
     store.write(|write| {
-        let now = call.now_to_write(write)?;
+        let now = now_to_write(write, clock)?;
         if enough(write, now)? {
             return Ok(());
         }

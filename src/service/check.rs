@@ -1,68 +1,85 @@
 //! `check`: may this member use this now? Never writes.
 
+use serde::{Deserialize, Serialize};
+
 use super::request::thing;
-use super::{Call, Problem, Sink, member};
-use crate::command::{CheckView, End, Reply};
-use crate::domain::decide;
+use super::{Call, Never, Problem, Rows, Service, member};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
-use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::CheckView;
 use crate::store::Read;
 
-pub fn check(
-    call: &Call<'_>,
-    resource: Resource,
-    user: Option<Name>,
-    login: Option<&Login>,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let checked = call.store.read(|read| {
-        let now = call.now(read)?;
-        let user = match login {
-            Some(login) => Some(of_login(call, read, login, now)?),
-            None => user,
-        };
-        let (person, own) = match user {
-            // Root looks after the machine, and need not be a member.
-            Some(name) if call.caller.root => (member(read, &name)?, false),
-            Some(name) => {
-                let me = call.actor(read)?;
-                if name == me.name {
-                    (me, true)
-                } else {
-                    decide::needs_admin(&me, "check somebody else's access", now)?;
-                    (member(read, &name)?, false)
+/// Whether a member has access to something now. Never writes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Check {
+    pub resource: Resource,
+    pub user: Option<Name>,
+    /// The member of this Unix user name, for gates that know no other.
+    pub login: Option<Login>,
+}
+
+impl Call for Check {
+    const NAME: &'static str = "Check";
+
+    type Row = Never;
+    type Reply = CheckView;
+
+    fn is_about_another(&self) -> bool {
+        self.user.is_some() || self.login.is_some()
+    }
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<CheckView, Failure> {
+        let Check { resource, user, login } = self;
+        let login = login.as_ref();
+        let checked = service.store.read(|read| {
+            let now = service.now(read)?;
+            let user = match login {
+                Some(login) => Some(of_login(service, read, login, now)?),
+                None => user,
+            };
+            let (person, own) = match user {
+                // Root looks after the machine, and need not be a member.
+                Some(name) if service.caller.root => (member(read, &name)?, false),
+                Some(name) => {
+                    let me = service.actor(read)?;
+                    if name == me.name {
+                        (me, true)
+                    } else {
+                        authorize::needs_admin(&me, "check somebody else's access", now)?;
+                        (member(read, &name)?, false)
+                    }
                 }
-            }
-            None => (call.actor(read)?, true),
-        };
-        // A disabled member holds nothing, and does not learn what exists.
-        let disabled = own && person.is_disabled();
-        let because = if disabled { Vec::new() } else { person.ways(&thing(read, &resource)?, now) };
-        let may_wait = because.is_empty() && !disabled;
-        let pending = if may_wait { read.pending_request(&person.name, &resource, now)? } else { None };
-        Ok(CheckView {
-            allowed: !because.is_empty(),
-            member: person.name,
-            resource,
-            because,
-            pending: pending.map(|request| request.id),
-            now,
-        })
-    });
-    let view = checked.map_err(Problem::unrecorded)?;
-    let no = !view.allowed;
-    sink(Reply::Check(view))?;
-    Ok(End { no, ..End::default() })
+                None => (service.actor(read)?, true),
+            };
+            // A disabled member holds nothing, and does not learn what exists.
+            let disabled = own && person.is_disabled();
+            let because = if disabled { Vec::new() } else { person.ways(&thing(read, &resource)?, now) };
+            let may_wait = because.is_empty() && !disabled;
+            let pending = if may_wait { read.pending_request(&person.name, &resource, now)? } else { None };
+            Ok(CheckView {
+                allowed: !because.is_empty(),
+                member: person.name,
+                resource,
+                because,
+                pending: pending.map(|request| request.id),
+                now,
+            })
+        });
+        checked.map_err(Problem::unrecorded)
+    }
 }
 
 /// The member of a Unix user name. Only for those who may ask about others: nobody else learns who is whom.
-fn of_login(call: &Call<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
-    if !call.caller.root {
-        decide::needs_admin(&call.actor(read)?, "check access by a Unix user name", now)?;
+fn of_login(service: &Service<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
+    if !service.caller.root {
+        authorize::needs_admin(&service.actor(read)?, "check access by a Unix user name", now)?;
     }
-    Ok(read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?)
+    Ok(read
+        .member_of_login(login)?
+        .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?)
 }

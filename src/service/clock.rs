@@ -6,16 +6,18 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::revoke::following;
-use super::{Call, Problem, expire, those_asked};
-use crate::command::End;
-use crate::domain::entitlement::Principal;
+use super::{Call, Callers, Never, Problem, Rows, Service, expire, those_asked};
 use crate::domain::event::{Because, Draft, Event};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::request::{Request, authorize, clock};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
-use crate::domain::{clock, decide};
 use crate::error::Failure;
 use crate::store::{Error, Write};
 
@@ -25,62 +27,72 @@ const BATCH: usize = 1000;
 const NAMED: usize = 20;
 
 /// Goes back to the clock's time.
-pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
-    let mut ended = Named::default();
-    call.store.expect_much()?;
-    loop {
-        let accepted = call.store.write(|write| -> Result<Result<Option<Named>, Refusal>, Failure> {
-            let (time, last) = ((call.clock)()?, write.last_time()?);
-            let me = match may_accept(call, write) {
-                Ok(me) => me,
-                Err(Problem::Failure(failure)) => return Err(failure),
-                Err(Problem::Refusal(refusal)) => {
-                    let me = call.actor(write).ok();
-                    call.write_refused(write, me.as_ref(), last, "doctor --accept-clock", None, &refusal)?;
-                    return Ok(Err(refusal));
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AcceptClock {}
+
+impl Call for AcceptClock {
+    const NAME: &'static str = "AcceptClock";
+    const CALLERS: Callers = Callers::MembersAndRoot;
+    type Row = Never;
+    type Reply = Vec<String>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Vec<String>, Failure> {
+        let mut ended = Named::default();
+        service.store.enlarge_cache()?;
+        loop {
+            let accepted = service.store.write(|write| -> Result<Result<Option<Named>, Refusal>, Failure> {
+                let (time, last) = ((service.clock)()?, write.last_time()?);
+                let me = match may_accept(service, write) {
+                    Ok(me) => me,
+                    Err(Problem::Failure(failure)) => return Err(failure),
+                    Err(Problem::Refusal(refusal)) => {
+                        let me = service.actor(write).ok();
+                        service.write_refused(write, me.as_ref(), last, "doctor --accept-clock", None, &refusal)?;
+                        return Ok(Err(refusal));
+                    }
+                };
+                if time >= last {
+                    return Ok(Err(Refusal::ClockNotBack));
                 }
-            };
-            if time >= last {
-                return Ok(Err(Refusal::ClockNotBack));
+                let (over, mut count) = expire::over(write, last, BATCH)?;
+                let by = me.as_ref().map(|me| &me.name);
+                let ahead = write.requests_ahead(time, last, BATCH - count)?;
+                count += ahead.len();
+                let mut ends = end_all(write, &ahead, time, last, by)?;
+                for (drafts, actor) in [(over, None), (std::mem::take(&mut ends.drafts), me.as_ref())] {
+                    write.record(&service.context(actor, last), drafts)?;
+                }
+                ended.add(ends.named);
+                if count >= BATCH {
+                    return Ok(Ok(None));
+                }
+                let accepted = Draft { event: Event::ClockAccepted { was: last }, told: Vec::new() };
+                write.record(&service.context(me.as_ref(), time), vec![accepted])?;
+                let mut resting = Named::default();
+                for grant in write.grants_begun_after(time, usize::MAX)? {
+                    let id = grant.request;
+                    resting.name(|| format!("grant {id} began after the time accepted, and rests until then"));
+                }
+                Ok(Ok(Some(resting)))
+            })??;
+            if let Some(resting) = accepted {
+                let warnings = [ended.warnings("ended"), resting.warnings("rest")].concat();
+                return Ok(warnings);
             }
-            let (over, mut count) = expire::over(write, last, BATCH)?;
-            let by = me.as_ref().map(|me| &me.name);
-            let ahead = write.requests_ahead(time, last, BATCH - count)?;
-            count += ahead.len();
-            let mut ends = end_all(write, &ahead, time, last, by)?;
-            for (drafts, actor) in [(over, None), (std::mem::take(&mut ends.drafts), me.as_ref())] {
-                write.record(&call.context(actor, last), drafts)?;
-            }
-            ended.add(ends.named);
-            if count >= BATCH {
-                return Ok(Ok(None));
-            }
-            let accepted = Draft { event: Event::ClockAccepted { was: last }, told: Vec::new() };
-            write.record(&call.context(me.as_ref(), time), vec![accepted])?;
-            let mut resting = Named::default();
-            for grant in write.grants_begun_after(time, usize::MAX)? {
-                let id = grant.request;
-                resting.name(|| format!("grant {id} began after the time accepted, and rests until then"));
-            }
-            Ok(Ok(Some(resting)))
-        })??;
-        if let Some(resting) = accepted {
-            let warnings = [ended.warnings("ended"), resting.warnings("rest")].concat();
-            return Ok(End { warnings, ..End::default() });
         }
     }
 }
 
 /// The member who accepts the clock: the owner, or root, who need not be one.
-fn may_accept(call: &Call<'_>, write: &Write<'_>) -> Result<Option<Principal>, Problem> {
-    match call.actor(write) {
+fn may_accept(service: &Service<'_>, write: &Write<'_>) -> Result<Option<Principal>, Problem> {
+    match service.actor(write) {
         // A member who is disabled does nothing: root acts as root.
-        Ok(me) if call.caller.root => Ok(decide::may_act(&me).is_ok().then_some(me)),
+        Ok(me) if service.caller.root => Ok(authorize::may_act(&me).is_ok().then_some(me)),
         Ok(me) => {
-            decide::needs_owner(&me, "accept the clock")?;
+            authorize::needs_owner(&me, "accept the clock")?;
             Ok(Some(me))
         }
-        Err(Problem::Refusal(_)) if call.caller.root => Ok(None),
+        Err(Problem::Refusal(_)) if service.caller.root => Ok(None),
         Err(problem) => Err(problem),
     }
 }

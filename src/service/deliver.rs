@@ -7,23 +7,28 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
+use serde::{Deserialize, Serialize};
+
 use super::compose::compose;
 use super::policy_context::PolicyContext;
-use super::{Call, Sink, expire, sees};
-use crate::command::{DeliverView, End, Reply};
+use super::{Call, Callers, Rows, Service, expire, sees};
+use crate::domain::contact::Timezone;
+use crate::domain::grant::State;
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, NotificationKind, Recipient};
 use crate::domain::outbox::{Address, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
 use crate::domain::preference::{How, Policy};
-use crate::domain::request::{Request, RequestId, State};
-use crate::domain::team::{Member, Timezone};
+use crate::domain::request::Request;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::{DeliverView, Progress};
 use crate::store::{Error, Read};
 
 /// The world outside, as far as notifications go there. It knows the time that passes; the ledger does not.
 pub trait Post {
-    fn service(&self, outlet: &Outlet) -> Service;
+    fn service(&self, outlet: &Outlet) -> Availability;
     /// What is wrong with the ways that are broken.
     fn broken(&self) -> Vec<Failure>;
     fn hooks(&self) -> Vec<Hook>;
@@ -41,7 +46,7 @@ pub trait Post {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub enum Availability {
     Open,
     /// There, but not as it should be: a secret can't be read, say.
     Broken,
@@ -73,76 +78,93 @@ const STALE: i64 = 7 * 24 * 3600;
 /// A webhook that is new is told of the last day.
 const NEWS: i64 = 24 * 3600;
 
-pub fn deliver(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let Sent { view, mut end, broken } = run(call, open, sink)?;
-    end.no = view.failed > 0;
-    sink(Reply::Delivered(view))?;
-    match broken.into_iter().next() {
-        Some(failure) => Err(failure),
-        None => Ok(end),
+/// Sends what is due.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deliver {}
+
+impl Call for Deliver {
+    const NAME: &'static str = "Deliver";
+    const CALLERS: Callers = Callers::Keepers;
+    const SENDS: bool = true;
+    type Row = Progress;
+    type Reply = Delivered;
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, Progress>) -> Result<Delivered, Failure> {
+        let open = service.outside.post;
+        let Sent { view, warnings, broken } = run(service, open, rows)?;
+        Ok(Delivered { view, warnings, broken: broken.into_iter().next() })
     }
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Delivered {
+    pub view: DeliverView,
+    pub warnings: Vec<String>,
+    /// What is wrong with a way that could not be used. The others were.
+    pub broken: Option<Failure>,
 }
 
 /// What a run came to.
 pub struct Sent {
     pub view: DeliverView,
-    pub end: End,
+    pub warnings: Vec<String>,
     /// What is wrong with the ways that could not be used. The others were.
     pub broken: Vec<Failure>,
 }
 
 /// Sends what is due, until nothing is or the deadline has passed.
-pub fn run(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<Sent, Failure> {
+pub fn run(service: &Service<'_>, open: OpenPost<'_>, rows: Rows<'_, Progress>) -> Result<Sent, Failure> {
     let mut post = open()?;
-    let mut sent = Sent { view: DeliverView::default(), end: End::default(), broken: post.broken() };
-    drop_stale(call, post.as_ref())?;
-    if !anything(call, post.as_ref())? {
+    let mut sent = Sent { view: DeliverView::default(), warnings: Vec::new(), broken: post.broken() };
+    drop_stale(service, post.as_ref())?;
+    if !anything(service, post.as_ref())? {
         return Ok(sent);
     }
-    let Some(_sending) = call.store.begin_sending()? else {
+    let Some(_sending) = service.store.begin_sending()? else {
         sent.view.busy = true;
         return Ok(sent);
     };
-    let mut run = Run::new(call, post.as_mut());
-    let done = run.all(sink);
+    let mut run = Run::new(service, post.as_mut());
+    let done = run.all(rows);
     sent.view = run.tally;
     post.close();
     done?;
     if sent.view.dead > 0 {
         let dead = sent.view.dead;
-        sent.end.warnings.push(format!("{dead} notifications are given up: `access outbox --dead` says why"));
+        sent.warnings.push(format!("{dead} notifications are given up: `access outbox --dead` says why"));
     }
     Ok(sent)
 }
 
 /// The ways to members that are shut: what waits for them is passed over, however much it is.
 fn shut(post: &dyn Post) -> Vec<Channel> {
-    Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Service::Open).collect()
+    Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Availability::Open).collect()
 }
 
 /// What nobody can send here, since this machine has no such way, goes when it is news no more.
-fn drop_stale(call: &Call<'_>, post: &dyn Post) -> Result<(), Failure> {
-    let missing = Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) == Service::None);
+fn drop_stale(service: &Service<'_>, post: &dyn Post) -> Result<(), Failure> {
+    let missing =
+        Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) == Availability::None);
     let missing: Vec<Channel> = missing.collect();
     let before = |read: &Read<'_>| -> Result<Timestamp, Failure> {
-        let week_ago = (call.now(read)?.unix() - STALE).max(0);
+        let week_ago = (service.now(read)?.unix() - STALE).max(0);
         Timestamp::from_unix(week_ago).map_err(|why| Failure::new(Kind::Internal, why.to_string()))
     };
     if missing.is_empty()
-        || !call.store.read(|read| Ok::<_, Failure>(read.outbox_has_stale(&missing, before(read)?)?))?
+        || !service.store.read(|read| Ok::<_, Failure>(read.outbox_has_stale(&missing, before(read)?)?))?
     {
         return Ok(());
     }
-    call.store.write(|write| {
+    service.store.write(|write| {
         let before = before(write)?;
         missing.iter().try_for_each(|&channel| Ok::<_, Failure>(write.outbox_drop_stale(channel, before)?))
     })
 }
 
 /// Whether there is anything to send, or to queue for a channel or webhook.
-fn anything(call: &Call<'_>, post: &dyn Post) -> Result<bool, Failure> {
-    call.store.read(|read| -> Result<bool, Failure> {
-        if !read.outbox_due(call.now(read)?, &shut(post), 0, 1)?.is_empty() {
+fn anything(service: &Service<'_>, post: &dyn Post) -> Result<bool, Failure> {
+    service.store.read(|read| -> Result<bool, Failure> {
+        if !read.outbox_due(service.now(read)?, &shut(post), 0, 1)?.is_empty() {
             return Ok(true);
         }
         let (streams, last) = (read.streams()?, read.last_seq()?.unwrap_or(0));
@@ -157,7 +179,7 @@ fn wanted(policy: &Policy, post: &dyn Post) -> BTreeMap<Outlet, BTreeSet<News>> 
         (Outlet::Channel(channel.clone()), notices.iter().copied().map(News::NotificationKind).collect())
     });
     let hooks = post.hooks().into_iter().map(|hook| (Outlet::Webhook(hook.name), hook.events));
-    channels.chain(hooks).filter(|(outlet, _)| post.service(outlet) == Service::Open).collect()
+    channels.chain(hooks).filter(|(outlet, _)| post.service(outlet) == Availability::Open).collect()
 }
 
 /// Rows that go out as one message.
@@ -167,7 +189,7 @@ struct Plan {
 }
 
 struct Run<'r> {
-    call: &'r Call<'r>,
+    service: &'r Service<'r>,
     post: &'r mut dyn Post,
     queues: BTreeMap<Route, VecDeque<Plan>>,
     under_way: HashMap<u64, Plan>,
@@ -182,9 +204,9 @@ struct Run<'r> {
 }
 
 impl<'r> Run<'r> {
-    fn new(call: &'r Call<'r>, post: &'r mut dyn Post) -> Run<'r> {
+    fn new(service: &'r Service<'r>, post: &'r mut dyn Post) -> Run<'r> {
         Run {
-            call,
+            service,
             post,
             queues: BTreeMap::new(),
             under_way: HashMap::new(),
@@ -196,7 +218,7 @@ impl<'r> Run<'r> {
         }
     }
 
-    fn all(&mut self, sink: Sink<'_>) -> Result<(), Failure> {
+    fn all(&mut self, rows: Rows<'_, Progress>) -> Result<(), Failure> {
         let mut more = true;
         loop {
             // What comes while we send is seen when the rest is done.
@@ -216,7 +238,7 @@ impl<'r> Run<'r> {
             }
             self.mark(outcomes)?;
             let waiting = (self.queued() + self.under_way.len()) as u64;
-            sink(Reply::Progress { done: self.tally.delivered, waiting })?;
+            rows(Progress { done: self.tally.delivered, waiting })?;
         }
     }
 
@@ -226,9 +248,9 @@ impl<'r> Run<'r> {
 
     /// Settles more of what is due. False: there is no more.
     fn fetch(&mut self) -> Result<bool, Failure> {
-        let (call, post, cursor) = (self.call, &*self.post, self.cursor);
-        let (plans, last, moved) = call.store.write(|write| -> Result<(Vec<Plan>, Option<i64>, bool), Failure> {
-            let now = call.now(write)?;
+        let (service, post, cursor) = (self.service, &*self.post, self.cursor);
+        let (plans, last, moved) = service.store.write(|write| -> Result<(Vec<Plan>, Option<i64>, bool), Failure> {
+            let now = service.now(write)?;
             let policy = write.policy()?;
             let moved = fan_out(write, post, &policy, now)?;
             let due = write.outbox_due(now, &shut(post), cursor, PAGE)?;
@@ -254,9 +276,9 @@ impl<'r> Run<'r> {
             let on_route = self.on_route.entry(route.clone()).or_default();
             while on_route.len() < UNDER_WAY {
                 let Some(plan) = queue.pop_front() else { break };
-                let Some(plan) = still_true(self.call, plan)? else { continue };
-                let parcel = self.call.store.read(|read| -> Result<Parcel, Failure> {
-                    let now = self.call.now(read)?;
+                let Some(plan) = still_true(self.service, plan)? else { continue };
+                let parcel = self.service.store.read(|read| -> Result<Parcel, Failure> {
+                    let now = self.service.now(read)?;
                     Ok(Parcel {
                         to: plan.address.clone(),
                         content: compose(read, &*self.post, &plan.address, &plan.rows, now)?,
@@ -286,9 +308,9 @@ impl<'r> Run<'r> {
             }
             marked.push((plan, outcome));
         }
-        let call = self.call;
-        let tally = call.store.write(|write| -> Result<DeliverView, Failure> {
-            let now = call.now(write)?;
+        let service = self.service;
+        let tally = service.store.write(|write| -> Result<DeliverView, Failure> {
+            let now = service.now(write)?;
             let mut tally = DeliverView::default();
             for (plan, outcome) in &marked {
                 let rows = &plan.rows;
@@ -363,9 +385,9 @@ impl<'r> Run<'r> {
 }
 
 /// A plan without what has become untrue while it waited for its turn, which may be a minute. None: nothing is left.
-fn still_true(call: &Call<'_>, plan: Plan) -> Result<Option<Plan>, Failure> {
-    let all_true = call.store.read(|read| -> Result<bool, Failure> {
-        let now = call.now(read)?;
+fn still_true(service: &Service<'_>, plan: Plan) -> Result<Option<Plan>, Failure> {
+    let all_true = service.store.read(|read| -> Result<bool, Failure> {
+        let now = service.now(read)?;
         let mut truth = Truth::default();
         for row in &plan.rows {
             if !truth.holds(read, row, now)? {
@@ -378,8 +400,8 @@ fn still_true(call: &Call<'_>, plan: Plan) -> Result<Option<Plan>, Failure> {
         return Ok(Some(plan));
     }
     let Plan { rows, address } = plan;
-    let rows = call.store.write(|write| -> Result<Vec<Queued>, Failure> {
-        let now = call.now(write)?;
+    let rows = service.store.write(|write| -> Result<Vec<Queued>, Failure> {
+        let now = service.now(write)?;
         Ok(drop_untrue(write, rows, now)?)
     })?;
     Ok((!rows.is_empty()).then_some(Plan { rows, address }))
@@ -442,13 +464,13 @@ fn settle(
     for row in due {
         let key = (row.outlet.clone(), row.notification.as_ref().map(|(_, member)| member.clone()));
         match post.service(&row.outlet) {
-            Service::Open if blocked.contains(&key) => continue,
-            Service::Open => {}
-            Service::None if now.since(row.at) > STALE => {
+            Availability::Open if blocked.contains(&key) => continue,
+            Availability::Open => {}
+            Availability::None if now.since(row.at) > STALE => {
                 dropped.push(row.id);
                 continue;
             }
-            Service::None | Service::Broken => continue,
+            Availability::None | Availability::Broken => continue,
         }
         let (channel, name) = match (&row.outlet, &row.notification) {
             (Outlet::Channel(channel), _) => {

@@ -1,35 +1,46 @@
 //! `deny`.
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
-use super::{Call, Sink, deciding, those_asked, unchanged, view, visible};
-use crate::command::{End, Seen};
-use crate::domain::decide;
-use crate::domain::request::RequestId;
+use super::{Call, Never, Rows, Service, deciding, those_asked, unchanged, view, visible};
+use crate::domain::request::vote;
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::error::Failure;
+use crate::protocol::{RequestView, Seen};
 
-pub fn deny(
-    call: &Call<'_>,
-    id: RequestId,
-    reason: Option<Text>,
-    seen: Option<Seen>,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let view = call.change(
-        "deny",
-        Some(id),
-        |read, me, now| {
-            let policy = PolicyContext::default();
-            let request = visible(read, &policy, me, id, now)?;
-            let terms = request.on_the_table();
-            let asked = those_asked(read, &request)?;
-            let drafts =
-                deciding(read, &policy, &request, terms, now, |case| decide::deny(case, me, reason, &asked, now))?;
-            unchanged(read, id, seen.as_ref())?;
-            Ok((drafts, policy))
-        },
-        |read, policy, now| view::written(read, &policy, id, now),
-    )?;
-    view::send(view, sink)?;
-    Ok(End::default())
+/// Denies a request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Deny {
+    pub id: RequestId,
+    pub reason: Option<Text>,
+    pub seen: Option<Seen>,
+}
+
+impl Call for Deny {
+    const NAME: &'static str = "Deny";
+
+    type Row = Never;
+    type Reply = RequestView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
+        let Deny { id, reason, seen } = self;
+        let view = service.change(
+            "deny",
+            Some(id),
+            |read, me, now| {
+                let policy = PolicyContext::default();
+                let request = visible(read, &policy, me, id, now)?;
+                let terms = request.on_the_table();
+                let asked = those_asked(read, &request)?;
+                let drafts =
+                    deciding(read, &policy, &request, terms, now, |case| vote::deny(case, me, reason, &asked, now))?;
+                unchanged(read, id, seen.as_ref())?;
+                Ok((drafts, policy))
+            },
+            |read, policy, now| view::written(read, &policy, id, now),
+        )?;
+        Ok(view)
+    }
 }

@@ -1,18 +1,20 @@
 //! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
 //! (The file's place, owner and modes were looked at when it was opened.)
 
-use super::deliver::{OpenPost, Post, Service};
+use serde::{Deserialize, Serialize};
+
+use super::deliver::{Availability, Post};
 use super::policy_context::PolicyContext;
 use super::quota::NAMED;
 use super::rejudge::few;
-use super::{Call, Sink, expire, review, verify};
-use crate::command::{Checkpoint, End, FindingView, Health, Reply};
+use super::{Call, Callers, Rows, Service, expire, review, verify};
 use crate::domain::duration::spell;
-use crate::domain::emergency;
 use crate::domain::notification::Channel;
 use crate::domain::outbox::Outlet;
+use crate::domain::request::emergency;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::{Checkpoint, FindingView, Health};
 use crate::store::{Error, Read, Store, Waiting};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
@@ -20,31 +22,48 @@ const LATE: i64 = 15 * 60;
 /// So many requests, and people of each, are named.
 const MOST_NAMED: usize = 5;
 
-pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
-    let (sqlite, schema) = call.store.versions();
-    let path = call.store.path().display();
-    let clock = (call.clock)()?;
-    let post = open();
-    let findings = call.store.read(|read| -> Result<Vec<FindingView>, Error> {
-        let mut findings = vec![
-            file(call.store, &path.to_string())?,
-            ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
-            structure(read),
-            record(read, against),
-            the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
-            expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
-            reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
-            outbox(read, post.as_deref().ok()).unwrap_or_else(|error| unreadable("outbox", error)),
-            ways_out(&post),
-        ];
-        findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
-        Ok(findings)
-    })?;
-    let no = findings.iter().any(|finding| finding.health == Health::Wrong);
-    for finding in findings {
-        sink(Reply::Finding(finding))?;
+/// Looks for what is wrong with this installation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Doctor {
+    /// Checkpoints kept elsewhere.
+    pub against: Vec<Checkpoint>,
+}
+
+impl Call for Doctor {
+    const NAME: &'static str = "Doctor";
+    const CALLERS: Callers = Callers::Keepers;
+    const SENDS: bool = true;
+    type Row = FindingView;
+    type Reply = bool;
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, FindingView>) -> Result<bool, Failure> {
+        let Doctor { against } = self;
+        let (open, against) = (service.outside.post, against.as_slice());
+        let (sqlite, schema) = service.store.versions();
+        let path = service.store.path().display();
+        let clock = (service.clock)()?;
+        let post = open();
+        let findings = service.store.read(|read| -> Result<Vec<FindingView>, Error> {
+            let mut findings = vec![
+                file(service.store, &path.to_string())?,
+                ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
+                structure(read),
+                record(read, against),
+                the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
+                expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
+                reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
+                outbox(read, post.as_deref().ok()).unwrap_or_else(|error| unreadable("outbox", error)),
+                ways_out(&post),
+            ];
+            findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
+            Ok(findings)
+        })?;
+        let no = findings.iter().any(|finding| finding.health == Health::Wrong);
+        for finding in findings {
+            rows(finding)?;
+        }
+        Ok(no)
     }
-    Ok(End { no, ..End::default() })
 }
 
 fn finding(what: &str, health: Health, found: String, mend: &[&str]) -> FindingView {
@@ -147,12 +166,12 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     let named = review::owed(read, &PolicyContext::default(), &ids[..ids.len().min(NAMED)], clock)?;
     let found = match ids.len() {
         0 => return Ok(ok("reviews", "no emergency needs a review")),
-        1 => format!("1 emergency needs a review: {}", emergency::owed(&named)),
+        1 => format!("1 emergency needs a review: {}", emergency::reviews_owed(&named)),
         many if many > named.len() => {
             let more = many - named.len();
-            format!("{many} emergencies need a review: {} and {more} more", emergency::owed(&named))
+            format!("{many} emergencies need a review: {} and {more} more", emergency::reviews_owed(&named))
         }
-        many => format!("{many} emergencies need a review: {}", emergency::owed(&named)),
+        many => format!("{many} emergencies need a review: {}", emergency::reviews_owed(&named)),
     };
     Ok(finding("reviews", Health::Warning, found, &MEND))
 }
@@ -180,7 +199,7 @@ fn outbox(read: &Read<'_>, post: Option<&dyn Post>) -> Result<FindingView, Error
     let mut without: Vec<(Outlet, u64)> = Vec::new();
     if let Some(post) = post {
         without = read.outbox_waiting_by_outlet()?;
-        without.retain(|(outlet, _)| post.service(outlet) == Service::None);
+        without.retain(|(outlet, _)| post.service(outlet) == Availability::None);
     }
     let mut found = Vec::new();
     let mut mend = Vec::new();
@@ -225,7 +244,8 @@ fn ways_out(post: &Result<Box<dyn Post>, Failure>) -> FindingView {
     if !broken.is_empty() {
         return wrong(broken);
     }
-    let there = Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Service::None);
+    let there =
+        Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Availability::None);
     let mut ways: Vec<String> = there.map(|channel| channel.as_str().to_owned()).collect();
     ways.extend(post.hooks().into_iter().map(|hook| format!("webhook {}", hook.name)));
     match ways.as_slice() {

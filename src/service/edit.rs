@@ -2,38 +2,58 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
 use super::request::{granted, out_of_reach, thing};
-use super::{Call, Problem, Sink, quota, those_asked, view, visible};
-use crate::command::{End, RequestView};
-use crate::domain::decide::{self, Filing};
-use crate::domain::entitlement::Principal;
+use super::{Call, Never, Problem, Rows, Service, Warned, quota, those_asked, view, visible};
 use crate::domain::event::Draft;
 use crate::domain::name::Name;
-use crate::domain::request::{Edit, Recorded, RequestId};
+use crate::domain::principal::Principal;
+use crate::domain::request::edit::Edit;
+use crate::domain::request::submit::Filing;
+use crate::domain::request::{Recorded, edit, submit, vote};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::RequestView;
 use crate::store::Read;
 
-pub fn edit(call: &Call<'_>, id: RequestId, edit: &Edit, dry_run: bool, sink: Sink<'_>) -> Result<End, Failure> {
-    let (view, warnings) = if dry_run {
-        call.try_out("edit", Some(id), |read, me, now| {
-            let Prepared { view, warnings, .. } = prepare(read, me, id, edit, now)?;
-            Ok((view, warnings))
-        })?
-    } else {
-        call.change(
-            "edit",
-            Some(id),
-            |read, me, now| {
-                let Prepared { drafts, warnings, .. } = prepare(read, me, id, edit, now)?;
-                Ok((drafts, warnings))
-            },
-            |read, warnings, now| Ok((view::written(read, &PolicyContext::default(), id, now)?, warnings)),
-        )?
-    };
-    view::send(view, sink)?;
-    Ok(End { warnings, ..End::default() })
+/// Changes a pending request of the caller.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EditRequest {
+    pub id: RequestId,
+    pub edit: Edit,
+    pub dry_run: bool,
+}
+
+impl Call for EditRequest {
+    const NAME: &'static str = "EditRequest";
+
+    type Row = Never;
+    type Reply = Warned<RequestView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<RequestView>, Failure> {
+        let EditRequest { id, edit, dry_run } = self;
+        let edit = &edit;
+        let (view, warnings) = if dry_run {
+            service.try_out("edit", Some(id), |read, me, now| {
+                let Prepared { view, warnings, .. } = prepare(read, me, id, edit, now)?;
+                Ok((view, warnings))
+            })?
+        } else {
+            service.change(
+                "edit",
+                Some(id),
+                |read, me, now| {
+                    let Prepared { drafts, warnings, .. } = prepare(read, me, id, edit, now)?;
+                    Ok((drafts, warnings))
+                },
+                |read, warnings, now| Ok((view::written(read, &PolicyContext::default(), id, now)?, warnings)),
+            )?
+        };
+        Ok(Warned { answer: view, warnings })
+    }
 }
 
 /// An edit that may be made.
@@ -47,16 +67,16 @@ struct Prepared {
 fn prepare(read: &Read<'_>, me: &Principal, id: RequestId, edit: &Edit, now: Timestamp) -> Result<Prepared, Problem> {
     let policy = PolicyContext::default();
     let before = visible(read, &policy, me, id, now)?;
-    let said = decide::edited(&before, edit, me, now)?;
+    let said = edit::edited(&before, edit, me, now)?;
     let thing = thing(read, &said.asked.resource)?;
     // As it stands after the edit, to be judged by the rules.
     let mut after = before.clone();
     after.take_edit(said.clone(), before.lapses_at, before.remind_at);
     let judged = policy.judge_and_fit(read, &after, &after.asked, now)?;
-    after.lapses_at = decide::lapses_at(&after.asked, &judged.judgement, now);
-    after.remind_at = decide::remind_at(&after.asked, &judged.judgement, now);
+    after.lapses_at = submit::lapses_at(&after.asked, &judged.judgement, now);
+    after.remind_at = submit::remind_at(&after.asked, &judged.judgement, now);
     let standing = judged.standing(&after, &after.asked, now);
-    let told: Vec<Name> = decide::waits_on(&standing);
+    let told: Vec<Name> = vote::waits_on(&standing);
     let filing = Filing {
         id,
         filer: me,
@@ -69,7 +89,7 @@ fn prepare(read: &Read<'_>, me: &Principal, id: RequestId, edit: &Edit, now: Tim
         people: &judged.people(),
         asked: &those_asked(read, &before)?,
     };
-    let drafts = decide::edit(&before, said, &filing, now)?;
+    let drafts = edit::edit(&before, said, &filing, now)?;
     quota::may_edit(read, &policy, me, &judged, now)?;
     let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
     let mut warnings = Vec::new();

@@ -6,62 +6,80 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::deliver::{self, OpenPost};
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
-use super::{Call, Sink};
-use crate::command::{End, ExpireView, Reply};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
+use super::{Call, Callers, Rows, Service, Warned, deliver};
 use crate::domain::event::{Draft, Event};
-use crate::domain::judge::{Requirement, RoleBasis};
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
-use crate::domain::request::{Grant, Request, RequestId};
+use crate::domain::policy::demand::{Requirement, RoleBasis};
+use crate::domain::principal::Principal;
+use crate::domain::request::{Request, lifecycle, vote};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::{ExpireView, Progress};
 use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
 
 /// `post`: the ways by which what is due is sent as well. It is sent after all is on the record, and whether or not it can
 /// be changes nothing of that.
-pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
-    let mut tally = if dry_run {
-        call.store.read(|read| -> Result<ExpireView, Failure> {
-            Ok(due(read, &PolicyContext::default(), call.now_to_write(read)?, usize::MAX)?.1)
-        })?
-    } else {
-        run(call)?
-    };
-    let mut end = End::default();
-    if let Some(open) = post {
-        match deliver::run(call, open, sink) {
-            Ok(sent) => {
-                (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
-                end = sent.end;
-                for failure in sent.broken {
-                    end.warnings.push(failure.message);
-                    end.warnings.extend(failure.hints);
-                }
-            }
-            Err(failure) => {
-                end.warnings.push(format!("notifications were not sent: {}", failure.message));
-                end.warnings.extend(failure.hints);
-            }
-        }
-    }
-    sink(Reply::Expired(tally))?;
-    Ok(end)
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Expire {
+    pub dry_run: bool,
+    /// Send what is due as well.
+    pub deliver: bool,
 }
 
-fn run(call: &Call<'_>) -> Result<ExpireView, Failure> {
+impl Call for Expire {
+    const NAME: &'static str = "Expire";
+    const CALLERS: Callers = Callers::Keepers;
+    const SENDS: bool = true;
+    type Row = Progress;
+    type Reply = Warned<ExpireView>;
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, Progress>) -> Result<Warned<ExpireView>, Failure> {
+        let Expire { dry_run, deliver } = self;
+        let post = (deliver && !dry_run).then_some(service.outside.post);
+        let mut tally = if dry_run {
+            service.store.read(|read| -> Result<ExpireView, Failure> {
+                Ok(due(read, &PolicyContext::default(), service.now_to_write(read)?, usize::MAX)?.1)
+            })?
+        } else {
+            run(service)?
+        };
+        let mut warnings = Vec::new();
+        if let Some(open) = post {
+            match deliver::run(service, open, rows) {
+                Ok(sent) => {
+                    (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
+                    warnings = sent.warnings;
+                    for failure in sent.broken {
+                        warnings.push(failure.message);
+                        warnings.extend(failure.hints);
+                    }
+                }
+                Err(failure) => {
+                    warnings.push(format!("notifications were not sent: {}", failure.message));
+                    warnings.extend(failure.hints);
+                }
+            }
+        }
+        Ok(Warned { answer: tally, warnings })
+    }
+}
+
+fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {
     let mut total = ExpireView::default();
-    call.store.expect_much()?;
+    service.store.enlarge_cache()?;
     loop {
-        let batch = call.store.write(|write| -> Result<ExpireView, Failure> {
-            let now = call.now_to_write(write)?;
+        let batch = service.store.write(|write| -> Result<ExpireView, Failure> {
+            let now = service.now_to_write(write)?;
             let (drafts, tally) = due(write, &PolicyContext::default(), now, BATCH)?;
-            write.record(&call.context(None, now), drafts)?;
+            write.record(&service.context(None, now), drafts)?;
             write.expire_ran(now)?;
             Ok(tally)
         })?;
@@ -86,10 +104,10 @@ pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>,
     let policy = PolicyContext::default();
     let mut drafts = Vec::new();
     for grant in &ended {
-        drafts.extend(decide::begin(grant, now));
-        drafts.extend(decide::expire(grant, goes_on(read, &policy, grant, now)?, now));
+        drafts.extend(lifecycle::begin(grant, now));
+        drafts.extend(lifecycle::expire(grant, goes_on(read, &policy, grant, now)?, now));
     }
-    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
     Ok((drafts, ended.len() + stale.len()))
 }
 
@@ -99,7 +117,7 @@ pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Times
     if !read.has_another_grant(grant, at)? {
         return Ok(false);
     }
-    let (person, thing) = (policy.person(read, &grant.member)?, read.thing(&grant.terms.resource)?);
+    let (person, thing) = (policy.person(read, &grant.member)?, read.catalog_item(&grant.terms.resource)?);
     let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
     Ok(person.ways(&thing, at).iter().any(|way| way.request != Some(grant.request)))
 }
@@ -111,12 +129,12 @@ fn warnings(read: &Read<'_>, policy: &PolicyContext, now: Timestamp, most: usize
     let mut after = None;
     while drafts.len() < most {
         let room = (most - drafts.len()).min(BATCH);
-        let page = read.unwarned_grants(now, decide::WARN_WITHIN, after, room)?;
+        let page = read.unwarned_grants(now, lifecycle::WARN_WITHIN, after, room)?;
         let Some(last) = page.last() else { break };
         after = last.ends_at.map(|end| (end, last.request));
         for grant in &page {
             if !goes_on(read, policy, grant, grant.ends_at.unwrap_or(now))? {
-                drafts.extend(decide::warn(grant, now));
+                drafts.extend(lifecycle::warn(grant, now));
             }
         }
     }
@@ -132,11 +150,11 @@ pub fn due(
 ) -> Result<(Vec<Draft>, ExpireView), Error> {
     let mut drafts: Vec<Draft> = Vec::new();
     let begun = read.grants_to_begin(now, most)?;
-    drafts.extend(begun.iter().filter_map(|grant| decide::begin(grant, now)));
+    drafts.extend(begun.iter().filter_map(|grant| lifecycle::begin(grant, now)));
     let started = drafts.len();
     let ended = read.lapsed_grants(now, most - started)?;
     for grant in &ended {
-        drafts.extend(decide::expire(grant, goes_on(read, policy, grant, now)?, now));
+        drafts.extend(lifecycle::expire(grant, goes_on(read, policy, grant, now)?, now));
     }
     let expired = drafts.len();
     drafts.extend(warnings(read, policy, now, most - expired)?);
@@ -144,18 +162,18 @@ pub fn due(
     let mut told_again: BTreeSet<RequestId> = BTreeSet::new();
     for request in read.requests_to_remind(now, most - expiring)? {
         told_again.insert(request.id);
-        drafts.extend(decide::remind(&request, &to_remind(read, policy, &request, now)?, now));
+        drafts.extend(lifecycle::remind(&request, &to_remind(read, policy, &request, now)?, now));
     }
     let reminded = drafts.len();
     for request in read.pending_of_format_1(now, false, most - reminded)? {
         // A reminder tells everybody who may decide.
         let whom =
             if told_again.contains(&request.id) { Vec::new() } else { not_notified(read, policy, &request, now)? };
-        drafts.push(decide::rejudge(&request, &whom));
+        drafts.push(lifecycle::rejudge(&request, &whom));
     }
     let rejudged = drafts.len();
     let stale = read.lapsed_requests(now, most - rejudged)?;
-    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
     let tally = ExpireView {
         started: started as u64,
         expired: (expired - started) as u64,
@@ -176,7 +194,7 @@ pub fn not_notified(
     now: Timestamp,
 ) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
-    let mut names = decide::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
+    let mut names = vote::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
     for entry in read.entries_about(request.id)? {
         if matches!(entry.event, Event::RequestRejudged { .. } | Event::RequestReminded { .. }) {
             continue;
@@ -195,7 +213,7 @@ pub fn not_notified(
 fn to_remind(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
     let judged = policy.judge(read, request, terms, now)?;
-    let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
+    let mut names: BTreeSet<Name> = vote::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
     let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
     let escalated = policy.people_named(read, &told.approvers)?;
     let is_told = |person: &&Rc<Principal>| told.is_met_by(person, RoleBasis::Effective, now);

@@ -1,44 +1,57 @@
 //! `extend`: asking for more of a grant one has. It is a request like any other, which starts when that grant ends.
 
+use serde::{Deserialize, Serialize};
+
 use super::needs::{need, no_reason_yet};
 use super::policy_context::PolicyContext;
 use super::request::{Prepared, submit, thing};
 use super::resources::about;
-use super::{Call, Problem, Sink, view, visible};
-use crate::command::{End, NeedsView, Reply};
-use crate::domain::decide::{self, Ask};
+use super::{Call, Never, Problem, Rows, Service, Warned, visible};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::Principal;
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{LifecycleRefusal, Refusal};
+use crate::domain::request::submit::Ask;
+use crate::domain::request::{Request, authorize, lifecycle};
+use crate::domain::terms::RequestId;
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::{NeedsView, RequestView};
 use crate::store::Read;
 
-pub fn extend(
-    call: &Call<'_>,
-    id: RequestId,
-    length: Option<Length>,
-    reason: Text,
-    ticket: Option<Ticket>,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let (view, warnings) = call.change(
-        "extend",
-        Some(id),
-        |read, me, now| {
-            let policy = PolicyContext::default();
-            let default_length = length.is_none();
-            let ask = asked(read, &policy, me, id, length, now)?;
-            let ask = Ask { reason, ticket: ticket.or(ask.ticket), default_length, ..ask };
-            let Prepared { drafts, warnings, view } = submit(read, &policy, me, me, &ask, now)?;
-            Ok((drafts, (view, warnings)))
-        },
-        |_, answer, _| Ok(answer),
-    )?;
-    view::send(view, sink)?;
-    Ok(End { warnings, ..End::default() })
+/// Asks for more of a grant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Extend {
+    pub id: RequestId,
+    /// None: as long again.
+    pub length: Option<Length>,
+    pub reason: Text,
+    pub ticket: Option<Ticket>,
+}
+
+impl Call for Extend {
+    const NAME: &'static str = "Extend";
+
+    type Row = Never;
+    type Reply = Warned<RequestView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<RequestView>, Failure> {
+        let Extend { id, length, reason, ticket } = self;
+        let (view, warnings) = service.change(
+            "extend",
+            Some(id),
+            |read, me, now| {
+                let policy = PolicyContext::default();
+                let default_length = length.is_none();
+                let ask = asked(read, &policy, me, id, length, now)?;
+                let ask = Ask { reason, ticket: ticket.or(ask.ticket), default_length, ..ask };
+                let Prepared { drafts, warnings, view } = submit(read, &policy, me, me, &ask, now)?;
+                Ok((drafts, (view, warnings)))
+            },
+            |_, answer, _| Ok(answer),
+        )?;
+        Ok(Warned { answer: view, warnings })
+    }
 }
 
 /// What the request for more would be, with the ticket of the one before and without its reason.
@@ -51,10 +64,10 @@ fn asked(
     now: Timestamp,
 ) -> Result<Ask, Problem> {
     let request = visible(read, policy, me, id, now)?;
-    let terms = decide::extended(&request, me, length, now)?;
+    let terms = lifecycle::extended(&request, me, length, now)?;
     let open = |next: &&Request| next.state(now).is_open();
     if let Some(next) = read.extensions(id)?.iter().find(open) {
-        return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
+        return Err(Refusal::from(LifecycleRefusal::AlreadyExtended { id, by: next.id }).into());
     }
     Ok(Ask {
         terms,
@@ -67,21 +80,33 @@ fn asked(
 }
 
 /// What it takes to ask for more. Files nothing, and a refusal is not recorded.
-pub fn needs(call: &Call<'_>, id: RequestId, length: Option<Length>, sink: Sink<'_>) -> Result<End, Failure> {
-    let view = call.store.read(|read| -> Result<NeedsView, Problem> {
-        let me = call.actor(read)?;
-        decide::may_act(&me)?;
-        let now = call.now(read)?;
-        let policy = PolicyContext::default();
-        let ask = asked(read, &policy, &me, id, length, now)?;
-        let mut need = need(read, &policy, &me, &me, &ask, now)?;
-        // The ticket of the request before goes on unless another one is given.
-        need.tickets.retain(|pattern| !ask.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
-        let thing = thing(read, &ask.terms.resource)?;
-        let about = about(&read.team()?, &thing);
-        Ok(NeedsView { resource: ask.terms.resource, about, lengths: vec![need], longest: None })
-    });
-    let view = view.map_err(Problem::unrecorded)?;
-    sink(Reply::Needs(Box::new(view)))?;
-    Ok(End::default())
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NeedsToExtend {
+    pub id: RequestId,
+    pub length: Option<Length>,
+}
+
+impl Call for NeedsToExtend {
+    const NAME: &'static str = "NeedsToExtend";
+
+    type Row = Never;
+    type Reply = NeedsView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<NeedsView, Failure> {
+        let NeedsToExtend { id, length } = self;
+        let view = service.store.read(|read| -> Result<NeedsView, Problem> {
+            let me = service.actor(read)?;
+            authorize::may_act(&me)?;
+            let now = service.now(read)?;
+            let policy = PolicyContext::default();
+            let ask = asked(read, &policy, &me, id, length, now)?;
+            let mut need = need(read, &policy, &me, &me, &ask, now)?;
+            // The ticket of the request before goes on unless another one is given.
+            need.tickets.retain(|pattern| !ask.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
+            let thing = thing(read, &ask.terms.resource)?;
+            let about = about(&read.team()?, &thing);
+            Ok(NeedsView { resource: ask.terms.resource, about, lengths: vec![need], longest: None })
+        });
+        view.map_err(Problem::unrecorded)
+    }
 }

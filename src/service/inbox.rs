@@ -1,48 +1,66 @@
 //! `inbox`: the caller's notifications. Looking marks nothing as read.
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
-use super::{Call, Problem, Sink, review};
-use crate::command::{End, NotificationView, Reply};
-use crate::domain::decide;
+use super::{Call, Listed, Never, Problem, Rows, Service, review};
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Notification, Page, Read};
+use crate::protocol::NotificationView;
+use crate::store::{InboxItem, Page, Read};
 
 const MARK: &str = "inbox --mark-read";
 /// So many are marked in one transaction, and at most a page more.
 const BATCH: u64 = 10_000;
 
 /// The caller's notifications, newest first, in pages each of its own short transaction.
-pub fn inbox(call: &Call<'_>, all: bool, limit: Option<u64>, sink: Sink<'_>) -> Result<End, Failure> {
-    let mut left = limit.unwrap_or(u64::MAX);
-    let mut before = i64::MAX;
-    loop {
-        let (views, end) = call.ask("inbox", |read, me, now| {
-            let most = usize::try_from(left).unwrap_or(usize::MAX);
-            // One more than is shown tells whether there are others.
-            let Page { mut rows, last } = read.notifications_before(&me.name, all, before, most.saturating_add(1))?;
-            let cut = rows.len() > most;
-            rows.truncate(most);
-            left -= rows.len() as u64;
-            before = rows.last().map_or(before, |row| row.id);
-            let more = if cut { read.count_notifications(&me.name, all, before)? } else { 0 };
-            let views = rows.into_iter().map(|row| view(read, row, now)).collect::<Result<Vec<_>, _>>()?;
-            Ok((views, (cut || last).then(|| End { more, ..End::default() })))
-        })?;
-        for view in views {
-            sink(Reply::Notification(view))?;
-        }
-        if let Some(end) = end {
-            return Ok(end);
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Inbox {
+    pub all: bool,
+    /// At most this many. None: all.
+    pub limit: Option<u64>,
+}
+
+impl Call for Inbox {
+    const NAME: &'static str = "Inbox";
+
+    type Row = NotificationView;
+    type Reply = Listed;
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, NotificationView>) -> Result<Listed, Failure> {
+        let Inbox { all, limit } = self;
+        let mut left = limit.unwrap_or(u64::MAX);
+        let mut before = i64::MAX;
+        loop {
+            let (views, end) = service.ask("inbox", |read, me, now| {
+                let most = usize::try_from(left).unwrap_or(usize::MAX);
+                // One more than is shown tells whether there are others.
+                let Page { mut rows, last } =
+                    read.notifications_before(&me.name, all, before, most.saturating_add(1))?;
+                let cut = rows.len() > most;
+                rows.truncate(most);
+                left -= rows.len() as u64;
+                before = rows.last().map_or(before, |row| row.id);
+                let more = if cut { read.count_notifications(&me.name, all, before)? } else { 0 };
+                let views = rows.into_iter().map(|row| view(read, row, now)).collect::<Result<Vec<_>, _>>()?;
+                Ok((views, (cut || last).then(|| Listed { more, warnings: Vec::new() })))
+            })?;
+            for view in views {
+                rows(view)?;
+            }
+            if let Some(end) = end {
+                return Ok(end);
+            }
         }
     }
 }
 
-fn view(read: &Read<'_>, row: Notification, now: Timestamp) -> Result<NotificationView, Problem> {
-    let Notification { id, notice, seq, read_at } = row;
+fn view(read: &Read<'_>, row: InboxItem, now: Timestamp) -> Result<NotificationView, Problem> {
+    let InboxItem { id, notice, seq, read_at } = row;
     let entry = read.entry(seq)?;
     let request = match entry.event.request() {
         Some(id) => read.request(id)?,
@@ -56,36 +74,51 @@ fn view(read: &Read<'_>, row: Notification, now: Timestamp) -> Result<Notificati
     Ok(NotificationView { id, event: notice, request: entry.event.request(), text, at: entry.at, read_at })
 }
 
-pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
-    if ids.is_empty() {
-        return mark_all_read(call);
-    }
-    let count = call.write_as_member(
-        MARK,
-        None,
-        |read| call.now(read),
-        |write, me, now| {
-            for &id in ids {
-                if !write.has_notification(&me.name, id)? {
-                    return Err(Refusal::NoSuchNotification { id }.into());
+/// Marks notifications of the caller as read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct MarkRead {
+    /// Empty: all of them.
+    pub ids: Vec<i64>,
+}
+
+impl Call for MarkRead {
+    const NAME: &'static str = "MarkRead";
+
+    type Row = Never;
+    type Reply = u64;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
+        let MarkRead { ids } = self;
+        let ids = ids.as_slice();
+        if ids.is_empty() {
+            return mark_all_read(service);
+        }
+        service.write_as_member(
+            MARK,
+            None,
+            |read| service.now(read),
+            |write, me, now| {
+                for &id in ids {
+                    if !write.has_notification(&me.name, id)? {
+                        return Err(Refusal::from(LookupRefusal::NoSuchNotification { id }).into());
+                    }
                 }
-            }
-            let marked: Result<Vec<u64>, _> = ids.iter().map(|&id| write.mark_read(&me.name, id, now)).collect();
-            Ok(marked?.into_iter().sum())
-        },
-    )?;
-    Ok(End { count, ..End::default() })
+                let marked: Result<Vec<u64>, _> = ids.iter().map(|&id| write.mark_read(&me.name, id, now)).collect();
+                Ok(marked?.into_iter().sum())
+            },
+        )
+    }
 }
 
 /// Marks everything that is unread now, some at a time, so that nobody waits long. What arrives meanwhile stays unread.
-fn mark_all_read(call: &Call<'_>) -> Result<End, Failure> {
-    let mut end = End::default();
+fn mark_all_read(service: &Service<'_>) -> Result<u64, Failure> {
+    let mut count = 0;
     let mut before = Some(i64::MAX);
     while let Some(from) = before {
-        let marked = call.write_as_member(
+        let marked = service.write_as_member(
             MARK,
             None,
-            |read| call.now(read),
+            |read| service.now(read),
             |write, me, now| {
                 let (mut count, mut before) = (0, Some(from));
                 while let Some(below) = before.filter(|_| count < BATCH) {
@@ -98,18 +131,29 @@ fn mark_all_read(call: &Call<'_>) -> Result<End, Failure> {
                 Ok((count, before))
             },
         )?;
-        end.count += marked.0;
+        count += marked.0;
         before = marked.1;
     }
-    Ok(end)
+    Ok(count)
 }
 
-pub fn unread(call: &Call<'_>) -> Result<End, Failure> {
-    let count = call.store.read(|read| -> Result<u64, Problem> {
-        let me = call.actor(read)?;
-        decide::may_act(&me)?;
-        Ok(read.unread(&me.name)?)
-    });
-    // A quiet line that nobody asked for is no reason to fail.
-    Ok(End { count: count.unwrap_or(0), ..End::default() })
+/// How many notifications of the caller are unread. More than `COUNTED`: at least that many.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Unread {}
+
+impl Call for Unread {
+    const NAME: &'static str = "Unread";
+
+    type Row = Never;
+    type Reply = u64;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
+        let count = service.store.read(|read| -> Result<u64, Problem> {
+            let me = service.actor(read)?;
+            authorize::may_act(&me)?;
+            Ok(read.unread(&me.name)?)
+        });
+        // A quiet line that nobody asked for is no reason to fail.
+        Ok(count.unwrap_or(0))
+    }
 }

@@ -4,94 +4,111 @@ use std::fmt::Display;
 use std::sync::mpsc;
 use std::thread;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
 use super::quota::NAMED;
 use super::request::thing;
 use super::resources::narrowest_scope;
-use super::{Call, Problem, Sink, no_such_member, review, sees, view, visible};
-use crate::command::{End, ListFilter, RequestView, TimelineView};
-use crate::domain::decide::{self, Tally};
+use super::{Call, Listed, Never, Problem, Rows, Service, no_such_member, review, sees, view, visible};
 use crate::domain::describe::briefly;
-use crate::domain::emergency;
-use crate::domain::entitlement::Principal;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::principal::Principal;
+use crate::domain::request::vote::Tally;
+use crate::domain::request::{Request, authorize, emergency};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Error, Only, Page, Read};
+use crate::protocol::{ListFilter, RequestView, TimelineView};
+use crate::store::{Error, Page, Read, VisibleTo};
 
 /// So many pages wait to be shown at most.
 const PAGES: usize = 2;
 
 /// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up. While one
 /// thread shows a page, the other reads the next: each is half of the work.
-pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End, Failure> {
-    let (only, policy, warnings, now) = call.ask("list", |read, me, now| {
-        let policy = PolicyContext::default();
-        check_names(read, &policy, me, filter, now)?;
-        let only = only(read, &policy, me, filter, now)?;
-        let owed = read.reviews_owed()?;
-        let named = review::owed(read, &policy, &owed[..owed.len().min(NAMED)], now)?;
-        Ok((only, policy, owed_warnings(&named, owed.len() - named.len(), me), now))
-    })?;
-    let mut left = filter.limit.unwrap_or(u64::MAX);
-    let mut before = i64::MAX;
-    // A page with what each request waits for, and how the list ends if it does with that.
-    let mut next = || -> Result<(Rows, Option<End>), Failure> {
-        call.ask("list", |read, me, today| {
-            // Whoever reads slowly, and is no admin any more, reads no further page.
-            if only.is_none() {
-                decide::needs_admin(me, "see everybody's requests", today)?;
-            }
-            let most = usize::try_from(left).unwrap_or(usize::MAX);
-            // One more than is shown tells whether there are others.
-            let Page { mut rows, last } =
-                read.requests_before(filter, only.as_ref(), before, most.saturating_add(1), now)?;
-            let cut = rows.len() > most;
-            rows.truncate(most);
-            left -= rows.len() as u64;
-            before = rows.last().map_or(before, |request| request.id.get());
-            let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
-            let mut page: Rows = Vec::with_capacity(rows.len());
-            for request in rows {
-                let standing = view::standing(read, &policy, &request, now)?;
-                let owes = request.owes_review();
-                let reviewers = owes.then(|| review::reviewers(read, &policy, &request, now)).transpose()?;
-                page.push((request, standing, reviewers));
-            }
-            Ok((page, (cut || last).then(|| End { more, warnings: warnings.clone(), ..End::default() })))
-        })
-    };
-    let mut show = |rows: Rows| {
-        rows.into_iter().try_for_each(|(request, standing, reviewers)| {
-            view::send(RequestView { reviewers, ..RequestView::at(request, &standing, now) }, sink)
-        })
-    };
-    let (first, end) = next()?;
-    if let Some(end) = end {
-        show(first)?;
-        return Ok(end);
-    }
-    thread::scope(|scope| {
-        let (sender, receiver) = mpsc::sync_channel(PAGES);
-        let showing = scope.spawn(move || show(first).and_then(|()| receiver.iter().try_for_each(show)));
-        let mut read = || loop {
-            let (rows, end) = next()?;
-            // Nobody receives it where showing has failed, which is what is told then.
-            let failed = sender.send(rows).is_err();
-            if let Some(end) = end.or_else(|| failed.then(End::default)) {
-                return Ok(end);
-            }
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct List {
+    pub filter: ListFilter,
+}
+
+impl Call for List {
+    const NAME: &'static str = "List";
+
+    type Row = RequestView;
+    type Reply = Listed;
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, RequestView>) -> Result<Listed, Failure> {
+        let List { filter } = self;
+        let filter = &filter;
+        let (only, policy, warnings, now) = service.ask("list", |read, me, now| {
+            let policy = PolicyContext::default();
+            check_names(read, &policy, me, filter, now)?;
+            let only = only(read, &policy, me, filter, now)?;
+            let owed = read.reviews_owed()?;
+            let named = review::owed(read, &policy, &owed[..owed.len().min(NAMED)], now)?;
+            Ok((only, policy, owed_warnings(&named, owed.len() - named.len(), me), now))
+        })?;
+        let mut left = filter.limit.unwrap_or(u64::MAX);
+        let mut before = i64::MAX;
+        // A page with what each request waits for, and how the list ends if it does with that.
+        let mut next = || -> Result<(ListPage, Option<Listed>), Failure> {
+            service.ask("list", |read, me, today| {
+                // Whoever reads slowly, and is no admin any more, reads no further page.
+                if only.is_none() {
+                    authorize::needs_admin(me, "see everybody's requests", today)?;
+                }
+                let most = usize::try_from(left).unwrap_or(usize::MAX);
+                // One more than is shown tells whether there are others.
+                let Page { mut rows, last } =
+                    read.requests_before(filter, only.as_ref(), before, most.saturating_add(1), now)?;
+                let cut = rows.len() > most;
+                rows.truncate(most);
+                left -= rows.len() as u64;
+                before = rows.last().map_or(before, |request| request.id.get());
+                let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
+                let mut page: ListPage = Vec::with_capacity(rows.len());
+                for request in rows {
+                    let standing = view::standing(read, &policy, &request, now)?;
+                    let owes = request.owes_review();
+                    let reviewers = owes.then(|| review::reviewers(read, &policy, &request, now)).transpose()?;
+                    page.push((request, standing, reviewers));
+                }
+                Ok((page, (cut || last).then(|| Listed { more, warnings: warnings.clone() })))
+            })
         };
-        let end = read();
-        drop(sender);
-        showing.join().expect("showing does not panic")?;
-        end
-    })
+        let mut show = |page: ListPage| {
+            page.into_iter().try_for_each(|(request, standing, reviewers)| {
+                rows(RequestView { reviewers, ..RequestView::at(request, &standing, now) })
+            })
+        };
+        let (first, end) = next()?;
+        if let Some(end) = end {
+            show(first)?;
+            return Ok(end);
+        }
+        thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(PAGES);
+            let showing = scope.spawn(move || show(first).and_then(|()| receiver.iter().try_for_each(show)));
+            let mut read = || loop {
+                let (rows, end) = next()?;
+                // Nobody receives it where showing has failed, which is what is told then.
+                let failed = sender.send(rows).is_err();
+                if let Some(end) = end.or_else(|| failed.then(Listed::default)) {
+                    return Ok(end);
+                }
+            };
+            let end = read();
+            drop(sender);
+            showing.join().expect("showing does not panic")?;
+            end
+        })
+    }
 }
 
 /// A page of requests, each with how far it has come and who can review it.
-type Rows = Vec<(Request, Vec<Tally>, Option<Vec<Name>>)>;
+type ListPage = Vec<(Request, Vec<Tally>, Option<Vec<Name>>)>;
 
 /// Whose requests this person's list has: everybody's, or their own with those that wait on them and the emergencies
 /// that owe a review, which hide from nobody.
@@ -101,23 +118,23 @@ pub fn only(
     me: &Principal,
     filter: &ListFilter,
     now: Timestamp,
-) -> Result<Option<Only>, Error> {
-    let also = |and| Only { member: me.name.clone(), login: me.member.login.clone(), since: me.since, and };
+) -> Result<Option<VisibleTo>, Error> {
+    let visible = |also| VisibleTo { member: me.name.clone(), login: me.member.login.clone(), since: me.since, also };
     if filter.mine {
-        return Ok(Some(also(Vec::new())));
+        return Ok(Some(visible(Vec::new())));
     }
-    if decide::needs_admin(me, "", now).is_ok() {
+    if authorize::needs_admin(me, "", now).is_ok() {
         return Ok(None);
     }
-    let mut and = read.reviews_owed()?;
+    let mut also = read.reviews_owed()?;
     if policy.names_anybody(read)? {
         for request in read.pending_requests(now)? {
             if sees(read, policy, me, &request, now)? {
-                and.push(request.id);
+                also.push(request.id);
             }
         }
     }
-    Ok(Some(also(and)))
+    Ok(Some(visible(also)))
 }
 
 /// Refuses a filter by a name that nothing the caller may see has or had: a name mistyped is no empty list. All members
@@ -143,7 +160,7 @@ fn check_names(
         return Err(no_such_member(read, name)?.into());
     }
     if let Some(resource) = &filter.resource
-        && read.thing(resource)?.is_none()
+        && read.catalog_item(resource)?.is_none()
         && !known(
             resource.kind().as_str(),
             &resource.name(),
@@ -162,39 +179,51 @@ fn owed_warnings(owed: &[(RequestId, Vec<Name>)], more: usize, me: &Principal) -
         return Vec::new();
     }
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::owed(owed))];
+    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::reviews_owed(owed))];
     let own = owed.iter().filter(|(_, reviewers)| reviewers.contains(&me.name));
     warnings.extend(own.map(|(id, _)| format!("you can review request {id}: `access review {id} --note '…'`")));
     warnings
 }
 
-pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failure> {
-    let view = call.ask("show", |read, me, now| {
-        let policy = PolicyContext::default();
-        let request = visible(read, &policy, me, id, now)?;
-        let terms = request.on_the_table();
-        let judged = policy.judge(read, &request, terms, now)?;
-        let pending = request.state(now) == State::Pending;
-        let may_decide = if pending {
-            decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
-        } else {
-            request.owes_review() && review::reviewers(read, &policy, &request, now)?.contains(&me.name)
-        };
-        let rules = pending.then(|| view::matched(&judged.judgement));
-        let resource = terms.resource.clone();
-        let mut view = view::of(read, &policy, request, now)?;
-        view.may_decide = Some(may_decide);
-        view.rules = rules.unwrap_or_default();
-        view.timeline = timeline(read, id)?;
-        view.last_seq = Some(read.last_entry_about(id)?);
-        view.extended_by = read.extensions(id)?.into_iter().map(|request| request.id).collect();
-        if pending {
-            view.narrowest_scope = narrowest_scope(&read.team()?, &resource);
-        }
-        Ok(view)
-    })?;
-    view::send(view, sink)?;
-    Ok(End::default())
+/// One request in detail.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Show {
+    pub id: RequestId,
+}
+
+impl Call for Show {
+    const NAME: &'static str = "Show";
+
+    type Row = Never;
+    type Reply = RequestView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
+        let Show { id } = self;
+        service.ask("show", |read, me, now| {
+            let policy = PolicyContext::default();
+            let request = visible(read, &policy, me, id, now)?;
+            let terms = request.on_the_table();
+            let judged = policy.judge(read, &request, terms, now)?;
+            let pending = request.state(now) == State::Pending;
+            let may_decide = if pending {
+                authorize::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
+            } else {
+                request.owes_review() && review::reviewers(read, &policy, &request, now)?.contains(&me.name)
+            };
+            let rules = pending.then(|| view::matched(&judged.judgement));
+            let resource = terms.resource.clone();
+            let mut view = view::of(read, &policy, request, now)?;
+            view.may_decide = Some(may_decide);
+            view.rules = rules.unwrap_or_default();
+            view.timeline = timeline(read, id)?;
+            view.last_seq = Some(read.last_entry_about(id)?);
+            view.extended_by = read.extensions(id)?.into_iter().map(|request| request.id).collect();
+            if pending {
+                view.narrowest_scope = narrowest_scope(&read.team()?, &resource);
+            }
+            Ok(view)
+        })
+    }
 }
 
 fn timeline(read: &Read<'_>, id: RequestId) -> Result<Vec<TimelineView>, Problem> {

@@ -6,18 +6,23 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{Caller, Init, Outside, carry_out_with, init};
-use crate::command::{AskFor, AuditFilter, Command, ListFilter, Words};
+use super::{
+    Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, EditRequest, Expire, Extend, Inbox, Init,
+    List, MarkRead, Outbox, Outside, Prefer, Preferences, Resources, Revoke, Service, Show, SubmitRequest, TeamApply,
+    TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+};
 use crate::domain::duration::Length;
-use crate::domain::event::{Draft, Event, Granted, MetDemand};
+use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand, Submission};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
-use crate::domain::request::{Edit, End, Modification, RequestId, State, Terms};
-use crate::domain::team::Team;
-use crate::domain::team_file;
+use crate::domain::request::edit::Edit;
+use crate::domain::team::{Team, team_file};
+use crate::domain::terms::{End, Modification, RequestId, Terms};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::{AuditFilter, ListFilter};
 use crate::store::{Context, Store};
 
 const HOUR: i64 = 3600;
@@ -113,8 +118,8 @@ impl World {
         World { _folder: folder, store, steps, pending: past + 2 }
     }
 
-    /// How many steps a command takes.
-    fn steps(&self, who: &str, command: Command) -> u64 {
+    /// How many steps a call takes.
+    fn steps(&self, who: &str, asked: &Asked) -> u64 {
         let caller = Caller { login: parsed(who), root: false, acting_as: None };
         let nothing = || Err(Failure::new(Kind::Failure, "there is no way out"));
         let outside = Outside {
@@ -125,12 +130,25 @@ impl World {
             post: &nothing,
         };
         let before = self.steps.load(Ordering::Relaxed);
-        let done = carry_out_with(&self.store, &caller, &|| Ok(at(NOW)), &outside, command.clone(), &mut |_| Ok(()));
-        if let Err(failure) = done {
-            assert_eq!(failure.kind, Kind::Refused, "{command:?}: {}", failure.message);
+        let clock = || Ok(at(NOW));
+        let service = Service { store: &self.store, caller: &caller, clock: &clock, outside: &outside };
+        if let Err(failure) = (asked.answer)(&service) {
+            assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.said, failure.message);
         }
         self.steps.load(Ordering::Relaxed) - before
     }
+}
+
+type Answer = dyn Fn(&Service<'_>) -> Result<(), Failure>;
+
+/// A call of any kind.
+struct Asked {
+    said: String,
+    answer: Box<Answer>,
+}
+
+fn call<C: Call + Clone + std::fmt::Debug + 'static>(call: C) -> Asked {
+    Asked { said: format!("{call:?}"), answer: Box::new(move |service| service.answer(call.clone()).map(drop)) }
 }
 
 fn id(n: i64) -> RequestId {
@@ -142,7 +160,7 @@ fn by(actor: &str, seconds: i64) -> Context {
 }
 
 fn submitted(n: i64, resource: &str) -> Draft {
-    let event = Event::RequestSubmitted {
+    let event = Event::RequestSubmitted(Submission {
         request: id(n),
         requester: parsed("bob"),
         filed_by: parsed("bob"),
@@ -155,19 +173,19 @@ fn submitted(n: i64, resource: &str) -> Draft {
         remind_at: None,
         extends: None,
         emergency: false,
-    };
+    });
     Draft { event, told: vec![NotificationKind::RequestSubmitted.to(&parsed::<Name>("alice"))] }
 }
 
 fn approved(n: i64) -> Draft {
-    let event = Event::RequestApproved {
+    let event = Event::RequestApproved(Approval {
         request: id(n),
         by: parsed("alice"),
         terms: Terms { resource: parsed("connection:prod"), end: End::After(Length::HOUR), start: None },
         asked: None,
         note: None,
         voids: Vec::new(),
-    };
+    });
     Draft { event, told: vec![NotificationKind::RequestApproved.to(&parsed::<Name>("bob"))] }
 }
 
@@ -189,8 +207,8 @@ fn started(n: i64, begun: i64, length: Length) -> Draft {
     Draft { event, told: Vec::new() }
 }
 
-fn ask(resource: &str, dry_run: bool) -> Command {
-    Command::Request(AskFor {
+fn ask(resource: &str, dry_run: bool) -> Asked {
+    call(SubmitRequest {
         terms: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
         reason: parsed("OPS-7: look into the alert"),
         ticket: None,
@@ -201,20 +219,20 @@ fn ask(resource: &str, dry_run: bool) -> Command {
     })
 }
 
-fn check(resource: &str) -> Command {
-    Command::Check { resource: parsed(resource), user: None, login: None }
+fn check(resource: &str) -> Asked {
+    call(Check { resource: parsed(resource), user: None, login: None })
 }
 
-fn list(filter: ListFilter) -> Command {
-    Command::List(ListFilter { limit: Some(50), ..filter })
+fn list(filter: ListFilter) -> Asked {
+    call(List { filter: ListFilter { limit: Some(50), ..filter } })
 }
 
-fn audit(filter: AuditFilter) -> Command {
-    Command::Audit(AuditFilter { limit: Some(50), ..filter })
+fn audit(filter: AuditFilter) -> Asked {
+    call(Audit { filter: AuditFilter { limit: Some(50), ..filter } })
 }
 
 /// Commands in the order in which they are given: who gives each, and what it is. `pending`: the first pending request.
-fn commands(pending: i64) -> Vec<(&'static str, Command)> {
+fn commands(pending: i64) -> Vec<(&'static str, Asked)> {
     let all = ListFilter { all: true, ..ListFilter::default() };
     let old = Some(at(NOW - 28 * HOUR));
     let mut commands = vec![
@@ -222,25 +240,25 @@ fn commands(pending: i64) -> Vec<(&'static str, Command)> {
         ("bob", check("connection:p0")),
         ("bob", check("connection:free")),
         ("bob", ask("connection:free", true)),
-        ("bob", Command::Whoami),
-        ("alice", Command::Whoami),
-        ("alice", Command::Unread),
-        ("alice", Command::Show { id: id(7) }),
-        ("alice", Command::Show { id: id(pending) }),
-        ("bob", Command::Resources { kind: None, mine: false }),
-        ("alice", Command::Who { resource: parsed("connection:prod") }),
-        ("alice", Command::TeamShow),
-        ("bob", Command::Preferences),
-        ("alice", Command::AuditCheckpoint),
+        ("bob", call(Whoami {})),
+        ("alice", call(Whoami {})),
+        ("alice", call(Unread {})),
+        ("alice", call(Show { id: id(7) })),
+        ("alice", call(Show { id: id(pending) })),
+        ("bob", call(Resources { kind: None, mine: false })),
+        ("alice", call(Who { resource: parsed("connection:prod") })),
+        ("alice", call(TeamShow {})),
+        ("bob", call(Preferences {})),
+        ("alice", call(AuditCheckpoint {})),
         (
             "olivia",
-            Command::TeamApply {
+            call(TeamApply {
                 text: TEAM.to_owned(),
                 dry_run: true,
                 seen: None,
                 against: Some(Length::DAY),
                 revoke_unmatched: false,
-            },
+            }),
         ),
         ("alice", audit(AuditFilter::default())),
         ("alice", audit(AuditFilter { request: Some(id(7)), ..AuditFilter::default() })),
@@ -258,13 +276,13 @@ fn commands(pending: i64) -> Vec<(&'static str, Command)> {
         ("alice", list(ListFilter { since: old, ..all.clone() })),
         ("bob", list(ListFilter { mine: true, ..ListFilter::default() })),
         ("bob", list(ListFilter { mine: true, ..all.clone() })),
-        ("bob", Command::Expire { dry_run: true, deliver: false }),
+        ("bob", call(Expire { dry_run: true, deliver: false })),
     ];
     for who in ["alice", "bob"] {
         commands.extend([(who, list(ListFilter::default())), (who, list(all.clone()))]);
-        commands.extend([false, true].map(|all| (who, Command::Inbox { all, limit: Some(50) })));
+        commands.extend([false, true].map(|all| (who, call(Inbox { all, limit: Some(50) }))));
         for words in [Words::Decidable, Words::Withdrawable, Words::Revocable, Words::Extendable, Words::Requests] {
-            commands.push((who, Command::Words(words)));
+            commands.push((who, call(Complete { words })));
         }
     }
     // Everything of a member's own is searched for a state that none of it has, so that is alice's alone.
@@ -276,31 +294,28 @@ fn commands(pending: i64) -> Vec<(&'static str, Command)> {
     commands.extend([
         ("bob", ask("connection:free", false)),
         ("bob", ask("role:admin", false)),
-        ("bob", Command::Edit { id: id(pending), edit: shorter.clone(), dry_run: true }),
-        ("bob", Command::Edit { id: id(pending), edit: shorter, dry_run: false }),
-        ("bob", Command::Who { resource: parsed("connection:prod") }),
-        (
-            "alice",
-            Command::Approve { id: id(pending + 1), modification: Modification::default(), note: None, seen: None },
-        ),
-        ("alice", Command::Deny { id: id(pending + 2), reason: reason(), seen: None }),
-        ("bob", Command::Withdraw { id: id(pending + 3), seen: None }),
-        ("bob", Command::Extend { id: id(pending - 1), length: None, reason: parsed("OPS-7: more"), ticket: None }),
-        ("alice", Command::Revoke { id: id(pending - 1), reason: reason(), seen: None }),
-        ("alice", Command::Prefer(PreferenceChange::Mute(Vec::new()))),
-        ("alice", Command::MarkRead { ids: vec![1] }),
-        ("bob", Command::Expire { dry_run: false, deliver: false }),
+        ("bob", call(EditRequest { id: id(pending), edit: shorter.clone(), dry_run: true })),
+        ("bob", call(EditRequest { id: id(pending), edit: shorter, dry_run: false })),
+        ("bob", call(Who { resource: parsed("connection:prod") })),
+        ("alice", call(Approve { id: id(pending + 1), modification: Modification::default(), note: None, seen: None })),
+        ("alice", call(Deny { id: id(pending + 2), reason: reason(), seen: None })),
+        ("bob", call(Withdraw { id: id(pending + 3), seen: None })),
+        ("bob", call(Extend { id: id(pending - 1), length: None, reason: parsed("OPS-7: more"), ticket: None })),
+        ("alice", call(Revoke { id: id(pending - 1), reason: reason(), seen: None })),
+        ("alice", call(Prefer { change: PreferenceChange::Mute(Vec::new()) })),
+        ("alice", call(MarkRead { ids: vec![1] })),
+        ("bob", call(Expire { dry_run: false, deliver: false })),
         (
             "olivia",
-            Command::TeamApply {
+            call(TeamApply {
                 text: TEAM.replace("db", "db2"),
                 dry_run: false,
                 seen: None,
                 against: None,
                 revoke_unmatched: false,
-            },
+            }),
         ),
-        ("olivia", Command::Outbox { dead: true }),
+        ("olivia", call(Outbox { dead: true })),
     ]);
     commands
 }
@@ -310,8 +325,8 @@ fn a_command_is_no_more_work_in_a_long_history() {
     let (short, long) = (World::new(SHORT), World::new(LONG));
     let mut grown = Vec::new();
     for ((who, few), (_, many)) in commands(short.pending).into_iter().zip(commands(long.pending)) {
-        let said = format!("{who}: {few:?}");
-        let (few, many) = (short.steps(who, few), long.steps(who, many));
+        let said = format!("{who}: {}", few.said);
+        let (few, many) = (short.steps(who, &few), long.steps(who, &many));
         // A tree of pages that is one level higher takes no step more, and a binary search of four times as many takes two.
         if many > few + few / 10 + 100 {
             grown.push(format!("{few} steps, then {many}: {said}"));

@@ -7,6 +7,7 @@ mod admission;
 mod approve;
 mod audit;
 mod backup;
+mod call;
 mod check;
 mod clock;
 mod completion;
@@ -41,23 +42,55 @@ mod who;
 mod whoami;
 mod withdraw;
 
-pub use admission::{is_member, may_apply_team, record_refused};
-pub use deliver::{Hook, OpenPost, Post, Service};
+pub use admission::{is_member, record_refused};
+pub use approve::Approve;
+pub use audit::{Audit, AuditExport, AuditExportRaw};
+pub use backup::Backup;
+pub use call::{Call, Callers, Listed, Never, Rows, Warned};
+pub use check::Check;
+pub use clock::AcceptClock;
+pub use completion::{Candidate, Complete, Words};
+pub use deliver::{Availability, Hook, OpenPost, Post};
+pub use deliver::{Deliver, Delivered};
+pub use deny::Deny;
+pub use doctor::Doctor;
+pub use edit::EditRequest;
+pub use expire::Expire;
+pub use extend::{Extend, NeedsToExtend};
+pub use inbox::{Inbox, MarkRead, Unread};
 pub use init::{Init, init};
+pub use list::{List, Show};
+pub use needs::Needs;
+pub use notify::{NotifyTest, Prefer, Preferences};
+pub use outbox::{Outbox, OutboxDiscard, OutboxRetry};
+pub use owner::ReplaceOwner;
+pub use queue::Queue;
+pub use request::SubmitRequest;
+pub use resources::{Find, Resources};
+pub use review::ReviewEmergency;
+pub use revoke::{Revoke, RevokeMember};
+pub use team::{TeamApply, TeamShow};
+pub use verify::{AuditCheckpoint, AuditVerify};
+pub use who::Who;
+pub use whoami::Whoami;
+pub use withdraw::Withdraw;
+
 use policy_context::PolicyContext;
 
-use crate::command::{Command, End, Reply, Seen};
-use crate::domain::decide::{self, Case};
-use crate::domain::entitlement::Principal;
+use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
-use crate::domain::refusal::{Refusal, RefusalKind};
-use crate::domain::request::{Request, RequestId, Terms};
-use crate::domain::team::{Login, Timezone};
-use crate::domain::team_file::nearest;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
+use crate::domain::request::Request;
+use crate::domain::request::authorize::{self, Case};
+use crate::domain::terms::{RequestId, Terms};
+use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::Seen;
 use crate::store::{Context, Error, Read, Store, Write};
 
 /// Who is there: the Unix user, as the operating system says, and whom they act as where the file is their own.
@@ -72,9 +105,6 @@ pub struct Caller {
 /// Tells the time by the system's clock. It is read once in a transaction, after the wait for the write lock: what
 /// lapsed while a command waited has lapsed.
 pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
-
-/// Where the pieces of an answer go, as they come. A long answer is shown by another thread than reads it.
-pub type Sink<'s> = &'s mut (dyn FnMut(Reply) -> Result<(), Failure> + Send);
 
 /// Why a command was not carried out: a rule says no, or something failed.
 #[derive(Clone)]
@@ -131,136 +161,39 @@ pub struct Outside<'o> {
     pub post: OpenPost<'o>,
 }
 
-/// Carries out one command for whoever came to a shared host's door, from which nothing is sent.
-pub fn carry_out(
-    store: &Store,
-    caller: &Caller,
-    clock: Clock<'_>,
-    has_account: &dyn Fn(&Login) -> Result<bool, Failure>,
-    knows_zone: &dyn Fn(&Timezone) -> bool,
-    command: Command,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let nothing = || {
-        Err(Failure::new(Kind::Failure, "the door of a shared host sends nothing itself")
-            .hint("what you are told goes out within a minute; `access notify` shows where to")
-            .hint("root tries the ways out with `access deliver`"))
-    };
-    let outside = Outside { owns_file: &|| false, has_account, knows_zone, shared: true, post: &nothing };
-    carry_out_with(store, caller, clock, &outside, command, sink)
+/// What every call is given: the store, who calls, the system's clock, and the world outside.
+pub struct Service<'a> {
+    pub store: &'a Store,
+    pub caller: &'a Caller,
+    pub clock: Clock<'a>,
+    pub outside: &'a Outside<'a>,
 }
 
-/// Carries out one command.
-pub fn carry_out_with(
-    store: &Store,
-    caller: &Caller,
-    clock: Clock<'_>,
-    outside: &Outside<'_>,
-    command: Command,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let call = Call { store, caller, clock };
-    match command {
-        Command::TeamApply { text, dry_run, seen, against, revoke_unmatched } => {
-            let how = team::How { dry_run, seen, against, revoke_unmatched };
-            team::apply(&call, outside, &text, how, sink)
-        }
-        Command::TeamShow => team::show(&call, sink),
-        Command::ReplaceOwner { to, dry_run, seen } => {
-            owner::replace(&call, outside, &to, dry_run, seen.as_ref(), sink)
-        }
-        Command::Resources { kind, mine } => resources::resources(&call, kind, mine, sink),
-        Command::Find { name } => resources::find(&call, &name, sink),
-        Command::Needs(wanted) => needs::needs(&call, &wanted, sink),
-        Command::Queue => queue::queue(&call, sink),
-        Command::NeedsToExtend { id, length } => extend::needs(&call, id, length, sink),
-        Command::Request(ask) => request::request(&call, ask, sink),
-        Command::Extend { id, length, reason, ticket } => extend::extend(&call, id, length, reason, ticket, sink),
-        Command::Edit { id, edit, dry_run } => edit::edit(&call, id, &edit, dry_run, sink),
-        Command::List(filter) => list::list(&call, &filter, sink),
-        Command::Show { id } => list::show(&call, id, sink),
-        Command::Approve { id, modification, note, seen } => {
-            approve::approve(&call, id, &modification, note, seen, sink)
-        }
-        Command::Deny { id, reason, seen } => deny::deny(&call, id, reason, seen, sink),
-        Command::Review { id, note, seen } => review::review(&call, id, note, seen, sink),
-        Command::Withdraw { id, seen } => withdraw::withdraw(&call, id, seen, sink),
-        Command::Revoke { id, reason, seen } => revoke::revoke(&call, id, reason, seen.as_ref(), sink),
-        Command::RevokeMember { member, reason, seen, dry_run } => {
-            revoke::revoke_member(&call, &member, reason.as_ref(), seen.as_ref(), dry_run, sink)
-        }
-        Command::Whoami => whoami::whoami(&call, sink),
-        Command::Check { resource, user, login } => check::check(&call, resource, user, login.as_ref(), sink),
-        Command::Who { resource } => who::who(&call, &resource, sink),
-        Command::Inbox { all, limit } => inbox::inbox(&call, all, limit, sink),
-        Command::MarkRead { ids } => inbox::mark_read(&call, &ids),
-        Command::Unread => inbox::unread(&call),
-        Command::Expire { dry_run, deliver } => {
-            let post = (deliver && !dry_run).then_some(outside.post);
-            expire::expire(&call, dry_run, post, sink)
-        }
-        Command::Audit(filter) => audit::audit(&call, &filter, sink),
-        Command::AuditExport => audit::export(&call, sink),
-        Command::AuditExportRaw => audit::export_raw(&call, sink),
-        Command::AuditVerify { against } => verify::verify(&call, &against, sink),
-        Command::AuditCheckpoint => verify::checkpoint(&call, sink),
-        Command::Doctor { against } => doctor::doctor(&call, outside.post, &against, sink),
-        Command::Backup { to } => backup::backup(&call, &to, sink),
-        Command::AcceptClock => clock::accept(&call),
-        Command::Words(words) => completion::words(&call, words, sink),
-        Command::Preferences => notify::show(&call, outside, sink),
-        Command::Prefer(change) => notify::change(&call, &change, sink),
-        Command::NotifyTest => notify::test(&call, outside.post, sink),
-        Command::Deliver => deliver::deliver(&call, outside.post, sink),
-        Command::Outbox { dead } => outbox::outbox(&call, outside, dead, sink),
-        Command::OutboxRetry { ids } => outbox::retry(&call, outside, &ids),
-        Command::OutboxDiscard { ids } => outbox::discard(&call, outside, &ids),
+impl Service<'_> {
+    /// Answers a call that gives no rows, or whose rows nobody wants.
+    pub fn answer<C: Call>(&self, call: C) -> Result<C::Reply, Failure> {
+        call.carry_out(self, &mut |_| Ok(()))
     }
-}
 
-/// What every verb is given: the store, who calls, and the system's clock.
-struct Call<'a> {
-    store: &'a Store,
-    caller: &'a Caller,
-    clock: Clock<'a>,
-}
-
-impl Call<'_> {
     /// The member who acts.
     fn actor(&self, read: &Read<'_>) -> Result<Principal, Problem> {
         let name = match &self.caller.acting_as {
             Some(name) => name.clone(),
             None => {
                 let login = &self.caller.login;
-                read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?
+                read.member_of_login(login)?
+                    .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?
             }
         };
         member(read, &name)
     }
 
-    /// The time that counts: never earlier than the last recorded, so that a clock set back revives nothing.
     fn now(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
-        let clock = (self.clock)()?;
-        Ok(clock.max(read.last_time()?))
+        now(read, self.clock)
     }
 
-    /// The same, for a change: refused while the clock is plainly wrong.
     fn now_to_write(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
-        let clock = (self.clock)()?;
-        let last = read.last_time()?;
-        let behind = last.since(clock);
-        if behind > CLOCK_SLACK {
-            let behind = crate::domain::duration::spell(behind);
-            return Err(Failure::new(
-                Kind::Failure,
-                format!(
-                    "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
-                ),
-            )
-            .hint("set the clock right")
-            .hint("or, if it is right now and was wrong before, the owner runs `access doctor --accept-clock`"));
-        }
-        Ok(clock.max(last))
+        now_to_write(read, self.clock)
     }
 
     /// Asks something as the member who calls. A refusal is recorded.
@@ -271,7 +204,7 @@ impl Call<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             work(read, &me, self.now(read)?)
         });
         asked.map_err(|problem| self.refused(command, None, problem))
@@ -288,7 +221,7 @@ impl Call<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             Ok(work(read, &me, self.now_to_write(read)?))
         });
         match asked {
@@ -338,7 +271,7 @@ impl Call<'_> {
     ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
             let me = self.actor(write);
-            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(authorize::may_act(me).map(|()| me)?));
             let now = match (time(write), &able) {
                 (Ok(now), _) => now,
                 // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
@@ -363,7 +296,7 @@ impl Call<'_> {
     }
 
     fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         self.store.write(|write| {
@@ -382,7 +315,7 @@ impl Call<'_> {
         request: Option<RequestId>,
         refusal: &Refusal,
     ) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         let context = self.context(me, now);
@@ -395,9 +328,33 @@ impl Call<'_> {
     }
 }
 
+/// The time that counts: never earlier than the last recorded one, so that a clock set back revives nothing.
+fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
+    Ok(clock()?.max(read.last_time()?))
+}
+
+/// The same for a change, which is refused while the clock is plainly wrong.
+fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
+    let clock = clock()?;
+    let last = read.last_time()?;
+    let behind = last.since(clock);
+    if behind > CLOCK_SLACK {
+        let behind = crate::domain::duration::spell(behind);
+        return Err(Failure::new(
+            Kind::Failure,
+            format!(
+                "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
+            ),
+        )
+        .hint("set the clock right")
+        .hint("or, if it is right now and was wrong before, the owner runs `access doctor --accept-clock`"));
+    }
+    Ok(clock.max(last))
+}
+
 /// A member by name, or that there is none.
 fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
-    if let Some(person) = read.person(name)? {
+    if let Some(person) = read.principal(name)? {
         return Ok(person);
     }
     Err(no_such_member(read, name)?.into())
@@ -407,7 +364,7 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
 fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
     let names = read.member_names()?;
     let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
-    Ok(Refusal::NoSuchMember { name: name.clone(), nearest })
+    Ok(LookupRefusal::NoSuchMember { name: name.clone(), nearest }.into())
 }
 
 /// A request, if this person may know of it.
@@ -418,7 +375,7 @@ fn visible(
     id: RequestId,
     now: Timestamp,
 ) -> Result<Request, Problem> {
-    let no_such = || Problem::from(Refusal::NoSuchRequest { id });
+    let no_such = || Problem::from(Refusal::from(LookupRefusal::NoSuchRequest { id }));
     let request = read.request(id)?.ok_or_else(no_such)?;
     if sees(read, policy, me, &request, now)? { Ok(request) } else { Err(no_such()) }
 }
@@ -431,11 +388,11 @@ fn sees(
     request: &Request,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    if decide::may_see(me, request, None, now) {
+    if authorize::may_see(me, request, None, now) {
         return Ok(true);
     }
     let judged = policy.judge(read, request, request.on_the_table(), now)?;
-    Ok(decide::may_see(me, request, Some(&judged.judgement), now))
+    Ok(authorize::may_see(me, request, Some(&judged.judgement), now))
 }
 
 /// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes

@@ -5,20 +5,26 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
 use super::request::{Prepared, requester, submit_as, thing, unjudged};
 use super::resources::about;
-use super::{Call, Problem, Sink};
-use crate::command::{End, NeedView, NeedsFor, NeedsView, Reply};
-use crate::domain::decide::{self, Ask};
+use super::{Call, Never, Problem, Rows, Service};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::Principal;
-use crate::domain::judge::Judgement;
-use crate::domain::request::{self, Terms};
-use crate::domain::rule::TicketPattern;
+use crate::domain::name::Name;
+use crate::domain::policy::judge::Judgement;
+use crate::domain::policy::pattern::TicketPattern;
+use crate::domain::principal::Principal;
+use crate::domain::request::authorize;
+use crate::domain::request::submit::Ask;
+use crate::domain::resource::Resource;
+use crate::domain::terms;
+use crate::domain::terms::Terms;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::{NeedView, NeedsView};
 use crate::store::Read;
 
 const MINUTE: i64 = 60;
@@ -42,23 +48,41 @@ const USUAL: [i64; 14] = [
     3650 * DAY,
 ];
 
-pub fn needs(call: &Call<'_>, wanted: &NeedsFor, sink: Sink<'_>) -> Result<End, Failure> {
-    let view = call.store.read(|read| -> Result<NeedsView, Problem> {
-        let me = call.actor(read)?;
-        decide::may_act(&me)?;
-        let now = call.now(read)?;
-        let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
-        let thing = thing(read, &wanted.resource)?;
-        let survey = Survey { read, policy: PolicyContext::default(), me: &me, requester: &requester, wanted, now };
-        let (lengths, longest) = match wanted.end {
-            Some(end) => (vec![survey.need(end)?], None),
-            None => survey.lengths().map(|(lengths, longest)| (lengths, Some(longest)))?,
-        };
-        Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
-    });
-    let view = view.map_err(Problem::unrecorded)?;
-    sink(Reply::Needs(Box::new(view)))?;
-    Ok(End::default())
+/// What it takes to ask for something. Files nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Needs {
+    pub resource: Resource,
+    /// On behalf of this member.
+    pub requester: Option<Name>,
+    pub start: Option<Timestamp>,
+    /// None: all usual lengths are tried.
+    pub end: Option<terms::End>,
+    pub emergency: bool,
+}
+
+impl Call for Needs {
+    const NAME: &'static str = "Needs";
+
+    type Row = Never;
+    type Reply = NeedsView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<NeedsView, Failure> {
+        let wanted = &self;
+        let view = service.store.read(|read| -> Result<NeedsView, Problem> {
+            let me = service.actor(read)?;
+            authorize::may_act(&me)?;
+            let now = service.now(read)?;
+            let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
+            let thing = thing(read, &wanted.resource)?;
+            let survey = Survey { read, policy: PolicyContext::default(), me: &me, requester: &requester, wanted, now };
+            let (lengths, longest) = match wanted.end {
+                Some(end) => (vec![survey.need(end)?], None),
+                None => survey.lengths().map(|(lengths, longest)| (lengths, Some(longest)))?,
+            };
+            Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
+        });
+        view.map_err(Problem::unrecorded)
+    }
 }
 
 struct Survey<'s> {
@@ -66,13 +90,13 @@ struct Survey<'s> {
     policy: PolicyContext,
     me: &'s Principal,
     requester: &'s Principal,
-    wanted: &'s NeedsFor,
+    wanted: &'s Needs,
     now: Timestamp,
 }
 
 impl Survey<'_> {
-    fn ask(&self, end: request::End) -> Ask {
-        let NeedsFor { resource, start, emergency, .. } = self.wanted;
+    fn ask(&self, end: terms::End) -> Ask {
+        let Needs { resource, start, emergency, .. } = self.wanted;
         Ask {
             terms: Terms { resource: resource.clone(), end, start: *start },
             reason: no_reason_yet(),
@@ -84,12 +108,12 @@ impl Survey<'_> {
     }
 
     /// What a request that ends so takes, or why it would be refused whatever its reason and ticket are.
-    fn need(&self, end: request::End) -> Result<NeedView, Problem> {
+    fn need(&self, end: terms::End) -> Result<NeedView, Problem> {
         need(self.read, &self.policy, self.me, self.requester, &self.ask(end), self.now)
     }
 
     /// All lengths that can be asked for among the usual ones and those that rules name, and the longest there is.
-    fn lengths(&self) -> Result<(Vec<NeedView>, request::End), Problem> {
+    fn lengths(&self) -> Result<(Vec<NeedView>, terms::End), Problem> {
         let mut can: Vec<NeedView> = Vec::new();
         let mut refused: Option<Problem> = None;
         // The longest that can be asked for, and the shortest above it that can't.
@@ -97,7 +121,7 @@ impl Survey<'_> {
         let mut too_long: Option<i64> = None;
         for seconds in self.candidates()? {
             let Ok(length) = Length::from_seconds(seconds) else { continue };
-            match self.need(request::End::After(length)) {
+            match self.need(terms::End::After(length)) {
                 Ok(need) => {
                     can.push(need);
                     (longest, too_long) = (Some(seconds), None);
@@ -112,7 +136,7 @@ impl Survey<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        match self.need(request::End::Never) {
+        match self.need(terms::End::Never) {
             Ok(need) => can.push(need),
             Err(Problem::Refusal(refusal)) => refused = refused.or(Some(refusal.into())),
             Err(failure) => return Err(failure),
@@ -120,7 +144,7 @@ impl Survey<'_> {
         if let (Some(from), Some(to)) = (longest, too_long)
             && let Some(need) = self.longest_between(from, to)?
         {
-            let place = can.iter().position(|need| need.end == request::End::Never).unwrap_or(can.len());
+            let place = can.iter().position(|need| need.end == terms::End::Never).unwrap_or(can.len());
             can.insert(place, need);
         }
         match (can.last().map(|need| need.end), refused) {
@@ -132,7 +156,7 @@ impl Survey<'_> {
 
     /// In seconds, each once, the shortest first.
     fn candidates(&self) -> Result<BTreeSet<i64>, Problem> {
-        let ask = self.ask(request::End::After(Length::LONGEST));
+        let ask = self.ask(terms::End::After(Length::LONGEST));
         let request = unjudged(self.read.next_request()?, self.me, self.requester, &ask, self.now);
         let judged = self.policy.judge(self.read, &request, &request.asked, self.now)?;
         let rules = judged.judgement.matched.iter().map(|matched| &matched.rule);
@@ -152,7 +176,7 @@ impl Survey<'_> {
         while above - below > 1 {
             let middle = below + (above - below) / 2;
             let Ok(length) = Length::from_seconds(middle * MINUTE) else { break };
-            match self.need(request::End::After(length)) {
+            match self.need(terms::End::After(length)) {
                 Ok(need) => (below, best) = (middle, Some(need)),
                 Err(Problem::Refusal(_)) => above = middle,
                 Err(failure) => return Err(failure),

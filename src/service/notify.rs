@@ -1,52 +1,79 @@
 //! `notify`: how the caller is told of what, and why; changing that; and trying it out.
 
+use crate::domain::quota::{self, PREFERENCES};
 use sha2::{Digest as _, Sha256};
 
-use super::deliver::{OpenPost, Service, address};
-use super::{Call, Outside, Problem, Sink};
-use crate::command::{End, EventPreferenceView, HowView, PreferenceView, Reply, TestView};
+use serde::{Deserialize, Serialize};
+
+use super::deliver::{Availability, address};
+use super::{Call, Never, Problem, Rows, Service, Warned};
 use crate::domain::event::{Draft, Event};
 use crate::domain::letter::Letter;
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, NotificationKind};
 use crate::domain::outbox::{Content, Outcome, Outlet, Parcel};
 use crate::domain::preference::{How, Policy, PreferenceChange, Why};
-use crate::domain::quota::{self, PREFERENCES};
-use crate::domain::refusal::Refusal;
-use crate::domain::team::Member;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::error::{Failure, Kind};
+use crate::protocol::{EventPreferenceView, HowView, PreferenceView, TestView};
 use crate::store::{Act, Read};
 
-pub fn show(call: &Call<'_>, outside: &Outside<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let (view, zone) = call.ask("notify", |read, me, _| Ok((view(read, &me.name)?, me.member.timezone.clone())))?;
-    sink(Reply::Preferences(Box::new(view)))?;
-    let unknown = zone.filter(|zone| !(outside.knows_zone)(zone));
-    let words = |zone| format!("this machine knows no time zone {zone}; UTC is used for your daily digests");
-    Ok(End { warnings: unknown.map(words).into_iter().collect(), ..End::default() })
+/// How the caller is notified of what.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Preferences {}
+
+impl Call for Preferences {
+    const NAME: &'static str = "Preferences";
+
+    type Row = Never;
+    type Reply = Warned<PreferenceView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PreferenceView>, Failure> {
+        let outside = service.outside;
+        let (view, zone) =
+            service.ask("notify", |read, me, _| Ok((view(read, &me.name)?, me.member.timezone.clone())))?;
+        let unknown = zone.filter(|zone| !(outside.knows_zone)(zone));
+        let words = |zone| format!("this machine knows no time zone {zone}; UTC is used for your daily digests");
+        Ok(Warned { answer: view, warnings: unknown.map(words).into_iter().collect() })
+    }
 }
 
-pub fn change(call: &Call<'_>, change: &PreferenceChange, sink: Sink<'_>) -> Result<End, Failure> {
-    let view = call.change(
-        "notify",
-        None,
-        |read, me, now| {
-            let from = read.preference(&me.name)?;
-            let to = from.changed(change);
-            let member = me.name.clone();
-            let event = Event::PreferenceChanged { member: member.clone(), from: from.clone(), to: to.clone() };
-            if from == to {
-                return Ok((Vec::new(), member));
-            }
-            let hour_ago = quota::since(now, PREFERENCES.within);
-            PREFERENCES.allows(read.acts(me, Act::PreferenceChanged, hour_ago)?, now)?;
-            Ok((vec![Draft { event, told: Vec::new() }], member))
-        },
-        |read, member, _| Ok(view(read, &member)),
-    )?;
-    let view = view.map_err(Problem::unrecorded)?;
-    let end = End { warnings: warnings(change, &view), ..End::default() };
-    sink(Reply::Preferences(Box::new(view)))?;
-    Ok(end)
+/// Changes how the caller is notified.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Prefer {
+    pub change: PreferenceChange,
+}
+
+impl Call for Prefer {
+    const NAME: &'static str = "Prefer";
+
+    type Row = Never;
+    type Reply = Warned<PreferenceView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PreferenceView>, Failure> {
+        let Prefer { change } = self;
+        let change = &change;
+        let view = service.change(
+            "notify",
+            None,
+            |read, me, now| {
+                let from = read.preference(&me.name)?;
+                let to = from.changed(change);
+                let member = me.name.clone();
+                let event = Event::PreferenceChanged { member: member.clone(), from: from.clone(), to: to.clone() };
+                if from == to {
+                    return Ok((Vec::new(), member));
+                }
+                let hour_ago = quota::since(now, PREFERENCES.within);
+                PREFERENCES.allows(read.acts(me, Act::PreferenceChanged, hour_ago)?, now)?;
+                Ok((vec![Draft { event, told: Vec::new() }], member))
+            },
+            |read, member, _| Ok(view(read, &member)),
+        )?;
+        let view = view.map_err(Problem::unrecorded)?;
+        Ok(Warned { warnings: warnings(change, &view), answer: view })
+    }
 }
 
 /// What was said and has no effect, because of something stronger.
@@ -67,7 +94,9 @@ fn warnings(change: &PreferenceChange, view: &PreferenceView) -> Vec<String> {
 }
 
 fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
-    let (member, _) = read.member(name)?.ok_or_else(|| Refusal::NoSuchMember { name: name.clone(), nearest: None })?;
+    let (member, _) = read
+        .member(name)?
+        .ok_or_else(|| Refusal::from(LookupRefusal::NoSuchMember { name: name.clone(), nearest: None }))?;
     let (policy, preference) = (read.policy()?, read.preference(name)?);
     let how = |notice: NotificationKind, channel: Channel| {
         if address(&member, channel).is_none() {
@@ -122,76 +151,90 @@ fn zone(member: &Member, policy: &Policy) -> String {
 }
 
 /// Sends a test to the caller on every channel, at once, and says what came of each. Nothing is queued or recorded.
-pub fn test(call: &Call<'_>, open: OpenPost<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let (name, member, team, now) =
-        call.ask("notify test", |read, me, now| Ok((me.name.clone(), me.member.clone(), read.team_name()?, now)))?;
-    let mut post = open()?;
-    let digest: String = Sha256::digest(format!("{team} {name} {now} {}", std::process::id()))
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    let mut waiting = Vec::new();
-    let mut tests = Vec::new();
-    for (ticket, channel) in (0..).zip(Channel::ALL) {
-        let unsent = |answer: String, ok| TestView { channel: channel.as_str().to_owned(), to: None, ok, answer };
-        let Some(address) = address(&member, channel) else {
-            tests.push(unsent(format!("the team file has no {} of yours", whereabouts(channel)), None));
-            continue;
-        };
-        match post.service(&Outlet::Member(channel)) {
-            Service::Open => {}
-            Service::Broken => {
-                let why = post.broken().into_iter().map(|failure| failure.message).collect::<Vec<_>>().join("; ");
-                tests.push(unsent(why, Some(false)));
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct NotifyTest {}
+
+impl Call for NotifyTest {
+    const NAME: &'static str = "NotifyTest";
+    const SENDS: bool = true;
+    type Row = TestView;
+    type Reply = bool;
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, TestView>) -> Result<bool, Failure> {
+        let open = service.outside.post;
+        let (name, member, team, now) = service
+            .ask("notify test", |read, me, now| Ok((me.name.clone(), me.member.clone(), read.team_name()?, now)))?;
+        let mut post = open()?;
+        let digest: String = Sha256::digest(format!("{team} {name} {now} {}", std::process::id()))
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        let mut waiting = Vec::new();
+        let mut tests = Vec::new();
+        for (ticket, channel) in (0..).zip(Channel::ALL) {
+            let unsent = |answer: String, ok| TestView { channel: channel.as_str().to_owned(), to: None, ok, answer };
+            let Some(address) = address(&member, channel) else {
+                tests.push(unsent(format!("the team file has no {} of yours", whereabouts(channel)), None));
                 continue;
-            }
-            Service::None => {
-                tests.push(unsent("config.toml names no way to send it".to_owned(), None));
-                continue;
-            }
-        }
-        let to = match channel {
-            Channel::Email => member.email.as_ref().map(ToString::to_string),
-            Channel::Slack => member.slack.as_ref().map(ToString::to_string),
-        };
-        let token = format!("{}.test", &digest[..32]);
-        let when = post.write_time(member.timezone.as_ref(), now);
-        let letter = Letter::test(team.clone(), &name, token, (now, when));
-        post.hand(ticket, Parcel { to: address, content: Content::Letter(Box::new(letter)), now });
-        waiting.push((ticket, TestView { channel: channel.as_str().to_owned(), to, ok: None, answer: String::new() }));
-    }
-    while !waiting.is_empty() {
-        let outcomes = post.outcomes();
-        if outcomes.is_empty() {
-            break;
-        }
-        for (ticket, outcome) in outcomes {
-            let Some(place) = waiting.iter().position(|(waits, _)| *waits == ticket) else { continue };
-            let (_, mut test) = waiting.remove(place);
-            (test.ok, test.answer) = match outcome {
-                Outcome::Sent { answer } => (Some(true), answer),
-                Outcome::Failed { why, .. } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => {
-                    (Some(false), why)
-                }
-                Outcome::NotTried { .. } => (Some(false), "it was not tried".to_owned()),
             };
-            tests.push(test);
+            match post.service(&Outlet::Member(channel)) {
+                Availability::Open => {}
+                Availability::Broken => {
+                    let why = post.broken().into_iter().map(|failure| failure.message).collect::<Vec<_>>().join("; ");
+                    tests.push(unsent(why, Some(false)));
+                    continue;
+                }
+                Availability::None => {
+                    tests.push(unsent("config.toml names no way to send it".to_owned(), None));
+                    continue;
+                }
+            }
+            let to = match channel {
+                Channel::Email => member.email.as_ref().map(ToString::to_string),
+                Channel::Slack => member.slack.as_ref().map(ToString::to_string),
+            };
+            let token = format!("{}.test", &digest[..32]);
+            let when = post.write_time(member.timezone.as_ref(), now);
+            let letter = Letter::test(team.clone(), &name, token, (now, when));
+            post.hand(ticket, Parcel { to: address, content: Content::Letter(Box::new(letter)), now });
+            waiting
+                .push((ticket, TestView { channel: channel.as_str().to_owned(), to, ok: None, answer: String::new() }));
         }
+        while !waiting.is_empty() {
+            let outcomes = post.outcomes();
+            if outcomes.is_empty() {
+                break;
+            }
+            for (ticket, outcome) in outcomes {
+                let Some(place) = waiting.iter().position(|(waits, _)| *waits == ticket) else { continue };
+                let (_, mut test) = waiting.remove(place);
+                (test.ok, test.answer) = match outcome {
+                    Outcome::Sent { answer } => (Some(true), answer),
+                    Outcome::Failed { why, .. } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => {
+                        (Some(false), why)
+                    }
+                    Outcome::NotTried { .. } => (Some(false), "it was not tried".to_owned()),
+                };
+                tests.push(test);
+            }
+        }
+        tests.extend(waiting.into_iter().map(|(_, test)| TestView {
+            ok: Some(false),
+            answer: "no answer in time".to_owned(),
+            ..test
+        }));
+        post.close();
+        tests.sort_by(|one, other| one.channel.cmp(&other.channel));
+        let no = tests.iter().any(|test| test.ok == Some(false));
+        if tests.iter().all(|test| test.ok.is_none()) {
+            let told = Failure::new(Kind::Failure, "there is no way to reach you but the inbox");
+            return Err(tests
+                .into_iter()
+                .fold(told, |told, test| told.hint(format!("{}: {}", test.channel, test.answer))));
+        }
+        for test in tests {
+            rows(test)?;
+        }
+        Ok(no)
     }
-    tests.extend(waiting.into_iter().map(|(_, test)| TestView {
-        ok: Some(false),
-        answer: "no answer in time".to_owned(),
-        ..test
-    }));
-    post.close();
-    tests.sort_by(|one, other| one.channel.cmp(&other.channel));
-    let no = tests.iter().any(|test| test.ok == Some(false));
-    if tests.iter().all(|test| test.ok.is_none()) {
-        let told = Failure::new(Kind::Failure, "there is no way to reach you but the inbox");
-        return Err(tests.into_iter().fold(told, |told, test| told.hint(format!("{}: {}", test.channel, test.answer))));
-    }
-    for test in tests {
-        sink(Reply::Tested(test))?;
-    }
-    Ok(End { no, ..End::default() })
 }

@@ -1,29 +1,47 @@
 //! `outbox`: what waits to be sent, what failed and why; trying again, and discarding.
 
-use super::{Call, Outside, Sink};
-use crate::command::{End, QueuedView, Reply};
-use crate::domain::decide;
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Callers, Never, Outside, Rows, Service};
 use crate::domain::outbox::{Outlet, Queued};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::error::Failure;
+use crate::protocol::QueuedView;
 use crate::store::{Error, Write};
 
 /// Rows that are read at once.
 const PAGE: usize = 500;
 
-pub fn outbox(call: &Call<'_>, outside: &Outside<'_>, dead: bool, sink: Sink<'_>) -> Result<End, Failure> {
-    // The file's owner may look after it without being a member. Members see it as admins.
-    if !is_keeper(call, outside) {
-        call.ask("outbox", |_, me, now| Ok(decide::needs_admin(me, "look at the outbox", now)?))?;
-    }
-    let mut after = 0;
-    loop {
-        let page =
-            call.store.read(|read| -> Result<Vec<Queued>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
-        let Some(last) = page.last() else { return Ok(End::default()) };
-        after = last.id;
-        for row in page {
-            sink(Reply::Queued(shown(row)))?;
+/// What waits to be sent, or was given up.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outbox {
+    pub dead: bool,
+}
+
+impl Call for Outbox {
+    const NAME: &'static str = "Outbox";
+    const CALLERS: Callers = Callers::MembersAndKeepers;
+    type Row = QueuedView;
+    type Reply = ();
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, QueuedView>) -> Result<(), Failure> {
+        let Outbox { dead } = self;
+        let outside = service.outside;
+        // The file's owner may look after it without being a member. Members see it as admins.
+        if !is_keeper(service, outside) {
+            service.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
+        }
+        let mut after = 0;
+        loop {
+            let page = service
+                .store
+                .read(|read| -> Result<Vec<Queued>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.id;
+            for row in page {
+                rows(shown(row))?;
+            }
         }
     }
 }
@@ -50,38 +68,68 @@ fn shown(row: Queued) -> QueuedView {
 }
 
 /// Whether the caller looks after the file: root or the user who owns it, and not in the name of a member.
-fn is_keeper(call: &Call<'_>, outside: &Outside<'_>) -> bool {
-    call.caller.acting_as.is_none() && (call.caller.root || (outside.owns_file)())
+fn is_keeper(service: &Service<'_>, outside: &Outside<'_>) -> bool {
+    service.caller.acting_as.is_none() && (service.caller.root || (outside.owns_file)())
 }
 
 /// Tries these again at once, or all that are given up: with `deliver`, or when cron next comes.
-pub fn retry(call: &Call<'_>, outside: &Outside<'_>, ids: &[i64]) -> Result<End, Failure> {
-    change(call, outside, "outbox retry", ids, |write, id| write.outbox_retry(id))
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutboxRetry {
+    /// Empty: all that are given up.
+    pub ids: Vec<i64>,
+}
+
+impl Call for OutboxRetry {
+    const NAME: &'static str = "OutboxRetry";
+    const CALLERS: Callers = Callers::Keepers;
+    type Row = Never;
+    type Reply = u64;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
+        let OutboxRetry { ids } = self;
+        let (outside, ids) = (service.outside, ids.as_slice());
+        change(service, outside, "outbox retry", ids, |write, id| write.outbox_retry(id))
+    }
 }
 
 /// Deletes these, or all that are given up: they are not sent by anybody. The inboxes keep them.
-pub fn discard(call: &Call<'_>, outside: &Outside<'_>, ids: &[i64]) -> Result<End, Failure> {
-    change(call, outside, "outbox discard", ids, |write, id| write.outbox_discard(id))
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OutboxDiscard {
+    /// Empty: all that are given up.
+    pub ids: Vec<i64>,
+}
+
+impl Call for OutboxDiscard {
+    const NAME: &'static str = "OutboxDiscard";
+    const CALLERS: Callers = Callers::Keepers;
+    type Row = Never;
+    type Reply = u64;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
+        let OutboxDiscard { ids } = self;
+        let (outside, ids) = (service.outside, ids.as_slice());
+        change(service, outside, "outbox discard", ids, |write, id| write.outbox_discard(id))
+    }
 }
 
 /// Changes these rows, or all that are given up. An unknown number changes nothing.
 fn change(
-    call: &Call<'_>,
+    service: &Service<'_>,
     outside: &Outside<'_>,
     command: &'static str,
     ids: &[i64],
     each: impl Fn(&Write<'_>, Option<i64>) -> Result<u64, Error>,
-) -> Result<End, Failure> {
-    if !is_keeper(call, outside) {
-        call.ask(command, |_, _, _| Err::<(), _>(Refusal::NeedsKeeper { command }.into()))?;
+) -> Result<u64, Failure> {
+    if !is_keeper(service, outside) {
+        service.ask(command, |_, _, _| Err::<(), _>(Refusal::from(CallerRefusal::NeedsKeeper { command }).into()))?;
     }
-    let count = call.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
+    let count = service.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
         if ids.is_empty() {
             return Ok(Ok(each(write, None)?));
         }
         for &id in ids {
             if !write.outbox_has(id)? {
-                return Ok(Err(Refusal::NotQueued { id }));
+                return Ok(Err(LookupRefusal::NotQueued { id }.into()));
             }
         }
         let mut count = 0;
@@ -90,5 +138,5 @@ fn change(
         }
         Ok(Ok(count))
     })?;
-    Ok(End { count: count.map_err(Failure::from)?, ..End::default() })
+    count.map_err(Failure::from)
 }

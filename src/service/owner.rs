@@ -1,15 +1,18 @@
 //! `team replace-owner`: root has another member take the place of an owner whose account is gone. It is all that root
 //! decides, and it is recorded as root's. What follows for open requests and grants is the same as for a team file.
 
-use super::{Call, Outside, Problem, Sink, member, team};
-use crate::command::{End, PlanView, Reply, Seen};
-use crate::domain::decide::{self, Accounts};
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Callers, Never, Problem, Rows, Service, Warned, member, team};
 use crate::domain::event::Draft;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::team::{Login, Team};
+use crate::domain::team::owner::Accounts;
+use crate::domain::team::{Team, owner};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::{PlanView, Seen};
 use crate::store::{Context, Read};
 
 const COMMAND: &str = "team replace-owner";
@@ -29,54 +32,64 @@ impl Logins {
     }
 }
 
-pub fn replace(
-    call: &Call<'_>,
-    outside: &Outside<'_>,
-    to: &Name,
-    dry_run: bool,
-    seen: Option<&Seen>,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let by_root = call.caller.root && call.caller.acting_as.is_none();
-    // The name service may be slow, so it is asked before the write lock is held, about the logins of that moment.
-    let logins = call.store.read(|read| -> Result<Logins, Failure> { Logins::of(&read.team()?, to) })?;
-    let has_account = |login: Option<&Login>| match login {
-        Some(login) if by_root => (outside.has_account)(login),
-        Some(_) | None => Ok(false),
-    };
-    let owner = has_account(Some(&logins.owner))?;
-    let accounts = Accounts { owner, successor: has_account(logins.successor.as_ref())? };
-    let plan = |read: &Read<'_>, now| -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
-        let old = read.team()?;
-        if logins != Logins::of(&old, to)? {
-            return Err(Refusal::Changed { what: "the team".to_owned() }.into());
-        }
-        // Who may not do it is told nothing of who there is.
-        if by_root {
-            member(read, to)?;
-        }
-        let new = decide::replace_owner(&old, to, by_root, &accounts)?;
-        team::replace(read, None, &old, &new, false, now)
-    };
-    let (view, warnings) = if dry_run {
-        let planned = call.store.read(|read| plan(read, call.now(read)?));
-        let (_, view, warnings) = planned.map_err(|problem| call.refused(COMMAND, None, problem))?;
-        (view, warnings)
-    } else {
-        apply(call, plan, seen)?
-    };
-    sink(Reply::Plan(Box::new(view)))?;
-    Ok(End { warnings, ..End::default() })
+/// Makes another member the owner.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReplaceOwner {
+    pub to: Name,
+    pub dry_run: bool,
+    /// The plan that was confirmed. None: it was not shown.
+    pub seen: Option<Seen>,
+}
+
+impl Call for ReplaceOwner {
+    const NAME: &'static str = "ReplaceOwner";
+    const CALLERS: Callers = Callers::Keepers;
+    type Row = Never;
+    type Reply = Warned<PlanView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PlanView>, Failure> {
+        let ReplaceOwner { to, dry_run, seen } = self;
+        let (outside, to, seen) = (service.outside, &to, seen.as_ref());
+        let by_root = service.caller.root && service.caller.acting_as.is_none();
+        // The name service may be slow, so it is asked before the write lock is held, about the logins of that moment.
+        let logins = service.store.read(|read| -> Result<Logins, Failure> { Logins::of(&read.team()?, to) })?;
+        let has_account = |login: Option<&Login>| match login {
+            Some(login) if by_root => (outside.has_account)(login),
+            Some(_) | None => Ok(false),
+        };
+        let owner = has_account(Some(&logins.owner))?;
+        let accounts = Accounts { owner, successor: has_account(logins.successor.as_ref())? };
+        let plan = |read: &Read<'_>, now| -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
+            let old = read.team()?;
+            if logins != Logins::of(&old, to)? {
+                return Err(Refusal::Changed { what: "the team".to_owned() }.into());
+            }
+            // Who may not do it is told nothing of who there is.
+            if by_root {
+                member(read, to)?;
+            }
+            let new = owner::replace_owner(&old, to, by_root, &accounts)?;
+            team::replace(read, None, &old, &new, false, now)
+        };
+        let (view, warnings) = if dry_run {
+            let planned = service.store.read(|read| plan(read, service.now(read)?));
+            let (_, view, warnings) = planned.map_err(|problem| service.refused(COMMAND, None, problem))?;
+            (view, warnings)
+        } else {
+            apply(service, plan, seen)?
+        };
+        Ok(Warned { answer: view, warnings })
+    }
 }
 
 /// Replaces the owner as planned, in one transaction. A refusal is recorded instead.
 fn apply(
-    call: &Call<'_>,
+    service: &Service<'_>,
     plan: impl FnOnce(&Read<'_>, Timestamp) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem>,
     seen: Option<&Seen>,
 ) -> Result<(PlanView, Vec<String>), Failure> {
-    let applied = call.store.write(|write| -> Result<Result<_, Refusal>, Failure> {
-        let (time, last) = (call.now_to_write(write), write.last_time()?);
+    let applied = service.store.write(|write| -> Result<Result<_, Refusal>, Failure> {
+        let (time, last) = (service.now_to_write(write), write.last_time()?);
         let planned = plan(write, *time.as_ref().unwrap_or(&last)).and_then(|(drafts, view, warnings)| {
             if seen.is_some_and(|seen| view.seen.as_ref() != Some(seen)) {
                 return Err(Refusal::Changed { what: "what this would do".to_owned() }.into());
@@ -92,14 +105,14 @@ fn apply(
         match planned {
             Ok((drafts, view, warnings)) => {
                 // Whatever the account with the number 0 is called: `audit verify` demands root's name.
-                let context = Context { os_user: "root".to_owned(), ..call.context(None, now) };
+                let context = Context { os_user: "root".to_owned(), ..service.context(None, now) };
                 write.record(&context, drafts)?;
                 Ok(Ok((view, warnings)))
             }
             Err(Problem::Failure(failure)) => Err(failure),
             Err(Problem::Refusal(refusal)) => {
-                let me = call.actor(write).ok();
-                call.write_refused(write, me.as_ref(), now, COMMAND, None, &refusal)?;
+                let me = service.actor(write).ok();
+                service.write_refused(write, me.as_ref(), now, COMMAND, None, &refusal)?;
                 Ok(Err(refusal))
             }
         }

@@ -2,67 +2,97 @@
 
 use std::collections::BTreeMap;
 
-use super::{Call, Problem, Sink};
-use crate::command::{End, Reply, ResourceView};
-use crate::domain::entitlement::{CatalogItem, longest};
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Never, Problem, Rows, Service};
+use crate::domain::catalog::{CatalogItem, Covers};
+use crate::domain::entitlement::longest;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::team::{Covers, Team};
-use crate::domain::team_file::nearest;
+use crate::domain::team::Team;
+use crate::domain::text::nearest;
 use crate::error::Failure;
+use crate::protocol::ResourceView;
 
-pub fn resources(call: &Call<'_>, kind: Option<Kind>, mine: bool, sink: Sink<'_>) -> Result<End, Failure> {
-    let views = call.ask("resources", |read, me, now| {
-        let team = read.team()?;
-        let pending: BTreeMap<_, _> = read.pending_resources(&me.name, now)?.into_iter().collect();
-        let mut views = Vec::new();
-        for resource in team.resources().filter(|resource| kind.is_none_or(|kind| resource.kind() == kind)) {
-            let Some(thing) = team.thing(&resource) else { continue };
-            let ways = me.ways(&thing, now);
-            if mine && ways.is_empty() {
-                continue;
+/// What can be asked for, and what the caller has of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Resources {
+    pub kind: Option<Kind>,
+    pub mine: bool,
+}
+
+impl Call for Resources {
+    const NAME: &'static str = "Resources";
+
+    type Row = ResourceView;
+    type Reply = ();
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, ResourceView>) -> Result<(), Failure> {
+        let Resources { kind, mine } = self;
+        let views = service.ask("resources", |read, me, now| {
+            let team = read.team()?;
+            let pending: BTreeMap<_, _> = read.pending_resources(&me.name, now)?.into_iter().collect();
+            let mut views = Vec::new();
+            for resource in team.resources().filter(|resource| kind.is_none_or(|kind| resource.kind() == kind)) {
+                let Some(thing) = team.thing(&resource) else { continue };
+                let ways = me.ways(&thing, now);
+                if mine && ways.is_empty() {
+                    continue;
+                }
+                views.push(ResourceView {
+                    held: !ways.is_empty(),
+                    via: ways.iter().map(ToString::to_string).collect(),
+                    until: longest(&ways).and_then(|way| way.until),
+                    pending: pending.get(&resource).copied(),
+                    about: about(&team, &thing),
+                    resource,
+                });
             }
-            views.push(ResourceView {
-                held: !ways.is_empty(),
-                via: ways.iter().map(ToString::to_string).collect(),
-                until: longest(&ways).and_then(|way| way.until),
-                pending: pending.get(&resource).copied(),
-                about: about(&team, &thing),
-                resource,
-            });
+            Ok(views)
+        })?;
+        for view in views {
+            rows(view)?;
         }
-        Ok(views)
-    })?;
-    for view in views {
-        sink(Reply::Resource(view))?;
+        Ok(())
     }
-    Ok(End::default())
 }
 
 /// The resource that has this name, whatever its kind. Every member can list the resources, so it reveals nothing.
-pub fn find(call: &Call<'_>, name: &Name, sink: Sink<'_>) -> Result<End, Failure> {
-    let found = call.ask("resources", |read, _, _| {
-        let all = read.resource_names()?;
-        let mut choices: Vec<Resource> =
-            all.iter().filter(|resource| resource.name() == name.as_str()).cloned().collect();
-        match (choices.pop(), choices.is_empty()) {
-            (Some(only), true) => Ok(only),
-            (Some(last), false) => {
-                choices.push(last);
-                Err(Problem::from(Refusal::SeveralNamed { name: name.clone(), choices }))
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Find {
+    pub name: Name,
+}
+
+impl Call for Find {
+    const NAME: &'static str = "Find";
+
+    type Row = Never;
+    type Reply = Resource;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Resource, Failure> {
+        let Find { name } = self;
+        let name = &name;
+        service.ask("resources", |read, _, _| {
+            let all = read.resource_names()?;
+            let mut choices: Vec<Resource> =
+                all.iter().filter(|resource| resource.name() == name.as_str()).cloned().collect();
+            match (choices.pop(), choices.is_empty()) {
+                (Some(only), true) => Ok(only),
+                (Some(last), false) => {
+                    choices.push(last);
+                    Err(Problem::from(Refusal::from(LookupRefusal::SeveralNamed { name: name.clone(), choices })))
+                }
+                (None, _) => {
+                    let like = nearest(name.as_str(), all.iter().map(Resource::name));
+                    let of_name = |resource: &&Resource| like.as_deref() == Some(resource.name());
+                    let nearest = all.iter().filter(of_name).map(ToString::to_string).collect();
+                    Err(Refusal::from(LookupRefusal::NoResourceNamed { name: name.clone(), nearest }).into())
+                }
             }
-            (None, _) => {
-                let like = nearest(name.as_str(), all.iter().map(Resource::name));
-                let of_name = |resource: &&Resource| like.as_deref() == Some(resource.name());
-                let nearest = all.iter().filter(of_name).map(ToString::to_string).collect();
-                Err(Refusal::NoResourceNamed { name: name.clone(), nearest }.into())
-            }
-        }
-    })?;
-    sink(Reply::Found(found))?;
-    Ok(End::default())
+        })
+    }
 }
 
 /// A word on what a resource is.

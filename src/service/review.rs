@@ -1,36 +1,54 @@
 //! `review`: closing the review that an emergency owes; and what to know of an emergency besides its request.
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::{Judged, PolicyContext};
-use super::{Call, Sink, unchanged, view, visible};
-use crate::command::{End, Seen};
-use crate::domain::decide::{self, Case};
-use crate::domain::emergency::{Emergency, TOGETHER};
-use crate::domain::entitlement::Principal;
+use super::{Call, Never, Rows, Service, unchanged, view, visible};
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::quota;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::request::authorize::Case;
+use crate::domain::request::emergency::{Emergency, TOGETHER};
+use crate::domain::request::{Request, emergency};
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::{RequestView, Seen};
 use crate::store::{Error, Read};
 
-pub fn review(call: &Call<'_>, id: RequestId, note: Text, seen: Option<Seen>, sink: Sink<'_>) -> Result<End, Failure> {
-    let view = call.change(
-        "review",
-        Some(id),
-        |read, me, now| {
-            let policy = PolicyContext::default();
-            let request = visible(read, &policy, me, id, now)?;
-            let judged = judged(read, &policy, &request, now)?;
-            let drafts = decide::review(&case(&request, &judged, &judged.people()), me, note, now)?;
-            drop(judged);
-            unchanged(read, id, seen.as_ref())?;
-            Ok((drafts, policy))
-        },
-        |read, policy, now| view::written(read, &policy, id, now),
-    )?;
-    view::send(view, sink)?;
-    Ok(End::default())
+/// Closes the review of an emergency.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReviewEmergency {
+    pub id: RequestId,
+    pub note: Text,
+    pub seen: Option<Seen>,
+}
+
+impl Call for ReviewEmergency {
+    const NAME: &'static str = "ReviewEmergency";
+
+    type Row = Never;
+    type Reply = RequestView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
+        let ReviewEmergency { id, note, seen } = self;
+        let view = service.change(
+            "review",
+            Some(id),
+            |read, me, now| {
+                let policy = PolicyContext::default();
+                let request = visible(read, &policy, me, id, now)?;
+                let judged = judged(read, &policy, &request, now)?;
+                let drafts = emergency::review(&case(&request, &judged, &judged.people()), me, note, now)?;
+                drop(judged);
+                unchanged(read, id, seen.as_ref())?;
+                Ok((drafts, policy))
+            },
+            |read, policy, now| view::written(read, &policy, id, now),
+        )?;
+        Ok(view)
+    }
 }
 
 /// The rules of today, about an emergency as it was taken: its length is not another once it is over.
@@ -52,7 +70,7 @@ pub fn reviewers(
 ) -> Result<Vec<Name>, Error> {
     let judged = judged(read, policy, request, now)?;
     let people = judged.people();
-    let reviewers = decide::reviewers(&case(request, &judged, &people), now);
+    let reviewers = emergency::reviewers(&case(request, &judged, &people), now);
     Ok(reviewers.into_iter().map(|person| person.name.clone()).collect())
 }
 

@@ -2,85 +2,108 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::policy_context::PolicyContext;
-use super::{Call, Problem, Sink, member, view, visible};
-use crate::command::{End, RequestView, Seen};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
+use super::{Call, Never, Problem, Rows, Service, member, view, visible};
 use crate::domain::event::Draft;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::request::{Request, authorize, lifecycle};
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
+use crate::protocol::{RequestView, Seen};
 use crate::store::{Error, Read};
 
-pub fn revoke(
-    call: &Call<'_>,
-    id: RequestId,
-    reason: Option<Text>,
-    seen: Option<&Seen>,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let view = call.change(
-        "revoke",
-        Some(id),
-        |read, me, now| {
-            let request = visible(read, &PolicyContext::default(), me, id, now)?;
-            let following = following(read, id)?;
-            let open = following.iter().filter(|next| next.state(now).is_open()).map(|next| next.id);
-            unchanged(read, &std::iter::once(id).chain(open).collect(), seen, || format!("request {id}"))?;
-            let drafts = decide::revoke(&request, &following, me, reason, now)?;
-            let ended = ended(&drafts);
-            Ok((drafts, ended))
-        },
-        |read, ended, now| {
-            let also = ended.into_iter().filter(|&other| other != id);
-            let also_ended = also.map(|other| view::written(read, &PolicyContext::default(), other, now));
-            let also_ended = also_ended.collect::<Result<Vec<RequestView>, Error>>()?;
-            Ok(RequestView { also_ended, ..view::written(read, &PolicyContext::default(), id, now)? })
-        },
-    )?;
-    view::send(view, sink)?;
-    Ok(End::default())
+/// Ends a grant, and the requests that extend it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Revoke {
+    pub id: RequestId,
+    pub reason: Option<Text>,
+    pub seen: Option<Seen>,
+}
+
+impl Call for Revoke {
+    const NAME: &'static str = "Revoke";
+
+    type Row = Never;
+    type Reply = RequestView;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
+        let Revoke { id, reason, seen } = self;
+        let seen = seen.as_ref();
+        let view = service.change(
+            "revoke",
+            Some(id),
+            |read, me, now| {
+                let request = visible(read, &PolicyContext::default(), me, id, now)?;
+                let following = following(read, id)?;
+                let open = following.iter().filter(|next| next.state(now).is_open()).map(|next| next.id);
+                unchanged(read, &std::iter::once(id).chain(open).collect(), seen, || format!("request {id}"))?;
+                let drafts = lifecycle::revoke(&request, &following, me, reason, now)?;
+                let ended = ended(&drafts);
+                Ok((drafts, ended))
+            },
+            |read, ended, now| {
+                let also = ended.into_iter().filter(|&other| other != id);
+                let also_ended = also.map(|other| view::written(read, &PolicyContext::default(), other, now));
+                let also_ended = also_ended.collect::<Result<Vec<RequestView>, Error>>()?;
+                Ok(RequestView { also_ended, ..view::written(read, &PolicyContext::default(), id, now)? })
+            },
+        )?;
+        Ok(view)
+    }
 }
 
 /// Ends all that a member holds by grants, and the requests that go on from them, in one transaction. `dry_run`: shows
 /// what would end.
-pub fn revoke_member(
-    call: &Call<'_>,
-    name: &Name,
-    reason: Option<&Text>,
-    seen: Option<&Seen>,
-    dry_run: bool,
-    sink: Sink<'_>,
-) -> Result<End, Failure> {
-    let views = if dry_run {
-        call.ask("revoke", |read, me, now| {
-            let (_, ended) = all_of(read, me, name, reason, now)?;
-            let view = |id| -> Result<RequestView, Error> {
-                let last_seq = Some(read.last_entry_about(id)?);
-                Ok(RequestView { last_seq, ..view::written(read, &PolicyContext::default(), id, now)? })
-            };
-            Ok(ended.into_iter().map(view).collect::<Result<Vec<RequestView>, Error>>()?)
-        })?
-    } else {
-        call.change(
-            "revoke",
-            None,
-            |read, me, now| {
-                let (drafts, ended) = all_of(read, me, name, reason, now)?;
-                unchanged(read, &ended, seen, || format!("what {name} holds"))?;
-                Ok((drafts, ended))
-            },
-            |read, ended, now| {
-                ended.into_iter().map(|id| view::written(read, &PolicyContext::default(), id, now)).collect()
-            },
-        )?
-    };
-    views.into_iter().try_for_each(|view| view::send(view, sink))?;
-    Ok(End::default())
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RevokeMember {
+    pub member: Name,
+    pub reason: Option<Text>,
+    pub seen: Option<Seen>,
+    /// Shows what would end.
+    pub dry_run: bool,
+}
+
+impl Call for RevokeMember {
+    const NAME: &'static str = "RevokeMember";
+
+    type Row = RequestView;
+    type Reply = ();
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, RequestView>) -> Result<(), Failure> {
+        let RevokeMember { member, reason, seen, dry_run } = self;
+        let (name, reason, seen) = (&member, reason.as_ref(), seen.as_ref());
+        let views = if dry_run {
+            service.ask("revoke", |read, me, now| {
+                let (_, ended) = all_of(read, me, name, reason, now)?;
+                let view = |id| -> Result<RequestView, Error> {
+                    let last_seq = Some(read.last_entry_about(id)?);
+                    Ok(RequestView { last_seq, ..view::written(read, &PolicyContext::default(), id, now)? })
+                };
+                Ok(ended.into_iter().map(view).collect::<Result<Vec<RequestView>, Error>>()?)
+            })?
+        } else {
+            service.change(
+                "revoke",
+                None,
+                |read, me, now| {
+                    let (drafts, ended) = all_of(read, me, name, reason, now)?;
+                    unchanged(read, &ended, seen, || format!("what {name} holds"))?;
+                    Ok((drafts, ended))
+                },
+                |read, ended, now| {
+                    ended.into_iter().map(|id| view::written(read, &PolicyContext::default(), id, now)).collect()
+                },
+            )?
+        };
+        views.into_iter().try_for_each(rows)
+    }
 }
 
 /// What ends all grants of a member, and the requests that it ends. Each grant is decided on by itself.
@@ -92,7 +115,7 @@ fn all_of(
     now: Timestamp,
 ) -> Result<(Vec<Draft>, BTreeSet<RequestId>), Problem> {
     if *name != me.name {
-        decide::needs_admin(me, "revoke somebody else's access", now)?;
+        authorize::needs_admin(me, "revoke somebody else's access", now)?;
     }
     member(read, name)?;
     let mut held = read.requests_granted_to(name)?;
@@ -102,7 +125,7 @@ fn all_of(
     let (mut drafts, mut all) = (Vec::new(), BTreeSet::new());
     for request in held {
         if !all.contains(&request.id) {
-            let these = decide::revoke(&request, &following(read, request.id)?, me, reason.cloned(), now)?;
+            let these = lifecycle::revoke(&request, &following(read, request.id)?, me, reason.cloned(), now)?;
             all.extend(ended(&these));
             drafts.extend(these);
         }

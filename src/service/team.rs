@@ -2,30 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::policy_context::{PolicyContext, counted};
 use super::rejudge::{Rejudge, few};
-use super::{Call, Outside, Problem, Sink, those_asked};
-use crate::command::{AgainstView, End, FollowView, Follows, OtherwiseView, PlanView, Reply, Seen};
-use crate::domain::decide;
+use super::{Call, Never, Outside, Problem, Rows, Service, Warned, those_asked};
+use crate::domain::contact::Timezone;
 use crate::domain::duration::Length;
-use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
-use crate::domain::judge::Held;
+use crate::domain::grant::{Grant, State};
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::quota::{self, TEAM_CHANGES};
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Grant, Request, RequestId, State};
+use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::rule::Rule;
+use crate::domain::principal::Principal;
+use crate::domain::quota;
+use crate::domain::quota::TEAM_CHANGES;
+use crate::domain::refusal::{CallerRefusal, Refusal};
+use crate::domain::request::{Request, authorize, team_change};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::rule::Rule;
-use crate::domain::simulate;
-use crate::domain::team::{Assignee, Change, Team, Timezone};
-use crate::domain::team_file;
+use crate::domain::simulation::past;
+use crate::domain::team::change::Change;
+use crate::domain::team::{Team, team_file};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::{AgainstView, FollowView, Follows, OtherwiseView, PlanView, Seen};
 use crate::store::{Act, Error, Read};
 
 const APPLY: &str = "apply a team file";
@@ -41,78 +46,106 @@ const MOST_PEOPLE: usize = 5;
 /// So many past requests are named that would have been decided otherwise.
 const MOST_OTHERWISE: usize = 1000;
 
-pub fn show(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
-    let team = call.ask("team show", |read, _, _| Ok(read.team()?))?;
-    sink(Reply::Team(Box::new(team)))?;
-    Ok(End::default())
+/// The team, as a team file says it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TeamShow {}
+
+impl Call for TeamShow {
+    const NAME: &'static str = "TeamShow";
+
+    type Row = Never;
+    type Reply = Team;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Team, Failure> {
+        service.ask("team show", |read, _, _| Ok(read.team()?))
+    }
 }
 
-/// Whether a team file is worth reading from this caller. (It is asked again in the transaction that applies it.)
-pub fn may_apply(call: &Call<'_>) -> Result<(), Failure> {
-    call.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
+fn may_apply(service: &Service<'_>) -> Result<(), Failure> {
+    service.ask("team apply", |_, me, _| Ok(authorize::needs_owner(me, APPLY)?))
 }
 
-/// How a team file is applied.
-pub struct How {
+/// Replaces the team by what a file says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct TeamApply {
+    pub text: String,
     pub dry_run: bool,
+    /// The plan that was confirmed. None: it was not shown.
     pub seen: Option<Seen>,
-    /// Judge the requests of this long ago and since by the new rules too, in a dry run.
+    /// Judge the requests of this long ago and since by the new rules too (a dry run only).
     pub against: Option<Length>,
     /// End active grants too that the new team would not give.
+    #[serde(default)]
     pub revoke_unmatched: bool,
 }
 
-pub fn apply(call: &Call<'_>, outside: &Outside<'_>, text: &str, how: How, sink: Sink<'_>) -> Result<End, Failure> {
-    let How { dry_run, seen, against, revoke_unmatched } = how;
-    // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
-    // only while the clock is right, if it is to be applied.
-    may_apply(call)?;
-    if !dry_run {
-        call.store.read(|read| call.now_to_write(read))?;
+impl Call for TeamApply {
+    const NAME: &'static str = "TeamApply";
+
+    type Row = Never;
+    type Reply = Warned<PlanView>;
+
+    fn file(&mut self) -> Option<&mut String> {
+        Some(&mut self.text)
     }
-    let new = team_file::parse(text).map_err(|mistakes| {
-        let count = match mistakes.first.len() + mistakes.more {
-            1 => "a mistake".to_owned(),
-            many => format!("{many} mistakes"),
+
+    /// Only the owner's file is read. (It is asked again in the transaction that applies it.)
+    fn may_send_file(service: &Service<'_>) -> Result<(), Failure> {
+        may_apply(service)
+    }
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PlanView>, Failure> {
+        let TeamApply { text, dry_run, seen, against, revoke_unmatched } = self;
+        let (outside, text) = (service.outside, text.as_str());
+        // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
+        // only while the clock is right, if it is to be applied.
+        may_apply(service)?;
+        if !dry_run {
+            service.store.read(|read| service.now_to_write(read))?;
+        }
+        let new = team_file::parse(text).map_err(|mistakes| {
+            let count = match mistakes.first.len() + mistakes.more {
+                1 => "a mistake".to_owned(),
+                many => format!("{many} mistakes"),
+            };
+            let lines = mistakes.to_string().replace('\n', "\n  ");
+            Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied\n  {lines}"))
+        })?;
+        let new_owner = NewOwner::of(&new, outside);
+        let mut warnings = warnings(service, outside, &new);
+        let (view, left_out) = if dry_run {
+            service.ask("team apply", |read, me, now| {
+                let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
+                if let Some(against) = against {
+                    view.against = Some(judge_past(read, &new, against, now)?);
+                }
+                Ok((view, left_out))
+            })?
+        } else {
+            service.change(
+                "team apply",
+                None,
+                |read, me, now| {
+                    let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
+                    if seen.is_some() && seen != view.seen {
+                        return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
+                    }
+                    if !drafts.is_empty() {
+                        let hour_ago = quota::since(now, TEAM_CHANGES.within);
+                        TEAM_CHANGES.allows(read.acts(me, Act::TeamApplied, hour_ago)?, now)?;
+                    }
+                    view.applied = true;
+                    Ok((drafts, (view, left_out)))
+                },
+                |_, planned, _| Ok(planned),
+            )?
         };
-        let lines = mistakes.to_string().replace('\n', "\n  ");
-        Failure::new(Kind::Invalid, format!("the team file has {count}; nothing was applied\n  {lines}"))
-    })?;
-    let new_owner = NewOwner::of(&new, outside);
-    let mut end = End { warnings: warnings(call, outside, &new), ..End::default() };
-    let (view, left_out) = if dry_run {
-        call.ask("team apply", |read, me, now| {
-            let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
-            if let Some(against) = against {
-                view.against = Some(judge_past(read, &new, against, now)?);
-            }
-            Ok((view, left_out))
-        })?
-    } else {
-        call.change(
-            "team apply",
-            None,
-            |read, me, now| {
-                let (drafts, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
-                if seen.is_some() && seen != view.seen {
-                    return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
-                }
-                if !drafts.is_empty() {
-                    let hour_ago = quota::since(now, TEAM_CHANGES.within);
-                    TEAM_CHANGES.allows(read.acts(me, Act::TeamApplied, hour_ago)?, now)?;
-                }
-                view.applied = true;
-                Ok((drafts, (view, left_out)))
-            },
-            |_, planned, _| Ok(planned),
-        )?
-    };
-    if view.changes.is_empty() {
-        end.warnings.clear();
+        if view.changes.is_empty() {
+            warnings.clear();
+        }
+        warnings.extend(left_out);
+        Ok(Warned { answer: view, warnings })
     }
-    end.warnings.extend(left_out);
-    sink(Reply::Plan(Box::new(view)))?;
-    Ok(end)
 }
 
 /// Whether the owner of a new team has an account here. Asked before the transaction, because the name service may be slow.
@@ -134,7 +167,10 @@ impl NewOwner {
         };
         match &self.0 {
             None | Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into()),
+            Some(Ok(false)) => {
+                Err(Refusal::from(CallerRefusal::NoAccount { member: name.clone(), login: member.login.to_string() })
+                    .into())
+            }
             Some(Err(failure)) => Err(failure.clone().into()),
         }
     }
@@ -150,7 +186,7 @@ fn plan(
     revoke_unmatched: bool,
     now: Timestamp,
 ) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
-    decide::needs_owner(me, APPLY)?;
+    authorize::needs_owner(me, APPLY)?;
     let old = read.team()?;
     new_owner.may_take_over(&old, new)?;
     replace(read, Some(&me.name), &old, new, revoke_unmatched, now)
@@ -182,14 +218,14 @@ pub fn replace(
     looks.at_gains |= !rejudge.can_gain();
     let left_out = looks.left_out();
     let (mut unmatched, mut widened): (Vec<FollowView>, Vec<FollowView>) = (Vec::new(), Vec::new());
-    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<decide::Anew, Error> {
+    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<team_change::Anew, Error> {
         let Some(grant) = request.grant.as_ref().filter(|_| request.state(now) != State::Pending) else {
             return rejudge.pending(request);
         };
         let live = grant.is_live(now);
         let why = if live && !looks.at_live { None } else { rejudge.why_not(request, grant, ended)? };
         if why.is_some() && (!live || revoke_unmatched) {
-            return Ok(decide::Anew { ends: why, ..decide::Anew::default() });
+            return Ok(team_change::Anew { ends: why, ..team_change::Anew::default() });
         }
         let view = |follows, because| FollowView {
             follows,
@@ -203,16 +239,17 @@ pub fn replace(
             let gained = rejudge.gained(&grant.terms.resource);
             widened.extend((!gained.is_empty()).then(|| view(Follows::Widened, few(&gained, MOST_COVERED))));
         }
-        Ok(decide::Anew::default())
+        Ok(team_change::Anew::default())
     };
-    let following = decide::follow(&changes, &open, &asked, remains, (by, now), judge)?;
+    let following = team_change::follow(&changes, &open, &asked, remains, (by, now), judge)?;
     let by_number: BTreeMap<RequestId, &Request> = open.iter().map(|request| (request.id, request)).collect();
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &by_number)).collect();
     follows.extend(unmatched);
     follows.extend(widened);
 
     // Those who were admins before, and those who are now.
-    let before = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
+    let before =
+        admins.iter().filter(|person| authorize::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
     let told: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
     let applied = Event::TeamApplied { changes: changes.clone() };
     let mut drafts = Vec::new();
@@ -276,7 +313,7 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
                 given.insert(request.requester.clone(), given_to(read, &request.requester, new)?);
             }
             let held = held_then(request, &given[&request.requester], new);
-            let Some(would) = simulate::otherwise(new, request, &held) else { continue };
+            let Some(would) = past::otherwise(new, request, &held) else { continue };
             if view.otherwise.len() >= MOST_OTHERWISE {
                 view.more += 1;
                 continue;
@@ -306,8 +343,8 @@ struct Given {
 fn given_to(read: &Read<'_>, member: &Name, new: &Team) -> Result<Vec<Given>, Error> {
     let mut given = Vec::new();
     if new.rules.iter().any(Rule::counts_length) {
-        for grant in read.grants_ever(member)? {
-            let by = read.granted_by(grant.request)?;
+        for grant in read.all_grants(member)? {
+            let by = read.grant_entry(grant.request)?;
             given.extend(by.map(|(seq, at)| Given { seq, at, grant }));
         }
     }
@@ -381,8 +418,8 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
     })
 }
 
-fn warnings(call: &Call<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
-    let login = &call.caller.login;
+fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
+    let login = &service.caller.login;
     let mut warnings = Vec::new();
     if !new.members.values().any(|member| member.login == *login && !member.disabled) {
         warnings.push(format!("with this team, your Unix user {login} is no member (any more)"));
@@ -396,7 +433,7 @@ fn warnings(call: &Call<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
         warnings
             .push("the file is too large to look for rules that nobody can meet, or that can be bypassed".to_owned());
     } else {
-        let found = simulate::warnings(new);
+        let found = past::warnings(new);
         let more = found.len().saturating_sub(MOST_WARNINGS);
         warnings.extend(found.into_iter().take(MOST_WARNINGS));
         warnings.extend((more > 0).then(|| format!("and {more} more warnings of this kind")));

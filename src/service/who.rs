@@ -1,25 +1,42 @@
 //! `who`: everyone who can use something now.
 
+use serde::{Deserialize, Serialize};
+
 use super::request::thing;
-use super::{Call, Sink};
-use crate::command::{End, HolderView, Reply};
-use crate::domain::decide;
+use super::{Call, Rows, Service};
+use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
 use crate::error::Failure;
+use crate::protocol::HolderView;
 
-pub fn who(call: &Call<'_>, resource: &Resource, sink: Sink<'_>) -> Result<End, Failure> {
-    let holders = call.ask("who", |read, me, now| {
-        decide::needs_admin(me, "see who has access to something", now)?;
-        let thing = thing(read, resource)?;
-        let mut holders = Vec::new();
-        for name in read.member_names()? {
-            let ways = read.person(&name)?.map(|person| person.ways(&thing, now)).unwrap_or_default();
-            holders.extend(ways.into_iter().map(|way| HolderView { member: name.clone(), way }));
+/// Everyone who has access to something now.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Who {
+    pub resource: Resource,
+}
+
+impl Call for Who {
+    const NAME: &'static str = "Who";
+
+    type Row = HolderView;
+    type Reply = ();
+
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, HolderView>) -> Result<(), Failure> {
+        let Who { resource } = self;
+        let resource = &resource;
+        let holders = service.ask("who", |read, me, now| {
+            authorize::needs_admin(me, "see who has access to something", now)?;
+            let thing = thing(read, resource)?;
+            let mut holders = Vec::new();
+            for name in read.member_names()? {
+                let ways = read.principal(&name)?.map(|person| person.ways(&thing, now)).unwrap_or_default();
+                holders.extend(ways.into_iter().map(|way| HolderView { member: name.clone(), way }));
+            }
+            Ok(holders)
+        })?;
+        for holder in holders {
+            rows(holder)?;
         }
-        Ok(holders)
-    })?;
-    for holder in holders {
-        sink(Reply::Holder(holder))?;
+        Ok(())
     }
-    Ok(End::default())
 }

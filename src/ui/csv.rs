@@ -4,8 +4,8 @@
 use std::io::{self, Write};
 
 use super::escape;
-use crate::command::EntryView;
 use crate::domain::name::Name;
+use crate::protocol::EntryView;
 
 pub const HEADER: &str = "seq,at,actor,os_user,action,request,detail,told,hash\r\n";
 

@@ -3,28 +3,36 @@
 mod csv;
 mod escape;
 mod fold;
-mod form;
-mod human;
-mod notify;
 mod progress;
 mod report;
+pub mod request;
 mod table;
 
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io;
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
-use fold::Sheet;
-pub use human::counted;
-use progress::Progress;
-pub use report::{help, report};
+use clap::ValueEnum;
+use progress::ProgressBar;
 use report::{in_color, print_failure};
 use serde::Serialize;
-use table::{Column, Layout, Shown};
+use table::Layout;
 
-use crate::cli::Global;
-use crate::command::{Command, NeedsView, ProfileView, Reply, RequestView};
-use crate::domain::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::protocol::{COUNTED, EntryView, Progress};
+
+pub use escape::{bounded, line, lines};
+pub use fold::Sheet;
+pub use report::{help, report};
+pub use table::{Color, Column, Fit, NARROW, Shown, table};
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
 
 /// How answers are given: for people or for machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,22 +41,7 @@ enum Mode {
     Json,
 }
 
-/// What an answer looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shape {
-    /// One thing; JSON: an object.
-    One,
-    /// Any number of the same; JSON: an array.
-    Many,
-    /// One request, shown whole.
-    Whole,
-    /// What would happen.
-    DryRun,
-    JsonLines,
-    Csv,
-}
-
-/// A row's worth of a table before it is drawn; so many make a page.
+/// A table's first page, by which its columns are measured: this many rows.
 const PAGE: usize = 200;
 
 pub struct Printer {
@@ -61,7 +54,7 @@ pub struct Printer {
     width: Option<usize>,
     now: Timestamp,
     out: BufWriter<Pipe>,
-    progress: Progress,
+    progress: ProgressBar,
 }
 
 /// Standard output. Once its reader has closed it, the rest is discarded: the command still runs to its end, and its exit
@@ -102,31 +95,17 @@ impl Write for Pipe {
     }
 }
 
-/// An answer on its way out.
-pub struct Answer<'p> {
-    printer: &'p mut Printer,
-    shape: Shape,
-    columns: &'static [Column],
-    /// The rows of the first page, until it is drawn.
-    rows: Vec<Vec<Shown>>,
-    /// How the table goes on once it is.
-    layout: Option<Layout>,
-    line: String,
-    count: usize,
-}
-
 impl Printer {
-    pub fn new(global: &Global, now: Timestamp) -> Printer {
-        let color = in_color(global.color, io::stdout().is_terminal());
+    pub fn new(json: bool, quiet: bool, color: ColorWhen, now: Timestamp) -> Printer {
         Printer {
-            mode: if global.json { Mode::Json } else { Mode::Human },
-            quiet: global.quiet,
-            color,
-            stderr_color: in_color(global.color, io::stderr().is_terminal()),
+            mode: if json { Mode::Json } else { Mode::Human },
+            quiet,
+            color: in_color(color, io::stdout().is_terminal()),
+            stderr_color: in_color(color, io::stderr().is_terminal()),
             width: width(io::stdout().is_terminal()),
             now,
             out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
-            progress: Progress::default(),
+            progress: ProgressBar::default(),
         }
     }
 
@@ -152,29 +131,63 @@ impl Printer {
         self.now = now;
     }
 
-    pub fn answer(&mut self, shape: Shape) -> Answer<'_> {
-        Answer { printer: self, shape, columns: &[], rows: Vec::new(), layout: None, line: String::new(), count: 0 }
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// One value as the answer: for people as `words` writes it, in JSON as an object.
+    pub fn object<T: Serialize>(&mut self, value: &T, words: impl FnOnce(&mut Sheet)) -> Result<(), Failure> {
+        self.progress.clear();
+        match self.mode {
+            Mode::Json => self.json(value),
+            Mode::Human => self.sheet(words),
+        }
+        .and_then(|()| self.out.flush())
+        .map_err(broken)
+    }
+
+    /// Any number of values as the answer: for people as a table or line by line, in JSON as an array.
+    pub fn list(&mut self) -> List<'_> {
+        List { printer: self, columns: &[], rows: Vec::new(), layout: None, line: String::new(), count: 0 }
     }
 
     /// A line of a result for people; nothing in JSON.
-    pub fn print(&mut self, words: &str) -> io::Result<()> {
+    pub fn print(&mut self, words: &str) -> Result<(), Failure> {
         match self.mode {
-            Mode::Human if !self.quiet => writeln!(self.out, "{}", escape::lines(words)),
+            Mode::Human if !self.quiet => writeln!(self.out, "{}", escape::lines(words)).map_err(broken),
             Mode::Human | Mode::Json => Ok(()),
         }
     }
 
     /// The same as an object in JSON.
-    pub fn print_or<T: Serialize>(&mut self, words: &str, value: &T) -> io::Result<()> {
+    pub fn print_or<T: Serialize>(&mut self, words: &str, value: &T) -> Result<(), Failure> {
         match self.mode {
             Mode::Human => self.print(words),
-            Mode::Json => self.json(value),
+            Mode::Json => self.json(value).map_err(broken),
         }
     }
 
     /// A text that is the result itself, whatever the mode.
-    pub fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.out.write_all(bytes)
+    pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.out.write_all(bytes).map_err(broken)
+    }
+
+    /// A value as a line of JSON, whatever the mode.
+    pub fn json_line<T: Serialize>(&mut self, value: &T) -> Result<(), Failure> {
+        self.json(value).map_err(broken)
+    }
+
+    /// The header of the audit log in CSV.
+    pub fn csv_header(&mut self) -> Result<(), Failure> {
+        self.out.write_all(csv::HEADER.as_bytes()).map_err(broken)
+    }
+
+    pub fn csv_entry(&mut self, entry: &EntryView) -> Result<(), Failure> {
+        csv::entry(&mut self.out, entry).map_err(broken)
     }
 
     fn json<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
@@ -182,46 +195,52 @@ impl Printer {
         writeln!(self.out)
     }
 
-    /// A profile in place of the one before, on a terminal.
-    pub fn redraw(&mut self, view: &ProfileView) -> io::Result<()> {
-        // Home, then each line cleared as it is written, then the rest of the screen: nothing flickers.
+    fn sheet(&mut self, words: impl FnOnce(&mut Sheet)) -> io::Result<()> {
         let mut sheet = Sheet::new(self.width);
-        human::profile(&mut sheet, view);
+        words(&mut sheet);
+        self.out.write_all(escape::lines(&sheet.into_text()).as_bytes())
+    }
+
+    /// The answer as text that is escaped already, since it holds colours. `words`: given whether it may.
+    fn painted(&mut self, words: impl FnOnce(&mut Sheet, bool)) -> io::Result<()> {
+        let mut sheet = Sheet::new(self.width);
+        words(&mut sheet, self.color);
+        self.out.write_all(sheet.into_text().as_bytes())
+    }
+
+    /// One value as the answer, in text that is escaped already, since it holds colours.
+    pub fn painted_object<T: Serialize>(
+        &mut self,
+        value: &T,
+        words: impl FnOnce(&mut Sheet, bool),
+    ) -> Result<(), Failure> {
+        match self.mode {
+            Mode::Json => self.json(value),
+            Mode::Human => self.painted(words),
+        }
+        .and_then(|()| self.out.flush())
+        .map_err(broken)
+    }
+
+    /// Text in place of what is on the terminal. Nothing flickers: the cursor goes home, each line is cleared as it is
+    /// written, then the rest of the screen.
+    pub fn redraw(&mut self, words: impl FnOnce(&mut Sheet)) -> Result<(), Failure> {
+        let mut sheet = Sheet::new(self.width);
+        words(&mut sheet);
         let text = sheet.into_text().replace('\n', "\x1b[K\n");
-        write!(self.out, "\x1b[H{text}\x1b[K\n(Ctrl-C ends)\x1b[J")?;
-        self.out.flush()
+        write!(self.out, "\x1b[H{text}\x1b[K\n(Ctrl-C ends)\x1b[J").map_err(broken)?;
+        self.flush()
     }
 
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+    pub fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(broken)
     }
 
-    /// A request, for the person who is about to be asked about it.
-    pub fn present(&mut self, view: &RequestView) {
-        let now = self.now;
-        self.preview(|sheet| human::request(sheet, view, now));
-    }
-
-    /// What it takes to ask for something, before anything is asked.
-    pub fn present_needs(&mut self, view: &NeedsView) {
-        self.preview(|sheet| form::needs(sheet, view));
-    }
-
-    /// A request as it would be filed.
-    pub fn present_draft(&mut self, view: &RequestView) {
-        let now = self.now;
-        self.preview(|sheet| form::summary(sheet, view, now));
-    }
-
-    /// What a command would do, for the person who is about to be asked.
-    pub fn present_plan(&mut self, view: &crate::command::PlanView) {
-        self.preview(|sheet| human::plan(sheet, view));
-    }
-
-    /// What a revocation would end, for the person who is about to be asked.
-    pub fn present_ending(&mut self, views: &[RequestView]) {
-        let lines: Vec<String> = views.iter().map(|view| format!("  {}\n", human::in_short(view, self.now))).collect();
-        self.preview(|sheet| sheet.push(&lines.concat()));
+    /// How far something that takes time is, on a terminal.
+    pub fn progress(&mut self, progress: Progress) {
+        if self.mode == Mode::Human && !self.quiet && io::stderr().is_terminal() {
+            self.progress.show(progress.done, progress.waiting);
+        }
     }
 
     /// What another process of this program said on its standard error.
@@ -230,9 +249,10 @@ impl Printer {
         let _ = io::stderr().write_all(said);
     }
 
-    fn preview(&mut self, write: impl FnOnce(&mut Sheet)) {
+    /// What is about to be asked about or done, on standard error.
+    pub fn preview(&mut self, words: impl FnOnce(&mut Sheet)) {
         let mut sheet = Sheet::new(width(io::stderr().is_terminal()));
-        write(&mut sheet);
+        words(&mut sheet);
         let _ = write!(io::stderr(), "{}", escape::lines(&sheet.into_text()));
     }
 
@@ -253,7 +273,7 @@ impl Printer {
         }
     }
 
-    /// A quiet line at the end.
+    /// A line on standard error for the person at the terminal.
     pub fn status(&mut self, words: &str) {
         if !self.quiet && self.mode == Mode::Human {
             let _ = self.out.flush();
@@ -280,140 +300,73 @@ fn width(terminal: bool) -> Option<usize> {
 }
 
 /// Writing to standard output failed. (A closed pipe is no failure: see `Pipe`.)
-pub fn broken(error: io::Error) -> Failure {
+fn broken(error: io::Error) -> Failure {
     Failure::new(Kind::Io, format!("the output can't be written: {error}"))
 }
 
-impl Answer<'_> {
-    /// Prints one piece, or keeps it until a page of them can be drawn.
-    pub fn put(&mut self, reply: Reply) -> Result<(), Failure> {
-        if let Reply::Progress { done, waiting } = reply {
-            let shown = self.printer.mode == Mode::Human && !self.printer.quiet && io::stderr().is_terminal();
-            if shown {
-                self.printer.progress.show(done, waiting);
+/// A list on its way out.
+pub struct List<'p> {
+    printer: &'p mut Printer,
+    columns: &'static [Column],
+    /// The rows of the first page, until it is drawn.
+    rows: Vec<Vec<Shown>>,
+    /// How the table goes on once it is.
+    layout: Option<Layout>,
+    line: String,
+    count: usize,
+}
+
+impl List<'_> {
+    /// A row of a table.
+    pub fn row<T: Serialize>(
+        &mut self,
+        value: &T,
+        columns: &'static [Column],
+        cells: impl FnOnce() -> Vec<Shown>,
+    ) -> Result<(), Failure> {
+        match self.printer.mode {
+            Mode::Json => self.element(value),
+            Mode::Human => self.draw(columns, cells()),
+        }
+        .map_err(broken)
+    }
+
+    /// A value as lines of text.
+    pub fn item<T: Serialize>(&mut self, value: &T, words: impl FnOnce(&mut Sheet)) -> Result<(), Failure> {
+        match self.printer.mode {
+            Mode::Json => self.element(value),
+            Mode::Human => {
+                self.count += 1;
+                self.printer.sheet(words)
             }
-            return Ok(());
         }
-        self.printer.progress.clear();
-        self.write(reply).map_err(broken)
+        .map_err(broken)
     }
 
-    fn write(&mut self, reply: Reply) -> io::Result<()> {
-        match (self.shape, self.printer.mode) {
-            (Shape::Csv, _) => self.csv(&reply),
-            (Shape::JsonLines, _) => self.element(&reply, "", ""),
-            (Shape::Many, Mode::Json) => self.element(&reply, "[", ","),
-            (Shape::One | Shape::Whole | Shape::DryRun, Mode::Json) => self.element(&reply, "", ""),
-            (Shape::One | Shape::Many | Shape::Whole | Shape::DryRun, Mode::Human) => self.human(reply),
+    /// The same of text that is escaped already, since it holds colours. `words`: given whether it may.
+    pub fn painted<T: Serialize>(&mut self, value: &T, words: impl FnOnce(&mut Sheet, bool)) -> Result<(), Failure> {
+        match self.printer.mode {
+            Mode::Json => self.element(value),
+            Mode::Human => {
+                self.count += 1;
+                self.printer.painted(words)
+            }
         }
+        .map_err(broken)
     }
 
-    fn element(&mut self, reply: &Reply, open: &str, comma: &str) -> io::Result<()> {
-        let out = &mut self.printer.out;
-        match (open, self.count) {
-            ("", 0) => {}
-            ("", _) => writeln!(out)?,
-            (_, 0) => writeln!(out, "{open}")?,
-            (_, _) => writeln!(out, "{comma}")?,
-        }
+    pub fn now(&self) -> Timestamp {
+        self.printer.now
+    }
+
+    fn element<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+        writeln!(self.printer.out, "{}", if self.count == 0 { "[" } else { "," })?;
         self.count += 1;
-        write_json(out, reply)
+        write_value(&mut self.printer.out, value)
     }
 
-    fn csv(&mut self, reply: &Reply) -> io::Result<()> {
-        if self.count == 0 {
-            self.printer.out.write_all(csv::HEADER.as_bytes())?;
-        }
+    fn draw(&mut self, columns: &'static [Column], row: Vec<Shown>) -> io::Result<()> {
         self.count += 1;
-        match reply {
-            Reply::Entry(entry) => csv::entry(&mut self.printer.out, entry),
-            Reply::Request(_)
-            | Reply::Team(_)
-            | Reply::Plan(_)
-            | Reply::Resource(_)
-            | Reply::Found(_)
-            | Reply::Needs(_)
-            | Reply::Waiting(_)
-            | Reply::Profile(_)
-            | Reply::Check(_)
-            | Reply::Holder(_)
-            | Reply::Notification(_)
-            | Reply::Expired(_)
-            | Reply::Raw(_)
-            | Reply::Verified(_)
-            | Reply::Checkpoint(_)
-            | Reply::Finding(_)
-            | Reply::BackedUp(_)
-            | Reply::Word { .. }
-            | Reply::Preferences(_)
-            | Reply::Tested(_)
-            | Reply::Delivered(_)
-            | Reply::Queued(_)
-            | Reply::Progress { .. } => Ok(()),
-        }
-    }
-
-    fn human(&mut self, reply: Reply) -> io::Result<()> {
-        self.count += 1;
-        let (now, color, quiet) = (self.printer.now, self.printer.color, self.printer.quiet);
-        let mut sheet = Sheet::new(self.printer.width);
-        match reply {
-            Reply::Request(view) => match self.shape {
-                Shape::Many => return self.row(&human::REQUESTS, human::request_row(&view, now)),
-                Shape::Whole => human::request(&mut sheet, &view, now),
-                Shape::DryRun => human::would_submit(&mut sheet, &view, now),
-                Shape::One | Shape::JsonLines | Shape::Csv => human::outcomes(&mut sheet, &view, now),
-            },
-            Reply::Team(team) => sheet.push(&team_file::write(&team)),
-            Reply::Plan(view) => human::plan(&mut sheet, &view),
-            Reply::Resource(view) => return self.row(&human::RESOURCES, human::resource_row(&view, now)),
-            Reply::Found(resource) => sheet.line(&resource.to_string()),
-            Reply::Needs(view) => form::needs(&mut sheet, &view),
-            Reply::Waiting(id) => sheet.line(&id.to_string()),
-            Reply::Profile(view) => human::profile(&mut sheet, &view),
-            Reply::Check(_) | Reply::Expired(_) | Reply::Delivered(_) if quiet => {}
-            Reply::Check(view) => sheet.line(&human::check(&view)),
-            Reply::Holder(view) => return self.row(&human::HOLDERS, human::holder_row(&view, now)),
-            Reply::Notification(view) => return self.row(&human::NOTIFICATIONS, human::notification_row(&view, now)),
-            Reply::Expired(view) => sheet.push(&human::expired(&view)),
-            Reply::Entry(view) => return self.row(&human::ENTRIES, human::entry_row(&view)),
-            Reply::Verified(view) => human::verified(&mut sheet, &view),
-            Reply::Checkpoint(_) => {
-                // One line to keep, the same for people and programs.
-                write_json(&mut self.printer.out, &reply)?;
-                return writeln!(self.printer.out);
-            }
-            // These two are escaped where they are made, and may hold colours.
-            Reply::Finding(view) => {
-                human::finding(&mut sheet, &view, color);
-                return self.printer.out.write_all(sheet.into_text().as_bytes());
-            }
-            Reply::Preferences(view) => {
-                notify::preferences(&mut sheet, &view, color);
-                return self.printer.out.write_all(sheet.into_text().as_bytes());
-            }
-            Reply::BackedUp(view) => human::backed_up(&mut sheet, &view),
-            Reply::Word { word, .. } => sheet.line(&word),
-            Reply::Tested(view) => notify::tested(&mut sheet, &view),
-            Reply::Delivered(view) => sheet.push(&notify::delivered(&view)),
-            Reply::Queued(view) => return self.row(&notify::QUEUED, notify::queued_row(&view, now)),
-            // Always JSON, a line each.
-            Reply::Raw(_) | Reply::Progress { .. } => {}
-        }
-        self.printer.out.write_all(escape::lines(&sheet.into_text()).as_bytes())
-    }
-
-    /// Whether nobody reads the answer any more.
-    pub fn is_closed(&self) -> bool {
-        self.printer.is_closed()
-    }
-
-    /// A failure among the pieces.
-    pub fn fail(&mut self, failure: &Failure) {
-        self.printer.fail(failure);
-    }
-
-    fn row(&mut self, columns: &'static [Column], row: Vec<Shown>) -> io::Result<()> {
         if let Some(layout) = &self.layout {
             self.line.clear();
             layout.row(&row, self.printer.color, &mut self.line);
@@ -436,61 +389,41 @@ impl Answer<'_> {
         self.printer.out.write_all(drawn.as_bytes())
     }
 
-    /// Leaves an answer that failed on its way as it stands: an array that is not closed can't be taken for whole,
-    /// and one that never began is not an empty one.
+    /// Whether nobody reads the list any more.
+    pub fn is_closed(&self) -> bool {
+        self.printer.is_closed()
+    }
+
+    /// A failure among the values.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.printer.fail(failure);
+    }
+
+    /// Leaves a list that failed as it is: a JSON array without its end can't be taken for whole.
     pub fn cut_short(mut self) {
         let _ = self.page();
         let _ = self.printer.out.flush();
     }
 
-    /// Ends the answer. Gives how many pieces it had.
+    /// Ends the list. Gives how many values it had.
     pub fn end(mut self) -> Result<usize, Failure> {
         self.close().map_err(broken)?;
         Ok(self.count)
     }
 
     fn close(&mut self) -> io::Result<()> {
-        match (self.shape, self.printer.mode, self.count) {
-            (Shape::Csv, _, 0) => self.printer.out.write_all(csv::HEADER.as_bytes())?,
-            (Shape::Csv, ..) | (Shape::JsonLines, _, 0) => {}
-            (Shape::JsonLines, ..) => writeln!(self.printer.out)?,
-            (Shape::Many, Mode::Json, 0) => writeln!(self.printer.out, "[]")?,
-            (Shape::Many, Mode::Json, _) => writeln!(self.printer.out, "\n]")?,
-            (_, Mode::Json, 0) => {}
-            (_, Mode::Json, _) => writeln!(self.printer.out)?,
-            (_, Mode::Human, _) => self.page()?,
+        match (self.printer.mode, self.count) {
+            (Mode::Json, 0) => writeln!(self.printer.out, "[]")?,
+            (Mode::Json, _) => writeln!(self.printer.out, "\n]")?,
+            (Mode::Human, _) => self.page()?,
         }
         self.printer.out.flush()
     }
 }
 
-fn write_json(out: &mut dyn Write, reply: &Reply) -> io::Result<()> {
-    match reply {
-        Reply::Request(view) => write_value(out, view),
-        Reply::Team(team) => write_value(out, team),
-        Reply::Plan(view) => write_value(out, view),
-        Reply::Resource(view) => write_value(out, view),
-        Reply::Profile(view) => write_value(out, view),
-        Reply::Found(resource) => write_value(out, resource),
-        Reply::Needs(view) => write_value(out, view),
-        Reply::Waiting(id) => write_value(out, id),
-        Reply::Check(view) => write_value(out, view),
-        Reply::Holder(view) => write_value(out, view),
-        Reply::Notification(view) => write_value(out, view),
-        Reply::Expired(view) => write_value(out, view),
-        Reply::Entry(view) => write_value(out, view),
-        Reply::Raw(view) => write_value(out, view),
-        Reply::Verified(view) => write_value(out, view),
-        Reply::Checkpoint(view) => write_value(out, view),
-        Reply::Finding(view) => write_value(out, view),
-        Reply::BackedUp(view) => write_value(out, view),
-        Reply::Word { word, help } => write_value(out, &(word, help)),
-        Reply::Preferences(view) => write_value(out, view),
-        Reply::Tested(view) => write_value(out, view),
-        Reply::Delivered(view) => write_value(out, view),
-        Reply::Queued(view) => write_value(out, view),
-        Reply::Progress { done, waiting } => write_value(out, &(done, waiting)),
-    }
+/// A count that stopped at one more than `COUNTED`.
+pub fn counted(count: u64) -> String {
+    if count > COUNTED { format!("more than {},{:03}", COUNTED / 1000, COUNTED % 1000) } else { count.to_string() }
 }
 
 /// A value as JSON, in which nothing acts on a terminal and everything can be seen.
@@ -503,53 +436,4 @@ fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Res
     }
     let text = String::from_utf8(text).map_err(io::Error::other)?;
     out.write_all(escape::json(&text).as_bytes())
-}
-
-/// What a command's answer looks like.
-pub fn shape(command: &Command) -> Shape {
-    match command {
-        Command::Request(ask) if ask.dry_run => Shape::DryRun,
-        Command::Edit { dry_run: true, .. } => Shape::DryRun,
-        Command::Show { .. } => Shape::Whole,
-        Command::Resources { .. }
-        | Command::List(_)
-        | Command::Who { .. }
-        | Command::Inbox { .. }
-        | Command::RevokeMember { .. }
-        | Command::Audit(_)
-        | Command::Doctor { .. }
-        | Command::Queue
-        | Command::Words(_)
-        | Command::NotifyTest
-        | Command::Outbox { .. } => Shape::Many,
-        Command::AuditExport | Command::AuditExportRaw => Shape::JsonLines,
-        Command::TeamApply { .. }
-        | Command::ReplaceOwner { .. }
-        | Command::TeamShow
-        | Command::Find { .. }
-        | Command::Needs(_)
-        | Command::NeedsToExtend { .. }
-        | Command::Request(_)
-        | Command::Extend { .. }
-        | Command::Edit { .. }
-        | Command::Review { .. }
-        | Command::Approve { .. }
-        | Command::Deny { .. }
-        | Command::Withdraw { .. }
-        | Command::Revoke { .. }
-        | Command::Whoami
-        | Command::Check { .. }
-        | Command::MarkRead { .. }
-        | Command::Unread
-        | Command::Expire { .. }
-        | Command::AuditVerify { .. }
-        | Command::AuditCheckpoint
-        | Command::Backup { .. }
-        | Command::AcceptClock
-        | Command::Preferences
-        | Command::Prefer(_)
-        | Command::Deliver
-        | Command::OutboxRetry { .. }
-        | Command::OutboxDiscard { .. } => Shape::One,
-    }
 }

@@ -12,12 +12,12 @@ const REDRAWN: Duration = Duration::from_millis(100);
 const WIDTH: u64 = 30;
 
 #[derive(Default)]
-pub struct Progress {
+pub struct ProgressBar {
     begun: Option<Instant>,
     drawn: Option<Instant>,
 }
 
-impl Progress {
+impl ProgressBar {
     pub fn show(&mut self, done: u64, waiting: u64) {
         let begun = *self.begun.get_or_insert_with(Instant::now);
         let fresh = self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAWN);

@@ -5,8 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use clap::builder::StyledStr;
 use serde::Serialize;
 
-use super::{Pipe, broken, escape, write_value};
-use crate::cli::ColorWhen;
+use super::{ColorWhen, Pipe, broken, escape, write_value};
 use crate::error::Failure;
 
 pub(super) fn in_color(when: ColorWhen, terminal: bool) -> bool {

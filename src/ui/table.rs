@@ -56,6 +56,11 @@ const READABLE: usize = 12;
 /// What is wrapped is not wrapped into less than this.
 const WRAPPED: usize = 20;
 
+/// A whole table as text.
+pub fn table(columns: &'static [Column], rows: &[Vec<Shown>], width: Option<usize>, color: bool) -> String {
+    Layout::of(columns, rows, width).first_page(rows, color)
+}
+
 /// How a table is drawn: settled by the rows of its first page, without measuring or holding what follows.
 pub struct Layout {
     columns: &'static [Column],

@@ -365,7 +365,7 @@ fn whoever_denies_or_revokes_is_asked_why() {
     let denied = world.request("bob", "target:orders-db", &[]);
     let terminal = Terminal::access(&world, "alice", &["deny", &denied]);
     terminal.shows("Deny request 1?");
-    terminal.text("y").shows("? Why? (the requester is told; may stay empty)");
+    terminal.text("y").shows("? Why? (the requester is notified; may stay empty)");
     terminal.text("Use the replica").key("Enter");
     terminal.exits(0);
     assert_eq!(world.json("bob", &["show", &denied])["decisions"][0]["note"], "Use the replica");
@@ -373,7 +373,7 @@ fn whoever_denies_or_revokes_is_asked_why() {
     let live = world.grant("bob", "target:orders-db", "alice", &[]);
     let terminal = Terminal::access(&world, "alice", &["revoke", &live]);
     terminal.shows(&format!("Revoke request {live}?"));
-    terminal.text("y").shows("? Why? (the member is told; may stay empty)");
+    terminal.text("y").shows("? Why? (the member is notified; may stay empty)");
     terminal.key("Escape");
     terminal.exits(1);
     assert_eq!(world.state(&live), "active", "who leaves at the second question has done nothing");

@@ -1,8 +1,7 @@
 //! `access approve` on a terminal: the requests that wait, one after another.
 
-use access::command::{AskFor, Command};
-use access::domain::request::Terms;
-use access::service::{self, Caller};
+use access::domain::terms::Terms;
+use access::service::{Caller, Outside, Service, SubmitRequest};
 use access::store::Store;
 
 use crate::completion;
@@ -24,7 +23,7 @@ fn crowd(count: usize) -> World {
         let caller = Caller { login, root: false, acting_as: None };
         let resource = format!("target:t{}", number / 30).parse().unwrap();
         let end = "1h".parse::<access::domain::duration::Duration>().unwrap().into();
-        let ask = AskFor {
+        let submit = SubmitRequest {
             default_length: false,
             terms: Terms { resource, end, start: None },
             reason: "testing".parse().unwrap(),
@@ -34,10 +33,16 @@ fn crowd(count: usize) -> World {
             dry_run: false,
         };
         let clock = || Ok(now);
-        service::carry_out(&store, &caller, &clock, &|_| Ok(true), &|_| true, Command::Request(ask), &mut |_| Ok(()))
-            .unwrap();
+        let outside = Outside {
+            owns_file: &|| true,
+            has_account: &|_| Ok(true),
+            knows_zone: &|_| true,
+            shared: false,
+            post: &|| unreachable!("nothing is sent"),
+        };
+        Service { store: &store, caller: &caller, clock: &clock, outside: &outside }.answer(submit).unwrap();
     }
-    store.leave();
+    store.close();
     world
 }
 

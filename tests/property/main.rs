@@ -18,22 +18,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Mutex;
 
-use access::command::{AskFor, Command, ListFilter, Reply, Seen};
 use access::domain::duration::{Duration, Length};
-use access::domain::event::{ACTIONS, Because, Entry, Event};
+use access::domain::event::{ACTIONS, Approval, Because, Entry, Event, Revision, Submission};
 use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
-use access::domain::request::{self, Edited, End, Modification, RequestId};
+use access::domain::request::edit::{Edit, Edited};
 use access::domain::resource::Resource;
+use access::domain::terms::{self, End, Modification, RequestId};
 use access::domain::time::Timestamp;
-use access::error::Kind;
-use access::service::{Caller, Init, carry_out, init};
+use access::error::{Failure, Kind};
+use access::protocol::{ListFilter, RequestView, Seen};
+use access::service::{
+    AcceptClock, Approve, AuditVerify, Call, Caller, Check, Deny, EditRequest, Expire, Extend, Init, List, Outside,
+    Prefer, ReviewEmergency, Revoke, Service, Show, SubmitRequest, TeamApply, Withdraw, init,
+};
 use access::store::{Error, Store};
+use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
-
-use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
 use steps::{Ends, Step, Who, steps};
 use team::{ADMIN, BRIEF, DAY, EVER, HOUR, OWNER, PEOPLE, RESOURCES, Team, full_team};
 use witness::Witness;
@@ -59,12 +63,12 @@ impl Tally {
     /// What should come about often for there to be anything in this.
     fn count_sort(&self, event: &Event) {
         let sorts = match event {
-            Event::RequestSubmitted { extends, emergency, asked, .. } => {
+            Event::RequestSubmitted(Submission { extends, emergency, asked, .. }) => {
                 let brief = asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
                 vec![("an extension", extends.is_some()), ("an emergency", *emergency), ("a shorter default", brief)]
             }
-            Event::RequestEdited { voids, .. } => vec![("an edit that voids votes", !voids.is_empty())],
-            Event::RequestApproved { voids, asked, .. } => {
+            Event::RequestEdited(Revision { voids, .. }) => vec![("an edit that voids votes", !voids.is_empty())],
+            Event::RequestApproved(Approval { voids, asked, .. }) => {
                 vec![("new terms", asked.is_some()), ("votes voided", !voids.is_empty())]
             }
             Event::GrantStarted(granted) | Event::GrantScheduled(granted) => {
@@ -115,21 +119,46 @@ fn caller(login: &str) -> Caller {
     Caller { login: login.parse().unwrap(), root: login == "root", acting_as: None }
 }
 
+/// Has a call carried out as a shared host does.
+fn with_service<T>(
+    store: &Store,
+    login: &str,
+    clock: &dyn Fn() -> Result<Timestamp, Failure>,
+    call: impl FnOnce(&Service<'_>) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let nothing = || Err(Failure::new(Kind::Failure, "nothing is sent"));
+    let outside = Outside {
+        owns_file: &|| false,
+        has_account: &|_| Ok(true),
+        knows_zone: &|_| true,
+        shared: true,
+        post: &nothing,
+    };
+    call(&Service { store, caller: &caller(login), clock, outside: &outside })
+}
+
 type Checked = Result<(), TestCaseError>;
 
 impl Run<'_> {
-    fn carry_out(&self, login: &str, command: Command) -> (Result<bool, Kind>, Vec<Reply>) {
-        let mut replies = Vec::new();
+    fn answer<C: Call>(&self, login: &str, call: C) -> Result<C::Reply, Kind> {
+        self.list(login, call).map(|(reply, _)| reply)
+    }
+
+    /// The reply, and the rows before it.
+    fn list<C: Call>(&self, login: &str, call: C) -> Result<(C::Reply, Vec<C::Row>), Kind> {
+        let rows = Mutex::new(Vec::new());
         let clock = || Ok(time(self.clock));
-        let ended = carry_out(&self.store, &caller(login), &clock, &|_| Ok(true), &|_| true, command, &mut |piece| {
-            replies.push(piece);
-            Ok(())
+        let reply = with_service(&self.store, login, &clock, |service| {
+            call.carry_out(service, &mut |row| {
+                rows.lock().unwrap().push(row);
+                Ok(())
+            })
         });
-        let ended = ended.map_err(|failure| {
+        let reply = reply.map_err(|failure| {
             *self.tally.last_failure.borrow_mut() = failure.to_string();
             failure.kind
-        });
-        (ended.map(|end| !end.no), replies)
+        })?;
+        Ok((reply, rows.into_inner().unwrap()))
     }
 
     /// It is behind the last recorded time by more than a minute.
@@ -219,10 +248,10 @@ impl Run<'_> {
         };
         let wish = self.wish(step, there, asked.as_ref(), now);
         let against = self.against(step, there, asked.as_ref(), wish.as_ref(), now);
-        let (outcome, _) = self.carry_out(there.login, self.command(step, place));
+        let outcome = self.carry_out(there.login, step, place);
         let expected = match outcome {
-            Ok(done) => {
-                prop_assert!(done && against.is_empty(), "{there:?} may do it, and should not: {against:?}");
+            Ok(()) => {
+                prop_assert!(against.is_empty(), "{there:?} may do it, and should not: {against:?}");
                 self.does(step, there, place, wish, now)
             }
             Err(kind) => {
@@ -235,7 +264,7 @@ impl Run<'_> {
         self.recorded(expected)
     }
 
-    fn command(&self, step: &Step, place: Option<usize>) -> Command {
+    fn carry_out(&self, login: &str, step: &Step, place: Option<usize>) -> Result<(), Kind> {
         let id = || RequestId::try_from(place.unwrap() as i64 + 1).unwrap();
         let length = |seconds: i64| Length::from_seconds(seconds).unwrap();
         let end = |end: Ends| match self.until(end) {
@@ -244,68 +273,95 @@ impl Run<'_> {
             Until::At(instant) => End::At(time(instant)),
         };
         match step {
-            Step::Ask { on_behalf_of, ask, .. } => Command::Request(AskFor {
-                emergency: ask.emergency,
-                terms: request::Terms {
-                    resource: resource(ask.resource),
-                    end: end(ask.end),
-                    start: ask.start.map(|from_now| time(self.now() + from_now)),
-                },
-                reason: ask.reason.parse().unwrap(),
-                ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
-                requester: on_behalf_of.map(|name| name.parse().unwrap()),
-                default_length: matches!(ask.end, Ends::Unsaid),
-                dry_run: false,
-            }),
-            Step::Extend { length: seconds, ticket, .. } => Command::Extend {
-                id: id(),
-                length: seconds.map(length),
-                reason: "More, because it lasts".parse().unwrap(),
-                ticket: ticket.map(|ticket| ticket.parse().unwrap()),
-            },
-            Step::Edit { change, .. } => Command::Edit {
-                id: id(),
-                edit: request::Edit {
-                    reason: change.reason.map(|reason| reason.parse().unwrap()),
-                    ticket: change.ticket.map(|ticket| match ticket {
-                        Some(ticket) => Edited::To(ticket.parse().unwrap()),
-                        None => Edited::Removed,
-                    }),
-                    end: change.end.map(end),
-                    start: change.start.map(|start| match start {
-                        Some(from_now) => Edited::To(time(self.now() + from_now)),
-                        None => Edited::Removed,
-                    }),
-                },
-                dry_run: false,
-            },
-            Step::Approve { resource: name, end: changed, .. } => Command::Approve {
-                id: id(),
-                modification: Modification { resource: name.map(resource), end: changed.map(end) },
-                note: None,
-                // What an edit says is approved by those only who have seen it.
-                seen: Some(self.seen(id())),
-            },
-            Step::Deny { .. } => Command::Deny { id: id(), reason: None, seen: None },
-            Step::Withdraw { .. } => Command::Withdraw { id: id(), seen: None },
-            Step::Revoke { .. } => Command::Revoke { id: id(), reason: None, seen: None },
-            Step::Review { .. } => Command::Review { id: id(), note: "Looked at".parse().unwrap(), seen: None },
-            Step::Apply { edits, .. } => Command::TeamApply {
-                text: self.edited(edits).file(),
-                dry_run: false,
-                seen: None,
-                against: None,
-                revoke_unmatched: false,
-            },
-            Step::AcceptClock { .. } => Command::AcceptClock,
+            Step::Ask { on_behalf_of, ask, .. } => self
+                .answer(
+                    login,
+                    SubmitRequest {
+                        emergency: ask.emergency,
+                        terms: terms::Terms {
+                            resource: resource(ask.resource),
+                            end: end(ask.end),
+                            start: ask.start.map(|from_now| time(self.now() + from_now)),
+                        },
+                        reason: ask.reason.parse().unwrap(),
+                        ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
+                        requester: on_behalf_of.map(|name| name.parse().unwrap()),
+                        default_length: matches!(ask.end, Ends::Unsaid),
+                        dry_run: false,
+                    },
+                )
+                .map(drop),
+            Step::Extend { length: seconds, ticket, .. } => self
+                .answer(
+                    login,
+                    Extend {
+                        id: id(),
+                        length: seconds.map(length),
+                        reason: "More, because it lasts".parse().unwrap(),
+                        ticket: ticket.map(|ticket| ticket.parse().unwrap()),
+                    },
+                )
+                .map(drop),
+            Step::Edit { change, .. } => self
+                .answer(
+                    login,
+                    EditRequest {
+                        id: id(),
+                        edit: Edit {
+                            reason: change.reason.map(|reason| reason.parse().unwrap()),
+                            ticket: change.ticket.map(|ticket| match ticket {
+                                Some(ticket) => Edited::To(ticket.parse().unwrap()),
+                                None => Edited::Removed,
+                            }),
+                            end: change.end.map(end),
+                            start: change.start.map(|start| match start {
+                                Some(from_now) => Edited::To(time(self.now() + from_now)),
+                                None => Edited::Removed,
+                            }),
+                        },
+                        dry_run: false,
+                    },
+                )
+                .map(drop),
+            Step::Approve { resource: name, end: changed, .. } => self
+                .answer(
+                    login,
+                    Approve {
+                        id: id(),
+                        modification: Modification { resource: name.map(resource), end: changed.map(end) },
+                        note: None,
+                        // What an edit says is approved by those only who have seen it.
+                        seen: Some(self.seen(id())),
+                    },
+                )
+                .map(drop),
+            Step::Deny { .. } => self.answer(login, Deny { id: id(), reason: None, seen: None }).map(drop),
+            Step::Withdraw { .. } => self.answer(login, Withdraw { id: id(), seen: None }).map(drop),
+            Step::Revoke { .. } => self.answer(login, Revoke { id: id(), reason: None, seen: None }).map(drop),
+            Step::Review { .. } => self
+                .answer(login, ReviewEmergency { id: id(), note: "Looked at".parse().unwrap(), seen: None })
+                .map(drop),
+            Step::Apply { edits, .. } => self
+                .answer(
+                    login,
+                    TeamApply {
+                        text: self.edited(edits).file(),
+                        dry_run: false,
+                        seen: None,
+                        against: None,
+                        revoke_unmatched: false,
+                    },
+                )
+                .map(drop),
+            Step::AcceptClock { .. } => self.answer(login, AcceptClock {}).map(drop),
             Step::Prefer { .. } => {
                 let minutes = self.model.preferred % 1440;
                 let digest = format!("daily {:02}:{:02}", minutes / 60, minutes % 60).parse().ok();
                 let choice = Choice { digest, ..Choice::default() };
-                Command::Prefer(PreferenceChange::Set { event: None, choice })
+                self.answer(login, Prefer { change: PreferenceChange::Set { event: None, choice } }).map(drop)
             }
             Step::Expire | Step::Change { .. } | Step::Pass(_) | Step::Next(_) => {
-                Command::Expire { dry_run: false, deliver: false }
+                self.answer(login, Expire { dry_run: false, deliver: false }).map(drop)
             }
         }
     }
@@ -659,7 +715,7 @@ impl Run<'_> {
         let Some(asked) = self.model.requests.get(place) else { return Ok(()) };
         let waiting = self.model.standing(asked, now).into_iter().flat_map(|(_, _, waiting)| waiting);
         let admins = PEOPLE.into_iter().filter(|who| self.model.is_admin(who, now));
-        if let Event::RequestEdited { by, voids, .. } = &entry.event {
+        if let Event::RequestEdited(Revision { by, voids, .. }) = &entry.event {
             // Those who may decide now, those who approved before, and the other of the two whose it is.
             let waiting: Vec<&str> = if asked.stands == Stands::Pending { waiting.collect() } else { Vec::new() };
             let told: Vec<&str> = entry.told.iter().map(|Recipient(member, _)| member.as_str()).collect();
@@ -683,7 +739,7 @@ impl Run<'_> {
                 waiting.chain(admins).collect()
             }
             // It is decided: those who were asked are told so, but not who decided.
-            Event::RequestApproved { by, .. } | Event::RequestDenied { by, .. } => {
+            Event::RequestApproved(Approval { by, .. }) | Event::RequestDenied { by, .. } => {
                 let decided: Vec<&str> = entry
                     .told
                     .iter()
@@ -713,24 +769,21 @@ impl Run<'_> {
         self.tally.checked();
         let now = self.now();
         let There { login, who } = self.there(name);
-        let check = Command::Check { resource: resource(what), user: None, login: None };
-        let (outcome, replies) = self.carry_out(login, check);
+        let outcome = self.answer(login, Check { resource: resource(what), user: None, login: None });
         let Some(who) = who else {
-            prop_assert_eq!(outcome, Err(Kind::Refused));
+            prop_assert_eq!(outcome.map(|view| view.allowed), Err(Kind::Refused));
             return Ok(());
         };
         // A disabled member does not learn what there is.
         if !self.model.team.has(what) && self.model.team.active(who) {
-            prop_assert_eq!(outcome, Err(Kind::NotFound));
+            prop_assert_eq!(outcome.map(|view| view.allowed), Err(Kind::NotFound));
             return Ok(());
         }
-        let Some(Reply::Check(view)) = replies.into_iter().next() else {
-            return Err(TestCaseError::fail(format!("check of {what} by {who} gave {outcome:?}")));
-        };
+        let view = outcome.map_err(|kind| TestCaseError::fail(format!("check of {what} by {who} gave {kind:?}")))?;
         let until = view.because.iter().map(|way| way.until.map_or(EVER, Timestamp::unix)).max();
         let holds = self.model.until(who, what, now);
         prop_assert_eq!(until, holds, "{} on {}, at {}", who, what, time(now));
-        prop_assert_eq!(outcome, Ok(until.is_some()));
+        prop_assert_eq!(view.allowed, until.is_some());
         let over = view.because.iter().any(|way| way.until.is_some_and(|until| until.unix() <= now));
         prop_assert!(!over, "{who} holds {what} past its end: {view:?}");
         Ok(())
@@ -744,14 +797,12 @@ impl Run<'_> {
         let (model, now) = (&self.model, self.now());
         // Who may not know of it would leave an attempt, were it not the same to them as one that is not there.
         let id = RequestId::try_from(place as i64 + 1).unwrap();
-        let (outcome, replies) = self.carry_out(login, Command::Show { id });
+        let outcome = self.answer(login, Show { id });
         if !model.may_see(who, asked, now) {
-            prop_assert_eq!(outcome, Err(Kind::NotFound), "{} sees request {}", who, id);
+            prop_assert_eq!(outcome.map(|view| view.id), Err(Kind::NotFound), "{} sees request {}", who, id);
             return Ok(());
         }
-        let Some(Reply::Request(view)) = replies.into_iter().next() else {
-            return Err(TestCaseError::fail(format!("show of {id} to {who} gave {outcome:?}")));
-        };
+        let view = outcome.map_err(|kind| TestCaseError::fail(format!("show of {id} to {who} gave {kind:?}")))?;
         let waits = asked.pending(now);
         let decides = match waits {
             true => model.may_decide(who, asked, &asked.table, now),
@@ -772,16 +823,21 @@ impl Run<'_> {
         Ok(())
     }
 
+    fn listed(&self, login: &str, filter: ListFilter) -> Result<Vec<RequestView>, TestCaseError> {
+        let listed = self.list(login, List { filter });
+        let (_, views) = listed.map_err(|kind| TestCaseError::fail(format!("list by {login} gave {kind:?}")))?;
+        Ok(views)
+    }
+
     /// An emergency that owes its review is on everybody's list.
     fn lists_emergencies(&self, name: &'static str) -> Checked {
         let There { login, who: Some(who) } = self.there(name) else { return Ok(()) };
         if !self.model.team.active(who) {
             return Ok(());
         }
-        let (outcome, replies) = self.carry_out(login, Command::List(ListFilter::default()));
-        prop_assert_eq!(outcome, Ok(true));
+        let views = self.listed(login, ListFilter::default())?;
         for (asked, id) in self.model.requests.iter().zip(1..) {
-            let on_it = replies.iter().any(|it| matches!(it, Reply::Request(view) if view.id.get() == id));
+            let on_it = views.iter().any(|view| view.id.get() == id);
             prop_assert!(on_it || !asked.owes_review(), "emergency {id} is not on {who}'s list");
         }
         Ok(())
@@ -795,10 +851,9 @@ impl Run<'_> {
         }
         let (model, now) = (&self.model, self.now());
         for mine in [false, true] {
-            let (_, replies) =
-                self.carry_out(login, Command::List(ListFilter { all: true, mine, ..ListFilter::default() }));
+            let views = self.listed(login, ListFilter { all: true, mine, ..ListFilter::default() })?;
             for (asked, id) in model.requests.iter().zip(1..) {
-                let on_it = replies.iter().any(|it| matches!(it, Reply::Request(view) if view.id.get() == id));
+                let on_it = views.iter().any(|view| view.id.get() == id);
                 let owns = model.owns(who, asked).contains(&true);
                 prop_assert!(on_it || !owns, "request {id} is not on {who}'s list");
                 prop_assert!(!on_it || model.may_see(who, asked, now), "request {id} is on {who}'s list");
@@ -821,10 +876,8 @@ impl Run<'_> {
 
     fn proves(&self) -> Checked {
         let owner = self.there(self.model.team.owner()).login;
-        let (outcome, replies) = self.carry_out(owner, Command::AuditVerify { against: Vec::new() });
-        let Some(Reply::Verified(proof)) = replies.into_iter().next() else {
-            return Err(TestCaseError::fail(format!("verify gave {outcome:?}")));
-        };
+        let outcome = self.answer(owner, AuditVerify { against: Vec::new() });
+        let proof = outcome.map_err(|kind| TestCaseError::fail(format!("verify gave {kind:?}")))?;
         let about = |seq: i64| self.store.read(|read| -> Result<_, Error> { read.entries_after(seq - 1) });
         let first = proof.faults.iter().find_map(|fault| fault.seq).and_then(|seq| about(seq).ok());
         let first = first.and_then(|page| page.rows.into_iter().next()).map(|(entry, _)| entry);
@@ -882,14 +935,9 @@ fn template(folder: &Path) -> Vec<u8> {
     let ana = "ana".parse().unwrap();
     init(&path, time(START), Init { login: &ana, by: &ana, owner, team: None, sample: false }).unwrap();
     let store = Store::open(&path).unwrap();
-    let apply = Command::TeamApply {
-        text: full_team().file(),
-        dry_run: false,
-        seen: None,
-        against: None,
-        revoke_unmatched: false,
-    };
-    carry_out(&store, &caller("ana"), &|| Ok(time(START)), &|_| Ok(true), &|_| true, apply, &mut |_| Ok(())).unwrap();
+    let apply =
+        TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None, revoke_unmatched: false };
+    with_service(&store, "ana", &|| Ok(time(START)), |service| service.answer(apply)).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
 }

@@ -388,7 +388,12 @@ def connect():
 def frame(body):
     return struct.pack(">I", len(body)) + body
 
+# A call by its name, or {name: fields}. Anything else is sent as it is.
 def command(value):
+    if isinstance(value, str):
+        value = [value, {}]
+    elif len(value) == 1:
+        value = list(value.items())[0]
     return b"access 1\n" + frame(json.dumps(value).encode())
 
 def answers(s):

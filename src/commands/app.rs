@@ -1,0 +1,207 @@
+//! One run of the program: what all commands share.
+
+use std::cell::OnceCell;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::Global;
+use crate::backend::Backend;
+use crate::domain::name::Name;
+use crate::domain::resource::{Resource, ResourceOrName};
+use crate::domain::terms::RequestId;
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
+use crate::prompt::Prompt;
+use crate::protocol::RequestView;
+use crate::service::{Call, Find, Show, Unread};
+use crate::time_input::{Pick, TypedTime};
+use crate::ui::{List, Printer, counted, request};
+
+/// A table shows this many rows by default.
+const ROWS: u64 = 50;
+
+pub struct App {
+    pub backend: LazyBackend,
+    pub printer: Printer,
+    pub prompt: Option<Prompt>,
+    pub clock: Timestamp,
+    pub yes: bool,
+    /// Whether a person sits at the terminal and wants to be notified of things.
+    attended: bool,
+    /// Whether a list ended early because nobody reads the output any more.
+    pub stopped: bool,
+}
+
+/// The backend, chosen when the first call needs it: some commands need none.
+pub struct LazyBackend {
+    db: Option<PathBuf>,
+    acting_as: Option<Name>,
+    chosen: OnceCell<Backend>,
+}
+
+impl LazyBackend {
+    pub fn get(&self) -> Result<&Backend, Failure> {
+        if let Some(chosen) = self.chosen.get() {
+            return Ok(chosen);
+        }
+        let chosen = Backend::choose(self.db.clone(), self.acting_as.clone())?;
+        Ok(self.chosen.get_or_init(|| chosen))
+    }
+}
+
+impl App {
+    pub fn new(global: &Global, clock: Timestamp) -> App {
+        let printer = Printer::new(global.json, global.quiet, global.color, clock);
+        let prompt = Prompt::on_terminal(global.yes, printer.in_color());
+        let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let attended = terminal && !global.quiet && !global.json;
+        let backend =
+            LazyBackend { db: global.db.clone(), acting_as: global.acting_as.clone(), chosen: OnceCell::new() };
+        App { backend, printer, prompt, clock, yes: global.yes, attended, stopped: false }
+    }
+
+    pub fn backend(&self) -> Result<&Backend, Failure> {
+        self.backend.get()
+    }
+
+    /// Makes a call and prints its rows as a list as they come. Gives the reply, and how many rows there were. Nothing is
+    /// read for nobody: when the output is closed (`| head`), it stops.
+    pub fn rows<C: Call>(
+        &mut self,
+        call: C,
+        mut print: impl FnMut(&mut List<'_>, C::Row) -> Result<(), Failure> + Send,
+    ) -> Result<(C::Reply, usize), Failure> {
+        let backend = self.backend.get()?;
+        let mut list = self.printer.list();
+        let stopped = &mut self.stopped;
+        let called = backend.call(call, &mut |row| {
+            print(&mut list, row)?;
+            *stopped = list.is_closed();
+            if *stopped { Err(Failure::new(Kind::Io, "nobody reads the output")) } else { Ok(()) }
+        });
+        match called {
+            Ok(reply) => Ok((reply, list.end()?)),
+            Err(failure) => {
+                list.cut_short();
+                Err(failure)
+            }
+        }
+    }
+
+    /// The same of a call that does something: it runs to its end whether or not anybody reads the output.
+    pub fn rows_to_the_end<C: Call>(
+        &mut self,
+        call: C,
+        mut print: impl FnMut(&mut List<'_>, C::Row) -> Result<(), Failure> + Send,
+    ) -> Result<(C::Reply, usize), Failure> {
+        let mut list = self.printer.list();
+        match self.backend.get()?.call(call, &mut |row| print(&mut list, row)) {
+            Ok(reply) => Ok((reply, list.end()?)),
+            Err(failure) => {
+                list.cut_short();
+                Err(failure)
+            }
+        }
+    }
+
+    /// Makes a call and prints each row by itself.
+    pub fn lines<C: Call>(
+        &mut self,
+        call: C,
+        mut print: impl FnMut(&mut Printer, C::Row) -> Result<(), Failure> + Send,
+    ) -> Result<(), Failure> {
+        let printer = &mut self.printer;
+        self.backend.get()?.call(call, &mut |row| print(printer, row)).map(drop)
+    }
+
+    pub fn warn_all(&mut self, warnings: &[String]) {
+        for warning in warnings {
+            self.printer.warn(warning);
+        }
+    }
+
+    /// One request, to be looked at before it is decided on.
+    pub fn look_at(&self, id: RequestId) -> Result<RequestView, Failure> {
+        self.backend()?.answer(Show { id })
+    }
+
+    /// A request, for the person who is about to be asked about it.
+    pub fn preview_request(&mut self, view: &RequestView) {
+        let now = self.printer.now();
+        self.printer.preview(|sheet| request::whole(sheet, view, now));
+    }
+
+    /// A resource that is named in full or by its name alone.
+    pub fn resource(&self, named: ResourceOrName) -> Result<Resource, Failure> {
+        match named {
+            ResourceOrName::Resource(resource) => Ok(resource),
+            ResourceOrName::Name(name) => self.backend()?.answer(Find { name }),
+        }
+    }
+
+    /// A text that was given, or is asked for.
+    pub fn text(&self, given: Option<Text>, flag: &str, question: &str) -> Result<Text, Failure> {
+        match (given, &self.prompt) {
+            (Some(text), _) => Ok(text),
+            (None, Some(prompt)) => prompt.text(question),
+            (None, None) => {
+                Err(Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here")))
+            }
+        }
+    }
+
+    pub fn resolve(&mut self, when: TypedTime, sense: Pick) -> Result<Timestamp, Failure> {
+        let meant = when.resolve(self.clock, sense).map_err(|why| {
+            Failure::new(Kind::Usage, why.to_string()).hint("say the offset too, as in 2026-12-01T17:00+01:00")
+        })?;
+        if let Some(note) = &meant.note {
+            self.printer.hint(note);
+        }
+        Ok(meant.at)
+    }
+
+    /// A time since which something is listed.
+    pub fn resolve_since(&mut self, when: TypedTime) -> Result<Timestamp, Failure> {
+        // The clock of the person who wrote the time may be a little ahead of this one.
+        const AHEAD: i64 = 60;
+        let since = self.resolve(when, Pick::Last)?;
+        if since.since(self.clock) > AHEAD {
+            let message = format!("--since {when} is in the future ({since}), so nothing can match");
+            return Err(
+                Failure::new(Kind::Usage, message).hint("name a day too, like \"2026-12-01 17:00\", or \"3h ago\"")
+            );
+        }
+        Ok(since)
+    }
+
+    pub fn limit(&self, given: Option<u64>) -> Option<u64> {
+        match given {
+            Some(0) => None,
+            Some(limit) => Some(limit),
+            None if self.printer.is_json() => None,
+            None => Some(ROWS),
+        }
+    }
+
+    pub fn mention_more(&mut self, more: u64) -> Result<(), Failure> {
+        if more > 0 {
+            self.printer.print(&format!("… and {} more (--limit 0 shows all)", counted(more)))?;
+        }
+        Ok(())
+    }
+
+    /// A last line, when somebody is there to read it.
+    pub fn mention_unread(&mut self) {
+        let Some(backend) = self.backend.chosen.get().filter(|backend| self.attended && backend.has_member()) else {
+            return;
+        };
+        match backend.answer(Unread {}).unwrap_or(0) {
+            0 => {}
+            1 => self.printer.status("1 unread notification: access inbox"),
+            count => self.printer.status(&format!("{} unread notifications: access inbox", counted(count))),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! `access approve` without an ID: the requests that wait for you, one after another.
+
+use anyhow::Result;
+
+use super::super::app::App;
+use super::ApproveArgs;
+use crate::domain::resource::Resource;
+use crate::domain::terms::{End, Modification, RequestId};
+use crate::domain::text::Text;
+use crate::error::{Failure, Kind};
+use crate::prompt::{Item, Prompt, cancelled};
+use crate::protocol::{RequestView, ResourceView, Seen, TimelineView};
+use crate::service::{Approve, Deny, Queue};
+
+/// Whether the walk goes on.
+#[derive(PartialEq, Eq)]
+enum Walk {
+    On,
+    Stop,
+}
+
+impl App {
+    /// Each request that waits for the caller, those that lapse first at the front.
+    pub(super) fn walk(&mut self, args: &ApproveArgs) -> Result<u8> {
+        let changes = args.seen.is_some()
+            || args.duration.is_some()
+            || args.until.is_some()
+            || args.scope.is_some()
+            || args.resource.is_some();
+        let prompt = self.prompt.filter(|_| !changes && !self.printer.is_json());
+        let Some(prompt) = prompt else {
+            let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };
+            return Err(Failure::new(Kind::Usage, why)
+                .hint("access approve ID…")
+                .hint("on a terminal, `access approve` alone goes through what waits for you")
+                .into());
+        };
+        let mut ids: Vec<RequestId> = Vec::new();
+        self.backend()?.call(Queue {}, &mut |id| {
+            ids.push(id);
+            Ok(())
+        })?;
+        if ids.is_empty() {
+            self.printer.status("Nothing waits for you");
+            return Ok(0);
+        }
+        let mut code = 0;
+        for (index, id) in ids.iter().enumerate() {
+            match self.decide_next(prompt, *id, (index + 1, ids.len()), args.note.as_ref()) {
+                Ok(Walk::On) => {}
+                Ok(Walk::Stop) => break,
+                Err(failure) => self.note_failure(Err(failure), true, &mut code)?,
+            }
+        }
+        Ok(code)
+    }
+
+    /// Shows one of the requests that wait, asks, and does what is answered.
+    fn decide_next(
+        &mut self,
+        prompt: Prompt,
+        id: RequestId,
+        (place, of): (usize, usize),
+        note: Option<&Text>,
+    ) -> Result<Walk, Failure> {
+        let view = self.look_at(id)?;
+        if view.may_decide != Some(true) {
+            self.printer.status(&format!("Request {id} no longer waits for you"));
+            return Ok(Walk::On);
+        }
+        if place > 1 {
+            self.printer.status("");
+        }
+        self.preview_request(&view);
+        let items = ["Approve", "Approve with changes …", "Deny …", "Skip", "Stop"].map(Item::new);
+        loop {
+            let chosen = prompt.choose(&format!("Request {id} ({place} of {of})"), &items, 3)?;
+            let decided = match chosen {
+                Some(0) => {
+                    let (modification, note) = (Modification::default(), note.cloned());
+                    self.backend()?.answer(Approve { id, modification, note, seen: view.seen() })?
+                }
+                Some(1) => match self.approve_with_changes(prompt, &view, note) {
+                    Ok(true) => return Ok(Walk::On),
+                    Ok(false) => continue,
+                    Err(failure) => return Err(failure),
+                },
+                Some(2) => match prompt.word("Why?", "the requester is notified; may stay empty", "") {
+                    Ok(reason) => self.backend()?.answer(Deny { id, reason, seen: view.seen() })?,
+                    Err(failure) if failure == cancelled() => continue,
+                    Err(failure) => return Err(failure),
+                },
+                Some(3) => return Ok(Walk::On),
+                Some(_) | None => return Ok(Walk::Stop),
+            };
+            self.print_submitted(&decided, &[], false)?;
+            return Ok(Walk::On);
+        }
+    }
+
+    /// Asks what to change until it is approved. False: the person goes back, and nothing was done.
+    fn approve_with_changes(
+        &mut self,
+        prompt: Prompt,
+        view: &RequestView,
+        note: Option<&Text>,
+    ) -> Result<bool, Failure> {
+        let mut changes = Modification::default();
+        let mut seen = view.seen();
+        let mut note = note.cloned();
+        // The first choice is never to approve: you come here to change something first.
+        let mut at = 0;
+        loop {
+            let terms = Granted::of(view, &changes);
+            let items = [
+                Item::with("How long", terms.how_long()),
+                Item::with("Scope", terms.scope()),
+                Item::with("Resource", terms.resource.to_string()),
+                Item::with("Note", note.as_ref().map_or("none", Text::as_str)),
+                Item::new(format!("Approve {} {}", terms.resource, terms.for_how_long())),
+                Item::new("Back"),
+            ];
+            let chosen = prompt.choose_silently("Change what?", &items, at)?;
+            let asked = match chosen {
+                Some(0) => self.other_length(prompt, &terms).map(|end| changes.end = Some(end)),
+                Some(1) => self.other_resource(prompt, view, true).map(|scope| changes.resource = Some(scope)),
+                Some(2) => self.other_resource(prompt, view, false).map(|resource| changes.resource = Some(resource)),
+                Some(3) => {
+                    let before = note.as_ref().map_or("", Text::as_str).to_owned();
+                    prompt.word("Note?", "the requester is notified; may stay empty", &before).map(|word| note = word)
+                }
+                Some(4) => {
+                    let approve =
+                        Approve { id: view.id, modification: changes.clone(), note: note.clone(), seen: seen.clone() };
+                    match self.backend()?.answer(approve) {
+                        Ok(approved) => {
+                            self.print_submitted(&approved, &[], false)?;
+                            return Ok(true);
+                        }
+                        // Other changes may be possible; what was chosen is kept.
+                        Err(failure) if matches!(failure.kind, Kind::Refused | Kind::Usage | Kind::NotFound) => {
+                            self.printer.fail(&failure);
+                            seen = self.seen_since(view)?;
+                            Ok(())
+                        }
+                        Err(failure) => return Err(failure),
+                    }
+                }
+                Some(_) | None => return Ok(false),
+            };
+            match asked {
+                Ok(()) => {}
+                Err(failure) if failure == cancelled() => {}
+                Err(failure) => return Err(failure),
+            }
+            at = 4;
+        }
+    }
+
+    /// What the person has seen, after a refusal of theirs that is on the record. Anything else that happened to the request
+    /// since it was shown they have not seen.
+    fn seen_since(&self, view: &RequestView) -> Result<Option<Seen>, Failure> {
+        let now = self.look_at(view.id)?;
+        let refused = |entry: &TimelineView| entry.action == "attempt.refused";
+        let only_refusals = now.timeline.iter().skip(view.timeline.len()).all(refused);
+        Ok(if only_refusals { now.seen() } else { view.seen() })
+    }
+
+    fn other_length(&self, prompt: Prompt, terms: &Granted) -> Result<End, Failure> {
+        let check = |text: &str| self.read_end(text).map(drop);
+        let hint = "such as 90m, 2d12h, 17:00 or permanent";
+        let initial = match terms.end {
+            End::After(length) => length.to_string(),
+            End::Never => "permanent".to_owned(),
+            End::At(_) => String::new(),
+        };
+        let text = prompt.words("For how long?", hint, &initial, &check)?.ok_or_else(cancelled)?;
+        self.read_end(&text).map_err(|why| Failure::new(Kind::Usage, why))
+    }
+
+    /// `scope`: a scope, the one that covers what was asked first.
+    fn other_resource(&self, prompt: Prompt, view: &RequestView, scope: bool) -> Result<Resource, Failure> {
+        let mut offered: Vec<ResourceView> = self.offered()?;
+        offered.retain(|offered| !scope || offered.resource.kind() == crate::domain::resource::Kind::Scope);
+        for offered in &mut offered {
+            // What the approver has of it is beside the point.
+            (offered.held, offered.pending) = (false, None);
+        }
+        let covers = |offered: &ResourceView| {
+            view.narrowest_scope
+                .as_ref()
+                .is_some_and(|narrowest| offered.resource == Resource::Scope(narrowest.clone()))
+        };
+        if let Some(first) = offered.iter().position(covers) {
+            let mut first = offered.remove(first);
+            first.about = format!("the narrowest that covers {}", view.resource);
+            offered.insert(0, first);
+        }
+        if offered.is_empty() {
+            return Err(Failure::new(Kind::NotFound, "the team has no scopes"));
+        }
+        let question = if scope { "Which scope?" } else { "Which resource?" };
+        prompt.resource(question, &offered)?.ok_or_else(cancelled)
+    }
+}
+
+/// What would be granted.
+struct Granted {
+    resource: Resource,
+    end: End,
+}
+
+impl Granted {
+    fn of(view: &RequestView, changes: &Modification) -> Granted {
+        let (resource, duration, until) = match &view.on_the_table {
+            Some(terms) => (&terms.resource, &terms.duration, terms.until),
+            None => (&view.resource, &view.duration, view.until),
+        };
+        let end = match (until, duration.as_deref().map(str::parse)) {
+            (Some(until), _) => End::At(until),
+            (None, Some(Ok(length))) => End::After(length),
+            (None, _) => End::Never,
+        };
+        Granted {
+            resource: changes.resource.clone().unwrap_or_else(|| resource.clone()),
+            end: changes.end.unwrap_or(end),
+        }
+    }
+
+    fn how_long(&self) -> String {
+        match self.end {
+            End::After(length) => length.to_string(),
+            End::At(time) => format!("until {}", crate::time_format::date_and_time(time)),
+            End::Never => "permanent".to_owned(),
+        }
+    }
+
+    fn for_how_long(&self) -> String {
+        match self.end {
+            End::After(length) => format!("for {length}"),
+            End::At(_) => self.how_long(),
+            End::Never => "permanently".to_owned(),
+        }
+    }
+
+    fn scope(&self) -> String {
+        match &self.resource {
+            Resource::Scope(name) => name.to_string(),
+            Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => {
+                "none".to_owned()
+            }
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! `access audit`: the log: reading, proving and exporting it.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
+
+use super::app::App;
+use super::{Run, input};
+use crate::completion;
+use crate::domain::describe::words;
+use crate::domain::name::Name;
+use crate::domain::terms::RequestId;
+use crate::error::{Failure, Kind};
+use crate::protocol::{AuditFilter, EntryView, VerifyView};
+use crate::service::{Audit, AuditCheckpoint, AuditExport, AuditExportRaw, AuditVerify};
+use crate::time_format::date_and_time;
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
+use crate::ui::{Column, Fit, Sheet, Shown, line};
+
+/// The audit log, newest first (admins)
+#[derive(Debug, Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  access audit
+  access audit --request 12
+  access audit --actor alice --action request.approved --since '30d ago'
+  access audit export --format csv > audit.csv"
+)]
+pub struct AuditArgs {
+    #[command(subcommand)]
+    pub verb: Option<AuditVerb>,
+    /// Only entries about this request
+    #[arg(long, value_name = "ID", add = ArgValueCandidates::new(completion::requests))]
+    pub request: Option<RequestId>,
+    /// Only what this member did
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
+    pub actor: Option<Name>,
+    /// Only this action, such as request.approved
+    #[arg(long, value_name = "ACTION", value_parser = clap::builder::PossibleValuesParser::new(crate::domain::event::ACTIONS), hide_possible_values = true)]
+    pub action: Option<String>,
+    /// Only then or later
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub since: Option<TypedTime>,
+    /// Only then or before
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub until: Option<TypedTime>,
+    /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AuditVerb {
+    Verify(AuditVerifyArgs),
+    Checkpoint(AuditCheckpointArgs),
+    Export(AuditExportArgs),
+}
+
+/// Prove that the record is whole. Exit 1: a fault was found
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Hashes every entry again, works out what the entries amount to, and holds that against every table. \
+With --against, also proves that what was recorded at those checkpoints still stands, unchanged.
+
+Examples:
+  access audit verify
+  access audit verify --against checkpoints.jsonl"
+)]
+pub struct AuditVerifyArgs {
+    /// Checkpoints kept elsewhere, one a line; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
+}
+
+/// Print a line to keep elsewhere: what the log is now
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Anyone who can write the database could rewrite all of its log. A checkpoint that they can't reach \
+(mailed, printed, in git) shows it.
+
+Example:
+  access audit checkpoint >> checkpoints.jsonl"
+)]
+pub struct AuditCheckpointArgs {}
+
+/// Write the whole log, oldest first
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Anyone can verify a raw export without this program: docs/log-format.md has 20 lines of Python.
+
+Examples:
+  access audit export --format jsonl
+  access audit export --format raw > log.jsonl"
+)]
+pub struct AuditExportArgs {
+    #[arg(long, value_name = "FORMAT")]
+    pub format: ExportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values, with a header
+    Csv,
+    /// What is stored and hashed: one JSON object a line, with seq, body and hash
+    Raw,
+}
+
+impl Run for AuditArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        match self.verb {
+            None => app.audit(self),
+            Some(AuditVerb::Export(export)) => app.export(export.format),
+            Some(AuditVerb::Verify(verify)) => {
+                let against = input::read_checkpoints(verify.against.as_deref())?;
+                let view = app.backend()?.answer(AuditVerify { against })?;
+                app.printer.object(&view, |sheet| verified(sheet, &view))?;
+                Ok(u8::from(!view.ok))
+            }
+            Some(AuditVerb::Checkpoint(_)) => {
+                // One line to keep, the same for people and programs.
+                let checkpoint = app.backend()?.answer(AuditCheckpoint {})?;
+                app.printer.json_line(&checkpoint)?;
+                Ok(0)
+            }
+        }
+    }
+}
+
+impl App {
+    fn audit(&mut self, args: AuditArgs) -> Result<u8> {
+        let since = args.since.map(|since| self.resolve_since(since)).transpose()?;
+        let until = args.until.map(|until| self.resolve(until, Pick::UpTo)).transpose()?;
+        if let (Some(since), Some(until)) = (since, until)
+            && until < since
+        {
+            return Err(Failure::new(Kind::Usage, "--until is before --since, so nothing can match").into());
+        }
+        let limit = self.limit(args.limit);
+        let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
+        let (listed, count) =
+            self.rows(Audit { filter }, |list, view| list.row(&view, &ENTRIES, || entry_row(&view)))?;
+        if count == 0 {
+            self.printer.status("No entries");
+        }
+        self.mention_more(listed.more)?;
+        Ok(0)
+    }
+
+    fn export(&mut self, format: ExportFormat) -> Result<u8> {
+        match format {
+            ExportFormat::Jsonl => self.lines(AuditExport {}, |printer, entry| printer.json_line(&entry))?,
+            ExportFormat::Raw => self.lines(AuditExportRaw {}, |printer, entry| printer.json_line(&entry))?,
+            ExportFormat::Csv => {
+                let mut first = true;
+                self.lines(AuditExport {}, |printer, entry| {
+                    if std::mem::take(&mut first) {
+                        printer.csv_header()?;
+                    }
+                    printer.csv_entry(&entry)
+                })?;
+                if first {
+                    self.printer.csv_header()?;
+                }
+            }
+        }
+        Ok(0)
+    }
+}
+
+const ENTRIES: [Column; 5] = [
+    Column("SEQ", Fit::Whole),
+    Column("AT", Fit::Whole),
+    Column("ACTOR", Fit::Whole),
+    Column("ACTION", Fit::Whole),
+    Column("WHAT", Fit::Wrap),
+];
+
+fn entry_row(view: &EntryView) -> Vec<Shown> {
+    let actor = match &view.actor {
+        Some(actor) => actor.to_string(),
+        None => "-".to_owned(),
+    };
+    vec![
+        view.seq.to_string().into(),
+        date_and_time(view.at).into(),
+        actor.into(),
+        view.event.action().to_owned().into(),
+        line(&words(&view.event, view.actor.as_ref(), None)).into_owned().into(),
+    ]
+}
+
+fn verified(sheet: &mut Sheet, view: &VerifyView) {
+    let held = match view.checkpoints {
+        0 => String::new(),
+        1 => ", and stands as it did at the checkpoint".to_owned(),
+        many => format!(", and stands as it did at {many} checkpoints"),
+    };
+    let entries = view.entries;
+    if view.ok {
+        sheet.line(&format!("ok: {entries} entries, whole; the tables agree with them{held}"));
+        sheet.line(&format!("head {}", view.head));
+        return;
+    }
+    for fault in &view.faults {
+        match fault.seq {
+            Some(seq) => sheet.line(&format!("entry {seq}: {}", fault.problem)),
+            None => sheet.line(&fault.problem),
+        }
+    }
+    let faults = match view.faults.len() {
+        1 => "1 fault".to_owned(),
+        many => format!("{many} faults"),
+    };
+    sheet.line(&format!("not ok: {faults} in {entries} entries"));
+}

@@ -1,0 +1,76 @@
+//! `access check`: whether you have access to something now. Exit 0 means yes, and nothing else.
+
+use anyhow::Result;
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+
+use super::Run;
+use super::app::App;
+use crate::completion;
+use crate::domain::duration::brief;
+use crate::domain::entitlement::{Via, Way, longest};
+use crate::domain::member::Login;
+use crate::domain::name::Name;
+use crate::domain::resource::Resource;
+use crate::domain::time::Timestamp;
+use crate::protocol::CheckView;
+use crate::service::Check;
+
+/// May you use this now? Exit 0: yes; 1: no
+#[derive(Debug, Args)]
+#[command(after_help = "Goes by the clock, whether or not cron ran.
+
+Examples:
+  access check target:orders-db
+  access check --quiet target:orders-db && psql orders
+  access check connection:prod-aws --user bob
+  access check connection:prod-aws --login \"$PAM_USER\"")]
+pub struct CheckArgs {
+    #[arg(add = ArgValueCandidates::new(completion::resources))]
+    pub resource: Resource,
+    /// Another member (admins)
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
+    pub user: Option<Name>,
+    /// The member of this Unix user name (root and admins): for PAM, sudo and hooks
+    #[arg(long, value_name = "LOGIN", conflicts_with = "user")]
+    pub login: Option<Login>,
+}
+
+impl Run for CheckArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let view = app.backend()?.answer(Check { resource: self.resource, user: self.user, login: self.login })?;
+        let quiet = app.printer.is_quiet();
+        app.printer.object(&view, |sheet| {
+            if !quiet {
+                sheet.line(&answer(&view));
+            }
+        })?;
+        Ok(u8::from(!view.allowed))
+    }
+}
+
+fn answer(view: &CheckView) -> String {
+    let (member, resource) = (&view.member, &view.resource);
+    match (longest(&view.because), view.pending) {
+        (Some(best), _) => format!("yes: {member} may use {resource}, through {}", way(best, view.now)),
+        (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),
+        (None, None) => {
+            format!("no: {member} may not use {resource}; ask with `access request {resource}`")
+        }
+    }
+}
+
+/// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
+fn way(way: &Way, now: Timestamp) -> String {
+    let how = match (way.via, way.request) {
+        (Via::Grant, Some(request)) => format!("request {request} ({})", way.name),
+        (Via::Role | Via::Scope | Via::Feature | Via::Grant, request) => {
+            let granted = request.map(|request| format!(" by request {request}")).unwrap_or_default();
+            format!("{}:{}{granted}", way.via.as_str(), way.name)
+        }
+    };
+    match way.until {
+        Some(until) => format!("{how}, {} left", brief(until.since(now))),
+        None => how,
+    }
+}

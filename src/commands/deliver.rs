@@ -1,0 +1,114 @@
+//! `access deliver`: sends notifications that are due.
+
+use std::thread::sleep;
+use std::time::Duration as Wait;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+
+use super::Run;
+use super::app::App;
+use crate::error::Kind;
+use crate::protocol::DeliverView;
+use crate::service::{Deliver, Delivered};
+
+/// Send what is due by email, Slack and webhooks
+#[derive(Debug, Args)]
+#[command(
+    after_help = "`access expire` does this too. One process sends at a time; a run ends after a minute whatever the other \
+side does. What failed is tried again after 1, 5 and 30 minutes, 2 and 12 hours, and then given up: \
+see `access outbox`.
+
+Examples:
+  access deliver
+  access deliver --watch     as a service, in place of cron"
+)]
+pub struct DeliverArgs {
+    /// Keep going: look again every few seconds
+    #[arg(long)]
+    pub watch: bool,
+}
+
+impl Run for DeliverArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        if self.watch {
+            return app.keep_delivering();
+        }
+        let printer = &mut app.printer;
+        let delivered = app.backend.get()?.call(Deliver {}, &mut |progress| {
+            printer.progress(progress);
+            Ok(())
+        })?;
+        let Delivered { view, warnings, broken } = delivered;
+        let quiet = app.printer.is_quiet();
+        app.printer.object(&view, |sheet| {
+            if !quiet {
+                sheet.push(&counts(&view));
+            }
+        })?;
+        if let Some(failure) = broken {
+            return Err(failure.into());
+        }
+        app.warn_all(&warnings);
+        Ok(u8::from(view.failed > 0))
+    }
+
+    fn changes(&self) -> bool {
+        true
+    }
+}
+
+impl App {
+    /// One run after another, each a process of its own: what hangs in one ends with it, and each reads the
+    /// configuration anew.
+    fn keep_delivering(&mut self) -> Result<u8> {
+        const PAUSE: Wait = Wait::from_secs(5);
+        let program = std::env::current_exe().context("this program can't find itself")?;
+        // As we were called, but for --watch.
+        let arguments: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--watch").collect();
+        self.printer.status("Sending what comes; Ctrl-C ends");
+        let mut said = Vec::new();
+        loop {
+            let ran = std::process::Command::new(&program)
+                .args(&arguments)
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .and_then(std::process::Child::wait_with_output)
+                .with_context(|| format!("{} can't be run", program.display()))?;
+            let nothing = serde_json::from_slice(&ran.stdout)
+                .is_ok_and(|view: DeliverView| DeliverView { busy: false, ..view } == DeliverView::default());
+            if !nothing {
+                self.printer.raw(&ran.stdout)?;
+                self.printer.flush()?;
+            }
+            // What goes on is said once.
+            if ran.stderr != said {
+                self.printer.relay(&ran.stderr);
+                said = ran.stderr;
+            }
+            // A failure (of a mail server, say), a full disk and a busy database may be over in a moment, and a run that was
+            // killed is none of ours. Anything else will not be right by itself: who is refused stays refused.
+            const PASSING: [u8; 3] = [Kind::Failure.exit_code(), Kind::Io.exit_code(), Kind::Busy.exit_code()];
+            match ran.status.code().map(|code| u8::try_from(code).unwrap_or(1)) {
+                Some(code) if code > 0 && !PASSING.contains(&code) => return Ok(code),
+                Some(_) | None => sleep(PAUSE),
+            }
+        }
+    }
+}
+
+/// Nothing sent: nothing said.
+fn counts(view: &DeliverView) -> String {
+    if view.busy {
+        return "Another process is sending what waits.\n".to_owned();
+    }
+    let counts = [
+        (view.delivered, "sent"),
+        (view.failed - view.dead, "not sent, to be tried again (`access outbox`)"),
+        (view.dead, "given up (`access outbox --dead`)"),
+    ];
+    let said: Vec<String> =
+        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+}

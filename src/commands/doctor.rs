@@ -1,0 +1,76 @@
+//! `access doctor`: what is wrong with this installation, and what to do about it.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::app::App;
+use super::{Run, input};
+use crate::error::Kind;
+use crate::protocol::{FindingView, Health};
+use crate::service::AcceptClock;
+use crate::ui::{Sheet, bounded, lines};
+
+/// What is wrong with this installation, and what to do. Exit 1: something is
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access doctor
+  access doctor --against checkpoints.jsonl   after a restore
+  access doctor --accept-clock                the clock ran ahead before")]
+pub struct DoctorArgs {
+    /// Checkpoints kept elsewhere, one a line; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "accept_clock")]
+    pub against: Option<PathBuf>,
+    /// The clock was wrong before and is right now: go on from it (owner)
+    #[arg(long)]
+    pub accept_clock: bool,
+}
+
+impl Run for DoctorArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        if self.accept_clock {
+            let warnings = app.backend()?.answer(AcceptClock {})?;
+            app.warn_all(&warnings);
+            app.printer.print_or("The clock is accepted.", &serde_json::json!({ "accepted": true }))?;
+            return Ok(0);
+        }
+        let against = input::read_checkpoints(self.against.as_deref())?;
+        let backend = app.backend.get()?;
+        let mut list = app.printer.list();
+        let mut print = |view: FindingView| list.painted(&view, |sheet, color| finding(sheet, &view, color));
+        // A file that can't be opened is a finding too.
+        let wrong = match backend.doctor(against, &mut print) {
+            Ok(wrong) => wrong,
+            Err(failure) if failure.kind == Kind::Refused => return Err(failure.into()),
+            Err(failure) => {
+                let found = failure.message.clone();
+                print(FindingView { what: "file".to_owned(), health: Health::Wrong, found, mend: failure.hints })?;
+                true
+            }
+        };
+        list.end()?;
+        Ok(u8::from(wrong))
+    }
+
+    fn changes(&self) -> bool {
+        self.accept_clock
+    }
+}
+
+/// `ok`, `warning` or `WRONG`, what was looked at, what was found, and what to do.
+fn finding(sheet: &mut Sheet, view: &FindingView, color: bool) {
+    const FOUND: usize = 20;
+    let (mark, code) = match view.health {
+        Health::Ok => ("ok", "32"),
+        Health::Warning => ("warning", "33"),
+        Health::Wrong => ("WRONG", "1;31"),
+    };
+    let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
+    let lead = format!("{mark}  {:<9}  ", view.what);
+    sheet.item_after(&lead, FOUND.max(11 + view.what.len()), FOUND, &bounded(&lines(&view.found)));
+    for mend in &view.mend {
+        // A command to copy stays on one line.
+        sheet.push(&format!("{:FOUND$}→ {}\n", "", bounded(&lines(mend))));
+    }
+}

@@ -1,0 +1,119 @@
+//! The same for each of several requests.
+
+use anyhow::Result;
+
+use super::app::App;
+use crate::domain::terms::RequestId;
+use crate::domain::text::Text;
+use crate::error::{Failure, Kind};
+use crate::prompt::{Prompt, cancelled};
+use crate::protocol::{RequestView, Seen};
+use crate::service::{Call, Never};
+
+/// The same command for each request, each in its own transaction.
+///
+/// On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
+/// refused anyhow (not `worth_asking`) is refused without that. `look` may add to what is shown, and says what was seen.
+pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
+    app: &mut App,
+    ids: &[RequestId],
+    look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
+    worth_asking: impl Fn(&RequestView) -> bool,
+    ask: impl Fn(&Prompt, &RequestView) -> Result<Option<T>, Failure>,
+    call: impl Fn(RequestId, Option<T>, Option<Seen>) -> C,
+) -> Result<u8> {
+    let many = ids.len() > 1;
+    let prompt = app.prompt;
+    if many && app.printer.is_json() {
+        if prompt.is_some() {
+            let why = "several requests with --json can't be asked about one by one";
+            return Err(Failure::new(Kind::Usage, why).hint("add --yes to ask nothing").into());
+        }
+        return each_in_json(app, ids, |id| call(id, None, None));
+    }
+    let mut code = 0;
+    for &id in ids {
+        let done = (|| -> Result<(), Failure> {
+            let (mut chosen, mut seen) = (None, None);
+            if let Some(prompt) = &prompt {
+                let mut view = app.look_at(id)?;
+                seen = look(app, &mut view)?;
+                if worth_asking(&view) {
+                    app.preview_request(&view);
+                    chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
+                }
+            }
+            let view = app.backend()?.answer(call(id, chosen, seen))?;
+            app.print_submitted(&view, &[], false)
+        })();
+        app.note_failure(done, many, &mut code)?;
+    }
+    Ok(code)
+}
+
+/// The successes as one array on stdout, the failures as objects on stderr.
+fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
+    app: &mut App,
+    ids: &[RequestId],
+    call: impl Fn(RequestId) -> C,
+) -> Result<u8> {
+    let mut code = 0;
+    let backend = app.backend.get()?;
+    let mut list = app.printer.list();
+    for &id in ids {
+        match backend.answer(call(id)).and_then(|view| list.item(&view, |_| {})) {
+            Ok(()) => {}
+            Err(failure) => {
+                list.fail(&failure);
+                code = if code == 0 { failure.kind.exit_code() } else { code };
+            }
+        }
+    }
+    list.end()?;
+    Ok(code)
+}
+
+impl App {
+    /// With several ids one failure doesn't stop the rest; the first one's exit code is kept.
+    pub fn note_failure(&mut self, done: Result<(), Failure>, many: bool, code: &mut u8) -> Result<(), Failure> {
+        match done {
+            Ok(()) => Ok(()),
+            Err(failure) if many && failure.kind != Kind::Interrupted => {
+                // That the output can't be written is said once, at the end.
+                if !self.printer.is_broken() {
+                    self.printer.fail(&failure);
+                }
+                if *code == 0 {
+                    *code = failure.kind.exit_code();
+                }
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Asks yes or no, and then why, unless the reason is given.
+pub fn with_reason(
+    what: &str,
+    hint: &str,
+    given: Option<&Text>,
+) -> impl Fn(&Prompt, &RequestView) -> Result<Option<Option<Text>>, Failure> {
+    move |prompt, view| {
+        if !prompt.confirm(&format!("{what} request {}?", view.id))? {
+            return Ok(None);
+        }
+        let reason = given.map_or_else(|| prompt.word("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
+        Ok(Some(reason))
+    }
+}
+
+/// What of a request was seen, by default.
+pub fn seen(_: &App, view: &mut RequestView) -> Result<Option<Seen>, Failure> {
+    Ok(view.seen())
+}
+
+/// Whether the caller may decide on it now.
+pub fn decidable(view: &RequestView) -> bool {
+    view.may_decide == Some(true)
+}

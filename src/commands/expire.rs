@@ -1,0 +1,72 @@
+//! `access expire`, for cron: records what the clock has ended, and sends what is due.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::Run;
+use super::app::App;
+use crate::protocol::ExpireView;
+use crate::service::{Expire, Warned};
+
+/// Record what has lapsed, and tell people (for cron, every minute)
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
+is to be told (see `access deliver`). Silent when there is nothing to say; runs that overlap do no harm.
+
+A line for crontab(5):
+  * * * * *  access expire --quiet"
+)]
+pub struct ExpireArgs {
+    /// Say what is due, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Send no notifications: `access deliver` does
+    #[arg(long)]
+    pub no_deliver: bool,
+}
+
+impl Run for ExpireArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let call = Expire { dry_run: self.dry_run, deliver: !self.no_deliver };
+        let printer = &mut app.printer;
+        let expired = app.backend.get()?.call(call, &mut |progress| {
+            printer.progress(progress);
+            Ok(())
+        })?;
+        let Warned { answer: view, warnings } = expired;
+        let quiet = app.printer.is_quiet();
+        app.printer.object(&view, |sheet| {
+            if !quiet {
+                sheet.push(&counts(&view));
+            }
+        })?;
+        app.warn_all(&warnings);
+        // Cron gets no output; a person who asks what is due does.
+        if view == ExpireView::default() && self.dry_run {
+            app.printer.status("Nothing is due");
+        }
+        Ok(0)
+    }
+
+    fn changes(&self) -> bool {
+        !self.dry_run
+    }
+}
+
+/// Nothing to say: nothing said.
+fn counts(view: &ExpireView) -> String {
+    let counts = [
+        (view.expired, "expired"),
+        (view.started, "started"),
+        (view.expiring, "warned that they end soon"),
+        (view.lapsed, "lapsed undecided"),
+        (view.reminded, "reminded of"),
+        (view.rejudged, "from before the upgrade judged again"),
+        (view.delivered, "notifications sent"),
+        (view.failed, "not sent (`access outbox`)"),
+    ];
+    let said: Vec<String> =
+        counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+}

@@ -1,0 +1,201 @@
+//! The commands. Each file is one: its arguments, its dialogue, and what it prints.
+
+mod app;
+mod approve;
+mod audit;
+mod backup;
+mod check;
+mod completions;
+mod deliver;
+mod deny;
+mod doctor;
+mod each;
+mod edit;
+mod expire;
+mod extend;
+mod help;
+mod inbox;
+mod init;
+mod input;
+mod list;
+mod man;
+mod notify;
+mod outage;
+mod outbox;
+mod request;
+mod resources;
+mod review;
+mod revoke;
+mod serve;
+mod show;
+mod team;
+mod version;
+mod who;
+mod whoami;
+mod withdraw;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use app::App;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
+
+use crate::completion;
+use crate::domain::name::Name;
+use crate::identity;
+use crate::time_zone;
+use crate::ui::ColorWhen;
+
+/// Ask for elevated access, decide on it, and have it taken back on time.
+///
+/// Engineers ask, admins decide, cron takes back what has lapsed, and every act is in an audit log.
+#[derive(Debug, Parser)]
+#[command(
+    name = "access",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    infer_subcommands = false,
+    max_term_width = 100,
+    after_help = "Start with `access init --sample`, then `access whoami` and `access resources`."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Use this database file [env: ACCESS_DB]
+    #[arg(long, global = true, value_name = "PATH", overrides_with = "db")]
+    pub db: Option<PathBuf>,
+    /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
+    #[arg(long = "as", global = true, value_name = "MEMBER", overrides_with = "acting_as", add = ArgValueCandidates::new(completion::members))]
+    pub acting_as: Option<Name>,
+    /// TypedTime to use colours
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_default_value = true,
+        hide_possible_values = false,
+        overrides_with = "color"
+    )]
+    pub color: ColorWhen,
+    /// Ask nothing; answer yes
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Print results, warnings and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What a command does.
+trait Run {
+    /// Gives the exit code.
+    fn run(self, app: &mut App) -> Result<u8>;
+
+    /// Whether it changes something when it succeeds.
+    fn changes(&self) -> bool {
+        false
+    }
+}
+
+impl<R: Run> Run for Box<R> {
+    fn run(self, app: &mut App) -> Result<u8> {
+        (*self).run(app)
+    }
+
+    fn changes(&self) -> bool {
+        (**self).changes()
+    }
+}
+
+/// Makes the subcommands, in the order of the help.
+macro_rules! verbs {
+    ($($(#[$attribute:meta])* $verb:ident($args:ty)),* $(,)?) => {
+        #[derive(Debug, Subcommand)]
+        pub enum Verb {
+            $($(#[$attribute])* $verb($args)),*
+        }
+
+        impl Run for Verb {
+            fn run(self, app: &mut App) -> Result<u8> {
+                match self {
+                    $(Verb::$verb(args) => args.run(app)),*
+                }
+            }
+
+            fn changes(&self) -> bool {
+                match self {
+                    $(Verb::$verb(args) => args.changes()),*
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    Init(init::InitArgs),
+    #[command(subcommand)]
+    Team(team::TeamVerb),
+    Resources(resources::ResourcesArgs),
+    Request(Box<request::RequestArgs>),
+    Extend(extend::ExtendArgs),
+    Edit(edit::EditArgs),
+    List(list::ListArgs),
+    Show(show::ShowArgs),
+    Approve(approve::ApproveArgs),
+    Deny(deny::DenyArgs),
+    Review(review::ReviewArgs),
+    Withdraw(withdraw::WithdrawArgs),
+    Revoke(revoke::RevokeArgs),
+    Whoami(whoami::WhoamiArgs),
+    Check(check::CheckArgs),
+    Who(who::WhoArgs),
+    Inbox(inbox::InboxArgs),
+    Notify(notify::NotifyArgs),
+    Expire(expire::ExpireArgs),
+    Deliver(deliver::DeliverArgs),
+    Outbox(outbox::OutboxArgs),
+    Audit(audit::AuditArgs),
+    Backup(backup::BackupArgs),
+    Doctor(doctor::DoctorArgs),
+    Serve(serve::ServeArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Version(version::VersionArgs),
+    Help(help::HelpArgs),
+}
+
+/// Does what was typed. Gives the exit code.
+pub fn run(cli: Cli) -> Result<u8> {
+    let Cli { global, verb } = cli;
+    let changes = verb.changes();
+    let mut app = App::new(&global, identity::clock()?);
+    let ended = match verb.run(&mut app) {
+        // `| head` has what it wanted.
+        Err(_) if app.stopped => Ok(0),
+        ended => ended,
+    };
+    // A command that changes something prints only once that is done. Where the output fails, the person has to know.
+    let code = match (ended, app.printer.flush()) {
+        (_, Err(failure)) if changes => {
+            return Err(failure.hint("the command was carried out all the same; only its output is lost").into());
+        }
+        (ended, written) => written.map_err(Into::into).and(ended)?,
+    };
+    if let Some(why) = time_zone::local_zone_error() {
+        app.printer.warn(&format!("{why}; times are shown in UTC"));
+    }
+    app.mention_unread();
+    Ok(code)
+}

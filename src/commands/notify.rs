@@ -1,0 +1,220 @@
+//! `access notify`: how you are notified.
+
+use anyhow::Result;
+use clap::{Args, Subcommand, ValueEnum};
+use clap_complete::engine::ArgValueCandidates;
+
+use super::Run;
+use super::app::App;
+use crate::completion;
+use crate::domain::notification::NotificationKind;
+use crate::domain::preference;
+use crate::domain::preference::{Digest, PreferenceChange, TimeOfDay};
+use crate::error::{Failure, Kind};
+use crate::protocol::{PreferenceView, TestView};
+use crate::service::{NotifyTest, Prefer, Preferences, Warned};
+use crate::ui::{Column, Fit, Sheet, Shown, line, table};
+
+/// How you are told of what; change it; try it out
+#[derive(Debug, Args)]
+#[command(after_help = "Your inbox always has everything; this is about email and Slack.
+
+Examples:
+  access notify             what happens with each event, and why
+  access notify test        send yourself one on every channel
+  access notify set request.submitted --slack off
+  access notify set all --digest daily --at 08:30
+  access notify mute request.withdrawn")]
+pub struct NotifyArgs {
+    #[command(subcommand)]
+    pub verb: Option<NotifyVerb>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NotifyVerb {
+    Show(NotifyShowArgs),
+    Set(NotifySetArgs),
+    Mute(NotifyMuteArgs),
+    Unmute(NotifyUnmuteArgs),
+    Reset(NotifyResetArgs),
+    Test(NotifyTestArgs),
+}
+
+/// What happens with each event, and why
+#[derive(Debug, Args)]
+pub struct NotifyShowArgs {}
+
+/// Say how you want to be told of an event, or of all
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What you say of one event goes before what you say of all. What the team file calls mandatory \
+reaches you whatever you say.
+
+Examples:
+  access notify set request.submitted --email off
+  access notify set all --digest hourly
+  access notify set access.expiring --digest realtime"
+)]
+pub struct NotifySetArgs {
+    /// An event such as request.submitted, or all
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events_or_all))]
+    pub event: EventOrAll,
+    /// By email or not
+    #[arg(long, value_name = "ON", required_unless_present_any = ["slack", "digest"])]
+    pub email: Option<OnOff>,
+    /// By Slack or not
+    #[arg(long, value_name = "ON")]
+    pub slack: Option<OnOff>,
+    /// At once, or together with others
+    #[arg(long, value_name = "WHEN")]
+    pub digest: Option<DigestWhen>,
+    /// The time of day for a daily digest, in your time zone (09:00 unless said)
+    #[arg(long, value_name = "TIME", requires = "digest")]
+    pub at: Option<TimeOfDay>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub struct EventOrAll(pub Option<NotificationKind>);
+
+impl std::str::FromStr for EventOrAll {
+    type Err = crate::domain::Malformed;
+    fn from_str(text: &str) -> Result<EventOrAll, crate::domain::Malformed> {
+        if text == "all" { Ok(EventOrAll(None)) } else { text.parse().map(|event| EventOrAll(Some(event))) }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OnOff {
+    On,
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DigestWhen {
+    /// At once
+    Realtime,
+    /// At the end of the hour
+    Hourly,
+    /// Once a day
+    Daily,
+}
+
+/// No email or Slack for these events, or for everything that can be muted
+#[derive(Debug, Args)]
+pub struct NotifyMuteArgs {
+    /// The events; none: everything
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events))]
+    pub events: Vec<NotificationKind>,
+}
+
+/// Undo a mute: of these events, or of everything
+#[derive(Debug, Args)]
+pub struct NotifyUnmuteArgs {
+    /// The events; none: everything
+    #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events))]
+    pub events: Vec<NotificationKind>,
+}
+
+/// Forget all that you said
+#[derive(Debug, Args)]
+pub struct NotifyResetArgs {}
+
+/// Send yourself one on every channel, and say what the servers answered. Exit 1: one failed
+#[derive(Debug, Args)]
+pub struct NotifyTestArgs {}
+
+impl Run for NotifyArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let change = match self.verb {
+            None | Some(NotifyVerb::Show(_)) => {
+                let preferences = app.backend()?.answer(Preferences {})?;
+                return app.print_preferences(&preferences);
+            }
+            Some(NotifyVerb::Test(_)) => return app.test_channels(),
+            Some(NotifyVerb::Set(set)) => PreferenceChange::Set { event: set.event.0, choice: choice(&set)? },
+            Some(NotifyVerb::Mute(mute)) => PreferenceChange::Mute(mute.events),
+            Some(NotifyVerb::Unmute(unmute)) => PreferenceChange::Unmute(unmute.events),
+            Some(NotifyVerb::Reset(_)) => PreferenceChange::Reset,
+        };
+        let preferences = app.backend()?.answer(Prefer { change })?;
+        app.print_preferences(&preferences)
+    }
+
+    fn changes(&self) -> bool {
+        !matches!(self.verb, None | Some(NotifyVerb::Show(_)))
+    }
+}
+
+impl App {
+    fn print_preferences(&mut self, view: &Warned<PreferenceView>) -> Result<u8> {
+        self.printer.painted_object(&view.answer, |sheet, color| preferences(sheet, &view.answer, color))?;
+        self.warn_all(&view.warnings);
+        Ok(0)
+    }
+
+    fn test_channels(&mut self) -> Result<u8> {
+        let (failed, _) =
+            self.rows_to_the_end(NotifyTest {}, |list, view| list.item(&view, |sheet| tested(sheet, &view)))?;
+        Ok(u8::from(failed))
+    }
+}
+
+fn choice(set: &NotifySetArgs) -> Result<preference::Choice, Failure> {
+    let on = |given: Option<OnOff>| given.map(|given| given == OnOff::On);
+    let digest = match (set.digest, set.at) {
+        (Some(DigestWhen::Daily), at) => Some(Digest::Daily(at.unwrap_or(TimeOfDay::NINE))),
+        (Some(_), Some(_)) => return Err(Failure::new(Kind::Usage, "--at is for --digest daily")),
+        (Some(DigestWhen::Hourly), None) => Some(Digest::Hourly),
+        (Some(DigestWhen::Realtime), None) => Some(Digest::RealTime),
+        (None, _) => None,
+    };
+    Ok(preference::Choice { email: on(set.email), slack: on(set.slack), digest })
+}
+
+const EVENTS: [Column; 4] =
+    [Column("EVENT", Fit::Whole), Column("EMAIL", Fit::Whole), Column("SLACK", Fit::Whole), Column("WHY", Fit::Wrap)];
+
+fn preferences(sheet: &mut Sheet, view: &PreferenceView, color: bool) {
+    let or_none = |address: &Option<String>| address.as_deref().map_or("none".to_owned(), |it| line(it).into_owned());
+    sheet.field("member", view.member.as_str());
+    sheet.field("email", &or_none(&view.email));
+    sheet.field("slack", &or_none(&view.slack));
+    sheet.field("time zone", &line(&view.timezone));
+    if view.muted {
+        sheet.field("muted", "everything that can be: `access notify unmute`");
+    }
+    sheet.blank();
+    sheet.line("Your inbox always has everything. Besides:");
+    sheet.blank();
+    let rows: Vec<Vec<Shown>> = view
+        .events
+        .iter()
+        .map(|event| {
+            let (email, slack) = (&event.email, &event.slack);
+            let why = if email.why == slack.why {
+                email.why.clone()
+            } else {
+                format!("email: {}; slack: {}", email.why, slack.why)
+            };
+            vec![
+                event.event.to_string().into(),
+                email.how.to_string().into(),
+                slack.how.to_string().into(),
+                line(&why).into_owned().into(),
+            ]
+        })
+        .collect();
+    let table = table(&EVENTS, &rows, sheet.width(), color);
+    sheet.push(&table);
+}
+
+fn tested(sheet: &mut Sheet, view: &TestView) {
+    let mark = match view.ok {
+        Some(true) => "ok",
+        Some(false) => "FAILED",
+        None => "-",
+    };
+    let to = view.to.as_ref().map(|to| format!("{}: ", line(to))).unwrap_or_default();
+    let lead = format!("{mark:<7} {:<6} ", view.channel);
+    sheet.item(&lead, lead.len(), &format!("{to}{}", line(&view.answer)));
+}

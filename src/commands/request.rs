@@ -1,0 +1,149 @@
+//! `access request`: asking for access.
+
+mod form;
+mod summary;
+mod wait;
+
+use anyhow::Result;
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+
+use super::Run;
+use super::app::App;
+use crate::completion;
+use crate::domain::duration::{Duration, Length};
+use crate::domain::name::Name;
+use crate::domain::resource::ResourceOrName;
+use crate::domain::terms::{End, Terms};
+use crate::domain::text::{Text, Ticket};
+use crate::error::{Failure, Kind};
+use crate::protocol::RequestView;
+use crate::service::{SubmitRequest, Warned};
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
+use crate::ui::request;
+
+/// Ask for access
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a RESOURCE, on a terminal, a form asks for everything. Without a reason it asks for what is missing.
+
+Examples:
+  access request
+  access request orders-db
+  access request target:orders-db --reason 'OPS-12: stuck orders' -d 4h
+  access request connection:prod-aws -r 'Release 4.2' -u 17:00 -t REL-42
+  access request connection:prod-aws -r Upgrade --start 20:00 -d 4h
+  access request target:orders-db -r 'Orders are down' --emergency
+  access request role:admin --reason 'On call' --duration 1w --wait
+  access request scope:kubernetes -r 'New here' -d permanent --for dave"
+)]
+pub struct RequestArgs {
+    /// What you ask for: kind:name, or the name alone if only one kind has it (see `access resources`)
+    #[arg(add = ArgValueCandidates::new(completion::resources))]
+    pub resource: Option<ResourceOrName>,
+    /// Why you need it
+    #[arg(short, long, value_name = "TEXT")]
+    pub reason: Option<Text>,
+    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h, or the limit that a rule sets below that)
+    #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
+    pub duration: Option<Duration>,
+    /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub until: Option<TypedTime>,
+    /// Not before then (as soon as it is approved unless said)
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub start: Option<TypedTime>,
+    /// The ticket that this belongs to
+    #[arg(short, long, value_name = "REF")]
+    pub ticket: Option<Ticket>,
+    /// Take it at once, where a rule allows that: all approvers are told, and one has to review it afterwards
+    #[arg(long, conflicts_with_all = ["start", "requester"])]
+    pub emergency: bool,
+    /// Ask on behalf of another member (admins)
+    #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
+    pub requester: Option<Name>,
+    /// Wait until it is decided; exit 1 when it is not granted
+    #[arg(short, long, conflicts_with = "dry_run")]
+    pub wait: bool,
+    /// Wait no longer than this
+    #[arg(long, value_name = "LENGTH", requires = "wait")]
+    pub timeout: Option<Length>,
+    /// Say what would happen, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl Run for RequestArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        match (&self.resource, &self.reason, app.prompt) {
+            (Some(_), Some(_), _) | (_, _, None) => {
+                let submit = app.asked_for(&self)?;
+                app.file(submit, &self)
+            }
+            (_, _, Some(prompt)) => app.request_by_form(prompt, &self),
+        }
+    }
+
+    fn changes(&self) -> bool {
+        !self.dry_run
+    }
+}
+
+impl App {
+    /// Submits a request, and waits for its decision where that was wanted.
+    fn file(&mut self, submit: SubmitRequest, args: &RequestArgs) -> Result<u8> {
+        let dry_run = submit.dry_run;
+        let Warned { answer: view, warnings } = self.backend()?.answer(submit)?;
+        if args.wait {
+            self.warn_all(&warnings);
+            return self.wait(view, args.timeout);
+        }
+        self.print_submitted(&view, &warnings, dry_run)?;
+        Ok(0)
+    }
+
+    /// A request that was filed or changed, or would be.
+    pub(super) fn print_submitted(
+        &mut self,
+        view: &RequestView,
+        warnings: &[String],
+        dry_run: bool,
+    ) -> Result<(), Failure> {
+        let now = self.printer.now();
+        self.printer.object(view, |sheet| match dry_run {
+            true => request::would_submit(sheet, view, now),
+            false => request::outcomes(sheet, view, now),
+        })?;
+        self.warn_all(warnings);
+        Ok(())
+    }
+
+    /// What the line says, where nobody can be asked for the rest.
+    fn asked_for(&mut self, args: &RequestArgs) -> Result<SubmitRequest> {
+        let missing = |flag: &str| {
+            let in_full = args.resource.is_none() && args.reason.is_none();
+            let (flags, it) = if in_full { ("RESOURCE and --reason are", "them") } else { (flag, "it") };
+            Failure::new(Kind::Usage, format!("{flags} missing, and nobody can be asked for {it} here"))
+                .hint("access request RESOURCE --reason TEXT")
+                .hint("`access resources` lists what can be asked for")
+        };
+        let resource = args.resource.clone().ok_or_else(|| missing("RESOURCE is"))?;
+        let reason = args.reason.clone().ok_or_else(|| missing("--reason is"))?;
+        let end = match (args.duration, args.until) {
+            (Some(duration), _) => duration.into(),
+            (None, Some(until)) => End::At(self.resolve(until, Pick::Next)?),
+            (None, None) => Duration::For(Length::HOUR).into(),
+        };
+        let start = args.start.map(|start| self.resolve(start, Pick::Next)).transpose()?;
+        Ok(SubmitRequest {
+            terms: Terms { resource: self.resource(resource)?, end, start },
+            default_length: args.duration.is_none() && args.until.is_none(),
+            reason,
+            ticket: args.ticket.clone(),
+            requester: args.requester.clone(),
+            emergency: args.emergency,
+            dry_run: args.dry_run,
+        })
+    }
+}

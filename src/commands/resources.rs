@@ -1,0 +1,57 @@
+//! `access resources`: what can be requested, and what you have.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::Run;
+use super::app::App;
+use crate::domain::duration::brief;
+use crate::domain::resource::Kind;
+use crate::domain::time::Timestamp;
+use crate::protocol::ResourceView;
+use crate::service::Resources;
+use crate::ui::{Color, Column, Fit, Shown, line};
+
+/// What can be asked for, and whether you have it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  access resources
+  access resources target
+  access resources --mine")]
+pub struct ResourcesArgs {
+    /// Only this kind: connection, target, feature, scope or role
+    pub kind: Option<Kind>,
+    /// Only what you have
+    #[arg(long)]
+    pub mine: bool,
+}
+
+impl Run for ResourcesArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let call = Resources { kind: self.kind, mine: self.mine };
+        let (_, count) = app.rows(call, |list, view| {
+            let now = list.now();
+            list.row(&view, &RESOURCES, || resource_row(&view, now))
+        })?;
+        if count == 0 {
+            let nothing = if self.mine { "You have nothing of that" } else { "There is nothing of that" };
+            app.printer.status(nothing);
+        }
+        Ok(0)
+    }
+}
+
+const RESOURCES: [Column; 3] =
+    [Column("RESOURCE", Fit::Whole), Column("YOU", Fit::Whole), Column("ABOUT", Fit::Shorten)];
+
+fn resource_row(view: &ResourceView, now: Timestamp) -> Vec<Shown> {
+    let via = view.via.first().map(String::as_str).unwrap_or_default();
+    let more = if view.via.len() > 1 { ", …" } else { "" };
+    let (held, color) = match (view.held, view.until, view.pending) {
+        (true, Some(until), _) => (format!("{} left ({via}{more})", brief(until.since(now))), Some(Color::Green)),
+        (true, None, _) => (format!("yes ({via}{more})"), Some(Color::Green)),
+        (false, _, Some(pending)) => (format!("asked: request {pending}"), Some(Color::Yellow)),
+        (false, _, None) => ("-".to_owned(), None),
+    };
+    vec![view.resource.to_string().into(), Shown(held, color), line(&view.about).into_owned().into()]
+}

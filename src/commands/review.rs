@@ -1,0 +1,46 @@
+//! `access review`: closing the review of an emergency.
+
+use anyhow::Result;
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+
+use super::Run;
+use super::app::App;
+use crate::completion;
+use crate::domain::terms::RequestId;
+use crate::domain::text::Text;
+use crate::service::ReviewEmergency;
+
+/// Close the review that an emergency owes
+#[derive(Debug, Args)]
+#[command(after_help = "Whoever may approve such a request may close its review, but not its requester.
+
+Example:
+  access review 12 --note 'Went through it with bob; all in order'")]
+pub struct ReviewArgs {
+    /// The request's number
+    #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::reviewable))]
+    pub id: RequestId,
+    /// What you found
+    #[arg(short, long, value_name = "TEXT")]
+    pub note: Option<Text>,
+}
+
+impl Run for ReviewArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let mut seen = None;
+        if self.note.is_none() && app.prompt.is_some() {
+            let view = app.look_at(self.id)?;
+            seen = view.seen();
+            app.preview_request(&view);
+        }
+        let note = app.text(self.note, "--note", "What did you find?")?;
+        let view = app.backend()?.answer(ReviewEmergency { id: self.id, note, seen })?;
+        app.print_submitted(&view, &[], false)?;
+        Ok(0)
+    }
+
+    fn changes(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,252 @@
+//! `access team`: showing the team, applying a team file, replacing the owner.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::app::App;
+use super::{Run, input};
+use crate::domain::duration::Length;
+use crate::domain::name::Name;
+use crate::domain::team::change::Change;
+use crate::domain::team::difference::{Difference, Turn};
+use crate::domain::team::team_file;
+use crate::error::{Failure, Kind};
+use crate::prompt::cancelled;
+use crate::protocol::{AgainstView, Follows, PlanView, Seen};
+use crate::service::{Call, ReplaceOwner, TeamApply, TeamShow, Warned};
+use crate::time_format::date_and_time;
+use crate::ui::{Sheet, line};
+
+/// Show the team, or apply a team file
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  access team show > team.toml             write it down, then edit it
+  access team apply team.toml --dry-run    see what would change
+  access team apply team.toml              see it, confirm, and apply")]
+pub enum TeamVerb {
+    Apply(TeamApplyArgs),
+    Show(TeamShowArgs),
+    ReplaceOwner(ReplaceOwnerArgs),
+}
+
+/// Apply a team file: show what changes and what follows from that, ask, and record it
+#[derive(Debug, Args)]
+#[command(after_help = "Only the owner applies a team file, and all admins are told.
+
+Scheduled access that the file's rules would no longer give ends; active access that they would no longer give is listed, \
+and stays without --revoke-unmatched.
+
+Examples:
+  access team apply team.toml
+  access team apply team.toml --dry-run
+  access team apply team.toml --dry-run --against 90d
+  access team apply team.toml --revoke-unmatched
+  git show HEAD:team.toml | access team apply - --yes")]
+pub struct TeamApplyArgs {
+    /// The team file; - for standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Show too which requests, of so long ago and since, its rules would have decided otherwise
+    #[arg(long, value_name = "LENGTH", requires = "dry_run")]
+    pub against: Option<Length>,
+    /// Also end active access that the file's rules would no longer give
+    #[arg(long)]
+    pub revoke_unmatched: bool,
+}
+
+/// Print the team, as a team file that applies back unchanged
+#[derive(Debug, Args)]
+pub struct TeamShowArgs {}
+
+/// Make another member the owner, once the owner's account is gone (root)
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in \
+their place, which is recorded as root's, and all admins are told.
+
+The old owner is disabled. Their pending requests are withdrawn, their access ends, and scheduled access that rests on their
+approval ends too.
+
+Examples:
+  access team replace-owner alice --dry-run
+  access team replace-owner alice"
+)]
+pub struct ReplaceOwnerArgs {
+    /// The member who becomes the owner
+    #[arg(value_name = "MEMBER")]
+    pub to: Name,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+impl Run for TeamVerb {
+    fn run(self, app: &mut App) -> Result<u8> {
+        match self {
+            TeamVerb::Show(_) => {
+                let team = app.backend()?.answer(TeamShow {})?;
+                app.printer.object(&team, |sheet| sheet.push(&team_file::write(&team)))?;
+                Ok(0)
+            }
+            TeamVerb::Apply(args) => {
+                let TeamApplyArgs { file, dry_run, against, revoke_unmatched } = args;
+                let text = input::read_text(&file)?;
+                let call = |dry_run, seen| TeamApply { text: text.clone(), dry_run, seen, against, revoke_unmatched };
+                app.change_team(dry_run, call, "Apply this?")
+            }
+            TeamVerb::ReplaceOwner(args) => {
+                let ReplaceOwnerArgs { to, dry_run } = args;
+                let call = |dry_run, seen| ReplaceOwner { to: to.clone(), dry_run, seen };
+                app.change_team(dry_run, call, &format!("Make {to} the owner, who decides who is who?"))
+            }
+        }
+    }
+
+    fn changes(&self) -> bool {
+        match self {
+            TeamVerb::Show(_) => false,
+            TeamVerb::Apply(args) => !args.dry_run,
+            TeamVerb::ReplaceOwner(args) => !args.dry_run,
+        }
+    }
+}
+
+impl App {
+    /// Shows what a change of the team does and asks, unless `--yes` says so. `call`: given whether it is a dry run, and
+    /// the plan that was shown.
+    fn change_team<C: Call<Reply = Warned<PlanView>>>(
+        &mut self,
+        dry_run: bool,
+        call: impl Fn(bool, Option<Seen>) -> C,
+        question: &str,
+    ) -> Result<u8> {
+        if dry_run || self.yes {
+            let planned = self.backend()?.answer(call(dry_run, None))?;
+            return self.print_plan(&planned);
+        }
+        let planned = self.backend()?.answer(call(true, None))?;
+        if !planned.answer.does_anything() {
+            return self.print_plan(&planned);
+        }
+        let Some(prompt) = &self.prompt else {
+            let why = "a change of the team has to be confirmed, and nobody can be asked here";
+            return Err(Failure::new(Kind::Usage, why).hint("look with --dry-run, then apply with --yes").into());
+        };
+        self.printer.preview(|sheet| plan(sheet, &planned.answer));
+        for warning in &planned.warnings {
+            self.printer.warn(warning);
+        }
+        if !prompt.confirm(question)? {
+            return Err(cancelled().into());
+        }
+        let applied = self.backend()?.answer(call(false, planned.answer.seen))?;
+        if self.printer.is_json() {
+            return self.print_plan(&applied);
+        }
+        // What it does was shown already.
+        self.printer.print("Applied.")?;
+        Ok(0)
+    }
+
+    fn print_plan(&mut self, planned: &Warned<PlanView>) -> Result<u8> {
+        self.printer.object(&planned.answer, |sheet| plan(sheet, &planned.answer))?;
+        self.warn_all(&planned.warnings);
+        Ok(0)
+    }
+}
+
+fn plan(sheet: &mut Sheet, view: &PlanView) {
+    sheet.line(match (view.changes.is_empty(), view.applied) {
+        (true, _) => "Nothing changes.",
+        (false, true) => "Applied:",
+        (false, false) => "Would change:",
+    });
+    for change in &view.changes {
+        let (mark, words) = changed(change);
+        sheet.item(&format!("  {mark} "), 6, &words);
+    }
+    if !view.follows.is_empty() {
+        sheet.line(if view.applied { "What followed:" } else { "What would follow:" });
+    }
+    for follow in &view.follows {
+        let (id, member, resource) = (follow.request, &follow.member, &follow.resource);
+        let because = line(&follow.because);
+        let words = match follow.follows {
+            Follows::Withdrawn => format!("request {id} withdrawn: {member} asked for {resource}; {because}"),
+            Follows::Revoked => format!("grant {id} revoked: {member} has {resource}; {because}"),
+            Follows::Widened => {
+                format!("grant {id} widened: {member} has {resource}, which now also covers {because}")
+            }
+            Follows::Voided => format!(
+                "request {id} reaches more, so approvals of it are void: {member} asked for {resource}, which now also covers {because}"
+            ),
+            Follows::Unmatched => format!("grant {id} unmatched: {member} has and keeps {resource}; {because}"),
+        };
+        sheet.item("  ", 4, &words);
+    }
+    if view.follows.iter().any(|follow| follow.follows == Follows::Unmatched) {
+        sheet.item("  ", 4, "(unmatched: the team no longer gives it; `team apply --revoke-unmatched` ends it)");
+    }
+    if let Some(against) = &view.against {
+        judged_past(sheet, against);
+    }
+}
+
+fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
+    let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
+    let stop = if view.otherwise.is_empty() { "." } else { ":" };
+    let since = date_and_time(view.since);
+    sheet.line(&format!("Of {all} requests since {since}, {otherwise} would have been decided otherwise{stop}"));
+    for past in &view.otherwise {
+        let (id, resource, requester) = (past.request, &past.resource, &past.requester);
+        let words = format!("request {id} ({resource} for {requester}), {}: {}", past.was, line(&past.would));
+        sheet.item("  ", 4, &words);
+    }
+    if view.more > 0 {
+        sheet.item("  ", 4, &format!("and {} more", view.more));
+    }
+}
+
+/// `+`, `~` or `-`, and `member:zoe (role: member)`, `member:bob (role: member → admin)`, `scope:x`.
+fn changed(change: &Change) -> (char, String) {
+    let what = match change {
+        Change::RuleOrder(_) => "the order of the rules".to_owned(),
+        Change::Team(_)
+        | Change::Member(..)
+        | Change::Group(..)
+        | Change::Connection(..)
+        | Change::Target(..)
+        | Change::Feature(..)
+        | Change::Scope(..)
+        | Change::Rule(..)
+        | Change::Notifications(_) => line(&change.what()).into_owned(),
+    };
+    match Difference::of(change) {
+        Difference::Added(fields) => {
+            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            ('+', format!("{what} ({})", line(&said.join("; "))))
+        }
+        Difference::Removed => ('-', what),
+        Difference::Changed(turns) => {
+            let said: Vec<String> = turns.iter().map(|(key, turn)| format!("{key}: {}", turned(turn))).collect();
+            ('~', format!("{what} ({})", line(&said.join("; "))))
+        }
+    }
+}
+
+/// `a → b`; for lists, only what came and went.
+fn turned(turn: &Turn) -> String {
+    match turn {
+        Turn::Value { from, to } => format!("{from} → {to}"),
+        Turn::List { came, went } => {
+            let came = came.iter().map(|item| format!("+{item}"));
+            let went = went.iter().map(|item| format!("-{item}"));
+            came.chain(went).collect::<Vec<_>>().join(" ")
+        }
+    }
+}

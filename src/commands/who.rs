@@ -1,0 +1,58 @@
+//! `access who`: everyone who has access to something now.
+
+use anyhow::Result;
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+
+use super::Run;
+use super::app::App;
+use crate::completion;
+use crate::domain::entitlement::Via;
+use crate::domain::resource::ResourceOrName;
+use crate::domain::time::Timestamp;
+use crate::protocol::HolderView;
+use crate::service::Who;
+use crate::time_format::in_full;
+use crate::ui::{Column, Fit, Shown};
+
+/// Everyone who can use this now, how, and until when
+#[derive(Debug, Args)]
+pub struct WhoArgs {
+    #[arg(add = ArgValueCandidates::new(completion::resources))]
+    pub resource: ResourceOrName,
+}
+
+impl Run for WhoArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let resource = app.resource(self.resource)?;
+        let (_, count) = app.rows(Who { resource }, |list, view| {
+            let now = list.now();
+            list.row(&view, &HOLDERS, || holder_row(&view, now))
+        })?;
+        if count == 0 {
+            app.printer.status("Nobody can use it now");
+        }
+        Ok(0)
+    }
+}
+
+const HOLDERS: [Column; 4] = [
+    Column("MEMBER", Fit::Whole),
+    Column("THROUGH", Fit::Shorten),
+    Column("REQUEST", Fit::Whole),
+    Column("UNTIL", Fit::Whole),
+];
+
+fn holder_row(view: &HolderView, now: Timestamp) -> Vec<Shown> {
+    let way = &view.way;
+    vec![
+        view.member.to_string().into(),
+        match way.via {
+            Via::Grant => format!("grant of {}", way.name),
+            Via::Role | Via::Scope | Via::Feature => format!("{}:{}", way.via.as_str(), way.name),
+        }
+        .into(),
+        way.request.map(|id| id.to_string()).unwrap_or_default().into(),
+        way.until.map_or_else(String::new, |until| in_full(until, now)).into(),
+    ]
+}

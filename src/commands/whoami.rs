@@ -1,0 +1,93 @@
+//! `access whoami`: your role, scopes and live access.
+
+use std::io::IsTerminal as _;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::Run;
+use super::app::App;
+use super::outage::Outage;
+use crate::domain::duration::spell;
+use crate::error::{Failure, Kind};
+use crate::protocol::ProfileView;
+use crate::service::Whoami;
+use crate::time_format::day_or_hour;
+use crate::ui::{Sheet, counted, request};
+
+/// Your role, scopes and live access, with the time left of each
+#[derive(Debug, Args)]
+pub struct WhoamiArgs {
+    /// Redraw each second until Ctrl-C
+    #[arg(short, long, conflicts_with = "json")]
+    pub watch: bool,
+}
+
+impl Run for WhoamiArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        if self.watch {
+            return app.watch();
+        }
+        let view = app.backend()?.answer(Whoami {})?;
+        app.printer.object(&view, |sheet| profile(sheet, &view))?;
+        Ok(0)
+    }
+}
+
+impl App {
+    fn watch(&mut self) -> Result<u8> {
+        if !std::io::stdout().is_terminal() {
+            return Err(Failure::new(Kind::Usage, "--watch redraws a terminal, and stdout is none").into());
+        }
+        self.printer.raw(b"\x1b[2J")?;
+        let mut outage = Outage::default();
+        loop {
+            match self.backend()?.answer(Whoami {}) {
+                Ok(view) => {
+                    outage = Outage::default();
+                    self.printer.redraw(|sheet| profile(sheet, &view))?;
+                }
+                Err(failure) => {
+                    outage.begin();
+                    if !outage.is_bearable(&failure) {
+                        return Err(failure.into());
+                    }
+                }
+            }
+            if self.printer.is_closed() {
+                return Ok(0);
+            }
+            sleep(Duration::from_secs(1));
+        }
+    }
+}
+
+fn profile(sheet: &mut Sheet, view: &ProfileView) {
+    let raised = if view.effective_role == view.role {
+        String::new()
+    } else {
+        format!(" ({} for now, by a grant)", view.effective_role)
+    };
+    sheet.line(&format!("{}, {}{raised}", view.member, view.role));
+    let or_none = |text: String| if text.is_empty() { "none".to_owned() } else { text };
+    sheet.field("groups", &or_none(request::names(&view.groups)));
+    sheet.field("scopes", &or_none(request::names(&view.scopes)));
+    let live: Vec<String> = view
+        .grants
+        .iter()
+        .filter_map(|request| {
+            let grant = request.grant.as_ref()?;
+            let left = match grant.remaining_seconds {
+                // To the second: this is what is watched.
+                Some(left) => format!("{} left", spell(left)),
+                None => "for good".to_owned(),
+            };
+            let until = grant.ends_at.map(|end| format!(", until {}", day_or_hour(end, view.now))).unwrap_or_default();
+            Some(format!("{}  {left}{until} (request {})", grant.resource, request.id))
+        })
+        .collect();
+    sheet.field("access", &or_none(live.join("\n")));
+    sheet.field("unread", &counted(view.unread + u64::from(view.more_unread)));
+}

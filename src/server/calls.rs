@@ -1,0 +1,62 @@
+//! All calls that can come over the socket, by name.
+
+use super::connection::{Connection, Sent, not_of_this_version};
+use crate::error::Failure;
+use crate::service::{self, Call as _};
+
+/// Has the call of that name carried out.
+macro_rules! calls {
+    ($($call:ident),* $(,)?) => {
+        pub fn serve(connection: &Connection<'_>, sent: Sent<'_>) -> Result<(), Failure> {
+            $(if sent.name == service::$call::NAME {
+                return connection.serve_call::<service::$call>(sent);
+            })*
+            Err(connection.refuse(not_of_this_version()))
+        }
+    };
+}
+
+calls! {
+    AcceptClock,
+    Approve,
+    Audit,
+    AuditCheckpoint,
+    AuditExport,
+    AuditExportRaw,
+    AuditVerify,
+    Backup,
+    Check,
+    Complete,
+    Deliver,
+    Deny,
+    Doctor,
+    EditRequest,
+    Expire,
+    Extend,
+    Find,
+    Inbox,
+    List,
+    MarkRead,
+    Needs,
+    NeedsToExtend,
+    NotifyTest,
+    Outbox,
+    OutboxDiscard,
+    OutboxRetry,
+    Prefer,
+    Preferences,
+    Queue,
+    ReplaceOwner,
+    Resources,
+    ReviewEmergency,
+    Revoke,
+    RevokeMember,
+    Show,
+    SubmitRequest,
+    TeamApply,
+    TeamShow,
+    Unread,
+    Who,
+    Whoami,
+    Withdraw,
+}
