@@ -1,6 +1,6 @@
 #!/bin/sh
-# The whole life of a request, played on a fresh database in a folder of its own: each command, and what it answers.
-# One person plays everybody: on one's own file, --as NAME acts as another member. (A shared host refuses that.)
+# Plays the whole life of some requests on a new database in a temporary folder, and shows each command with its answer.
+# You play everybody: in a database of your own, --as NAME acts as another member. (A shared host refuses that.)
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -61,10 +61,10 @@ run 'access --as alice who target:orders-db'
 chapter 'Nobody decides on their own request, not even an admin'
 run "access --as alice request feature:export-customers --reason 'Quarterly report' --duration permanent"
 expect 3 'access --as alice approve 2'
-run "access --as olivia deny 2 --reason 'Ask for a day, not for good'"
+run "access --as olivia deny 2 --reason 'Ask for a day instead'"
 run 'access --as alice inbox'
 
-chapter 'A request is taken back, and a grant is taken away'
+chapter 'A request is withdrawn, and a grant is revoked'
 run "access --as carol request role:admin --reason 'On call' --duration 1w"
 run 'access --as carol withdraw 3'
 run "access --as alice revoke 1 --reason 'The orders flow again'"
@@ -78,7 +78,7 @@ expect 1 'access --as dave check connection:prod-aws'
 run 'access expire'
 run 'access --as dave inbox'
 
-chapter 'All of it is on the record'
+chapter 'All of it is recorded'
 run 'access --as olivia list --all'
 run 'access --as olivia audit --request 1'
 run 'access --as olivia audit export --format jsonl | tail -n 1'

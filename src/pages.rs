@@ -1,4 +1,7 @@
-//! The completion scripts and manual pages, generated from the definition of the command line.
+//! The completion scripts and manual pages, generated from the definition of the command line. The pages of section 5 are
+//! documents of docs/.
+
+mod markdown;
 
 use std::fs;
 use std::path::Path;
@@ -77,7 +80,7 @@ pub fn completion_script(shell: Shell) -> Result<Vec<u8>> {
     Ok(script)
 }
 
-/// Writes a page for `access` and one for each subcommand. Returns their number.
+/// Writes a page for `access`, one for each subcommand and one for each file format. Returns their number.
 pub fn write_man_pages(folder: &Path) -> Result<usize> {
     fs::create_dir_all(folder).with_context(|| format!("{} can't be created", folder.display()))?;
     let pages = man_pages();
@@ -89,12 +92,55 @@ pub fn write_man_pages(folder: &Path) -> Result<usize> {
 }
 
 /// When the content of the pages last changed. Not the date of the build, so that builds are reproducible.
-const DATE: &str = "2026-11-24";
+const DATE: &str = "2026-11-27";
+
+/// The pages of section 5: their names, what NAME says, and the documents that they are.
+const FORMATS: [(&str, &str, &str); 2] = [
+    ("access-config", "configuration file of access", include_str!("../docs/config.md")),
+    ("access-team", "team file of access: members, resources and rules", include_str!("../docs/team-file.md")),
+];
+
+/// Pages that a reader of one page may want next. The pages above and below it, and beside it in a group, are added.
+const RELATED: [(&str, &[&str]); 29] = [
+    ("access-approve(1)", &["access-deny(1)", "access-show(1)", "access-list(1)", "access-team(5)"]),
+    ("access-audit(1)", &["access-doctor(1)"]),
+    ("access-backup(1)", &["access-doctor(1)", "access-audit-checkpoint(1)"]),
+    ("access-check(1)", &["access-who(1)", "access-request(1)"]),
+    ("access-config(5)", &["access-deliver(1)", "access-doctor(1)", "access-serve(1)", "access-team(5)"]),
+    ("access-deliver(1)", &["access-expire(1)", "access-outbox(1)", "access-notify(1)", "access-config(5)"]),
+    ("access-deny(1)", &["access-approve(1)", "access-show(1)"]),
+    ("access-doctor(1)", &["access-audit-verify(1)", "access-backup(1)", "access-config(5)"]),
+    ("access-edit(1)", &["access-request(1)", "access-withdraw(1)"]),
+    ("access-expire(1)", &["access-deliver(1)", "access-doctor(1)"]),
+    ("access-extend(1)", &["access-request(1)", "access-whoami(1)"]),
+    ("access-inbox(1)", &["access-notify(1)"]),
+    ("access-init(1)", &["access-team-apply(1)", "access-team(5)", "access-config(5)"]),
+    ("access-list(1)", &["access-show(1)", "access-approve(1)"]),
+    ("access-notify(1)", &["access-inbox(1)", "access-team(5)", "access-config(5)"]),
+    ("access-outbox(1)", &["access-deliver(1)", "access-config(5)"]),
+    ("access-request(1)", &["access-resources(1)", "access-edit(1)", "access-extend(1)", "access-withdraw(1)"]),
+    ("access-resources(1)", &["access-request(1)", "access-check(1)"]),
+    ("access-review(1)", &["access-request(1)", "access-approve(1)"]),
+    ("access-revoke(1)", &["access-who(1)", "access-list(1)"]),
+    ("access-serve(1)", &["access-init(1)", "access-config(5)"]),
+    ("access-show(1)", &["access-list(1)", "access-approve(1)", "access-audit(1)"]),
+    ("access-team(1)", &["access-team(5)"]),
+    ("access-team(5)", &["access-team-apply(1)", "access-team-show(1)", "access-config(5)"]),
+    ("access-team-apply(1)", &["access-team(5)"]),
+    ("access-team-show(1)", &["access-team(5)"]),
+    ("access-who(1)", &["access-check(1)", "access-revoke(1)"]),
+    ("access-whoami(1)", &["access-resources(1)", "access-inbox(1)"]),
+    ("access-withdraw(1)", &["access-request(1)", "access-edit(1)"]),
+];
 
 /// The exit codes. The pages of the subcommands refer to this list.
-const EXIT_STATUS: [(&str, &str); 11] = [
+const EXIT_STATUS: [(&str, &str); 12] = [
     ("0", "Done. For check: allowed, and nothing else."),
-    ("1", "The answer is no (check: not allowed; request --wait: not granted), or a failure without a status below."),
+    (
+        "1",
+        "The answer is no (check: not allowed; audit verify and doctor: a fault was found; request --wait: not granted), \
+         or a failure without a status below.",
+    ),
     ("2", "Usage: a wrong flag or argument, or a missing answer."),
     ("3", "Refused: you are not allowed to do this."),
     ("4", "Not found, or not visible to you."),
@@ -107,6 +153,7 @@ const EXIT_STATUS: [(&str, &str); 11] = [
         "Reading or writing failed. If only the output was lost, the message says that the command was carried out.",
     ),
     ("75", "The database or the shared host stayed busy; try again."),
+    ("130", "Interrupted by Ctrl-C."),
 ];
 
 const TIMES: &str = "A LENGTH is one or more numbers with units, the largest first: w, d, h, m and s, or their names. \
@@ -116,10 +163,7 @@ Times are shown with their offset. These forms mean the same:";
 
 const FILES: [(&str, &str); 5] = [
     ("~/.local/share/access/access.db", "The default database ($XDG_DATA_HOME is honoured)."),
-    (
-        "~/.config/access/config.toml",
-        "Your configuration: the database, and how notifications are sent ($XDG_CONFIG_HOME is honoured).",
-    ),
+    ("~/.config/access/config.toml", "Your configuration: see access-config(5) ($XDG_CONFIG_HOME is honoured)."),
     (
         "/etc/access/config.toml",
         "The configuration for all users of this machine. The key socket makes it a shared host.",
@@ -142,26 +186,40 @@ pub fn man_pages() -> Vec<(String, String)> {
     root.build();
     let mut pages = Vec::new();
     collect(&root, None, &mut pages);
+    pages.extend(FORMATS.map(|(name, about, document)| (format!("{name}.5"), format_page(name, about, document))));
     pages
 }
 
-fn collect(command: &clap::Command, above: Option<&str>, pages: &mut Vec<(String, String)>) {
+fn collect(command: &clap::Command, above: Option<(&str, &clap::Command)>, pages: &mut Vec<(String, String)>) {
     let name = match above {
-        Some(above) => format!("{above}-{}", command.get_name()),
+        Some((above, _)) => format!("{above}-{}", command.get_name()),
         None => command.get_name().to_owned(),
     };
     pages.push((format!("{name}.1"), page(command, &name, above)));
     for below in command.get_subcommands() {
-        collect(below, Some(&name), pages);
+        collect(below, Some((&name, command)), pages);
     }
 }
 
-fn page(command: &clap::Command, name: &str, above: Option<&str>) -> String {
-    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+fn head(name: &str, section: &str, about: &str) -> Roff {
     let mut roff = Roff::new();
-    roff.control("TH", [name.to_uppercase().as_str(), "1", DATE, "access", "access manual"]);
+    roff.control("TH", [name.to_uppercase().as_str(), section, DATE, "access", "access manual"]);
     roff.control("SH", ["NAME"]);
     roff.text([roman(format!("{name} - {}", about.trim_end_matches('.')))]);
+    roff
+}
+
+fn format_page(name: &str, about: &str, document: &str) -> String {
+    let mut roff = head(name, "5", about);
+    roff.control("SH", ["DESCRIPTION"]);
+    markdown::append(&mut roff, document);
+    see_also(&mut roff, &format!("{name}(5)"), vec!["access(1)".to_owned()]);
+    roff.render()
+}
+
+fn page(command: &clap::Command, name: &str, above: Option<(&str, &clap::Command)>) -> String {
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    let mut roff = head(name, "1", &about);
     roff.control("SH", ["SYNOPSIS"]);
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage:").trim();
@@ -177,11 +235,10 @@ fn page(command: &clap::Command, name: &str, above: Option<&str>) -> String {
         roff.control("PP", []);
         prose(&mut roff, notes);
     }
-    let subcommands: Vec<&clap::Command> = command.get_subcommands().collect();
-    if !subcommands.is_empty() {
+    if command.has_subcommands() {
         roff.control("SH", ["COMMANDS"]);
     }
-    for below in &subcommands {
+    for below in command.get_subcommands() {
         let about = below.get_about().map(ToString::to_string).unwrap_or_default();
         let page = format!("{name}-{}", below.get_name());
         item(&mut roff, [bold(page), roman("(1)")], &about);
@@ -191,37 +248,57 @@ fn page(command: &clap::Command, name: &str, above: Option<&str>) -> String {
         roff.control("SH", ["EXAMPLES"]);
         preformatted(&mut roff, examples.lines());
     }
-    if let Some(above) = above {
-        roff.control("SH", ["SEE ALSO"]);
-        let root = [bold("access"), roman("(1), for the options that every command takes and for the exit status")];
-        let parent = [bold(above), roman("(1), ")];
-        roff.text(if above == "access" { root.to_vec() } else { [parent.to_vec(), root.to_vec()].concat() });
+    if above.is_none() {
+        common_to_all(&mut roff);
     } else {
-        roff.control("SH", ["TIMES AND LENGTHS"]);
-        prose(&mut roff, TIMES);
-        for (form, same) in time_input::LENGTHS.into_iter().chain(time_input::TIMES) {
-            item(&mut roff, [bold(form)], same);
-        }
-        for (heading, items) in
-            [("ENVIRONMENT", &ENVIRONMENT[..]), ("FILES", &FILES[..]), ("EXIT STATUS", &EXIT_STATUS[..])]
-        {
-            roff.control("SH", [heading]);
-            for (word, meaning) in items {
-                item(&mut roff, [bold(*word)], meaning);
-            }
-        }
-        roff.control("SH", ["SEE ALSO"]);
-        let pages: Vec<Inline> = subcommands
-            .iter()
-            .enumerate()
-            .flat_map(|(index, below)| {
-                let comma = if index == 0 { "" } else { ", " };
-                [roman(comma), bold(format!("{name}-{}", below.get_name())), roman("(1)")]
-            })
-            .collect();
-        roff.text(pages);
+        roff.control("SH", ["EXIT STATUS"]);
+        roff.text([roman("See "), bold("access"), roman("(1), also for the options that every command takes.")]);
     }
+    see_also(&mut roff, &format!("{name}(1)"), neighbours(command, name, above));
     roff.render()
+}
+
+/// What the page of `access` says for all commands.
+fn common_to_all(roff: &mut Roff) {
+    roff.control("SH", ["TIMES AND LENGTHS"]);
+    prose(roff, TIMES);
+    for (form, same) in time_input::LENGTHS.into_iter().chain(time_input::TIMES) {
+        item(roff, [bold(form)], same);
+    }
+    for (heading, items) in
+        [("ENVIRONMENT", &ENVIRONMENT[..]), ("FILES", &FILES[..]), ("EXIT STATUS", &EXIT_STATUS[..])]
+    {
+        roff.control("SH", [heading]);
+        for (word, meaning) in items {
+            item(roff, [bold(*word)], meaning);
+        }
+    }
+}
+
+/// The pages above, beside and below a command's. Of `access`: all of its commands and the file formats.
+fn neighbours(command: &clap::Command, name: &str, above: Option<(&str, &clap::Command)>) -> Vec<String> {
+    let below = |name: &str, command: &clap::Command| -> Vec<String> {
+        command.get_subcommands().map(|below| format!("{name}-{}(1)", below.get_name())).collect()
+    };
+    let mut pages = match above {
+        None => FORMATS.map(|(name, _, _)| format!("{name}(5)")).to_vec(),
+        Some(("access", _)) => vec!["access(1)".to_owned()],
+        Some((above, group)) => [vec!["access(1)".to_owned(), format!("{above}(1)")], below(above, group)].concat(),
+    };
+    pages.extend(below(name, command));
+    pages
+}
+
+fn see_also(roff: &mut Roff, page: &str, mut pages: Vec<String>) {
+    let related = RELATED.iter().filter(|(of, _)| *of == page).flat_map(|(_, related)| *related);
+    pages.extend(related.map(|&related| related.to_owned()));
+    pages.retain(|other| other != page);
+    roff.control("SH", ["SEE ALSO"]);
+    let last = pages.len().saturating_sub(1);
+    for (index, page) in pages.iter().enumerate() {
+        let (name, section) = page.split_at(page.find('(').unwrap_or(page.len()));
+        roff.text([bold(name), roman(format!("{section}{}", if index == last { "" } else { "," }))]);
+    }
 }
 
 /// The arguments and options. Those that every command takes are on the page of `access` alone.

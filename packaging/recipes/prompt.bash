@@ -1,6 +1,6 @@
-# bash: what is left of the access that ends first, in front of the prompt: [target:orders-db 58m] $
-# Needs jq, and is quiet without it. Asks at most twice a minute; says nothing when there is nothing, or nobody to ask.
-# The exit code of the last command ($?) stays as it is, and sourcing this again changes nothing. See docs/recipes.md.
+# For bash: shows in the prompt how long the access lasts that ends first: [target:orders-db 58m] $
+# Needs jq, and shows nothing without it. Asks at most twice a minute. Shows nothing if you have no such access or if
+# access can't answer. Keeps the exit code of the last command ($?), and can be sourced again. See docs/recipes.md.
 _access_left() {
     local status=$? now left
     if ((SECONDS >= ${_access_next:-0})); then
@@ -16,7 +16,7 @@ _access_left() {
         local unit size count=0 shown=""
         printf -v now '%(%s)T' -1
         left=$((BASH_REMATCH[2] - now))
-        # As `access` writes it: one unit below an hour, else two, and never rounded up.
+        # Like `access` itself: one unit below an hour, else two, never rounded up.
         for unit in w:604800 d:86400 h:3600 m:60 s:1; do
             size=${unit#*:}
             ((left < size)) || shown+=$((left / size))${unit%:*}

@@ -68,6 +68,43 @@ fn mandoc_finds_no_fault_with_the_manual_pages() {
 }
 
 #[test]
+fn groff_warns_of_nothing_in_the_manual_pages() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("man");
+    for page in committed("man").keys() {
+        // As `man --warnings` runs it.
+        let mut groff = Command::new("groff");
+        let ran = groff.args(["-man", "-Tutf8", "-ww", "-z"]).arg(folder.join(page)).output();
+        let ran = ran.expect("groff is installed (tests/run.sh)");
+        assert_eq!(String::from_utf8(ran.stderr).unwrap(), "", "{page}");
+    }
+}
+
+/// What a page names under SEE ALSO, as file names.
+fn see_also(page: &str) -> Vec<String> {
+    let (_, section) = page.split_once(".SH \"SEE ALSO\"\n").expect("a page has SEE ALSO");
+    let plain = section.replace("\\fB", "").replace("\\fR", "").replace('\\', "");
+    let name =
+        |word: &str| Some(word.trim_matches(['(', ')', ',']).replacen('(', ".", 1)).filter(|it| it.contains('.'));
+    plain.split_whitespace().filter_map(name).collect()
+}
+
+#[test]
+fn see_also_names_other_pages_and_leads_to_each() {
+    let pages = committed("man");
+    let mut named: std::collections::BTreeSet<String> = std::collections::BTreeSet::new();
+    for (page, text) in &pages {
+        let others = see_also(text);
+        let different: std::collections::BTreeSet<&String> = others.iter().collect();
+        assert!(!others.is_empty() && different.len() == others.len(), "{page}: {others:?}");
+        for other in others {
+            assert!(pages.contains_key(&other) && other != *page, "{page}: {other}");
+            named.insert(other);
+        }
+    }
+    assert_eq!(named, pages.keys().cloned().collect());
+}
+
+#[test]
 fn the_manual_pages_fit_a_terminal_of_80_columns() {
     for page in committed("man").keys() {
         for line in mandoc(&["-T", "ascii", "-O", "width=78"], page).lines() {

@@ -26,6 +26,7 @@ mod harness;
 mod hostile;
 mod identity;
 mod json;
+mod json_reference;
 mod kills;
 mod letters;
 mod lifecycle;

@@ -1,0 +1,132 @@
+//! docs/json.md: each field on the page is one that a command prints with `--json`, and the other way round.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::harness::{TEAM, World};
+use crate::post::{Server, configure, slack, smtp};
+use crate::webhooks::{column, paths};
+
+const RULES: &str = r#"
+[[rules]]
+name = "two for production"
+match = { resources = ["target:*"], environments = ["production"] }
+approvers = ["role:admin"]
+approvals = 2
+remind_after = "4h"
+
+[[rules]]
+name = "break glass"
+match = { resources = ["feature:export-customers"] }
+emergency = true
+"#;
+
+/// What the commands print, by the heading that describes it.
+struct Printed<'w> {
+    world: &'w World,
+    fields: BTreeMap<&'static str, BTreeSet<String>>,
+}
+
+/// A request's own fields have a section; where others hold a request, it is named and not described again.
+const CLOSED: [&str; 6] = ["detail", "grants[]", "also_ended[]", "changes[].from", "changes[].to", "own"];
+
+impl Printed<'_> {
+    fn add(&mut self, heading: &'static str, login: &str, args: &[&str]) -> Value {
+        let mut all = args.to_vec();
+        all.push("--json");
+        let ran = self.world.run(login, &all);
+        assert!(ran.code == 0 || ran.code == 1, "{ran:?}");
+        let value = ran.json();
+        let fields = self.fields.entry(heading).or_default();
+        // A list has the fields of what it lists.
+        match &value {
+            Value::Array(items) => items.iter().for_each(|item| paths(item, "", &CLOSED, fields)),
+            one => paths(one, "", &CLOSED, fields),
+        }
+        value
+    }
+}
+
+#[test]
+fn the_page_has_every_field_that_is_printed() {
+    let world = World::empty();
+    let mut printed = Printed { world: &world, fields: BTreeMap::new() };
+    everything(&mut printed);
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md")).unwrap();
+    for (heading, fields) in &printed.fields {
+        assert_eq!(&column(&page, heading), fields, "{heading}");
+    }
+    // And the page has no other table of fields.
+    let headings = page.split("\n## ").skip(1).filter(|section| section.contains("| field |"));
+    assert_eq!(headings.count(), printed.fields.len());
+}
+
+/// Requests in every state, and each command that prints something.
+fn everything(printed: &mut Printed<'_>) {
+    let world = printed.world;
+    printed.add("init", "olivia", &["init", "--team", "acme"]);
+    let mail = Server::mail(world, &[]);
+    let web = Server::web(world);
+    configure(world, &format!("{}{}", smtp(mail.port), slack(world, web.port)));
+    let file = world.folder().join("team.toml");
+    std::fs::write(&file, format!("{TEAM}{RULES}")).unwrap();
+    let file = file.to_str().unwrap();
+    printed.add("team apply", "olivia", &["team", "apply", file, "--dry-run"]);
+    printed.add("team apply", "olivia", &["team", "apply", file, "--yes"]);
+
+    // Asked for twice, changed, approved, extended, revoked.
+    let ask = ["request", "target:orders-db", "--reason", "stuck", "--duration", "4h"];
+    printed.add("A request", "bob", &[&ask[..], &["--dry-run"]].concat());
+    printed.add("A request", "bob", &ask);
+    printed.add("A request", "bob", &["edit", "1", "--ticket", "OPS-12"]);
+    printed.add("A request", "alice", &["show", "1"]);
+    printed.add("A request", "alice", &["approve", "1", "--duration", "1h", "--scope", "orders-read", "--seen", "4"]);
+    printed.add("A request", "erin", &["list"]);
+    let seq = world.json("erin", &["show", "1"])["last_seq"].to_string();
+    printed.add("A request", "erin", &["approve", "1", "--seen", &seq]);
+    let other = world.json("bob", &["extend", "1", "--reason", "more"])["id"].to_string();
+    world.run("alice", &["approve", &other]).ok();
+    world.run("erin", &["approve", &other]).ok();
+    printed.add("A request", "bob", &["show", "1"]);
+    printed.add("whoami", "bob", &["whoami"]);
+    printed.add("check", "bob", &["check", "target:orders-db"]);
+    printed.add("who", "alice", &["who", "target:orders-db"]);
+    printed.add("resources", "bob", &["resources"]);
+    printed.add("A request", "alice", &["revoke", "1"]);
+
+    // An emergency and its review; one that is denied, and one that is withdrawn.
+    let emergency = ["request", "feature:export-customers", "--reason", "Down", "--emergency"];
+    let id = printed.add("A request", "bob", &emergency)["id"].to_string();
+    printed.add("A request", "alice", &["review", &id, "--note", "It was needed"]);
+    let id = world.request("carol", "target:orders-db", &[]);
+    printed.add("A request", "alice", &["deny", &id, "--reason", "Use the replica"]);
+    let id = world.request("carol", "target:orders-db", &[]);
+    printed.add("A request", "carol", &["withdraw", &id]);
+
+    printed.add("inbox", "bob", &["inbox"]);
+    printed.add("inbox --mark-read", "bob", &["inbox", "--mark-read"]);
+    printed.add("notify", "bob", &["notify"]);
+    printed.add("notify test", "bob", &["notify", "test"]);
+    printed.add("outbox", "root", &["outbox"]);
+    printed.add("deliver", "root", &["deliver"]);
+    printed.add("expire", "root", &["expire"]);
+    printed.add("outbox retry", "root", &["outbox", "retry"]);
+    printed.add("outbox discard", "root", &["outbox", "discard"]);
+
+    printed.add("audit", "alice", &["audit"]);
+    printed.add("audit checkpoint", "alice", &["audit", "checkpoint"]);
+    printed.add("backup", "olivia", &["backup", "copy.db"]);
+    printed.add("doctor", "olivia", &["doctor"]);
+    printed.add("version", "olivia", &["version"]);
+
+    // A team that takes things away, against what was decided so far, and a log that is not whole.
+    let smaller = TEAM.replace("[members.erin]\nrole = \"admin\"", "[members.erin]\nrole = \"member\"");
+    std::fs::write(file, format!("{smaller}[[rules]]\nname = \"no\"\ndeny = \"no\"\n")).unwrap();
+    world.request("dave", "target:orders-db", &[]);
+    printed.add("team apply", "olivia", &["team", "apply", file, "--dry-run", "--against", "1d"]);
+    world.set_clock("2026-11-24T08:00:00Z");
+    printed.add("doctor --accept-clock", "olivia", &["doctor", "--accept-clock"]);
+    world.rows("UPDATE member SET role = 'admin' WHERE name = 'bob'");
+    printed.add("audit verify", "alice", &["audit", "verify"]);
+}
