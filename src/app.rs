@@ -4,6 +4,7 @@
 mod form;
 mod queue;
 
+use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -21,10 +22,11 @@ use crate::command::{
     Reply, RequestView, Seen,
 };
 use crate::domain::duration::{Duration, Length};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
-use crate::domain::request::{Edit, Edited, End, Modification, RequestId, State, Terms};
+use crate::domain::request::edit::{Edit, Edited};
 use crate::domain::resource::{Resource, ResourceOrName};
+use crate::domain::terms::{End, Modification, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};

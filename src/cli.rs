@@ -8,12 +8,13 @@ use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 
 use crate::completion;
 use crate::domain::duration::{Duration, Length};
+use crate::domain::grant::State;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference::TimeOfDay;
-use crate::domain::request::{RequestId, State};
 use crate::domain::resource::{Kind, Resource, ResourceOrName};
-use crate::domain::team::Login;
+use crate::domain::terms::RequestId;
 use crate::domain::text::{Text, Ticket};
 use crate::time_input::{self, TypedTime};
 

@@ -8,8 +8,8 @@ use clap_complete::engine::CompletionCandidate;
 
 use crate::backend::Backend;
 use crate::command::{Command, Reply, Words};
+use crate::domain::grant::State;
 use crate::domain::notification::NotificationKind;
-use crate::domain::request::State;
 use crate::domain::text::is_hostile;
 use crate::error::Failure;
 

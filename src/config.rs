@@ -15,11 +15,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 
+use crate::domain::contact::Email;
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::outbox::News;
 use crate::domain::preference::SlackChannel;
-use crate::domain::team::Email;
 use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
 

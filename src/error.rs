@@ -71,7 +71,7 @@ impl std::error::Error for Failure {}
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
-        let kind = match refusal.sort() {
+        let kind = match refusal.kind() {
             RefusalKind::Usage => Kind::Usage,
             RefusalKind::Refused => Kind::Refused,
             RefusalKind::NotFound => Kind::NotFound,

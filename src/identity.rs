@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 

@@ -15,8 +15,8 @@ use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::command::{RequestView, ResourceView};
-use crate::domain::request::Modification;
 use crate::domain::resource::Resource;
+use crate::domain::terms::Modification;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use line::Line;

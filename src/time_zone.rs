@@ -11,7 +11,7 @@ use tz::timezone::TimeZoneSettings;
 use tz::{TimeZone, TimeZoneRef};
 
 use crate::domain::Malformed;
-use crate::domain::team::Timezone;
+use crate::domain::contact::Timezone;
 use crate::domain::time::Timestamp;
 
 /// Seconds ahead of UTC, written `UTC` or `+01:00`.

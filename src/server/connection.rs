@@ -20,7 +20,7 @@ use nix::unistd::Uid;
 use super::{has_account, looks_after, open, process};
 use crate::command::{Command, End};
 use crate::config::{self, Shared};
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::frame::{self, Answer, Broken, Timed};
 use crate::identity;

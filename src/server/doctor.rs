@@ -13,12 +13,12 @@ use super::{USER, connection, has_account, process};
 use crate::client::{self, Client};
 use crate::command::{Command, FindingView, Health, Reply};
 use crate::config::{self, Shared};
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::role::Role;
-use crate::domain::team::{Member, Team};
+use crate::domain::team::Team;
 use crate::error::{Failure, Kind};
-use crate::frame;
-use crate::frame::{Broken, Timed};
+use crate::frame::{self, Broken, Timed};
 use crate::store::Store;
 
 /// The time in which a server has to greet. It looks up the user first, which can take a while.

@@ -11,8 +11,8 @@ use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::{USER, has_account, process, remedy};
 use crate::config::{self, Shared};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::identity;

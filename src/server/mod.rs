@@ -20,7 +20,7 @@ pub use process::{another_owner, as_user, become_user};
 use std::path::Path;
 
 use crate::command::Command;
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::store::Store;

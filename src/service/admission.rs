@@ -2,7 +2,7 @@
 
 use super::{Call, Caller, Clock, REFUSALS_AN_HOUR, team};
 use crate::domain::event::{Draft, Event};
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Context, Error, Read, Store};

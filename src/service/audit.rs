@@ -3,8 +3,9 @@
 
 use super::{Call, Problem, Sink, no_such_member};
 use crate::command::{AuditFilter, End, EntryView, Reply};
-use crate::domain::refusal::Refusal;
-use crate::domain::{audit, decide};
+use crate::domain::audit;
+use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::error::Failure;
 use crate::store::Read;
 
@@ -15,7 +16,7 @@ pub fn audit(call: &Call<'_>, filter: &AuditFilter, sink: Sink<'_>) -> Result<En
     let mut before = i64::MAX;
     loop {
         let page = call.ask("audit", |read, me, now| {
-            decide::needs_admin(me, READ, now)?;
+            authorize::needs_admin(me, READ, now)?;
             if before == i64::MAX {
                 check_names(read, filter)?;
             }
@@ -47,7 +48,7 @@ fn check_names(read: &Read<'_>, filter: &AuditFilter) -> Result<(), Problem> {
         return Err(no_such_member(read, name)?.into());
     }
     match filter.request {
-        Some(id) if read.request(id)?.is_none() => Err(Refusal::NoSuchRequest { id }.into()),
+        Some(id) if read.request(id)?.is_none() => Err(Refusal::from(LookupRefusal::NoSuchRequest { id }).into()),
         Some(_) | None => Ok(()),
     }
 }
@@ -56,7 +57,7 @@ pub fn export(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     let mut after = 0;
     loop {
         let page = call.ask("audit export", |read, me, now| {
-            decide::needs_admin(me, READ, now)?;
+            authorize::needs_admin(me, READ, now)?;
             Ok(read.entries_after(after)?)
         })?;
         for (entry, hash) in page.rows {
@@ -74,7 +75,7 @@ pub fn export_raw(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     let mut after = 0;
     loop {
         let page = call.ask("audit export", |read, me, now| {
-            decide::needs_admin(me, READ, now)?;
+            authorize::needs_admin(me, READ, now)?;
             Ok(read.raw_entries_after(after)?)
         })?;
         for entry in page.rows {

@@ -4,18 +4,19 @@
 //! is ended, so that nothing starts by itself when that time comes; and last the time is accepted. This takes a thousand
 //! requests a transaction. A run that dies half-way leaves the clock refused, and the next run goes on.
 
+use crate::domain::request::{Request, authorize, clock};
 use std::collections::BTreeSet;
 
 use super::revoke::following;
 use super::{Call, Problem, expire, those_asked};
 use crate::command::End;
-use crate::domain::entitlement::Principal;
 use crate::domain::event::{Because, Draft, Event};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
-use crate::domain::{clock, decide};
 use crate::error::Failure;
 use crate::store::{Error, Write};
 
@@ -75,9 +76,9 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
 fn may_accept(call: &Call<'_>, write: &Write<'_>) -> Result<Option<Principal>, Problem> {
     match call.actor(write) {
         // A member who is disabled does nothing: root acts as root.
-        Ok(me) if call.caller.root => Ok(decide::may_act(&me).is_ok().then_some(me)),
+        Ok(me) if call.caller.root => Ok(authorize::may_act(&me).is_ok().then_some(me)),
         Ok(me) => {
-            decide::needs_owner(&me, "accept the clock")?;
+            authorize::needs_owner(&me, "accept the clock")?;
             Ok(Some(me))
         }
         Err(Problem::Refusal(_)) if call.caller.root => Ok(None),

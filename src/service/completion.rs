@@ -5,8 +5,8 @@ use super::policy_context::PolicyContext;
 use super::queue::waiting;
 use super::{Call, Problem, Sink, review};
 use crate::command::{End, ListFilter, Reply, Words};
-use crate::domain::decide;
-use crate::domain::request::{Request, State};
+use crate::domain::grant::State;
+use crate::domain::request::{Request, authorize, lifecycle};
 use crate::domain::resource::{Kind, Resource};
 use crate::error::Failure;
 use crate::store::Page;
@@ -17,7 +17,7 @@ const MOST: usize = 500;
 pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failure> {
     let found = call.store.read(|read| -> Result<Vec<(String, Option<String>)>, Problem> {
         let me = call.actor(read)?;
-        decide::may_act(&me)?;
+        authorize::may_act(&me)?;
         let now = call.now(read)?;
         let named =
             |resources: Vec<Resource>| resources.into_iter().map(|resource| (resource.to_string(), None)).collect();
@@ -53,9 +53,9 @@ pub fn words(call: &Call<'_>, words: Words, sink: Sink<'_>) -> Result<End, Failu
             Words::Withdrawable => &|request| Ok(request.state(now) == State::Pending && request.belongs_to(&me)),
             Words::Revocable => &|request| {
                 Ok(matches!(request.state(now), State::Active | State::Scheduled)
-                    && (request.is_requested_by(&me) || decide::needs_admin(&me, "", now).is_ok()))
+                    && (request.is_requested_by(&me) || authorize::needs_admin(&me, "", now).is_ok()))
             },
-            Words::Extendable => &|request| Ok(decide::extended(request, &me, None, now).is_ok()),
+            Words::Extendable => &|request| Ok(lifecycle::extended(request, &me, None, now).is_ok()),
             Words::Requests => &|_| Ok(true),
         };
         let states = match words {

@@ -3,8 +3,8 @@
 use super::policy_context::PolicyContext;
 use super::{Call, Sink, deciding, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
-use crate::domain::decide;
-use crate::domain::request::RequestId;
+use crate::domain::request::vote;
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::error::Failure;
 
@@ -24,7 +24,7 @@ pub fn deny(
             let terms = request.on_the_table();
             let asked = those_asked(read, &request)?;
             let drafts =
-                deciding(read, &policy, &request, terms, now, |case| decide::deny(case, me, reason, &asked, now))?;
+                deciding(read, &policy, &request, terms, now, |case| vote::deny(case, me, reason, &asked, now))?;
             unchanged(read, id, seen.as_ref())?;
             Ok((drafts, policy))
         },

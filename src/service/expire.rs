@@ -3,6 +3,7 @@
 //! It works in batches, each a transaction of its own, so that nobody waits long behind it. A run that dies half-way
 //! leaves nothing half-done, and the next goes on; two at once find each batch done or to do, never twice.
 
+use crate::domain::request::{Request, lifecycle, vote};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -10,13 +11,13 @@ use super::deliver::{self, OpenPost};
 use super::policy_context::PolicyContext;
 use super::{Call, Sink};
 use crate::command::{End, ExpireView, Reply};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
-use crate::domain::judge::{Requirement, RoleBasis};
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
-use crate::domain::request::{Grant, Request, RequestId};
+use crate::domain::policy::demand::{Requirement, RoleBasis};
+use crate::domain::principal::Principal;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -86,10 +87,10 @@ pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>,
     let policy = PolicyContext::default();
     let mut drafts = Vec::new();
     for grant in &ended {
-        drafts.extend(decide::begin(grant, now));
-        drafts.extend(decide::expire(grant, goes_on(read, &policy, grant, now)?, now));
+        drafts.extend(lifecycle::begin(grant, now));
+        drafts.extend(lifecycle::expire(grant, goes_on(read, &policy, grant, now)?, now));
     }
-    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
     Ok((drafts, ended.len() + stale.len()))
 }
 
@@ -111,12 +112,12 @@ fn warnings(read: &Read<'_>, policy: &PolicyContext, now: Timestamp, most: usize
     let mut after = None;
     while drafts.len() < most {
         let room = (most - drafts.len()).min(BATCH);
-        let page = read.unwarned_grants(now, decide::WARN_WITHIN, after, room)?;
+        let page = read.unwarned_grants(now, lifecycle::WARN_WITHIN, after, room)?;
         let Some(last) = page.last() else { break };
         after = last.ends_at.map(|end| (end, last.request));
         for grant in &page {
             if !goes_on(read, policy, grant, grant.ends_at.unwrap_or(now))? {
-                drafts.extend(decide::warn(grant, now));
+                drafts.extend(lifecycle::warn(grant, now));
             }
         }
     }
@@ -132,11 +133,11 @@ pub fn due(
 ) -> Result<(Vec<Draft>, ExpireView), Error> {
     let mut drafts: Vec<Draft> = Vec::new();
     let begun = read.grants_to_begin(now, most)?;
-    drafts.extend(begun.iter().filter_map(|grant| decide::begin(grant, now)));
+    drafts.extend(begun.iter().filter_map(|grant| lifecycle::begin(grant, now)));
     let started = drafts.len();
     let ended = read.lapsed_grants(now, most - started)?;
     for grant in &ended {
-        drafts.extend(decide::expire(grant, goes_on(read, policy, grant, now)?, now));
+        drafts.extend(lifecycle::expire(grant, goes_on(read, policy, grant, now)?, now));
     }
     let expired = drafts.len();
     drafts.extend(warnings(read, policy, now, most - expired)?);
@@ -144,18 +145,18 @@ pub fn due(
     let mut told_again: BTreeSet<RequestId> = BTreeSet::new();
     for request in read.requests_to_remind(now, most - expiring)? {
         told_again.insert(request.id);
-        drafts.extend(decide::remind(&request, &to_remind(read, policy, &request, now)?, now));
+        drafts.extend(lifecycle::remind(&request, &to_remind(read, policy, &request, now)?, now));
     }
     let reminded = drafts.len();
     for request in read.pending_of_format_1(now, false, most - reminded)? {
         // A reminder tells everybody who may decide.
         let whom =
             if told_again.contains(&request.id) { Vec::new() } else { not_notified(read, policy, &request, now)? };
-        drafts.push(decide::rejudge(&request, &whom));
+        drafts.push(lifecycle::rejudge(&request, &whom));
     }
     let rejudged = drafts.len();
     let stale = read.lapsed_requests(now, most - rejudged)?;
-    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
     let tally = ExpireView {
         started: started as u64,
         expired: (expired - started) as u64,
@@ -176,7 +177,7 @@ pub fn not_notified(
     now: Timestamp,
 ) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
-    let mut names = decide::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
+    let mut names = vote::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
     for entry in read.entries_about(request.id)? {
         if matches!(entry.event, Event::RequestRejudged { .. } | Event::RequestReminded { .. }) {
             continue;
@@ -195,7 +196,7 @@ pub fn not_notified(
 fn to_remind(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
     let judged = policy.judge(read, request, terms, now)?;
-    let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
+    let mut names: BTreeSet<Name> = vote::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
     let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
     let escalated = policy.people_named(read, &told.approvers)?;
     let is_told = |person: &&Rc<Principal>| told.is_met_by(person, RoleBasis::Effective, now);

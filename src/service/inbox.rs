@@ -3,10 +3,10 @@
 use super::policy_context::PolicyContext;
 use super::{Call, Problem, Sink, review};
 use crate::command::{End, NotificationView, Reply};
-use crate::domain::decide;
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{InboxItem, Page, Read};
@@ -67,7 +67,7 @@ pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
         |write, me, now| {
             for &id in ids {
                 if !write.has_notification(&me.name, id)? {
-                    return Err(Refusal::NoSuchNotification { id }.into());
+                    return Err(Refusal::from(LookupRefusal::NoSuchNotification { id }).into());
                 }
             }
             let marked: Result<Vec<u64>, _> = ids.iter().map(|&id| write.mark_read(&me.name, id, now)).collect();
@@ -107,7 +107,7 @@ fn mark_all_read(call: &Call<'_>) -> Result<End, Failure> {
 pub fn unread(call: &Call<'_>) -> Result<End, Failure> {
     let count = call.store.read(|read| -> Result<u64, Problem> {
         let me = call.actor(read)?;
-        decide::may_act(&me)?;
+        authorize::may_act(&me)?;
         Ok(read.unread(&me.name)?)
     });
     // A quiet line that nobody asked for is no reason to fail.

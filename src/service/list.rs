@@ -1,5 +1,6 @@
 //! `list` and `show`.
 
+use crate::domain::request::{Request, authorize, emergency};
 use std::fmt::Display;
 use std::sync::mpsc;
 use std::thread;
@@ -10,12 +11,12 @@ use super::request::thing;
 use super::resources::narrowest_scope;
 use super::{Call, Problem, Sink, no_such_member, review, sees, view, visible};
 use crate::command::{End, ListFilter, RequestView, TimelineView};
-use crate::domain::decide::{self, Tally};
 use crate::domain::describe::briefly;
-use crate::domain::emergency;
-use crate::domain::entitlement::Principal;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::principal::Principal;
+use crate::domain::request::vote::Tally;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Page, Read, VisibleTo};
@@ -41,7 +42,7 @@ pub fn list(call: &Call<'_>, filter: &ListFilter, sink: Sink<'_>) -> Result<End,
         call.ask("list", |read, me, today| {
             // Whoever reads slowly, and is no admin any more, reads no further page.
             if only.is_none() {
-                decide::needs_admin(me, "see everybody's requests", today)?;
+                authorize::needs_admin(me, "see everybody's requests", today)?;
             }
             let most = usize::try_from(left).unwrap_or(usize::MAX);
             // One more than is shown tells whether there are others.
@@ -106,7 +107,7 @@ pub fn only(
     if filter.mine {
         return Ok(Some(visible(Vec::new())));
     }
-    if decide::needs_admin(me, "", now).is_ok() {
+    if authorize::needs_admin(me, "", now).is_ok() {
         return Ok(None);
     }
     let mut also = read.reviews_owed()?;
@@ -162,7 +163,7 @@ fn owed_warnings(owed: &[(RequestId, Vec<Name>)], more: usize, me: &Principal) -
         return Vec::new();
     }
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::owed(owed))];
+    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::reviews_owed(owed))];
     let own = owed.iter().filter(|(_, reviewers)| reviewers.contains(&me.name));
     warnings.extend(own.map(|(id, _)| format!("you can review request {id}: `access review {id} --note '…'`")));
     warnings
@@ -176,7 +177,7 @@ pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failu
         let judged = policy.judge(read, &request, terms, now)?;
         let pending = request.state(now) == State::Pending;
         let may_decide = if pending {
-            decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
+            authorize::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
         } else {
             request.owes_review() && review::reviewers(read, &policy, &request, now)?.contains(&me.name)
         };

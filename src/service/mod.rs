@@ -41,21 +41,23 @@ mod who;
 mod whoami;
 mod withdraw;
 
+use crate::domain::request::authorize::{self, Case};
 pub use admission::{is_member, may_apply_team, record_refused};
 pub use deliver::{Hook, OpenPost, Post, Service};
 pub use init::{Init, init};
 use policy_context::PolicyContext;
 
 use crate::command::{Command, End, Reply, Seen};
-use crate::domain::decide::{self, Case};
-use crate::domain::entitlement::Principal;
+use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
-use crate::domain::refusal::{Refusal, RefusalKind};
-use crate::domain::request::{Request, RequestId, Terms};
-use crate::domain::team::{Login, Timezone};
-use crate::domain::team_file::nearest;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
+use crate::domain::request::Request;
+use crate::domain::terms::{RequestId, Terms};
+use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::store::{Context, Error, Read, Store, Write};
@@ -232,7 +234,8 @@ impl Call<'_> {
             Some(name) => name.clone(),
             None => {
                 let login = &self.caller.login;
-                read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?
+                read.member_of_login(login)?
+                    .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?
             }
         };
         member(read, &name)
@@ -271,7 +274,7 @@ impl Call<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             work(read, &me, self.now(read)?)
         });
         asked.map_err(|problem| self.refused(command, None, problem))
@@ -288,7 +291,7 @@ impl Call<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             Ok(work(read, &me, self.now_to_write(read)?))
         });
         match asked {
@@ -338,7 +341,7 @@ impl Call<'_> {
     ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
             let me = self.actor(write);
-            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(authorize::may_act(me).map(|()| me)?));
             let now = match (time(write), &able) {
                 (Ok(now), _) => now,
                 // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
@@ -363,7 +366,7 @@ impl Call<'_> {
     }
 
     fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         self.store.write(|write| {
@@ -382,7 +385,7 @@ impl Call<'_> {
         request: Option<RequestId>,
         refusal: &Refusal,
     ) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         let context = self.context(me, now);
@@ -407,7 +410,7 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
 fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
     let names = read.member_names()?;
     let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
-    Ok(Refusal::NoSuchMember { name: name.clone(), nearest })
+    Ok(Refusal::from(LookupRefusal::NoSuchMember { name: name.clone(), nearest }).into())
 }
 
 /// A request, if this person may know of it.
@@ -418,7 +421,7 @@ fn visible(
     id: RequestId,
     now: Timestamp,
 ) -> Result<Request, Problem> {
-    let no_such = || Problem::from(Refusal::NoSuchRequest { id });
+    let no_such = || Problem::from(Refusal::from(LookupRefusal::NoSuchRequest { id }));
     let request = read.request(id)?.ok_or_else(no_such)?;
     if sees(read, policy, me, &request, now)? { Ok(request) } else { Err(no_such()) }
 }
@@ -431,11 +434,11 @@ fn sees(
     request: &Request,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    if decide::may_see(me, request, None, now) {
+    if authorize::may_see(me, request, None, now) {
         return Ok(true);
     }
     let judged = policy.judge(read, request, request.on_the_table(), now)?;
-    Ok(decide::may_see(me, request, Some(&judged.judgement), now))
+    Ok(authorize::may_see(me, request, Some(&judged.judgement), now))
 }
 
 /// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes

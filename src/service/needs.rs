@@ -3,6 +3,8 @@
 //! A request is judged for each length by the code that files requests, but for the texts that are not written yet: the
 //! form is told what the rules say about those. Nothing is filed, and a refusal is not recorded.
 
+use crate::domain::request::authorize;
+use crate::domain::terms::{self, Terms};
 use std::collections::BTreeSet;
 
 use super::policy_context::PolicyContext;
@@ -10,12 +12,11 @@ use super::request::{Prepared, requester, submit_as, thing, unjudged};
 use super::resources::about;
 use super::{Call, Problem, Sink};
 use crate::command::{End, NeedView, NeedsFor, NeedsView, Reply};
-use crate::domain::decide::{self, Ask};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::Principal;
-use crate::domain::judge::Judgement;
-use crate::domain::request::{self, Terms};
-use crate::domain::rule::TicketPattern;
+use crate::domain::policy::judge::Judgement;
+use crate::domain::policy::pattern::TicketPattern;
+use crate::domain::principal::Principal;
+use crate::domain::request::submit::Ask;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -45,7 +46,7 @@ const USUAL: [i64; 14] = [
 pub fn needs(call: &Call<'_>, wanted: &NeedsFor, sink: Sink<'_>) -> Result<End, Failure> {
     let view = call.store.read(|read| -> Result<NeedsView, Problem> {
         let me = call.actor(read)?;
-        decide::may_act(&me)?;
+        authorize::may_act(&me)?;
         let now = call.now(read)?;
         let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
         let thing = thing(read, &wanted.resource)?;
@@ -71,7 +72,7 @@ struct Survey<'s> {
 }
 
 impl Survey<'_> {
-    fn ask(&self, end: request::End) -> Ask {
+    fn ask(&self, end: terms::End) -> Ask {
         let NeedsFor { resource, start, emergency, .. } = self.wanted;
         Ask {
             terms: Terms { resource: resource.clone(), end, start: *start },
@@ -84,12 +85,12 @@ impl Survey<'_> {
     }
 
     /// What a request that ends so takes, or why it would be refused whatever its reason and ticket are.
-    fn need(&self, end: request::End) -> Result<NeedView, Problem> {
+    fn need(&self, end: terms::End) -> Result<NeedView, Problem> {
         need(self.read, &self.policy, self.me, self.requester, &self.ask(end), self.now)
     }
 
     /// All lengths that can be asked for among the usual ones and those that rules name, and the longest there is.
-    fn lengths(&self) -> Result<(Vec<NeedView>, request::End), Problem> {
+    fn lengths(&self) -> Result<(Vec<NeedView>, terms::End), Problem> {
         let mut can: Vec<NeedView> = Vec::new();
         let mut refused: Option<Problem> = None;
         // The longest that can be asked for, and the shortest above it that can't.
@@ -97,7 +98,7 @@ impl Survey<'_> {
         let mut too_long: Option<i64> = None;
         for seconds in self.candidates()? {
             let Ok(length) = Length::from_seconds(seconds) else { continue };
-            match self.need(request::End::After(length)) {
+            match self.need(terms::End::After(length)) {
                 Ok(need) => {
                     can.push(need);
                     (longest, too_long) = (Some(seconds), None);
@@ -112,7 +113,7 @@ impl Survey<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        match self.need(request::End::Never) {
+        match self.need(terms::End::Never) {
             Ok(need) => can.push(need),
             Err(Problem::Refusal(refusal)) => refused = refused.or(Some(refusal.into())),
             Err(failure) => return Err(failure),
@@ -120,7 +121,7 @@ impl Survey<'_> {
         if let (Some(from), Some(to)) = (longest, too_long)
             && let Some(need) = self.longest_between(from, to)?
         {
-            let place = can.iter().position(|need| need.end == request::End::Never).unwrap_or(can.len());
+            let place = can.iter().position(|need| need.end == terms::End::Never).unwrap_or(can.len());
             can.insert(place, need);
         }
         match (can.last().map(|need| need.end), refused) {
@@ -132,7 +133,7 @@ impl Survey<'_> {
 
     /// In seconds, each once, the shortest first.
     fn candidates(&self) -> Result<BTreeSet<i64>, Problem> {
-        let ask = self.ask(request::End::After(Length::LONGEST));
+        let ask = self.ask(terms::End::After(Length::LONGEST));
         let request = unjudged(self.read.next_request()?, self.me, self.requester, &ask, self.now);
         let judged = self.policy.judge(self.read, &request, &request.asked, self.now)?;
         let rules = judged.judgement.matched.iter().map(|matched| &matched.rule);
@@ -152,7 +153,7 @@ impl Survey<'_> {
         while above - below > 1 {
             let middle = below + (above - below) / 2;
             let Ok(length) = Length::from_seconds(middle * MINUTE) else { break };
-            match self.need(request::End::After(length)) {
+            match self.need(terms::End::After(length)) {
                 Ok(need) => (below, best) = (middle, Some(need)),
                 Err(Problem::Refusal(_)) => above = middle,
                 Err(failure) => return Err(failure),

@@ -2,9 +2,9 @@
 
 use super::{Call, Outside, Sink};
 use crate::command::{End, QueuedView, Reply};
-use crate::domain::decide;
 use crate::domain::outbox::{Outlet, Queued};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::error::Failure;
 use crate::store::{Error, Write};
 
@@ -14,7 +14,7 @@ const PAGE: usize = 500;
 pub fn outbox(call: &Call<'_>, outside: &Outside<'_>, dead: bool, sink: Sink<'_>) -> Result<End, Failure> {
     // The file's owner may look after it without being a member. Members see it as admins.
     if !is_keeper(call, outside) {
-        call.ask("outbox", |_, me, now| Ok(decide::needs_admin(me, "look at the outbox", now)?))?;
+        call.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
     }
     let mut after = 0;
     loop {
@@ -73,7 +73,7 @@ fn change(
     each: impl Fn(&Write<'_>, Option<i64>) -> Result<u64, Error>,
 ) -> Result<End, Failure> {
     if !is_keeper(call, outside) {
-        call.ask(command, |_, _, _| Err::<(), _>(Refusal::NeedsKeeper { command }.into()))?;
+        call.ask(command, |_, _, _| Err::<(), _>(Refusal::from(CallerRefusal::NeedsKeeper { command }).into()))?;
     }
     let count = call.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
         if ids.is_empty() {
@@ -81,7 +81,7 @@ fn change(
         }
         for &id in ids {
             if !write.outbox_has(id)? {
-                return Ok(Err(Refusal::NotQueued { id }));
+                return Ok(Err(Refusal::from(LookupRefusal::NotQueued { id }).into()));
             }
         }
         let mut count = 0;

@@ -3,11 +3,12 @@
 
 use super::{Call, Outside, Problem, Sink, member, team};
 use crate::command::{End, PlanView, Reply, Seen};
-use crate::domain::decide::{self, Accounts};
 use crate::domain::event::Draft;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::team::{Login, Team};
+use crate::domain::team::Team;
+use crate::domain::team::owner::{self, Accounts};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::store::{Context, Read};
@@ -55,7 +56,7 @@ pub fn replace(
         if by_root {
             member(read, to)?;
         }
-        let new = decide::replace_owner(&old, to, by_root, &accounts)?;
+        let new = owner::replace_owner(&old, to, by_root, &accounts)?;
         team::replace(read, None, &old, &new, false, now)
     };
     let (view, warnings) = if dry_run {

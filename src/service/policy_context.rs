@@ -1,19 +1,26 @@
 //! What it takes to judge requests: the rules, what a grant would reach, and the people who count. Each is loaded when
 //! it is first needed, and once for a whole command.
 
+use crate::domain::policy::judge::{self, Judgement};
+use crate::domain::policy::matching;
+use crate::domain::policy::other_grants::{Held, HeldGrant};
+use crate::domain::request::{Request, Verdict, vote};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::domain::decide;
-use crate::domain::entitlement::{CatalogItem, Principal};
-use crate::domain::judge::{self, Case, Held, HeldGrant, Judgement, Requirement};
+use crate::domain::catalog::CatalogItem;
+use crate::domain::grant::Grant;
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::request::{Grant, Request, Terms, Verdict};
+use crate::domain::policy::demand::Requirement;
+use crate::domain::policy::opened::Case;
+use crate::domain::policy::rule::Rule;
+use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::rule::Rule;
-use crate::domain::team::{Assignee, Team};
+use crate::domain::team::Team;
+use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
 
@@ -39,8 +46,8 @@ impl Judged {
     }
 
     /// Where the request stands with each demand.
-    pub fn standing(&self, request: &Request, terms: &Terms, now: Timestamp) -> Vec<decide::Tally> {
-        decide::standing(request, terms, &self.judgement.requirements(), &self.people(), now)
+    pub fn standing(&self, request: &Request, terms: &Terms, now: Timestamp) -> Vec<vote::Tally> {
+        vote::standing(request, terms, &self.judgement.requirements(), &self.people(), now)
     }
 }
 
@@ -114,7 +121,7 @@ impl PolicyContext {
         resource: &Resource,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        Ok(judge::is_counted(rule, requester, resource, &self.reach(read, resource)?, now))
+        Ok(matching::is_counted(rule, requester, resource, &self.reach(read, resource)?, now))
     }
 
     fn usable(&self, read: &Read<'_>) -> Result<&Team, Error> {

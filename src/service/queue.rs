@@ -3,9 +3,8 @@
 use super::policy_context::PolicyContext;
 use super::{Call, Sink};
 use crate::command::{End, Reply};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
-use crate::domain::request::Request;
+use crate::domain::principal::Principal;
+use crate::domain::request::{Request, vote};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Page, QueuePosition, Read};
@@ -40,7 +39,7 @@ pub fn waiting(
     for request in rows {
         let terms = request.on_the_table();
         let judged = policy.judge(read, &request, terms, now)?;
-        if decide::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
+        if vote::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
             found.push(request);
         }
     }

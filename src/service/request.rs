@@ -1,23 +1,26 @@
 //! `request`: asking for access.
 
+use crate::domain::request::submit::{self, Ask, Filing};
+use crate::domain::request::vote::{self, Tally};
+use crate::domain::request::{Recorded, Request, authorize};
 use std::collections::BTreeSet;
 
 use super::policy_context::{Judged, PolicyContext};
 use super::{Call, Problem, Sink, member, quota, view};
 use crate::command::{AskFor, End, RequestView};
 use crate::domain;
-use crate::domain::decide::{self, Ask, Filing, Tally};
-use crate::domain::emergency::{Emergency, TOGETHER};
-use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::catalog::CatalogItem;
 use crate::domain::event::{Draft, Event, Granted};
-use crate::domain::judge::Judgement;
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Recorded, Request, RequestId};
+use crate::domain::policy::judge::Judgement;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::emergency::{Emergency, TOGETHER};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::team::Assignee;
-use crate::domain::team_file::nearest;
+use crate::domain::terms::RequestId;
+use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::Read;
@@ -82,7 +85,7 @@ pub fn requester(
     match named {
         Some(name) if *name != me.name => {
             // Before anything about that member or the resource is told.
-            decide::needs_admin(me, "file a request for somebody else", now)?;
+            authorize::needs_admin(me, "file a request for somebody else", now)?;
             match (member(read, name), thing(read, resource)) {
                 (Err(Problem::Refusal(unknown)), Err(Problem::Refusal(other))) => Err(unknown.and([other]).into()),
                 (found, _) => found,
@@ -141,7 +144,7 @@ pub fn submit_as(
 ) -> Result<Prepared, Problem> {
     let resource = &ask.terms.resource;
     let thing = thing(read, resource).map_err(|problem| match problem {
-        Problem::Refusal(unknown) => unknown.and(decide::wrong_by_itself(ask, requester, None, now)).into(),
+        Problem::Refusal(unknown) => unknown.and(submit::wrong_by_itself(ask, requester, None, now)).into(),
         Problem::Failure(_) => problem,
     })?;
     let pending = read.pending_request(&requester.name, resource, now)?;
@@ -151,10 +154,13 @@ pub fn submit_as(
     let ask = Ask { terms: request.asked.clone(), ..ask.clone() };
 
     let admins = policy.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
-    let mut told: BTreeSet<Name> =
-        admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|it| it.name.clone()).collect();
+    let mut told: BTreeSet<Name> = admins
+        .iter()
+        .filter(|person| authorize::needs_admin(person, "", now).is_ok())
+        .map(|it| it.name.clone())
+        .collect();
     let standing = judged.standing(&request, &request.asked, now);
-    told.extend(decide::waits_on(&standing));
+    told.extend(vote::waits_on(&standing));
     let told: Vec<Name> = told.into_iter().collect();
     let people = judged.people();
     let filing = Filing {
@@ -169,7 +175,7 @@ pub fn submit_as(
         people: &people,
         asked: &[],
     };
-    let drafts = decide::submit(&ask, &filing, now)?;
+    let drafts = submit::submit(&ask, &filing, now)?;
     quota::may_file(read, policy, me, &request, &judged, now)?;
     let granted = granted(&drafts);
     let mut warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
@@ -206,11 +212,11 @@ fn judged(
 ) -> Result<Judged, Problem> {
     let mut judged = policy.judge_and_fit(read, request, &request.asked, now)?;
     if let Some(fits) = judged.judgement.fits.filter(|_| default_length) {
-        request.asked.end = domain::request::End::After(fits);
+        request.asked.end = domain::terms::End::After(fits);
         judged = policy.judge(read, request, &request.asked, now)?;
     }
-    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
-    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
+    request.lapses_at = submit::lapses_at(&request.asked, &judged.judgement, now);
+    request.remind_at = submit::remind_at(&request.asked, &judged.judgement, now);
     Ok(judged)
 }
 
@@ -269,5 +275,5 @@ pub fn thing(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Proble
         likely.extend(nearest(&asked, names.iter().map(String::as_str)));
     }
     likely.dedup();
-    Err(Refusal::NoSuchResource { resource: resource.clone(), nearest: likely }.into())
+    Err(Refusal::from(LookupRefusal::NoSuchResource { resource: resource.clone(), nearest: likely }).into())
 }

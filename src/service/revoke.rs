@@ -1,16 +1,17 @@
 //! `revoke`: ending grants before their time: one, or all that a member holds.
 
+use crate::domain::request::{Request, authorize, lifecycle};
 use std::collections::BTreeSet;
 
 use super::policy_context::PolicyContext;
 use super::{Call, Problem, Sink, member, view, visible};
 use crate::command::{End, RequestView, Seen};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
 use crate::domain::event::Draft;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -31,7 +32,7 @@ pub fn revoke(
             let following = following(read, id)?;
             let open = following.iter().filter(|next| next.state(now).is_open()).map(|next| next.id);
             unchanged(read, &std::iter::once(id).chain(open).collect(), seen, || format!("request {id}"))?;
-            let drafts = decide::revoke(&request, &following, me, reason, now)?;
+            let drafts = lifecycle::revoke(&request, &following, me, reason, now)?;
             let ended = ended(&drafts);
             Ok((drafts, ended))
         },
@@ -92,7 +93,7 @@ fn all_of(
     now: Timestamp,
 ) -> Result<(Vec<Draft>, BTreeSet<RequestId>), Problem> {
     if *name != me.name {
-        decide::needs_admin(me, "revoke somebody else's access", now)?;
+        authorize::needs_admin(me, "revoke somebody else's access", now)?;
     }
     member(read, name)?;
     let mut held = read.requests_granted_to(name)?;
@@ -102,7 +103,7 @@ fn all_of(
     let (mut drafts, mut all) = (Vec::new(), BTreeSet::new());
     for request in held {
         if !all.contains(&request.id) {
-            let these = decide::revoke(&request, &following(read, request.id)?, me, reason.cloned(), now)?;
+            let these = lifecycle::revoke(&request, &following(read, request.id)?, me, reason.cloned(), now)?;
             all.extend(ended(&these));
             drafts.extend(these);
         }

@@ -8,18 +8,19 @@
 //! rows as soon as the fold hands it back, and so is every notification. That no other rows exist is proven by counting:
 //! each table has as many rows as were compared.
 
+use crate::domain::audit::{self, GENESIS, Hash};
+use crate::domain::request::{Decision, Request, authorize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 use std::thread;
 
 use super::{Call, Sink};
 use crate::command::{Checkpoint, End, FaultView, Reply, VerifyView};
-use crate::domain::audit::{self, GENESIS, Hash};
-use crate::domain::decide;
 use crate::domain::event::Entry;
+use crate::domain::grant::Grant;
+use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Notified, Released};
-use crate::domain::request::{Decision, Grant, Request};
-use crate::domain::team::{Assignee, Team};
+use crate::domain::team::Team;
 use crate::error::Failure;
 use crate::store::{Between, EachRow, Error, Projection, RawEntry, Read, RowKey, rule_keys};
 
@@ -27,7 +28,7 @@ use crate::store::{Between, EachRow, Error, Projection, RawEntry, Read, RowKey, 
 const MOST_FAULTS: usize = 1000;
 
 pub fn verify(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
-    call.ask("audit verify", |_, me, now| Ok(decide::needs_admin(me, "verify the audit log", now)?))?;
+    call.ask("audit verify", |_, me, now| Ok(authorize::needs_admin(me, "verify the audit log", now)?))?;
     let view = call.store.read(|read| -> Result<VerifyView, Error> {
         let mut view = prove(read, against)?;
         // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
@@ -43,7 +44,7 @@ pub fn verify(call: &Call<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result
 
 pub fn checkpoint(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {
     let checkpoint = call.ask("audit checkpoint", |read, me, now| {
-        decide::needs_admin(me, "take a checkpoint of the audit log", now)?;
+        authorize::needs_admin(me, "take a checkpoint of the audit log", now)?;
         let head = read.head()?;
         Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
     })?;

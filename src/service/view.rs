@@ -3,10 +3,12 @@
 use super::policy_context::PolicyContext;
 use super::{Sink, review};
 use crate::command::{MatchedView, Reply, RequestView};
-use crate::domain::decide::Tally;
-use crate::domain::emergency::Emergency;
-use crate::domain::judge::Judgement;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::grant::State;
+use crate::domain::policy::judge::Judgement;
+use crate::domain::request::Request;
+use crate::domain::request::emergency::Emergency;
+use crate::domain::request::vote::Tally;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read};
@@ -48,7 +50,7 @@ pub fn written(read: &Read<'_>, policy: &PolicyContext, id: RequestId, now: Time
 
 /// The rules that match, and why.
 pub fn matched(judgement: &Judgement) -> Vec<MatchedView> {
-    let view = |matched: &crate::domain::judge::Matched| MatchedView {
+    let view = |matched: &crate::domain::policy::judge::Matched| MatchedView {
         rule: matched.rule.name.to_string(),
         because: matched.because.clone(),
         says: matched.rule.says(),

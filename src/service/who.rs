@@ -3,13 +3,13 @@
 use super::request::thing;
 use super::{Call, Sink};
 use crate::command::{End, HolderView, Reply};
-use crate::domain::decide;
+use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
 use crate::error::Failure;
 
 pub fn who(call: &Call<'_>, resource: &Resource, sink: Sink<'_>) -> Result<End, Failure> {
     let holders = call.ask("who", |read, me, now| {
-        decide::needs_admin(me, "see who has access to something", now)?;
+        authorize::needs_admin(me, "see who has access to something", now)?;
         let thing = thing(read, resource)?;
         let mut holders = Vec::new();
         for name in read.member_names()? {

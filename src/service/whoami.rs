@@ -2,7 +2,7 @@
 
 use super::{Call, Sink};
 use crate::command::{COUNTED, End, ProfileView, Reply, RequestView};
-use crate::domain::request::State;
+use crate::domain::grant::State;
 use crate::error::Failure;
 
 pub fn whoami(call: &Call<'_>, sink: Sink<'_>) -> Result<End, Failure> {

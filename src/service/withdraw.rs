@@ -3,8 +3,8 @@
 use super::policy_context::PolicyContext;
 use super::{Call, Sink, those_asked, unchanged, view, visible};
 use crate::command::{End, Seen};
-use crate::domain::decide;
-use crate::domain::request::RequestId;
+use crate::domain::request::lifecycle;
+use crate::domain::terms::RequestId;
 use crate::error::Failure;
 
 pub fn withdraw(call: &Call<'_>, id: RequestId, seen: Option<Seen>, sink: Sink<'_>) -> Result<End, Failure> {
@@ -15,7 +15,7 @@ pub fn withdraw(call: &Call<'_>, id: RequestId, seen: Option<Seen>, sink: Sink<'
             let request = visible(read, &PolicyContext::default(), me, id, now)?;
             unchanged(read, id, seen.as_ref())?;
             let asked = those_asked(read, &request)?;
-            Ok((decide::withdraw(&request, me, &asked, now)?, ()))
+            Ok((lifecycle::withdraw(&request, me, &asked, now)?, ()))
         },
         |read, (), now| view::written(read, &PolicyContext::default(), id, now),
     )?;

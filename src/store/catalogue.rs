@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Read;
 use super::{Error, row};
-use crate::domain::entitlement::CatalogItem;
+use crate::domain::catalog::{CatalogItem, Connection, Environment, Feature, Scope, Target};
 use crate::domain::name::Name;
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::team::{Connection, Environment, Feature, Group, Header, Scope, Target, Team};
+use crate::domain::team::{Group, Header, Team};
 
 impl Read<'_> {
     pub fn team_name(&self) -> Result<Name, Error> {

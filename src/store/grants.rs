@@ -7,9 +7,10 @@ use rusqlite::{Params, params};
 use super::read::{Read, agree, limit};
 use super::{Error, row};
 use crate::domain::duration::Length;
+use crate::domain::grant::Grant;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::request::{Grant, RequestId};
-use crate::domain::team::Login;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 impl Read<'_> {

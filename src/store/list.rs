@@ -12,9 +12,11 @@ use super::Error;
 use super::read::{PAGE, Page, Read, agree};
 use super::requests::REQUESTS;
 use crate::command::{COUNTED, ListFilter};
+use crate::domain::grant::State;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::request::{Request, RequestId, State};
-use crate::domain::team::Login;
+use crate::domain::request::Request;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// Limits a list to the requests that a person may see: their own, and some others.

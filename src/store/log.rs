@@ -9,7 +9,7 @@ use crate::command::{AuditFilter, COUNTED, RawView};
 use crate::domain::audit::{self, Hash};
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// The last entry of the audit log.

@@ -6,11 +6,11 @@ use rusqlite::params;
 
 use super::read::{Read, agree};
 use super::{Error, row};
-use crate::domain::entitlement::Principal;
+use crate::domain::member::{Assignee, Login};
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::team::{Assignee, Login};
 
 impl Read<'_> {
     pub fn member_names(&self) -> Result<Vec<Name>, Error> {

@@ -7,8 +7,9 @@ use super::read::{PAGE, Page, Read, agree, limit};
 use super::requests::INDEXED;
 use super::{Error, row};
 use crate::domain::name::Name;
-use crate::domain::request::{Recorded, Request, RequestId};
+use crate::domain::request::{Recorded, Request};
 use crate::domain::resource::Resource;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// Where a page of the queue ended: when its last request lapses, and that request's number.

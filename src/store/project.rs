@@ -6,13 +6,16 @@ use rusqlite::{Params, params};
 use serde::Serialize;
 
 use super::{Error, Write};
+use crate::domain::catalog::Scope;
 use crate::domain::duration::Length;
-use crate::domain::event::{Entry, Event, Granted};
-use crate::domain::name::Name;
+use crate::domain::event::{Approval, Entry, Event, Granted, Revision, Submission};
+use crate::domain::member::{Login, Member};
+use crate::domain::name::{Name, RuleName};
 use crate::domain::preference::Policy;
-use crate::domain::request::{End, RequestId, Review, Said, Verdict};
-use crate::domain::rule::RuleName;
-use crate::domain::team::{Change, Diff, Group, Login, Member, Scope};
+use crate::domain::request::{Review, Verdict};
+use crate::domain::team::Group;
+use crate::domain::team::change::{Change, Diff};
+use crate::domain::terms::{End, RequestId, Said};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -25,7 +28,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             }
             write.reorder_rules(changes)?;
         }
-        Event::RequestSubmitted {
+        Event::RequestSubmitted(Submission {
             request,
             requester,
             filed_by,
@@ -38,7 +41,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             remind_at,
             extends,
             emergency,
-        } => one(
+        }) => one(
             write,
             "INSERT INTO request (id, state, requester, filed_by, resource, length, until, start, reason, ticket,
                  submitted_at, lapses_at, remind_at, extends, emergency, seq, requester_login, filer_login)
@@ -63,10 +66,10 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
                 filer_login.as_ref().map(Login::as_str)
             ],
         )?,
-        Event::RequestEdited { request, from, to, lapses_at, remind_at, .. } => {
+        Event::RequestEdited(Revision { request, from, to, lapses_at, remind_at, .. }) => {
             edit(write, *request, from, to, *lapses_at, *remind_at)?;
         }
-        Event::RequestApproved { request, by, terms, asked, note, voids } => {
+        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
             void_approvals(write, *request, voids)?;
             let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
             decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;

@@ -8,9 +8,10 @@ use rusqlite::Row;
 use super::read::Read;
 use super::{Error, row};
 use crate::domain::audit::Hash;
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
-use crate::domain::request::{Decision, Grant, Request};
+use crate::domain::request::{Decision, Request};
 use crate::error::Failure;
 
 /// A row of the log as it is stored: the body that was hashed, and the columns beside it, which may not be valid text.

@@ -4,10 +4,12 @@
 use rusqlite::{Params, Row, params};
 
 use super::{Error, Read, row};
-use crate::domain::entitlement::Principal;
-use crate::domain::request::{Grant, Request, RequestId};
+use crate::domain::grant::Grant;
+use crate::domain::member::Login;
+use crate::domain::principal::Principal;
+use crate::domain::request::Request;
 use crate::domain::resource::Resource;
-use crate::domain::team::Login;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// The most rows that a query reads. No rate limit is higher.

@@ -7,8 +7,10 @@ use rusqlite::{Row, params_from_iter};
 
 use super::read::{PAGE, Page, Read, agree, limit};
 use super::{Error, row};
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
-use crate::domain::request::{Decision, Grant, Recorded, Request, RequestId};
+use crate::domain::request::{Decision, Recorded, Request};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// Requests that are found by their number.

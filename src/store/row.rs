@@ -7,8 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use crate::domain::duration::Length;
-use crate::domain::request::{Decision, End, Ended, EndedHow, Grant, Recorded, Request, RequestId, Terms, Verdict};
-use crate::domain::team::Member;
+use crate::domain::grant::{Ended, EndedHow, Grant};
+use crate::domain::member::Member;
+use crate::domain::request::{Decision, Recorded, Request, Verdict};
+use crate::domain::terms::{End, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 

@@ -7,9 +7,10 @@ use rusqlite::params;
 
 use super::read::agree;
 use super::{Error, Read, Write, row};
+use crate::domain::name::RuleName;
+use crate::domain::policy::rule::Rule;
 use crate::domain::resource::Resource;
-use crate::domain::rule::{Rule, RuleName};
-use crate::domain::team::{Change, Diff, RuleOrder};
+use crate::domain::team::change::{Change, Diff, RuleOrder};
 
 /// For more resources than this it is faster to read all rules.
 const MANY: usize = 20;

@@ -1,6 +1,7 @@
 //! Appends entries to the log. In the same transaction each entry changes the tables (see `project`) and queues its
 //! notifications.
 
+use crate::domain::audit::{self, GENESIS};
 use std::cell::Cell;
 use std::ops::Deref;
 
@@ -9,11 +10,10 @@ use rusqlite::{Connection, params};
 use super::log::Head;
 use super::read::Read;
 use super::{Error, project};
-use crate::domain::audit::{self, GENESIS};
 use crate::domain::event::{Draft, Entry, Event, FORMAT};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Recipient};
-use crate::domain::team::Change;
+use crate::domain::team::change::Change;
 use crate::domain::time::Timestamp;
 
 /// What an entry says besides its event: who acts, and when.
@@ -146,8 +146,8 @@ impl<'c> Write<'c> {
 mod tests {
     use super::*;
     use crate::domain::notification::NotificationKind;
-    use crate::domain::request::RequestId;
-    use crate::domain::team_file;
+    use crate::domain::team::team_file;
+    use crate::domain::terms::RequestId;
 
     fn names(told: &[Recipient]) -> Vec<&str> {
         told.iter().map(|Recipient(name, _)| name.as_str()).collect()

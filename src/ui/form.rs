@@ -6,7 +6,7 @@ use super::human::asked;
 use crate::command::{ApprovalsView, NeedView, NeedsView, RequestView};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::request::End;
+use crate::domain::terms::End;
 use crate::domain::time::Timestamp;
 use crate::time_format::date_and_time;
 

@@ -11,14 +11,14 @@ use crate::command::{
     ReviewView, VerifyView,
 };
 use crate::domain::describe::words;
-use crate::domain::difference::{Difference, Turn};
 use crate::domain::duration::{brief, spell};
-use crate::domain::emergency::one_of;
 use crate::domain::entitlement::{Via, Way, longest};
-use crate::domain::name::Name;
-use crate::domain::request::{State, Verdict};
+use crate::domain::grant::State;
+use crate::domain::name::{Name, one_of};
+use crate::domain::request::Verdict;
 use crate::domain::resource::Resource;
-use crate::domain::team::Change;
+use crate::domain::team::change::Change;
+use crate::domain::team::difference::{Difference, Turn};
 use crate::domain::time::Timestamp;
 use crate::time_format::{date_and_time, day_or_hour, in_full, relative};
 

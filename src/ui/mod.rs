@@ -22,7 +22,7 @@ use table::{Column, Layout, Shown};
 
 use crate::cli::Global;
 use crate::command::{Command, NeedsView, ProfileView, Reply, RequestView};
-use crate::domain::team_file;
+use crate::domain::team::team_file;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 

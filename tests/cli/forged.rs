@@ -1,7 +1,7 @@
 //! Entries that nobody's command wrote, written as the program writes them: with their rows, and in the chain.
 
 use access::domain::event::{Draft, Event, Granted};
-use access::domain::request::End;
+use access::domain::terms::End;
 use access::store::{Context, Error, Store};
 use serde_json::{Value, json};
 

@@ -1,7 +1,7 @@
 //! `access approve` on a terminal: the requests that wait, one after another.
 
 use access::command::{AskFor, Command};
-use access::domain::request::Terms;
+use access::domain::terms::Terms;
 use access::service::{self, Caller};
 use access::store::Store;
 

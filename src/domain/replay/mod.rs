@@ -9,20 +9,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::clock::{filed_ahead, granted_ahead};
-use super::decide::could_review;
-use super::event::{Because, Entry, Event, FORMAT, Granted, MetDemand};
-use super::judge::{RoleBasis, default_role};
-use super::judge_then::TeamThen;
-use super::name::Name;
-use super::notification::Recipient;
-use super::preference::Preference;
-use super::request::{Decision, Ended, EndedHow, Grant, Recorded, Request, RequestId, Review, Said, Verdict};
-use super::resource::Resource;
-use super::role::Role;
-use super::rule::Rule;
-use super::team::{Assignee, Change, Diff, Login, Member, Team};
-use super::time::Timestamp;
+use crate::domain::event::{Approval, Because, Entry, Event, FORMAT, Granted, MetDemand, Revision, Submission};
+use crate::domain::grant::{Ended, EndedHow, Grant};
+use crate::domain::member::{Assignee, Login, Member};
+use crate::domain::name::Name;
+use crate::domain::notification::Recipient;
+use crate::domain::policy::default_demand::default_role;
+use crate::domain::policy::demand::RoleBasis;
+use crate::domain::policy::rule::Rule;
+use crate::domain::preference::Preference;
+use crate::domain::request::clock::{filed_ahead, granted_ahead};
+use crate::domain::request::emergency::could_review;
+use crate::domain::request::{Decision, Recorded, Request, Review, Verdict};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::simulation::historical::TeamThen;
+use crate::domain::team::Team;
+use crate::domain::team::change::{Change, Diff};
+use crate::domain::terms::{RequestId, Said};
+use crate::domain::time::Timestamp;
 
 /// What the entries so far amount to.
 ///
@@ -249,7 +254,9 @@ impl Model {
 
     /// A request names the Unix users that its requester and its filer have in the team. (Format 1 names none.)
     fn check_logins(&self, entry: &Entry, wrong: &mut Vec<Wrong>) {
-        let Event::RequestSubmitted { requester, filed_by, requester_login, filer_login, .. } = &entry.event else {
+        let Event::RequestSubmitted(Submission { requester, filed_by, requester_login, filer_login, .. }) =
+            &entry.event
+        else {
             return;
         };
         for (name, login) in BTreeSet::from([(requester, requester_login), (filed_by, filer_login)]) {
@@ -276,7 +283,7 @@ impl Model {
                 self.change_team(seq, changes)?;
                 fault.map_or(Ok(()), Err)
             }
-            Event::RequestSubmitted {
+            Event::RequestSubmitted(Submission {
                 request,
                 requester,
                 filed_by,
@@ -289,7 +296,7 @@ impl Model {
                 remind_at,
                 extends,
                 emergency,
-            } => {
+            }) => {
                 let expected = RequestId::try_from(self.past.filed.last + 1).unwrap_or(RequestId::FIRST);
                 if request < expected {
                     return Err(format!("it files request {request} a second time"));
@@ -333,7 +340,7 @@ impl Model {
                     None => Ok(()),
                 }
             }
-            Event::RequestEdited { request, by, from, to, lapses_at, remind_at, voids } => {
+            Event::RequestEdited(Revision { request, by, from, to, lapses_at, remind_at, voids }) => {
                 let held = self.pending(request, at)?;
                 let fault = edited_rightly(held, &by, actor, &from, &to, &voids).err();
                 held.take_edit(to, lapses_at, remind_at);
@@ -344,7 +351,7 @@ impl Model {
                     None => Ok(()),
                 }
             }
-            Event::RequestApproved { request, by, terms, asked, note, voids } => {
+            Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
                 let login = self.login_of(&by).cloned();
                 let held = self.pending(request, at)?;
                 let put = asked.is_some().then(|| terms.clone());
@@ -557,7 +564,7 @@ impl Model {
             return Some(format!("request {id} is granted without a demand that it met"));
         }
         let terms = granted.terms();
-        let basis = RoleBasis::of(request, &terms);
+        let basis = request.role_basis(&terms);
         // A feature has a default of its own, unless a rule whose demand was met took it away.
         let named = granted.demands.iter().filter_map(|met| met.rule.as_ref());
         let rules: Vec<&Rule> = named.filter_map(|name| team.rules.iter().find(|rule| rule.name == *name)).collect();
@@ -751,7 +758,7 @@ impl Model {
             fault = Team::take(&mut self.team, change).err().or(fault);
         }
         let members = || self.team.iter().flat_map(|team| team.members.values());
-        let owners = members().filter(|member| member.role == super::role::Role::Owner);
+        let owners = members().filter(|member| member.role == Role::Owner);
         let logins: BTreeSet<&Login> = members().map(|member| &member.login).collect();
         match (fault, owners.count()) {
             (Some(fault), _) => Err(fault),

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value};
 
-use super::role::Role;
-use super::rule::Rule;
-use super::team::{Change, Diff, Member};
+use super::change::{Change, Diff};
+use crate::domain::member::Member;
+use crate::domain::policy::rule::Rule;
+use crate::domain::role::Role;
 
 /// What a change does to what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,9 +217,9 @@ fn may_weaken(from: &Rule, to: &Rule) -> bool {
 mod tests {
     use super::*;
     use crate::domain::team::Team;
-    use crate::domain::team_file;
+    use crate::domain::team::team_file;
 
-    const SAMPLE: &str = include_str!("../../examples/team.toml");
+    const SAMPLE: &str = include_str!("../../../examples/team.toml");
     /// On lines that begin with spaces, as TOML allows.
     const RULES: &str = "
         [[rules]]

@@ -1,10 +1,11 @@
 //! What becomes of requests and grants that were made while the clock was ahead, once the right time is accepted.
 
-use super::event::{Because, Draft, Event};
-use super::name::Name;
-use super::notification::{NotificationKind, Recipient};
-use super::request::{Grant, Request, State};
-use super::time::Timestamp;
+use super::Request;
+use crate::domain::event::{Because, Draft, Event};
+use crate::domain::grant::{Grant, State};
+use crate::domain::name::Name;
+use crate::domain::notification::{NotificationKind, Recipient};
+use crate::domain::time::Timestamp;
 
 /// Whether this was filed while the clock was ahead of the accepted time.
 pub fn filed_ahead(submitted_at: Timestamp, accepted: Timestamp) -> bool {

@@ -3,32 +3,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::{Tally, may_decide, standing, waits_on};
-use super::entitlement::{CatalogItem, Principal};
-use super::idle;
-use super::judge::{Case, Held, Judgement, judge, takes_default};
-use super::name::Name;
-use super::request::{Request, Verdict};
-use super::resource::Resource;
-use super::role::Role;
-use super::rule::{Pattern, Rule, RuleName};
-use super::team::{Assignee, Environment, Team};
-use super::time::Timestamp;
-
-impl Team {
-    /// A member as the team file has them: without any grant.
-    pub fn person(&self, name: &Name) -> Option<Principal> {
-        let groups = self.groups.iter().filter(|(_, group)| group.members.contains(name));
-        Some(Principal {
-            name: name.clone(),
-            member: self.members.get(name)?.clone(),
-            since: 0,
-            groups: groups.map(|(group, _)| group.clone()).collect(),
-            scopes: BTreeMap::new(),
-            grants: Vec::new(),
-        })
-    }
-}
+use super::unused;
+use crate::domain::catalog::{CatalogItem, Environment};
+use crate::domain::member::Assignee;
+use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::default_demand::takes_default;
+use crate::domain::policy::judge::{Judgement, judge};
+use crate::domain::policy::opened::Case;
+use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::pattern::Pattern;
+use crate::domain::policy::rule::Rule;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::authorize::may_decide;
+use crate::domain::request::vote::{Tally, standing, waits_on};
+use crate::domain::request::{Request, Verdict};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::team::Team;
+use crate::domain::time::Timestamp;
 
 /// A warning names so many people.
 const MOST_PEOPLE: usize = 5;
@@ -36,7 +29,7 @@ const MOST_PEOPLE: usize = 5;
 /// What the rules of a team amount to that may not be meant.
 pub fn warnings(team: &Team) -> Vec<String> {
     let view = Overview::of(team);
-    let mut warnings = idle::warnings(team);
+    let mut warnings = unused::warnings(team);
     warnings.extend(team.rules.iter().zip(0..).filter_map(|(rule, at)| view.unmeetable(rule, at)));
     warnings.extend(view.easier_to_be_admin());
     warnings.extend(view.easier_in_parts());
@@ -436,7 +429,8 @@ pub fn otherwise(team: &Team, request: &Request, held: &Held) -> Option<String> 
     let case = |terms, reach| Case { requester: &requester, terms, reach, held, now: at };
     let granted = granted.as_ref().map(|reach| case(terms, reach));
     let judgement = judge(&team.rules, case(&request.asked, &asked), granted, request.emergency);
-    if let Err(refusal) = judgement.allows(terms, &request.reason, request.ticket.as_ref()) {
+    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
+    if let Err(refusal) = Refusal::unless_none(violations) {
         return Some(format!("refused: {}", refusal.message()));
     }
     if request.emergency {

@@ -2,11 +2,23 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::duration::{Length, spell};
-use super::judge::measure;
-use super::name::Name;
-use super::request::{Grant, Request, RequestId};
-use super::resource::Resource;
+use super::Request;
+use super::authorize::{Case, is_anothers};
+use super::lifecycle::draft;
+use crate::domain::duration::{Length, spell};
+use crate::domain::event::{Draft, Event};
+use crate::domain::grant::Grant;
+use crate::domain::interval::measure;
+use crate::domain::name::{Name, one_of};
+use crate::domain::policy::demand::RoleBasis;
+use crate::domain::policy::judge::Judgement;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{Refusal, VoteRefusal};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::terms::{RequestId, Terms};
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
 
 /// Emergencies of one member for one resource count together when they were taken within this.
 pub const TOGETHER: Length = Length::DAY;
@@ -75,18 +87,8 @@ fn ordinal(number: usize) -> String {
     format!("{number}{ending}")
 }
 
-/// `alice, bob or carol`.
-pub fn one_of(names: &[Name]) -> String {
-    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-    match names.as_slice() {
-        [] => "nobody".to_owned(),
-        [one] => (*one).to_owned(),
-        [others @ .., last] => format!("{} or {last}", others.join(", ")),
-    }
-}
-
 /// Emergencies that owe their review, with those who can review each: `requests 1 and 2 (alice or erin), request 4 (nobody)`.
-pub fn owed(owed: &[(RequestId, Vec<Name>)]) -> String {
+pub fn reviews_owed(owed: &[(RequestId, Vec<Name>)]) -> String {
     let mut groups: Vec<(&[Name], Vec<RequestId>)> = Vec::new();
     for (id, reviewers) in owed {
         match groups.iter_mut().find(|(others, _)| *others == reviewers.as_slice()) {
@@ -106,6 +108,64 @@ pub fn owed(owed: &[(RequestId, Vec<Name>)]) -> String {
     groups.iter().map(group).collect::<Vec<_>>().join(", ")
 }
 
+/// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
+/// demands.
+pub fn could_review(person: &Principal, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
+    let requirements = judgement.requirements();
+    let basis = match terms.resource {
+        Resource::Role(_) => RoleBasis::BaseAdmin,
+        Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Scope(_) => {
+            RoleBasis::Effective
+        }
+    };
+    person.member.role >= Role::Admin
+        || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
+}
+
+/// Who can review an emergency now: of those who were fixed when it was taken, those who could review it by today's rules too;
+/// and if there is none, anybody who could. A member who came after it was filed is another person than the one who had
+/// that name then.
+pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Principal> {
+    let Case { request, judgement, .. } = case;
+    let able = |person: &&&Principal| {
+        is_anothers(request, person).is_ok() && could_review(person, judgement, &request.asked, now)
+    };
+    let able: Vec<&Principal> = case.people.iter().filter(able).copied().collect();
+    let reviewers = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
+    let is_fixed = |person: &&Principal| {
+        person.since < request.seq && reviewers.is_some_and(|reviewers| reviewers.contains(&person.name))
+    };
+    let fixed: Vec<&Principal> = able.iter().copied().filter(is_fixed).collect();
+    if fixed.is_empty() { able } else { fixed }
+}
+
+/// Whether this person may review this emergency.
+pub fn may_review(case: &Case<'_>, person: &Principal, now: Timestamp) -> Result<(), Refusal> {
+    is_anothers(case.request, person)?;
+    let able = reviewers(case, now);
+    if able.iter().any(|other| other.name == person.name) {
+        return Ok(());
+    }
+    let mut named: Vec<String> = able.iter().map(|person| person.name.to_string()).collect();
+    if named.is_empty() {
+        named.push("role:admin".to_owned());
+    }
+    Err(VoteRefusal::NeedsReviewer { id: case.request.id, reviewers: named }.into())
+}
+
+/// Closes the review that an emergency owes.
+pub fn review(case: &Case<'_>, reviewer: &Principal, note: Text, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    let request = case.request;
+    if !request.emergency {
+        return Err(VoteRefusal::NotOwed { id: request.id }.into());
+    }
+    may_review(case, reviewer, now)?;
+    if let Some(review) = &request.review {
+        return Err(VoteRefusal::AlreadyReviewed { id: request.id, by: review.by.clone() }.into());
+    }
+    Ok(vec![draft(Event::RequestReviewed { request: request.id, by: reviewer.name.clone(), note }, Vec::new())])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn those_with_the_same_reviewers_stand_together() {
+    fn requests_with_the_same_reviewers_are_named_together() {
         let ids: Vec<RequestId> = (1..=4).map(|id| RequestId::try_from(id).unwrap()).collect();
         let names = |names: &[&str]| -> Vec<Name> { names.iter().map(|name| name.parse().unwrap()).collect() };
         let all = [
@@ -126,6 +186,9 @@ mod tests {
             (ids[2], names(&["alice", "erin", "olivia"])),
             (ids[3], names(&[])),
         ];
-        assert_eq!(owed(&all), "requests 1 and 3 (alice, erin or olivia), request 2 (olivia), request 4 (nobody)");
+        assert_eq!(
+            reviews_owed(&all),
+            "requests 1 and 3 (alice, erin or olivia), request 2 (olivia), request 4 (nobody)"
+        );
     }
 }

@@ -7,14 +7,18 @@
 use std::collections::BTreeMap;
 use std::iter::once;
 
-use super::entitlement::{CatalogItem, Principal};
-use super::judge::{Case, Held, Judgement, judge};
-use super::name::Name;
-use super::request::Request;
-use super::resource::Resource;
-use super::rule::{Match, Rule, RuleName};
-use super::team::Team;
-use super::time::Timestamp;
+use crate::domain::catalog::CatalogItem;
+use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::judge::{Judgement, judge};
+use crate::domain::policy::opened::Case;
+use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::rule::{Match, Rule};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::Request;
+use crate::domain::resource::Resource;
+use crate::domain::team::Team;
+use crate::domain::time::Timestamp;
 
 /// So many things, rules and groups are kept for the next judgement.
 const MOST_KEPT: usize = 50_000;
@@ -76,7 +80,8 @@ impl TeamThen {
         // Of several rules that give it the first is named, so this one comes first.
         let others = about.rules.iter().map(|&place| &team.rules[place]).filter(|rule| rule.name != by.name);
         let judgement = judged(once(&named).chain(others), request, requester, &about.reach, at);
-        if let Err(refusal) = judgement.allows(&request.asked, &request.reason, request.ticket.as_ref()) {
+        let violations = judgement.violations(&request.asked, &request.reason, request.ticket.as_ref());
+        if let Err(refusal) = Refusal::unless_none(violations) {
             return Some(refusal.message());
         }
         let given_by: Option<&RuleName> = match request.emergency {

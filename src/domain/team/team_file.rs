@@ -8,20 +8,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use super::{Group, Header, Team};
+use crate::domain::Malformed;
+use crate::domain::catalog::{Connection, Covers, Environment, Feature, Scope, Target};
+use crate::domain::contact::Email;
+use crate::domain::member::{Assignee, Login, Member};
+use crate::domain::name::{Name, RuleName};
+use crate::domain::notification::NotificationKind;
+use crate::domain::policy::pattern::Pattern;
+use crate::domain::policy::rule::{Match, Rule};
+use crate::domain::preference::{Choice, Policy, SlackChannel};
+use crate::domain::resource::Resource;
+use crate::domain::role::Role;
+use crate::domain::text::{check_distinct, nearest};
+
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-
-use super::Malformed;
-use super::name::Name;
-use super::notification::NotificationKind;
-use super::preference::{Choice, Policy, SlackChannel};
-use super::resource::Resource;
-use super::role::Role;
-use super::rule::{Match, Pattern, Rule, RuleName};
-use super::team::{
-    Assignee, Connection, Covers, Email, Environment, Feature, Group, Header, Login, Member, Scope, Target, Team,
-};
-use super::text::check_distinct;
 
 /// A mistake in the file, and the line it stands on (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -743,18 +745,11 @@ impl Reading {
     }
 }
 
-/// The candidate most like the word, if any is like it at all.
-pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
-    let alike = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
-    let (likeness, best) = alike.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
-    (likeness > 0.7).then(|| best.to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SAMPLE: &str = include_str!("../../examples/team.toml");
+    const SAMPLE: &str = include_str!("../../../examples/team.toml");
 
     #[test]
     fn the_sample_reads_back_unchanged() {

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::entitlement::CatalogItem;
-use super::name::Name;
-use super::resource::Resource;
-use super::rule::Pattern;
-use super::team::{Assignee, Team};
-use super::team_file::nearest;
+use crate::domain::catalog::CatalogItem;
+use crate::domain::member::Assignee;
+use crate::domain::name::Name;
+use crate::domain::policy::pattern::Pattern;
+use crate::domain::resource::Resource;
+use crate::domain::team::Team;
+use crate::domain::text::nearest;
 
 /// So many patterns are compared with all names of their kind to say which one was meant.
 const MOST_COMPARED: usize = 50;
