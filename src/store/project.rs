@@ -28,44 +28,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             }
             write.reorder_rules(changes)?;
         }
-        Event::RequestSubmitted(Submission {
-            request,
-            requester,
-            filed_by,
-            requester_login,
-            filer_login,
-            asked,
-            reason,
-            ticket,
-            lapses_at,
-            remind_at,
-            extends,
-            emergency,
-        }) => one(
-            write,
-            "INSERT INTO request (id, state, requester, filed_by, resource, length, until, start, reason, ticket,
-                 submitted_at, lapses_at, remind_at, extends, emergency, seq, requester_login, filer_login)
-             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
-            params![
-                request.get(),
-                requester.as_str(),
-                filed_by.as_str(),
-                asked.resource.to_string(),
-                length(asked.end),
-                until(asked.end),
-                asked.start.map(Timestamp::unix),
-                reason.as_str(),
-                ticket.as_ref().map(Ticket::as_str),
-                entry.at.unix(),
-                lapses_at.unix(),
-                remind_at.map(Timestamp::unix),
-                extends.map(RequestId::get),
-                emergency,
-                entry.seq,
-                requester_login.as_ref().map(Login::as_str),
-                filer_login.as_ref().map(Login::as_str)
-            ],
-        )?,
+        Event::RequestSubmitted(submission) => submit(write, entry, submission)?,
         Event::RequestEdited(Revision { request, from, to, lapses_at, remind_at, .. }) => {
             edit(write, *request, from, to, *lapses_at, *remind_at)?;
         }
@@ -146,6 +109,48 @@ fn until(end: End) -> Option<i64> {
 
 pub(super) fn to_json<T: Serialize>(value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|error| Error::Internal { message: error.to_string() })
+}
+
+fn submit(write: &Write<'_>, entry: &Entry, submission: &Submission) -> Result<(), Error> {
+    let Submission {
+        request,
+        requester,
+        filed_by,
+        requester_login,
+        filer_login,
+        asked,
+        reason,
+        ticket,
+        lapses_at,
+        remind_at,
+        extends,
+        emergency,
+    } = submission;
+    one(
+        write,
+        "INSERT INTO request (id, state, requester, filed_by, resource, length, until, start, reason, ticket,
+                 submitted_at, lapses_at, remind_at, extends, emergency, seq, requester_login, filer_login)
+             VALUES (?1, 'pending', ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+        params![
+            request.get(),
+            requester.as_str(),
+            filed_by.as_str(),
+            asked.resource.to_string(),
+            length(asked.end),
+            until(asked.end),
+            asked.start.map(Timestamp::unix),
+            reason.as_str(),
+            ticket.as_ref().map(Ticket::as_str),
+            entry.at.unix(),
+            lapses_at.unix(),
+            remind_at.map(Timestamp::unix),
+            extends.map(RequestId::get),
+            emergency,
+            entry.seq,
+            requester_login.as_ref().map(Login::as_str),
+            filer_login.as_ref().map(Login::as_str)
+        ],
+    )
 }
 
 fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<(), Error> {

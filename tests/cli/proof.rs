@@ -781,7 +781,7 @@ fn nobody_acts_who_could_not_and_time_goes_on_in_a_log_that_is_true() {
 #[test]
 fn only_the_owner_changed_the_team_in_a_log_that_is_true() {
     for (actor, expected) in [
-        ("\"alice\"", "entry 2: alice changes the team, who is not its owner"),
+        ("\"alice\"", "entry 2: alice changes the team, but is not its owner"),
         ("null", "entry 2: the team was changed by nobody"),
     ] {
         let world = World::sample();
