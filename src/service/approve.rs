@@ -30,7 +30,7 @@ pub fn approve(
         |read, me, now| {
             let policy = PolicyContext::default();
             let request = visible(read, &policy, me, id, now)?;
-            let table = request.on_the_table();
+            let table = request.proposed_terms();
             let terms = table.modified(modification);
             if terms != *table {
                 // Only someone who may decide on the request learns what the catalogue has. A part of what was asked is

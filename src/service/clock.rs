@@ -56,7 +56,7 @@ pub fn accept(call: &Call<'_>) -> Result<End, Failure> {
             if count >= BATCH {
                 return Ok(Ok(None));
             }
-            let accepted = Draft { event: Event::ClockAccepted { was: last }, told: Vec::new() };
+            let accepted = Draft { event: Event::ClockAccepted { was: last }, recipients: Vec::new() };
             write.record(&call.context(me.as_ref(), time), vec![accepted])?;
             let mut resting = Named::default();
             for grant in write.grants_begun_after(time, usize::MAX)? {

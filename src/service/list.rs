@@ -173,7 +173,7 @@ pub fn show(call: &Call<'_>, id: RequestId, sink: Sink<'_>) -> Result<End, Failu
     let view = call.ask("show", |read, me, now| {
         let policy = PolicyContext::default();
         let request = visible(read, &policy, me, id, now)?;
-        let terms = request.on_the_table();
+        let terms = request.proposed_terms();
         let judged = policy.judge(read, &request, terms, now)?;
         let pending = request.state(now) == State::Pending;
         let may_decide = if pending {

@@ -1,6 +1,6 @@
 //! `notify`: how the caller is told of what, and why; changing that; and trying it out.
 
-use crate::domain::quota::{self, PREFERENCES};
+use crate::domain::quota::PREFERENCES;
 use sha2::{Digest as _, Sha256};
 
 use super::deliver::{OpenPost, Service, address};
@@ -37,9 +37,9 @@ pub fn change(call: &Call<'_>, change: &PreferenceChange, sink: Sink<'_>) -> Res
             if from == to {
                 return Ok((Vec::new(), member));
             }
-            let hour_ago = quota::since(now, PREFERENCES.within);
+            let hour_ago = now.minus(PREFERENCES.within);
             PREFERENCES.allows(read.acts(me, Act::PreferenceChanged, hour_ago)?, now)?;
-            Ok((vec![Draft { event, told: Vec::new() }], member))
+            Ok((vec![Draft { event, recipients: Vec::new() }], member))
         },
         |read, member, _| Ok(view(read, &member)),
     )?;

@@ -432,8 +432,9 @@ impl<'r, 'c> Tables<'r, 'c> {
             if self.read.count_rows(table)? == self.compared[table as usize] {
                 continue;
             }
-            let known =
-                |number| if table == Table::Notification { model.has_told(number) } else { model.has_filed(number) };
+            let known = |number| {
+                if table == Table::Notification { model.has_notified(number) } else { model.has_filed(number) }
+            };
             let read = self.read;
             read.each_key(table, |key| {
                 if !known(key.0) {

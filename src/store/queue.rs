@@ -24,8 +24,8 @@ impl Read<'_> {
              ORDER BY min(i.lapses_at, ifnull(i.until, i.lapses_at)), i.id LIMIT {PAGE}"
         );
         let rows = self.pending(&clause, vec![Value::Integer(lapses), Value::Integer(id)])?;
-        let ordered = rows.is_sorted_by_key(|found| (found.lapses(), found.id));
-        agree(ordered && rows.iter().all(|found| found.lapses().unix() >= lapses), "request_pending")?;
+        let ordered = rows.is_sorted_by_key(|found| (found.lapse_time(), found.id));
+        agree(ordered && rows.iter().all(|found| found.lapse_time().unix() >= lapses), "request_pending")?;
         Ok(Page { last: rows.len() < PAGE, rows })
     }
 }

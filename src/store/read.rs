@@ -854,7 +854,7 @@ impl<'c> Read<'c> {
     pub fn pending_requests(&self, now: Timestamp) -> Result<Vec<Request>, Error> {
         let clause = format!("{NOT_LAPSED} ORDER BY +i.id");
         let found = self.pending(&clause, vec![Value::Integer(now.unix())])?;
-        agree(found.iter().all(|found| found.lapses() > now), "request_pending")?;
+        agree(found.iter().all(|found| found.lapse_time() > now), "request_pending")?;
         Ok(found)
     }
 
@@ -870,7 +870,7 @@ impl<'c> Read<'c> {
     pub fn lapsed_requests(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
         let clause = format!("{LAPSED} ORDER BY min(i.lapses_at, ifnull(i.until, i.lapses_at)) LIMIT ?2");
         let found = self.pending(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])?;
-        agree(found.iter().all(|found| found.lapses() <= now), "request_pending")?;
+        agree(found.iter().all(|found| found.lapse_time() <= now), "request_pending")?;
         Ok(found)
     }
 

@@ -12,7 +12,7 @@ use crate::command::{
 };
 use crate::domain::describe::words;
 use crate::domain::duration::{brief, spell};
-use crate::domain::entitlement::{Via, Way, longest};
+use crate::domain::entitlement::{Entitlement, Via, longest};
 use crate::domain::grant::State;
 use crate::domain::name::{Name, one_of};
 use crate::domain::request::Verdict;
@@ -383,7 +383,7 @@ fn decided(decision: &DecisionView, now: Timestamp) -> String {
 }
 
 /// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
-fn way(way: &Way, now: Timestamp) -> String {
+fn way(way: &Entitlement, now: Timestamp) -> String {
     let how = match (way.via, way.request) {
         (Via::Grant, Some(request)) => format!("request {request} ({})", way.name),
         (Via::Role | Via::Scope | Via::Feature | Via::Grant, request) => {

@@ -37,7 +37,7 @@ impl Tally {
 ///
 /// An approval counts for exactly the terms it was of, and only while whoever gave it may still decide: one person's
 /// may count towards several demands, and never twice towards one.
-pub fn standing(
+pub fn tally(
     request: &Request,
     terms: &Terms,
     requirements: &[Requirement],
@@ -46,14 +46,14 @@ pub fn standing(
 ) -> Vec<Tally> {
     let basis = request.role_basis(terms);
     let able: Vec<&&Principal> =
-        people.iter().filter(|person| may_decide(person, request, terms, requirements, now).is_ok()).collect();
+        people.iter().filter(|principal| may_decide(principal, request, terms, requirements, now).is_ok()).collect();
     let mut given: Vec<&Principal> = Vec::new();
     for decision in &request.decisions {
         let counts =
             decision.verdict == Verdict::Approve && decision.counts && request.decided_terms(decision) == terms;
-        let giver = able.iter().find(|person| person.name == decision.by && person.since < decision.seq);
+        let giver = able.iter().find(|principal| principal.name == decision.by && principal.since < decision.seq);
         if let Some(giver) = giver.filter(|_| counts)
-            && given.iter().all(|person| person.name != giver.name)
+            && given.iter().all(|principal| principal.name != giver.name)
         {
             given.push(giver);
         }
@@ -61,13 +61,14 @@ pub fn standing(
     let standing = |requirement: &Requirement| {
         let have: Vec<Name> = given
             .iter()
-            .filter(|person| requirement.is_met_by(person, basis, now))
-            .map(|person| person.name.clone())
+            .filter(|principal| requirement.is_met_by(principal, basis, now))
+            .map(|principal| principal.name.clone())
             .collect();
         let met = have.len() >= requirement.approvals as usize;
-        let may_still =
-            |person: &&&&Principal| !met && requirement.is_met_by(person, basis, now) && !have.contains(&person.name);
-        let waiting_on = able.iter().filter(may_still).map(|person| person.name.clone()).collect();
+        let may_still = |principal: &&&&Principal| {
+            !met && requirement.is_met_by(principal, basis, now) && !have.contains(&principal.name)
+        };
+        let waiting_on = able.iter().filter(may_still).map(|principal| principal.name.clone()).collect();
         Tally { rule: requirement.rule.clone(), need: requirement.approvals, have, waiting_on }
     };
     requirements.iter().map(standing).collect()
@@ -76,7 +77,7 @@ pub fn standing(
 /// Whether one of these people made a decision: members who have left are not among them, and somebody else with the name of one
 /// now is another person.
 pub(super) fn is_by_one_of(decision: &Decision, people: &[&Principal]) -> bool {
-    people.iter().any(|person| person.name == decision.by && person.since < decision.seq)
+    people.iter().any(|principal| principal.name == decision.by && principal.since < decision.seq)
 }
 
 /// Everybody on whom any of the demands waits.
@@ -110,12 +111,12 @@ pub fn approve(
     let mut wrong = wrong_terms(terms, requester, now);
     let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
     wrong.extend(violations.into_iter().map(Refusal::from));
-    Refusal::unless_none(wrong)?;
-    let stood = standing(request, terms, &requirements, case.people, now);
+    Refusal::refuse_if_any(wrong)?;
+    let before = tally(request, terms, &requirements, case.people, now);
     let counted = |standing: &[Tally]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
-    let given = counted(&stood);
+    let given = counted(&before);
     // Where a demand was relaxed since, what was given may be enough now: then whoever gave it can say so again.
-    let enough = stood.iter().all(Tally::is_met);
+    let enough = before.iter().all(Tally::is_met);
     if given.contains(&approver.name) && !enough {
         return Err(VoteRefusal::AlreadyVoted { id: request.id }.into());
     }
@@ -141,19 +142,19 @@ pub fn approve(
         terms: modified.then(|| (*terms).clone()),
         counts: true,
     });
-    let stands = standing(&after, terms, &requirements, case.people, now);
-    let complete = stands.iter().all(Tally::is_met);
+    let tallies = tally(&after, terms, &requirements, case.people, now);
+    let complete = tallies.iter().all(Tally::is_met);
 
     let mut told: Vec<Recipient> = Vec::new();
     if complete {
         told.push(NotificationKind::RequestApproved.to(&request.requester));
     }
-    if *terms != request.on_the_table() {
+    if *terms != request.proposed_terms() {
         let lost = voided
             .iter()
             .filter(|decision| request.decided_terms(decision) != *terms && is_by_one_of(decision, case.people))
             .map(|decision| &decision.by);
-        let waiting = if complete { Vec::new() } else { waits_on(&stands) };
+        let waiting = if complete { Vec::new() } else { waits_on(&tallies) };
         let all: BTreeSet<&Name> = lost.chain(&waiting).filter(|name| **name != approver.name).collect();
         told.extend(NotificationKind::RequestChanged.to_all(all));
     }
@@ -171,14 +172,14 @@ pub fn approve(
     });
     let mut drafts = vec![draft(approved, told)];
     if complete {
-        let counts = counted(&stands);
+        let counts = counted(&tallies);
         let mut approved_by: Vec<Name> = Vec::new();
         for decision in after.decisions.iter().filter(|decision| counts.contains(&decision.by) && decision.counts) {
             if !approved_by.contains(&decision.by) {
                 approved_by.push(decision.by.clone());
             }
         }
-        let demands = stands
+        let demands = tallies
             .iter()
             .map(|it| MetDemand { rule: it.rule.clone(), approvals: it.need, by: it.have.clone() })
             .collect();
