@@ -30,12 +30,13 @@ use crate::domain::terms::{End, Modification, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
+use crate::identity;
+use crate::pages;
 use crate::prompt::{Prompt, cancelled};
 use crate::server::{self, Layout};
 use crate::service::{self, Init};
 use crate::time_input::{self, Sense, When};
 use crate::ui::{Printer, Shape, broken, counted, shape};
-use crate::{identity, pages};
 
 /// A table shows so many rows unless told otherwise.
 const ROWS: u64 = 50;

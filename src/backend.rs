@@ -15,9 +15,10 @@ use crate::deliver::Mail;
 use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
+use crate::identity;
+use crate::server;
 use crate::service::{self, Caller, Outside, Post, Sink};
 use crate::store::{self, Store, Vacant};
-use crate::{identity, server};
 
 pub enum Backend {
     Own(Own),

@@ -23,8 +23,9 @@ use crate::config::{self, Shared};
 use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::frame::{self, Answer, Broken, Timed};
+use crate::identity;
 use crate::service::{self, Caller};
-use crate::{identity, store};
+use crate::store;
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);

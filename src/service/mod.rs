@@ -410,7 +410,7 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
 fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
     let names = read.member_names()?;
     let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
-    Ok(Refusal::from(LookupRefusal::NoSuchMember { name: name.clone(), nearest }).into())
+    Ok(LookupRefusal::NoSuchMember { name: name.clone(), nearest }.into())
 }
 
 /// A request, if this person may know of it.

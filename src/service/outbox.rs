@@ -81,7 +81,7 @@ fn change(
         }
         for &id in ids {
             if !write.outbox_has(id)? {
-                return Ok(Err(Refusal::from(LookupRefusal::NotQueued { id }).into()));
+                return Ok(Err(LookupRefusal::NotQueued { id }.into()));
             }
         }
         let mut count = 0;
