@@ -137,7 +137,7 @@ fn member(name: &str, role: &str, login: &str, email: bool) -> String {
 fn set_up(path: &Path, team: &Team, at: i64) -> Outcome<Store> {
     let event = Event::TeamInitialized { changes: team.as_changes() };
     Store::create(path, |write| -> Result<(), Failure> {
-        Ok(write.record(&context(at, Some("olga"))?, vec![Draft { event, told: Vec::new() }])?)
+        Ok(write.record(&context(at, Some("olga"))?, vec![Draft { event, recipients: Vec::new() }])?)
     })?;
     Ok(Store::open(path).map_err(Failure::from)?)
 }
@@ -211,7 +211,7 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             emergency: false,
         });
         let told = vec![NotificationKind::RequestSubmitted.to(&parsed("arno"))];
-        write.record(&context(at, Some(ask.member.as_str()))?, vec![Draft { event, told }])?;
+        write.record(&context(at, Some(ask.member.as_str()))?, vec![Draft { event, recipients: told }])?;
     }
     Ok(())
 }
@@ -241,8 +241,8 @@ fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             demands: vec![MetDemand { rule: None, approvals: 1, by: vec![parsed("arno")] }],
             reviewers: None,
         });
-        drafts.push(Draft { event: approved, told: vec![NotificationKind::RequestApproved.to(member)] });
-        drafts.push(Draft { event: started, told: Vec::new() });
+        drafts.push(Draft { event: approved, recipients: vec![NotificationKind::RequestApproved.to(member)] });
+        drafts.push(Draft { event: started, recipients: Vec::new() });
     }
     Ok(write.record(&context(at, Some("arno"))?, drafts)?)
 }
@@ -251,7 +251,7 @@ fn end(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
     let mut drafts = Vec::new();
     for Ask { id, member, terms } in asks {
         let event = Event::GrantExpired { request: *id, resource: terms.resource.clone(), ended_at: time(at)? };
-        drafts.push(Draft { event, told: vec![NotificationKind::AccessExpired.to(member)] });
+        drafts.push(Draft { event, recipients: vec![NotificationKind::AccessExpired.to(member)] });
     }
     Ok(write.record(&context(at, None)?, drafts)?)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::domain::duration::{Duration, Length};
-use crate::domain::entitlement::Way;
+use crate::domain::entitlement::Entitlement;
 use crate::domain::event::{Entry, Event};
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
@@ -335,7 +335,7 @@ pub struct CheckView {
     pub allowed: bool,
     pub member: Name,
     pub resource: Resource,
-    pub because: Vec<Way>,
+    pub because: Vec<Entitlement>,
     /// The pending request that would allow it, if one waits.
     pub pending: Option<RequestId>,
     pub now: Timestamp,
@@ -345,7 +345,7 @@ pub struct CheckView {
 pub struct HolderView {
     pub member: Name,
     #[serde(flatten)]
-    pub way: Way,
+    pub way: Entitlement,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -603,8 +603,9 @@ impl RequestView {
             (None, false) => None,
         };
         let approvals = ApprovalsView::of(&request, standing);
-        let (lapses_at, remind_at) = (request.lapses(), request.reminds().filter(|_| state == State::Pending));
-        let table = Some(request.on_the_table()).filter(|terms| state == State::Pending && **terms != request.asked);
+        let (lapses_at, remind_at) =
+            (request.lapse_time(), request.reminder_time().filter(|_| state == State::Pending));
+        let table = Some(request.proposed_terms()).filter(|terms| state == State::Pending && **terms != request.asked);
         let on_the_table = table.cloned().map(TermsView::from);
         let counting: Vec<&Name> = standing.iter().flat_map(|standing| &standing.have).collect();
         let decision = |decision: Decision| DecisionView {
@@ -692,8 +693,8 @@ impl EntryView {
             actor: entry.actor,
             os_user: entry.os_user.to_string(),
             event: entry.event,
-            told: entry.told.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
-            told_from: entry.told_from,
+            told: entry.recipients.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
+            told_from: entry.first_notification,
             hash,
         }
     }

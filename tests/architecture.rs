@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A line of code: comments, and all that is `#[cfg(test)]`, are left out.
@@ -160,6 +161,140 @@ fn a_path_always_names_its_room() {
     };
     let faults: Vec<String> = sources.iter().filter(hidden).map(Line::place).collect();
     assert_none(&faults, "a path begins with `crate::room`, and `super` stays in its room");
+}
+
+/// What imports what: nodes are modules, such as `domain::request::vote`.
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+/// The module of a source file: `domain::request` for `src/domain/request/mod.rs`.
+fn module(file: &Path) -> String {
+    let file = file.with_extension("");
+    let names: Vec<&str> = file.iter().skip(1).map(|name| name.to_str().unwrap()).collect();
+    names.join("::").trim_end_matches("::mod").to_owned()
+}
+
+/// The paths that one `use` names, without groups: `a::{b, c::d}` gives `a::b` and `a::c::d`.
+fn paths(prefix: &str, tree: &str) -> Vec<String> {
+    let Some((head, rest)) = tree.split_once('{') else { return vec![format!("{prefix}{tree}")] };
+    let inner = rest.strip_suffix('}').unwrap_or(rest);
+    let (mut depth, mut parts, mut part) = (0, Vec::new(), String::new());
+    for c in inner.chars() {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        if c == ',' && depth == 0 {
+            parts.push(std::mem::take(&mut part));
+        } else {
+            part.push(c);
+        }
+    }
+    parts.push(part);
+    let prefix = format!("{prefix}{head}");
+    parts.iter().filter(|part| !part.is_empty()).flat_map(|part| paths(&prefix, part)).collect()
+}
+
+/// Which files import which, from their `use` lines and from paths that begin with `crate::`.
+fn imports() -> Graph {
+    let mut code: BTreeMap<String, String> = BTreeMap::new();
+    for line in sources() {
+        let file = code.entry(module(&line.file)).or_default();
+        *file += &line.text;
+        file.push('\n');
+    }
+    let mut graph = Graph::new();
+    for (module, text) in &code {
+        let uses = text.split("use ").skip(1).filter_map(|rest| rest.split_once(';')).map(|(tree, _)| tree);
+        let word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        let inline = text.split("crate::").skip(1).map(|rest| rest.find(|c| !word(c)).map_or(rest, |end| &rest[..end]));
+        let mut named: Vec<String> = uses.flat_map(|tree| paths("", &tree.replace(char::is_whitespace, ""))).collect();
+        named.extend(inline.map(|path| format!("crate::{path}")));
+        for path in named {
+            let mut base: Vec<&str> = module.split("::").collect();
+            let mut path: Vec<&str> = path.split("::").collect();
+            match path[0] {
+                "crate" => base.clear(),
+                "super" | "self" => {}
+                // A path that begins with a module of the same folder.
+                child if code.contains_key(&format!("{module}::{child}")) => {}
+                _ => continue,
+            }
+            while ["crate", "super", "self"].contains(path.first().unwrap_or(&"")) {
+                if path.remove(0) == "super" {
+                    base.pop();
+                }
+            }
+            base.extend(path);
+            let known = (1..=base.len()).rev().map(|length| base[..length].join("::")).find(|it| code.contains_key(it));
+            if let Some(known) = known.filter(|known| known != module) {
+                graph.entry(module.clone()).or_default().insert(known);
+            }
+        }
+    }
+    graph
+}
+
+/// A circle in the graph, as `a -> b -> a`, if there is one.
+fn circle(graph: &Graph) -> Option<String> {
+    fn visit<'g>(
+        graph: &'g Graph,
+        at: &'g str,
+        path: &mut Vec<&'g str>,
+        done: &mut BTreeSet<&'g str>,
+    ) -> Option<String> {
+        if let Some(begin) = path.iter().position(|node| *node == at) {
+            return Some([&path[begin..], &[at]].concat().join(" -> "));
+        }
+        if !done.insert(at) {
+            return None;
+        }
+        path.push(at);
+        let found = graph.get(at).into_iter().flatten().find_map(|next| visit(graph, next, path, done));
+        path.pop();
+        found
+    }
+    let mut done = BTreeSet::new();
+    graph.keys().find_map(|node| visit(graph, node, &mut Vec::new(), &mut done))
+}
+
+/// The graph between the parts that `part` puts the modules in. None: the module is left out.
+fn between(graph: &Graph, part: impl Fn(&str) -> Option<String>) -> Graph {
+    let mut parts = Graph::new();
+    for (from, all) in graph {
+        for to in all {
+            if let (Some(from), Some(to)) = (part(from), part(to))
+                && from != to
+            {
+                parts.entry(from).or_default().insert(to);
+            }
+        }
+    }
+    parts
+}
+
+#[test]
+fn no_imports_of_the_domain_go_in_a_circle() {
+    let graph = imports();
+    let seen = graph.get("domain::request::vote").map_or(0, BTreeSet::len);
+    assert!(seen > 10, "the imports are where this test looks for them: {seen}");
+    let files = between(&graph, |module| module.starts_with("domain::").then(|| module.to_owned()));
+    assert_eq!(circle(&files), None, "files of the domain import one another in a circle");
+    let folders = between(&graph, |module| Some(module.strip_prefix("domain::")?.split("::").next()?.to_owned()));
+    assert_eq!(circle(&folders), None, "folders of the domain import one another in a circle");
+}
+
+#[test]
+fn a_circle_is_found() {
+    let graph = |edges: &[(&str, &str)]| {
+        let mut graph = Graph::new();
+        for (from, to) in edges {
+            graph.entry((*from).to_owned()).or_default().insert((*to).to_owned());
+        }
+        graph
+    };
+    assert_eq!(circle(&graph(&[("a", "b"), ("a", "c"), ("b", "c")])), None);
+    assert_eq!(circle(&graph(&[("a", "b"), ("b", "c"), ("c", "b")])), Some("b -> c -> b".to_owned()));
+    assert_eq!(
+        paths("", "crate::a::{self,b::{c,d},e}"),
+        ["crate::a::self", "crate::a::b::c", "crate::a::b::d", "crate::a::e"]
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::Run;
 use super::app::App;
 use crate::completion;
 use crate::domain::duration::brief;
-use crate::domain::entitlement::{Via, Way, longest};
+use crate::domain::entitlement::{Entitlement, Via, longest};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
@@ -61,7 +61,7 @@ fn answer(view: &CheckView) -> String {
 }
 
 /// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
-fn way(way: &Way, now: Timestamp) -> String {
+fn way(way: &Entitlement, now: Timestamp) -> String {
     let how = match (way.via, way.request) {
         (Via::Grant, Some(request)) => format!("request {request} ({})", way.name),
         (Via::Role | Via::Scope | Via::Feature | Via::Grant, request) => {

@@ -110,8 +110,8 @@ impl CatalogItem {
 
 impl Covers {
     /// A target is covered by name, by any of its connections, or by environment when all of its connections are in it.
-    pub fn covers(&self, thing: &CatalogItem) -> bool {
-        match (self, thing) {
+    pub fn covers(&self, item: &CatalogItem) -> bool {
+        match (self, item) {
             (Covers::Environments(set), CatalogItem::Connection { environment, .. }) => set.contains(environment),
             (Covers::Environments(set), CatalogItem::Target { connections, .. }) => {
                 !connections.is_empty() && connections.values().all(|environment| set.contains(environment))
@@ -128,13 +128,13 @@ impl Covers {
 }
 
 /// Whether a grant of `granted` lets its holder use the thing. `scope`: looks a scope up.
-pub fn grant_covers<'s>(granted: &Resource, thing: &CatalogItem, scope: impl Fn(&Name) -> Option<&'s Scope>) -> bool {
-    match (granted, thing) {
+pub fn grant_covers<'s>(granted: &Resource, item: &CatalogItem, scope: impl Fn(&Name) -> Option<&'s Scope>) -> bool {
+    match (granted, item) {
         (Resource::Connection(name), CatalogItem::Target { connections, .. }) => connections.contains_key(name),
         (Resource::Scope(name), CatalogItem::Connection { .. } | CatalogItem::Target { .. }) => {
-            scope(name).is_some_and(|scope| scope.covers.covers(thing))
+            scope(name).is_some_and(|scope| scope.covers.covers(item))
         }
         // What a granted role brings comes by the effective role, below.
-        (granted, thing) => *granted == thing.resource(),
+        (granted, item) => *granted == item.resource(),
     }
 }

@@ -5,7 +5,7 @@ use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::Name;
 use super::request::Request;
 use super::team::difference;
-use super::terms::{RequestId, Said, Terms};
+use super::terms::{RequestDetails, RequestId, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -162,7 +162,7 @@ fn goes_on(about: Option<&Request>, times: Times<'_>) -> String {
 }
 
 /// What an edit changed, each as `old → new`.
-fn changes(from: &Said, to: &Said, times: Times<'_>) -> Vec<String> {
+fn changes(from: &RequestDetails, to: &RequestDetails, times: Times<'_>) -> Vec<String> {
     let mut changes = Vec::new();
     if from.asked != to.asked {
         changes.push(format!("{} → {}", how_long(&from.asked, times), how_long(&to.asked, times)));

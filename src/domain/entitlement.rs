@@ -15,7 +15,7 @@ use super::time::Timestamp;
 
 /// One way in which a member may use something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Way {
+pub struct Entitlement {
     pub via: Via,
     /// The role, the scope, the feature, or the resource granted.
     pub name: String,
@@ -47,49 +47,51 @@ impl Via {
 
 impl Principal {
     /// Every way in which this person may use the thing now. Empty: they may not.
-    pub fn ways(&self, thing: &CatalogItem, now: Timestamp) -> Vec<Way> {
+    pub fn entitlements(&self, item: &CatalogItem, now: Timestamp) -> Vec<Entitlement> {
         if self.is_disabled() {
             return Vec::new();
         }
         let by_role = |via: Via, least: Role, name: Option<String>| {
-            self.role_held(least, now).map(|held| Way {
+            self.role_held(least, now).map(|held| Entitlement {
                 via,
                 name: name.unwrap_or_else(|| held.role.to_string()),
                 request: held.request,
                 until: held.until,
             })
         };
-        let mut ways = Vec::new();
-        match thing {
+        let mut entitlements = Vec::new();
+        match item {
             CatalogItem::Connection { .. } | CatalogItem::Target { .. } => {
-                ways.extend(by_role(Via::Role, Role::Admin, None));
-                let covering = self.scopes.iter().filter(|(_, scope)| scope.covers.covers(thing));
-                ways.extend(covering.filter_map(|(name, scope)| self.assigned(name, scope, now)));
+                entitlements.extend(by_role(Via::Role, Role::Admin, None));
+                let covering = self.scopes.iter().filter(|(_, scope)| scope.covers.covers(item));
+                entitlements.extend(covering.filter_map(|(name, scope)| self.assigned(name, scope, now)));
             }
-            CatalogItem::Feature { name, role } => ways.extend(by_role(Via::Feature, *role, Some(name.to_string()))),
+            CatalogItem::Feature { name, role } => {
+                entitlements.extend(by_role(Via::Feature, *role, Some(name.to_string())))
+            }
             CatalogItem::Scope { name } => {
-                ways.extend(by_role(Via::Role, Role::Admin, None));
-                ways.extend(self.scopes.get(name).and_then(|scope| self.assigned(name, scope, now)));
+                entitlements.extend(by_role(Via::Role, Role::Admin, None));
+                entitlements.extend(self.scopes.get(name).and_then(|scope| self.assigned(name, scope, now)));
             }
             CatalogItem::Role(role) => {
                 if self.member.role >= *role {
                     let name = self.member.role.to_string();
-                    ways.push(Way { via: Via::Role, name, request: None, until: None });
+                    entitlements.push(Entitlement { via: Via::Role, name, request: None, until: None });
                 }
                 let higher = self
                     .live_grants(now)
                     .filter(|grant| matches!(grant.terms.resource, Resource::Role(granted) if granted > *role));
-                ways.extend(higher.map(by_grant));
+                entitlements.extend(higher.map(by_grant));
             }
         }
-        let covers = |grant: &&Grant| grant_covers(&grant.terms.resource, thing, |name| self.scopes.get(name));
-        ways.extend(self.live_grants(now).filter(covers).map(by_grant));
-        ways
+        let covers = |grant: &&Grant| grant_covers(&grant.terms.resource, item, |name| self.scopes.get(name));
+        entitlements.extend(self.live_grants(now).filter(covers).map(by_grant));
+        entitlements
     }
 
     /// How a scope is assigned to this person, if it is: the way that lasts longest.
-    fn assigned(&self, name: &Name, scope: &Scope, now: Timestamp) -> Option<Way> {
-        let way = |request, until| Way { via: Via::Scope, name: name.to_string(), request, until };
+    fn assigned(&self, name: &Name, scope: &Scope, now: Timestamp) -> Option<Entitlement> {
+        let way = |request, until| Entitlement { via: Via::Scope, name: name.to_string(), request, until };
         let each = scope.assigned.iter().filter_map(|assignee| match assignee {
             Assignee::Member(member) => (*member == self.name).then(|| way(None, None)),
             Assignee::Group(group) => self.groups.contains(group).then(|| way(None, None)),
@@ -104,13 +106,13 @@ impl Principal {
         if self.is_disabled() { Vec::new() } else { self.scopes.keys().filter(held).cloned().collect() }
     }
 
-    fn own_ways_to_scope(&self, name: &Name, now: Timestamp) -> Vec<Way> {
-        let thing = CatalogItem::Scope { name: name.clone() };
-        self.ways(&thing, now).into_iter().filter(|way| way.via != Via::Role).collect()
+    fn own_ways_to_scope(&self, name: &Name, now: Timestamp) -> Vec<Entitlement> {
+        let item = CatalogItem::Scope { name: name.clone() };
+        self.entitlements(&item, now).into_iter().filter(|way| way.via != Via::Role).collect()
     }
 }
 
-impl std::fmt::Display for Way {
+impl std::fmt::Display for Entitlement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.request {
             Some(request) if self.via == Via::Grant => write!(f, "grant:{request}"),
@@ -119,11 +121,16 @@ impl std::fmt::Display for Way {
     }
 }
 
-fn by_grant(grant: &Grant) -> Way {
-    Way { via: Via::Grant, name: grant.terms.resource.to_string(), request: Some(grant.request), until: grant.ends_at }
+fn by_grant(grant: &Grant) -> Entitlement {
+    Entitlement {
+        via: Via::Grant,
+        name: grant.terms.resource.to_string(),
+        request: Some(grant.request),
+        until: grant.ends_at,
+    }
 }
 
 /// Of several ways, the one that lasts longest.
-pub fn longest(ways: &[Way]) -> Option<&Way> {
-    ways.iter().reduce(|a, b| if lasts_longer(b.until, a.until) { b } else { a })
+pub fn longest(entitlements: &[Entitlement]) -> Option<&Entitlement> {
+    entitlements.iter().reduce(|a, b| if lasts_longer(b.until, a.until) { b } else { a })
 }

@@ -13,7 +13,7 @@ use super::notification::Recipient;
 use super::preference::Preference;
 use super::resource::Resource;
 use super::team::change::Change;
-use super::terms::{End, RequestId, Said, Terms};
+use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -26,7 +26,7 @@ pub const FORMAT: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub event: Event,
-    pub told: Vec<Recipient>,
+    pub recipients: Vec<Recipient>,
 }
 
 /// An entry of the audit log. Its JSON is what is stored and hashed.
@@ -41,11 +41,11 @@ pub struct Entry {
     /// The operating-system user who acted.
     pub os_user: SmolStr,
     pub event: Event,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub told: Vec<Recipient>,
+    #[serde(rename = "told", default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<Recipient>,
     /// The number of the first notification of those told; the others follow it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told_from: Option<i64>,
+    #[serde(rename = "told_from", default, skip_serializing_if = "Option::is_none")]
+    pub first_notification: Option<i64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,8 +175,8 @@ pub struct Revision {
     pub request: RequestId,
     pub by: Name,
     /// What it said before, and what it says now. The resource and who asks never change.
-    pub from: Said,
-    pub to: Said,
+    pub from: RequestDetails,
+    pub to: RequestDetails,
     /// Both counted from the edit.
     pub lapses_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 
 use super::catalog::Environment;
 use super::describe::{Times, briefly_with, how_long, words_with};
-use super::entitlement::Way;
+use super::entitlement::Entitlement;
 use super::event::{Entry, Event, Granted, MetDemand, Revision};
 use super::grant::Grant;
 use super::name::{Name, one_of};
@@ -81,7 +81,7 @@ pub struct Background<'b> {
     /// What to know besides, where it tells of an emergency.
     pub emergency: Option<&'b Emergency>,
     /// How its member has the access still, where it tells that a grant was revoked.
-    pub still_held: Option<&'b Way>,
+    pub still_held: Option<&'b Entitlement>,
     /// How its reader reads times.
     pub times: Times<'b>,
 }
@@ -175,7 +175,7 @@ fn facts(notice: NotificationKind, request: &Request, background: &Background<'_
     let asks = notice.asks_for_a_decision();
     let times = background.times;
     let grant = request.grant.as_ref().filter(|_| !asks);
-    let terms = grant.map_or_else(|| request.on_the_table(), |grant| &grant.terms);
+    let terms = grant.map_or_else(|| request.proposed_terms(), |grant| &grant.terms);
     let filed =
         if request.filed_by == request.requester { String::new() } else { format!(" (filed by {})", request.filed_by) };
     let mut facts = vec![("Who", format!("{}{filed}", request.requester)), ("What", terms.resource.to_string())];
@@ -184,7 +184,7 @@ fn facts(notice: NotificationKind, request: &Request, background: &Background<'_
     if let Some(grant) = grant {
         facts.extend(ends(grant, notice, times));
     }
-    let still = |way: &Way| match way.until {
+    let still = |way: &Entitlement| match way.until {
         Some(until) => format!("by {way}, until {}", times(until)),
         None => format!("by {way}, for good"),
     };
@@ -202,7 +202,7 @@ fn facts(notice: NotificationKind, request: &Request, background: &Background<'_
         notes.filter_map(|it| it.note.as_ref().map(|note| format!("{note} ({})", it.by))).collect();
     facts.extend((!notes.is_empty()).then(|| ("Note", notes.join("\n"))));
     if asks && request.recorded == Recorded::Pending {
-        facts.push(("Lapses", times(request.lapses())));
+        facts.push(("Lapses", times(request.lapse_time())));
     }
     facts
 }

@@ -59,11 +59,6 @@ pub fn next(
     times.get(most.checked_sub(1)?).map(|at| at.plus(within))
 }
 
-/// The start of a length of time that ends now: what was done after it counts.
-pub fn since(now: Timestamp, within: Length) -> Timestamp {
-    Timestamp::from_unix((now.unix() - within.seconds()).max(0)).unwrap_or(now)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

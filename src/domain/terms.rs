@@ -148,7 +148,7 @@ pub struct Modification {
 
 /// What a request says that an edit can change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Said {
+pub struct RequestDetails {
     pub asked: Terms,
     pub reason: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]

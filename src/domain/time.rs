@@ -35,6 +35,12 @@ impl Timestamp {
         Timestamp((self.0 + length.seconds()).min(Timestamp::LAST))
     }
 
+    /// This long before; never earlier than 1970.
+    #[must_use]
+    pub fn minus(self, length: Length) -> Timestamp {
+        Timestamp((self.0 - length.seconds()).max(0))
+    }
+
     /// Seconds from `earlier` to this; negative when it lies after.
     pub fn since(self, earlier: Timestamp) -> i64 {
         self.0 - earlier.0

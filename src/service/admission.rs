@@ -33,6 +33,6 @@ pub fn record_refused(store: &Store, login: &Login, clock: Clock<'_>, why: &str)
         }
         let event = Event::AttemptRefused { command: "serve".to_owned(), request: None, why: why.to_owned() };
         let context = Context { now, actor: None, os_user: os_user.clone() };
-        Ok(write.record(&context, vec![Draft { event, told: Vec::new() }])?)
+        Ok(write.record(&context, vec![Draft { event, recipients: Vec::new() }])?)
     })
 }

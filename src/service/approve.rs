@@ -42,7 +42,7 @@ impl Call for Approve {
             |read, me, now| {
                 let policy = PolicyContext::default();
                 let request = visible(read, &policy, me, id, now)?;
-                let table = request.on_the_table();
+                let table = request.proposed_terms();
                 let terms = table.modified(modification);
                 if terms != *table {
                     // Only someone who may decide on the request learns what the catalogue has. A part of what was asked is

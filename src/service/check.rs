@@ -58,7 +58,7 @@ impl Call for Check {
             };
             // A disabled member holds nothing, and does not learn what exists.
             let disabled = own && person.is_disabled();
-            let because = if disabled { Vec::new() } else { person.ways(&thing(read, &resource)?, now) };
+            let because = if disabled { Vec::new() } else { person.entitlements(&thing(read, &resource)?, now) };
             let may_wait = because.is_empty() && !disabled;
             let pending = if may_wait { read.pending_request(&person.name, &resource, now)? } else { None };
             Ok(CheckView {

@@ -66,7 +66,7 @@ impl Call for AcceptClock {
                 if count >= BATCH {
                     return Ok(Ok(None));
                 }
-                let accepted = Draft { event: Event::ClockAccepted { was: last }, told: Vec::new() };
+                let accepted = Draft { event: Event::ClockAccepted { was: last }, recipients: Vec::new() };
                 write.record(&service.context(me.as_ref(), time), vec![accepted])?;
                 let mut resting = Named::default();
                 for grant in write.grants_begun_after(time, usize::MAX)? {

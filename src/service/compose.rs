@@ -12,7 +12,7 @@ use crate::domain::audit;
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::contact::Timezone;
 use crate::domain::describe::Times;
-use crate::domain::entitlement::{Way, longest};
+use crate::domain::entitlement::{Entitlement, longest};
 use crate::domain::grant::State;
 use crate::domain::letter::{Background, Letter, Piece};
 use crate::domain::name::Name;
@@ -96,7 +96,7 @@ struct About {
     standing: Vec<Tally>,
     granted: Option<Granted>,
     emergency: Option<Emergency>,
-    still_held: Option<Way>,
+    still_held: Option<Entitlement>,
 }
 
 impl About {
@@ -107,7 +107,7 @@ impl About {
         let asks = notice.asks_for_a_decision();
         let terms = match &request.grant {
             Some(grant) if !asks => &grant.terms,
-            Some(_) | None => request.on_the_table(),
+            Some(_) | None => request.proposed_terms(),
         };
         let thing = read.catalog_item(&terms.resource)?;
         about.environment = thing.as_ref().and_then(CatalogItem::environment);
@@ -115,10 +115,10 @@ impl About {
         if let (NotificationKind::AccessRevoked, Some(thing)) = (notice, &thing)
             && let Some(person) = policy.person(read, &request.requester)?
         {
-            about.still_held = longest(&person.ways(thing, now)).cloned();
+            about.still_held = longest(&person.entitlements(thing, now)).cloned();
         }
         if asks && request.state(now) == State::Pending {
-            about.standing = policy.judge(read, &request, terms, now)?.standing(&request, terms, now);
+            about.standing = policy.judge(read, &request, terms, now)?.tally(&request, terms, now);
         }
         if request.grant.is_some() && !asks {
             let granted = read.entries_about(id)?.into_iter().find_map(|entry| match entry.event {
@@ -157,7 +157,7 @@ fn webhook_message(
     about: &About,
 ) -> Result<Content, Failure> {
     let told: Vec<&Name> =
-        entry.told.iter().filter(|Recipient(_, of)| *of == notice).map(|Recipient(member, _)| member).collect();
+        entry.recipients.iter().filter(|Recipient(_, of)| *of == notice).map(|Recipient(member, _)| member).collect();
     let facts: BTreeMap<String, &String> =
         piece.facts.iter().map(|(label, fact)| (label.to_lowercase().replace(' ', "_"), fact)).collect();
     let mut data = serde_json::json!({
@@ -203,7 +203,7 @@ fn pending_data(request: &Request, standing: &[Tally]) -> serde_json::Value {
         serde_json::json!({ "rule": rule, "approvals": need, "by": have, "waiting_on": waiting_on })
     };
     serde_json::json!({
-        "lapses_at": request.lapses(),
+        "lapses_at": request.lapse_time(),
         "demands": standing.iter().map(demand).collect::<Vec<_>>(),
     })
 }

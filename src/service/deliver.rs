@@ -431,7 +431,7 @@ fn fan_out(write: &crate::store::Write<'_>, post: &dyn Post, policy: &Policy, no
             for (entry, _) in write.entries_after(at)?.rows {
                 at = entry.seq;
                 let told: BTreeSet<News> =
-                    entry.told.iter().map(|Recipient(_, notice)| News::NotificationKind(*notice)).collect();
+                    entry.recipients.iter().map(|Recipient(_, notice)| News::NotificationKind(*notice)).collect();
                 for &news in events.iter().filter(|news| **news == News::Audit || told.contains(news)) {
                     write.outbox_add(&outlet, &entry, news, now)?;
                 }

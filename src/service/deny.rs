@@ -32,7 +32,7 @@ impl Call for Deny {
             |read, me, now| {
                 let policy = PolicyContext::default();
                 let request = visible(read, &policy, me, id, now)?;
-                let terms = request.on_the_table();
+                let terms = request.proposed_terms();
                 let asked = those_asked(read, &request)?;
                 let drafts =
                     deciding(read, &policy, &request, terms, now, |case| vote::deny(case, me, reason, &asked, now))?;

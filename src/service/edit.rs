@@ -71,21 +71,21 @@ fn prepare(read: &Read<'_>, me: &Principal, id: RequestId, edit: &Edit, now: Tim
     let thing = thing(read, &said.asked.resource)?;
     // As it stands after the edit, to be judged by the rules.
     let mut after = before.clone();
-    after.take_edit(said.clone(), before.lapses_at, before.remind_at);
+    after.apply_edit(said.clone(), before.lapses_at, before.remind_at);
     let judged = policy.judge_and_fit(read, &after, &after.asked, now)?;
     after.lapses_at = submit::lapses_at(&after.asked, &judged.judgement, now);
     after.remind_at = submit::remind_at(&after.asked, &judged.judgement, now);
-    let standing = judged.standing(&after, &after.asked, now);
+    let standing = judged.tally(&after, &after.asked, now);
     let told: Vec<Name> = vote::waits_on(&standing);
     let filing = Filing {
         id,
         filer: me,
         requester: &judged.requester,
-        thing: &thing,
+        item: &thing,
         pending: None,
         edits: Some(&before),
         judgement: &judged.judgement,
-        told: &told,
+        notify: &told,
         people: &judged.people(),
         asked: &those_asked(read, &before)?,
     };

@@ -119,7 +119,7 @@ pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Times
     }
     let (person, thing) = (policy.person(read, &grant.member)?, read.catalog_item(&grant.terms.resource)?);
     let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
-    Ok(person.ways(&thing, at).iter().any(|way| way.request != Some(grant.request)))
+    Ok(person.entitlements(&thing, at).iter().any(|way| way.request != Some(grant.request)))
 }
 
 /// The warnings that are due, at most so many. Of a grant after which access goes on, none is: it is looked at again until
@@ -193,13 +193,13 @@ pub fn not_notified(
     request: &Request,
     now: Timestamp,
 ) -> Result<Vec<Name>, Error> {
-    let terms = request.on_the_table();
-    let mut names = vote::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
+    let terms = request.proposed_terms();
+    let mut names = vote::waits_on(&policy.judge(read, request, terms, now)?.tally(request, terms, now));
     for entry in read.entries_about(request.id)? {
         if matches!(entry.event, Event::RequestRejudged { .. } | Event::RequestReminded { .. }) {
             continue;
         }
-        for Recipient(member, notice) in entry.told {
+        for Recipient(member, notice) in entry.recipients {
             let same = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
             if notice.asks_for_a_decision() && names.contains(&member) && same()? {
                 names.retain(|name| *name != member);
@@ -211,9 +211,9 @@ pub fn not_notified(
 
 /// Those who may still decide, and those to whom it escalates.
 fn to_remind(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
-    let terms = request.on_the_table();
+    let terms = request.proposed_terms();
     let judged = policy.judge(read, request, terms, now)?;
-    let mut names: BTreeSet<Name> = vote::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
+    let mut names: BTreeSet<Name> = vote::waits_on(&judged.tally(request, terms, now)).into_iter().collect();
     let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
     let escalated = policy.people_named(read, &told.approvers)?;
     let is_told = |person: &&Rc<Principal>| told.is_met_by(person, RoleBasis::Effective, now);

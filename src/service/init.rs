@@ -30,7 +30,7 @@ pub fn init(path: &Path, clock: Timestamp, init: Init<'_>) -> Result<Team, Failu
     let event = Event::TeamInitialized { changes: team.as_changes() };
     let context = Context { now: clock, actor: Some(init.owner.clone()), os_user: init.by.to_string() };
     Store::create(path, |write| -> Result<(), Error> {
-        write.record(&context, vec![Draft { event, told: Vec::new() }])
+        write.record(&context, vec![Draft { event, recipients: Vec::new() }])
     })?;
     Ok(team)
 }

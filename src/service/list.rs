@@ -202,7 +202,7 @@ impl Call for Show {
         service.ask("show", |read, me, now| {
             let policy = PolicyContext::default();
             let request = visible(read, &policy, me, id, now)?;
-            let terms = request.on_the_table();
+            let terms = request.proposed_terms();
             let judged = policy.judge(read, &request, terms, now)?;
             let pending = request.state(now) == State::Pending;
             let may_decide = if pending {

@@ -89,7 +89,7 @@ impl World {
         store
             .write(|write| -> Result<(), Failure> {
                 let event = Event::TeamApplied { changes: alone.changes_to(&team) };
-                write.record(&by("olivia", start), vec![Draft { event, told: Vec::new() }])?;
+                write.record(&by("olivia", start), vec![Draft { event, recipients: Vec::new() }])?;
                 for n in 1..=past {
                     let begun = start + n * 4 * HOUR;
                     let drafts = vec![submitted(n, "connection:prod"), approved(n), started(n, begun, Length::HOUR)];
@@ -100,7 +100,7 @@ impl World {
                         ended_at: at(begun + HOUR),
                     };
                     let told = vec![NotificationKind::AccessExpired.to(&parsed::<Name>("bob"))];
-                    write.record(&by("bob", begun + HOUR), vec![Draft { event, told }])?;
+                    write.record(&by("bob", begun + HOUR), vec![Draft { event, recipients: told }])?;
                 }
                 let live = past + 1;
                 let begun = NOW - 30 * HOUR;
@@ -174,7 +174,7 @@ fn submitted(n: i64, resource: &str) -> Draft {
         extends: None,
         emergency: false,
     });
-    Draft { event, told: vec![NotificationKind::RequestSubmitted.to(&parsed::<Name>("alice"))] }
+    Draft { event, recipients: vec![NotificationKind::RequestSubmitted.to(&parsed::<Name>("alice"))] }
 }
 
 fn approved(n: i64) -> Draft {
@@ -186,7 +186,7 @@ fn approved(n: i64) -> Draft {
         note: None,
         voids: Vec::new(),
     });
-    Draft { event, told: vec![NotificationKind::RequestApproved.to(&parsed::<Name>("bob"))] }
+    Draft { event, recipients: vec![NotificationKind::RequestApproved.to(&parsed::<Name>("bob"))] }
 }
 
 fn started(n: i64, begun: i64, length: Length) -> Draft {
@@ -204,7 +204,7 @@ fn started(n: i64, begun: i64, length: Length) -> Draft {
         demands: vec![MetDemand { rule: None, approvals: 1, by: vec![parsed("alice")] }],
         reviewers: None,
     });
-    Draft { event, told: Vec::new() }
+    Draft { event, recipients: Vec::new() }
 }
 
 fn ask(resource: &str, dry_run: bool) -> Asked {

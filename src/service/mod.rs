@@ -324,7 +324,7 @@ impl Service<'_> {
             return Ok(());
         }
         let event = Event::AttemptRefused { command: command.to_owned(), request, why: refusal.message() };
-        Ok(write.record(&context, vec![Draft { event, told: Vec::new() }])?)
+        Ok(write.record(&context, vec![Draft { event, recipients: Vec::new() }])?)
     }
 }
 
@@ -391,7 +391,7 @@ fn sees(
     if authorize::may_see(me, request, None, now) {
         return Ok(true);
     }
-    let judged = policy.judge(read, request, request.on_the_table(), now)?;
+    let judged = policy.judge(read, request, request.proposed_terms(), now)?;
     Ok(authorize::may_see(me, request, Some(&judged.judgement), now))
 }
 
@@ -416,7 +416,7 @@ fn deciding<T>(
 fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
     let mut asked: Vec<Name> = Vec::new();
     for entry in read.entries_about(request.id)? {
-        for Recipient(member, notice) in entry.told {
+        for Recipient(member, notice) in entry.recipients {
             if !notice.asks_for_a_decision() {
                 continue;
             }

@@ -1,9 +1,7 @@
 //! `notify`: how the caller is told of what, and why; changing that; and trying it out.
 
-use crate::domain::quota::{self, PREFERENCES};
-use sha2::{Digest as _, Sha256};
-
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::deliver::{Availability, address};
 use super::{Call, Never, Problem, Rows, Service, Warned};
@@ -14,6 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::{Channel, NotificationKind};
 use crate::domain::outbox::{Content, Outcome, Outlet, Parcel};
 use crate::domain::preference::{How, Policy, PreferenceChange, Why};
+use crate::domain::quota::PREFERENCES;
 use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::error::{Failure, Kind};
 use crate::protocol::{EventPreferenceView, HowView, PreferenceView, TestView};
@@ -65,9 +64,9 @@ impl Call for Prefer {
                 if from == to {
                     return Ok((Vec::new(), member));
                 }
-                let hour_ago = quota::since(now, PREFERENCES.within);
+                let hour_ago = now.minus(PREFERENCES.within);
                 PREFERENCES.allows(read.acts(me, Act::PreferenceChanged, hour_ago)?, now)?;
-                Ok((vec![Draft { event, told: Vec::new() }], member))
+                Ok((vec![Draft { event, recipients: Vec::new() }], member))
             },
             |read, member, _| Ok(view(read, &member)),
         )?;

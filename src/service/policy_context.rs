@@ -3,7 +3,7 @@
 
 use crate::domain::policy::judge::{self, Judgement};
 use crate::domain::policy::matching;
-use crate::domain::policy::other_grants::{Held, HeldGrant};
+use crate::domain::policy::other_grants::{OtherGrant, OtherGrants};
 use crate::domain::request::{Request, Verdict, vote};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::policy::demand::Requirement;
-use crate::domain::policy::opened::Case;
+use crate::domain::policy::opened::Proposal;
 use crate::domain::policy::rule::Rule;
 use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
@@ -46,8 +46,8 @@ impl Judged {
     }
 
     /// Where the request stands with each demand.
-    pub fn standing(&self, request: &Request, terms: &Terms, now: Timestamp) -> Vec<vote::Tally> {
-        vote::standing(request, terms, &self.judgement.requirements(), &self.people(), now)
+    pub fn tally(&self, request: &Request, terms: &Terms, now: Timestamp) -> Vec<vote::Tally> {
+        vote::tally(request, terms, &self.judgement.requirements(), &self.people(), now)
     }
 }
 
@@ -150,7 +150,7 @@ impl PolicyContext {
     ) -> Result<Judged, Error> {
         let mut judged = self.judge(read, request, terms, now)?;
         if judged.judgement.forbids_length(terms) {
-            let fits = |rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>| {
+            let fits = |rules: &[Rule], asked: Proposal<'_>, granted: Option<Proposal<'_>>| {
                 judge::longest_allowed(rules, asked, granted, request.emergency)
             };
             judged.judgement.fits = self.with_cases(read, request, (terms, &judged.requester), now, fits)?;
@@ -186,7 +186,7 @@ impl PolicyContext {
         request: &Request,
         (terms, requester): (&Terms, &Principal),
         now: Timestamp,
-        judge: impl FnOnce(&[Rule], Case<'_>, Option<Case<'_>>) -> T,
+        judge: impl FnOnce(&[Rule], Proposal<'_>, Option<Proposal<'_>>) -> T,
     ) -> Result<T, Error> {
         let asked = self.reach(read, &request.asked.resource)?;
         let granted = match *terms == request.asked {
@@ -197,15 +197,21 @@ impl PolicyContext {
         let resources: Vec<Resource> = things.map(CatalogItem::resource).collect();
         let rules = if self.has_rules(read)? { read.rules_about(&resources)? } else { Vec::new() };
         let held = held(read, request, terms, &rules, now)?;
-        let case = |terms, reach| Case { requester, terms, reach, held: &held, now };
+        let case = |terms, reach| Proposal { requester, terms, reach, held: &held, now };
         let granted = granted.as_ref().map(|reach| case(terms, reach));
         Ok(judge(&rules, case(&request.asked, &asked), granted))
     }
 }
 
 /// The requester's other grants, as far as any of these rules counts their lengths together with what is asked.
-fn held(read: &Read<'_>, request: &Request, terms: &Terms, rules: &[Rule], now: Timestamp) -> Result<Held, Error> {
-    let mut held = Held::default();
+fn held(
+    read: &Read<'_>,
+    request: &Request,
+    terms: &Terms,
+    rules: &[Rule],
+    now: Timestamp,
+) -> Result<OtherGrants, Error> {
+    let mut held = OtherGrants::default();
     for grant in grants_counted(read, request, terms, rules, now)? {
         if let Resource::Scope(name) = &grant.terms.resource
             && !held.scopes.contains_key(name)
@@ -237,9 +243,9 @@ pub fn grants_counted(
 }
 
 /// A grant as its length counts. None: it was revoked before it began.
-pub fn counted(grant: Grant) -> Option<HeldGrant> {
+pub fn counted(grant: Grant) -> Option<OtherGrant> {
     let ends_at = grant.ended.as_ref().map(|ended| ended.at).or(grant.ends_at);
     let Grant { request, starts_at, terms, .. } = grant;
     let began = ends_at.is_none_or(|end| end > starts_at);
-    began.then_some(HeldGrant { request, resource: terms.resource, starts_at, ends_at })
+    began.then_some(OtherGrant { request, resource: terms.resource, starts_at, ends_at })
 }

@@ -46,12 +46,12 @@ pub fn waiting(
     now: Timestamp,
 ) -> Result<(Vec<Request>, Option<QueuePosition>), Error> {
     let Page { rows, last } = read.pending_after(after, now)?;
-    let next = rows.last().map(|request| (request.lapses(), request.id)).filter(|_| !last);
+    let next = rows.last().map(|request| (request.lapse_time(), request.id)).filter(|_| !last);
     let mut found = Vec::new();
     for request in rows {
-        let terms = request.on_the_table();
+        let terms = request.proposed_terms();
         let judged = policy.judge(read, &request, terms, now)?;
-        if vote::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
+        if vote::waits_on(&judged.tally(&request, terms, now)).contains(&me.name) {
             found.push(request);
         }
     }

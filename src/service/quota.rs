@@ -28,14 +28,14 @@ pub fn may_file(
     judged: &Judged,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    let for_filer = read.filed_for(filer, quota::since(now, FILED.within))?;
+    let for_filer = read.filed_for(filer, now.minus(FILED.within))?;
     if request.emergency {
         may_take(read, policy, filer, &for_filer, now)?;
     }
     // Only admins file for others, and only what they filed lately counts.
     let is_admin = authorize::needs_admin(filer, "", now).is_ok();
     let for_others = match is_admin {
-        true => read.filed_for_others(filer, quota::since(now, FILED.within))?,
+        true => read.filed_for_others(filer, now.minus(FILED.within))?,
         false => Vec::new(),
     };
     let own = for_filer.iter().filter(|filed| filed.own).map(|filed| filed.at);
@@ -62,7 +62,7 @@ pub fn may_edit(
     judged: &Judged,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    EDITED.allows(read.acts(editor, Act::RequestEdited, quota::since(now, EDITED.within))?, now)?;
+    EDITED.allows(read.acts(editor, Act::RequestEdited, now.minus(EDITED.within))?, now)?;
     // An emergency is granted at once, so it is never edited.
     within_rules(read, policy, false, judged, now)
 }
@@ -77,7 +77,7 @@ fn within_rules(
     judged: &Judged,
     now: Timestamp,
 ) -> Result<(), Problem> {
-    within(read, policy, judged.judgement.limits_number(), emergency, judged, now)
+    within(read, policy, judged.judgement.daily_limits(), emergency, judged, now)
 }
 
 /// Whether the rules that limit the number of requests leave room to grant these terms. A rule that matches what was asked
@@ -90,7 +90,7 @@ pub fn may_grant(
     now: Timestamp,
 ) -> Result<(), Problem> {
     let judged = policy.judge(read, request, terms, now)?;
-    within(read, policy, judged.judgement.limits_number_of_granted(), false, &judged, now)
+    within(read, policy, judged.judgement.daily_limits_of_granted(), false, &judged, now)
 }
 
 fn within(
@@ -104,7 +104,7 @@ fn within(
     if rules.is_empty() {
         return Ok(());
     }
-    let day_ago = quota::since(now, FILED.within);
+    let day_ago = now.minus(FILED.within);
     let mut filed = read.filed_for(&judged.requester, day_ago)?;
     filed.extend(read.edits_for(&judged.requester, day_ago)?);
     filed.retain(|filed| filed.own || !only_own);

@@ -11,8 +11,8 @@ use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::policy::judge::{Judgement, judge};
-use crate::domain::policy::opened::Case;
-use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::opened::Proposal;
+use crate::domain::policy::other_grants::OtherGrants;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
@@ -102,13 +102,13 @@ impl<'r> Rejudge<'r> {
 
     /// What judging a pending request again comes to: approvals of terms that now reach more are void. That it reaches more is
     /// recorded without any approval too, so that nobody approves what they saw before.
-    pub fn pending(&mut self, request: &Request) -> Result<team_change::Anew, Error> {
-        let mut anew = team_change::Anew::default();
+    pub fn pending(&mut self, request: &Request) -> Result<team_change::Reassessment, Error> {
+        let mut anew = team_change::Reassessment::default();
         if !self.can_gain {
             return Ok(anew);
         }
         let mut told: BTreeSet<Name> = BTreeSet::new();
-        anew.gained = few(&self.gained(&request.on_the_table().resource), MOST_NAMED);
+        anew.gained = few(&self.gained(&request.proposed_terms().resource), MOST_NAMED);
         for decision in request.approvals() {
             let gained = self.gained(&request.decided_terms(decision).resource);
             if gained.is_empty() || anew.voids.contains(&decision.by) {
@@ -130,10 +130,10 @@ impl<'r> Rejudge<'r> {
 
     /// Who may decide on a pending request by the new team.
     fn waits_on(&mut self, request: &Request) -> Result<Vec<Name>, Error> {
-        let terms = request.on_the_table();
+        let terms = request.proposed_terms();
         let none = BTreeSet::new();
         let Some(requester) = self.person(&request.requester, &none)? else { return Ok(Vec::new()) };
-        let judgement = self.judgement(request, terms, &requester, &Held::default(), self.now);
+        let judgement = self.judgement(request, terms, &requester, &OtherGrants::default(), self.now);
         let requirements = judgement.requirements();
         let named: BTreeSet<Assignee> = requirements.iter().flat_map(|it| it.approvers.iter().cloned()).collect();
         let new = self.new;
@@ -142,7 +142,7 @@ impl<'r> Rejudge<'r> {
         names.extend(request.approvals().map(|decision| &decision.by));
         let people = self.people(names, &none)?;
         let people: Vec<&Principal> = people.iter().collect();
-        Ok(vote::waits_on(&vote::standing(request, terms, &requirements, &people, self.now)))
+        Ok(vote::waits_on(&vote::tally(request, terms, &requirements, &people, self.now)))
     }
 
     /// Why the new team would not give this grant. None: it would. `ended`: the grants that end before this one does.
@@ -159,7 +159,7 @@ impl<'r> Rejudge<'r> {
         let held = self.held(request, grant, ended)?;
         let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
         if let Err(refusal) =
-            Refusal::unless_none(judgement.violations(terms, &request.reason, request.ticket.as_ref()))
+            Refusal::refuse_if_any(judgement.violations(terms, &request.reason, request.ticket.as_ref()))
         {
             return Ok(Some(bounded(refusal.message())));
         }
@@ -173,7 +173,7 @@ impl<'r> Rejudge<'r> {
         let requirements = judgement.requirements();
         let people = self.people(request.approvals().map(|decision| &decision.by), ended)?;
         let people: Vec<&Principal> = people.iter().collect();
-        let standing = vote::standing(request, terms, &requirements, &people, self.now);
+        let standing = vote::tally(request, terms, &requirements, &people, self.now);
         let unmet: Vec<String> = standing.iter().filter(|standing| !standing.is_met()).map(unmet).collect();
         if unmet.is_empty() {
             return Ok(None);
@@ -187,12 +187,12 @@ impl<'r> Rejudge<'r> {
         request: &Request,
         terms: &Terms,
         requester: &Principal,
-        held: &Held,
+        held: &OtherGrants,
         at: Timestamp,
     ) -> Judgement {
         let asked = self.reach(&request.asked.resource);
         let granted = (*terms != request.asked).then(|| self.reach(&terms.resource));
-        let case = |terms, reach| Case { requester, terms, reach, held, now: at };
+        let case = |terms, reach| Proposal { requester, terms, reach, held, now: at };
         let granted = granted.as_ref().map(|reach| case(terms, reach));
         judge(&self.new.rules, case(&request.asked, &asked), granted, request.emergency)
     }
@@ -209,9 +209,9 @@ impl<'r> Rejudge<'r> {
     /// The requester's other grants, as far as their lengths count together with this one. Of two grants that have not
     /// both begun, the later request is the one that is too long: so a scheduled grant counts no later scheduled one, and
     /// an active grant counts only earlier requests.
-    fn held(&self, request: &Request, grant: &Grant, ended: &BTreeSet<RequestId>) -> Result<Held, Error> {
+    fn held(&self, request: &Request, grant: &Grant, ended: &BTreeSet<RequestId>) -> Result<OtherGrants, Error> {
         let begun = grant.is_live(self.now);
-        let mut held = Held::default();
+        let mut held = OtherGrants::default();
         for other in grants_counted(self.read, request, &grant.terms, &self.new.rules, grant.starts_at)? {
             let is_later = other.request > request.id;
             let waits = other.starts_at > self.now;
@@ -245,7 +245,7 @@ impl<'r> Rejudge<'r> {
 
     /// A member as the new team has them, with the grants of roles that do not end.
     fn person(&self, name: &Name, ended: &BTreeSet<RequestId>) -> Result<Option<Principal>, Error> {
-        let Some(person) = self.new.person(name) else { return Ok(None) };
+        let Some(person) = self.new.principal(name) else { return Ok(None) };
         let same = self.old.members.contains_key(name) && !self.departed.contains(name);
         let since = if same { self.read.member(name)?.map(|(_, since)| since) } else { None };
         let grants = self.role_grants.get(name).filter(|_| same).into_iter().flatten();

@@ -183,7 +183,7 @@ pub fn submit_as(
         .filter(|person| authorize::needs_admin(person, "", now).is_ok())
         .map(|it| it.name.clone())
         .collect();
-    let standing = judged.standing(&request, &request.asked, now);
+    let standing = judged.tally(&request, &request.asked, now);
     told.extend(vote::waits_on(&standing));
     let told: Vec<Name> = told.into_iter().collect();
     let people = judged.people();
@@ -191,11 +191,11 @@ pub fn submit_as(
         id: request.id,
         filer: me,
         requester,
-        thing: &thing,
+        item: &thing,
         pending: pending.as_ref(),
         edits: None,
         judgement: &judged.judgement,
-        told: &told,
+        notify: &told,
         people: &people,
         asked: &[],
     };
@@ -212,7 +212,7 @@ pub fn submit_as(
             if reviewers.is_empty() {
                 warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
             }
-            let day_ago = domain::quota::since(now, TOGETHER);
+            let day_ago = now.minus(TOGETHER);
             let mut grants = read.emergencies(&request, day_ago)?;
             grants.extend(request.grant.clone());
             emergency = Some(Emergency::of(&request, reviewers, &grants));

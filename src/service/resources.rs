@@ -36,8 +36,8 @@ impl Call for Resources {
             let pending: BTreeMap<_, _> = read.pending_resources(&me.name, now)?.into_iter().collect();
             let mut views = Vec::new();
             for resource in team.resources().filter(|resource| kind.is_none_or(|kind| resource.kind() == kind)) {
-                let Some(thing) = team.thing(&resource) else { continue };
-                let ways = me.ways(&thing, now);
+                let Some(thing) = team.item(&resource) else { continue };
+                let ways = me.entitlements(&thing, now);
                 if mine && ways.is_empty() {
                     continue;
                 }
@@ -118,8 +118,8 @@ pub fn about(team: &Team, thing: &CatalogItem) -> String {
 
 /// The narrowest declared scope that covers a connection or target: an approver is offered it.
 pub fn narrowest_scope(team: &Team, resource: &Resource) -> Option<Name> {
-    let thing = team.thing(resource)?;
-    let things: Vec<CatalogItem> = team.resources().filter_map(|resource| team.thing(&resource)).collect();
+    let thing = team.item(resource)?;
+    let things: Vec<CatalogItem> = team.resources().filter_map(|resource| team.item(&resource)).collect();
     let width = |covers: &Covers| things.iter().filter(|thing| covers.covers(thing)).count();
     let covering = team.scopes.iter().filter(|(_, scope)| scope.covers.covers(&thing));
     covering.min_by_key(|(_, scope)| width(&scope.covers)).map(|(name, _)| name.clone())

@@ -6,7 +6,6 @@ use super::policy_context::{Judged, PolicyContext};
 use super::{Call, Never, Rows, Service, unchanged, view, visible};
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
-use crate::domain::quota;
 use crate::domain::request::authorize::Case;
 use crate::domain::request::emergency::{Emergency, TOGETHER};
 use crate::domain::request::{Request, emergency};
@@ -84,7 +83,7 @@ pub fn emergency(
     if !request.emergency {
         return Ok(None);
     }
-    let day_ago = quota::since(request.submitted_at, TOGETHER);
+    let day_ago = request.submitted_at.minus(TOGETHER);
     let grants = read.emergencies(request, day_ago)?;
     let reviewers = if request.owes_review() { reviewers(read, policy, request, now)? } else { Vec::new() };
     Ok(Some(Emergency::of(request, reviewers, &grants)))

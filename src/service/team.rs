@@ -15,10 +15,9 @@ use crate::domain::grant::{Grant, State};
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::other_grants::OtherGrants;
 use crate::domain::policy::rule::Rule;
 use crate::domain::principal::Principal;
-use crate::domain::quota;
 use crate::domain::quota::TEAM_CHANGES;
 use crate::domain::refusal::{CallerRefusal, Refusal};
 use crate::domain::request::{Request, authorize, team_change};
@@ -131,7 +130,7 @@ impl Call for TeamApply {
                         return Err(Refusal::Changed { what: "what the file would do".to_owned() }.into());
                     }
                     if !drafts.is_empty() {
-                        let hour_ago = quota::since(now, TEAM_CHANGES.within);
+                        let hour_ago = now.minus(TEAM_CHANGES.within);
                         TEAM_CHANGES.allows(read.acts(me, Act::TeamApplied, hour_ago)?, now)?;
                     }
                     view.applied = true;
@@ -218,14 +217,14 @@ pub fn replace(
     looks.at_gains |= !rejudge.can_gain();
     let left_out = looks.left_out();
     let (mut unmatched, mut widened): (Vec<FollowView>, Vec<FollowView>) = (Vec::new(), Vec::new());
-    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<team_change::Anew, Error> {
+    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<team_change::Reassessment, Error> {
         let Some(grant) = request.grant.as_ref().filter(|_| request.state(now) != State::Pending) else {
             return rejudge.pending(request);
         };
         let live = grant.is_live(now);
         let why = if live && !looks.at_live { None } else { rejudge.why_not(request, grant, ended)? };
         if why.is_some() && (!live || revoke_unmatched) {
-            return Ok(team_change::Anew { ends: why, ..team_change::Anew::default() });
+            return Ok(team_change::Reassessment { ends: why, ..team_change::Reassessment::default() });
         }
         let view = |follows, because| FollowView {
             follows,
@@ -239,9 +238,9 @@ pub fn replace(
             let gained = rejudge.gained(&grant.terms.resource);
             widened.extend((!gained.is_empty()).then(|| view(Follows::Widened, few(&gained, MOST_COVERED))));
         }
-        Ok(team_change::Anew::default())
+        Ok(team_change::Reassessment::default())
     };
-    let following = team_change::follow(&changes, &open, &asked, remains, (by, now), judge)?;
+    let following = team_change::consequences(&changes, &open, &asked, remains, (by, now), judge)?;
     let by_number: BTreeMap<RequestId, &Request> = open.iter().map(|request| (request.id, request)).collect();
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &by_number)).collect();
     follows.extend(unmatched);
@@ -254,7 +253,7 @@ pub fn replace(
     let applied = Event::TeamApplied { changes: changes.clone() };
     let mut drafts = Vec::new();
     if !changes.is_empty() {
-        drafts.push(Draft { event: applied, told: NotificationKind::TeamChanged.to_all(told) });
+        drafts.push(Draft { event: applied, recipients: NotificationKind::TeamChanged.to_all(told) });
     }
     drafts.extend(following);
     let mut view = PlanView { changes, follows, applied: false, against: None, seen: None };
@@ -313,7 +312,7 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
                 given.insert(request.requester.clone(), given_to(read, &request.requester, new)?);
             }
             let held = held_then(request, &given[&request.requester], new);
-            let Some(would) = past::otherwise(new, request, &held) else { continue };
+            let Some(would) = past::changed_outcome(new, request, &held) else { continue };
             if view.otherwise.len() >= MOST_OTHERWISE {
                 view.more += 1;
                 continue;
@@ -352,10 +351,10 @@ fn given_to(read: &Read<'_>, member: &Name, new: &Team) -> Result<Vec<Given>, Er
 }
 
 /// The requester's other grants as they were when a past request was decided on, or filed if no access was granted.
-fn held_then(request: &Request, given: &[Given], new: &Team) -> Held {
+fn held_then(request: &Request, given: &[Given], new: &Team) -> OtherGrants {
     let own = given.iter().find(|given| given.grant.request == request.id);
     let (seq, at) = own.map_or((request.seq, request.submitted_at), |given| (given.seq, given.at));
-    let mut held = Held::default();
+    let mut held = OtherGrants::default();
     for Given { grant, .. } in given.iter().filter(|given| given.seq < seq) {
         let mut grant = grant.clone();
         // It was not known then that it would end early.
@@ -407,7 +406,7 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
     };
     let request = open.get(&id)?;
     let voided = follows == Follows::Voided;
-    let asked = if voided { request.on_the_table() } else { &request.asked };
+    let asked = if voided { request.proposed_terms() } else { &request.asked };
     let terms = request.grant.as_ref().map_or(asked, |grant| &grant.terms);
     Some(FollowView {
         follows,

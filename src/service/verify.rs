@@ -458,7 +458,7 @@ impl<'r, 'c> Tables<'r, 'c> {
                 continue;
             }
             let known = |number| {
-                if table == Projection::Notification { model.has_told(number) } else { model.has_filed(number) }
+                if table == Projection::Notification { model.has_notified(number) } else { model.has_filed(number) }
             };
             let read = self.read;
             read.each_key(table, |key| {

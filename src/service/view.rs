@@ -37,8 +37,8 @@ pub fn standing(
     if request.state(now) != State::Pending {
         return Ok(Vec::new());
     }
-    let terms = request.on_the_table();
-    Ok(policy.judge(read, request, terms, now)?.standing(request, terms, now))
+    let terms = request.proposed_terms();
+    Ok(policy.judge(read, request, terms, now)?.tally(request, terms, now))
 }
 
 /// A request just written, as it stands now.
@@ -49,7 +49,7 @@ pub fn written(read: &Read<'_>, policy: &PolicyContext, id: RequestId, now: Time
 
 /// The rules that match, and why.
 pub fn matched(judgement: &Judgement) -> Vec<MatchedView> {
-    let view = |matched: &crate::domain::policy::judge::Matched| MatchedView {
+    let view = |matched: &crate::domain::policy::judge::MatchedRule| MatchedView {
         rule: matched.rule.name.to_string(),
         because: matched.because.clone(),
         says: matched.rule.says(),

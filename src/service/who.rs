@@ -29,7 +29,7 @@ impl Call for Who {
             let thing = thing(read, resource)?;
             let mut holders = Vec::new();
             for name in read.member_names()? {
-                let ways = read.principal(&name)?.map(|person| person.ways(&thing, now)).unwrap_or_default();
+                let ways = read.principal(&name)?.map(|person| person.entitlements(&thing, now)).unwrap_or_default();
                 holders.extend(ways.into_iter().map(|way| HolderView { member: name.clone(), way }));
             }
             Ok(holders)

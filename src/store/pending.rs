@@ -32,7 +32,7 @@ impl Read<'_> {
     pub fn pending_requests(&self, now: Timestamp) -> Result<Vec<Request>, Error> {
         let clause = format!("{NOT_LAPSED} ORDER BY +i.id");
         let found = self.pending(&clause, vec![Value::Integer(now.unix())])?;
-        agree(found.iter().all(|found| found.lapses() > now), "request_pending")?;
+        agree(found.iter().all(|found| found.lapse_time() > now), "request_pending")?;
         Ok(found)
     }
 
@@ -79,8 +79,8 @@ impl Read<'_> {
              ORDER BY min(i.lapses_at, ifnull(i.until, i.lapses_at)), i.id LIMIT {PAGE}"
         );
         let rows = self.pending(&clause, vec![Value::Integer(lapses), Value::Integer(id)])?;
-        let ordered = rows.is_sorted_by_key(|found| (found.lapses(), found.id));
-        agree(ordered && rows.iter().all(|found| found.lapses().unix() >= lapses), "request_pending")?;
+        let ordered = rows.is_sorted_by_key(|found| (found.lapse_time(), found.id));
+        agree(ordered && rows.iter().all(|found| found.lapse_time().unix() >= lapses), "request_pending")?;
         Ok(Page { last: rows.len() < PAGE, rows })
     }
 
@@ -96,7 +96,7 @@ impl Read<'_> {
     pub fn lapsed_requests(&self, now: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
         let clause = format!("{LAPSED} ORDER BY min(i.lapses_at, ifnull(i.until, i.lapses_at)) LIMIT ?2");
         let found = self.pending(&clause, vec![Value::Integer(now.unix()), Value::Integer(limit(most))])?;
-        agree(found.iter().all(|found| found.lapses() <= now), "request_pending")?;
+        agree(found.iter().all(|found| found.lapse_time() <= now), "request_pending")?;
         Ok(found)
     }
 

@@ -15,7 +15,7 @@ use crate::domain::preference::Policy;
 use crate::domain::request::{Review, Verdict};
 use crate::domain::team::Group;
 use crate::domain::team::change::{Change, Diff};
-use crate::domain::terms::{End, RequestId, Said};
+use crate::domain::terms::{End, RequestDetails, RequestId};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -166,8 +166,8 @@ fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<
 fn edit(
     write: &Write<'_>,
     request: RequestId,
-    from: &Said,
-    to: &Said,
+    from: &RequestDetails,
+    to: &RequestDetails,
     lapses_at: Timestamp,
     remind_at: Option<Timestamp>,
 ) -> Result<(), Error> {

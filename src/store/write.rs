@@ -53,7 +53,7 @@ impl<'c> Write<'c> {
     /// Appends the events to the log and makes their changes. Recipients who are not members are left out.
     pub fn record(&self, context: &Context, drafts: Vec<Draft>) -> Result<(), Error> {
         for draft in drafts {
-            let told = self.only_members(&draft.event, draft.told)?;
+            let recipients = self.only_members(&draft.event, draft.recipients)?;
             let (seq, previous) = self.head.get().map_or((1, GENESIS), |head| (head.seq + 1, head.hash));
             let entry = Entry {
                 v: FORMAT,
@@ -62,8 +62,8 @@ impl<'c> Write<'c> {
                 actor: context.actor.clone(),
                 os_user: context.os_user.as_str().into(),
                 event: draft.event,
-                told_from: if told.is_empty() { None } else { Some(self.next_notification()?) },
-                told,
+                first_notification: if recipients.is_empty() { None } else { Some(self.next_notification()?) },
+                recipients,
             };
             let body = serde_json::to_string(&entry)
                 .map_err(|error| Error::Internal { message: format!("an event can't be serialized: {error}") })?;
@@ -115,8 +115,8 @@ impl<'c> Write<'c> {
 
     /// Adds a notification to each recipient's inbox, and a row to the outbox for each channel that reaches them.
     fn notify(&self, entry: &Entry) -> Result<(), Error> {
-        let numbers = entry.told_from.unwrap_or(1)..;
-        for (notification, Recipient(member, notice)) in numbers.zip(&entry.told) {
+        let numbers = entry.first_notification.unwrap_or(1)..;
+        for (notification, Recipient(member, notice)) in numbers.zip(&entry.recipients) {
             self.conn()
                 .prepare_cached("INSERT INTO notification (id, seq, member, kind) VALUES (?1, ?2, ?3, ?4)")?
                 .execute(params![notification, entry.seq, member.as_str(), notice.as_str()])?;
@@ -164,8 +164,10 @@ mod tests {
             Context { now: Timestamp::from_unix(1_800_000_000).unwrap(), actor: None, os_user: "root".to_owned() };
         let record = |event, told: &[&str]| {
             let told: Vec<Name> = told.iter().map(|name| name.parse().unwrap()).collect();
-            write.record(&context, vec![Draft { event, told: NotificationKind::TeamChanged.to_all(&told) }]).unwrap();
-            write.entry(write.head().unwrap().seq).unwrap().told
+            write
+                .record(&context, vec![Draft { event, recipients: NotificationKind::TeamChanged.to_all(&told) }])
+                .unwrap();
+            write.entry(write.head().unwrap().seq).unwrap().recipients
         };
         let team = |members: &str| {
             let file = format!("[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n{members}");

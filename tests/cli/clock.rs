@@ -383,7 +383,7 @@ fn file_many(world: &World, count: u64, at: &str) {
                 emergency: false,
             });
             let context = Context { now: at, actor: Some(ivan.clone()), os_user: "ivan".to_owned() };
-            write.record(&context, vec![Draft { event, told: Vec::new() }])?;
+            write.record(&context, vec![Draft { event, recipients: Vec::new() }])?;
             request = request.next();
         }
         Ok(())

@@ -389,7 +389,7 @@ fn record(world: &World, actor: Option<&str>, event: Event) {
         actor: actor.map(|actor| actor.parse().unwrap()),
         os_user: actor.unwrap_or("root").to_owned(),
     };
-    let drafts = vec![Draft { event, told: Vec::new() }];
+    let drafts = vec![Draft { event, recipients: Vec::new() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
 }
 

@@ -13,7 +13,7 @@ fn forge(world: &World, actor: Option<&str>, os_user: &str, event: Event) {
     let store = Store::open(&world.db()).unwrap();
     let actor = actor.map(|actor| actor.parse().unwrap());
     let context = Context { now: world.now(), actor, os_user: os_user.to_owned() };
-    let drafts = vec![Draft { event, told: Vec::new() }];
+    let drafts = vec![Draft { event, recipients: Vec::new() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
     store.close();
 }

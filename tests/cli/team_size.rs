@@ -178,7 +178,7 @@ fn grants(world: &World, count: usize) {
                     demands: Vec::new(),
                     reviewers: None,
                 });
-                let drafts = [submitted, started].map(|event| Draft { event, told: Vec::new() });
+                let drafts = [submitted, started].map(|event| Draft { event, recipients: Vec::new() });
                 let context = Context { now: world.now(), actor: Some(olivia.clone()), os_user: "olivia".to_owned() };
                 write.record(&context, drafts.into())?;
                 request = request.next();

@@ -95,7 +95,7 @@ fn forge(world: &World, actor: Option<&str>, event: Event) {
     let store = Store::open(&world.db()).unwrap();
     let actor = actor.map(|actor| actor.parse().unwrap());
     let context = Context { now: world.now(), actor, os_user: "root".to_owned() };
-    let drafts = vec![Draft { event, told: Vec::new() }];
+    let drafts = vec![Draft { event, recipients: Vec::new() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
     store.close();
 }

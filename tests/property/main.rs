@@ -718,7 +718,7 @@ impl Run<'_> {
         if let Event::RequestEdited(Revision { by, voids, .. }) = &entry.event {
             // Those who may decide now, those who approved before, and the other of the two whose it is.
             let waiting: Vec<&str> = if asked.stands == Stands::Pending { waiting.collect() } else { Vec::new() };
-            let told: Vec<&str> = entry.told.iter().map(|Recipient(member, _)| member.as_str()).collect();
+            let told: Vec<&str> = entry.recipients.iter().map(|Recipient(member, _)| member.as_str()).collect();
             let owed = waiting.into_iter().chain([asked.requester, asked.filer]).filter(|who| *who != by.as_str());
             let owed: BTreeSet<&str> = owed.collect();
             prop_assert!(
@@ -730,7 +730,7 @@ impl Run<'_> {
             return Ok(());
         }
         if let Event::GrantExpired { .. } = &entry.event {
-            let false_news = !entry.told.is_empty() && self.model.goes_on(asked, now);
+            let false_news = !entry.recipients.is_empty() && self.model.goes_on(asked, now);
             prop_assert!(!false_news, "{} is told of an end, and access goes on", asked.requester);
         }
         let mut whom: BTreeSet<&str> = match &entry.event {
@@ -741,7 +741,7 @@ impl Run<'_> {
             // It is decided: those who were asked are told so, but not who decided.
             Event::RequestApproved(Approval { by, .. }) | Event::RequestDenied { by, .. } => {
                 let decided: Vec<&str> = entry
-                    .told
+                    .recipients
                     .iter()
                     .filter(|Recipient(_, notice)| *notice == NotificationKind::RequestDecided)
                     .map(|Recipient(member, _)| member.as_str())
@@ -758,7 +758,7 @@ impl Run<'_> {
         if !matches!(entry.event, Event::RequestReminded { .. }) {
             whom.remove(asked.filer);
         }
-        let told: Vec<&str> = entry.told.iter().map(|Recipient(member, _)| member.as_str()).collect();
+        let told: Vec<&str> = entry.recipients.iter().map(|Recipient(member, _)| member.as_str()).collect();
         prop_assert_eq!(told.len(), whom.len(), "{:?} are told of {:?}, and should {:?}", told, entry.event, whom);
         prop_assert!(told.iter().all(|who| whom.contains(who)), "{told:?} are told of {:?}, not {whom:?}", entry.event);
         Ok(())

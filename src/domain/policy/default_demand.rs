@@ -6,24 +6,24 @@ use crate::domain::role::Role;
 
 /// Whether a rule that matches this thing can take the place of its default demand. A rule that names a scope replaces
 /// none, even while the scope covers nothing: the scope may cover more tomorrow.
-pub fn takes_default(rule: &Rule, thing: &CatalogItem) -> bool {
-    match thing {
+pub fn replaces_default(rule: &Rule, item: &CatalogItem) -> bool {
+    match item {
         CatalogItem::Scope { .. } => rule.matches.resources.is_empty(),
         CatalogItem::Role(_)
         | CatalogItem::Connection { .. }
         | CatalogItem::Target { .. }
-        | CatalogItem::Feature { .. } => gives(rule, thing),
+        | CatalogItem::Feature { .. } => gives(rule, item),
     }
 }
 
 /// Whether a rule that matches this thing can give it without anybody's approval. It has to name a role.
-pub(super) fn gives(rule: &Rule, thing: &CatalogItem) -> bool {
-    !matches!(thing, CatalogItem::Role(_)) || !rule.matches.resources.is_empty()
+pub(super) fn gives(rule: &Rule, item: &CatalogItem) -> bool {
+    !matches!(item, CatalogItem::Role(_)) || !rule.matches.resources.is_empty()
 }
 
 /// The least role of those who meet the default demand for this thing.
-pub fn default_role(thing: &CatalogItem) -> Role {
-    match thing {
+pub fn default_role(item: &CatalogItem) -> Role {
+    match item {
         CatalogItem::Feature { role, .. } => (*role).max(Role::Admin),
         CatalogItem::Connection { .. }
         | CatalogItem::Target { .. }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::default_demand::{default_role, takes_default};
-use super::matching::Hit;
+use super::default_demand::{default_role, replaces_default};
+use super::matching::RuleMatch;
 use super::opened::Opened;
 use super::rule::Rule;
 use crate::domain::member::Assignee;
@@ -23,14 +23,14 @@ pub struct Requirement {
 
 impl Requirement {
     /// Whether this person is one of those whose approval is demanded.
-    pub fn is_met_by(&self, person: &Principal, basis: RoleBasis, now: Timestamp) -> bool {
-        !person.is_disabled()
+    pub fn is_met_by(&self, principal: &Principal, basis: RoleBasis, now: Timestamp) -> bool {
+        !principal.is_disabled()
             && self.approvers.iter().any(|approver| match (approver, basis) {
-                (Assignee::Member(name), _) => *name == person.name,
-                (Assignee::Group(group), _) => person.groups.contains(group),
-                (Assignee::Role(least), RoleBasis::Effective) => person.effective_role(now) >= *least,
-                (Assignee::Role(least), RoleBasis::Base) => person.member.role >= *least,
-                (Assignee::Role(least), RoleBasis::BaseAdmin) => person.member.role >= (*least).max(Role::Admin),
+                (Assignee::Member(name), _) => *name == principal.name,
+                (Assignee::Group(group), _) => principal.groups.contains(group),
+                (Assignee::Role(least), RoleBasis::Effective) => principal.effective_role(now) >= *least,
+                (Assignee::Role(least), RoleBasis::Base) => principal.member.role >= *least,
+                (Assignee::Role(least), RoleBasis::BaseAdmin) => principal.member.role >= (*least).max(Role::Admin),
             })
     }
 
@@ -72,21 +72,21 @@ impl Demands {
 
 impl Opened<'_> {
     /// The demands of these terms alone.
-    pub(super) fn demands(&self, hits: &[(&Rule, Hit)]) -> Demands {
+    pub(super) fn demands(&self, hits: &[(&Rule, RuleMatch)]) -> Demands {
         let mut rules: Vec<Requirement> = Vec::new();
-        let mut has_own = vec![false; self.things.len()];
+        let mut has_own = vec![false; self.items.len()];
         for (rule, hit) in hits.iter().filter(|(rule, _)| !rule.approvers.is_empty()) {
             rules.push(Requirement {
                 rule: Some(rule.name.clone()),
                 approvers: rule.approvers.clone(),
                 approvals: rule.approvals,
             });
-            for &place in &hit.things {
-                has_own[place] |= takes_default(rule, self.things[place].thing);
+            for &place in &hit.items {
+                has_own[place] |= replaces_default(rule, self.items[place].item);
             }
         }
-        let without = self.things.iter().zip(&has_own).filter(|(it, has_own)| !**has_own && !it.follows_connections);
-        let default = without.map(|(it, _)| default_role(it.thing)).max();
+        let without = self.items.iter().zip(&has_own).filter(|(it, has_own)| !**has_own && !it.follows_connections);
+        let default = without.map(|(it, _)| default_role(it.item)).max();
         Demands { rules, default }
     }
 }

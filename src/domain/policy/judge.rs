@@ -18,9 +18,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::demand::{Demands, Requirement};
-use super::length::Counted;
-use super::matching::Hit;
-use super::opened::{Case, Opened};
+use super::length::CountedLength;
+use super::matching::RuleMatch;
+use super::opened::{Opened, Proposal};
 use super::rule::Rule;
 use super::violation::{Breach, Violation};
 use crate::domain::duration::Length;
@@ -31,24 +31,24 @@ use crate::domain::text::{Text, Ticket};
 
 /// A rule that matches, and why.
 #[derive(Debug, Clone)]
-pub struct Matched {
+pub struct MatchedRule {
     pub rule: Rule,
     pub because: String,
-    counted: Counted,
+    counted: CountedLength,
 }
 
 /// The rules that match a request, and what they amount to.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct Judgement {
-    pub matched: Vec<Matched>,
+    pub matched: Vec<MatchedRule>,
     demands: Demands,
     of_granted: Demands,
     is_narrower: bool,
     approved_by: Option<RuleName>,
     emergency_by: Option<RuleName>,
-    limits_number: Vec<Rule>,
-    limits_number_of_granted: Vec<Rule>,
+    daily_limits: Vec<Rule>,
+    daily_limits_of_granted: Vec<Rule>,
     /// Where the terms are too long: a length that is not. It takes time to find, so it is looked for only where it is shown.
     pub fits: Option<Length>,
 }
@@ -56,12 +56,12 @@ pub struct Judgement {
 /// Judges the terms asked, and those that would be granted where they differ.
 pub fn judge<'r>(
     rules: impl IntoIterator<Item = &'r Rule>,
-    asked: Case<'_>,
-    granted: Option<Case<'_>>,
+    asked: Proposal<'_>,
+    granted: Option<Proposal<'_>>,
     emergency: bool,
 ) -> Judgement {
     let rules: Vec<&Rule> = rules.into_iter().filter(|rule| rule.is_about(emergency)).collect();
-    let hits = |opened: &Opened<'_>| -> Vec<(&Rule, Hit)> {
+    let hits = |opened: &Opened<'_>| -> Vec<(&Rule, RuleMatch)> {
         rules.iter().filter_map(|&rule| Some((rule, opened.hit(rule)?))).collect()
     };
     let asked = Opened::by(asked);
@@ -80,7 +80,7 @@ pub fn judge<'r>(
         (None, _) | (_, None) => (demands_asked.clone(), demands_asked),
     };
     // Without anybody's approval a grant is always of the terms asked.
-    let gives = |gives: fn(&Opened<'_>, &Rule, &Hit) -> bool| {
+    let gives = |gives: fn(&Opened<'_>, &Rule, &RuleMatch) -> bool| {
         of_asked.iter().find(|(rule, hit)| gives(&asked, rule, hit)).map(|(rule, _)| rule.name.clone())
     };
     let approved_by = match asked_of_nobody {
@@ -90,7 +90,7 @@ pub fn judge<'r>(
     let emergency_by = gives(|opened, rule, hit| rule.emergency && opened.is_within_reach(rule, hit));
 
     // Where a rule matches the granted terms, those are what it limits.
-    let mut found: BTreeMap<&RuleName, (String, Counted)> = BTreeMap::new();
+    let mut found: BTreeMap<&RuleName, (String, CountedLength)> = BTreeMap::new();
     let own = granted.as_ref().unwrap_or(&asked).own_length();
     for (rule, hit) in of_asked {
         let counted = if granted.is_some() { own.clone() } else { hit.counted };
@@ -102,15 +102,15 @@ pub fn judge<'r>(
     }
     let matched = rules.iter().filter_map(|rule| {
         let (because, counted) = found.remove(&rule.name)?;
-        Some(Matched { rule: (*rule).clone(), because, counted })
+        Some(MatchedRule { rule: (*rule).clone(), because, counted })
     });
     let matched = matched.collect();
-    let (mut limits_number, mut limits_number_of_granted) = (Vec::new(), Vec::new());
+    let (mut daily_limits, mut daily_limits_of_granted) = (Vec::new(), Vec::new());
     for rule in rules.iter().filter(|rule| rule.max_per_day.is_some()) {
         if asked.is_counted_by(rule) {
-            limits_number.push((*rule).clone());
+            daily_limits.push((*rule).clone());
         } else if granted.as_ref().is_some_and(|granted| granted.is_counted_by(rule)) {
-            limits_number_of_granted.push((*rule).clone());
+            daily_limits_of_granted.push((*rule).clone());
         }
     }
     Judgement {
@@ -120,8 +120,8 @@ pub fn judge<'r>(
         is_narrower,
         approved_by,
         emergency_by,
-        limits_number,
-        limits_number_of_granted,
+        daily_limits,
+        daily_limits_of_granted,
         fits: None,
     }
 }
@@ -130,13 +130,18 @@ pub fn judge<'r>(
 /// not the length that is forbidden, or every length is.
 ///
 /// What counts together with a length never shrinks as the length grows, so halving finds it.
-pub fn longest_allowed(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergency: bool) -> Option<Length> {
+pub fn longest_allowed(
+    rules: &[Rule],
+    asked: Proposal<'_>,
+    granted: Option<Proposal<'_>>,
+    emergency: bool,
+) -> Option<Length> {
     let limits: Vec<Rule> = rules.iter().filter(|rule| rule.max_duration.is_some()).cloned().collect();
     let case = granted.unwrap_or(asked);
     let is_allowed = |seconds: i64| {
         let length = Length::from_seconds(seconds).ok()?;
         let terms = Terms { end: End::After(length), ..case.terms.clone() };
-        let judged = Case { terms: &terms, ..case };
+        let judged = Proposal { terms: &terms, ..case };
         let judgement = match granted {
             Some(_) => judge(&limits, asked, Some(judged), emergency),
             None => judge(&limits, judged, None, emergency),
@@ -229,13 +234,13 @@ impl Judgement {
     }
 
     /// The rules that limit how many requests for this its requester may file in a day.
-    pub fn limits_number(&self) -> &[Rule] {
-        &self.limits_number
+    pub fn daily_limits(&self) -> &[Rule] {
+        &self.daily_limits
     }
 
     /// The rules that limit how many requests there may be for what would be granted, besides those for what was asked.
-    pub fn limits_number_of_granted(&self) -> &[Rule] {
-        &self.limits_number_of_granted
+    pub fn daily_limits_of_granted(&self) -> &[Rule] {
+        &self.daily_limits_of_granted
     }
 
     pub fn lapse_after(&self) -> Option<Length> {
@@ -252,7 +257,7 @@ impl Judgement {
     }
 }
 
-impl Matched {
+impl MatchedRule {
     /// The limit that the length goes beyond, if it does.
     fn too_long(&self) -> Option<Length> {
         self.rule.max_duration.filter(|most| self.counted.is_longer_than(*most))
@@ -265,7 +270,7 @@ mod tests {
     use crate::domain::catalog::{Connection, Covers, Environment, Scope, Target};
     use crate::domain::member::Login;
     use crate::domain::name::Name;
-    use crate::domain::policy::other_grants::Held;
+    use crate::domain::policy::other_grants::OtherGrants;
     use crate::domain::principal::Principal;
     use crate::domain::role::Role;
     use crate::domain::team::Team;
@@ -313,8 +318,8 @@ mod tests {
             rule(r#"{"name":"two","approvers":["group:web"],"match":{"resources":["target:t2","target:t20"]}}"#),
             rule(r#"{"name":"none","approvers":["group:ops"],"match":{"resources":["target:x*"]}}"#),
         ];
-        let held = Held::default();
-        let case = Case { requester: &requester, terms: &terms, reach: &reach, held: &held, now: time(0) };
+        let held = OtherGrants::default();
+        let case = Proposal { requester: &requester, terms: &terms, reach: &reach, held: &held, now: time(0) };
         let requirements = judge(&rules, case, None, false).requirements();
         let by: Vec<Option<&str>> = requirements.iter().map(|it| it.rule.as_ref().map(RuleName::as_str)).collect();
         assert_eq!(by, [Some("one"), Some("two"), None]);
@@ -328,8 +333,8 @@ mod tests {
         let gone = Terms { resource: "target:gone".parse().unwrap(), end: End::After(length(60)), start: None };
         let team = wide(1);
         let reach = team.reach(&asked.resource, None);
-        let held = Held::default();
-        let case = |terms, reach| Case { requester: &requester, terms, reach, held: &held, now: time(0) };
+        let held = OtherGrants::default();
+        let case = |terms, reach| Proposal { requester: &requester, terms, reach, held: &held, now: time(0) };
         let judgement = judge(&[], case(&asked, &reach), Some(case(&gone, &[])), false);
         assert!(judgement.requirements_of_granted().is_empty());
         assert_eq!(judgement.requirements().len(), 1);

@@ -1,7 +1,7 @@
 //! How long somebody would have something, counted with their other grants.
 
-use super::opened::{Case, Opened};
-use super::other_grants::HeldGrant;
+use super::opened::{Opened, Proposal};
+use super::other_grants::OtherGrant;
 use crate::domain::catalog::{CatalogItem, grant_covers};
 use crate::domain::duration::{Length, spell};
 use crate::domain::interval::{covered, measure};
@@ -10,20 +10,20 @@ use crate::domain::time::Timestamp;
 
 /// How long somebody would have a thing, counted with their other grants of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(super) struct CountedLength {
     /// In seconds. None: permanent.
     pub(super) seconds: Option<i64>,
     /// The requests whose grants were counted in.
     pub(super) with: Vec<RequestId>,
 }
 
-impl Counted {
+impl CountedLength {
     pub(super) fn is_longer_than(&self, length: Length) -> bool {
         self.seconds.is_none_or(|seconds| seconds > length.seconds())
     }
 }
 
-impl Counted {
+impl CountedLength {
     /// `, and this would be 3h with requests 4 and 5`; empty when nothing else was counted.
     pub(super) fn words(&self) -> String {
         let requests: Vec<String> = self.with.iter().map(ToString::to_string).collect();
@@ -41,19 +41,19 @@ impl Opened<'_> {
     /// one or lie nearer to it than `cooldown` seconds. `thing`: None for the scope asked for.
     ///
     /// Where other grants open it all the time anyway, this one adds nothing, and only its own length counts.
-    pub(super) fn counted(&self, thing: Option<&CatalogItem>, cooldown: i64) -> Counted {
-        let Case { terms, held, now, .. } = self.case;
+    pub(super) fn counted(&self, item: Option<&CatalogItem>, cooldown: i64) -> CountedLength {
+        let Proposal { terms, held, now, .. } = self.case;
         let starts_at = terms.starts_at(now).unix();
         let Some(ends_at) = terms.ends_at(now).map(Timestamp::unix) else {
-            return Counted { seconds: None, with: Vec::new() };
+            return CountedLength { seconds: None, with: Vec::new() };
         };
-        let own = Counted { seconds: Some(ends_at - starts_at), with: Vec::new() };
-        let opens = |grant: &&HeldGrant| match thing {
-            Some(thing) => grant_covers(&grant.resource, thing, |name| held.scopes.get(name)),
+        let own = CountedLength { seconds: Some(ends_at - starts_at), with: Vec::new() };
+        let opens = |grant: &&OtherGrant| match item {
+            Some(item) => grant_covers(&grant.resource, item, |name| held.scopes.get(name)),
             None => self.scope.as_ref() == Some(&grant.resource),
         };
-        let end = |grant: &HeldGrant| grant.ends_at.map_or(i64::MAX, Timestamp::unix);
-        let mut others: Vec<&HeldGrant> = held.grants.iter().filter(opens).collect();
+        let end = |grant: &OtherGrant| grant.ends_at.map_or(i64::MAX, Timestamp::unix);
+        let mut others: Vec<&OtherGrant> = held.grants.iter().filter(opens).collect();
         if others.is_empty() {
             return own;
         }
@@ -62,14 +62,14 @@ impl Opened<'_> {
         if covered(intervals(), starts_at, ends_at) {
             return own;
         }
-        let near = |(from, to): (i64, i64), grant: &HeldGrant| {
+        let near = |(from, to): (i64, i64), grant: &OtherGrant| {
             let gap = (from - end(grant)).max(grant.starts_at.unix() - to);
             gap <= 0 || gap < cooldown
         };
         let mut span = (starts_at, ends_at);
-        let mut with: Vec<&HeldGrant> = Vec::new();
+        let mut with: Vec<&OtherGrant> = Vec::new();
         loop {
-            let (joined, apart): (Vec<&HeldGrant>, Vec<&HeldGrant>) =
+            let (joined, apart): (Vec<&OtherGrant>, Vec<&OtherGrant>) =
                 others.iter().copied().partition(|grant| near(span, grant));
             if joined.is_empty() {
                 break;
@@ -81,18 +81,18 @@ impl Opened<'_> {
             others = apart;
         }
         if with.iter().any(|grant| grant.ends_at.is_none()) {
-            return Counted { seconds: None, with: with.iter().map(|grant| grant.request).collect() };
+            return CountedLength { seconds: None, with: with.iter().map(|grant| grant.request).collect() };
         }
         let mut intervals: Vec<(i64, i64)> = with.iter().map(|grant| (grant.starts_at.unix(), end(grant))).collect();
         intervals.push((starts_at, ends_at));
         let mut requests: Vec<RequestId> = with.iter().map(|grant| grant.request).collect();
         requests.sort();
-        Counted { seconds: Some(measure(intervals)), with: requests }
+        CountedLength { seconds: Some(measure(intervals)), with: requests }
     }
 
-    pub(super) fn own_length(&self) -> Counted {
-        let Case { terms, now, .. } = self.case;
+    pub(super) fn own_length(&self) -> CountedLength {
+        let Proposal { terms, now, .. } = self.case;
         let seconds = terms.ends_at(now).map(|end| end.since(terms.starts_at(now)));
-        Counted { seconds, with: Vec::new() }
+        CountedLength { seconds, with: Vec::new() }
     }
 }

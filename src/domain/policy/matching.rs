@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::default_demand::takes_default;
-use super::length::Counted;
-use super::opened::{Case, Opened, OpenedItem};
-use super::other_grants::Held;
+use super::default_demand::replaces_default;
+use super::length::CountedLength;
+use super::opened::{Opened, OpenedItem, Proposal};
+use super::other_grants::OtherGrants;
 use super::rule::{Match, Rule};
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::duration::Length;
@@ -16,12 +16,12 @@ use crate::domain::terms::{End, Terms};
 use crate::domain::time::Timestamp;
 
 /// How a rule matches what a grant would open.
-pub(super) struct Hit {
+pub(super) struct RuleMatch {
     /// The things that match, by their places in `Opened::things`.
-    pub(super) things: Vec<usize>,
+    pub(super) items: Vec<usize>,
     pub(super) because: String,
     /// The longest time counted for any of them.
-    pub(super) counted: Counted,
+    pub(super) counted: CountedLength,
 }
 
 impl Opened<'_> {
@@ -29,20 +29,20 @@ impl Opened<'_> {
     fn named(&self, rule: &Rule) -> Vec<usize> {
         let patterns = &rule.matches.resources;
         if patterns.is_empty() {
-            return (0..self.things.len()).collect();
+            return (0..self.items.len()).collect();
         }
         let mut places = BTreeSet::new();
         for pattern in patterns {
             let beginning = pattern.beginning();
-            let from = self.things.partition_point(|thing| thing.text < beginning);
-            let near = self.things[from..].iter().zip(from..).take_while(|(it, _)| it.text.starts_with(&beginning));
+            let from = self.items.partition_point(|item| item.text < beginning);
+            let near = self.items[from..].iter().zip(from..).take_while(|(it, _)| it.text.starts_with(&beginning));
             places.extend(near.filter(|(it, _)| pattern.matches(&it.resource)).map(|(_, place)| place));
         }
         places.into_iter().collect()
     }
 
     /// How the rule matches, if it does.
-    pub(super) fn hit(&self, rule: &Rule) -> Option<Hit> {
+    pub(super) fn hit(&self, rule: &Rule) -> Option<RuleMatch> {
         let matches = &rule.matches;
         let permanent = self.case.terms.end.is_permanent();
         if matches.permanent.is_some_and(|asked| asked != permanent) {
@@ -53,12 +53,12 @@ impl Opened<'_> {
 
         let cooldown = rule.cooldown.map_or(0, Length::seconds);
         let counts_length = rule.counts_length();
-        let mut longest = Counted { seconds: Some(0), with: Vec::new() };
-        let mut is_long_enough = |thing: Option<&CatalogItem>| {
+        let mut longest = CountedLength { seconds: Some(0), with: Vec::new() };
+        let mut is_long_enough = |item: Option<&CatalogItem>| {
             if !counts_length {
                 return true;
             }
-            let counted = self.counted(thing, cooldown);
+            let counted = self.counted(item, cooldown);
             let enough = matches.longer_than.is_none_or(|least| counted.is_longer_than(least));
             if enough && longest.seconds.is_some() && counted.seconds.is_none_or(|it| Some(it) > longest.seconds) {
                 longest = counted;
@@ -70,13 +70,13 @@ impl Opened<'_> {
         };
         // A scope is in the environments of everything that it covers.
         let scope = self.scope.as_ref().filter(|scope| matches.resources.iter().any(|pattern| pattern.matches(scope)));
-        let scope = scope.filter(|_| self.things.iter().any(|it| is_inside(it.environment)) && is_long_enough(None));
-        let mut things = self.named(rule);
-        things.retain(|&place| {
-            let OpenedItem { environment, thing, .. } = &self.things[place];
-            is_inside(*environment) && is_long_enough(Some(thing))
+        let scope = scope.filter(|_| self.items.iter().any(|it| is_inside(it.environment)) && is_long_enough(None));
+        let mut items = self.named(rule);
+        items.retain(|&place| {
+            let OpenedItem { environment, item, .. } = &self.items[place];
+            is_inside(*environment) && is_long_enough(Some(item))
         });
-        if scope.is_none() && things.is_empty() {
+        if scope.is_none() && items.is_empty() {
             return None;
         }
 
@@ -88,12 +88,12 @@ impl Opened<'_> {
             Assignee::Group(_) | Assignee::Role(_) => format!("{} is in {as_whom}", requester.name),
         }));
         if !(matches.resources.is_empty() && matches.environments.is_empty()) {
-            because.push(self.touched(scope, &things, !matches.environments.is_empty()));
+            because.push(self.touched(scope, &items, !matches.environments.is_empty()));
         }
         if because.is_empty() {
             because.push("it matches every request".to_owned());
         }
-        Some(Hit { things, because: because.join("; "), counted: longest })
+        Some(RuleMatch { items, because: because.join("; "), counted: longest })
     }
 
     /// Whether the rule counts a request for this: by resource, environment and requester. The length makes no difference, or
@@ -106,12 +106,12 @@ impl Opened<'_> {
     /// `it is connection:prod-aws, in production`, or what it reaches.
     fn touched(&self, scope: Option<&Resource>, places: &[usize], with_environment: bool) -> String {
         let whole = &self.case.terms.resource;
-        let things = || places.iter().map(|&place| &self.things[place]);
-        let itself = things().find(|it| it.resource == *whole);
-        let first = if scope.is_some() { itself } else { itself.or_else(|| things().next()) };
+        let items = || places.iter().map(|&place| &self.items[place]);
+        let itself = items().find(|it| it.resource == *whole);
+        let first = if scope.is_some() { itself } else { itself.or_else(|| items().next()) };
         let environment = match first {
-            Some(thing) => thing.environment,
-            None => self.things.iter().find_map(|it| it.environment),
+            Some(item) => item.environment,
+            None => self.items.iter().find_map(|it| it.environment),
         };
         let place = match environment.filter(|_| with_environment) {
             Some(Environment::Production) => ", in production",
@@ -119,34 +119,34 @@ impl Opened<'_> {
             None => "",
         };
         match first {
-            Some(thing) if thing.resource != *whole => format!("it reaches {}{place}", thing.resource),
+            Some(item) if item.resource != *whole => format!("it reaches {}{place}", item.resource),
             Some(_) | None => format!("it is {whole}{place}"),
         }
     }
 
     /// Whether the rule reaches as far as an emergency would: the resource itself, and every environment that it is in. A
     /// rule that names a scope does not reach it while it covers nothing: nobody knows what it covers tomorrow.
-    pub(super) fn is_within_reach(&self, rule: &Rule, hit: &Hit) -> bool {
+    pub(super) fn is_within_reach(&self, rule: &Rule, hit: &RuleMatch) -> bool {
         let environments = &rule.matches.environments;
         let inside = |it: &OpenedItem<'_>| it.environment.is_some_and(|it| environments.contains(&it));
         let names = |resource: &Resource| rule.matches.resources.iter().any(|pattern| pattern.matches(resource));
         let itself = match &self.scope {
             Some(scope) => names(scope),
-            None => hit.things.iter().any(|&place| {
-                let it = &self.things[place];
-                it.resource == self.case.terms.resource && takes_default(rule, it.thing)
+            None => hit.items.iter().any(|&place| {
+                let it = &self.items[place];
+                it.resource == self.case.terms.resource && replaces_default(rule, it.item)
             }),
         };
-        (environments.is_empty() || self.things.iter().all(inside)) && (itself || self.is_whole(rule, hit))
+        (environments.is_empty() || self.items.iter().all(inside)) && (itself || self.is_whole(rule, hit))
     }
 
     /// Whether the rule matches everything that a grant would open: what it approves by itself goes no further.
-    pub(super) fn is_whole(&self, rule: &Rule, hit: &Hit) -> bool {
-        let matched: BTreeSet<usize> = hit.things.iter().copied().collect();
-        self.things
+    pub(super) fn is_whole(&self, rule: &Rule, hit: &RuleMatch) -> bool {
+        let matched: BTreeSet<usize> = hit.items.iter().copied().collect();
+        self.items
             .iter()
             .enumerate()
-            .all(|(place, it)| matched.contains(&place) && takes_default(rule, it.thing) || it.follows_connections)
+            .all(|(place, it)| matched.contains(&place) && replaces_default(rule, it.item) || it.follows_connections)
     }
 }
 
@@ -159,7 +159,7 @@ pub fn is_counted(
     reach: &[CatalogItem],
     now: Timestamp,
 ) -> bool {
-    let (held, end) = (Held::default(), End::Never);
+    let (held, end) = (OtherGrants::default(), End::Never);
     let terms = Terms { resource: resource.clone(), end, start: None };
-    Opened::by(Case { requester, terms: &terms, reach, held: &held, now }).is_counted_by(rule)
+    Opened::by(Proposal { requester, terms: &terms, reach, held: &held, now }).is_counted_by(rule)
 }

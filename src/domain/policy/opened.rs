@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::other_grants::Held;
+use super::other_grants::OtherGrants;
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
@@ -12,12 +12,12 @@ use crate::domain::time::Timestamp;
 
 /// Terms, and everything that judging them takes.
 #[derive(Debug, Clone, Copy)]
-pub struct Case<'c> {
+pub struct Proposal<'c> {
     pub requester: &'c Principal,
     pub terms: &'c Terms,
     /// The resource, and after it everything else that a grant of it lets its holder use.
     pub reach: &'c [CatalogItem],
-    pub held: &'c Held,
+    pub held: &'c OtherGrants,
     /// When the grant would be given.
     pub now: Timestamp,
 }
@@ -27,7 +27,7 @@ pub(super) struct OpenedItem<'c> {
     /// `kind:name`.
     pub(super) text: String,
     pub(super) resource: Resource,
-    pub(super) thing: &'c CatalogItem,
+    pub(super) item: &'c CatalogItem,
     pub(super) environment: Option<Environment>,
     /// A target whose connections are all opened by the same grant: it needs no default demand of its own.
     pub(super) follows_connections: bool,
@@ -35,15 +35,15 @@ pub(super) struct OpenedItem<'c> {
 
 /// What a grant would open.
 pub(super) struct Opened<'c> {
-    pub(super) case: Case<'c>,
+    pub(super) case: Proposal<'c>,
     /// In the order of their texts.
-    pub(super) things: Vec<OpenedItem<'c>>,
+    pub(super) items: Vec<OpenedItem<'c>>,
     /// The scope asked for, when it opens other things. Rules can name it.
     pub(super) scope: Option<Resource>,
 }
 
 impl<'c> Opened<'c> {
-    pub(super) fn by(case: Case<'c>) -> Opened<'c> {
+    pub(super) fn by(case: Proposal<'c>) -> Opened<'c> {
         let (scope, opened) = match case.reach {
             [scope @ CatalogItem::Scope { .. }, covered @ ..] if !covered.is_empty() => {
                 (Some(scope.resource()), covered)
@@ -52,7 +52,7 @@ impl<'c> Opened<'c> {
         };
         let connections: BTreeSet<&Name> = opened
             .iter()
-            .filter_map(|thing| match thing {
+            .filter_map(|item| match item {
                 CatalogItem::Connection { name, .. } => Some(name),
                 CatalogItem::Target { .. }
                 | CatalogItem::Feature { .. }
@@ -60,7 +60,7 @@ impl<'c> Opened<'c> {
                 | CatalogItem::Role(_) => None,
             })
             .collect();
-        let follows = |thing: &CatalogItem| match thing {
+        let follows = |item: &CatalogItem| match item {
             CatalogItem::Target { connections: of, .. } => {
                 !of.is_empty() && of.keys().all(|name| connections.contains(name))
             }
@@ -69,21 +69,21 @@ impl<'c> Opened<'c> {
             | CatalogItem::Scope { .. }
             | CatalogItem::Role(_) => false,
         };
-        let mut things: Vec<OpenedItem<'c>> = opened
+        let mut items: Vec<OpenedItem<'c>> = opened
             .iter()
-            .map(|thing| {
-                let resource = thing.resource();
+            .map(|item| {
+                let resource = item.resource();
                 OpenedItem {
                     text: resource.to_string(),
                     resource,
-                    thing,
-                    environment: thing.environment(),
-                    follows_connections: follows(thing),
+                    item,
+                    environment: item.environment(),
+                    follows_connections: follows(item),
                 }
             })
             .collect();
-        things.sort_by(|a, b| a.text.cmp(&b.text));
-        Opened { case, things, scope }
+        items.sort_by(|a, b| a.text.cmp(&b.text));
+        Opened { case, items, scope }
     }
 
     /// Whether these terms open nothing more than the others, start no earlier and end no later.
@@ -95,7 +95,7 @@ impl<'c> Opened<'c> {
             (None, Some(_)) => true,
             (Some(mine), Some(theirs)) => mine > theirs,
         };
-        let opened: BTreeSet<&str> = other.things.iter().map(|it| it.text.as_str()).collect();
-        !self.things.is_empty() && !earlier && !later && self.things.iter().all(|it| opened.contains(it.text.as_str()))
+        let opened: BTreeSet<&str> = other.items.iter().map(|it| it.text.as_str()).collect();
+        !self.items.is_empty() && !earlier && !later && self.items.iter().all(|it| opened.contains(it.text.as_str()))
     }
 }

@@ -10,14 +10,14 @@ use crate::domain::time::Timestamp;
 
 /// The requester's other grants: their lengths count together with what is asked now.
 #[derive(Debug, Clone, Default)]
-pub struct Held {
-    pub grants: Vec<HeldGrant>,
+pub struct OtherGrants {
+    pub grants: Vec<OtherGrant>,
     /// The scopes that these grants are for.
     pub scopes: BTreeMap<Name, Scope>,
 }
 
 #[derive(Debug, Clone)]
-pub struct HeldGrant {
+pub struct OtherGrant {
     pub request: RequestId,
     pub resource: Resource,
     pub starts_at: Timestamp,

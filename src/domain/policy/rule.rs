@@ -117,11 +117,11 @@ impl Match {
     }
 
     /// Whether the thing itself matches, by its name and environment.
-    pub fn names(&self, thing: &CatalogItem) -> bool {
-        let resource = thing.resource();
+    pub fn names(&self, item: &CatalogItem) -> bool {
+        let resource = item.resource();
         let within = |environment| self.environments.contains(&environment);
         (self.resources.is_empty() || self.resources.iter().any(|pattern| pattern.matches(&resource)))
-            && (self.environments.is_empty() || thing.environment().is_some_and(within))
+            && (self.environments.is_empty() || item.environment().is_some_and(within))
     }
 }
 

@@ -100,7 +100,7 @@ impl Refusal {
     }
 
     /// Refuses with all of these, if there are any.
-    pub fn unless_none(refusals: impl IntoIterator<Item = impl Into<Refusal>>) -> Result<(), Refusal> {
+    pub fn refuse_if_any(refusals: impl IntoIterator<Item = impl Into<Refusal>>) -> Result<(), Refusal> {
         let mut refusals = refusals.into_iter().map(Into::into);
         refusals.next().map_or(Ok(()), |first| Err(first.and(refusals)))
     }

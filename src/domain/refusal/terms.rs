@@ -3,7 +3,7 @@
 use super::kind::RefusalKind;
 use crate::domain::Malformed;
 use crate::domain::duration;
-use crate::domain::entitlement::Way;
+use crate::domain::entitlement::Entitlement;
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
@@ -14,7 +14,7 @@ use crate::domain::time::Timestamp;
 pub enum TermsRefusal {
     RoleOwner,
     RoleNotAbove { asked: Role, own: Role },
-    AlreadyHeld { member: Name, resource: Resource, way: Box<Way>, now: Timestamp },
+    AlreadyHeld { member: Name, resource: Resource, way: Box<Entitlement>, now: Timestamp },
     AlreadyPending { first: RequestId, resource: Resource },
     EndPassed { until: Timestamp },
     EndTooFar { until: Timestamp },

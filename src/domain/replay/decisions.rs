@@ -114,7 +114,7 @@ impl Model {
         }
         let judgement = self.team_then.judge_emergency(team, request, grant.starts_at);
         let could = |name: &Name| -> Option<bool> {
-            let mut principal = team.person(name).filter(|principal| {
+            let mut principal = team.principal(name).filter(|principal| {
                 let login = &principal.member.login;
                 !principal.is_disabled()
                     && !request.may_be_requested_by(name, login)

@@ -127,6 +127,6 @@ fn default_role_then(team: &Team, request: &Request, granted: &Granted) -> Role 
         })
     };
     let under_default = [&request.asked.resource, &granted.resource].into_iter().filter(|it| !replaced(it));
-    let items = under_default.filter_map(|it| team.thing(it));
+    let items = under_default.filter_map(|it| team.item(it));
     items.map(|item| default_role(&item)).max().unwrap_or(Role::Admin)
 }

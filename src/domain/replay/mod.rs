@@ -108,7 +108,7 @@ impl Model {
         let context = Context { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref() };
         faults.extend(self.fold(context, entry.event).err());
         self.final_since.extend(id.filter(|id| self.requests.get(id).is_some_and(is_final)));
-        self.notify(entry.seq, entry.told, entry.told_from, &mut faults);
+        self.notify(entry.seq, entry.recipients, entry.first_notification, &mut faults);
         faults
     }
 
@@ -173,7 +173,7 @@ impl Model {
     }
 
     /// Whether any entry caused a notification with this number.
-    pub fn has_told(&self, id: i64) -> bool {
+    pub fn has_notified(&self, id: i64) -> bool {
         self.notified.contains(id)
     }
 

@@ -69,8 +69,9 @@ impl Model {
         let request = self.pending(revision.request, context.at)?;
         let checked = check_edit(request, context.actor, &revision);
         let Revision { request: id, to, lapses_at, remind_at, .. } = revision;
-        request.take_edit(to, lapses_at, remind_at);
-        let wrong_times = request.lapses() != lapses_at || lapses_at <= context.at || request.reminds() != remind_at;
+        request.apply_edit(to, lapses_at, remind_at);
+        let wrong_times =
+            request.lapse_time() != lapses_at || lapses_at <= context.at || request.reminder_time() != remind_at;
         checked?;
         if wrong_times {
             return Err(format!("it sets another lapse or reminder for request {id} than it can"));
@@ -100,9 +101,9 @@ impl Model {
         }
         request.recorded = Recorded::Lapsed;
         // Older versions let a request lapse later than at the end that was asked for.
-        let possible = [request.lapses(), request.lapses_at].contains(&lapsed_at);
+        let possible = [request.lapse_time(), request.lapses_at].contains(&lapsed_at);
         if !possible || lapsed_at > context.at {
-            return Err(format!("request {id} lapses at {lapsed_at}, and should at {}", request.lapses()));
+            return Err(format!("request {id} lapses at {lapsed_at}, and should at {}", request.lapse_time()));
         }
         Ok(())
     }
@@ -166,7 +167,7 @@ fn check_edit(request: &Request, actor: Option<&Name>, revision: &Revision) -> R
         Err(format!("the edit of request {id} is not that of the member who acts"))
     } else if request.requester != *by && request.filed_by != *by {
         Err(format!("{by} edits request {id}, which is not their own"))
-    } else if *from != request.said() {
+    } else if *from != request.details() {
         Err(format!("it misstates what request {id} said before"))
     } else if to == from {
         Err(format!("it edits request {id} and changes nothing"))

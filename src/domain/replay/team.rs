@@ -39,7 +39,7 @@ impl Model {
                     self.since.entry(name.clone()).or_insert(seq);
                 }
             }
-            fault = Team::take(&mut self.team, change).err().or(fault);
+            fault = Team::apply(&mut self.team, change).err().or(fault);
         }
         let members = || self.team.iter().flat_map(|team| team.members.values());
         let owners = members().filter(|member| member.role == Role::Owner);

@@ -14,32 +14,36 @@ use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 
 /// Whether this person may take part at all.
-pub fn may_act(person: &Principal) -> Result<(), Refusal> {
-    if person.is_disabled() { Err(CallerRefusal::Disabled { member: person.name.clone() }.into()) } else { Ok(()) }
+pub fn may_act(principal: &Principal) -> Result<(), Refusal> {
+    if principal.is_disabled() {
+        Err(CallerRefusal::Disabled { member: principal.name.clone() }.into())
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether this person is an admin or the owner now, by base role or by a live grant.
-pub fn needs_admin(person: &Principal, to: &'static str, now: Timestamp) -> Result<(), Refusal> {
-    may_act(person)?;
-    if person.effective_role(now) >= Role::Admin { Ok(()) } else { Err(CallerRefusal::NeedsAdmin { to }.into()) }
+pub fn needs_admin(principal: &Principal, to: &'static str, now: Timestamp) -> Result<(), Refusal> {
+    may_act(principal)?;
+    if principal.effective_role(now) >= Role::Admin { Ok(()) } else { Err(CallerRefusal::NeedsAdmin { to }.into()) }
 }
 
 /// Whether this person is the owner, by the team file: no grant makes one.
-pub fn needs_owner(person: &Principal, to: &'static str) -> Result<(), Refusal> {
-    may_act(person)?;
-    if person.member.role == Role::Owner { Ok(()) } else { Err(CallerRefusal::NeedsOwner { to }.into()) }
+pub fn needs_owner(principal: &Principal, to: &'static str) -> Result<(), Refusal> {
+    may_act(principal)?;
+    if principal.member.role == Role::Owner { Ok(()) } else { Err(CallerRefusal::NeedsOwner { to }.into()) }
 }
 
 /// Whether a request is another person's. Somebody is the same person if the name or the Unix user is the same: neither a
 /// new name nor the name of somebody else gets around this, and no role, no rule and no second vote does.
-pub(super) fn is_anothers(request: &Request, person: &Principal) -> Result<(), Refusal> {
-    may_act(person)?;
-    let (name, login) = (&person.name, &person.member.login);
+pub(super) fn is_anothers(request: &Request, principal: &Principal) -> Result<(), Refusal> {
+    may_act(principal)?;
+    let (name, login) = (&principal.name, &principal.member.login);
     let may_be_own = request.may_be_requested_by(name, login) || request.may_be_filed_by(name, login);
     match may_be_own {
         false => Ok(()),
-        true if request.is_requested_by(person) => Err(VoteRefusal::OwnRequest { id: request.id }.into()),
-        true if request.belongs_to(person) => {
+        true if request.is_requested_by(principal) => Err(VoteRefusal::OwnRequest { id: request.id }.into()),
+        true if request.belongs_to(principal) => {
             Err(VoteRefusal::FiledRequest { id: request.id, requester: request.requester.clone() }.into())
         }
         true => Err(VoteRefusal::MayBeOwn { id: request.id }.into()),
@@ -48,18 +52,18 @@ pub(super) fn is_anothers(request: &Request, person: &Principal) -> Result<(), R
 
 /// Whether this person may decide on this request, were these the terms. This is the one place that says so.
 pub fn may_decide(
-    person: &Principal,
+    principal: &Principal,
     request: &Request,
     terms: &Terms,
     requirements: &[Requirement],
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    is_anothers(request, person)?;
+    is_anothers(request, principal)?;
     let basis = request.role_basis(terms);
-    if requirements.iter().any(|requirement| requirement.is_met_by(person, basis, now)) {
+    if requirements.iter().any(|requirement| requirement.is_met_by(principal, basis, now)) {
         return Ok(());
     }
-    let by_granted_role = requirements.iter().any(|it| it.is_met_by(person, RoleBasis::Effective, now));
+    let by_granted_role = requirements.iter().any(|it| it.is_met_by(principal, RoleBasis::Effective, now));
     match (requirements, basis) {
         (_, RoleBasis::BaseAdmin) if by_granted_role => {
             Err(VoteRefusal::NeedsBaseRole { id: request.id, what: "a role" }.into())
@@ -79,8 +83,8 @@ pub fn may_decide(
 
 /// Whether this person may put these terms in the place of those on the table, as far as those go: someone who could not
 /// decide on the request as it is can't make it one that they can. `case`: of the terms on the table.
-pub fn may_change(case: &Case<'_>, person: &Principal, terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
-    may_decide(person, case.request, terms, &case.judgement.requirements(), now)
+pub fn may_change(case: &Case<'_>, principal: &Principal, terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
+    may_decide(principal, case.request, terms, &case.judgement.requirements(), now)
 }
 
 fn is_default(requirement: &Requirement, least: Role) -> bool {
@@ -95,14 +99,14 @@ pub(super) fn named(requirements: &[Requirement]) -> Vec<String> {
 
 /// Whether this person may put these terms in the place of those on the table: they have to meet a demand of the new terms
 /// themselves. So nobody parks terms there that they could not give, for the next approval to grant.
-pub(super) fn may_propose(case: &Case<'_>, person: &Principal, now: Timestamp) -> Result<(), Refusal> {
+pub(super) fn may_propose(case: &Case<'_>, principal: &Principal, now: Timestamp) -> Result<(), Refusal> {
     let Case { request, terms, judgement, .. } = case;
-    if **terms == *request.on_the_table() {
+    if **terms == *request.proposed_terms() {
         return Ok(());
     }
     let requirements = judgement.requirements_of_granted();
     let basis = request.role_basis(terms);
-    if requirements.iter().any(|requirement| requirement.is_met_by(person, basis, now)) {
+    if requirements.iter().any(|requirement| requirement.is_met_by(principal, basis, now)) {
         return Ok(());
     }
     let resource = terms.resource.clone();
@@ -113,15 +117,15 @@ pub(super) fn may_propose(case: &Case<'_>, person: &Principal, now: Timestamp) -
 /// admins; and everybody, while an emergency owes its review.
 ///
 /// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
-pub fn may_see(person: &Principal, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
+pub fn may_see(principal: &Principal, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
     let is_named = |judgement: &Judgement| {
         let told = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
-        may_decide(person, request, request.on_the_table(), &judgement.requirements(), now).is_ok()
-            || told.is_met_by(person, RoleBasis::Effective, now)
+        may_decide(principal, request, request.proposed_terms(), &judgement.requirements(), now).is_ok()
+            || told.is_met_by(principal, RoleBasis::Effective, now)
     };
-    !person.is_disabled()
-        && (request.belongs_to(person)
-            || person.effective_role(now) >= Role::Admin
+    !principal.is_disabled()
+        && (request.belongs_to(principal)
+            || principal.effective_role(now) >= Role::Admin
             || request.owes_review()
             || judgement.is_some_and(is_named))
 }

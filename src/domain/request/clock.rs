@@ -46,7 +46,7 @@ pub fn end(request: &Request, because: Because, last: Timestamp, by: Option<&Nam
             let mut told: Vec<Recipient> = NotificationKind::RequestWithdrawn.to_all(asked);
             told.push(NotificationKind::RequestWithdrawn.to(&request.requester));
             let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
-            Some(Draft { event, told })
+            Some(Draft { event, recipients: told })
         }
         (State::Active | State::Scheduled, Some(grant)) => {
             let event = Event::GrantRevoked {
@@ -56,7 +56,7 @@ pub fn end(request: &Request, because: Because, last: Timestamp, by: Option<&Nam
                 because,
                 reason: None,
             };
-            Some(Draft { event, told: vec![NotificationKind::AccessRevoked.to(&grant.member)] })
+            Some(Draft { event, recipients: vec![NotificationKind::AccessRevoked.to(&grant.member)] })
         }
         (
             State::Active

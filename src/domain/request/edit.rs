@@ -15,7 +15,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{LifecycleRefusal, Refusal};
-use crate::domain::terms::{End, Said, Terms};
+use crate::domain::terms::{End, RequestDetails, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -47,9 +47,14 @@ impl<T: Clone> Edited<T> {
 }
 
 /// Whether this person may change this request now, and what it would say then.
-pub fn edited(request: &Request, edit: &Edit, person: &Principal, now: Timestamp) -> Result<Said, Refusal> {
-    may_act(person)?;
-    if !request.belongs_to(person) {
+pub fn edited(
+    request: &Request,
+    edit: &Edit,
+    principal: &Principal,
+    now: Timestamp,
+) -> Result<RequestDetails, Refusal> {
+    may_act(principal)?;
+    if !request.belongs_to(principal) {
         return Err(LifecycleRefusal::NeedsOwnToEdit { id: request.id }.into());
     }
     let state = request.state(now);
@@ -59,7 +64,7 @@ pub fn edited(request: &Request, edit: &Edit, person: &Principal, now: Timestamp
     if let (Some(before), Some(_)) = (request.extends, &edit.start) {
         return Err(LifecycleRefusal::ExtensionStart { id: request.id, before }.into());
     }
-    let said = Said {
+    let said = RequestDetails {
         asked: Terms {
             resource: request.asked.resource.clone(),
             end: edit.end.unwrap_or(request.asked.end),
@@ -68,13 +73,13 @@ pub fn edited(request: &Request, edit: &Edit, person: &Principal, now: Timestamp
         reason: edit.reason.clone().unwrap_or_else(|| request.reason.clone()),
         ticket: Edited::apply(edit.ticket.as_ref(), request.ticket.as_ref()),
     };
-    if said == request.said() { Err(LifecycleRefusal::NothingToEdit { id: request.id }.into()) } else { Ok(said) }
+    if said == request.details() { Err(LifecycleRefusal::NothingToEdit { id: request.id }.into()) } else { Ok(said) }
 }
 
 /// Changes a pending request to what `edited` gave. It is judged as if it were filed now, and all approvals that it has
-/// are void, whatever changed: nobody has approved what it says now. `filing.told`: those who may decide on it then.
+/// are void, whatever changed: nobody has approved what it says now. `filing.notify`: those who may decide on it then.
 /// `filing.people`: all who gave an approval or might.
-pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+pub fn edit(request: &Request, to: RequestDetails, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
     let ask = Ask {
         terms: to.asked.clone(),
         reason: to.reason.clone(),
@@ -89,14 +94,14 @@ pub fn edit(request: &Request, to: Said, filing: &Filing<'_>, now: Timestamp) ->
     let lost =
         request.approvals().filter(|decision| is_by_one_of(decision, filing.people)).map(|decision| &decision.by);
     // What a rule grants waits on nobody.
-    let waiting = filing.told.iter().filter(|_| by_rule.is_none());
+    let waiting = filing.notify.iter().filter(|_| by_rule.is_none());
     let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
     let told: Vec<&Name> = told.into_iter().filter(|name| *name != editor).collect();
     let no_more_asked: Vec<Recipient> = decided(filing.asked, editor, &told);
     let event = Event::RequestEdited(Revision {
         request: request.id,
         by: editor.clone(),
-        from: request.said(),
+        from: request.details(),
         lapses_at: lapses_at(&to.asked, filing.judgement, now),
         remind_at: remind_at(&to.asked, filing.judgement, now),
         to,

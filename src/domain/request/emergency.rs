@@ -110,7 +110,7 @@ pub fn reviews_owed(owed: &[(RequestId, Vec<Name>)]) -> String {
 
 /// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
 /// demands.
-pub fn could_review(person: &Principal, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
+pub fn could_review(principal: &Principal, judgement: &Judgement, terms: &Terms, now: Timestamp) -> bool {
     let requirements = judgement.requirements();
     let basis = match terms.resource {
         Resource::Role(_) => RoleBasis::BaseAdmin,
@@ -118,8 +118,8 @@ pub fn could_review(person: &Principal, judgement: &Judgement, terms: &Terms, no
             RoleBasis::Effective
         }
     };
-    person.member.role >= Role::Admin
-        || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(person, basis, now))
+    principal.member.role >= Role::Admin
+        || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(principal, basis, now))
 }
 
 /// Who can review an emergency now: of those who were fixed when it was taken, those who could review it by today's rules too;
@@ -127,26 +127,26 @@ pub fn could_review(person: &Principal, judgement: &Judgement, terms: &Terms, no
 /// that name then.
 pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Principal> {
     let Case { request, judgement, .. } = case;
-    let able = |person: &&&Principal| {
-        is_anothers(request, person).is_ok() && could_review(person, judgement, &request.asked, now)
+    let able = |principal: &&&Principal| {
+        is_anothers(request, principal).is_ok() && could_review(principal, judgement, &request.asked, now)
     };
     let able: Vec<&Principal> = case.people.iter().filter(able).copied().collect();
     let reviewers = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());
-    let is_fixed = |person: &&Principal| {
-        person.since < request.seq && reviewers.is_some_and(|reviewers| reviewers.contains(&person.name))
+    let is_fixed = |principal: &&Principal| {
+        principal.since < request.seq && reviewers.is_some_and(|reviewers| reviewers.contains(&principal.name))
     };
     let fixed: Vec<&Principal> = able.iter().copied().filter(is_fixed).collect();
     if fixed.is_empty() { able } else { fixed }
 }
 
 /// Whether this person may review this emergency.
-pub fn may_review(case: &Case<'_>, person: &Principal, now: Timestamp) -> Result<(), Refusal> {
-    is_anothers(case.request, person)?;
+pub fn may_review(case: &Case<'_>, principal: &Principal, now: Timestamp) -> Result<(), Refusal> {
+    is_anothers(case.request, principal)?;
     let able = reviewers(case, now);
-    if able.iter().any(|other| other.name == person.name) {
+    if able.iter().any(|other| other.name == principal.name) {
         return Ok(());
     }
-    let mut named: Vec<String> = able.iter().map(|person| person.name.to_string()).collect();
+    let mut named: Vec<String> = able.iter().map(|principal| principal.name.to_string()).collect();
     if named.is_empty() {
         named.push("role:admin".to_owned());
     }

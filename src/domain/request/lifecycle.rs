@@ -18,7 +18,7 @@ use crate::domain::time::Timestamp;
 pub const WARN_WITHIN: Length = Length::HOUR;
 
 pub(super) fn draft(event: Event, told: Vec<Recipient>) -> Draft {
-    Draft { event, told }
+    Draft { event, recipients: told }
 }
 
 pub(super) fn granted(
@@ -51,9 +51,14 @@ pub(super) fn begins(granted: Granted, now: Timestamp) -> Event {
 
 /// Whether this person may ask for more of this grant, and what that would be, on the terms granted before: it starts
 /// when that one ends. `end`: None for as long again.
-pub fn extended(request: &Request, person: &Principal, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
-    may_act(person)?;
-    if !request.is_requested_by(person) {
+pub fn extended(
+    request: &Request,
+    principal: &Principal,
+    end: Option<Length>,
+    now: Timestamp,
+) -> Result<Terms, Refusal> {
+    may_act(principal)?;
+    if !request.is_requested_by(principal) {
         return Err(LifecycleRefusal::NeedsOwnGrant { id: request.id }.into());
     }
     let state = request.state(now);
@@ -66,9 +71,14 @@ pub fn extended(request: &Request, person: &Principal, end: Option<Length>, now:
 }
 
 /// `asked`: those who were asked to decide on it.
-pub fn withdraw(request: &Request, person: &Principal, asked: &[Name], now: Timestamp) -> Result<Vec<Draft>, Refusal> {
-    may_act(person)?;
-    if !request.belongs_to(person) {
+pub fn withdraw(
+    request: &Request,
+    principal: &Principal,
+    asked: &[Name],
+    now: Timestamp,
+) -> Result<Vec<Draft>, Refusal> {
+    may_act(principal)?;
+    if !request.belongs_to(principal) {
         // Whoever may see it may deny it, which is the act that says what it is.
         return Err(LifecycleRefusal::NeedsOwnRequest { id: request.id }.into());
     }
@@ -77,10 +87,10 @@ pub fn withdraw(request: &Request, person: &Principal, asked: &[Name], now: Time
         return Err(LifecycleRefusal::NotPending { id: request.id, state }.into());
     }
     let withdrawn =
-        Event::RequestWithdrawn { request: request.id, by: Some(person.name.clone()), because: Because::Asked };
+        Event::RequestWithdrawn { request: request.id, by: Some(principal.name.clone()), because: Because::Asked };
     // Whoever it was filed for should know as well.
-    let requester = Some(&request.requester).filter(|requester| **requester != person.name);
-    let told = asked.iter().filter(|name| **name != person.name).chain(requester);
+    let requester = Some(&request.requester).filter(|requester| **requester != principal.name);
+    let told = asked.iter().filter(|name| **name != principal.name).chain(requester);
     Ok(vec![draft(withdrawn, NotificationKind::RequestWithdrawn.to_all(told))])
 }
 
@@ -89,31 +99,33 @@ pub fn withdraw(request: &Request, person: &Principal, asked: &[Name], now: Time
 pub fn revoke(
     request: &Request,
     following: &[Request],
-    person: &Principal,
+    principal: &Principal,
     reason: Option<Text>,
     now: Timestamp,
 ) -> Result<Vec<Draft>, Refusal> {
-    may_act(person)?;
-    if !request.is_requested_by(person) {
-        needs_admin(person, "revoke somebody else's access", now)?;
+    may_act(principal)?;
+    if !request.is_requested_by(principal) {
+        needs_admin(principal, "revoke somebody else's access", now)?;
     }
     let state = request.state(now);
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
     let Some(grant) = live else { return Err(LifecycleRefusal::NotLive { id: request.id, state }.into()) };
     let told =
-        |event: NotificationKind| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
-    let mut drafts =
-        vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(NotificationKind::AccessRevoked))];
+        |event: NotificationKind| if principal.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
+    let mut drafts = vec![draft(
+        revoked(grant, Some(&principal.name), Because::Asked, reason),
+        told(NotificationKind::AccessRevoked),
+    )];
     for next in following {
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
             (State::Pending, _) => {
-                let event = Event::RequestWithdrawn { request: next.id, by: Some(person.name.clone()), because };
+                let event = Event::RequestWithdrawn { request: next.id, by: Some(principal.name.clone()), because };
                 drafts.push(draft(event, told(NotificationKind::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
                 drafts.push(draft(
-                    revoked(grant, Some(&person.name), because, None),
+                    revoked(grant, Some(&principal.name), because, None),
                     told(NotificationKind::AccessRevoked),
                 ));
             }
@@ -144,7 +156,7 @@ pub(super) fn revoked(grant: &Grant, by: Option<&Name>, because: Because, reason
 }
 
 pub(super) fn untold(draft: Draft) -> Draft {
-    Draft { told: Vec::new(), ..draft }
+    Draft { recipients: Vec::new(), ..draft }
 }
 
 /// Records that a grant has ended by the clock. None: it has not. `goes_on`: its member has the access still, by another
@@ -169,7 +181,7 @@ pub fn begin(grant: &Grant, now: Timestamp) -> Option<Draft> {
 
 /// Tells those who may still decide again, once, and with them those to whom it escalates. None: it is not time.
 pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft> {
-    let due = request.reminds().is_some_and(|at| at <= now) && request.state(now) == State::Pending;
+    let due = request.reminder_time().is_some_and(|at| at <= now) && request.state(now) == State::Pending;
     let event = Event::RequestReminded { request: request.id };
     due.then(|| draft(event, NotificationKind::RequestReminder.to_all(whom)))
 }
@@ -196,6 +208,6 @@ pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
 /// Records that a request lapsed undecided. None: it has not.
 pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
     let lapsed = request.recorded == Recorded::Pending && request.state(now) == State::Lapsed;
-    let event = Event::RequestLapsed { request: request.id, lapsed_at: request.lapses() };
+    let event = Event::RequestLapsed { request: request.id, lapsed_at: request.lapse_time() };
     lapsed.then(|| draft(event, vec![NotificationKind::RequestLapsed.to(&request.requester)]))
 }

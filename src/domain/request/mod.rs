@@ -17,7 +17,7 @@ use crate::domain::name::Name;
 use crate::domain::policy::demand::RoleBasis;
 use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
-use crate::domain::terms::{RequestId, Said, Terms};
+use crate::domain::terms::{RequestDetails, RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -104,7 +104,7 @@ impl Request {
             Recorded::Denied => State::Denied,
             Recorded::Withdrawn => State::Withdrawn,
             Recorded::Lapsed => State::Lapsed,
-            Recorded::Pending if self.lapses() <= now => State::Lapsed,
+            Recorded::Pending if self.lapse_time() <= now => State::Lapsed,
             Recorded::Pending => State::Pending,
             // An approved request always has its grant; without one nothing is held.
             Recorded::Approved => self.grant.as_ref().map_or(State::Revoked, |grant| grant.state(now)),
@@ -113,17 +113,17 @@ impl Request {
 
     /// From when on it can no longer be decided: when it lapses, or when the end that was asked for comes, whichever is
     /// earlier. Terms that an approver put on the table do not change this.
-    pub fn lapses(&self) -> Timestamp {
+    pub fn lapse_time(&self) -> Timestamp {
         self.asked.end.until().map_or(self.lapses_at, |end| end.min(self.lapses_at))
     }
 
     /// When those who may decide are told again. None: never, they were told, or it lapses first.
-    pub fn reminds(&self) -> Option<Timestamp> {
-        self.remind_at.filter(|&at| at < self.lapses())
+    pub fn reminder_time(&self) -> Option<Timestamp> {
+        self.remind_at.filter(|&at| at < self.lapse_time())
     }
 
     /// The terms that an approval now would be of: those of the last approval that counts, or those asked.
-    pub fn on_the_table(&self) -> &Terms {
+    pub fn proposed_terms(&self) -> &Terms {
         let last = self.approvals().last();
         last.and_then(|decision| decision.terms.as_ref()).unwrap_or(&self.asked)
     }
@@ -140,13 +140,13 @@ impl Request {
     }
 
     /// What an edit can change.
-    pub fn said(&self) -> Said {
-        Said { asked: self.asked.clone(), reason: self.reason.clone(), ticket: self.ticket.clone() }
+    pub fn details(&self) -> RequestDetails {
+        RequestDetails { asked: self.asked.clone(), reason: self.reason.clone(), ticket: self.ticket.clone() }
     }
 
     /// Takes in an edit: all approvals are void, and the terms on the table are those asked now. An approval that was of
     /// the terms asked before says so from now on.
-    pub fn take_edit(&mut self, to: Said, lapses_at: Timestamp, remind_at: Option<Timestamp>) {
+    pub fn apply_edit(&mut self, to: RequestDetails, lapses_at: Timestamp, remind_at: Option<Timestamp>) {
         for decision in self.decisions.iter_mut().filter(|decision| decision.verdict == Verdict::Approve) {
             decision.counts = false;
             if decision.terms.is_none() && self.asked != to.asked {
@@ -183,13 +183,13 @@ impl Request {
     }
 
     /// Whether this person asked for it.
-    pub fn is_requested_by(&self, person: &Principal) -> bool {
-        person.was(&self.requester, self.requester_login.as_ref(), self.seq)
+    pub fn is_requested_by(&self, principal: &Principal) -> bool {
+        principal.was(&self.requester, self.requester_login.as_ref(), self.seq)
     }
 
     /// Whether this person asked for it or filed it.
-    pub fn belongs_to(&self, person: &Principal) -> bool {
-        self.is_requested_by(person) || person.was(&self.filed_by, self.filer_login.as_ref(), self.seq)
+    pub fn belongs_to(&self, principal: &Principal) -> bool {
+        self.is_requested_by(principal) || principal.was(&self.filed_by, self.filer_login.as_ref(), self.seq)
     }
 
     /// Whether this member does not count as another person than the requester.

@@ -42,14 +42,14 @@ pub struct Filing<'f> {
     pub id: RequestId,
     pub filer: &'f Principal,
     pub requester: &'f Principal,
-    pub thing: &'f CatalogItem,
+    pub item: &'f CatalogItem,
     /// A request of the same requester for the same thing that is on the record as pending.
     pub pending: Option<&'f Request>,
     /// The request that an edit changes. None: a new one is filed.
     pub edits: Option<&'f Request>,
     pub judgement: &'f Judgement,
     /// All admins and the owner, and everyone else whom a rule names.
-    pub told: &'f [Name],
+    pub notify: &'f [Name],
     /// Everyone who might review it, if it is an emergency.
     pub people: &'f [&'f Principal],
     /// Those who were asked to decide before an edit.
@@ -128,7 +128,7 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
     may_act(requester)?;
     let mut wrong = wrong_by_itself(ask, requester, filing.edits, now);
     let ends_at = ask.terms.ends_at(now);
-    if let Some(way) = longest(&requester.ways(filing.thing, now))
+    if let Some(way) = longest(&requester.entitlements(filing.item, now))
         && way.until.is_none_or(|until| ends_at.is_some_and(|end| end <= until))
     {
         wrong.push(
@@ -160,7 +160,7 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
     if ask.emergency && by_rule.is_none() {
         wrong.push(TermsRefusal::NoEmergency { resource: resource() }.into());
     }
-    Refusal::unless_none(wrong).map(|()| by_rule)
+    Refusal::refuse_if_any(wrong).map(|()| by_rule)
 }
 
 /// Emergency access is taken by whoever needs it, at once, and ends.
@@ -193,7 +193,7 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         extends: ask.extends,
         emergency: ask.emergency,
     });
-    let others = || filing.told.iter().filter(|name| **name != requester.name && **name != filer.name);
+    let others = || filing.notify.iter().filter(|name| **name != requester.name && **name != filer.name);
     let Some(rule) = by_rule else {
         return Ok(vec![draft(submitted, NotificationKind::RequestSubmitted.to_all(others()))]);
     };
@@ -203,10 +203,12 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         false => vec![NotificationKind::RequestApproved.to(&requester.name)],
     };
     let reviewers = ask.emergency.then(|| {
-        let may_review = |person: &&&Principal| {
-            !person.is_disabled() && person.name != requester.name && could_review(person, judgement, &ask.terms, now)
+        let may_review = |principal: &&&Principal| {
+            !principal.is_disabled()
+                && principal.name != requester.name
+                && could_review(principal, judgement, &ask.terms, now)
         };
-        filing.people.iter().filter(may_review).map(|person| person.name.clone()).collect()
+        filing.people.iter().filter(may_review).map(|principal| principal.name.clone()).collect()
     });
     let granted = Granted { reviewers, ..granted(filing.id, &requester.name, &ask.terms, false, Some(rule), now) };
     Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), told)])

@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 
 /// What judging an open request again, by the new team, comes to.
 #[derive(Debug, Default)]
-pub struct Anew {
+pub struct Reassessment {
     /// Why its grant ends. None: it stays.
     pub ends: Option<String>,
     /// Whose approvals no longer count, and what a grant would gain. Empty: nothing.
@@ -31,13 +31,13 @@ pub struct Anew {
 /// `open`: every request on the record as pending or with a grant that has not ended. `asked`: who was told of a request when it was filed.
 /// `by`: who changes the team; None for root, who replaces an owner. `judge`: judges one of them again, given the grants
 /// that end before it, unless it goes anyway.
-pub fn follow<E>(
+pub fn consequences<E>(
     changes: &[Change],
     open: &[Request],
     asked: &BTreeMap<RequestId, Vec<Name>>,
     remains: impl Fn(&Name) -> bool,
     (by, now): (Option<&Name>, Timestamp),
-    mut judge: impl FnMut(&Request, &BTreeSet<RequestId>) -> Result<Anew, E>,
+    mut judge: impl FnMut(&Request, &BTreeSet<RequestId>) -> Result<Reassessment, E>,
 ) -> Result<Vec<Draft>, E> {
     let mut drafts = Vec::new();
     let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
@@ -60,7 +60,7 @@ pub fn follow<E>(
             (State::Pending, _) => {
                 // Whoever filed it may come back by another name, and must not decide on it.
                 // Approvals of what an approver put on the table rest on that too.
-                let because = because(&request.asked.resource).or_else(|| because(&request.on_the_table().resource));
+                let because = because(&request.asked.resource).or_else(|| because(&request.proposed_terms().resource));
                 let because = because.or_else(|| filer_departs.then_some(Because::FilerGone));
                 if let Some(because) = because {
                     told.extend(
@@ -72,7 +72,7 @@ pub fn follow<E>(
                     drafts.push(draft(event, told));
                     continue;
                 }
-                let Anew { voids, gained, told, .. } = judge(request, &fallen)?;
+                let Reassessment { voids, gained, told, .. } = judge(request, &fallen)?;
                 if !gained.is_empty() {
                     let event = Event::ApprovalsVoided { request: request.id, voids, gained };
                     drafts.push(draft(event, NotificationKind::RequestChanged.to_all(&told)));

@@ -37,7 +37,7 @@ impl Tally {
 ///
 /// An approval counts for exactly the terms it was of, and only while whoever gave it may still decide: one person's
 /// may count towards several demands, and never twice towards one.
-pub fn standing(
+pub fn tally(
     request: &Request,
     terms: &Terms,
     requirements: &[Requirement],
@@ -46,14 +46,14 @@ pub fn standing(
 ) -> Vec<Tally> {
     let basis = request.role_basis(terms);
     let able: Vec<&&Principal> =
-        people.iter().filter(|person| may_decide(person, request, terms, requirements, now).is_ok()).collect();
+        people.iter().filter(|principal| may_decide(principal, request, terms, requirements, now).is_ok()).collect();
     let mut given: Vec<&Principal> = Vec::new();
     for decision in &request.decisions {
         let counts =
             decision.verdict == Verdict::Approve && decision.counts && request.decided_terms(decision) == terms;
-        let giver = able.iter().find(|person| person.name == decision.by && person.since < decision.seq);
+        let giver = able.iter().find(|principal| principal.name == decision.by && principal.since < decision.seq);
         if let Some(giver) = giver.filter(|_| counts)
-            && given.iter().all(|person| person.name != giver.name)
+            && given.iter().all(|principal| principal.name != giver.name)
         {
             given.push(giver);
         }
@@ -61,13 +61,14 @@ pub fn standing(
     let standing = |requirement: &Requirement| {
         let have: Vec<Name> = given
             .iter()
-            .filter(|person| requirement.is_met_by(person, basis, now))
-            .map(|person| person.name.clone())
+            .filter(|principal| requirement.is_met_by(principal, basis, now))
+            .map(|principal| principal.name.clone())
             .collect();
         let met = have.len() >= requirement.approvals as usize;
-        let may_still =
-            |person: &&&&Principal| !met && requirement.is_met_by(person, basis, now) && !have.contains(&person.name);
-        let waiting_on = able.iter().filter(may_still).map(|person| person.name.clone()).collect();
+        let may_still = |principal: &&&&Principal| {
+            !met && requirement.is_met_by(principal, basis, now) && !have.contains(&principal.name)
+        };
+        let waiting_on = able.iter().filter(may_still).map(|principal| principal.name.clone()).collect();
         Tally { rule: requirement.rule.clone(), need: requirement.approvals, have, waiting_on }
     };
     requirements.iter().map(standing).collect()
@@ -76,7 +77,7 @@ pub fn standing(
 /// Whether one of these people made a decision: members who have left are not among them, and somebody else with the name of one
 /// now is another person.
 pub(super) fn is_by_one_of(decision: &Decision, people: &[&Principal]) -> bool {
-    people.iter().any(|person| person.name == decision.by && person.since < decision.seq)
+    people.iter().any(|principal| principal.name == decision.by && principal.since < decision.seq)
 }
 
 /// Everybody on whom any of the demands waits.
@@ -90,7 +91,7 @@ pub(super) fn decided(asked: &[Name], by: &Name, told: &[&Name]) -> Vec<Recipien
     NotificationKind::RequestDecided.to_all(asked.iter().filter(|name| *name != by && !told.contains(name)))
 }
 
-/// Approves these terms; access is granted with the last approval that it takes. `asked`: those who were asked to decide.
+/// Approves these terms. Access is granted with the last approval that is needed. `asked`: those who were asked to decide.
 pub fn approve(
     case: &Case<'_>,
     approver: &Principal,
@@ -98,34 +99,21 @@ pub fn approve(
     asked: &[Name],
     now: Timestamp,
 ) -> Result<Vec<Draft>, Refusal> {
-    let Case { request, requester, terms, judgement, .. } = case;
+    let Case { request, terms, judgement, .. } = case;
     let requirements = judgement.requirements();
-    may_decide(approver, request, terms, &requirements, now)?;
-    still_pending(request, now)?;
-    may_act(requester)?;
-    may_propose(case, approver, now)?;
-    if judgement.requirements_of_granted().is_empty() {
-        return Err(TermsRefusal::NothingDemanded { resource: terms.resource.clone() }.into());
-    }
-    let mut wrong = wrong_terms(terms, requester, now);
-    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
-    wrong.extend(violations.into_iter().map(Refusal::from));
-    Refusal::unless_none(wrong)?;
-    let stood = standing(request, terms, &requirements, case.people, now);
-    let counted = |standing: &[Tally]| -> BTreeSet<Name> { standing.iter().flat_map(|it| it.have.clone()).collect() };
-    let given = counted(&stood);
-    // Where a demand was relaxed since, what was given may be enough now: then whoever gave it can say so again.
-    let enough = stood.iter().all(Tally::is_met);
+    may_approve(case, approver, &requirements, now)?;
+    let before = tally(request, terms, &requirements, case.people, now);
+    let given = counted(&before);
+    // Where a demand was relaxed since, the approvals given may be enough now. Then an approver can repeat theirs.
+    let enough = before.iter().all(Tally::is_met);
     if given.contains(&approver.name) && !enough {
         return Err(VoteRefusal::AlreadyVoted { id: request.id }.into());
     }
     let modified = **terms != request.asked;
-    let earlier = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
     let voided: Vec<&Decision> =
-        earlier.filter(|decision| !given.contains(&decision.by) || decision.by == approver.name).collect();
+        request.approvals().filter(|decision| !given.contains(&decision.by) || decision.by == approver.name).collect();
     let voids: BTreeSet<Name> = voided.iter().map(|decision| decision.by.clone()).collect();
 
-    // As it stands with this approval.
     let mut after = (*request).clone();
     after
         .decisions
@@ -141,26 +129,10 @@ pub fn approve(
         terms: modified.then(|| (*terms).clone()),
         counts: true,
     });
-    let stands = standing(&after, terms, &requirements, case.people, now);
-    let complete = stands.iter().all(Tally::is_met);
-
-    let mut told: Vec<Recipient> = Vec::new();
-    if complete {
-        told.push(NotificationKind::RequestApproved.to(&request.requester));
-    }
-    if *terms != request.on_the_table() {
-        let lost = voided
-            .iter()
-            .filter(|decision| request.decided_terms(decision) != *terms && is_by_one_of(decision, case.people))
-            .map(|decision| &decision.by);
-        let waiting = if complete { Vec::new() } else { waits_on(&stands) };
-        let all: BTreeSet<&Name> = lost.chain(&waiting).filter(|name| **name != approver.name).collect();
-        told.extend(NotificationKind::RequestChanged.to_all(all));
-    }
-    if complete {
-        let names: Vec<Name> = told.iter().map(|Recipient(name, _)| name.clone()).collect();
-        told.extend(decided(asked, &approver.name, &names.iter().collect::<Vec<_>>()));
-    }
+    let tallies = tally(&after, terms, &requirements, case.people, now);
+    let complete = tallies.iter().all(Tally::is_met);
+    let waiting = if complete { Vec::new() } else { waits_on(&tallies) };
+    let recipients = approval_recipients(case, approver, &voided, &waiting, complete.then_some(asked));
     let approved = Event::RequestApproved(Approval {
         request: request.id,
         by: approver.name.clone(),
@@ -169,24 +141,84 @@ pub fn approve(
         note,
         voids: voids.into_iter().collect(),
     });
-    let mut drafts = vec![draft(approved, told)];
+    let mut drafts = vec![draft(approved, recipients)];
     if complete {
-        let counts = counted(&stands);
-        let mut approved_by: Vec<Name> = Vec::new();
-        for decision in after.decisions.iter().filter(|decision| counts.contains(&decision.by) && decision.counts) {
-            if !approved_by.contains(&decision.by) {
-                approved_by.push(decision.by.clone());
-            }
-        }
-        let demands = stands
-            .iter()
-            .map(|it| MetDemand { rule: it.rule.clone(), approvals: it.need, by: it.have.clone() })
-            .collect();
         let granted = granted(request.id, &request.requester, terms, modified, None, now);
-        let granted = Granted { approved_by, demands, ..granted };
-        drafts.push(draft(begins(granted, now), Vec::new()));
+        let (approved_by, demands) = met(&after, &tallies);
+        drafts.push(draft(begins(Granted { approved_by, demands, ..granted }, now), Vec::new()));
     }
     Ok(drafts)
+}
+
+/// Whether this person may approve these terms now, and whether they can be granted at all.
+fn may_approve(
+    case: &Case<'_>,
+    approver: &Principal,
+    requirements: &[Requirement],
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let Case { request, requester, terms, judgement, .. } = case;
+    may_decide(approver, request, terms, requirements, now)?;
+    still_pending(request, now)?;
+    may_act(requester)?;
+    may_propose(case, approver, now)?;
+    if judgement.requirements_of_granted().is_empty() {
+        return Err(TermsRefusal::NothingDemanded { resource: terms.resource.clone() }.into());
+    }
+    let mut wrong = wrong_terms(terms, requester, now);
+    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
+    wrong.extend(violations.into_iter().map(Refusal::from));
+    Refusal::refuse_if_any(wrong)
+}
+
+/// Everybody whose approval counts towards any demand.
+fn counted(tallies: &[Tally]) -> BTreeSet<Name> {
+    tallies.iter().flat_map(|tally| tally.have.clone()).collect()
+}
+
+/// Who is notified of an approval. `voided`: the approvals that no longer count. `waiting`: those who may still decide.
+/// `asked`: those who were asked to decide, if this approval completes the request.
+fn approval_recipients(
+    case: &Case<'_>,
+    approver: &Principal,
+    voided: &[&Decision],
+    waiting: &[Name],
+    asked: Option<&[Name]>,
+) -> Vec<Recipient> {
+    let Case { request, terms, .. } = case;
+    let mut recipients: Vec<Recipient> = Vec::new();
+    if asked.is_some() {
+        recipients.push(NotificationKind::RequestApproved.to(&request.requester));
+    }
+    if *terms != request.proposed_terms() {
+        let lost = voided
+            .iter()
+            .filter(|decision| request.decided_terms(decision) != *terms && is_by_one_of(decision, case.people))
+            .map(|decision| &decision.by);
+        let all: BTreeSet<&Name> = lost.chain(waiting).filter(|name| **name != approver.name).collect();
+        recipients.extend(NotificationKind::RequestChanged.to_all(all));
+    }
+    if let Some(asked) = asked {
+        let names: Vec<Name> = recipients.iter().map(|Recipient(name, _)| name.clone()).collect();
+        recipients.extend(decided(asked, &approver.name, &names.iter().collect::<Vec<_>>()));
+    }
+    recipients
+}
+
+/// Whose approvals grant the request, in the order they were given, and which demands these meet.
+fn met(request: &Request, tallies: &[Tally]) -> (Vec<Name>, Vec<MetDemand>) {
+    let counts = counted(tallies);
+    let mut approved_by: Vec<Name> = Vec::new();
+    for decision in request.decisions.iter().filter(|decision| counts.contains(&decision.by) && decision.counts) {
+        if !approved_by.contains(&decision.by) {
+            approved_by.push(decision.by.clone());
+        }
+    }
+    let demands = tallies
+        .iter()
+        .map(|tally| MetDemand { rule: tally.rule.clone(), approvals: tally.need, by: tally.have.clone() })
+        .collect();
+    (approved_by, demands)
 }
 
 /// `asked`: those who were asked to decide.

@@ -10,8 +10,8 @@ use std::iter::once;
 use crate::domain::catalog::CatalogItem;
 use crate::domain::name::{Name, RuleName};
 use crate::domain::policy::judge::{Judgement, judge};
-use crate::domain::policy::opened::Case;
-use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::opened::Proposal;
+use crate::domain::policy::other_grants::OtherGrants;
 use crate::domain::policy::rule::{Match, Rule};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
@@ -64,10 +64,10 @@ impl TeamThen {
             self.about.insert(resource.clone(), about);
         }
         if !self.people.contains_key(requester)
-            && let Some(person) = team.person(requester)
+            && let Some(principal) = team.principal(requester)
         {
-            self.kept += 1 + person.groups.len();
-            self.people.insert(requester.clone(), person);
+            self.kept += 1 + principal.groups.len();
+            self.people.insert(requester.clone(), principal);
         }
         Some((self.about.get(resource)?, self.people.get(requester)))
     }
@@ -81,7 +81,7 @@ impl TeamThen {
         let others = about.rules.iter().map(|&place| &team.rules[place]).filter(|rule| rule.name != by.name);
         let judgement = judged(once(&named).chain(others), request, requester, &about.reach, at);
         let violations = judgement.violations(&request.asked, &request.reason, request.ticket.as_ref());
-        if let Err(refusal) = Refusal::unless_none(violations) {
+        if let Err(refusal) = Refusal::refuse_if_any(violations) {
             return Some(refusal.message());
         }
         let given_by: Option<&RuleName> = match request.emergency {
@@ -111,6 +111,6 @@ fn judged<'r>(
     reach: &[CatalogItem],
     now: Timestamp,
 ) -> Judgement {
-    let held = Held::default();
-    judge(rules, Case { requester, terms: &request.asked, reach, held: &held, now }, None, request.emergency)
+    let held = OtherGrants::default();
+    judge(rules, Proposal { requester, terms: &request.asked, reach, held: &held, now }, None, request.emergency)
 }

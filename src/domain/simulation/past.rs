@@ -7,16 +7,16 @@ use super::unused;
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::member::Assignee;
 use crate::domain::name::{Name, RuleName};
-use crate::domain::policy::default_demand::takes_default;
+use crate::domain::policy::default_demand::replaces_default;
 use crate::domain::policy::judge::{Judgement, judge};
-use crate::domain::policy::opened::Case;
-use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::opened::Proposal;
+use crate::domain::policy::other_grants::OtherGrants;
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::rule::Rule;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
 use crate::domain::request::authorize::may_decide;
-use crate::domain::request::vote::{Tally, standing, waits_on};
+use crate::domain::request::vote::{Tally, tally, waits_on};
 use crate::domain::request::{Request, Verdict};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
@@ -43,7 +43,7 @@ pub fn warnings(team: &Team) -> Vec<String> {
 struct Overview<'t> {
     team: &'t Team,
     /// Connections and targets, then features, then roles. Of scopes only those that cover nothing.
-    things: Vec<CatalogItem>,
+    items: Vec<CatalogItem>,
     /// For each thing: itself, and after it what else a grant of it opens.
     opens: Vec<Vec<usize>>,
     /// For each thing: the rules that name it.
@@ -67,15 +67,15 @@ impl<'t> Overview<'t> {
     fn of(team: &'t Team) -> Overview<'t> {
         let covers_nothing = |resource: &Resource| team.reach(resource, None).len() == 1;
         let resources = team.resources().filter(|it| !matches!(it, Resource::Scope(_)) || covers_nothing(it));
-        let things: Vec<CatalogItem> = resources.filter_map(|resource| team.thing(&resource)).collect();
+        let items: Vec<CatalogItem> = resources.filter_map(|resource| team.item(&resource)).collect();
         let mut targets_of: BTreeMap<&Name, Vec<usize>> = BTreeMap::new();
-        for (thing, at) in things.iter().zip(0..) {
-            if let CatalogItem::Target { connections, .. } = thing {
+        for (item, at) in items.iter().zip(0..) {
+            if let CatalogItem::Target { connections, .. } = item {
                 connections.keys().for_each(|name| targets_of.entry(name).or_default().push(at));
             }
         }
-        let opens = things.iter().zip(0..).map(|(thing, at)| {
-            let targets = match thing {
+        let opens = items.iter().zip(0..).map(|(item, at)| {
+            let targets = match item {
                 CatalogItem::Connection { name, .. } => targets_of.get(name).cloned().unwrap_or_default(),
                 CatalogItem::Target { .. }
                 | CatalogItem::Feature { .. }
@@ -85,18 +85,18 @@ impl<'t> Overview<'t> {
             std::iter::once(at).chain(targets).collect()
         });
         let opens: Vec<Vec<usize>> = opens.collect();
-        let naming = |thing: &CatalogItem| {
-            let naming = team.rules.iter().zip(0..).filter(|(rule, _)| rule.matches.names(thing));
+        let naming = |item: &CatalogItem| {
+            let naming = team.rules.iter().zip(0..).filter(|(rule, _)| rule.matches.names(item));
             naming.map(|(_, at)| at).collect()
         };
-        let named_by: Vec<BTreeSet<usize>> = things.iter().map(naming).collect();
+        let named_by: Vec<BTreeSet<usize>> = items.iter().map(naming).collect();
         let always = |at: usize| {
             let naming = named_by[at].iter().map(|&rule| &team.rules[rule]);
             naming.filter(|rule| rule.matches.is_unconditional())
         };
-        let own_denied: Vec<bool> = (0..things.len()).map(|at| always(at).any(|rule| rule.deny.is_some())).collect();
+        let own_denied: Vec<bool> = (0..items.len()).map(|at| always(at).any(|rule| rule.deny.is_some())).collect();
         let most = |at: usize| always(at).filter(|rule| demands(rule)).map(|rule| rule.approvals).max().unwrap_or(0);
-        let own_needs: Vec<u32> = (0..things.len()).map(most).collect();
+        let own_needs: Vec<u32> = (0..items.len()).map(most).collect();
         let denied = opens.iter().map(|opened| opened.iter().any(|&it| own_denied[it])).collect();
         let needs = opens.iter().map(|opened| opened.iter().map(|&it| own_needs[it]).max().unwrap_or(0)).collect();
         let only_admins = team.rules.iter().map(|rule| {
@@ -106,9 +106,9 @@ impl<'t> Overview<'t> {
             })
         });
         let only_admins = only_admins.collect();
-        let mut view = Overview { team, things, opens, named_by, denied, needs, approved_by: Vec::new(), only_admins };
+        let mut view = Overview { team, items, opens, named_by, denied, needs, approved_by: Vec::new(), only_admins };
         let approves = |at: usize| view.named_by[at].iter().copied().find(|&rule| view.is_approved_by(at, rule));
-        view.approved_by = (0..view.things.len()).map(approves).collect();
+        view.approved_by = (0..view.items.len()).map(approves).collect();
         view
     }
 
@@ -117,21 +117,21 @@ impl<'t> Overview<'t> {
     }
 
     fn named(&self, rule: usize) -> impl Iterator<Item = usize> {
-        (0..self.things.len()).filter(move |&at| self.named_by[at].contains(&rule))
+        (0..self.items.len()).filter(move |&at| self.named_by[at].contains(&rule))
     }
 
     fn place(&self, resource: &Resource) -> Option<usize> {
-        self.things.iter().position(|thing| thing.resource() == *resource)
+        self.items.iter().position(|item| item.resource() == *resource)
     }
 
     fn is_used(&self, at: usize) -> bool {
-        matches!(self.things[at], CatalogItem::Connection { .. } | CatalogItem::Target { .. })
+        matches!(self.items[at], CatalogItem::Connection { .. } | CatalogItem::Target { .. })
     }
 
     fn is_approved_by(&self, at: usize, rule: usize) -> bool {
         let approves = self.team.rules[rule].auto_approve && !self.denied[at] && self.needs[at] == 0;
         // A target that no other connection has opens with its connection.
-        let follows = |opened: usize| match &self.things[opened] {
+        let follows = |opened: usize| match &self.items[opened] {
             CatalogItem::Target { connections, .. } => opened != at && connections.len() == 1,
             CatalogItem::Connection { .. }
             | CatalogItem::Feature { .. }
@@ -139,7 +139,7 @@ impl<'t> Overview<'t> {
             | CatalogItem::Role(_) => false,
         };
         let names = |opened: usize| {
-            self.named_by[opened].contains(&rule) && takes_default(&self.team.rules[rule], &self.things[opened])
+            self.named_by[opened].contains(&rule) && replaces_default(&self.team.rules[rule], &self.items[opened])
         };
         approves && self.opens[at].iter().all(|&opened| names(opened) || follows(opened))
     }
@@ -148,7 +148,7 @@ impl<'t> Overview<'t> {
     fn emergency_by(&self, at: usize) -> Option<&'t Rule> {
         let reaches = |rule: &Rule| {
             rule.emergency
-                && takes_default(rule, &self.things[at])
+                && replaces_default(rule, &self.items[at])
                 && self.opens[at].iter().all(|&opened| self.is_inside(rule, opened))
         };
         self.naming(at).find(|rule| reaches(rule) && !self.denied[at])
@@ -157,7 +157,7 @@ impl<'t> Overview<'t> {
     /// Whether this is in the environments that the rule is about.
     fn is_inside(&self, rule: &Rule, at: usize) -> bool {
         let environments = &rule.matches.environments;
-        environments.is_empty() || self.things[at].environment().is_some_and(|it| environments.contains(&it))
+        environments.is_empty() || self.items[at].environment().is_some_and(|it| environments.contains(&it))
     }
 
     /// The fewest approvals for which anybody is granted this.
@@ -174,14 +174,14 @@ impl<'t> Overview<'t> {
 
     /// A demand that nobody but the requester could ever meet.
     fn unmeetable(&self, rule: &Rule, at: usize) -> Option<String> {
-        let all_denied = self.named(at).next().is_some() && self.named(at).all(|thing| self.denied[thing]);
+        let all_denied = self.named(at).next().is_some() && self.named(at).all(|item| self.denied[item]);
         if !demands(rule) || all_denied {
             return None;
         }
-        let of_roles = self.named(at).any(|thing| matches!(self.things[thing], CatalogItem::Role(_)));
+        let of_roles = self.named(at).any(|item| matches!(self.items[item], CatalogItem::Role(_)));
         let of_others = rule.matches.resources.is_empty()
             || !of_roles
-            || self.named(at).any(|thing| !matches!(self.things[thing], CatalogItem::Role(_)));
+            || self.named(at).any(|item| !matches!(self.items[item], CatalogItem::Role(_)));
         let of_others = of_others.then(|| self.stuck(rule, false)).flatten();
         of_others.or_else(|| of_roles.then(|| self.stuck(rule, true)).flatten())
     }
@@ -198,7 +198,7 @@ impl<'t> Overview<'t> {
             let has_it = about_a_role && role(self.team, name) >= Role::Admin;
             !has_it
                 && (requesters.is_empty()
-                    || self.team.person(name).is_some_and(|person| rule.matches.is_about(&person)))
+                    || self.team.principal(name).is_some_and(|principal| rule.matches.is_about(&principal)))
         };
         let stuck: Vec<String> = able.into_iter().filter(asks).map(ToString::to_string).collect();
         let of_a_role = if about_a_role { " for a role" } else { "" };
@@ -219,7 +219,7 @@ impl<'t> Overview<'t> {
             return warnings;
         };
         let guards: BTreeSet<usize> =
-            (0..self.things.len()).filter(|&at| self.is_used(at)).flat_map(|at| &self.named_by[at]).copied().collect();
+            (0..self.items.len()).filter(|&at| self.is_used(at)).flat_map(|at| &self.named_by[at]).copied().collect();
         let guards = || guards.iter().map(|&at| &self.team.rules[at]);
         let Price { approvals: takes, by } = self.price(admin);
         let harder = guards().filter(|rule| demands(rule) && rule.approvals > takes).max_by_key(|it| it.approvals);
@@ -271,8 +271,8 @@ impl<'t> Overview<'t> {
                 ));
             }
         };
-        for at in (0..self.things.len()).filter(|&at| self.is_used(at)) {
-            let resource = self.things[at].resource();
+        for at in (0..self.items.len()).filter(|&at| self.is_used(at)) {
+            let resource = self.items[at].resource();
             let emergency = self.emergency_by(at);
             let parts = self.opens[at][1..].iter();
             let parts: Vec<(usize, usize)> = parts.filter_map(|&part| Some((part, self.approved_by[part]?))).collect();
@@ -284,7 +284,7 @@ impl<'t> Overview<'t> {
                     warn(rule, guard, format!("gives {resource} in an emergency without an approval"));
                 }
                 for &(part, rule) in &parts {
-                    let part = self.things[part].resource();
+                    let part = self.items[part].resource();
                     warn(
                         &self.team.rules[rule],
                         guard,
@@ -303,12 +303,12 @@ impl<'t> Overview<'t> {
             }
             let covered: BTreeSet<Resource> =
                 self.team.reach(&scope, None).iter().skip(1).map(CatalogItem::resource).collect();
-            let covered = (0..self.things.len()).filter(|&at| covered.contains(&self.things[at].resource()));
+            let covered = (0..self.items.len()).filter(|&at| covered.contains(&self.items[at].resource()));
             let covered: Vec<usize> = covered.collect();
             let emergency =
                 emergencies.find(|rule| covered.iter().all(|&at| !self.denied[at] && self.is_inside(rule, at)));
             for at in covered {
-                let part = self.things[at].resource();
+                let part = self.items[at].resource();
                 if let Some(rule) = emergency {
                     self.naming(at).filter(|guard| demands(guard) && guard.approvals > 1).for_each(|guard| {
                         warn(rule, guard, format!("gives {part} in an emergency without an approval, by {scope}"));
@@ -328,31 +328,31 @@ impl<'t> Overview<'t> {
         if !demands(rule) {
             return None;
         }
-        let matters = |&thing: &usize| match &self.things[thing] {
-            CatalogItem::Role(_) => takes_default(rule, &self.things[thing]),
+        let matters = |&item: &usize| match &self.items[item] {
+            CatalogItem::Role(_) => replaces_default(rule, &self.items[item]),
             other => other.environment() == Some(Environment::Production),
         };
-        let about_a_role = |thing: usize| matches!(self.things[thing], CatalogItem::Role(_));
+        let about_a_role = |item: usize| matches!(self.items[item], CatalogItem::Role(_));
         let able = [false, true].map(|about_a_role| self.team.approvers(&rule.approvers, about_a_role));
         let below = able
             .clone()
             .map(|able| !able.is_empty() && able.into_iter().all(|name| role(self.team, name) < Role::Admin));
-        let thing = self.named(at).filter(matters).find(|&thing| {
+        let item = self.named(at).filter(matters).find(|&item| {
             // Another demand on the same takes an admin.
             let another = || {
-                let opened = self.opens[thing].iter().flat_map(|&opened| &self.named_by[opened]);
-                let admins = |rule: &usize| self.only_admins[*rule][usize::from(about_a_role(thing))];
+                let opened = self.opens[item].iter().flat_map(|&opened| &self.named_by[opened]);
+                let admins = |rule: &usize| self.only_admins[*rule][usize::from(about_a_role(item))];
                 opened.copied().filter(admins).any(|other| self.team.rules[other].matches.is_unconditional())
             };
-            below[usize::from(about_a_role(thing))] && !self.denied[thing] && !another()
+            below[usize::from(about_a_role(item))] && !self.denied[item] && !another()
         })?;
-        let able = able[usize::from(about_a_role(thing))].iter();
+        let able = able[usize::from(about_a_role(item))].iter();
         let people: Vec<String> = able.map(|name| format!("{name} ({})", role(self.team, name))).collect();
-        let production = if about_a_role(thing) { "" } else { " (production)" };
+        let production = if about_a_role(item) { "" } else { " (production)" };
         Some(format!(
             "rule {:?}: nobody who can meet its demand for {}{production} is an admin: {}",
             rule.name.as_str(),
-            self.things[thing].resource(),
+            self.items[item].resource(),
             few(&people, ", ")
         ))
     }
@@ -362,7 +362,7 @@ impl<'t> Overview<'t> {
         if rule.emergency {
             return self.allows_no_emergency(rule);
         }
-        if !rule.auto_approve || self.named(at).any(|thing| self.is_approved_by(thing, at)) {
+        if !rule.auto_approve || self.named(at).any(|item| self.is_approved_by(item, at)) {
             return None;
         }
         let patterns = &rule.matches.resources;
@@ -412,13 +412,13 @@ fn few(people: &[String], separator: &str) -> String {
 
 /// How this team would have decided a past request, if that differs from what happened. `held`: the requester's other
 /// grants of that time. Roles are those of the team file alone.
-pub fn otherwise(team: &Team, request: &Request, held: &Held) -> Option<String> {
-    let Some(requester) = team.person(&request.requester) else {
+pub fn changed_outcome(team: &Team, request: &Request, held: &OtherGrants) -> Option<String> {
+    let Some(requester) = team.principal(&request.requester) else {
         return Some("refused: its requester is not in the file".to_owned());
     };
     // What was granted lasted from then on.
     let at = request.grant.as_ref().map_or(request.submitted_at, |grant| grant.starts_at);
-    let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
+    let terms = request.grant.as_ref().map_or_else(|| request.proposed_terms(), |grant| &grant.terms);
     let asked = team.reach(&request.asked.resource, None);
     let granted = (*terms != request.asked).then(|| team.reach(&terms.resource, None));
     for (terms, reach) in [(&request.asked, &asked), (terms, granted.as_ref().unwrap_or(&asked))] {
@@ -426,11 +426,11 @@ pub fn otherwise(team: &Team, request: &Request, held: &Held) -> Option<String> 
             return Some(format!("refused: {} is not in the file", terms.resource));
         }
     }
-    let case = |terms, reach| Case { requester: &requester, terms, reach, held, now: at };
+    let case = |terms, reach| Proposal { requester: &requester, terms, reach, held, now: at };
     let granted = granted.as_ref().map(|reach| case(terms, reach));
     let judgement = judge(&team.rules, case(&request.asked, &asked), granted, request.emergency);
     let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
-    if let Err(refusal) = Refusal::unless_none(violations) {
+    if let Err(refusal) = Refusal::refuse_if_any(violations) {
         return Some(format!("refused: {}", refusal.message()));
     }
     if request.emergency {
@@ -441,15 +441,15 @@ pub fn otherwise(team: &Team, request: &Request, held: &Held) -> Option<String> 
 }
 
 fn by_votes(team: &Team, request: &Request, judgement: &Judgement, at: Timestamp) -> Option<String> {
-    let terms = request.grant.as_ref().map_or_else(|| request.on_the_table(), |grant| &grant.terms);
+    let terms = request.grant.as_ref().map_or_else(|| request.proposed_terms(), |grant| &grant.terms);
     let requirements = judgement.requirements();
     let named: BTreeSet<Assignee> = requirements.iter().flat_map(|it| it.approvers.iter().cloned()).collect();
     let voters = request.decisions.iter().map(|decision| &decision.by);
     let names: BTreeSet<&Name> = team.approvers(&named, false).into_iter().chain(voters).collect();
-    let people: Vec<Principal> = names.into_iter().filter_map(|name| team.person(name)).collect();
+    let people: Vec<Principal> = names.into_iter().filter_map(|name| team.principal(name)).collect();
     let people: Vec<&Principal> = people.iter().collect();
-    let stands = standing(request, terms, &requirements, &people, at);
-    let met = stands.iter().all(Tally::is_met);
+    let tallies = tally(request, terms, &requirements, &people, at);
+    let met = tallies.iter().all(Tally::is_met);
     let denied = request.decisions.iter().find(|decision| decision.verdict == Verdict::Deny);
     match (judgement.approved_by_rule(), &request.grant, denied) {
         (Some(rule), Some(grant), _) if grant.by_rule.is_none() => {
@@ -458,10 +458,11 @@ fn by_votes(team: &Team, request: &Request, judgement: &Judgement, at: Timestamp
         (Some(_), Some(_), _) => None,
         (Some(rule), None, _) => Some(format!("approved at once, by rule {:?}", rule.as_str())),
         (None, Some(_), _) if met => None,
-        (None, Some(_), _) => Some(format!("still waiting: {}", missing(&stands))),
+        (None, Some(_), _) => Some(format!("still waiting: {}", missing(&tallies))),
         (None, None, Some(denial)) => {
-            let denier = people.iter().find(|person| person.name == denial.by);
-            let counts = denier.is_some_and(|person| may_decide(person, request, terms, &requirements, at).is_ok());
+            let denier = people.iter().find(|principal| principal.name == denial.by);
+            let counts =
+                denier.is_some_and(|principal| may_decide(principal, request, terms, &requirements, at).is_ok());
             (!counts).then(|| format!("not denied: {} would not be an approver", denial.by))
         }
         (None, None, None) => met.then(|| "approved, with the approvals it has".to_owned()),
@@ -469,8 +470,8 @@ fn by_votes(team: &Team, request: &Request, judgement: &Judgement, at: Timestamp
 }
 
 /// `2 more approvals by rule "…" (of alice, erin)`.
-fn missing(stands: &[Tally]) -> String {
-    let open = stands.iter().filter(|standing| !standing.is_met());
+fn missing(tallies: &[Tally]) -> String {
+    let open = tallies.iter().filter(|standing| !standing.is_met());
     let said = open.map(|standing| {
         let more = standing.need as usize - standing.have.len();
         let rule = standing.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {:?}", rule.as_str()));

@@ -16,7 +16,7 @@ const MOST_COMPARED: usize = 50;
 
 pub fn warnings(team: &Team) -> Vec<String> {
     let resources: Vec<Resource> = team.resources().collect();
-    let things: Vec<CatalogItem> = resources.iter().filter_map(|resource| team.thing(resource)).collect();
+    let items: Vec<CatalogItem> = resources.iter().filter_map(|resource| team.item(resource)).collect();
     let mut compared = 0;
     let mut warnings = Vec::new();
     for rule in &team.rules {
@@ -30,14 +30,14 @@ pub fn warnings(team: &Team) -> Vec<String> {
                 .push(format!("rule {:?}: {pattern} matches nothing that is in the file{near}", rule.name.as_str()));
         }
         // What approves nothing is warned of by itself.
-        if unmatched.is_empty() && !rule.auto_approve && !things.iter().any(|thing| rule.matches.names(thing)) {
+        if unmatched.is_empty() && !rule.auto_approve && !items.iter().any(|item| rule.matches.names(item)) {
             let why = "its resources and environments match nothing that is in the file together";
             warnings.push(format!("rule {:?} has no effect: {why}", rule.name.as_str()));
         }
     }
     warnings.extend(nobody(team));
     warnings.extend(team.scopes.iter().filter_map(|(name, scope)| {
-        let covers = things.iter().any(|thing| scope.covers.covers(thing));
+        let covers = items.iter().any(|item| scope.covers.covers(item));
         (!covers).then(|| format!("scope {name} covers nothing that is in the file"))
     }));
     warnings

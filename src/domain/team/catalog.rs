@@ -19,7 +19,7 @@ impl Team {
     }
 
     /// What this team's catalogue says of a resource; None when it has no such.
-    pub fn thing(&self, resource: &Resource) -> Option<CatalogItem> {
+    pub fn item(&self, resource: &Resource) -> Option<CatalogItem> {
         match resource {
             Resource::Connection(name) => {
                 let environment = self.connections.get(name)?.environment;
@@ -43,14 +43,14 @@ impl Team {
     ///
     /// `scope`: what a scope covers, where this team's own scopes are not loaded.
     pub fn reach(&self, resource: &Resource, scope: Option<&Scope>) -> Vec<CatalogItem> {
-        let thing = match (resource, scope) {
+        let item = match (resource, scope) {
             (Resource::Scope(name), Some(_)) => Some(CatalogItem::Scope { name: name.clone() }),
-            (resource, _) => self.thing(resource),
+            (resource, _) => self.item(resource),
         };
-        let Some(thing) = thing else { return Vec::new() };
+        let Some(item) = item else { return Vec::new() };
         let covered = |other: &Resource| {
-            let thing = self.thing(other).filter(|_| other != resource)?;
-            grant_covers(resource, &thing, |name| scope.or_else(|| self.scopes.get(name))).then_some(thing)
+            let item = self.item(other).filter(|_| other != resource)?;
+            grant_covers(resource, &item, |name| scope.or_else(|| self.scopes.get(name))).then_some(item)
         };
         let used = self.connections.keys().cloned().map(Resource::Connection);
         let used = used.chain(self.targets.keys().cloned().map(Resource::Target));
@@ -58,7 +58,7 @@ impl Team {
             Resource::Connection(_) | Resource::Scope(_) => used.filter_map(|other| covered(&other)).collect(),
             Resource::Target(_) | Resource::Feature(_) | Resource::Role(_) => Vec::new(),
         };
-        std::iter::once(thing).chain(beyond).collect()
+        std::iter::once(item).chain(beyond).collect()
     }
 
     /// Every resource of the catalogue, and the roles that can be asked for.

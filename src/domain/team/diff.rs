@@ -35,7 +35,7 @@ impl Team {
     }
 
     /// Makes one recorded change. What the change was from must be what stands there.
-    pub fn take(team: &mut Option<Team>, change: &Change) -> Result<(), String> {
+    pub fn apply(team: &mut Option<Team>, change: &Change) -> Result<(), String> {
         let mismatch = || format!("{} changes from what it was not", change.what());
         let Some(team) = team else {
             let Change::Team(Diff::Add { to }) = change else {

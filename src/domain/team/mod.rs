@@ -100,7 +100,7 @@ impl Team {
     }
 
     /// A member as the team file has them: without any grant.
-    pub fn person(&self, name: &Name) -> Option<Principal> {
+    pub fn principal(&self, name: &Name) -> Option<Principal> {
         let groups = self.groups.iter().filter(|(_, group)| group.members.contains(name));
         Some(Principal {
             name: name.clone(),

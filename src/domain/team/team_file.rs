@@ -347,9 +347,16 @@ impl Reading {
             emergency: self.flag(table, "emergency"),
             matches,
         };
+        self.check_rule(table, &rule, !SAYS.iter().any(|key| given(key)), team);
+        name.map(|_| rule)
+    }
+
+    /// Keys of a rule that contradict one another or have no effect. `is_empty`: it has no key that does something.
+    fn check_rule(&mut self, table: Table<'_>, rule: &Rule, is_empty: bool, team: &Team) {
         let what = table.what;
         let mut wrong = |why: &str| self.mistake(table.line, format!("{what} {why}"));
-        if !SAYS.iter().any(|key| given(key)) {
+        let given = |key: &str| table.keys.contains_key(key);
+        if is_empty {
             wrong("says nothing: give it approvers, a limit, auto_approve, deny or emergency");
         }
         if given("approvals") && !given("approvers") {
@@ -387,7 +394,6 @@ impl Reading {
                 ),
             );
         }
-        name.map(|_| rule)
     }
 
     /// How many members may approve who are named so; where these are enough, it may be more.
