@@ -1,5 +1,5 @@
-//! A bare loop of the mail library: one message, so many times, over one connection. What `access deliver` is held
-//! against (benches/deliver.py).
+//! A bare loop of the mail library: the same message COUNT times over one connection. `benches/deliver.py` compares
+//! `access deliver` with it.
 //!
 //! usage: bare PORT COUNT FILE
 

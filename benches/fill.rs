@@ -1,10 +1,10 @@
-//! Fills a database for `benches/run.sh` through the library: each event is recorded as the program records it, only
-//! with times of the past, so that `access audit verify` finds the record whole.
+//! Fills a database for `benches/run.sh`. It records events through the library as the program does, but with times in the
+//! past, so `access audit verify` accepts the file.
 //!
-//! - `fill create PATH LOGIN PAST LAPSED PENDING`: a team of about a thousand members and so many requests: those whose
-//!   access ended long ago, those whose grants have lapsed and not yet on the record, those that wait for a decision;
-//!   and besides one live grant, of `connection:c0` to `m0`, whose login is LOGIN.
-//! - `fill lapse PATH COUNT`: so many more grants that lapse. It waits until they have.
+//! - `fill create PATH LOGIN PAST LAPSED PENDING`: a team of about a thousand members with PAST requests whose access ended
+//!   long ago, LAPSED grants that have ended but whose end is not recorded yet, PENDING requests, and one live grant of
+//!   `connection:c0` to `m0`, whose login is LOGIN.
+//! - `fill lapse PATH COUNT`: COUNT more grants that lapse. It waits until they have.
 
 use std::error::Error;
 use std::path::Path;
@@ -25,11 +25,11 @@ use access::store::{Context, Store, Write};
 
 const HOUR: i64 = 3600;
 const DAY: i64 = 24 * HOUR;
-/// Requests that are filed at the same time.
+/// Requests filed at the same time.
 const GROUP: u64 = 1000;
-/// Requests of one transaction.
+/// Requests in one transaction.
 const TRANSACTION: u64 = 5 * GROUP;
-/// Members below this number have no email: the past would fill the outbox with what was delivered long ago.
+/// Members below this number have no email, or the outbox would be full of old notifications.
 const WITH_EMAIL: u64 = 500;
 const MEMBERS: u64 = 1000;
 const CONNECTIONS: u64 = 40;
@@ -142,7 +142,7 @@ fn set_up(path: &Path, team: &Team, at: i64) -> Outcome<Store> {
     Ok(Store::open(path).map_err(Failure::from)?)
 }
 
-/// So many requests in groups, several groups in a transaction.
+/// Records this many requests in groups, with several groups in a transaction.
 fn in_groups(
     store: &Store,
     count: u64,
@@ -159,14 +159,14 @@ fn in_groups(
     Ok(())
 }
 
-/// A request to be.
+/// A request to file.
 struct Ask {
     id: RequestId,
     member: Name,
     terms: Terms,
 }
 
-/// The asks of a group: no member asks for the same thing twice at a time.
+/// The requests of a group. No member asks for the same resource twice at the same time.
 fn asks(
     next: &mut RequestId,
     group: u64,

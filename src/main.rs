@@ -1,4 +1,4 @@
-//! The program: answers a completing shell, else parses the line, does it, and gives the exit code.
+//! The program: answers a shell that completes, or parses the command line, runs the command and returns its exit code.
 
 #![forbid(unsafe_code)]
 
@@ -15,10 +15,10 @@ use clap::error::ErrorKind;
 fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
-        let failure = Failure::new(Kind::Internal, format!("access met something it did not expect{place}"))
-            .hint("this is a bug; please report it, with what you typed");
+        let failure = Failure::new(Kind::Internal, format!("unexpected internal error{place}"))
+            .hint("this is a bug; please report it with the command you typed");
         report(&failure, wants_json(), ColorWhen::Never);
-        // Nothing half-done is left: an open transaction was never committed.
+        // An open transaction is rolled back, so nothing is half done.
         std::process::exit(Kind::Internal.exit_code().into());
     }));
     ExitCode::from(run())
@@ -28,13 +28,13 @@ fn run() -> u8 {
     if is_completion() {
         clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
     }
-    let typed: Vec<OsString> = std::env::args_os().collect();
-    let cli = match line::parse(&typed) {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let cli = match line::parse(&line) {
         Ok(cli) => cli,
-        Err(error) => return refuse(error, &typed, typed.iter().any(|word| word == "check")),
+        Err(error) => return print_clap_error(error, &line, line.iter().any(|word| word == "check")),
     };
     if let Verb::Help(args) = &cli.verb {
-        return refuse(line::help(args.words.iter().map(String::as_str)), &typed, false);
+        return print_clap_error(line::help(args.words.iter().map(String::as_str)), &line, false);
     }
     let (json, color) = (cli.global.json, cli.global.color);
     match commands::run(cli) {
@@ -43,8 +43,8 @@ fn run() -> u8 {
     }
 }
 
-/// Whether a completing shell calls: the variable is set, and the line is `access -- WORD…`, as in the scripts. No command
-/// has that form, so the variable alone never turns a command (a gate's `check`, say) into a success.
+/// Whether a completion script calls: the variable is set and the line is `access -- WORD…`. No command has that form, so
+/// the variable alone never turns a command, such as the `check` of a gate, into a success.
 fn is_completion() -> bool {
     let mut words = std::env::args_os().skip(1);
     std::env::var_os(pages::COMPLETE).is_some()
@@ -62,11 +62,11 @@ fn fail(error: &anyhow::Error, json: bool, color: ColorWhen) -> u8 {
     failure.kind.exit_code()
 }
 
-/// A line that could not be parsed, or a call for help, which is no failure. Except on a line with `check`, where 0 stands
-/// for yes: a gate may put somebody's `--help` where it expects a name.
-fn refuse(error: clap::Error, typed: &[OsString], check: bool) -> u8 {
+/// Prints what clap returns in place of a command: help, the version or an error. Help exits 0, except on a line with `check`,
+/// where 0 means allowed: a gate may pass on a user's `--help` as a name.
+fn print_clap_error(error: clap::Error, line: &[OsString], check: bool) -> u8 {
     let usage = Kind::Usage.exit_code();
-    let color = line::color(typed);
+    let color = line::color(line);
     let (printed, code) = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             (help(&error.render(), color, false), if check { usage } else { 0 })
@@ -74,7 +74,7 @@ fn refuse(error: clap::Error, typed: &[OsString], check: bool) -> u8 {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if !wants_json() => {
             (help(&error.render(), color, true), usage)
         }
-        _ => (Err(line::failure(error, typed)), usage),
+        _ => (Err(line::failure(error, line)), usage),
     };
     match printed {
         Ok(()) => code,
@@ -85,7 +85,7 @@ fn refuse(error: clap::Error, typed: &[OsString], check: bool) -> u8 {
     }
 }
 
-/// Before the line is parsed, or when it can't be.
+/// Whether to report in JSON, for a line that may not parse.
 fn wants_json() -> bool {
     std::env::args_os().any(|word| word == "--json")
 }

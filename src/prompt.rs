@@ -1,21 +1,21 @@
-//! Questions to a person, on a terminal only. What is asked here is never a check: the ledger decides all the same.
+//! Questions on a terminal. They check nothing: the service decides, whatever was answered here.
 //!
-//! Yes and no are asked by `dialoguer`. Its input miscounts wide and wrapped text, and in its lists letters move and
-//! choose, so the text field (`line`) and the list (`menu`) are our own.
+//! `dialoguer` asks for yes or no. Its text input miscounts wide and wrapped text, and letters typed at its lists move and
+//! choose, so the text field (`text_input`) and the list (`menu`) are our own.
 
-mod line;
 mod menu;
 mod screen;
+mod text_input;
 
 use std::io::{IsTerminal, stderr, stdin};
 
 use dialoguer::Confirm;
 use dialoguer::console::Term;
 use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
-use line::Line;
 use menu::Menu;
 use nix::sys::signal::{SigSet, Signal};
-use screen::Raw;
+use screen::RawMode;
+use text_input::TextInput;
 
 use crate::domain::resource::Resource;
 use crate::domain::terms::Modification;
@@ -25,14 +25,14 @@ use crate::protocol::{RequestView, ResourceView};
 
 pub use menu::{Item, Picked, Typing};
 
-/// Somebody who can be asked.
+/// A terminal with a user who can be asked.
 #[derive(Clone, Copy)]
 pub struct Prompt {
     color: bool,
 }
 
 impl Prompt {
-    /// None: nobody can be asked, or nobody wants to be.
+    /// None if there is no terminal, or if `--yes` was given.
     pub fn on_terminal(yes: bool, color: bool) -> Option<Prompt> {
         let able = stdin().is_terminal() && stderr().is_terminal();
         (able && !yes).then_some(Prompt { color })
@@ -41,16 +41,16 @@ impl Prompt {
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
         let theme: Box<dyn Theme> = if self.color { Box::new(ColorfulTheme::default()) } else { Box::new(SimpleTheme) };
         let confirm = Confirm::with_theme(&*theme).with_prompt(question).default(false);
-        let _raw = Raw::begin(true)?;
+        let _raw = RawMode::begin(true)?;
         Ok(uninterrupted(|| confirm.interact_opt())?.unwrap_or(false))
     }
 
-    /// One of these. Letters that are typed do nothing. None: the person leaves.
+    /// Asks for one of these. Letters do nothing. None if the user presses Esc.
     pub fn choose(&self, question: &str, items: &[Item], at: usize) -> Result<Option<usize>, Failure> {
         self.choose_from(&Menu { question, items, at, typing: Typing::Ignored, report: true })
     }
 
-    /// The same where what comes of it says enough about the choice.
+    /// The same, but the choice does not stay on the screen.
     pub fn choose_silently(&self, question: &str, items: &[Item], at: usize) -> Result<Option<usize>, Failure> {
         self.choose_from(&Menu { question, items, at, typing: Typing::Ignored, report: false })
     }
@@ -62,12 +62,12 @@ impl Prompt {
         }))
     }
 
-    /// One of these, or the beginning of another answer.
+    /// Asks for one of these, or takes the beginning of another answer.
     pub fn choose_or_type(&self, question: &str, items: &[Item], at: usize) -> Result<Option<Picked>, Failure> {
         Menu { question, items, at, typing: Typing::Answers, report: true }.ask(self.color)
     }
 
-    /// One of these, searched for by its letters.
+    /// Asks for one of these, which typed letters search.
     pub fn resource(&self, question: &str, views: &[ResourceView]) -> Result<Option<Resource>, Failure> {
         let items: Vec<Item> = views.iter().map(|view| Item::with(view.resource.to_string(), about(view))).collect();
         let menu = Menu { question, items: &items, at: 0, typing: Typing::Searches, report: true };
@@ -75,7 +75,7 @@ impl Prompt {
         Ok(index.and_then(|index| views.get(index)).map(|view| view.resource.clone()))
     }
 
-    /// An answer in words. `check`: why it can't be taken.
+    /// Asks for a text. `check` says why an answer is not valid.
     pub fn words(
         &self,
         question: &str,
@@ -83,17 +83,17 @@ impl Prompt {
         initial: &str,
         check: &dyn Fn(&str) -> Result<(), String>,
     ) -> Result<Option<String>, Failure> {
-        Line { question, hint, initial, check }.ask(self.color)
+        TextInput { question, hint, initial, check }.ask(self.color)
     }
 
-    /// Why something is asked for or was found.
+    /// Asks for a reason or a note, which is required.
     pub fn text(&self, question: &str) -> Result<Text, Failure> {
         let check = |text: &str| text.parse::<Text>().map(drop).map_err(|why| why.to_string());
         let text = self.words(question, "", "", &check)?.ok_or_else(cancelled)?;
-        text.parse().map_err(|why| Failure::new(Kind::Usage, format!("that can't be taken: {why}")))
+        text.parse().map_err(|why| Failure::new(Kind::Usage, format!("not valid: {why}")))
     }
 
-    /// A word to somebody, which may stay empty.
+    /// Asks for a note or a reason, which may stay empty.
     pub fn word(&self, question: &str, hint: &str, initial: &str) -> Result<Option<Text>, Failure> {
         let check = |text: &str| match text.trim() {
             "" => Ok(()),
@@ -103,7 +103,7 @@ impl Prompt {
         Ok(text.parse().ok())
     }
 
-    /// What to grant: as asked, or the narrowest declared scope that covers it. None: nothing.
+    /// Asks what to grant: as asked, or the narrowest scope that covers it. None if nothing.
     pub fn approval(&self, view: &RequestView) -> Result<Option<Modification>, Failure> {
         let as_asked = Modification::default();
         let Some(scope) = &view.narrowest_scope else {
@@ -123,7 +123,7 @@ impl Prompt {
     }
 }
 
-/// What helps to tell a resource from others.
+/// What tells a resource from others.
 fn about(view: &ResourceView) -> String {
     let mut about = vec![view.about.clone()];
     about.extend(view.pending.map(|id| format!("request {id} is pending")));
@@ -132,25 +132,25 @@ fn about(view: &ResourceView) -> String {
     about.join("; ")
 }
 
-/// Ctrl-C. What was still to be asked is not.
+/// Ctrl-C: no further question is asked.
 fn interrupted() -> Failure {
     Failure::new(Kind::Interrupted, "interrupted; nothing more was done")
 }
 
-/// The person thought better of it.
+/// The user left a question.
 pub fn cancelled() -> Failure {
     Failure::new(Kind::Failure, "cancelled; nothing was done")
 }
 
-/// Has `dialoguer` ask. On Ctrl-C `console` raises the signal and says that it was interrupted. The signal is held
-/// back, or it would end the program before the terminal is put in order.
+/// Asks with `dialoguer`. On Ctrl-C `console` raises SIGINT and returns an error. The signal is blocked meanwhile, or it
+/// would end the program before the terminal is restored.
 fn uninterrupted<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, Failure> {
     let interrupt = SigSet::from(Signal::SIGINT);
     let _ = interrupt.thread_block();
     let answer = question();
-    // An interrupt ends the program in its own time, so it stays held back.
+    // After Ctrl-C the program ends by itself with its own exit code, so the signal stays blocked.
     let answer = answer.map_err(|dialoguer::Error::IO(error)| {
-        // The question stays where it is, and what comes is not written behind it.
+        // The error is not written on the line of the question.
         let _ = Term::stderr().write_line("");
         failed(&error)
     })?;

@@ -68,7 +68,7 @@ fn finding(sheet: &mut Sheet, view: &FindingView, color: bool) {
     };
     let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
     let lead = format!("{mark}  {:<9}  ", view.what);
-    sheet.item_after(&lead, FOUND.max(11 + view.what.len()), FOUND, &bounded(&lines(&view.found)));
+    sheet.item(&lead, FOUND, &bounded(&lines(&view.found)));
     for mend in &view.mend {
         // A command to copy stays on one line.
         sheet.push(&format!("{:FOUND$}→ {}\n", "", bounded(&lines(mend))));

@@ -20,12 +20,18 @@ use crate::time_format::date_and_time;
 use crate::ui::{Sheet, line};
 
 /// Show the team, or apply a team file
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Args)]
 #[command(after_help = "Examples:
   access team show > team.toml             write it down, then edit it
   access team apply team.toml --dry-run    see what would change
   access team apply team.toml              see it, confirm, and apply")]
-pub enum TeamVerb {
+pub struct TeamArgs {
+    #[command(subcommand)]
+    verb: TeamVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum TeamVerb {
     Apply(TeamApplyArgs),
     Show(TeamShowArgs),
     ReplaceOwner(ReplaceOwnerArgs),
@@ -85,9 +91,9 @@ pub struct ReplaceOwnerArgs {
     pub dry_run: bool,
 }
 
-impl Run for TeamVerb {
+impl Run for TeamArgs {
     fn run(self, app: &mut App) -> Result<u8> {
-        match self {
+        match self.verb {
             TeamVerb::Show(_) => {
                 let team = app.backend()?.answer(TeamShow {})?;
                 app.printer.object(&team, |sheet| sheet.push(&team_file::write(&team)))?;
@@ -108,7 +114,7 @@ impl Run for TeamVerb {
     }
 
     fn changes(&self) -> bool {
-        match self {
+        match &self.verb {
             TeamVerb::Show(_) => false,
             TeamVerb::Apply(args) => !args.dry_run,
             TeamVerb::ReplaceOwner(args) => !args.dry_run,

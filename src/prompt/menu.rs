@@ -1,13 +1,13 @@
-//! A list of which somebody chooses one.
+//! A list to choose one item from.
 
 use unicode_width::UnicodeWidthStr;
 
-use super::screen::{Key, Screen, cut};
+use super::screen::{KeyPress, Screen, cut};
 use crate::error::Failure;
 
 pub struct Item {
     pub label: String,
-    /// What is said about it.
+    /// A remark beside the label.
     pub note: String,
 }
 
@@ -21,21 +21,21 @@ impl Item {
     }
 }
 
-/// What characters do that are typed at a list.
+/// What typed characters do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Typing {
-    /// Nothing: the list is of things to do, and a stray key does none of them.
+    /// Nothing: in a list of actions, a stray key must not trigger one.
     Ignored,
-    /// They search among the labels.
+    /// They search the labels.
     Searches,
-    /// They begin an answer that is in none of the items.
+    /// They begin an answer that is not on the list.
     Answers,
 }
 
 pub struct Menu<'m> {
     pub question: &'m str,
     pub items: &'m [Item],
-    /// The item that is chosen to begin with.
+    /// The item that is selected first.
     pub at: usize,
     pub typing: Typing,
     /// Whether the choice stays on the screen.
@@ -45,17 +45,17 @@ pub struct Menu<'m> {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Picked {
     Item(usize),
-    /// The beginning of an answer in words.
+    /// The beginning of an answer that is not on the list.
     Typed(String),
 }
 
-/// So many items are shown at once at most.
-const MOST: usize = 10;
+/// At most this many items are shown at once.
+const PAGE: usize = 10;
 
 impl Menu<'_> {
-    /// None: the person leaves.
+    /// None if the user presses Esc.
     pub fn ask(&self, color: bool) -> Result<Option<Picked>, Failure> {
-        // What was typed before may search, but chooses nothing.
+        // Keys that were pressed before the list was shown may search, but must not choose.
         let mut screen = Screen::open(color, self.typing != Typing::Searches)?;
         let mut search = String::new();
         let mut found: Vec<usize> = (0..self.items.len()).collect();
@@ -63,9 +63,9 @@ impl Menu<'_> {
         loop {
             self.draw(&mut screen, &search, &found, at)?;
             let last = found.len().saturating_sub(1);
-            let page = MOST.min(screen.rows() - 3);
+            let page = PAGE.min(screen.rows() - 3);
             match screen.key()? {
-                Key::Enter => {
+                KeyPress::Enter => {
                     if let Some(&index) = found.get(at) {
                         let mark = screen.paint("32", "✔");
                         let words = format!("{} · {}", self.question, self.items[index].label);
@@ -74,22 +74,22 @@ impl Menu<'_> {
                         return Ok(Some(Picked::Item(index)));
                     }
                 }
-                Key::Escape => {
+                KeyPress::Escape => {
                     screen.close(&[])?;
                     return Ok(None);
                 }
-                Key::Up | Key::BackTab => at = if at == 0 { last } else { at - 1 },
-                Key::Down | Key::Tab => at = if at == last { 0 } else { at + 1 },
-                Key::PageUp => at = at.saturating_sub(page),
-                Key::PageDown => at = (at + page).min(last),
-                Key::Home => at = 0,
-                Key::End => at = last,
+                KeyPress::Up | KeyPress::BackTab => at = if at == 0 { last } else { at - 1 },
+                KeyPress::Down | KeyPress::Tab => at = if at == last { 0 } else { at + 1 },
+                KeyPress::PageUp => at = at.saturating_sub(page),
+                KeyPress::PageDown => at = (at + page).min(last),
+                KeyPress::Home => at = 0,
+                KeyPress::End => at = last,
                 key => match (self.typing, key) {
-                    (Typing::Answers, Key::Char(c)) => {
+                    (Typing::Answers, KeyPress::Char(c)) => {
                         screen.close(&[])?;
                         return Ok(Some(Picked::Typed(c.to_string())));
                     }
-                    (Typing::Answers, Key::Pasted(text)) => {
+                    (Typing::Answers, KeyPress::Pasted(text)) => {
                         screen.close(&[])?;
                         return Ok(Some(Picked::Typed(text.replace(char::is_control, ""))));
                     }
@@ -105,7 +105,7 @@ impl Menu<'_> {
 
     fn draw(&self, screen: &mut Screen, search: &str, found: &[usize], at: usize) -> Result<(), Failure> {
         let columns = screen.columns();
-        let page = MOST.min(screen.rows() - 3);
+        let page = PAGE.min(screen.rows() - 3);
         let mut head = cut(self.question, columns - 4);
         let mut typed = String::new();
         if self.typing == Typing::Searches {
@@ -135,9 +135,7 @@ impl Menu<'_> {
         let more = found.len().saturating_sub(page);
         let mut keys = match self.typing {
             Typing::Ignored => "↑ ↓ move, Enter chooses, Esc leaves".to_owned(),
-            Typing::Searches if found.is_empty() => {
-                "nothing that you can choose has these letters; Backspace takes back".to_owned()
-            }
+            Typing::Searches if found.is_empty() => "no match; Backspace deletes".to_owned(),
             Typing::Searches => "type to search, ↑ ↓ move, Enter chooses, Esc leaves".to_owned(),
             Typing::Answers => "↑ ↓ move, Enter chooses, or type your own; Esc leaves".to_owned(),
         };
@@ -149,19 +147,19 @@ impl Menu<'_> {
     }
 }
 
-/// Whether the key changes what is searched for.
-fn edit(search: &mut String, key: &Key) -> bool {
+/// Applies the key to the search. False if it does not edit.
+fn edit(search: &mut String, key: &KeyPress) -> bool {
     match key {
-        Key::Char(c) => search.push(*c),
-        Key::Pasted(text) => search.push_str(text.replace(char::is_control, "").trim()),
-        Key::Backspace => drop(search.pop()),
-        Key::EraseWord | Key::EraseLine => search.clear(),
+        KeyPress::Char(c) => search.push(*c),
+        KeyPress::Pasted(text) => search.push_str(text.replace(char::is_control, "").trim()),
+        KeyPress::Backspace => drop(search.pop()),
+        KeyPress::EraseWord | KeyPress::EraseLine => search.clear(),
         _ => return false,
     }
     true
 }
 
-/// The end of a text, in so many columns.
+/// The end of a text, at most this many columns of it.
 fn end_of(text: &str, columns: usize) -> String {
     let mut from = 0;
     while text[from..].width() > columns {
@@ -170,8 +168,8 @@ fn end_of(text: &str, columns: usize) -> String {
     text[from..].to_owned()
 }
 
-/// The items whose labels have these letters in this order, the likest first: the name itself, what begins with it, what
-/// has it in one piece, then all others.
+/// The items whose labels have these letters in this order. An exact name comes first, then labels that begin with the
+/// search, then those that contain it, then all others.
 fn matching(items: &[Item], search: &str) -> Vec<usize> {
     let search = search.to_lowercase();
     let rank = |label: &str| {
@@ -198,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_likest_item_comes_first() {
+    fn the_best_match_comes_first() {
         let items =
             ["target:orders-db-staging", "target:orders-db", "scope:orders", "target:billing-db"].map(Item::new);
         let found = |search: &str| -> Vec<&str> {

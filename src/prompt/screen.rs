@@ -1,5 +1,6 @@
-//! Part of a terminal that is drawn over itself while a question is asked, and the keys that are pressed meanwhile.
+//! The part of the terminal that a question redraws, and the keys that are pressed in the meantime.
 
+use std::borrow::Cow;
 use std::io;
 
 use dialoguer::console::{self, Term};
@@ -11,9 +12,9 @@ use super::failed;
 use crate::domain::text::visible;
 use crate::error::Failure;
 
-/// A key as the widgets know it.
+/// A key, or a paste, as the widgets see it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Key {
+pub enum KeyPress {
     Char(char),
     Pasted(String),
     Enter,
@@ -37,29 +38,29 @@ pub enum Key {
     Unknown,
 }
 
-/// The terminal hands over each key for as long as this lives. Without it `console` switches back and forth around each
-/// key, and what is typed or pasted in between is echoed and may be lost.
-pub struct Raw {
+/// Keeps the terminal in raw mode. Without it `console` enters and leaves raw mode for each key, and what is typed or pasted
+/// in between is echoed and may be lost.
+pub struct RawMode {
     before: Termios,
 }
 
-impl Raw {
-    /// `fresh`: what was typed before the question was there is discarded, so that it answers nothing.
-    pub fn begin(fresh: bool) -> Result<Raw, Failure> {
+impl RawMode {
+    /// `fresh`: discard what was typed before the question was shown, so that it does not answer the question.
+    pub fn begin(fresh: bool) -> Result<RawMode, Failure> {
         let before = tcgetattr(io::stdin()).map_err(|errno| failed(&errno.into()))?;
         let mut raw = before.clone();
         cfmakeraw(&mut raw);
         raw.output_flags = before.output_flags;
         let how = if fresh { SetArg::TCSAFLUSH } else { SetArg::TCSADRAIN };
         tcsetattr(io::stdin(), how, &raw).map_err(|errno| failed(&errno.into()))?;
-        Ok(Raw { before })
+        Ok(RawMode { before })
     }
 }
 
-impl Drop for Raw {
+impl Drop for RawMode {
     fn drop(&mut self) {
         let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.before);
-        // Both may be off at this point, however the question ended.
+        // Turn off bracketed paste and show the cursor, however the question ended.
         let _ = Term::stderr().write_str("\x1b[?2004l\x1b[?25h");
     }
 }
@@ -67,17 +68,17 @@ impl Drop for Raw {
 pub struct Screen {
     term: Term,
     color: bool,
-    /// The row that the cursor is in, counted from the first that is drawn.
+    /// The row of the cursor, counted from the first drawn row.
     row: usize,
-    _raw: Raw,
+    _raw: RawMode,
 }
 
 impl Screen {
-    /// `fresh`: see `Raw::begin`.
+    /// `fresh`: see `RawMode::begin`.
     pub fn open(color: bool, fresh: bool) -> Result<Screen, Failure> {
-        let raw = Raw::begin(fresh)?;
+        let raw = RawMode::begin(fresh)?;
         let term = Term::stderr();
-        // A text that is pasted comes between marks, so that its line breaks are not taken for Enter.
+        // Bracketed paste: line breaks in a pasted text are not taken for Enter.
         term.write_str("\x1b[?2004h").map_err(|error| failed(&error))?;
         Ok(Screen { term, color, row: 0, _raw: raw })
     }
@@ -86,7 +87,7 @@ impl Screen {
         usize::from(self.term.size().0).max(4)
     }
 
-    /// Columns that can be written: the last one stays empty, so that the terminal never breaks a line by itself.
+    /// The usable columns. The last one stays empty, so that the terminal never wraps a line by itself.
     pub fn columns(&self) -> usize {
         usize::from(self.term.size().1).max(20) - 1
     }
@@ -95,12 +96,12 @@ impl Screen {
         if self.color && !words.is_empty() { format!("\x1b[{code}m{words}\x1b[0m") } else { words.to_owned() }
     }
 
-    /// Draws these lines in place of those before. Each fits. `cursor`: its row and column, or it is hidden.
+    /// Replaces the drawn lines. Each must fit. `cursor` is its row and column; without it the cursor is hidden.
     pub fn draw(&mut self, lines: &[String], cursor: Option<(usize, usize)>) -> Result<(), Failure> {
         let up = |rows: usize| if rows > 0 { format!("\x1b[{rows}A") } else { String::new() };
         let last = lines.len().saturating_sub(1);
-        // Each line is cleared behind its text, and the screen behind the last: tmux keeps what is cleared from its upper
-        // left corner on as if it had scrolled away.
+        // Clear to the end of each line, and below the last. Clearing the whole screen from its upper left corner would make
+        // tmux keep the old text in its scrollback.
         let drawn = if lines.is_empty() { " ".to_owned() } else { lines.join("\x1b[K\r\n") };
         let mut text = format!("\x1b[?25l{}\r{drawn}\x1b[J", up(self.row));
         if lines.is_empty() {
@@ -115,7 +116,7 @@ impl Screen {
         self.term.write_str(&text).map_err(|error| failed(&error))
     }
 
-    /// Leaves these lines behind, and the cursor below them.
+    /// Leaves these lines on the screen, with the cursor below them.
     pub fn close(mut self, lines: &[String]) -> Result<(), Failure> {
         self.draw(lines, None)?;
         let end = if lines.is_empty() { "\r" } else { "\r\n" };
@@ -123,29 +124,29 @@ impl Screen {
         self.term.write_str(end).map_err(|error| failed(&error))
     }
 
-    /// Waits for a key. Ctrl-C is a failure of its own kind.
-    pub fn key(&self) -> Result<Key, Failure> {
+    /// Waits for a key. Ctrl-C is a failure of the kind `Interrupted`.
+    pub fn key(&self) -> Result<KeyPress, Failure> {
         Ok(match self.read()? {
-            console::Key::Char('\u{15}') => Key::EraseLine,
-            console::Key::Char('\u{17}') => Key::EraseWord,
-            console::Key::Char(c) if c.is_control() => Key::Unknown,
-            console::Key::Char(c) => Key::Char(c),
-            console::Key::Enter => Key::Enter,
-            console::Key::Escape => Key::Escape,
-            console::Key::ArrowUp => Key::Up,
-            console::Key::ArrowDown => Key::Down,
-            console::Key::ArrowLeft => Key::Left,
-            console::Key::ArrowRight => Key::Right,
-            console::Key::Home => Key::Home,
-            console::Key::End => Key::End,
-            console::Key::PageUp => Key::PageUp,
-            console::Key::PageDown => Key::PageDown,
-            console::Key::Backspace => Key::Backspace,
-            console::Key::Del => Key::Delete,
-            console::Key::Tab => Key::Tab,
-            console::Key::BackTab => Key::BackTab,
+            console::Key::Char('\u{15}') => KeyPress::EraseLine,
+            console::Key::Char('\u{17}') => KeyPress::EraseWord,
+            console::Key::Char(c) if c.is_control() => KeyPress::Unknown,
+            console::Key::Char(c) => KeyPress::Char(c),
+            console::Key::Enter => KeyPress::Enter,
+            console::Key::Escape => KeyPress::Escape,
+            console::Key::ArrowUp => KeyPress::Up,
+            console::Key::ArrowDown => KeyPress::Down,
+            console::Key::ArrowLeft => KeyPress::Left,
+            console::Key::ArrowRight => KeyPress::Right,
+            console::Key::Home => KeyPress::Home,
+            console::Key::End => KeyPress::End,
+            console::Key::PageUp => KeyPress::PageUp,
+            console::Key::PageDown => KeyPress::PageDown,
+            console::Key::Backspace => KeyPress::Backspace,
+            console::Key::Del => KeyPress::Delete,
+            console::Key::Tab => KeyPress::Tab,
+            console::Key::BackTab => KeyPress::BackTab,
             console::Key::UnknownEscSeq(begun) => self.sequence(begun)?,
-            _ => Key::Unknown,
+            _ => KeyPress::Unknown,
         })
     }
 
@@ -156,21 +157,21 @@ impl Screen {
         }
     }
 
-    /// A sequence that `console` does not know, of which it reads only the beginning. The rest would be taken for text.
-    fn sequence(&self, begun: Vec<char>) -> Result<Key, Failure> {
+    /// An escape sequence that `console` does not know. It reads only the beginning, and the rest would be taken for text.
+    fn sequence(&self, begun: Vec<char>) -> Result<KeyPress, Failure> {
         let text = self.whole(begun)?;
         Ok(match text.as_str() {
-            "OA" => Key::Up,
-            "OB" => Key::Down,
-            "OC" => Key::Right,
-            "OD" => Key::Left,
-            "OH" => Key::Home,
-            "OF" => Key::End,
-            "b" | "[1;5D" | "[1;3D" => Key::WordLeft,
-            "f" | "[1;5C" | "[1;3C" => Key::WordRight,
-            "\u{7f}" => Key::EraseWord,
-            "[200~" => Key::Pasted(self.pasted()?),
-            _ => Key::Unknown,
+            "OA" => KeyPress::Up,
+            "OB" => KeyPress::Down,
+            "OC" => KeyPress::Right,
+            "OD" => KeyPress::Left,
+            "OH" => KeyPress::Home,
+            "OF" => KeyPress::End,
+            "b" | "[1;5D" | "[1;3D" => KeyPress::WordLeft,
+            "f" | "[1;5C" | "[1;3C" => KeyPress::WordRight,
+            "\u{7f}" => KeyPress::EraseWord,
+            "[200~" => KeyPress::Pasted(self.pasted()?),
+            _ => KeyPress::Unknown,
         })
     }
 
@@ -190,7 +191,7 @@ impl Screen {
         Ok(text)
     }
 
-    /// What is pasted, up to its end mark, as one line.
+    /// A pasted text up to its end mark, as one line.
     fn pasted(&self) -> Result<String, Failure> {
         let mut text = String::new();
         loop {
@@ -213,13 +214,13 @@ impl Screen {
 }
 
 impl Drop for Screen {
-    /// A question that was not answered leaves nothing behind.
+    /// A question that was not answered leaves nothing on the screen.
     fn drop(&mut self) {
         let _ = self.draw(&[], None);
     }
 }
 
-/// The text as it is shown, cut to so many columns.
+/// The text made visible and cut to this many columns.
 pub fn cut(text: &str, columns: usize) -> String {
     let text = visible(text, false);
     if text.width() <= columns {
@@ -235,7 +236,7 @@ pub fn cut(text: &str, columns: usize) -> String {
     short + "…"
 }
 
-/// The text as it is shown, in lines of at most so many columns.
+/// The text made visible, in lines of at most this many columns.
 pub fn folded(text: &str, columns: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut column = 0;
@@ -253,20 +254,10 @@ pub fn folded(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
-/// The same, broken between words where there are any.
+/// The same, broken between words where possible.
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in visible(text, false).split(' ') {
-        let mut pieces = folded(word, columns).into_iter();
-        let first = pieces.next().unwrap_or_default();
-        match lines.last_mut() {
-            Some(line) if line.is_empty() => *line = first,
-            Some(line) if line.width() + 1 + word.width() <= columns => *line += &format!(" {first}"),
-            _ => lines.push(first),
-        }
-        lines.extend(pieces);
-    }
-    lines
+    let options = textwrap::Options::new(columns).word_splitter(textwrap::WordSplitter::NoHyphenation);
+    textwrap::wrap(&visible(text, false), options).into_iter().map(Cow::into_owned).collect()
 }
 
 #[cfg(test)]

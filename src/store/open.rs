@@ -2,13 +2,13 @@
 //!
 //! | setting | why |
 //! | --- | --- |
-//! | WAL | readers never wait for a writer, nor a writer for them |
+//! | WAL | readers never wait for a writer, and a writer never waits for them |
 //! | `synchronous=FULL` | what was acknowledged survives a power loss |
-//! | `foreign_keys` | a row that points nowhere can't be written |
-//! | defensive, `trusted_schema=OFF` | a crafted file can't run functions through its schema, nor we corrupt it by SQL |
-//! | `temp_store=MEMORY` | nothing of it lands in another folder |
-//! | `cache_size` 2 MB | a command touches few pages; `expire`, which touches many, is given 16 MB |
-//! | QPSG | plans don't depend on what is bound, so that no statement is prepared again for each row |
+//! | `foreign_keys` | no row can point nowhere |
+//! | `harden` | a crafted file cannot use the parts of SQLite that access does not use |
+//! | `temp_store=MEMORY` | nothing is written to another folder |
+//! | `cache_size` 2 MB | a command touches few pages; `expire` touches many and gets 16 MB |
+//! | QPSG | plans do not depend on bound values, so no statement is prepared again for each row |
 
 use std::path::Path;
 
@@ -174,17 +174,81 @@ pub(super) fn connect_alone(path: &Path) -> Result<Connection, Error> {
 
 /// `first` is SQL that has to run before anything is read from the file.
 fn connect_and(path: &Path, first: &str) -> Result<Connection, Error> {
-    // No URI, no implicit create, no link. One thread uses it.
+    // No URI, no implicit create, no symbolic link. Only one thread uses the connection.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(file::PATIENCE)?;
     conn.set_prepared_statement_cache_capacity(64);
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    harden(&conn)?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.execute_batch(first)?;
     conn.execute_batch(
         "PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY; PRAGMA cache_size=-2000;",
     )?;
     Ok(conn)
+}
+
+/// The safety settings, whatever SQLite was compiled with: see docs/packaging.md for the flags that have no such setting.
+const HARDENED: [(DbConfig, bool); 7] = [
+    // SQL cannot write to the schema, shadow tables or the journal mode.
+    (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+    (DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, false),
+    // The schema cannot call functions or virtual tables that have effects.
+    (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+    // A misspelt name in double quotes is an error, not a text.
+    (DbConfig::SQLITE_DBCONFIG_DQS_DML, false),
+    (DbConfig::SQLITE_DBCONFIG_DQS_DDL, false),
+    // Takes the address of C functions from SQL.
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
+];
+
+fn harden(conn: &Connection) -> rusqlite::Result<()> {
+    HARDENED.into_iter().try_for_each(|(setting, on)| conn.set_db_config(setting, on).map(drop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_connection_is_hardened() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.db");
+        drop(Connection::open(&path).unwrap());
+        let conn = connect(&path).unwrap();
+        for (setting, on) in HARDENED {
+            assert_eq!(conn.db_config(setting).unwrap(), on, "{setting:?}");
+        }
+    }
+
+    /// A build without the flags starts with other settings, so each is turned around first: what is refused in the end is
+    /// refused because of the settings alone.
+    #[test]
+    fn a_crafted_schema_is_refused_in_a_build_without_the_flags() {
+        let conn = Connection::open_in_memory().unwrap();
+        for (setting, on) in HARDENED {
+            conn.set_db_config(setting, !on).unwrap();
+        }
+        conn.execute_batch("CREATE TABLE t (a); CREATE VIEW v AS SELECT a FROM t").unwrap();
+        let attacks = [
+            r#"SELECT "no such column" FROM t"#,
+            r#"CREATE INDEX i ON t ("no such column")"#,
+            "SELECT * FROM v",
+            "UPDATE sqlite_schema SET sql = sql",
+        ];
+        for attack in attacks {
+            conn.execute_batch(attack).unwrap();
+        }
+        harden(&conn).unwrap();
+        for attack in attacks {
+            conn.execute_batch(attack).expect_err(attack);
+        }
+    }
+
+    #[test]
+    fn no_sql_loads_an_extension() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch("SELECT load_extension('x')").unwrap_err();
+    }
 }

@@ -1,5 +1,5 @@
-//! The audit log as comma-separated values (RFC 4180), safe to open in a spreadsheet: a cell that one would take for
-//! a formula begins with an apostrophe (OWASP, "CSV Injection").
+//! The audit log as comma-separated values (RFC 4180). It is safe to open in a spreadsheet: a cell that would be taken for a
+//! formula begins with an apostrophe (OWASP, "CSV Injection").
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use crate::protocol::EntryView;
 pub const HEADER: &str = "seq,at,actor,os_user,action,request,detail,told,hash\r\n";
 
 pub fn entry(out: &mut dyn Write, entry: &EntryView) -> io::Result<()> {
-    // `action` and `detail`, as the event is stored.
+    // The event as it is stored: `action` and `detail`.
     let event = serde_json::to_value(&entry.event)?;
     let part = |key: &str| event.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
     let told: Vec<String> = entry.told.iter().map(|told| format!("{} {}", told.member, told.event)).collect();
@@ -21,7 +21,7 @@ pub fn entry(out: &mut dyn Write, entry: &EntryView) -> io::Result<()> {
         entry.os_user.clone(),
         part("action").unwrap_or_default(),
         entry.request.map(|id| id.to_string()).unwrap_or_default(),
-        // Still JSON.
+        // Stays JSON.
         part("detail").map(|detail| escape::json(&detail).into_owned()).unwrap_or_default(),
         told.join("; "),
         entry.hash.clone(),
@@ -41,7 +41,7 @@ mod tests {
     use super::cell;
 
     #[test]
-    fn cells_that_a_spreadsheet_would_act_on() {
+    fn no_cell_is_a_formula() {
         assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
         assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(cell("plain"), "plain");

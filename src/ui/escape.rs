@@ -1,27 +1,27 @@
-//! Text that came from people or files, made harmless for a terminal. Input refuses what could do harm already; this
-//! holds for what came in another way, such as a message about a hostile file name.
+//! Makes text from users and files harmless for a terminal. Input already refuses harmful text; this covers everything
+//! else, such as a message about a hostile file name.
 
 use std::borrow::Cow;
 
 use crate::domain::text::{acts_or_hides, shortened, visible};
 
-/// For a line of a terminal: characters that act on it or can't be seen are shown as `\u{1b}`.
+/// For one line: characters that act on a terminal or are invisible are shown as `\u{1b}`.
 pub fn line(text: &str) -> Cow<'_, str> {
     visible(text, false)
 }
 
-/// The same for several lines: line breaks stay.
+/// The same for several lines: line breaks are kept.
 pub fn lines(text: &str) -> Cow<'_, str> {
     visible(text, true)
 }
 
-/// For messages: no line is longer than a screen or so.
+/// For messages: long lines are shortened.
 pub fn bounded(text: &str) -> String {
     const LONGEST: usize = 1000;
     text.split('\n').map(|line| shortened(line, LONGEST)).collect::<Vec<_>>().join("\n")
 }
 
-/// For JSON: such characters stand only in its strings, which have an escape for them. It means the same text.
+/// For JSON, where such characters occur in strings only, and an escape means the same text.
 pub fn json(text: &str) -> Cow<'_, str> {
     if !text.contains(acts_or_hides) {
         return Cow::Borrowed(text);
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_acts_gets_through() {
+    fn nothing_that_acts_on_a_terminal_gets_through() {
         assert_eq!(line("a\u{1b}[31mb"), "a\\u{1b}[31mb");
         assert_eq!(line("two\nlines"), "two lines");
         assert_eq!(lines("two\nlines\u{202e}"), "two\nlines\\u{202e}");

@@ -1,70 +1,17 @@
-//! Text for a terminal of a given width: lines that break between words.
+//! Records and lines for people: broken between words on a terminal, whole in a pipe.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use textwrap::core::display_width;
+use textwrap::{Options, WordSplitter, wrap};
 
-/// How many columns the text takes.
-pub fn wide(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.width() }
-}
-
-/// Breaks a text into lines no wider than this, between words where that can be. A longer word is broken where it must.
-pub fn fold(text: &str, width: usize) -> Vec<String> {
-    text.split('\n').flat_map(|line| fold_line(line, width, width)).collect()
-}
-
-/// The same for one line, of which the first part may have another width than the rest.
-fn fold_line(text: &str, first: usize, rest: usize) -> Vec<String> {
-    if wide(text) <= first {
-        return vec![text.to_owned()];
-    }
-    let mut lines = vec![String::new()];
-    let mut column = 0;
-    let room = |lines: &[String]| if lines.len() == 1 { first } else { rest };
-    for (place, word) in text.split(' ').enumerate() {
-        let space = usize::from(place > 0);
-        if column > 0 && column + space + wide(word) > room(&lines) {
-            lines.push(String::new());
-            column = 0;
-        } else if space > 0 {
-            column += 1;
-            push(&mut lines, " ");
-        }
-        if wide(word) <= room(&lines) {
-            column += wide(word);
-            push(&mut lines, word);
-            continue;
-        }
-        for c in word.chars() {
-            let more = c.width().unwrap_or(0);
-            if column > 0 && column + more > room(&lines) {
-                lines.push(String::new());
-                column = 0;
-            }
-            column += more;
-            push(&mut lines, c.encode_utf8(&mut [0; 4]));
-        }
-    }
-    for line in &mut lines {
-        line.truncate(line.trim_end().len());
-    }
-    lines
-}
-
-fn push(lines: &mut [String], text: &str) {
-    if let Some(line) = lines.last_mut() {
-        line.push_str(text);
-    }
-}
-
-/// Lines for a terminal, or for a pipe, in which none is broken.
+/// A text in the making, for a terminal of a given width or for a pipe.
 pub struct Sheet {
     text: String,
     width: Option<usize>,
 }
 
-/// How far the values of a record are from its left.
-const LABELS: usize = 15;
-/// However narrow the terminal is, a value has this much.
+/// The column in which the values of a record begin.
+const VALUES: usize = 15;
+/// The least room for a value, however narrow the terminal is.
 const LEAST: usize = 16;
 
 impl Sheet {
@@ -72,42 +19,34 @@ impl Sheet {
         Sheet { text: String::new(), width }
     }
 
-    /// A line. What does not fit goes on below, a little further in.
+    /// A line. It continues below, indented.
     pub fn line(&mut self, text: &str) {
         self.item("", 2, text);
     }
 
-    /// A field of a record: its label, and its value on one or more lines.
+    /// A field of a record: its label and its value.
     pub fn field(&mut self, label: &str, value: &str) {
-        self.item(&format!("  {label:<12} "), LABELS, value);
+        self.item(&format!("  {label:<12} "), VALUES, value);
     }
 
-    /// What follows a lead. It goes on below at this distance from the left.
-    pub fn item(&mut self, lead: &str, indent: usize, text: &str) {
-        self.item_after(lead, wide(lead), indent, text);
-    }
-
-    /// The same after a lead whose width is not that of its characters, because it has colours.
-    pub fn item_after(&mut self, lead: &str, lead_wide: usize, indent: usize, text: &str) {
-        let further = indent.max(lead_wide);
-        let mut before = lead_wide;
-        let mut margin = lead.to_owned();
+    /// A text that follows a lead. It continues below, in this column or where the lead ends.
+    pub fn item(&mut self, lead: &str, column: usize, text: &str) {
+        let column = column.max(display_width(lead));
+        let margin = " ".repeat(column);
+        let mut before = lead;
         for part in text.split('\n') {
             let lines = match self.width {
                 Some(width) => {
-                    let room = |taken: usize| width.saturating_sub(taken).max(LEAST);
-                    fold_line(part, room(before), room(further))
+                    let options = Options::new(width.max(column + LEAST)).word_splitter(WordSplitter::NoHyphenation);
+                    wrap(part, options.initial_indent(before).subsequent_indent(&margin))
                 }
-                None => vec![part.to_owned()],
+                None => vec![format!("{before}{part}").into()],
             };
             for line in lines {
-                self.text += &margin;
-                self.text += &line;
-                self.text.truncate(self.text.trim_end_matches(' ').len());
+                self.text += line.trim_end_matches(' ');
                 self.text.push('\n');
-                margin = " ".repeat(further);
             }
-            before = further;
+            before = &margin;
         }
     }
 
@@ -134,15 +73,17 @@ mod tests {
 
     #[test]
     fn lines_break_between_words() {
-        assert_eq!(fold("one two three", 9), ["one two", "three"]);
-        assert_eq!(fold("one two three", 13), ["one two three"]);
-        assert_eq!(fold("two\nlines", 80), ["two", "lines"]);
-        assert_eq!(fold("", 5), [""]);
-        assert_eq!(fold("a  b", 80), ["a  b"]);
-        assert_eq!(fold("https://example.com/x and", 10), ["https://ex", "ample.com/", "x and"]);
-        assert_eq!(fold("日本語 日本語", 7), ["日本語", "日本語"]);
-        assert_eq!(fold("日本語日本語", 5), ["日本", "語日", "本語"]);
-        assert_eq!(fold("e\u{301}e\u{301}e\u{301}", 2), ["e\u{301}e\u{301}", "e\u{301}"]);
+        let drawn = |text: &str, width: usize| {
+            let mut sheet = Sheet::new(Some(width));
+            sheet.item("", 0, text);
+            sheet.into_text()
+        };
+        assert_eq!(drawn("one two three four", 16), "one two three\nfour\n");
+        assert_eq!(drawn("two\nlines", 80), "two\nlines\n");
+        assert_eq!(drawn("a  b", 80), "a  b\n");
+        assert_eq!(drawn("target:orders-db-staging x", 20), "target:orders-db-sta\nging x\n");
+        assert_eq!(drawn("日本語日本語日本語", 17), "日本語日本語日本\n語\n");
+        assert_eq!(drawn(&"e\u{301}".repeat(17), 16), format!("{}\ne\u{301}\n", "e\u{301}".repeat(16)));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use progress::ProgressBar;
 use report::{in_color, print_failure};
 use serde::Serialize;
-use table::Layout;
+use table::TableWriter;
 
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -41,7 +41,7 @@ enum Mode {
     Json,
 }
 
-/// A table's first page, by which its columns are measured: this many rows.
+/// So many rows of a table are drawn at once.
 const PAGE: usize = 200;
 
 pub struct Printer {
@@ -152,7 +152,7 @@ impl Printer {
 
     /// Any number of values as the answer: for people as a table or line by line, in JSON as an array.
     pub fn list(&mut self) -> List<'_> {
-        List { printer: self, columns: &[], rows: Vec::new(), layout: None, line: String::new(), count: 0 }
+        List { printer: self, rows: Vec::new(), table: None, count: 0 }
     }
 
     /// A line of a result for people; nothing in JSON.
@@ -307,12 +307,9 @@ fn broken(error: io::Error) -> Failure {
 /// A list on its way out.
 pub struct List<'p> {
     printer: &'p mut Printer,
-    columns: &'static [Column],
-    /// The rows of the first page, until it is drawn.
+    /// The rows of the page that comes next.
     rows: Vec<Vec<Shown>>,
-    /// How the table goes on once it is.
-    layout: Option<Layout>,
-    line: String,
+    table: Option<TableWriter>,
     count: usize,
 }
 
@@ -367,26 +364,21 @@ impl List<'_> {
 
     fn draw(&mut self, columns: &'static [Column], row: Vec<Shown>) -> io::Result<()> {
         self.count += 1;
-        if let Some(layout) = &self.layout {
-            self.line.clear();
-            layout.row(&row, self.printer.color, &mut self.line);
-            return self.printer.out.write_all(self.line.as_bytes());
-        }
-        self.columns = columns;
+        let (width, color) = (self.printer.width, self.printer.color);
+        self.table.get_or_insert_with(|| TableWriter::new(columns, width, color));
         self.rows.push(row);
         if self.rows.len() >= PAGE { self.page() } else { Ok(()) }
     }
 
-    /// Draws the first page.
     fn page(&mut self) -> io::Result<()> {
-        if self.rows.is_empty() {
-            return Ok(());
+        match &mut self.table {
+            Some(table) if !self.rows.is_empty() => {
+                let drawn = table.page(&self.rows);
+                self.rows.clear();
+                self.printer.out.write_all(drawn.as_bytes())
+            }
+            _ => Ok(()),
         }
-        let rows = std::mem::take(&mut self.rows);
-        let layout = Layout::of(self.columns, &rows, self.printer.width);
-        let drawn = layout.first_page(&rows, self.printer.color);
-        self.layout = Some(layout);
-        self.printer.out.write_all(drawn.as_bytes())
     }
 
     /// Whether nobody reads the list any more.

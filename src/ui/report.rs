@@ -1,4 +1,4 @@
-//! What is said besides an answer: failures on standard error, and help.
+//! Prints failures and help.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -12,7 +12,7 @@ pub(super) fn in_color(when: ColorWhen, terminal: bool) -> bool {
     match when {
         ColorWhen::Always => true,
         ColorWhen::Never => false,
-        // https://no-color.org: any value that is not empty.
+        // https://no-color.org: any non-empty value.
         ColorWhen::Auto => {
             let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
             let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -21,11 +21,11 @@ pub(super) fn in_color(when: ColorWhen, terminal: bool) -> bool {
     }
 }
 
-/// Prints the help of a command: as a result, or as what is wrong with the line.
-pub fn help(text: &StyledStr, when: ColorWhen, wrong: bool) -> Result<(), Failure> {
-    let terminal = if wrong { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
+/// Prints the help of a command: as a result, or, if the line was incomplete, as an error.
+pub fn help(text: &StyledStr, when: ColorWhen, is_error: bool) -> Result<(), Failure> {
+    let terminal = if is_error { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
     let text = if in_color(when, terminal) { text.ansi().to_string() } else { text.to_string() };
-    if wrong {
+    if is_error {
         let _ = io::stderr().write_all(text.as_bytes());
         return Ok(());
     }
@@ -33,12 +33,12 @@ pub fn help(text: &StyledStr, when: ColorWhen, wrong: bool) -> Result<(), Failur
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(broken)
 }
 
-/// Says what failed, on stderr.
+/// Prints a failure to standard error.
 pub fn report(failure: &Failure, json: bool, color: ColorWhen) {
     print_failure(failure, json, in_color(color, io::stderr().is_terminal()));
 }
 
-/// Nothing more can be done when this fails too.
+/// If this fails too, nothing more can be done.
 pub(super) fn print_failure(failure: &Failure, json: bool, color: bool) {
     let mut err = io::stderr().lock();
     let failure = &bounded(failure);
@@ -58,7 +58,7 @@ pub(super) fn print_failure(failure: &Failure, json: bool, color: bool) {
     }
 }
 
-/// What somebody gave may be long, and so may be a message that repeats it.
+/// Input may be long, and so may be a message that repeats it.
 fn bounded(failure: &Failure) -> Failure {
     let bounded = |text: &String| escape::bounded(text);
     Failure {

@@ -1,9 +1,8 @@
-//! Tables for people. On a terminal a table is no wider than the terminal: its texts are shortened or wrapped, and where
-//! there is too little room, each row becomes a block of lines. Elsewhere, such as in a pipe, nothing is cut or wrapped.
+//! Tables for people. On a terminal, comfy-table fits each page into the width, and each row becomes a block of lines where
+//! there is too little of it. In a pipe, each row is one line, and nothing is cut or wrapped.
 
-use unicode_width::UnicodeWidthChar;
-
-use super::fold::{fold, wide};
+use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
+use unicode_width::UnicodeWidthStr;
 
 /// One column: its heading, and what may be done to make it fit.
 pub struct Column(pub &'static str, pub Fit);
@@ -11,7 +10,7 @@ pub struct Column(pub &'static str, pub Fit);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Fit {
     Whole,
-    /// Whole or, where there is no room for the rest, not at all.
+    /// Whole, or left out if there is no room for the rest.
     Drop,
     Shorten,
     /// On as many lines as it takes.
@@ -26,21 +25,7 @@ pub enum Color {
     Grey,
 }
 
-impl Color {
-    fn code(self) -> &'static str {
-        match self {
-            Color::Red => "\x1b[31m",
-            Color::Green => "\x1b[32m",
-            Color::Yellow => "\x1b[33m",
-            Color::Grey => "\x1b[90m",
-        }
-    }
-}
-
-const BOLD: &str = "\x1b[1m";
-const PLAIN: &str = "\x1b[0m";
-
-/// A cell with the colour of what it says.
+/// A cell and the colour of its text.
 pub struct Shown(pub String, pub Option<Color>);
 
 impl From<String> for Shown {
@@ -51,209 +36,192 @@ impl From<String> for Shown {
 
 /// On a narrower terminal every table is drawn as blocks.
 pub const NARROW: usize = 60;
-/// What is shortened is not shortened below this while something can be dropped.
-const READABLE: usize = 12;
-/// What is wrapped is not wrapped into less than this.
+/// The least that a text is shortened to, and wrapped to.
+const SHORTENED: usize = 12;
 const WRAPPED: usize = 20;
 
 /// A whole table as text.
 pub fn table(columns: &'static [Column], rows: &[Vec<Shown>], width: Option<usize>, color: bool) -> String {
-    Layout::of(columns, rows, width).first_page(rows, color)
+    TableWriter::new(columns, width, color).page(rows)
 }
 
-/// How a table is drawn: settled by the rows of its first page, without measuring or holding what follows.
-pub struct Layout {
+/// Draws a table page by page, so that a long one is never held as a whole.
+pub struct TableWriter {
     columns: &'static [Column],
-    form: Form,
-    /// The width of the terminal. None: as wide as it takes.
+    /// The width of the terminal. None in a pipe.
     width: Option<usize>,
+    color: bool,
+    /// In a pipe, the widths of the first page are those of all pages.
+    piped: Vec<usize>,
+    begun: bool,
 }
 
-enum Form {
-    /// The columns that are drawn, and how wide.
-    Rows {
-        drawn: Vec<(usize, usize)>,
-        gap: usize,
-    },
-    Blocks,
-}
-
-impl Layout {
-    /// Settles how to draw by the rows of the first page.
-    pub fn of(columns: &'static [Column], rows: &[Vec<Shown>], width: Option<usize>) -> Layout {
-        let contents: Vec<usize> = (0..columns.len())
-            .map(|index| rows.iter().filter_map(|row| row.get(index)).map(|cell| wide(&cell.0)).max().unwrap_or(0))
-            .collect();
-        let form = match width {
-            None => {
-                let natural = contents.iter().zip(columns).map(|(content, column)| (*content).max(column.0.len()));
-                Form::Rows { drawn: natural.enumerate().collect(), gap: 2 }
-            }
-            Some(width) if width < NARROW => Form::Blocks,
-            Some(width) => {
-                let gap = if width < 100 { 1 } else { 2 };
-                let fitted = TRIES.iter().find_map(|attempt| attempt.fit(columns, &contents, width, gap));
-                fitted.map_or(Form::Blocks, |drawn| Form::Rows { drawn, gap })
-            }
-        };
-        Layout { columns, form, width }
+impl TableWriter {
+    pub fn new(columns: &'static [Column], width: Option<usize>, color: bool) -> TableWriter {
+        TableWriter { columns, width, color, piped: Vec::new(), begun: false }
     }
 
-    /// Draws the headings and the rows of the first page.
-    pub fn first_page(&self, rows: &[Vec<Shown>], color: bool) -> String {
-        let mut text = String::new();
-        if let Form::Rows { drawn, gap } = &self.form {
-            let heads = drawn.iter().map(|&(index, width)| Cell {
-                lines: fold(self.columns[index].0, width),
-                width,
-                code: color.then_some(BOLD),
-            });
-            draw(&heads.collect::<Vec<_>>(), *gap, &mut text);
+    /// Draws the next rows. On a terminal each page has the headings; in a pipe only the first has.
+    pub fn page(&mut self, rows: &[Vec<Shown>]) -> String {
+        let Some(width) = self.width else { return self.piped_page(rows) };
+        let gap = if width < 100 { 1 } else { 2 };
+        let drawn = match self.fitting(rows, width, gap) {
+            Some(columns) if width >= NARROW => self.table(rows, &columns, width, gap),
+            _ => self.blocks(rows, width),
+        };
+        self.begun = true;
+        drawn
+    }
+
+    /// The columns that are drawn, each with the least width that it needs. None: not even the most important fit. To make
+    /// room, a heading is broken between its words first, never in one; then the columns go that may be dropped.
+    fn fitting(&self, rows: &[Vec<Shown>], width: usize, gap: usize) -> Option<Vec<(usize, usize)>> {
+        [(false, false), (true, false), (true, true)].into_iter().find_map(|(break_headings, drop)| {
+            let kept = self.columns.iter().enumerate().filter(|(_, column)| !drop || column.1 != Fit::Drop);
+            let least: Vec<(usize, usize)> = kept
+                .map(|(index, Column(heading, fit))| {
+                    let content = widest(rows, index).min(match fit {
+                        Fit::Whole | Fit::Drop => usize::MAX,
+                        Fit::Shorten => SHORTENED,
+                        Fit::Wrap => WRAPPED,
+                    });
+                    let words = heading.split(' ').map(str::len).max().unwrap_or(0);
+                    (index, content.max(if break_headings { words } else { heading.len() }))
+                })
+                .collect();
+            let needed: usize = least.iter().map(|(_, width)| width + gap).sum();
+            (needed <= width + gap).then_some(least)
+        })
+    }
+
+    fn table(&self, rows: &[Vec<Shown>], columns: &[(usize, usize)], width: usize, gap: usize) -> String {
+        let mut table = self.empty(width);
+        table.set_header(columns.iter().map(|&(index, _)| self.heading(index)).collect::<Vec<_>>());
+        let shortens = self.columns.iter().any(|column| column.1 == Fit::Shorten);
+        for row in rows {
+            let mut row = Row::from(columns.iter().map(|&(index, _)| cell(&row[index])).collect::<Vec<_>>());
+            if shortens {
+                row.max_height(1);
+            }
+            table.add_row(row);
         }
-        for (place, row) in rows.iter().enumerate() {
-            self.draw_row(row, color, place == 0, &mut text);
+        for (place, (drawn, &(index, least))) in table.column_iter_mut().zip(columns).enumerate() {
+            let gap = if place + 1 < columns.len() { gap } else { 0 };
+            drawn.set_padding((0, narrow(gap)));
+            if self.columns[index].1 == Fit::Shorten {
+                // Cut where the room ends, not behind the last word that fits: no text has this character.
+                drawn.set_delimiter('\u{1f}');
+            }
+            let least = Width::Fixed(narrow(least + gap));
+            drawn.set_constraint(match self.columns[index].1 {
+                Fit::Whole | Fit::Drop => ColumnConstraint::Absolute(least),
+                Fit::Shorten | Fit::Wrap => ColumnConstraint::LowerBoundary(least),
+            });
+        }
+        text(&table)
+    }
+
+    /// A block of lines for each row, each with a heading and its value. Empty values are left out.
+    fn blocks(&self, rows: &[Vec<Shown>], width: usize) -> String {
+        let label = self.columns.iter().map(|column| column.0.len()).max().unwrap_or(0);
+        let blocks = rows.iter().map(|row| {
+            let mut block = self.empty(width);
+            for (index, value) in row.iter().enumerate().filter(|(_, value)| !value.0.is_empty()) {
+                block.add_row(vec![self.heading(index), cell(value)]);
+            }
+            if let Some(labels) = block.column_mut(0) {
+                labels.set_padding((0, 1)).set_constraint(ColumnConstraint::Absolute(Width::Fixed(narrow(label + 1))));
+            }
+            if let Some(values) = block.column_mut(1) {
+                values.set_padding((0, 0));
+            }
+            text(&block)
+        });
+        let before = if self.begun { "\n" } else { "" };
+        before.to_owned() + &blocks.collect::<Vec<_>>().join("\n")
+    }
+
+    fn empty(&self, width: usize) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).force_no_tty().style_text_only();
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(narrow(width));
+        if self.color {
+            // `--color always` overrides NO_COLOR, which crossterm would heed.
+            crossterm::style::force_color_output(true);
+            table.enforce_styling();
+        }
+        table
+    }
+
+    fn heading(&self, index: usize) -> Cell {
+        Cell::new(self.columns[index].0).add_attribute(Attribute::Bold)
+    }
+
+    /// Not by comfy-table, which takes ten times as long: a list in a pipe may have a hundred thousand rows.
+    fn piped_page(&mut self, rows: &[Vec<Shown>]) -> String {
+        let mut text = String::new();
+        if !self.begun {
+            self.begun = true;
+            let columns = self.columns.iter().enumerate();
+            self.piped = columns.map(|(index, column)| widest(rows, index).max(column.0.len())).collect();
+            self.piped_line(self.columns.iter().map(|column| (column.0, Some("1"))), &mut text);
+        }
+        for row in rows {
+            self.piped_line(row.iter().map(|Shown(text, color)| (text.as_str(), color.map(code))), &mut text);
         }
         text
     }
 
-    /// Draws a row after the first page.
-    pub fn row(&self, row: &[Shown], color: bool, out: &mut String) {
-        self.draw_row(row, color, false, out);
-    }
-
-    fn draw_row(&self, row: &[Shown], color: bool, first: bool, out: &mut String) {
-        let code = |cell: &Shown| cell.1.filter(|_| color).map(Color::code);
-        match &self.form {
-            Form::Rows { drawn, gap } if self.width.is_none() => {
-                let cells = drawn.iter().map(|&(index, width)| (row[index].0.as_str(), width, code(&row[index])));
-                draw_line(cells, *gap, out);
-            }
-            Form::Rows { drawn, gap } => {
-                let cells = drawn.iter().map(|&(index, width)| {
-                    let Shown(text, _) = &row[index];
-                    let lines = match self.columns[index].1 {
-                        Fit::Whole | Fit::Drop => vec![text.clone()],
-                        Fit::Shorten => vec![cut(text, width)],
-                        Fit::Wrap => fold(text, width),
-                    };
-                    Cell { lines, width, code: code(&row[index]) }
-                });
-                draw(&cells.collect::<Vec<_>>(), *gap, out);
-            }
-            Form::Blocks => {
-                if !first {
-                    out.push('\n');
-                }
-                let label = self.columns.iter().map(|column| column.0.len()).max().unwrap_or(0);
-                let room = self.width.unwrap_or(usize::MAX).saturating_sub(label + 1).max(READABLE);
-                for (column, cell) in self.columns.iter().zip(row).filter(|(_, cell)| !cell.0.is_empty()) {
-                    let head = Cell { lines: vec![column.0.to_owned()], width: label, code: color.then_some(BOLD) };
-                    let value = Cell { lines: fold(&cell.0, room), width: room, code: code(cell) };
-                    draw(&[head, value], 1, out);
+    /// A line of texts, each with the code of its colour.
+    fn piped_line<'c>(&self, cells: impl Iterator<Item = (&'c str, Option<&'static str>)>, line: &mut String) {
+        // Blanks are written once a text follows them.
+        let mut blanks = 0;
+        for ((text, code), width) in cells.zip(&self.piped) {
+            if !text.is_empty() {
+                line.extend(std::iter::repeat_n(' ', blanks));
+                blanks = 0;
+                match code.filter(|_| self.color) {
+                    Some(code) => line.extend(["\x1b[", code, "m", text, "\x1b[0m"]),
+                    None => line.push_str(text),
                 }
             }
+            blanks += width.saturating_sub(text.width()) + 2;
         }
+        line.push('\n');
     }
 }
 
-/// One way to fit a table into a width.
-struct Attempt {
-    /// Whether a heading of several words may take several lines.
-    break_headings: bool,
-    /// Whether columns that may be dropped are.
-    drop: bool,
-    /// How little of a text that is shortened is still of use.
-    readable: usize,
+fn widest(rows: &[Vec<Shown>], index: usize) -> usize {
+    rows.iter().map(|row| row[index].0.width()).max().unwrap_or(0)
 }
 
-/// The most legible first.
-const TRIES: [Attempt; 4] = [
-    Attempt { break_headings: false, drop: false, readable: READABLE },
-    Attempt { break_headings: true, drop: false, readable: READABLE },
-    Attempt { break_headings: true, drop: true, readable: READABLE },
-    Attempt { break_headings: true, drop: true, readable: 0 },
-];
-
-impl Attempt {
-    /// The columns to draw and their widths, if they fit. A heading's word is never broken.
-    fn fit(&self, columns: &[Column], contents: &[usize], width: usize, gap: usize) -> Option<Vec<(usize, usize)>> {
-        let indexes: Vec<usize> =
-            (0..columns.len()).filter(|&index| !self.drop || columns[index].1 != Fit::Drop).collect();
-        let heading = |index: usize| {
-            let words = columns[index].0.split(' ').map(str::len);
-            if self.break_headings { words.max().unwrap_or(0) } else { columns[index].0.len() }
-        };
-        let least = |index: usize| match columns[index].1 {
-            Fit::Whole | Fit::Drop => contents[index].max(heading(index)),
-            Fit::Shorten => contents[index].min(self.readable).max(heading(index)),
-            Fit::Wrap => contents[index].min(WRAPPED).max(heading(index)),
-        };
-        let gaps = gap * indexes.len().saturating_sub(1);
-        let taken: usize = indexes.iter().map(|&index| least(index)).sum::<usize>() + gaps;
-        let mut spare = width.checked_sub(taken)?;
-        let widths = indexes.into_iter().map(|index| {
-            let least = least(index);
-            let more = contents[index].saturating_sub(least).min(spare);
-            spare -= more;
-            (index, least + more)
-        });
-        Some(widths.collect())
+fn cell(Shown(text, color): &Shown) -> Cell {
+    let cell = Cell::new(text);
+    match color {
+        Some(Color::Red) => cell.fg(comfy_table::Color::DarkRed),
+        Some(Color::Green) => cell.fg(comfy_table::Color::DarkGreen),
+        Some(Color::Yellow) => cell.fg(comfy_table::Color::DarkYellow),
+        Some(Color::Grey) => cell.fg(comfy_table::Color::DarkGrey),
+        None => cell,
     }
 }
 
-/// What is drawn of a cell.
-struct Cell {
-    lines: Vec<String>,
-    width: usize,
-    code: Option<&'static str>,
-}
-
-/// Draws cells side by side, on as many lines as the tallest has.
-fn draw(cells: &[Cell], gap: usize, out: &mut String) {
-    let height = cells.iter().map(|cell| cell.lines.len()).max().unwrap_or(0);
-    for line in 0..height {
-        let cells = cells.iter().map(|cell| {
-            let text = cell.lines.get(line).map_or("", String::as_str);
-            (text, cell.width, cell.code)
-        });
-        draw_line(cells, gap, out);
+fn code(color: Color) -> &'static str {
+    match color {
+        Color::Red => "31",
+        Color::Green => "32",
+        Color::Yellow => "33",
+        Color::Grey => "90",
     }
 }
 
-/// Draws one line of cells: each with its text, its width and its colour.
-fn draw_line<'c>(cells: impl Iterator<Item = (&'c str, usize, Option<&'static str>)>, gap: usize, out: &mut String) {
-    // Blanks are written once something follows them.
-    let mut blanks = 0;
-    for (text, width, code) in cells {
-        if !text.is_empty() {
-            out.extend(std::iter::repeat_n(' ', blanks));
-            blanks = 0;
-            match code {
-                Some(code) => out.extend([code, text, PLAIN]),
-                None => out.push_str(text),
-            }
-        }
-        blanks += width.saturating_sub(wide(text)) + gap;
-    }
-    out.push('\n');
+fn narrow(width: usize) -> u16 {
+    u16::try_from(width).unwrap_or(u16::MAX)
 }
 
-/// The text, cut where the room ends.
-fn cut(text: &str, room: usize) -> String {
-    if wide(text) <= room {
-        return text.to_owned();
-    }
-    let mut kept = String::new();
-    let mut width = 0;
-    for c in text.chars() {
-        width += c.width().unwrap_or(0);
-        if width + 1 > room {
-            break;
-        }
-        kept.push(c);
-    }
-    kept.push('…');
-    kept
+/// The lines of a table, without the blanks at their ends.
+fn text(table: &Table) -> String {
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
 #[cfg(test)]
@@ -270,7 +238,7 @@ mod tests {
     fn drawn(columns: &'static [Column], rows: &[&[&str]], width: Option<usize>) -> String {
         let shown = |text: &&str| Shown::from((*text).to_owned());
         let rows: Vec<Vec<Shown>> = rows.iter().map(|row| row.iter().map(shown).collect()).collect();
-        Layout::of(columns, &rows, width).first_page(&rows, false)
+        TableWriter::new(columns, width, false).page(&rows)
     }
 
     #[test]
@@ -306,16 +274,9 @@ mod tests {
         for width in [60, 80, 200] {
             let text = drawn(&TWO, &rows, Some(width));
             let ends: Vec<usize> =
-                text.lines().filter_map(|line| line.find("end").map(|place| wide(&line[..place]))).collect();
+                text.lines().filter_map(|line| line.find("end").map(|place| line[..place].width())).collect();
             assert!(ends.len() == 4 && ends.iter().all(|end| *end == ends[0]), "{ends:?}\n{text}");
-            assert!(text.lines().all(|line| wide(line) <= width), "{text}");
+            assert!(text.lines().all(|line| line.width() <= width), "{text}");
         }
-    }
-
-    #[test]
-    fn a_cut_text_keeps_what_belongs_to_its_last_character() {
-        assert_eq!(cut("e\u{301}e\u{301}e\u{301}e\u{301}", 3), "e\u{301}e\u{301}…");
-        assert_eq!(cut("日本語", 4), "日…");
-        assert_eq!(cut("日本語", 6), "日本語");
     }
 }

@@ -197,7 +197,7 @@ fn states_and_durations_are_offered() {
     assert_eq!(bash(&world, "bob", "access list --state=pend"), ["pending"]);
     let durations = ["1h", "4h", "1d", "1w", "permanent"];
     assert_eq!(bash(&world, "bob", "access request target:orders-db --duration "), durations);
-    assert_eq!(fish(&world, "bob", "access approve 1 -d p"), ["permanent\tuntil somebody revokes it"]);
+    assert_eq!(fish(&world, "bob", "access approve 1 -d p"), ["permanent\tuntil it is revoked"]);
     zsh_shows(&world, "bob", "access request --duration ", "-- 4 hours");
 }
 

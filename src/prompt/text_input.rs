@@ -1,72 +1,72 @@
-//! A line of text that somebody writes. It may be longer than the terminal is wide, and its characters may be wide.
+//! A text field. The text may be longer than the terminal is wide, and its characters may be wide.
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use super::screen::{Key, Screen, cut, folded, wrapped};
+use super::screen::{KeyPress, Screen, cut, folded, wrapped};
 use crate::error::Failure;
 
-/// A question that is answered in words.
-pub struct Line<'l> {
+/// A question that is answered with a text.
+pub struct TextInput<'l> {
     pub question: &'l str,
-    /// What the answer has to be like.
+    /// What the answer should look like.
     pub hint: &'l str,
-    /// What is there to begin with.
+    /// The text to start with.
     pub initial: &'l str,
-    /// Why an answer can't be taken.
+    /// Says why an answer is not valid.
     pub check: &'l dyn Fn(&str) -> Result<(), String>,
 }
 
-/// A text, and the place in it where characters are added.
+/// A text and the position of the cursor in it.
 #[derive(Default)]
-struct Edited {
+struct Editor {
     text: String,
     at: usize,
 }
 
-impl Line<'_> {
-    /// None: the person leaves.
+impl TextInput<'_> {
+    /// None if the user presses Esc.
     pub fn ask(&self, color: bool) -> Result<Option<String>, Failure> {
         let mut screen = Screen::open(color, false)?;
-        let mut edited = Edited { text: self.initial.to_owned(), at: self.initial.len() };
+        let mut editor = Editor { text: self.initial.to_owned(), at: self.initial.len() };
         let mut wrong = None;
         loop {
-            self.draw(&mut screen, &edited, wrong.as_deref())?;
+            self.draw(&mut screen, &editor, wrong.as_deref())?;
             wrong = None;
             match screen.key()? {
-                Key::Enter => match (self.check)(&edited.text) {
+                KeyPress::Enter => match (self.check)(&editor.text) {
                     Ok(()) => {
-                        let said = if edited.text.trim().is_empty() { "nothing" } else { &edited.text };
-                        let answer = format!("{} · {said}", self.question);
+                        let shown = if editor.text.trim().is_empty() { "nothing" } else { &editor.text };
+                        let answer = format!("{} · {shown}", self.question);
                         let mut lines = wrapped(&answer, screen.columns() - 2);
                         for (index, line) in lines.iter_mut().enumerate() {
                             let mark = if index == 0 { screen.paint("32", "✔") } else { " ".to_owned() };
                             *line = format!("{mark} {line}");
                         }
                         screen.close(&lines)?;
-                        return Ok(Some(edited.text));
+                        return Ok(Some(editor.text));
                     }
                     Err(why) => wrong = Some(why),
                 },
-                Key::Escape => {
+                KeyPress::Escape => {
                     screen.close(&[])?;
                     return Ok(None);
                 }
-                key => edited.press(key),
+                key => editor.press(key),
             }
         }
     }
 
-    fn draw(&self, screen: &mut Screen, edited: &Edited, wrong: Option<&str>) -> Result<(), Failure> {
+    fn draw(&self, screen: &mut Screen, editor: &Editor, wrong: Option<&str>) -> Result<(), Failure> {
         let columns = screen.columns();
         let hint = if self.hint.is_empty() { String::new() } else { format!(" ({})", self.hint) };
         let hint = cut(&hint, columns.saturating_sub(2 + self.question.width()));
         let (question, hint) = (screen.paint("1", self.question), screen.paint("2", &hint));
         let mut lines = vec![format!("{} {question}{hint}", screen.paint("33", "?"))];
 
-        let (before, after) = edited.text.split_at(edited.at);
+        let (before, after) = editor.text.split_at(editor.at);
         let (mut rows, mut row, mut column) = shown(before, after, columns - 2);
-        // A long text is shown around the cursor.
+        // Of a long text, the rows around the cursor are shown.
         let room = screen.rows() - 3;
         let from = if rows.len() > room { row.saturating_sub(room - 1) } else { 0 };
         rows = rows.into_iter().skip(from).take(room).collect();
@@ -83,7 +83,7 @@ impl Line<'_> {
     }
 }
 
-/// The rows of a text, and the row and column of the cursor between its two parts.
+/// The rows of a text, and the row and column of the cursor, which is between the two parts.
 fn shown(before: &str, after: &str, columns: usize) -> (Vec<String>, usize, usize) {
     let mut rows = folded(&format!("{before}{after}"), columns);
     let start = folded(before, columns);
@@ -98,25 +98,25 @@ fn shown(before: &str, after: &str, columns: usize) -> (Vec<String>, usize, usiz
     (rows, row, column)
 }
 
-impl Edited {
-    fn press(&mut self, key: Key) {
+impl Editor {
+    fn press(&mut self, key: KeyPress) {
         match key {
-            Key::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
-            Key::Pasted(text) => self.insert(&text.replace(char::is_control, "")),
-            Key::Left => self.at = self.previous(),
-            Key::Right => self.at = self.next(),
-            Key::WordLeft => self.at = self.word_before(),
-            Key::WordRight => self.at = self.word_after(),
-            Key::Home | Key::Up | Key::PageUp => self.at = 0,
-            Key::End | Key::Down | Key::PageDown => self.at = self.text.len(),
-            Key::Backspace => self.erase_from(self.previous()),
-            Key::EraseWord => self.erase_from(self.word_before()),
-            Key::EraseLine => self.erase_from(0),
-            Key::Delete => {
+            KeyPress::Char(c) => self.insert(c.encode_utf8(&mut [0; 4])),
+            KeyPress::Pasted(text) => self.insert(&text.replace(char::is_control, "")),
+            KeyPress::Left => self.at = self.previous(),
+            KeyPress::Right => self.at = self.next(),
+            KeyPress::WordLeft => self.at = self.word_before(),
+            KeyPress::WordRight => self.at = self.word_after(),
+            KeyPress::Home | KeyPress::Up | KeyPress::PageUp => self.at = 0,
+            KeyPress::End | KeyPress::Down | KeyPress::PageDown => self.at = self.text.len(),
+            KeyPress::Backspace => self.erase_from(self.previous()),
+            KeyPress::EraseWord => self.erase_from(self.word_before()),
+            KeyPress::EraseLine => self.erase_from(0),
+            KeyPress::Delete => {
                 let to = self.next();
                 self.text.replace_range(self.at..to, "");
             }
-            Key::Enter | Key::Escape | Key::Tab | Key::BackTab | Key::Unknown => {}
+            KeyPress::Enter | KeyPress::Escape | KeyPress::Tab | KeyPress::BackTab | KeyPress::Unknown => {}
         }
     }
 
@@ -156,36 +156,43 @@ impl Edited {
 mod tests {
     use super::*;
 
-    fn typed(text: &str) -> Edited {
-        let mut edited = Edited::default();
-        edited.insert(text);
-        edited
+    fn typed(text: &str) -> Editor {
+        let mut editor = Editor::default();
+        editor.insert(text);
+        editor
     }
 
-    fn pressed(text: &str, keys: impl IntoIterator<Item = Key>) -> String {
-        let mut edited = typed(text);
-        keys.into_iter().for_each(|key| edited.press(key));
-        let (before, after) = edited.text.split_at(edited.at);
+    fn pressed(text: &str, keys: impl IntoIterator<Item = KeyPress>) -> String {
+        let mut editor = typed(text);
+        keys.into_iter().for_each(|key| editor.press(key));
+        let (before, after) = editor.text.split_at(editor.at);
         format!("{before}|{after}")
     }
 
     #[test]
     fn keys_move_and_erase_whole_characters() {
-        assert_eq!(pressed("日本", [Key::Backspace]), "日|");
-        assert_eq!(pressed("日本", [Key::Left, Key::Char('x')]), "日x|本");
-        assert_eq!(pressed("e\u{301}a", [Key::Home, Key::Delete]), "|a", "a letter with its accent");
-        assert_eq!(pressed("a👩\u{200d}💻", [Key::Backspace]), "a|", "an emoji of several parts");
-        assert_eq!(pressed("a", [Key::Backspace, Key::Backspace, Key::Left, Key::Delete, Key::Right]), "|");
+        assert_eq!(pressed("日本", [KeyPress::Backspace]), "日|");
+        assert_eq!(pressed("日本", [KeyPress::Left, KeyPress::Char('x')]), "日x|本");
+        assert_eq!(pressed("e\u{301}a", [KeyPress::Home, KeyPress::Delete]), "|a", "a letter with its accent");
+        assert_eq!(pressed("a👩\u{200d}💻", [KeyPress::Backspace]), "a|", "an emoji of several parts");
+        assert_eq!(
+            pressed("a", [KeyPress::Backspace, KeyPress::Backspace, KeyPress::Left, KeyPress::Delete, KeyPress::Right]),
+            "|"
+        );
     }
 
     #[test]
     fn keys_move_and_erase_words() {
-        assert_eq!(pressed("one two  ", [Key::EraseWord]), "one |");
-        assert_eq!(pressed("one two", [Key::WordLeft, Key::WordLeft]), "|one two");
-        assert_eq!(pressed("one two", [Key::Home, Key::WordRight]), "one| two");
-        assert_eq!(pressed("一\u{3000}二", [Key::WordLeft]), "一\u{3000}|二");
-        assert_eq!(pressed("one two", [Key::Left, Key::EraseLine]), "|o");
-        assert_eq!(pressed("a", [Key::Pasted("b\u{1b}[31mc".to_owned())]), "ab[31mc|", "nothing acts on the terminal");
+        assert_eq!(pressed("one two  ", [KeyPress::EraseWord]), "one |");
+        assert_eq!(pressed("one two", [KeyPress::WordLeft, KeyPress::WordLeft]), "|one two");
+        assert_eq!(pressed("one two", [KeyPress::Home, KeyPress::WordRight]), "one| two");
+        assert_eq!(pressed("一\u{3000}二", [KeyPress::WordLeft]), "一\u{3000}|二");
+        assert_eq!(pressed("one two", [KeyPress::Left, KeyPress::EraseLine]), "|o");
+        assert_eq!(
+            pressed("a", [KeyPress::Pasted("b\u{1b}[31mc".to_owned())]),
+            "ab[31mc|",
+            "nothing acts on the terminal"
+        );
     }
 
     #[test]
