@@ -12,13 +12,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event, Granted, MetDemand};
+use access::domain::event::{Approval, Draft, Event, Granted, MetDemand, Submission};
 use access::domain::name::Name;
 use access::domain::notification::NotificationKind;
-use access::domain::request::{End, RequestId, Terms};
 use access::domain::resource::Resource;
-use access::domain::team::Team;
-use access::domain::team_file;
+use access::domain::team::{Team, team_file};
+use access::domain::terms::{End, RequestId, Terms};
 use access::domain::time::Timestamp;
 use access::error::Failure;
 use access::identity;
@@ -197,7 +196,7 @@ fn asks(
 fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
     for ask in asks {
         let login = write.member(&ask.member)?.map(|(member, _)| member.login);
-        let event = Event::RequestSubmitted {
+        let event = Event::RequestSubmitted(Submission {
             request: ask.id,
             requester: ask.member.clone(),
             filed_by: ask.member.clone(),
@@ -210,7 +209,7 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             remind_at: None,
             extends: None,
             emergency: false,
-        };
+        });
         let told = vec![NotificationKind::RequestSubmitted.to(&parsed("arno"))];
         write.record(&context(at, Some(ask.member.as_str()))?, vec![Draft { event, told }])?;
     }
@@ -220,14 +219,14 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
 fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
     let mut drafts = Vec::new();
     for Ask { id, member, terms } in asks {
-        let approved = Event::RequestApproved {
+        let approved = Event::RequestApproved(Approval {
             request: *id,
             by: parsed("arno"),
             terms: terms.clone(),
             asked: None,
             note: None,
             voids: Vec::new(),
-        };
+        });
         let started = Event::GrantStarted(Granted {
             request: *id,
             member: member.clone(),

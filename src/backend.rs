@@ -1,7 +1,8 @@
 //! The door through which commands go to the ledger: a database file of one's own, or a shared host's socket.
 
 use std::cell::{OnceCell, RefCell};
-use std::fs::{self, File, OpenOptions};
+use std::fs;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -9,16 +10,19 @@ use nix::fcntl::OFlag;
 use nix::unistd::{User, geteuid};
 
 use crate::client::Client;
-use crate::config::{self, Shared};
+use crate::config;
+use crate::config::Shared;
 use crate::deliver::Mail;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::protocol::{BackupView, Checkpoint, FindingView};
 use crate::server;
 use crate::service::{Backup, Call, Caller, Callers, Doctor, Outside, Post, Rows, Service};
-use crate::store::{self, Store, Vacant};
+use crate::store;
+use crate::store::{NewFile, Store};
+use crate::time_zone;
 
 pub enum Backend {
     Own(Own),
@@ -43,7 +47,7 @@ pub struct Host {
 impl Backend {
     /// Where the machine's config names a socket there is no way past it, whatever flags and variables say.
     pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Backend, Failure> {
-        identity::no_borrowed_rights()?;
+        identity::refuse_setid()?;
         let Some(shared) = config::shared()? else {
             let path = match db.map_or_else(config::database_by_variable, |path| Ok(Some(path)))? {
                 Some(path) => path,
@@ -118,7 +122,7 @@ impl Backend {
             Ok(wrong) => Ok(wrong || inspected.wrong),
             Err(failure) if failure.kind == Kind::Refused => Err(failure),
             Err(failure) => {
-                rows(server::unopened(&file.path, &inspected, failure))?;
+                rows(server::unopenable(&file.path, &inspected, failure))?;
                 Ok(true)
             }
         }
@@ -194,7 +198,7 @@ impl Own {
         let outside = Outside {
             owns_file: &owns_file,
             has_account: &server::has_account,
-            knows_zone: &identity::knows_zone,
+            knows_zone: &time_zone::is_known,
             shared: false,
             post: &post,
         };
@@ -212,12 +216,12 @@ impl Own {
     /// Root's backup of another user's database. The copy is made and proven as that user, beside the database. Root only
     /// moves its bytes into a folder that nobody else can write. SQLite never opens another user's file as root.
     fn back_up_as(&self, owner: &User, database: &Path, to: &Path) -> Result<BackupView, Failure> {
-        let vacant = Vacant::at(to)?;
+        let vacant = NewFile::at(to)?;
         let (view, mut copy) = server::as_user(owner, || {
             let store = (self.open)(database)?;
             let draft = store::beside(store.path(), &format!(".copy-{}", std::process::id()));
             let made = self.call_on(&store, Backup { to: draft.clone() }, None, &mut |_| Ok(()));
-            store.leave();
+            store.close();
             let copy = made.and_then(|view| Ok((view, open_copy(&draft).map_err(|error| failed(&draft, &error))?)));
             // Only the open file is needed; where none was made there is nothing to remove.
             let _ = fs::remove_file(&draft);
@@ -243,7 +247,7 @@ fn open_copy(path: &Path) -> std::io::Result<File> {
 impl Drop for Own {
     fn drop(&mut self) {
         if let Some(store) = self.store.take() {
-            store.leave();
+            store.close();
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use clap_complete::engine::CompletionCandidate;
 
 use crate::backend::Backend;
+use crate::domain::grant::State;
 use crate::domain::notification::NotificationKind;
-use crate::domain::request::State;
 use crate::domain::text::is_hostile;
 use crate::error::Failure;
 use crate::service::{Candidate, Complete, Words};

@@ -1,7 +1,7 @@
-//! This machine's wiring: which database or which shared host's socket, and the ways by which notifications go out. Flags
-//! come before the environment, and the environment before the files: `config.toml` in the user's own configuration
-//! folder, then `/etc/access/config.toml`. What the first does not say is for the second to say, section by section.
-//! Where root's file names a socket, nothing else counts.
+//! Configuration: the database or the shared host's socket, and how notifications are sent.
+//!
+//! Command-line options override environment variables, which override `config.toml` in the user's configuration folder, which
+//! overrides `/etc/access/config.toml`, section by section. If the file in `/etc` names a socket, everything else is ignored.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,29 +15,29 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 
+use crate::domain::contact::Email;
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::outbox::News;
 use crate::domain::preference::SlackChannel;
-use crate::domain::team::Email;
 use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
 
 pub const SYSTEM: &str = "/etc/access/config.toml";
-/// Where a shared host's database lies unless its config says otherwise.
+/// The default database of a shared host.
 pub const SHARED_DATABASE: &str = "/var/lib/access/access.db";
 pub const SHARED_SOCKET: &str = "/run/access/access.sock";
-/// The variables that stand for `--db` and `--as`.
+/// The environment variables for `--db` and `--as`.
 const DATABASE: &str = "ACCESS_DB";
 const MEMBER: &str = "ACCESS_AS";
 
-/// What a file says: the database, and the ways out.
+/// A configuration file.
 #[derive(Debug, Default, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The path of the database file.
     database: Option<PathBuf>,
-    /// The shared host's socket. Only root's file may name one.
+    /// The shared host's socket, which only the file in `/etc` may name.
     socket: Option<PathBuf>,
     /// The program of this host's own mail system, in place of `smtp`.
     pub sendmail: Option<PathBuf>,
@@ -125,14 +125,14 @@ pub struct Deliver {
     pub proxy: Option<String>,
 }
 
-/// A shared host, as root's file declares it.
+/// A shared host, as the file in `/etc` declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
     pub socket: PathBuf,
     pub database: PathBuf,
 }
 
-/// The file that only root writes.
+/// The system's configuration file, which only root can write.
 pub fn system() -> PathBuf {
     #[cfg(feature = "test-overrides")]
     if let Some(path) = std::env::var_os("ACCESS_TEST_CONFIG") {
@@ -141,58 +141,58 @@ pub fn system() -> PathBuf {
     SYSTEM.into()
 }
 
-/// Whether this machine is a shared host.
+/// The shared host that this machine is, if it is one.
 pub fn shared() -> Result<Option<Shared>, Failure> {
     let Config { database, socket, .. } = read_system(&system())?;
     let database = database.unwrap_or_else(|| SHARED_DATABASE.into());
     Ok(socket.map(|socket| Shared { socket, database }))
 }
 
-/// A variable that names a database or a member, if one is set: on a shared host none counts.
+/// The name of an environment variable for the database or the member, if one is set. On a shared host both are refused.
 pub fn variable_set() -> Option<&'static str> {
     [DATABASE, MEMBER].into_iter().find(|name| std::env::var_os(name).is_some())
 }
 
-/// The database that the variable names.
+/// The database from the environment.
 pub fn database_by_variable() -> Result<Option<PathBuf>, Failure> {
     let named = variable(DATABASE, "set it to the path of a database file, or unset it")?;
     Ok(named.map(PathBuf::from))
 }
 
-/// The member that the variable names.
+/// The member from the environment.
 pub fn member_by_variable() -> Result<Option<Name>, Failure> {
     let hint = "set it to a member's name, or unset it";
     let Some(value) = variable(MEMBER, hint)? else { return Ok(None) };
     let value = value.to_string_lossy();
     let member = value.parse().map_err(|why| {
-        Failure::new(Kind::Usage, format!("the variable {MEMBER} is {:?}: {why}", shortened(&value, 200))).hint(hint)
+        Failure::new(Kind::Usage, format!("the environment variable {MEMBER} is {:?}: {why}", shortened(&value, 200)))
+            .hint(hint)
     })?;
     Ok(Some(member))
 }
 
-/// The value of a variable that is set. An empty one is a mistake: it looks as if it said something.
+/// The value of an environment variable. An empty one is an error, since it was probably meant to have a value.
 fn variable(name: &str, hint: &str) -> Result<Option<OsString>, Failure> {
     match std::env::var_os(name) {
         Some(value) if value.is_empty() => {
-            Err(Failure::new(Kind::Usage, format!("the variable {name} is set, but empty")).hint(hint))
+            Err(Failure::new(Kind::Usage, format!("the environment variable {name} is set, but empty")).hint(hint))
         }
         value => Ok(value),
     }
 }
 
 fn folders() -> Result<ProjectDirs, Failure> {
-    ProjectDirs::from("", "", "access").ok_or_else(|| {
-        Failure::new(Kind::Failure, "no home folder is known for this user").hint("name the database with --db")
-    })
+    ProjectDirs::from("", "", "access")
+        .ok_or_else(|| Failure::new(Kind::Failure, "this user has no home folder").hint("name the database with --db"))
 }
 
-/// The database to use where no flag or variable names one, and no socket.
+/// The database if neither an option nor the environment names one, on a machine that is no shared host.
 pub fn database() -> Result<PathBuf, Failure> {
     let folders = folders()?;
     let own = folders.config_dir().join("config.toml");
     let own_config = read_own(&own)?;
     if own_config.socket.is_some() {
-        let message = format!("{}: only {SYSTEM}, which is root's, may name a socket", own.display());
+        let message = format!("{}: only {SYSTEM} can name a socket", own.display());
         return Err(Failure::new(Kind::Invalid, message));
     }
     match own_config.database {
@@ -228,22 +228,22 @@ pub fn wiring() -> Result<Config, Failure> {
     })
 }
 
-/// A regular file as it was read, and what it was when it was opened.
-pub struct Opened {
-    pub found: Metadata,
-    pub bytes: Vec<u8>,
+/// The content of a regular file, with its metadata at the time when it was opened.
+pub struct RegularFile {
+    pub metadata: Metadata,
+    pub content: Vec<u8>,
 }
 
-impl Opened {
+impl RegularFile {
     pub fn text(self, path: &Path) -> Result<String, Failure> {
-        let message = |_| Failure::new(Kind::Invalid, format!("{} is not a text (UTF-8)", path.display()));
-        String::from_utf8(self.bytes).map_err(message)
+        let message = |_| Failure::new(Kind::Invalid, format!("{} is not valid UTF-8", path.display()));
+        String::from_utf8(self.content).map_err(message)
     }
 }
 
-/// Reads a file that config.toml names, or that is it: a regular file of at most so many bytes. What is looked at is what
-/// is read. Opening one that is something else never waits, as opening a pipe would.
-pub fn read_regular(path: &Path, longest: u64) -> Result<Opened, Failure> {
+/// Reads a configuration file, or one that it names: a regular file of at most `longest` bytes. Checks the file that was opened, and
+/// never blocks on a pipe.
+pub fn read_regular(path: &Path, longest: u64) -> Result<RegularFile, Failure> {
     match open(path, OFlag::O_NONBLOCK) {
         Ok(file) => read(path, file, longest),
         Err(error) => Err(unreadable(path, &error)),
@@ -254,21 +254,21 @@ fn open(path: &Path, flags: OFlag) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags((flags | OFlag::O_NOCTTY).bits()).open(path)
 }
 
-fn read(path: &Path, file: File, longest: u64) -> Result<Opened, Failure> {
+fn read(path: &Path, file: File, longest: u64) -> Result<RegularFile, Failure> {
     let shown = path.display();
-    let found = file.metadata().map_err(|error| unreadable(path, &error))?;
-    if !found.is_file() {
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
+    if !metadata.is_file() {
         return Err(Failure::new(Kind::Invalid, format!("{shown} is not a regular file")));
     }
-    let mut bytes = Vec::new();
-    file.take(longest + 1).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
-    if bytes.len() as u64 > longest {
-        return Err(Failure::new(Kind::Invalid, format!("{shown} has more than {longest} bytes")));
+    let mut content = Vec::new();
+    file.take(longest + 1).read_to_end(&mut content).map_err(|error| unreadable(path, &error))?;
+    if content.len() as u64 > longest {
+        return Err(Failure::new(Kind::Invalid, format!("{shown} is longer than {longest} bytes")));
     }
-    Ok(Opened { found, bytes })
+    Ok(RegularFile { metadata, content })
 }
 
-/// No configuration is longer: 1 MiB.
+/// The most bytes of a configuration file: 1 MiB.
 const LONGEST: u64 = 1 << 20;
 
 fn read_own(path: &Path) -> Result<Config, Failure> {
@@ -285,19 +285,22 @@ fn read_system(path: &Path) -> Result<Config, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Config::default()),
         Err(error) if error.raw_os_error() == Some(Errno::ELOOP as i32) => {
             let shown = path.display();
-            return Err(Failure::new(Kind::Invalid, format!("{shown} is a link; what it points to is not read"))
+            return Err(Failure::new(Kind::Invalid, format!("{shown} is a link, which is not followed"))
                 .hint(format!("to=$(readlink -f {shown}) && rm {shown} && cp \"$to\" {shown}")));
         }
         Err(error) => return Err(unreadable(path, &error)),
     };
-    let opened = read(path, file, LONGEST)?;
-    let (shown, found) = (path.display(), &opened.found);
+    let file = read(path, file, LONGEST)?;
+    let (shown, found) = (path.display(), &file.metadata);
     if found.uid() != 0 || found.mode() & 0o022 != 0 {
-        let message =
-            format!("{shown} is not root's alone to write (user {}, mode {:04o})", found.uid(), found.mode() & 0o7777);
+        let message = format!(
+            "{shown} can be written by others than root (owner {}, mode {:04o})",
+            found.uid(),
+            found.mode() & 0o7777
+        );
         return Err(Failure::new(Kind::Invalid, message).hint(format!("chown root:root {shown} && chmod 0644 {shown}")));
     }
-    let text = opened.text(path)?;
+    let text = file.text(path)?;
     parse(path, &text)
 }
 
@@ -309,7 +312,7 @@ fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
-            .hint("its keys are: database, socket, sendmail, from, and the sections [smtp], [slack], [[webhooks]] and [deliver]")
+            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]] and [deliver]")
     })?;
     for (key, value) in [("database", &config.database), ("socket", &config.socket)] {
         if value.as_ref().is_some_and(|value| value.is_relative()) {

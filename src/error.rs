@@ -1,4 +1,4 @@
-//! A failure as people and scripts see it: a kind with its exit code, what happened, and what to do next.
+//! Failures as people and scripts see them: what happened, what to do next, and the exit code.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ pub enum Kind {
     Internal,
     Io,
     Busy,
-    /// Ctrl-C at a question.
+    /// Ctrl-C at a prompt.
     Interrupted,
 }
 
@@ -71,7 +71,7 @@ impl std::error::Error for Failure {}
 
 impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
-        let kind = match refusal.sort() {
+        let kind = match refusal.kind() {
             RefusalKind::Usage => Kind::Usage,
             RefusalKind::Refused => Kind::Refused,
             RefusalKind::NotFound => Kind::NotFound,

@@ -1,5 +1,5 @@
-//! Who is there and what time it is, as the operating system says. Never from the environment, except in builds
-//! for tests (the feature `test-overrides`), which nobody installs.
+//! The current user and the current time, from the operating system. The environment can override them only in test builds (the
+//! feature `test-overrides`).
 
 use std::sync::mpsc;
 use std::thread;
@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 
-use crate::domain::team::{Login, Timezone};
+use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 
-/// The Unix user of this process, by the system's user database.
+/// The login of the user who runs this process.
 pub fn login() -> Result<Login, Failure> {
     #[cfg(feature = "test-overrides")]
     if let Ok(login) = std::env::var("ACCESS_TEST_USER") {
@@ -20,30 +20,30 @@ pub fn login() -> Result<Login, Failure> {
     name_of(getuid())
 }
 
-/// A name service that takes longer is taken for one that does not answer. Less than a client waits for the greeting.
+/// The timeout of a name service look-up. It is less than the time that a client waits for the greeting.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(8);
 
-/// Looks something up in the system's user database, which may be a service elsewhere: slow, or not there. On a thread,
-/// because the look-up itself knows no time limit; one that hangs ends with the process.
+/// Looks something up in the system's user database, which can be a slow or unreachable network service. Runs on a thread, because
+/// look-ups have no timeout. A look-up that hangs ends with the process.
 fn look_up<T: Send + 'static>(find: impl FnOnce() -> nix::Result<T> + Send + 'static) -> Result<T, Failure> {
     let (answer, answered) = mpsc::channel();
-    let looking = thread::Builder::new().stack_size(256 << 10).spawn(move || answer.send(find()));
-    looking.map_err(|error| unavailable(&format!("can't be asked ({error})")))?;
+    let started = thread::Builder::new().stack_size(256 << 10).spawn(move || answer.send(find()));
+    started.map_err(|error| unavailable(&format!("can't be asked ({error})")))?;
     match answered.recv_timeout(LOOK_UP_WITHIN) {
         Ok(found) => found.map_err(|error| unavailable(&format!("can't be read ({})", error.desc()))),
         Err(_) => Err(unavailable("does not answer")),
     }
 }
 
-/// It can't be found out now: no answer, and not the answer no.
+/// The look-up failed, so it is unknown whether the user exists.
 fn unavailable(why: &str) -> Failure {
     Failure::new(Kind::Unavailable, format!("the system's user database {why}; nothing was done"))
-        .hint("try again; if it stays so, look at the name service (`getent passwd`)")
+        .hint("try again; if this continues, check the name service with `getent passwd`")
 }
 
 fn unknown(uid: Uid, why: &str) -> Failure {
-    Failure::new(Kind::Failure, format!("the system does not know the user with the number {uid}: {why}"))
-        .hint("look at `id`; without a user name nobody can be told from anybody")
+    Failure::new(Kind::Failure, format!("the system has no user name for the user ID {uid}: {why}"))
+        .hint("check with `id`; access identifies people by their user names")
 }
 
 fn name_of(uid: Uid) -> Result<Login, Failure> {
@@ -53,15 +53,15 @@ fn name_of(uid: Uid) -> Result<Login, Failure> {
 
 fn login_in(uid: Uid, user: Option<User>) -> Result<Login, Failure> {
     let name = user.ok_or_else(|| unknown(uid, "no such user"))?.name;
-    name.parse().map_err(|why| unknown(uid, &format!("{name:?} is no user name: {why}")))
+    name.parse().map_err(|why| unknown(uid, &format!("{name:?} is not a valid user name: {why}")))
 }
 
-/// Whom the kernel says is there, by the system's user database at this moment. The name has to lead back to the same
-/// number: of two users of one name, or of those whom the kernel could not map (the overflow number), nobody can tell
-/// who it is. A failure of the kind `Unavailable` says that it can't be found out now, any other that it is nobody.
+/// The login of a user ID that the kernel reports. The name has to map back to the same ID: if two users share a name, or for the
+/// overflow ID, which stands for all users that the kernel can't map, it is unclear who it is. The failure has the kind
+/// `Unavailable` if the look-up failed, and another kind if there is no such login.
 pub fn login_of(uid: Uid) -> Result<Login, Failure> {
     if uid.as_raw() == overflow_uid() {
-        return Err(unknown(uid, "it stands for every user that can't be mapped"));
+        return Err(unknown(uid, "it stands for all users that can't be mapped"));
     }
     let (user, back) = look_up(move || {
         let user = User::from_uid(uid)?;
@@ -71,13 +71,12 @@ pub fn login_of(uid: Uid) -> Result<Login, Failure> {
     let login = login_in(uid, user)?;
     match back {
         Some(user) if user.uid == uid => Ok(login),
-        Some(_) | None => Err(unknown(uid, &format!("{login} is another user's name too"))),
+        Some(_) | None => Err(unknown(uid, &format!("{login} is also the name of another user"))),
     }
 }
 
-/// Whether somebody can connect as this Unix user name: whether `login_of` gives this name for its number. A second name of
-/// one number, another spelling of a name and the overflow number are nobody's. Root's is no person's: root decides nothing
-/// on a shared host.
+/// Whether someone can connect with this login, that is, whether `login_of` returns it for its user ID. That excludes a second name
+/// of an ID, another spelling of a name, and the overflow ID. It also excludes root, who cannot be a member on a shared host.
 pub fn has_account(login: &Login) -> Result<bool, Failure> {
     let name = login.to_string();
     let found = look_up(move || {
@@ -93,20 +92,20 @@ pub fn has_account(login: &Login) -> Result<bool, Failure> {
 
 fn overflow_uid() -> u32 {
     const USUAL: u32 = 65534;
-    let told = std::fs::read_to_string("/proc/sys/kernel/overflowuid");
-    told.ok().and_then(|told| told.trim().parse().ok()).unwrap_or(USUAL)
+    let text = std::fs::read_to_string("/proc/sys/kernel/overflowuid");
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(USUAL)
 }
 
-/// A program that runs with rights other than its caller's (a set-id bit) can't be told who calls.
-pub fn no_borrowed_rights() -> Result<(), Failure> {
+/// Refuses to run with a set-user-ID or set-group-ID bit, since the caller's identity would be ambiguous.
+pub fn refuse_setid() -> Result<(), Failure> {
     if getuid() == geteuid() && getgid() == getegid() {
         return Ok(());
     }
-    Err(Failure::new(Kind::Refused, "access runs with rights that are not its caller's, and does nothing then")
-        .hint("take the set-user-id and set-group-id bits off it: chmod ug-s"))
+    Err(Failure::new(Kind::Refused, "access does not run with rights other than its caller's")
+        .hint("remove the set-user-ID and set-group-ID bits from the program: chmod ug-s"))
 }
 
-/// Now, by the system's clock.
+/// The current time, from the system's clock.
 pub fn clock() -> Result<Timestamp, Failure> {
     #[cfg(feature = "test-overrides")]
     if let Ok(time) = std::env::var("ACCESS_TEST_NOW") {
@@ -118,12 +117,7 @@ pub fn clock() -> Result<Timestamp, Failure> {
     Timestamp::from_unix(seconds).map_err(|_| wrong())
 }
 
-/// Whether this machine's database of time zones has this one.
-pub fn knows_zone(zone: &Timezone) -> bool {
-    tz::TimeZone::from_posix_tz(&format!(":{zone}")).is_ok()
-}
-
-/// Whether this process's user owns a file.
+/// Whether the user of this process owns a file.
 pub fn owns(path: &std::path::Path) -> bool {
     #[cfg(feature = "test-overrides")]
     if std::env::var("ACCESS_TEST_USER").is_ok() {
@@ -133,7 +127,7 @@ pub fn owns(path: &std::path::Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.uid() == getuid().as_raw())
 }
 
-/// Whether this process is root's.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
     #[cfg(feature = "test-overrides")]
     if let Ok(login) = std::env::var("ACCESS_TEST_USER") {

@@ -24,5 +24,7 @@ pub mod protocol;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod time_format;
 pub mod time_input;
+pub mod time_zone;
 pub mod ui;

@@ -12,17 +12,18 @@ use std::io::{IsTerminal, stderr, stdin};
 use dialoguer::Confirm;
 use dialoguer::console::Term;
 use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
+use menu::Menu;
 use nix::sys::signal::{SigSet, Signal};
+use screen::RawMode;
+use text_input::TextInput;
 
-use crate::domain::request::Modification;
 use crate::domain::resource::Resource;
+use crate::domain::terms::Modification;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::protocol::{RequestView, ResourceView};
-use menu::Menu;
+
 pub use menu::{Item, Picked, Typing};
-use screen::RawMode;
-use text_input::TextInput;
 
 /// A terminal with a user who can be asked.
 #[derive(Clone, Copy)]

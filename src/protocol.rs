@@ -5,20 +5,23 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::decide::{Tally, waits_on};
 use crate::domain::duration::{Duration, Length};
-use crate::domain::emergency::Together;
 use crate::domain::entitlement::Way;
 use crate::domain::event::{Entry, Event};
-use crate::domain::name::Name;
+use crate::domain::grant::{EndedHow, Grant, State};
+use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::NotificationKind;
 use crate::domain::outbox::{News, Outlet};
+use crate::domain::policy::pattern::TicketPattern;
 use crate::domain::preference::Preference;
-use crate::domain::request::{self, Decision, EndedHow, Grant, Request, RequestId, Review, State, Terms, Verdict};
+use crate::domain::request::emergency::Together;
+use crate::domain::request::vote::{Tally, waits_on};
+use crate::domain::request::{Decision, Request, Review, Verdict};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::rule::{RuleName, TicketPattern};
-use crate::domain::team::Change;
+use crate::domain::team::change::Change;
+use crate::domain::terms;
+use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -294,13 +297,13 @@ pub struct NeedsView {
     /// How long it can be asked for, the shortest first. Never empty: if nothing can be asked for, that is refused.
     pub lengths: Vec<NeedView>,
     /// The longest time that can be asked for, where more than one was tried.
-    pub longest: Option<request::End>,
+    pub longest: Option<terms::End>,
 }
 
 /// What it takes to ask for a resource for a certain time.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NeedView {
-    pub end: request::End,
+    pub end: terms::End,
     /// Whether it is granted as soon as it is asked for.
     pub at_once: bool,
     pub approvals: ApprovalsView,
@@ -575,7 +578,7 @@ impl GrantView {
 impl NeedsView {
     /// What the length takes that most people ask for: an hour, or the nearest there is.
     pub fn usual(&self) -> Option<&NeedView> {
-        let hour = request::End::After(Length::HOUR);
+        let hour = terms::End::After(Length::HOUR);
         self.lengths.iter().find(|need| need.end == hour).or_else(|| self.lengths.first())
     }
 }
@@ -694,4 +697,11 @@ impl EntryView {
             hash,
         }
     }
+}
+
+/// How far something that takes time is.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u64,
+    pub waiting: u64,
 }

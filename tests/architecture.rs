@@ -74,9 +74,11 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 19] = [
+const DIRECTIONS: [(&str, &[&str]); 21] = [
     ("domain", &[]),
-    ("time_input", &["domain"]),
+    ("time_zone", &["domain"]),
+    ("time_format", &["domain", "time_zone"]),
+    ("time_input", &["domain", "time_format", "time_zone"]),
     ("protocol", &["domain"]),
     ("error", &["domain"]),
     ("config", &["domain", "error"]),
@@ -86,14 +88,29 @@ const DIRECTIONS: [(&str, &[&str]); 19] = [
     ("service", &["protocol", "domain", "error", "store"]),
     ("deliver", &["config", "domain", "error", "service"]),
     ("client", &["error", "frame", "service"]),
-    ("server", &["client", "protocol", "config", "domain", "error", "frame", "identity", "service", "store"]),
+    (
+        "server",
+        &["client", "protocol", "config", "domain", "error", "frame", "identity", "service", "store", "time_zone"],
+    ),
     (
         "backend",
-        &["client", "server", "protocol", "config", "deliver", "domain", "error", "identity", "service", "store"],
+        &[
+            "client",
+            "server",
+            "protocol",
+            "config",
+            "deliver",
+            "domain",
+            "error",
+            "identity",
+            "service",
+            "store",
+            "time_zone",
+        ],
     ),
     ("completion", &["backend", "domain", "error", "service"]),
     ("prompt", &["protocol", "domain", "error"]),
-    ("ui", &["protocol", "domain", "error", "service", "time_input"]),
+    ("ui", &["protocol", "domain", "error", "time_format"]),
     ("pages", &["commands", "completion", "error", "time_input"]),
     ("line", &["commands", "domain", "error", "ui"]),
     (
@@ -109,7 +126,9 @@ const DIRECTIONS: [(&str, &[&str]); 19] = [
             "protocol",
             "server",
             "service",
+            "time_format",
             "time_input",
+            "time_zone",
             "ui",
         ],
     ),

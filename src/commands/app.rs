@@ -9,15 +9,15 @@ use anyhow::Result;
 use super::Global;
 use crate::backend::Backend;
 use crate::domain::name::Name;
-use crate::domain::request::RequestId;
 use crate::domain::resource::{Resource, ResourceOrName};
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
 use crate::protocol::RequestView;
 use crate::service::{Call, Find, Show, Unread};
-use crate::time_input::{Sense, When};
+use crate::time_input::{Pick, TypedTime};
 use crate::ui::{List, Printer, counted, request};
 
 /// A table shows this many rows by default.
@@ -153,7 +153,7 @@ impl App {
         }
     }
 
-    pub fn resolve(&mut self, when: When, sense: Sense) -> Result<Timestamp, Failure> {
+    pub fn resolve(&mut self, when: TypedTime, sense: Pick) -> Result<Timestamp, Failure> {
         let meant = when.resolve(self.clock, sense).map_err(|why| {
             Failure::new(Kind::Usage, why.to_string()).hint("say the offset too, as in 2026-12-01T17:00+01:00")
         })?;
@@ -164,10 +164,10 @@ impl App {
     }
 
     /// A time since which something is listed.
-    pub fn resolve_since(&mut self, when: When) -> Result<Timestamp, Failure> {
+    pub fn resolve_since(&mut self, when: TypedTime) -> Result<Timestamp, Failure> {
         // The clock of the person who wrote the time may be a little ahead of this one.
         const AHEAD: i64 = 60;
-        let since = self.resolve(when, Sense::Last)?;
+        let since = self.resolve(when, Pick::Last)?;
         if since.since(self.clock) > AHEAD {
             let message = format!("--since {when} is in the future ({since}), so nothing can match");
             return Err(

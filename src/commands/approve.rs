@@ -12,14 +12,15 @@ use super::each::{decidable, each, seen};
 use crate::completion;
 use crate::domain::duration::Duration;
 use crate::domain::name::Name;
-use crate::domain::request::{End, Modification, RequestId};
 use crate::domain::resource::Resource;
+use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
 use crate::protocol::{RequestView, Seen};
 use crate::service::Approve;
-use crate::time_input::{self, Sense, When};
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
 
 /// Approve requests, as asked or with changes
 #[derive(Debug, Args)]
@@ -46,8 +47,8 @@ pub struct ApproveArgs {
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Grant until then instead
-    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub until: Option<When>,
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub until: Option<TypedTime>,
     /// Grant this scope instead
     #[arg(short, long, value_name = "NAME", conflicts_with = "resource", add = ArgValueCandidates::new(completion::scopes))]
     pub scope: Option<Name>,
@@ -69,7 +70,7 @@ impl Run for ApproveArgs {
         }
         let end = match (self.duration, self.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(app.resolve(until, Sense::Next)?)),
+            (None, Some(until)) => Some(End::At(app.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
         if self.seen.is_some() && self.ids.len() > 1 {

@@ -11,11 +11,13 @@ use super::{Run, input};
 use crate::completion;
 use crate::domain::describe::words;
 use crate::domain::name::Name;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, EntryView, VerifyView};
 use crate::service::{Audit, AuditCheckpoint, AuditExport, AuditExportRaw, AuditVerify};
-use crate::time_input::{self, Sense, When, date_and_time};
+use crate::time_format::date_and_time;
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
 use crate::ui::{Column, Fit, Sheet, Shown, line};
 
 /// The audit log, newest first (admins)
@@ -41,11 +43,11 @@ pub struct AuditArgs {
     #[arg(long, value_name = "ACTION", value_parser = clap::builder::PossibleValuesParser::new(crate::domain::event::ACTIONS), hide_possible_values = true)]
     pub action: Option<String>,
     /// Only then or later
-    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
-    pub since: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub since: Option<TypedTime>,
     /// Only then or before
-    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
-    pub until: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub until: Option<TypedTime>,
     /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
@@ -133,7 +135,7 @@ impl Run for AuditArgs {
 impl App {
     fn audit(&mut self, args: AuditArgs) -> Result<u8> {
         let since = args.since.map(|since| self.resolve_since(since)).transpose()?;
-        let until = args.until.map(|until| self.resolve(until, Sense::UpTo)).transpose()?;
+        let until = args.until.map(|until| self.resolve(until, Pick::UpTo)).transpose()?;
         if let (Some(since), Some(until)) = (since, until)
             && until < since
         {

@@ -8,7 +8,7 @@ use super::Run;
 use super::app::App;
 use super::each::{decidable, each, seen, with_reason};
 use crate::completion;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::service::Deny;
 

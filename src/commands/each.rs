@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::app::App;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Prompt, cancelled};

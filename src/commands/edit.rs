@@ -8,10 +8,12 @@ use super::Run;
 use super::app::App;
 use crate::completion;
 use crate::domain::duration::Duration;
-use crate::domain::request::{Edit, Edited, End, RequestId};
+use crate::domain::request::edit::{Edit, Edited};
+use crate::domain::terms::{End, RequestId};
 use crate::domain::text::{Text, Ticket};
 use crate::service::{EditRequest, Warned};
-use crate::time_input::{self, Sense, When};
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
 
 /// Change your own pending request
 #[derive(Debug, Args)]
@@ -39,11 +41,11 @@ pub struct EditArgs {
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
-    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub until: Option<When>,
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub until: Option<TypedTime>,
     /// Not before then
-    #[arg(long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub start: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub start: Option<TypedTime>,
     /// Start as soon as it is approved
     #[arg(long, conflicts_with = "start")]
     pub no_start: bool,
@@ -62,11 +64,11 @@ impl Run for EditArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let end = match (self.duration, self.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(app.resolve(until, Sense::Next)?)),
+            (None, Some(until)) => Some(End::At(app.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
         let start = match self.start {
-            Some(start) => Some(Edited::To(app.resolve(start, Sense::Next)?)),
+            Some(start) => Some(Edited::To(app.resolve(start, Pick::Next)?)),
             None => self.no_start.then_some(Edited::Removed),
         };
         let ticket = self.ticket.map(Edited::To).or(self.no_ticket.then_some(Edited::Removed));

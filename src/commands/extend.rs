@@ -8,7 +8,7 @@ use super::Run;
 use super::app::App;
 use crate::completion;
 use crate::domain::duration::Length;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::domain::text::{Text, Ticket};
 use crate::service::{Extend, Warned};
 

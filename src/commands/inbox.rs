@@ -8,7 +8,7 @@ use super::app::App;
 use crate::domain::time::Timestamp;
 use crate::protocol::NotificationView;
 use crate::service::{Inbox, MarkRead};
-use crate::time_input::relative;
+use crate::time_format::relative;
 use crate::ui::{Color, Column, Fit, Shown, line};
 
 /// Your notifications

@@ -5,11 +5,13 @@ use clap::Args;
 
 use super::Run;
 use super::app::App;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
-use crate::server::{self, Layout};
-use crate::service::{self, Init};
+use crate::server;
+use crate::server::SharedInit;
+use crate::service;
+use crate::service::Init;
 
 /// Create the database, with you as its owner
 #[derive(Debug, Args)]
@@ -76,8 +78,8 @@ impl InitArgs {
     fn init_shared(self, app: &mut App) -> Result<u8> {
         let missing = || Failure::new(Kind::Usage, "--owner is missing: who owns the team");
         let owner = self.owner.ok_or_else(missing)?;
-        let layout = Layout { owner, login: self.login, team: self.team, sample: self.sample };
-        let laid = server::lay_out(layout, app.clock)?;
+        let init = SharedInit { owner, login: self.login, team: self.team, sample: self.sample };
+        let laid = server::init_shared(init, app.clock)?;
         let words = format!("Laid out a shared host, with {}", laid.database.display());
         let json = serde_json::json!({ "database": laid.database, "socket": laid.socket });
         app.printer.print_or(&words, &json)?;

@@ -7,12 +7,13 @@ use clap_complete::engine::ArgValueCandidates;
 use super::Run;
 use super::app::App;
 use crate::completion;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::request::State;
 use crate::domain::resource::ResourceOrName;
 use crate::protocol::ListFilter;
 use crate::service::List;
-use crate::time_input::{self, When};
+use crate::time_input;
+use crate::time_input::TypedTime;
 use crate::ui::request;
 
 /// Requests, newest first
@@ -42,8 +43,8 @@ pub struct ListArgs {
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]
     pub resource: Option<ResourceOrName>,
     /// Only those submitted then or later
-    #[arg(long, value_name = "TIME", value_parser = time_input::gone)]
-    pub since: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub since: Option<TypedTime>,
     /// The closed ones too
     #[arg(long)]
     pub all: bool,

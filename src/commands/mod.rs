@@ -45,7 +45,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::completion;
 use crate::domain::name::Name;
 use crate::identity;
-use crate::time_input;
+use crate::time_zone;
 use crate::ui::ColorWhen;
 
 /// Ask for elevated access, decide on it, and have it taken back on time.
@@ -90,7 +90,7 @@ pub struct Global {
     /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
     #[arg(long = "as", global = true, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub acting_as: Option<Name>,
-    /// When to use colours
+    /// TypedTime to use colours
     #[arg(
         long,
         global = true,
@@ -211,7 +211,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         }
         (ended, written) => written.map_err(Into::into).and(ended)?,
     };
-    if let Some(why) = time_input::trouble() {
+    if let Some(why) = time_zone::local_zone_error() {
         app.printer.warn(&format!("{why}; times are shown in UTC"));
     }
     app.mention_unread();

@@ -8,7 +8,7 @@ use super::app::App;
 use crate::domain::time::Timestamp;
 use crate::protocol::QueuedView;
 use crate::service::{Outbox, OutboxDiscard, OutboxRetry};
-use crate::time_input::relative;
+use crate::time_format::relative;
 use crate::ui::{Color, Column, Fit, Shown, line};
 
 /// What waits to be sent, what failed, and why

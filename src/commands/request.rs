@@ -13,13 +13,14 @@ use super::app::App;
 use crate::completion;
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
-use crate::domain::request::{End, Terms};
 use crate::domain::resource::ResourceOrName;
+use crate::domain::terms::{End, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::error::{Failure, Kind};
 use crate::protocol::RequestView;
 use crate::service::{SubmitRequest, Warned};
-use crate::time_input::{self, Sense, When};
+use crate::time_input;
+use crate::time_input::{Pick, TypedTime};
 use crate::ui::request;
 
 /// Ask for access
@@ -48,11 +49,11 @@ pub struct RequestArgs {
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
-    #[arg(short, long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub until: Option<When>,
+    #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub until: Option<TypedTime>,
     /// Not before then (as soon as it is approved unless said)
-    #[arg(long, value_name = "TIME", value_parser = time_input::to_come)]
-    pub start: Option<When>,
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
+    pub start: Option<TypedTime>,
     /// The ticket that this belongs to
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
@@ -121,8 +122,8 @@ impl App {
     /// What the line says, where nobody can be asked for the rest.
     fn asked_for(&mut self, args: &RequestArgs) -> Result<SubmitRequest> {
         let missing = |flag: &str| {
-            let both = args.resource.is_none() && args.reason.is_none();
-            let (flags, it) = if both { ("RESOURCE and --reason are", "them") } else { (flag, "it") };
+            let in_full = args.resource.is_none() && args.reason.is_none();
+            let (flags, it) = if in_full { ("RESOURCE and --reason are", "them") } else { (flag, "it") };
             Failure::new(Kind::Usage, format!("{flags} missing, and nobody can be asked for {it} here"))
                 .hint("access request RESOURCE --reason TEXT")
                 .hint("`access resources` lists what can be asked for")
@@ -131,10 +132,10 @@ impl App {
         let reason = args.reason.clone().ok_or_else(|| missing("--reason is"))?;
         let end = match (args.duration, args.until) {
             (Some(duration), _) => duration.into(),
-            (None, Some(until)) => End::At(self.resolve(until, Sense::Next)?),
+            (None, Some(until)) => End::At(self.resolve(until, Pick::Next)?),
             (None, None) => Duration::For(Length::HOUR).into(),
         };
-        let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
+        let start = args.start.map(|start| self.resolve(start, Pick::Next)).transpose()?;
         Ok(SubmitRequest {
             terms: Terms { resource: self.resource(resource)?, end, start },
             default_length: args.duration.is_none() && args.until.is_none(),

@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 use super::Run;
 use super::app::App;
 use crate::completion;
-use crate::domain::request::RequestId;
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::service::ReviewEmergency;
 

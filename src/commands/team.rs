@@ -7,16 +7,16 @@ use clap::{Args, Subcommand};
 
 use super::app::App;
 use super::{Run, input};
-use crate::domain::difference::{Difference, Turn};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::team::Change;
-use crate::domain::team_file;
+use crate::domain::team::change::Change;
+use crate::domain::team::difference::{Difference, Turn};
+use crate::domain::team::team_file;
 use crate::error::{Failure, Kind};
 use crate::prompt::cancelled;
 use crate::protocol::{AgainstView, Follows, PlanView, Seen};
 use crate::service::{Call, ReplaceOwner, TeamApply, TeamShow, Warned};
-use crate::time_input::date_and_time;
+use crate::time_format::date_and_time;
 use crate::ui::{Sheet, line};
 
 /// Show the team, or apply a team file

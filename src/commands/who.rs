@@ -12,7 +12,7 @@ use crate::domain::resource::ResourceOrName;
 use crate::domain::time::Timestamp;
 use crate::protocol::HolderView;
 use crate::service::Who;
-use crate::time_input::both;
+use crate::time_format::in_full;
 use crate::ui::{Column, Fit, Shown};
 
 /// Everyone who can use this now, how, and until when
@@ -53,6 +53,6 @@ fn holder_row(view: &HolderView, now: Timestamp) -> Vec<Shown> {
         }
         .into(),
         way.request.map(|id| id.to_string()).unwrap_or_default().into(),
-        way.until.map_or_else(String::new, |until| both(until, now)).into(),
+        way.until.map_or_else(String::new, |until| in_full(until, now)).into(),
     ]
 }

@@ -1,6 +1,5 @@
 //! `access whoami`: your role, scopes and live access.
 
-use crate::ui::request;
 use std::io::IsTerminal as _;
 use std::thread::sleep;
 use std::time::Duration;
@@ -15,8 +14,8 @@ use crate::domain::duration::spell;
 use crate::error::{Failure, Kind};
 use crate::protocol::ProfileView;
 use crate::service::Whoami;
-use crate::time_input::day_or_hour;
-use crate::ui::{Sheet, counted};
+use crate::time_format::day_or_hour;
+use crate::ui::{Sheet, counted, request};
 
 /// Your role, scopes and live access, with the time left of each
 #[derive(Debug, Args)]

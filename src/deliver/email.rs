@@ -18,9 +18,9 @@ use super::secret::{Place, Secret};
 use super::smtp::{Connection, Reply, Trouble};
 use super::{Carried, Carrier, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
+use crate::domain::contact::Email as EmailAddress;
 use crate::domain::letter::{Letter, Piece};
 use crate::domain::outbox::{Address, Content, Parcel};
-use crate::domain::team::Email as EmailAddress;
 use crate::domain::text::{acts_or_hides, visible};
 use crate::error::{Failure, Kind};
 

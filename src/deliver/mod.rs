@@ -23,9 +23,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{self, Config};
+use crate::domain::contact::Timezone;
 use crate::domain::notification::Channel;
 use crate::domain::outbox::{Address, News, Outcome, Outlet, Parcel, Route};
-use crate::domain::team::Timezone;
 use crate::domain::text::visible;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};

@@ -80,7 +80,7 @@ fn read_file(path: &Path) -> Result<String, Failure> {
         );
     }
     let read = config::read_regular(path, LONGEST)?;
-    let (shown, found) = (path.display(), &read.found);
+    let (shown, found) = (path.display(), &read.metadata);
     let me = geteuid().as_raw();
     if found.uid() != me && found.uid() != 0 {
         return Err(invalid(format!("{shown} belongs to another user")).hint("it is to be yours, or root's"));

@@ -7,7 +7,7 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use super::Carried;
-use crate::domain::team::Email;
+use crate::domain::contact::Email;
 
 /// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: it will say the same another time.
 const FOR_GOOD: [i32; 5] = [64, 65, 67, 68, 77];

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tz::TimeZone;
 
-use crate::domain::team::Timezone;
+use crate::domain::contact::Timezone;
 use crate::domain::time::Timestamp;
 
 /// Those looked up so far.

@@ -1,10 +1,11 @@
 //! What happened, in words: for notifications, the audit log and a request's timeline.
 
-use super::difference;
 use super::duration::Duration;
-use super::event::{Because, Event, Granted};
+use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::Name;
-use super::request::{Request, RequestId, Said, Terms};
+use super::request::Request;
+use super::team::difference;
+use super::terms::{RequestId, Said, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -27,7 +28,7 @@ pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
 }
 
 pub fn briefly_with(event: &Event, actor: Option<&Name>, times: Times<'_>) -> String {
-    if let Event::RequestSubmitted { requester, filed_by, asked, extends, emergency, .. } = event {
+    if let Event::RequestSubmitted(Submission { requester, filed_by, asked, extends, emergency, .. }) = event {
         asks(requester, filed_by, asked, *extends, *emergency, times)
     } else {
         words_with(event, actor, None, times)
@@ -64,14 +65,16 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
     match event {
         Event::TeamInitialized { .. } => "The team was set up".to_owned(),
         Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
-        Event::RequestSubmitted { request, requester, filed_by, asked, reason, extends, emergency, .. } => {
+        Event::RequestSubmitted(Submission {
+            request, requester, filed_by, asked, reason, extends, emergency, ..
+        }) => {
             format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency, times))
         }
-        Event::RequestEdited { request, by, from, to, voids, .. } => {
+        Event::RequestEdited(Revision { request, by, from, to, voids, .. }) => {
             let changes = changes(from, to, times).join("; ");
             format!("{by} changed request {request} ({}): {changes}{}", to.asked.resource, no_longer_counted(voids))
         }
-        Event::RequestApproved { request, by, terms, asked, note, voids } => {
+        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
             let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
             let note = note.as_ref().map(|note| format!(": {note}"));
             let voids = no_longer_counted(voids);

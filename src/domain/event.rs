@@ -6,13 +6,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use super::name::Name;
+use super::grant::Grant;
+use super::member::Login;
+use super::name::{Name, RuleName};
 use super::notification::Recipient;
 use super::preference::Preference;
-use super::request::{End, Grant, RequestId, Said, Terms};
 use super::resource::Resource;
-use super::rule::RuleName;
-use super::team::{Change, Login};
+use super::team::change::Change;
+use super::terms::{End, RequestId, Said, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
@@ -55,59 +56,11 @@ pub enum Event {
     #[serde(rename = "team.applied")]
     TeamApplied { changes: Vec<Change> },
     #[serde(rename = "request.submitted")]
-    RequestSubmitted {
-        request: RequestId,
-        requester: Name,
-        filed_by: Name,
-        /// The Unix users of the two at that moment. None in entries of format 1.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        requester_login: Option<Login>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        filer_login: Option<Login>,
-        asked: Terms,
-        reason: Text,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        ticket: Option<Ticket>,
-        lapses_at: Timestamp,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        remind_at: Option<Timestamp>,
-        /// The request whose grant it goes on from.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        extends: Option<RequestId>,
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        emergency: bool,
-    },
-    /// The requester, or who filed it, changed a pending request. All approvals given before are void.
+    RequestSubmitted(Submission),
     #[serde(rename = "request.edited")]
-    RequestEdited {
-        request: RequestId,
-        by: Name,
-        /// What it said before, and what it says now. The resource and who asks never change.
-        from: Said,
-        to: Said,
-        /// Both counted from the edit.
-        lapses_at: Timestamp,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        remind_at: Option<Timestamp>,
-        /// Those whose approvals no longer count.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        voids: Vec<Name>,
-    },
-    /// One approver's act.
+    RequestEdited(Revision),
     #[serde(rename = "request.approved")]
-    RequestApproved {
-        request: RequestId,
-        by: Name,
-        /// What was approved, and what was asked where that differs.
-        terms: Terms,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        asked: Option<Terms>,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        note: Option<Text>,
-        /// Those whose earlier approvals no longer count: they were of other terms, or their givers may not decide now.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        voids: Vec<Name>,
-    },
+    RequestApproved(Approval),
     #[serde(rename = "request.denied")]
     RequestDenied {
         request: RequestId,
@@ -189,6 +142,64 @@ pub enum Event {
     /// A member's own.
     #[serde(rename = "preference.changed")]
     PreferenceChanged { member: Name, from: Preference, to: Preference },
+}
+
+/// What a new request says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    pub request: RequestId,
+    pub requester: Name,
+    pub filed_by: Name,
+    /// The Unix users of the two at that moment. None in entries of format 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester_login: Option<Login>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filer_login: Option<Login>,
+    pub asked: Terms,
+    pub reason: Text,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+    pub lapses_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remind_at: Option<Timestamp>,
+    /// The request whose grant it goes on from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extends: Option<RequestId>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub emergency: bool,
+}
+
+/// The requester, or the member who filed it, changed a pending request. All approvals given before are void.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    pub request: RequestId,
+    pub by: Name,
+    /// What it said before, and what it says now. The resource and who asks never change.
+    pub from: Said,
+    pub to: Said,
+    /// Both counted from the edit.
+    pub lapses_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remind_at: Option<Timestamp>,
+    /// Those whose approvals no longer count.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voids: Vec<Name>,
+}
+
+/// One approver's approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    pub request: RequestId,
+    pub by: Name,
+    /// What was approved, and what was asked where that differs.
+    pub terms: Terms,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<Terms>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Text>,
+    /// Those whose earlier approvals no longer count: they were of other terms, or their givers may not decide now.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub voids: Vec<Name>,
 }
 
 /// What is granted.
@@ -342,9 +353,9 @@ impl Event {
     /// The request that it concerns.
     pub fn request(&self) -> Option<RequestId> {
         match self {
-            Event::RequestSubmitted { request, .. }
-            | Event::RequestEdited { request, .. }
-            | Event::RequestApproved { request, .. }
+            Event::RequestSubmitted(Submission { request, .. })
+            | Event::RequestEdited(Revision { request, .. })
+            | Event::RequestApproved(Approval { request, .. })
             | Event::RequestDenied { request, .. }
             | Event::RequestWithdrawn { request, .. }
             | Event::RequestLapsed { request, .. }

@@ -1,16 +1,18 @@
 //! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
 //! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
 
-use super::decide::Tally;
+use super::catalog::Environment;
 use super::describe::{Times, briefly_with, how_long, words_with};
-use super::difference;
-use super::emergency::{Emergency, one_of};
 use super::entitlement::Way;
-use super::event::{Entry, Event, Granted, MetDemand};
-use super::name::Name;
+use super::event::{Entry, Event, Granted, MetDemand, Revision};
+use super::grant::Grant;
+use super::name::{Name, one_of};
 use super::notification::NotificationKind;
-use super::request::{End, Grant, Recorded, Request, Terms, Verdict};
-use super::team::Environment;
+use super::request::emergency::Emergency;
+use super::request::vote::Tally;
+use super::request::{Recorded, Request, Verdict};
+use super::team::difference;
+use super::terms::{End, Terms};
 use super::time::Timestamp;
 
 /// One message.
@@ -89,7 +91,9 @@ impl Piece {
         let Background { request, times, .. } = *background;
         // "has new terms" would be wrong for a new reason or ticket.
         let headline = match (&entry.event, request) {
-            (Event::RequestEdited { request, by, to, .. }, _) if notice == NotificationKind::RequestChanged => {
+            (Event::RequestEdited(Revision { request, by, to, .. }), _)
+                if notice == NotificationKind::RequestChanged =>
+            {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
             (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {

@@ -4,32 +4,31 @@
 //! needs has been loaded by the caller. Imports nothing of this project but itself.
 
 pub mod audit;
-pub mod clock;
-pub mod decide;
+pub mod catalog;
+pub mod contact;
 pub mod describe;
-pub mod difference;
 pub mod duration;
-pub mod emergency;
 pub mod entitlement;
 pub mod event;
-pub mod idle;
-pub mod judge;
-pub mod judge_then;
+pub mod grant;
+pub mod interval;
 pub mod letter;
+pub mod member;
 pub mod name;
 pub mod notification;
 pub mod outbox;
+pub mod policy;
 pub mod preference;
+pub mod principal;
 pub mod quota;
 pub mod refusal;
 pub mod replay;
 pub mod request;
 pub mod resource;
 pub mod role;
-pub mod rule;
-pub mod simulate;
+pub mod simulation;
 pub mod team;
-pub mod team_file;
+pub mod terms;
 pub mod text;
 pub mod time;
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use smol_str::SmolStr;
 
+use super::text::is_hostile;
 use super::{Malformed, checked_string};
 
 /// `[a-z0-9][a-z0-9._-]{0,62}`: safe in a shell, a path, a URL and a mail header alike.
@@ -32,6 +33,32 @@ impl FromStr for Name {
             }
             _ => Err(Malformed::new(shape)),
         }
+    }
+}
+
+/// What people call a rule: one line of 1 to 80 characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleName(String);
+checked_string!(RuleName);
+
+impl FromStr for RuleName {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<RuleName, Malformed> {
+        let count = text.chars().count();
+        if text.trim() != text || !(1..=80).contains(&count) || text.chars().any(is_hostile) {
+            return Err(Malformed::new("a rule's name is one line of 1 to 80 characters, with no blank at its ends"));
+        }
+        Ok(RuleName(text.to_owned()))
+    }
+}
+
+/// `alice, bob or carol`.
+pub fn one_of(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    match names.as_slice() {
+        [] => "nobody".to_owned(),
+        [one] => (*one).to_owned(),
+        [others @ .., last] => format!("{} or {last}", others.join(", ")),
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::name::Name;
-use super::team_file::nearest;
+use super::text::nearest;
 use super::{Malformed, read_by_parsing};
 
 /// Somebody who is told, and of what. Written `["bob","access.expired"]`.

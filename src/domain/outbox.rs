@@ -3,16 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::Malformed;
+use super::contact::{Email, SlackId};
 use super::duration::Length;
 use super::letter::Letter;
 use super::name::Name;
 use super::notification::{Channel, NotificationKind};
 use super::preference::SlackChannel;
-use super::read_by_parsing;
-use super::request::RequestId;
-use super::team::{Email, SlackId};
+use super::terms::RequestId;
 use super::time::Timestamp;
+use super::{Malformed, read_by_parsing};
 
 /// A way out of the outbox. Written `email`, `slack`, `slack:#ops`, `webhook:siem`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -8,8 +8,8 @@ use std::str::FromStr;
 use chrono::Timelike;
 use serde::{Deserialize, Serialize};
 
+use super::contact::Timezone;
 use super::notification::{Channel, NotificationKind};
-use super::team::Timezone;
 use super::time::{Timestamp, clock};
 use super::{Malformed, checked_string, read_by_parsing};
 

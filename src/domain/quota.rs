@@ -3,9 +3,9 @@
 //!
 //! Every act that is counted here writes to the log and tells people, so without a limit one member could fill both.
 
-use super::duration::Length;
-use super::refusal::Refusal;
-use super::time::Timestamp;
+use crate::domain::duration::Length;
+use crate::domain::refusal::{LimitRefusal, Refusal};
+use crate::domain::time::Timestamp;
 
 /// The most that one member may do something within a length of time.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +38,9 @@ impl Limit {
     pub fn allows(&self, times: impl IntoIterator<Item = Timestamp>, now: Timestamp) -> Result<(), Refusal> {
         match next(times, self.most, self.within, now) {
             None => Ok(()),
-            Some(next) => Err(Refusal::TooOften { done: self.done, most: self.most, within: self.within, next }),
+            Some(next) => {
+                Err(LimitRefusal::TooOften { done: self.done, most: self.most, within: self.within, next }.into())
+            }
         }
     }
 }

@@ -115,6 +115,13 @@ impl FromStr for Ticket {
     }
 }
 
+/// The candidate most like the word, if any is like it at all.
+pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
+    let alike = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
+    let (likeness, best) = alike.max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (likeness > 0.7).then(|| best.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

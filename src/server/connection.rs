@@ -14,18 +14,23 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_WRLCK, SEEK_SET, flock};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::Uid;
 use serde_json::Value;
 
-use super::{calls, has_account, open, privacy};
-use crate::config::{self, Shared};
-use crate::domain::team::Login;
+use super::{calls, has_account, open, process};
+use crate::config;
+use crate::config::Shared;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
-use crate::frame::{self, Answer, Broken, Timed};
+use crate::frame;
+use crate::frame::{Answer, Broken, Timed};
 use crate::identity;
-use crate::service::{self, Call, Caller, Callers, Outside, Post, Service};
+use crate::service;
+use crate::service::{Call, Caller, Callers, Outside, Post, Service};
 use crate::store;
+use crate::time_zone;
 
 /// A command has to be there whole within this.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -45,8 +50,8 @@ const STRANGERS: u8 = 16;
 
 /// Serves the one command that comes on standard input.
 pub fn serve_connection() -> Result<(), Failure> {
-    privacy::clear_environment()?;
-    privacy::close_other_descriptors()?;
+    process::clear_environment()?;
+    process::close_other_descriptors()?;
     let input = stdin().as_fd().try_clone_to_owned().map_err(|error| io(&error))?;
     let stream = UnixStream::from(input);
     let peer = getsockopt(&stream, PeerCredentials).map_err(|error| {
@@ -87,8 +92,8 @@ struct Begun {
 /// Takes the places that this user needs. None: they are all taken.
 fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
     let shared = config::shared()?.ok_or_else(no_shared_host)?;
-    privacy::become_owner(&shared.database)?;
-    privacy::close_up()?;
+    process::become_owner(&shared.database)?;
+    process::harden()?;
     let places = store::open_private(&beside(&shared.database))?;
     let number = uid.as_raw();
     if !take_place(&places, i64::from(number) * i64::from(PLACES), PLACES) {
@@ -158,7 +163,7 @@ impl Connection<'_> {
         let outside = Outside {
             owns_file: &|| false,
             has_account,
-            knows_zone: &identity::knows_zone,
+            knows_zone: &time_zone::is_known,
             shared: true,
             post: &sends_nothing,
         };

@@ -1,4 +1,4 @@
-//! The listener, where systemd does not start a process for each connection itself: here each gets one of its own.
+//! The listener, for hosts where systemd does not start a process for each connection. It starts one for each.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -23,28 +23,28 @@ use nix::sys::socket::{
 use nix::unistd::{Group, chown, geteuid};
 
 use super::connection::{PLACES, no_shared_host};
-use super::privacy;
+use super::process;
 use crate::client;
 use crate::config;
 use crate::error::{Failure, Kind};
 
-/// So many connections are served at once, besides root's. (Who is no member gets a part of them: see `connection`.)
+/// The most connections that are served at once, not counting root's. Non-members get a part of them (see `connection`).
 const MOST: usize = 64;
-/// So many more wait here for their turn, and the rest at the socket. Root's never wait.
+/// The most connections that wait here for their turn. The rest waits in the socket's queue, and root's never wait.
 const WAITING: usize = 32;
 const ROOT: u32 = 0;
-/// After something failed for want of memory, processes or descriptors.
+/// The pause after a failure, which is mostly a lack of memory, processes or descriptors.
 const REST: Duration = Duration::from_millis(50);
 
-/// Serves the shared host's socket until the process is ended. `group`: whose members may connect; None: everybody.
+/// Serves the shared host's socket until the process ends. Only members of `group` may connect, if there is one.
 pub fn listen(group: Option<&str>) -> Result<(), Failure> {
-    privacy::clear_environment()?;
+    process::clear_environment()?;
     let shared = config::shared()?.ok_or_else(no_shared_host)?;
-    privacy::close_other_descriptors()?;
-    privacy::close_up()?;
+    process::close_other_descriptors()?;
+    process::harden()?;
     let listener = match handed_over()? {
         Some(_) if group.is_some() => {
-            return Err(Failure::new(Kind::Usage, "--group is for a socket that access makes itself")
+            return Err(Failure::new(Kind::Usage, "--group works only for a socket that access creates itself")
                 .hint("in the socket's unit: SocketMode=0660 and SocketGroup="));
         }
         Some(listener) => listener,
@@ -53,10 +53,10 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
             bind(&shared.socket, group)?
         }
     };
-    privacy::become_owner(&shared.database)?;
-    // To become another user lets tracing in again.
-    privacy::close_up()?;
-    // Once more for a socket that was handed over, and because time has passed.
+    process::become_owner(&shared.database)?;
+    // Changing the user enables tracing again.
+    process::harden()?;
+    // Checks a database that was not checked above, and one that may have changed since.
     drop(super::open(&shared.database)?);
     let places = Arc::new(Places::default());
     loop {
@@ -69,16 +69,16 @@ pub fn listen(group: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-/// Serves a connection, on a thread that waits for its turn and then for the process that serves it. Where that fails, the
-/// connection is closed before anything was said, which tells the client to try again.
+/// Serves a connection, on a thread that waits for its turn and then for the process that serves it. If that fails, the connection is
+/// closed without a greeting, which tells the client to try again.
 fn serve(stream: UnixStream, places: &Arc<Places>) {
     let Some(place) = Place::take(places, &stream) else { return };
     let serving = thread::Builder::new().stack_size(64 << 10).spawn(move || {
         place.wait_for_turn();
-        let mut command = Command::new(privacy::MYSELF);
+        let mut command = Command::new(process::OWN_PROGRAM);
         command.arg0("access").args(["serve", "--connection"]).env_clear().current_dir("/");
         let started = command.stdin(OwnedFd::from(stream)).stdout(Stdio::null()).spawn();
-        // The command holds the connection too.
+        // The command also holds the connection.
         drop(command);
         match started {
             Ok(mut child) => drop(child.wait()),
@@ -91,33 +91,33 @@ fn serve(stream: UnixStream, places: &Arc<Places>) {
     }
 }
 
-/// Who is here now.
+/// The connections that are open now.
 #[derive(Default)]
 struct Places {
-    here: Mutex<Here>,
+    open: Mutex<Open>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Here {
-    /// How many of each user, those who wait for their turn included.
+struct Open {
+    /// How many each user has, waiting ones included.
     of_user: HashMap<u32, u8>,
-    /// How many besides root's are here, and how many of those have their turn.
+    /// How many there are without root's, and how many of those have their turn.
     all: usize,
     served: usize,
 }
 
 impl Places {
-    fn here(&self) -> MutexGuard<'_, Here> {
-        self.here.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait_for_room(&self) {
-        drop(self.changed.wait_while(self.here(), |here| here.all >= MOST + WAITING));
+        drop(self.changed.wait_while(self.open(), |open| open.all >= MOST + WAITING));
     }
 }
 
-/// A place, given back when it is dropped.
+/// A connection's place, released when it is dropped.
 struct Place {
     uid: u32,
     has_turn: Cell<bool>,
@@ -125,16 +125,16 @@ struct Place {
 }
 
 impl Place {
-    /// None: this user has all of theirs. (Each connection sees to that itself too; but to start it costs more.)
+    /// None if this user has no place left. (Each connection checks that as well, but this saves starting its process.)
     fn take(places: &Arc<Places>, stream: &UnixStream) -> Option<Place> {
         let uid = getsockopt(stream, PeerCredentials).ok()?.uid();
-        let mut here = places.here();
-        let of_user = here.of_user.entry(uid).or_default();
+        let mut open = places.open();
+        let of_user = open.of_user.entry(uid).or_default();
         if *of_user >= PLACES {
             return None;
         }
         *of_user += 1;
-        here.all += usize::from(uid != ROOT);
+        open.all += usize::from(uid != ROOT);
         Some(Place { uid, has_turn: Cell::new(false), places: Arc::clone(places) })
     }
 
@@ -142,7 +142,7 @@ impl Place {
         if self.uid == ROOT {
             return;
         }
-        let waited = self.places.changed.wait_while(self.places.here(), |here| here.served >= MOST);
+        let waited = self.places.changed.wait_while(self.places.open(), |open| open.served >= MOST);
         waited.unwrap_or_else(PoisonError::into_inner).served += 1;
         self.has_turn.set(true);
     }
@@ -150,24 +150,24 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut here = self.places.here();
-        if let Entry::Occupied(mut of_user) = here.of_user.entry(self.uid) {
+        let mut open = self.places.open();
+        if let Entry::Occupied(mut of_user) = open.of_user.entry(self.uid) {
             *of_user.get_mut() -= 1;
             if *of_user.get() == 0 {
                 of_user.remove();
             }
         }
-        here.all -= usize::from(self.uid != ROOT);
-        here.served -= usize::from(self.has_turn.get());
+        open.all -= usize::from(self.uid != ROOT);
+        open.served -= usize::from(self.has_turn.get());
         self.places.changed.notify_all();
     }
 }
 
-/// The socket to listen on, where whoever started this has made it and given it as standard input (systemd's
-/// `StandardInput=socket`): then it outlives a restart, and who waits at it is served afterwards.
+/// The socket to listen on, if it was passed as standard input (systemd's `StandardInput=socket`). Such a socket survives a restart,
+/// and waiting clients are served afterwards.
 fn handed_over() -> Result<Option<UnixListener>, Failure> {
     let input = stdin();
-    // No socket at all: none that listens.
+    // The call fails if standard input is not a socket.
     if !getsockopt(&input, AcceptConn).unwrap_or(false) {
         return Ok(None);
     }
@@ -175,10 +175,10 @@ fn handed_over() -> Result<Option<UnixListener>, Failure> {
     Ok(Some(input.as_fd().try_clone_to_owned().map_err(failed)?.into()))
 }
 
-/// A database that can't be served is found before there is a socket, so that no dead one is left behind.
+/// Finds out whether the database can be served before the socket is created, so that no dead socket is left behind.
 fn check_database(database: &Path) -> Result<(), Failure> {
     let open = || super::open(database);
-    let opened = if geteuid().is_root() { privacy::as_user(&privacy::owner(database)?, open) } else { open() };
+    let opened = if geteuid().is_root() { process::as_user(&process::owner(database)?, open) } else { open() };
     opened.map(drop)
 }
 
@@ -187,14 +187,14 @@ fn bind(socket: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {
     let failed = |error: &std::io::Error| Failure::new(Kind::Unavailable, format!("{shown}: {error}"));
     let folder = socket.parent().unwrap_or(Path::new("/"));
     if fs::symlink_metadata(folder).is_err() {
-        // The umask is 077, and everybody has to reach the socket in it.
+        // The umask is 077, but everyone has to reach the socket.
         let made = DirBuilder::new().recursive(true).create(folder);
         made.and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)))
             .map_err(|error| failed(&error))?;
     }
     let found = fs::metadata(folder).map_err(|error| failed(&error))?;
     if found.mode() & 0o022 != 0 {
-        return Err(Failure::new(Kind::Invalid, format!("others can write {}", folder.display()))
+        return Err(Failure::new(Kind::Invalid, format!("{} can be written by others", folder.display()))
             .hint(format!("chmod 755 {}", folder.display())));
     }
     let group = group.map(|name| match Group::from_name(name) {
@@ -217,7 +217,7 @@ fn bind(socket: &Path, group: Option<&str>) -> Result<UnixListener, Failure> {
     Ok(listener)
 }
 
-/// Removes the socket of a listener that is no more.
+/// Removes the socket of a listener that has ended.
 fn remove_left_over(socket: &Path) -> Result<(), Failure> {
     let shown = socket.display();
     match fs::symlink_metadata(socket) {
@@ -225,9 +225,9 @@ fn remove_left_over(socket: &Path) -> Result<(), Failure> {
             Err(Errno::ECONNREFUSED) => {
                 fs::remove_file(socket).map_err(|error| Failure::new(Kind::Unavailable, format!("{shown}: {error}")))
             }
-            _ => Err(Failure::new(Kind::Conflict, format!("{shown} is served already"))),
+            _ => Err(Failure::new(Kind::Conflict, format!("{shown} is already being served"))),
         },
-        Ok(_) => Err(Failure::new(Kind::Invalid, format!("{shown} is there, and no socket"))),
+        Ok(_) => Err(Failure::new(Kind::Invalid, format!("{shown} exists, but is not a socket"))),
         Err(_) => Ok(()),
     }
 }

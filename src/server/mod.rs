@@ -6,21 +6,21 @@
 
 mod calls;
 mod connection;
-mod inspect;
-mod layout;
+mod doctor;
+mod init;
 mod listen;
-mod privacy;
+mod process;
 mod remedy;
 
 pub use connection::serve_connection;
-pub use inspect::{inspect, unopened};
-pub use layout::{Layout, lay_out};
+pub use doctor::{inspect, unopenable};
+pub use init::{SharedInit, init_shared};
 pub use listen::listen;
-pub use privacy::{another_owner, as_user, become_user};
+pub use process::{another_owner, as_user, become_user};
 
 use std::path::Path;
 
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::store::Store;

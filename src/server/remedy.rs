@@ -1,4 +1,4 @@
-//! Lines for root's shell that repair a shared host. Tests run each of them (`tests/shared/doctor.rs`).
+//! Shell commands with which root repairs a shared host. Tests run each of them (`tests/shared/doctor.rs`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use nix::unistd::{Gid, Group, Uid, User};
 use super::USER;
 use crate::config;
 
-/// A path as one word of the shell.
-pub fn word(path: &Path) -> String {
+/// A path, quoted for the shell if needed.
+pub fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@:,".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// Makes the system user. `numbers`: those of the user and group who own the data, so that it need not change hands.
+/// Creates the system user. `numbers` are the user and group ID that own the data, which the new user gets if they are free.
 pub fn make_user(numbers: Option<(u32, u32)>) -> String {
     let uid = numbers.map(|(uid, _)| uid).filter(|&uid| matches!(User::from_uid(Uid::from_raw(uid)), Ok(None)));
     let gid = numbers.map(|(_, gid)| gid).filter(|&gid| matches!(Group::from_gid(Gid::from_raw(gid)), Ok(None)));
@@ -32,23 +32,23 @@ pub fn make_user(numbers: Option<(u32, u32)>) -> String {
     )
 }
 
-/// Puts a copy of the file or folder in place of a link to it.
+/// Replaces a link with a copy of the file or folder that it points to.
 pub fn unlink(link: &Path) -> String {
-    let link = word(link);
+    let link = quoted(link);
     format!("to=$(readlink -f {link}) && rm {link} && cp -a \"$to\" {link}")
 }
 
-/// Puts a backup in place of a database that is missing or damaged. What lies there is moved away first: SQLite would read an
-/// old log (`-wal`) into the backup. An empty database is no remedy, it would be a team that nobody knows.
+/// Replaces a missing or damaged database with a backup. All files of the old one are moved away first, since SQLite would apply an
+/// old write-ahead log to the backup. A new, empty database would be no remedy: it has neither the team nor its grants.
 pub fn restore(database: &Path) -> String {
-    let name = word(database);
+    let name = quoted(database);
     format!(
         ": \"${{BACKUP:?set BACKUP to the newest backup}}\" && aside=$(mktemp -d /var/tmp/access-aside.XXXXXX) && \
          {{ mv {name}* \"$aside\"; install -o {USER} -g {USER} -m 0600 \"$BACKUP\" {name}; }}"
     )
 }
 
-/// The mount point in `/etc/fstab` that this path belongs on, if nothing is mounted there.
+/// The mount point in `/etc/fstab` that this path is below, if nothing is mounted there.
 pub fn not_mounted(path: &Path) -> Option<PathBuf> {
     let mounted = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let mounted: Vec<PathBuf> = mounted.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped).collect();
@@ -59,21 +59,21 @@ pub fn not_mounted(path: &Path) -> Option<PathBuf> {
     above.max_by_key(|point| point.components().count())
 }
 
-/// Both tables write a space in a path as `\040`.
+/// Both files write a space in a path as `\040`.
 fn unescaped(path: &str) -> PathBuf {
     path.replace(r"\040", " ").replace(r"\011", "\t").replace(r"\134", "\\").into()
 }
 
-/// How the socket is served.
-pub enum Served {
-    /// By systemd's unit: each connection is a process, or a listener has them all.
+/// What serves the socket.
+pub enum ServedBy {
+    /// A systemd unit: a process for each connection, or a listener for all.
     Unit(&'static str),
-    /// By `access serve`, for this group or for everybody.
+    /// `access serve`, for this group or for everyone.
     Listener(Option<String>),
 }
 
-impl Served {
-    pub fn now(socket: &Path) -> Served {
+impl ServedBy {
+    pub fn detect(socket: &Path) -> ServedBy {
         const UNITS: [&str; 2] = ["access-serve.socket", "access.socket"];
         const FOLDERS: [&str; 3] = ["/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
         if Path::new("/run/systemd/system").is_dir() {
@@ -81,38 +81,38 @@ impl Served {
             let installed = |unit: &&str| FOLDERS.iter().any(|folder| Path::new(folder).join(unit).exists());
             let unit = UNITS.into_iter().find(enabled).or_else(|| UNITS.into_iter().rev().find(installed));
             if let Some(unit) = unit {
-                return Served::Unit(unit);
+                return ServedBy::Unit(unit);
             }
         }
-        Served::Listener(group_of(socket))
+        ServedBy::Listener(group_of(socket))
     }
 
     pub fn start(&self) -> String {
         match self {
-            // Both at once: who waits at the socket would have the service started again.
-            Served::Unit("access-serve.socket") => {
+            // Stops both at once, since a waiting client would make the socket start the service again.
+            ServedBy::Unit("access-serve.socket") => {
                 "systemctl stop access-serve.socket access-serve.service; systemctl enable --now access-serve.socket"
                     .to_owned()
             }
-            Served::Unit(unit) => format!("systemctl enable {unit} && systemctl restart {unit}"),
-            Served::Listener(group) => {
+            ServedBy::Unit(unit) => format!("systemctl enable {unit} && systemctl restart {unit}"),
+            ServedBy::Listener(group) => {
                 let group = group.as_ref().map(|group| format!(" --group {group}")).unwrap_or_default();
                 format!("setsid access serve{group} </dev/null >/dev/null 2>&1 &")
             }
         }
     }
 
-    /// The same where something listens and does not answer.
-    pub fn start_anew(&self, socket: &Path) -> String {
+    /// Restarts what listens but does not answer.
+    pub fn restart(&self, socket: &Path) -> String {
         match (self, listener(socket)) {
-            (Served::Unit("access.socket"), _) => format!("systemctl stop 'access@*.service'; {}", self.start()),
-            (Served::Listener(_), Some(pid)) => format!("kill -KILL {pid}; sleep 1; {}", self.start()),
+            (ServedBy::Unit("access.socket"), _) => format!("systemctl stop 'access@*.service'; {}", self.start()),
+            (ServedBy::Listener(_), Some(pid)) => format!("kill -KILL {pid}; sleep 1; {}", self.start()),
             _ => self.start(),
         }
     }
 }
 
-/// The process that listens at this socket, found as one that has it open. Never the first process, which is systemd.
+/// The process that listens on this socket: any that has it open, except systemd (process 1).
 fn listener(socket: &Path) -> Option<u32> {
     const LISTENS: u32 = 0x1_0000;
     let sockets = fs::read_to_string("/proc/net/unix").ok()?;
@@ -123,7 +123,7 @@ fn listener(socket: &Path) -> Option<u32> {
         (listens && Path::new(fields.get(7)?) == socket).then(|| PathBuf::from(format!("socket:[{}]", fields[6])))
     });
     let listening: Vec<PathBuf> = listening.collect();
-    // A container may have a socket of the same path: its processes see other mounts.
+    // A container can have a socket with the same path. Its processes have another mount namespace.
     let mounts = |process: &str| fs::read_link(format!("/proc/{process}/ns/mnt")).ok();
     let ours = mounts("self")?;
     let processes = fs::read_dir("/proc").ok()?.flatten();
@@ -134,7 +134,7 @@ fn listener(socket: &Path) -> Option<u32> {
     })
 }
 
-/// The group that may connect, where not everybody may.
+/// The group that may connect, if not everyone may.
 fn group_of(socket: &Path) -> Option<String> {
     use std::os::unix::fs::MetadataExt as _;
     let found = fs::symlink_metadata(socket).ok().filter(|found| found.mode() & 0o006 == 0)?;

@@ -2,7 +2,7 @@
 
 use super::{Clock, REFUSALS_AN_HOUR, now, now_to_write};
 use crate::domain::event::{Draft, Event};
-use crate::domain::team::Login;
+use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Context, Error, Read, Store};

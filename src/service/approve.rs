@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::policy_context::PolicyContext;
 use super::request::thing;
 use super::{Call, Never, Problem, Rows, Service, deciding, quota, those_asked, unchanged, view, visible};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
-use crate::domain::event::Event;
+use crate::domain::event::{Approval, Event, Revision, Submission};
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::quota::TERMS;
-use crate::domain::refusal::{Refusal, RefusalKind};
-use crate::domain::request::{Modification, RequestId, Terms};
+use crate::domain::refusal::{Refusal, RefusalKind, VoteRefusal};
+use crate::domain::request::{authorize, vote};
+use crate::domain::terms::{Modification, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -49,7 +49,7 @@ impl Call for Approve {
                     // given by anybody who can give that part.
                     if !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
                         deciding(read, &policy, &request, table, now, |case| {
-                            decide::may_change(case, me, &terms, now)
+                            authorize::may_change(case, me, &terms, now)
                         })?;
                     }
                     if let Some(resource) = &modification.resource {
@@ -58,15 +58,15 @@ impl Call for Approve {
                 }
                 let asked = those_asked(read, &request)?;
                 let drafts =
-                    deciding(read, &policy, &request, &terms, now, |case| decide::approve(case, me, note, &asked, now));
-                if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.sort() == RefusalKind::Refused) {
+                    deciding(read, &policy, &request, &terms, now, |case| vote::approve(case, me, note, &asked, now));
+                if !matches!(&drafts, Err(Problem::Refusal(refusal)) if refusal.kind() == RefusalKind::Refused) {
                     unchanged(read, id, seen.as_ref())?;
                 }
                 let drafts = drafts?;
                 let changes = changes(read, id)?;
                 // Nobody approves, looking back at what they saw before, what an edit or another approver put there since.
                 if seen.is_none() && changes.iter().any(|change| !change.is_by(me)) {
-                    return Err(Refusal::Unseen { id, seq: read.last_entry_about(id)? }.into());
+                    return Err(Refusal::from(VoteRefusal::Unseen { id, seq: read.last_entry_about(id)? }).into());
                 }
                 if terms != *table {
                     let own = changes.iter().filter(|change| change.is_by(me)).map(|change| change.at);
@@ -101,16 +101,16 @@ fn changes(read: &Read<'_>, id: RequestId) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     for entry in read.entries_about(id)? {
         let (seq, at) = (entry.seq, entry.at);
-        if let Event::RequestSubmitted { asked, .. } = entry.event {
+        if let Event::RequestSubmitted(Submission { asked, .. }) = entry.event {
             table = Some(asked);
-        } else if let Event::RequestEdited { to, .. } = entry.event {
+        } else if let Event::RequestEdited(Revision { to, .. }) = entry.event {
             table = Some(to.asked);
             changes.push(Change { seq, at, by: None });
         } else if let Event::ApprovalsVoided { .. } = entry.event {
             // Terms that an approver put there may be gone as well.
             table = None;
             changes.push(Change { seq, at, by: None });
-        } else if let Event::RequestApproved { by, terms, .. } = entry.event {
+        } else if let Event::RequestApproved(Approval { by, terms, .. }) = entry.event {
             if table.as_ref().is_some_and(|table| *table != terms) {
                 changes.push(Change { seq, at, by: Some(by) });
             }

@@ -4,8 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Listed, Problem, Rows, Service, no_such_member};
-use crate::domain::refusal::Refusal;
-use crate::domain::{audit, decide};
+use crate::domain::audit;
+use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::error::Failure;
 use crate::protocol::{AuditFilter, EntryView, RawView};
 use crate::store::Read;
@@ -31,7 +32,7 @@ impl Call for Audit {
         let mut before = i64::MAX;
         loop {
             let page = service.ask("audit", |read, me, now| {
-                decide::needs_admin(me, READ, now)?;
+                authorize::needs_admin(me, READ, now)?;
                 if before == i64::MAX {
                     check_names(read, filter)?;
                 }
@@ -68,7 +69,7 @@ fn check_names(read: &Read<'_>, filter: &AuditFilter) -> Result<(), Problem> {
         return Err(no_such_member(read, name)?.into());
     }
     match filter.request {
-        Some(id) if read.request(id)?.is_none() => Err(Refusal::NoSuchRequest { id }.into()),
+        Some(id) if read.request(id)?.is_none() => Err(Refusal::from(LookupRefusal::NoSuchRequest { id }).into()),
         Some(_) | None => Ok(()),
     }
 }
@@ -87,7 +88,7 @@ impl Call for AuditExport {
         let mut after = 0;
         loop {
             let page = service.ask("audit export", |read, me, now| {
-                decide::needs_admin(me, READ, now)?;
+                authorize::needs_admin(me, READ, now)?;
                 Ok(read.entries_after(after)?)
             })?;
             for (entry, hash) in page.rows {
@@ -115,7 +116,7 @@ impl Call for AuditExportRaw {
         let mut after = 0;
         loop {
             let page = service.ask("audit export", |read, me, now| {
-                decide::needs_admin(me, READ, now)?;
+                authorize::needs_admin(me, READ, now)?;
                 Ok(read.raw_entries_after(after)?)
             })?;
             for entry in page.rows {

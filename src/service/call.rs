@@ -69,10 +69,3 @@ pub struct Listed {
     pub more: u64,
     pub warnings: Vec<String>,
 }
-
-/// How far something that takes time is.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Progress {
-    pub done: u64,
-    pub waiting: u64,
-}

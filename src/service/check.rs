@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::request::thing;
 use super::{Call, Never, Problem, Rows, Service, member};
-use crate::domain::decide;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
-use crate::domain::team::Login;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::CheckView;
@@ -50,7 +50,7 @@ impl Call for Check {
                     if name == me.name {
                         (me, true)
                     } else {
-                        decide::needs_admin(&me, "check somebody else's access", now)?;
+                        authorize::needs_admin(&me, "check somebody else's access", now)?;
                         (member(read, &name)?, false)
                     }
                 }
@@ -77,7 +77,9 @@ impl Call for Check {
 /// The member of a Unix user name. Only for those who may ask about others: nobody else learns who is whom.
 fn of_login(service: &Service<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
     if !service.caller.root {
-        decide::needs_admin(&service.actor(read)?, "check access by a Unix user name", now)?;
+        authorize::needs_admin(&service.actor(read)?, "check access by a Unix user name", now)?;
     }
-    Ok(read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?)
+    Ok(read
+        .member_of_login(login)?
+        .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?)
 }

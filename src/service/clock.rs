@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::revoke::following;
 use super::{Call, Callers, Never, Problem, Rows, Service, expire, those_asked};
-use crate::domain::entitlement::Principal;
 use crate::domain::event::{Because, Draft, Event};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::request::{Request, authorize, clock};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
-use crate::domain::{clock, decide};
 use crate::error::Failure;
 use crate::store::{Error, Write};
 
@@ -37,7 +38,7 @@ impl Call for AcceptClock {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Vec<String>, Failure> {
         let mut ended = Named::default();
-        service.store.expect_much()?;
+        service.store.enlarge_cache()?;
         loop {
             let accepted = service.store.write(|write| -> Result<Result<Option<Named>, Refusal>, Failure> {
                 let (time, last) = ((service.clock)()?, write.last_time()?);
@@ -86,9 +87,9 @@ impl Call for AcceptClock {
 fn may_accept(service: &Service<'_>, write: &Write<'_>) -> Result<Option<Principal>, Problem> {
     match service.actor(write) {
         // A member who is disabled does nothing: root acts as root.
-        Ok(me) if service.caller.root => Ok(decide::may_act(&me).is_ok().then_some(me)),
+        Ok(me) if service.caller.root => Ok(authorize::may_act(&me).is_ok().then_some(me)),
         Ok(me) => {
-            decide::needs_owner(&me, "accept the clock")?;
+            authorize::needs_owner(&me, "accept the clock")?;
             Ok(Some(me))
         }
         Err(Problem::Refusal(_)) if service.caller.root => Ok(None),

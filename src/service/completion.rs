@@ -6,8 +6,8 @@ use super::list::only;
 use super::policy_context::PolicyContext;
 use super::queue::waiting;
 use super::{Call, Problem, Rows, Service, review};
-use crate::domain::decide;
-use crate::domain::request::{Request, State};
+use crate::domain::grant::State;
+use crate::domain::request::{Request, authorize, lifecycle};
 use crate::domain::resource::{Kind, Resource};
 use crate::error::Failure;
 use crate::protocol::ListFilter;
@@ -56,7 +56,7 @@ impl Call for Complete {
         let Complete { words } = self;
         let found = service.store.read(|read| -> Result<Vec<(String, Option<String>)>, Problem> {
             let me = service.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             let now = service.now(read)?;
             let named =
                 |resources: Vec<Resource>| resources.into_iter().map(|resource| (resource.to_string(), None)).collect();
@@ -92,9 +92,9 @@ impl Call for Complete {
                 Words::Withdrawable => &|request| Ok(request.state(now) == State::Pending && request.belongs_to(&me)),
                 Words::Revocable => &|request| {
                     Ok(matches!(request.state(now), State::Active | State::Scheduled)
-                        && (request.is_requested_by(&me) || decide::needs_admin(&me, "", now).is_ok()))
+                        && (request.is_requested_by(&me) || authorize::needs_admin(&me, "", now).is_ok()))
                 },
-                Words::Extendable => &|request| Ok(decide::extended(request, &me, None, now).is_ok()),
+                Words::Extendable => &|request| Ok(lifecycle::extended(request, &me, None, now).is_ok()),
                 Words::Requests => &|_| Ok(true),
             };
             let states = match words {

@@ -1,5 +1,6 @@
 //! What is sent, made of the entries that it tells of: a letter for people, in the time of its reader; JSON for a webhook.
 
+use crate::domain::event::{self, Granted};
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
@@ -8,17 +9,18 @@ use super::deliver::Post;
 use super::policy_context::PolicyContext;
 use super::review;
 use crate::domain::audit;
-use crate::domain::decide::Tally;
+use crate::domain::catalog::{CatalogItem, Environment};
+use crate::domain::contact::Timezone;
 use crate::domain::describe::Times;
-use crate::domain::emergency::Emergency;
-use crate::domain::entitlement::{CatalogItem, Way, longest};
-use crate::domain::event::{self, Granted};
+use crate::domain::entitlement::{Way, longest};
+use crate::domain::grant::State;
 use crate::domain::letter::{Background, Letter, Piece};
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::outbox::{Address, Content, News, Queued};
-use crate::domain::request::{Request, State};
-use crate::domain::team::{Environment, Timezone};
+use crate::domain::request::Request;
+use crate::domain::request::emergency::Emergency;
+use crate::domain::request::vote::Tally;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::EntryView;
@@ -107,7 +109,7 @@ impl About {
             Some(grant) if !asks => &grant.terms,
             Some(_) | None => request.on_the_table(),
         };
-        let thing = read.thing(&terms.resource)?;
+        let thing = read.catalog_item(&terms.resource)?;
         about.environment = thing.as_ref().and_then(CatalogItem::environment);
         let policy = PolicyContext::default();
         if let (NotificationKind::AccessRevoked, Some(thing)) = (notice, &thing)

@@ -11,16 +11,19 @@ use serde::{Deserialize, Serialize};
 
 use super::compose::compose;
 use super::policy_context::PolicyContext;
-use super::{Call, Callers, Progress, Rows, Service, expire, sees};
+use super::{Call, Callers, Rows, Service, expire, sees};
+use crate::domain::contact::Timezone;
+use crate::domain::grant::State;
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, NotificationKind, Recipient};
 use crate::domain::outbox::{Address, LAST_ATTEMPT, News, Outcome, Outlet, Parcel, Queued, Route, retry_after};
 use crate::domain::preference::{How, Policy};
-use crate::domain::request::{Request, RequestId, State};
-use crate::domain::team::{Member, Timezone};
+use crate::domain::request::Request;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::DeliverView;
+use crate::protocol::{DeliverView, Progress};
 use crate::store::{Error, Read};
 
 /// The world outside, as far as notifications go there. It knows the time that passes; the ledger does not.

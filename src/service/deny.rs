@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Never, Rows, Service, deciding, those_asked, unchanged, view, visible};
-use crate::domain::decide;
-use crate::domain::request::RequestId;
+use crate::domain::request::vote;
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::error::Failure;
 use crate::protocol::{RequestView, Seen};
@@ -35,7 +35,7 @@ impl Call for Deny {
                 let terms = request.on_the_table();
                 let asked = those_asked(read, &request)?;
                 let drafts =
-                    deciding(read, &policy, &request, terms, now, |case| decide::deny(case, me, reason, &asked, now))?;
+                    deciding(read, &policy, &request, terms, now, |case| vote::deny(case, me, reason, &asked, now))?;
                 unchanged(read, id, seen.as_ref())?;
                 Ok((drafts, policy))
             },

@@ -9,9 +9,9 @@ use super::quota::NAMED;
 use super::rejudge::few;
 use super::{Call, Callers, Rows, Service, expire, review, verify};
 use crate::domain::duration::spell;
-use crate::domain::emergency;
 use crate::domain::notification::Channel;
 use crate::domain::outbox::Outlet;
+use crate::domain::request::emergency;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{Checkpoint, FindingView, Health};
@@ -166,12 +166,12 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     let named = review::owed(read, &PolicyContext::default(), &ids[..ids.len().min(NAMED)], clock)?;
     let found = match ids.len() {
         0 => return Ok(ok("reviews", "no emergency needs a review")),
-        1 => format!("1 emergency needs a review: {}", emergency::owed(&named)),
+        1 => format!("1 emergency needs a review: {}", emergency::reviews_owed(&named)),
         many if many > named.len() => {
             let more = many - named.len();
-            format!("{many} emergencies need a review: {} and {more} more", emergency::owed(&named))
+            format!("{many} emergencies need a review: {} and {more} more", emergency::reviews_owed(&named))
         }
-        many => format!("{many} emergencies need a review: {}", emergency::owed(&named)),
+        many => format!("{many} emergencies need a review: {}", emergency::reviews_owed(&named)),
     };
     Ok(finding("reviews", Health::Warning, found, &MEND))
 }

@@ -8,19 +8,19 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::deliver::{self};
 use super::policy_context::PolicyContext;
-use super::{Call, Callers, Progress, Rows, Service, Warned};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
+use super::{Call, Callers, Rows, Service, Warned, deliver};
 use crate::domain::event::{Draft, Event};
-use crate::domain::judge::{Requirement, RoleBasis};
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
-use crate::domain::request::{Grant, Request, RequestId};
+use crate::domain::policy::demand::{Requirement, RoleBasis};
+use crate::domain::principal::Principal;
+use crate::domain::request::{Request, lifecycle, vote};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::ExpireView;
+use crate::protocol::{ExpireView, Progress};
 use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
@@ -74,7 +74,7 @@ impl Call for Expire {
 
 fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {
     let mut total = ExpireView::default();
-    service.store.expect_much()?;
+    service.store.enlarge_cache()?;
     loop {
         let batch = service.store.write(|write| -> Result<ExpireView, Failure> {
             let now = service.now_to_write(write)?;
@@ -104,10 +104,10 @@ pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>,
     let policy = PolicyContext::default();
     let mut drafts = Vec::new();
     for grant in &ended {
-        drafts.extend(decide::begin(grant, now));
-        drafts.extend(decide::expire(grant, goes_on(read, &policy, grant, now)?, now));
+        drafts.extend(lifecycle::begin(grant, now));
+        drafts.extend(lifecycle::expire(grant, goes_on(read, &policy, grant, now)?, now));
     }
-    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
     Ok((drafts, ended.len() + stale.len()))
 }
 
@@ -117,7 +117,7 @@ pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Times
     if !read.has_another_grant(grant, at)? {
         return Ok(false);
     }
-    let (person, thing) = (policy.person(read, &grant.member)?, read.thing(&grant.terms.resource)?);
+    let (person, thing) = (policy.person(read, &grant.member)?, read.catalog_item(&grant.terms.resource)?);
     let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
     Ok(person.ways(&thing, at).iter().any(|way| way.request != Some(grant.request)))
 }
@@ -129,12 +129,12 @@ fn warnings(read: &Read<'_>, policy: &PolicyContext, now: Timestamp, most: usize
     let mut after = None;
     while drafts.len() < most {
         let room = (most - drafts.len()).min(BATCH);
-        let page = read.unwarned_grants(now, decide::WARN_WITHIN, after, room)?;
+        let page = read.unwarned_grants(now, lifecycle::WARN_WITHIN, after, room)?;
         let Some(last) = page.last() else { break };
         after = last.ends_at.map(|end| (end, last.request));
         for grant in &page {
             if !goes_on(read, policy, grant, grant.ends_at.unwrap_or(now))? {
-                drafts.extend(decide::warn(grant, now));
+                drafts.extend(lifecycle::warn(grant, now));
             }
         }
     }
@@ -150,11 +150,11 @@ pub fn due(
 ) -> Result<(Vec<Draft>, ExpireView), Error> {
     let mut drafts: Vec<Draft> = Vec::new();
     let begun = read.grants_to_begin(now, most)?;
-    drafts.extend(begun.iter().filter_map(|grant| decide::begin(grant, now)));
+    drafts.extend(begun.iter().filter_map(|grant| lifecycle::begin(grant, now)));
     let started = drafts.len();
     let ended = read.lapsed_grants(now, most - started)?;
     for grant in &ended {
-        drafts.extend(decide::expire(grant, goes_on(read, policy, grant, now)?, now));
+        drafts.extend(lifecycle::expire(grant, goes_on(read, policy, grant, now)?, now));
     }
     let expired = drafts.len();
     drafts.extend(warnings(read, policy, now, most - expired)?);
@@ -162,18 +162,18 @@ pub fn due(
     let mut told_again: BTreeSet<RequestId> = BTreeSet::new();
     for request in read.requests_to_remind(now, most - expiring)? {
         told_again.insert(request.id);
-        drafts.extend(decide::remind(&request, &to_remind(read, policy, &request, now)?, now));
+        drafts.extend(lifecycle::remind(&request, &to_remind(read, policy, &request, now)?, now));
     }
     let reminded = drafts.len();
     for request in read.pending_of_format_1(now, false, most - reminded)? {
         // A reminder tells everybody who may decide.
         let whom =
             if told_again.contains(&request.id) { Vec::new() } else { not_notified(read, policy, &request, now)? };
-        drafts.push(decide::rejudge(&request, &whom));
+        drafts.push(lifecycle::rejudge(&request, &whom));
     }
     let rejudged = drafts.len();
     let stale = read.lapsed_requests(now, most - rejudged)?;
-    drafts.extend(stale.iter().filter_map(|request| decide::lapse(request, now)));
+    drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
     let tally = ExpireView {
         started: started as u64,
         expired: (expired - started) as u64,
@@ -194,7 +194,7 @@ pub fn not_notified(
     now: Timestamp,
 ) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
-    let mut names = decide::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
+    let mut names = vote::waits_on(&policy.judge(read, request, terms, now)?.standing(request, terms, now));
     for entry in read.entries_about(request.id)? {
         if matches!(entry.event, Event::RequestRejudged { .. } | Event::RequestReminded { .. }) {
             continue;
@@ -213,7 +213,7 @@ pub fn not_notified(
 fn to_remind(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Vec<Name>, Error> {
     let terms = request.on_the_table();
     let judged = policy.judge(read, request, terms, now)?;
-    let mut names: BTreeSet<Name> = decide::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
+    let mut names: BTreeSet<Name> = vote::waits_on(&judged.standing(request, terms, now)).into_iter().collect();
     let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
     let escalated = policy.people_named(read, &told.approvers)?;
     let is_told = |person: &&Rc<Principal>| told.is_met_by(person, RoleBasis::Effective, now);

@@ -7,11 +7,12 @@ use super::policy_context::PolicyContext;
 use super::request::{Prepared, submit, thing};
 use super::resources::about;
 use super::{Call, Never, Problem, Rows, Service, Warned, visible};
-use crate::domain::decide::{self, Ask};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::Principal;
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{LifecycleRefusal, Refusal};
+use crate::domain::request::submit::Ask;
+use crate::domain::request::{Request, authorize, lifecycle};
+use crate::domain::terms::RequestId;
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -63,10 +64,10 @@ fn asked(
     now: Timestamp,
 ) -> Result<Ask, Problem> {
     let request = visible(read, policy, me, id, now)?;
-    let terms = decide::extended(&request, me, length, now)?;
+    let terms = lifecycle::extended(&request, me, length, now)?;
     let open = |next: &&Request| next.state(now).is_open();
     if let Some(next) = read.extensions(id)?.iter().find(open) {
-        return Err(Refusal::AlreadyExtended { id, by: next.id }.into());
+        return Err(Refusal::from(LifecycleRefusal::AlreadyExtended { id, by: next.id }).into());
     }
     Ok(Ask {
         terms,
@@ -95,7 +96,7 @@ impl Call for NeedsToExtend {
         let NeedsToExtend { id, length } = self;
         let view = service.store.read(|read| -> Result<NeedsView, Problem> {
             let me = service.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             let now = service.now(read)?;
             let policy = PolicyContext::default();
             let ask = asked(read, &policy, &me, id, length, now)?;

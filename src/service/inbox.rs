@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Listed, Never, Problem, Rows, Service, review};
-use crate::domain::decide;
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::NotificationView;
-use crate::store::{Notification, Page, Read};
+use crate::store::{InboxItem, Page, Read};
 
 const MARK: &str = "inbox --mark-read";
 /// So many are marked in one transaction, and at most a page more.
@@ -59,8 +59,8 @@ impl Call for Inbox {
     }
 }
 
-fn view(read: &Read<'_>, row: Notification, now: Timestamp) -> Result<NotificationView, Problem> {
-    let Notification { id, notice, seq, read_at } = row;
+fn view(read: &Read<'_>, row: InboxItem, now: Timestamp) -> Result<NotificationView, Problem> {
+    let InboxItem { id, notice, seq, read_at } = row;
     let entry = read.entry(seq)?;
     let request = match entry.event.request() {
         Some(id) => read.request(id)?,
@@ -100,7 +100,7 @@ impl Call for MarkRead {
             |write, me, now| {
                 for &id in ids {
                     if !write.has_notification(&me.name, id)? {
-                        return Err(Refusal::NoSuchNotification { id }.into());
+                        return Err(Refusal::from(LookupRefusal::NoSuchNotification { id }).into());
                     }
                 }
                 let marked: Result<Vec<u64>, _> = ids.iter().map(|&id| write.mark_read(&me.name, id, now)).collect();
@@ -150,7 +150,7 @@ impl Call for Unread {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
         let count = service.store.read(|read| -> Result<u64, Problem> {
             let me = service.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             Ok(read.unread(&me.name)?)
         });
         // A quiet line that nobody asked for is no reason to fail.

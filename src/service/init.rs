@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::domain::event::{Draft, Event};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::team::{Login, Team};
-use crate::domain::team_file;
+use crate::domain::team::{Team, team_file};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::store::{Context, Error, Store};

@@ -11,16 +11,17 @@ use super::quota::NAMED;
 use super::request::thing;
 use super::resources::narrowest_scope;
 use super::{Call, Listed, Never, Problem, Rows, Service, no_such_member, review, sees, view, visible};
-use crate::domain::decide::{self, Tally};
 use crate::domain::describe::briefly;
-use crate::domain::emergency;
-use crate::domain::entitlement::Principal;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::principal::Principal;
+use crate::domain::request::vote::Tally;
+use crate::domain::request::{Request, authorize, emergency};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{ListFilter, RequestView, TimelineView};
-use crate::store::{Error, Only, Page, Read};
+use crate::store::{Error, Page, Read, VisibleTo};
 
 /// So many pages wait to be shown at most.
 const PAGES: usize = 2;
@@ -56,7 +57,7 @@ impl Call for List {
             service.ask("list", |read, me, today| {
                 // Whoever reads slowly, and is no admin any more, reads no further page.
                 if only.is_none() {
-                    decide::needs_admin(me, "see everybody's requests", today)?;
+                    authorize::needs_admin(me, "see everybody's requests", today)?;
                 }
                 let most = usize::try_from(left).unwrap_or(usize::MAX);
                 // One more than is shown tells whether there are others.
@@ -117,23 +118,23 @@ pub fn only(
     me: &Principal,
     filter: &ListFilter,
     now: Timestamp,
-) -> Result<Option<Only>, Error> {
-    let also = |and| Only { member: me.name.clone(), login: me.member.login.clone(), since: me.since, and };
+) -> Result<Option<VisibleTo>, Error> {
+    let visible = |also| VisibleTo { member: me.name.clone(), login: me.member.login.clone(), since: me.since, also };
     if filter.mine {
-        return Ok(Some(also(Vec::new())));
+        return Ok(Some(visible(Vec::new())));
     }
-    if decide::needs_admin(me, "", now).is_ok() {
+    if authorize::needs_admin(me, "", now).is_ok() {
         return Ok(None);
     }
-    let mut and = read.reviews_owed()?;
+    let mut also = read.reviews_owed()?;
     if policy.names_anybody(read)? {
         for request in read.pending_requests(now)? {
             if sees(read, policy, me, &request, now)? {
-                and.push(request.id);
+                also.push(request.id);
             }
         }
     }
-    Ok(Some(also(and)))
+    Ok(Some(visible(also)))
 }
 
 /// Refuses a filter by a name that nothing the caller may see has or had: a name mistyped is no empty list. All members
@@ -159,7 +160,7 @@ fn check_names(
         return Err(no_such_member(read, name)?.into());
     }
     if let Some(resource) = &filter.resource
-        && read.thing(resource)?.is_none()
+        && read.catalog_item(resource)?.is_none()
         && !known(
             resource.kind().as_str(),
             &resource.name(),
@@ -178,7 +179,7 @@ fn owed_warnings(owed: &[(RequestId, Vec<Name>)], more: usize, me: &Principal) -
         return Vec::new();
     }
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::owed(owed))];
+    let mut warnings = vec![format!("emergency access that needs a review: {}{more}", emergency::reviews_owed(owed))];
     let own = owed.iter().filter(|(_, reviewers)| reviewers.contains(&me.name));
     warnings.extend(own.map(|(id, _)| format!("you can review request {id}: `access review {id} --note '…'`")));
     warnings
@@ -205,7 +206,7 @@ impl Call for Show {
             let judged = policy.judge(read, &request, terms, now)?;
             let pending = request.state(now) == State::Pending;
             let may_decide = if pending {
-                decide::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
+                authorize::may_decide(me, &request, terms, &judged.judgement.requirements(), now).is_ok()
             } else {
                 request.owes_review() && review::reviewers(read, &policy, &request, now)?.contains(&me.name)
             };

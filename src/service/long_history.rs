@@ -12,13 +12,14 @@ use super::{
     TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::duration::Length;
-use crate::domain::event::{Draft, Event, Granted, MetDemand};
+use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand, Submission};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
-use crate::domain::request::{Edit, End, Modification, RequestId, State, Terms};
-use crate::domain::team::Team;
-use crate::domain::team_file;
+use crate::domain::request::edit::Edit;
+use crate::domain::team::{Team, team_file};
+use crate::domain::terms::{End, Modification, RequestId, Terms};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, ListFilter};
@@ -159,7 +160,7 @@ fn by(actor: &str, seconds: i64) -> Context {
 }
 
 fn submitted(n: i64, resource: &str) -> Draft {
-    let event = Event::RequestSubmitted {
+    let event = Event::RequestSubmitted(Submission {
         request: id(n),
         requester: parsed("bob"),
         filed_by: parsed("bob"),
@@ -172,19 +173,19 @@ fn submitted(n: i64, resource: &str) -> Draft {
         remind_at: None,
         extends: None,
         emergency: false,
-    };
+    });
     Draft { event, told: vec![NotificationKind::RequestSubmitted.to(&parsed::<Name>("alice"))] }
 }
 
 fn approved(n: i64) -> Draft {
-    let event = Event::RequestApproved {
+    let event = Event::RequestApproved(Approval {
         request: id(n),
         by: parsed("alice"),
         terms: Terms { resource: parsed("connection:prod"), end: End::After(Length::HOUR), start: None },
         asked: None,
         note: None,
         voids: Vec::new(),
-    };
+    });
     Draft { event, told: vec![NotificationKind::RequestApproved.to(&parsed::<Name>("bob"))] }
 }
 

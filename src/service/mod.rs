@@ -46,7 +46,7 @@ pub use admission::{is_member, record_refused};
 pub use approve::Approve;
 pub use audit::{Audit, AuditExport, AuditExportRaw};
 pub use backup::Backup;
-pub use call::{Call, Callers, Listed, Never, Progress, Rows, Warned};
+pub use call::{Call, Callers, Listed, Never, Rows, Warned};
 pub use check::Check;
 pub use clock::AcceptClock;
 pub use completion::{Candidate, Complete, Words};
@@ -64,7 +64,6 @@ pub use needs::Needs;
 pub use notify::{NotifyTest, Prefer, Preferences};
 pub use outbox::{Outbox, OutboxDiscard, OutboxRetry};
 pub use owner::ReplaceOwner;
-use policy_context::PolicyContext;
 pub use queue::Queue;
 pub use request::SubmitRequest;
 pub use resources::{Find, Resources};
@@ -76,15 +75,19 @@ pub use who::Who;
 pub use whoami::Whoami;
 pub use withdraw::Withdraw;
 
-use crate::domain::decide::{self, Case};
-use crate::domain::entitlement::Principal;
+use policy_context::PolicyContext;
+
+use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
-use crate::domain::refusal::{Refusal, RefusalKind};
-use crate::domain::request::{Request, RequestId, Terms};
-use crate::domain::team::{Login, Timezone};
-use crate::domain::team_file::nearest;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
+use crate::domain::request::Request;
+use crate::domain::request::authorize::{self, Case};
+use crate::domain::terms::{RequestId, Terms};
+use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::Seen;
@@ -178,7 +181,8 @@ impl Service<'_> {
             Some(name) => name.clone(),
             None => {
                 let login = &self.caller.login;
-                read.member_of_login(login)?.ok_or_else(|| Refusal::NoMember { login: login.to_string() })?
+                read.member_of_login(login)?
+                    .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?
             }
         };
         member(read, &name)
@@ -200,7 +204,7 @@ impl Service<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             work(read, &me, self.now(read)?)
         });
         asked.map_err(|problem| self.refused(command, None, problem))
@@ -217,7 +221,7 @@ impl Service<'_> {
     ) -> Result<T, Failure> {
         let asked = self.store.read(|read| {
             let me = self.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             Ok(work(read, &me, self.now_to_write(read)?))
         });
         match asked {
@@ -267,7 +271,7 @@ impl Service<'_> {
     ) -> Result<R, Failure> {
         let outcome = self.store.write(|write| {
             let me = self.actor(write);
-            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(decide::may_act(me).map(|()| me)?));
+            let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(authorize::may_act(me).map(|()| me)?));
             let now = match (time(write), &able) {
                 (Ok(now), _) => now,
                 // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
@@ -292,7 +296,7 @@ impl Service<'_> {
     }
 
     fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         self.store.write(|write| {
@@ -311,7 +315,7 @@ impl Service<'_> {
         request: Option<RequestId>,
         refusal: &Refusal,
     ) -> Result<(), Failure> {
-        if refusal.sort() != RefusalKind::Refused {
+        if refusal.kind() != RefusalKind::Refused {
             return Ok(());
         }
         let context = self.context(me, now);
@@ -350,7 +354,7 @@ fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure>
 
 /// A member by name, or that there is none.
 fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
-    if let Some(person) = read.person(name)? {
+    if let Some(person) = read.principal(name)? {
         return Ok(person);
     }
     Err(no_such_member(read, name)?.into())
@@ -360,7 +364,7 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
 fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
     let names = read.member_names()?;
     let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
-    Ok(Refusal::NoSuchMember { name: name.clone(), nearest })
+    Ok(LookupRefusal::NoSuchMember { name: name.clone(), nearest }.into())
 }
 
 /// A request, if this person may know of it.
@@ -371,7 +375,7 @@ fn visible(
     id: RequestId,
     now: Timestamp,
 ) -> Result<Request, Problem> {
-    let no_such = || Problem::from(Refusal::NoSuchRequest { id });
+    let no_such = || Problem::from(Refusal::from(LookupRefusal::NoSuchRequest { id }));
     let request = read.request(id)?.ok_or_else(no_such)?;
     if sees(read, policy, me, &request, now)? { Ok(request) } else { Err(no_such()) }
 }
@@ -384,11 +388,11 @@ fn sees(
     request: &Request,
     now: Timestamp,
 ) -> Result<bool, Error> {
-    if decide::may_see(me, request, None, now) {
+    if authorize::may_see(me, request, None, now) {
         return Ok(true);
     }
     let judged = policy.judge(read, request, request.on_the_table(), now)?;
-    Ok(decide::may_see(me, request, Some(&judged.judgement), now))
+    Ok(authorize::may_see(me, request, Some(&judged.judgement), now))
 }
 
 /// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes

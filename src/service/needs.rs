@@ -11,14 +11,16 @@ use super::policy_context::PolicyContext;
 use super::request::{Prepared, requester, submit_as, thing, unjudged};
 use super::resources::about;
 use super::{Call, Never, Problem, Rows, Service};
-use crate::domain::decide::{self, Ask};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::Principal;
-use crate::domain::judge::Judgement;
 use crate::domain::name::Name;
-use crate::domain::request::{self, Terms};
+use crate::domain::policy::judge::Judgement;
+use crate::domain::policy::pattern::TicketPattern;
+use crate::domain::principal::Principal;
+use crate::domain::request::authorize;
+use crate::domain::request::submit::Ask;
 use crate::domain::resource::Resource;
-use crate::domain::rule::TicketPattern;
+use crate::domain::terms;
+use crate::domain::terms::Terms;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -54,7 +56,7 @@ pub struct Needs {
     pub requester: Option<Name>,
     pub start: Option<Timestamp>,
     /// None: all usual lengths are tried.
-    pub end: Option<request::End>,
+    pub end: Option<terms::End>,
     pub emergency: bool,
 }
 
@@ -68,7 +70,7 @@ impl Call for Needs {
         let wanted = &self;
         let view = service.store.read(|read| -> Result<NeedsView, Problem> {
             let me = service.actor(read)?;
-            decide::may_act(&me)?;
+            authorize::may_act(&me)?;
             let now = service.now(read)?;
             let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
             let thing = thing(read, &wanted.resource)?;
@@ -93,7 +95,7 @@ struct Survey<'s> {
 }
 
 impl Survey<'_> {
-    fn ask(&self, end: request::End) -> Ask {
+    fn ask(&self, end: terms::End) -> Ask {
         let Needs { resource, start, emergency, .. } = self.wanted;
         Ask {
             terms: Terms { resource: resource.clone(), end, start: *start },
@@ -106,12 +108,12 @@ impl Survey<'_> {
     }
 
     /// What a request that ends so takes, or why it would be refused whatever its reason and ticket are.
-    fn need(&self, end: request::End) -> Result<NeedView, Problem> {
+    fn need(&self, end: terms::End) -> Result<NeedView, Problem> {
         need(self.read, &self.policy, self.me, self.requester, &self.ask(end), self.now)
     }
 
     /// All lengths that can be asked for among the usual ones and those that rules name, and the longest there is.
-    fn lengths(&self) -> Result<(Vec<NeedView>, request::End), Problem> {
+    fn lengths(&self) -> Result<(Vec<NeedView>, terms::End), Problem> {
         let mut can: Vec<NeedView> = Vec::new();
         let mut refused: Option<Problem> = None;
         // The longest that can be asked for, and the shortest above it that can't.
@@ -119,7 +121,7 @@ impl Survey<'_> {
         let mut too_long: Option<i64> = None;
         for seconds in self.candidates()? {
             let Ok(length) = Length::from_seconds(seconds) else { continue };
-            match self.need(request::End::After(length)) {
+            match self.need(terms::End::After(length)) {
                 Ok(need) => {
                     can.push(need);
                     (longest, too_long) = (Some(seconds), None);
@@ -134,7 +136,7 @@ impl Survey<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        match self.need(request::End::Never) {
+        match self.need(terms::End::Never) {
             Ok(need) => can.push(need),
             Err(Problem::Refusal(refusal)) => refused = refused.or(Some(refusal.into())),
             Err(failure) => return Err(failure),
@@ -142,7 +144,7 @@ impl Survey<'_> {
         if let (Some(from), Some(to)) = (longest, too_long)
             && let Some(need) = self.longest_between(from, to)?
         {
-            let place = can.iter().position(|need| need.end == request::End::Never).unwrap_or(can.len());
+            let place = can.iter().position(|need| need.end == terms::End::Never).unwrap_or(can.len());
             can.insert(place, need);
         }
         match (can.last().map(|need| need.end), refused) {
@@ -154,7 +156,7 @@ impl Survey<'_> {
 
     /// In seconds, each once, the shortest first.
     fn candidates(&self) -> Result<BTreeSet<i64>, Problem> {
-        let ask = self.ask(request::End::After(Length::LONGEST));
+        let ask = self.ask(terms::End::After(Length::LONGEST));
         let request = unjudged(self.read.next_request()?, self.me, self.requester, &ask, self.now);
         let judged = self.policy.judge(self.read, &request, &request.asked, self.now)?;
         let rules = judged.judgement.matched.iter().map(|matched| &matched.rule);
@@ -174,7 +176,7 @@ impl Survey<'_> {
         while above - below > 1 {
             let middle = below + (above - below) / 2;
             let Ok(length) = Length::from_seconds(middle * MINUTE) else { break };
-            match self.need(request::End::After(length)) {
+            match self.need(terms::End::After(length)) {
                 Ok(need) => (below, best) = (middle, Some(need)),
                 Err(Problem::Refusal(_)) => above = middle,
                 Err(failure) => return Err(failure),

@@ -1,5 +1,6 @@
 //! `notify`: how the caller is told of what, and why; changing that; and trying it out.
 
+use crate::domain::quota::{self, PREFERENCES};
 use sha2::{Digest as _, Sha256};
 
 use serde::{Deserialize, Serialize};
@@ -8,13 +9,12 @@ use super::deliver::{Availability, address};
 use super::{Call, Never, Problem, Rows, Service, Warned};
 use crate::domain::event::{Draft, Event};
 use crate::domain::letter::Letter;
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, NotificationKind};
 use crate::domain::outbox::{Content, Outcome, Outlet, Parcel};
 use crate::domain::preference::{How, Policy, PreferenceChange, Why};
-use crate::domain::quota::{self, PREFERENCES};
-use crate::domain::refusal::Refusal;
-use crate::domain::team::Member;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::error::{Failure, Kind};
 use crate::protocol::{EventPreferenceView, HowView, PreferenceView, TestView};
 use crate::store::{Act, Read};
@@ -94,7 +94,9 @@ fn warnings(change: &PreferenceChange, view: &PreferenceView) -> Vec<String> {
 }
 
 fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
-    let (member, _) = read.member(name)?.ok_or_else(|| Refusal::NoSuchMember { name: name.clone(), nearest: None })?;
+    let (member, _) = read
+        .member(name)?
+        .ok_or_else(|| Refusal::from(LookupRefusal::NoSuchMember { name: name.clone(), nearest: None }))?;
     let (policy, preference) = (read.policy()?, read.preference(name)?);
     let how = |notice: NotificationKind, channel: Channel| {
         if address(&member, channel).is_none() {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Callers, Never, Outside, Rows, Service};
-use crate::domain::decide;
 use crate::domain::outbox::{Outlet, Queued};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::error::Failure;
 use crate::protocol::QueuedView;
 use crate::store::{Error, Write};
@@ -30,7 +30,7 @@ impl Call for Outbox {
         let outside = service.outside;
         // The file's owner may look after it without being a member. Members see it as admins.
         if !is_keeper(service, outside) {
-            service.ask("outbox", |_, me, now| Ok(decide::needs_admin(me, "look at the outbox", now)?))?;
+            service.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
         }
         let mut after = 0;
         loop {
@@ -121,7 +121,7 @@ fn change(
     each: impl Fn(&Write<'_>, Option<i64>) -> Result<u64, Error>,
 ) -> Result<u64, Failure> {
     if !is_keeper(service, outside) {
-        service.ask(command, |_, _, _| Err::<(), _>(Refusal::NeedsKeeper { command }.into()))?;
+        service.ask(command, |_, _, _| Err::<(), _>(Refusal::from(CallerRefusal::NeedsKeeper { command }).into()))?;
     }
     let count = service.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
         if ids.is_empty() {
@@ -129,7 +129,7 @@ fn change(
         }
         for &id in ids {
             if !write.outbox_has(id)? {
-                return Ok(Err(Refusal::NotQueued { id }));
+                return Ok(Err(LookupRefusal::NotQueued { id }.into()));
             }
         }
         let mut count = 0;

@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Callers, Never, Problem, Rows, Service, Warned, member, team};
-use crate::domain::decide::{self, Accounts};
 use crate::domain::event::Draft;
+use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::refusal::Refusal;
-use crate::domain::team::{Login, Team};
+use crate::domain::team::owner::Accounts;
+use crate::domain::team::{Team, owner};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{PlanView, Seen};
@@ -67,7 +68,7 @@ impl Call for ReplaceOwner {
             if by_root {
                 member(read, to)?;
             }
-            let new = decide::replace_owner(&old, to, by_root, &accounts)?;
+            let new = owner::replace_owner(&old, to, by_root, &accounts)?;
             team::replace(read, None, &old, &new, false, now)
         };
         let (view, warnings) = if dry_run {

@@ -1,19 +1,26 @@
 //! What it takes to judge requests: the rules, what a grant would reach, and the people who count. Each is loaded when
 //! it is first needed, and once for a whole command.
 
+use crate::domain::policy::judge::{self, Judgement};
+use crate::domain::policy::matching;
+use crate::domain::policy::other_grants::{Held, HeldGrant};
+use crate::domain::request::{Request, Verdict, vote};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::domain::decide;
-use crate::domain::entitlement::{CatalogItem, Principal};
-use crate::domain::judge::{self, Case, Held, HeldGrant, Judgement, Requirement};
+use crate::domain::catalog::CatalogItem;
+use crate::domain::grant::Grant;
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::request::{Grant, Request, Terms, Verdict};
+use crate::domain::policy::demand::Requirement;
+use crate::domain::policy::opened::Case;
+use crate::domain::policy::rule::Rule;
+use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::rule::Rule;
-use crate::domain::team::{Assignee, Team};
+use crate::domain::team::Team;
+use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
 
@@ -39,8 +46,8 @@ impl Judged {
     }
 
     /// Where the request stands with each demand.
-    pub fn standing(&self, request: &Request, terms: &Terms, now: Timestamp) -> Vec<decide::Tally> {
-        decide::standing(request, terms, &self.judgement.requirements(), &self.people(), now)
+    pub fn standing(&self, request: &Request, terms: &Terms, now: Timestamp) -> Vec<vote::Tally> {
+        vote::standing(request, terms, &self.judgement.requirements(), &self.people(), now)
     }
 }
 
@@ -59,7 +66,7 @@ impl PolicyContext {
         if let Some(known) = self.people.borrow().get(name) {
             return Ok(known.clone());
         }
-        let person = read.person(name)?.map(Rc::new);
+        let person = read.principal(name)?.map(Rc::new);
         self.people.borrow_mut().insert(name.clone(), person.clone());
         Ok(person)
     }
@@ -72,7 +79,7 @@ impl PolicyContext {
         let names = Rc::new(match named {
             Assignee::Member(name) => BTreeSet::from([name.clone()]),
             Assignee::Group(group) => read.group_members(group)?,
-            Assignee::Role(least) => read.holders(*least)?.into_iter().collect(),
+            Assignee::Role(least) => read.holders_of_role(*least)?.into_iter().collect(),
         });
         self.named.borrow_mut().insert(named.clone(), names.clone());
         Ok(names)
@@ -94,7 +101,7 @@ impl PolicyContext {
     /// The resource, and after it everything else that a grant of it lets its holder use. Without any rule the rest makes
     /// no difference, and is not loaded.
     fn reach(&self, read: &Read<'_>, resource: &Resource) -> Result<Vec<CatalogItem>, Error> {
-        let alone = || Ok(read.thing(resource)?.into_iter().collect());
+        let alone = || Ok(read.catalog_item(resource)?.into_iter().collect());
         if !self.has_rules(read)? {
             return alone();
         }
@@ -114,14 +121,14 @@ impl PolicyContext {
         resource: &Resource,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        Ok(judge::is_counted(rule, requester, resource, &self.reach(read, resource)?, now))
+        Ok(matching::is_counted(rule, requester, resource, &self.reach(read, resource)?, now))
     }
 
     fn usable(&self, read: &Read<'_>) -> Result<&Team, Error> {
         match self.usable.get() {
             Some(team) => Ok(team),
             None => {
-                let team = read.usable()?;
+                let team = read.connections_and_targets()?;
                 Ok(self.usable.get_or_init(|| team))
             }
         }

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Rows, Service};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::principal::Principal;
+use crate::domain::request::{Request, vote};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Error, Page, Place, Read};
+use crate::store::{Error, Page, QueuePosition, Read};
 
 /// All of them, in pages each of its own short transaction, so that a long queue holds nobody up.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -42,16 +42,16 @@ pub fn waiting(
     read: &Read<'_>,
     policy: &PolicyContext,
     me: &Principal,
-    after: Option<Place>,
+    after: Option<QueuePosition>,
     now: Timestamp,
-) -> Result<(Vec<Request>, Option<Place>), Error> {
+) -> Result<(Vec<Request>, Option<QueuePosition>), Error> {
     let Page { rows, last } = read.pending_after(after, now)?;
     let next = rows.last().map(|request| (request.lapses(), request.id)).filter(|_| !last);
     let mut found = Vec::new();
     for request in rows {
         let terms = request.on_the_table();
         let judged = policy.judge(read, &request, terms, now)?;
-        if decide::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
+        if vote::waits_on(&judged.standing(&request, terms, now)).contains(&me.name) {
             found.push(request);
         }
     }

@@ -1,16 +1,17 @@
 //! The limits on how often somebody may ask, counted in the transaction that writes what they ask for.
 
+use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
+use crate::domain::request::emergency::reviews_owed;
+use crate::domain::request::{Request, authorize};
 use std::collections::BTreeMap;
 
 use super::policy_context::{Judged, PolicyContext};
 use super::{Problem, review};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
-use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, Terms};
+use crate::domain::policy::rule::Rule;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{LimitRefusal, Refusal};
 use crate::domain::resource::Resource;
-use crate::domain::rule::Rule;
+use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 use crate::store::{Act, Filed, Read};
 
@@ -32,7 +33,7 @@ pub fn may_file(
         may_take(read, policy, filer, &for_filer, now)?;
     }
     // Only admins file for others, and only what they filed lately counts.
-    let is_admin = decide::needs_admin(filer, "", now).is_ok();
+    let is_admin = authorize::needs_admin(filer, "", now).is_ok();
     let for_others = match is_admin {
         true => read.filed_for_others(filer, quota::since(now, FILED.within))?,
         false => Vec::new(),
@@ -47,7 +48,7 @@ pub fn may_file(
             pending += read.pending_filed_for_others(filer, request.id, now)?;
         }
         if pending >= PENDING {
-            return Err(Refusal::TooManyPending { most: PENDING }.into());
+            return Err(Refusal::from(LimitRefusal::TooManyPending { most: PENDING }).into());
         }
     }
     within_rules(read, policy, request.emergency, judged, now)
@@ -143,7 +144,7 @@ fn within_rule(
         None => Ok(()),
         Some(next) => {
             let requester = judged.requester.name.clone();
-            Err(Refusal::TooManyByRule { rule: rule.name.clone(), most, requester, next }.into())
+            Err(Refusal::from(LimitRefusal::TooManyByRule { rule: rule.name.clone(), most, requester, next }).into())
         }
     }
 }
@@ -157,9 +158,12 @@ fn may_take(
     now: Timestamp,
 ) -> Result<(), Problem> {
     let owed = read.reviews_owed_by(filer)?;
-    if owed.len() >= UNREVIEWED {
-        let named = &owed[..owed.len().min(NAMED)];
-        return Err(Refusal::ReviewsOwed { owed: review::owed(read, policy, named, now)? }.into());
+    if owed.len() >= UNREVIEWED
+        && let Some(&first) = owed.first()
+    {
+        let named = review::owed(read, policy, &owed[..owed.len().min(NAMED)], now)?;
+        let (count, owed) = (named.len(), reviews_owed(&named));
+        return Err(Refusal::from(LimitRefusal::ReviewsOwed { count, first, owed }).into());
     }
     EMERGENCIES.allows(filed.iter().filter(|filed| filed.emergency).map(|filed| filed.at), now)?;
     Ok(())

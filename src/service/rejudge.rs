@@ -1,17 +1,23 @@
 //! Open requests, judged again by a team that is about to apply.
 
+use crate::domain::request::vote::{self, Tally};
+use crate::domain::request::{Request, team_change};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::policy_context::{counted, grants_counted};
-use crate::domain::decide::{self, Tally};
-use crate::domain::entitlement::{CatalogItem, Principal};
-use crate::domain::judge::{Case, Held, Judgement, judge};
+use crate::domain::catalog::{CatalogItem, Environment};
+use crate::domain::grant::Grant;
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Grant, Request, RequestId, Terms};
+use crate::domain::policy::judge::{Judgement, judge};
+use crate::domain::policy::opened::Case;
+use crate::domain::policy::other_grants::Held;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
-use crate::domain::team::{Assignee, Environment, Team};
+use crate::domain::team::Team;
+use crate::domain::terms::{RequestId, Terms};
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
 
@@ -96,8 +102,8 @@ impl<'r> Rejudge<'r> {
 
     /// What judging a pending request again comes to: approvals of terms that now reach more are void. That it reaches more is
     /// recorded without any approval too, so that nobody approves what they saw before.
-    pub fn pending(&mut self, request: &Request) -> Result<decide::Anew, Error> {
-        let mut anew = decide::Anew::default();
+    pub fn pending(&mut self, request: &Request) -> Result<team_change::Anew, Error> {
+        let mut anew = team_change::Anew::default();
         if !self.can_gain {
             return Ok(anew);
         }
@@ -136,7 +142,7 @@ impl<'r> Rejudge<'r> {
         names.extend(request.approvals().map(|decision| &decision.by));
         let people = self.people(names, &none)?;
         let people: Vec<&Principal> = people.iter().collect();
-        Ok(decide::waits_on(&decide::standing(request, terms, &requirements, &people, self.now)))
+        Ok(vote::waits_on(&vote::standing(request, terms, &requirements, &people, self.now)))
     }
 
     /// Why the new team would not give this grant. None: it would. `ended`: the grants that end before this one does.
@@ -152,11 +158,13 @@ impl<'r> Rejudge<'r> {
         let Some(requester) = self.person(&request.requester, ended)? else { return Ok(None) };
         let held = self.held(request, grant, ended)?;
         let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
-        if let Err(refusal) = judgement.allows(terms, &request.reason, request.ticket.as_ref()) {
+        if let Err(refusal) =
+            Refusal::unless_none(judgement.violations(terms, &request.reason, request.ticket.as_ref()))
+        {
             return Ok(Some(bounded(refusal.message())));
         }
         if request.emergency {
-            let refusal = Refusal::NoEmergency { resource: terms.resource.clone() };
+            let refusal = Refusal::from(TermsRefusal::NoEmergency { resource: terms.resource.clone() });
             return Ok(judgement.allowed_in_emergency().is_none().then(|| refusal.message()));
         }
         if !grant.modified && judgement.approved_by_rule().is_some() {
@@ -165,7 +173,7 @@ impl<'r> Rejudge<'r> {
         let requirements = judgement.requirements();
         let people = self.people(request.approvals().map(|decision| &decision.by), ended)?;
         let people: Vec<&Principal> = people.iter().collect();
-        let standing = decide::standing(request, terms, &requirements, &people, self.now);
+        let standing = vote::standing(request, terms, &requirements, &people, self.now);
         let unmet: Vec<String> = standing.iter().filter(|standing| !standing.is_met()).map(unmet).collect();
         if unmet.is_empty() {
             return Ok(None);

@@ -7,19 +7,21 @@ use serde::{Deserialize, Serialize};
 use super::policy_context::{Judged, PolicyContext};
 use super::{Call, Never, Problem, Rows, Service, Warned, member, quota, view};
 use crate::domain;
-use crate::domain::decide::{self, Ask, Filing, Tally};
-use crate::domain::emergency::{Emergency, TOGETHER};
-use crate::domain::entitlement::{CatalogItem, Principal};
+use crate::domain::catalog::CatalogItem;
 use crate::domain::event::{Draft, Event, Granted};
-use crate::domain::judge::Judgement;
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Recorded, Request, RequestId, Terms};
+use crate::domain::policy::judge::Judgement;
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::emergency::{Emergency, TOGETHER};
+use crate::domain::request::submit::{Ask, Filing};
+use crate::domain::request::vote::Tally;
+use crate::domain::request::{Recorded, Request, authorize, submit, vote};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::team::Assignee;
-use crate::domain::team_file::nearest;
-use crate::domain::text::{Text, Ticket};
+use crate::domain::terms::{RequestId, Terms};
+use crate::domain::text::{Text, Ticket, nearest};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::RequestView;
@@ -107,7 +109,7 @@ pub fn requester(
     match named {
         Some(name) if *name != me.name => {
             // Before anything about that member or the resource is told.
-            decide::needs_admin(me, "file a request for somebody else", now)?;
+            authorize::needs_admin(me, "file a request for somebody else", now)?;
             match (member(read, name), thing(read, resource)) {
                 (Err(Problem::Refusal(unknown)), Err(Problem::Refusal(other))) => Err(unknown.and([other]).into()),
                 (found, _) => found,
@@ -166,7 +168,7 @@ pub fn submit_as(
 ) -> Result<Prepared, Problem> {
     let resource = &ask.terms.resource;
     let thing = thing(read, resource).map_err(|problem| match problem {
-        Problem::Refusal(unknown) => unknown.and(decide::wrong_by_itself(ask, requester, None, now)).into(),
+        Problem::Refusal(unknown) => unknown.and(submit::wrong_by_itself(ask, requester, None, now)).into(),
         Problem::Failure(_) => problem,
     })?;
     let pending = read.pending_request(&requester.name, resource, now)?;
@@ -176,10 +178,13 @@ pub fn submit_as(
     let ask = Ask { terms: request.asked.clone(), ..ask.clone() };
 
     let admins = policy.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
-    let mut told: BTreeSet<Name> =
-        admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|it| it.name.clone()).collect();
+    let mut told: BTreeSet<Name> = admins
+        .iter()
+        .filter(|person| authorize::needs_admin(person, "", now).is_ok())
+        .map(|it| it.name.clone())
+        .collect();
     let standing = judged.standing(&request, &request.asked, now);
-    told.extend(decide::waits_on(&standing));
+    told.extend(vote::waits_on(&standing));
     let told: Vec<Name> = told.into_iter().collect();
     let people = judged.people();
     let filing = Filing {
@@ -194,7 +199,7 @@ pub fn submit_as(
         people: &people,
         asked: &[],
     };
-    let drafts = decide::submit(&ask, &filing, now)?;
+    let drafts = submit::submit(&ask, &filing, now)?;
     quota::may_file(read, policy, me, &request, &judged, now)?;
     let granted = granted(&drafts);
     let mut warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
@@ -231,11 +236,11 @@ fn judged(
 ) -> Result<Judged, Problem> {
     let mut judged = policy.judge_and_fit(read, request, &request.asked, now)?;
     if let Some(fits) = judged.judgement.fits.filter(|_| default_length) {
-        request.asked.end = domain::request::End::After(fits);
+        request.asked.end = domain::terms::End::After(fits);
         judged = policy.judge(read, request, &request.asked, now)?;
     }
-    request.lapses_at = decide::lapses_at(&request.asked, &judged.judgement, now);
-    request.remind_at = decide::remind_at(&request.asked, &judged.judgement, now);
+    request.lapses_at = submit::lapses_at(&request.asked, &judged.judgement, now);
+    request.remind_at = submit::remind_at(&request.asked, &judged.judgement, now);
     Ok(judged)
 }
 
@@ -279,7 +284,7 @@ pub fn out_of_reach(standing: &Tally) -> Option<String> {
 
 /// What the catalogue says of a resource, or that it has none such, and which are like it.
 pub fn thing(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Problem> {
-    if let Some(thing) = read.thing(resource)? {
+    if let Some(thing) = read.catalog_item(resource)? {
         return Ok(thing);
     }
     let names: Vec<String> = read.resource_names()?.iter().map(ToString::to_string).collect();
@@ -294,5 +299,5 @@ pub fn thing(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Proble
         likely.extend(nearest(&asked, names.iter().map(String::as_str)));
     }
     likely.dedup();
-    Err(Refusal::NoSuchResource { resource: resource.clone(), nearest: likely }.into())
+    Err(Refusal::from(LookupRefusal::NoSuchResource { resource: resource.clone(), nearest: likely }).into())
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Never, Problem, Rows, Service};
-use crate::domain::entitlement::{CatalogItem, longest};
+use crate::domain::catalog::{CatalogItem, Covers};
+use crate::domain::entitlement::longest;
 use crate::domain::name::Name;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
-use crate::domain::team::{Covers, Team};
-use crate::domain::team_file::nearest;
+use crate::domain::team::Team;
+use crate::domain::text::nearest;
 use crate::error::Failure;
 use crate::protocol::ResourceView;
 
@@ -81,13 +82,13 @@ impl Call for Find {
                 (Some(only), true) => Ok(only),
                 (Some(last), false) => {
                     choices.push(last);
-                    Err(Problem::from(Refusal::SeveralNamed { name: name.clone(), choices }))
+                    Err(Problem::from(Refusal::from(LookupRefusal::SeveralNamed { name: name.clone(), choices })))
                 }
                 (None, _) => {
                     let like = nearest(name.as_str(), all.iter().map(Resource::name));
                     let of_name = |resource: &&Resource| like.as_deref() == Some(resource.name());
                     let nearest = all.iter().filter(of_name).map(ToString::to_string).collect();
-                    Err(Refusal::NoResourceNamed { name: name.clone(), nearest }.into())
+                    Err(Refusal::from(LookupRefusal::NoResourceNamed { name: name.clone(), nearest }).into())
                 }
             }
         })

@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::{Judged, PolicyContext};
 use super::{Call, Never, Rows, Service, unchanged, view, visible};
-use crate::domain::decide::{self, Case};
-use crate::domain::emergency::{Emergency, TOGETHER};
-use crate::domain::entitlement::Principal;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::quota;
-use crate::domain::request::{Request, RequestId};
+use crate::domain::request::authorize::Case;
+use crate::domain::request::emergency::{Emergency, TOGETHER};
+use crate::domain::request::{Request, emergency};
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -39,7 +40,7 @@ impl Call for ReviewEmergency {
                 let policy = PolicyContext::default();
                 let request = visible(read, &policy, me, id, now)?;
                 let judged = judged(read, &policy, &request, now)?;
-                let drafts = decide::review(&case(&request, &judged, &judged.people()), me, note, now)?;
+                let drafts = emergency::review(&case(&request, &judged, &judged.people()), me, note, now)?;
                 drop(judged);
                 unchanged(read, id, seen.as_ref())?;
                 Ok((drafts, policy))
@@ -69,7 +70,7 @@ pub fn reviewers(
 ) -> Result<Vec<Name>, Error> {
     let judged = judged(read, policy, request, now)?;
     let people = judged.people();
-    let reviewers = decide::reviewers(&case(request, &judged, &people), now);
+    let reviewers = emergency::reviewers(&case(request, &judged, &people), now);
     Ok(reviewers.into_iter().map(|person| person.name.clone()).collect())
 }
 

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Never, Problem, Rows, Service, member, view, visible};
-use crate::domain::decide;
-use crate::domain::entitlement::Principal;
 use crate::domain::event::Draft;
+use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::Refusal;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::request::{Request, authorize, lifecycle};
+use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -43,7 +44,7 @@ impl Call for Revoke {
                 let following = following(read, id)?;
                 let open = following.iter().filter(|next| next.state(now).is_open()).map(|next| next.id);
                 unchanged(read, &std::iter::once(id).chain(open).collect(), seen, || format!("request {id}"))?;
-                let drafts = decide::revoke(&request, &following, me, reason, now)?;
+                let drafts = lifecycle::revoke(&request, &following, me, reason, now)?;
                 let ended = ended(&drafts);
                 Ok((drafts, ended))
             },
@@ -114,7 +115,7 @@ fn all_of(
     now: Timestamp,
 ) -> Result<(Vec<Draft>, BTreeSet<RequestId>), Problem> {
     if *name != me.name {
-        decide::needs_admin(me, "revoke somebody else's access", now)?;
+        authorize::needs_admin(me, "revoke somebody else's access", now)?;
     }
     member(read, name)?;
     let mut held = read.requests_granted_to(name)?;
@@ -124,7 +125,7 @@ fn all_of(
     let (mut drafts, mut all) = (Vec::new(), BTreeSet::new());
     for request in held {
         if !all.contains(&request.id) {
-            let these = decide::revoke(&request, &following(read, request.id)?, me, reason.cloned(), now)?;
+            let these = lifecycle::revoke(&request, &following(read, request.id)?, me, reason.cloned(), now)?;
             all.extend(ended(&these));
             drafts.extend(these);
         }

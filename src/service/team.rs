@@ -2,29 +2,32 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest, Sha256};
-
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::policy_context::{PolicyContext, counted};
 use super::rejudge::{Rejudge, few};
 use super::{Call, Never, Outside, Problem, Rows, Service, Warned, those_asked};
-use crate::domain::decide;
+use crate::domain::contact::Timezone;
 use crate::domain::duration::Length;
-use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
-use crate::domain::judge::Held;
+use crate::domain::grant::{Grant, State};
+use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::quota::{self, TEAM_CHANGES};
-use crate::domain::refusal::Refusal;
-use crate::domain::request::{Grant, Request, RequestId, State};
+use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::rule::Rule;
+use crate::domain::principal::Principal;
+use crate::domain::quota;
+use crate::domain::quota::TEAM_CHANGES;
+use crate::domain::refusal::{CallerRefusal, Refusal};
+use crate::domain::request::{Request, authorize, team_change};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::rule::Rule;
-use crate::domain::simulate;
-use crate::domain::team::{Assignee, Change, Team, Timezone};
-use crate::domain::team_file;
+use crate::domain::simulation::past;
+use crate::domain::team::change::Change;
+use crate::domain::team::{Team, team_file};
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AgainstView, FollowView, Follows, OtherwiseView, PlanView, Seen};
@@ -59,7 +62,7 @@ impl Call for TeamShow {
 }
 
 fn may_apply(service: &Service<'_>) -> Result<(), Failure> {
-    service.ask("team apply", |_, me, _| Ok(decide::needs_owner(me, APPLY)?))
+    service.ask("team apply", |_, me, _| Ok(authorize::needs_owner(me, APPLY)?))
 }
 
 /// Replaces the team by what a file says.
@@ -164,7 +167,10 @@ impl NewOwner {
         };
         match &self.0 {
             None | Some(Ok(true)) => Ok(()),
-            Some(Ok(false)) => Err(Refusal::NoAccount { member: name.clone(), login: member.login.to_string() }.into()),
+            Some(Ok(false)) => {
+                Err(Refusal::from(CallerRefusal::NoAccount { member: name.clone(), login: member.login.to_string() })
+                    .into())
+            }
             Some(Err(failure)) => Err(failure.clone().into()),
         }
     }
@@ -180,7 +186,7 @@ fn plan(
     revoke_unmatched: bool,
     now: Timestamp,
 ) -> Result<(Vec<Draft>, PlanView, Vec<String>), Problem> {
-    decide::needs_owner(me, APPLY)?;
+    authorize::needs_owner(me, APPLY)?;
     let old = read.team()?;
     new_owner.may_take_over(&old, new)?;
     replace(read, Some(&me.name), &old, new, revoke_unmatched, now)
@@ -212,14 +218,14 @@ pub fn replace(
     looks.at_gains |= !rejudge.can_gain();
     let left_out = looks.left_out();
     let (mut unmatched, mut widened): (Vec<FollowView>, Vec<FollowView>) = (Vec::new(), Vec::new());
-    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<decide::Anew, Error> {
+    let judge = |request: &Request, ended: &BTreeSet<RequestId>| -> Result<team_change::Anew, Error> {
         let Some(grant) = request.grant.as_ref().filter(|_| request.state(now) != State::Pending) else {
             return rejudge.pending(request);
         };
         let live = grant.is_live(now);
         let why = if live && !looks.at_live { None } else { rejudge.why_not(request, grant, ended)? };
         if why.is_some() && (!live || revoke_unmatched) {
-            return Ok(decide::Anew { ends: why, ..decide::Anew::default() });
+            return Ok(team_change::Anew { ends: why, ..team_change::Anew::default() });
         }
         let view = |follows, because| FollowView {
             follows,
@@ -233,16 +239,17 @@ pub fn replace(
             let gained = rejudge.gained(&grant.terms.resource);
             widened.extend((!gained.is_empty()).then(|| view(Follows::Widened, few(&gained, MOST_COVERED))));
         }
-        Ok(decide::Anew::default())
+        Ok(team_change::Anew::default())
     };
-    let following = decide::follow(&changes, &open, &asked, remains, (by, now), judge)?;
+    let following = team_change::follow(&changes, &open, &asked, remains, (by, now), judge)?;
     let by_number: BTreeMap<RequestId, &Request> = open.iter().map(|request| (request.id, request)).collect();
     let mut follows: Vec<FollowView> = following.iter().filter_map(|draft| shown(draft, &by_number)).collect();
     follows.extend(unmatched);
     follows.extend(widened);
 
     // Those who were admins before, and those who are now.
-    let before = admins.iter().filter(|person| decide::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
+    let before =
+        admins.iter().filter(|person| authorize::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
     let told: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
     let applied = Event::TeamApplied { changes: changes.clone() };
     let mut drafts = Vec::new();
@@ -306,7 +313,7 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
                 given.insert(request.requester.clone(), given_to(read, &request.requester, new)?);
             }
             let held = held_then(request, &given[&request.requester], new);
-            let Some(would) = simulate::otherwise(new, request, &held) else { continue };
+            let Some(would) = past::otherwise(new, request, &held) else { continue };
             if view.otherwise.len() >= MOST_OTHERWISE {
                 view.more += 1;
                 continue;
@@ -336,8 +343,8 @@ struct Given {
 fn given_to(read: &Read<'_>, member: &Name, new: &Team) -> Result<Vec<Given>, Error> {
     let mut given = Vec::new();
     if new.rules.iter().any(Rule::counts_length) {
-        for grant in read.grants_ever(member)? {
-            let by = read.granted_by(grant.request)?;
+        for grant in read.all_grants(member)? {
+            let by = read.grant_entry(grant.request)?;
             given.extend(by.map(|(seq, at)| Given { seq, at, grant }));
         }
     }
@@ -426,7 +433,7 @@ fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<Str
         warnings
             .push("the file is too large to look for rules that nobody can meet, or that can be bypassed".to_owned());
     } else {
-        let found = simulate::warnings(new);
+        let found = past::warnings(new);
         let more = found.len().saturating_sub(MOST_WARNINGS);
         warnings.extend(found.into_iter().take(MOST_WARNINGS));
         warnings.extend((more > 0).then(|| format!("and {more} more warnings of this kind")));

@@ -15,15 +15,17 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Never, Rows, Service};
-use crate::domain::audit::{self, GENESIS, Hash};
-use crate::domain::decide;
+use crate::domain::audit;
+use crate::domain::audit::{GENESIS, Hash};
 use crate::domain::event::Entry;
+use crate::domain::grant::Grant;
+use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Notified, Released};
-use crate::domain::request::{Decision, Grant, Request};
-use crate::domain::team::{Assignee, Team};
+use crate::domain::request::{Decision, Request, authorize};
+use crate::domain::team::Team;
 use crate::error::Failure;
 use crate::protocol::{Checkpoint, FaultView, VerifyView};
-use crate::store::{Between, Each, Error, Key, Raw, Read, Table, rule_keys};
+use crate::store::{Between, EachRow, Error, Projection, RawEntry, Read, RowKey, rule_keys};
 
 /// Faults beyond this many say nothing new.
 const MOST_FAULTS: usize = 1000;
@@ -44,7 +46,7 @@ impl Call for AuditVerify {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<VerifyView, Failure> {
         let AuditVerify { against } = self;
         let against = against.as_slice();
-        service.ask("audit verify", |_, me, now| Ok(decide::needs_admin(me, "verify the audit log", now)?))?;
+        service.ask("audit verify", |_, me, now| Ok(authorize::needs_admin(me, "verify the audit log", now)?))?;
         Ok(service.store.read(|read| -> Result<VerifyView, Error> {
             let mut view = prove(read, against)?;
             // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
@@ -68,7 +70,7 @@ impl Call for AuditCheckpoint {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Checkpoint, Failure> {
         service.ask("audit checkpoint", |read, me, now| {
-            decide::needs_admin(me, "take a checkpoint of the audit log", now)?;
+            authorize::needs_admin(me, "take a checkpoint of the audit log", now)?;
             let head = read.head()?;
             Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
         })
@@ -196,7 +198,7 @@ const BATCH: usize = 256 * 1024;
 const WAITING: usize = 8 * BATCH;
 
 impl Batch {
-    fn push(&mut self, raw: &Raw<'_>) {
+    fn push(&mut self, raw: &RawEntry<'_>) {
         for text in [raw.actor.unwrap_or_default(), raw.os_user, raw.action, raw.body] {
             self.bytes.extend_from_slice(text);
         }
@@ -221,7 +223,7 @@ impl Batch {
         self.parsed = parsed;
     }
 
-    fn each(mut self, mut each: impl FnMut(Raw<'_>, Parsed)) {
+    fn each(mut self, mut each: impl FnMut(RawEntry<'_>, Parsed)) {
         let mut parsed = std::mem::take(&mut self.parsed).into_iter();
         self.each_raw(|raw| {
             let entry = parsed.next().unwrap_or_else(|| serde_json::from_slice(raw.body));
@@ -229,7 +231,7 @@ impl Batch {
         });
     }
 
-    fn each_raw(&self, mut each: impl FnMut(Raw<'_>)) {
+    fn each_raw(&self, mut each: impl FnMut(RawEntry<'_>)) {
         let mut rest = self.bytes.as_slice();
         let mut next = |length: usize| {
             let (text, after) = rest.split_at(length);
@@ -238,7 +240,7 @@ impl Batch {
         };
         for packed in &self.entries {
             let actor = next(packed.actor.unwrap_or(0));
-            each(Raw {
+            each(RawEntry {
                 seq: packed.seq,
                 at: packed.at,
                 actor: packed.actor.map(|_| actor),
@@ -277,7 +279,7 @@ impl<'c> Chain<'c> {
         }
     }
 
-    fn entry(&mut self, raw: &Raw<'_>) {
+    fn entry(&mut self, raw: &RawEntry<'_>) {
         let seq = raw.seq;
         if seq != self.seq + 1 {
             self.at(self.seq + 1, format!("it is missing; entry {seq} follows entry {}", self.seq));
@@ -338,7 +340,7 @@ impl Proof {
         self.fault(None, problem);
     }
 
-    fn entry(&mut self, raw: &Raw<'_>, parsed: Parsed) {
+    fn entry(&mut self, raw: &RawEntry<'_>, parsed: Parsed) {
         let seq = raw.seq;
         match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
@@ -405,7 +407,7 @@ struct Tables<'r, 'c> {
     requests: Vec<Request>,
     notifications: Vec<Notified>,
     /// How many rows were compared, by table.
-    compared: [u64; Table::ALL.len()],
+    compared: [u64; Projection::ALL.len()],
 }
 
 /// So many requests or notifications are compared at once: many lie side by side in their tables.
@@ -416,7 +418,7 @@ const GAP: i64 = 4;
 impl<'r, 'c> Tables<'r, 'c> {
     fn new(read: &'r Read<'c>) -> Tables<'r, 'c> {
         let (requests, notifications) = (Vec::new(), Vec::new());
-        Tables { read, faults: Vec::new(), requests, notifications, compared: [0; Table::ALL.len()] }
+        Tables { read, faults: Vec::new(), requests, notifications, compared: [0; Projection::ALL.len()] }
     }
 
     fn row(&mut self, problem: String) {
@@ -451,12 +453,13 @@ impl<'r, 'c> Tables<'r, 'c> {
         }
         self.compare_requests()?;
         self.compare_notifications()?;
-        for table in Table::ALL {
+        for table in Projection::ALL {
             if self.read.count_rows(table)? == self.compared[table as usize] {
                 continue;
             }
-            let known =
-                |number| if table == Table::Notification { model.has_told(number) } else { model.has_filed(number) };
+            let known = |number| {
+                if table == Projection::Notification { model.has_told(number) } else { model.has_filed(number) }
+            };
             let read = self.read;
             read.each_key(table, |key| {
                 if !known(key.0) {
@@ -471,8 +474,8 @@ impl<'r, 'c> Tables<'r, 'c> {
         let mut requests = std::mem::take(&mut self.requests);
         requests.sort_unstable_by_key(|request| request.id);
         let numbers: Vec<i64> = requests.iter().map(|request| request.id.get()).collect();
-        let mut decisions: Vec<(Key, Decision)> = Vec::new();
-        let mut grants: Vec<(Key, Grant)> = Vec::new();
+        let mut decisions: Vec<(RowKey, Decision)> = Vec::new();
+        let mut grants: Vec<(RowKey, Grant)> = Vec::new();
         for request in &mut requests {
             let id = request.id.get();
             decisions.extend(std::mem::take(&mut request.decisions).into_iter().map(|it| ((id, it.seq), it)));
@@ -482,9 +485,9 @@ impl<'r, 'c> Tables<'r, 'c> {
         decisions.sort_by_key(|(key, _)| *key);
         let requests = requests.into_iter().map(|request| ((request.id.get(), request.id.get()), request));
         let read = self.read;
-        self.compare(Table::Request, &numbers, requests, |numbers, each| read.requests_between(numbers, each))?;
-        self.compare(Table::Decision, &numbers, decisions, |numbers, each| read.decisions_between(numbers, each))?;
-        self.compare(Table::Grant, &numbers, grants, |numbers, each| read.grants_between(numbers, each))
+        self.compare(Projection::Request, &numbers, requests, |numbers, each| read.requests_between(numbers, each))?;
+        self.compare(Projection::Decision, &numbers, decisions, |numbers, each| read.decisions_between(numbers, each))?;
+        self.compare(Projection::Grant, &numbers, grants, |numbers, each| read.grants_between(numbers, each))
     }
 
     fn compare_notifications(&mut self) -> Result<(), Error> {
@@ -493,19 +496,21 @@ impl<'r, 'c> Tables<'r, 'c> {
         let numbers: Vec<i64> = told.iter().map(|(id, _)| *id).collect();
         let told = told.into_iter().map(|(id, told)| ((id, id), told));
         let read = self.read;
-        self.compare(Table::Notification, &numbers, told, |numbers, each| read.notifications_between(numbers, each))
+        self.compare(Projection::Notification, &numbers, told, |numbers, each| {
+            read.notifications_between(numbers, each)
+        })
     }
 
     /// Compares the rows of these numbers with what the log says they should be; both are in the order of their keys.
     fn compare<T: PartialEq>(
         &mut self,
-        table: Table,
+        table: Projection,
         numbers: &[i64],
-        expected: impl IntoIterator<Item = (Key, T)>,
-        read: impl Fn(Between, Each<'_, T>) -> Result<(), Error>,
+        expected: impl IntoIterator<Item = (RowKey, T)>,
+        read: impl Fn(Between, EachRow<'_, T>) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut expected = expected.into_iter().peekable();
-        let missing = |key: Key| format!("{} is on the record and not in its table", named(table, key));
+        let missing = |key: RowKey| format!("{} is on the record and not in its table", named(table, key));
         for near in numbers.chunk_by(|a, b| b - a <= GAP) {
             let (Some(&first), Some(&last)) = (near.first(), near.last()) else { continue };
             let mut rest = near;
@@ -540,16 +545,16 @@ impl<'r, 'c> Tables<'r, 'c> {
     }
 }
 
-fn unexplained(table: Table, key: Key) -> String {
+fn unexplained(table: Projection, key: RowKey) -> String {
     format!("{} is in its table, and no entry explains it", named(table, key))
 }
 
-fn named(table: Table, (number, seq): Key) -> String {
+fn named(table: Projection, (number, seq): RowKey) -> String {
     match table {
-        Table::Request => format!("request {number}"),
-        Table::Decision => format!("the decision of entry {seq}"),
-        Table::Grant => format!("grant {number}"),
-        Table::Notification => format!("notification {number}"),
+        Projection::Request => format!("request {number}"),
+        Projection::Decision => format!("the decision of entry {seq}"),
+        Projection::Grant => format!("grant {number}"),
+        Projection::Notification => format!("notification {number}"),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use super::policy_context::PolicyContext;
 use super::review;
-use crate::domain::decide::Tally;
-use crate::domain::emergency::Emergency;
-use crate::domain::judge::Judgement;
-use crate::domain::request::{Request, RequestId, State};
+use crate::domain::grant::State;
+use crate::domain::policy::judge::Judgement;
+use crate::domain::request::Request;
+use crate::domain::request::emergency::Emergency;
+use crate::domain::request::vote::Tally;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::protocol::{MatchedView, RequestView};
 use crate::store::{Error, Read};
@@ -47,7 +49,7 @@ pub fn written(read: &Read<'_>, policy: &PolicyContext, id: RequestId, now: Time
 
 /// The rules that match, and why.
 pub fn matched(judgement: &Judgement) -> Vec<MatchedView> {
-    let view = |matched: &crate::domain::judge::Matched| MatchedView {
+    let view = |matched: &crate::domain::policy::judge::Matched| MatchedView {
         rule: matched.rule.name.to_string(),
         because: matched.because.clone(),
         says: matched.rule.says(),

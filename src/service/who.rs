@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::request::thing;
 use super::{Call, Rows, Service};
-use crate::domain::decide;
+use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
 use crate::error::Failure;
 use crate::protocol::HolderView;
@@ -25,11 +25,11 @@ impl Call for Who {
         let Who { resource } = self;
         let resource = &resource;
         let holders = service.ask("who", |read, me, now| {
-            decide::needs_admin(me, "see who has access to something", now)?;
+            authorize::needs_admin(me, "see who has access to something", now)?;
             let thing = thing(read, resource)?;
             let mut holders = Vec::new();
             for name in read.member_names()? {
-                let ways = read.person(&name)?.map(|person| person.ways(&thing, now)).unwrap_or_default();
+                let ways = read.principal(&name)?.map(|person| person.ways(&thing, now)).unwrap_or_default();
                 holders.extend(ways.into_iter().map(|way| HolderView { member: name.clone(), way }));
             }
             Ok(holders)

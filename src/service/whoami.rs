@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Never, Rows, Service};
-use crate::domain::request::State;
+use crate::domain::grant::State;
 use crate::error::Failure;
 use crate::protocol::{COUNTED, ProfileView, RequestView};
 

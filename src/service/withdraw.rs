@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Never, Rows, Service, those_asked, unchanged, view, visible};
-use crate::domain::decide;
-use crate::domain::request::RequestId;
+use crate::domain::request::lifecycle;
+use crate::domain::terms::RequestId;
 use crate::error::Failure;
 use crate::protocol::{RequestView, Seen};
 
@@ -31,7 +31,7 @@ impl Call for Withdraw {
                 let request = visible(read, &PolicyContext::default(), me, id, now)?;
                 unchanged(read, id, seen.as_ref())?;
                 let asked = those_asked(read, &request)?;
-                Ok((decide::withdraw(&request, me, &asked, now)?, ()))
+                Ok((lifecycle::withdraw(&request, me, &asked, now)?, ()))
             },
             |read, (), now| view::written(read, &PolicyContext::default(), id, now),
         )?;

@@ -1,6 +1,7 @@
-//! The file before SQLite sees it: where it may lie, whose it must be, and whose turn it is to write.
-//! All checks come before SQLite opens the file: closing another descriptor on it would drop SQLite's locks
-//! (see "How To Corrupt An SQLite Database File", section 2.2).
+//! The database as a file: checks of its place and permissions, and the lock file.
+//!
+//! All checks run before SQLite opens the file, because closing another descriptor of it would release SQLite's locks (see "How To
+//! Corrupt An SQLite Database File", section 2.2).
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -18,19 +19,19 @@ use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::Error;
 
-/// How long a command waits for others before it gives up.
+/// How long a command waits for a lock.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The size of SQLite's pages, by default.
+/// SQLite's default page size.
 const PAGE: u64 = 4096;
 const OTHERS: u32 = 0o077;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
-/// The files that SQLite and access keep beside a database, by what is added to its name.
+/// Suffixes of the files that SQLite and access keep beside a database.
 const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
 
-/// File systems of one machine, where locks and shared memory work (the numbers are those of the kernel's `magic.h`).
+/// Local file systems, where locks and shared memory work. The numbers are from the kernel's `magic.h`.
 const LOCAL: [i64; 13] = [
     0xef53,      // ext2, ext3, ext4
     0x5846_5342, // XFS
@@ -44,10 +45,10 @@ const LOCAL: [i64; 13] = [
     0x5265_4973, // ReiserFS
     0x3434,      // NILFS2
     0x2405_1905, // UBIFS
-    0xf15f,      // eCryptfs, over one of these
+    0xf15f,      // eCryptfs, on top of a local one
 ];
 
-/// File systems that other machines may have open as well. Locks or shared memory don't hold between them.
+/// File systems that other machines may use at the same time. Locks or shared memory don't work between machines.
 const SHARED: [(&str, i64); 25] = [
     ("NFS", 0x6969),
     ("SMB", 0x517b),
@@ -84,11 +85,11 @@ pub fn io(path: &Path, error: &std::io::Error) -> Error {
     Error::Io { message: format!("{}: {error}", path.display()) }
 }
 
-/// The path with its folder resolved, so that a linked folder is followed and a linked file is not.
+/// The path with links in its folder resolved. A link in place of the file itself is not.
 pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     let name = path
         .file_name()
-        .ok_or_else(|| invalid(format!("{} is not the path of a file", path.display()), "name a file with --db"))?;
+        .ok_or_else(|| invalid(format!("{} is not a path to a file", path.display()), "name a file with --db"))?;
     let parent = match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
         Some(parent) => parent,
@@ -101,8 +102,8 @@ pub fn resolve(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// The resolved path of a database file that is safe to open: a regular file of ours, that nobody else can read,
-/// write or replace, on a file system of this machine.
+/// Checks that a database is safe to open: a regular file that this user owns, that nobody else can read, write or replace, on a
+/// local file system. Returns its resolved path.
 pub fn check(path: &Path) -> Result<PathBuf, Error> {
     let path = resolve(path)?;
     let shown = path.display();
@@ -112,17 +113,17 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
         Err(error) => return Err(io(&path, &error)),
     };
     if found.is_symlink() {
-        return Err(invalid(format!("{shown} is a link, not a database file"), "name the file it points to"));
+        return Err(invalid(format!("{shown} is a link, not a database file"), "name the file that it points to"));
     }
     if found.is_dir() {
         return Err(invalid(format!("{shown} is a folder, not a database file"), "name a file in it with --db"));
     }
     if !found.is_file() {
-        return Err(invalid(format!("{shown} is not a regular file"), "name another with --db"));
+        return Err(invalid(format!("{shown} is not a regular file"), "name another one with --db"));
     }
-    // Root is no exception: it becomes the owner before it opens the file (see `door`).
+    // Root is no exception: it becomes the owner before it opens the file (see `backend`).
     if found.uid() != geteuid().as_raw() {
-        return Err(invalid(format!("{shown} belongs to another user"), "only its owner may use it"));
+        return Err(invalid(format!("{shown} belongs to another user"), "only its owner can use it"));
     }
     if found.mode() & OTHERS != 0 {
         return Err(invalid(
@@ -139,7 +140,7 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     if found.len() == 0 {
         return Err(invalid(format!("{shown} is empty"), "remove it and run `access init`"));
     }
-    // SQLite takes the rest of a cut page as zeros. With a log beside it, that has the page whole.
+    // SQLite reads the missing part of a truncated page as zeros. A write-ahead log may have the complete page.
     if found.len() % PAGE != 0 && !beside(&path, "-wal").exists() {
         return Err(invalid(
             format!("{shown} is not an SQLite database, or was cut off in the middle of a page"),
@@ -166,41 +167,41 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("/"))
 }
 
-/// Refuses a file beside the database that somebody else could have put there or can change. SQLite would read it.
+/// Refuses a file beside the database that another user could have created or can change, since SQLite reads it.
 fn check_private(path: &Path, found: &Metadata) -> Result<(), Error> {
     let shown = path.display();
-    let mend = "find out who put it there; move it away, then run `access doctor`";
+    let hint = "find out who put it there, move it away, then run `access doctor`";
     if !found.is_file() {
-        return Err(invalid(format!("{shown} is not a regular file"), mend));
+        return Err(invalid(format!("{shown} is not a regular file"), hint));
     }
     if found.uid() != geteuid().as_raw() {
-        return Err(invalid(format!("{shown} belongs to another user"), mend));
+        return Err(invalid(format!("{shown} belongs to another user"), hint));
     }
     if found.nlink() > 1 {
-        return Err(invalid(format!("{shown} is a file that has another name too (a hard link)"), mend));
+        return Err(invalid(format!("{shown} is a hard link: the same file has another name"), hint));
     }
     if found.mode() & OTHERS != 0 {
         return Err(invalid(
             format!("{shown} can be read or written by others (mode {:04o})", found.mode() & 0o7777),
-            format!("if you made it: chmod 600 {shown}; else {mend}"),
+            format!("if you made it: chmod 600 {shown}; otherwise {hint}"),
         ));
     }
     Ok(())
 }
 
-/// Only the owner and root may be able to put files into the folder: another database in place of this one, or a log beside
-/// it. The sticky bit does not help: it protects existing files from being replaced, and does not prevent new ones.
+/// Refuses a folder in which anyone but the owner and root could create files, such as another database or a write-ahead log.
+/// The sticky bit does not help: it protects existing files, but does not prevent new ones.
 fn check_folder(path: &Path) -> Result<(), Error> {
     let folder = folder_of(path);
     let found = fs::metadata(folder).map_err(|error| io(folder, &error))?;
     let shown = folder.display();
     let mode = found.mode() & 0o7777;
     if mode & WRITABLE_BY_OTHERS != 0 {
-        let mend = match mode & STICKY {
+        let hint = match mode & STICKY {
             0 => format!("make it yours alone: chmod 700 {shown}"),
             _ => "use a folder that only you can write".to_owned(),
         };
-        return Err(invalid(format!("the folder {shown} can be written by others (mode {mode:04o})"), mend));
+        return Err(invalid(format!("the folder {shown} can be written by others (mode {mode:04o})"), hint));
     }
     if found.uid() != geteuid().as_raw() && found.uid() != 0 {
         return Err(invalid(format!("the folder {shown} belongs to another user"), "use a folder of your own"));
@@ -208,12 +209,12 @@ fn check_folder(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a file system is known for.
+/// Whether a file system works for a database.
 #[derive(Debug, PartialEq, Eq)]
 enum FileSystem {
     Local,
     Shared(&'static str),
-    /// By its number.
+    /// Its number.
     Unknown(String),
 }
 
@@ -230,9 +231,9 @@ fn known_as(kind: FsType) -> FileSystem {
     }
 }
 
-/// The kernel's numbers have 32 bits. The type that holds them is another, and signed on some machines.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is the lower 32 bits that count")]
-#[allow(clippy::unnecessary_cast, reason = "the number's type is another on other machines")]
+/// Compares the lower 32 bits, which are the kernel's number. The C type is wider, or signed, on some machines.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only the lower 32 bits count")]
+#[allow(clippy::unnecessary_cast, reason = "the type differs between machines")]
 fn is_kind(kind: FsType, number: i64) -> bool {
     kind.0 as u32 == number as u32
 }
@@ -240,14 +241,14 @@ fn is_kind(kind: FsType, number: i64) -> bool {
 fn check_file_system(path: &Path) -> Result<(), Error> {
     match file_system(path)? {
         FileSystem::Shared(name) => Err(invalid(
-            format!("{} is on a network or shared file system ({name}), where locks don't hold", path.display()),
-            "keep the database on a disk of this machine",
+            format!("{} is on a network or shared file system ({name}), where locks don't work", path.display()),
+            "keep the database on a local disk",
         )),
         FileSystem::Local | FileSystem::Unknown(_) => Ok(()),
     }
 }
 
-/// The number of the file system that this is on, if nothing is known of it.
+/// The number of the file system that this path is on, if access does not know it.
 pub fn unknown_file_system(path: &Path) -> Result<Option<String>, Error> {
     Ok(match file_system(folder_of(path))? {
         FileSystem::Unknown(number) => Some(number),
@@ -255,8 +256,8 @@ pub fn unknown_file_system(path: &Path) -> Result<Option<String>, Error> {
     })
 }
 
-/// SQLite needs to write even to read: its log and its shared memory are beside the database. Its own error says only that
-/// it can't open the file.
+/// Checks write permission, which SQLite needs even to read, for the files beside the database. SQLite's own error would only say
+/// that it can't open the file.
 fn check_writable(path: &Path, wanted: AccessFlags) -> Result<(), Error> {
     let shown = path.display();
     match access(path, wanted) {
@@ -274,7 +275,7 @@ fn check_writable(path: &Path, wanted: AccessFlags) -> Result<(), Error> {
     }
 }
 
-/// Where a new database can be put: the folder exists afterwards (0700 where it had to be made), and is safe.
+/// Prepares the folder of a new database: creates it with mode 0700 if needed, and checks it. Returns the resolved path.
 pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
@@ -290,23 +291,23 @@ pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// A name beside this path.
+/// The path with a suffix.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-/// Makes an empty file that nobody else can open.
+/// Creates an empty file that nobody else can open.
 pub fn create_private(path: &Path) -> Result<(), Error> {
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
     made.map(drop).map_err(|error| io(path, &error))
 }
 
-/// The path of a file that is not there yet, in a folder that is, and that nobody else can write.
+/// The resolved path of a file that does not exist yet, in an existing folder that nobody else can write.
 pub fn vacant(path: &Path) -> Result<PathBuf, Error> {
     let path = resolve(path).map_err(|error| match (error, path.parent()) {
-        // What is not there is a folder, and not the database.
+        // Here it is the folder that is missing, not the database.
         (Error::Absent { .. }, Some(folder)) => io(folder, &nix::errno::Errno::ENOENT.into()),
         (error, _) => error,
     })?;
@@ -321,8 +322,8 @@ pub fn sync(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| io(path, &error))
 }
 
-/// Gives a finished draft its name, and syncs that. Never takes the place of a file that came meanwhile: a hard link,
-/// unlike a rename, fails then.
+/// Gives a finished draft its final name, and syncs the folder. Uses a hard link, which unlike a rename fails if the name was taken
+/// meanwhile.
 pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
     fs::hard_link(draft, path).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
@@ -331,28 +332,27 @@ pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
     sync(folder_of(path))
 }
 
-/// Removes a draft and what SQLite laid beside it. What is left behind does no harm, and there may be nothing.
+/// Removes a draft and the files beside it. Failures are ignored: there may be none, and leftovers do no harm.
 pub fn remove_draft(draft: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
         let _ = fs::remove_file(beside(draft, suffix));
     }
 }
 
-/// A turn at writing, held until it is dropped.
+/// A writer's turn, held until it is dropped.
 ///
-/// SQLite's own waiting polls at growing intervals and is unfair: of sixteen writers the unluckiest waited over a
-/// second, and beside one that writes batch after batch the others never came to write at all. So writers take turns on
-/// locks of our own, in a file beside the database: whoever is next waits for the turn at the gate, and who has just had
-/// a turn has to pass the gate again. It guards nothing: SQLite's lock does.
+/// SQLite polls for its lock at growing intervals, which is unfair: of sixteen writers the slowest waited over a second, and a
+/// process that wrote many batches starved all others. So writers queue on two locks in a file beside the database: the next in
+/// line holds the gate while it waits for the turn, and after its turn a writer has to pass the gate again. This only orders
+/// writers. SQLite's own lock is what protects the database.
 pub struct LockFile(#[expect(dead_code, reason = "closing it releases the locks")] File);
 
-/// The byte of the lock file that the next in line holds, the one that the writer holds, and the one of whoever sends
-/// notifications.
+/// Bytes of the lock file: of the next writer in line, of the current writer, and of the process that sends notifications.
 const GATE: i64 = 0;
 const TURN: i64 = 1;
 const SENDER: i64 = 2;
 
-/// Held for as long as it is open; None while another holds it.
+/// The lock for sending, held while the file is open. None if another process holds it.
 pub fn lock_for_sending(database: &Path) -> Result<Option<File>, Error> {
     let path = beside(database, ".lock");
     let file = open_private(&path)?;
@@ -361,7 +361,7 @@ pub fn lock_for_sending(database: &Path) -> Result<Option<File>, Error> {
 }
 
 impl LockFile {
-    /// Waits for a turn, or gives up as busy.
+    /// Waits for a turn, up to `PATIENCE`.
     pub fn wait_for(database: &Path) -> Result<LockFile, Error> {
         let path = beside(database, ".lock");
         let file = open_private(&path)?;
@@ -369,11 +369,11 @@ impl LockFile {
         if taken {
             return Ok(LockFile(file));
         }
-        // The kernel wakes those who wait in order, but can't be told a deadline: a thread waits, and is left behind.
+        // The kernel wakes waiting processes in order, but takes no deadline. So a thread waits, and is abandoned at the deadline.
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
             let waited = in_line(&file).map(|()| file);
-            // Nobody receives it when the deadline has passed.
+            // After the deadline nobody receives this.
             let _ = sender.send(waited);
         });
         match receiver.recv_timeout(PATIENCE) {
@@ -384,14 +384,14 @@ impl LockFile {
     }
 }
 
-/// Opens a private file that is used only for locks, and makes it if needed. The open file is what is checked, and opening
-/// never waits (a FIFO would block otherwise).
+/// Opens a private file that is used only for locks, and creates it if needed. Checks the file that was opened, and never blocks on
+/// a FIFO.
 pub fn open_private(path: &Path) -> Result<File, Error> {
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let mut open = OpenOptions::new();
     open.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
     let file = open.open(path).map_err(|error| match fs::symlink_metadata(path) {
-        // A link or a device says less by its error than by what it is.
+        // For a link or a device, what it is explains more than the error.
         Ok(found) => check_private(path, &found).err().unwrap_or_else(|| io(path, &error)),
         Err(_) => io(path, &error),
     })?;
@@ -399,7 +399,7 @@ pub fn open_private(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
-/// Takes a turn if nobody has one or is in line.
+/// Takes a turn if no other process has it or waits for it.
 fn at_once(file: &File) -> nix::Result<bool> {
     if !lock(file, GATE, Wait::No)? {
         return Ok(false);
@@ -421,7 +421,8 @@ enum Wait {
     Yes,
 }
 
-/// Locks of the open file, not of the process (fcntl_locking(2)): closing it in one place releases it nowhere else.
+/// Locks a byte for this open file, not for the process (see fcntl_locking(2)), so that closing another descriptor does not release
+/// it.
 fn lock(file: &File, byte: i64, wait: Wait) -> nix::Result<bool> {
     let wanted = one_byte(byte, F_WRLCK);
     loop {
@@ -456,7 +457,7 @@ mod tests {
         for (number, name) in [
             (0x6969, "NFS"),
             (0xff53_4d42, "CIFS"),
-            // The same where the number's type is signed and has 32 bits.
+            // As on machines where the type is signed and has 32 bits.
             (0xfe53_4d42_u32 as i32 as i64, "SMB2"),
             (0x0102_1997, "9p"),
             (0x6573_5546, "FUSE: sshfs, virtiofs and others"),

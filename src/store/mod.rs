@@ -1,21 +1,38 @@
-//! The database file. The only place that knows SQL, and nothing of SQL shows outside.
+//! The database. All SQL is in this module.
 //!
-//! A `Read` sees one consistent state. A `Write` is one `BEGIN IMMEDIATE` transaction: what it reads cannot change
-//! until it commits, and either all of it happens or none. Nothing here decides anything.
+//! A `Read` sees one consistent state. A `Write` is one `BEGIN IMMEDIATE` transaction: what it reads cannot change until it
+//! commits, and it commits completely or not at all. The store decides nothing.
+//!
+//! | file | what it has |
+//! | --- | --- |
+//! | `file.rs` | checks on the file itself, and the lock file |
+//! | `open.rs`, `schema.rs`, `schema-*.sql` | opening, migrations, and the check of the schema |
+//! | `read.rs`, `write.rs`, `row.rs` | what all queries share: transactions, and values from columns |
+//! | `log.rs`, `project.rs` | the audit log, and the changes that each event makes to the tables |
+//! | `catalogue.rs`, `rules.rs`, `members.rs` | the team |
+//! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
+//! | `inbox.rs`, `outbox.rs` | notifications |
+//! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
+mod catalogue;
 mod file;
+mod grants;
+mod inbox;
+mod list;
+mod log;
 mod maintenance;
+mod members;
 mod open;
 mod outbox;
+mod pending;
 mod project;
 mod proof;
-mod queue;
 mod read;
 mod recent;
+mod requests;
 mod row;
 mod rules;
 mod schema;
-mod window;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -23,11 +40,14 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use file::{beside, open_private, resolve};
-pub use maintenance::Vacant;
+pub use inbox::InboxItem;
+pub use list::VisibleTo;
+pub use log::Head;
+pub use maintenance::NewFile;
 pub use outbox::Waiting;
-pub use proof::{Between, Each, Key, Raw, Table};
-pub use queue::Place;
-pub use read::{Head, Notification, Only, Page, Read};
+pub use pending::QueuePosition;
+pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
+pub use read::{Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
 pub use write::{Context, Write};
@@ -36,47 +56,47 @@ use crate::error::{Failure, Kind};
 
 /// An open database.
 pub struct Store {
-    /// None: the disk had no room for the shared memory (`-shm`) that readers and writers use together. Each transaction
-    /// then has a connection of its own, and a read has the file to itself.
+    /// None if the disk has no room for the shared memory (`-shm`) that readers and writers share. Each transaction then
+    /// opens its own connection, and a read locks the file exclusively.
     conn: Option<Connection>,
     path: PathBuf,
 }
 
-/// Why the store could not do what was asked.
+/// Why a store operation failed.
 #[derive(Debug)]
 pub enum Error {
-    /// No file there.
+    /// The file does not exist.
     Absent {
         path: PathBuf,
     },
-    /// A file there, where none should be.
+    /// The file to create exists already.
     Exists {
         path: PathBuf,
     },
-    /// The file is not ours, damaged, too new, or unsafe.
+    /// The file is another program's, damaged, too new, or unsafe.
     Invalid {
         message: String,
         hint: String,
     },
-    /// Others kept it busy for longer than we wait.
+    /// Other processes kept the database locked until the timeout.
     Busy,
     Io {
         message: String,
     },
-    /// There is no room for the shared memory beside the database.
+    /// The disk has no room for the shared memory (`-shm`).
     NoSharedMemory {
         message: String,
     },
-    /// The file system takes no writes.
+    /// The file system is read-only.
     ReadOnly {
         message: String,
         hint: String,
     },
-    /// The commit itself failed: it may or may not have happened.
+    /// The commit itself failed, so the changes may or may not have been written.
     CommitUnknown {
         message: String,
     },
-    /// A mistake of ours.
+    /// A bug in access.
     Internal {
         message: String,
     },
@@ -86,7 +106,7 @@ impl Error {
     fn damaged(what: impl std::fmt::Display) -> Error {
         Error::Invalid {
             message: format!("the database is damaged: {what}"),
-            hint: "restore a backup; keep this file for examination".to_owned(),
+            hint: "restore a backup, and keep this file to find out what happened".to_owned(),
         }
     }
 }
@@ -96,10 +116,12 @@ impl From<rusqlite::Error> for Error {
         let message = error.to_string();
         match error {
             rusqlite::Error::SqliteFailure(cause, _) if cause.extended_code == ffi::SQLITE_IOERR_SHMSIZE => {
-                Error::NoSharedMemory { message: format!("{message}: there is no space for its shared memory (-shm)") }
+                Error::NoSharedMemory {
+                    message: format!("{message}: the disk has no space for its shared memory (-shm)"),
+                }
             }
             rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
-                // The last is SQLite's word for a lock that it tried to get for ten seconds, again and again.
+                // SQLite reports a lock that it could not get within ten seconds as a protocol failure.
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
                     Error::Busy
                 }
@@ -131,23 +153,24 @@ impl From<Error> for Failure {
             Error::Absent { path } => {
                 Failure::new(Kind::Unavailable, format!("there is no access database at {}", path.display()))
                     .hint("create one with `access init`, or `access init --sample` to try it out")
-                    .hint("or name another with --db")
+                    .hint("or name another one with --db")
             }
             Error::Exists { path } => {
-                Failure::new(Kind::Conflict, format!("{} is there already; nothing was done", path.display()))
+                Failure::new(Kind::Conflict, format!("{} already exists; nothing was done", path.display()))
                     .hint("use it as it is, or name another file with --db")
             }
             Error::Invalid { message, hint } => Failure::new(Kind::Invalid, message).hint(hint),
             Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
             Error::Io { message } | Error::NoSharedMemory { message } => {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
-                    .hint("nothing was changed; look at the disk's space and permissions")
+                    .hint("nothing was changed; check free disk space and permissions")
             }
             Error::ReadOnly { message, hint } => Failure::new(Kind::Io, message).hint(hint),
-            Error::CommitUnknown { message } => {
-                Failure::new(Kind::Io, format!("writing failed at the very end, so the outcome is unknown: {message}"))
-                    .hint("look at what stands there now (`access list`, `access audit`) before trying again")
-            }
+            Error::CommitUnknown { message } => Failure::new(
+                Kind::Io,
+                format!("the commit failed, so the changes may or may not have been written: {message}"),
+            )
+            .hint("check what was recorded (`access list`, `access audit`) before you try again"),
             Error::Internal { message } => {
                 Failure::new(Kind::Internal, format!("an unexpected database error: {message}"))
                     .hint("this is a bug in access; please report it")
@@ -156,27 +179,32 @@ impl From<Error> for Failure {
     }
 }
 
-/// A connection for one transaction.
-enum ForOne<'s> {
-    Kept(&'s Connection),
-    Own(Connection),
+/// The connection of one transaction.
+enum TransactionConnection<'s> {
+    /// The store's own, which stays open.
+    Shared(&'s Connection),
+    /// Closed after the transaction.
+    Single(Connection),
 }
 
-impl std::ops::Deref for ForOne<'_> {
+impl std::ops::Deref for TransactionConnection<'_> {
     type Target = Connection;
     fn deref(&self) -> &Connection {
         match self {
-            ForOne::Kept(conn) => conn,
-            ForOne::Own(conn) => conn,
+            TransactionConnection::Shared(conn) => conn,
+            TransactionConnection::Single(conn) => conn,
         }
     }
 }
 
 impl Store {
-    fn connection(&self, connect: impl FnOnce(&Path) -> Result<Connection, Error>) -> Result<ForOne<'_>, Error> {
+    fn connection(
+        &self,
+        connect: impl FnOnce(&Path) -> Result<Connection, Error>,
+    ) -> Result<TransactionConnection<'_>, Error> {
         match &self.conn {
-            Some(conn) => Ok(ForOne::Kept(conn)),
-            None => connect(&self.path).map(ForOne::Own),
+            Some(conn) => Ok(TransactionConnection::Shared(conn)),
+            None => connect(&self.path).map(TransactionConnection::Single),
         }
     }
 
@@ -184,14 +212,14 @@ impl Store {
         &self.path
     }
 
-    /// Makes room for work that touches many pages: a page cache of 16 MB.
-    pub fn expect_much(&self) -> Result<(), Error> {
+    /// Sets a page cache of 16 MB, for work that touches many pages.
+    pub fn enlarge_cache(&self) -> Result<(), Error> {
         Ok(self.conn.iter().try_for_each(|conn| conn.execute_batch("PRAGMA cache_size=-16000"))?)
     }
 
-    /// Reads in one transaction: all that `work` sees is of one moment.
+    /// Reads in one transaction: `work` sees one consistent state.
     pub fn read<T, E: From<Error>>(&self, work: impl FnOnce(&Read<'_>) -> Result<T, E>) -> Result<T, E> {
-        // Those who each need the file to themselves take turns: SQLite's own waiting may never let one of many in.
+        // With exclusive locks, SQLite's own waiting can starve a process. So they queue for the lock file.
         let _turn = if self.conn.is_none() { Some(file::LockFile::wait_for(&self.path)?) } else { None };
         let conn = self.connection(open::connect_alone)?;
         let transaction = conn.unchecked_transaction().map_err(Error::from)?;
@@ -200,7 +228,7 @@ impl Store {
         Ok(answer)
     }
 
-    /// Writes in one transaction, committed when `work` succeeds and undone when it fails.
+    /// Writes in one transaction: commits if `work` succeeds, and rolls back if it fails.
     pub fn write<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
         let _turn = file::LockFile::wait_for(&self.path)?;
         let conn = self.connection(open::connect)?;
@@ -224,13 +252,14 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// Counts the steps that SQLite takes for every statement from now on: how much work a command is, on any machine.
+    /// Counts the virtual machine steps of every statement from now on. They measure a command's work independently of the
+    /// machine.
     pub fn count_steps(&mut self) -> std::sync::Arc<std::sync::atomic::AtomicU64> {
         use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
         let total = std::sync::Arc::<std::sync::atomic::AtomicU64>::default();
         let steps = total.clone();
-        // A statement counts on from its last run.
+        // A prepared statement continues its counter from its last run.
         let mut before: std::collections::HashMap<String, i32> = std::collections::HashMap::new();
         let count = move |event: TraceEvent<'_>| {
             if let TraceEvent::Profile(statement, _) = event {
@@ -240,7 +269,7 @@ impl Store {
             }
         };
         let conn = self.conn.as_mut().expect("there is room on the disk");
-        // What statements did before does not count.
+        // Statements that ran before have counted steps already.
         conn.flush_prepared_statement_cache();
         conn.trace_v2(TraceEventCodes::SQLITE_TRACE_PROFILE, Some(count)).expect("tracing is built in");
         total

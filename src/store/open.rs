@@ -1,4 +1,4 @@
-//! Opens and creates the database, and brings its schema up to date.
+//! Opens and creates the database, and migrates its schema.
 //!
 //! | setting | why |
 //! | --- | --- |
@@ -17,26 +17,26 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Error, Store, Write, file, schema};
 
-/// "accs" (`PRAGMA application_id`): tells a file of this program from another program's.
+/// "accs", the `PRAGMA application_id` of our files.
 const APPLICATION_ID: i32 = 0x6163_6373;
 
-/// Each one upgrades the schema by one version. Append only: files of every older version exist.
+/// Each migrates the schema to the next version. Append only: databases of every older version exist.
 pub(super) const MIGRATIONS: [&str; 4] = [
     include_str!("schema-1.sql"),
     include_str!("schema-2.sql"),
     include_str!("schema-3.sql"),
     include_str!("schema-4.sql"),
 ];
-/// The version after the last migration (`PRAGMA user_version`).
+/// The current version of the schema (`PRAGMA user_version`).
 #[expect(clippy::cast_possible_truncation, reason = "there are few")]
 pub(super) const VERSION: u32 = MIGRATIONS.len() as u32;
 
 impl Store {
-    /// Opens an existing database, and migrates one of an older version.
+    /// Opens an existing database, and migrates it if its version is older.
     pub fn open(path: &Path) -> Result<Store, Error> {
         let path = file::check(path)?;
         match connect(&path).and_then(|conn| Store::of(Some(conn), &path)) {
-            // Gates must be able to read while the disk is full.
+            // `check` has to work while the disk is full.
             Err(full @ Error::NoSharedMemory { .. }) => match Store::of(None, &path) {
                 Err(Error::Io { .. }) => Err(full),
                 tried => tried,
@@ -54,7 +54,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Creates a database and records `first` in it. The file appears complete or not at all.
+    /// Creates a database, in which `first` makes the first entries. The file appears complete or not at all.
     pub fn create<E: From<Error>>(path: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<(), E> {
         let path = file::prepare(path)?;
         let draft = file::beside(&path, &format!(".new-{}", std::process::id()));
@@ -64,7 +64,7 @@ impl Store {
     }
 
     fn create_at<E: From<Error>>(draft: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<(), E> {
-        // A run that was killed may have left a draft of this name.
+        // A run that was killed may have left a draft with this name.
         file::remove_draft(draft);
         file::create_private(draft)?;
         let set_up = || -> Result<Connection, Error> {
@@ -76,12 +76,12 @@ impl Store {
         let store = Store { conn: Some(set_up()?), path: draft.to_owned() };
         store.migrate()?;
         store.write(first)?;
-        Ok(store.close_whole()?)
+        Ok(store.checkpoint_and_close()?)
     }
 
-    /// Closes a draft after a checkpoint, so that the file itself has everything that was written. Closing a connection does
-    /// not report a failed checkpoint, for example on a full disk, and the file would lack the pages of the WAL.
-    pub(super) fn close_whole(self) -> Result<(), Error> {
+    /// Moves everything from the write-ahead log into the file, then closes it. The checkpoint can fail, for instance if the disk
+    /// is full. Closing alone does not report that, and the draft would be renamed without the pages of the log.
+    pub(super) fn checkpoint_and_close(self) -> Result<(), Error> {
         let Store { conn, path } = self;
         let Some(conn) = conn else { return Ok(()) };
         let (busy, left): (bool, i64) =
@@ -92,27 +92,27 @@ impl Store {
         conn.close().map_err(|(_, error)| Error::from(error))?;
         let log = file::beside(&path, "-wal");
         if left > 0 || std::fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
-            return Err(Error::Io { message: format!("{} could not be written whole", path.display()) });
+            return Err(Error::Io { message: format!("{} could not be written completely", path.display()) });
         }
         file::sync(&path)
     }
 
-    /// Closes the database. The last connection to close moves the WAL into the file and deletes it, and the next one creates
-    /// it again. An empty WAL is kept, which saves both.
-    pub fn leave(self) {
+    /// Closes the database. The last process to close it moves the write-ahead log into the file and deletes the log, which the
+    /// next has to create again. So an empty log is kept.
+    pub fn close(self) {
         let log = file::beside(&self.path, "-wal");
         let empty = || std::fs::metadata(&log).is_ok_and(|log| log.len() == 0);
         let Some(conn) = self.conn else { return };
         let kept = empty() && conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok();
         drop(conn);
-        // Another process may have written and closed before: then this was the last connection.
+        // Another process may have written to the log and closed first, so this was the last after all.
         if kept && !empty() {
             let _ = connect(&self.path);
         }
     }
 
-    /// Refuses to write to a schema that this program did not make. Called in the transaction that writes, because a newer
-    /// program may have migrated the file since it was opened.
+    /// Refuses to write to a schema that this program did not make. Runs in the write transaction, since a newer program may
+    /// have migrated the file after it was opened.
     pub(super) fn check_schema(&self, transaction: &Connection) -> Result<(), Error> {
         version(transaction, &self.path)?;
         schema::check(transaction)
@@ -121,7 +121,7 @@ impl Store {
     fn migrate(&self) -> Result<(), Error> {
         let conn = self.connection(connect)?;
         let transaction = rusqlite::Transaction::new_unchecked(&conn, rusqlite::TransactionBehavior::Immediate)?;
-        // Another process, maybe a newer version, may have migrated it first.
+        // Another process may have migrated it first, and may be newer.
         let version = version(&transaction, &self.path)?;
         for migration in MIGRATIONS.iter().skip(version as usize) {
             transaction.execute_batch(migration)?;
@@ -135,7 +135,7 @@ impl Store {
     }
 }
 
-/// Whether the database is of an older version and has to be migrated.
+/// Whether the database has to be migrated.
 fn check_version(conn: &Connection, path: &Path) -> Result<bool, Error> {
     let application: i32 = conn.query_row("PRAGMA application_id", [], |row| row.get(0))?;
     let shown = path.display();
@@ -151,13 +151,13 @@ fn check_version(conn: &Connection, path: &Path) -> Result<bool, Error> {
     schema::no_views(conn).map(|()| false)
 }
 
-/// The version of the schema. A newer one than this program's is an error.
+/// The version of the schema. Fails if it is newer than this program's.
 fn version(conn: &Connection, path: &Path) -> Result<u32, Error> {
     let version: u32 = conn.prepare_cached("PRAGMA user_version")?.query_row([], |row| row.get(0))?;
     if version > VERSION {
         return Err(Error::Invalid {
-            message: format!("{} was written by a newer access (version {version} of the schema)", path.display()),
-            hint: "install the newer access".to_owned(),
+            message: format!("{} was written by a newer version of access (schema {version})", path.display()),
+            hint: "install that version".to_owned(),
         });
     }
     Ok(version)
@@ -167,12 +167,12 @@ pub(super) fn connect(path: &Path) -> Result<Connection, Error> {
     connect_and(path, "")
 }
 
-/// A connection that locks the file while it is open, and so needs no shared memory. Other processes wait.
+/// A connection that locks the file exclusively while it is open, and so needs no shared memory.
 pub(super) fn connect_alone(path: &Path) -> Result<Connection, Error> {
     connect_and(path, "PRAGMA locking_mode=EXCLUSIVE;")
 }
 
-/// `first`: SQL to run before anything is read from the file.
+/// `first` is SQL that has to run before anything is read from the file.
 fn connect_and(path: &Path, first: &str) -> Result<Connection, Error> {
     // No URI, no implicit create, no symbolic link. Only one thread uses the connection.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;

@@ -8,12 +8,12 @@ use super::read::{Read, agree};
 use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
 use crate::domain::event::Entry;
+use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::notification::Channel;
 use crate::domain::outbox::{News, Outlet, Queued, Route};
 use crate::domain::preference::{Policy, Preference};
-use crate::domain::request::RequestId;
-use crate::domain::team::Member;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// The columns of a row of the outbox, for `queued`.

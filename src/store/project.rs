@@ -1,4 +1,4 @@
-//! What each event changes in the tables. Nothing else changes them.
+//! Applies events to the tables, which nothing else changes.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,29 @@ use rusqlite::{Params, params};
 use serde::Serialize;
 
 use super::{Error, Write};
+use crate::domain::catalog::Scope;
 use crate::domain::duration::Length;
-use crate::domain::event::{Entry, Event, Granted};
-use crate::domain::name::Name;
+use crate::domain::event::{Approval, Entry, Event, Granted, Revision, Submission};
+use crate::domain::member::{Login, Member};
+use crate::domain::name::{Name, RuleName};
 use crate::domain::preference::Policy;
-use crate::domain::request::{End, RequestId, Review, Said, Verdict};
-use crate::domain::rule::RuleName;
-use crate::domain::team::{Change, Diff, Group, Login, Member, Scope};
+use crate::domain::request::{Review, Verdict};
+use crate::domain::team::Group;
+use crate::domain::team::change::{Change, Diff};
+use crate::domain::terms::{End, RequestId, Said};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
 pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
     match &entry.event {
         Event::TeamInitialized { changes } | Event::TeamApplied { changes } => {
-            let taken = take_members_out(write, changes)?;
+            let kept = remove_changed_members(write, changes)?;
             for change in changes {
-                project_change(write, &taken, entry.seq, entry.at, change)?;
+                project_change(write, &kept, entry.seq, entry.at, change)?;
             }
             write.reorder_rules(changes)?;
         }
-        Event::RequestSubmitted {
+        Event::RequestSubmitted(Submission {
             request,
             requester,
             filed_by,
@@ -38,7 +41,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             remind_at,
             extends,
             emergency,
-        } => one(
+        }) => one(
             write,
             "INSERT INTO request (id, state, requester, filed_by, resource, length, until, start, reason, ticket,
                  submitted_at, lapses_at, remind_at, extends, emergency, seq, requester_login, filer_login)
@@ -63,10 +66,10 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
                 filer_login.as_ref().map(Login::as_str)
             ],
         )?,
-        Event::RequestEdited { request, from, to, lapses_at, remind_at, .. } => {
+        Event::RequestEdited(Revision { request, from, to, lapses_at, remind_at, .. }) => {
             edit(write, *request, from, to, *lapses_at, *remind_at)?;
         }
-        Event::RequestApproved { request, by, terms, asked, note, voids } => {
+        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
             void_approvals(write, *request, voids)?;
             let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
             decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
@@ -102,8 +105,8 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             end_grant(write, *request, entry.at, Some(by.as_ref().map_or("", Name::as_str)))?;
         }
         Event::AttemptRefused { .. } => {}
-        // Else the last run of `expire` would go on holding the clock where it was, and what waits to be sent would wait
-        // until then.
+        // Otherwise the last run of `expire` would keep the latest recorded time in the future, and messages would wait until
+        // then.
         Event::ClockAccepted { .. } => {
             one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?;
             many(write, "UPDATE outbox SET due_at = ?1 WHERE due_at > ?1", [entry.at.unix()])?;
@@ -117,11 +120,11 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs a statement that must touch exactly one row: anything else is a mistake of ours, and undoes the transaction.
+/// Runs a statement that must change exactly one row. Anything else is a bug, and rolls the transaction back.
 fn one(write: &Write<'_>, sql: &str, params: impl Params) -> Result<(), Error> {
     match write.conn().prepare_cached(sql)?.execute(params)? {
         1 => Ok(()),
-        rows => Err(Error::Internal { message: format!("{rows} rows touched, where one should be, by {sql}") }),
+        rows => Err(Error::Internal { message: format!("{rows} rows changed instead of one by {sql}") }),
     }
 }
 
@@ -153,8 +156,8 @@ fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<
     Ok(())
 }
 
-/// As `Request::take_edit` has it: only a pending request changes, all its approvals are void, and those that were of
-/// the terms asked before say so from now on.
+/// Does in SQL what `Request::take_edit` does: changes a pending request and voids all its approvals. Approvals of the terms
+/// requested so far now name them.
 fn edit(
     write: &Write<'_>,
     request: RequestId,
@@ -210,13 +213,13 @@ fn grant(write: &Write<'_>, granted: &Granted, begun: bool) -> Result<(), Error>
     set_state(write, granted.request, "approved")
 }
 
-/// Only what is pending can change its state: a decision once made stays made.
+/// Sets the state of a pending request. No other state can change.
 fn set_state(write: &Write<'_>, request: RequestId, state: &str) -> Result<(), Error> {
     let sql = "UPDATE request SET state = ?2 WHERE id = ?1 AND state = 'pending'";
     one(write, sql, params![request.get(), state])
 }
 
-/// An end once recorded stays as it is. `by`: who revoked it, and an empty text for root; None: it expired.
+/// Records the end of a grant, once. `by` is who revoked it (empty for root), or None if it expired.
 fn end_grant(write: &Write<'_>, request: RequestId, at: Timestamp, by: Option<&str>) -> Result<(), Error> {
     let sql = "UPDATE grant SET ended_at = ?2, ended_by = ?3 WHERE request = ?1 AND ended_at IS NULL";
     one(write, sql, params![request.get(), at.unix(), by])
@@ -236,7 +239,7 @@ fn decide(
     one(write, sql, params![request.get(), entry.seq, by.as_str(), verdict.as_str(), entry.at.unix(), note, terms])
 }
 
-fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, at: Timestamp, change: &Change) -> Result<(), Error> {
+fn project_change(write: &Write<'_>, kept: &Kept<'_>, seq: i64, at: Timestamp, change: &Change) -> Result<(), Error> {
     match change {
         Change::Team(diff) => match diff.after() {
             Some(header) => one(
@@ -247,7 +250,7 @@ fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, at: Timestamp,
             None => Err(Error::Internal { message: "a team can't be removed".to_owned() }),
         },
         Change::Member(name, diff) => match diff.after() {
-            Some(member) => put_member(write, seq, taken.get(name), name, member),
+            Some(member) => put_member(write, seq, kept.get(name), name, member),
             None => Ok(()),
         },
         Change::Group(name, diff) => project_group(write, name, diff),
@@ -259,7 +262,7 @@ fn project_change(write: &Write<'_>, taken: &Taken<'_>, seq: i64, at: Timestamp,
             project_catalogued(write, "rule", name.as_str(), diff)?;
             write.put_rule(name, diff)
         }
-        // All at once, by `reorder_rules`.
+        // `reorder_rules` handles all changes at once.
         Change::RuleOrder(_) => Ok(()),
         Change::Notifications(diff) => project_policy(write, seq, at, diff.after()),
     }
@@ -277,34 +280,34 @@ fn project_catalogued<T: Serialize>(write: &Write<'_>, kind: &str, name: &str, d
     }
 }
 
-/// A login is unique, and a file may let two members exchange theirs: so all rows that change go before any comes
-/// back. Gives what the team file does not say of them.
-fn take_members_out<'c>(write: &Write<'_>, changes: &'c [Change]) -> Result<Taken<'c>, Error> {
-    let mut taken = Taken::new();
+/// Deletes the rows of all members that change, before any is inserted again: logins are unique, and a team file may swap two.
+/// Returns what has to be kept of them.
+fn remove_changed_members<'c>(write: &Write<'_>, changes: &'c [Change]) -> Result<Kept<'c>, Error> {
+    let mut kept = Kept::new();
     for change in changes {
         if let Change::Member(name, diff @ (Diff::Change { .. } | Diff::Remove { .. })) = change {
             let sql = "DELETE FROM member WHERE name = ?1 RETURNING since, preference";
             let row =
                 write.conn().prepare_cached(sql)?.query_row([name.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
             if diff.is_same_person() {
-                taken.insert(name, row);
+                kept.insert(name, row);
             }
         }
     }
-    Ok(taken)
+    Ok(kept)
 }
 
-/// Of the members whose rows were taken out: the entry that brought each, and what they prefer.
-type Taken<'c> = BTreeMap<&'c Name, (i64, Option<String>)>;
+/// For each deleted member who stays the same person: the entry that added them, and their preferences.
+type Kept<'c> = BTreeMap<&'c Name, (i64, Option<String>)>;
 
 fn put_member(
     write: &Write<'_>,
     seq: i64,
-    taken: Option<&(i64, Option<String>)>,
+    kept: Option<&(i64, Option<String>)>,
     name: &Name,
     member: &Member,
 ) -> Result<(), Error> {
-    let (since, preference) = taken.map_or((seq, None), |(since, preference)| (*since, preference.as_deref()));
+    let (since, preference) = kept.map_or((seq, None), |(since, preference)| (*since, preference.as_deref()));
     one(
         write,
         "INSERT INTO member (name, role, login, email, slack, timezone, disabled, since, preference)

@@ -1,5 +1,5 @@
-//! The tables as they stand, row by row, for comparison with the log. A row that can't be read is no failure here: it
-//! is handed on with its key and the reason.
+//! Reads the tables row by row, for `audit verify` to compare with the log. A row that can't be read does not fail the query: it is
+//! passed on with its key and the reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,80 +8,75 @@ use rusqlite::Row;
 use super::read::Read;
 use super::{Error, row};
 use crate::domain::audit::Hash;
+use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
-use crate::domain::request::{Decision, Grant, Request};
+use crate::domain::request::{Decision, Request};
 use crate::error::Failure;
 
-/// A row of the log: the bytes that were hashed, and the copies beside them, all as they are, text or not.
-pub struct Raw<'r> {
+/// A row of the log as it is stored: the body that was hashed, and the columns beside it, which may not be valid text.
+pub struct RawEntry<'r> {
     pub seq: i64,
     pub at: i64,
     pub actor: Option<&'r [u8]>,
     pub os_user: &'r [u8],
     pub action: &'r [u8],
     pub request: Option<i64>,
-    /// None: it has not the length of one.
+    /// None if it does not have the length of a hash.
     pub hash: Option<Hash>,
     pub body: &'r [u8],
 }
 
-/// A table that follows from the log, row by row.
+/// A table that follows from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Table {
+pub enum Projection {
     Request,
     Decision,
     Grant,
     Notification,
 }
 
-/// A row's key: the number of the request or notification, and for a decision the entry that records it.
-pub type Key = (i64, i64);
+/// A row's key: the number of its request or notification, and for a decision also the entry that records it.
+pub type RowKey = (i64, i64);
 
-/// The numbers from the first to the last.
+/// The first and last number of a range.
 #[derive(Debug, Clone, Copy)]
 pub struct Between(pub i64, pub i64);
 
-/// Takes a row.
-pub type Each<'e, T> = &'e mut dyn FnMut(Key, Result<T, String>);
+/// Called for each row, with its key, and with the reason if it can't be read.
+pub type EachRow<'e, T> = &'e mut dyn FnMut(RowKey, Result<T, String>);
 
-impl Table {
-    pub const ALL: [Table; 4] = [Table::Request, Table::Decision, Table::Grant, Table::Notification];
+impl Projection {
+    pub const ALL: [Projection; 4] =
+        [Projection::Request, Projection::Decision, Projection::Grant, Projection::Notification];
 
     fn name(self) -> &'static str {
         match self {
-            Table::Request => "request",
-            Table::Decision => "decision",
-            Table::Grant => "grant",
-            Table::Notification => "notification",
+            Projection::Request => "request",
+            Projection::Decision => "decision",
+            Projection::Grant => "grant",
+            Projection::Notification => "notification",
         }
     }
 
     fn key(self) -> &'static str {
         match self {
-            Table::Request | Table::Notification => "id, id",
-            Table::Decision => "request, seq",
-            Table::Grant => "request, request",
+            Projection::Request | Projection::Notification => "id, id",
+            Projection::Decision => "request, seq",
+            Projection::Grant => "request, request",
         }
     }
 }
 
-/// A row, or why it can't be read.
-type Unsure<T> = Result<T, String>;
-
-fn unsure<T>(read: Result<T, Error>) -> Unsure<T> {
-    read.map_err(|error| Failure::from(error).message)
-}
-
 impl Read<'_> {
-    /// Every row of the log, in order.
-    pub fn each_raw_entry(&self, mut each: impl FnMut(Raw<'_>) -> Result<(), Error>) -> Result<(), Error> {
+    /// Reads the whole log, in order.
+    pub fn each_raw_entry(&self, mut each: impl FnMut(RawEntry<'_>) -> Result<(), Error>) -> Result<(), Error> {
         let mut statement =
             self.conn.prepare("SELECT seq, at, actor, os_user, action, request, hash, body FROM event ORDER BY seq")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let bytes = |column| -> Result<&[u8], Error> { row.get_ref(column)?.as_bytes().map_err(Error::damaged) };
-            each(Raw {
+            each(RawEntry {
                 seq: row.get(0)?,
                 at: row.get(1)?,
                 actor: row.get_ref(2)?.as_bytes_or_null().map_err(Error::damaged)?,
@@ -95,23 +90,23 @@ impl Read<'_> {
         Ok(())
     }
 
-    /// The number of the last entry, as the tables have it.
+    /// The number of the last entry, as stored outside the log.
     pub fn last_seq(&self) -> Result<Option<i64>, Error> {
         self.one("SELECT last_seq FROM team", [], |row| Ok(row.get(0)?))
     }
 
-    /// The entry that brought each member.
+    /// For each member, the entry that added them.
     pub fn members_since(&self) -> Result<BTreeMap<Name, i64>, Error> {
         let rows = self.rows("SELECT name, since FROM member", [], |row| Ok((row::parsed(row, 0)?, row.get(1)?)))?;
         Ok(rows.into_iter().collect())
     }
 
-    /// Member and group, for each membership.
+    /// All memberships, as member and group.
     pub fn memberships(&self) -> Result<BTreeSet<(String, String)>, Error> {
         self.pairs("SELECT member, group_name FROM membership")
     }
 
-    /// Assignee and scope, for each assignment.
+    /// All assignments, as assignee and scope.
     pub fn assignments(&self) -> Result<BTreeSet<(String, String)>, Error> {
         self.pairs("SELECT assignee, scope FROM assignment")
     }
@@ -120,8 +115,8 @@ impl Read<'_> {
         Ok(self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
     }
 
-    /// Requests by number, without their decisions and their grants.
-    pub fn requests_between(&self, numbers: Between, each: Each<'_, Request>) -> Result<(), Error> {
+    /// Requests in the order of their numbers, without decisions and grants.
+    pub fn requests_between(&self, numbers: Between, each: EachRow<'_, Request>) -> Result<(), Error> {
         let nothing = [const { "NULL" }; row::GRANT_COLUMNS].join(", ");
         let sql = format!(
             "SELECT r.id, r.id, {}, {nothing} FROM request r WHERE r.id BETWEEN ?1 AND ?2 ORDER BY r.id",
@@ -130,8 +125,8 @@ impl Read<'_> {
         self.each(&sql, numbers, |row| row::request(row, 2), each)
     }
 
-    /// Grants by the number of their request.
-    pub fn grants_between(&self, numbers: Between, each: Each<'_, Grant>) -> Result<(), Error> {
+    /// Grants in the order of their requests' numbers.
+    pub fn grants_between(&self, numbers: Between, each: EachRow<'_, Grant>) -> Result<(), Error> {
         let sql = format!(
             "SELECT g.request, g.request, {} FROM grant g WHERE g.request BETWEEN ?1 AND ?2 ORDER BY g.request",
             row::GRANT
@@ -139,8 +134,8 @@ impl Read<'_> {
         self.each(&sql, numbers, |row| row::grant(row, 2), each)
     }
 
-    /// Decisions by the number of their request, and by the entry that records each.
-    pub fn decisions_between(&self, numbers: Between, each: Each<'_, Decision>) -> Result<(), Error> {
+    /// Decisions in the order of their requests' numbers, then of the entries that record them.
+    pub fn decisions_between(&self, numbers: Between, each: EachRow<'_, Decision>) -> Result<(), Error> {
         let sql = format!(
             "SELECT request, seq, {} FROM decision WHERE request BETWEEN ?1 AND ?2 ORDER BY request, seq",
             row::DECISION
@@ -148,13 +143,13 @@ impl Read<'_> {
         self.each(&sql, numbers, |row| row::decision(row, 2), each)
     }
 
-    /// Notifications by number: the entry each tells of, and who is told.
-    pub fn notifications_between(&self, numbers: Between, each: Each<'_, (i64, Recipient)>) -> Result<(), Error> {
+    /// Notifications in the order of their numbers: the entry that each is about, and its recipient.
+    pub fn notifications_between(&self, numbers: Between, each: EachRow<'_, (i64, Recipient)>) -> Result<(), Error> {
         let sql = "SELECT id, id, seq, member, kind FROM notification WHERE id BETWEEN ?1 AND ?2 ORDER BY id";
-        let told = |row: &Row<'_>| -> Result<(i64, Recipient), Error> {
+        let notification = |row: &Row<'_>| -> Result<(i64, Recipient), Error> {
             Ok((row.get(2)?, Recipient(row::parsed(row, 3)?, row::parsed::<NotificationKind>(row, 4)?)))
         };
-        self.each(sql, numbers, told, each)
+        self.each(sql, numbers, notification, each)
     }
 
     fn each<T>(
@@ -162,23 +157,23 @@ impl Read<'_> {
         sql: &str,
         Between(first, last): Between,
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
-        each: Each<'_, T>,
+        each: EachRow<'_, T>,
     ) -> Result<(), Error> {
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([first, last])?;
         while let Some(row) = rows.next()? {
-            each((row.get(0)?, row.get(1)?), unsure(read(row)));
+            each((row.get(0)?, row.get(1)?), read(row).map_err(|error| Failure::from(error).message));
         }
         Ok(())
     }
 
-    /// How many rows a table has: counted in the table itself, since an index may not agree with it.
-    pub fn count_rows(&self, table: Table) -> Result<u64, Error> {
+    /// The number of rows of a table, counted without an index, which may disagree with it.
+    pub fn count_rows(&self, table: Projection) -> Result<u64, Error> {
         self.count(&format!("SELECT count(*) FROM {} NOT INDEXED", table.name()), [])
     }
 
-    /// The key of every row of a table.
-    pub fn each_key(&self, table: Table, mut each: impl FnMut(Key)) -> Result<(), Error> {
+    /// Reads the keys of all rows of a table.
+    pub fn each_key(&self, table: Projection, mut each: impl FnMut(RowKey)) -> Result<(), Error> {
         let mut statement = self.conn.prepare(&format!("SELECT {} FROM {} NOT INDEXED", table.key(), table.name()))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {

@@ -1,31 +1,33 @@
-//! What somebody did lately, for the limits on how often they may. Each question reads the newest rows first, by an index,
-//! and stops at the first one that is too old or at a number of rows, so it takes no longer when the history is long.
+//! What somebody did recently, for rate limits. Each query reads the newest rows first, by an index, and stops at the first that
+//! is too old, or after a number of rows. So it costs the same however long the history is.
 
 use rusqlite::{Params, Row, params};
 
 use super::{Error, Read, row};
-use crate::domain::entitlement::Principal;
-use crate::domain::request::{Grant, Request, RequestId};
+use crate::domain::grant::Grant;
+use crate::domain::member::Login;
+use crate::domain::principal::Principal;
+use crate::domain::request::Request;
 use crate::domain::resource::Resource;
-use crate::domain::team::Login;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
-/// The most rows that one question reads. No limit is higher, so whoever reaches it is refused.
+/// The most rows that a query reads. No rate limit is higher.
 const ROWS: usize = 5000;
 
-/// A request that was filed or edited for a person.
+/// A request that was filed or edited, as rate limits count it.
 #[derive(Debug, Clone)]
 pub struct Filed {
     pub at: Timestamp,
     pub resource: Resource,
-    /// What was granted, which an approver may have changed.
+    /// The resource that was granted, which an approver may have changed.
     pub granted: Option<Resource>,
     pub emergency: bool,
-    /// They filed it themselves.
+    /// The requester filed it.
     pub own: bool,
 }
 
-/// What is counted of a member's acts that are found by the log alone.
+/// Actions that are counted and that only the log has.
 #[derive(Debug, Clone, Copy)]
 pub enum Act {
     PreferenceChanged,
@@ -43,29 +45,30 @@ impl Act {
     }
 }
 
-// Each question, so that a test can ask SQLite how it would answer it. A person is a Unix user, so that no limit starts
-// again with a new name.
-/// Asked for each name that the Unix user had.
+// The queries are constants so that a test can check SQLite's plan for each. They count by Unix user, so that nobody escapes a
+// limit by a new name.
+
+/// Runs for each name that the Unix user had.
 const FILED_FOR: &str = "SELECT r.submitted_at, r.resource, r.emergency, r.filer_login IS ?2, g.resource
      FROM request r LEFT JOIN grant g ON g.request = r.id
      WHERE r.requester = ?1 AND r.requester_login = ?2 ORDER BY r.id DESC";
 const FILED_FOR_OTHERS: &str = "SELECT submitted_at FROM request
      WHERE filer_login = ?1 AND filed_by <> requester ORDER BY id DESC";
-/// Acts that only the log has are looked for among its last entries: an index for them would cost every command. On a busier
-/// host the limit holds for each so many entries. In a file of their own people can act as any member.
+/// Reads only the last entries of the log, since an index would slow down every command. If more are recorded in the time
+/// that a limit covers, the limit applies per 2000 entries. In a personal database the Unix user can act as any member.
 const ACTS: &str = "SELECT at FROM (SELECT seq, at, actor, os_user, action FROM event ORDER BY seq DESC LIMIT 2000)
      WHERE (os_user = ?1 OR actor = ?2 AND seq > ?3) AND action = ?4 ORDER BY seq DESC";
 const EDITS_FOR: &str = "SELECT e.at, r.resource, r.emergency, r.filer_login IS ?1, NULL
      FROM (SELECT seq, at, action, request FROM event ORDER BY seq DESC LIMIT 2000) e CROSS JOIN request r ON r.id = e.request
      WHERE r.requester_login = ?1 AND e.action = ?2 ORDER BY e.seq DESC";
-/// Asked for each name that the Unix user had.
+/// Runs for each name that the Unix user had.
 const PENDING: &str = "SELECT count(*) FROM request WHERE state = 'pending' AND lapses_at > ?3 AND id <> ?4
      AND requester = ?1 AND filed_by = requester AND requester_login = ?2";
-/// At most 50 are filed in a day, so these are at least the last 20 days.
+/// At most 50 can be filed in a day, so 1000 rows are at least 20 days.
 const PENDING_FOR_OTHERS: &str = "SELECT count(*) FROM
      (SELECT id, state, lapses_at FROM request WHERE filer_login = ?1 AND filed_by <> requester ORDER BY id DESC LIMIT 1000)
      WHERE state = 'pending' AND lapses_at > ?2 AND id <> ?3";
-/// Of all that owe a review there are few, and of one requester's requests there can be many.
+/// The `+` keeps the index on requesters out: few requests need a review, but one person can have many requests.
 const OWED: &str = "SELECT id FROM request WHERE emergency AND review IS NULL
      AND (+requester = ?1 AND seq > ?2 OR +requester_login = ?3) ORDER BY id";
 
@@ -83,60 +86,54 @@ fn filed(row: &Row<'_>, at: Timestamp) -> Result<Filed, Error> {
 }
 
 impl Read<'_> {
-    /// Requests for this person that were filed after `since`, no matter who filed them. In any order.
+    /// Requests for this person that anyone filed after `since`, in no particular order.
     pub fn filed_for(&self, requester: &Principal, since: Timestamp) -> Result<Vec<Filed>, Error> {
         let login = &requester.member.login;
         let mut found = Vec::new();
-        for name in self.names_of(&requester.name, Some(login))? {
+        for name in self.names_of_login(&requester.name, Some(login))? {
             found.extend(self.newest(FILED_FOR, [name.as_str(), login.as_str()], since, filed)?);
         }
         Ok(found)
     }
 
-    /// When this person filed requests for others after `since`, newest first.
+    /// The times after `since` at which this person filed requests for others, newest first.
     pub fn filed_for_others(&self, filer: &Principal, since: Timestamp) -> Result<Vec<Timestamp>, Error> {
         self.newest(FILED_FOR_OTHERS, [filer.member.login.as_str()], since, |_, at| Ok(at))
     }
 
-    /// The edits of this person's requests after `since`, no matter who made them: the requests as they are now, at the
-    /// time of the edit.
+    /// Edits that anyone made to this person's requests after `since`: the time of each, and the request as it is now.
     pub fn edits_for(&self, requester: &Principal, since: Timestamp) -> Result<Vec<Filed>, Error> {
         self.newest(EDITS_FOR, [requester.member.login.as_str(), Act::RequestEdited.action()], since, filed)
     }
 
-    /// When this person did something after `since`, newest first.
+    /// The times after `since` at which this person did something, newest first.
     pub fn acts(&self, person: &Principal, act: Act, since: Timestamp) -> Result<Vec<Timestamp>, Error> {
         let values = params![person.member.login.as_str(), person.name.as_str(), person.since, act.action()];
         self.newest(ACTS, values, since, |_, at| Ok(at))
     }
 
-    /// How many requests that this person filed for themselves wait for a decision, without this one.
-    pub fn pending_filed(&self, filer: &Principal, but_for: RequestId, now: Timestamp) -> Result<u64, Error> {
+    /// The number of pending requests that this person filed for themselves, not counting `except`.
+    pub fn pending_filed(&self, filer: &Principal, except: RequestId, now: Timestamp) -> Result<u64, Error> {
         let login = &filer.member.login;
         let mut pending = 0;
-        for name in self.names_of(&filer.name, Some(login))? {
-            pending += self.count(PENDING, params![name.as_str(), login.as_str(), now.unix(), but_for.get()])?;
+        for name in self.names_of_login(&filer.name, Some(login))? {
+            pending += self.count(PENDING, params![name.as_str(), login.as_str(), now.unix(), except.get()])?;
         }
         Ok(pending)
     }
 
-    /// How many requests that this person filed for others wait for a decision, without this one.
-    pub fn pending_filed_for_others(
-        &self,
-        filer: &Principal,
-        but_for: RequestId,
-        now: Timestamp,
-    ) -> Result<u64, Error> {
-        self.count(PENDING_FOR_OTHERS, params![filer.member.login.as_str(), now.unix(), but_for.get()])
+    /// The number of pending requests that this person filed for others, not counting `except`.
+    pub fn pending_filed_for_others(&self, filer: &Principal, except: RequestId, now: Timestamp) -> Result<u64, Error> {
+        self.count(PENDING_FOR_OTHERS, params![filer.member.login.as_str(), now.unix(), except.get()])
     }
 
-    /// The emergencies for this resource that the requester took after `since`, up to this request: their grants, the
-    /// newest of each name first.
+    /// The grants of the requester's emergencies for the same resource, after `since` and up to this request, newest first for
+    /// each name.
     pub fn emergencies(&self, request: &Request, since: Timestamp) -> Result<Vec<Grant>, Error> {
         let login = request.requester_login.as_ref();
         let resource = request.asked.resource.to_string();
         let mut found = Vec::new();
-        for name in self.names_of(&request.requester, login)? {
+        for name in self.names_of_login(&request.requester, login)? {
             let values = params![name.as_str(), login.map(Login::as_str), resource, request.id.get()];
             found.extend(self.newest(&emergencies(), values, since, |row, _| match row.get(1)? {
                 true => row::maybe_grant(row, 2),
@@ -146,14 +143,13 @@ impl Read<'_> {
         Ok(found.into_iter().flatten().collect())
     }
 
-    /// This person's emergencies that owe their review. Found among all that owe one, of which there are few.
+    /// This person's emergencies that still need a review.
     pub fn reviews_owed_by(&self, requester: &Principal) -> Result<Vec<RequestId>, Error> {
         let values = params![requester.name.as_str(), requester.since, requester.member.login.as_str()];
         self.rows(OWED, values, |row| row::request_id(row, 0))
     }
 
-    /// Rows whose first column is a time, newest first, down to `since`. They come in the order in which they were recorded,
-    /// so none that follows the first old one counts.
+    /// Reads rows whose first column is a time, newest first, up to the first that is not after `since`.
     fn newest<T>(
         &self,
         sql: &str,
@@ -189,7 +185,7 @@ mod tests {
         conn
     }
 
-    /// A member with this name and this Unix user.
+    /// A member with this name and login.
     fn person(name: &str, login: &str) -> Principal {
         let mut person = Principal::gone(name.parse().unwrap());
         person.member.login = login.parse().unwrap();
@@ -200,7 +196,7 @@ mod tests {
         Timestamp::from_unix(seconds).unwrap()
     }
 
-    /// Adds a request that was filed at this time. Each login is the name.
+    /// Adds a request that was filed at this time. Logins equal names.
     fn file(conn: &Connection, requester: &str, filer: &str, seconds: i64) {
         conn.execute(
             "INSERT INTO request (state, requester, requester_login, filed_by, filer_login, resource, length, reason,
@@ -212,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn each_question_is_answered_by_an_index() {
+    fn each_query_uses_an_index() {
         let conn = empty();
         let emergencies = emergencies();
         for (sql, index) in [
@@ -233,9 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_not_read_however_much_there_is() {
+    fn rows_that_are_too_old_are_not_read() {
         let conn = empty();
-        // A row that nobody can read lies behind the first old one.
+        // An unreadable row, behind the first that is too old.
         file(&conn, "bob", "bob", 50);
         conn.execute("UPDATE request SET resource = 'nothing'", []).unwrap();
         file(&conn, "bob", "bob", 100);
@@ -259,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_name_makes_no_new_person_and_a_new_login_does() {
+    fn a_new_login_is_a_new_person_and_a_new_name_is_not() {
         let conn = empty();
         file(&conn, "bob", "bob", 100);
         file(&conn, "bob", "bob", 200);

@@ -1,4 +1,4 @@
-//! From columns to the domain's values. What does not parse is damage.
+//! Reads domain values from columns. A value that does not parse means that the database is damaged.
 
 use std::str::FromStr;
 
@@ -7,12 +7,14 @@ use serde::de::DeserializeOwned;
 
 use super::Error;
 use crate::domain::duration::Length;
-use crate::domain::request::{Decision, End, Ended, EndedHow, Grant, Recorded, Request, RequestId, Terms, Verdict};
-use crate::domain::team::Member;
+use crate::domain::grant::{Ended, EndedHow, Grant};
+use crate::domain::member::Member;
+use crate::domain::request::{Decision, Recorded, Request, Verdict};
+use crate::domain::terms::{End, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
-/// What a row of these columns is read as, in their order.
+/// The columns of each kind of row, in the order in which the functions below read them.
 pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r.length, r.until, r.start, \
      r.reason, r.ticket, r.submitted_at, r.lapses_at, r.remind_at, r.extends, r.emergency, r.review, \
      r.seq, r.requester_login, r.filer_login";
@@ -27,7 +29,7 @@ where
     T::Err: std::fmt::Display,
 {
     let text = row.get_ref(column)?.as_str().map_err(Error::damaged)?;
-    text.parse().map_err(|why| Error::damaged(format!("{text:?} is not what it should be: {why}")))
+    text.parse().map_err(|why| Error::damaged(format!("{text:?} is not valid: {why}")))
 }
 
 pub fn maybe_parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error>
@@ -64,18 +66,18 @@ pub fn request_id(row: &Row<'_>, column: usize) -> Result<RequestId, Error> {
     RequestId::try_from(row.get::<_, i64>(column)?).map_err(Error::damaged)
 }
 
-/// The terms in four columns from this one on: resource, length, until, start.
+/// The terms, in the columns `resource, length, until, start` from this one on.
 fn terms(row: &Row<'_>, column: usize) -> Result<Terms, Error> {
     let end = match (row.get::<_, Option<i64>>(column + 1)?, maybe_time(row, column + 2)?) {
         (None, None) => End::Never,
         (Some(seconds), None) => End::After(Length::from_seconds(seconds).map_err(Error::damaged)?),
         (None, Some(until)) => End::At(until),
-        (Some(_), Some(_)) => return Err(Error::damaged("a length and an end at once")),
+        (Some(_), Some(_)) => return Err(Error::damaged("terms with both a length and an end")),
     };
     Ok(Terms { resource: parsed(row, column)?, end, start: maybe_time(row, column + 3)? })
 }
 
-/// Columns `role, login, email, slack, timezone, disabled` from this one on.
+/// A member, in the columns `role, login, email, slack, timezone, disabled` from this one on.
 pub fn member(row: &Row<'_>, column: usize) -> Result<Member, Error> {
     Ok(Member {
         role: parsed(row, column)?,
@@ -87,7 +89,7 @@ pub fn member(row: &Row<'_>, column: usize) -> Result<Member, Error> {
     })
 }
 
-/// The columns of `GRANT` from this one on; None where a left join found no grant.
+/// A grant, in the columns of `GRANT` from this one on. None if a left join found none.
 pub fn maybe_grant(row: &Row<'_>, column: usize) -> Result<Option<Grant>, Error> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
@@ -96,7 +98,7 @@ pub fn maybe_grant(row: &Row<'_>, column: usize) -> Result<Option<Grant>, Error>
 }
 
 pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
-    // An empty text: revoked, and by root, who need not be a member. No name is empty.
+    // An empty text means that root, who may not be a member, revoked it.
     let how = match row.get_ref(column + 13)?.as_str_or_null().map_err(Error::damaged)? {
         None => EndedHow::Expired,
         Some("") => EndedHow::Revoked { by: None },
@@ -117,7 +119,7 @@ pub fn grant(row: &Row<'_>, column: usize) -> Result<Grant, Error> {
     })
 }
 
-/// The columns of `REQUEST` and `GRANT` from this one on; its decisions are yet to be read.
+/// A request without its decisions, in the columns of `REQUEST` and `GRANT` from this one on.
 pub fn request(row: &Row<'_>, column: usize) -> Result<Request, Error> {
     let recorded = match row.get_ref(column + 1)?.as_str().map_err(Error::damaged)? {
         "pending" => Recorded::Pending,
@@ -144,7 +146,7 @@ pub fn request(row: &Row<'_>, column: usize) -> Result<Request, Error> {
         },
         emergency: row.get(column + 14)?,
         review: maybe_json(row, column + 15)?,
-        // Without one, no entry filed it: then it came before anybody.
+        // A request that no entry filed is older than every member.
         seq: row.get::<_, Option<i64>>(column + 16)?.unwrap_or(0),
         requester_login: maybe_parsed(row, column + 17)?,
         filer_login: maybe_parsed(row, column + 18)?,
@@ -153,7 +155,7 @@ pub fn request(row: &Row<'_>, column: usize) -> Result<Request, Error> {
     })
 }
 
-/// The columns of `DECISION` but the last, from this one on.
+/// A decision, in the columns of `DECISION` from this one on.
 pub fn decision(row: &Row<'_>, column: usize) -> Result<Decision, Error> {
     let verdict = match row.get_ref(column + 1)?.as_str().map_err(Error::damaged)? {
         "approve" => Verdict::Approve,

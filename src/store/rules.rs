@@ -1,6 +1,5 @@
-//! Rules as they are stored: in the catalogue, and there the other way round as well. A team may have a thousand, of
-//! which a request meets a few, so each is also found by what it is about: by its patterns up to their first `*`, or by
-//! the empty text where it names no resources.
+//! Rules, in the catalogue. A team can have a thousand, of which a request matches a few. So the catalogue also has keys by which
+//! a rule is found: each of its resource patterns up to the first `*`, or an empty text if it names no resources.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,14 +7,15 @@ use rusqlite::params;
 
 use super::read::agree;
 use super::{Error, Read, Write, row};
+use crate::domain::name::RuleName;
+use crate::domain::policy::rule::Rule;
 use crate::domain::resource::Resource;
-use crate::domain::rule::{Rule, RuleName};
-use crate::domain::team::{Change, Diff, RuleOrder};
+use crate::domain::team::change::{Change, Diff, RuleOrder};
 
-/// For more than this many resources at once it is quicker to read all rules.
+/// For more resources than this it is faster to read all rules.
 const MANY: usize = 20;
 
-/// Where a rule is found by what it is about: `connection:prod- two for production`. No pattern has a blank.
+/// The keys by which a rule is found, such as `connection:prod- two for production`. No pattern has a space.
 pub fn keys(rule: &Rule) -> BTreeSet<String> {
     let begins: Vec<String> = match rule.matches.resources.is_empty() {
         true => vec![String::new()],
@@ -30,13 +30,13 @@ impl Read<'_> {
         Ok(found.is_some())
     }
 
-    /// The rules, in the order of the team file.
+    /// All rules, in the order of the team file.
     pub fn rules(&self) -> Result<Vec<Rule>, Error> {
         let rules = self.rows("SELECT body FROM catalogue WHERE kind = 'rule'", [], |row| row::json(row, 0))?;
         self.in_order(rules)
     }
 
-    /// The rules that could be about any of these, as far as their resources go; in the order of the team file.
+    /// The rules whose resource patterns may match any of these resources, in the order of the team file.
     pub fn rules_about(&self, resources: &[Resource]) -> Result<Vec<Rule>, Error> {
         if resources.len() > MANY {
             return self.rules();
@@ -44,11 +44,11 @@ impl Read<'_> {
         let mut begins: BTreeSet<&str> = BTreeSet::from([""]);
         let texts: Vec<String> = resources.iter().map(ToString::to_string).collect();
         for text in &texts {
-            // Every pattern names its kind, up to the colon at least.
+            // Every pattern begins with a kind and a colon.
             let least = text.find(':').map_or(text.len(), |colon| colon + 1);
             begins.extend((least..=text.len()).map(|end| &text[..end]));
         }
-        // The keys by which each rule was found.
+        // Rules by name, with the keys that found each.
         let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for begins in begins {
             let sql =
@@ -72,8 +72,8 @@ impl Read<'_> {
     fn in_order(&self, mut rules: Vec<Rule>) -> Result<Vec<Rule>, Error> {
         if rules.len() > 1 {
             let order = self.rule_order()?;
-            let place: BTreeMap<&RuleName, usize> = order.names.iter().zip(0..).collect();
-            rules.sort_by_cached_key(|rule| place.get(&rule.name).copied());
+            let position: BTreeMap<&RuleName, usize> = order.names.iter().zip(0..).collect();
+            rules.sort_by_cached_key(|rule| position.get(&rule.name).copied());
         }
         Ok(rules)
     }
@@ -83,7 +83,7 @@ impl Read<'_> {
         Ok(order.unwrap_or_default())
     }
 
-    /// Where rules are found by what they are about.
+    /// All keys, each with the rule that it finds.
     pub fn rule_keys(&self) -> Result<BTreeSet<(String, String)>, Error> {
         let sql = "SELECT name, body FROM catalogue WHERE kind = 'about'";
         Ok(self.rows(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?.into_iter().collect())
@@ -105,8 +105,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// The order of the rules after these changes: new rules come last, and those that are removed leave it. It is read and
-    /// written once, however many change.
+    /// Updates the order of the rules after these changes, once for all of them. New rules come last.
     pub(super) fn reorder_rules(&self, changes: &[Change]) -> Result<(), Error> {
         let mut removed: BTreeSet<&RuleName> = BTreeSet::new();
         let mut added: Vec<RuleName> = Vec::new();

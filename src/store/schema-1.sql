@@ -1,8 +1,8 @@
--- Every command reads the whole schema when it starts, so each table, index and check has to earn its place.
+-- Every command parses the whole schema when it starts, so tables, indexes and checks cost time even if unused.
 -- Times are seconds since 1970 in UTC. Resources are written kind:name.
 
--- The audit log: the truth, of which every other table is a projection (but for the columns and tables said to be
--- no record). `body` is what was hashed; the columns before it are copies to search by.
+-- The audit log. All other tables follow from it, except what is marked "no record". `body` is what the hash covers; the columns
+-- before it are copies of its fields to search by.
 CREATE TABLE event (
     seq     INTEGER PRIMARY KEY,
     at      INTEGER NOT NULL,
@@ -14,7 +14,7 @@ CREATE TABLE event (
     body    TEXT NOT NULL
 ) STRICT;
 CREATE INDEX event_by_request ON event (request) WHERE request IS NOT NULL;
--- A guard against our own mistakes; whoever may write the file can drop it, and the chain will show what they did.
+-- The triggers protect against bugs. Someone who can write the file can drop them, but the hash chain shows what was changed.
 CREATE TRIGGER event_no_update BEFORE UPDATE ON event BEGIN
     SELECT raise(ABORT, 'the audit log is append-only');
 END;
@@ -41,7 +41,7 @@ CREATE TABLE member (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX member_admin ON member (name) WHERE role IN ('admin', 'owner');
 
--- Groups, connections, targets, features and scopes, each as the team file has it, in JSON.
+-- Groups, connections, targets, features and scopes, as in the team file but in JSON.
 CREATE TABLE catalogue (
     kind TEXT NOT NULL,
     name TEXT NOT NULL,
@@ -49,7 +49,7 @@ CREATE TABLE catalogue (
     PRIMARY KEY (kind, name)
 ) STRICT, WITHOUT ROWID;
 
--- Which groups a member is in, and which scopes somebody is assigned: the catalogue, the other way round.
+-- The groups of each member, and the scopes of each assignee. Both repeat the catalogue in a form that is indexed by member.
 CREATE TABLE membership (
     member     TEXT NOT NULL,
     group_name TEXT NOT NULL,
@@ -116,7 +116,7 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_member ON notification (member);
 CREATE INDEX notification_unread ON notification (member) WHERE read_at IS NULL;
 
--- What waits to be sent. No record: rows go once they are delivered.
+-- Messages to send. No record: delivered rows are deleted.
 CREATE TABLE outbox (
     id           INTEGER PRIMARY KEY,
     notification INTEGER NOT NULL REFERENCES notification (id),

@@ -1,7 +1,7 @@
--- Notifications that arrive: what members prefer, what the team file says of it, and a queue that can be worked off.
-ALTER TABLE member ADD COLUMN preference TEXT;   -- JSON; none: nothing said
-ALTER TABLE team ADD COLUMN policy TEXT;         -- [notifications] of the team file, in JSON; none: it has no such
-ALTER TABLE team ADD COLUMN streams TEXT;        -- no record: how far each Slack channel and webhook is, in JSON
+-- Delivery of notifications: members' preferences, the team's policy, and an outbox with retries.
+ALTER TABLE member ADD COLUMN preference TEXT;   -- JSON; NULL: the defaults
+ALTER TABLE team ADD COLUMN policy TEXT;         -- [notifications] of the team file, in JSON; NULL: it has none
+ALTER TABLE team ADD COLUMN streams TEXT;        -- no record: each Slack channel's and webhook's position in the log, in JSON
 
 CREATE TABLE outbox_3 (
     id           INTEGER PRIMARY KEY,

@@ -1,14 +1,14 @@
--- What it takes to tell who asked, to count what was asked for lately, and to fix who reviews an emergency.
+-- Identifies requesters by login, counts recent requests, and records who may review an emergency.
 ALTER TABLE request ADD COLUMN seq INTEGER REFERENCES event (seq);   -- the entry that filed it
-ALTER TABLE request ADD COLUMN requester_login TEXT;                 -- their Unix users at that moment
+ALTER TABLE request ADD COLUMN requester_login TEXT;                 -- Unix user names at that time
 ALTER TABLE request ADD COLUMN filer_login TEXT;
 ALTER TABLE grant ADD COLUMN reviewers TEXT;                         -- JSON: who may review an emergency
 UPDATE request SET seq = (SELECT min(seq) FROM event WHERE event.request = request.id AND action = 'request.submitted');
--- The Unix users, from the entries that changed the team: those before the one that filed the request.
+-- The logins come from the last entry before the request that changed the member.
 CREATE TEMP TABLE login_since (
     name  TEXT NOT NULL,
     seq   INTEGER NOT NULL,
-    login TEXT,                                                      -- none: no member from then on
+    login TEXT,                                                      -- NULL: no member from this entry on
     PRIMARY KEY (name, seq)
 ) WITHOUT ROWID;
 INSERT OR REPLACE INTO login_since
@@ -23,21 +23,22 @@ UPDATE request SET
     filer_login = (SELECT login FROM login_since AS l WHERE l.name = filed_by AND l.seq < request.seq
                    ORDER BY l.seq DESC LIMIT 1);
 DROP TABLE login_since;
--- A pending request lapses at the end that it asks for, if that is earlier: requests of older versions say otherwise.
+-- A pending request lapses at the end that it asks for, if that is before `lapses_at`. That happens only in requests that an older
+-- version filed.
 DROP INDEX request_pending;
 CREATE INDEX request_pending ON request (min(lapses_at, ifnull(until, lapses_at))) WHERE state = 'pending';
 CREATE INDEX request_pending_by_requester ON request (requester, resource) WHERE state = 'pending';
--- People are found by their Unix user: under whatever name they asked, and what they filed for others.
+-- Finds people's requests by Unix user, under any name, and those that they filed for others.
 CREATE INDEX request_by_login ON request (requester_login, requester) WHERE requester_login <> requester;
 DROP INDEX request_by_filer;
 CREATE INDEX request_by_filer ON request (filer_login) WHERE filed_by <> requester;
--- What somebody had counts together with what they ask for.
+-- Ended grants count together with new requests.
 DROP INDEX grant_by_member;
 CREATE INDEX grant_by_member ON grant (member, ended_at, ends_at);
--- What has not ended on the record: found by its end, and so are grants without one.
+-- Grants whose end is not recorded, by end, including those without one.
 DROP INDEX grant_by_end;
 CREATE INDEX grant_by_end ON grant (ends_at) WHERE ended_at IS NULL;
--- What is rare in a long history. Frequent values are found by reading backwards, so they cost no index.
+-- Rare values in a long history. Frequent ones need no index: reading backwards soon finds them.
 CREATE INDEX request_closed ON request (state) WHERE state IN ('denied', 'withdrawn', 'lapsed');
 CREATE INDEX grant_revoked ON grant (request) WHERE ended_by IS NOT NULL;
 CREATE INDEX event_by_actor ON event (actor) WHERE actor IS NOT NULL;

@@ -1,7 +1,7 @@
-//! The schema in the file, compared with the one that this version makes.
+//! Compares the schema in the file with the one that this version makes.
 //!
-//! Who can write the file can put a trigger into it that changes other tables, replace a table by a view, or drop the
-//! triggers that guard the log. Every write compares the whole schema first, by a hash of its text.
+//! Someone who can write the file could add a trigger that changes other tables, replace a table with a view, or drop the triggers
+//! that protect the log. So every write transaction first compares a hash of the whole schema.
 
 use std::collections::BTreeMap;
 
@@ -10,14 +10,14 @@ use sha2::{Digest, Sha256};
 
 use super::{Error, open};
 
-/// The hash of the schema after all migrations. After a new migration a test below fails and says the new hash.
+/// The hash of the schema after all migrations. After a change of it the test below fails with the new hash.
 const HASH: &str = "1d6bc96279c030544d6e84f2aad4985b8447c6225648e4f42d9935c4c0dff067";
 
-/// A table, index, trigger or view: its type and name, and the table and SQL text that it was made with.
+/// Tables, indexes, triggers and views: from type and name to table and SQL text.
 type Objects = BTreeMap<(String, String), (String, String)>;
 
 fn hash(conn: &Connection) -> Result<String, Error> {
-    // No object is left out, and none is read as another: each value is preceded by its length.
+    // Each value is preceded by its length, so that no two schemas hash the same bytes.
     let sql = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema";
     let mut statement = conn.prepare_cached(sql)?;
     let mut rows = statement.query([])?;
@@ -39,13 +39,13 @@ fn objects(conn: &Connection) -> Result<Objects, Error> {
     while let Some(row) = rows.next()? {
         let object: (String, String) = (row.get(0)?, row.get(1)?);
         if objects.insert(object.clone(), (row.get(2)?, row.get(3)?)).is_some() {
-            return Err(Error::damaged(format!("the {} {} is there twice", object.0, object.1)));
+            return Err(Error::damaged(format!("the {} {} exists twice", object.0, object.1)));
         }
     }
     Ok(objects)
 }
 
-/// What all migrations make, in memory.
+/// A database in memory after all migrations.
 fn expected() -> Result<Connection, Error> {
     let conn = Connection::open_in_memory()?;
     for migration in open::MIGRATIONS {
@@ -54,21 +54,21 @@ fn expected() -> Result<Connection, Error> {
     Ok(conn)
 }
 
-/// Refuses a schema that this version did not make.
+/// Fails if the schema is not the one that this version makes.
 pub(super) fn check(conn: &Connection) -> Result<(), Error> {
     match differences(conn)?.into_iter().next() {
         None => Ok(()),
         Some(first) => Err(Error::Invalid {
             message: format!("the database's schema was changed: {first}"),
-            hint: "find out who could write the file, then restore a backup; `access doctor` says all that is wrong"
+            hint: "find out who could write the file, then restore a backup; `access doctor` lists all differences"
                 .to_owned(),
         }),
     }
 }
 
-/// How the schema differs from the one that this version makes; empty when it does not.
+/// The differences between the schema and the one that this version makes.
 pub(super) fn differences(conn: &Connection) -> Result<Vec<String>, Error> {
-    // The same objects in another order, as after a VACUUM, have another hash and no differences.
+    // After a VACUUM the objects can be in another order. That changes the hash, but is no difference.
     if hash(conn)? == HASH {
         return Ok(Vec::new());
     }
@@ -88,7 +88,7 @@ pub(super) fn differences(conn: &Connection) -> Result<Vec<String>, Error> {
     Ok(differences)
 }
 
-/// Refuses a view. Access makes none, and one in a table's place says whatever its author likes.
+/// Fails if there is a view. Access makes none, and one in place of a table can return anything.
 pub(super) fn no_views(conn: &Connection) -> Result<(), Error> {
     let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'view')";
     let any: bool = conn.query_row(sql, [], |row| row.get(0))?;
@@ -104,6 +104,6 @@ mod tests {
     #[test]
     fn the_hash_is_that_of_all_migrations() {
         let made = hash(&expected().unwrap()).unwrap();
-        assert_eq!(made, HASH, "the schema is another now: put {made} into HASH (src/store/schema.rs)");
+        assert_eq!(made, HASH, "the schema has changed: set HASH in src/store/schema.rs to {made}");
     }
 }

@@ -1,21 +1,22 @@
-//! What can be written: entries of the log, and with each, in the same transaction, what it changes in the tables
-//! (see `project`) and the notifications it causes. Read marks and the time of the last `expire` are no record.
+//! Appends entries to the log. In the same transaction each entry changes the tables (see `project`) and queues its
+//! notifications.
 
+use crate::domain::audit::{self, GENESIS};
 use std::cell::Cell;
 use std::ops::Deref;
 
 use rusqlite::{Connection, params};
 
-use super::read::{Head, Read};
+use super::log::Head;
+use super::read::Read;
 use super::{Error, project};
-use crate::domain::audit::{self, GENESIS};
 use crate::domain::event::{Draft, Entry, Event, FORMAT};
 use crate::domain::name::Name;
 use crate::domain::notification::{Channel, Recipient};
-use crate::domain::team::Change;
+use crate::domain::team::change::Change;
 use crate::domain::time::Timestamp;
 
-/// Who acts, and when: what an entry says besides its event.
+/// What an entry says besides its event: who acts, and when.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub now: Timestamp,
@@ -23,10 +24,10 @@ pub struct Context {
     pub os_user: String,
 }
 
-/// A write transaction. All reading works in it too.
+/// A write transaction, in which all queries work too.
 pub struct Write<'c> {
     read: Read<'c>,
-    /// The end of the log; None before its first entry.
+    /// The last entry of the log. None before the first.
     head: Cell<Option<Head>>,
 }
 
@@ -49,7 +50,7 @@ impl<'c> Write<'c> {
         self.read.conn
     }
 
-    /// Appends the events to the log, and does what they say. Names of non-members are removed from those to notify.
+    /// Appends the events to the log and makes their changes. Recipients who are not members are left out.
     pub fn record(&self, context: &Context, drafts: Vec<Draft>) -> Result<(), Error> {
         for draft in drafts {
             let told = self.only_members(&draft.event, draft.told)?;
@@ -65,7 +66,7 @@ impl<'c> Write<'c> {
                 told,
             };
             let body = serde_json::to_string(&entry)
-                .map_err(|error| Error::Internal { message: format!("an event can't be written: {error}") })?;
+                .map_err(|error| Error::Internal { message: format!("an event can't be serialized: {error}") })?;
             let hash = audit::link(&previous, body.as_bytes());
             self.conn().prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
                 params![
@@ -88,14 +89,14 @@ impl<'c> Write<'c> {
         Ok(())
     }
 
-    /// Those who are members once this event has happened: a notification of anybody else has no inbox to go to.
-    fn only_members(&self, event: &Event, told: Vec<Recipient>) -> Result<Vec<Recipient>, Error> {
+    /// The recipients who are members after this event. Only members have an inbox.
+    fn only_members(&self, event: &Event, recipients: Vec<Recipient>) -> Result<Vec<Recipient>, Error> {
         let changes: &[Change] = match event {
             Event::TeamInitialized { changes } | Event::TeamApplied { changes } => changes,
             _ => &[],
         };
-        let mut kept = Vec::with_capacity(told.len());
-        for Recipient(name, notice) in told {
+        let mut kept = Vec::with_capacity(recipients.len());
+        for Recipient(name, notice) in recipients {
             let changed = changes.iter().find_map(|change| match change {
                 Change::Member(member, diff) if *member == name => Some(diff.after().is_some()),
                 _ => None,
@@ -112,7 +113,7 @@ impl<'c> Write<'c> {
         Ok(self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// A row in the inbox of each who is told, and one in the outbox for each way to reach them.
+    /// Adds a notification to each recipient's inbox, and a row to the outbox for each channel that reaches them.
     fn notify(&self, entry: &Entry) -> Result<(), Error> {
         let numbers = entry.told_from.unwrap_or(1)..;
         for (notification, Recipient(member, notice)) in numbers.zip(&entry.told) {
@@ -134,14 +135,7 @@ impl<'c> Write<'c> {
         Ok(())
     }
 
-    /// Marks one of a member's notifications as read. How many were unread.
-    pub fn mark_read(&self, member: &Name, id: i64, now: Timestamp) -> Result<u64, Error> {
-        let sql = "UPDATE notification SET read_at = ?1 WHERE id = ?2 AND +member = ?3 AND read_at IS NULL
-                 AND seq >= (SELECT since FROM member WHERE name = ?3)";
-        Ok(self.conn().prepare_cached(sql)?.execute(params![now.unix(), id, member.as_str()])? as u64)
-    }
-
-    /// Notes that `expire` ran, at this time of the clock.
+    /// Stores when `expire` last ran.
     pub fn expire_ran(&self, now: Timestamp) -> Result<(), Error> {
         self.conn().prepare_cached("UPDATE team SET expire_ran_at = ?1")?.execute([now.unix()])?;
         Ok(())
@@ -152,15 +146,15 @@ impl<'c> Write<'c> {
 mod tests {
     use super::*;
     use crate::domain::notification::NotificationKind;
-    use crate::domain::request::RequestId;
-    use crate::domain::team_file;
+    use crate::domain::team::team_file;
+    use crate::domain::terms::RequestId;
 
     fn names(told: &[Recipient]) -> Vec<&str> {
         told.iter().map(|Recipient(name, _)| name.as_str()).collect()
     }
 
     #[test]
-    fn only_members_are_notified_whatever_a_draft_says() {
+    fn only_members_are_notified() {
         let conn = Connection::open_in_memory().unwrap();
         for migration in super::super::open::MIGRATIONS {
             conn.execute_batch(migration).unwrap();
@@ -181,7 +175,7 @@ mod tests {
             (team(""), team("[members.alice]\nrole = \"admin\""), team("[members.bob]\nrole = \"admin\""));
         let told = record(Event::TeamInitialized { changes: small.as_changes() }, &["olivia", "alice"]);
         assert_eq!(names(&told), ["olivia"]);
-        // Who joins with this very entry is a member, and who leaves with it is not.
+        // A member whom the entry itself adds counts, and one whom it removes does not.
         let told = record(Event::TeamApplied { changes: small.changes_to(&alice) }, &["alice", "olivia"]);
         assert_eq!(names(&told), ["alice", "olivia"]);
         let told = record(Event::TeamApplied { changes: alice.changes_to(&bob) }, &["alice", "bob", "olivia"]);

@@ -8,23 +8,23 @@ mod report;
 pub mod request;
 mod table;
 
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io;
+use std::io::{BufWriter, IsTerminal, Stdout, Write};
 
-pub use escape::{bounded, line, lines};
-pub use fold::Sheet;
+use clap::ValueEnum;
 use progress::ProgressBar;
-pub use report::{help, report};
 use report::{in_color, print_failure};
 use serde::Serialize;
 use table::TableWriter;
-pub use table::{Color, Column, Fit, NARROW, Shown, table};
-
-use clap::ValueEnum;
 
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::{COUNTED, EntryView};
-use crate::service::Progress;
+use crate::protocol::{COUNTED, EntryView, Progress};
+
+pub use escape::{bounded, line, lines};
+pub use fold::Sheet;
+pub use report::{help, report};
+pub use table::{Color, Column, Fit, NARROW, Shown, table};
 
 /// When to use colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

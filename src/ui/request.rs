@@ -6,13 +6,13 @@ use super::escape::{line, lines};
 use super::fold::Sheet;
 use super::table::{Color, Column, Fit, NARROW, Shown};
 use crate::domain::duration::brief;
-use crate::domain::emergency::one_of;
-use crate::domain::name::Name;
-use crate::domain::request::{State, Verdict};
+use crate::domain::grant::State;
+use crate::domain::name::{Name, one_of};
+use crate::domain::request::Verdict;
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, COUNTED, DecisionView, GrantView, RequestView, ReviewView};
-use crate::time_input::{both, date_and_time, relative};
+use crate::time_format::{date_and_time, in_full, relative};
 
 /// `for 4h`, `for good`, `until 2026-12-01 17:00 +01:00`.
 pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
@@ -187,7 +187,7 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
         }
         (State::Active, Some(grant)) => {
             let until = match grant.ends_at {
-                Some(end) => format!("until {}", both(end, now)),
+                Some(end) => format!("until {}", in_full(end, now)),
                 None => "for good".to_owned(),
             };
             let (how, owes) = match (view.emergency, &view.review) {
@@ -205,7 +205,7 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
             format!(
                 "Request {id} approved: {who} will have {} from {} {until}",
                 grant.resource,
-                both(grant.starts_at, now)
+                in_full(grant.starts_at, now)
             )
         }
         (State::Expired | State::Revoked, grant) if was_reviewed_last(view, grant.as_ref()) => {
@@ -237,7 +237,7 @@ pub fn would_submit(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     sheet.line(&format!("Would ask{filed}: {}", asked(view)));
     matched(sheet, view);
     if let Some(grant) = &view.grant {
-        let begins = if view.state == State::Scheduled { both(grant.starts_at, now) } else { "at once".to_owned() };
+        let begins = if view.state == State::Scheduled { in_full(grant.starts_at, now) } else { "at once".to_owned() };
         sheet.field("granted", &begins);
         if view.emergency {
             sheet.field("review", &format!("owed afterwards{}; all who could approve are told", by_whom(view)));
@@ -310,14 +310,14 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     if let Some(row) = view.emergencies_in_24h.and_then(|together| together.words(&view.requester, &view.resource)) {
         sheet.field("emergency", &row);
     }
-    sheet.field("submitted", &both(view.submitted_at, now));
+    sheet.field("submitted", &in_full(view.submitted_at, now));
     matched(sheet, view);
     if view.state == State::Pending {
         demands(sheet, &view.approvals);
         if let Some(remind) = view.remind_at {
-            sheet.field("reminder", &both(remind, now));
+            sheet.field("reminder", &in_full(remind, now));
         }
-        sheet.field("lapses", &both(view.lapses_at, now));
+        sheet.field("lapses", &in_full(view.lapses_at, now));
     }
     for next in &view.also_ended {
         sheet.field("ends with it", &in_short(next, now));
@@ -348,15 +348,15 @@ fn granted(grant: &GrantView, now: Timestamp) -> String {
     if grant.modified {
         text += " (not as asked)";
     }
-    let _ = write!(text, "\nfrom {}", both(grant.starts_at, now));
+    let _ = write!(text, "\nfrom {}", in_full(grant.starts_at, now));
     if let Some(end) = grant.ends_at {
-        let _ = write!(text, "\nto   {}", both(end, now));
+        let _ = write!(text, "\nto   {}", in_full(end, now));
     }
     if let Some(rule) = &grant.by_rule {
         let _ = write!(text, "\nby rule  {:?}", rule.as_str());
     }
     if let (Some(ended), Some(by)) = (grant.ended_at, &grant.ended_by) {
-        let _ = write!(text, "\nrevoked by {by} {}", both(ended, now));
+        let _ = write!(text, "\nrevoked by {by} {}", in_full(ended, now));
     }
     text
 }

@@ -85,13 +85,13 @@ fn nobody_else_can_read_the_copy_whatever_the_umask() {
 fn a_file_that_is_there_stays_as_it_is() {
     let world = World::sample();
     fs::write(copy(&world), "dear diary").unwrap();
-    backup(&world).fails(5, "is there already");
+    backup(&world).fails(5, "already exists");
     assert_eq!(fs::read_to_string(copy(&world)).unwrap(), "dear diary");
     // Neither is a link followed, though it points nowhere, nor the database itself written over.
     let link = world.folder().join("link.db");
     std::os::unix::fs::symlink("elsewhere.db", &link).unwrap();
-    world.run("root", &["backup", link.to_str().unwrap()]).fails(5, "is there already");
-    world.run("root", &["backup", world.db().to_str().unwrap()]).fails(5, "is there already");
+    world.run("root", &["backup", link.to_str().unwrap()]).fails(5, "already exists");
+    world.run("root", &["backup", world.db().to_str().unwrap()]).fails(5, "already exists");
     assert_eq!(left(&world, "elsewhere"), [""; 0]);
     sound(&world, &world.db());
 }

@@ -1,9 +1,9 @@
 //! Access ends by the clock, whatever cron does; and a clock that goes back gives nothing back.
 
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event};
+use access::domain::event::{Draft, Event, Submission};
 use access::domain::name::Name;
-use access::domain::request::{End, Terms};
+use access::domain::terms::{End, Terms};
 use access::domain::time::Timestamp;
 use access::error::Failure;
 use access::store::{Context, Store, Write};
@@ -368,7 +368,7 @@ fn file_many(world: &World, count: u64, at: &str) {
         let mut request = write.next_request()?;
         for _ in 0..count {
             let asked = Terms { resource: "target:orders-db".parse().unwrap(), end: End::Never, start: None };
-            let event = Event::RequestSubmitted {
+            let event = Event::RequestSubmitted(Submission {
                 request,
                 requester: ivan.clone(),
                 filed_by: ivan.clone(),
@@ -381,7 +381,7 @@ fn file_many(world: &World, count: u64, at: &str) {
                 remind_at: None,
                 extends: None,
                 emergency: false,
-            };
+            });
             let context = Context { now: at, actor: Some(ivan.clone()), os_user: "ivan".to_owned() };
             write.record(&context, vec![Draft { event, told: Vec::new() }])?;
             request = request.next();
@@ -389,7 +389,7 @@ fn file_many(world: &World, count: u64, at: &str) {
         Ok(())
     };
     store.write(filed).unwrap();
-    store.leave();
+    store.close();
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn a_link_is_no_database_wherever_it_points() {
     refuses(&world, 65, "is a link");
     fs::remove_file(&real).unwrap();
     refuses(&world, 65, "is a link");
-    world.run("bob", &["init"]).fails(5, "is there already");
+    world.run("bob", &["init"]).fails(5, "already exists");
     assert!(!real.exists(), "nothing is made at its end");
 }
 
@@ -120,7 +120,7 @@ fn a_newer_file_is_not_touched() {
     let conn = Connection::open(world.db()).unwrap();
     conn.execute_batch("PRAGMA user_version=99").unwrap();
     conn.close().unwrap();
-    refuses(&world, 65, "newer access (version 99");
+    refuses(&world, 65, "newer version of access (schema 99");
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn what_lies_beside_it_is_its_owners_alone_or_it_is_refused() {
         };
         spoilt("is not a regular file", &|| mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap());
         spoilt("is not a regular file", &|| symlink(&other, &path).unwrap());
-        spoilt("is a file that has another name too (a hard link)", &|| fs::hard_link(&other, &path).unwrap());
+        spoilt("is a hard link: the same file has another name", &|| fs::hard_link(&other, &path).unwrap());
         spoilt("can be read or written by others (mode 0666)", &|| {
             fs::write(&path, "").unwrap();
             set_mode(&path, 0o666);
@@ -665,7 +665,7 @@ fn a_migration_that_waited_for_a_newer_one_changes_nothing() {
     let output = waiting.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(65), "{err}");
-    assert!(err.contains("newer access (version 99"), "{err}");
+    assert!(err.contains("newer version of access (schema 99"), "{err}");
     assert_eq!(world.rows("PRAGMA user_version"), ["99"]);
     assert_eq!(world.rows("SELECT count(*) FROM sqlite_schema WHERE name = 'request_review'"), ["0"]);
 }
@@ -682,7 +682,7 @@ fn a_write_that_waited_for_a_newer_migration_changes_nothing() {
     let output = waiting.wait_with_output().unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(65), "{err}");
-    assert!(err.contains("newer access (version 99"), "{err}");
+    assert!(err.contains("newer version of access (schema 99"), "{err}");
     assert_eq!(world.rows("SELECT count(*) FROM request"), ["0"]);
 }
 
@@ -729,7 +729,7 @@ fn root_uses_no_database_of_a_user_whom_nobody_knows() {
     for path in [world.folder(), &world.db()] {
         chown(path, Some(3_999_999_999), Some(OWNER)).unwrap();
     }
-    world.run("root", &["expire"]).fails(65, "whom this system does not know");
+    world.run("root", &["expire"]).fails(65, "which has no user on this system");
     // Nor what belongs to two at once: the one's folder, the other's file.
     chown(world.folder(), Some(STRANGER), Some(STRANGER)).unwrap();
     chown(world.db(), Some(OWNER), Some(OWNER)).unwrap();
@@ -755,7 +755,7 @@ fn roots_backup_of_a_users_database_is_roots_and_whole() {
     let left: Vec<_> =
         listing(world.folder()).into_iter().filter(|path| path.to_string_lossy().contains(".copy")).collect();
     assert!(left.is_empty(), "{left:?}");
-    world.run("root", &["backup", copy.to_str().unwrap()]).fails(5, "is there already");
+    world.run("root", &["backup", copy.to_str().unwrap()]).fails(5, "already exists");
     // A folder that is not root's alone.
     world
         .run("root", &["backup", world.folder().join("copy.db").to_str().unwrap()])

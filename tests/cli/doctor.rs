@@ -54,7 +54,7 @@ fn a_way_out_that_is_broken_is_wrong_before_anybody_has_to_be_told() {
     fs::set_permissions(&secret, Permissions::from_mode(0o644)).unwrap();
     wrong(&world, "delivery", "can be read or written by others", "chmod 600");
     configure(&world, "[smtp\n");
-    wrong(&world, "delivery", "config.toml, line 1", "its keys are");
+    wrong(&world, "delivery", "config.toml, line 1", "the keys are");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_row_that_points_nowhere_is_wrong() {
     world.grant("bob", "target:orders-db", "alice", &[]);
     // The shell, unlike access, does not watch over references.
     world.rows("DELETE FROM request WHERE id = 1");
-    wrong(&world, "structure", "grant 1 points to a row of request that is not there", "restore the newest backup");
+    wrong(&world, "structure", "grant 1 refers to a row of request that does not exist", "restore the newest backup");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn a_database_that_can_not_be_opened_is_a_finding() {
     fs::write(world.db(), &whole).unwrap();
     world.run("root", &["doctor"]).ok();
     world.rows("PRAGMA user_version = 999");
-    wrong(&world, "file", "newer access", "install the newer access");
+    wrong(&world, "file", "newer version of access", "install that version");
     world.rows("PRAGMA user_version = 1; PRAGMA application_id = 7");
     wrong(&world, "file", "another program's database", "--db");
 }

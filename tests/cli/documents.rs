@@ -21,7 +21,7 @@ fn quoted(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn the_reference_of_the_team_file_has_every_key() {
-    let source = read("src/domain/team_file.rs");
+    let source = read("src/domain/team/team_file.rs");
     let mut keys: BTreeSet<String> = between(&source, ".refuse_unknown(", ");").flat_map(quoted).collect();
     keys.extend(between(&source, "const SAYS: ", "];").flat_map(quoted));
     keys.extend(between(&source, "const WITH: ", "];").flat_map(quoted));

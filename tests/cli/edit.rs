@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::process::{Output, Stdio};
 
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event};
-use access::domain::request::{End, RequestId, Terms};
+use access::domain::event::{Draft, Event, Submission};
+use access::domain::terms::{End, RequestId, Terms};
 use access::domain::time::Timestamp;
 use access::store::{Context, Error, Store};
 use rusqlite::Connection;
@@ -396,7 +396,7 @@ fn record(world: &World, actor: Option<&str>, event: Event) {
 /// A request until noon that lapses in a week, as older versions filed them.
 fn file_as_before(world: &World, id: i64, who: &str, until: &str) {
     let terms = Terms { resource: "target:orders-db".parse().unwrap(), end: End::At(time(until)), start: None };
-    let filed = Event::RequestSubmitted {
+    let filed = Event::RequestSubmitted(Submission {
         request: RequestId::try_from(id).unwrap(),
         requester: who.parse().unwrap(),
         filed_by: who.parse().unwrap(),
@@ -409,7 +409,7 @@ fn file_as_before(world: &World, id: i64, who: &str, until: &str) {
         remind_at: Some(time("2026-11-24T13:00:00Z")),
         extends: None,
         emergency: false,
-    };
+    });
     record(world, Some(who), filed);
 }
 

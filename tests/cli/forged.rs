@@ -1,7 +1,7 @@
 //! Entries that nobody's command wrote, written as the program writes them: with their rows, and in the chain.
 
 use access::domain::event::{Draft, Event, Granted};
-use access::domain::request::End;
+use access::domain::terms::End;
 use access::store::{Context, Error, Store};
 use serde_json::{Value, json};
 
@@ -15,7 +15,7 @@ fn forge(world: &World, actor: Option<&str>, os_user: &str, event: Event) {
     let context = Context { now: world.now(), actor, os_user: os_user.to_owned() };
     let drafts = vec![Draft { event, told: Vec::new() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
-    store.leave();
+    store.close();
 }
 
 /// A change of these members from what they are, as an event.

@@ -147,7 +147,7 @@ fn an_empty_variable_is_named() {
         for args in [&["list"][..], &["check", "target:orders-db"], &["init"]] {
             let (code, err) = run((name, ""), args);
             assert_eq!(code, 2, "{err}");
-            assert!(err.starts_with(&format!("error: the variable {name} is set, but empty\n")), "{err}");
+            assert!(err.starts_with(&format!("error: the environment variable {name} is set, but empty\n")), "{err}");
             assert!(err.contains("unset it"), "{err}");
         }
         // It does not matter where an option says it, or where nothing needs it.
@@ -156,7 +156,7 @@ fn an_empty_variable_is_named() {
         assert_eq!(run((name, ""), &["completions", "bash"]).0, 0);
     }
     let (code, err) = run(("ACCESS_AS", "Bob Smith"), &["list"]);
-    assert!(code == 2 && err.contains("the variable ACCESS_AS is \"Bob Smith\": a name has"), "{err}");
+    assert!(code == 2 && err.contains("the environment variable ACCESS_AS is \"Bob Smith\": a name has"), "{err}");
     // What a variable says is not repeated in a hint as if it were missing.
     let ran = world.run("bob", &["show"]).fails(2, "<ID>");
     assert!(ran.err.contains("usage: access show <ID>") && !ran.err.contains("--db"), "{ran:?}");

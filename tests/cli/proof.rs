@@ -541,7 +541,7 @@ fn no_two_approvals_are_of_one_person_in_a_log_that_is_true() {
         entries[granted]["event"]["detail"]["approved_by"] = json!(["carol", "caroline"]);
     });
     let fault =
-        format!("entry {}: the grant of request 1 counts an approval of carol, who is no member any more", granted + 1);
+        format!("entry {}: the grant of request 1 counts an approval of carol, who is no longer a member", granted + 1);
     assert!(found.contains(&fault), "{found:#?}");
 }
 
@@ -767,7 +767,7 @@ fn nobody_acts_who_could_not_and_time_goes_on_in_a_log_that_is_true() {
     impossible(
         &[(6, "\"actor\":\"erin\"", "\"actor\":\"mallory\""), (6, "\"by\":\"erin\"", "\"by\":\"mallory\"")],
         "UPDATE decision SET by = 'mallory' WHERE seq = 6",
-        &["entry 6: mallory acts, who is no member"],
+        &["entry 6: mallory acts, who is not a member"],
     );
     impossible(
         &[(12, "\"at\":\"2026-11-24T09:00:00Z\"", "\"at\":\"2026-11-24T08:00:00Z\"")],
@@ -885,7 +885,7 @@ fn an_entry_about_a_request_that_is_over_and_forgotten_is_found() {
     for before in [2, 4] {
         let extends = format!("\"extends\":{before},\"lapses_at\"");
         let fault = again(2, &[("\"request\":1", &next), ("\"lapses_at\"", &extends)]);
-        assert_eq!(fault, format!("request {} goes on from no grant of its requester", 4 + 90 + 1));
+        assert_eq!(fault, format!("request {} extends no grant of its requester", 4 + 90 + 1));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `access approve` on a terminal: the requests that wait, one after another.
 
-use access::domain::request::Terms;
+use access::domain::terms::Terms;
 use access::service::{Caller, Outside, Service, SubmitRequest};
 use access::store::Store;
 
@@ -42,7 +42,7 @@ fn crowd(count: usize) -> World {
         };
         Service { store: &store, caller: &caller, clock: &clock, outside: &outside }.answer(submit).unwrap();
     }
-    store.leave();
+    store.close();
     world
 }
 

@@ -71,7 +71,7 @@ fn init_makes_a_private_file_in_private_folders() {
 fn init_never_replaces_a_file() {
     let world = World::sample();
     let before = std::fs::read(world.db()).unwrap();
-    world.run("bob", &["init"]).fails(5, "is there already");
+    world.run("bob", &["init"]).fails(5, "already exists");
     assert_eq!(std::fs::read(world.db()).unwrap(), before);
 }
 

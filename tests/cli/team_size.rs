@@ -6,9 +6,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use access::domain::duration::Length;
-use access::domain::event::{Draft, Event, Granted};
+use access::domain::event::{Draft, Event, Granted, Submission};
 use access::domain::name::Name;
-use access::domain::request::{End, Terms};
+use access::domain::terms::{End, Terms};
 use access::error::Failure;
 use access::store::{Context, Store};
 
@@ -150,7 +150,7 @@ fn grants(world: &World, count: usize) {
             for n in 0..count {
                 let resource = format!("connection:c{n}").parse().unwrap();
                 let terms = Terms { resource, end: End::Never, start: None };
-                let submitted = Event::RequestSubmitted {
+                let submitted = Event::RequestSubmitted(Submission {
                     request,
                     requester: olivia.clone(),
                     filed_by: olivia.clone(),
@@ -163,7 +163,7 @@ fn grants(world: &World, count: usize) {
                     remind_at: None,
                     extends: None,
                     emergency: false,
-                };
+                });
                 let started = Event::GrantStarted(Granted {
                     request,
                     member: olivia.clone(),
@@ -186,7 +186,7 @@ fn grants(world: &World, count: usize) {
             Ok(())
         })
         .unwrap();
-    store.leave();
+    store.close();
 }
 
 const FREE: &str = "[[rules]]\nname = \"free\"\nauto_approve = true\n";

@@ -97,7 +97,7 @@ fn forge(world: &World, actor: Option<&str>, event: Event) {
     let context = Context { now: world.now(), actor, os_user: "root".to_owned() };
     let drafts = vec![Draft { event, told: Vec::new() }];
     store.write(|write| -> Result<(), Error> { write.record(&context, drafts) }).unwrap();
-    store.leave();
+    store.close();
 }
 
 #[test]
@@ -108,8 +108,8 @@ fn audit_verify_finds_forged_voids_and_judgements() {
         voids: voids.iter().map(|name| name.parse().unwrap()).collect(),
         gained: "target:x".to_owned(),
     };
-    let owed = "which is not owed that";
-    let none = "it voids an approval of request 4 that there is not";
+    let owed = "which was not due";
+    let none = "it voids an approval of request 4 that does not exist";
     // Of requests 4 and 5, which are pending, dave approved 4; request 6 was filed in format 2.
     for (actor, event, says) in [
         (None, again(5), ""),

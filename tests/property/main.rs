@@ -21,11 +21,12 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use access::domain::duration::{Duration, Length};
-use access::domain::event::{ACTIONS, Because, Entry, Event};
+use access::domain::event::{ACTIONS, Approval, Because, Entry, Event, Revision, Submission};
 use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
-use access::domain::request::{self, Edited, End, Modification, RequestId};
+use access::domain::request::edit::{Edit, Edited};
 use access::domain::resource::Resource;
+use access::domain::terms::{self, End, Modification, RequestId};
 use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
 use access::protocol::{ListFilter, RequestView, Seen};
@@ -34,10 +35,9 @@ use access::service::{
     Prefer, ReviewEmergency, Revoke, Service, Show, SubmitRequest, TeamApply, Withdraw, init,
 };
 use access::store::{Error, Store};
+use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
-
-use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
 use steps::{Ends, Step, Who, steps};
 use team::{ADMIN, BRIEF, DAY, EVER, HOUR, OWNER, PEOPLE, RESOURCES, Team, full_team};
 use witness::Witness;
@@ -63,12 +63,12 @@ impl Tally {
     /// What should come about often for there to be anything in this.
     fn count_sort(&self, event: &Event) {
         let sorts = match event {
-            Event::RequestSubmitted { extends, emergency, asked, .. } => {
+            Event::RequestSubmitted(Submission { extends, emergency, asked, .. }) => {
                 let brief = asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
                 vec![("an extension", extends.is_some()), ("an emergency", *emergency), ("a shorter default", brief)]
             }
-            Event::RequestEdited { voids, .. } => vec![("an edit that voids votes", !voids.is_empty())],
-            Event::RequestApproved { voids, asked, .. } => {
+            Event::RequestEdited(Revision { voids, .. }) => vec![("an edit that voids votes", !voids.is_empty())],
+            Event::RequestApproved(Approval { voids, asked, .. }) => {
                 vec![("new terms", asked.is_some()), ("votes voided", !voids.is_empty())]
             }
             Event::GrantStarted(granted) | Event::GrantScheduled(granted) => {
@@ -278,7 +278,7 @@ impl Run<'_> {
                     login,
                     SubmitRequest {
                         emergency: ask.emergency,
-                        terms: request::Terms {
+                        terms: terms::Terms {
                             resource: resource(ask.resource),
                             end: end(ask.end),
                             start: ask.start.map(|from_now| time(self.now() + from_now)),
@@ -307,7 +307,7 @@ impl Run<'_> {
                     login,
                     EditRequest {
                         id: id(),
-                        edit: request::Edit {
+                        edit: Edit {
                             reason: change.reason.map(|reason| reason.parse().unwrap()),
                             ticket: change.ticket.map(|ticket| match ticket {
                                 Some(ticket) => Edited::To(ticket.parse().unwrap()),
@@ -715,7 +715,7 @@ impl Run<'_> {
         let Some(asked) = self.model.requests.get(place) else { return Ok(()) };
         let waiting = self.model.standing(asked, now).into_iter().flat_map(|(_, _, waiting)| waiting);
         let admins = PEOPLE.into_iter().filter(|who| self.model.is_admin(who, now));
-        if let Event::RequestEdited { by, voids, .. } = &entry.event {
+        if let Event::RequestEdited(Revision { by, voids, .. }) = &entry.event {
             // Those who may decide now, those who approved before, and the other of the two whose it is.
             let waiting: Vec<&str> = if asked.stands == Stands::Pending { waiting.collect() } else { Vec::new() };
             let told: Vec<&str> = entry.told.iter().map(|Recipient(member, _)| member.as_str()).collect();
@@ -739,7 +739,7 @@ impl Run<'_> {
                 waiting.chain(admins).collect()
             }
             // It is decided: those who were asked are told so, but not who decided.
-            Event::RequestApproved { by, .. } | Event::RequestDenied { by, .. } => {
+            Event::RequestApproved(Approval { by, .. }) | Event::RequestDenied { by, .. } => {
                 let decided: Vec<&str> = entry
                     .told
                     .iter()

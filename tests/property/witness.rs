@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use access::domain::event::{Because, Entry, Event, Granted, MetDemand};
-use access::domain::request::Terms;
-use access::domain::team::{Change, Diff};
+use access::domain::event::{Approval, Because, Entry, Event, Granted, MetDemand, Revision, Submission};
+use access::domain::team::change::{Change, Diff};
+use access::domain::terms::Terms;
 use access::domain::time::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -67,7 +67,7 @@ impl Witness {
                     }
                 }
             }
-            Event::RequestSubmitted {
+            Event::RequestSubmitted(Submission {
                 requester,
                 filed_by,
                 requester_login,
@@ -79,7 +79,7 @@ impl Witness {
                 extends,
                 emergency,
                 ..
-            } => {
+            }) => {
                 let login = |name: &str| team.members[name].login.to_owned();
                 prop_assert!(!self.requests.contains_key(&id), "request {id} is filed twice");
                 for (name, said) in [(requester, requester_login), (filed_by, filer_login)] {
@@ -105,7 +105,7 @@ impl Witness {
                 };
                 self.requests.insert(id, record);
             }
-            Event::RequestEdited { by, from, to, lapses_at, .. } => {
+            Event::RequestEdited(Revision { by, from, to, lapses_at, .. }) => {
                 let record = self.request(id)?;
                 let own = [record.requester.as_str(), record.filer.as_str()].contains(&by.as_str());
                 prop_assert!(own && entry.actor.as_ref() == Some(by), "{by} edits request {id}");
@@ -125,7 +125,7 @@ impl Witness {
                 // Nobody has approved what it says now.
                 record.votes.clear();
             }
-            Event::RequestApproved { by, terms, .. } => {
+            Event::RequestApproved(Approval { by, terms, .. }) => {
                 let vote = Vote { seq: entry.seq, by: by.to_string(), terms: terms.clone() };
                 prop_assert!(entry.actor.as_ref() == Some(by), "another than {by} approves request {id}");
                 self.request(id)?.votes.push(vote);

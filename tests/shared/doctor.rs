@@ -143,8 +143,8 @@ fn owners_that_are_wrong_are_found_and_repaired() {
             "config.toml is a link",
             true,
         ),
-        broken("chmod 666 /etc/access/config.toml", "not root's alone to write", true),
-        broken("chown bob /etc/access/config.toml", "not root's alone to write", true),
+        broken("chmod 666 /etc/access/config.toml", "can be written by others than root", true),
+        broken("chown bob /etc/access/config.toml", "can be written by others than root", true),
         broken("ln -s /etc/hosts /etc/access/hosts", "/etc/access/hosts is a link", false),
         broken(
             "mkdir /srv/real && mv /var/lib/access/* /srv/real && rmdir /var/lib/access && chown access:access /srv/real \
@@ -202,8 +202,8 @@ fn a_database_that_is_missing_or_damaged_comes_from_its_disk_or_a_backup_and_is_
 fn a_server_that_is_gone_or_hangs_is_started_anew() {
     try_each(vec![
         broken("rm /run/access/access.sock", "access.sock: No such file", true),
-        broken("rm /run/access/access.sock; touch /run/access/access.sock", "is no socket", true),
-        broken("rm /run/access/access.sock; mkdir /run/access/access.sock", "is no socket", true),
+        broken("rm /run/access/access.sock; touch /run/access/access.sock", "is not a socket", true),
+        broken("rm /run/access/access.sock; mkdir /run/access/access.sock", "is not a socket", true),
         broken("rm -r /run/access", "access.sock: No such file", true),
     ]);
     // Ended: the socket stays, and nobody listens.
@@ -222,7 +222,7 @@ fn a_server_that_is_gone_or_hangs_is_started_anew() {
         let waiting: Vec<_> = (0..if full { 5000 } else { 0 }).map_while(|_| connected()).collect();
         let begun = Instant::now();
         let (said, started) = lines();
-        assert!(said.contains(if full { "too many wait at it" } else { "it says nothing" }), "{said}");
+        assert!(said.contains(if full { "its queue is full" } else { "it does not greet" }), "{said}");
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
         started.iter().for_each(|line| drop(paste(line).ok()));
         drop(waiting);
@@ -284,7 +284,7 @@ fn laying_out_again_says_what_it_did_and_keeps_the_data() {
     let again = || root(ACCESS, &["init", "--shared", "--owner", "ana"]);
     again().fails(5, "nothing was done");
     root("sh", &["-c", "userdel --force access; rm -r /etc/access; chmod 755 /var/lib/access"]).ok();
-    let ran = again().fails(5, "stays as it is");
+    let ran = again().fails(5, "was not changed");
     for made in ["the system user access", CONFIG, "/var/lib/access"] {
         assert!(ran.err.contains(made), "{ran:?}");
     }

@@ -78,7 +78,7 @@ fn a_config_that_others_could_write_is_refused() {
         (vec!["chown", "bob", CONFIG], vec!["chown", "root", CONFIG]),
     ] {
         root(spoil[0], &spoil[1..]).ok();
-        access("bob", &["whoami"]).fails(65, "not root's alone");
+        access("bob", &["whoami"]).fails(65, "can be written by others than root");
         root(mend[0], &mend[1..]).ok();
     }
     root("mv", &[CONFIG, "/etc/access/real.toml"]).ok();
@@ -202,7 +202,7 @@ fn the_overflow_user_is_nobody() {
     let team = crate::host::TEAM.replace("[members.bob]\n", "[members.bob]\nlogin = \"nobody\"\n");
     host.apply("ana", &team).ok();
     let as_nobody = ["--reuid=65534", "--regid=65534", "--clear-groups", ACCESS, "whoami"];
-    root("setpriv", &as_nobody).fails(3, "every user that can't be mapped");
+    root("setpriv", &as_nobody).fails(3, "all users that can't be mapped");
     assert_eq!(host.refused("#65534").len(), 1);
 }
 
@@ -234,7 +234,7 @@ fn who_connects_counts_and_not_who_speaks_later() {
     for (owner, mode) in [("alice", "4755"), ("root", "4755"), ("root:access", "2755")] {
         root("chown", &[owner, "/usr/local/bin/set-id"]).ok();
         root("chmod", &[mode, "/usr/local/bin/set-id"]).ok();
-        shell("bob", "/usr/local/bin/set-id approve 1").fails(3, "rights that are not its caller's");
+        shell("bob", "/usr/local/bin/set-id approve 1").fails(3, "rights other than its caller's");
     }
     assert_eq!(access("alice", &["show", "1", "--json"]).ok().json()["state"], "pending");
 }
@@ -565,8 +565,8 @@ fn a_full_queue_at_the_socket_holds_nobody_for_ever() {
     host.stop_serving();
     let mut full = served_by("QUEUE = 0\nserve = None");
     let begun = Instant::now();
-    root(ACCESS, &["serve"]).fails(5, "is served already");
-    root(ACCESS, &["doctor"]).exits(1).says("too many wait at it");
+    root(ACCESS, &["serve"]).fails(5, "is already being served");
+    root(ACCESS, &["doctor"]).exits(1).says("its queue is full");
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
     full.kill().unwrap();
@@ -646,7 +646,7 @@ fn a_server_whose_answer_is_none_says_yes_to_nobody() {
     let begun = Instant::now();
     access("bob", &["check", "target:orders-db"]).fails(75, "nothing was done");
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
-    root(ACCESS, &["doctor"]).exits(1).says("it says nothing");
+    root(ACCESS, &["doctor"]).exits(1).says("it does not greet");
     server.kill().unwrap();
     server.wait().unwrap();
 }

@@ -7,24 +7,24 @@ use crate::host::{ACCESS, CONFIG, DATABASE, Host, SOCKET, Start, access, root, u
 #[test]
 fn root_lays_out_a_shared_host() {
     let Some(mut host) = Host::bare() else { return };
-    access("bob", &["init", "--shared", "--owner", "bob"]).fails(3, "only root can lay out");
+    access("bob", &["init", "--shared", "--owner", "bob"]).fails(3, "only root can set up");
     root(ACCESS, &["init", "--shared"]).fails(2, "--owner");
     root(ACCESS, &["init", "--shared", "--owner", "zoe"]).fails(2, "no Unix user zoe");
-    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "root"]).fails(2, "is no person");
-    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "nobody"]).fails(2, "is no person");
+    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "root"]).fails(2, "is not a person's user");
+    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "nobody"]).fails(2, "is not a person's user");
     assert!(!fs::exists("/etc/access").unwrap(), "nothing was laid out half-way");
     let laid = root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "ana", "--sample", "--json"]).ok();
     assert_eq!(laid.json()["database"], DATABASE);
     let access_user = user("access");
     assert_eq!(access_user.shell.to_str(), Some("/usr/sbin/nologin"));
-    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "ana"]).fails(5, "is there already");
+    root(ACCESS, &["init", "--shared", "--owner", "zoe", "--login", "ana"]).fails(5, "already exists");
     root(ACCESS, &["doctor"]).exits(1).says("WRONG    socket");
     host.serve(Start::Listener);
     access("ana", &["whoami"]).ok().says("zoe");
     access("bob", &["whoami"]).ok();
     root(ACCESS, &["doctor"]).ok();
     // The same listener twice would take each other's socket.
-    root("timeout", &["5", ACCESS, "serve"]).fails(5, "is served already");
+    root("timeout", &["5", ACCESS, "serve"]).fails(5, "is already being served");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn a_group_alone_may_connect() {
     assert!(!fs::exists(SOCKET).unwrap(), "no dead socket is left behind");
     let given = "python3 -c 'import socket, os; s = socket.socket(socket.AF_UNIX); s.bind(\"/run/own\"); s.listen(); \
                  os.dup2(s.fileno(), 0); os.execv(\"/usr/bin/access\", [\"access\", \"serve\", \"--group\", \"engineers\"])'";
-    root("timeout", &["5", "sh", "-c", given]).fails(2, "a socket that access makes itself");
+    root("timeout", &["5", "sh", "-c", given]).fails(2, "a socket that access creates itself");
     let mut serving = std::process::Command::new(ACCESS).args(["serve", "--group", "engineers"]).spawn().unwrap();
     let mode = || fs::metadata(SOCKET).is_ok_and(|found| std::os::unix::fs::MetadataExt::mode(&found) & 0o777 == 0o660);
     crate::host::within(std::time::Duration::from_secs(5), mode, "served for a group");

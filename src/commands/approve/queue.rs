@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::super::app::App;
 use super::ApproveArgs;
-use crate::domain::request::{End, Modification, RequestId};
 use crate::domain::resource::Resource;
+use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Prompt, cancelled};
@@ -230,7 +230,7 @@ impl Granted {
     fn how_long(&self) -> String {
         match self.end {
             End::After(length) => length.to_string(),
-            End::At(time) => format!("until {}", crate::time_input::date_and_time(time)),
+            End::At(time) => format!("until {}", crate::time_format::date_and_time(time)),
             End::Never => "permanent".to_owned(),
         }
     }

@@ -6,16 +6,16 @@ use anyhow::Result;
 use super::super::app::App;
 use super::{RequestArgs, summary};
 use crate::domain::duration::{Duration, Length};
-use crate::domain::request::{End, RequestId, Terms};
+use crate::domain::policy::pattern::TicketPattern;
 use crate::domain::resource::Resource;
-use crate::domain::rule::TicketPattern;
+use crate::domain::terms::{End, RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Picked, Prompt, cancelled};
 use crate::protocol::{NeedView, NeedsView, RequestView, ResourceView};
 use crate::service::{Needs, NeedsToExtend, Resources, SubmitRequest, Warned};
-use crate::time_input::{Sense, When};
+use crate::time_input::{Pick, TypedTime};
 
 /// What a request says so far.
 struct Form<'f> {
@@ -72,10 +72,10 @@ impl App {
     }
 
     fn begin_form<'f>(&mut self, prompt: Prompt, args: &'f RequestArgs) -> Result<Form<'f>> {
-        let start = args.start.map(|start| self.resolve(start, Sense::Next)).transpose()?;
+        let start = args.start.map(|start| self.resolve(start, Pick::Next)).transpose()?;
         let end = match (args.duration, args.until) {
             (Some(duration), _) => Some(duration.into()),
-            (None, Some(until)) => Some(End::At(self.resolve(until, Sense::Next)?)),
+            (None, Some(until)) => Some(End::At(self.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
         let wanted = |resource| Needs {
@@ -237,8 +237,8 @@ impl App {
             Ok(duration) => return Ok(duration.into()),
             Err(why) => why.to_string(),
         };
-        let when: When = text.parse().map_err(|_| why)?;
-        when.resolve(self.clock, Sense::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
+        let when: TypedTime = text.parse().map_err(|_| why)?;
+        when.resolve(self.clock, Pick::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
     }
 
     /// Says what is wrong, and asks again for what it is about.

@@ -2,10 +2,10 @@
 
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::request::End;
+use crate::domain::terms::End;
 use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, NeedView, NeedsView, RequestView};
-use crate::time_input::date_and_time;
+use crate::time_format::date_and_time;
 use crate::ui::{Sheet, line, lines, request};
 
 /// Who decides on a resource, the longest that can be asked for, and what else a request needs.

@@ -1,0 +1,92 @@
+//! Whose approval a grant takes.
+
+use std::collections::BTreeSet;
+
+use super::default_demand::{default_role, takes_default};
+use super::matching::Hit;
+use super::opened::Opened;
+use super::rule::Rule;
+use crate::domain::member::Assignee;
+use crate::domain::name::RuleName;
+use crate::domain::principal::Principal;
+use crate::domain::role::Role;
+use crate::domain::time::Timestamp;
+
+/// A number of approvals that a request takes, and of whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requirement {
+    /// The rule that demands it. None: the default demand.
+    pub rule: Option<RuleName>,
+    pub approvers: BTreeSet<Assignee>,
+    pub approvals: u32,
+}
+
+impl Requirement {
+    /// Whether this person is one of those whose approval is demanded.
+    pub fn is_met_by(&self, person: &Principal, basis: RoleBasis, now: Timestamp) -> bool {
+        !person.is_disabled()
+            && self.approvers.iter().any(|approver| match (approver, basis) {
+                (Assignee::Member(name), _) => *name == person.name,
+                (Assignee::Group(group), _) => person.groups.contains(group),
+                (Assignee::Role(least), RoleBasis::Effective) => person.effective_role(now) >= *least,
+                (Assignee::Role(least), RoleBasis::Base) => person.member.role >= *least,
+                (Assignee::Role(least), RoleBasis::BaseAdmin) => person.member.role >= (*least).max(Role::Admin),
+            })
+    }
+
+    fn default(least: Role) -> Requirement {
+        Requirement { rule: None, approvers: [Assignee::Role(least)].into(), approvals: 1 }
+    }
+}
+
+/// How a `role:R` among the approvers counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleBasis {
+    /// By the role that somebody has now, granted or not.
+    Effective,
+    /// By the team file alone: nobody gives permanent access by a role that will end.
+    Base,
+    /// By the team file alone, and from admin up: else granted admins could keep one another in office.
+    BaseAdmin,
+}
+
+/// What terms demand: by rules, and by default.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Demands {
+    pub(super) rules: Vec<Requirement>,
+    /// The least role that meets the default demand, if there is one.
+    default: Option<Role>,
+}
+
+impl Demands {
+    pub(super) fn requirements(&self) -> Vec<Requirement> {
+        self.rules.iter().cloned().chain(self.default.map(Requirement::default)).collect()
+    }
+
+    pub(super) fn and(&self, other: &Demands) -> Demands {
+        let mut rules = self.rules.clone();
+        rules.extend(other.rules.iter().filter(|it| !self.rules.contains(it)).cloned());
+        Demands { rules, default: self.default.max(other.default) }
+    }
+}
+
+impl Opened<'_> {
+    /// The demands of these terms alone.
+    pub(super) fn demands(&self, hits: &[(&Rule, Hit)]) -> Demands {
+        let mut rules: Vec<Requirement> = Vec::new();
+        let mut has_own = vec![false; self.things.len()];
+        for (rule, hit) in hits.iter().filter(|(rule, _)| !rule.approvers.is_empty()) {
+            rules.push(Requirement {
+                rule: Some(rule.name.clone()),
+                approvers: rule.approvers.clone(),
+                approvals: rule.approvals,
+            });
+            for &place in &hit.things {
+                has_own[place] |= takes_default(rule, self.things[place].thing);
+            }
+        }
+        let without = self.things.iter().zip(&has_own).filter(|(it, has_own)| !**has_own && !it.follows_connections);
+        let default = without.map(|(it, _)| default_role(it.thing)).max();
+        Demands { rules, default }
+    }
+}

@@ -1,0 +1,337 @@
+//! Judging a request: what a grant would open, which rules match that, and whose approval it takes.
+//!
+//! Everything that a grant would open needs its own approvers:
+//!
+//! 1. A grant opens its resource. A connection also opens its targets. A scope opens the connections and targets that it
+//!    covers, or itself if it covers nothing. A feature or a role is one thing.
+//! 2. Each rule with approvers that matches an opened thing makes one demand. A rule that names a scope adds a demand and
+//!    replaces none.
+//! 3. Opened things that no such rule matches are under the default demand, made once: an admin or the owner; for a
+//!    feature, someone who also holds its role. A target whose connections are all opened too adds no default. Only a rule
+//!    whose `resources` names a role takes the default of a role away.
+//! 4. The demands of what was asked and of what would be granted add up, unless the granted terms are within those asked:
+//!    they open nothing more, start no earlier and end no later. Then only the granted terms count.
+//! 5. Deny rules, limits and tickets bind if they match what was asked or what would be granted.
+//!
+//! Nothing here decides; `decide` does, by what is said here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::demand::{Demands, Requirement};
+use super::length::Counted;
+use super::matching::Hit;
+use super::opened::{Case, Opened};
+use super::rule::Rule;
+use super::violation::{Breach, Violation};
+use crate::domain::duration::Length;
+use crate::domain::member::Assignee;
+use crate::domain::name::RuleName;
+use crate::domain::terms::{End, Terms};
+use crate::domain::text::{Text, Ticket};
+
+/// A rule that matches, and why.
+#[derive(Debug, Clone)]
+pub struct Matched {
+    pub rule: Rule,
+    pub because: String,
+    counted: Counted,
+}
+
+/// The rules that match a request, and what they amount to.
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct Judgement {
+    pub matched: Vec<Matched>,
+    demands: Demands,
+    of_granted: Demands,
+    is_narrower: bool,
+    approved_by: Option<RuleName>,
+    emergency_by: Option<RuleName>,
+    limits_number: Vec<Rule>,
+    limits_number_of_granted: Vec<Rule>,
+    /// Where the terms are too long: a length that is not. It takes time to find, so it is looked for only where it is shown.
+    pub fits: Option<Length>,
+}
+
+/// Judges the terms asked, and those that would be granted where they differ.
+pub fn judge<'r>(
+    rules: impl IntoIterator<Item = &'r Rule>,
+    asked: Case<'_>,
+    granted: Option<Case<'_>>,
+    emergency: bool,
+) -> Judgement {
+    let rules: Vec<&Rule> = rules.into_iter().filter(|rule| rule.is_about(emergency)).collect();
+    let hits = |opened: &Opened<'_>| -> Vec<(&Rule, Hit)> {
+        rules.iter().filter_map(|&rule| Some((rule, opened.hit(rule)?))).collect()
+    };
+    let asked = Opened::by(asked);
+    let granted = granted.map(Opened::by);
+    let of_asked = hits(&asked);
+    let of_granted = granted.as_ref().map(&hits);
+
+    let demands_asked = asked.demands(&of_asked);
+    let asked_of_nobody = demands_asked.rules.is_empty();
+    let is_narrower = granted.as_ref().is_some_and(|granted| granted.is_within(&asked));
+    let (demands, demands_granted) = match (&granted, &of_granted) {
+        (Some(granted), Some(of_granted)) => {
+            let alone = granted.demands(of_granted);
+            (if is_narrower { alone.clone() } else { demands_asked.and(&alone) }, alone)
+        }
+        (None, _) | (_, None) => (demands_asked.clone(), demands_asked),
+    };
+    // Without anybody's approval a grant is always of the terms asked.
+    let gives = |gives: fn(&Opened<'_>, &Rule, &Hit) -> bool| {
+        of_asked.iter().find(|(rule, hit)| gives(&asked, rule, hit)).map(|(rule, _)| rule.name.clone())
+    };
+    let approved_by = match asked_of_nobody {
+        true => gives(|opened, rule, hit| rule.auto_approve && opened.is_whole(rule, hit)),
+        false => None,
+    };
+    let emergency_by = gives(|opened, rule, hit| rule.emergency && opened.is_within_reach(rule, hit));
+
+    // Where a rule matches the granted terms, those are what it limits.
+    let mut found: BTreeMap<&RuleName, (String, Counted)> = BTreeMap::new();
+    let own = granted.as_ref().unwrap_or(&asked).own_length();
+    for (rule, hit) in of_asked {
+        let counted = if granted.is_some() { own.clone() } else { hit.counted };
+        found.insert(&rule.name, (hit.because, counted));
+    }
+    for (rule, hit) in of_granted.into_iter().flatten() {
+        let because = found.remove(&rule.name).map_or(hit.because, |(because, _)| because);
+        found.insert(&rule.name, (because, hit.counted));
+    }
+    let matched = rules.iter().filter_map(|rule| {
+        let (because, counted) = found.remove(&rule.name)?;
+        Some(Matched { rule: (*rule).clone(), because, counted })
+    });
+    let matched = matched.collect();
+    let (mut limits_number, mut limits_number_of_granted) = (Vec::new(), Vec::new());
+    for rule in rules.iter().filter(|rule| rule.max_per_day.is_some()) {
+        if asked.is_counted_by(rule) {
+            limits_number.push((*rule).clone());
+        } else if granted.as_ref().is_some_and(|granted| granted.is_counted_by(rule)) {
+            limits_number_of_granted.push((*rule).clone());
+        }
+    }
+    Judgement {
+        matched,
+        demands,
+        of_granted: demands_granted,
+        is_narrower,
+        approved_by,
+        emergency_by,
+        limits_number,
+        limits_number_of_granted,
+        fits: None,
+    }
+}
+
+/// The longest length that no rule's `max_duration` forbids in the place of the one that would be granted. None: it is
+/// not the length that is forbidden, or every length is.
+///
+/// What counts together with a length never shrinks as the length grows, so halving finds it.
+pub fn longest_allowed(rules: &[Rule], asked: Case<'_>, granted: Option<Case<'_>>, emergency: bool) -> Option<Length> {
+    let limits: Vec<Rule> = rules.iter().filter(|rule| rule.max_duration.is_some()).cloned().collect();
+    let case = granted.unwrap_or(asked);
+    let is_allowed = |seconds: i64| {
+        let length = Length::from_seconds(seconds).ok()?;
+        let terms = Terms { end: End::After(length), ..case.terms.clone() };
+        let judged = Case { terms: &terms, ..case };
+        let judgement = match granted {
+            Some(_) => judge(&limits, asked, Some(judged), emergency),
+            None => judge(&limits, judged, None, emergency),
+        };
+        (!judgement.forbids_length(&terms)).then_some(length)
+    };
+    let own = case.terms.ends_at(case.now).map(|end| end.since(case.terms.starts_at(case.now)));
+    let mut too_long = own.unwrap_or(Length::HOUR.seconds());
+    let mut longest = is_allowed(too_long);
+    if own.is_some() && longest.is_some() {
+        return None;
+    }
+    while longest.map_or(0, Length::seconds) + 1 < too_long {
+        let middle = too_long.midpoint(longest.map_or(0, Length::seconds));
+        match is_allowed(middle) {
+            Some(length) => longest = Some(length),
+            None => too_long = middle,
+        }
+    }
+    longest
+}
+
+impl Judgement {
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.matched.iter().map(|matched| &matched.rule)
+    }
+
+    /// Whether a rule forbids these terms for their length.
+    pub fn forbids_length(&self, terms: &Terms) -> bool {
+        self.matched.iter().any(|it| it.too_long().is_some() || terms.end.is_permanent() && !it.rule.allow_permanent)
+    }
+
+    /// Everything that these terms break of the rules. Empty: no rule forbids them.
+    pub fn violations(&self, terms: &Terms, reason: &Text, ticket: Option<&Ticket>) -> Vec<Violation> {
+        let mut violations: Vec<Violation> = Vec::new();
+        let mut add = |rule: &Rule, breach: Breach| violations.push(Violation { rule: rule.name.clone(), breach });
+        for rule in self.rules() {
+            if let Some(message) = &rule.deny {
+                add(rule, Breach::Denied { message: message.clone() });
+            }
+        }
+        let fits = self.fits;
+        for matched in &self.matched {
+            if terms.end.is_permanent() && !matched.rule.allow_permanent {
+                add(&matched.rule, Breach::Permanent { fits });
+            }
+            if let Some(most) = matched.too_long() {
+                add(&matched.rule, Breach::TooLong { most, together: matched.counted.words(), fits });
+            }
+        }
+        for rule in self.rules() {
+            if let Some(pattern) = &rule.ticket
+                && !ticket.is_some_and(|ticket| pattern.matches(ticket))
+            {
+                add(rule, Breach::NoTicket { pattern: pattern.clone() });
+            }
+            let has = reason.as_str().chars().count();
+            if let Some(least) = rule.reason_min
+                && has < least as usize
+            {
+                add(rule, Breach::ShortReason { least, has });
+            }
+        }
+        violations
+    }
+
+    /// Whose approvals it takes, each demand on its own. Empty only when the catalogue knows nothing that it would open.
+    pub fn requirements(&self) -> Vec<Requirement> {
+        self.demands.requirements()
+    }
+
+    /// The demands of the granted terms alone. Only somebody who meets one of them can propose these terms.
+    pub fn requirements_of_granted(&self) -> Vec<Requirement> {
+        self.of_granted.requirements()
+    }
+
+    /// Whether the granted terms are not those asked, open nothing more, start no earlier and end no later.
+    pub fn is_narrower(&self) -> bool {
+        self.is_narrower
+    }
+
+    /// The rule that approves it without anybody.
+    pub fn approved_by_rule(&self) -> Option<&RuleName> {
+        self.approved_by.as_ref()
+    }
+
+    /// The rule that allows emergency access.
+    pub fn allowed_in_emergency(&self) -> Option<&RuleName> {
+        self.emergency_by.as_ref()
+    }
+
+    /// The rules that limit how many requests for this its requester may file in a day.
+    pub fn limits_number(&self) -> &[Rule] {
+        &self.limits_number
+    }
+
+    /// The rules that limit how many requests there may be for what would be granted, besides those for what was asked.
+    pub fn limits_number_of_granted(&self) -> &[Rule] {
+        &self.limits_number_of_granted
+    }
+
+    pub fn lapse_after(&self) -> Option<Length> {
+        self.rules().filter_map(|rule| rule.lapse_after).min()
+    }
+
+    pub fn remind_after(&self) -> Option<Length> {
+        self.rules().filter_map(|rule| rule.remind_after).min()
+    }
+
+    /// Who is reminded besides those who may decide.
+    pub fn escalate_to(&self) -> BTreeSet<Assignee> {
+        self.rules().flat_map(|rule| rule.escalate_to.iter().cloned()).collect()
+    }
+}
+
+impl Matched {
+    /// The limit that the length goes beyond, if it does.
+    fn too_long(&self) -> Option<Length> {
+        self.rule.max_duration.filter(|most| self.counted.is_longer_than(*most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalog::{Connection, Covers, Environment, Scope, Target};
+    use crate::domain::member::Login;
+    use crate::domain::name::Name;
+    use crate::domain::policy::other_grants::Held;
+    use crate::domain::principal::Principal;
+    use crate::domain::role::Role;
+    use crate::domain::team::Team;
+    use crate::domain::terms::End;
+    use crate::domain::time::Timestamp;
+
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(1_000_000 + seconds).unwrap()
+    }
+
+    fn length(seconds: i64) -> Length {
+        Length::from_seconds(seconds).unwrap()
+    }
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    /// A team with so many targets, in a connection each, and a scope that covers all of them.
+    fn wide(targets: usize) -> Team {
+        let owner = name("olivia");
+        let mut team = Team::of_one(name("acme"), owner.clone(), Login::from(&owner));
+        let mut covered = BTreeSet::new();
+        for number in 0..targets {
+            let (target, connection) = (name(&format!("t{number}")), name(&format!("c{number}")));
+            team.connections.insert(connection.clone(), Connection { environment: Environment::Production });
+            team.targets.insert(target.clone(), Target { connections: [connection].into() });
+            covered.insert(target);
+        }
+        let scope = Scope { covers: Covers::Targets(covered), assigned: BTreeSet::new() };
+        team.scopes.insert(name("everything"), scope);
+        team
+    }
+
+    #[test]
+    fn a_wide_scope_takes_the_demand_of_each_rule_once_and_one_default() {
+        let team = wide(5000);
+        let requester = Principal::gone(name("bob"));
+        let terms = Terms { resource: "scope:everything".parse().unwrap(), end: End::After(length(60)), start: None };
+        let reach = team.reach(&terms.resource, None);
+        assert_eq!(reach.len(), 5001);
+        let rule = |text: &str| -> Rule { serde_json::from_str(text).unwrap() };
+        let rules = [
+            rule(r#"{"name":"one","approvers":["group:dba"],"match":{"resources":["target:t1*"]}}"#),
+            rule(r#"{"name":"two","approvers":["group:web"],"match":{"resources":["target:t2","target:t20"]}}"#),
+            rule(r#"{"name":"none","approvers":["group:ops"],"match":{"resources":["target:x*"]}}"#),
+        ];
+        let held = Held::default();
+        let case = Case { requester: &requester, terms: &terms, reach: &reach, held: &held, now: time(0) };
+        let requirements = judge(&rules, case, None, false).requirements();
+        let by: Vec<Option<&str>> = requirements.iter().map(|it| it.rule.as_ref().map(RuleName::as_str)).collect();
+        assert_eq!(by, [Some("one"), Some("two"), None]);
+        assert_eq!(requirements[2].approvers, BTreeSet::from([Assignee::Role(Role::Admin)]));
+    }
+
+    #[test]
+    fn terms_that_open_nothing_demand_nothing_and_are_within_none() {
+        let requester = Principal::gone(name("bob"));
+        let asked = Terms { resource: "target:t0".parse().unwrap(), end: End::Never, start: None };
+        let gone = Terms { resource: "target:gone".parse().unwrap(), end: End::After(length(60)), start: None };
+        let team = wide(1);
+        let reach = team.reach(&asked.resource, None);
+        let held = Held::default();
+        let case = |terms, reach| Case { requester: &requester, terms, reach, held: &held, now: time(0) };
+        let judgement = judge(&[], case(&asked, &reach), Some(case(&gone, &[])), false);
+        assert!(judgement.requirements_of_granted().is_empty());
+        assert_eq!(judgement.requirements().len(), 1);
+    }
+}

@@ -1,0 +1,87 @@
+//! A member with everything that decides what they may use.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::catalog::Scope;
+use super::grant::Grant;
+use super::member::{Login, Member};
+use super::name::Name;
+use super::resource::Resource;
+use super::role::Role;
+use super::terms::RequestId;
+use super::time::Timestamp;
+
+/// A member with all that decides what they may use.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    pub name: Name,
+    pub member: Member,
+    /// The entry that brought them (back), or gave them another login: what was decided before is not theirs.
+    pub since: i64,
+    pub groups: BTreeSet<Name>,
+    /// The scopes that are assigned to them in any way, and those that a grant of theirs is for.
+    pub scopes: BTreeMap<Name, Scope>,
+    /// Their grants whose end is not on the record; the clock may still have ended one.
+    pub grants: Vec<Grant>,
+}
+
+/// How somebody comes to hold a role: by the team file, or by a grant.
+pub(super) struct RoleHeld {
+    pub(super) role: Role,
+    pub(super) request: Option<RequestId>,
+    pub(super) until: Option<Timestamp>,
+}
+
+impl Principal {
+    /// Somebody who was a member once: of them only the name is left.
+    pub fn gone(name: Name) -> Principal {
+        let login = Login::from(&name);
+        let member = Member { role: Role::Viewer, login, email: None, slack: None, timezone: None, disabled: true };
+        let (groups, scopes) = (BTreeSet::new(), BTreeMap::new());
+        Principal { name, member, since: i64::MAX, groups, scopes, grants: Vec::new() }
+    }
+
+    pub fn is_disabled(&self) -> bool {
+        self.member.disabled
+    }
+
+    /// Whether this person is the member whom an entry names: by the same Unix user, or by a name that they have had since
+    /// before it. A name alone is not enough: its bearer of then may be somebody else.
+    pub fn was(&self, name: &Name, login: Option<&Login>, seq: i64) -> bool {
+        login == Some(&self.member.login) || *name == self.name && self.since < seq
+    }
+
+    /// The highest of the base role and the live role grants.
+    pub fn effective_role(&self, now: Timestamp) -> Role {
+        self.roles_held(now).into_iter().map(|held| held.role).max().unwrap_or(self.member.role)
+    }
+
+    pub fn live_grants(&self, now: Timestamp) -> impl Iterator<Item = &Grant> {
+        let disabled = self.is_disabled();
+        self.grants.iter().filter(move |grant| !disabled && grant.is_live(now))
+    }
+
+    fn roles_held(&self, now: Timestamp) -> Vec<RoleHeld> {
+        let base = RoleHeld { role: self.member.role, request: None, until: None };
+        let granted = self.live_grants(now).filter_map(|grant| match grant.terms.resource {
+            Resource::Role(role) => Some(RoleHeld { role, request: Some(grant.request), until: grant.ends_at }),
+            Resource::Connection(_) | Resource::Target(_) | Resource::Feature(_) | Resource::Scope(_) => None,
+        });
+        std::iter::once(base).chain(granted).collect()
+    }
+
+    /// How this person holds `least` or more: for good if the base role suffices, else by the grant that lasts longest.
+    pub(super) fn role_held(&self, least: Role, now: Timestamp) -> Option<RoleHeld> {
+        let enough = self.roles_held(now).into_iter().filter(|held| held.role >= least);
+        enough.reduce(|a, b| if lasts_longer(b.until, a.until) { b } else { a })
+    }
+}
+
+/// Whether an end `a` lies after an end `b`, where None is never.
+pub(super) fn lasts_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
+    match (a, b) {
+        (None, Some(_)) => true,
+        (Some(a), Some(b)) => a > b,
+        (_, None) => false,
+    }
+}

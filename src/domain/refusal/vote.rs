@@ -1,0 +1,139 @@
+//! Refused as an approver, a denier or a reviewer.
+
+use super::kind::RefusalKind;
+use crate::domain::grant::State;
+use crate::domain::name::Name;
+use crate::domain::resource::Resource;
+use crate::domain::terms::RequestId;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum VoteRefusal {
+    NeedsApprover {
+        id: RequestId,
+        approvers: Vec<String>,
+    },
+    NeedsApproverOfTerms {
+        id: RequestId,
+        resource: Resource,
+        approvers: Vec<String>,
+    },
+    NeedsBaseRole {
+        id: RequestId,
+        what: &'static str,
+    },
+    NeedsReviewer {
+        id: RequestId,
+        reviewers: Vec<String>,
+    },
+    OwnRequest {
+        id: RequestId,
+    },
+    FiledRequest {
+        id: RequestId,
+        requester: Name,
+    },
+    MayBeOwn {
+        id: RequestId,
+    },
+    AlreadyVoted {
+        id: RequestId,
+    },
+    AlreadyDecided {
+        id: RequestId,
+        state: State,
+        by: Option<Name>,
+    },
+    AlreadyReviewed {
+        id: RequestId,
+        by: Name,
+    },
+    NotOwed {
+        id: RequestId,
+    },
+    /// The request was edited, and the caller has not said which version they approve.
+    Unseen {
+        id: RequestId,
+        seq: i64,
+    },
+}
+
+impl VoteRefusal {
+    pub fn kind(&self) -> RefusalKind {
+        match self {
+            VoteRefusal::NeedsApprover { .. }
+            | VoteRefusal::NeedsApproverOfTerms { .. }
+            | VoteRefusal::NeedsBaseRole { .. }
+            | VoteRefusal::NeedsReviewer { .. }
+            | VoteRefusal::OwnRequest { .. }
+            | VoteRefusal::FiledRequest { .. }
+            | VoteRefusal::MayBeOwn { .. } => RefusalKind::Refused,
+            VoteRefusal::AlreadyVoted { .. }
+            | VoteRefusal::AlreadyDecided { .. }
+            | VoteRefusal::AlreadyReviewed { .. }
+            | VoteRefusal::NotOwed { .. }
+            | VoteRefusal::Unseen { .. } => RefusalKind::Conflict,
+        }
+    }
+
+    pub fn message(&self) -> String {
+        match self {
+            VoteRefusal::NeedsApprover { id, approvers } => {
+                format!("request {id} is for others to decide on: {}", approvers.join(", "))
+            }
+            VoteRefusal::NeedsApproverOfTerms { id, resource, approvers } => format!(
+                "you may decide on request {id}, but {resource} on these terms is for others to give: {}",
+                approvers.join(", ")
+            ),
+            VoteRefusal::NeedsBaseRole { id, what } => format!(
+                "request {id} is for {what}; a role that was granted to you does not count there, only your role in the team file"
+            ),
+            VoteRefusal::NeedsReviewer { id, reviewers } => {
+                format!("request {id} is for others to review: {}", reviewers.join(", "))
+            }
+            VoteRefusal::OwnRequest { id } => {
+                format!("request {id} is your own, and nobody decides on their own request")
+            }
+            VoteRefusal::FiledRequest { id, requester } => {
+                format!("you filed request {id} for {requester}, and nobody decides on a request they filed")
+            }
+            VoteRefusal::MayBeOwn { id } => format!(
+                "request {id} can't be told from your own: it was filed by or for an earlier member with your name"
+            ),
+            VoteRefusal::AlreadyVoted { id } => format!("you have approved request {id} already, on these terms"),
+            VoteRefusal::AlreadyDecided { id, state, by: Some(by) } => {
+                format!("request {id} is {state} already, decided by {by}")
+            }
+            VoteRefusal::AlreadyDecided { id, state, by: None } => format!("request {id} is {state} already"),
+            VoteRefusal::AlreadyReviewed { id, by } => format!("{by} has reviewed request {id} already"),
+            VoteRefusal::NotOwed { id } => format!("request {id} is no emergency, so it owes no review"),
+            VoteRefusal::Unseen { id, .. } => {
+                format!(
+                    "request {id} has changed since it was filed, so say which version you approve; nothing was done"
+                )
+            }
+        }
+    }
+
+    pub fn hints(&self) -> Vec<String> {
+        match self {
+            VoteRefusal::NeedsApprover { id, .. }
+            | VoteRefusal::NeedsBaseRole { id, .. }
+            | VoteRefusal::NeedsReviewer { id, .. }
+            | VoteRefusal::OwnRequest { id }
+            | VoteRefusal::FiledRequest { id, .. }
+            | VoteRefusal::MayBeOwn { id }
+            | VoteRefusal::AlreadyVoted { id } => vec![format!("`access show {id}` names who may decide")],
+            VoteRefusal::NeedsApproverOfTerms { id, .. } => {
+                vec![format!("approve it as it is, or deny it: `access deny {id}`")]
+            }
+            VoteRefusal::AlreadyDecided { id, .. } => vec![format!("`access show {id}` tells how")],
+            VoteRefusal::AlreadyReviewed { id, .. } | VoteRefusal::NotOwed { id } => {
+                vec![format!("see it with `access show {id}`")]
+            }
+            VoteRefusal::Unseen { id, seq } => vec![
+                format!("look at it with `access show {id}`, then `access approve {id} --seen {seq}`"),
+                format!("on a terminal, without --yes, `access approve {id}` shows it first"),
+            ],
+        }
+    }
+}

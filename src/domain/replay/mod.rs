@@ -1,0 +1,256 @@
+//! Replays the audit log in memory and reports where it contradicts itself.
+//!
+//! Replay never judges by today's rules: a log stays valid when the rules change. It checks what no rules could allow (a
+//! grant without another person's approval, an end that is not the one granted, a decision on a decided request), and what
+//! the team of that moment says: whether it made the demands that a grant met, and whether a rule could give what it is
+//! said to have given.
+//!
+//! The team of that moment is judged by the code of today. So a change of what a rule gives or demands needs a new log
+//! format, and entries of earlier formats keep being judged as they were.
+
+mod decisions;
+mod demands;
+mod grants;
+mod past;
+mod requests;
+mod team;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::event::{Entry, Event, FORMAT};
+use super::member::Login;
+use super::name::Name;
+use super::notification::Recipient;
+use super::preference::Preference;
+use super::request::{Recorded, Request};
+use super::simulation::historical::TeamThen;
+use super::team::Team;
+use super::terms::RequestId;
+use super::time::Timestamp;
+use past::{Numbers, Past};
+
+/// What the entries so far amount to.
+///
+/// It holds every request until `release` is called. A caller that does so after each batch of entries needs memory only for
+/// what is still open.
+#[derive(Debug, Default)]
+pub struct Model {
+    /// None before the first entry.
+    pub team: Option<Team>,
+    /// For each member, the entry that added them. A member who left and came back has a new one.
+    pub since: BTreeMap<Name, i64>,
+    /// By number, without those that were released.
+    pub requests: BTreeMap<RequestId, Request>,
+    /// By number, without those that were released.
+    pub notifications: Vec<Notified>,
+    /// What judging by the team of this moment has found so far.
+    team_then: TeamThen,
+    /// Of every member who has set any.
+    pub preferences: BTreeMap<Name, Preference>,
+    /// The requests whose grants of roles have not ended on the record.
+    role_grants: BTreeSet<RequestId>,
+    /// The requests that format 1 filed and that were not judged again since. Without those that were released.
+    of_format_1: BTreeSet<RequestId>,
+    /// Who changed the team, while the entries that follow from it are replayed. None: nobody, or nobody who may.
+    changed_by: Option<TeamChanger>,
+    /// The format of the current entry.
+    format: u32,
+    last: Option<Timestamp>,
+    /// The requests that became final since the last release.
+    final_since: Vec<RequestId>,
+    past: Past,
+    notified: Numbers,
+    last_notified: i64,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum TeamChanger {
+    Member(Name),
+    /// Root, who replaced the owner.
+    Root,
+}
+
+/// A notification by number: the entry it is about, and its recipient.
+pub type Notified = (i64, (i64, Recipient));
+
+/// What no later entry of an honest log can change.
+#[derive(Debug, Default)]
+pub struct Released {
+    pub requests: Vec<Request>,
+    pub notifications: Vec<Notified>,
+}
+
+/// Something that no honest log has, in words.
+type Fault = String;
+
+/// What an entry says besides its event.
+#[derive(Clone, Copy)]
+struct Context<'e> {
+    seq: i64,
+    at: Timestamp,
+    actor: Option<&'e Name>,
+}
+
+impl Model {
+    /// Replays the next entry. Returns what is wrong with it, and continues as well as it can.
+    pub fn take(&mut self, entry: Entry) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        if !(1..=FORMAT).contains(&entry.v) {
+            faults.push(format!("it is of format {}, which this program does not know", entry.v));
+        }
+        self.check_time(&entry, &mut faults);
+        self.check_actor(&entry, &mut faults);
+        self.note_team_changer(&entry);
+        self.check_logins(&entry, &mut faults);
+        self.last = Some(entry.at);
+        self.format = entry.v;
+        let id = entry.event.request();
+        let context = Context { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref() };
+        faults.extend(self.fold(context, entry.event).err());
+        self.final_since.extend(id.filter(|id| self.requests.get(id).is_some_and(is_final)));
+        self.notify(entry.seq, entry.told, entry.told_from, &mut faults);
+        faults
+    }
+
+    fn fold(&mut self, context: Context<'_>, event: Event) -> Result<(), Fault> {
+        match event {
+            Event::TeamInitialized { changes } => self.initialize_team(context.seq, changes),
+            Event::TeamApplied { changes } => self.apply_team(context.seq, changes),
+            Event::RequestSubmitted(submission) => self.submit(context, submission),
+            Event::RequestEdited(revision) => self.edit(context, revision),
+            Event::RequestApproved(approval) => self.approve(context, approval),
+            Event::RequestDenied { request, by, reason } => self.deny(context, request, by, reason),
+            Event::RequestWithdrawn { request, by, because } => self.withdraw(context, request, by.as_ref(), &because),
+            Event::RequestLapsed { request, lapsed_at } => self.lapse(context, request, lapsed_at),
+            Event::RequestReminded { request } => self.remind(context, request),
+            Event::RequestRejudged { request } => self.rejudge(context, request),
+            Event::ApprovalsVoided { request, voids, .. } => self.void_approvals(context, request, &voids),
+            Event::RequestReviewed { request, by, note } => self.review(context, request, by, note),
+            Event::GrantScheduled(granted) => self.schedule(context, granted),
+            Event::GrantStarted(granted) => self.start(context, granted),
+            Event::GrantExpiring { request, .. } => self.warn(request),
+            Event::GrantExpired { request, resource, ended_at } => self.expire(context, request, &resource, ended_at),
+            Event::GrantRevoked { request, resource, by, because, .. } => {
+                self.revoke(context, request, &resource, by, &because)
+            }
+            Event::AttemptRefused { .. } | Event::ClockAccepted { .. } => Ok(()),
+            Event::PreferenceChanged { member, from, to } => self.change_preference(context, member, &from, to),
+        }
+    }
+
+    fn notify(&mut self, seq: i64, recipients: Vec<Recipient>, first: Option<i64>, faults: &mut Vec<Fault>) {
+        let next = self.last_notified.saturating_add(1);
+        let first = first.unwrap_or(next);
+        if first != next {
+            faults.push(format!("its first notification is {first}, where {next} comes next"));
+        }
+        // No honest log comes near the last number there is.
+        let first = first.min(i64::MAX - 1 - recipients.len() as i64);
+        for (id, recipient) in (first..).zip(recipients) {
+            if !self.since.contains_key(&recipient.0) {
+                faults.push(format!("it notifies {}, who is not a member", recipient.0));
+            }
+            self.notifications.push((id, (seq, recipient)));
+            self.notified.push(id);
+            self.last_notified = id;
+        }
+    }
+
+    /// Hands out what is final, and keeps only a few bytes of it.
+    pub fn release(&mut self) -> Released {
+        let ids = std::mem::take(&mut self.final_since);
+        let requests: Vec<Request> = ids.iter().filter_map(|id| self.requests.remove(id)).collect();
+        for request in &requests {
+            self.past.release(request);
+            self.of_format_1.remove(&request.id);
+        }
+        Released { requests, notifications: std::mem::take(&mut self.notifications) }
+    }
+
+    /// Whether any entry filed a request with this number.
+    pub fn has_filed(&self, id: i64) -> bool {
+        self.past.filed.contains(id)
+    }
+
+    /// Whether any entry caused a notification with this number.
+    pub fn has_told(&self, id: i64) -> bool {
+        self.notified.contains(id)
+    }
+
+    fn check_time(&self, entry: &Entry, faults: &mut Vec<Fault>) {
+        let Some(last) = self.last else { return };
+        if let Event::ClockAccepted { was } = &entry.event {
+            if *was < last {
+                faults.push(format!("it accepts a clock behind {was}, but {last} was recorded before"));
+            }
+        } else if entry.at < last {
+            faults.push(format!("its time, {}, is before that of the entry before it", entry.at));
+        }
+    }
+
+    /// The actor is a member who is not disabled. (Anybody may have made an attempt that was refused.)
+    fn check_actor(&self, entry: &Entry, faults: &mut Vec<Fault>) {
+        let (Some(actor), Some(team)) = (&entry.actor, &self.team) else { return };
+        if matches!(entry.event, Event::AttemptRefused { .. }) {
+            return;
+        }
+        // A team file may remove or disable the member who applies it. They still act in what follows in the same command.
+        let changer = match &self.changed_by {
+            Some(TeamChanger::Member(name)) => Some(name),
+            Some(TeamChanger::Root) | None => None,
+        };
+        if entry.event.follows_team() && changer == Some(actor) {
+            return;
+        }
+        match team.members.get(actor) {
+            Some(member) if member.disabled => faults.push(format!("{actor} acts, who is disabled")),
+            Some(_) => {}
+            None => faults.push(format!("{actor} acts, who is not a member")),
+        }
+    }
+
+    /// A request names the Unix users that its requester and its filer have in the team. (Format 1 names none.)
+    fn check_logins(&self, entry: &Entry, faults: &mut Vec<Fault>) {
+        let Event::RequestSubmitted(submission) = &entry.event else { return };
+        let requester = (&submission.requester, &submission.requester_login);
+        let filer = (&submission.filed_by, &submission.filer_login);
+        for (name, login) in BTreeSet::from([requester, filer]) {
+            if (entry.v > 1 || login.is_some()) && login.as_ref() != self.login_of(name) {
+                faults.push(format!("it does not name the Unix user that {name} has"));
+            }
+        }
+    }
+
+    fn login_of(&self, member: &Name) -> Option<&Login> {
+        self.team.as_ref()?.members.get(member).map(|member| &member.login)
+    }
+
+    /// A request that was not released. `released`: what is wrong with naming one that was, given whether it was granted.
+    fn request(&mut self, id: RequestId, released: impl FnOnce(bool) -> Fault) -> Result<&mut Request, Fault> {
+        let past = self.past.get(id).map(|(_, granted)| granted);
+        self.requests.get_mut(&id).ok_or_else(|| past.map_or_else(|| no_request(id), released))
+    }
+
+    fn pending(&mut self, id: RequestId, at: Timestamp) -> Result<&mut Request, Fault> {
+        let not_pending = || format!("request {id} is decided, which was not pending");
+        let request = self.request(id, |_| not_pending())?;
+        if request.recorded != Recorded::Pending {
+            Err(not_pending())
+        } else if request.lapses_at <= at {
+            Err(format!("request {id} is decided after it lapsed"))
+        } else {
+            Ok(request)
+        }
+    }
+}
+
+/// Whether no later entry of an honest log changes this request, its decisions or its grant.
+fn is_final(request: &Request) -> bool {
+    let ended = request.grant.as_ref().is_none_or(|grant| grant.ended.is_some());
+    let owed = request.grant.is_some() && request.owes_review();
+    request.recorded != Recorded::Pending && ended && !owed
+}
+
+fn no_request(id: RequestId) -> Fault {
+    format!("there is no request {id}")
+}

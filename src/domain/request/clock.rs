@@ -1,0 +1,72 @@
+//! What becomes of requests and grants that were made while the clock was ahead, once the right time is accepted.
+
+use super::Request;
+use crate::domain::event::{Because, Draft, Event};
+use crate::domain::grant::{Grant, State};
+use crate::domain::name::Name;
+use crate::domain::notification::{NotificationKind, Recipient};
+use crate::domain::time::Timestamp;
+
+/// Whether this was filed while the clock was ahead of the accepted time.
+pub fn filed_ahead(submitted_at: Timestamp, accepted: Timestamp) -> bool {
+    submitted_at > accepted
+}
+
+/// Whether this grant starts after the accepted time only because the clock was ahead when it was approved. One whose
+/// start was asked for starts then in any case.
+pub fn granted_ahead(grant: &Grant, accepted: Timestamp) -> bool {
+    grant.starts_at > accepted && grant.terms.start != Some(grant.starts_at)
+}
+
+/// Whether a request, or the grant it gave, was made while the clock was ahead and is still open at `last`, the time that
+/// the clock reached. It would wait, or start by itself, at a time that nobody meant.
+pub fn is_ahead(request: &Request, accepted: Timestamp, last: Timestamp) -> bool {
+    let filed_ahead = filed_ahead(request.submitted_at, accepted);
+    match (request.state(last), &request.grant) {
+        (State::Pending, _) => filed_ahead,
+        (State::Active | State::Scheduled, Some(grant)) => filed_ahead || granted_ahead(grant, accepted),
+        (
+            State::Active
+            | State::Scheduled
+            | State::Denied
+            | State::Withdrawn
+            | State::Lapsed
+            | State::Expired
+            | State::Revoked,
+            _,
+        ) => false,
+    }
+}
+
+/// Ends an open request or grant. None: it is not open. `by`: the member who accepts the clock; None: root. `asked`: those
+/// who were asked to decide on it.
+pub fn end(request: &Request, because: Because, last: Timestamp, by: Option<&Name>, asked: &[Name]) -> Option<Draft> {
+    match (request.state(last), &request.grant) {
+        (State::Pending, _) => {
+            let mut told: Vec<Recipient> = NotificationKind::RequestWithdrawn.to_all(asked);
+            told.push(NotificationKind::RequestWithdrawn.to(&request.requester));
+            let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
+            Some(Draft { event, told })
+        }
+        (State::Active | State::Scheduled, Some(grant)) => {
+            let event = Event::GrantRevoked {
+                request: request.id,
+                resource: grant.terms.resource.clone(),
+                by: by.cloned(),
+                because,
+                reason: None,
+            };
+            Some(Draft { event, told: vec![NotificationKind::AccessRevoked.to(&grant.member)] })
+        }
+        (
+            State::Active
+            | State::Scheduled
+            | State::Denied
+            | State::Withdrawn
+            | State::Lapsed
+            | State::Expired
+            | State::Revoked,
+            _,
+        ) => None,
+    }
+}

@@ -1,0 +1,201 @@
+//! What happens to a request besides its decision: it lapses, its grant begins, ends, is extended or revoked.
+
+use super::authorize::{may_act, needs_admin};
+use super::{Recorded, Request};
+use crate::domain::duration::Length;
+use crate::domain::event::{Because, Draft, Event, Granted};
+use crate::domain::grant::{Grant, State};
+use crate::domain::name::{Name, RuleName};
+use crate::domain::notification::{NotificationKind, Recipient};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{LifecycleRefusal, Refusal};
+use crate::domain::terms::{End, RequestId, Terms};
+use crate::domain::text::Text;
+use crate::domain::time::Timestamp;
+
+/// The member is told that a grant ends when this much is left: one hour. Of a grant that is no longer than that, when a
+/// quarter of its time is left.
+pub const WARN_WITHIN: Length = Length::HOUR;
+
+pub(super) fn draft(event: Event, told: Vec<Recipient>) -> Draft {
+    Draft { event, told }
+}
+
+pub(super) fn granted(
+    request: RequestId,
+    member: &Name,
+    terms: &Terms,
+    modified: bool,
+    by_rule: Option<&RuleName>,
+    now: Timestamp,
+) -> Granted {
+    Granted {
+        request,
+        member: member.clone(),
+        resource: terms.resource.clone(),
+        end: terms.end,
+        start: terms.start,
+        starts_at: terms.starts_at(now),
+        ends_at: terms.ends_at(now),
+        modified,
+        approved_by: Vec::new(),
+        by_rule: by_rule.cloned(),
+        demands: Vec::new(),
+        reviewers: None,
+    }
+}
+
+pub(super) fn begins(granted: Granted, now: Timestamp) -> Event {
+    if granted.starts_at > now { Event::GrantScheduled(granted) } else { Event::GrantStarted(granted) }
+}
+
+/// Whether this person may ask for more of this grant, and what that would be, on the terms granted before: it starts
+/// when that one ends. `end`: None for as long again.
+pub fn extended(request: &Request, person: &Principal, end: Option<Length>, now: Timestamp) -> Result<Terms, Refusal> {
+    may_act(person)?;
+    if !request.is_requested_by(person) {
+        return Err(LifecycleRefusal::NeedsOwnGrant { id: request.id }.into());
+    }
+    let state = request.state(now);
+    let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
+    let Some(grant) = live else { return Err(LifecycleRefusal::NotExtendable { id: request.id, state }.into()) };
+    let Some(ends_at) = grant.ends_at else { return Err(LifecycleRefusal::NothingToExtend { id: request.id }.into()) };
+    let before = Length::from_seconds(ends_at.since(grant.starts_at)).unwrap_or(Length::HOUR);
+    let end = End::After(end.unwrap_or(before));
+    Ok(Terms { resource: grant.terms.resource.clone(), end, start: Some(ends_at) })
+}
+
+/// `asked`: those who were asked to decide on it.
+pub fn withdraw(request: &Request, person: &Principal, asked: &[Name], now: Timestamp) -> Result<Vec<Draft>, Refusal> {
+    may_act(person)?;
+    if !request.belongs_to(person) {
+        // Whoever may see it may deny it, which is the act that says what it is.
+        return Err(LifecycleRefusal::NeedsOwnRequest { id: request.id }.into());
+    }
+    let state = request.state(now);
+    if state != State::Pending {
+        return Err(LifecycleRefusal::NotPending { id: request.id, state }.into());
+    }
+    let withdrawn =
+        Event::RequestWithdrawn { request: request.id, by: Some(person.name.clone()), because: Because::Asked };
+    // Whoever it was filed for should know as well.
+    let requester = Some(&request.requester).filter(|requester| **requester != person.name);
+    let told = asked.iter().filter(|name| **name != person.name).chain(requester);
+    Ok(vec![draft(withdrawn, NotificationKind::RequestWithdrawn.to_all(told))])
+}
+
+/// Ends a grant now. Admins may end anyone's, a requester their own. `following`: the requests that go on from it, and
+/// those that go on from them, which fall with it.
+pub fn revoke(
+    request: &Request,
+    following: &[Request],
+    person: &Principal,
+    reason: Option<Text>,
+    now: Timestamp,
+) -> Result<Vec<Draft>, Refusal> {
+    may_act(person)?;
+    if !request.is_requested_by(person) {
+        needs_admin(person, "revoke somebody else's access", now)?;
+    }
+    let state = request.state(now);
+    let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
+    let Some(grant) = live else { return Err(LifecycleRefusal::NotLive { id: request.id, state }.into()) };
+    let told =
+        |event: NotificationKind| if person.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
+    let mut drafts =
+        vec![draft(revoked(grant, Some(&person.name), Because::Asked, reason), told(NotificationKind::AccessRevoked))];
+    for next in following {
+        let because = Because::Fell(next.extends.unwrap_or(request.id));
+        match (next.state(now), &next.grant) {
+            (State::Pending, _) => {
+                let event = Event::RequestWithdrawn { request: next.id, by: Some(person.name.clone()), because };
+                drafts.push(draft(event, told(NotificationKind::RequestWithdrawn)));
+            }
+            (State::Scheduled | State::Active, Some(grant)) => {
+                drafts.push(draft(
+                    revoked(grant, Some(&person.name), because, None),
+                    told(NotificationKind::AccessRevoked),
+                ));
+            }
+            (
+                State::Scheduled
+                | State::Active
+                | State::Denied
+                | State::Withdrawn
+                | State::Lapsed
+                | State::Expired
+                | State::Revoked,
+                _,
+            ) => {}
+        }
+    }
+    Ok(drafts)
+}
+
+/// `by`: None for root.
+pub(super) fn revoked(grant: &Grant, by: Option<&Name>, because: Because, reason: Option<Text>) -> Event {
+    Event::GrantRevoked {
+        request: grant.request,
+        resource: grant.terms.resource.clone(),
+        by: by.cloned(),
+        because,
+        reason,
+    }
+}
+
+pub(super) fn untold(draft: Draft) -> Draft {
+    Draft { told: Vec::new(), ..draft }
+}
+
+/// Records that a grant has ended by the clock. None: it has not. `goes_on`: its member has the access still, by another
+/// grant, and is told of that one's end.
+pub fn expire(grant: &Grant, goes_on: bool, now: Timestamp) -> Option<Draft> {
+    let ended_at = grant.ends_at.filter(|&end| end <= now && grant.ended.is_none())?;
+    let expired = Event::GrantExpired { request: grant.request, resource: grant.terms.resource.clone(), ended_at };
+    let told = if goes_on { Vec::new() } else { vec![NotificationKind::AccessExpired.to(&grant.member)] };
+    Some(draft(expired, told))
+}
+
+/// Records that a scheduled grant has begun by the clock. None: it has not, or that is on the record.
+pub fn begin(grant: &Grant, now: Timestamp) -> Option<Draft> {
+    let due = grant.starts_at <= now && !grant.begun && grant.ended.is_none();
+    let begun = Granted {
+        starts_at: grant.starts_at,
+        ends_at: grant.ends_at,
+        ..granted(grant.request, &grant.member, &grant.terms, grant.modified, grant.by_rule.as_ref(), now)
+    };
+    due.then(|| draft(Event::GrantStarted(begun), vec![NotificationKind::AccessStarted.to(&grant.member)]))
+}
+
+/// Tells those who may still decide again, once, and with them those to whom it escalates. None: it is not time.
+pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft> {
+    let due = request.reminds().is_some_and(|at| at <= now) && request.state(now) == State::Pending;
+    let event = Event::RequestReminded { request: request.id };
+    due.then(|| draft(event, NotificationKind::RequestReminder.to_all(whom)))
+}
+
+/// Records, once, that a request of an older version is judged by the rules of this one. `whom`: those who may decide on
+/// it and were not notified.
+pub fn rejudge(request: &Request, whom: &[Name]) -> Draft {
+    draft(Event::RequestRejudged { request: request.id }, NotificationKind::RequestSubmitted.to_all(whom))
+}
+
+/// Warns, once, that a grant ends soon. None: it does not, or its member was told. (Of one after which access goes on by
+/// another grant, nothing is to be told.)
+pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
+    let soon = |&end: &Timestamp| {
+        let length = end.since(grant.starts_at);
+        let lead = if length <= WARN_WITHIN.seconds() { length / 4 } else { WARN_WITHIN.seconds() };
+        end.since(now) <= lead
+    };
+    let ends_at = grant.ends_at.filter(soon).filter(|_| grant.is_live(now) && !grant.warned)?;
+    let expiring = Event::GrantExpiring { request: grant.request, resource: grant.terms.resource.clone(), ends_at };
+    Some(draft(expiring, vec![NotificationKind::AccessExpiring.to(&grant.member)]))
+}
+
+/// Records that a request lapsed undecided. None: it has not.
+pub fn lapse(request: &Request, now: Timestamp) -> Option<Draft> {
+    let lapsed = request.recorded == Recorded::Pending && request.state(now) == State::Lapsed;
+    let event = Event::RequestLapsed { request: request.id, lapsed_at: request.lapses() };
+    lapsed.then(|| draft(event, vec![NotificationKind::RequestLapsed.to(&request.requester)]))
+}

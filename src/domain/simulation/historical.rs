@@ -1,0 +1,116 @@
+//! Judges requests of the log by the team of their moment, as far as the log that is still in memory allows.
+//!
+//! `replay` forgets what is over, so the requester's other grants are not known here, and a request counts with its own length
+//! alone. With the others it can only count as longer. So what a rule forbids or demands here it did forbid or demand then;
+//! and a rule that gives only what is longer than something is taken to match whatever the length.
+
+use std::collections::BTreeMap;
+use std::iter::once;
+
+use crate::domain::catalog::CatalogItem;
+use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::judge::{Judgement, judge};
+use crate::domain::policy::opened::Case;
+use crate::domain::policy::other_grants::Held;
+use crate::domain::policy::rule::{Match, Rule};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::Refusal;
+use crate::domain::request::Request;
+use crate::domain::resource::Resource;
+use crate::domain::team::Team;
+use crate::domain::time::Timestamp;
+
+/// So many things, rules and groups are kept for the next judgement.
+const MOST_KEPT: usize = 50_000;
+
+/// What judging takes of the team, found once for many requests. It is of one team: after a change begin anew.
+#[derive(Debug, Default)]
+pub struct TeamThen {
+    about: BTreeMap<Resource, About>,
+    people: BTreeMap<Name, Principal>,
+    kept: usize,
+}
+
+/// What a grant of a resource opens, and the places of the rules that name any of that.
+#[derive(Debug)]
+struct About {
+    reach: Vec<CatalogItem>,
+    rules: Vec<usize>,
+}
+
+impl About {
+    fn of(team: &Team, resource: &Resource) -> About {
+        let reach = team.reach(resource, None);
+        let opened: Vec<Resource> = reach.iter().map(CatalogItem::resource).collect();
+        let names = |rule: &Rule| {
+            let patterns = &rule.matches.resources;
+            patterns.is_empty() || patterns.iter().any(|pattern| opened.iter().any(|it| pattern.matches(it)))
+        };
+        let rules = team.rules.iter().zip(0..).filter(|(rule, _)| names(rule)).map(|(_, place)| place).collect();
+        About { reach, rules }
+    }
+}
+
+impl TeamThen {
+    /// What there is to know of a request's resource, and of its requester if they are a member.
+    fn find(&mut self, team: &Team, request: &Request) -> Option<(&About, Option<&Principal>)> {
+        if self.kept > MOST_KEPT {
+            *self = TeamThen::default();
+        }
+        let (resource, requester) = (&request.asked.resource, &request.requester);
+        if !self.about.contains_key(resource) {
+            let about = About::of(team, resource);
+            self.kept += 1 + about.reach.len() + about.rules.len();
+            self.about.insert(resource.clone(), about);
+        }
+        if !self.people.contains_key(requester)
+            && let Some(person) = team.person(requester)
+        {
+            self.kept += 1 + person.groups.len();
+            self.people.insert(requester.clone(), person);
+        }
+        Some((self.about.get(resource)?, self.people.get(requester)))
+    }
+
+    /// Why this rule could not give this request by itself. None: it could.
+    pub fn not_given(&mut self, team: &Team, request: &Request, by: &Rule, at: Timestamp) -> Option<String> {
+        let (about, requester) = self.find(team, request)?;
+        let Some(requester) = requester else { return Some(format!("{} is no member", request.requester)) };
+        let named = Rule { matches: Match { longer_than: None, ..by.matches.clone() }, ..by.clone() };
+        // Of several rules that give it the first is named, so this one comes first.
+        let others = about.rules.iter().map(|&place| &team.rules[place]).filter(|rule| rule.name != by.name);
+        let judgement = judged(once(&named).chain(others), request, requester, &about.reach, at);
+        let violations = judgement.violations(&request.asked, &request.reason, request.ticket.as_ref());
+        if let Err(refusal) = Refusal::unless_none(violations) {
+            return Some(refusal.message());
+        }
+        let given_by: Option<&RuleName> = match request.emergency {
+            true => judgement.allowed_in_emergency(),
+            false => judgement.approved_by_rule(),
+        };
+        (given_by != Some(&by.name))
+            .then(|| "it does not match all of it, or another rule demands approvals".to_owned())
+    }
+
+    /// How these rules judge an emergency that was taken then. None: that depends on the requester's other grants.
+    pub fn judge_emergency(&mut self, team: &Team, request: &Request, taken: Timestamp) -> Option<Judgement> {
+        let (about, requester) = self.find(team, request)?;
+        let mut rules = about.rules.iter().map(|&place| &team.rules[place]);
+        if rules.clone().any(|rule| rule.matches.longer_than.is_some()) {
+            return None;
+        }
+        let gone = Principal::gone(request.requester.clone());
+        Some(judged(&mut rules, request, requester.unwrap_or(&gone), &about.reach, taken))
+    }
+}
+
+fn judged<'r>(
+    rules: impl Iterator<Item = &'r Rule>,
+    request: &Request,
+    requester: &Principal,
+    reach: &[CatalogItem],
+    now: Timestamp,
+) -> Judgement {
+    let held = Held::default();
+    judge(rules, Case { requester, terms: &request.asked, reach, held: &held, now }, None, request.emergency)
+}

@@ -1,0 +1,5 @@
+//! What a team file would do before it is applied, and how the log's requests were judged at the time.
+
+pub mod historical;
+pub mod past;
+pub mod unused;

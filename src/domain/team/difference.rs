@@ -1,0 +1,300 @@
+//! What changed in a team, field by field and in words: for `team apply`, for notifications and for the audit log.
+
+use serde_json::{Map, Value};
+
+use super::change::{Change, Diff};
+use crate::domain::member::Member;
+use crate::domain::policy::rule::Rule;
+use crate::domain::role::Role;
+
+/// What a change does to what it is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// With these fields.
+    Added(Vec<(String, String)>),
+    Removed,
+    Changed(Vec<(String, Turn)>),
+}
+
+/// How a field changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Turn {
+    Value {
+        from: String,
+        to: String,
+    },
+    /// What came into a list, and what left it.
+    List {
+        came: Vec<String>,
+        went: Vec<String>,
+    },
+}
+
+/// A notification names so many changes, each in at most so many characters.
+const NAMED: usize = 10;
+const LONGEST: usize = 200;
+
+impl Difference {
+    pub fn of(change: &Change) -> Difference {
+        let written = serde_json::to_value(change).unwrap_or_default();
+        match (written["from"].as_object(), written["to"].as_object()) {
+            (Some(from), Some(to)) => Difference::Changed(turned(from, to)),
+            (None, Some(to)) => {
+                let fields = to.iter().filter(|(key, _)| *key != "name");
+                Difference::Added(fields.map(|(key, value)| (key.clone(), plain(value))).collect())
+            }
+            (_, None) => Difference::Removed,
+        }
+    }
+}
+
+/// The fields that differ, those first that say who somebody is and what they may do.
+fn turned(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<(String, Turn)> {
+    const FIRST: [&str; 5] = ["role", "login", "approvals", "approvers", "environment"];
+    let mut keys: Vec<&String> = from.keys().chain(to.keys().filter(|key| !from.contains_key(*key))).collect();
+    keys.retain(|key| from.get(*key) != to.get(*key));
+    keys.sort_by_key(|key| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
+    keys.into_iter().map(|key| (key.clone(), turn(key, from.get(key), to.get(key)))).collect()
+}
+
+fn turn(key: &str, from: Option<&Value>, to: Option<&Value>) -> Turn {
+    let list = |value: Option<&Value>| match value {
+        None => Some(Vec::new()),
+        Some(Value::Array(items)) => Some(items.iter().map(plain).collect()),
+        Some(_) => None,
+    };
+    // A list that is empty is not written.
+    let lists = if from.is_some_and(Value::is_array) || to.is_some_and(Value::is_array) {
+        list(from).zip(list(to))
+    } else {
+        None
+    };
+    if let Some((from, to)) = lists {
+        let (came, went) = (without(&to, &from), without(&from, &to));
+        return Turn::List { came, went };
+    }
+    let said = |value: Option<&Value>| value.map_or_else(|| unsaid(key).to_owned(), plain);
+    Turn::Value { from: said(from), to: said(to) }
+}
+
+fn without(these: &[String], those: &[String]) -> Vec<String> {
+    these.iter().filter(|item| !those.contains(item)).cloned().collect()
+}
+
+/// What a field means that is not written.
+fn unsaid(key: &str) -> &'static str {
+    match key {
+        "approvals" => "1",
+        "allow_permanent" => "true",
+        "auto_approve" | "emergency" | "disabled" => "false",
+        _ => "none",
+    }
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => "none".to_owned(),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Object(fields) => {
+            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect();
+            format!("({})", said.join("; "))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
+}
+
+/// A change of the team in words: the most dangerous changes first, and how many more there are.
+pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
+    let mut sorted: Vec<&Change> = changes.iter().collect();
+    sorted.sort_by_key(|change| danger(change));
+    let mut named: Vec<String> = sorted.iter().take(NAMED).map(|change| bounded(&one(change))).collect();
+    match sorted.len() - named.len() {
+        0 => {}
+        more => {
+            let changes = if more == 1 { "change" } else { "changes" };
+            named.push(format!("and {more} more {changes}: `access audit --action team.applied --json`"));
+        }
+    }
+    let begin = if separator.starts_with('\n') { separator } else { " " };
+    format!("{actor} changed the team:{begin}{}", named.join(separator))
+}
+
+fn bounded(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// `bob: role member → admin`, `member zoe added (admin)`, `group dba: + dave`.
+fn one(change: &Change) -> String {
+    let what = match change {
+        Change::Member(name, Diff::Change { .. }) => name.to_string(),
+        Change::Rule(name, _) => format!("rule {:?}", name.as_str()),
+        Change::RuleOrder(_) => return "the order of the rules changed".to_owned(),
+        Change::Team(_)
+        | Change::Member(..)
+        | Change::Group(..)
+        | Change::Connection(..)
+        | Change::Target(..)
+        | Change::Feature(..)
+        | Change::Scope(..)
+        | Change::Notifications(_) => change.what().replacen(':', " ", 1),
+    };
+    if let Change::Member(name, Diff::Add { to }) = change {
+        return format!("{what} added ({})", joining(name.as_str(), to));
+    }
+    match Difference::of(change) {
+        Difference::Added(fields) => {
+            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            format!("{what} added ({})", said.join("; "))
+        }
+        Difference::Removed => format!("{what} removed"),
+        Difference::Changed(turns) => {
+            let alone = matches!(change, Change::Group(..));
+            let said = turns.iter().map(|(key, turn)| match turn {
+                Turn::Value { from, to } => format!("{key} {from} → {to}"),
+                Turn::List { came, went } => {
+                    let came = came.iter().map(|item| format!("+ {item}"));
+                    let items: Vec<String> = came.chain(went.iter().map(|item| format!("- {item}"))).collect();
+                    if alone { items.join(", ") } else { format!("{key} {}", items.join(", ")) }
+                }
+            });
+            format!("{what}: {}", said.collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
+/// What matters of somebody new: the role, and a login that is not the name.
+fn joining(name: &str, member: &Member) -> String {
+    let mut said = member.role.to_string();
+    if member.login.as_str() != name {
+        said += &format!(", login {}", member.login);
+    }
+    if member.disabled {
+        said += ", disabled";
+    }
+    said
+}
+
+/// How much a change may open to whom, the most dangerous being 0.
+fn danger(change: &Change) -> u8 {
+    match change {
+        Change::Member(_, diff) => match diff {
+            Diff::Add { to } if to.role >= Role::Admin => 0,
+            Diff::Change { from, to }
+                if from.role != to.role || from.login != to.login || (from.disabled && !to.disabled) =>
+            {
+                0
+            }
+            Diff::Add { .. } => 3,
+            Diff::Change { .. } | Diff::Remove { .. } => 4,
+        },
+        Change::Rule(_, diff) => match &**diff {
+            Diff::Remove { .. } => 1,
+            Diff::Change { from, to } if may_weaken(from, to) => 1,
+            Diff::Add { to } if to.auto_approve || to.emergency => 1,
+            Diff::Add { .. } | Diff::Change { .. } => 3,
+        },
+        Change::Connection(_, Diff::Change { .. })
+        | Change::Feature(_, Diff::Change { .. })
+        | Change::Scope(_, Diff::Change { .. } | Diff::Add { .. })
+        | Change::Group(_, Diff::Change { .. } | Diff::Add { .. }) => 2,
+        Change::Target(_, Diff::Change { .. }) | Change::Notifications(_) => 3,
+        Change::Group(_, Diff::Remove { .. }) | Change::Scope(_, Diff::Remove { .. }) => 4,
+        Change::Team(_) | Change::Connection(..) | Change::Target(..) | Change::Feature(..) | Change::RuleOrder(_) => 5,
+    }
+}
+
+/// Whether a rule may demand less than before: all but more approvals and longer reasons is taken for that.
+fn may_weaken(from: &Rule, to: &Rule) -> bool {
+    let stricter = Rule { approvals: to.approvals, reason_min: to.reason_min, ..from.clone() };
+    stricter != *to || to.approvals < from.approvals || to.reason_min < from.reason_min
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::team::Team;
+    use crate::domain::team::team_file;
+
+    const SAMPLE: &str = include_str!("../../../examples/team.toml");
+    /// On lines that begin with spaces, as TOML allows.
+    const RULES: &str = "
+        [[rules]]
+        name = \"two for production\"
+        match = { environments = [\"production\"] }
+        approvers = [\"role:admin\"]
+        approvals = 2
+        ";
+
+    fn team(text: &str) -> Team {
+        team_file::parse(text).unwrap()
+    }
+
+    fn told(from: &str, to: &str) -> String {
+        in_words("root", &team(from).changes_to(&team(to)), "; ")
+    }
+
+    #[test]
+    fn each_change_says_what_it_changes() {
+        let from = &format!("{SAMPLE}{RULES}");
+        for (was, is, words) in [
+            ("[members.bob]\nrole = \"member\"", "[members.bob]\nrole = \"admin\"", "bob: role member → admin"),
+            ("[members.bob]\n", "[members.bob]\nlogin = \"eve\"\n", "bob: login bob → eve"),
+            ("approvals = 2", "approvals = 1", "rule \"two for production\": approvals 2 → 1"),
+            (RULES, "", "rule \"two for production\" removed"),
+            (
+                "[connections.prod-aws]\nenvironment = \"production\"",
+                "[connections.prod-aws]\nenvironment = \"non-production\"",
+                "connection prod-aws: environment production → non-production",
+            ),
+            (
+                "approvers = [\"role:admin\"]\n",
+                "approvers = [\"role:member\"]\n",
+                "approvers + role:member, - role:admin",
+            ),
+            ("[members.bob]\n", "[members.zoe]\nrole = \"admin\"\n[members.bob]\n", "member zoe added (admin)"),
+            (
+                "environments = [\"production\"]",
+                "resources = [\"target:orders-db\"]",
+                "match (environments production) → (resources target:orders-db)",
+            ),
+        ] {
+            assert!(from.contains(was), "{was}");
+            assert!(told(from, &from.replace(was, is)).starts_with("root changed the team: "));
+            assert!(
+                told(from, &from.replace(was, is)).contains(words),
+                "{words}: {}",
+                told(from, &from.replace(was, is))
+            );
+        }
+        let groups = format!("{SAMPLE}\n[groups.dba]\nmembers = [\"bob\"]\n");
+        assert_eq!(
+            told(&groups, &groups.replace("[\"bob\"]\n", "[\"dave\"]\n")),
+            "root changed the team: group dba: + dave, - bob"
+        );
+    }
+
+    #[test]
+    fn the_most_dangerous_comes_first_and_the_rest_is_counted() {
+        let from = format!("{SAMPLE}{RULES}");
+        let mut to = from.replace("approvals = 2", "approvals = 1");
+        for number in 0..46 {
+            to += &format!("\n[targets.aa-{number}]\nconnections = [\"sandbox\"]\n");
+        }
+        let to = to.replace("[members.grace]\nrole = \"member\"", "[members.grace]\nrole = \"admin\"");
+        let words = told(&from, &to);
+        let begin = "root changed the team: grace: role member → admin; rule \"two for production\": approvals 2 → 1; target aa-0 added";
+        assert!(words.starts_with(begin), "{words}");
+        assert!(words.ends_with("; and 38 more changes: `access audit --action team.applied --json`"), "{words}");
+    }
+
+    #[test]
+    fn one_change_is_no_longer_than_a_few_lines() {
+        let rule = |deny: &str| format!("{SAMPLE}\n[[rules]]\nname = \"no\"\ndeny = \"{deny}\"\n");
+        let words = told(&rule("a"), &rule(&"é".repeat(2000)));
+        assert!(words.chars().count() < LONGEST + 40 && words.ends_with('…'), "{words}");
+    }
+}

@@ -1,0 +1,113 @@
+//! The stored team file: the team, its members, and the catalogue of what can be requested.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::read::Read;
+use super::{Error, row};
+use crate::domain::catalog::{CatalogItem, Connection, Environment, Feature, Scope, Target};
+use crate::domain::name::Name;
+use crate::domain::resource::{Kind, Resource};
+use crate::domain::role::Role;
+use crate::domain::team::{Group, Header, Team};
+
+impl Read<'_> {
+    pub fn team_name(&self) -> Result<Name, Error> {
+        let name = self.one("SELECT name FROM team", [], |row| row::parsed(row, 0))?;
+        name.ok_or_else(|| Error::damaged("the team is missing"))
+    }
+
+    pub fn team(&self) -> Result<Team, Error> {
+        let members =
+            self.rows("SELECT name, role, login, email, slack, timezone, disabled FROM member", [], |row| {
+                Ok((row::parsed(row, 0)?, row::member(row, 1)?))
+            })?;
+        Ok(Team {
+            team: Header { name: self.team_name()? },
+            members: members.into_iter().collect(),
+            groups: self.catalogued("group")?,
+            connections: self.catalogued("connection")?,
+            targets: self.catalogued("target")?,
+            features: self.catalogued("feature")?,
+            scopes: self.catalogued("scope")?,
+            rules: self.rules()?,
+            notifications: self.policy()?,
+        })
+    }
+
+    /// A team with only its connections and targets, which are what a scope can cover.
+    pub fn connections_and_targets(&self) -> Result<Team, Error> {
+        Ok(Team {
+            connections: self.catalogued("connection")?,
+            targets: self.catalogued("target")?,
+            ..Team::named(Header { name: self.team_name()? })
+        })
+    }
+
+    fn catalogued<T: serde::de::DeserializeOwned>(&self, kind: &str) -> Result<BTreeMap<Name, T>, Error> {
+        let rows = self.rows("SELECT name, body FROM catalogue WHERE kind = ?1", [kind], |row| {
+            Ok((row::parsed(row, 0)?, row::json(row, 1)?))
+        })?;
+        Ok(rows.into_iter().collect())
+    }
+
+    pub(super) fn catalogue_body<T: serde::de::DeserializeOwned>(
+        &self,
+        kind: &str,
+        name: &Name,
+    ) -> Result<Option<T>, Error> {
+        let sql = "SELECT body FROM catalogue WHERE kind = ?1 AND name = ?2";
+        self.one(sql, [kind, name.as_str()], |row| row::json(row, 0))
+    }
+
+    /// A resource with what the catalogue says about it. None if the catalogue does not have it.
+    pub fn catalog_item(&self, resource: &Resource) -> Result<Option<CatalogItem>, Error> {
+        let name = match resource {
+            Resource::Role(role) => return Ok(Some(CatalogItem::Role(*role))),
+            Resource::Connection(name) | Resource::Target(name) | Resource::Feature(name) | Resource::Scope(name) => {
+                name.clone()
+            }
+        };
+        Ok(match resource.kind() {
+            Kind::Connection => {
+                self.environment(&name)?.map(|environment| CatalogItem::Connection { name, environment })
+            }
+            Kind::Target => match self.catalogue_body::<Target>("target", &name)? {
+                None => None,
+                Some(target) => {
+                    let mut connections = BTreeMap::new();
+                    for connection in target.connections {
+                        if let Some(environment) = self.environment(&connection)? {
+                            connections.insert(connection, environment);
+                        }
+                    }
+                    Some(CatalogItem::Target { name, connections })
+                }
+            },
+            Kind::Feature => self
+                .catalogue_body::<Feature>("feature", &name)?
+                .map(|feature| CatalogItem::Feature { name, role: feature.role }),
+            Kind::Scope => self.catalogue_body::<Scope>("scope", &name)?.map(|_| CatalogItem::Scope { name }),
+            Kind::Role => None,
+        })
+    }
+
+    fn environment(&self, connection: &Name) -> Result<Option<Environment>, Error> {
+        Ok(self.catalogue_body::<Connection>("connection", connection)?.map(|found| found.environment))
+    }
+
+    pub fn scope(&self, name: &Name) -> Result<Option<Scope>, Error> {
+        self.catalogue_body("scope", name)
+    }
+
+    pub fn group_members(&self, group: &Name) -> Result<BTreeSet<Name>, Error> {
+        Ok(self.catalogue_body::<Group>("group", group)?.map(|group| group.members).unwrap_or_default())
+    }
+
+    /// All resources, for suggestions and completion.
+    pub fn resource_names(&self) -> Result<Vec<Resource>, Error> {
+        let sql = "SELECT kind || ':' || name FROM catalogue WHERE kind IN ('connection', 'target', 'feature', 'scope') ORDER BY 1";
+        let mut all = self.rows(sql, [], |row| row::parsed(row, 0))?;
+        all.extend([Role::Member, Role::Admin].map(Resource::Role));
+        Ok(all)
+    }
+}

@@ -1,0 +1,70 @@
+//! Times written for people: in the local time zone, and relative to now.
+
+use tz::TimeZoneRef;
+
+use crate::domain::duration::brief;
+use crate::domain::time::Timestamp;
+use crate::time_zone::{Offset, local_time, local_zone};
+
+/// The local zone, or UTC where it is unknown. What is written names its offset, so nobody takes one for the other.
+fn shown_zone() -> TimeZoneRef<'static> {
+    local_zone().unwrap_or(TimeZoneRef::utc())
+}
+
+/// `2026-11-24 09:00 +01:00`, in the local time zone.
+pub fn date_and_time(time: Timestamp) -> String {
+    date_and_time_in(shown_zone(), time)
+}
+
+/// `2026-11-24 09:00 +01:00`, in this time zone.
+pub fn date_and_time_in(zone: TimeZoneRef<'_>, time: Timestamp) -> String {
+    let (local, offset) = local_time(zone, time);
+    format!("{} {}", local.format("%Y-%m-%d %H:%M"), Offset(offset))
+}
+
+/// For narrow columns: `14:00 +01:00` if that is on the same day as `now`, else `2026-11-25`.
+pub fn day_or_hour(time: Timestamp, now: Timestamp) -> String {
+    let zone = shown_zone();
+    let (local, offset) = local_time(zone, time);
+    if local.date() == local_time(zone, now).0.date() {
+        format!("{} {}", local.format("%H:%M"), Offset(offset))
+    } else {
+        local.format("%Y-%m-%d").to_string()
+    }
+}
+
+/// `2d4h ago`, `now`, `in 7h59m`.
+pub fn relative(time: Timestamp, now: Timestamp) -> String {
+    match now.since(time) {
+        0 => "now".to_owned(),
+        apart @ 1.. => format!("{} ago", brief(apart)),
+        apart => format!("in {}", brief(-apart)),
+    }
+}
+
+/// `2026-11-24 09:00 +01:00 (2d4h ago)`.
+pub fn in_full(time: Timestamp, now: Timestamp) -> String {
+    format!("{} ({})", date_and_time(time), relative(time, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_relative_to_now() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-11-24T09:00:00Z");
+        for (time, words) in [
+            ("2026-11-22T08:00:00Z", "2d1h ago"),
+            ("2026-11-24T16:59:50Z", "in 7h59m"),
+            ("2026-11-24T08:00:20Z", "59m ago"),
+            ("2026-11-23T09:15:00Z", "23h45m ago"),
+            ("2026-11-24T08:59:59Z", "1s ago"),
+            ("2026-11-24T09:00:00Z", "now"),
+            ("2026-12-01T09:00:00Z", "in 1w"),
+        ] {
+            assert_eq!(relative(at(time), now), words);
+        }
+    }
+}
