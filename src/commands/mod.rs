@@ -90,7 +90,7 @@ pub struct Global {
     /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
     #[arg(long = "as", global = true, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub acting_as: Option<Name>,
-    /// TypedTime to use colours
+    /// When to use colours
     #[arg(
         long,
         global = true,
