@@ -76,7 +76,7 @@ impl Email {
     }
 }
 
-/// A host name in its ASCII form, or why it is none.
+/// A host name in its ASCII form, or why it is invalid.
 fn domain_on_the_wire(domain: &str) -> Result<String, String> {
     if !domain.is_ascii() {
         return idna::domain_to_ascii_strict(domain)

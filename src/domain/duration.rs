@@ -11,7 +11,7 @@ use super::{Malformed, read_by_parsing};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Length(i64);
 
-/// What can be asked for: a length, or for good.
+/// What can be asked for: a length, or permanent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Duration {
     Permanent,

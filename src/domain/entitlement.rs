@@ -21,7 +21,7 @@ pub struct Entitlement {
     pub name: String,
     /// The request whose grant it rests on.
     pub request: Option<RequestId>,
-    /// None: for good.
+    /// None: permanently.
     pub until: Option<Timestamp>,
 }
 

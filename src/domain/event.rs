@@ -1,4 +1,4 @@
-//! What can happen. An event carries the outcome, not the input: the terms granted, the end, who was told.
+//! What can happen. An event carries the outcome, not the input: the terms granted, the end, who was notified.
 //! Reading an event never asks whether today's rules would allow it.
 
 use std::fmt;
@@ -22,7 +22,7 @@ use super::time::Timestamp;
 /// Version 2 records the Unix users behind a request, the demands that a grant met, and who reviews an emergency.
 pub const FORMAT: u32 = 2;
 
-/// An event and whom it tells: what deciding gives, before it is given its place in the log.
+/// An event and its recipients, before it is recorded in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub event: Event,
@@ -43,7 +43,7 @@ pub struct Entry {
     pub event: Event,
     #[serde(rename = "told", default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<Recipient>,
-    /// The number of the first notification of those told; the others follow it.
+    /// The number of the first recipient's notification; the others follow it.
     #[serde(rename = "told_from", default, skip_serializing_if = "Option::is_none")]
     pub first_notification: Option<i64>,
 }
@@ -82,11 +82,11 @@ pub enum Event {
         /// When it could no longer be decided; the entry's own time is when that was noticed.
         lapsed_at: Timestamp,
     },
-    /// Those who may still decide were told again.
+    /// Those who may still decide were reminded.
     #[serde(rename = "request.reminded")]
     RequestReminded { request: RequestId },
     /// A request of format 1 is judged by the rules of format 2 from now on. Those who may decide on it, and were not
-    /// notified when it was filed, are told. Recorded once.
+    /// notified when it was filed, are notified. Recorded once.
     #[serde(rename = "request.rejudged")]
     RequestRejudged { request: RequestId },
     /// A change of the team made the approved terms reach more. Approvals that were given for less no longer count.
@@ -162,7 +162,7 @@ pub struct Submission {
     pub lapses_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_at: Option<Timestamp>,
-    /// The request whose grant it goes on from.
+    /// The request whose grant it extends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extends: Option<RequestId>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -274,7 +274,7 @@ pub enum Because {
     FilerGone,
     /// The team file no longer has this.
     Gone(Resource),
-    /// The grant that it goes on from, of this request, was revoked.
+    /// The grant that it extends, of this request, was revoked.
     Fell(RequestId),
     /// It was filed or granted while the clock was ahead of this time, which was then accepted as the right one.
     ClockAccepted(Timestamp),

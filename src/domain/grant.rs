@@ -26,7 +26,7 @@ pub struct Grant {
     pub reviewers: Option<Vec<Name>>,
     /// Whether its beginning is on the record; the clock is what begins it.
     pub begun: bool,
-    /// Whether its member was told that it ends soon.
+    /// Whether its member was warned that it ends soon.
     pub warned: bool,
     /// Set once its end is on the record.
     pub ended: Option<Ended>,
@@ -73,7 +73,7 @@ impl Grant {
     }
 }
 
-/// Where a request, or its grant once it has one, stands at a moment.
+/// The state of a request, or of its grant once it has one, at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {

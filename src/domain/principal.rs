@@ -70,7 +70,7 @@ impl Principal {
         std::iter::once(base).chain(granted).collect()
     }
 
-    /// How this person holds `least` or more: for good if the base role suffices, else by the grant that lasts longest.
+    /// How this person holds `least` or more: permanently if the base role suffices, else by the grant that lasts longest.
     pub(super) fn role_held(&self, least: Role, now: Timestamp) -> Option<RoleHeld> {
         let enough = self.roles_held(now).into_iter().filter(|held| held.role >= least);
         enough.reduce(|a, b| if lasts_longer(b.until, a.until) { b } else { a })

@@ -1,7 +1,7 @@
 //! How often somebody may ask and act. Each limit is a number within a length of time. It holds for one member, so that
 //! nobody can use up what another needs.
 //!
-//! Every act that is counted here writes to the log and tells people, so without a limit one member could fill both.
+//! Every act that is counted here writes to the log and notifies people. Without a limit one member could flood both.
 
 use crate::domain::duration::Length;
 use crate::domain::refusal::{LimitRefusal, Refusal};
@@ -29,7 +29,7 @@ pub const UNREVIEWED: usize = 3;
 pub const PREFERENCES: Limit = Limit { done: "changed how you are notified", most: 30, within: Length::HOUR };
 /// High enough for an owner who has to shut people out quickly.
 pub const TEAM_CHANGES: Limit = Limit { done: "changed the team", most: 60, within: Length::HOUR };
-/// Changes of the terms of one request by one approver: each voids what others approved, and tells them. To approve what
+/// Changes of the terms of one request by one approver: each voids what others approved, and notifies them. To approve what
 /// another approver put there has no limit, or that approver could use it up.
 pub const TERMS: Limit = Limit { done: "changed the terms of this request", most: 5, within: Length::HOUR };
 

@@ -1,4 +1,4 @@
-//! An instant: whole seconds since 1970 in UTC. Which instant is *now* is always told from outside.
+//! An instant: whole seconds since 1970 in UTC. The caller always supplies the current time.
 
 use std::fmt;
 use std::str::FromStr;

@@ -124,7 +124,7 @@ impl<'r> Rejudge<'r> {
             after.void_approvals(&anew.voids);
             told.extend(self.waits_on(&after)?);
         }
-        anew.told = told.into_iter().collect();
+        anew.notify = told.into_iter().collect();
         Ok(anew)
     }
 

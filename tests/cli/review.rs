@@ -268,14 +268,14 @@ fn what_one_has_already_is_not_asked_for_again() {
     world.grant("carol", "role:admin", "alice", &["--duration", "4h"]);
     world.grant("dave", "connection:prod-aws", "alice", &["--duration", "permanent"]);
     let cases = [
-        ("alice", "connection:prod-aws", "through role:admin, for good"),
-        ("alice", "scope:orders-read", "through role:admin, for good"),
-        ("bob", "target:orders-api", "through scope:kubernetes, for good"),
-        ("bob", "feature:deploy", "through feature:deploy, for good"),
+        ("alice", "connection:prod-aws", "through role:admin, permanently"),
+        ("alice", "scope:orders-read", "through role:admin, permanently"),
+        ("bob", "target:orders-api", "through scope:kubernetes, permanently"),
+        ("bob", "feature:deploy", "through feature:deploy, permanently"),
         ("bob", "target:orders-db", "through grant:1, for another 4h"),
         ("carol", "target:orders-db", "through role:admin, for another 4h"),
         ("carol", "role:admin", "through grant:2, for another 4h"),
-        ("dave", "target:billing-db", "through grant:3, for good"),
+        ("dave", "target:billing-db", "through grant:3, permanently"),
         ("bob", "role:member", "role:member gives nothing"),
         ("alice", "role:member", "role:member gives nothing"),
     ];

@@ -110,7 +110,7 @@ impl Play {
         Play { world: World::of("olivia", &file), file }
     }
 
-    /// Does one line. What is wrong is told.
+    /// Does one line. Returns what is wrong.
     fn step(&mut self, line: &str) -> Result<(), String> {
         if let Some(length) = line.strip_prefix("wait ") {
             self.world.pass(length);
@@ -127,8 +127,8 @@ impl Play {
         match words.as_slice() {
             [who, "may", what] => self.holds(who, what, true),
             [who, "may", "not", what] => self.holds(who, what, false),
-            [who, "is", "told", event] => self.told(who, event, true),
-            [who, "is", "not", "told", event] => self.told(who, event, false),
+            [who, "is", "notified", "of", event] => self.notified(who, event, true),
+            [who, "is", "not", "notified", "of", event] => self.notified(who, event, false),
             [who, "sees", id] => self.sees(who, id, true),
             [who, "does", "not", "see", id] => self.sees(who, id, false),
             [id, "is", "reviewed", "by", names @ ..] => {
@@ -172,8 +172,8 @@ impl Play {
         same("whether list has it", &listed, &expected)
     }
 
-    fn told(&self, who: &str, event: &str, expected: bool) -> Result<(), String> {
-        same("whether that was told", &self.world.unread(who).contains(&event.to_owned()), &expected)
+    fn notified(&self, who: &str, event: &str, expected: bool) -> Result<(), String> {
+        same("whether they were notified of that", &self.world.unread(who).contains(&event.to_owned()), &expected)
     }
 
     /// `1 has 1 of 2, waiting on adam, erin`.

@@ -94,17 +94,17 @@ impl Serialize for Pattern {
     }
 }
 
-/// What a ticket must be like, whole: a regular expression of at most 200 bytes. Matching takes time in proportion to
+/// What the whole ticket must match: a regular expression of at most 200 bytes. Matching takes time in proportion to
 /// pattern and ticket together, whatever they are: the `regex-lite` crate never backtracks.
 ///
-/// It is tried when it comes in, and not each time it is read back; should it be none then, no ticket is like it.
+/// Validated on input only. If a stored pattern fails to compile, it matches nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TicketPattern(String);
 
 impl TicketPattern {
     fn compiled(pattern: &str) -> Result<Regex, Malformed> {
-        // Groups and alternatives stay inside; a pattern that closes the group too early is none.
+        // Groups and alternatives stay inside; a pattern that closes the group too early is invalid.
         Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))).map_err(|why| {
             Malformed::new(format!("it is no regular expression: {}", why.to_string().replace('\n', " ")))
         })

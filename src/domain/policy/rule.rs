@@ -43,16 +43,16 @@ pub struct Rule {
     pub reason_min: Option<u32>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub auto_approve: bool,
-    /// What the requester is told.
+    /// Every request that matches is refused, with this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny: Option<Text>,
-    /// A pending request lapses so long after it was filed.
+    /// A pending request lapses this long after it was filed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lapse_after: Option<Length>,
-    /// Those who may still decide are told again, once, so long after it was filed.
+    /// Those who may still decide are reminded, once, this long after it was filed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_after: Option<Length>,
-    /// Who is told with them.
+    /// Who is notified with them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub escalate_to: BTreeSet<Assignee>,
     /// It allows emergency access, and its limits bind that only.
@@ -85,7 +85,7 @@ pub struct Match {
     /// `role:R` here is exactly that base role.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub requesters: BTreeSet<Assignee>,
-    /// For good is longer than any length.
+    /// Permanent is longer than any length.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub longer_than: Option<Length>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,7 @@ impl Match {
         *self == Match::default()
     }
 
-    /// Whether it holds whoever asks, and for however long.
+    /// Whether it holds for every requester and every length.
     pub fn is_unconditional(&self) -> bool {
         self.requesters.is_empty() && self.longer_than.is_none() && self.permanent.is_none()
     }

@@ -90,4 +90,4 @@ impl Breach {
 }
 
 /// The hint that every violation ends with.
-pub const RULES_HINT: &str = "`access team show` has the rules; `access request … --dry-run` tells which of them match";
+pub const RULES_HINT: &str = "`access team show` has the rules; `access request … --dry-run` shows which of them match";

@@ -62,7 +62,7 @@ impl CallerRefusal {
             CallerRefusal::NeedsOwner { .. } => one("`access team show` names the owner"),
             CallerRefusal::NeedsKeeper { .. } => one("leave --as out, or ask the person who looks after this machine"),
             CallerRefusal::NeedsRoot { .. } => {
-                one("the owner hands over by applying a team file; root is for when there is none")
+                one("the owner hands over by applying a team file; root replaces an owner only if there is none")
             }
             CallerRefusal::OwnerIsThere { .. } => vec![
                 "the owner hands over by applying a team file".to_owned(),

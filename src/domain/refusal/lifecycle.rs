@@ -57,7 +57,7 @@ impl LifecycleRefusal {
                 format!("request {id} is {state}, so there is nothing to extend")
             }
             LifecycleRefusal::NothingToExtend { id } => {
-                format!("the grant of request {id} is for good; there is nothing to extend")
+                format!("the grant of request {id} is permanent; there is nothing to extend")
             }
             LifecycleRefusal::AlreadyExtended { id, by } => {
                 format!("request {by} extends the grant of request {id} already")
@@ -82,10 +82,12 @@ impl LifecycleRefusal {
                 format!("or `access deny {id} --reason …`"),
             ],
             LifecycleRefusal::NotEditable { id, state } if state.is_open() => {
-                vec![format!("ask for more time with `access extend {id}`, or anew with `access request`")]
+                vec![format!(
+                    "ask for more time with `access extend {id}`, or file a new request with `access request`"
+                )]
             }
             LifecycleRefusal::NotEditable { .. } | LifecycleRefusal::NotExtendable { .. } => {
-                one("ask anew with `access request`")
+                one("file a new request with `access request`")
             }
             LifecycleRefusal::NothingToEdit { id } => vec![format!("see it with `access show {id}`")],
             LifecycleRefusal::ExtensionStart { .. } => one("leave --start and --no-start out"),

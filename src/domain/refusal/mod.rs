@@ -171,7 +171,7 @@ impl Refusal {
             Refusal::Limit(refusal) => refusal.hints(),
             Refusal::Vote(refusal) => refusal.hints(),
             Refusal::Lifecycle(refusal) => refusal.hints(),
-            Refusal::Changed { .. } => vec!["look again, and decide on what stands there now".to_owned()],
+            Refusal::Changed { .. } => vec!["look at it again before you decide".to_owned()],
             Refusal::ClockNotBack => Vec::new(),
         }
     }

@@ -61,7 +61,7 @@ impl TermsRefusal {
                     "{member} has {resource} already, through {way}, for another {}",
                     duration::spell(until.since(*now))
                 ),
-                None => format!("{member} has {resource} already, through {way}, for good"),
+                None => format!("{member} has {resource} already, through {way}, permanently"),
             },
             TermsRefusal::AlreadyPending { first, resource } => {
                 format!("request {first} for {resource} is pending already")
@@ -75,9 +75,9 @@ impl TermsRefusal {
                 format!("the end asked for, {until}, is not after the start, {start}")
             }
             TermsRefusal::NoEmergency { resource } => format!("no rule allows emergency access to {resource}"),
-            TermsRefusal::PermanentEmergency => "emergency access is never for good".to_owned(),
+            TermsRefusal::PermanentEmergency => "emergency access can't be permanent".to_owned(),
             TermsRefusal::EmergencyLater => "emergency access starts at once".to_owned(),
-            TermsRefusal::EmergencyForAnother => "nobody takes emergency access for another".to_owned(),
+            TermsRefusal::EmergencyForAnother => "you can take emergency access only for yourself".to_owned(),
             TermsRefusal::NothingDemanded { resource } => {
                 format!("no approval is demanded for {resource}, so nobody can grant it")
             }
@@ -105,10 +105,12 @@ impl TermsRefusal {
             TermsRefusal::StartPassed { .. } => one("leave --start out to start as soon as it is approved"),
             TermsRefusal::StartTooFar { .. } => one("ask again when it is nearer"),
             TermsRefusal::EndBeforeStart { .. } => one("give a later --until, or an earlier --start"),
-            TermsRefusal::NoEmergency { .. } => one("ask without --emergency; whoever may decide is told at once"),
+            TermsRefusal::NoEmergency { .. } => {
+                one("ask without --emergency; those who may decide are notified at once")
+            }
             TermsRefusal::PermanentEmergency => one("say how long with --duration or --until"),
             TermsRefusal::EmergencyLater => one("leave --start out, or --emergency"),
-            TermsRefusal::EmergencyForAnother => one("whoever needs it takes it themselves"),
+            TermsRefusal::EmergencyForAnother => one("the person who needs it can take it"),
             TermsRefusal::NothingDemanded { .. } => one("the owner can name approvers in the team file"),
         }
     }

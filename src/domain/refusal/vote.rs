@@ -126,7 +126,7 @@ impl VoteRefusal {
             VoteRefusal::NeedsApproverOfTerms { id, .. } => {
                 vec![format!("approve it as it is, or deny it: `access deny {id}`")]
             }
-            VoteRefusal::AlreadyDecided { id, .. } => vec![format!("`access show {id}` tells how")],
+            VoteRefusal::AlreadyDecided { id, .. } => vec![format!("`access show {id}` shows how")],
             VoteRefusal::AlreadyReviewed { id, .. } | VoteRefusal::NotOwed { id } => {
                 vec![format!("see it with `access show {id}`")]
             }

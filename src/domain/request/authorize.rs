@@ -13,7 +13,7 @@ use crate::domain::role::Role;
 use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 
-/// Whether this person may take part at all.
+/// Whether this member may do anything at all.
 pub fn may_act(principal: &Principal) -> Result<(), Refusal> {
     if principal.is_disabled() {
         Err(CallerRefusal::Disabled { member: principal.name.clone() }.into())
@@ -34,8 +34,8 @@ pub fn needs_owner(principal: &Principal, to: &'static str) -> Result<(), Refusa
     if principal.member.role == Role::Owner { Ok(()) } else { Err(CallerRefusal::NeedsOwner { to }.into()) }
 }
 
-/// Whether a request is another person's. Somebody is the same person if the name or the Unix user is the same: neither a
-/// new name nor the name of somebody else gets around this, and no role, no rule and no second vote does.
+/// Nobody decides on their own request. Members with the same name or the same Unix user count as one person, so neither a
+/// new name nor somebody else's name gets around this. No role and no rule does either.
 pub(super) fn is_anothers(request: &Request, principal: &Principal) -> Result<(), Refusal> {
     may_act(principal)?;
     let (name, login) = (&principal.name, &principal.member.login);
@@ -50,7 +50,7 @@ pub(super) fn is_anothers(request: &Request, principal: &Principal) -> Result<()
     }
 }
 
-/// Whether this person may decide on this request, were these the terms. This is the one place that says so.
+/// Whether this person may decide on this request, if these were its terms. Nothing else decides that.
 pub fn may_decide(
     principal: &Principal,
     request: &Request,
@@ -81,8 +81,8 @@ pub fn may_decide(
     }
 }
 
-/// Whether this person may put these terms in the place of those on the table, as far as those go: someone who could not
-/// decide on the request as it is can't make it one that they can. `case`: of the terms on the table.
+/// Whether this person may replace the proposed terms by these, judged by the proposed ones: someone who can't decide on the
+/// request as it is can't turn it into one that they can decide on. `case`: of the proposed terms.
 pub fn may_change(case: &Case<'_>, principal: &Principal, terms: &Terms, now: Timestamp) -> Result<(), Refusal> {
     may_decide(principal, case.request, terms, &case.judgement.requirements(), now)
 }
@@ -97,8 +97,8 @@ pub(super) fn named(requirements: &[Requirement]) -> Vec<String> {
     all.into_iter().map(ToString::to_string).collect()
 }
 
-/// Whether this person may put these terms in the place of those on the table: they have to meet a demand of the new terms
-/// themselves. So nobody parks terms there that they could not give, for the next approval to grant.
+/// Whether this person may propose these terms instead of the current ones. They must meet a demand of the new terms
+/// themselves, so that nobody proposes terms that they could not give and lets the next approval grant them.
 pub(super) fn may_propose(case: &Case<'_>, principal: &Principal, now: Timestamp) -> Result<(), Refusal> {
     let Case { request, terms, judgement, .. } = case;
     if **terms == *request.proposed_terms() {
@@ -113,15 +113,15 @@ pub(super) fn may_propose(case: &Case<'_>, principal: &Principal, now: Timestamp
     Err(VoteRefusal::NeedsApproverOfTerms { id: request.id, resource, approvers: named(&requirements) }.into())
 }
 
-/// Whether somebody may see a request: its requester, its filer, those who may decide on it or are told when it is late,
+/// Whether somebody may see a request: its requester, its filer, those who may decide on it or are notified when it is late,
 /// admins; and everybody, while an emergency owes its review.
 ///
 /// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
 pub fn may_see(principal: &Principal, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
     let is_named = |judgement: &Judgement| {
-        let told = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
+        let escalation = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
         may_decide(principal, request, request.proposed_terms(), &judgement.requirements(), now).is_ok()
-            || told.is_met_by(principal, RoleBasis::Effective, now)
+            || escalation.is_met_by(principal, RoleBasis::Effective, now)
     };
     !principal.is_disabled()
         && (request.belongs_to(principal)
@@ -134,7 +134,7 @@ pub fn may_see(principal: &Principal, request: &Request, judgement: Option<&Judg
 pub struct Case<'c> {
     pub request: &'c Request,
     pub requester: &'c Principal,
-    /// What would be granted: the terms on the table, or those that an approver puts there now.
+    /// What would be granted: the terms proposed so far, or those that an approver proposes now.
     pub terms: &'c Terms,
     /// By the rules as they are now, for the terms asked and these.
     pub judgement: &'c Judgement,

@@ -43,10 +43,10 @@ pub fn is_ahead(request: &Request, accepted: Timestamp, last: Timestamp) -> bool
 pub fn end(request: &Request, because: Because, last: Timestamp, by: Option<&Name>, asked: &[Name]) -> Option<Draft> {
     match (request.state(last), &request.grant) {
         (State::Pending, _) => {
-            let mut told: Vec<Recipient> = NotificationKind::RequestWithdrawn.to_all(asked);
-            told.push(NotificationKind::RequestWithdrawn.to(&request.requester));
+            let mut recipients: Vec<Recipient> = NotificationKind::RequestWithdrawn.to_all(asked);
+            recipients.push(NotificationKind::RequestWithdrawn.to(&request.requester));
             let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
-            Some(Draft { event, recipients: told })
+            Some(Draft { event, recipients })
         }
         (State::Active | State::Scheduled, Some(grant)) => {
             let event = Event::GrantRevoked {

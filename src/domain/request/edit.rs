@@ -95,9 +95,9 @@ pub fn edit(request: &Request, to: RequestDetails, filing: &Filing<'_>, now: Tim
         request.approvals().filter(|decision| is_by_one_of(decision, filing.people)).map(|decision| &decision.by);
     // What a rule grants waits on nobody.
     let waiting = filing.notify.iter().filter(|_| by_rule.is_none());
-    let told: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
-    let told: Vec<&Name> = told.into_iter().filter(|name| *name != editor).collect();
-    let no_more_asked: Vec<Recipient> = decided(filing.asked, editor, &told);
+    let recipients: BTreeSet<&Name> = waiting.chain(lost).chain([&request.requester, &request.filed_by]).collect();
+    let recipients: Vec<&Name> = recipients.into_iter().filter(|name| *name != editor).collect();
+    let no_longer_asked: Vec<Recipient> = decided(filing.asked, editor, &recipients);
     let event = Event::RequestEdited(Revision {
         request: request.id,
         by: editor.clone(),
@@ -107,12 +107,12 @@ pub fn edit(request: &Request, to: RequestDetails, filing: &Filing<'_>, now: Tim
         to,
         voids: voids.into_iter().cloned().collect(),
     });
-    let mut drafts = vec![draft(event, NotificationKind::RequestChanged.to_all(told))];
+    let mut drafts = vec![draft(event, NotificationKind::RequestChanged.to_all(recipients))];
     if let Some(rule) = by_rule {
         let granted = granted(request.id, &request.requester, &ask.terms, false, Some(rule), now);
-        let mut told = vec![NotificationKind::RequestApproved.to(&request.requester)];
-        told.extend(no_more_asked);
-        drafts.push(draft(begins(granted, now), told));
+        let mut recipients = vec![NotificationKind::RequestApproved.to(&request.requester)];
+        recipients.extend(no_longer_asked);
+        drafts.push(draft(begins(granted, now), recipients));
     }
     Ok(drafts)
 }

@@ -49,7 +49,7 @@ impl Emergency {
         Emergency { reviewers: request.owes_review().then_some(reviewers), together }
     }
 
-    /// What the people who are told of it read besides what happened.
+    /// What its recipients read besides what happened.
     pub fn words(&self, request: &Request) -> String {
         let row = self.together.words(&request.requester, &request.asked.resource);
         let review = self.reviewers.as_ref().map(|reviewers| {

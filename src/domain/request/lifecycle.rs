@@ -13,12 +13,12 @@ use crate::domain::terms::{End, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
-/// The member is told that a grant ends when this much is left: one hour. Of a grant that is no longer than that, when a
-/// quarter of its time is left.
+/// The member is warned of the end of a grant when this much is left. For a grant that is no longer than that, when a quarter
+/// of its time is left.
 pub const WARN_WITHIN: Length = Length::HOUR;
 
-pub(super) fn draft(event: Event, told: Vec<Recipient>) -> Draft {
-    Draft { event, recipients: told }
+pub(super) fn draft(event: Event, recipients: Vec<Recipient>) -> Draft {
+    Draft { event, recipients }
 }
 
 pub(super) fn granted(
@@ -79,7 +79,7 @@ pub fn withdraw(
 ) -> Result<Vec<Draft>, Refusal> {
     may_act(principal)?;
     if !request.belongs_to(principal) {
-        // Whoever may see it may deny it, which is the act that says what it is.
+        // An approver ends it by denying it, and the log says so.
         return Err(LifecycleRefusal::NeedsOwnRequest { id: request.id }.into());
     }
     let state = request.state(now);
@@ -88,14 +88,14 @@ pub fn withdraw(
     }
     let withdrawn =
         Event::RequestWithdrawn { request: request.id, by: Some(principal.name.clone()), because: Because::Asked };
-    // Whoever it was filed for should know as well.
+    // The member it was filed for should know as well.
     let requester = Some(&request.requester).filter(|requester| **requester != principal.name);
-    let told = asked.iter().filter(|name| **name != principal.name).chain(requester);
-    Ok(vec![draft(withdrawn, NotificationKind::RequestWithdrawn.to_all(told))])
+    let recipients = asked.iter().filter(|name| **name != principal.name).chain(requester);
+    Ok(vec![draft(withdrawn, NotificationKind::RequestWithdrawn.to_all(recipients))])
 }
 
-/// Ends a grant now. Admins may end anyone's, a requester their own. `following`: the requests that go on from it, and
-/// those that go on from them, which fall with it.
+/// Ends a grant now. Admins may end anyone's, a requester their own. `following`: its extensions, and theirs, which end
+/// with it.
 pub fn revoke(
     request: &Request,
     following: &[Request],
@@ -110,23 +110,23 @@ pub fn revoke(
     let state = request.state(now);
     let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
     let Some(grant) = live else { return Err(LifecycleRefusal::NotLive { id: request.id, state }.into()) };
-    let told =
+    let recipients =
         |event: NotificationKind| if principal.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
     let mut drafts = vec![draft(
         revoked(grant, Some(&principal.name), Because::Asked, reason),
-        told(NotificationKind::AccessRevoked),
+        recipients(NotificationKind::AccessRevoked),
     )];
     for next in following {
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
             (State::Pending, _) => {
                 let event = Event::RequestWithdrawn { request: next.id, by: Some(principal.name.clone()), because };
-                drafts.push(draft(event, told(NotificationKind::RequestWithdrawn)));
+                drafts.push(draft(event, recipients(NotificationKind::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
                 drafts.push(draft(
                     revoked(grant, Some(&principal.name), because, None),
-                    told(NotificationKind::AccessRevoked),
+                    recipients(NotificationKind::AccessRevoked),
                 ));
             }
             (
@@ -159,13 +159,13 @@ pub(super) fn untold(draft: Draft) -> Draft {
     Draft { recipients: Vec::new(), ..draft }
 }
 
-/// Records that a grant has ended by the clock. None: it has not. `goes_on`: its member has the access still, by another
-/// grant, and is told of that one's end.
-pub fn expire(grant: &Grant, goes_on: bool, now: Timestamp) -> Option<Draft> {
+/// Records that a grant has ended by the clock. None: it has not. `continues`: its member has the access still, by another
+/// grant, and is notified of that one's end.
+pub fn expire(grant: &Grant, continues: bool, now: Timestamp) -> Option<Draft> {
     let ended_at = grant.ends_at.filter(|&end| end <= now && grant.ended.is_none())?;
     let expired = Event::GrantExpired { request: grant.request, resource: grant.terms.resource.clone(), ended_at };
-    let told = if goes_on { Vec::new() } else { vec![NotificationKind::AccessExpired.to(&grant.member)] };
-    Some(draft(expired, told))
+    let recipients = if continues { Vec::new() } else { vec![NotificationKind::AccessExpired.to(&grant.member)] };
+    Some(draft(expired, recipients))
 }
 
 /// Records that a scheduled grant has begun by the clock. None: it has not, or that is on the record.
@@ -192,8 +192,8 @@ pub fn rejudge(request: &Request, whom: &[Name]) -> Draft {
     draft(Event::RequestRejudged { request: request.id }, NotificationKind::RequestSubmitted.to_all(whom))
 }
 
-/// Warns, once, that a grant ends soon. None: it does not, or its member was told. (Of one after which access goes on by
-/// another grant, nothing is to be told.)
+/// Warns, once, that a grant ends soon. None: it does not, or its member was warned. (The caller leaves out grants that
+/// another one continues.)
 pub fn warn(grant: &Grant, now: Timestamp) -> Option<Draft> {
     let soon = |&end: &Timestamp| {
         let length = end.since(grant.starts_at);

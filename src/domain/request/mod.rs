@@ -51,7 +51,7 @@ pub struct Decision {
     pub counts: bool,
 }
 
-/// How a request stands on the record, whatever the clock says.
+/// The recorded state of a request, without regard to the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
     Pending,
@@ -78,9 +78,9 @@ pub struct Request {
     pub submitted_at: Timestamp,
     /// As recorded. Entries of older versions may lie after the end that was asked for: see `lapses`.
     pub lapses_at: Timestamp,
-    /// When those who may decide are told again. None: never, or they were.
+    /// When those who may decide are reminded. None: never, or they were.
     pub remind_at: Option<Timestamp>,
-    /// The request whose grant it goes on from.
+    /// The request whose grant it extends.
     pub extends: Option<RequestId>,
     /// Granted at once, and to be reviewed afterwards.
     pub emergency: bool,
@@ -112,12 +112,12 @@ impl Request {
     }
 
     /// From when on it can no longer be decided: when it lapses, or when the end that was asked for comes, whichever is
-    /// earlier. Terms that an approver put on the table do not change this.
+    /// earlier. Terms that an approver proposes do not change this.
     pub fn lapse_time(&self) -> Timestamp {
         self.asked.end.until().map_or(self.lapses_at, |end| end.min(self.lapses_at))
     }
 
-    /// When those who may decide are told again. None: never, they were told, or it lapses first.
+    /// When those who may decide are reminded. None: never, they were, or it lapses first.
     pub fn reminder_time(&self) -> Option<Timestamp> {
         self.remind_at.filter(|&at| at < self.lapse_time())
     }
@@ -144,7 +144,7 @@ impl Request {
         RequestDetails { asked: self.asked.clone(), reason: self.reason.clone(), ticket: self.ticket.clone() }
     }
 
-    /// Takes in an edit: all approvals are void, and the terms on the table are those asked now. An approval that was of
+    /// Applies an edit: all approvals are void, and the proposed terms are those asked now. An approval that was of
     /// the terms asked before says so from now on.
     pub fn apply_edit(&mut self, to: RequestDetails, lapses_at: Timestamp, remind_at: Option<Timestamp>) {
         for decision in self.decisions.iter_mut().filter(|decision| decision.verdict == Verdict::Approve) {
@@ -162,7 +162,7 @@ impl Request {
         decision.terms.as_ref().unwrap_or(&self.asked)
     }
 
-    /// Whether either what was asked or what is on the table is a role.
+    /// Whether what was asked or these terms are for a role.
     pub fn is_about_a_role(&self, terms: &Terms) -> bool {
         [&self.asked, terms].into_iter().any(|terms| matches!(terms.resource, Resource::Role(_)))
     }

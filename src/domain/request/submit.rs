@@ -110,8 +110,8 @@ pub fn lapses_at(terms: &Terms, judgement: &Judgement, now: Timestamp) -> Timest
     terms.end.until().map_or(usual, |end| end.min(usual))
 }
 
-/// When those who may still decide on a request that is submitted or edited now are told again. None: never, or it
-/// would have lapsed by then.
+/// When those who may decide on a request that is submitted or edited now are reminded. None: never, or it would have
+/// lapsed by then.
 pub fn remind_at(terms: &Terms, judgement: &Judgement, now: Timestamp) -> Option<Timestamp> {
     let due = judgement.remind_after().map(|length| now.plus(length));
     due.filter(|&due| due < lapses_at(terms, judgement, now))
@@ -163,7 +163,7 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
     Refusal::refuse_if_any(wrong).map(|()| by_rule)
 }
 
-/// Emergency access is taken by whoever needs it, at once, and ends.
+/// Emergency access is for the caller, starts at once, and ends.
 fn may_be_emergency(ask: &Ask, filing: &Filing<'_>) -> Result<(), Refusal> {
     if filing.filer.name != filing.requester.name {
         return Err(TermsRefusal::EmergencyForAnother.into());
@@ -197,9 +197,9 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
     let Some(rule) = by_rule else {
         return Ok(vec![draft(submitted, NotificationKind::RequestSubmitted.to_all(others()))]);
     };
-    let told = match ask.emergency {
+    let recipients = match ask.emergency {
         true => NotificationKind::AccessEmergency.to_all(others()),
-        // What a rule approves waits on nobody, so nobody but its requester is told.
+        // What a rule approves waits for nobody, so only its requester is notified.
         false => vec![NotificationKind::RequestApproved.to(&requester.name)],
     };
     let reviewers = ask.emergency.then(|| {
@@ -211,5 +211,5 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         filing.people.iter().filter(may_review).map(|principal| principal.name.clone()).collect()
     });
     let granted = Granted { reviewers, ..granted(filing.id, &requester.name, &ask.terms, false, Some(rule), now) };
-    Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), told)])
+    Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), recipients)])
 }

@@ -22,13 +22,14 @@ pub struct Reassessment {
     pub voids: Vec<Name>,
     pub gained: String,
     /// Who is notified of that.
-    pub told: Vec<Name>,
+    pub notify: Vec<Name>,
 }
 
-/// What follows for open requests and live grants when the team changes: whatever rests on something that is gone
-/// goes with it, so that a name which comes back brings nothing back.
+/// What follows for open requests and live grants when the team changes: whatever depends on something that was
+/// removed ends with it, so that reusing a name brings no access back.
 ///
-/// `open`: every request on the record as pending or with a grant that has not ended. `asked`: who was told of a request when it was filed.
+/// `open`: every request on the record as pending or with a grant that has not ended. `asked`: who was
+/// notified of a request when it was filed.
 /// `by`: who changes the team; None for root, who replaces an owner. `judge`: judges one of them again, given the grants
 /// that end before it, unless it goes anyway.
 pub fn consequences<E>(
@@ -48,34 +49,34 @@ pub fn consequences<E>(
         let shut_out = all_shut_out.contains(&request.requester);
         let filer_departs = all_departed.contains(&request.filed_by);
         let gone = |resource: &Resource| all_gone.contains(resource);
-        // A request comes after the one that it goes on from.
+        // A request comes after the one that it extends.
         let fell = request.extends.filter(|before| fallen.contains(before));
         let because = |resource: &Resource| match (shut_out, gone(resource)) {
             (true, _) => Some(Because::MemberGone),
             (false, true) => Some(Because::Gone(resource.clone())),
             (false, false) => fell.map(Because::Fell),
         };
-        let mut told: Vec<Recipient> = Vec::new();
+        let mut recipients: Vec<Recipient> = Vec::new();
         match (request.state(now), &request.grant) {
             (State::Pending, _) => {
-                // Whoever filed it may come back by another name, and must not decide on it.
-                // Approvals of what an approver put on the table rest on that too.
+                // The filer may come back under another name, and must not decide on it.
+                // Approvals of changed terms depend on the resource of those terms too.
                 let because = because(&request.asked.resource).or_else(|| because(&request.proposed_terms().resource));
                 let because = because.or_else(|| filer_departs.then_some(Because::FilerGone));
                 if let Some(because) = because {
-                    told.extend(
+                    recipients.extend(
                         NotificationKind::RequestWithdrawn.to_all(asked.get(&request.id).into_iter().flatten()),
                     );
-                    told.push(NotificationKind::RequestWithdrawn.to(&request.requester));
-                    told.retain(|Recipient(member, _)| remains(member));
+                    recipients.push(NotificationKind::RequestWithdrawn.to(&request.requester));
+                    recipients.retain(|Recipient(member, _)| remains(member));
                     let event = Event::RequestWithdrawn { request: request.id, by: by.cloned(), because };
-                    drafts.push(draft(event, told));
+                    drafts.push(draft(event, recipients));
                     continue;
                 }
-                let Reassessment { voids, gained, told, .. } = judge(request, &fallen)?;
+                let Reassessment { voids, gained, notify, .. } = judge(request, &fallen)?;
                 if !gained.is_empty() {
                     let event = Event::ApprovalsVoided { request: request.id, voids, gained };
-                    drafts.push(draft(event, NotificationKind::RequestChanged.to_all(&told)));
+                    drafts.push(draft(event, NotificationKind::RequestChanged.to_all(&notify)));
                 }
             }
             (State::Active | State::Scheduled, Some(grant)) => {
@@ -85,12 +86,12 @@ pub fn consequences<E>(
                 };
                 if let Some(because) = because {
                     fallen.insert(request.id);
-                    told.push(NotificationKind::AccessRevoked.to(&grant.member));
-                    told.retain(|Recipient(member, _)| remains(member));
-                    drafts.push(draft(revoked(grant, by, because, None), told));
+                    recipients.push(NotificationKind::AccessRevoked.to(&grant.member));
+                    recipients.retain(|Recipient(member, _)| remains(member));
+                    drafts.push(draft(revoked(grant, by, because, None), recipients));
                 }
             }
-            // The clock was first, and nobody has recorded it: now, or it would be told to whoever bears the name next.
+            // It ended by the clock, and that is not recorded yet. Recorded later, it would notify the next member with that name.
             (State::Expired, Some(grant)) if shut_out => drafts.extend(expire(grant, true, now)),
             (State::Lapsed, None) if shut_out => drafts.extend(lapse(request, now).map(untold)),
             (

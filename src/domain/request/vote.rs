@@ -33,10 +33,10 @@ impl Tally {
     }
 }
 
-/// Where a request stands with each demand, were these the terms. `people`: all who gave an approval or might.
+/// How far a request has come with each demand, if these were its terms. `people`: all who gave an approval or might.
 ///
-/// An approval counts for exactly the terms it was of, and only while whoever gave it may still decide: one person's
-/// may count towards several demands, and never twice towards one.
+/// An approval counts for exactly the terms that it approved, and only while its approver may still decide. One person's
+/// approval can count towards several demands, but never twice towards one.
 pub fn tally(
     request: &Request,
     terms: &Terms,
@@ -58,7 +58,7 @@ pub fn tally(
             given.push(giver);
         }
     }
-    let standing = |requirement: &Requirement| {
+    let tally_of = |requirement: &Requirement| {
         let have: Vec<Name> = given
             .iter()
             .filter(|principal| requirement.is_met_by(principal, basis, now))
@@ -71,7 +71,7 @@ pub fn tally(
         let waiting_on = able.iter().filter(may_still).map(|principal| principal.name.clone()).collect();
         Tally { rule: requirement.rule.clone(), need: requirement.approvals, have, waiting_on }
     };
-    requirements.iter().map(standing).collect()
+    requirements.iter().map(tally_of).collect()
 }
 
 /// Whether one of these people made a decision: members who have left are not among them, and somebody else with the name of one
@@ -81,14 +81,14 @@ pub(super) fn is_by_one_of(decision: &Decision, people: &[&Principal]) -> bool {
 }
 
 /// Everybody on whom any of the demands waits.
-pub fn waits_on(standing: &[Tally]) -> Vec<Name> {
-    let all: BTreeSet<&Name> = standing.iter().flat_map(|standing| &standing.waiting_on).collect();
+pub fn waits_on(tallies: &[Tally]) -> Vec<Name> {
+    let all: BTreeSet<&Name> = tallies.iter().flat_map(|tally| &tally.waiting_on).collect();
     all.into_iter().cloned().collect()
 }
 
-/// Tells those who were asked that it is decided: not who decided, and nobody who is told of the same act otherwise.
-pub(super) fn decided(asked: &[Name], by: &Name, told: &[&Name]) -> Vec<Recipient> {
-    NotificationKind::RequestDecided.to_all(asked.iter().filter(|name| *name != by && !told.contains(name)))
+/// Notifies those who were asked that the request is decided, except the one who decides and other recipients of the same act.
+pub(super) fn decided(asked: &[Name], by: &Name, recipients: &[&Name]) -> Vec<Recipient> {
+    NotificationKind::RequestDecided.to_all(asked.iter().filter(|name| *name != by && !recipients.contains(name)))
 }
 
 /// Approves these terms. Access is granted with the last approval that is needed. `asked`: those who were asked to decide.
@@ -233,7 +233,7 @@ pub fn deny(
     may_decide(approver, request, case.terms, &case.judgement.requirements(), now)?;
     still_pending(request, now)?;
     let denied = Event::RequestDenied { request: request.id, by: approver.name.clone(), reason };
-    let mut told = vec![NotificationKind::RequestDenied.to(&request.requester)];
-    told.extend(decided(asked, &approver.name, &[&request.requester]));
-    Ok(vec![draft(denied, told)])
+    let mut recipients = vec![NotificationKind::RequestDenied.to(&request.requester)];
+    recipients.extend(decided(asked, &approver.name, &[&request.requester]));
+    Ok(vec![draft(denied, recipients)])
 }

@@ -23,7 +23,7 @@ use crate::domain::time::Timestamp;
 /// So many things, rules and groups are kept for the next judgement.
 const MOST_KEPT: usize = 50_000;
 
-/// What judging takes of the team, found once for many requests. It is of one team: after a change begin anew.
+/// What judging takes of the team, found once for many requests. It is of one team: after a change of the team start a new one.
 #[derive(Debug, Default)]
 pub struct TeamThen {
     about: BTreeMap<Resource, About>,

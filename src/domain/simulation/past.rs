@@ -471,13 +471,13 @@ fn by_votes(team: &Team, request: &Request, judgement: &Judgement, at: Timestamp
 
 /// `2 more approvals by rule "…" (of alice, erin)`.
 fn missing(tallies: &[Tally]) -> String {
-    let open = tallies.iter().filter(|standing| !standing.is_met());
-    let said = open.map(|standing| {
-        let more = standing.need as usize - standing.have.len();
-        let rule = standing.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {:?}", rule.as_str()));
-        let of: Vec<String> = waits_on(std::slice::from_ref(standing)).iter().map(ToString::to_string).collect();
+    let open = tallies.iter().filter(|tally| !tally.is_met());
+    let parts = open.map(|tally| {
+        let more = tally.need as usize - tally.have.len();
+        let rule = tally.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {:?}", rule.as_str()));
+        let of: Vec<String> = waits_on(std::slice::from_ref(tally)).iter().map(ToString::to_string).collect();
         let of = if of.is_empty() { "nobody".to_owned() } else { of.join(", ") };
         format!("{more} more approval{}{rule} (of {of})", if more == 1 { "" } else { "s" })
     });
-    said.collect::<Vec<_>>().join("; ")
+    parts.collect::<Vec<_>>().join("; ")
 }

@@ -18,7 +18,7 @@ impl Team {
         }
     }
 
-    /// What this team's catalogue says of a resource; None when it has no such.
+    /// A resource as this team's catalogue has it. None: it is not in there.
     pub fn item(&self, resource: &Resource) -> Option<CatalogItem> {
         match resource {
             Resource::Connection(name) => {
@@ -39,7 +39,7 @@ impl Team {
     }
 
     /// The resource, and after it all that a grant of it would let its holder use (a role's is the team file's to say).
-    /// Empty when the catalogue has no such.
+    /// Empty if the catalogue does not have it.
     ///
     /// `scope`: what a scope covers, where this team's own scopes are not loaded.
     pub fn reach(&self, resource: &Resource, scope: Option<&Scope>) -> Vec<CatalogItem> {

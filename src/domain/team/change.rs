@@ -20,7 +20,7 @@ pub enum Diff<T> {
 }
 
 impl<T> Diff<T> {
-    /// What stands after the change, if anything.
+    /// The value after the change, if there is one.
     pub fn after(&self) -> Option<&T> {
         match self {
             Diff::Add { to } | Diff::Change { to, .. } => Some(to),

@@ -34,7 +34,7 @@ impl Team {
         changes
     }
 
-    /// Makes one recorded change. What the change was from must be what stands there.
+    /// Applies one recorded change. What it changes from must be what the team has.
     pub fn apply(team: &mut Option<Team>, change: &Change) -> Result<(), String> {
         let mismatch = || format!("{} changes from what it was not", change.what());
         let Some(team) = team else {
@@ -69,7 +69,7 @@ impl Team {
     }
 }
 
-/// A policy that says nothing is none.
+/// An empty policy counts as absent.
 fn diff_policy(old: &Policy, new: &Policy) -> Option<Diff<Policy>> {
     match (old.is_empty(), new.is_empty()) {
         _ if old == new => None,
@@ -79,15 +79,15 @@ fn diff_policy(old: &Policy, new: &Policy) -> Option<Diff<Policy>> {
     }
 }
 
-/// Puts what stands after the change in its place. Whether it fits what stood there.
+/// Puts the new value in its place. Whether the change fits the old one.
 fn take_diff<T: Clone + PartialEq>(map: &mut BTreeMap<Name, T>, name: &Name, diff: &Diff<T>) -> bool {
-    let stood = match diff.after() {
+    let before = match diff.after() {
         Some(after) => map.insert(name.clone(), after.clone()),
         None => map.remove(name),
     };
     match diff {
-        Diff::Add { .. } => stood.is_none(),
-        Diff::Change { from, .. } | Diff::Remove { from } => stood.as_ref() == Some(from),
+        Diff::Add { .. } => before.is_none(),
+        Diff::Change { from, .. } | Diff::Remove { from } => before.as_ref() == Some(from),
     }
 }
 
@@ -107,10 +107,10 @@ fn take_rule(rules: &mut Vec<Rule>, name: &RuleName, diff: &Diff<Rule>) -> bool 
 
 fn take_order(rules: &mut [Rule], diff: &Diff<RuleOrder>) -> bool {
     let Diff::Change { from, to } = diff else { return false };
-    let stood = order(rules);
+    let before = order(rules);
     let place: BTreeMap<&RuleName, usize> = to.names.iter().zip(0..).collect();
     rules.sort_by_cached_key(|rule| place.get(&rule.name).copied());
-    stood == *from && order(rules) == *to
+    before == *from && order(rules) == *to
 }
 
 fn order(rules: &[Rule]) -> RuleOrder {
@@ -122,13 +122,13 @@ fn diff_rules(old: &[Rule], new: &[Rule], changes: &mut Vec<Change>) {
     fn named(rules: &[Rule]) -> BTreeMap<&RuleName, &Rule> {
         rules.iter().map(|rule| (&rule.name, rule)).collect()
     }
-    let (stood, stand) = (named(old), named(new));
-    let mut standing = Vec::new();
+    let (before, after) = (named(old), named(new));
+    let mut result = Vec::new();
     for from in old {
-        let diff = match stand.get(&from.name) {
+        let diff = match after.get(&from.name) {
             None => Diff::Remove { from: from.clone() },
             Some(to) => {
-                standing.push((*to).clone());
+                result.push((*to).clone());
                 if *to == from {
                     continue;
                 }
@@ -137,11 +137,11 @@ fn diff_rules(old: &[Rule], new: &[Rule], changes: &mut Vec<Change>) {
         };
         changes.push(Change::Rule(from.name.clone(), Box::new(diff)));
     }
-    for to in new.iter().filter(|rule| !stood.contains_key(&rule.name)) {
-        standing.push(to.clone());
+    for to in new.iter().filter(|rule| !before.contains_key(&rule.name)) {
+        result.push(to.clone());
         changes.push(Change::Rule(to.name.clone(), Box::new(Diff::Add { to: to.clone() })));
     }
-    let (from, to) = (order(&standing), order(new));
+    let (from, to) = (order(&result), order(new));
     if from != to {
         changes.push(Change::RuleOrder(Diff::Change { from, to }));
     }

@@ -25,7 +25,7 @@ use crate::domain::text::{check_distinct, nearest};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// A mistake in the file, and the line it stands on (the first is 1).
+/// A mistake in the file, and its line (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     pub line: usize,
@@ -70,11 +70,11 @@ impl fmt::Display for Mistakes {
     }
 }
 
-/// So many mistakes are told, and how many more there are.
+/// At most this many mistakes are reported, and the number of the others.
 const MOST_MISTAKES: usize = 100;
 /// So many names are compared in all to say which one was meant.
 const MOST_COMPARED: usize = 50_000;
-/// In a file of more bytes than this, only the first error of its syntax is told.
+/// In a file of more bytes than this, only the first syntax error is reported.
 const MOST_RECOVERED: usize = 256 << 10;
 /// A file has at most so many members, groups, connections, targets, features and scopes together.
 pub const MOST_ITEMS: usize = 100_000;
@@ -559,7 +559,7 @@ impl Reading {
         Choice { email, slack, digest: self.optional(table, "digest") }
     }
 
-    /// A table in a table, under this key. One that is none is a mistake.
+    /// A table in a table, under this key. Anything else there is a mistake.
     fn subtable<'t>(&mut self, table: Table<'t>, key: &str, what: &'t str) -> Option<Table<'t>> {
         let value = table.keys.get(key)?;
         let line = self.line(value.span().start);
@@ -575,7 +575,7 @@ impl Reading {
         keys.map(|(key, _)| (key.get_ref().to_string(), self.line(key.span().start))).collect()
     }
 
-    /// Exactly one owner, and every further one reported where it stands.
+    /// Exactly one owner, and every further one reported on its line.
     fn check_owner(&mut self, root: Table<'_>) {
         let owners: Vec<(String, usize)> = self
             .section(root, "members")
@@ -609,7 +609,7 @@ impl Reading {
         }
     }
 
-    /// The entries of a section: key, line, value. A section that is not a table is a mistake, told once.
+    /// The entries of a section: key, line, value. A section that is not a table is a mistake, reported once.
     fn section<'t>(&self, root: Table<'t>, section: &str) -> Vec<(&'t str, usize, &'t Value<'t>)> {
         let table = root.keys.get(section).and_then(|value| value.get_ref().as_table());
         let entries = table.into_iter().flat_map(|table| table.iter());
@@ -668,7 +668,7 @@ impl Reading {
             self.mistake(line, format!("{what}: {key} is {}, not a text", value.get_ref().type_str()));
             return None;
         };
-        // What a rule tells people (`deny`) is a text, and shown with care; everything else names something.
+        // `deny` is a text for people, and is escaped when shown. Everything else names something.
         let distinct = |it| match key {
             "deny" => Ok(it),
             "email" => Email::check(text).and_then(|()| check_distinct(text)).map(|()| it),
