@@ -48,7 +48,7 @@ pub struct AuditArgs {
     /// Only then or before
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
     pub until: Option<TypedTime>,
-    /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
+    /// Show at most this many; 0: no limit (default: 50 in a table, no limit in JSON)
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
 }

@@ -16,9 +16,9 @@ use crate::domain::time::Timestamp;
 use crate::protocol::CheckView;
 use crate::service::Check;
 
-/// May you use this now? Exit 0: yes; 1: no
+/// Check whether you have access now. Exit 0: yes; 1: no
 #[derive(Debug, Args)]
-#[command(after_help = "Goes by the clock, whether or not cron ran.
+#[command(after_help = "Compares the end time with the clock, whether or not cron ran.
 
 Examples:
   access check target:orders-db

@@ -20,7 +20,7 @@ pub struct DenyArgs {
     /// The requests' numbers
     #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::decidable))]
     pub ids: Vec<RequestId>,
-    /// Why, which the requester is told
+    /// The reason, which the requester sees
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
 }

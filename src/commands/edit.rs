@@ -20,7 +20,7 @@ use crate::time_input::{Pick, TypedTime};
 #[command(
     after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed. \
 It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and \
-those who may decide are told. It lapses as if it were filed now.
+those who may decide are notified. It lapses as if it were filed now.
 
 Examples:
   access edit 12 --ticket OPS-12
@@ -55,7 +55,7 @@ pub struct EditArgs {
     /// Without a ticket
     #[arg(long, conflicts_with = "ticket")]
     pub no_ticket: bool,
-    /// Say what would happen, and do nothing
+    /// Show what would happen, and change nothing
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -8,17 +8,17 @@ use super::app::App;
 use crate::protocol::ExpireView;
 use crate::service::{Expire, Warned};
 
-/// Record what has lapsed, and tell people (for cron, every minute)
+/// Record what has expired, and notify people (for cron, every minute)
 #[derive(Debug, Args)]
 #[command(
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
-is to be told (see `access deliver`). Silent when there is nothing to say; runs that overlap do no harm.
+notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
 
 A line for crontab(5):
   * * * * *  access expire --quiet"
 )]
 pub struct ExpireArgs {
-    /// Say what is due, and do nothing
+    /// Show what is due, and change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Send no notifications: `access deliver` does

@@ -32,7 +32,7 @@ pub struct ExtendArgs {
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
-    /// The ticket that this belongs to (as before unless said)
+    /// The ticket that this belongs to (default: the ticket of the request)
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
 }

@@ -23,7 +23,7 @@ use crate::service::Init;
 As root, for a host that many share (see docs/security.md):
   access init --shared --owner ana --team acme")]
 pub struct InitArgs {
-    /// Your name as a member (your Unix user name unless said)
+    /// Your name as a member (default: your Unix user name)
     #[arg(long, value_name = "NAME")]
     pub owner: Option<Name>,
     /// The team's name
@@ -35,7 +35,7 @@ pub struct InitArgs {
     /// Lay out a shared host: the system user, the folders, the config and the database (root)
     #[arg(long, requires = "owner")]
     pub shared: bool,
-    /// The owner's Unix user name on a shared host (the owner's name unless said)
+    /// The owner's Unix user name on a shared host (default: the owner's name)
     #[arg(long, value_name = "LOGIN", requires = "shared")]
     pub login: Option<Login>,
 }
@@ -51,7 +51,7 @@ impl Run for InitArgs {
             Some(owner) => owner,
             None => login.as_str().parse().map_err(|why| {
                 Failure::new(Kind::Usage, format!("your Unix user name, {login}, can't be a member's name: {why}"))
-                    .hint("say another with --owner NAME")
+                    .hint("choose another one with --owner NAME")
             })?,
         };
         let init = Init { login: &login, by: &login, owner: owner.clone(), team: self.team, sample: self.sample };
@@ -61,9 +61,9 @@ impl Run for InitArgs {
         let json = serde_json::json!({ "database": path, "team": team.team.name, "owner": owner });
         app.printer.print_or(&words, &json)?;
         if self.sample {
-            app.printer.hint("act as others of the team to try things out: access --as bob request target:orders-db");
+            app.printer.hint("to try things out, act as other members: access --as bob request target:orders-db");
         } else {
-            app.printer.hint("bring in your team: access team show > team.toml, edit it, access team apply team.toml");
+            app.printer.hint("describe your team: access team show > team.toml, edit it, access team apply team.toml");
         }
         Ok(0)
     }
@@ -85,7 +85,7 @@ impl InitArgs {
         app.printer.print_or(&words, &json)?;
         app.printer.hint("serve it: systemctl enable --now access.socket access-expire.timer");
         app.printer.hint("or, without systemd: `access serve` at boot, and packaging/cron.d/access");
-        app.printer.hint("then look whether all is as it should be: access doctor");
+        app.printer.hint("then check the installation: access doctor");
         Ok(0)
     }
 }

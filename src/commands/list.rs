@@ -16,7 +16,7 @@ use crate::time_input;
 use crate::time_input::TypedTime;
 use crate::ui::request;
 
-/// Requests, newest first
+/// List requests, newest first
 #[derive(Debug, Args)]
 #[command(after_help = "Without a filter: the open ones (pending, scheduled, active) that you may see.
 
@@ -48,7 +48,7 @@ pub struct ListArgs {
     /// The closed ones too
     #[arg(long)]
     pub all: bool,
-    /// At most so many; 0: no limit (50 in a table unless said, no limit in JSON)
+    /// Show at most this many; 0: no limit (default: 50 in a table, no limit in JSON)
     #[arg(long, value_name = "N")]
     pub limit: Option<u64>,
 }

@@ -15,9 +15,9 @@ use crate::protocol::{PreferenceView, TestView};
 use crate::service::{NotifyTest, Prefer, Preferences, Warned};
 use crate::ui::{Column, Fit, Sheet, Shown, line, table};
 
-/// How you are told of what; change it; try it out
+/// Show, change and test how you are notified
 #[derive(Debug, Args)]
-#[command(after_help = "Your inbox always has everything; this is about email and Slack.
+#[command(after_help = "Your inbox always has everything. These settings are for email and Slack.
 
 Examples:
   access notify             what happens with each event, and why
@@ -40,15 +40,15 @@ pub enum NotifyVerb {
     Test(NotifyTestArgs),
 }
 
-/// What happens with each event, and why
+/// Show how you are notified of each event, and why
 #[derive(Debug, Args)]
 pub struct NotifyShowArgs {}
 
-/// Say how you want to be told of an event, or of all
+/// Choose how you are notified of one event or all events
 #[derive(Debug, Args)]
 #[command(
-    after_help = "What you say of one event goes before what you say of all. What the team file calls mandatory \
-reaches you whatever you say.
+    after_help = "A setting for one event overrides the setting for all events. Events that the team file makes mandatory \
+always reach you.
 
 Examples:
   access notify set request.submitted --email off
@@ -68,7 +68,7 @@ pub struct NotifySetArgs {
     /// At once, or together with others
     #[arg(long, value_name = "WHEN")]
     pub digest: Option<DigestWhen>,
-    /// The time of day for a daily digest, in your time zone (09:00 unless said)
+    /// The time of day for a daily digest, in your time zone (default: 09:00)
     #[arg(long, value_name = "TIME", requires = "digest")]
     pub at: Option<TimeOfDay>,
 }
@@ -115,7 +115,7 @@ pub struct NotifyUnmuteArgs {
     pub events: Vec<NotificationKind>,
 }
 
-/// Forget all that you said
+/// Reset your settings to the team's
 #[derive(Debug, Args)]
 pub struct NotifyResetArgs {}
 

@@ -51,16 +51,16 @@ pub struct RequestArgs {
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
     #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
     pub until: Option<TypedTime>,
-    /// Not before then (as soon as it is approved unless said)
+    /// Start at this time (default: as soon as it is approved)
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
     pub start: Option<TypedTime>,
     /// The ticket that this belongs to
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
-    /// Take it at once, where a rule allows that: all approvers are told, and one has to review it afterwards
+    /// Take emergency access now, where a rule allows it: all approvers are notified, and one reviews it afterwards
     #[arg(long, conflicts_with_all = ["start", "requester"])]
     pub emergency: bool,
-    /// Ask on behalf of another member (admins)
+    /// Request access for another member (admins)
     #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub requester: Option<Name>,
     /// Wait until it is decided; exit 1 when it is not granted
@@ -69,7 +69,7 @@ pub struct RequestArgs {
     /// Wait no longer than this
     #[arg(long, value_name = "LENGTH", requires = "wait")]
     pub timeout: Option<Length>,
-    /// Say what would happen, and do nothing
+    /// Show what would happen, and change nothing
     #[arg(long)]
     pub dry_run: bool,
 }

@@ -11,9 +11,9 @@ use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::service::ReviewEmergency;
 
-/// Close the review that an emergency owes
+/// Review emergency access
 #[derive(Debug, Args)]
-#[command(after_help = "Whoever may approve such a request may close its review, but not its requester.
+#[command(after_help = "Anyone who may approve such a request may close its review, except its requester.
 
 Example:
   access review 12 --note 'Went through it with bob; all in order'")]

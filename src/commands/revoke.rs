@@ -37,7 +37,7 @@ pub struct RevokeArgs {
     /// Everything that was granted to this member
     #[arg(long, value_name = "MEMBER", conflicts_with = "ids", add = ArgValueCandidates::new(completion::members))]
     pub member: Option<Name>,
-    /// Why, which the member is told
+    /// The reason, which the member sees
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
 }
@@ -71,8 +71,8 @@ impl App {
             if !prompt.confirm(&format!("Revoke request {}{with}?", view.id))? {
                 return Ok(None);
             }
-            let told = "the member is notified; may stay empty";
-            let why = reason.map_or_else(|| prompt.word("Why?", told, ""), |given| Ok(Some(given.clone())))?;
+            let hint = "the member is notified; may stay empty";
+            let why = reason.map_or_else(|| prompt.word("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
             Ok(Some(why))
         };
         each(self, ids, look, live, ask, |id, why, seen| Revoke {

@@ -7,7 +7,7 @@ use super::Run;
 use super::app::App;
 use crate::server;
 
-/// A shared host's door (started by the system)
+/// Run a shared host's server (started by the system)
 #[derive(Debug, Args)]
 #[command(
     after_help = "Each connection is a process of its own that serves one command, as the user who owns the database. \
@@ -21,7 +21,7 @@ pub struct ServeArgs {
     /// Serve the one connection on standard input
     #[arg(long)]
     pub connection: bool,
-    /// The Unix group whose members may connect (everybody unless said)
+    /// The Unix group whose members may connect (default: everyone)
     #[arg(long, value_name = "GROUP", conflicts_with = "connection")]
     pub group: Option<String>,
 }

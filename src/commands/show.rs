@@ -11,7 +11,7 @@ use crate::domain::terms::RequestId;
 use crate::service::Show;
 use crate::ui::request;
 
-/// One request, whole
+/// Show one request in detail
 #[derive(Debug, Args)]
 pub struct ShowArgs {
     /// The request's number

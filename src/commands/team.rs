@@ -39,7 +39,7 @@ enum TeamVerb {
 
 /// Apply a team file: show what changes and what follows from that, ask, and record it
 #[derive(Debug, Args)]
-#[command(after_help = "Only the owner applies a team file, and all admins are told.
+#[command(after_help = "Only the owner applies a team file, and all admins are notified.
 
 Scheduled access that the file's rules would no longer give ends; active access that they would no longer give is listed, \
 and stays without --revoke-unmatched.
@@ -73,7 +73,7 @@ pub struct TeamShowArgs {}
 #[derive(Debug, Args)]
 #[command(
     after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in \
-their place, which is recorded as root's, and all admins are told.
+their place. The log records that root did it, and all admins are notified.
 
 The old owner is disabled. Their pending requests are withdrawn, their access ends, and scheduled access that rests on their
 approval ends too.

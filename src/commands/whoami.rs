@@ -82,7 +82,7 @@ fn profile(sheet: &mut Sheet, view: &ProfileView) {
             let left = match grant.remaining_seconds {
                 // To the second: this is what is watched.
                 Some(left) => format!("{} left", spell(left)),
-                None => "for good".to_owned(),
+                None => "permanent".to_owned(),
             };
             let until = grant.ends_at.map(|end| format!(", until {}", day_or_hour(end, view.now))).unwrap_or_default();
             Some(format!("{}  {left}{until} (request {})", grant.resource, request.id))

@@ -14,10 +14,10 @@ use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, COUNTED, DecisionView, GrantView, RequestView, ReviewView};
 use crate::time_format::{date_and_time, in_full, relative};
 
-/// `for 4h`, `for good`, `until 2026-12-01 17:00 +01:00`.
+/// `for 4h`, `permanently`, `until 2026-12-01 17:00 +01:00`.
 pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
     match (duration, until) {
-        (Some("permanent"), _) => "for good".to_owned(),
+        (Some("permanent"), _) => "permanently".to_owned(),
         (Some(duration), _) => format!("for {duration}"),
         (None, Some(until)) => format!("until {}", date_and_time(until)),
         (None, None) => String::new(),
@@ -57,7 +57,7 @@ fn status(view: &RequestView, now: Timestamp) -> String {
         },
         State::Active => match grant.and_then(|grant| grant.remaining_seconds) {
             Some(left) => format!("{state}, {} left", brief(left)),
-            None => format!("{state}, for good"),
+            None => format!("{state}, permanent"),
         },
         State::Scheduled => match grant {
             Some(grant) => format!("{state}, {}", relative(grant.starts_at, now)),
@@ -188,7 +188,7 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
         (State::Active, Some(grant)) => {
             let until = match grant.ends_at {
                 Some(end) => format!("until {}", in_full(end, now)),
-                None => "for good".to_owned(),
+                None => "permanently".to_owned(),
             };
             let (how, owes) = match (view.emergency, &view.review) {
                 (true, Some(ReviewView::Owed(_))) => {
@@ -201,7 +201,7 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
         }
         (State::Scheduled, Some(grant)) => {
             let until =
-                grant.ends_at.map_or_else(|| "for good".to_owned(), |end| format!("until {}", date_and_time(end)));
+                grant.ends_at.map_or_else(|| "permanently".to_owned(), |end| format!("until {}", date_and_time(end)));
             format!(
                 "Request {id} approved: {who} will have {} from {} {until}",
                 grant.resource,
@@ -240,7 +240,10 @@ pub fn would_submit(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
         let begins = if view.state == State::Scheduled { in_full(grant.starts_at, now) } else { "at once".to_owned() };
         sheet.field("granted", &begins);
         if view.emergency {
-            sheet.field("review", &format!("owed afterwards{}; all who could approve are told", by_whom(view)));
+            sheet.field(
+                "review",
+                &format!("needed afterwards{}; everyone who could approve is notified", by_whom(view)),
+            );
         }
         return;
     }

@@ -483,7 +483,7 @@ fn a_team_file_whose_rules_amount_to_what_may_not_be_meant_is_warned_about() {
         "approves nothing: other rules",
     );
     quiet(&["auto_approve = true, match = { environments = [\"non-production\"] }"], "approves nothing");
-    warned(&["match = { environments = [\"production\"] }, max_duration = \"8h\""], "role:admin may last for good");
+    warned(&["match = { environments = [\"production\"] }, max_duration = \"8h\""], "role:admin may last permanently");
     // As much is asked for the role.
     let world = World::of("olivia", TEAM);
     let ran =

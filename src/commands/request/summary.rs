@@ -110,6 +110,6 @@ pub fn draft(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
         }
     }
     if view.emergency {
-        sheet.field("review", "owed afterwards; all who could approve are told");
+        sheet.field("review", "needed afterwards; everyone who could approve is notified");
     }
 }

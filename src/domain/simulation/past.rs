@@ -242,7 +242,7 @@ impl<'t> Overview<'t> {
             let lasts = match longest {
                 Some(longest) => longest.to_string(),
                 None if always().any(|rule| !rule.allow_permanent) => "any length".to_owned(),
-                None => "for good".to_owned(),
+                None => "permanently".to_owned(),
             };
             warnings.push(format!(
                 "role:admin may last {lasts}, and rule {:?} allows {most} for what every admin may use; give role:admin such a limit",
