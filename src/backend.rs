@@ -11,14 +11,15 @@ use nix::unistd::{User, geteuid};
 use crate::client::Client;
 use crate::command::{BackupView, Command, End, Reply};
 use crate::config::{self, Shared};
-use crate::deliver::Mail;
+use crate::deliver::Transports;
 use crate::domain::name::Name;
 use crate::domain::team::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::server;
-use crate::service::{self, Caller, Outside, Post, Sink};
+use crate::service::{self, Caller, Outside, Sink};
 use crate::store::{self, Store, Vacant};
+use crate::subscribers::{self, Feed};
 
 pub enum Backend {
     Own(Own),
@@ -124,7 +125,7 @@ impl Own {
         if let Some(store) = self.store.get() {
             return self.carry_out_on(store, command, None, sink);
         }
-        let mut mail = None;
+        let mut transports = None;
         let opened = match server::another_owner(&self.path)? {
             None => (self.open)(&self.path)?,
             Some(owner) => {
@@ -134,34 +135,33 @@ impl Own {
                     return self.back_up_as(&owner, &path, &to, sink);
                 }
                 // Root's own configuration, which the owner of the database can't read.
-                mail = sends(&command).then(Mail::configured);
+                transports = sends(&command).then(Transports::configured);
                 server::become_user(&owner)?;
                 (self.open)(&path)?
             }
         };
-        self.carry_out_on(self.store.get_or_init(|| opened), command, mail, sink)
+        self.carry_out_on(self.store.get_or_init(|| opened), command, transports, sink)
     }
 
-    /// `mail`: the ways out, where they were opened already.
+    /// `transports`: where they were opened already.
     fn carry_out_on(
         &self,
         store: &Store,
         command: Command,
-        mail: Option<Result<Mail, Failure>>,
+        transports: Option<Result<Transports, Failure>>,
         sink: Sink<'_>,
     ) -> Result<End, Failure> {
-        let mail = RefCell::new(mail);
-        let owns_file = || identity::owns(store.path());
-        let post = || {
-            let mail = mail.take().unwrap_or_else(Mail::configured);
-            mail.map(|mail| Box::new(mail) as Box<dyn Post>)
-        };
+        let transports = RefCell::new(transports);
+        let open = || transports.take().unwrap_or_else(Transports::configured);
+        let feed = Feed { store, clock: &identity::clock };
         let outside = Outside {
-            owns_file: &owns_file,
+            owns_file: &|| identity::owns(store.path()),
             has_account: &server::has_account,
             knows_zone: &identity::knows_zone,
             shared: false,
-            post: &post,
+            deliver: &|sink| subscribers::deliver(&feed, &mut open()?, sink),
+            notify_test: &|recipient| Ok(subscribers::notify_test(&mut open()?, recipient)),
+            delivery_findings: &|read| subscribers::findings(read, &open()),
         };
         service::carry_out_with(store, &self.caller, &identity::clock, &outside, command, sink)
     }
@@ -193,7 +193,7 @@ impl Own {
     }
 }
 
-/// Whether a command opens the ways out.
+/// Whether a command uses the transports.
 fn sends(command: &Command) -> bool {
     matches!(command, Command::Expire { .. } | Command::Deliver | Command::NotifyTest | Command::Doctor { .. })
 }

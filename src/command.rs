@@ -12,7 +12,6 @@ use crate::domain::entitlement::Way;
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
-use crate::domain::outbox::{News, Outlet};
 use crate::domain::preference::{Preference, PreferenceChange};
 use crate::domain::request::{
     self, Decision, Edit, EndedHow, Grant, Modification, Request, RequestId, Review, State, Terms, Verdict,
@@ -20,6 +19,7 @@ use crate::domain::request::{
 use crate::domain::resource::{Kind, Resource};
 use crate::domain::role::Role;
 use crate::domain::rule::{RuleName, TicketPattern};
+use crate::domain::subscriber::{Subscriber, Topic};
 use crate::domain::team::{Change, Login, Team};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
@@ -626,10 +626,10 @@ pub struct DeliverView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueuedView {
     pub id: i64,
-    pub channel: Outlet,
+    pub channel: Subscriber,
     /// A member, a Slack channel or a webhook.
     pub to: String,
-    pub event: News,
+    pub event: Topic,
     pub request: Option<RequestId>,
     pub at: Timestamp,
     pub attempts: u32,

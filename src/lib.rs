@@ -25,5 +25,6 @@ pub mod prompt;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod subscribers;
 pub mod time_input;
 pub mod ui;

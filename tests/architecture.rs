@@ -74,7 +74,7 @@ fn assert_none(faults: &[String], rule: &str) {
 }
 
 /// Which rooms a room may use. A room that is not here may use any.
-const DIRECTIONS: [(&str, &[&str]); 20] = [
+const DIRECTIONS: [(&str, &[&str]); 21] = [
     ("domain", &[]),
     ("time_input", &["domain"]),
     ("command", &["domain"]),
@@ -85,13 +85,26 @@ const DIRECTIONS: [(&str, &[&str]); 20] = [
     ("error", &["domain"]),
     ("config", &["domain", "error"]),
     ("identity", &["domain", "error"]),
-    ("deliver", &["config", "domain", "error", "service"]),
+    ("deliver", &["config", "domain", "error"]),
+    ("subscribers", &["command", "deliver", "domain", "error", "service", "store"]),
     ("frame", &["command", "error"]),
     ("client", &["command", "error", "frame"]),
     ("server", &["client", "command", "frame", "config", "domain", "error", "identity", "service", "store"]),
     (
         "backend",
-        &["client", "server", "command", "config", "deliver", "domain", "error", "identity", "service", "store"],
+        &[
+            "client",
+            "server",
+            "command",
+            "config",
+            "deliver",
+            "domain",
+            "error",
+            "identity",
+            "service",
+            "store",
+            "subscribers",
+        ],
     ),
     ("completion", &["command", "domain", "backend", "error"]),
     ("prompt", &["command", "domain", "error"]),

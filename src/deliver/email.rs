@@ -8,28 +8,26 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::http::{is_loopback, roots, squattable};
 use super::secret::{Place, Secret};
-use super::smtp::{Connection, Reply, Trouble};
-use super::{Carried, Carrier, hello, sendmail};
+use super::smtp::{Connection, Reply, SmtpError};
+use super::{Outcome, Transport, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
-use crate::domain::letter::{Letter, Piece};
-use crate::domain::outbox::{Address, Content, Parcel};
+use crate::domain::message::{Address, Body, Message, Notification, Notifications};
 use crate::domain::team::Email as EmailAddress;
 use crate::domain::text::{acts_or_hides, visible};
 use crate::error::{Failure, Kind};
 
 pub struct Email {
     from: EmailAddress,
-    way: Way,
+    relay: Relay,
 }
 
-enum Way {
+enum Relay {
     Smtp(Box<Server>),
     Sendmail(PathBuf),
 }
@@ -78,40 +76,40 @@ impl Email {
         if let Err(why) = EmailAddress::check(from.as_str()) {
             return Err(Failure::new(Kind::Invalid, format!("from = \"{from}\": {why}")));
         }
-        let way = match (&config.sendmail, &config.smtp) {
-            (Some(program), None) => Way::Sendmail(program.clone()),
-            (None, Some(smtp)) => Way::Smtp(Box::new(Server::new(smtp, hello)?)),
+        let relay = match (&config.sendmail, &config.smtp) {
+            (Some(program), None) => Relay::Sendmail(program.clone()),
+            (None, Some(smtp)) => Relay::Smtp(Box::new(Server::new(smtp, hello)?)),
             (Some(_), Some(_)) | (None, None) => {
                 return Err(Failure::new(Kind::Invalid, "emails go by [smtp] or by sendmail: name one"));
             }
         };
-        Ok(Email { from, way })
+        Ok(Email { from, relay })
     }
 }
 
-impl Carrier for Email {
-    fn carry(&mut self, parcel: &Parcel, timeout: Duration) -> Carried {
-        let (Address::Email(to), Content::Letter(letter)) = (&parcel.to, &parcel.content) else {
-            return Carried::refused("that is no address for email");
+impl Transport for Email {
+    fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
+        let (Address::Email(to), Body::Notifications(notifications)) = (&message.to, &message.body) else {
+            return Outcome::refused("this is not an email");
         };
-        let message = match compose(&self.from, to, letter) {
-            Ok(message) => message,
-            Err(why) => return Carried::refused(format!("the message can't be written: {why}")),
+        let email = match compose(&self.from, to, &message.id, notifications) {
+            Ok(email) => email,
+            Err(why) => return Outcome::refused(format!("the email can't be written: {why}")),
         };
-        match &mut self.way {
-            Way::Sendmail(program) => sendmail::send(program, &self.from, to, &message.formatted(), timeout),
-            Way::Smtp(server) => server.send(&message, timeout),
+        match &mut self.relay {
+            Relay::Sendmail(program) => sendmail::send(program, &self.from, to, &email.formatted(), timeout),
+            Relay::Smtp(server) => server.send(&email, timeout),
         }
     }
 
     fn close(&mut self) {
-        match &mut self.way {
-            Way::Smtp(server) => {
+        match &mut self.relay {
+            Relay::Smtp(server) => {
                 if let Some(connection) = server.connection.take() {
                     connection.quit();
                 }
             }
-            Way::Sendmail(_) => {}
+            Relay::Sendmail(_) => {}
         }
     }
 }
@@ -165,21 +163,21 @@ impl Server {
         })
     }
 
-    fn connect(&mut self, timeout: Duration) -> Result<Connection, Carried> {
+    fn connect(&mut self, timeout: Duration) -> Result<Connection, Outcome> {
         let tls = match (self.encryption, &self.tls) {
             (Encryption::None, _) => None,
             (_, Some(tls)) => Some(Arc::clone(tls)),
             (_, None) => {
-                let tls = trust(self.ca_file.as_deref()).map_err(|failure| Carried::route_failed(failure.message))?;
+                let tls = trust(self.ca_file.as_deref()).map_err(|failure| Outcome::route_failed(failure.message))?;
                 self.tls = Some(Arc::clone(&tls));
                 Some(tls)
             }
         };
         // Whatever is met here is met by every message: no message is given up for it.
-        self.open(tls.as_ref(), timeout).map_err(|trouble| Carried::route_failed(self.in_words(&trouble)))
+        self.open(tls.as_ref(), timeout).map_err(|fault| Outcome::route_failed(self.describe(&fault)))
     }
 
-    fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Connection, Trouble> {
+    fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Connection, SmtpError> {
         let at_once = tls.filter(|_| self.encryption == Encryption::Tls);
         let mut connection = Connection::open(&self.host, self.port, at_once, timeout)?;
         let hello = self.hello.clone().unwrap_or_else(|| connection.address_literal());
@@ -193,45 +191,45 @@ impl Server {
         Ok(connection)
     }
 
-    fn send(&mut self, message: &Message, timeout: Duration) -> Carried {
+    fn send(&mut self, email: &lettre::Message, timeout: Duration) -> Outcome {
         // A server may have closed a connection that served others before: then a new one is tried, once.
         for connection in [self.connection.take(), None] {
             let kept = connection.is_some();
             let mut connection = match connection.map_or_else(|| self.connect(timeout), Ok) {
                 Ok(connection) => connection,
-                Err(carried) => return carried,
+                Err(outcome) => return outcome,
             };
             connection.set_timeout(timeout);
-            match transact(&mut connection, message) {
+            match transact(&mut connection, email) {
                 Ok(reply) => {
                     self.connection = Some(connection);
-                    return Carried::sent(self.shown(&reply));
+                    return Outcome::sent(self.shown(&reply));
                 }
-                Err((Step::Sender, Trouble::Broken(_))) if kept => {}
-                Err((Step::Sender, Trouble::Answered(Reply { code: ..500, .. }))) if kept => {}
-                Err((step, trouble)) => {
-                    let why = self.in_words(&trouble);
-                    let reply = match trouble {
-                        Trouble::Answered(reply) if reply.code != 421 => reply,
-                        Trouble::Answered(_) | Trouble::Broken(_) => return Carried::route_failed(why),
+                Err((Step::Sender, SmtpError::Broken(_))) if kept => {}
+                Err((Step::Sender, SmtpError::Answered(Reply { code: ..500, .. }))) if kept => {}
+                Err((step, fault)) => {
+                    let why = self.describe(&fault);
+                    let reply = match fault {
+                        SmtpError::Answered(reply) if reply.code != 421 => reply,
+                        SmtpError::Answered(_) | SmtpError::Broken(_) => return Outcome::route_failed(why),
                     };
                     if step == Step::Sender {
-                        return Carried::route_failed(why);
+                        return Outcome::route_failed(why);
                     }
                     if connection.command("RSET", 2).is_ok() {
                         self.connection = Some(connection);
                     }
-                    return if is_for_good(&reply) { Carried::refused(why) } else { Carried::failed(why) };
+                    return if is_permanent(&reply) { Outcome::refused(why) } else { Outcome::failed(why) };
                 }
             }
         }
-        Carried::route_failed("the server closes each connection")
+        Outcome::route_failed("the server closes each connection")
     }
 
-    fn in_words(&self, trouble: &Trouble) -> String {
-        match trouble {
-            Trouble::Answered(reply) => format!("the server answered {}", self.shown(reply)),
-            Trouble::Broken(why) => why.clone(),
+    fn describe(&self, fault: &SmtpError) -> String {
+        match fault {
+            SmtpError::Answered(reply) => format!("the server answered {}", self.shown(reply)),
+            SmtpError::Broken(why) => why.clone(),
         }
     }
 
@@ -254,24 +252,24 @@ impl Server {
 
 /// Whether it is no use to try this message again. What is against us (a login that is missing, a relay that is denied:
 /// 530, or 5.7.z of RFC 3463) may be mended without the message.
-fn is_for_good(reply: &Reply) -> bool {
+fn is_permanent(reply: &Reply) -> bool {
     let against_us = matches!(reply.code, 530 | 534 | 535 | 538) || reply.text.starts_with("5.7.");
     reply.code >= 500 && !against_us
 }
 
 /// One message, on a connection that stands.
-fn transact(connection: &mut Connection, message: &Message) -> Result<Reply, (Step, Trouble)> {
-    let envelope = message.envelope();
+fn transact(connection: &mut Connection, email: &lettre::Message) -> Result<Reply, (Step, SmtpError)> {
+    let envelope = email.envelope();
     let from = envelope.from().map(ToString::to_string).unwrap_or_default();
-    connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|trouble| (Step::Sender, trouble))?;
+    connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|fault| (Step::Sender, fault))?;
     let mut go_on = || {
         for to in envelope.to() {
             connection.command(&format!("RCPT TO:<{to}>"), 2)?;
         }
         connection.command("DATA", 3)?;
-        connection.send(&on_the_wire(&message.formatted()), 2)
+        connection.send(&on_the_wire(&email.formatted()), 2)
     };
-    go_on().map_err(|trouble| (Step::Message, trouble))
+    go_on().map_err(|fault| (Step::Message, fault))
 }
 
 /// A message as SMTP carries it, its end included.
@@ -295,7 +293,12 @@ fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     Ok(Arc::new(config.map_err(invalid)?.with_root_certificates(trusted).with_no_client_auth()))
 }
 
-fn compose(from: &EmailAddress, to: &EmailAddress, letter: &Letter) -> Result<Message, String> {
+fn compose(
+    from: &EmailAddress,
+    to: &EmailAddress,
+    id: &str,
+    notifications: &Notifications,
+) -> Result<lettre::Message, String> {
     let mailbox = |address: &EmailAddress, name: Option<String>| -> Result<Mailbox, String> {
         let address =
             address.on_the_wire().parse().map_err(|_| format!("{address} is no address that mail is sent to"))?;
@@ -303,74 +306,74 @@ fn compose(from: &EmailAddress, to: &EmailAddress, letter: &Letter) -> Result<Me
     };
     let sender = from.on_the_wire();
     let domain = sender.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-    let team = &letter.team;
+    let team = &notifications.team;
     let header = |name: &'static str, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
-    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(letter.at.unix().unsigned_abs());
-    let mut builder = Message::builder()
+    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(notifications.at.unix().unsigned_abs());
+    let mut builder = lettre::Message::builder()
         .from(mailbox(from, Some(format!("access {team}")))?)
         .to(mailbox(to, None)?)
-        .subject(letter.subject.clone())
+        .subject(notifications.subject.clone())
         .date(sent)
-        .message_id(Some(format!("<{}@{domain}>", letter.token)))
+        .message_id(Some(format!("<{}@{domain}>", id)))
         .raw_header(header("Auto-Submitted", "auto-generated".to_owned()))
         .raw_header(header("List-Id", format!("access <{team}.access.{domain}>")));
-    if let Some(thread) = &letter.thread {
+    if let Some(thread) = &notifications.thread {
         let root = format!("<{thread}@{domain}>");
         builder = builder.in_reply_to(root.clone()).references(root);
     }
-    let parts = MultiPart::alternative_plain_html(plain(letter), html(letter));
+    let parts = MultiPart::alternative_plain_html(plain(notifications), html(notifications));
     builder.multipart(parts).map_err(|error| error.to_string())
 }
 
-fn plain(letter: &Letter) -> String {
+fn plain(notifications: &Notifications) -> String {
     let mut text = String::new();
-    for piece in &letter.pieces {
+    for notification in &notifications.each {
         if !text.is_empty() {
             text += "\n----\n\n";
         }
-        text += &plain_piece(piece);
+        text += &plain_notification(notification);
     }
     text + &format!(
         "\n-- \naccess, for the team {}. `access notify` says why you get this, and how to get less.\n",
-        letter.team
+        notifications.team
     )
 }
 
-fn plain_piece(piece: &Piece) -> String {
-    let mut text = format!("{}\n", visible(&piece.text, true));
-    if !piece.facts.is_empty() {
+fn plain_notification(notification: &Notification) -> String {
+    let mut text = format!("{}\n", visible(&notification.text, true));
+    if !notification.facts.is_empty() {
         text += "\n";
     }
-    for (label, fact) in &piece.facts {
+    for (label, fact) in &notification.facts {
         let fact = visible(fact, true).replace('\n', &format!("\n{:13}", ""));
         text += &format!("{:<12} {fact}\n", format!("{label}:"));
     }
-    if !piece.commands.is_empty() {
+    if !notification.commands.is_empty() {
         text += "\n";
     }
-    for command in &piece.commands {
+    for command in &notification.commands {
         text += &format!("    {command}\n");
     }
-    text + &format!("\n{}\n", piece.when)
+    text + &format!("\n{}\n", notification.when)
 }
 
-fn html(letter: &Letter) -> String {
-    let pieces: Vec<String> = letter.pieces.iter().map(html_piece).collect();
+fn html(notifications: &Notifications) -> String {
+    let each: Vec<String> = notifications.each.iter().map(html_notification).collect();
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\
          <body style=\"font-family:sans-serif;max-width:40em\">\n{}\n<p style=\"color:#666;font-size:small\">access, for \
          the team {}. <code>access notify</code> says why you get this, and how to get less.</p></body></html>\n",
-        escaped(&letter.subject),
-        pieces.join("\n<hr>\n"),
-        escaped(letter.team.as_str())
+        escaped(&notifications.subject),
+        each.join("\n<hr>\n"),
+        escaped(notifications.team.as_str())
     )
 }
 
-fn html_piece(piece: &Piece) -> String {
-    let mut html = format!("<h3>{}</h3>\n<p>{}</p>\n", escaped(&piece.headline), escaped(&piece.text));
-    if !piece.facts.is_empty() {
+fn html_notification(notification: &Notification) -> String {
+    let mut html = format!("<h3>{}</h3>\n<p>{}</p>\n", escaped(&notification.headline), escaped(&notification.text));
+    if !notification.facts.is_empty() {
         html += "<table cellpadding=\"4\">\n";
-        for (label, fact) in &piece.facts {
+        for (label, fact) in &notification.facts {
             html += &format!(
                 "<tr><td style=\"color:#666;vertical-align:top\">{label}</td><td>{}</td></tr>\n",
                 escaped(fact)
@@ -378,11 +381,11 @@ fn html_piece(piece: &Piece) -> String {
         }
         html += "</table>\n";
     }
-    if !piece.commands.is_empty() {
-        let commands: Vec<String> = piece.commands.iter().map(|command| escaped(command)).collect();
+    if !notification.commands.is_empty() {
+        let commands: Vec<String> = notification.commands.iter().map(|command| escaped(command)).collect();
         html += &format!("<pre style=\"background:#eee;padding:8px\">{}</pre>\n", commands.join("\n"));
     }
-    html + &format!("<p style=\"color:#666\">{}</p>", escaped(&piece.when))
+    html + &format!("<p style=\"color:#666\">{}</p>", escaped(&notification.when))
 }
 
 /// For HTML. Characters that act on the text or can't be seen are shown as `\u{200b}`.
@@ -407,9 +410,9 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn letter() -> Letter {
+    fn notifications() -> Notifications {
         let at = "2026-11-24T09:00:00Z".parse().unwrap();
-        let piece = Piece {
+        let only = Notification {
             at,
             when: "2026-11-24 10:00 CET".to_owned(),
             headline: "bob asks for target:orders-db (request 12)".to_owned(),
@@ -417,13 +420,14 @@ mod tests {
             facts: vec![("Why", "a\n.\nb & \"c\"".to_owned())],
             commands: vec!["access approve 12".to_owned()],
         };
-        Letter::of("acme".parse().unwrap(), "12.ab".to_owned(), Some("r12.cd".to_owned()), vec![piece]).unwrap()
+        Notifications::new("acme".parse().unwrap(), Some("r12.cd".to_owned()), vec![only]).unwrap()
     }
 
     #[test]
     fn the_headers_hold_nothing_that_people_wrote() {
         let from: EmailAddress = "access@acme.example".parse().unwrap();
-        let message = compose(&from, &"alice@acme.example".parse().unwrap(), &letter()).unwrap().formatted();
+        let to = "alice@acme.example".parse().unwrap();
+        let message = compose(&from, &to, "12.ab", &notifications()).unwrap().formatted();
         let text = String::from_utf8(message).unwrap();
         let (headers, body) = text.split_once("\r\n\r\n").unwrap();
         for header in [

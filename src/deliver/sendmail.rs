@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use super::Carried;
+use super::Outcome;
 use crate::domain::team::Email;
 
 /// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: it will say the same another time.
-const FOR_GOOD: [i32; 5] = [64, 65, 67, 68, 77];
+const PERMANENT: [i32; 5] = [64, 65, 67, 68, 77];
 
-pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: Duration) -> Carried {
+pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: Duration) -> Outcome {
     let shown = program.display();
     // `--` ends the options: an address is never taken for one.
     let mut command = Command::new(program);
@@ -20,7 +20,7 @@ pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: D
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return Carried::route_failed(format!("{shown} can't be run: {error}")),
+        Err(error) => return Outcome::route_failed(format!("{shown} can't be run: {error}")),
     };
     // A program that does not read must not hold us up either.
     if let Some(mut stdin) = child.stdin.take() {
@@ -30,19 +30,19 @@ pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: D
     let until = Instant::now() + timeout;
     loop {
         match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Carried::sent(format!("{shown} took it")),
+            Ok(Some(status)) if status.success() => return Outcome::sent(format!("{shown} took it")),
             Ok(Some(status)) => {
                 let why = format!("{shown} ended with {status}");
-                let for_good = status.code().is_some_and(|code| FOR_GOOD.contains(&code));
-                return if for_good { Carried::refused(why) } else { Carried::failed(why) };
+                let permanent = status.code().is_some_and(|code| PERMANENT.contains(&code));
+                return if permanent { Outcome::refused(why) } else { Outcome::failed(why) };
             }
             Ok(None) if Instant::now() < until => sleep(Duration::from_millis(5)),
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Carried::route_failed(format!("{shown} did not end in time"));
+                return Outcome::route_failed(format!("{shown} did not end in time"));
             }
-            Err(error) => return Carried::route_failed(format!("{shown}: {error}")),
+            Err(error) => return Outcome::route_failed(format!("{shown}: {error}")),
         }
     }
 }

@@ -28,7 +28,7 @@ pub struct Reply {
 
 /// Why there is no answer of the expected class.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum SmtpError {
     /// The server refused: temporarily (4yz) or permanently (5yz).
     Answered(Reply),
     /// The connection is of no use any more.
@@ -126,9 +126,9 @@ impl Connection {
         port: u16,
         tls: Option<&Arc<ClientConfig>>,
         timeout: Duration,
-    ) -> Result<Connection, Trouble> {
+    ) -> Result<Connection, SmtpError> {
         let until = Instant::now() + timeout;
-        let places = (host, port).to_socket_addrs().map_err(|error| Trouble::Broken(error.to_string()))?;
+        let places = (host, port).to_socket_addrs().map_err(|error| SmtpError::Broken(error.to_string()))?;
         let mut met = "the host has no address".to_owned();
         for place in places {
             let left = until.saturating_duration_since(Instant::now());
@@ -147,10 +147,10 @@ impl Connection {
                     connection.answer(2)?;
                     return Ok(connection);
                 }
-                Err(error) => met = in_words(&error),
+                Err(error) => met = describe(&error),
             }
         }
-        Err(Trouble::Broken(met))
+        Err(SmtpError::Broken(met))
     }
 
     /// Our own address on this connection, as EHLO takes it from a machine without a name: `[192.0.2.1]` or `[IPv6:2001:db8::1]`
@@ -169,16 +169,16 @@ impl Connection {
     }
 
     /// Introduces us, and learns what the server can do.
-    pub fn hello(&mut self, name: &str) -> Result<(), Trouble> {
+    pub fn hello(&mut self, name: &str) -> Result<(), SmtpError> {
         let reply = self.command(&format!("EHLO {name}"), 2)?;
         self.abilities = reply.text.lines().skip(1).map(str::to_ascii_uppercase).collect();
         Ok(())
     }
 
     /// Encrypts the connection, and introduces us anew: what the server said before counts for nothing.
-    pub fn start_tls(mut self, host: &str, config: &Arc<ClientConfig>, name: &str) -> Result<Connection, Trouble> {
+    pub fn start_tls(mut self, host: &str, config: &Arc<ClientConfig>, name: &str) -> Result<Connection, SmtpError> {
         if !self.abilities.iter().any(|ability| ability.trim() == "STARTTLS") {
-            return Err(Trouble::Broken("the server does not offer STARTTLS".to_owned()));
+            return Err(SmtpError::Broken("the server does not offer STARTTLS".to_owned()));
         }
         self.command("STARTTLS", 2)?;
         self.nothing_more()?;
@@ -190,7 +190,7 @@ impl Connection {
     }
 
     /// Logs in, by PLAIN or LOGIN. A refusal has the code alone: a server may repeat what it was sent.
-    pub fn log_in(&mut self, user: &str, password: &str) -> Result<(), Trouble> {
+    pub fn log_in(&mut self, user: &str, password: &str) -> Result<(), SmtpError> {
         let offered: Vec<&str> = self
             .abilities
             .iter()
@@ -205,24 +205,24 @@ impl Connection {
                 .and_then(|_| self.command(&STANDARD.encode(user), 3))
                 .and_then(|_| self.command(&STANDARD.encode(password), 2))
         } else {
-            return Err(Trouble::Broken("the server offers neither AUTH PLAIN nor AUTH LOGIN".to_owned()));
+            return Err(SmtpError::Broken("the server offers neither AUTH PLAIN nor AUTH LOGIN".to_owned()));
         };
         match answered {
             Ok(_) => Ok(()),
-            Err(Trouble::Answered(Reply { code, .. })) => {
-                Err(Trouble::Answered(Reply { code, text: "it refused the login".to_owned() }))
+            Err(SmtpError::Answered(Reply { code, .. })) => {
+                Err(SmtpError::Answered(Reply { code, text: "it refused the login".to_owned() }))
             }
-            Err(broken @ Trouble::Broken(_)) => Err(broken),
+            Err(broken @ SmtpError::Broken(_)) => Err(broken),
         }
     }
 
     /// Sends a command, which is one line. Its answer, if that begins with this digit.
-    pub fn command(&mut self, line: &str, class: u16) -> Result<Reply, Trouble> {
+    pub fn command(&mut self, line: &str, class: u16) -> Result<Reply, SmtpError> {
         self.send(&format!("{line}\r\n"), class)
     }
 
     /// Sends text that is ready for the wire.
-    pub fn send(&mut self, text: &str, class: u16) -> Result<Reply, Trouble> {
+    pub fn send(&mut self, text: &str, class: u16) -> Result<Reply, SmtpError> {
         self.nothing_more()?;
         let stream = self.stream.get_mut();
         stream.timed().until = Instant::now() + self.timeout;
@@ -238,24 +238,24 @@ impl Connection {
     }
 
     /// Whatever was sent ahead of its command answers nothing.
-    fn nothing_more(&self) -> Result<(), Trouble> {
+    fn nothing_more(&self) -> Result<(), SmtpError> {
         if self.stream.buffer().is_empty() {
             return Ok(());
         }
-        Err(Trouble::Broken("the server sent more than one answer, so it can't be told what it answers".to_owned()))
+        Err(SmtpError::Broken("the server sent more than one answer, so it can't be told what it answers".to_owned()))
     }
 
-    fn answer(&mut self, class: u16) -> Result<Reply, Trouble> {
+    fn answer(&mut self, class: u16) -> Result<Reply, SmtpError> {
         let reply = self.read_reply()?;
         match reply.code / 100 {
             found if found == class => Ok(reply),
-            4 | 5 => Err(Trouble::Answered(reply)),
-            _ => Err(Trouble::Broken(format!("the server answered {}, which is no answer to this", reply.code))),
+            4 | 5 => Err(SmtpError::Answered(reply)),
+            _ => Err(SmtpError::Broken(format!("the server answered {}, which is no answer to this", reply.code))),
         }
     }
 
-    fn read_reply(&mut self) -> Result<Reply, Trouble> {
-        let nonsense = |why: &str| Trouble::Broken(why.to_owned());
+    fn read_reply(&mut self) -> Result<Reply, SmtpError> {
+        let nonsense = |why: &str| SmtpError::Broken(why.to_owned());
         let mut text = String::new();
         let mut begun = None;
         loop {
@@ -303,23 +303,23 @@ fn parse(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     (200..600).contains(&code).then_some((code, last, text))
 }
 
-fn encrypted(stream: Stream, host: &str, config: &Arc<ClientConfig>) -> Result<Stream, Trouble> {
+fn encrypted(stream: Stream, host: &str, config: &Arc<ClientConfig>) -> Result<Stream, SmtpError> {
     let Stream::Plain(timed) = stream else {
-        return Err(Trouble::Broken("the connection is encrypted already".to_owned()));
+        return Err(SmtpError::Broken("the connection is encrypted already".to_owned()));
     };
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Trouble::Broken("no certificate can be for such a host name".to_owned()))?;
+        .map_err(|_| SmtpError::Broken("no certificate can be for such a host name".to_owned()))?;
     let client = ClientConnection::new(Arc::clone(config), name)
-        .map_err(|error| Trouble::Broken(format!("the encryption failed: {error}")))?;
+        .map_err(|error| SmtpError::Broken(format!("the encryption failed: {error}")))?;
     Ok(Stream::Tls(Box::new(StreamOwned::new(client, timed))))
 }
 
-fn broken(error: &io::Error) -> Trouble {
-    Trouble::Broken(in_words(error))
+fn broken(error: &io::Error) -> SmtpError {
+    SmtpError::Broken(describe(error))
 }
 
 /// A certificate that is not trusted comes as an error of reading or writing.
-fn in_words(error: &io::Error) -> String {
+fn describe(error: &io::Error) -> String {
     match error.kind() {
         // A socket's patience at its end, as the system names it.
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),

@@ -11,9 +11,9 @@ use sha2::Sha256;
 use super::http::{Client, Plain, check_url};
 use super::proxy::Proxies;
 use super::secret::{Place, Secret};
-use super::{Carried, Carrier};
+use super::{Outcome, Transport};
 use crate::config;
-use crate::domain::outbox::{Content, Parcel};
+use crate::domain::message::{Body, Message};
 use crate::error::{Failure, Kind};
 
 pub struct Webhook {
@@ -62,29 +62,29 @@ fn keys(what: &str, secret: &Secret) -> Result<Vec<Vec<u8>>, Failure> {
     secret.reveal().split_whitespace().map(key).collect()
 }
 
-impl Carrier for Webhook {
-    fn carry(&mut self, parcel: &Parcel, timeout: Duration) -> Carried {
-        let Content::Json { id, body } = &parcel.content else {
-            return Carried::refused("a webhook takes no letter");
+impl Transport for Webhook {
+    fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
+        let (id, Body::Json(body)) = (&message.id, &message.body) else {
+            return Outcome::refused("a webhook takes JSON only");
         };
-        let timestamp = parcel.now.unix().to_string();
+        let timestamp = message.sent_at.unix().to_string();
         let signature = self.signatures(&format!("{id}.{timestamp}.{body}"));
         let headers =
             [("webhook-id", id.as_str()), ("webhook-timestamp", &timestamp), ("webhook-signature", &signature)];
         let answer = match self.client.post(&self.url, &headers, body, timeout) {
             Ok(answer) => answer,
-            Err(why) => return Carried::route_failed(why),
+            Err(why) => return Outcome::route_failed(why),
         };
         let why = answer.in_words("it");
         // Whatever it answers, no entry is given up at once: a receiver that is misconfigured, moved or gone is one that
         // somebody can put right, and then it gets all of them.
         match answer.status {
-            200..=299 => Carried::sent(why),
-            410 => Carried::route_failed(format!(
+            200..=299 => Outcome::sent(why),
+            410 => Outcome::route_failed(format!(
                 "{why}: it is gone; take the webhook out of config.toml, or change its url"
             )),
-            429 | 503 if answer.retry_after.is_some() => Carried::not_now(answer.retry_after.unwrap_or(0), why),
-            _ => Carried::route_failed(why),
+            429 | 503 if answer.retry_after.is_some() => Outcome::not_now(answer.retry_after.unwrap_or(0), why),
+            _ => Outcome::route_failed(why),
         }
     }
 }

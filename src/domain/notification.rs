@@ -49,6 +49,20 @@ impl Channel {
             Channel::Slack => "slack",
         }
     }
+
+    /// What the address on this channel is called.
+    pub fn address_name(self) -> &'static str {
+        match self {
+            Channel::Email => "email address",
+            Channel::Slack => "Slack id",
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 impl NotificationKind {
@@ -131,7 +145,7 @@ impl fmt::Display for NotificationKind {
 impl FromStr for NotificationKind {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<NotificationKind, Malformed> {
-        NotificationKind::ALL.into_iter().find(|notice| notice.as_str() == text).ok_or_else(|| {
+        NotificationKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
             let near = nearest(text, NotificationKind::ALL.into_iter().map(NotificationKind::as_str));
             let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             Malformed::new(format!("{text:?} is no event that anybody is told of{near}"))

@@ -1,30 +1,26 @@
 //! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
 //! (The file's place, owner and modes were looked at when it was opened.)
 
-use super::deliver::{OpenPost, Post, Service};
 use super::policy_context::PolicyContext;
 use super::quota::NAMED;
 use super::rejudge::few;
-use super::{Call, Sink, expire, review, verify};
+use super::{Call, Outside, Sink, expire, review, verify};
 use crate::command::{Checkpoint, End, FindingView, Health, Reply};
 use crate::domain::duration::spell;
 use crate::domain::emergency;
-use crate::domain::notification::Channel;
-use crate::domain::outbox::Outlet;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Error, Read, Store, Waiting};
+use crate::store::{Error, Read, Store};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
 const LATE: i64 = 15 * 60;
 /// So many requests, and people of each, are named.
 const MOST_NAMED: usize = 5;
 
-pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
+pub fn doctor(call: &Call<'_>, outside: &Outside<'_>, against: &[Checkpoint], sink: Sink<'_>) -> Result<End, Failure> {
     let (sqlite, schema) = call.store.versions();
     let path = call.store.path().display();
     let clock = (call.clock)()?;
-    let post = open();
     let findings = call.store.read(|read| -> Result<Vec<FindingView>, Error> {
         let mut findings = vec![
             file(call.store, &path.to_string())?,
@@ -34,9 +30,8 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
             the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
             expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
             reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
-            outbox(read, post.as_deref().ok()).unwrap_or_else(|error| unreadable("outbox", error)),
-            ways_out(&post),
         ];
+        findings.extend((outside.delivery_findings)(read));
         findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
         Ok(findings)
     })?;
@@ -47,16 +42,16 @@ pub fn doctor(call: &Call<'_>, open: OpenPost<'_>, against: &[Checkpoint], sink:
     Ok(End { no, ..End::default() })
 }
 
-fn finding(what: &str, health: Health, found: String, mend: &[&str]) -> FindingView {
+pub fn finding(what: &str, health: Health, found: String, mend: &[&str]) -> FindingView {
     FindingView { what: what.to_owned(), health, found, mend: mend.iter().map(|&mend| mend.to_owned()).collect() }
 }
 
-fn ok(what: &str, found: impl Into<String>) -> FindingView {
+pub fn ok(what: &str, found: impl Into<String>) -> FindingView {
     finding(what, Health::Ok, found.into(), &[])
 }
 
 /// One thing that can't be read hides nothing else that was found.
-fn unreadable(what: &str, error: Error) -> FindingView {
+pub fn unreadable(what: &str, error: Error) -> FindingView {
     finding(what, Health::Wrong, Failure::from(error).message, &["see what is said of structure and record"])
 }
 
@@ -172,64 +167,4 @@ fn upgrade(read: &Read<'_>, clock: Timestamp) -> Result<Option<FindingView>, Err
     }
     let found = || format!("filed before an upgrade: {}", few(&changed, MOST_NAMED));
     Ok((!changed.is_empty()).then(|| finding("upgrade", Health::Warning, found(), &MEND)))
-}
-
-/// `post`: the ways out; None where they can't be opened, which `ways_out` reports.
-fn outbox(read: &Read<'_>, post: Option<&dyn Post>) -> Result<FindingView, Error> {
-    let Waiting { waiting, failing, dead } = read.outbox_waiting()?;
-    let mut without: Vec<(Outlet, u64)> = Vec::new();
-    if let Some(post) = post {
-        without = read.outbox_waiting_by_outlet()?;
-        without.retain(|(outlet, _)| post.service(outlet) == Service::None);
-    }
-    let mut found = Vec::new();
-    let mut mend = Vec::new();
-    if dead > 0 {
-        found.push(format!("{dead} notifications are given up, and {waiting} wait to be sent"));
-        mend.push("`access outbox --dead` says which and why");
-        mend.push("when the cause is fixed: `access outbox retry`; to drop them: `access outbox discard`");
-    } else if failing > 0 {
-        found.push(format!("{waiting} notifications wait to be sent, and {failing} of them failed before"));
-        mend.push("`access outbox` says which and why");
-    }
-    if !without.is_empty() {
-        let count: u64 = without.iter().map(|(_, count)| count).sum();
-        let each: Vec<String> = without.iter().map(|(outlet, count)| format!("{outlet}: {count}")).collect();
-        found.push(format!(
-            "{count} notifications wait, and config.toml names no way to send them ({})",
-            each.join(", ")
-        ));
-        mend.push(
-            "name a way in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
-        );
-        mend.push("or leave it: after a week they are dropped, and the inboxes keep what they tell");
-    }
-    Ok(match found.as_slice() {
-        [] => ok("outbox", format!("{waiting} notifications wait to be sent")),
-        found => finding("outbox", Health::Warning, found.join("; "), &mend),
-    })
-}
-
-/// The ways by which notifications go out: opened, and not tried.
-fn ways_out(post: &Result<Box<dyn Post>, Failure>) -> FindingView {
-    let wrong = |failures: Vec<Failure>| {
-        let found: Vec<String> = failures.iter().map(|failure| failure.message.clone()).collect();
-        let mend: Vec<&str> = failures.iter().flat_map(|failure| &failure.hints).map(String::as_str).collect();
-        finding("delivery", Health::Wrong, found.join("; "), &mend)
-    };
-    let post = match post {
-        Ok(post) => post,
-        Err(failure) => return wrong(vec![failure.clone()]),
-    };
-    let broken = post.broken();
-    if !broken.is_empty() {
-        return wrong(broken);
-    }
-    let there = Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Service::None);
-    let mut ways: Vec<String> = there.map(|channel| channel.as_str().to_owned()).collect();
-    ways.extend(post.hooks().into_iter().map(|hook| format!("webhook {}", hook.name)));
-    match ways.as_slice() {
-        [] => ok("delivery", "config.toml names no way out, so people look into their inbox"),
-        ways => ok("delivery", format!("by {}", ways.join(", "))),
-    }
 }

@@ -6,9 +6,8 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::deliver::{self, OpenPost};
 use super::policy_context::PolicyContext;
-use super::{Call, Sink};
+use super::{Call, Outside, Sink};
 use crate::command::{End, ExpireView, Reply};
 use crate::domain::decide;
 use crate::domain::entitlement::Principal;
@@ -23,9 +22,9 @@ use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
 
-/// `post`: the ways by which what is due is sent as well. It is sent after all is on the record, and whether or not it can
-/// be changes nothing of that.
-pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
+/// `outside`: to send what is due as well. That happens after everything is recorded, and its failure changes nothing of
+/// the record.
+pub fn expire(call: &Call<'_>, dry_run: bool, outside: Option<&Outside<'_>>, sink: Sink<'_>) -> Result<End, Failure> {
     let mut tally = if dry_run {
         call.store.read(|read| -> Result<ExpireView, Failure> {
             Ok(due(read, &PolicyContext::default(), call.now_to_write(read)?, usize::MAX)?.1)
@@ -34,12 +33,12 @@ pub fn expire(call: &Call<'_>, dry_run: bool, post: Option<OpenPost<'_>>, sink: 
         run(call)?
     };
     let mut end = End::default();
-    if let Some(open) = post {
-        match deliver::run(call, open, sink) {
+    if let Some(outside) = outside {
+        match (outside.deliver)(sink) {
             Ok(sent) => {
                 (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
-                end = sent.end;
-                for failure in sent.broken {
+                end.warnings = sent.warnings;
+                for failure in sent.failures {
                     end.warnings.push(failure.message);
                     end.warnings.extend(failure.hints);
                 }

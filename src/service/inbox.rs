@@ -9,7 +9,7 @@ use crate::domain::notification::NotificationKind;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::store::{Notification, Page, Read};
+use crate::store::{InboxRow, Page, Read};
 
 const MARK: &str = "inbox --mark-read";
 /// So many are marked in one transaction, and at most a page more.
@@ -41,8 +41,8 @@ pub fn inbox(call: &Call<'_>, all: bool, limit: Option<u64>, sink: Sink<'_>) -> 
     }
 }
 
-fn view(read: &Read<'_>, row: Notification, now: Timestamp) -> Result<NotificationView, Problem> {
-    let Notification { id, notice, seq, read_at } = row;
+fn view(read: &Read<'_>, row: InboxRow, now: Timestamp) -> Result<NotificationView, Problem> {
+    let InboxRow { id, notice, seq, read_at } = row;
     let entry = read.entry(seq)?;
     let request = match entry.event.request() {
         Some(id) => read.request(id)?,

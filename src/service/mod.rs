@@ -10,7 +10,6 @@ mod backup;
 mod check;
 mod clock;
 mod completion;
-mod compose;
 mod deliver;
 mod deny;
 mod doctor;
@@ -42,11 +41,13 @@ mod whoami;
 mod withdraw;
 
 pub use admission::{is_member, may_apply_team, record_refused};
-pub use deliver::{Hook, OpenPost, Post, Service};
+pub use doctor::{finding, ok, unreadable};
+pub use expire::goes_on;
 pub use init::{Init, init};
-use policy_context::PolicyContext;
+pub use policy_context::PolicyContext;
+pub use review::emergency;
 
-use crate::command::{Command, End, Reply, Seen};
+use crate::command::{Command, DeliverView, End, FindingView, Reply, Seen, TestView};
 use crate::domain::decide::{self, Case};
 use crate::domain::entitlement::Principal;
 use crate::domain::event::{Draft, Event};
@@ -54,7 +55,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::refusal::{Refusal, RefusalKind};
 use crate::domain::request::{Request, RequestId, Terms};
-use crate::domain::team::{Login, Timezone};
+use crate::domain::team::{Login, Member, Timezone};
 use crate::domain::team_file::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -127,11 +128,32 @@ pub struct Outside<'o> {
     pub knows_zone: &'o dyn Fn(&Timezone) -> bool,
     /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
     pub shared: bool,
-    /// Opens the ways by which notifications go out.
-    pub post: OpenPost<'o>,
+    /// Sends what is due to the subscribers of the log.
+    pub deliver: &'o dyn Fn(Sink<'_>) -> Result<DeliveryRun, Failure>,
+    /// Sends a test to a member on each of their channels.
+    pub notify_test: &'o dyn Fn(&TestRecipient) -> Result<Vec<TestView>, Failure>,
+    /// What `doctor` finds of delivery.
+    pub delivery_findings: &'o dyn Fn(&Read<'_>) -> Vec<FindingView>,
 }
 
-/// Carries out one command for whoever came to a shared host's door, from which nothing is sent.
+/// The result of a run of `deliver`.
+#[derive(Default)]
+pub struct DeliveryRun {
+    pub view: DeliverView,
+    pub warnings: Vec<String>,
+    /// Why some transports could not be used. The others were.
+    pub failures: Vec<Failure>,
+}
+
+/// The member who gets the message of `notify test`.
+pub struct TestRecipient {
+    pub team: Name,
+    pub name: Name,
+    pub member: Member,
+    pub now: Timestamp,
+}
+
+/// Carries out one command for a user of a shared host. Its server sends nothing.
 pub fn carry_out(
     store: &Store,
     caller: &Caller,
@@ -142,11 +164,19 @@ pub fn carry_out(
     sink: Sink<'_>,
 ) -> Result<End, Failure> {
     let nothing = || {
-        Err(Failure::new(Kind::Failure, "the door of a shared host sends nothing itself")
-            .hint("what you are told goes out within a minute; `access notify` shows where to")
-            .hint("root tries the ways out with `access deliver`"))
+        Failure::new(Kind::Failure, "the server of a shared host sends nothing itself")
+            .hint("your notifications are sent within a minute; `access notify` shows where to")
+            .hint("root can send what is due with `access deliver`")
     };
-    let outside = Outside { owns_file: &|| false, has_account, knows_zone, shared: true, post: &nothing };
+    let outside = Outside {
+        owns_file: &|| false,
+        has_account,
+        knows_zone,
+        shared: true,
+        deliver: &|_| Err(nothing()),
+        notify_test: &|_| Err(nothing()),
+        delivery_findings: &|_| Vec::new(),
+    };
     carry_out_with(store, caller, clock, &outside, command, sink)
 }
 
@@ -196,22 +226,21 @@ pub fn carry_out_with(
         Command::MarkRead { ids } => inbox::mark_read(&call, &ids),
         Command::Unread => inbox::unread(&call),
         Command::Expire { dry_run, deliver } => {
-            let post = (deliver && !dry_run).then_some(outside.post);
-            expire::expire(&call, dry_run, post, sink)
+            expire::expire(&call, dry_run, (deliver && !dry_run).then_some(outside), sink)
         }
         Command::Audit(filter) => audit::audit(&call, &filter, sink),
         Command::AuditExport => audit::export(&call, sink),
         Command::AuditExportRaw => audit::export_raw(&call, sink),
         Command::AuditVerify { against } => verify::verify(&call, &against, sink),
         Command::AuditCheckpoint => verify::checkpoint(&call, sink),
-        Command::Doctor { against } => doctor::doctor(&call, outside.post, &against, sink),
+        Command::Doctor { against } => doctor::doctor(&call, outside, &against, sink),
         Command::Backup { to } => backup::backup(&call, &to, sink),
         Command::AcceptClock => clock::accept(&call),
         Command::Words(words) => completion::words(&call, words, sink),
         Command::Preferences => notify::show(&call, outside, sink),
         Command::Prefer(change) => notify::change(&call, &change, sink),
-        Command::NotifyTest => notify::test(&call, outside.post, sink),
-        Command::Deliver => deliver::deliver(&call, outside.post, sink),
+        Command::NotifyTest => notify::test(&call, outside, sink),
+        Command::Deliver => deliver::deliver(outside, sink),
         Command::Outbox { dead } => outbox::outbox(&call, outside, dead, sink),
         Command::OutboxRetry { ids } => outbox::retry(&call, outside, &ids),
         Command::OutboxDiscard { ids } => outbox::discard(&call, outside, &ids),
@@ -424,7 +453,7 @@ fn visible(
 }
 
 /// Whether this person may know of a request.
-fn sees(
+pub fn sees(
     read: &Read<'_>,
     policy: &PolicyContext,
     me: &Principal,

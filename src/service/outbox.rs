@@ -1,70 +1,70 @@
-//! `outbox`: what waits to be sent, what failed and why; trying again, and discarding.
+//! `outbox`: what waits to be sent, and what was given up and why; `retry` and `discard`.
 
 use super::{Call, Outside, Sink};
 use crate::command::{End, QueuedView, Reply};
 use crate::domain::decide;
-use crate::domain::outbox::{Outlet, Queued};
 use crate::domain::refusal::Refusal;
+use crate::domain::subscriber::{Delivery, Subscriber};
 use crate::error::Failure;
 use crate::store::{Error, Write};
 
-/// Rows that are read at once.
+/// Deliveries that are read in one transaction.
 const PAGE: usize = 500;
 
 pub fn outbox(call: &Call<'_>, outside: &Outside<'_>, dead: bool, sink: Sink<'_>) -> Result<End, Failure> {
-    // The file's owner may look after it without being a member. Members see it as admins.
+    // The owner of the file need not be a member. Members have to be admins.
     if !is_keeper(call, outside) {
         call.ask("outbox", |_, me, now| Ok(decide::needs_admin(me, "look at the outbox", now)?))?;
     }
     let mut after = 0;
     loop {
         let page =
-            call.store.read(|read| -> Result<Vec<Queued>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
+            call.store.read(|read| -> Result<Vec<Delivery>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
         let Some(last) = page.last() else { return Ok(End::default()) };
         after = last.id;
-        for row in page {
-            sink(Reply::Queued(shown(row)))?;
+        for delivery in page {
+            sink(Reply::Queued(view(delivery)))?;
         }
     }
 }
 
-fn shown(row: Queued) -> QueuedView {
-    let to = match (&row.outlet, row.notification) {
-        (Outlet::Member(_), Some((_, member))) => member.to_string(),
-        (Outlet::Member(_), None) => "nobody".to_owned(),
-        (Outlet::Channel(channel), _) => channel.to_string(),
-        (Outlet::Webhook(name), _) => name.to_string(),
+fn view(delivery: Delivery) -> QueuedView {
+    let to = match (&delivery.subscriber, delivery.notification) {
+        (Subscriber::Members(_), Some((_, member))) => member.to_string(),
+        (Subscriber::Members(_), None) => "nobody".to_owned(),
+        (Subscriber::SlackChannel(channel), _) => channel.to_string(),
+        (Subscriber::Webhook(name), _) => name.to_string(),
     };
     QueuedView {
-        id: row.id,
-        channel: row.outlet,
+        id: delivery.id,
+        channel: delivery.subscriber,
         to,
-        event: row.news,
-        request: row.request,
-        at: row.at,
-        attempts: row.attempts,
-        due_at: (!row.dead).then_some(row.due_at),
-        dead: row.dead,
-        error: row.error,
+        event: delivery.topic,
+        request: delivery.request,
+        at: delivery.at,
+        attempts: delivery.attempts,
+        due_at: (!delivery.dead).then_some(delivery.due_at),
+        dead: delivery.dead,
+        error: delivery.error,
     }
 }
 
-/// Whether the caller looks after the file: root or the user who owns it, and not in the name of a member.
+/// Whether the caller is root or the user who owns the file, and does not act as a member.
 fn is_keeper(call: &Call<'_>, outside: &Outside<'_>) -> bool {
     call.caller.acting_as.is_none() && (call.caller.root || (outside.owns_file)())
 }
 
-/// Tries these again at once, or all that are given up: with `deliver`, or when cron next comes.
+/// Makes these due now, or all that were given up. The next `deliver` or `expire` sends them.
 pub fn retry(call: &Call<'_>, outside: &Outside<'_>, ids: &[i64]) -> Result<End, Failure> {
     change(call, outside, "outbox retry", ids, |write, id| write.outbox_retry(id))
 }
 
-/// Deletes these, or all that are given up: they are not sent by anybody. The inboxes keep them.
+/// Deletes these, or all that were given up. They are never sent; the inboxes keep them.
 pub fn discard(call: &Call<'_>, outside: &Outside<'_>, ids: &[i64]) -> Result<End, Failure> {
     change(call, outside, "outbox discard", ids, |write, id| write.outbox_discard(id))
 }
 
-/// Changes these rows, or all that are given up. An unknown number changes nothing.
+/// Changes these deliveries, or all that were given up. With an unknown id it changes nothing.
 fn change(
     call: &Call<'_>,
     outside: &Outside<'_>,

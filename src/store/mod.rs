@@ -27,7 +27,7 @@ pub use maintenance::Vacant;
 pub use outbox::Waiting;
 pub use proof::{Between, Each, Key, Raw, Table};
 pub use queue::Place;
-pub use read::{Head, Notification, Only, Page, Read};
+pub use read::{Head, InboxRow, Only, Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
 pub use write::{Context, Write};

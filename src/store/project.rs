@@ -326,7 +326,7 @@ fn put_member(
 fn project_policy(write: &Write<'_>, seq: i64, at: Timestamp, policy: Option<&Policy>) -> Result<(), Error> {
     one(write, "UPDATE team SET policy = ?1", [policy.map(to_json).transpose()?])?;
     let channels = policy.iter().flat_map(|policy| policy.channels.keys());
-    write.begin_channels(channels.map(ToString::to_string).collect(), seq - 1)?;
+    write.subscribe_channels(channels, seq - 1)?;
     write.reconsider(None, at)
 }
 

@@ -36,7 +36,7 @@ pub struct Head {
 }
 
 /// A notification in somebody's inbox, and the entry that it tells of.
-pub struct Notification {
+pub struct InboxRow {
     pub id: i64,
     pub notice: NotificationKind,
     pub seq: i64,
@@ -910,11 +910,11 @@ impl<'c> Read<'c> {
         all: bool,
         before: i64,
         most: usize,
-    ) -> Result<Page<Notification>, Error> {
+    ) -> Result<Page<InboxRow>, Error> {
         let most = most.min(PAGE);
         let mut rows = Vec::new();
         self.each_notification(member, all, before, |row| {
-            rows.push(Notification {
+            rows.push(InboxRow {
                 id: row.get(0)?,
                 notice: row::parsed(row, 1)?,
                 seq: row.get(2)?,

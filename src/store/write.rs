@@ -11,7 +11,7 @@ use super::{Error, project};
 use crate::domain::audit::{self, GENESIS};
 use crate::domain::event::{Draft, Entry, Event, FORMAT};
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, Recipient};
+use crate::domain::notification::Recipient;
 use crate::domain::team::Change;
 use crate::domain::time::Timestamp;
 
@@ -112,24 +112,16 @@ impl<'c> Write<'c> {
         Ok(self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// A row in the inbox of each who is told, and one in the outbox for each way to reach them.
+    /// Adds the entry to the inbox of each recipient, and queues it for their channels. Both happen in the transaction that
+    /// records the entry, so that a notification is part of the record.
     fn notify(&self, entry: &Entry) -> Result<(), Error> {
         let numbers = entry.told_from.unwrap_or(1)..;
-        for (notification, Recipient(member, notice)) in numbers.zip(&entry.told) {
+        for (notification, recipient) in numbers.zip(&entry.told) {
+            let Recipient(member, kind) = recipient;
             self.conn()
                 .prepare_cached("INSERT INTO notification (id, seq, member, kind) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![notification, entry.seq, member.as_str(), notice.as_str()])?;
-            let (email, slack): (bool, bool) = self
-                .conn()
-                .prepare_cached("SELECT email IS NOT NULL, slack IS NOT NULL FROM member WHERE name = ?1")?
-                .query_row([member.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            for (channel, reachable) in [(Channel::Email, email), (Channel::Slack, slack)] {
-                if reachable {
-                    self.conn()
-                        .prepare_cached("INSERT INTO outbox (notification, channel, due_at) VALUES (?1, ?2, ?3)")?
-                        .execute(params![notification, channel.as_str(), entry.at.unix()])?;
-                }
-            }
+                .execute(params![notification, entry.seq, member.as_str(), kind.as_str()])?;
+            self.outbox_add_for_member(entry, notification, recipient)?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ fn mail_reaches_every_address_that_a_team_file_may_have() {
         world.rows("DELETE FROM outbox");
         let id = world.request("bob", "target:orders-db", &[]);
         world.run("alice", &["deny", &id]).ok();
-        world.rows("DELETE FROM outbox WHERE notification NOT IN (SELECT id FROM notification WHERE member = 'bob') OR channel = 'slack'");
+        world.rows("DELETE FROM outbox WHERE notification NOT IN (SELECT id FROM notification WHERE member = 'bob') OR subscriber = 'slack'");
         shows(&world.json("root", &["deliver"]), &json!({ "delivered": 1, "failed": 0, "dead": 0 }));
         let mail = server.got().pop().unwrap();
         assert_eq!((&mail["to"], &mail["from"]), (&json!([on_the_wire]), &json!("access@xn--bcher-kva.example")));
