@@ -20,6 +20,7 @@ use crate::command::{
     AskFor, AuditFilter, Checkpoint, Command, DeliverView, End as Ended, ExpireView, FindingView, Health, ListFilter,
     Reply, RequestView, Seen,
 };
+use crate::domain::channel::Channel;
 use crate::domain::duration::{Duration, Length};
 use crate::domain::name::Name;
 use crate::domain::preference::{self, Digest, PreferenceChange, TimeOfDay};
@@ -1084,7 +1085,9 @@ fn choice(set: &cli::NotifySet) -> Result<preference::Choice, Failure> {
         (Some(cli::DigestWhen::Realtime), None) => Some(Digest::RealTime),
         (None, _) => None,
     };
-    Ok(preference::Choice { email: on(set.email), slack: on(set.slack), digest })
+    let channels = [(Channel::Email, on(set.email)), (Channel::Slack, on(set.slack))];
+    let channels = channels.into_iter().filter_map(|(channel, on)| Some((channel, on?))).collect();
+    Ok(preference::Choice { channels, digest })
 }
 
 fn completions(args: &cli::Completions, printer: &mut Printer) -> Result<()> {

@@ -1,10 +1,12 @@
 //! All that can be asked of access, and all that comes back: the words that travel between a front end and the
 //! ledger, in one process today and over a socket as well as they stand. Plain data, no logic but conversions.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::channel::{Channel, by_channel};
 use crate::domain::decide::{Tally, waits_on};
 use crate::domain::duration::{Duration, Length};
 use crate::domain::emergency::Together;
@@ -642,8 +644,9 @@ pub struct QueuedView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PreferenceView {
     pub member: Name,
-    pub email: Option<String>,
-    pub slack: Option<String>,
+    /// None: the team file has no address for them there.
+    #[serde(flatten, deserialize_with = "by_channel")]
+    pub addresses: BTreeMap<Channel, Option<String>>,
     pub timezone: String,
     pub muted: bool,
     pub events: Vec<EventPreferenceView>,
@@ -655,8 +658,8 @@ pub struct PreferenceView {
 pub struct EventPreferenceView {
     pub event: NotificationKind,
     pub in_app: bool,
-    pub email: HowView,
-    pub slack: HowView,
+    #[serde(flatten, deserialize_with = "by_channel")]
+    pub channels: BTreeMap<Channel, HowView>,
     pub mandatory: bool,
 }
 

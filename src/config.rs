@@ -15,9 +15,9 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 
+use crate::domain::channel::SlackChannel;
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::preference::SlackChannel;
 use crate::domain::subscriber::Topic;
 use crate::domain::team::Email;
 use crate::domain::text::shortened;

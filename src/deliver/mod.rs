@@ -22,11 +22,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::config::{self, Config};
+use crate::domain::channel::{Address, Channel, Route};
 use crate::domain::duration::Length;
-use crate::domain::message::{Address, Message};
+use crate::domain::message::Message;
 use crate::domain::name::Name;
-use crate::domain::notification::Channel;
-use crate::domain::subscriber::{Route, Subscriber, Topic};
+use crate::domain::subscriber::{Subscriber, Topic};
 use crate::domain::text::visible;
 use crate::error::{Failure, Kind};
 
@@ -302,7 +302,7 @@ impl RouteThread {
     fn run(mut self) {
         let mut route_failed = false;
         // After a failure nothing else goes to the same address in this run: messages arrive in order.
-        let mut failed: HashSet<Address> = HashSet::new();
+        let mut failed: Vec<Address> = Vec::new();
         for (ticket, message) in &self.messages {
             let left = self.deadline.saturating_duration_since(Instant::now());
             // Nothing is begun right before the deadline: cut off there, it would count as a failed attempt.
@@ -315,7 +315,7 @@ impl RouteThread {
                 outcome
             };
             if !matches!(outcome, Outcome::Sent { .. } | Outcome::Refused { .. }) {
-                failed.insert(message.to);
+                failed.push(message.to);
             }
             if self.report.send((ticket, outcome)).is_err() {
                 break;

@@ -12,8 +12,8 @@ use super::proxy::Proxies;
 use super::secret::{Place, Secret};
 use super::{Outcome, Transport};
 use crate::config;
-use crate::domain::message::{Address, Body, Message, Notification, Notifications};
-use crate::domain::preference::SlackChannel;
+use crate::domain::channel::{Address, SlackChannel};
+use crate::domain::message::{Body, Message, Notification, Notifications};
 use crate::domain::text::visible;
 use crate::error::Failure;
 

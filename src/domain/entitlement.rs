@@ -195,7 +195,8 @@ impl Principal {
     /// Somebody who was a member once: of them only the name is left.
     pub fn gone(name: Name) -> Principal {
         let login = Login::from(&name);
-        let member = Member { role: Role::Viewer, login, email: None, slack: None, timezone: None, disabled: true };
+        let member =
+            Member { role: Role::Viewer, login, addresses: Default::default(), timezone: None, disabled: true };
         let (groups, scopes) = (BTreeSet::new(), BTreeMap::new());
         Principal { name, member, since: i64::MAX, groups, scopes, grants: Vec::new() }
     }

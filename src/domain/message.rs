@@ -2,8 +2,7 @@
 //!
 //! Subjects and headlines hold ids and names only, never what people wrote: they become mail headers.
 
-use std::fmt;
-
+use super::channel::Address;
 use super::decide::Tally;
 use super::describe::{Times, briefly_with, how_long, words_with};
 use super::difference;
@@ -11,11 +10,9 @@ use super::emergency::{Emergency, one_of};
 use super::entitlement::Way;
 use super::event::{Entry, Event, Granted, MetDemand};
 use super::name::Name;
-use super::notification::{Channel, NotificationKind};
-use super::preference::SlackChannel;
+use super::notification::NotificationKind;
 use super::request::{End, Grant, Recorded, Request, Terms, Verdict};
-use super::subscriber::Route;
-use super::team::{Email, Environment, Member, SlackId};
+use super::team::Environment;
 use super::time::Timestamp;
 
 /// One message to one address.
@@ -27,44 +24,6 @@ pub struct Message {
     pub body: Body,
     /// When this attempt is made.
     pub sent_at: Timestamp,
-}
-
-/// Where a message goes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Address {
-    Email(Email),
-    Slack(SlackId),
-    SlackChannel(SlackChannel),
-    Webhook(Name),
-}
-
-impl Address {
-    /// A member's address on a channel.
-    pub fn of(member: &Member, channel: Channel) -> Option<Address> {
-        match channel {
-            Channel::Email => member.email.clone().map(Address::Email),
-            Channel::Slack => member.slack.clone().map(Address::Slack),
-        }
-    }
-
-    pub fn route(&self) -> Route {
-        match self {
-            Address::Email(_) => Route::Channel(Channel::Email),
-            Address::Slack(_) | Address::SlackChannel(_) => Route::Channel(Channel::Slack),
-            Address::Webhook(name) => Route::Webhook(name.clone()),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Email(email) => email.fmt(f),
-            Address::Slack(id) => id.fmt(f),
-            Address::SlackChannel(channel) => channel.fmt(f),
-            Address::Webhook(name) => name.fmt(f),
-        }
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -100,18 +59,6 @@ pub struct Notification {
     pub facts: Vec<(&'static str, String)>,
     /// Commands that the reader may want to run.
     pub commands: Vec<String>,
-}
-
-impl std::hash::Hash for Email {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl std::hash::Hash for SlackId {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
 }
 
 impl Notifications {

@@ -33,38 +33,6 @@ pub enum NotificationKind {
     TeamChanged,
 }
 
-/// Where a notification goes besides the inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Channel {
-    Email,
-    Slack,
-}
-
-impl Channel {
-    pub const ALL: [Channel; 2] = [Channel::Email, Channel::Slack];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Channel::Email => "email",
-            Channel::Slack => "slack",
-        }
-    }
-
-    /// What the address on this channel is called.
-    pub fn address_name(self) -> &'static str {
-        match self {
-            Channel::Email => "email address",
-            Channel::Slack => "Slack id",
-        }
-    }
-}
-
-impl fmt::Display for Channel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 impl NotificationKind {
     pub const ALL: [NotificationKind; 14] = [
         NotificationKind::RequestSubmitted,

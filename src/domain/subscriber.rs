@@ -4,10 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::Malformed;
+use super::channel::{Channel, Route, SlackChannel};
 use super::duration::Length;
 use super::name::Name;
-use super::notification::{Channel, NotificationKind};
-use super::preference::SlackChannel;
+use super::notification::NotificationKind;
 use super::read_by_parsing;
 use super::request::RequestId;
 use super::time::Timestamp;
@@ -50,13 +50,6 @@ pub struct Delivery {
     pub dead: bool,
 }
 
-/// What shares a connection, and its faults.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Route {
-    Channel(Channel),
-    Webhook(Name),
-}
-
 const WAITS: [i64; 5] = [60, 5 * 60, 30 * 60, 2 * 3600, 12 * 3600];
 /// After this many failed attempts there is one more.
 pub const LAST_ATTEMPT: u32 = 5;
@@ -93,13 +86,11 @@ impl fmt::Display for Subscriber {
 impl FromStr for Subscriber {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<Subscriber, Malformed> {
-        if let Some(channel) = Channel::ALL.into_iter().find(|channel| channel.as_str() == text) {
-            return Ok(Subscriber::Members(channel));
-        }
         match text.split_once(':') {
+            None => Ok(Subscriber::Members(text.parse()?)),
             Some(("slack", channel)) => Ok(Subscriber::SlackChannel(channel.parse()?)),
             Some(("webhook", name)) => Ok(Subscriber::Webhook(name.parse()?)),
-            Some(_) | None => Err(Malformed::new(format!("{text:?} is not a subscriber"))),
+            Some(_) => Err(Malformed::new(format!("{text:?} is not a subscriber"))),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::channel::Addresses;
 use super::name::Name;
 use super::preference::Policy;
 use super::resource::Resource;
@@ -49,10 +50,8 @@ pub struct Member {
     pub role: Role,
     /// The Unix user name.
     pub login: Login,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub email: Option<Email>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slack: Option<SlackId>,
+    #[serde(flatten)]
+    pub addresses: Addresses,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Timezone>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -317,7 +316,8 @@ impl Serialize for Assignee {
 impl Team {
     /// A team of one: its owner.
     pub fn of_one(team: Name, owner: Name, login: Login) -> Team {
-        let member = Member { role: Role::Owner, login, email: None, slack: None, timezone: None, disabled: false };
+        let member =
+            Member { role: Role::Owner, login, addresses: Addresses::default(), timezone: None, disabled: false };
         let mut team = Team::named(Header { name: team });
         team.members.insert(owner, member);
         team

@@ -12,9 +12,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Malformed;
+use super::channel::{Addresses, Channel, SlackChannel};
 use super::name::Name;
 use super::notification::NotificationKind;
-use super::preference::{Choice, Policy, SlackChannel};
+use super::preference::{Choice, Policy};
 use super::resource::Resource;
 use super::role::Role;
 use super::rule::{Match, Pattern, Rule, RuleName};
@@ -211,13 +212,13 @@ impl Reading {
     }
 
     fn member(&mut self, name: &Name, table: Table<'_>) -> Option<Member> {
-        self.refuse_unknown(table, &["role", "email", "login", "slack", "timezone", "disabled"]);
+        let channels = Channel::ALL.map(Channel::as_str);
+        self.refuse_unknown(table, &[&["role", "login", "timezone", "disabled"], &channels[..]].concat());
         let role = self.required(table, "role");
         let member = Member {
             role: role.unwrap_or(Role::Viewer),
             login: self.optional(table, "login").unwrap_or_else(|| Login::from(name)),
-            email: self.optional(table, "email"),
-            slack: self.optional(table, "slack"),
+            addresses: self.addresses(table),
             timezone: self.optional(table, "timezone"),
             disabled: self.flag(table, "disabled"),
         };
@@ -225,6 +226,17 @@ impl Reading {
             self.mistake(table.line, format!("{} is the owner, and the owner can't be disabled", table.what));
         }
         role.map(|_| member)
+    }
+
+    fn addresses(&mut self, table: Table<'_>) -> Addresses {
+        let mut addresses = Addresses::default();
+        for channel in Channel::ALL {
+            let Some(value) = table.keys.get(channel.as_str()) else { continue };
+            if let Some(address) = self.parsed_by(table.what, channel.as_str(), value, |text| channel.address(text)) {
+                addresses.insert(channel, address);
+            }
+        }
+        addresses
     }
 
     fn group(&mut self, _: &Name, table: Table<'_>) -> Option<Group> {
@@ -515,7 +527,9 @@ impl Reading {
 
     fn notifications(&mut self, root: Table<'_>) -> Policy {
         let Some(table) = self.subtable(root, "notifications", "[notifications]") else { return Policy::default() };
-        self.refuse_unknown(table, &["mandatory", "email", "slack", "digest", "timezone", "events", "channels"]);
+        let channels = Channel::ALL.map(Channel::as_str);
+        let keys = ["mandatory", "digest", "timezone", "events", "channels"];
+        self.refuse_unknown(table, &[&keys, &channels[..]].concat());
         let mut policy =
             Policy { all: self.choice(table), timezone: self.optional(table, "timezone"), ..Policy::default() };
         if table.keys.contains_key("mandatory") {
@@ -529,7 +543,7 @@ impl Reading {
                     .map_err(|why| self.mistake(line, format!("{}: {why}", events.what)));
                 let what = format!("{} {key:?}", events.what);
                 let (Ok(event), Some(choice)) = (event, self.subtable(events, &key, &what)) else { continue };
-                self.refuse_unknown(choice, &["email", "slack", "digest"]);
+                self.refuse_unknown(choice, &[&["digest"], &channels[..]].concat());
                 policy.events.insert(event, self.choice(choice));
             }
         }
@@ -546,9 +560,9 @@ impl Reading {
     }
 
     fn choice(&mut self, table: Table<'_>) -> Choice {
-        let mut flag = |key| table.keys.contains_key(key).then(|| self.flag(table, key));
-        let (email, slack) = (flag("email"), flag("slack"));
-        Choice { email, slack, digest: self.optional(table, "digest") }
+        let given = Channel::ALL.into_iter().filter(|channel| table.keys.contains_key(channel.as_str()));
+        let channels = given.map(|channel| (channel, self.flag(table, channel.as_str()))).collect();
+        Choice { channels, digest: self.optional(table, "digest") }
     }
 
     /// A table in a table, under this key. One that is none is a mistake.
@@ -655,6 +669,16 @@ impl Reading {
     }
 
     fn parsed<T: FromStr<Err = Malformed>>(&mut self, what: &str, key: &str, value: &Value<'_>) -> Option<T> {
+        self.parsed_by(what, key, value, str::parse)
+    }
+
+    fn parsed_by<T>(
+        &mut self,
+        what: &str,
+        key: &str,
+        value: &Value<'_>,
+        parse: impl FnOnce(&str) -> Result<T, Malformed>,
+    ) -> Option<T> {
         let line = self.line(value.span().start);
         let Some(text) = value.get_ref().as_str() else {
             self.mistake(line, format!("{what}: {key} is {}, not a text", value.get_ref().type_str()));
@@ -666,7 +690,7 @@ impl Reading {
             "email" => Email::check(text).and_then(|()| check_distinct(text)).map(|()| it),
             _ => check_distinct(text).map(|()| it),
         };
-        let parsed = text.parse().and_then(distinct);
+        let parsed = parse(text).and_then(distinct);
         parsed.map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
     }
 

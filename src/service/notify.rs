@@ -2,10 +2,10 @@
 
 use super::{Call, Outside, Problem, Sink, TestRecipient};
 use crate::command::{End, EventPreferenceView, HowView, PreferenceView, Reply};
+use crate::domain::channel::Channel;
 use crate::domain::event::{Draft, Event};
-use crate::domain::message::Address;
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, NotificationKind};
+use crate::domain::notification::NotificationKind;
 use crate::domain::preference::{How, Policy, PreferenceChange, Why};
 use crate::domain::quota::{self, PREFERENCES};
 use crate::domain::refusal::Refusal;
@@ -66,24 +66,23 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
     let (member, _) = read.member(name)?.ok_or_else(|| Refusal::NoSuchMember { name: name.clone(), nearest: None })?;
     let (policy, preference) = (read.policy()?, read.preference(name)?);
     let how = |kind: NotificationKind, channel: Channel| {
-        if Address::of(&member, channel).is_none() {
+        if member.addresses.get(channel).is_none() {
             let why = format!("the team file has no {} for you", channel.address_name());
             return HowView { how: How::Off.to_string(), why };
         }
         let plan = policy.plan(&preference, kind, channel);
         HowView { how: plan.how.to_string(), why: because(plan.why, kind) }
     };
+    let address = |channel| member.addresses.get(channel).map(ToString::to_string);
     let events = NotificationKind::ALL.into_iter().map(|kind| EventPreferenceView {
         event: kind,
         in_app: true,
-        email: how(kind, Channel::Email),
-        slack: how(kind, Channel::Slack),
+        channels: Channel::ALL.into_iter().map(|channel| (channel, how(kind, channel))).collect(),
         mandatory: policy.is_mandatory(kind),
     });
     Ok(PreferenceView {
         member: name.clone(),
-        email: member.email.as_ref().map(ToString::to_string),
-        slack: member.slack.as_ref().map(ToString::to_string),
+        addresses: Channel::ALL.into_iter().map(|channel| (channel, address(channel))).collect(),
         timezone: zone(&member, &policy),
         muted: preference.muted,
         events: events.collect(),

@@ -8,12 +8,13 @@ use rusqlite::{Row, params};
 use super::read::{Read, agree};
 use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
+use crate::domain::channel::{Channel, Route, SlackChannel};
 use crate::domain::event::Entry;
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, Recipient};
-use crate::domain::preference::{Policy, Preference, SlackChannel};
+use crate::domain::notification::Recipient;
+use crate::domain::preference::{Policy, Preference};
 use crate::domain::request::RequestId;
-use crate::domain::subscriber::{Delivery, Route, Subscriber, Topic};
+use crate::domain::subscriber::{Delivery, Subscriber, Topic};
 use crate::domain::team::Member;
 use crate::domain::time::Timestamp;
 
@@ -83,8 +84,8 @@ impl Read<'_> {
 
     /// A member as the team file declares them, with the entry that added them.
     pub fn member(&self, name: &Name) -> Result<Option<(Member, i64)>, Error> {
-        let sql = "SELECT role, login, email, slack, timezone, disabled, since FROM member WHERE name = ?1";
-        self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))
+        let sql = "SELECT role, login, addresses, timezone, disabled, since FROM member WHERE name = ?1";
+        self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(5)?)))
     }
 
     /// What is due, in order: deliveries after this id, at most so many. Those to members on the closed channels are left
@@ -250,23 +251,10 @@ impl Write<'_> {
         notification: i64,
         Recipient(member, kind): &Recipient,
     ) -> Result<(), Error> {
-        let (email, slack): (bool, bool) = self
-            .conn()
-            .prepare_cached("SELECT email IS NOT NULL, slack IS NOT NULL FROM member WHERE name = ?1")?
-            .query_row([member.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        for (channel, reachable) in [(Channel::Email, email), (Channel::Slack, slack)] {
-            if reachable {
-                let sql =
-                    "INSERT INTO outbox (subscriber, seq, topic, notification, due_at) VALUES (?1, ?2, ?3, ?4, ?5)";
-                self.conn().prepare_cached(sql)?.execute(params![
-                    channel.as_str(),
-                    entry.seq,
-                    kind.as_str(),
-                    notification,
-                    entry.at.unix()
-                ])?;
-            }
-        }
+        let sql = "INSERT INTO outbox (subscriber, seq, topic, notification, due_at)
+             SELECT key, ?2, ?3, ?4, ?5 FROM member, json_each(addresses) WHERE name = ?1";
+        let params = params![member.as_str(), entry.seq, kind.as_str(), notification, entry.at.unix()];
+        self.conn().prepare_cached(sql)?.execute(params)?;
         Ok(())
     }
 

@@ -301,10 +301,9 @@ impl<'c> Read<'c> {
     }
 
     pub fn team(&self) -> Result<Team, Error> {
-        let members =
-            self.rows("SELECT name, role, login, email, slack, timezone, disabled FROM member", [], |row| {
-                Ok((row::parsed(row, 0)?, row::member(row, 1)?))
-            })?;
+        let members = self.rows("SELECT name, role, login, addresses, timezone, disabled FROM member", [], |row| {
+            Ok((row::parsed(row, 0)?, row::member(row, 1)?))
+        })?;
         Ok(Team {
             team: Header { name: self.team_name()? },
             members: members.into_iter().collect(),
@@ -402,8 +401,8 @@ impl<'c> Read<'c> {
 
     /// A member with all that decides what they may use.
     pub fn person(&self, name: &Name) -> Result<Option<Principal>, Error> {
-        let sql = "SELECT role, login, email, slack, timezone, disabled, since FROM member WHERE name = ?1";
-        let found = self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))?;
+        let sql = "SELECT role, login, addresses, timezone, disabled, since FROM member WHERE name = ?1";
+        let found = self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(5)?)))?;
         let Some((member, since)) = found else { return Ok(None) };
         let groups: Vec<Name> =
             self.rows("SELECT group_name FROM membership WHERE member = ?1", [name.as_str()], |row| {

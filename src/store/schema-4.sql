@@ -44,6 +44,12 @@ CREATE INDEX event_by_actor ON event (actor) WHERE actor IS NOT NULL;
 CREATE INDEX event_by_action ON event (action)
     WHERE action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired');
 
+-- The addresses of a member, by channel.
+ALTER TABLE member ADD COLUMN addresses TEXT NOT NULL DEFAULT '{}';  -- JSON
+UPDATE member SET addresses = json_patch('{}', json_object('email', email, 'slack', slack));
+ALTER TABLE member DROP COLUMN email;
+ALTER TABLE member DROP COLUMN slack;
+
 -- What follows the log: how far it is, and what is queued for it. Not part of the record.
 CREATE TABLE subscriber (
     name TEXT PRIMARY KEY,              -- slack:#ops, webhook:siem

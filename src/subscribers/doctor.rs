@@ -2,7 +2,7 @@
 
 use crate::command::{FindingView, Health};
 use crate::deliver::{Availability, Transports};
-use crate::domain::notification::Channel;
+use crate::domain::channel::Channel;
 use crate::domain::subscriber::Subscriber;
 use crate::error::Failure;
 use crate::service::{finding, ok, unreadable};

@@ -5,8 +5,8 @@ use sha2::{Digest as _, Sha256};
 use super::zones::Zones;
 use crate::command::TestView;
 use crate::deliver::{Availability, Outcome, Transports};
-use crate::domain::message::{Address, Body, Message, Notifications};
-use crate::domain::notification::Channel;
+use crate::domain::channel::Channel;
+use crate::domain::message::{Body, Message, Notifications};
 use crate::domain::subscriber::Subscriber;
 use crate::service::TestRecipient;
 
@@ -41,7 +41,7 @@ pub fn notify_test(transports: &mut Transports, recipient: &TestRecipient) -> Ve
 fn start(transports: &mut Transports, recipient: &TestRecipient, ticket: u64, channel: Channel) -> TestView {
     let TestRecipient { team, name, member, now } = recipient;
     let view = |to, ok, answer| TestView { channel: channel.as_str().to_owned(), to, ok, answer };
-    let Some(to) = Address::of(member, channel) else {
+    let Some(to) = member.addresses.get(channel).cloned() else {
         return view(None, None, format!("the team file has no {} for you", channel.address_name()));
     };
     match transports.availability(&Subscriber::Members(channel)) {

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use super::relevance::drop_irrelevant;
 use super::zones::Zones;
 use crate::deliver::{Availability, Transports};
-use crate::domain::message::Address;
+use crate::domain::channel::{Address, Channel};
 use crate::domain::name::Name;
-use crate::domain::notification::Channel;
 use crate::domain::preference::{How, Policy};
 use crate::domain::subscriber::{Delivery, Subscriber, Topic};
 use crate::domain::team::Member;
@@ -119,6 +118,6 @@ fn reachable(read: &Read<'_>, name: &Name, seq: i64, channel: Channel) -> Result
     if member.disabled || seq < since {
         return Ok(None);
     }
-    let address = Address::of(&member, channel);
+    let address = member.addresses.get(channel).cloned();
     Ok(address.map(|address| (member, address)))
 }

@@ -1,9 +1,12 @@
-//! Notifications in words, for people: how one is told, what waits, what came of sending.
+//! Text output for notifications: settings, the outbox, and the results of sending.
+
+use std::sync::LazyLock;
 
 use super::escape::line;
 use super::fold::Sheet;
 use super::table::{Color, Column, Fit, Layout, Shown};
-use crate::command::{DeliverView, PreferenceView, QueuedView, TestView};
+use crate::command::{DeliverView, EventPreferenceView, PreferenceView, QueuedView, TestView};
+use crate::domain::channel::Channel;
 use crate::domain::time::Timestamp;
 use crate::time_input::relative;
 
@@ -54,41 +57,41 @@ pub fn queued_row(view: &QueuedView, now: Timestamp) -> Vec<Shown> {
     ]
 }
 
-const EVENTS: [Column; 4] =
-    [Column("EVENT", Fit::Whole), Column("EMAIL", Fit::Whole), Column("SLACK", Fit::Whole), Column("WHY", Fit::Wrap)];
+/// The event, a column for each channel, and why.
+static EVENTS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let channels = Channel::ALL.into_iter().map(|channel| Column(channel.heading(), Fit::Whole));
+    [Column("EVENT", Fit::Whole)].into_iter().chain(channels).chain([Column("WHY", Fit::Wrap)]).collect()
+});
 
 pub fn preferences(sheet: &mut Sheet, view: &PreferenceView, color: bool) {
-    let or_none = |address: &Option<String>| address.as_deref().map_or("none".to_owned(), |it| line(it).into_owned());
     sheet.field("member", view.member.as_str());
-    sheet.field("email", &or_none(&view.email));
-    sheet.field("slack", &or_none(&view.slack));
+    for (channel, address) in &view.addresses {
+        sheet.field(channel.as_str(), &address.as_deref().map_or("none".into(), line));
+    }
     sheet.field("time zone", &line(&view.timezone));
     if view.muted {
-        sheet.field("muted", "everything that can be: `access notify unmute`");
+        sheet.field("muted", "everything except mandatory events: `access notify unmute`");
     }
     sheet.blank();
-    sheet.line("Your inbox always has everything. Besides:");
+    sheet.line("Your inbox gets every notification. In addition:");
     sheet.blank();
-    let rows: Vec<Vec<Shown>> = view
-        .events
-        .iter()
-        .map(|event| {
-            let (email, slack) = (&event.email, &event.slack);
-            let why = if email.why == slack.why {
-                email.why.clone()
-            } else {
-                format!("email: {}; slack: {}", email.why, slack.why)
-            };
-            vec![
-                event.event.to_string().into(),
-                email.how.to_string().into(),
-                slack.how.to_string().into(),
-                line(&why).into_owned().into(),
-            ]
-        })
-        .collect();
+    let rows: Vec<Vec<Shown>> = view.events.iter().map(event_row).collect();
     let table = Layout::of(&EVENTS, &rows, sheet.width()).first_page(&rows, color);
     sheet.push(&table);
+}
+
+fn event_row(view: &EventPreferenceView) -> Vec<Shown> {
+    let mut whys = view.channels.values().map(|setting| &setting.why);
+    let first = whys.next().cloned().unwrap_or_default();
+    let why = if whys.all(|why| *why == first) {
+        first
+    } else {
+        let each: Vec<String> =
+            view.channels.iter().map(|(channel, setting)| format!("{channel}: {}", setting.why)).collect();
+        each.join("; ")
+    };
+    let channels = view.channels.values().map(|setting| setting.how.clone().into());
+    [view.event.to_string().into()].into_iter().chain(channels).chain([line(&why).into_owned().into()]).collect()
 }
 
 pub fn tested(sheet: &mut Sheet, view: &TestView) {

@@ -82,7 +82,8 @@ fn an_address_that_no_mail_reaches_is_refused_with_why() {
 fn a_team_that_has_such_an_address_already_stays_readable() {
     let world = fresh(TEAM);
     // As an older version recorded it.
-    world.rows("UPDATE member SET email = 'bob..x@acme.example' WHERE name = 'bob'");
+    world
+        .rows("UPDATE member SET addresses = json_set(addresses, '$.email', 'bob..x@acme.example') WHERE name = 'bob'");
     world.run("bob", &["whoami"]).ok();
     let server = Server::mail(&world, &[]);
     configure(&world, &smtp(server.port));
