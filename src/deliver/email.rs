@@ -13,7 +13,7 @@ use lettre::message::{Mailbox, MultiPart};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::http::{is_loopback, roots, squattable};
-use super::secret::{Place, Secret};
+use super::secret::{Secret, SecretSource};
 use super::smtp::{Connection, Reply, SmtpError};
 use super::{Outcome, Transport, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
@@ -38,20 +38,20 @@ struct Server {
     port: u16,
     encryption: Encryption,
     ca_file: Option<PathBuf>,
-    /// Made when it is first needed: loading certificates takes its time, and most runs have nothing to send.
+    /// Made when it is first needed: loading certificates takes time, and most runs send nothing.
     tls: Option<Arc<ClientConfig>>,
-    /// The name by which we introduce ourselves. None: by our address on the connection.
+    /// The name for EHLO. None: the address of our end of the connection.
     hello: Option<String>,
     login: Option<(String, Secret)>,
     connection: Option<Connection>,
 }
 
-/// How far a message had come when the server refused it, or the connection broke.
+/// The step at which the server refused a message, or the connection broke.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The server knows of no recipient yet: what it says is about all messages, since they have the same sender.
+    /// Before the recipient: the fault concerns all messages, since they have the same sender.
     Sender,
-    /// It is about this message and its recipient.
+    /// The fault concerns this message or its recipient.
     Message,
 }
 
@@ -61,9 +61,9 @@ impl Email {
         let hello = match config.smtp.as_ref().and_then(|smtp| smtp.hello.clone()) {
             Some(name) if hello::is_name(&name) => Some(name),
             Some(name) => {
-                let message = format!("hello in [smtp] is {name:?}, which is no name of a host");
+                let message = format!("hello in [smtp] is {name:?}, which is not a host name");
                 return Err(Failure::new(Kind::Invalid, message)
-                    .hint("written mail.example.com, or as an address: [192.0.2.1] or [IPv6:2001:db8::1]"));
+                    .hint("write a name such as mail.example.com, or an address: [192.0.2.1] or [IPv6:2001:db8::1]"));
             }
             None => full.clone(),
         };
@@ -71,7 +71,7 @@ impl Email {
         let from = match from {
             Some(from) => from,
             None => format!("access@{}", full.unwrap_or(host)).parse().map_err(|_| {
-                Failure::new(Kind::Invalid, "nobody is named whom emails come from").hint("from = \"access@…\"")
+                Failure::new(Kind::Invalid, "config.toml names no sender of emails").hint("from = \"access@…\"")
             })?,
         };
         if let Err(why) = EmailAddress::check(from.as_str()) {
@@ -81,7 +81,7 @@ impl Email {
             (Some(program), None) => Relay::Sendmail(program.clone()),
             (None, Some(smtp)) => Relay::Smtp(Box::new(Server::new(smtp, hello)?)),
             (Some(_), Some(_)) | (None, None) => {
-                return Err(Failure::new(Kind::Invalid, "emails go by [smtp] or by sendmail: name one"));
+                return Err(Failure::new(Kind::Invalid, "config.toml has both [smtp] and sendmail: keep one"));
             }
         };
         Ok(Email { from, relay })
@@ -116,14 +116,14 @@ impl Transport for Email {
 }
 
 impl Server {
-    fn new(wiring: &Smtp, hello: Option<String>) -> Result<Server, Failure> {
-        let place = Place {
+    fn new(settings: &Smtp, hello: Option<String>) -> Result<Server, Failure> {
+        let source = SecretSource {
             what: "password",
-            file: wiring.password_file.as_deref(),
-            credential: wiring.password_credential.as_deref(),
-            env: wiring.password_env.as_deref(),
+            file: settings.password_file.as_deref(),
+            credential: settings.password_credential.as_deref(),
+            env: settings.password_env.as_deref(),
         };
-        let login = match (&wiring.user, Secret::load(place)?) {
+        let login = match (&settings.user, Secret::load(source)?) {
             (None, None) => None,
             (Some(user), Some(password)) => Some((user.clone(), password)),
             (Some(_), None) | (None, Some(_)) => {
@@ -133,17 +133,17 @@ impl Server {
                 ));
             }
         };
-        let port = wiring.port.unwrap_or(match wiring.encryption {
+        let port = settings.port.unwrap_or(match settings.encryption {
             Encryption::StartTls => 587,
             Encryption::Tls => 465,
             Encryption::None => 25,
         });
-        if wiring.encryption == Encryption::None && login.is_some() {
-            if !is_loopback(&wiring.host) {
-                let why = format!("[smtp] would show its password on the way to {}", wiring.host);
+        if settings.encryption == Encryption::None && login.is_some() {
+            if !is_loopback(&settings.host) {
+                let why = format!("[smtp] would show its password on the way to {}", settings.host);
                 return Err(Failure::new(Kind::Invalid, why).hint("encryption = \"starttls\", or \"tls\""));
             }
-            if squattable(port) && !wiring.allow_plain {
+            if squattable(port) && !settings.allow_plain {
                 let why = format!(
                     "[smtp] would show its password to any program that listens on port {port} of this machine"
                 );
@@ -153,10 +153,10 @@ impl Server {
             }
         }
         Ok(Server {
-            host: wiring.host.clone(),
+            host: settings.host.clone(),
             port,
-            encryption: wiring.encryption,
-            ca_file: wiring.ca_file.clone(),
+            encryption: settings.encryption,
+            ca_file: settings.ca_file.clone(),
             tls: None,
             hello,
             login,
@@ -174,7 +174,7 @@ impl Server {
                 Some(tls)
             }
         };
-        // Whatever is met here is met by every message: no message is given up for it.
+        // A fault here meets every message, so it counts against none.
         self.open(tls.as_ref(), timeout).map_err(|fault| Outcome::route_failed(self.describe(&fault)))
     }
 
@@ -193,7 +193,7 @@ impl Server {
     }
 
     fn send(&mut self, email: &lettre::Message, timeout: Duration) -> Outcome {
-        // A server may have closed a connection that served others before: then a new one is tried, once.
+        // The server may have closed a connection that was kept open. Then try a new one, once.
         for connection in [self.connection.take(), None] {
             let kept = connection.is_some();
             let mut connection = match connection.map_or_else(|| self.connect(timeout), Ok) {
@@ -224,7 +224,7 @@ impl Server {
                 }
             }
         }
-        Outcome::route_failed("the server closes each connection")
+        Outcome::route_failed("the server closes every connection")
     }
 
     fn describe(&self, fault: &SmtpError) -> String {
@@ -234,7 +234,7 @@ impl Server {
         }
     }
 
-    /// A reply as it may be kept: the code alone if the rest holds the password in any form in which it was sent.
+    /// A reply that is safe to keep: only its code if the text repeats the password in any form that was sent.
     fn shown(&self, reply: &Reply) -> String {
         let Reply { code, text } = reply;
         let repeats = self.login.as_ref().is_some_and(|(user, password)| {
@@ -251,14 +251,14 @@ impl Server {
     }
 }
 
-/// Whether it is no use to try this message again. What is against us (a login that is missing, a relay that is denied:
-/// 530, or 5.7.z of RFC 3463) may be mended without the message.
+/// Whether no later attempt can succeed. A missing login or a denied relay (530, or 5.7.z of RFC 3463) can be fixed without
+/// changing the message.
 fn is_permanent(reply: &Reply) -> bool {
     let against_us = matches!(reply.code, 530 | 534 | 535 | 538) || reply.text.starts_with("5.7.");
     reply.code >= 500 && !against_us
 }
 
-/// One message, on a connection that stands.
+/// Sends one message on an open connection.
 fn transact(connection: &mut Connection, email: &lettre::Message) -> Result<Reply, (Step, SmtpError)> {
     let envelope = email.envelope();
     let from = envelope.from().map(ToString::to_string).unwrap_or_default();
@@ -273,11 +273,11 @@ fn transact(connection: &mut Connection, email: &lettre::Message) -> Result<Repl
     go_on().map_err(|fault| (Step::Message, fault))
 }
 
-/// A message as SMTP carries it, its end included.
+/// A message with dots stuffed, and its end.
 fn on_the_wire(message: &[u8]) -> String {
-    // Its encodings are ASCII.
+    // All its encodings are ASCII.
     let text = String::from_utf8_lossy(message);
-    // A line that is a dot alone would end it.
+    // A line with only a dot would end the message.
     let stuffed = text.replace("\r\n.", "\r\n..");
     let dot = if text.starts_with('.') { "." } else { "" };
     let end = if text.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" };
@@ -287,7 +287,7 @@ fn on_the_wire(message: &[u8]) -> String {
 fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     let invalid = |error: rustls::Error| Failure::new(Kind::Invalid, format!("[smtp]: {error}"));
     let mut trusted = RootCertStore::empty();
-    // A certificate of the system's that can't be used is no reason to trust none of the others.
+    // Skip system certificates that can't be parsed.
     trusted.add_parsable_certificates(roots(ca_file)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -335,7 +335,7 @@ fn plain(notifications: &Notifications) -> String {
         text += &plain_notification(notification);
     }
     text + &format!(
-        "\n-- \naccess, for the team {}. `access notify` says why you get this, and how to get less.\n",
+        "\n-- \nSent by access for the team {}. `access notify` shows why you get this and how to change it.\n",
         notifications.team
     )
 }
@@ -362,8 +362,8 @@ fn html(notifications: &Notifications) -> String {
     let each: Vec<String> = notifications.each.iter().map(html_notification).collect();
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\
-         <body style=\"font-family:sans-serif;max-width:40em\">\n{}\n<p style=\"color:#666;font-size:small\">access, for \
-         the team {}. <code>access notify</code> says why you get this, and how to get less.</p></body></html>\n",
+         <body style=\"font-family:sans-serif;max-width:40em\">\n{}\n<p style=\"color:#666;font-size:small\">Sent by \
+         access for the team {}. <code>access notify</code> shows why you get this and how to change it.</p></body></html>\n",
         escaped(&notifications.subject),
         each.join("\n<hr>\n"),
         escaped(notifications.team.as_str())
@@ -389,7 +389,7 @@ fn html_notification(notification: &Notification) -> String {
     html + &format!("<p style=\"color:#666\">{}</p>", escaped(&notification.when))
 }
 
-/// For HTML. Characters that act on the text or can't be seen are shown as `\u{200b}`.
+/// Escapes text for HTML. Control and invisible characters become visible: `\u{200b}`.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! The host's own mail system, by its `sendmail` program. How it ends says what became of the message (sysexits.h).
+//! The host's mail system, through its `sendmail` program. The exit code is the outcome (sysexits.h).
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use super::Outcome;
 use crate::domain::team::Email;
 
-/// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: it will say the same another time.
+/// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: no later attempt can succeed.
 const PERMANENT: [i32; 5] = [64, 65, 67, 68, 77];
 
 pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: Duration) -> Outcome {
     let shown = program.display();
-    // `--` ends the options: an address is never taken for one.
+    // After `--` no address is taken for an option.
     let mut command = Command::new(program);
     command.args(["-i", "-f", &from.on_the_wire(), "--", &to.on_the_wire()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -22,7 +22,7 @@ pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: D
         Ok(child) => child,
         Err(error) => return Outcome::route_failed(format!("{shown} can't be run: {error}")),
     };
-    // A program that does not read must not hold us up either.
+    // Written in a thread, so that a program that does not read can't block us.
     if let Some(mut stdin) = child.stdin.take() {
         let message = message.to_vec();
         thread::spawn(move || drop(stdin.write_all(&message)));
@@ -30,7 +30,7 @@ pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: D
     let until = Instant::now() + timeout;
     loop {
         match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Outcome::sent(format!("{shown} took it")),
+            Ok(Some(status)) if status.success() => return Outcome::sent(format!("{shown} accepted it")),
             Ok(Some(status)) => {
                 let why = format!("{shown} ended with {status}");
                 let permanent = status.code().is_some_and(|code| PERMANENT.contains(&code));

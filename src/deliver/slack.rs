@@ -1,6 +1,6 @@
 //! Slack: `chat.postMessage` with a bot's token to members and channels, and incoming webhooks for channels.
 //!
-//! What people wrote stands in plain-text elements and is escaped besides, so that none of it is a mention or a link.
+//! What people wrote goes into plain-text elements and is escaped as well, so that it can't be a mention or a link.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Client, Plain, check_url};
 use super::proxy::Proxies;
-use super::secret::{Place, Secret};
+use super::secret::{Secret, SecretSource};
 use super::{Outcome, Transport};
 use crate::config;
 use crate::domain::channel::{Address, SlackChannel};
@@ -27,25 +27,25 @@ pub struct Slack {
 }
 
 impl Slack {
-    pub fn new(wiring: &config::Slack, proxies: &Proxies) -> Result<Slack, Failure> {
-        let api = wiring.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
-        let plain = Plain { hosts: &[], allow_plain: wiring.allow_plain };
+    pub fn new(settings: &config::Slack, proxies: &Proxies) -> Result<Slack, Failure> {
+        let api = settings.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
+        let plain = Plain { hosts: &[], allow_plain: settings.allow_plain };
         check_url("slack", &api, plain)?;
-        let token = Secret::load(Place {
+        let token = Secret::load(SecretSource {
             what: "token",
-            file: wiring.token_file.as_deref(),
-            credential: wiring.token_credential.as_deref(),
-            env: wiring.token_env.as_deref(),
+            file: settings.token_file.as_deref(),
+            credential: settings.token_credential.as_deref(),
+            env: settings.token_env.as_deref(),
         })?;
         let mut webhooks = BTreeMap::new();
         let mut encrypted = token.is_some() && api.starts_with("https:");
-        for (channel, file) in &wiring.webhooks {
+        for (channel, file) in &settings.webhooks {
             let url = Secret::in_file(file)?;
             check_url(&format!("the Slack webhook of {channel}"), url.reveal(), plain)?;
             encrypted |= url.reveal().starts_with("https:");
             webhooks.insert(channel.clone(), url);
         }
-        let client = Client::new(encrypted, wiring.ca_file.as_deref(), proxies, &[]);
+        let client = Client::new(encrypted, settings.ca_file.as_deref(), proxies, &[]);
         Ok(Slack { api, token, webhooks, client })
     }
 
@@ -84,7 +84,7 @@ impl Transport for Slack {
                 (self.client.post(url.reveal(), &[], &payload(notifications).to_string(), timeout), false)
             }
             (None, Some(token)) => (self.post(token, channel, &message.id, notifications, timeout), true),
-            (None, None) => return Outcome::refused("there is no token for Slack"),
+            (None, None) => return Outcome::refused("config.toml has no token for Slack"),
         };
         match answer {
             Ok(answer) => judge(&answer, by_method),
@@ -93,7 +93,7 @@ impl Transport for Slack {
     }
 }
 
-/// Slack's words for what is wrong with this message or with whom it is for. Another attempt is of no use.
+/// Slack's codes for a fault of this message or its receiver. No later attempt can succeed.
 /// https://docs.slack.dev/reference/methods/chat.postMessage
 const ABOUT_THE_MESSAGE: [&str; 12] = [
     "user_not_found",
@@ -110,7 +110,7 @@ const ABOUT_THE_MESSAGE: [&str; 12] = [
     "metadata_too_large",
 ];
 
-/// Slack's words for what is wrong with a channel, until somebody invites the bot there or names another.
+/// Slack's codes for a fault of a channel: somebody has to invite the bot, or name another channel.
 const ABOUT_THE_CHANNEL: [&str; 6] = [
     "channel_not_found",
     "not_in_channel",
@@ -120,10 +120,9 @@ const ABOUT_THE_CHANNEL: [&str; 6] = [
     "restricted_action_read_only_channel",
 ];
 
-/// What an answer of Slack's means. A token that is wrong or a channel that is gone can be put right: no message is given
-/// up for it at once.
+/// The outcome of an answer. A wrong token or a missing channel can be fixed, so no message is given up at once.
 fn judge(answer: &Answer, by_method: bool) -> Outcome {
-    let status = answer.in_words("Slack");
+    let status = answer.describe("Slack");
     match answer.status {
         429 => return Outcome::not_now(answer.retry_after.unwrap_or(60), status),
         200 if !by_method => return Outcome::sent(status),
@@ -136,7 +135,7 @@ fn judge(answer: &Answer, by_method: bool) -> Outcome {
     if said["ok"] == json!(true) {
         return Outcome::sent("Slack answered ok");
     }
-    // Their codes are words such as invalid_auth. Nothing else is repeated: it could be the token.
+    // Codes are words such as invalid_auth. Anything else is not repeated: it could be the token.
     let code = said["error"].as_str().unwrap_or_default();
     let is_code = (1..=60).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if !is_code {
@@ -151,12 +150,12 @@ fn judge(answer: &Answer, by_method: bool) -> Outcome {
     }
 }
 
-/// `&`, `<` and `>` are all that Slack's text gives a meaning that matters. What can't be seen is shown as `\u{200b}`.
+/// Escapes Slack's special characters `&`, `<` and `>`. Invisible characters become visible: `\u{200b}`.
 fn escaped(text: &str) -> String {
     visible(text, true).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Escaped, and no longer than an element may be.
+/// Escaped, and cut to this length.
 fn fitting(text: &str, most: usize) -> String {
     let mut fitting = String::new();
     for c in text.chars() {
@@ -169,9 +168,9 @@ fn fitting(text: &str, most: usize) -> String {
     fitting
 }
 
-/// The text that stands where blocks can't, and the blocks.
+/// The blocks, and the text for where blocks can't be shown.
 fn payload(notifications: &Notifications) -> Value {
-    // At most 50 blocks make a message; a digest of more says how many there are.
+    // Slack takes at most 50 blocks, so a longer digest only counts the rest.
     const MOST: usize = 15;
     let mut blocks = Vec::new();
     if notifications.each.len() > 1 {
@@ -194,7 +193,7 @@ fn payload(notifications: &Notifications) -> Value {
     })
 }
 
-/// Our own words only: in these, marks mean something.
+/// Markdown: for our own text only.
 fn section(markdown: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": markdown, "verbatim": true } })
 }
@@ -205,7 +204,7 @@ fn plain(text: &str, most: usize) -> Value {
 
 fn notification_blocks(notification: &Notification, team: &str) -> Vec<Value> {
     let mut blocks = vec![section(&format!("*{}* · {}", escaped(&notification.headline), escaped(team)))];
-    // At most 10 fields make a section.
+    // Slack takes at most 10 fields in a section.
     let facts: Vec<Value> =
         notification.facts.iter().take(10).map(|(label, fact)| plain(&format!("{label}: {fact}"), 1900)).collect();
     if facts.is_empty() {
@@ -220,9 +219,9 @@ fn notification_blocks(notification: &Notification, team: &str) -> Vec<Value> {
     blocks
 }
 
-/// The token, in the shape of a UUID.
-fn uuid(token: &str) -> String {
-    let digits: String = token.chars().filter(char::is_ascii_hexdigit).chain("0".chars().cycle()).take(32).collect();
+/// The id of a message in the form of a UUID.
+fn uuid(id: &str) -> String {
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).chain("0".chars().cycle()).take(32).collect();
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 

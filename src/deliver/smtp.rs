@@ -1,8 +1,10 @@
-//! An SMTP client (RFC 5321), as far as sending needs one: one connection, on which one message goes after another.
+//! An SMTP client (RFC 5321) that only sends: one connection, one message after another.
 //!
-//! Every reply must have the class that its command expects, and must be all that the server has sent so far: a reply
-//! that comes before its command is not an answer to it. Above all, nothing that came in plain text is read after
-//! STARTTLS (CVE-2011-0411 and what followed).
+//! Every reply must have the class that its command expects, and nothing may have been sent ahead of its command. Above all,
+//! nothing that came in plain text is read after STARTTLS (CVE-2011-0411 and what followed).
+//!
+//! lettre's own client is not used: it takes any 2yz or 3yz reply for any command, keeps what was read ahead, limits each
+//! read rather than the whole answer, and writes a message and its end apart without TCP_NODELAY (40 ms each).
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream, ToSocketAddrs as _};
@@ -14,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-/// A reply has at most so many bytes, and so many in one line.
+/// Limits of a reply, in bytes: the whole, and one line.
 const LONGEST_REPLY: usize = 16 << 10;
 const LONGEST_LINE: u64 = 1000;
 
@@ -22,20 +24,20 @@ const LONGEST_LINE: u64 = 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub code: u16,
-    /// As the server wrote it: not yet fit to be shown.
+    /// Untrusted: not yet safe to show.
     pub text: String,
 }
 
-/// Why there is no answer of the expected class.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum SmtpError {
     /// The server refused: temporarily (4yz) or permanently (5yz).
     Answered(Reply),
-    /// The connection is of no use any more.
+    /// The connection can't be used any more.
     Broken(String),
 }
 
-/// A TCP connection on which no read or write goes on after a moment.
+/// A TCP connection with a deadline for reads and writes.
 struct Timed {
     socket: TcpStream,
     until: Instant,
@@ -115,7 +117,7 @@ impl Write for Stream {
 pub struct Connection {
     stream: BufReader<Stream>,
     timeout: Duration,
-    /// What the server said that it can do, in capitals, a line for each.
+    /// The server's EHLO extensions in capitals, one a line.
     abilities: Vec<String>,
 }
 
@@ -175,21 +177,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Encrypts the connection, and introduces us anew: what the server said before counts for nothing.
+    /// Encrypts the connection and greets again. What the server said before is forgotten.
     pub fn start_tls(mut self, host: &str, config: &Arc<ClientConfig>, name: &str) -> Result<Connection, SmtpError> {
         if !self.abilities.iter().any(|ability| ability.trim() == "STARTTLS") {
             return Err(SmtpError::Broken("the server does not offer STARTTLS".to_owned()));
         }
         self.command("STARTTLS", 2)?;
         self.nothing_more()?;
-        // What may still come in plain text is read by TLS, which takes it for the garbage that it is.
+        // Plain text that arrives from here on is read by TLS, which rejects it.
         let stream = BufReader::new(encrypted(self.stream.into_inner(), host, config)?);
         let mut connection = Connection { stream, timeout: self.timeout, abilities: Vec::new() };
         connection.hello(name)?;
         Ok(connection)
     }
 
-    /// Logs in, by PLAIN or LOGIN. A refusal has the code alone: a server may repeat what it was sent.
+    /// Logs in by PLAIN or LOGIN. Of a refusal only the code is kept, since a server may repeat the password.
     pub fn log_in(&mut self, user: &str, password: &str) -> Result<(), SmtpError> {
         let offered: Vec<&str> = self
             .abilities
@@ -216,12 +218,12 @@ impl Connection {
         }
     }
 
-    /// Sends a command, which is one line. Its answer, if that begins with this digit.
+    /// Sends a one-line command. Returns its reply if that is of this class.
     pub fn command(&mut self, line: &str, class: u16) -> Result<Reply, SmtpError> {
         self.send(&format!("{line}\r\n"), class)
     }
 
-    /// Sends text that is ready for the wire.
+    /// Sends text as it is. Returns the reply if it is of this class.
     pub fn send(&mut self, text: &str, class: u16) -> Result<Reply, SmtpError> {
         self.nothing_more()?;
         let stream = self.stream.get_mut();
@@ -230,14 +232,14 @@ impl Connection {
         self.answer(class)
     }
 
-    /// Says goodbye, and waits for no answer.
+    /// Sends QUIT, and does not wait for the reply.
     pub fn quit(mut self) {
         let stream = self.stream.get_mut();
         stream.timed().until = Instant::now() + Duration::from_secs(1);
         let _ = stream.write_all(b"QUIT\r\n").and_then(|()| stream.flush());
     }
 
-    /// Whatever was sent ahead of its command answers nothing.
+    /// Fails if the server has sent more than its replies so far.
     fn nothing_more(&self) -> Result<(), SmtpError> {
         if self.stream.buffer().is_empty() {
             return Ok(());
@@ -318,10 +320,10 @@ fn broken(error: &io::Error) -> SmtpError {
     SmtpError::Broken(describe(error))
 }
 
-/// A certificate that is not trusted comes as an error of reading or writing.
+/// An untrusted certificate is reported as an error of reading or writing.
 fn describe(error: &io::Error) -> String {
     match error.kind() {
-        // A socket's patience at its end, as the system names it.
+        // Both are how a socket's timeout is reported.
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
         ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         ErrorKind::InvalidData => format!("the encryption failed: {error}"),

@@ -1,6 +1,8 @@
 //! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
 //! (The file's place, owner and modes were looked at when it was opened.)
 
+use std::collections::BTreeMap;
+
 use super::policy_context::PolicyContext;
 use super::quota::NAMED;
 use super::rejudge::few;
@@ -8,6 +10,7 @@ use super::{Call, Outside, Sink, expire, review, verify};
 use crate::command::{Checkpoint, End, FindingView, Health, Reply};
 use crate::domain::duration::spell;
 use crate::domain::emergency;
+use crate::domain::team::Timezone;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Read, Store};
@@ -32,6 +35,8 @@ pub fn doctor(call: &Call<'_>, outside: &Outside<'_>, against: &[Checkpoint], si
             reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
         ];
         findings.extend((outside.delivery_findings)(read));
+        let zones = time_zones(read, outside.knows_zone).unwrap_or_else(|error| Some(unreadable("time zones", error)));
+        findings.extend(zones);
         findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
         Ok(findings)
     })?;
@@ -167,4 +172,23 @@ fn upgrade(read: &Read<'_>, clock: Timestamp) -> Result<Option<FindingView>, Err
     }
     let found = || format!("filed before an upgrade: {}", few(&changed, MOST_NAMED));
     Ok((!changed.is_empty()).then(|| finding("upgrade", Health::Warning, found(), &MEND)))
+}
+
+/// Time zones that this machine does not know. Digests and the times in messages use UTC instead.
+fn time_zones(read: &Read<'_>, knows_zone: &dyn Fn(&Timezone) -> bool) -> Result<Option<FindingView>, Error> {
+    const MEND: [&str; 2] = [
+        "install the time zone database (the package tzdata)",
+        "or correct the names in the team file: they are those of the IANA database, such as Europe/Paris",
+    ];
+    let team = read.team()?;
+    let mut users: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let default = team.notifications.timezone.as_ref().map(|zone| (zone, "the team".to_owned()));
+    let members = team.members.iter().filter_map(|(name, member)| Some((member.timezone.as_ref()?, name.to_string())));
+    for (zone, user) in default.into_iter().chain(members) {
+        users.entry(zone.as_str()).or_default().push(user);
+    }
+    let unknown = users.into_iter().filter(|(zone, _)| zone.parse().is_ok_and(|zone| !knows_zone(&zone)));
+    let unknown: Vec<String> = unknown.map(|(zone, users)| format!("{zone} ({})", few(&users, MOST_NAMED))).collect();
+    let found = || format!("this machine does not know {}; UTC is used instead", few(&unknown, MOST_NAMED));
+    Ok((!unknown.is_empty()).then(|| finding("time zones", Health::Warning, found(), &MEND)))
 }

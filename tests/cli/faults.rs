@@ -215,7 +215,7 @@ fn a_webhook_that_goes_wrong() {
         ("drip", "1|0|no answer in time"),
         ("500", "1|0|it answered 500"),
         ("404", "1|0|it answered 404"),
-        ("410", "1|0|it answered 410: it is gone; take the webhook out of config.toml, or change its url"),
+        ("410", "1|0|it answered 410: the receiver is gone; remove the webhook from config.toml, or change its url"),
         (
             "redirect",
             "1|0|it answered 307, a redirect to 127.0.0.1, which is not followed: change the address in config.toml",
