@@ -41,8 +41,8 @@ INSERT INTO event WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n
     FROM n, event WHERE seq = 3;
 INSERT INTO notification (id, seq, member, kind)
     SELECT seq + 1000, seq, 'bob', 'request.submitted' FROM event WHERE seq > (SELECT last_seq FROM team);
-INSERT INTO outbox (notification, channel, due_at)
-    SELECT seq + 1000, 'email', 0 FROM event WHERE seq > (SELECT last_seq FROM team);
+INSERT INTO outbox (notification, seq, topic, subscriber, due_at)
+    SELECT seq + 1000, seq, 'request.submitted', 'email', 0 FROM event WHERE seq > (SELECT last_seq FROM team);
 UPDATE team SET last_seq = last_seq + {count};
 """
 

@@ -289,7 +289,7 @@ def digest(db, after):
         *(f"SELECT * FROM {table} WHERE seq > {after} ORDER BY 1, 2" for table in ("event", "decision", "notification")),
         f"SELECT * FROM request WHERE id {about} ORDER BY id",
         f"SELECT * FROM grant WHERE request {about} ORDER BY request",
-        "SELECT notification, channel, due_at FROM outbox ORDER BY notification, channel",
+        "SELECT notification, subscriber, due_at FROM outbox ORDER BY notification, subscriber",
         "SELECT state, count(*), sum(id) FROM request GROUP BY state",
         "SELECT count(*), count(ended_at), sum(ended_at) FROM grant",
         "SELECT * FROM team",

@@ -12,16 +12,18 @@ use nix::unistd::{User, geteuid};
 use crate::client::Client;
 use crate::config;
 use crate::config::Shared;
-use crate::deliver::Mail;
+use crate::deliver::Transports;
 use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::protocol::{BackupView, Checkpoint, FindingView};
 use crate::server;
-use crate::service::{Backup, Call, Caller, Callers, Doctor, Outside, Post, Rows, Service};
+use crate::service::{Backup, Call, Caller, Callers, Doctor, Outside, Rows, Service};
 use crate::store;
 use crate::store::{NewFile, Store};
+use crate::subscribers;
+use crate::subscribers::Feed;
 use crate::time_zone;
 
 pub enum Backend {
@@ -166,41 +168,40 @@ impl Own {
         if let Some(store) = self.store.get() {
             return self.call_on(store, call, None, rows);
         }
-        let mut mail = None;
+        let mut transports = None;
         let opened = match server::another_owner(&self.path)? {
             None => (self.open)(&self.path)?,
             Some(owner) => {
                 // While root can still follow the path, wherever it begins.
                 let path = store::resolve(&self.path)?;
                 // Root's own configuration, which the owner of the database can't read.
-                mail = C::SENDS.then(Mail::configured);
+                transports = C::SENDS.then(Transports::configured);
                 server::become_user(&owner)?;
                 (self.open)(&path)?
             }
         };
-        self.call_on(self.store.get_or_init(|| opened), call, mail, rows)
+        self.call_on(self.store.get_or_init(|| opened), call, transports, rows)
     }
 
-    /// `mail`: the ways out, where they were opened already.
+    /// `transports`: where they were opened already.
     fn call_on<C: Call>(
         &self,
         store: &Store,
         call: C,
-        mail: Option<Result<Mail, Failure>>,
+        transports: Option<Result<Transports, Failure>>,
         rows: Rows<'_, C::Row>,
     ) -> Result<C::Reply, Failure> {
-        let mail = RefCell::new(mail);
-        let owns_file = || identity::owns(store.path());
-        let post = || {
-            let mail = mail.take().unwrap_or_else(Mail::configured);
-            mail.map(|mail| Box::new(mail) as Box<dyn Post>)
-        };
+        let transports = RefCell::new(transports);
+        let open = || transports.take().unwrap_or_else(Transports::configured);
+        let feed = Feed { store, clock: &identity::clock };
         let outside = Outside {
-            owns_file: &owns_file,
+            owns_file: &|| identity::owns(store.path()),
             has_account: &server::has_account,
             knows_zone: &time_zone::is_known,
             shared: false,
-            post: &post,
+            deliver: &|sink| subscribers::deliver(&feed, &mut open()?, sink),
+            notify_test: &|recipient| Ok(subscribers::notify_test(&mut open()?, recipient)),
+            delivery_findings: &|read| subscribers::findings(read, &open()),
         };
         let service = Service { store, caller: &self.caller, clock: &identity::clock, outside: &outside };
         call.carry_out(&service, rows)

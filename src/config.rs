@@ -15,11 +15,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::Deserialize;
 
+use crate::domain::channel::SlackChannel;
 use crate::domain::contact::Email;
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::outbox::News;
-use crate::domain::preference::SlackChannel;
+use crate::domain::subscriber::Topic;
 use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
 
@@ -101,7 +101,7 @@ pub struct Webhook {
     pub name: Name,
     pub url: String,
     /// What it is told of; `audit`: every entry of the log.
-    pub events: Vec<News>,
+    pub events: Vec<Topic>,
     pub secret_file: Option<PathBuf>,
     pub secret_credential: Option<String>,
     pub secret_env: Option<String>,
@@ -202,7 +202,7 @@ pub fn database() -> Result<PathBuf, Failure> {
 }
 
 /// The ways by which notifications go out.
-pub fn wiring() -> Result<Config, Failure> {
+pub fn transports() -> Result<Config, Failure> {
     let system = read_system(&system())?;
     if system.socket.is_some() {
         return Ok(system);

@@ -24,6 +24,7 @@ pub mod protocol;
 pub mod server;
 pub mod service;
 pub mod store;
+pub mod subscribers;
 pub mod time_format;
 pub mod time_input;
 pub mod time_zone;

@@ -1,17 +1,18 @@
 //! What travels between a front end and the service: the data of calls and of their answers, in one process and over a
 //! shared host's socket. No logic but conversions.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::channel::{Channel, by_channel};
 use crate::domain::duration::{Duration, Length};
 use crate::domain::entitlement::Entitlement;
 use crate::domain::event::{Entry, Event};
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::NotificationKind;
-use crate::domain::outbox::{News, Outlet};
 use crate::domain::policy::pattern::TicketPattern;
 use crate::domain::preference::Preference;
 use crate::domain::request::emergency::Together;
@@ -19,6 +20,7 @@ use crate::domain::request::vote::{Tally, waits_on};
 use crate::domain::request::{Decision, Request, Review, Verdict};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
+use crate::domain::subscriber::{Subscriber, Topic};
 use crate::domain::team::change::Change;
 use crate::domain::terms;
 use crate::domain::terms::{RequestId, Terms};
@@ -387,10 +389,10 @@ pub struct DeliverView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct QueuedView {
     pub id: i64,
-    pub channel: Outlet,
+    pub channel: Subscriber,
     /// A member, a Slack channel or a webhook.
     pub to: String,
-    pub event: News,
+    pub event: Topic,
     pub request: Option<RequestId>,
     pub at: Timestamp,
     pub attempts: u32,
@@ -403,8 +405,9 @@ pub struct QueuedView {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PreferenceView {
     pub member: Name,
-    pub email: Option<String>,
-    pub slack: Option<String>,
+    /// None: the team file has no address for them there.
+    #[serde(flatten, deserialize_with = "by_channel")]
+    pub addresses: BTreeMap<Channel, Option<String>>,
     pub timezone: String,
     pub muted: bool,
     pub events: Vec<EventPreferenceView>,
@@ -416,8 +419,8 @@ pub struct PreferenceView {
 pub struct EventPreferenceView {
     pub event: NotificationKind,
     pub in_app: bool,
-    pub email: HowView,
-    pub slack: HowView,
+    #[serde(flatten, deserialize_with = "by_channel")]
+    pub channels: BTreeMap<Channel, HowView>,
     pub mandatory: bool,
 }
 

@@ -39,14 +39,14 @@ impl Run for DeliverArgs {
             printer.progress(progress);
             Ok(())
         })?;
-        let Delivered { view, warnings, broken } = delivered;
+        let Delivered { view, warnings, failure } = delivered;
         let quiet = app.printer.is_quiet();
         app.printer.object(&view, |sheet| {
             if !quiet {
                 sheet.push(&counts(&view));
             }
         })?;
-        if let Some(failure) = broken {
+        if let Some(failure) = failure {
             return Err(failure.into());
         }
         app.warn_all(&warnings);

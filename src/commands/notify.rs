@@ -1,5 +1,7 @@
 //! `access notify`: how you are notified.
 
+use std::sync::LazyLock;
+
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
@@ -7,11 +9,12 @@ use clap_complete::engine::ArgValueCandidates;
 use super::Run;
 use super::app::App;
 use crate::completion;
+use crate::domain::channel::Channel;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference;
 use crate::domain::preference::{Digest, PreferenceChange, TimeOfDay};
 use crate::error::{Failure, Kind};
-use crate::protocol::{PreferenceView, TestView};
+use crate::protocol::{EventPreferenceView, PreferenceView, TestView};
 use crate::service::{NotifyTest, Prefer, Preferences, Warned};
 use crate::ui::{Column, Fit, Sheet, Shown, line, table};
 
@@ -168,44 +171,46 @@ fn choice(set: &NotifySetArgs) -> Result<preference::Choice, Failure> {
         (Some(DigestWhen::Realtime), None) => Some(Digest::RealTime),
         (None, _) => None,
     };
-    Ok(preference::Choice { email: on(set.email), slack: on(set.slack), digest })
+    let channels = [(Channel::Email, on(set.email)), (Channel::Slack, on(set.slack))];
+    let channels = channels.into_iter().filter_map(|(channel, on)| Some((channel, on?))).collect();
+    Ok(preference::Choice { channels, digest })
 }
 
-const EVENTS: [Column; 4] =
-    [Column("EVENT", Fit::Whole), Column("EMAIL", Fit::Whole), Column("SLACK", Fit::Whole), Column("WHY", Fit::Wrap)];
+/// The event, a column for each channel, and why.
+static EVENTS: LazyLock<Vec<Column>> = LazyLock::new(|| {
+    let channels = Channel::ALL.into_iter().map(|channel| Column(channel.heading(), Fit::Whole));
+    [Column("EVENT", Fit::Whole)].into_iter().chain(channels).chain([Column("WHY", Fit::Wrap)]).collect()
+});
 
 fn preferences(sheet: &mut Sheet, view: &PreferenceView, color: bool) {
-    let or_none = |address: &Option<String>| address.as_deref().map_or("none".to_owned(), |it| line(it).into_owned());
     sheet.field("member", view.member.as_str());
-    sheet.field("email", &or_none(&view.email));
-    sheet.field("slack", &or_none(&view.slack));
+    for (channel, address) in &view.addresses {
+        sheet.field(channel.as_str(), &address.as_deref().map_or("none".into(), line));
+    }
     sheet.field("time zone", &line(&view.timezone));
     if view.muted {
-        sheet.field("muted", "everything that can be: `access notify unmute`");
+        sheet.field("muted", "everything except mandatory events: `access notify unmute`");
     }
     sheet.blank();
-    sheet.line("Your inbox always has everything. Besides:");
+    sheet.line("Your inbox gets every notification. In addition:");
     sheet.blank();
-    let rows: Vec<Vec<Shown>> = view
-        .events
-        .iter()
-        .map(|event| {
-            let (email, slack) = (&event.email, &event.slack);
-            let why = if email.why == slack.why {
-                email.why.clone()
-            } else {
-                format!("email: {}; slack: {}", email.why, slack.why)
-            };
-            vec![
-                event.event.to_string().into(),
-                email.how.to_string().into(),
-                slack.how.to_string().into(),
-                line(&why).into_owned().into(),
-            ]
-        })
-        .collect();
+    let rows: Vec<Vec<Shown>> = view.events.iter().map(event_row).collect();
     let table = table(&EVENTS, &rows, sheet.width(), color);
     sheet.push(&table);
+}
+
+fn event_row(view: &EventPreferenceView) -> Vec<Shown> {
+    let mut whys = view.channels.values().map(|setting| &setting.why);
+    let first = whys.next().cloned().unwrap_or_default();
+    let why = if whys.all(|why| *why == first) {
+        first
+    } else {
+        let each: Vec<String> =
+            view.channels.iter().map(|(channel, setting)| format!("{channel}: {}", setting.why)).collect();
+        each.join("; ")
+    };
+    let channels = view.channels.values().map(|setting| setting.how.clone().into());
+    [view.event.to_string().into()].into_iter().chain(channels).chain([line(&why).into_owned().into()]).collect()
 }
 
 fn tested(sheet: &mut Sheet, view: &TestView) {

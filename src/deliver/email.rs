@@ -8,28 +8,27 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lettre::Message;
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::http::{is_loopback, roots, squattable};
-use super::secret::{Place, Secret};
-use super::smtp::{Connection, Reply, Trouble};
-use super::{Carried, Carrier, hello, sendmail};
+use super::secret::{Secret, SecretSource};
+use super::smtp::{Connection, Reply, SmtpError};
+use super::{Outcome, Transport, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
+use crate::domain::channel::Address;
 use crate::domain::contact::Email as EmailAddress;
-use crate::domain::letter::{Letter, Piece};
-use crate::domain::outbox::{Address, Content, Parcel};
+use crate::domain::message::{Body, Message, Notification, Notifications};
 use crate::domain::text::{acts_or_hides, visible};
 use crate::error::{Failure, Kind};
 
 pub struct Email {
     from: EmailAddress,
-    way: Way,
+    relay: Relay,
 }
 
-enum Way {
+enum Relay {
     Smtp(Box<Server>),
     Sendmail(PathBuf),
 }
@@ -39,20 +38,20 @@ struct Server {
     port: u16,
     encryption: Encryption,
     ca_file: Option<PathBuf>,
-    /// Made when it is first needed: loading certificates takes its time, and most runs have nothing to send.
+    /// Made when it is first needed: loading certificates takes time, and most runs send nothing.
     tls: Option<Arc<ClientConfig>>,
-    /// The name by which we introduce ourselves. None: by our address on the connection.
+    /// The name for EHLO. None: the address of our end of the connection.
     hello: Option<String>,
     login: Option<(String, Secret)>,
     connection: Option<Connection>,
 }
 
-/// How far a message had come when the server refused it, or the connection broke.
+/// The step at which the server refused a message, or the connection broke.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    /// The server knows of no recipient yet: what it says is about all messages, since they have the same sender.
+    /// Before the recipient: the fault concerns all messages, since they have the same sender.
     Sender,
-    /// It is about this message and its recipient.
+    /// The fault concerns this message or its recipient.
     Message,
 }
 
@@ -62,9 +61,9 @@ impl Email {
         let hello = match config.smtp.as_ref().and_then(|smtp| smtp.hello.clone()) {
             Some(name) if hello::is_name(&name) => Some(name),
             Some(name) => {
-                let message = format!("hello in [smtp] is {name:?}, which is no name of a host");
+                let message = format!("hello in [smtp] is {name:?}, which is not a host name");
                 return Err(Failure::new(Kind::Invalid, message)
-                    .hint("written mail.example.com, or as an address: [192.0.2.1] or [IPv6:2001:db8::1]"));
+                    .hint("write a name such as mail.example.com, or an address: [192.0.2.1] or [IPv6:2001:db8::1]"));
             }
             None => full.clone(),
         };
@@ -72,59 +71,59 @@ impl Email {
         let from = match from {
             Some(from) => from,
             None => format!("access@{}", full.unwrap_or(host)).parse().map_err(|_| {
-                Failure::new(Kind::Invalid, "nobody is named whom emails come from").hint("from = \"access@…\"")
+                Failure::new(Kind::Invalid, "config.toml names no sender of emails").hint("from = \"access@…\"")
             })?,
         };
         if let Err(why) = EmailAddress::check(from.as_str()) {
             return Err(Failure::new(Kind::Invalid, format!("from = \"{from}\": {why}")));
         }
-        let way = match (&config.sendmail, &config.smtp) {
-            (Some(program), None) => Way::Sendmail(program.clone()),
-            (None, Some(smtp)) => Way::Smtp(Box::new(Server::new(smtp, hello)?)),
+        let relay = match (&config.sendmail, &config.smtp) {
+            (Some(program), None) => Relay::Sendmail(program.clone()),
+            (None, Some(smtp)) => Relay::Smtp(Box::new(Server::new(smtp, hello)?)),
             (Some(_), Some(_)) | (None, None) => {
-                return Err(Failure::new(Kind::Invalid, "emails go by [smtp] or by sendmail: name one"));
+                return Err(Failure::new(Kind::Invalid, "config.toml has both [smtp] and sendmail: keep one"));
             }
         };
-        Ok(Email { from, way })
+        Ok(Email { from, relay })
     }
 }
 
-impl Carrier for Email {
-    fn carry(&mut self, parcel: &Parcel, timeout: Duration) -> Carried {
-        let (Address::Email(to), Content::Letter(letter)) = (&parcel.to, &parcel.content) else {
-            return Carried::refused("that is no address for email");
+impl Transport for Email {
+    fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
+        let (Address::Email(to), Body::Notifications(notifications)) = (&message.to, &message.body) else {
+            return Outcome::refused("this is not an email");
         };
-        let message = match compose(&self.from, to, letter) {
-            Ok(message) => message,
-            Err(why) => return Carried::refused(format!("the message can't be written: {why}")),
+        let email = match compose(&self.from, to, &message.id, notifications) {
+            Ok(email) => email,
+            Err(why) => return Outcome::refused(format!("the email can't be written: {why}")),
         };
-        match &mut self.way {
-            Way::Sendmail(program) => sendmail::send(program, &self.from, to, &message.formatted(), timeout),
-            Way::Smtp(server) => server.send(&message, timeout),
+        match &mut self.relay {
+            Relay::Sendmail(program) => sendmail::send(program, &self.from, to, &email.formatted(), timeout),
+            Relay::Smtp(server) => server.send(&email, timeout),
         }
     }
 
     fn close(&mut self) {
-        match &mut self.way {
-            Way::Smtp(server) => {
+        match &mut self.relay {
+            Relay::Smtp(server) => {
                 if let Some(connection) = server.connection.take() {
                     connection.quit();
                 }
             }
-            Way::Sendmail(_) => {}
+            Relay::Sendmail(_) => {}
         }
     }
 }
 
 impl Server {
-    fn new(wiring: &Smtp, hello: Option<String>) -> Result<Server, Failure> {
-        let place = Place {
+    fn new(settings: &Smtp, hello: Option<String>) -> Result<Server, Failure> {
+        let source = SecretSource {
             what: "password",
-            file: wiring.password_file.as_deref(),
-            credential: wiring.password_credential.as_deref(),
-            env: wiring.password_env.as_deref(),
+            file: settings.password_file.as_deref(),
+            credential: settings.password_credential.as_deref(),
+            env: settings.password_env.as_deref(),
         };
-        let login = match (&wiring.user, Secret::load(place)?) {
+        let login = match (&settings.user, Secret::load(source)?) {
             (None, None) => None,
             (Some(user), Some(password)) => Some((user.clone(), password)),
             (Some(_), None) | (None, Some(_)) => {
@@ -134,17 +133,17 @@ impl Server {
                 ));
             }
         };
-        let port = wiring.port.unwrap_or(match wiring.encryption {
+        let port = settings.port.unwrap_or(match settings.encryption {
             Encryption::StartTls => 587,
             Encryption::Tls => 465,
             Encryption::None => 25,
         });
-        if wiring.encryption == Encryption::None && login.is_some() {
-            if !is_loopback(&wiring.host) {
-                let why = format!("[smtp] would show its password on the way to {}", wiring.host);
+        if settings.encryption == Encryption::None && login.is_some() {
+            if !is_loopback(&settings.host) {
+                let why = format!("[smtp] would show its password on the way to {}", settings.host);
                 return Err(Failure::new(Kind::Invalid, why).hint("encryption = \"starttls\", or \"tls\""));
             }
-            if squattable(port) && !wiring.allow_plain {
+            if squattable(port) && !settings.allow_plain {
                 let why = format!(
                     "[smtp] would show its password to any program that listens on port {port} of this machine"
                 );
@@ -154,10 +153,10 @@ impl Server {
             }
         }
         Ok(Server {
-            host: wiring.host.clone(),
+            host: settings.host.clone(),
             port,
-            encryption: wiring.encryption,
-            ca_file: wiring.ca_file.clone(),
+            encryption: settings.encryption,
+            ca_file: settings.ca_file.clone(),
             tls: None,
             hello,
             login,
@@ -165,21 +164,21 @@ impl Server {
         })
     }
 
-    fn connect(&mut self, timeout: Duration) -> Result<Connection, Carried> {
+    fn connect(&mut self, timeout: Duration) -> Result<Connection, Outcome> {
         let tls = match (self.encryption, &self.tls) {
             (Encryption::None, _) => None,
             (_, Some(tls)) => Some(Arc::clone(tls)),
             (_, None) => {
-                let tls = trust(self.ca_file.as_deref()).map_err(|failure| Carried::route_failed(failure.message))?;
+                let tls = trust(self.ca_file.as_deref()).map_err(|failure| Outcome::route_failed(failure.message))?;
                 self.tls = Some(Arc::clone(&tls));
                 Some(tls)
             }
         };
-        // Whatever is met here is met by every message: no message is given up for it.
-        self.open(tls.as_ref(), timeout).map_err(|trouble| Carried::route_failed(self.in_words(&trouble)))
+        // A fault here meets every message, so it counts against none.
+        self.open(tls.as_ref(), timeout).map_err(|fault| Outcome::route_failed(self.describe(&fault)))
     }
 
-    fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Connection, Trouble> {
+    fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Connection, SmtpError> {
         let at_once = tls.filter(|_| self.encryption == Encryption::Tls);
         let mut connection = Connection::open(&self.host, self.port, at_once, timeout)?;
         let hello = self.hello.clone().unwrap_or_else(|| connection.address_literal());
@@ -193,49 +192,49 @@ impl Server {
         Ok(connection)
     }
 
-    fn send(&mut self, message: &Message, timeout: Duration) -> Carried {
-        // A server may have closed a connection that served others before: then a new one is tried, once.
+    fn send(&mut self, email: &lettre::Message, timeout: Duration) -> Outcome {
+        // The server may have closed a connection that was kept open. Then try a new one, once.
         for connection in [self.connection.take(), None] {
             let kept = connection.is_some();
             let mut connection = match connection.map_or_else(|| self.connect(timeout), Ok) {
                 Ok(connection) => connection,
-                Err(carried) => return carried,
+                Err(outcome) => return outcome,
             };
             connection.set_timeout(timeout);
-            match transact(&mut connection, message) {
+            match transact(&mut connection, email) {
                 Ok(reply) => {
                     self.connection = Some(connection);
-                    return Carried::sent(self.shown(&reply));
+                    return Outcome::sent(self.shown(&reply));
                 }
-                Err((Step::Sender, Trouble::Broken(_))) if kept => {}
-                Err((Step::Sender, Trouble::Answered(Reply { code: ..500, .. }))) if kept => {}
-                Err((step, trouble)) => {
-                    let why = self.in_words(&trouble);
-                    let reply = match trouble {
-                        Trouble::Answered(reply) if reply.code != 421 => reply,
-                        Trouble::Answered(_) | Trouble::Broken(_) => return Carried::route_failed(why),
+                Err((Step::Sender, SmtpError::Broken(_))) if kept => {}
+                Err((Step::Sender, SmtpError::Answered(Reply { code: ..500, .. }))) if kept => {}
+                Err((step, fault)) => {
+                    let why = self.describe(&fault);
+                    let reply = match fault {
+                        SmtpError::Answered(reply) if reply.code != 421 => reply,
+                        SmtpError::Answered(_) | SmtpError::Broken(_) => return Outcome::route_failed(why),
                     };
                     if step == Step::Sender {
-                        return Carried::route_failed(why);
+                        return Outcome::route_failed(why);
                     }
                     if connection.command("RSET", 2).is_ok() {
                         self.connection = Some(connection);
                     }
-                    return if is_for_good(&reply) { Carried::refused(why) } else { Carried::failed(why) };
+                    return if is_permanent(&reply) { Outcome::refused(why) } else { Outcome::failed(why) };
                 }
             }
         }
-        Carried::route_failed("the server closes each connection")
+        Outcome::route_failed("the server closes every connection")
     }
 
-    fn in_words(&self, trouble: &Trouble) -> String {
-        match trouble {
-            Trouble::Answered(reply) => format!("the server answered {}", self.shown(reply)),
-            Trouble::Broken(why) => why.clone(),
+    fn describe(&self, fault: &SmtpError) -> String {
+        match fault {
+            SmtpError::Answered(reply) => format!("the server answered {}", self.shown(reply)),
+            SmtpError::Broken(why) => why.clone(),
         }
     }
 
-    /// A reply as it may be kept: the code alone if the rest holds the password in any form in which it was sent.
+    /// A reply that is safe to keep: only its code if the text repeats the password in any form that was sent.
     fn shown(&self, reply: &Reply) -> String {
         let Reply { code, text } = reply;
         let repeats = self.login.as_ref().is_some_and(|(user, password)| {
@@ -252,33 +251,33 @@ impl Server {
     }
 }
 
-/// Whether it is no use to try this message again. What is against us (a login that is missing, a relay that is denied:
-/// 530, or 5.7.z of RFC 3463) may be mended without the message.
-fn is_for_good(reply: &Reply) -> bool {
+/// Whether no later attempt can succeed. A missing login or a denied relay (530, or 5.7.z of RFC 3463) can be fixed without
+/// changing the message.
+fn is_permanent(reply: &Reply) -> bool {
     let against_us = matches!(reply.code, 530 | 534 | 535 | 538) || reply.text.starts_with("5.7.");
     reply.code >= 500 && !against_us
 }
 
-/// One message, on a connection that stands.
-fn transact(connection: &mut Connection, message: &Message) -> Result<Reply, (Step, Trouble)> {
-    let envelope = message.envelope();
+/// Sends one message on an open connection.
+fn transact(connection: &mut Connection, email: &lettre::Message) -> Result<Reply, (Step, SmtpError)> {
+    let envelope = email.envelope();
     let from = envelope.from().map(ToString::to_string).unwrap_or_default();
-    connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|trouble| (Step::Sender, trouble))?;
+    connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|fault| (Step::Sender, fault))?;
     let mut go_on = || {
         for to in envelope.to() {
             connection.command(&format!("RCPT TO:<{to}>"), 2)?;
         }
         connection.command("DATA", 3)?;
-        connection.send(&on_the_wire(&message.formatted()), 2)
+        connection.send(&on_the_wire(&email.formatted()), 2)
     };
-    go_on().map_err(|trouble| (Step::Message, trouble))
+    go_on().map_err(|fault| (Step::Message, fault))
 }
 
-/// A message as SMTP carries it, its end included.
+/// A message with dots stuffed, and its end.
 fn on_the_wire(message: &[u8]) -> String {
-    // Its encodings are ASCII.
+    // All its encodings are ASCII.
     let text = String::from_utf8_lossy(message);
-    // A line that is a dot alone would end it.
+    // A line with only a dot would end the message.
     let stuffed = text.replace("\r\n.", "\r\n..");
     let dot = if text.starts_with('.') { "." } else { "" };
     let end = if text.ends_with("\r\n") { ".\r\n" } else { "\r\n.\r\n" };
@@ -288,14 +287,19 @@ fn on_the_wire(message: &[u8]) -> String {
 fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     let invalid = |error: rustls::Error| Failure::new(Kind::Invalid, format!("[smtp]: {error}"));
     let mut trusted = RootCertStore::empty();
-    // A certificate of the system's that can't be used is no reason to trust none of the others.
+    // Skip system certificates that can't be parsed.
     trusted.add_parsable_certificates(roots(ca_file)?);
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(Arc::new(config.map_err(invalid)?.with_root_certificates(trusted).with_no_client_auth()))
 }
 
-fn compose(from: &EmailAddress, to: &EmailAddress, letter: &Letter) -> Result<Message, String> {
+fn compose(
+    from: &EmailAddress,
+    to: &EmailAddress,
+    id: &str,
+    notifications: &Notifications,
+) -> Result<lettre::Message, String> {
     let mailbox = |address: &EmailAddress, name: Option<String>| -> Result<Mailbox, String> {
         let address =
             address.on_the_wire().parse().map_err(|_| format!("{address} is no address that mail is sent to"))?;
@@ -303,74 +307,74 @@ fn compose(from: &EmailAddress, to: &EmailAddress, letter: &Letter) -> Result<Me
     };
     let sender = from.on_the_wire();
     let domain = sender.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-    let team = &letter.team;
+    let team = &notifications.team;
     let header = |name: &'static str, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
-    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(letter.at.unix().unsigned_abs());
-    let mut builder = Message::builder()
+    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(notifications.at.unix().unsigned_abs());
+    let mut builder = lettre::Message::builder()
         .from(mailbox(from, Some(format!("access {team}")))?)
         .to(mailbox(to, None)?)
-        .subject(letter.subject.clone())
+        .subject(notifications.subject.clone())
         .date(sent)
-        .message_id(Some(format!("<{}@{domain}>", letter.token)))
+        .message_id(Some(format!("<{}@{domain}>", id)))
         .raw_header(header("Auto-Submitted", "auto-generated".to_owned()))
         .raw_header(header("List-Id", format!("access <{team}.access.{domain}>")));
-    if let Some(thread) = &letter.thread {
+    if let Some(thread) = &notifications.thread {
         let root = format!("<{thread}@{domain}>");
         builder = builder.in_reply_to(root.clone()).references(root);
     }
-    let parts = MultiPart::alternative_plain_html(plain(letter), html(letter));
+    let parts = MultiPart::alternative_plain_html(plain(notifications), html(notifications));
     builder.multipart(parts).map_err(|error| error.to_string())
 }
 
-fn plain(letter: &Letter) -> String {
+fn plain(notifications: &Notifications) -> String {
     let mut text = String::new();
-    for piece in &letter.pieces {
+    for notification in &notifications.each {
         if !text.is_empty() {
             text += "\n----\n\n";
         }
-        text += &plain_piece(piece);
+        text += &plain_notification(notification);
     }
     text + &format!(
-        "\n-- \naccess, for the team {}. `access notify` says why you get this, and how to get less.\n",
-        letter.team
+        "\n-- \nSent by access for the team {}. `access notify` shows why you get this and how to change it.\n",
+        notifications.team
     )
 }
 
-fn plain_piece(piece: &Piece) -> String {
-    let mut text = format!("{}\n", visible(&piece.text, true));
-    if !piece.facts.is_empty() {
+fn plain_notification(notification: &Notification) -> String {
+    let mut text = format!("{}\n", visible(&notification.text, true));
+    if !notification.facts.is_empty() {
         text += "\n";
     }
-    for (label, fact) in &piece.facts {
+    for (label, fact) in &notification.facts {
         let fact = visible(fact, true).replace('\n', &format!("\n{:13}", ""));
         text += &format!("{:<12} {fact}\n", format!("{label}:"));
     }
-    if !piece.commands.is_empty() {
+    if !notification.commands.is_empty() {
         text += "\n";
     }
-    for command in &piece.commands {
+    for command in &notification.commands {
         text += &format!("    {command}\n");
     }
-    text + &format!("\n{}\n", piece.when)
+    text + &format!("\n{}\n", notification.when)
 }
 
-fn html(letter: &Letter) -> String {
-    let pieces: Vec<String> = letter.pieces.iter().map(html_piece).collect();
+fn html(notifications: &Notifications) -> String {
+    let each: Vec<String> = notifications.each.iter().map(html_notification).collect();
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\
-         <body style=\"font-family:sans-serif;max-width:40em\">\n{}\n<p style=\"color:#666;font-size:small\">access, for \
-         the team {}. <code>access notify</code> says why you get this, and how to get less.</p></body></html>\n",
-        escaped(&letter.subject),
-        pieces.join("\n<hr>\n"),
-        escaped(letter.team.as_str())
+         <body style=\"font-family:sans-serif;max-width:40em\">\n{}\n<p style=\"color:#666;font-size:small\">Sent by \
+         access for the team {}. <code>access notify</code> shows why you get this and how to change it.</p></body></html>\n",
+        escaped(&notifications.subject),
+        each.join("\n<hr>\n"),
+        escaped(notifications.team.as_str())
     )
 }
 
-fn html_piece(piece: &Piece) -> String {
-    let mut html = format!("<h3>{}</h3>\n<p>{}</p>\n", escaped(&piece.headline), escaped(&piece.text));
-    if !piece.facts.is_empty() {
+fn html_notification(notification: &Notification) -> String {
+    let mut html = format!("<h3>{}</h3>\n<p>{}</p>\n", escaped(&notification.headline), escaped(&notification.text));
+    if !notification.facts.is_empty() {
         html += "<table cellpadding=\"4\">\n";
-        for (label, fact) in &piece.facts {
+        for (label, fact) in &notification.facts {
             html += &format!(
                 "<tr><td style=\"color:#666;vertical-align:top\">{label}</td><td>{}</td></tr>\n",
                 escaped(fact)
@@ -378,14 +382,14 @@ fn html_piece(piece: &Piece) -> String {
         }
         html += "</table>\n";
     }
-    if !piece.commands.is_empty() {
-        let commands: Vec<String> = piece.commands.iter().map(|command| escaped(command)).collect();
+    if !notification.commands.is_empty() {
+        let commands: Vec<String> = notification.commands.iter().map(|command| escaped(command)).collect();
         html += &format!("<pre style=\"background:#eee;padding:8px\">{}</pre>\n", commands.join("\n"));
     }
-    html + &format!("<p style=\"color:#666\">{}</p>", escaped(&piece.when))
+    html + &format!("<p style=\"color:#666\">{}</p>", escaped(&notification.when))
 }
 
-/// For HTML. Characters that act on the text or can't be seen are shown as `\u{200b}`.
+/// Escapes text for HTML. Control and invisible characters become visible: `\u{200b}`.
 fn escaped(text: &str) -> String {
     let mut html = String::with_capacity(text.len());
     for c in text.chars() {
@@ -407,9 +411,9 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn letter() -> Letter {
+    fn notifications() -> Notifications {
         let at = "2026-11-24T09:00:00Z".parse().unwrap();
-        let piece = Piece {
+        let only = Notification {
             at,
             when: "2026-11-24 10:00 CET".to_owned(),
             headline: "bob asks for target:orders-db (request 12)".to_owned(),
@@ -417,13 +421,14 @@ mod tests {
             facts: vec![("Why", "a\n.\nb & \"c\"".to_owned())],
             commands: vec!["access approve 12".to_owned()],
         };
-        Letter::of("acme".parse().unwrap(), "12.ab".to_owned(), Some("r12.cd".to_owned()), vec![piece]).unwrap()
+        Notifications::new("acme".parse().unwrap(), Some("r12.cd".to_owned()), vec![only]).unwrap()
     }
 
     #[test]
     fn the_headers_hold_nothing_that_people_wrote() {
         let from: EmailAddress = "access@acme.example".parse().unwrap();
-        let message = compose(&from, &"alice@acme.example".parse().unwrap(), &letter()).unwrap().formatted();
+        let to = "alice@acme.example".parse().unwrap();
+        let message = compose(&from, &to, "12.ab", &notifications()).unwrap().formatted();
         let text = String::from_utf8(message).unwrap();
         let (headers, body) = text.split_once("\r\n\r\n").unwrap();
         for header in [

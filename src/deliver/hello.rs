@@ -1,16 +1,15 @@
-//! By what name this host introduces itself to a mail server (RFC 5321 4.1.1.1): its full name, if it has one.
+//! The name of this host for EHLO (RFC 5321 4.1.1.1): its full name, if it has one.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
 use crate::config;
 
-/// Where a machine's own names stand.
 const HOSTS: &str = "/etc/hosts";
-/// No file of hosts that counts is longer: 1 MiB.
+/// A longer file of hosts is ignored: 1 MiB.
 const LONGEST_HOSTS: u64 = 1 << 20;
 
-/// The name of this host, and its full name if it has one.
+/// The host name, and the full name if there is one.
 pub fn names() -> (String, Option<String>) {
     let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let host = host.filter(|name| is_domain(name)).unwrap_or_else(|| "localhost".to_owned());
@@ -19,12 +18,12 @@ pub fn names() -> (String, Option<String>) {
     (host, full)
 }
 
-/// Whether a server can be greeted by this: the name of a host, or an address in brackets.
+/// Whether EHLO takes this: a host name, or an address in brackets.
 pub fn is_name(text: &str) -> bool {
     is_domain(text) || is_address_literal(text)
 }
 
-/// The full name of this host: its own, if that has a dot, else the one that `/etc/hosts` gives it. None: it has none.
+/// The host name itself if it has a dot, else the full name from `/etc/hosts`, if there is one.
 fn full_name(host: &str, hosts: &str) -> Option<String> {
     let is_full = |name: &&str| name.contains('.') && !name.starts_with("localhost") && is_domain(name);
     if let Some(name) = Some(host).filter(is_full) {
@@ -41,7 +40,7 @@ fn full_name(host: &str, hosts: &str) -> Option<String> {
     .map(str::to_owned)
 }
 
-/// Whether this can be the name of a host.
+/// Whether this is a host name.
 fn is_domain(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())

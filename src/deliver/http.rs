@@ -1,4 +1,4 @@
-//! Posting over HTTP: one answer, within a time, from the host that was asked and no other.
+//! HTTP POST with a time limit, without following redirects.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -15,20 +15,20 @@ use super::proxy::Proxies;
 use crate::config;
 use crate::error::{Failure, Kind};
 
-/// What the other side said.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// In seconds, where it asks for some.
+    /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
-    /// The host that a redirect leads to. Its path may hold a secret.
+    /// The host that a redirect leads to. (Its path may be a secret.)
     pub elsewhere: Option<String>,
     pub body: String,
 }
 
 impl Answer {
-    /// The status, and for a redirect where it leads to and what to do about it.
-    pub fn in_words(&self, who: &str) -> String {
+    /// The status; for a redirect also where it leads, and what to do.
+    pub fn describe(&self, who: &str) -> String {
         let status = format!("{who} answered {}", self.status);
         match (self.status, &self.elsewhere) {
             (300..=399, Some(host)) => {
@@ -44,22 +44,22 @@ impl Answer {
 }
 
 pub struct Client {
-    /// Whether there is anything to trust certificates for.
+    /// Whether certificates are needed at all.
     encrypted: bool,
     ca_file: Option<PathBuf>,
     proxies: Proxies,
     /// Hosts that are reached without a proxy.
     direct: Vec<String>,
-    /// Made when it is first needed: loading certificates takes its time, and most runs have nothing to send.
+    /// Made when it is first needed: loading certificates takes time, and most runs send nothing.
     agent: OnceCell<Agent>,
 }
 
-/// No answer of interest is longer: 64 KiB.
+/// The longest response body: 64 KiB.
 const LONGEST: u64 = 64 << 10;
-/// No file of authorities is longer: 4 MiB.
+/// The longest file of certificates: 4 MiB.
 const LONGEST_PEM: u64 = 4 << 20;
 
-/// The certificates that are trusted: of this file, or the system's.
+/// The trusted certificates: those in this file, or the system's.
 pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
     let invalid = |why: String| Failure::new(Kind::Invalid, format!("{}: {why}", path.display()));
@@ -72,20 +72,20 @@ pub fn roots(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Fai
     Ok(certificates)
 }
 
-/// Where `http://` may go to.
+/// Where `http://` is allowed.
 #[derive(Clone, Copy, Default)]
 pub struct Plain<'c> {
-    /// These hosts.
+    /// To these hosts.
     pub hosts: &'c [String],
-    /// Every port of this machine.
+    /// To every port of this machine.
     pub allow_plain: bool,
 }
 
-/// Whether this address may be posted to: encrypted, to a port of this machine that only root can take, or to what is
-/// allowed in plain text.
+/// Refuses a URL that is neither encrypted, nor on a port of this machine that only root can listen on, nor allowed in
+/// plain text.
 pub fn check_url(what: &str, url: &str, plain: Plain<'_>) -> Result<(), Failure> {
     let invalid = |why: String| Failure::new(Kind::Invalid, format!("{what}: {why}"));
-    let parsed: ureq::http::Uri = url.parse().map_err(|_| invalid("its url is not one".to_owned()))?;
+    let parsed: ureq::http::Uri = url.parse().map_err(|_| invalid("its url is not valid".to_owned()))?;
     let Some(host) = parsed.host() else { return Err(invalid("its url names no host".to_owned())) };
     let port = parsed.port_u16().unwrap_or(80);
     match parsed.scheme_str() {
@@ -104,14 +104,14 @@ pub fn check_url(what: &str, url: &str, plain: Plain<'_>) -> Result<(), Failure>
     }
 }
 
-/// Whether this is our own machine.
+/// Whether this host is this machine.
 pub fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_address = || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
     host.eq_ignore_ascii_case("localhost") || is_address()
 }
 
-/// Whether anybody who can run programs on a machine can listen on this port of it, while its service is down.
+/// Whether any user of this machine can listen on this port while its service is down.
 pub fn squattable(port: u16) -> bool {
     port >= 1024
 }
@@ -136,18 +136,18 @@ impl Client {
             .build();
         let agent = Agent::config_builder()
             .http_status_as_error(false)
-            // A redirect is an answer, and not one that is followed: it could lead anywhere.
+            // Redirects are not followed: they could lead anywhere.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent("access")
-            // Each request says which it goes through. (Unless told so, the library takes one from the environment.)
+            // Set for each request. (By default the library takes one from the environment.)
             .proxy(None)
             .tls_config(tls)
             .build();
         Ok(self.agent.get_or_init(|| agent.into()))
     }
 
-    /// Posts JSON. The failure is in words that hold nothing of the address: it may be a secret.
+    /// Posts JSON. The error never contains the URL, which can be a secret.
     pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &str, timeout: Duration) -> Result<Answer, String> {
         let agent = self.agent().map_err(|failure| failure.message)?;
         let mut request = agent.post(url).header("content-type", "application/json; charset=utf-8");
@@ -156,28 +156,28 @@ impl Client {
         }
         let config = request.config().timeout_global(Some(timeout)).proxy(self.proxies.toward(url, &self.direct));
         let request = config.build();
-        let mut response = request.send(body).map_err(|error| in_words(&error))?;
+        let mut response = request.send(body).map_err(|error| describe(&error))?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let now = || DateTime::from(SystemTime::now());
         let retry_after = header("retry-after").and_then(|text| {
-            // By the other side's own clock, where it says what that shows.
+            // Relative to the server's clock, if it sends its time.
             retry_after(text, || header("date").and_then(http_date).unwrap_or_else(now))
         });
         let elsewhere = header("location").and_then(|location| location.parse::<ureq::http::Uri>().ok());
         let elsewhere = elsewhere.and_then(|location| location.host().map(str::to_owned));
         let status = response.status().as_u16();
         let body = response.body_mut().with_config().limit(LONGEST).read_to_string();
-        // Where the status says it all, a body that does not come changes nothing.
+        // Only a success needs its body.
         let body = match body {
-            Err(error) if (200..300).contains(&status) => return Err(in_words(&error)),
+            Err(error) if (200..300).contains(&status) => return Err(describe(&error)),
             body => body.unwrap_or_default(),
         };
         Ok(Answer { status, retry_after, elsewhere, body })
     }
 }
 
-/// How long to wait, in seconds, as `Retry-After` says it: so many seconds, or a date (RFC 9110 10.2.3). A part of a second is
-/// a whole one, though the standard has none: some servers send them.
+/// The seconds of `Retry-After`: a number, or a date (RFC 9110 10.2.3). Fractions, which some servers send against the
+/// standard, are rounded up.
 fn retry_after(text: &str, now: impl FnOnce() -> DateTime<Utc>) -> Option<u64> {
     let text = text.trim();
     if let Some(date) = http_date(text) {
@@ -188,19 +188,19 @@ fn retry_after(text: &str, now: impl FnOnce() -> DateTime<Utc>) -> Option<u64> {
     if !digits(whole) || !digits(part) {
         return None;
     }
-    // More digits than a number has is a long time too.
+    // Too many digits for a number: a very long time.
     let seconds = whole.parse::<u64>().unwrap_or(u64::MAX);
     Some(seconds.saturating_add(u64::from(part.bytes().any(|b| b != b'0'))))
 }
 
-/// A date of HTTP: as it is written today, or in one of the two ways of old (RFC 9110 5.6.7).
+/// An HTTP date in today's format, or one of the two obsolete ones (RFC 9110 5.6.7).
 fn http_date(text: &str) -> Option<DateTime<Utc>> {
     let shapes = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
     let date = |shape: &&str| NaiveDateTime::parse_from_str(text.trim(), shape).ok();
     shapes.iter().find_map(date).map(|date| date.and_utc())
 }
 
-fn in_words(error: &ureq::Error) -> String {
+fn describe(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         ureq::Error::HostNotFound => "there is no such host".to_owned(),
@@ -211,7 +211,7 @@ fn in_words(error: &ureq::Error) -> String {
         ureq::Error::ConnectProxyFailed(_) => "the proxy makes no connection there".to_owned(),
         ureq::Error::Protocol(_) => "the answer is not HTTP".to_owned(),
         ureq::Error::BodyExceedsLimit(_) => "the answer is too long".to_owned(),
-        // Of a library, which may come to have more; its own words could hold the address.
+        // The library's own text could contain the URL.
         _ => "the request could not be made".to_owned(),
     }
 }

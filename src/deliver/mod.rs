@@ -1,8 +1,8 @@
-//! The outbox to the world. What is sent, to whom and when, the ledger says; here it is carried there.
+//! Transports: email, Slack and webhooks. What is sent to whom and when is decided in `subscribers/`.
 //!
 //! Each route (email, Slack, each webhook) has a thread and a connection of its own, so that none waits for another.
-//! A thread that meets a fault of its route leaves the rest for another run. A thread that hangs is left behind at the
-//! deadline, and ends with the process.
+//! After a fault of the whole route its thread leaves the rest for the next run. A thread that hangs is left behind at the
+//! deadline and ends with the process.
 
 mod email;
 mod hello;
@@ -13,93 +13,114 @@ mod sendmail;
 mod slack;
 mod smtp;
 mod webhook;
-mod zone;
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Config};
-use crate::domain::contact::Timezone;
-use crate::domain::notification::Channel;
-use crate::domain::outbox::{Address, News, Outcome, Outlet, Parcel, Route};
+use crate::config;
+use crate::config::Config;
+use crate::domain::channel::{Address, Channel, Route};
+use crate::domain::duration::Length;
+use crate::domain::message::Message;
+use crate::domain::name::Name;
+use crate::domain::subscriber::{Subscriber, Topic};
 use crate::domain::text::visible;
-use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::service::{Availability, Hook, Post};
 
-/// A run takes no longer, unless the configuration says otherwise.
+/// The default limit of a whole run.
 const DEADLINE: Duration = Duration::from_secs(60);
-/// One answer of the other side takes no longer, unless the configuration says otherwise.
+/// The default limit of one answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// What is under way at the deadline has so long to end.
+/// What is being sent at the deadline gets this much longer.
 const GRACE: Duration = Duration::from_millis(500);
-/// Outcomes are handed on together: so many, or those of so long.
-const TOGETHER: usize = 64;
-const SHORTLY: Duration = Duration::from_millis(50);
+/// Outcomes are returned in batches: this many, or those of this time.
+const BATCH: usize = 64;
+const BATCH_WAIT: Duration = Duration::from_millis(50);
 
-/// Something that carries parcels along one route.
-trait Carrier {
-    /// Waits for one answer no longer than this.
-    fn carry(&mut self, parcel: &Parcel, timeout: Duration) -> Carried;
-    /// Says goodbye.
+/// Sends messages along one route.
+trait Transport {
+    /// Sends one message. Waits for one answer no longer than the timeout.
+    fn send(&mut self, message: &Message, timeout: Duration) -> Outcome;
+    /// Ends the connection.
     fn close(&mut self) {}
 }
 
-/// What came of one parcel, and whether it says something about all that goes the same way.
-struct Carried {
-    outcome: Outcome,
-    route_failed: bool,
+/// The result of sending one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The receiver accepted it, with this answer.
+    Sent { answer: String },
+    /// A later attempt may succeed. `route_failed`: the fault concerns everything on this route.
+    Failed { why: String, route_failed: bool },
+    /// No later attempt can succeed.
+    Refused { why: String },
+    /// The receiver asks to be left alone for this long.
+    NotNow { seconds: u64, why: String },
+    /// Skipped, because an earlier message to the same address, or the whole route, failed.
+    NotTried { route_failed: bool },
 }
 
-/// What is kept of what another machine says has at most so many characters.
-const LONGEST_WORDS: usize = 300;
+/// The longest answer of another machine that is kept, in characters.
+const LONGEST_ANSWER: usize = 300;
 
-impl Carried {
-    /// All that is kept or shown of an attempt goes through here: on one line, bounded, with nothing in it that acts on a
-    /// terminal or can't be seen.
-    fn of(outcome: fn(String) -> Outcome, words: impl Into<String>) -> Carried {
-        let words = words.into();
-        // Escapes make it longer, never shorter: what is cut off here would be cut off below.
-        let begin: String = words.chars().take(LONGEST_WORDS).collect();
-        let shown: String = visible(begin.trim(), false).chars().take(LONGEST_WORDS).collect();
-        Carried { outcome: outcome(shown), route_failed: false }
+impl Outcome {
+    fn sent(answer: impl Into<String>) -> Outcome {
+        Outcome::Sent { answer: shown(answer) }
     }
 
-    fn sent(answer: impl Into<String>) -> Carried {
-        Carried::of(|answer| Outcome::Sent { answer }, answer)
+    fn failed(why: impl Into<String>) -> Outcome {
+        Outcome::Failed { why: shown(why), route_failed: false }
     }
 
-    fn failed(why: impl Into<String>) -> Carried {
-        Carried::of(|why| Outcome::Failed { why, route_failed: false }, why)
+    fn refused(why: impl Into<String>) -> Outcome {
+        Outcome::Refused { why: shown(why) }
     }
 
-    fn refused(why: impl Into<String>) -> Carried {
-        Carried::of(|why| Outcome::Refused { why }, why)
+    fn route_failed(why: impl Into<String>) -> Outcome {
+        Outcome::Failed { why: shown(why), route_failed: true }
     }
 
-    fn route_failed(why: impl Into<String>) -> Carried {
-        let carried = Carried::of(|why| Outcome::Failed { why, route_failed: true }, why);
-        Carried { route_failed: true, ..carried }
+    fn not_now(seconds: u64, why: impl Into<String>) -> Outcome {
+        Outcome::NotNow { seconds, why: shown(why) }
     }
 
-    fn not_now(seconds: u64, why: impl Into<String>) -> Carried {
-        let mut carried = Carried::route_failed(why);
-        if let Outcome::Failed { why, .. } = carried.outcome {
-            carried.outcome = Outcome::NotNow { seconds, why };
-        }
-        carried
+    /// Whether the rest of the route is left for the next run.
+    fn stops_route(&self) -> bool {
+        matches!(
+            self,
+            Outcome::Failed { route_failed: true, .. }
+                | Outcome::NotNow { .. }
+                | Outcome::NotTried { route_failed: true }
+        )
     }
 }
 
-/// The ways out of this machine, open for one run.
-pub struct Mail {
+/// Makes another machine's answer safe to keep and show: one line, bounded, with nothing that acts on a terminal or is
+/// invisible.
+fn shown(text: impl Into<String>) -> String {
+    let text = text.into();
+    // Escaping only makes it longer, so what is cut here would be cut below.
+    let start: String = text.chars().take(LONGEST_ANSWER).collect();
+    visible(start.trim(), false).chars().take(LONGEST_ANSWER).collect()
+}
+
+/// Whether a subscriber can be reached from this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Availability {
+    Ready,
+    /// Configured, but not usable: a secret can't be read, for example.
+    Broken,
+    NotConfigured,
+}
+
+/// The transports of this machine, open for one run.
+pub struct Transports {
     config: Config,
-    routes: BTreeMap<Route, Result<Way, Failure>>,
-    zones: zone::Zones,
+    routes: BTreeMap<Route, Result<Worker, Failure>>,
     results: Receiver<(u64, Outcome)>,
     report: Sender<(u64, Outcome)>,
     over: Arc<AtomicBool>,
@@ -107,43 +128,41 @@ pub struct Mail {
     timeout: Duration,
 }
 
-/// A route: not yet taken, or with a thread on it.
-enum Way {
-    Untaken(Box<dyn Carrier + Send>),
-    Taken(Sender<(u64, Parcel)>),
+/// The thread of a route starts with its first message.
+enum Worker {
+    Idle(Box<dyn Transport + Send>),
+    Running(Sender<(u64, Message)>),
 }
 
-impl Mail {
-    pub fn new(config: Config) -> Mail {
-        let told = config.deliver.as_ref();
-        let seconds = |length: Option<crate::domain::duration::Length>, unless: Duration| {
-            length.map_or(unless, |length| Duration::from_secs(length.seconds().unsigned_abs()))
+impl Transports {
+    fn new(config: Config) -> Transports {
+        let limits = config.deliver.as_ref();
+        let seconds = |length: Option<Length>, default: Duration| {
+            length.map_or(default, |length| Duration::from_secs(length.seconds().unsigned_abs()))
         };
-        let deadline = seconds(told.and_then(|told| told.deadline), DEADLINE);
-        let timeout = seconds(told.and_then(|told| told.timeout), TIMEOUT).min(deadline);
-        let mut routes: BTreeMap<Route, Result<Way, Failure>> = BTreeMap::new();
-        let mut add = |route: Route, carrier: Result<Box<dyn Carrier + Send>, Failure>| {
-            routes.insert(route, carrier.map(Way::Untaken));
+        let deadline = seconds(limits.and_then(|limits| limits.deadline), DEADLINE);
+        let timeout = seconds(limits.and_then(|limits| limits.timeout), TIMEOUT).min(deadline);
+        let mut routes: BTreeMap<Route, Result<Worker, Failure>> = BTreeMap::new();
+        let mut add = |route: Route, transport: Result<Box<dyn Transport + Send>, Failure>| {
+            routes.insert(route, transport.map(Worker::Idle));
         };
         if config.smtp.is_some() || config.sendmail.is_some() {
-            add(Route::Email, email::Email::new(&config).map(|carrier| Box::new(carrier) as _));
+            add(Route::Channel(Channel::Email), email::Email::new(&config).map(|email| Box::new(email) as _));
         }
-        let proxies = proxy::Proxies::new(told);
+        let proxies = proxy::Proxies::new(limits);
         let proxies = || proxies.as_ref().map_err(Clone::clone);
-        if let Some(wiring) = &config.slack {
-            let carrier = proxies().and_then(|proxies| slack::Slack::new(wiring, proxies));
-            add(Route::Slack, carrier.map(|carrier| Box::new(carrier) as _));
+        if let Some(settings) = &config.slack {
+            let slack = proxies().and_then(|proxies| slack::Slack::new(settings, proxies));
+            add(Route::Channel(Channel::Slack), slack.map(|slack| Box::new(slack) as _));
         }
-        for wiring in config.webhooks.iter().flatten() {
-            let carrier = proxies().and_then(|proxies| webhook::Webhook::new(wiring, proxies));
-            let carrier = carrier.map(|carrier| Box::new(carrier) as _);
-            add(Route::Webhook(wiring.name.clone()), carrier);
+        for settings in config.webhooks.iter().flatten() {
+            let webhook = proxies().and_then(|proxies| webhook::Webhook::new(settings, proxies));
+            add(Route::Webhook(settings.name.clone()), webhook.map(|webhook| Box::new(webhook) as _));
         }
         let (report, results) = mpsc::channel();
-        Mail {
+        Transports {
             config,
             routes,
-            zones: zone::Zones::default(),
             results,
             report,
             over: Arc::new(AtomicBool::new(false)),
@@ -152,87 +171,78 @@ impl Mail {
         }
     }
 
-    /// The ways that this machine's configuration names.
-    pub fn configured() -> Result<Mail, Failure> {
-        let config = config::wiring()?;
+    /// The transports that this machine's configuration names.
+    pub fn configured() -> Result<Transports, Failure> {
+        let config = config::transports()?;
         let mut names = HashSet::new();
         for webhook in config.webhooks.iter().flatten() {
             if !names.insert(&webhook.name) {
                 return Err(Failure::new(Kind::Invalid, format!("two webhooks are called {}", webhook.name)));
             }
         }
-        Ok(Mail::new(config))
+        Ok(Transports::new(config))
     }
 
-    fn slack_takes(&self, outlet: &Outlet) -> bool {
-        let Some(slack) = &self.config.slack else { return false };
-        let bot = slack.token_file.is_some() || slack.token_credential.is_some() || slack.token_env.is_some();
-        match outlet {
-            Outlet::Channel(channel) => bot || slack.webhooks.contains_key(channel),
-            Outlet::Member(Channel::Slack) => bot,
-            Outlet::Member(Channel::Email) | Outlet::Webhook(_) => false,
-        }
-    }
-}
-
-impl Post for Mail {
-    fn service(&self, outlet: &Outlet) -> Availability {
-        let route = outlet.route();
-        match self.routes.get(&route) {
-            None => Availability::None,
-            Some(_) if route == Route::Slack && !self.slack_takes(outlet) => Availability::None,
-            Some(Ok(_)) => Availability::Open,
+    pub fn availability(&self, subscriber: &Subscriber) -> Availability {
+        match self.routes.get(&subscriber.route()) {
+            Some(_) if !self.covers(subscriber) => Availability::NotConfigured,
+            Some(Ok(_)) => Availability::Ready,
             Some(Err(_)) => Availability::Broken,
+            None => Availability::NotConfigured,
         }
     }
 
-    fn broken(&self) -> Vec<Failure> {
-        self.routes.values().filter_map(|way| way.as_ref().err().cloned()).collect()
+    /// Slack takes messages with a bot's token, or for single channels by their incoming webhooks.
+    fn covers(&self, subscriber: &Subscriber) -> bool {
+        let Some(slack) = &self.config.slack else { return true };
+        let bot = slack.token_file.is_some() || slack.token_credential.is_some() || slack.token_env.is_some();
+        match subscriber {
+            Subscriber::SlackChannel(channel) => bot || slack.webhooks.contains_key(channel),
+            Subscriber::Members(Channel::Slack) => bot,
+            Subscriber::Members(_) | Subscriber::Webhook(_) => true,
+        }
     }
 
-    fn hooks(&self) -> Vec<Hook> {
-        let hook = |hook: &config::Webhook| Hook {
-            name: hook.name.clone(),
-            events: hook.events.iter().copied().collect::<std::collections::BTreeSet<News>>(),
-        };
-        self.config.webhooks.iter().flatten().map(hook).collect()
+    /// Why transports are broken.
+    pub fn failures(&self) -> Vec<Failure> {
+        self.routes.values().filter_map(|worker| worker.as_ref().err().cloned()).collect()
     }
 
-    fn offset(&self, zone: &Timezone, moment: i64) -> i64 {
-        self.zones.offset(zone, moment)
+    /// The webhooks, and what each subscribes to.
+    pub fn webhooks(&self) -> Vec<(Name, BTreeSet<Topic>)> {
+        let webhooks = self.config.webhooks.iter().flatten();
+        webhooks.map(|webhook| (webhook.name.clone(), webhook.events.iter().copied().collect())).collect()
     }
 
-    fn write_time(&self, zone: Option<&Timezone>, time: Timestamp) -> String {
-        self.zones.write(zone, time)
-    }
-
-    fn hand(&mut self, ticket: u64, parcel: Parcel) {
-        let route = parcel.to.route();
-        let Some(Ok(way)) = self.routes.get_mut(&route) else {
-            let _ = self.report.send((ticket, Outcome::NotTried { route_failed: true }));
+    /// Queues a message on its route. `outcomes` reports it under this ticket.
+    pub fn send(&mut self, ticket: u64, message: Message) {
+        let not_tried = (ticket, Outcome::NotTried { route_failed: true });
+        let Some(Ok(worker)) = self.routes.get_mut(&message.to.route()) else {
+            let _ = self.report.send(not_tried);
             return;
         };
-        if let Way::Untaken(_) = way {
-            let (sender, parcels) = mpsc::channel();
-            let Way::Untaken(carrier) = std::mem::replace(way, Way::Taken(sender)) else { return };
-            let worker = Worker {
-                carrier,
-                parcels,
+        if let Worker::Idle(_) = worker {
+            let (sender, messages) = mpsc::channel();
+            let Worker::Idle(transport) = std::mem::replace(worker, Worker::Running(sender)) else { return };
+            let thread = RouteThread {
+                transport,
+                messages,
                 report: self.report.clone(),
                 over: Arc::clone(&self.over),
                 deadline: self.deadline,
                 timeout: self.timeout,
             };
-            thread::spawn(move || worker.work());
+            thread::spawn(move || thread.run());
         }
-        if let Way::Taken(sender) = way
-            && sender.send((ticket, parcel)).is_err()
+        if let Worker::Running(sender) = worker
+            && sender.send((ticket, message)).is_err()
         {
-            let _ = self.report.send((ticket, Outcome::NotTried { route_failed: true }));
+            let _ = self.report.send(not_tried);
         }
     }
 
-    fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
+    /// Waits for outcomes. Empty: the deadline has passed.
+    pub fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
         let now = Instant::now();
         let patience = if self.is_over() {
             self.over.store(true, Ordering::SeqCst);
@@ -245,8 +255,8 @@ impl Post for Mail {
             Ok(outcome) => outcomes.push(outcome),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return outcomes,
         }
-        let until = Instant::now() + SHORTLY;
-        while outcomes.len() < TOGETHER {
+        let until = Instant::now() + BATCH_WAIT;
+        while outcomes.len() < BATCH {
             match self.results.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(outcome) => outcomes.push(outcome),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
@@ -255,16 +265,17 @@ impl Post for Mail {
         outcomes
     }
 
-    fn is_over(&self) -> bool {
+    /// Whether the deadline has passed.
+    pub fn is_over(&self) -> bool {
         Instant::now() >= self.deadline
     }
 
-    fn close(&mut self) {
-        // Each thread that is idle says goodbye to its server, which takes no time; none is waited for longer.
-        for way in self.routes.values_mut() {
-            if matches!(way, Ok(Way::Taken(_))) {
+    /// Lets each idle thread end its connection, and waits a moment for that.
+    pub fn close(&mut self) {
+        for worker in self.routes.values_mut() {
+            if matches!(worker, Ok(Worker::Running(_))) {
                 let (unused, _) = mpsc::channel();
-                *way = Ok(Way::Taken(unused));
+                *worker = Ok(Worker::Running(unused));
             }
         }
         let (unused, _) = mpsc::channel();
@@ -279,42 +290,39 @@ impl Post for Mail {
     }
 }
 
-/// The thread on one route.
-struct Worker {
-    carrier: Box<dyn Carrier + Send>,
-    parcels: Receiver<(u64, Parcel)>,
+struct RouteThread {
+    transport: Box<dyn Transport + Send>,
+    messages: Receiver<(u64, Message)>,
     report: Sender<(u64, Outcome)>,
     over: Arc<AtomicBool>,
     deadline: Instant,
     timeout: Duration,
 }
 
-impl Worker {
-    fn work(mut self) {
+impl RouteThread {
+    fn run(mut self) {
         let mut route_failed = false;
-        // Whoever missed one gets nothing after it either, in this run: in order.
-        let mut missed: HashSet<Address> = HashSet::new();
-        for (ticket, parcel) in &self.parcels {
+        // After a failure nothing else goes to the same address in this run: messages arrive in order.
+        let mut failed: Vec<Address> = Vec::new();
+        for (ticket, message) in &self.messages {
             let left = self.deadline.saturating_duration_since(Instant::now());
-            // What is begun is given some time: who is cut off at the deadline counts as having failed.
+            // Nothing is begun right before the deadline: cut off there, it would count as a failed attempt.
             let no_time = left < self.timeout / 4 || self.over.load(Ordering::SeqCst);
-            let route_over = route_failed || no_time;
-            let outcome = if route_over || missed.contains(&parcel.to) {
-                Outcome::NotTried { route_failed: route_over }
+            let outcome = if route_failed || no_time || failed.contains(&message.to) {
+                Outcome::NotTried { route_failed: route_failed || no_time }
             } else {
-                let carried = self.carrier.carry(&parcel, self.timeout.min(left));
-                route_failed |= carried.route_failed;
-                carried.outcome
+                let outcome = self.transport.send(&message, self.timeout.min(left));
+                route_failed |= outcome.stops_route();
+                outcome
             };
-            let done = matches!(outcome, Outcome::Sent { .. } | Outcome::Refused { .. });
-            if !done {
-                missed.insert(parcel.to);
+            if !matches!(outcome, Outcome::Sent { .. } | Outcome::Refused { .. }) {
+                failed.push(message.to);
             }
             if self.report.send((ticket, outcome)).is_err() {
                 break;
             }
         }
-        self.carrier.close();
+        self.transport.close();
     }
 }
 
@@ -323,11 +331,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_other_machines_say_is_bounded_and_visible() {
-        let carried = Carried::failed(format!("550 \u{1b}[31m\u{202e}\u{200b}\n{}", "é".repeat(100_000)));
-        let Outcome::Failed { why, .. } = carried.outcome else { panic!("it failed") };
+    fn answers_of_other_machines_are_bounded_and_visible() {
+        let text = format!("550 \u{1b}[31m\u{202e}\u{200b}\n{}", "é".repeat(100_000));
+        let Outcome::Failed { why, .. } = Outcome::failed(text) else { panic!("it failed") };
         assert!(
-            why.starts_with("550 \\u{1b}[31m\\u{202e}\\u{200b} éé") && why.chars().count() == LONGEST_WORDS,
+            why.starts_with("550 \\u{1b}[31m\\u{202e}\\u{200b} éé") && why.chars().count() == LONGEST_ANSWER,
             "{why}"
         );
     }

@@ -1,5 +1,5 @@
-//! Which proxy encrypted requests go through, if any. Plain `http://` goes through none: the proxy would see all of it. Nor
-//! does anything for this machine, or for a host that `allow_http` names: that is on your own network.
+//! The proxy for encrypted requests. Plain `http://` never uses one, since the proxy could read it. Neither do requests to
+//! this machine, or to hosts in `allow_http`, which are on your own network.
 
 use ureq::http::Uri;
 
@@ -7,28 +7,28 @@ use super::http::is_loopback;
 use crate::config::Deliver;
 use crate::error::{Failure, Kind};
 
-/// The variables that name a proxy, the first that is set and not empty. `HTTP_PROXY` is for `http://`.
+/// The environment variables for the proxy; the first that is not empty counts. `HTTP_PROXY` is for `http://`.
 const NAMED_BY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-/// The variables that name the hosts to which no proxy leads.
+/// The environment variables for hosts without a proxy.
 const EXCEPT: [&str; 2] = ["NO_PROXY", "no_proxy"];
 
 /// The proxy of this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     proxy: Option<ureq::Proxy>,
-    /// Hosts that are reached directly, in lower case, without the dot or star that they may begin with. `*`: all.
+    /// Hosts without a proxy: lower case, without a leading dot or star. `*`: all.
     except: Vec<String>,
 }
 
 impl Proxies {
-    /// The configuration goes before the environment; `none` there is a word of its own.
-    pub fn new(told: Option<&Deliver>) -> Result<Proxies, Failure> {
+    /// The configuration overrides the environment. `none` turns the proxy off.
+    pub fn new(settings: Option<&Deliver>) -> Result<Proxies, Failure> {
         let named = |names: &[&str]| {
             let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
             names.iter().find_map(|name| Some(((*name).to_owned(), set(name)?)))
         };
         let except = named(&EXCEPT).map_or_else(Vec::new, |(_, hosts)| exceptions(&hosts));
-        let proxy = match told.and_then(|told| told.proxy.as_deref()) {
+        let proxy = match settings.and_then(|settings| settings.proxy.as_deref()) {
             Some("none") => None,
             Some(url) => {
                 let proxy = parse("proxy in [deliver]", url)?;
@@ -45,7 +45,7 @@ impl Proxies {
         Ok(Proxies { proxy, except })
     }
 
-    /// The proxy for this address. `direct`: hosts that are reached without one besides.
+    /// The proxy for this URL. `direct`: more hosts without a proxy.
     pub fn toward(&self, url: &str, direct: &[String]) -> Option<ureq::Proxy> {
         let uri: Uri = url.parse().ok()?;
         let host = uri.host()?;
@@ -56,7 +56,7 @@ impl Proxies {
         if is_direct { None } else { self.proxy.clone() }
     }
 
-    /// A name stands for itself and for all below it.
+    /// A name covers its subdomains.
     fn excepts(&self, host: &str) -> bool {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         self.except.iter().any(|name| {
@@ -74,13 +74,13 @@ fn exceptions(hosts: &str) -> Vec<String> {
     hosts.split(',').filter_map(name).collect()
 }
 
-/// The value is not repeated: it may hold a password.
+/// The error does not repeat the value, which can contain a password.
 fn parse(what: &str, url: &str) -> Result<ureq::Proxy, Failure> {
     let url = url.trim();
     let by_http = url.split_once("://").is_none_or(|(scheme, _)| ["http", "https"].contains(&scheme));
     let wrong = || {
-        Failure::new(Kind::Invalid, format!("{what} is not the address of a proxy"))
-            .hint("written http://proxy.example:3128; or, in config.toml, \"none\"")
+        Failure::new(Kind::Invalid, format!("{what} is not a proxy URL"))
+            .hint("write http://proxy.example:3128, or in config.toml \"none\"")
     };
     ureq::Proxy::new(url).ok().filter(|proxy| by_http && !proxy.host().is_empty()).ok_or_else(wrong)
 }
@@ -91,8 +91,8 @@ mod tests {
 
     #[test]
     fn hosts_that_no_proxy_leads_to() {
-        let told = Deliver { deadline: None, timeout: None, proxy: Some("http://proxy.example:3128".to_owned()) };
-        let mut proxies = Proxies::new(Some(&told)).unwrap();
+        let settings = Deliver { deadline: None, timeout: None, proxy: Some("http://proxy.example:3128".to_owned()) };
+        let mut proxies = Proxies::new(Some(&settings)).unwrap();
         proxies.except = exceptions("acme.example, .corp.example,*.lan,10.0.0.1");
         let direct = ["siem.internal".to_owned()];
         for url in ["https://slack.com/api", "https://xacme.example/", "https://example/", "https://10.0.0.10/"] {

@@ -1,4 +1,4 @@
-//! Secrets: from a file that nobody else can read, a credential of systemd's, or the environment. Never printed.
+//! Secrets from a private file, a systemd credential or the environment. Never printed.
 
 use std::fmt;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +9,6 @@ use nix::unistd::{Group, geteuid};
 use crate::config;
 use crate::error::{Failure, Kind};
 
-/// Something that nothing may show.
 #[derive(Clone)]
 pub struct Secret(String);
 
@@ -19,17 +18,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where the configuration says that one is.
+/// Where the configuration says the secret is.
 #[derive(Clone, Copy)]
-pub struct Place<'c> {
-    /// What its keys begin with: `password`, `token`, `secret`.
+pub struct SecretSource<'c> {
+    /// The start of its keys: `password`, `token`, `secret`.
     pub what: &'static str,
     pub file: Option<&'c Path>,
     pub credential: Option<&'c str>,
     pub env: Option<&'c str>,
 }
 
-/// No secret is longer: 16 KiB.
+/// The longest secret: 16 KiB.
 const LONGEST: u64 = 16 << 10;
 
 impl Secret {
@@ -37,10 +36,10 @@ impl Secret {
         &self.0
     }
 
-    /// The secret at this place; None where none is named.
-    pub fn load(place: Place<'_>) -> Result<Option<Secret>, Failure> {
-        let what = place.what;
-        let text = match (place.file, place.credential, place.env) {
+    /// None if the configuration names no source.
+    pub fn load(source: SecretSource<'_>) -> Result<Option<Secret>, Failure> {
+        let what = source.what;
+        let text = match (source.file, source.credential, source.env) {
             (None, None, None) => return Ok(None),
             (Some(file), None, None) => read_file(file)?,
             (None, Some(name), None) => read_credential(name)?,
@@ -73,7 +72,7 @@ fn read_file(path: &Path) -> Result<String, Failure> {
     if let Some(text) = path.to_str()
         && (text.contains("://") || ["whsec_", "xoxb-", "xoxp-"].iter().any(|begin| text.starts_with(begin)))
     {
-        // Its path would be shown.
+        // An error would show it as a path.
         let message = "config.toml has a secret where the name of a file belongs".to_owned();
         return Err(
             invalid(message).hint("write the secret to a file of mode 0600, and name that; then change the secret")
@@ -83,21 +82,22 @@ fn read_file(path: &Path) -> Result<String, Failure> {
     let (shown, found) = (path.display(), &read.metadata);
     let me = geteuid().as_raw();
     if found.uid() != me && found.uid() != 0 {
-        return Err(invalid(format!("{shown} belongs to another user")).hint("it is to be yours, or root's"));
+        return Err(invalid(format!("{shown} belongs to another user")).hint("make it yours, or root's"));
     }
     let mode = found.mode() & 0o777;
     let ours = || matches!(Group::from_name("access"), Ok(Some(group)) if group.gid.as_raw() == found.gid());
     let shared = mode == 0o640 && found.uid() == 0 && ours();
     if mode & 0o077 != 0 && !shared {
-        let told = invalid(format!("{shown} can be read or written by others (mode {mode:04o}), so it is no secret"));
-        return Err(told.hint(format!("make it yours alone: chmod 600 {shown}, and change the secret")));
+        let failure =
+            invalid(format!("{shown} can be read or written by others (mode {mode:04o}), so it is not secret"));
+        return Err(failure.hint(format!("chmod 600 {shown}, and replace the secret")));
     }
     read.text(path)
 }
 
 fn read_credential(name: &str) -> Result<String, Failure> {
     if name.contains('/') {
-        return Err(invalid(format!("{name} is no name of a credential: it has a /")));
+        return Err(invalid(format!("{name} is not the name of a credential: it contains a /")));
     }
     let folder = std::env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(|| {
         invalid(format!("the credential {name} is not there: no CREDENTIALS_DIRECTORY is set"))

@@ -1,28 +1,29 @@
-//! The host's own mail system, by its `sendmail` program. How it ends says what became of the message (sysexits.h).
+//! The host's mail system, through its `sendmail` program. The exit code is the outcome (sysexits.h).
 
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::{self, sleep};
+use std::thread;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::Carried;
+use super::Outcome;
 use crate::domain::contact::Email;
 
-/// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: it will say the same another time.
-const FOR_GOOD: [i32; 5] = [64, 65, 67, 68, 77];
+/// EX_USAGE, EX_DATAERR, EX_NOUSER, EX_NOHOST, EX_NOPERM: no later attempt can succeed.
+const PERMANENT: [i32; 5] = [64, 65, 67, 68, 77];
 
-pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: Duration) -> Carried {
+pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: Duration) -> Outcome {
     let shown = program.display();
-    // `--` ends the options: an address is never taken for one.
+    // After `--` no address is taken for an option.
     let mut command = Command::new(program);
     command.args(["-i", "-f", &from.on_the_wire(), "--", &to.on_the_wire()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return Carried::route_failed(format!("{shown} can't be run: {error}")),
+        Err(error) => return Outcome::route_failed(format!("{shown} can't be run: {error}")),
     };
-    // A program that does not read must not hold us up either.
+    // Written in a thread, so that a program that does not read can't block us.
     if let Some(mut stdin) = child.stdin.take() {
         let message = message.to_vec();
         thread::spawn(move || drop(stdin.write_all(&message)));
@@ -30,19 +31,19 @@ pub fn send(program: &Path, from: &Email, to: &Email, message: &[u8], timeout: D
     let until = Instant::now() + timeout;
     loop {
         match child.try_wait() {
-            Ok(Some(status)) if status.success() => return Carried::sent(format!("{shown} took it")),
+            Ok(Some(status)) if status.success() => return Outcome::sent(format!("{shown} accepted it")),
             Ok(Some(status)) => {
                 let why = format!("{shown} ended with {status}");
-                let for_good = status.code().is_some_and(|code| FOR_GOOD.contains(&code));
-                return if for_good { Carried::refused(why) } else { Carried::failed(why) };
+                let permanent = status.code().is_some_and(|code| PERMANENT.contains(&code));
+                return if permanent { Outcome::refused(why) } else { Outcome::failed(why) };
             }
             Ok(None) if Instant::now() < until => sleep(Duration::from_millis(5)),
             Ok(None) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Carried::route_failed(format!("{shown} did not end in time"));
+                return Outcome::route_failed(format!("{shown} did not end in time"));
             }
-            Err(error) => return Carried::route_failed(format!("{shown}: {error}")),
+            Err(error) => return Outcome::route_failed(format!("{shown}: {error}")),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Slack: `chat.postMessage` with a bot's token to members and channels, and incoming webhooks for channels.
 //!
-//! What people wrote stands in plain-text elements and is escaped besides, so that none of it is a mention or a link.
+//! What people wrote goes into plain-text elements and is escaped as well, so that it can't be a mention or a link.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 
 use super::http::{Answer, Client, Plain, check_url};
 use super::proxy::Proxies;
-use super::secret::{Place, Secret};
-use super::{Carried, Carrier};
+use super::secret::{Secret, SecretSource};
+use super::{Outcome, Transport};
 use crate::config;
-use crate::domain::letter::{Letter, Piece};
-use crate::domain::outbox::{Address, Content, Parcel};
-use crate::domain::preference::SlackChannel;
+use crate::domain::channel::{Address, SlackChannel};
+use crate::domain::message::{Body, Message, Notification, Notifications};
 use crate::domain::text::visible;
 use crate::error::Failure;
 
@@ -28,34 +27,41 @@ pub struct Slack {
 }
 
 impl Slack {
-    pub fn new(wiring: &config::Slack, proxies: &Proxies) -> Result<Slack, Failure> {
-        let api = wiring.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
-        let plain = Plain { hosts: &[], allow_plain: wiring.allow_plain };
+    pub fn new(settings: &config::Slack, proxies: &Proxies) -> Result<Slack, Failure> {
+        let api = settings.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
+        let plain = Plain { hosts: &[], allow_plain: settings.allow_plain };
         check_url("slack", &api, plain)?;
-        let token = Secret::load(Place {
+        let token = Secret::load(SecretSource {
             what: "token",
-            file: wiring.token_file.as_deref(),
-            credential: wiring.token_credential.as_deref(),
-            env: wiring.token_env.as_deref(),
+            file: settings.token_file.as_deref(),
+            credential: settings.token_credential.as_deref(),
+            env: settings.token_env.as_deref(),
         })?;
         let mut webhooks = BTreeMap::new();
         let mut encrypted = token.is_some() && api.starts_with("https:");
-        for (channel, file) in &wiring.webhooks {
+        for (channel, file) in &settings.webhooks {
             let url = Secret::in_file(file)?;
             check_url(&format!("the Slack webhook of {channel}"), url.reveal(), plain)?;
             encrypted |= url.reveal().starts_with("https:");
             webhooks.insert(channel.clone(), url);
         }
-        let client = Client::new(encrypted, wiring.ca_file.as_deref(), proxies, &[]);
+        let client = Client::new(encrypted, settings.ca_file.as_deref(), proxies, &[]);
         Ok(Slack { api, token, webhooks, client })
     }
 
-    fn post(&self, token: &Secret, channel: &str, letter: &Letter, timeout: Duration) -> Result<Answer, String> {
-        let mut message = message(letter);
+    fn post(
+        &self,
+        token: &Secret,
+        channel: &str,
+        id: &str,
+        notifications: &Notifications,
+        timeout: Duration,
+    ) -> Result<Answer, String> {
+        let mut message = payload(notifications);
         message["channel"] = json!(channel);
-        // The same at every attempt: whoever looks can tell a message that came twice.
-        message["client_msg_id"] = json!(uuid(&letter.token));
-        let payload = json!({ "id": letter.token });
+        // The same at every attempt, so that a message that arrived twice can be recognized.
+        message["client_msg_id"] = json!(uuid(id));
+        let payload = json!({ "id": id });
         message["metadata"] = json!({ "event_type": "access_notification", "event_payload": payload });
         let authorization = format!("Bearer {}", token.reveal());
         let url = format!("{}/chat.postMessage", self.api);
@@ -63,27 +69,31 @@ impl Slack {
     }
 }
 
-impl Carrier for Slack {
-    fn carry(&mut self, parcel: &Parcel, timeout: Duration) -> Carried {
-        let Content::Letter(letter) = &parcel.content else { return Carried::refused("Slack takes letters only") };
-        let (channel, webhook) = match &parcel.to {
+impl Transport for Slack {
+    fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
+        let Body::Notifications(notifications) = &message.body else {
+            return Outcome::refused("this is not a Slack message");
+        };
+        let (channel, webhook) = match &message.to {
             Address::Slack(id) => (id.as_str(), None),
-            Address::Channel(channel) => (channel.as_str(), self.webhooks.get(channel)),
-            Address::Email(_) | Address::Webhook(_) => return Carried::refused("that is no address on Slack"),
+            Address::SlackChannel(channel) => (channel.as_str(), self.webhooks.get(channel)),
+            Address::Email(_) | Address::Webhook(_) => return Outcome::refused("this is not a Slack address"),
         };
         let (answer, by_method) = match (webhook, &self.token) {
-            (Some(url), _) => (self.client.post(url.reveal(), &[], &message(letter).to_string(), timeout), false),
-            (None, Some(token)) => (self.post(token, channel, letter, timeout), true),
-            (None, None) => return Carried::refused("there is no token for Slack"),
+            (Some(url), _) => {
+                (self.client.post(url.reveal(), &[], &payload(notifications).to_string(), timeout), false)
+            }
+            (None, Some(token)) => (self.post(token, channel, &message.id, notifications, timeout), true),
+            (None, None) => return Outcome::refused("config.toml has no token for Slack"),
         };
         match answer {
             Ok(answer) => judge(&answer, by_method),
-            Err(why) => Carried::route_failed(why),
+            Err(why) => Outcome::route_failed(why),
         }
     }
 }
 
-/// Slack's words for what is wrong with this message or with whom it is for. Another attempt is of no use.
+/// Slack's codes for a fault of this message or its receiver. No later attempt can succeed.
 /// https://docs.slack.dev/reference/methods/chat.postMessage
 const ABOUT_THE_MESSAGE: [&str; 12] = [
     "user_not_found",
@@ -100,7 +110,7 @@ const ABOUT_THE_MESSAGE: [&str; 12] = [
     "metadata_too_large",
 ];
 
-/// Slack's words for what is wrong with a channel, until somebody invites the bot there or names another.
+/// Slack's codes for a fault of a channel: somebody has to invite the bot, or name another channel.
 const ABOUT_THE_CHANNEL: [&str; 6] = [
     "channel_not_found",
     "not_in_channel",
@@ -110,43 +120,42 @@ const ABOUT_THE_CHANNEL: [&str; 6] = [
     "restricted_action_read_only_channel",
 ];
 
-/// What an answer of Slack's means. A token that is wrong or a channel that is gone can be put right: no message is given
-/// up for it at once.
-fn judge(answer: &Answer, by_method: bool) -> Carried {
-    let status = answer.in_words("Slack");
+/// The outcome of an answer. A wrong token or a missing channel can be fixed, so no message is given up at once.
+fn judge(answer: &Answer, by_method: bool) -> Outcome {
+    let status = answer.describe("Slack");
     match answer.status {
-        429 => return Carried::not_now(answer.retry_after.unwrap_or(60), status),
-        200 if !by_method => return Carried::sent(status),
+        429 => return Outcome::not_now(answer.retry_after.unwrap_or(60), status),
+        200 if !by_method => return Outcome::sent(status),
         200 => {}
         // Of one channel's incoming webhook. https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks
-        400..=499 if !by_method => return Carried::failed(status),
-        _ => return Carried::route_failed(status),
+        400..=499 if !by_method => return Outcome::failed(status),
+        _ => return Outcome::route_failed(status),
     }
     let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     if said["ok"] == json!(true) {
-        return Carried::sent("Slack answered ok");
+        return Outcome::sent("Slack answered ok");
     }
-    // Their codes are words such as invalid_auth. Nothing else is repeated: it could be the token.
+    // Codes are words such as invalid_auth. Anything else is not repeated: it could be the token.
     let code = said["error"].as_str().unwrap_or_default();
     let is_code = (1..=60).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if !is_code {
-        return Carried::route_failed("Slack's answer is not one of its codes");
+        return Outcome::route_failed("Slack's answer is not one of its codes");
     }
     let why = format!("Slack answered {code}");
     match code {
-        "ratelimited" | "rate_limited" => Carried::not_now(answer.retry_after.unwrap_or(60), why),
-        _ if ABOUT_THE_MESSAGE.contains(&code) => Carried::refused(why),
-        _ if ABOUT_THE_CHANNEL.contains(&code) => Carried::failed(why),
-        _ => Carried::route_failed(why),
+        "ratelimited" | "rate_limited" => Outcome::not_now(answer.retry_after.unwrap_or(60), why),
+        _ if ABOUT_THE_MESSAGE.contains(&code) => Outcome::refused(why),
+        _ if ABOUT_THE_CHANNEL.contains(&code) => Outcome::failed(why),
+        _ => Outcome::route_failed(why),
     }
 }
 
-/// `&`, `<` and `>` are all that Slack's text gives a meaning that matters. What can't be seen is shown as `\u{200b}`.
+/// Escapes Slack's special characters `&`, `<` and `>`. Invisible characters become visible: `\u{200b}`.
 fn escaped(text: &str) -> String {
     visible(text, true).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// Escaped, and no longer than an element may be.
+/// Escaped, and cut to this length.
 fn fitting(text: &str, most: usize) -> String {
     let mut fitting = String::new();
     for c in text.chars() {
@@ -159,22 +168,22 @@ fn fitting(text: &str, most: usize) -> String {
     fitting
 }
 
-/// The text that stands where blocks can't, and the blocks.
-fn message(letter: &Letter) -> Value {
-    // At most 50 blocks make a message; a digest of more says how many there are.
-    const PIECES: usize = 15;
+/// The blocks, and the text for where blocks can't be shown.
+fn payload(notifications: &Notifications) -> Value {
+    // Slack takes at most 50 blocks, so a longer digest only counts the rest.
+    const MOST: usize = 15;
     let mut blocks = Vec::new();
-    if letter.pieces.len() > 1 {
-        blocks.push(section(&format!("*{}*", escaped(&letter.subject))));
+    if notifications.each.len() > 1 {
+        blocks.push(section(&format!("*{}*", escaped(&notifications.subject))));
     }
-    for piece in letter.pieces.iter().take(PIECES) {
-        blocks.extend(piece_blocks(piece, &letter.team.to_string()));
+    for notification in notifications.each.iter().take(MOST) {
+        blocks.extend(notification_blocks(notification, &notifications.team.to_string()));
     }
-    if let Some(more @ 1..) = letter.pieces.len().checked_sub(PIECES) {
+    if let Some(more @ 1..) = notifications.each.len().checked_sub(MOST) {
         blocks.push(section(&format!("… and {more} more: `access inbox`")));
     }
     json!({
-        "text": escaped(&letter.subject),
+        "text": escaped(&notifications.subject),
         "blocks": blocks,
         "mrkdwn": false,
         "parse": "none",
@@ -184,7 +193,7 @@ fn message(letter: &Letter) -> Value {
     })
 }
 
-/// Our own words only: in these, marks mean something.
+/// Markdown: for our own text only.
 fn section(markdown: &str) -> Value {
     json!({ "type": "section", "text": { "type": "mrkdwn", "text": markdown, "verbatim": true } })
 }
@@ -193,33 +202,32 @@ fn plain(text: &str, most: usize) -> Value {
     json!({ "type": "plain_text", "text": fitting(text, most), "emoji": false })
 }
 
-fn piece_blocks(piece: &Piece, team: &str) -> Vec<Value> {
-    let mut blocks = vec![section(&format!("*{}* · {}", escaped(&piece.headline), escaped(team)))];
-    // At most 10 fields make a section.
+fn notification_blocks(notification: &Notification, team: &str) -> Vec<Value> {
+    let mut blocks = vec![section(&format!("*{}* · {}", escaped(&notification.headline), escaped(team)))];
+    // Slack takes at most 10 fields in a section.
     let facts: Vec<Value> =
-        piece.facts.iter().take(10).map(|(label, fact)| plain(&format!("{label}: {fact}"), 1900)).collect();
+        notification.facts.iter().take(10).map(|(label, fact)| plain(&format!("{label}: {fact}"), 1900)).collect();
     if facts.is_empty() {
-        blocks.push(json!({ "type": "section", "text": plain(&piece.text, 2900) }));
+        blocks.push(json!({ "type": "section", "text": plain(&notification.text, 2900) }));
     } else {
-        blocks.push(json!({ "type": "section", "text": plain(&piece.text, 2900), "fields": facts }));
+        blocks.push(json!({ "type": "section", "text": plain(&notification.text, 2900), "fields": facts }));
     }
-    let commands: Vec<String> = piece.commands.iter().map(|command| format!("`{}`", escaped(command))).collect();
+    let commands: Vec<String> = notification.commands.iter().map(|command| format!("`{}`", escaped(command))).collect();
     if !commands.is_empty() {
         blocks.push(section(&commands.join("\n")));
     }
     blocks
 }
 
-/// The token, in the shape of a UUID.
-fn uuid(token: &str) -> String {
-    let digits: String = token.chars().filter(char::is_ascii_hexdigit).chain("0".chars().cycle()).take(32).collect();
+/// The id of a message in the form of a UUID.
+fn uuid(id: &str) -> String {
+    let digits: String = id.chars().filter(char::is_ascii_hexdigit).chain("0".chars().cycle()).take(32).collect();
     [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::outbox::Outcome;
 
     #[test]
     fn no_text_is_a_mention() {
@@ -232,7 +240,7 @@ mod tests {
         let judged = |status, body: &str, by_method| {
             judge(&Answer { status, retry_after: Some(7), elsewhere: None, body: body.to_owned() }, by_method)
         };
-        let by_method = |status, body: &str| judged(status, body, true).outcome;
+        let by_method = |status, body: &str| judged(status, body, true);
         assert!(matches!(by_method(200, r#"{"ok":true}"#), Outcome::Sent { .. }));
         assert!(matches!(by_method(200, r#"{"ok":false,"error":"user_not_found"}"#), Outcome::Refused { .. }));
         assert!(matches!(by_method(200, r#"{"ok":false,"error":"internal_error"}"#), Outcome::Failed { .. }));
@@ -241,17 +249,14 @@ mod tests {
         assert!(matches!(by_method(502, ""), Outcome::Failed { .. }));
         // What somebody can put right loses no message, and what is wrong with one channel stops no other.
         for (code, route_failed) in [("invalid_auth", true), ("token_revoked", true), ("not_in_channel", false)] {
-            let carried = judged(200, &format!(r#"{{"ok":false,"error":"{code}"}}"#), true);
-            assert!(
-                matches!(carried.outcome, Outcome::Failed { .. }) && carried.route_failed == route_failed,
-                "{code}"
-            );
+            let outcome = judged(200, &format!(r#"{{"ok":false,"error":"{code}"}}"#), true);
+            assert!(matches!(outcome, Outcome::Failed { route_failed: found, .. } if found == route_failed), "{code}");
         }
         for status in [400, 403, 404, 410] {
-            let carried = judged(status, "no_service", false);
-            assert!(matches!(carried.outcome, Outcome::Failed { .. }) && !carried.route_failed, "{status}");
+            let outcome = judged(status, "no_service", false);
+            assert!(matches!(outcome, Outcome::Failed { route_failed: false, .. }), "{status}");
         }
-        let carried = judged(200, r#"{"ok":false,"error":"xoxb-1234-secret"}"#, true);
-        assert!(matches!(&carried.outcome, Outcome::Failed { why, .. } if !why.contains("secret")));
+        let outcome = judged(200, r#"{"ok":false,"error":"xoxb-1234-secret"}"#, true);
+        assert!(matches!(&outcome, Outcome::Failed { why, .. } if !why.contains("secret")));
     }
 }

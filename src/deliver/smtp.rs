@@ -1,8 +1,10 @@
-//! An SMTP client (RFC 5321), as far as sending needs one: one connection, on which one message goes after another.
+//! An SMTP client (RFC 5321) that only sends: one connection, one message after another.
 //!
-//! Every reply must have the class that its command expects, and must be all that the server has sent so far: a reply
-//! that comes before its command is not an answer to it. Above all, nothing that came in plain text is read after
-//! STARTTLS (CVE-2011-0411 and what followed).
+//! Every reply must have the class that its command expects, and nothing may have been sent ahead of its command. Above all,
+//! nothing that came in plain text is read after STARTTLS (CVE-2011-0411 and what followed).
+//!
+//! lettre's own client is not used: it takes any 2yz or 3yz reply for any command, keeps what was read ahead, limits each
+//! read rather than the whole answer, and writes a message and its end apart without TCP_NODELAY (40 ms each).
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpStream, ToSocketAddrs as _};
@@ -14,7 +16,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-/// A reply has at most so many bytes, and so many in one line.
+/// Limits of a reply, in bytes: the whole, and one line.
 const LONGEST_REPLY: usize = 16 << 10;
 const LONGEST_LINE: u64 = 1000;
 
@@ -22,20 +24,20 @@ const LONGEST_LINE: u64 = 1000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     pub code: u16,
-    /// As the server wrote it: not yet fit to be shown.
+    /// Untrusted: not yet safe to show.
     pub text: String,
 }
 
-/// Why there is no answer of the expected class.
+/// Why a command failed.
 #[derive(Debug)]
-pub enum Trouble {
+pub enum SmtpError {
     /// The server refused: temporarily (4yz) or permanently (5yz).
     Answered(Reply),
-    /// The connection is of no use any more.
+    /// The connection can't be used any more.
     Broken(String),
 }
 
-/// A TCP connection on which no read or write goes on after a moment.
+/// A TCP connection with a deadline for reads and writes.
 struct Timed {
     socket: TcpStream,
     until: Instant,
@@ -115,7 +117,7 @@ impl Write for Stream {
 pub struct Connection {
     stream: BufReader<Stream>,
     timeout: Duration,
-    /// What the server said that it can do, in capitals, a line for each.
+    /// The server's EHLO extensions in capitals, one a line.
     abilities: Vec<String>,
 }
 
@@ -126,9 +128,9 @@ impl Connection {
         port: u16,
         tls: Option<&Arc<ClientConfig>>,
         timeout: Duration,
-    ) -> Result<Connection, Trouble> {
+    ) -> Result<Connection, SmtpError> {
         let until = Instant::now() + timeout;
-        let places = (host, port).to_socket_addrs().map_err(|error| Trouble::Broken(error.to_string()))?;
+        let places = (host, port).to_socket_addrs().map_err(|error| SmtpError::Broken(error.to_string()))?;
         let mut met = "the host has no address".to_owned();
         for place in places {
             let left = until.saturating_duration_since(Instant::now());
@@ -147,10 +149,10 @@ impl Connection {
                     connection.answer(2)?;
                     return Ok(connection);
                 }
-                Err(error) => met = in_words(&error),
+                Err(error) => met = describe(&error),
             }
         }
-        Err(Trouble::Broken(met))
+        Err(SmtpError::Broken(met))
     }
 
     /// Our own address on this connection, as EHLO takes it from a machine without a name: `[192.0.2.1]` or `[IPv6:2001:db8::1]`
@@ -169,28 +171,28 @@ impl Connection {
     }
 
     /// Introduces us, and learns what the server can do.
-    pub fn hello(&mut self, name: &str) -> Result<(), Trouble> {
+    pub fn hello(&mut self, name: &str) -> Result<(), SmtpError> {
         let reply = self.command(&format!("EHLO {name}"), 2)?;
         self.abilities = reply.text.lines().skip(1).map(str::to_ascii_uppercase).collect();
         Ok(())
     }
 
-    /// Encrypts the connection, and introduces us anew: what the server said before counts for nothing.
-    pub fn start_tls(mut self, host: &str, config: &Arc<ClientConfig>, name: &str) -> Result<Connection, Trouble> {
+    /// Encrypts the connection and greets again. What the server said before is forgotten.
+    pub fn start_tls(mut self, host: &str, config: &Arc<ClientConfig>, name: &str) -> Result<Connection, SmtpError> {
         if !self.abilities.iter().any(|ability| ability.trim() == "STARTTLS") {
-            return Err(Trouble::Broken("the server does not offer STARTTLS".to_owned()));
+            return Err(SmtpError::Broken("the server does not offer STARTTLS".to_owned()));
         }
         self.command("STARTTLS", 2)?;
         self.nothing_more()?;
-        // What may still come in plain text is read by TLS, which takes it for the garbage that it is.
+        // Plain text that arrives from here on is read by TLS, which rejects it.
         let stream = BufReader::new(encrypted(self.stream.into_inner(), host, config)?);
         let mut connection = Connection { stream, timeout: self.timeout, abilities: Vec::new() };
         connection.hello(name)?;
         Ok(connection)
     }
 
-    /// Logs in, by PLAIN or LOGIN. A refusal has the code alone: a server may repeat what it was sent.
-    pub fn log_in(&mut self, user: &str, password: &str) -> Result<(), Trouble> {
+    /// Logs in by PLAIN or LOGIN. Of a refusal only the code is kept, since a server may repeat the password.
+    pub fn log_in(&mut self, user: &str, password: &str) -> Result<(), SmtpError> {
         let offered: Vec<&str> = self
             .abilities
             .iter()
@@ -205,24 +207,24 @@ impl Connection {
                 .and_then(|_| self.command(&STANDARD.encode(user), 3))
                 .and_then(|_| self.command(&STANDARD.encode(password), 2))
         } else {
-            return Err(Trouble::Broken("the server offers neither AUTH PLAIN nor AUTH LOGIN".to_owned()));
+            return Err(SmtpError::Broken("the server offers neither AUTH PLAIN nor AUTH LOGIN".to_owned()));
         };
         match answered {
             Ok(_) => Ok(()),
-            Err(Trouble::Answered(Reply { code, .. })) => {
-                Err(Trouble::Answered(Reply { code, text: "it refused the login".to_owned() }))
+            Err(SmtpError::Answered(Reply { code, .. })) => {
+                Err(SmtpError::Answered(Reply { code, text: "it refused the login".to_owned() }))
             }
-            Err(broken @ Trouble::Broken(_)) => Err(broken),
+            Err(broken @ SmtpError::Broken(_)) => Err(broken),
         }
     }
 
-    /// Sends a command, which is one line. Its answer, if that begins with this digit.
-    pub fn command(&mut self, line: &str, class: u16) -> Result<Reply, Trouble> {
+    /// Sends a one-line command. Returns its reply if that is of this class.
+    pub fn command(&mut self, line: &str, class: u16) -> Result<Reply, SmtpError> {
         self.send(&format!("{line}\r\n"), class)
     }
 
-    /// Sends text that is ready for the wire.
-    pub fn send(&mut self, text: &str, class: u16) -> Result<Reply, Trouble> {
+    /// Sends text as it is. Returns the reply if it is of this class.
+    pub fn send(&mut self, text: &str, class: u16) -> Result<Reply, SmtpError> {
         self.nothing_more()?;
         let stream = self.stream.get_mut();
         stream.timed().until = Instant::now() + self.timeout;
@@ -230,32 +232,32 @@ impl Connection {
         self.answer(class)
     }
 
-    /// Says goodbye, and waits for no answer.
+    /// Sends QUIT, and does not wait for the reply.
     pub fn quit(mut self) {
         let stream = self.stream.get_mut();
         stream.timed().until = Instant::now() + Duration::from_secs(1);
         let _ = stream.write_all(b"QUIT\r\n").and_then(|()| stream.flush());
     }
 
-    /// Whatever was sent ahead of its command answers nothing.
-    fn nothing_more(&self) -> Result<(), Trouble> {
+    /// Fails if the server has sent more than its replies so far.
+    fn nothing_more(&self) -> Result<(), SmtpError> {
         if self.stream.buffer().is_empty() {
             return Ok(());
         }
-        Err(Trouble::Broken("the server sent more than one answer, so it can't be told what it answers".to_owned()))
+        Err(SmtpError::Broken("the server sent more than one answer, so it can't be told what it answers".to_owned()))
     }
 
-    fn answer(&mut self, class: u16) -> Result<Reply, Trouble> {
+    fn answer(&mut self, class: u16) -> Result<Reply, SmtpError> {
         let reply = self.read_reply()?;
         match reply.code / 100 {
             found if found == class => Ok(reply),
-            4 | 5 => Err(Trouble::Answered(reply)),
-            _ => Err(Trouble::Broken(format!("the server answered {}, which is no answer to this", reply.code))),
+            4 | 5 => Err(SmtpError::Answered(reply)),
+            _ => Err(SmtpError::Broken(format!("the server answered {}, which is no answer to this", reply.code))),
         }
     }
 
-    fn read_reply(&mut self) -> Result<Reply, Trouble> {
-        let nonsense = |why: &str| Trouble::Broken(why.to_owned());
+    fn read_reply(&mut self) -> Result<Reply, SmtpError> {
+        let nonsense = |why: &str| SmtpError::Broken(why.to_owned());
         let mut text = String::new();
         let mut begun = None;
         loop {
@@ -303,25 +305,25 @@ fn parse(line: &[u8]) -> Option<(u16, bool, &[u8])> {
     (200..600).contains(&code).then_some((code, last, text))
 }
 
-fn encrypted(stream: Stream, host: &str, config: &Arc<ClientConfig>) -> Result<Stream, Trouble> {
+fn encrypted(stream: Stream, host: &str, config: &Arc<ClientConfig>) -> Result<Stream, SmtpError> {
     let Stream::Plain(timed) = stream else {
-        return Err(Trouble::Broken("the connection is encrypted already".to_owned()));
+        return Err(SmtpError::Broken("the connection is encrypted already".to_owned()));
     };
     let name = ServerName::try_from(host.to_owned())
-        .map_err(|_| Trouble::Broken("no certificate can be for such a host name".to_owned()))?;
+        .map_err(|_| SmtpError::Broken("no certificate can be for such a host name".to_owned()))?;
     let client = ClientConnection::new(Arc::clone(config), name)
-        .map_err(|error| Trouble::Broken(format!("the encryption failed: {error}")))?;
+        .map_err(|error| SmtpError::Broken(format!("the encryption failed: {error}")))?;
     Ok(Stream::Tls(Box::new(StreamOwned::new(client, timed))))
 }
 
-fn broken(error: &io::Error) -> Trouble {
-    Trouble::Broken(in_words(error))
+fn broken(error: &io::Error) -> SmtpError {
+    SmtpError::Broken(describe(error))
 }
 
-/// A certificate that is not trusted comes as an error of reading or writing.
-fn in_words(error: &io::Error) -> String {
+/// An untrusted certificate is reported as an error of reading or writing.
+fn describe(error: &io::Error) -> String {
     match error.kind() {
-        // A socket's patience at its end, as the system names it.
+        // Both are how a socket's timeout is reported.
         ErrorKind::WouldBlock | ErrorKind::TimedOut => "no answer in time".to_owned(),
         ErrorKind::UnexpectedEof => "the server closed the connection".to_owned(),
         ErrorKind::InvalidData => format!("the encryption failed: {error}"),

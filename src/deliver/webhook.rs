@@ -1,5 +1,5 @@
-//! Webhooks, signed as Standard Webhooks has it (standardwebhooks.com), so that a receiver can check them with the
-//! libraries there are: HMAC-SHA256 over `id.timestamp.body`.
+//! Webhooks, signed by Standard Webhooks (standardwebhooks.com), so that a receiver can use its libraries: HMAC-SHA256 over
+//! `id.timestamp.body`.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use sha2::Sha256;
 
 use super::http::{Client, Plain, check_url};
 use super::proxy::Proxies;
-use super::secret::{Place, Secret};
-use super::{Carried, Carrier};
+use super::secret::{Secret, SecretSource};
+use super::{Outcome, Transport};
 use crate::config;
-use crate::domain::outbox::{Content, Parcel};
+use crate::domain::message::{Body, Message};
 use crate::error::{Failure, Kind};
 
 pub struct Webhook {
@@ -23,22 +23,22 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    pub fn new(wiring: &config::Webhook, proxies: &Proxies) -> Result<Webhook, Failure> {
-        let what = format!("webhook {}", wiring.name);
-        check_url(&what, &wiring.url, Plain { hosts: &wiring.allow_http, allow_plain: wiring.allow_plain })?;
-        let place = Place {
+    pub fn new(settings: &config::Webhook, proxies: &Proxies) -> Result<Webhook, Failure> {
+        let what = format!("webhook {}", settings.name);
+        check_url(&what, &settings.url, Plain { hosts: &settings.allow_http, allow_plain: settings.allow_plain })?;
+        let source = SecretSource {
             what: "secret",
-            file: wiring.secret_file.as_deref(),
-            credential: wiring.secret_credential.as_deref(),
-            env: wiring.secret_env.as_deref(),
+            file: settings.secret_file.as_deref(),
+            credential: settings.secret_credential.as_deref(),
+            env: settings.secret_env.as_deref(),
         };
-        let secret = Secret::load(place)?.ok_or_else(|| {
+        let secret = Secret::load(source)?.ok_or_else(|| {
             Failure::new(Kind::Invalid, format!("{what} has no secret to sign with"))
                 .hint("write whsec_ and 32 random bytes in base64 to a file of mode 0600, and name it as secret_file")
         })?;
-        let encrypted = wiring.url.starts_with("https:");
-        let client = Client::new(encrypted, wiring.ca_file.as_deref(), proxies, &wiring.allow_http);
-        Ok(Webhook { url: wiring.url.clone(), keys: keys(&what, &secret)?, client })
+        let encrypted = settings.url.starts_with("https:");
+        let client = Client::new(encrypted, settings.ca_file.as_deref(), proxies, &settings.allow_http);
+        Ok(Webhook { url: settings.url.clone(), keys: keys(&what, &secret)?, client })
     }
 
     fn signatures(&self, signed: &str) -> String {
@@ -51,7 +51,7 @@ impl Webhook {
     }
 }
 
-/// One secret, or several while one takes the place of another.
+/// One secret, or several during a rotation.
 fn keys(what: &str, secret: &Secret) -> Result<Vec<Vec<u8>>, Failure> {
     let wrong =
         || Failure::new(Kind::Invalid, format!("{what}: its secret is not whsec_ and 24 to 64 bytes in base64"));
@@ -62,29 +62,29 @@ fn keys(what: &str, secret: &Secret) -> Result<Vec<Vec<u8>>, Failure> {
     secret.reveal().split_whitespace().map(key).collect()
 }
 
-impl Carrier for Webhook {
-    fn carry(&mut self, parcel: &Parcel, timeout: Duration) -> Carried {
-        let Content::Json { id, body } = &parcel.content else {
-            return Carried::refused("a webhook takes no letter");
+impl Transport for Webhook {
+    fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
+        let (id, Body::Json(body)) = (&message.id, &message.body) else {
+            return Outcome::refused("a webhook takes JSON only");
         };
-        let timestamp = parcel.now.unix().to_string();
+        let timestamp = message.sent_at.unix().to_string();
         let signature = self.signatures(&format!("{id}.{timestamp}.{body}"));
         let headers =
             [("webhook-id", id.as_str()), ("webhook-timestamp", &timestamp), ("webhook-signature", &signature)];
         let answer = match self.client.post(&self.url, &headers, body, timeout) {
             Ok(answer) => answer,
-            Err(why) => return Carried::route_failed(why),
+            Err(why) => return Outcome::route_failed(why),
         };
-        let why = answer.in_words("it");
-        // Whatever it answers, no entry is given up at once: a receiver that is misconfigured, moved or gone is one that
-        // somebody can put right, and then it gets all of them.
+        let why = answer.describe("it");
+        // No answer makes us give up at once: a receiver that is misconfigured, moved or gone can be fixed, and then gets
+        // everything.
         match answer.status {
-            200..=299 => Carried::sent(why),
-            410 => Carried::route_failed(format!(
-                "{why}: it is gone; take the webhook out of config.toml, or change its url"
+            200..=299 => Outcome::sent(why),
+            410 => Outcome::route_failed(format!(
+                "{why}: the receiver is gone; remove the webhook from config.toml, or change its url"
             )),
-            429 | 503 if answer.retry_after.is_some() => Carried::not_now(answer.retry_after.unwrap_or(0), why),
-            _ => Carried::route_failed(why),
+            429 | 503 if answer.retry_after.is_some() => Outcome::not_now(answer.retry_after.unwrap_or(0), why),
+            _ => Outcome::route_failed(why),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::contact::{Email, SlackId, Timezone};
+use super::channel::Addresses;
+use super::contact::Timezone;
 use super::name::Name;
 use super::role::Role;
 use super::text::is_hostile;
@@ -16,10 +17,8 @@ pub struct Member {
     pub role: Role,
     /// The Unix user name.
     pub login: Login,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub email: Option<Email>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub slack: Option<SlackId>,
+    #[serde(flatten)]
+    pub addresses: Addresses,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Timezone>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod catalog;
+pub mod channel;
 pub mod contact;
 pub mod describe;
 pub mod duration;
@@ -12,11 +13,10 @@ pub mod entitlement;
 pub mod event;
 pub mod grant;
 pub mod interval;
-pub mod letter;
 pub mod member;
+pub mod message;
 pub mod name;
 pub mod notification;
-pub mod outbox;
 pub mod policy;
 pub mod preference;
 pub mod principal;
@@ -27,6 +27,7 @@ pub mod request;
 pub mod resource;
 pub mod role;
 pub mod simulation;
+pub mod subscriber;
 pub mod team;
 pub mod terms;
 pub mod text;

@@ -33,24 +33,6 @@ pub enum NotificationKind {
     TeamChanged,
 }
 
-/// Where a notification goes besides the inbox.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Channel {
-    Email,
-    Slack,
-}
-
-impl Channel {
-    pub const ALL: [Channel; 2] = [Channel::Email, Channel::Slack];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Channel::Email => "email",
-            Channel::Slack => "slack",
-        }
-    }
-}
-
 impl NotificationKind {
     pub const ALL: [NotificationKind; 14] = [
         NotificationKind::RequestSubmitted,
@@ -131,7 +113,7 @@ impl fmt::Display for NotificationKind {
 impl FromStr for NotificationKind {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<NotificationKind, Malformed> {
-        NotificationKind::ALL.into_iter().find(|notice| notice.as_str() == text).ok_or_else(|| {
+        NotificationKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
             let near = nearest(text, NotificationKind::ALL.into_iter().map(NotificationKind::as_str));
             let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             Malformed::new(format!("{text:?} is no event that anybody is told of{near}"))

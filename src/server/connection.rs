@@ -28,7 +28,7 @@ use crate::frame;
 use crate::frame::{Answer, Broken, Timed};
 use crate::identity;
 use crate::service;
-use crate::service::{Call, Caller, Callers, Outside, Post, Service};
+use crate::service::{Call, Caller, Callers, Outside, Service};
 use crate::store;
 use crate::time_zone;
 
@@ -165,7 +165,9 @@ impl Connection<'_> {
             has_account,
             knows_zone: &time_zone::is_known,
             shared: true,
-            post: &sends_nothing,
+            deliver: &|_| Err(sends_nothing()),
+            notify_test: &|_| Err(sends_nothing()),
+            delivery_findings: &|_| Vec::new(),
         };
         let clock = &identity::clock;
         if let Some(file) = call.file() {
@@ -241,10 +243,10 @@ pub fn not_of_this_version() -> Failure {
         .hint("install the same version of access for both")
 }
 
-fn sends_nothing() -> Result<Box<dyn Post>, Failure> {
-    Err(Failure::new(Kind::Failure, "a shared host sends no notifications from a member's command")
-        .hint("notifications go out within a minute; `access notify` shows where to")
-        .hint("root tries the ways out with `access deliver`"))
+fn sends_nothing() -> Failure {
+    Failure::new(Kind::Failure, "a shared host sends no notifications from a member's command")
+        .hint("your notifications are sent within a minute; `access notify` shows where to")
+        .hint("root can send what is due with `access deliver`")
 }
 
 /// After the command its sender has to have ended.

@@ -1,21 +1,21 @@
 //! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
 //! (The file's place, owner and modes were looked at when it was opened.)
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::deliver::{Availability, Post};
 use super::policy_context::PolicyContext;
 use super::quota::NAMED;
 use super::rejudge::few;
 use super::{Call, Callers, Rows, Service, expire, review, verify};
+use crate::domain::contact::Timezone;
 use crate::domain::duration::spell;
-use crate::domain::notification::Channel;
-use crate::domain::outbox::Outlet;
 use crate::domain::request::emergency;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{Checkpoint, FindingView, Health};
-use crate::store::{Error, Read, Store, Waiting};
+use crate::store::{Error, Read, Store};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
 const LATE: i64 = 15 * 60;
@@ -37,45 +37,42 @@ impl Call for Doctor {
     type Reply = bool;
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, FindingView>) -> Result<bool, Failure> {
-        let Doctor { against } = self;
-        let (open, against) = (service.outside.post, against.as_slice());
         let (sqlite, schema) = service.store.versions();
         let path = service.store.path().display();
         let clock = (service.clock)()?;
-        let post = open();
         let findings = service.store.read(|read| -> Result<Vec<FindingView>, Error> {
             let mut findings = vec![
                 file(service.store, &path.to_string())?,
                 ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
                 structure(read),
-                record(read, against),
+                record(read, &self.against),
                 the_clock(read, clock).unwrap_or_else(|error| unreadable("clock", error)),
                 expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
                 reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
-                outbox(read, post.as_deref().ok()).unwrap_or_else(|error| unreadable("outbox", error)),
-                ways_out(&post),
             ];
+            findings.extend((service.outside.delivery_findings)(read));
+            let zones = time_zones(read, service.outside.knows_zone)
+                .unwrap_or_else(|error| Some(unreadable("time zones", error)));
+            findings.extend(zones);
             findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
             Ok(findings)
         })?;
-        let no = findings.iter().any(|finding| finding.health == Health::Wrong);
-        for finding in findings {
-            rows(finding)?;
-        }
-        Ok(no)
+        let wrong = findings.iter().any(|finding| finding.health == Health::Wrong);
+        findings.into_iter().try_for_each(rows)?;
+        Ok(wrong)
     }
 }
 
-fn finding(what: &str, health: Health, found: String, mend: &[&str]) -> FindingView {
+pub fn finding(what: &str, health: Health, found: String, mend: &[&str]) -> FindingView {
     FindingView { what: what.to_owned(), health, found, mend: mend.iter().map(|&mend| mend.to_owned()).collect() }
 }
 
-fn ok(what: &str, found: impl Into<String>) -> FindingView {
+pub fn ok(what: &str, found: impl Into<String>) -> FindingView {
     finding(what, Health::Ok, found.into(), &[])
 }
 
 /// One thing that can't be read hides nothing else that was found.
-fn unreadable(what: &str, error: Error) -> FindingView {
+pub fn unreadable(what: &str, error: Error) -> FindingView {
     finding(what, Health::Wrong, Failure::from(error).message, &["see what is said of structure and record"])
 }
 
@@ -193,63 +190,21 @@ fn upgrade(read: &Read<'_>, clock: Timestamp) -> Result<Option<FindingView>, Err
     Ok((!changed.is_empty()).then(|| finding("upgrade", Health::Warning, found(), &MEND)))
 }
 
-/// `post`: the ways out; None where they can't be opened, which `ways_out` reports.
-fn outbox(read: &Read<'_>, post: Option<&dyn Post>) -> Result<FindingView, Error> {
-    let Waiting { waiting, failing, dead } = read.outbox_waiting()?;
-    let mut without: Vec<(Outlet, u64)> = Vec::new();
-    if let Some(post) = post {
-        without = read.outbox_waiting_by_outlet()?;
-        without.retain(|(outlet, _)| post.service(outlet) == Availability::None);
+/// Time zones that this machine does not know. Digests and the times in messages use UTC instead.
+fn time_zones(read: &Read<'_>, knows_zone: &dyn Fn(&Timezone) -> bool) -> Result<Option<FindingView>, Error> {
+    const MEND: [&str; 2] = [
+        "install the time zone database (the package tzdata)",
+        "or correct the names in the team file: they are those of the IANA database, such as Europe/Paris",
+    ];
+    let team = read.team()?;
+    let mut users: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let default = team.notifications.timezone.as_ref().map(|zone| (zone, "the team".to_owned()));
+    let members = team.members.iter().filter_map(|(name, member)| Some((member.timezone.as_ref()?, name.to_string())));
+    for (zone, user) in default.into_iter().chain(members) {
+        users.entry(zone.as_str()).or_default().push(user);
     }
-    let mut found = Vec::new();
-    let mut mend = Vec::new();
-    if dead > 0 {
-        found.push(format!("{dead} notifications are given up, and {waiting} wait to be sent"));
-        mend.push("`access outbox --dead` says which and why");
-        mend.push("when the cause is fixed: `access outbox retry`; to drop them: `access outbox discard`");
-    } else if failing > 0 {
-        found.push(format!("{waiting} notifications wait to be sent, and {failing} of them failed before"));
-        mend.push("`access outbox` says which and why");
-    }
-    if !without.is_empty() {
-        let count: u64 = without.iter().map(|(_, count)| count).sum();
-        let each: Vec<String> = without.iter().map(|(outlet, count)| format!("{outlet}: {count}")).collect();
-        found.push(format!(
-            "{count} notifications wait, and config.toml names no way to send them ({})",
-            each.join(", ")
-        ));
-        mend.push(
-            "name a way in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
-        );
-        mend.push("or leave it: after a week they are dropped, and the inboxes keep what they tell");
-    }
-    Ok(match found.as_slice() {
-        [] => ok("outbox", format!("{waiting} notifications wait to be sent")),
-        found => finding("outbox", Health::Warning, found.join("; "), &mend),
-    })
-}
-
-/// The ways by which notifications go out: opened, and not tried.
-fn ways_out(post: &Result<Box<dyn Post>, Failure>) -> FindingView {
-    let wrong = |failures: Vec<Failure>| {
-        let found: Vec<String> = failures.iter().map(|failure| failure.message.clone()).collect();
-        let mend: Vec<&str> = failures.iter().flat_map(|failure| &failure.hints).map(String::as_str).collect();
-        finding("delivery", Health::Wrong, found.join("; "), &mend)
-    };
-    let post = match post {
-        Ok(post) => post,
-        Err(failure) => return wrong(vec![failure.clone()]),
-    };
-    let broken = post.broken();
-    if !broken.is_empty() {
-        return wrong(broken);
-    }
-    let there =
-        Channel::ALL.into_iter().filter(|&channel| post.service(&Outlet::Member(channel)) != Availability::None);
-    let mut ways: Vec<String> = there.map(|channel| channel.as_str().to_owned()).collect();
-    ways.extend(post.hooks().into_iter().map(|hook| format!("webhook {}", hook.name)));
-    match ways.as_slice() {
-        [] => ok("delivery", "config.toml names no way out, so people look into their inbox"),
-        ways => ok("delivery", format!("by {}", ways.join(", "))),
-    }
+    let unknown = users.into_iter().filter(|(zone, _)| zone.parse().is_ok_and(|zone| !knows_zone(&zone)));
+    let unknown: Vec<String> = unknown.map(|(zone, users)| format!("{zone} ({})", few(&users, MOST_NAMED))).collect();
+    let found = || format!("this machine does not know {}; UTC is used instead", few(&unknown, MOST_NAMED));
+    Ok((!unknown.is_empty()).then(|| finding("time zones", Health::Warning, found(), &MEND)))
 }

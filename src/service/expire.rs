@@ -9,7 +9,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
-use super::{Call, Callers, Rows, Service, Warned, deliver};
+use super::{Call, Callers, Rows, Service, Warned};
 use crate::domain::event::{Draft, Event};
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
@@ -25,8 +25,7 @@ use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
 
-/// `post`: the ways by which what is due is sent as well. It is sent after all is on the record, and whether or not it can
-/// be changes nothing of that.
+/// Records what the clock has ended. Sending comes after everything is recorded, and its failure changes nothing of the record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Expire {
     pub dry_run: bool,
@@ -43,7 +42,6 @@ impl Call for Expire {
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, Progress>) -> Result<Warned<ExpireView>, Failure> {
         let Expire { dry_run, deliver } = self;
-        let post = (deliver && !dry_run).then_some(service.outside.post);
         let mut tally = if dry_run {
             service.store.read(|read| -> Result<ExpireView, Failure> {
                 Ok(due(read, &PolicyContext::default(), service.now_to_write(read)?, usize::MAX)?.1)
@@ -52,12 +50,12 @@ impl Call for Expire {
             run(service)?
         };
         let mut warnings = Vec::new();
-        if let Some(open) = post {
-            match deliver::run(service, open, rows) {
+        if deliver && !dry_run {
+            match (service.outside.deliver)(rows) {
                 Ok(sent) => {
                     (tally.delivered, tally.failed) = (sent.view.delivered, sent.view.failed);
                     warnings = sent.warnings;
-                    for failure in sent.broken {
+                    for failure in sent.failures {
                         warnings.push(failure.message);
                         warnings.extend(failure.hints);
                     }

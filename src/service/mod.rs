@@ -11,7 +11,6 @@ mod call;
 mod check;
 mod clock;
 mod completion;
-mod compose;
 mod deliver;
 mod deny;
 mod doctor;
@@ -50,12 +49,11 @@ pub use call::{Call, Callers, Listed, Never, Rows, Warned};
 pub use check::Check;
 pub use clock::AcceptClock;
 pub use completion::{Candidate, Complete, Words};
-pub use deliver::{Availability, Hook, OpenPost, Post};
 pub use deliver::{Deliver, Delivered};
 pub use deny::Deny;
-pub use doctor::Doctor;
+pub use doctor::{Doctor, finding, ok, unreadable};
 pub use edit::EditRequest;
-pub use expire::Expire;
+pub use expire::{Expire, goes_on};
 pub use extend::{Extend, NeedsToExtend};
 pub use inbox::{Inbox, MarkRead, Unread};
 pub use init::{Init, init};
@@ -64,10 +62,11 @@ pub use needs::Needs;
 pub use notify::{NotifyTest, Prefer, Preferences};
 pub use outbox::{Outbox, OutboxDiscard, OutboxRetry};
 pub use owner::ReplaceOwner;
+pub use policy_context::PolicyContext;
 pub use queue::Queue;
 pub use request::SubmitRequest;
 pub use resources::{Find, Resources};
-pub use review::ReviewEmergency;
+pub use review::{ReviewEmergency, emergency};
 pub use revoke::{Revoke, RevokeMember};
 pub use team::{TeamApply, TeamShow};
 pub use verify::{AuditCheckpoint, AuditVerify};
@@ -75,11 +74,9 @@ pub use who::Who;
 pub use whoami::Whoami;
 pub use withdraw::Withdraw;
 
-use policy_context::PolicyContext;
-
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
-use crate::domain::member::Login;
+use crate::domain::member::{Login, Member};
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
@@ -90,7 +87,7 @@ use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::Seen;
+use crate::protocol::{DeliverView, FindingView, Progress, Seen, TestView};
 use crate::store::{Context, Error, Read, Store, Write};
 
 /// Who is there: the Unix user, as the operating system says, and whom they act as where the file is their own.
@@ -157,8 +154,29 @@ pub struct Outside<'o> {
     pub knows_zone: &'o dyn Fn(&Timezone) -> bool,
     /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
     pub shared: bool,
-    /// Opens the ways by which notifications go out.
-    pub post: OpenPost<'o>,
+    /// Sends what is due to the subscribers of the log.
+    pub deliver: &'o dyn Fn(Rows<'_, Progress>) -> Result<DeliveryRun, Failure>,
+    /// Sends a test to a member on each of their channels.
+    pub notify_test: &'o dyn Fn(&TestRecipient) -> Result<Vec<TestView>, Failure>,
+    /// What `doctor` finds of delivery.
+    pub delivery_findings: &'o dyn Fn(&Read<'_>) -> Vec<FindingView>,
+}
+
+/// The result of a run of `deliver`.
+#[derive(Default)]
+pub struct DeliveryRun {
+    pub view: DeliverView,
+    pub warnings: Vec<String>,
+    /// Why some transports could not be used. The others were.
+    pub failures: Vec<Failure>,
+}
+
+/// The member who gets the message of `notify test`.
+pub struct TestRecipient {
+    pub team: Name,
+    pub name: Name,
+    pub member: Member,
+    pub now: Timestamp,
 }
 
 /// What every call is given: the store, who calls, the system's clock, and the world outside.
@@ -381,7 +399,7 @@ fn visible(
 }
 
 /// Whether this person may know of a request.
-fn sees(
+pub fn sees(
     read: &Read<'_>,
     policy: &PolicyContext,
     me: &Principal,

@@ -1,16 +1,13 @@
 //! `notify`: how the caller is told of what, and why; changing that; and trying it out.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::deliver::{Availability, address};
-use super::{Call, Never, Problem, Rows, Service, Warned};
+use super::{Call, Never, Problem, Rows, Service, TestRecipient, Warned};
+use crate::domain::channel::Channel;
 use crate::domain::event::{Draft, Event};
-use crate::domain::letter::Letter;
 use crate::domain::member::Member;
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, NotificationKind};
-use crate::domain::outbox::{Content, Outcome, Outlet, Parcel};
+use crate::domain::notification::NotificationKind;
 use crate::domain::preference::{How, Policy, PreferenceChange, Why};
 use crate::domain::quota::PREFERENCES;
 use crate::domain::refusal::{LookupRefusal, Refusal};
@@ -82,10 +79,10 @@ fn warnings(change: &PreferenceChange, view: &PreferenceView) -> Vec<String> {
         PreferenceChange::Mute(events) => events.clone(),
         PreferenceChange::Unmute(_) | PreferenceChange::Reset => Vec::new(),
     };
-    let of = |notice: &NotificationKind| view.events.iter().find(|event| event.event == *notice);
-    let mandatory = named.iter().filter(|notice| of(notice).is_some_and(|event| event.mandatory));
+    let of = |kind: &NotificationKind| view.events.iter().find(|event| event.event == *kind);
+    let mandatory = named.iter().filter(|kind| of(kind).is_some_and(|event| event.mandatory));
     let mut warnings: Vec<String> =
-        mandatory.map(|notice| format!("{notice} is mandatory, so you are told of it all the same")).collect();
+        mandatory.map(|kind| format!("{kind} is mandatory, so you are told of it all the same")).collect();
     if view.muted && matches!(change, PreferenceChange::Set { .. }) {
         warnings.push("everything is muted, so this has no effect until `access notify unmute`".to_owned());
     }
@@ -97,25 +94,24 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
         .member(name)?
         .ok_or_else(|| Refusal::from(LookupRefusal::NoSuchMember { name: name.clone(), nearest: None }))?;
     let (policy, preference) = (read.policy()?, read.preference(name)?);
-    let how = |notice: NotificationKind, channel: Channel| {
-        if address(&member, channel).is_none() {
-            let why = format!("the team file has no {} of yours", whereabouts(channel));
+    let how = |kind: NotificationKind, channel: Channel| {
+        if member.addresses.get(channel).is_none() {
+            let why = format!("the team file has no {} for you", channel.address_name());
             return HowView { how: How::Off.to_string(), why };
         }
-        let plan = policy.plan(&preference, notice, channel);
-        HowView { how: plan.how.to_string(), why: because(plan.why, notice) }
+        let plan = policy.plan(&preference, kind, channel);
+        HowView { how: plan.how.to_string(), why: because(plan.why, kind) }
     };
-    let events = NotificationKind::ALL.into_iter().map(|notice| EventPreferenceView {
-        event: notice,
+    let address = |channel| member.addresses.get(channel).map(ToString::to_string);
+    let events = NotificationKind::ALL.into_iter().map(|kind| EventPreferenceView {
+        event: kind,
         in_app: true,
-        email: how(notice, Channel::Email),
-        slack: how(notice, Channel::Slack),
-        mandatory: policy.is_mandatory(notice),
+        channels: Channel::ALL.into_iter().map(|channel| (channel, how(kind, channel))).collect(),
+        mandatory: policy.is_mandatory(kind),
     });
     Ok(PreferenceView {
         member: name.clone(),
-        email: member.email.as_ref().map(ToString::to_string),
-        slack: member.slack.as_ref().map(ToString::to_string),
+        addresses: Channel::ALL.into_iter().map(|channel| (channel, address(channel))).collect(),
         timezone: zone(&member, &policy),
         muted: preference.muted,
         events: events.collect(),
@@ -123,9 +119,9 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
     })
 }
 
-fn because(why: Why, notice: NotificationKind) -> String {
+fn because(why: Why, kind: NotificationKind) -> String {
     match why {
-        Why::Mandatory if notice == NotificationKind::AccessEmergency => "emergencies are told to everybody".to_owned(),
+        Why::Mandatory if kind == NotificationKind::AccessEmergency => "emergencies are told to everybody".to_owned(),
         Why::Mandatory
         | Why::Muted
         | Why::OwnOfEvent
@@ -137,19 +133,12 @@ fn because(why: Why, notice: NotificationKind) -> String {
     }
 }
 
-fn whereabouts(channel: Channel) -> &'static str {
-    match channel {
-        Channel::Email => "email address",
-        Channel::Slack => "Slack id",
-    }
-}
-
 fn zone(member: &Member, policy: &Policy) -> String {
     let zone = member.timezone.as_ref().or(policy.timezone.as_ref());
     zone.map_or_else(|| "UTC".to_owned(), ToString::to_string)
 }
 
-/// Sends a test to the caller on every channel, at once, and says what came of each. Nothing is queued or recorded.
+/// Sends a test to the caller on each of their channels. The reply: whether one failed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NotifyTest {}
 
@@ -160,80 +149,19 @@ impl Call for NotifyTest {
     type Reply = bool;
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, TestView>) -> Result<bool, Failure> {
-        let open = service.outside.post;
-        let (name, member, team, now) = service
-            .ask("notify test", |read, me, now| Ok((me.name.clone(), me.member.clone(), read.team_name()?, now)))?;
-        let mut post = open()?;
-        let digest: String = Sha256::digest(format!("{team} {name} {now} {}", std::process::id()))
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let mut waiting = Vec::new();
-        let mut tests = Vec::new();
-        for (ticket, channel) in (0..).zip(Channel::ALL) {
-            let unsent = |answer: String, ok| TestView { channel: channel.as_str().to_owned(), to: None, ok, answer };
-            let Some(address) = address(&member, channel) else {
-                tests.push(unsent(format!("the team file has no {} of yours", whereabouts(channel)), None));
-                continue;
-            };
-            match post.service(&Outlet::Member(channel)) {
-                Availability::Open => {}
-                Availability::Broken => {
-                    let why = post.broken().into_iter().map(|failure| failure.message).collect::<Vec<_>>().join("; ");
-                    tests.push(unsent(why, Some(false)));
-                    continue;
-                }
-                Availability::None => {
-                    tests.push(unsent("config.toml names no way to send it".to_owned(), None));
-                    continue;
-                }
-            }
-            let to = match channel {
-                Channel::Email => member.email.as_ref().map(ToString::to_string),
-                Channel::Slack => member.slack.as_ref().map(ToString::to_string),
-            };
-            let token = format!("{}.test", &digest[..32]);
-            let when = post.write_time(member.timezone.as_ref(), now);
-            let letter = Letter::test(team.clone(), &name, token, (now, when));
-            post.hand(ticket, Parcel { to: address, content: Content::Letter(Box::new(letter)), now });
-            waiting
-                .push((ticket, TestView { channel: channel.as_str().to_owned(), to, ok: None, answer: String::new() }));
-        }
-        while !waiting.is_empty() {
-            let outcomes = post.outcomes();
-            if outcomes.is_empty() {
-                break;
-            }
-            for (ticket, outcome) in outcomes {
-                let Some(place) = waiting.iter().position(|(waits, _)| *waits == ticket) else { continue };
-                let (_, mut test) = waiting.remove(place);
-                (test.ok, test.answer) = match outcome {
-                    Outcome::Sent { answer } => (Some(true), answer),
-                    Outcome::Failed { why, .. } | Outcome::Refused { why } | Outcome::NotNow { why, .. } => {
-                        (Some(false), why)
-                    }
-                    Outcome::NotTried { .. } => (Some(false), "it was not tried".to_owned()),
-                };
-                tests.push(test);
-            }
-        }
-        tests.extend(waiting.into_iter().map(|(_, test)| TestView {
-            ok: Some(false),
-            answer: "no answer in time".to_owned(),
-            ..test
-        }));
-        post.close();
+        let recipient = service.ask("notify test", |read, me, now| {
+            Ok(TestRecipient { team: read.team_name()?, name: me.name.clone(), member: me.member.clone(), now })
+        })?;
+        let mut tests = (service.outside.notify_test)(&recipient)?;
         tests.sort_by(|one, other| one.channel.cmp(&other.channel));
-        let no = tests.iter().any(|test| test.ok == Some(false));
         if tests.iter().all(|test| test.ok.is_none()) {
-            let told = Failure::new(Kind::Failure, "there is no way to reach you but the inbox");
+            let failure = Failure::new(Kind::Failure, "only your inbox can be reached");
             return Err(tests
                 .into_iter()
-                .fold(told, |told, test| told.hint(format!("{}: {}", test.channel, test.answer))));
+                .fold(failure, |failure, test| failure.hint(format!("{}: {}", test.channel, test.answer))));
         }
-        for test in tests {
-            rows(test)?;
-        }
-        Ok(no)
+        let failed = tests.iter().any(|test| test.ok == Some(false));
+        tests.into_iter().try_for_each(rows)?;
+        Ok(failed)
     }
 }

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Callers, Never, Outside, Rows, Service};
-use crate::domain::outbox::{Outlet, Queued};
 use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal};
 use crate::domain::request::authorize;
+use crate::domain::subscriber::{Delivery, Subscriber};
 use crate::error::Failure;
 use crate::protocol::QueuedView;
 use crate::store::{Error, Write};
@@ -36,34 +36,34 @@ impl Call for Outbox {
         loop {
             let page = service
                 .store
-                .read(|read| -> Result<Vec<Queued>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
+                .read(|read| -> Result<Vec<Delivery>, Failure> { Ok(read.outbox_after(after, dead, PAGE)?) })?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.id;
             for row in page {
-                rows(shown(row))?;
+                rows(view(row))?;
             }
         }
     }
 }
 
-fn shown(row: Queued) -> QueuedView {
-    let to = match (&row.outlet, row.notification) {
-        (Outlet::Member(_), Some((_, member))) => member.to_string(),
-        (Outlet::Member(_), None) => "nobody".to_owned(),
-        (Outlet::Channel(channel), _) => channel.to_string(),
-        (Outlet::Webhook(name), _) => name.to_string(),
+fn view(delivery: Delivery) -> QueuedView {
+    let to = match (&delivery.subscriber, delivery.notification) {
+        (Subscriber::Members(_), Some((_, member))) => member.to_string(),
+        (Subscriber::Members(_), None) => "nobody".to_owned(),
+        (Subscriber::SlackChannel(channel), _) => channel.to_string(),
+        (Subscriber::Webhook(name), _) => name.to_string(),
     };
     QueuedView {
-        id: row.id,
-        channel: row.outlet,
+        id: delivery.id,
+        channel: delivery.subscriber,
         to,
-        event: row.news,
-        request: row.request,
-        at: row.at,
-        attempts: row.attempts,
-        due_at: (!row.dead).then_some(row.due_at),
-        dead: row.dead,
-        error: row.error,
+        event: delivery.topic,
+        request: delivery.request,
+        at: delivery.at,
+        attempts: delivery.attempts,
+        due_at: (!delivery.dead).then_some(delivery.due_at),
+        dead: delivery.dead,
+        error: delivery.error,
     }
 }
 

@@ -17,10 +17,9 @@ impl Read<'_> {
     }
 
     pub fn team(&self) -> Result<Team, Error> {
-        let members =
-            self.rows("SELECT name, role, login, email, slack, timezone, disabled FROM member", [], |row| {
-                Ok((row::parsed(row, 0)?, row::member(row, 1)?))
-            })?;
+        let members = self.rows("SELECT name, role, login, addresses, timezone, disabled FROM member", [], |row| {
+            Ok((row::parsed(row, 0)?, row::member(row, 1)?))
+        })?;
         Ok(Team {
             team: Header { name: self.team_name()? },
             members: members.into_iter().collect(),

@@ -1,4 +1,5 @@
-//! What waits to be sent, and what decides how. No record, but for what the team and the members prefer.
+//! The subscribers' positions in the log, the deliveries that wait for them (the outbox), and what decides about these.
+//! Positions and outbox are not part of the record.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,27 +8,27 @@ use rusqlite::{Row, params};
 use super::read::{Read, agree};
 use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
+use crate::domain::channel::{Channel, Route, SlackChannel};
 use crate::domain::event::Entry;
 use crate::domain::member::Member;
 use crate::domain::name::Name;
-use crate::domain::notification::Channel;
-use crate::domain::outbox::{News, Outlet, Queued, Route};
+use crate::domain::notification::Recipient;
 use crate::domain::preference::{Policy, Preference};
+use crate::domain::subscriber::{Delivery, Subscriber, Topic};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
-/// The columns of a row of the outbox, for `queued`.
-const QUEUED: &str =
-    "SELECT o.id, o.channel, coalesce(o.kind, n.kind), e.seq, e.at, n.id, n.member, o.due_at, o.attempts,
-         o.error, o.dead, e.request
-     FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)";
+/// The columns of `delivery`.
+const DELIVERY: &str = "SELECT o.id, o.subscriber, o.topic, o.seq, e.at, n.id, n.member, o.due_at, o.attempts, o.error,
+         o.dead, e.request
+     FROM outbox o JOIN event e ON e.seq = o.seq LEFT JOIN notification n ON n.id = o.notification";
 
-fn queued(row: &Row<'_>) -> Result<Queued, Error> {
+fn delivery(row: &Row<'_>) -> Result<Delivery, Error> {
     let notification: Option<i64> = row.get(5)?;
-    Ok(Queued {
+    Ok(Delivery {
         id: row.get(0)?,
-        outlet: row::parsed(row, 1)?,
-        news: row::parsed(row, 2)?,
+        subscriber: row::parsed(row, 1)?,
+        topic: row::parsed(row, 2)?,
         seq: row.get(3)?,
         at: row::time(row, 4)?,
         notification: match notification {
@@ -45,7 +46,7 @@ fn queued(row: &Row<'_>) -> Result<Queued, Error> {
     })
 }
 
-/// How many rows wait, how many of those have failed before, and how many are given up.
+/// How many deliveries wait, how many of those failed before, and how many were given up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waiting {
     pub waiting: u64,
@@ -53,18 +54,18 @@ pub struct Waiting {
     pub dead: u64,
 }
 
-/// The one process that sends, for as long as this lives. The kernel ends it with the process, however that ends.
-pub struct Sending(#[expect(dead_code, reason = "closing it lets another send")] std::fs::File);
+/// Held by the one process that sends. The kernel releases it when the process ends, for whatever reason.
+pub struct SendLock(#[expect(dead_code, reason = "closing it releases the lock")] std::fs::File);
 
 impl Store {
-    /// The right to send what waits; None while another process has it.
-    pub fn begin_sending(&self) -> Result<Option<Sending>, Error> {
-        Ok(file::lock_for_sending(&self.path)?.map(Sending))
+    /// None while another process sends.
+    pub fn begin_sending(&self) -> Result<Option<SendLock>, Error> {
+        Ok(file::lock_for_sending(&self.path)?.map(SendLock))
     }
 }
 
 impl Read<'_> {
-    /// What the team file says of notifications.
+    /// `[notifications]` of the team file.
     pub fn policy(&self) -> Result<Policy, Error> {
         let policy = self.one("SELECT policy FROM team WHERE policy IS NOT NULL", [], |row| row::json(row, 0))?;
         Ok(policy.unwrap_or_default())
@@ -75,62 +76,69 @@ impl Read<'_> {
         Ok(self.one(sql, [member.as_str()], |row| row::json(row, 0))?.unwrap_or_default())
     }
 
-    /// What each member prefers, who has said anything.
+    /// The preferences of the members who set any.
     pub fn preferences(&self) -> Result<BTreeMap<Name, Preference>, Error> {
         let sql = "SELECT name, preference FROM member WHERE preference IS NOT NULL";
         Ok(self.rows(sql, [], |row| Ok((row::parsed(row, 0)?, row::json(row, 1)?)))?.into_iter().collect())
     }
 
-    /// A member as the team file has them, with the entry that brought them.
+    /// A member as the team file declares them, with the entry that added them.
     pub fn member(&self, name: &Name) -> Result<Option<(Member, i64)>, Error> {
-        let sql = "SELECT role, login, email, slack, timezone, disabled, since FROM member WHERE name = ?1";
-        self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))
+        let sql = "SELECT role, login, addresses, timezone, disabled, since FROM member WHERE name = ?1";
+        self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(5)?)))
     }
 
-    /// What is due at this time, but for the channels that are shut, after the row with this number, in order; at most so
-    /// many rows.
-    pub fn outbox_due(&self, now: Timestamp, shut: &[Channel], after: i64, most: usize) -> Result<Vec<Queued>, Error> {
-        let open: String = shut.iter().map(|channel| format!(" AND o.channel <> '{}'", channel.as_str())).collect();
+    /// What is due, in order: deliveries after this id, at most so many. Those to members on the closed channels are left
+    /// out.
+    pub fn outbox_due(
+        &self,
+        now: Timestamp,
+        closed: &[Channel],
+        after: i64,
+        most: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        let open: String =
+            closed.iter().map(|channel| format!(" AND o.subscriber <> '{}'", channel.as_str())).collect();
         let sql =
-            format!("{QUEUED} WHERE o.id > ?1 AND NOT o.dead AND o.due_at <= ?2{open} ORDER BY o.id LIMIT {most}");
-        self.rows(&sql, params![after, now.unix()], queued)
+            format!("{DELIVERY} WHERE o.id > ?1 AND NOT o.dead AND o.due_at <= ?2{open} ORDER BY o.id LIMIT {most}");
+        self.rows(&sql, params![after, now.unix()], delivery)
     }
 
-    /// Whether anything that waits for one of these channels was due before this time.
+    /// Whether anything that waits for members on these channels was due before this time.
     pub fn outbox_has_stale(&self, channels: &[Channel], before: Timestamp) -> Result<bool, Error> {
         let named: Vec<String> = channels.iter().map(|channel| format!("'{}'", channel.as_str())).collect();
         let named = named.join(", ");
-        let sql = format!("SELECT 1 FROM outbox WHERE NOT dead AND due_at < ?1 AND channel IN ({named}) LIMIT 1");
+        let sql = format!("SELECT 1 FROM outbox WHERE NOT dead AND due_at < ?1 AND subscriber IN ({named}) LIMIT 1");
         Ok(self.one(&sql, [before.unix()], |_| Ok(()))?.is_some())
     }
 
-    /// Where a row that failed waits for its next attempt: what comes after it there waits too.
-    pub fn outbox_blocked(&self, now: Timestamp) -> Result<BTreeSet<(Outlet, Option<Name>)>, Error> {
-        let sql = "SELECT o.channel, n.member FROM outbox o LEFT JOIN notification n ON n.id = o.notification
+    /// The subscribers (and members) for which a failed delivery waits for its next attempt: later ones wait behind it.
+    pub fn outbox_blocked(&self, now: Timestamp) -> Result<BTreeSet<(Subscriber, Option<Name>)>, Error> {
+        let sql = "SELECT o.subscriber, n.member FROM outbox o LEFT JOIN notification n ON n.id = o.notification
              WHERE o.attempts > 0 AND NOT o.dead AND o.due_at > ?1";
         let rows = self.rows(sql, [now.unix()], |row| Ok((row::parsed(row, 0)?, row::maybe_parsed(row, 1)?)))?;
         Ok(rows.into_iter().collect())
     }
 
-    /// Withdrawals and decisions that wait for somebody (or a Slack channel) to whom the request itself was not sent: that waits
-    /// too, or was given up.
-    pub fn outbox_unheard(&self) -> Result<BTreeSet<i64>, Error> {
-        let sql = "WITH told AS MATERIALIZED (
-                 SELECT o.id, o.channel, n.member, e.request, coalesce(o.kind, n.kind) AS kind
-                 FROM outbox o LEFT JOIN notification n ON n.id = o.notification JOIN event e ON e.seq = coalesce(o.seq, n.seq)
-                 WHERE coalesce(o.kind, n.kind) IN ('request.submitted', 'request.withdrawn', 'request.decided')
-                     AND o.channel NOT GLOB 'webhook:*')
-             SELECT id FROM told WHERE kind <> 'request.submitted'
-                 AND (request, channel, coalesce(member, '')) IN
-                     (SELECT request, channel, coalesce(member, '') FROM told WHERE kind = 'request.submitted')
-                 AND EXISTS (SELECT 1 FROM request r WHERE r.id = told.request AND r.state <> 'pending')";
+    /// Deliveries that tell of a decision or withdrawal, where the same receiver never got the request: that still waits, or
+    /// was given up.
+    pub fn outbox_unannounced(&self) -> Result<BTreeSet<i64>, Error> {
+        let sql = "WITH queued AS MATERIALIZED (
+                 SELECT o.id, o.subscriber, coalesce(n.member, '') AS member, e.request, o.topic
+                 FROM outbox o JOIN event e ON e.seq = o.seq LEFT JOIN notification n ON n.id = o.notification
+                 WHERE o.topic IN ('request.submitted', 'request.withdrawn', 'request.decided')
+                     AND o.subscriber NOT GLOB 'webhook:*')
+             SELECT id FROM queued WHERE topic <> 'request.submitted'
+                 AND (request, subscriber, member) IN
+                     (SELECT request, subscriber, member FROM queued WHERE topic = 'request.submitted')
+                 AND EXISTS (SELECT 1 FROM request r WHERE r.id = queued.request AND r.state <> 'pending')";
         Ok(self.rows(sql, [], |row| Ok(row.get(0)?))?.into_iter().collect())
     }
 
-    /// Rows after this one, in order; of the dead, or of those that wait.
-    pub fn outbox_after(&self, after: i64, dead: bool, most: usize) -> Result<Vec<Queued>, Error> {
-        let sql = format!("{QUEUED} WHERE o.id > ?1 AND o.dead = ?2 ORDER BY o.id LIMIT {most}");
-        self.rows(&sql, params![after, dead], queued)
+    /// Deliveries after this id, in order: the dead, or those that wait.
+    pub fn outbox_after(&self, after: i64, dead: bool, most: usize) -> Result<Vec<Delivery>, Error> {
+        let sql = format!("{DELIVERY} WHERE o.id > ?1 AND o.dead = ?2 ORDER BY o.id LIMIT {most}");
+        self.rows(&sql, params![after, dead], delivery)
     }
 
     pub fn outbox_waiting(&self) -> Result<Waiting, Error> {
@@ -141,9 +149,9 @@ impl Read<'_> {
         Ok(Waiting { waiting, failing, dead })
     }
 
-    /// How many rows wait for each channel, Slack channel and webhook.
-    pub fn outbox_waiting_by_outlet(&self) -> Result<Vec<(Outlet, u64)>, Error> {
-        let sql = "SELECT channel, count(*) FROM outbox WHERE NOT dead GROUP BY channel ORDER BY channel";
+    /// How many deliveries wait for each subscriber.
+    pub fn outbox_waiting_by_subscriber(&self) -> Result<Vec<(Subscriber, u64)>, Error> {
+        let sql = "SELECT subscriber, count(*) FROM outbox WHERE NOT dead GROUP BY subscriber ORDER BY subscriber";
         self.rows(sql, [], |row| Ok((row::parsed(row, 0)?, row.get::<_, i64>(1)?.unsigned_abs())))
     }
 
@@ -151,9 +159,8 @@ impl Read<'_> {
         Ok(self.one("SELECT 1 FROM outbox WHERE id = ?1", [id], |_| Ok(()))?.is_some())
     }
 
-    /// How many rows wait for this channel or webhook.
-    pub fn outbox_waiting_for(&self, outlet: &Outlet) -> Result<u64, Error> {
-        self.count("SELECT count(*) FROM outbox WHERE channel = ?1 AND NOT dead", [outlet.to_string()])
+    pub fn outbox_waiting_for(&self, subscriber: &Subscriber) -> Result<u64, Error> {
+        self.count("SELECT count(*) FROM outbox WHERE subscriber = ?1 AND NOT dead", [subscriber.to_string()])
     }
 
     /// An entry with its hash.
@@ -171,10 +178,10 @@ impl Read<'_> {
         })
     }
 
-    /// How far each Slack channel and webhook is: the number of the last entry that it was given.
-    pub fn streams(&self) -> Result<BTreeMap<String, i64>, Error> {
-        let streams = self.one("SELECT streams FROM team WHERE streams IS NOT NULL", [], |row| row::json(row, 0))?;
-        Ok(streams.unwrap_or_default())
+    /// The last entry that this subscriber was given; None if it is new.
+    pub fn position(&self, subscriber: &Subscriber) -> Result<Option<i64>, Error> {
+        let sql = "SELECT seq FROM subscriber WHERE name = ?1";
+        self.one(sql, [subscriber.to_string()], |row| Ok(row.get(0)?))
     }
 
     /// The number of the last entry before this time.
@@ -185,31 +192,37 @@ impl Read<'_> {
 }
 
 impl Write<'_> {
-    pub fn set_streams(&self, streams: &BTreeMap<String, i64>) -> Result<(), Error> {
-        let body = serde_json::to_string(streams).map_err(|error| Error::Internal { message: error.to_string() })?;
-        self.conn().prepare_cached("UPDATE team SET streams = ?1")?.execute([body])?;
+    pub fn set_position(&self, subscriber: &Subscriber, seq: i64) -> Result<(), Error> {
+        let sql = "INSERT INTO subscriber VALUES (?1, ?2) ON CONFLICT DO UPDATE SET seq = excluded.seq";
+        self.conn().prepare_cached(sql)?.execute(params![subscriber.to_string(), seq])?;
         Ok(())
     }
 
-    /// The Slack channels that the team file names now. One that is new begins after this entry; one that is gone, if
-    /// it comes back, begins anew.
-    pub(super) fn begin_channels(&self, channels: Vec<String>, after: i64) -> Result<(), Error> {
-        let named: BTreeSet<String> = channels.into_iter().map(|channel| format!("slack:{channel}")).collect();
-        let mut streams = self.streams()?;
-        let before = streams.clone();
-        streams.retain(|name, _| !name.starts_with("slack:") || named.contains(name));
-        for name in named {
-            streams.entry(name).or_insert(after);
+    /// The Slack channels that the team file names now. A new one starts after this entry. One that was removed starts
+    /// again if it comes back.
+    pub(super) fn subscribe_channels<'p>(
+        &self,
+        channels: impl Iterator<Item = &'p SlackChannel>,
+        after: i64,
+    ) -> Result<(), Error> {
+        let named: BTreeSet<String> = channels.map(|name| Subscriber::SlackChannel(name.clone()).to_string()).collect();
+        let known: Vec<String> =
+            self.rows("SELECT name FROM subscriber WHERE name GLOB 'slack:*'", [], |row| Ok(row.get(0)?))?;
+        for gone in known.iter().filter(|name| !named.contains(*name)) {
+            self.conn().prepare_cached("DELETE FROM subscriber WHERE name = ?1")?.execute([gone])?;
         }
-        if streams == before { Ok(()) } else { self.set_streams(&streams) }
+        for name in named {
+            let sql = "INSERT INTO subscriber VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            self.conn().prepare_cached(sql)?.execute(params![name, after])?;
+        }
+        Ok(())
     }
 
-    /// What was put off for a digest is looked at again, since what its reader (or the team) prefers has changed.
+    /// Makes due what waits for a digest: the preferences of its reader, or of the team, have changed.
     ///
-    /// Entries may lie in the future, where a clock that was ahead was set right: those are due now.
+    /// An entry can lie in the future, if the clock was ahead and was set right. It is due now.
     pub(super) fn reconsider(&self, member: Option<&Name>, now: Timestamp) -> Result<(), Error> {
-        let sql = "UPDATE outbox SET due_at = (SELECT min(e.at, ?2) FROM notification n JOIN event e ON e.seq = n.seq
-                 WHERE n.id = outbox.notification)
+        let sql = "UPDATE outbox SET due_at = (SELECT min(e.at, ?2) FROM event e WHERE e.seq = outbox.seq)
              WHERE attempts = 0 AND NOT dead AND notification IS NOT NULL
                  AND (?1 IS NULL
                      OR EXISTS (SELECT 1 FROM notification n WHERE n.id = outbox.notification AND +n.member = ?1))";
@@ -217,15 +230,35 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Queues an entry for a channel or webhook.
-    pub fn outbox_add(&self, outlet: &Outlet, entry: &Entry, news: News, now: Timestamp) -> Result<(), Error> {
-        let sql = "INSERT INTO outbox (channel, seq, kind, due_at) VALUES (?1, ?2, ?3, ?4)";
-        let params = params![outlet.to_string(), entry.seq, news.as_str(), entry.at.min(now).unix()];
+    /// Queues an entry for a subscriber.
+    pub fn outbox_add(
+        &self,
+        subscriber: &Subscriber,
+        entry: &Entry,
+        topic: Topic,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let sql = "INSERT INTO outbox (subscriber, seq, topic, due_at) VALUES (?1, ?2, ?3, ?4)";
+        let params = params![subscriber.to_string(), entry.seq, topic.as_str(), entry.at.min(now).unix()];
         self.conn().prepare_cached(sql)?.execute(params)?;
         Ok(())
     }
 
-    /// They were sent, or nobody wants them.
+    /// Queues a notification for its member: one delivery for each channel on which they have an address.
+    pub(super) fn outbox_add_for_member(
+        &self,
+        entry: &Entry,
+        notification: i64,
+        Recipient(member, kind): &Recipient,
+    ) -> Result<(), Error> {
+        let sql = "INSERT INTO outbox (subscriber, seq, topic, notification, due_at)
+             SELECT key, ?2, ?3, ?4, ?5 FROM member, json_each(addresses) WHERE name = ?1";
+        let params = params![member.as_str(), entry.seq, kind.as_str(), notification, entry.at.unix()];
+        self.conn().prepare_cached(sql)?.execute(params)?;
+        Ok(())
+    }
+
+    /// Deletes deliveries that were sent, or that are not wanted.
     pub fn outbox_done(&self, ids: &[i64]) -> Result<(), Error> {
         for id in ids {
             self.conn().prepare_cached("DELETE FROM outbox WHERE id = ?1")?.execute([id])?;
@@ -233,10 +266,11 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Deletes what has waited for this channel since before this time, at most 10,000 rows: other commands wait for the lock.
+    /// Deletes what has waited for members on this channel since before this time. At most 10,000 rows, since other commands
+    /// wait for the lock.
     pub fn outbox_drop_stale(&self, channel: Channel, before: Timestamp) -> Result<(), Error> {
         let sql = "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox
-             WHERE channel = ?1 AND due_at < ?2 AND NOT dead ORDER BY id LIMIT 10000)";
+             WHERE subscriber = ?1 AND due_at < ?2 AND NOT dead ORDER BY id LIMIT 10000)";
         self.conn().prepare_cached(sql)?.execute(params![channel.as_str(), before.unix()])?;
         Ok(())
     }
@@ -247,7 +281,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// An attempt failed: the next is due then, or there is none.
+    /// An attempt failed. The next one is due at this time; None: give up.
     pub fn outbox_failed(&self, id: i64, why: &str, next: Option<Timestamp>) -> Result<(), Error> {
         let sql =
             "UPDATE outbox SET attempts = attempts + 1, error = ?2, due_at = coalesce(?3, due_at), dead = ?3 IS NULL
@@ -256,25 +290,25 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Whoever is there wants to be left alone until then: all that goes the same way waits.
+    /// The receiver asks to be left alone until this time: everything on the route waits.
     pub fn outbox_pause(&self, route: &Route, why: &str, until: Timestamp) -> Result<(), Error> {
-        let channels = match route {
-            Route::Email => "email".to_owned(),
-            Route::Slack => "slack*".to_owned(),
+        let name = match route {
+            Route::Channel(channel) => channel.as_str().to_owned(),
             Route::Webhook(name) => format!("webhook:{name}"),
         };
-        let sql = "UPDATE outbox SET due_at = ?2, error = ?3 WHERE channel GLOB ?1 AND NOT dead AND due_at < ?2";
-        self.conn().prepare_cached(sql)?.execute(params![channels, until.unix(), why])?;
+        let sql = "UPDATE outbox SET due_at = ?2, error = ?3
+             WHERE (subscriber = ?1 OR subscriber GLOB ?1 || ':*') AND NOT dead AND due_at < ?2";
+        self.conn().prepare_cached(sql)?.execute(params![name, until.unix(), why])?;
         Ok(())
     }
 
-    /// Deletes this row, or all that were given up. How many.
+    /// Deletes this delivery, or all that were given up. Returns how many.
     pub fn outbox_discard(&self, id: Option<i64>) -> Result<u64, Error> {
         let sql = "DELETE FROM outbox WHERE CASE WHEN ?1 IS NULL THEN dead ELSE id = ?1 END";
         Ok(self.conn().prepare_cached(sql)?.execute([id])? as u64)
     }
 
-    /// Tries again at once, from the first attempt on: this one if it is there, or all that are dead. How many.
+    /// Makes this delivery due with all its attempts, or all that were given up. Returns how many.
     pub fn outbox_retry(&self, id: Option<i64>) -> Result<u64, Error> {
         let sql = "UPDATE outbox SET attempts = 0, dead = 0, due_at = 0 WHERE CASE WHEN ?1 IS NULL THEN dead ELSE id = ?1 END";
         Ok(self.conn().prepare_cached(sql)?.execute([id])? as u64)

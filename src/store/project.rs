@@ -315,14 +315,13 @@ fn put_member(
     let (since, preference) = kept.map_or((seq, None), |(since, preference)| (*since, preference.as_deref()));
     one(
         write,
-        "INSERT INTO member (name, role, login, email, slack, timezone, disabled, since, preference)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO member (name, role, login, addresses, timezone, disabled, since, preference)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             name.as_str(),
             member.role.as_str(),
             member.login.as_str(),
-            member.email.as_ref().map(|email| email.as_str()),
-            member.slack.as_ref().map(|slack| slack.as_str()),
+            to_json(&member.addresses)?,
             member.timezone.as_ref().map(|zone| zone.as_str()),
             member.disabled,
             since,
@@ -334,7 +333,7 @@ fn put_member(
 fn project_policy(write: &Write<'_>, seq: i64, at: Timestamp, policy: Option<&Policy>) -> Result<(), Error> {
     one(write, "UPDATE team SET policy = ?1", [policy.map(to_json).transpose()?])?;
     let channels = policy.iter().flat_map(|policy| policy.channels.keys());
-    write.begin_channels(channels.map(ToString::to_string).collect(), seq - 1)?;
+    write.subscribe_channels(channels, seq - 1)?;
     write.reconsider(None, at)
 }
 

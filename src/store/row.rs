@@ -77,15 +77,14 @@ fn terms(row: &Row<'_>, column: usize) -> Result<Terms, Error> {
     Ok(Terms { resource: parsed(row, column)?, end, start: maybe_time(row, column + 3)? })
 }
 
-/// A member, in the columns `role, login, email, slack, timezone, disabled` from this one on.
+/// A member, in the columns `role, login, addresses, timezone, disabled` from this one on.
 pub fn member(row: &Row<'_>, column: usize) -> Result<Member, Error> {
     Ok(Member {
         role: parsed(row, column)?,
         login: parsed(row, column + 1)?,
-        email: maybe_parsed(row, column + 2)?,
-        slack: maybe_parsed(row, column + 3)?,
-        timezone: maybe_parsed(row, column + 4)?,
-        disabled: row.get(column + 5)?,
+        addresses: json(row, column + 2)?,
+        timezone: maybe_parsed(row, column + 3)?,
+        disabled: row.get(column + 4)?,
     })
 }
 

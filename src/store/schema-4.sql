@@ -44,3 +44,33 @@ CREATE INDEX grant_revoked ON grant (request) WHERE ended_by IS NOT NULL;
 CREATE INDEX event_by_actor ON event (actor) WHERE actor IS NOT NULL;
 CREATE INDEX event_by_action ON event (action)
     WHERE action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired');
+
+-- The addresses of a member, by channel.
+ALTER TABLE member ADD COLUMN addresses TEXT NOT NULL DEFAULT '{}';  -- JSON
+UPDATE member SET addresses = json_patch('{}', json_object('email', email, 'slack', slack));
+ALTER TABLE member DROP COLUMN email;
+ALTER TABLE member DROP COLUMN slack;
+
+-- What follows the log: how far it is, and what is queued for it. Not part of the record.
+CREATE TABLE subscriber (
+    name TEXT PRIMARY KEY,              -- slack:#ops, webhook:siem
+    seq  INTEGER NOT NULL               -- the last entry that it was given
+) STRICT, WITHOUT ROWID;
+INSERT INTO subscriber SELECT key, value FROM team, json_each(streams);
+ALTER TABLE team DROP COLUMN streams;
+CREATE TABLE outbox_4 (
+    id           INTEGER PRIMARY KEY,
+    subscriber   TEXT NOT NULL,                          -- email, slack, slack:#ops, webhook:siem
+    seq          INTEGER NOT NULL REFERENCES event (seq),
+    topic        TEXT NOT NULL,                          -- what it gets of the entry: a notification, or audit
+    notification INTEGER REFERENCES notification (id),   -- of a member
+    due_at       INTEGER NOT NULL,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    error        TEXT,                                   -- why the last attempt failed
+    dead         INTEGER NOT NULL DEFAULT 0              -- given up
+) STRICT;
+INSERT INTO outbox_4
+    SELECT o.id, channel, coalesce(o.seq, n.seq), coalesce(o.kind, n.kind), notification, due_at, attempts, error, dead
+    FROM outbox o LEFT JOIN notification n ON n.id = notification;
+DROP TABLE outbox;
+ALTER TABLE outbox_4 RENAME TO outbox;

@@ -1,7 +1,6 @@
 //! Appends entries to the log. In the same transaction each entry changes the tables (see `project`) and queues its
 //! notifications.
 
-use crate::domain::audit::{self, GENESIS};
 use std::cell::Cell;
 use std::ops::Deref;
 
@@ -10,9 +9,11 @@ use rusqlite::{Connection, params};
 use super::log::Head;
 use super::read::Read;
 use super::{Error, project};
+use crate::domain::audit;
+use crate::domain::audit::GENESIS;
 use crate::domain::event::{Draft, Entry, Event, FORMAT};
 use crate::domain::name::Name;
-use crate::domain::notification::{Channel, Recipient};
+use crate::domain::notification::Recipient;
 use crate::domain::team::change::Change;
 use crate::domain::time::Timestamp;
 
@@ -113,24 +114,16 @@ impl<'c> Write<'c> {
         Ok(self.conn().prepare_cached(sql)?.query_row([], |row| row.get(0))?)
     }
 
-    /// Adds a notification to each recipient's inbox, and a row to the outbox for each channel that reaches them.
+    /// Adds the entry to the inbox of each recipient, and queues it for their channels. Both happen in the transaction that
+    /// records the entry, so that a notification is part of the record.
     fn notify(&self, entry: &Entry) -> Result<(), Error> {
         let numbers = entry.first_notification.unwrap_or(1)..;
-        for (notification, Recipient(member, notice)) in numbers.zip(&entry.recipients) {
+        for (notification, recipient) in numbers.zip(&entry.recipients) {
+            let Recipient(member, kind) = recipient;
             self.conn()
                 .prepare_cached("INSERT INTO notification (id, seq, member, kind) VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![notification, entry.seq, member.as_str(), notice.as_str()])?;
-            let (email, slack): (bool, bool) = self
-                .conn()
-                .prepare_cached("SELECT email IS NOT NULL, slack IS NOT NULL FROM member WHERE name = ?1")?
-                .query_row([member.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            for (channel, reachable) in [(Channel::Email, email), (Channel::Slack, slack)] {
-                if reachable {
-                    self.conn()
-                        .prepare_cached("INSERT INTO outbox (notification, channel, due_at) VALUES (?1, ?2, ?3)")?
-                        .execute(params![notification, channel.as_str(), entry.at.unix()])?;
-                }
-            }
+                .execute(params![notification, entry.seq, member.as_str(), kind.as_str()])?;
+            self.outbox_add_for_member(entry, notification, recipient)?;
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ fn mail_reaches_every_address_that_a_team_file_may_have() {
         world.rows("DELETE FROM outbox");
         let id = world.request("bob", "target:orders-db", &[]);
         world.run("alice", &["deny", &id]).ok();
-        world.rows("DELETE FROM outbox WHERE notification NOT IN (SELECT id FROM notification WHERE member = 'bob') OR channel = 'slack'");
+        world.rows("DELETE FROM outbox WHERE notification NOT IN (SELECT id FROM notification WHERE member = 'bob') OR subscriber = 'slack'");
         shows(&world.json("root", &["deliver"]), &json!({ "delivered": 1, "failed": 0, "dead": 0 }));
         let mail = server.got().pop().unwrap();
         assert_eq!((&mail["to"], &mail["from"]), (&json!([on_the_wire]), &json!("access@xn--bcher-kva.example")));
@@ -82,7 +82,8 @@ fn an_address_that_no_mail_reaches_is_refused_with_why() {
 fn a_team_that_has_such_an_address_already_stays_readable() {
     let world = fresh(TEAM);
     // As an older version recorded it.
-    world.rows("UPDATE member SET email = 'bob..x@acme.example' WHERE name = 'bob'");
+    world
+        .rows("UPDATE member SET addresses = json_set(addresses, '$.email', 'bob..x@acme.example') WHERE name = 'bob'");
     world.run("bob", &["whoami"]).ok();
     let server = Server::mail(&world, &[]);
     configure(&world, &smtp(server.port));

@@ -75,8 +75,8 @@ fn tell(world: &World, notices: &[NotificationKind]) {
              UPDATE team SET last_seq = last_seq + 1;
              INSERT INTO notification (id, seq, member, kind)
                  SELECT max(n.id) + 1, (SELECT max(seq) FROM event), 'bob', '{kind}' FROM notification n;
-             INSERT INTO outbox (notification, channel, due_at) SELECT max(id), 'email', 0 FROM notification;
-             INSERT INTO outbox (notification, channel, due_at) SELECT max(id), 'slack', 0 FROM notification;"
+             INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT max(id), seq, kind, 'email', 0 FROM notification;
+             INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT max(id), seq, kind, 'slack', 0 FROM notification;"
         );
         world.rows(&script);
     }
@@ -349,7 +349,7 @@ fn slack_is_left_alone_for_as_long_as_it_asks_and_a_bad_token_loses_nothing() {
     rule(json!({}));
     world.pass("2m");
     shows(&world.json("root", &["deliver"]), &json!({ "failed": 0 }));
-    assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE channel = 'slack'"), ["0"]);
+    assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE subscriber = 'slack'"), ["0"]);
 }
 
 #[test]
@@ -361,7 +361,7 @@ fn two_senders_at_once_send_nothing_twice() {
         "INSERT INTO notification (id, seq, member, kind)
              WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 1119)
              SELECT i, 2, 'bob', 'team.changed' FROM n;
-         INSERT INTO outbox (notification, channel, due_at) SELECT id, 'email', 0 FROM notification WHERE id >= 1000;",
+         INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'email', 0 FROM notification WHERE id >= 1000;",
     );
     let start = || world.command("root", &["deliver", "--json"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let running = [start(), start(), start()];

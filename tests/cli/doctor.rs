@@ -220,3 +220,25 @@ fn what_cannot_be_read_hides_nothing_else_that_was_found() {
     wrong(&world, "record", "the log ends at entry 0", "audit verify");
     assert_eq!(finding(&world, "outbox").1["health"], "ok");
 }
+
+#[test]
+fn a_time_zone_that_this_machine_does_not_know_is_found() {
+    let world = World::sample();
+    let zones = |world: &World| {
+        let findings: Value = world.run("root", &["doctor", "--json"]).ok().json();
+        findings.as_array().unwrap().iter().find(|finding| finding["what"] == "time zones").cloned()
+    };
+    assert_eq!(zones(&world), None);
+    let team = |zone: &str, default: &str| {
+        let bob = "[members.bob]\n";
+        let team = crate::harness::TEAM.replace(bob, &format!("{bob}timezone = \"{zone}\"\n"));
+        format!("{team}\n[notifications]\ntimezone = \"{default}\"\n")
+    };
+    world.apply("olivia", &team("Europe/Pariss", "Mars/Base")).ok();
+    let found = zones(&world).unwrap();
+    let says = "this machine does not know Europe/Pariss (bob), Mars/Base (the team); UTC is used instead";
+    shows(&found, &json!({ "health": "warning", "found": says }));
+    assert!(found["mend"].to_string().contains("IANA database"), "{found:#}");
+    world.apply("olivia", &team("Europe/Paris", "Asia/Tokyo")).ok();
+    assert_eq!(zones(&world), None);
+}

@@ -196,7 +196,9 @@ fn a_webhook_that_goes_wrong() {
     let names = ["hang", "close", "drip", "half", "500", "404", "429", "410", "redirect", "redirect-get", "good"];
     let hooks = names.map(|name| webhook(&world, name, &url(&format!("/{name}")), "\"request.submitted\""));
     configure(&world, &[hurry("6s", "2s"), hooks.concat()].concat());
-    world.rows("UPDATE team SET streams = (SELECT json_group_object('webhook:' || value, (SELECT last_seq FROM team)) FROM json_each('[\"hang\",\"close\",\"drip\",\"half\",\"500\",\"404\",\"429\",\"410\",\"redirect\",\"redirect-get\",\"good\"]'))");
+    for name in names {
+        world.rows(&format!("INSERT INTO subscriber SELECT 'webhook:{name}', last_seq FROM team"));
+    }
     ask(&world, "bob", &["--reason", "one"]);
     ask(&world, "carol", &["--reason", "two"]);
     world.rows("DELETE FROM outbox");
@@ -204,7 +206,7 @@ fn a_webhook_that_goes_wrong() {
     world.run("root", &["deliver"]).exits(1);
     assert!(begun.elapsed() < Duration::from_secs(8), "each waits for itself alone: {:?}", begun.elapsed());
     let rows = |name: &str| {
-        let sql = format!("SELECT attempts, dead, error FROM outbox WHERE channel = 'webhook:{name}' ORDER BY id");
+        let sql = format!("SELECT attempts, dead, error FROM outbox WHERE subscriber = 'webhook:{name}' ORDER BY id");
         world.rows(&sql)
     };
     assert!(rows("good").is_empty());
@@ -213,7 +215,7 @@ fn a_webhook_that_goes_wrong() {
         ("drip", "1|0|no answer in time"),
         ("500", "1|0|it answered 500"),
         ("404", "1|0|it answered 404"),
-        ("410", "1|0|it answered 410: it is gone; take the webhook out of config.toml, or change its url"),
+        ("410", "1|0|it answered 410: the receiver is gone; remove the webhook from config.toml, or change its url"),
         (
             "redirect",
             "1|0|it answered 307, a redirect to 127.0.0.1, which is not followed: change the address in config.toml",
@@ -283,7 +285,7 @@ fn a_webhook_with_a_certificate_of_ones_own_authority() {
     };
     config(&other_ca);
     world.run("root", &["deliver"]).exits(1);
-    let error = world.rows("SELECT error FROM outbox WHERE channel = 'webhook:siem'");
+    let error = world.rows("SELECT error FROM outbox WHERE subscriber = 'webhook:siem'");
     assert!(error[0].contains("certificate"), "{error:?}");
     config(&ca);
     world.pass("2m");
@@ -300,8 +302,8 @@ fn a_hundred_to_a_server_that_hangs_keep_nobody_else() {
         "INSERT INTO notification (id, seq, member, kind)
              WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 199)
              SELECT i, 2, 'bob', 'team.changed' FROM n;
-         INSERT INTO outbox (notification, channel, due_at) SELECT id, 'email', 0 FROM notification WHERE id >= 100;
-         INSERT INTO outbox (notification, channel, due_at) SELECT id, 'slack', 0 FROM notification WHERE id >= 100;",
+         INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'email', 0 FROM notification WHERE id >= 100;
+         INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'slack', 0 FROM notification WHERE id >= 100;",
     );
     let begun = Instant::now();
     let ran = world.run("root", &["deliver", "--json"]).exits(1);
@@ -449,7 +451,7 @@ fn a_webhook_says_when_to_come_again_in_seconds_or_by_a_date() {
     let web = Server::web(&world);
     let url = format!("http://127.0.0.1:{}/hook", web.port);
     configure(&world, &webhook(&world, "siem", &url, "\"request.submitted\""));
-    world.rows("UPDATE team SET streams = json_object('webhook:siem', last_seq)");
+    world.rows("INSERT INTO subscriber SELECT 'webhook:siem', last_seq FROM team");
     ask(&world, "bob", &["--reason", "x"]);
     world.rows("DELETE FROM outbox");
     let date = |after: i64| {

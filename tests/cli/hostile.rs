@@ -183,7 +183,7 @@ fn no_answer_of_a_webhook_loses_its_backlog() {
         for _ in 0..2 {
             let ran = world.run("root", &["deliver", "--json"]).exits(1);
             shows(&ran.json(), &json!({ "delivered": 0, "dead": 0 }));
-            world.rows("UPDATE outbox SET due_at = 0 WHERE channel GLOB 'webhook*'");
+            world.rows("UPDATE outbox SET due_at = 0 WHERE subscriber GLOB 'webhook*'");
         }
         let error = errors(&world)[0].clone();
         let status = rule["status"].to_string();

@@ -28,10 +28,10 @@ fn pile(world: &World, count: u64) {
                  '$.told', json('[[\"bob\",\"request.approved\"]]')) FROM n, event WHERE seq = 3;
          INSERT INTO notification (id, seq, member, kind)
              SELECT seq + 1000, seq, 'bob', 'request.approved' FROM event WHERE seq > (SELECT last_seq FROM team);
-         INSERT INTO outbox (notification, channel, due_at)
-             SELECT seq + 1000, 'email', 0 FROM event WHERE seq > (SELECT last_seq FROM team);
-         INSERT INTO outbox (notification, channel, due_at)
-             SELECT seq + 1000, 'slack', 0 FROM event WHERE seq > (SELECT last_seq FROM team);
+         INSERT INTO outbox (notification, seq, topic, subscriber, due_at)
+             SELECT seq + 1000, seq, 'request.approved', 'email', 0 FROM event WHERE seq > (SELECT last_seq FROM team);
+         INSERT INTO outbox (notification, seq, topic, subscriber, due_at)
+             SELECT seq + 1000, seq, 'request.approved', 'slack', 0 FROM event WHERE seq > (SELECT last_seq FROM team);
          UPDATE team SET last_seq = last_seq + {count};"
     ));
 }
@@ -61,7 +61,7 @@ fn a_sender_killed_at_random_loses_nothing() {
     while world.rows("SELECT count(*) FROM outbox") != ["0"] {
         world.run("root", &["deliver"]).ok();
     }
-    let left = "SELECT channel, attempts, dead, error, count(*) FROM outbox GROUP BY 1, 2, 3, 4";
+    let left = "SELECT subscriber, attempts, dead, error, count(*) FROM outbox GROUP BY 1, 2, 3, 4";
     assert_eq!(world.rows(left), [""; 0], "all is sent");
 
     let mut emails: BTreeMap<String, usize> = BTreeMap::new();

@@ -204,7 +204,7 @@ fn a_channel_reads_the_teams_time_and_a_digest_comes_by_it() {
     let post = web.bodies("/api/chat.postMessage").into_iter().find(|post| post["channel"] == "#access").unwrap();
     assert!(post.to_string().contains("Lapses: 2026-12-01 04:00 EST"), "{post}");
     assert!(post["blocks"][1]["fields"].as_array().unwrap().len() <= 10);
-    let due = world.rows("SELECT datetime(due_at, 'unixepoch') FROM outbox WHERE channel = 'email'");
+    let due = world.rows("SELECT datetime(due_at, 'unixepoch') FROM outbox WHERE subscriber = 'email'");
     assert_eq!(due, ["2026-11-24 10:00:00"], "five o'clock in New York");
     // It is a part of the team file, and must be a zone.
     let shown = world.run("olivia", &["team", "show"]).ok().out;

@@ -31,7 +31,7 @@ digest = "hourly"
     assert_eq!(how("access.emergency"), pair("realtime", "realtime"));
     shows(
         &event(&world, "erin", "request.approved"),
-        &json!({ "in_app": true, "slack": { "how": "off", "why": "the team file has no Slack id of yours" } }),
+        &json!({ "in_app": true, "slack": { "how": "off", "why": "the team file has no Slack id for you" } }),
     );
 
     world.run("alice", &["notify", "set", "request.submitted", "--email", "on", "--digest", "realtime"]).ok();
@@ -40,7 +40,7 @@ digest = "hourly"
     assert_eq!(how("request.approved"), pair("daily 09:00", "daily 09:00"));
     assert_eq!(how("request.submitted"), pair("realtime", "realtime"), "what is said of one goes first");
     let muted = world.run("alice", &["notify", "mute"]).ok();
-    assert!(muted.out.contains("everything that can be"), "{}", muted.out);
+    assert!(muted.out.contains("everything except mandatory events"), "{}", muted.out);
     assert_eq!(how("request.submitted"), pair("off", "off"));
     assert_eq!(how("access.revoked"), pair("realtime", "realtime"), "mandatory");
     let told = world.run("alice", &["notify", "set", "access.revoked", "--slack", "off"]).ok();
@@ -140,7 +140,7 @@ fn what_can_not_be_said() {
 #[test]
 fn a_test_says_what_each_server_answered() {
     let world = World::sample();
-    world.run("bob", &["notify", "test"]).fails(1, "there is no way to reach you but the inbox");
+    world.run("bob", &["notify", "test"]).fails(1, "only your inbox can be reached");
     let (mail, web) = (Server::mail(&world, &[]), Server::web(&world));
     configure(&world, &[smtp(mail.port), slack(&world, web.port)].concat());
     shows(
@@ -148,7 +148,7 @@ fn a_test_says_what_each_server_answered() {
         &json!([{ "channel": "email", "to": "bob@acme.example", "ok": true }, { "channel": "slack", "ok": true }]),
     );
     let ran = world.run("carol", &["notify", "test"]).ok().says("ok      email  carol@acme.example: 250 OK taken");
-    assert!(ran.out.contains("-       slack  the team file has no Slack id of yours"), "{}", ran.out);
+    assert!(ran.out.contains("-       slack  the team file has no Slack id for you"), "{}", ran.out);
     drop(mail);
     let ran = world.run("bob", &["notify", "test"]).exits(1);
     assert!(ran.out.contains("FAILED  email  bob@acme.example: ") && ran.out.contains("refused"), "{}", ran.out);

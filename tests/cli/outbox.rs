@@ -36,15 +36,17 @@ fn a_dead_row_at_the_head_keeps_no_stale_row_and_stops_no_delivery() {
 #[test]
 fn nothing_at_the_head_keeps_a_stale_row() {
     // What comes first waits for a webhook, for its next attempt, or for a digest. It hides nothing that is stale.
-    for head in
-        ["channel = 'webhook:siem', notification = NULL, seq = 2, kind = 'audit'", "attempts = 3", "due_at = 1 << 40"]
-    {
+    for head in [
+        "subscriber = 'webhook:siem', notification = NULL, seq = 2, topic = 'audit'",
+        "attempts = 3",
+        "due_at = 1 << 40",
+    ] {
         let world = fresh(&TEAM.replace("slack = \"U0ALICE\"", ""));
         world.request("bob", "target:orders-db", &[]);
         world.rows(&format!("UPDATE outbox SET {head} WHERE id = (SELECT min(id) FROM outbox)"));
         world.pass("8d");
         world.run("root", &["deliver"]).ok();
-        let left = world.rows("SELECT count(*) FROM outbox WHERE channel = 'email' AND due_at < 1 << 40");
+        let left = world.rows("SELECT count(*) FROM outbox WHERE subscriber = 'email' AND due_at < 1 << 40");
         assert_eq!(left, ["0"], "{head}");
     }
 }
@@ -110,12 +112,12 @@ fn doctor_names_what_waits_with_no_way_to_send_it() {
         .run("root", &["doctor"])
         .ok()
         .says("1 notifications wait, and config.toml names no way to send them (slack: 1)");
-    world.rows("DELETE FROM outbox WHERE channel = 'slack'");
+    world.rows("DELETE FROM outbox WHERE subscriber = 'slack'");
     world.run("root", &["doctor"]).ok().says("ok       outbox     3 notifications wait");
 
     // A webhook or a channel that the configuration no longer names.
     world.rows(
-        "INSERT INTO outbox (channel, seq, kind, due_at) VALUES ('webhook:siem', 1, 'audit', 0), ('slack:#ops', 1, 'team.changed', 0)",
+        "INSERT INTO outbox (subscriber, seq, topic, due_at) VALUES ('webhook:siem', 1, 'audit', 0), ('slack:#ops', 1, 'team.changed', 0)",
     );
     world.run("root", &["doctor"]).ok().says("(slack:#ops: 1, webhook:siem: 1)");
 }

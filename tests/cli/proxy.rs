@@ -132,7 +132,7 @@ fn a_proxy_that_is_none_or_that_refuses_is_named_and_its_password_is_not() {
     {
         configure(&world, &config);
         let ran = deliver(&world, &[("HTTPS_PROXY", wrong)]).exits(65);
-        assert!(ran.err.contains("HTTPS_PROXY is not the address of a proxy"), "{}", ran.err);
+        assert!(ran.err.contains("HTTPS_PROXY is not a proxy URL"), "{}", ran.err);
         assert!(!ran.err.contains("hunter2"), "{}", ran.err);
         configure(&world, &format!("{config}proxy = \"{wrong}\"\n"));
         let ran = deliver(&world, &[]).exits(65);

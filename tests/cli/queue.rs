@@ -38,7 +38,9 @@ fn crowd(count: usize) -> World {
             has_account: &|_| Ok(true),
             knows_zone: &|_| true,
             shared: false,
-            post: &|| unreachable!("nothing is sent"),
+            deliver: &|_| unreachable!("nothing is sent"),
+            notify_test: &|_| unreachable!("nothing is sent"),
+            delivery_findings: &|_| Vec::new(),
         };
         Service { store: &store, caller: &caller, clock: &clock, outside: &outside }.answer(submit).unwrap();
     }

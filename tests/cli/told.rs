@@ -327,7 +327,7 @@ fn what_is_decided_while_a_run_is_sending_is_not_sent_after_that() {
         "INSERT INTO notification (id, seq, member, kind)
              WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
              SELECT i, 2, 'dave', 'team.changed' FROM n;
-         INSERT INTO outbox (notification, channel, due_at) SELECT id, 'email', 0 FROM notification WHERE id >= 1000;",
+         INSERT INTO outbox (notification, seq, topic, subscriber, due_at) SELECT id, seq, kind, 'email', 0 FROM notification WHERE id >= 1000;",
     );
     let id = world.request("bob", "target:orders-db", &[]);
     let mail = Server::mail(&world, &[]);
@@ -518,8 +518,8 @@ fn what_is_told_is_queued_for_each_address_a_member_has() {
     let world = World::of("olivia", TEAM);
     let rest = world.rows("SELECT count(*) FROM outbox")[0].clone();
     let fresh = format!(
-        "SELECT n.member, n.kind, o.channel FROM outbox o JOIN notification n ON n.id = o.notification
-         WHERE o.id > {rest} ORDER BY n.member, n.kind, o.channel"
+        "SELECT n.member, n.kind, o.subscriber FROM outbox o JOIN notification n ON n.id = o.notification
+         WHERE o.id > {rest} ORDER BY n.member, n.kind, o.subscriber"
     );
     // frank has no address at all, alice both.
     let id = world.request("frank", "target:orders-db", &[]);

@@ -8,6 +8,7 @@ use access::store::{Context, Error, Store};
 use serde_json::{Value, json};
 
 use crate::harness::{World, shows};
+use crate::post::{Server, configure, smtp, webhook};
 
 /// A database of version 3 of the schema. bob has connection:dev-1 (request 1) and target:orders-db (3) until 13:00, and
 /// asks for four more hours of each (2, 4), and for connection:prod-aws (5). A rule demands an approval of group:finance,
@@ -137,4 +138,83 @@ fn audit_verify_finds_forged_voids_and_judgements() {
     forge(&world, None, again(5));
     let ran = world.run("olivia", &["audit", "verify"]);
     assert!(ran.code != 0 && format!("{}{}", ran.out, ran.err).contains(owed), "{ran:?}");
+}
+
+/// A database of this version of the schema: the fixture of version 1 or 3, and the migrations up to it.
+fn of_version(version: usize) -> World {
+    let world = World::empty();
+    let fixture = match version {
+        1 | 2 => include_str!("../fixtures/database-v1.sql"),
+        _ => include_str!("../fixtures/database-v3.sql"),
+    };
+    assert!(world.sqlite(fixture).status.success());
+    if version == 2 {
+        let connection = rusqlite::Connection::open(world.db()).unwrap();
+        connection.execute_batch(include_str!("../../src/store/schema-2.sql")).unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+    }
+    fs::set_permissions(world.db(), Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(world.rows("PRAGMA user_version"), [version.to_string()]);
+    world
+}
+
+#[test]
+fn what_waits_to_be_sent_is_kept_by_every_upgrade() {
+    for (version, attempts) in [(1, "0, NULL, 0"), (2, "0, NULL, 0"), (3, "attempts, error, dead")] {
+        let world = of_version(version);
+        if version == 3 {
+            world.rows("UPDATE outbox SET attempts = id % 4, error = 'it failed', dead = id % 5 = 0 WHERE id > 10");
+            world.rows(
+                "INSERT INTO outbox (channel, seq, kind, due_at, attempts, error)
+                 VALUES ('slack:#ops', 12, 'request.withdrawn', 1, 0, NULL), ('webhook:siem', 12, 'audit', 2, 3, 'gone')",
+            );
+            world.rows(r##"UPDATE team SET streams = '{"slack:#ops":20,"webhook:siem":12}'"##);
+        }
+        let (seq, kind) =
+            if version == 3 { ("coalesce(o.seq, n.seq)", "coalesce(o.kind, n.kind)") } else { ("n.seq", "n.kind") };
+        let before = world.rows(&format!(
+            "SELECT o.id, channel, {seq}, {kind}, notification, n.member, due_at, {attempts}
+             FROM outbox o LEFT JOIN notification n ON n.id = notification ORDER BY o.id"
+        ));
+        let addresses = world.rows("SELECT name, ifnull(email, ''), ifnull(slack, '') FROM member");
+        assert!(before.len() >= 8 && addresses.len() >= 5, "{before:?}");
+
+        world.run("root", &["outbox"]).ok();
+        assert_eq!(world.rows("PRAGMA user_version"), ["4"]);
+        let after = world.rows(
+            "SELECT o.id, subscriber, o.seq, topic, notification, n.member, due_at, attempts, error, dead
+             FROM outbox o LEFT JOIN notification n ON n.id = notification ORDER BY o.id",
+        );
+        assert_eq!(after, before, "version {version}");
+        let kept = "SELECT name, ifnull(addresses ->> 'email', ''), ifnull(addresses ->> 'slack', '') FROM member";
+        assert_eq!(world.rows(kept), addresses, "version {version}");
+        let positions: &[&str] = if version == 3 { &["slack:#ops|20", "webhook:siem|12"] } else { &[] };
+        assert_eq!(world.rows("SELECT name, seq FROM subscriber"), positions);
+    }
+}
+
+#[test]
+fn nothing_is_sent_twice_or_lost_by_an_upgrade() {
+    let world = of_version(3);
+    // siem has been given the log up to entry 15, and still waits for entry 12.
+    world
+        .rows("DELETE FROM outbox WHERE notification NOT IN (SELECT id FROM notification WHERE kind = 'team.changed')");
+    world.rows("DELETE FROM outbox WHERE channel = 'slack'");
+    world.rows("INSERT INTO outbox (channel, seq, kind, due_at) VALUES ('webhook:siem', 12, 'audit', 0)");
+    world.rows(r##"UPDATE team SET streams = '{"webhook:siem":15}'"##);
+    let mails =
+        "SELECT count(*) FROM outbox o JOIN notification n ON n.id = notification JOIN member m ON m.name = n.member
+         WHERE m.since <= n.seq";
+    let mails: usize = world.rows(mails)[0].parse().unwrap();
+    let (mail, web) = (Server::mail(&world, &[]), Server::web(&world));
+    let url = format!("http://127.0.0.1:{}/siem", web.port);
+    configure(&world, &[smtp(mail.port), webhook(&world, "siem", &url, "\"audit\"")].concat());
+    for _ in 0..2 {
+        world.run("root", &["deliver"]).ok();
+        let seqs: Vec<u64> = web.bodies("/siem").iter().map(|body| body["data"]["seq"].as_u64().unwrap()).collect();
+        assert_eq!(seqs, [12, 16, 17, 18, 19, 20, 21, 22]);
+        assert!(mails > 0);
+        assert_eq!(mail.got().len(), mails);
+        assert_eq!(world.rows("SELECT count(*) FROM outbox"), ["0"]);
+    }
 }

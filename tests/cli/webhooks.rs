@@ -74,7 +74,7 @@ fn everything() -> (Vec<Value>, Value) {
     world.pass("7d");
     send();
     let got = web.got();
-    assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE channel GLOB 'webhook*'"), ["0"]);
+    assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE subscriber GLOB 'webhook*'"), ["0"]);
     (web.bodies("/hook"), got[0]["headers"].clone())
 }
 

@@ -126,13 +126,15 @@ fn with_service<T>(
     clock: &dyn Fn() -> Result<Timestamp, Failure>,
     call: impl FnOnce(&Service<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    let nothing = || Err(Failure::new(Kind::Failure, "nothing is sent"));
+    let nothing = || Failure::new(Kind::Failure, "nothing is sent");
     let outside = Outside {
         owns_file: &|| false,
         has_account: &|_| Ok(true),
         knows_zone: &|_| true,
         shared: true,
-        post: &nothing,
+        deliver: &|_| Err(nothing()),
+        notify_test: &|_| Err(nothing()),
+        delivery_findings: &|_| Vec::new(),
     };
     call(&Service { store, caller: &caller(login), clock, outside: &outside })
 }

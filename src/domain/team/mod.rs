@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::channel::Addresses;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::Name;
@@ -71,7 +72,8 @@ impl Team {
 
     /// A team of one: its owner.
     pub fn of_one(team: Name, owner: Name, login: Login) -> Team {
-        let member = Member { role: Role::Owner, login, email: None, slack: None, timezone: None, disabled: false };
+        let member =
+            Member { role: Role::Owner, login, addresses: Addresses::default(), timezone: None, disabled: false };
         let mut team = Team::named(Header { name: team });
         team.members.insert(owner, member);
         team

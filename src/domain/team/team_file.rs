@@ -8,22 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
 use super::{Group, Header, Team};
 use crate::domain::Malformed;
 use crate::domain::catalog::{Connection, Covers, Environment, Feature, Scope, Target};
+use crate::domain::channel::{Addresses, Channel, SlackChannel};
 use crate::domain::contact::Email;
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::NotificationKind;
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::rule::{Match, Rule};
-use crate::domain::preference::{Choice, Policy, SlackChannel};
+use crate::domain::preference::{Choice, Policy};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::text::{check_distinct, nearest};
-
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
 
 /// A mistake in the file, and its line (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,13 +214,13 @@ impl Reading {
     }
 
     fn member(&mut self, name: &Name, table: Table<'_>) -> Option<Member> {
-        self.refuse_unknown(table, &["role", "email", "login", "slack", "timezone", "disabled"]);
+        let channels = Channel::ALL.map(Channel::as_str);
+        self.refuse_unknown(table, &[&["role", "login", "timezone", "disabled"], &channels[..]].concat());
         let role = self.required(table, "role");
         let member = Member {
             role: role.unwrap_or(Role::Viewer),
             login: self.optional(table, "login").unwrap_or_else(|| Login::from(name)),
-            email: self.optional(table, "email"),
-            slack: self.optional(table, "slack"),
+            addresses: self.addresses(table),
             timezone: self.optional(table, "timezone"),
             disabled: self.flag(table, "disabled"),
         };
@@ -227,6 +228,17 @@ impl Reading {
             self.mistake(table.line, format!("{} is the owner, and the owner can't be disabled", table.what));
         }
         role.map(|_| member)
+    }
+
+    fn addresses(&mut self, table: Table<'_>) -> Addresses {
+        let mut addresses = Addresses::default();
+        for channel in Channel::ALL {
+            let Some(value) = table.keys.get(channel.as_str()) else { continue };
+            if let Some(address) = self.parsed_by(table.what, channel.as_str(), value, |text| channel.address(text)) {
+                addresses.insert(channel, address);
+            }
+        }
+        addresses
     }
 
     fn group(&mut self, _: &Name, table: Table<'_>) -> Option<Group> {
@@ -523,7 +535,9 @@ impl Reading {
 
     fn notifications(&mut self, root: Table<'_>) -> Policy {
         let Some(table) = self.subtable(root, "notifications", "[notifications]") else { return Policy::default() };
-        self.refuse_unknown(table, &["mandatory", "email", "slack", "digest", "timezone", "events", "channels"]);
+        let channels = Channel::ALL.map(Channel::as_str);
+        let keys = ["mandatory", "digest", "timezone", "events", "channels"];
+        self.refuse_unknown(table, &[&keys, &channels[..]].concat());
         let mut policy =
             Policy { all: self.choice(table), timezone: self.optional(table, "timezone"), ..Policy::default() };
         if table.keys.contains_key("mandatory") {
@@ -537,7 +551,7 @@ impl Reading {
                     .map_err(|why| self.mistake(line, format!("{}: {why}", events.what)));
                 let what = format!("{} {key:?}", events.what);
                 let (Ok(event), Some(choice)) = (event, self.subtable(events, &key, &what)) else { continue };
-                self.refuse_unknown(choice, &["email", "slack", "digest"]);
+                self.refuse_unknown(choice, &[&["digest"], &channels[..]].concat());
                 policy.events.insert(event, self.choice(choice));
             }
         }
@@ -554,9 +568,9 @@ impl Reading {
     }
 
     fn choice(&mut self, table: Table<'_>) -> Choice {
-        let mut flag = |key| table.keys.contains_key(key).then(|| self.flag(table, key));
-        let (email, slack) = (flag("email"), flag("slack"));
-        Choice { email, slack, digest: self.optional(table, "digest") }
+        let given = Channel::ALL.into_iter().filter(|channel| table.keys.contains_key(channel.as_str()));
+        let channels = given.map(|channel| (channel, self.flag(table, channel.as_str()))).collect();
+        Choice { channels, digest: self.optional(table, "digest") }
     }
 
     /// A table in a table, under this key. Anything else there is a mistake.
@@ -663,6 +677,16 @@ impl Reading {
     }
 
     fn parsed<T: FromStr<Err = Malformed>>(&mut self, what: &str, key: &str, value: &Value<'_>) -> Option<T> {
+        self.parsed_by(what, key, value, str::parse)
+    }
+
+    fn parsed_by<T>(
+        &mut self,
+        what: &str,
+        key: &str,
+        value: &Value<'_>,
+        parse: impl FnOnce(&str) -> Result<T, Malformed>,
+    ) -> Option<T> {
         let line = self.line(value.span().start);
         let Some(text) = value.get_ref().as_str() else {
             self.mistake(line, format!("{what}: {key} is {}, not a text", value.get_ref().type_str()));
@@ -674,7 +698,7 @@ impl Reading {
             "email" => Email::check(text).and_then(|()| check_distinct(text)).map(|()| it),
             _ => check_distinct(text).map(|()| it),
         };
-        let parsed = text.parse().and_then(distinct);
+        let parsed = parse(text).and_then(distinct);
         parsed.map_err(|why| self.mistake(line, format!("{what}: {key} {text:?}: {why}"))).ok()
     }
 

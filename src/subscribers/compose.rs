@@ -1,69 +1,70 @@
-//! What is sent, made of the entries that it tells of: a letter for people, in the time of its reader; JSON for a webhook.
+//! Composes messages from the entries of the log: notifications for people, in their time zone, and JSON for webhooks.
 
-use crate::domain::event::{self, Granted};
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::deliver::Post;
-use super::policy_context::PolicyContext;
-use super::review;
-use crate::domain::audit;
+use super::zones::Zones;
 use crate::domain::catalog::{CatalogItem, Environment};
+use crate::domain::channel::Address;
 use crate::domain::contact::Timezone;
 use crate::domain::describe::Times;
 use crate::domain::entitlement::{Entitlement, longest};
+use crate::domain::event::Granted;
 use crate::domain::grant::State;
-use crate::domain::letter::{Background, Letter, Piece};
+use crate::domain::message::{Background, Body, Message, Notification, Notifications};
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
-use crate::domain::outbox::{Address, Content, News, Queued};
 use crate::domain::request::Request;
 use crate::domain::request::emergency::Emergency;
 use crate::domain::request::vote::Tally;
+use crate::domain::subscriber::{Delivery, Topic};
 use crate::domain::time::Timestamp;
+use crate::domain::{audit, event};
 use crate::error::{Failure, Kind};
 use crate::protocol::EntryView;
+use crate::service::{PolicyContext, emergency};
 use crate::store::{Error, Read};
 
 pub fn compose(
     read: &Read<'_>,
-    post: &dyn Post,
+    zones: &Zones,
     address: &Address,
-    rows: &[Queued],
+    deliveries: &[Delivery],
     now: Timestamp,
-) -> Result<Content, Failure> {
-    let nothing = || Failure::new(Kind::Internal, "a message of nothing");
-    let zone = zone_of(read, rows)?;
-    let local = |time: Timestamp| match address {
+) -> Result<Message, Failure> {
+    let message = |id, body| Message { id, to: address.clone(), body, sent_at: now };
+    let zone = zone_of(read, deliveries)?;
+    let times = |time: Timestamp| match address {
         Address::Webhook(_) => time.to_string(),
-        Address::Email(_) | Address::Slack(_) | Address::Channel(_) => post.write_time(zone.as_ref(), time),
+        Address::Email(_) | Address::Slack(_) | Address::SlackChannel(_) => zones.write(zone.as_ref(), time),
     };
-    let mut pieces = Vec::new();
-    let mut tokens = Vec::new();
+    let mut each = Vec::new();
+    let mut ids = Vec::new();
     let mut thread = None;
-    for row in rows {
-        let (entry, hash) = read.entry_with_hash(row.seq)?;
-        let whole = audit::hex(&hash);
-        let hash = &whole[..32];
-        let notice = match row.news {
-            News::NotificationKind(notice) => notice,
-            News::Audit => return Ok(audit_message(entry, hash, whole.clone())),
+    for delivery in deliveries {
+        let (entry, hash) = read.entry_with_hash(delivery.seq)?;
+        let hash = audit::hex(&hash);
+        let start = &hash[..32];
+        let kind = match delivery.topic {
+            Topic::Notification(kind) => kind,
+            Topic::Audit => return Ok(message(format!("msg_{start}_audit"), audit_body(entry, hash.clone()))),
         };
-        let about = About::of(read, &entry, notice, now)?;
-        let piece = Piece::of(&entry, notice, &about.background(&local));
+        let about = About::of(read, &entry, kind, now)?;
+        let notification = Notification::of(&entry, kind, &about.background(&times));
         if let Address::Webhook(_) = address {
-            return webhook_message(read, &entry, hash, notice, &piece, &about);
+            let id = format!("msg_{start}_{}", kind.as_str().replace('.', "_"));
+            return Ok(message(id, webhook_body(read, &entry, kind, &notification, &about)?));
         }
-        // The hash, which no other entry of any database has, and the notification within it.
-        let number = row.notification.as_ref().map_or(0, |(id, _)| *id);
-        tokens.push(format!("{hash}.{number}"));
+        // No other entry of any database has this hash; the number tells apart the notifications of one entry.
+        let number = delivery.notification.as_ref().map_or(0, |(id, _)| *id);
+        ids.push(format!("{start}.{number}"));
         if let Some(id) = entry.event.request() {
             thread = read.hash_of_request(id)?.map(|hash| format!("{}.request", &audit::hex(&hash)[..32]));
         }
-        pieces.push(piece);
+        each.push(notification);
     }
-    let token = match tokens.as_slice() {
+    let id = match ids.as_slice() {
         [only] => only.clone(),
         many => {
             thread = None;
@@ -71,13 +72,14 @@ pub fn compose(
             format!("{}.digest", &digest[..32])
         }
     };
-    let letter = Letter::of(read.team_name()?, token, thread, pieces).ok_or_else(nothing)?;
-    Ok(Content::Letter(Box::new(letter)))
+    let notifications = Notifications::new(read.team_name()?, thread, each)
+        .ok_or_else(|| Failure::new(Kind::Internal, "a message without notifications"))?;
+    Ok(message(id, Body::Notifications(Box::new(notifications))))
 }
 
-/// The zone of the reader: the member's own, else the team's.
-fn zone_of(read: &Read<'_>, rows: &[Queued]) -> Result<Option<Timezone>, Error> {
-    let name = rows.first().and_then(|row| row.notification.as_ref()).map(|(_, name)| name);
+/// The time zone of the reader: their own, or the team's.
+fn zone_of(read: &Read<'_>, deliveries: &[Delivery]) -> Result<Option<Timezone>, Error> {
+    let name = deliveries.first().and_then(|delivery| delivery.notification.as_ref()).map(|(_, name)| name);
     let own = match name {
         Some(name) => read.member(name)?.and_then(|(member, _)| member.timezone),
         None => None,
@@ -88,23 +90,23 @@ fn zone_of(read: &Read<'_>, rows: &[Queued]) -> Result<Option<Timezone>, Error> 
     }
 }
 
-/// A request with all that its readers are told of it.
+/// What a notification says of a request besides its entry.
 #[derive(Default)]
 struct About {
     request: Option<Request>,
     environment: Option<Environment>,
-    standing: Vec<Tally>,
+    tallies: Vec<Tally>,
     granted: Option<Granted>,
     emergency: Option<Emergency>,
     still_held: Option<Entitlement>,
 }
 
 impl About {
-    fn of(read: &Read<'_>, entry: &event::Entry, notice: NotificationKind, now: Timestamp) -> Result<About, Error> {
+    fn of(read: &Read<'_>, entry: &event::Entry, kind: NotificationKind, now: Timestamp) -> Result<About, Error> {
         let mut about = About::default();
         let Some(id) = entry.event.request() else { return Ok(about) };
         let Some(request) = read.request(id)? else { return Ok(about) };
-        let asks = notice.asks_for_a_decision();
+        let asks = kind.asks_for_a_decision();
         let terms = match &request.grant {
             Some(grant) if !asks => &grant.terms,
             Some(_) | None => request.proposed_terms(),
@@ -112,13 +114,13 @@ impl About {
         let thing = read.catalog_item(&terms.resource)?;
         about.environment = thing.as_ref().and_then(CatalogItem::environment);
         let policy = PolicyContext::default();
-        if let (NotificationKind::AccessRevoked, Some(thing)) = (notice, &thing)
+        if let (NotificationKind::AccessRevoked, Some(thing)) = (kind, &thing)
             && let Some(person) = policy.person(read, &request.requester)?
         {
             about.still_held = longest(&person.entitlements(thing, now)).cloned();
         }
         if asks && request.state(now) == State::Pending {
-            about.standing = policy.judge(read, &request, terms, now)?.tally(&request, terms, now);
+            about.tallies = policy.judge(read, &request, terms, now)?.tally(&request, terms, now);
         }
         if request.grant.is_some() && !asks {
             let granted = read.entries_about(id)?.into_iter().find_map(|entry| match entry.event {
@@ -127,8 +129,8 @@ impl About {
             });
             about.granted = granted;
         }
-        if notice == NotificationKind::AccessEmergency {
-            about.emergency = review::emergency(read, &policy, &request, now)?;
+        if kind == NotificationKind::AccessEmergency {
+            about.emergency = emergency(read, &policy, &request, now)?;
         }
         about.request = Some(request);
         Ok(about)
@@ -138,7 +140,7 @@ impl About {
         Background {
             request: self.request.as_ref(),
             environment: self.environment,
-            standing: &self.standing,
+            tallies: &self.tallies,
             granted: self.granted.as_ref(),
             emergency: self.emergency.as_ref(),
             still_held: self.still_held.as_ref(),
@@ -147,39 +149,37 @@ impl About {
     }
 }
 
-/// An event that people are told of, for a program. docs/webhooks.md describes it.
-fn webhook_message(
+/// A notification for a program. docs/webhooks.md describes it.
+fn webhook_body(
     read: &Read<'_>,
     entry: &event::Entry,
-    hash: &str,
-    notice: NotificationKind,
-    piece: &Piece,
+    kind: NotificationKind,
+    notification: &Notification,
     about: &About,
-) -> Result<Content, Failure> {
-    let told: Vec<&Name> =
-        entry.recipients.iter().filter(|Recipient(_, of)| *of == notice).map(|Recipient(member, _)| member).collect();
+) -> Result<Body, Failure> {
+    let notified: Vec<&Name> =
+        entry.recipients.iter().filter(|Recipient(_, of)| *of == kind).map(|Recipient(member, _)| member).collect();
     let facts: BTreeMap<String, &String> =
-        piece.facts.iter().map(|(label, fact)| (label.to_lowercase().replace(' ', "_"), fact)).collect();
+        notification.facts.iter().map(|(label, fact)| (label.to_lowercase().replace(' ', "_"), fact)).collect();
     let mut data = serde_json::json!({
         "team": read.team_name()?,
         "seq": entry.seq,
         "request": entry.event.request(),
         "actor": entry.actor,
-        "headline": piece.headline,
-        "text": piece.text,
+        "headline": notification.headline,
+        "text": notification.text,
         "facts": facts,
-        "told": told,
+        "told": notified,
     });
     if let Some(request) = &about.request {
         data["requester"] = serde_json::json!(request.requester);
         data["environment"] = serde_json::json!(about.environment);
         data["grant"] = about.granted.as_ref().map_or(serde_json::Value::Null, |granted| grant_data(request, granted));
-        let pending = notice.asks_for_a_decision().then(|| pending_data(request, &about.standing));
+        let pending = kind.asks_for_a_decision().then(|| pending_data(request, &about.tallies));
         data["pending"] = pending.unwrap_or_default();
     }
-    let body = serde_json::json!({ "type": notice, "timestamp": entry.at, "data": data });
-    let id = format!("msg_{hash}_{}", notice.as_str().replace('.', "_"));
-    Ok(Content::Json { id, body: body.to_string() })
+    let body = serde_json::json!({ "type": kind, "timestamp": entry.at, "data": data });
+    Ok(Body::Json(body.to_string()))
 }
 
 fn grant_data(request: &Request, granted: &Granted) -> serde_json::Value {
@@ -197,22 +197,20 @@ fn grant_data(request: &Request, granted: &Granted) -> serde_json::Value {
     })
 }
 
-fn pending_data(request: &Request, standing: &[Tally]) -> serde_json::Value {
-    let demand = |standing: &Tally| {
-        let Tally { rule, need, have, waiting_on } = standing;
+fn pending_data(request: &Request, tallies: &[Tally]) -> serde_json::Value {
+    let demand = |tally: &Tally| {
+        let Tally { rule, need, have, waiting_on } = tally;
         serde_json::json!({ "rule": rule, "approvals": need, "by": have, "waiting_on": waiting_on })
     };
     serde_json::json!({
         "lapses_at": request.lapse_time(),
-        "demands": standing.iter().map(demand).collect::<Vec<_>>(),
+        "demands": tallies.iter().map(demand).collect::<Vec<_>>(),
     })
 }
 
-/// An entry of the log, as `audit export` gives it.
-fn audit_message(entry: event::Entry, id: &str, hash: String) -> Content {
-    let id = format!("msg_{id}_audit");
+/// An entry of the log, as `audit export` writes it.
+fn audit_body(entry: event::Entry, hash: String) -> Body {
     let at = entry.at;
     let view = EntryView::of(entry, hash);
-    let body = serde_json::json!({ "type": News::Audit, "timestamp": at, "data": view });
-    Content::Json { id, body: body.to_string() }
+    Body::Json(serde_json::json!({ "type": Topic::Audit, "timestamp": at, "data": view }).to_string())
 }

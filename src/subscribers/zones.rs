@@ -1,4 +1,4 @@
-//! The time zones of this machine's database (`/usr/share/zoneinfo`): how far their clocks are ahead of UTC.
+//! Times in the time zone of their reader, by this machine's time zone database (`/usr/share/zoneinfo`).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,18 +8,17 @@ use tz::TimeZone;
 use crate::domain::contact::Timezone;
 use crate::domain::time::Timestamp;
 
-/// Those looked up so far.
+/// The zones that were looked up so far.
 #[derive(Default)]
 pub struct Zones(RefCell<HashMap<String, Option<TimeZone>>>);
 
 impl Zones {
-    /// A time as the clocks of a zone show it, with the zone: `2026-11-24 10:00 CET`. In UTC where there is none, or this
-    /// machine does not know it.
+    /// A local time with its zone: `2026-11-24 10:00 CET`. In UTC if there is no zone, or this machine does not know it.
     pub fn write(&self, zone: Option<&Timezone>, time: Timestamp) -> String {
         let moment = time.unix();
         let (offset, name) = zone.and_then(|zone| self.look_up(zone, moment)).unwrap_or((0, "UTC".to_owned()));
         let local = Timestamp::from_unix((moment + offset).max(0)).unwrap_or(time).to_string();
-        // Some zones have no letters but their offset for a name, such as `-03`.
+        // Some zones are named by their offset, such as `-03`.
         let name = match name.bytes().all(|b| b.is_ascii_alphabetic()) {
             true => name,
             false => {
@@ -30,12 +29,12 @@ impl Zones {
         format!("{} {} {name}", &local[..10], &local[11..16])
     }
 
-    /// Seconds ahead of UTC at a moment; 0 in a zone that this machine does not know.
+    /// Seconds ahead of UTC at this moment; 0 in a zone that this machine does not know.
     pub fn offset(&self, zone: &Timezone, moment: i64) -> i64 {
         self.look_up(zone, moment).map_or(0, |(offset, _)| offset)
     }
 
-    /// How far a zone is ahead of UTC at a moment, in seconds, and what it is called then.
+    /// Seconds ahead of UTC at this moment, and the zone's name then.
     fn look_up(&self, zone: &Timezone, moment: i64) -> Option<(i64, String)> {
         let mut known = self.0.borrow_mut();
         let found =

@@ -1,7 +1,9 @@
-//! What is sent to people, before it is an email or a Slack message: what happened, what it is about, what to do.
-//! Its subject holds ids and names only, never what somebody wrote: it becomes a mail's header.
+//! What is sent: to people notifications in words, to a program JSON. A transport makes an email or a Slack message of it.
+//!
+//! Subjects and headlines hold ids and names only, never what people wrote: they become mail headers.
 
 use super::catalog::Environment;
+use super::channel::Address;
 use super::describe::{Times, briefly_with, how_long, words_with};
 use super::entitlement::Entitlement;
 use super::event::{Entry, Event, Granted, MetDemand, Revision};
@@ -15,117 +17,130 @@ use super::team::difference;
 use super::terms::{End, Terms};
 use super::time::Timestamp;
 
-/// One message.
+/// One message to one address.
 #[derive(Debug, Clone)]
-pub struct Letter {
-    /// The same at every attempt, and of no other message: hex digits and dots.
-    pub token: String,
-    /// What it belongs to: the same for all that is told of one request.
-    pub thread: Option<String>,
+pub struct Message {
+    /// The same at every attempt, and of no other message.
+    pub id: String,
+    pub to: Address,
+    pub body: Body,
+    /// When this attempt is made.
+    pub sent_at: Timestamp,
+}
+
+#[derive(Debug, Clone)]
+pub enum Body {
+    Notifications(Box<Notifications>),
+    Json(String),
+}
+
+/// The notifications of one message to people.
+#[derive(Debug, Clone)]
+pub struct Notifications {
     pub team: Name,
-    /// When the (last) event was recorded.
+    /// What the message belongs to: the same for all messages about one request.
+    pub thread: Option<String>,
+    /// When the last of the entries was recorded.
     pub at: Timestamp,
     pub subject: String,
     /// One, or those of a digest, oldest first.
-    pub pieces: Vec<Piece>,
+    pub each: Vec<Notification>,
 }
 
-/// One thing that happened.
+/// What people read of one entry of the log.
 #[derive(Debug, Clone)]
-pub struct Piece {
+pub struct Notification {
     pub at: Timestamp,
-    /// The same as its reader reads it.
+    /// The same in the reader's time zone.
     pub when: String,
-    /// In a line: ids and names only.
+    /// One line: ids and names only.
     pub headline: String,
-    /// In words, with what people wrote.
+    /// What happened, with what people wrote.
     pub text: String,
-    /// Who wants what, why, for how long.
+    /// Labelled details of the request: who, what, why, for how long.
     pub facts: Vec<(&'static str, String)>,
-    /// What the reader may want to type.
+    /// Commands that the reader may want to run.
     pub commands: Vec<String>,
 }
 
-impl Letter {
-    /// A letter of one piece, or a digest of several.
-    pub fn of(team: Name, token: String, thread: Option<String>, pieces: Vec<Piece>) -> Option<Letter> {
-        let last = pieces.last()?;
-        let subject = match pieces.as_slice() {
+impl Notifications {
+    /// None if there are none.
+    pub fn new(team: Name, thread: Option<String>, each: Vec<Notification>) -> Option<Notifications> {
+        let last = each.last()?;
+        let subject = match each.as_slice() {
             [only] => format!("[{team}] {}", only.headline),
             many => format!("[{team}] {} notifications", many.len()),
         };
-        Some(Letter { token, thread, at: last.at, subject, team, pieces })
+        Some(Notifications { thread, at: last.at, subject, team, each })
     }
 
-    /// The letter of `notify test`.
-    pub fn test(team: Name, member: &Name, token: String, (now, when): (Timestamp, String)) -> Letter {
-        let headline = "A test of your notifications".to_owned();
-        let text = format!("{member}, this is what you asked for: notifications reach you here.");
+    /// The message of `notify test`.
+    pub fn test(team: Name, member: &Name, now: Timestamp, when: String) -> Notifications {
+        let headline = "Test notification".to_owned();
+        let text = format!("{member}, you asked for this test: notifications reach you here.");
         let commands = vec!["access notify".to_owned()];
         let subject = format!("[{team}] {headline}");
-        let piece = Piece { at: now, when, headline, text, facts: Vec::new(), commands };
-        Letter { token, thread: None, team, at: now, subject, pieces: vec![piece] }
+        let only = Notification { at: now, when, headline, text, facts: Vec::new(), commands };
+        Notifications { thread: None, team, at: now, subject, each: vec![only] }
     }
 }
 
-/// What an entry is told with.
+/// What a notification says besides its entry.
 pub struct Background<'b> {
     /// The request that the entry concerns, if it does.
     pub request: Option<&'b Request>,
-    /// Where what it is about lies.
+    /// Of the resource.
     pub environment: Option<Environment>,
-    /// How far it has come with each demand, while it is pending.
-    pub standing: &'b [Tally],
-    /// What it was granted by, once it was.
+    /// The approvals that a pending request has and needs.
+    pub tallies: &'b [Tally],
+    /// How it was granted, once it is.
     pub granted: Option<&'b Granted>,
-    /// What to know besides, where it tells of an emergency.
+    /// Of an emergency: its reviewers, and how many there were lately.
     pub emergency: Option<&'b Emergency>,
-    /// How its member has the access still, where it tells that a grant was revoked.
+    /// After a revocation: how the member still has the access.
     pub still_held: Option<&'b Entitlement>,
-    /// How its reader reads times.
+    /// Writes times for the reader.
     pub times: Times<'b>,
 }
 
-impl Piece {
-    pub fn of(entry: &Entry, notice: NotificationKind, background: &Background<'_>) -> Piece {
+impl Notification {
+    pub fn of(entry: &Entry, kind: NotificationKind, background: &Background<'_>) -> Notification {
         let Background { request, times, .. } = *background;
         // "has new terms" would be wrong for a new reason or ticket.
         let headline = match (&entry.event, request) {
-            (Event::RequestEdited(Revision { request, by, to, .. }), _)
-                if notice == NotificationKind::RequestChanged =>
-            {
+            (Event::RequestEdited(Revision { request, by, to, .. }), _) if kind == NotificationKind::RequestChanged => {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
             (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
                 format!("Request {id} of {requester} for {} now reaches more", asked.resource)
             }
-            (_, request) => headline(notice, request),
+            (_, request) => headline(kind, request),
         };
         let mut text = match (&entry.event, request) {
             // A line for each change.
             (Event::TeamApplied { changes }, _) => {
                 difference::in_words(entry.actor.as_ref().map_or("root", Name::as_str), changes, "\n")
             }
-            // The reason stands among the facts, once.
-            (event, Some(_)) if notice == NotificationKind::RequestSubmitted => {
+            // The reason is among the facts.
+            (event, Some(_)) if kind == NotificationKind::RequestSubmitted => {
                 briefly_with(event, entry.actor.as_ref(), times)
             }
             (event, _) => words_with(event, entry.actor.as_ref(), request, times),
         };
-        let mut facts = request.map(|request| facts(notice, request, background)).unwrap_or_default();
+        let mut facts = request.map(|request| facts(kind, request, background)).unwrap_or_default();
         if let (Some(request), Some(emergency)) = (request, background.emergency) {
             text += &emergency.words(request);
             facts.extend(emergency.reviewers.as_ref().map(|reviewers| ("Reviewers", one_of(reviewers))));
         }
-        Piece { at: entry.at, when: times(entry.at), headline, text, facts, commands: commands(notice, request) }
+        Notification { at: entry.at, when: times(entry.at), headline, text, facts, commands: commands(kind, request) }
     }
 }
 
-fn headline(notice: NotificationKind, request: Option<&Request>) -> String {
-    let Some(request) = request else { return plain_headline(notice).to_owned() };
+fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
+    let Some(request) = request else { return plain_headline(kind).to_owned() };
     let (id, who, asked) = (request.id, &request.requester, &request.asked.resource);
     let held = request.grant.as_ref().map_or(asked, |grant| &grant.terms.resource);
-    match notice {
+    match kind {
         NotificationKind::RequestSubmitted => format!("{who} asks for {asked} (request {id})"),
         NotificationKind::RequestApproved => format!("Request {id} for {asked} was approved"),
         NotificationKind::RequestDenied => format!("Request {id} for {asked} was denied"),
@@ -139,7 +154,7 @@ fn headline(notice: NotificationKind, request: Option<&Request>) -> String {
         NotificationKind::AccessExpired => format!("Your access to {held} has ended (request {id})"),
         NotificationKind::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
         NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took {held} (request {id})"),
-        NotificationKind::TeamChanged => plain_headline(notice).to_owned(),
+        NotificationKind::TeamChanged => plain_headline(kind).to_owned(),
     }
 }
 
@@ -151,8 +166,8 @@ fn verdict(request: &Request) -> &'static str {
     }
 }
 
-fn plain_headline(notice: NotificationKind) -> &'static str {
-    match notice {
+fn plain_headline(kind: NotificationKind) -> &'static str {
+    match kind {
         NotificationKind::RequestSubmitted => "Somebody asks for access",
         NotificationKind::RequestApproved => "A request was approved",
         NotificationKind::RequestDenied => "A request was denied",
@@ -171,8 +186,8 @@ fn plain_headline(notice: NotificationKind) -> &'static str {
 }
 
 /// Who wants what, where, why and until when, and what decides or decided.
-fn facts(notice: NotificationKind, request: &Request, background: &Background<'_>) -> Vec<(&'static str, String)> {
-    let asks = notice.asks_for_a_decision();
+fn facts(kind: NotificationKind, request: &Request, background: &Background<'_>) -> Vec<(&'static str, String)> {
+    let asks = kind.asks_for_a_decision();
     let times = background.times;
     let grant = request.grant.as_ref().filter(|_| !asks);
     let terms = grant.map_or_else(|| request.proposed_terms(), |grant| &grant.terms);
@@ -182,7 +197,7 @@ fn facts(notice: NotificationKind, request: &Request, background: &Background<'_
     facts.extend(background.environment.map(|environment| ("Environment", environment.to_string())));
     facts.push(("How long", terms_in_words(request, terms, asks, times)));
     if let Some(grant) = grant {
-        facts.extend(ends(grant, notice, times));
+        facts.extend(ends(grant, kind, times));
     }
     let still = |way: &Entitlement| match way.until {
         Some(until) => format!("by {way}, until {}", times(until)),
@@ -192,11 +207,11 @@ fn facts(notice: NotificationKind, request: &Request, background: &Background<'_
     facts.push(("Why", request.reason.to_string()));
     facts.extend(request.ticket.as_ref().map(|ticket| ("Ticket", ticket.to_string())));
     if asks {
-        let needs: Vec<String> = background.standing.iter().map(need).collect();
+        let needs: Vec<String> = background.tallies.iter().map(need).collect();
         facts.extend((!needs.is_empty()).then(|| ("Needs", needs.join("\n"))));
     }
     facts.extend(decided_by(request, background.granted.filter(|_| !asks)).map(|by| ("Decided by", by)));
-    // A denial's reason stands in the text.
+    // The reason of a denial is in the text.
     let notes = request.decisions.iter().filter(|decision| decision.verdict == Verdict::Approve && decision.counts);
     let notes: Vec<String> =
         notes.filter_map(|it| it.note.as_ref().map(|note| format!("{note} ({})", it.by))).collect();
@@ -221,9 +236,9 @@ fn terms_in_words(request: &Request, terms: &Terms, asks: bool, times: Times<'_>
 }
 
 /// When access begins, where it has not yet, and when it ends or ended.
-fn ends(grant: &Grant, notice: NotificationKind, times: Times<'_>) -> Vec<(&'static str, String)> {
+fn ends(grant: &Grant, kind: NotificationKind, times: Times<'_>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    let decided = matches!(notice, NotificationKind::RequestApproved | NotificationKind::RequestDecided);
+    let decided = matches!(kind, NotificationKind::RequestApproved | NotificationKind::RequestDecided);
     if decided && !grant.begun {
         facts.push(("Starts", times(grant.starts_at)));
     }
@@ -269,18 +284,18 @@ fn all_of(names: &[Name]) -> String {
     names.join(", ")
 }
 
-fn commands(notice: NotificationKind, request: Option<&Request>) -> Vec<String> {
+fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
     let Some(request) = request else {
         let look =
-            if notice == NotificationKind::TeamChanged { "access audit --action team.applied" } else { "access inbox" };
+            if kind == NotificationKind::TeamChanged { "access audit --action team.applied" } else { "access inbox" };
         return vec![look.to_owned()];
     };
     let id = request.id;
     let show = format!("access show {id}");
-    if notice.asks_for_a_decision() {
+    if kind.asks_for_a_decision() {
         return vec![format!("access approve {id}"), format!("access deny {id} --reason '…'"), show];
     }
-    match notice {
+    match kind {
         NotificationKind::AccessExpiring => vec![format!("access extend {id} --reason '…'"), show],
         NotificationKind::AccessEmergency => {
             vec![show, format!("access review {id} --note '…'"), format!("access revoke {id}")]

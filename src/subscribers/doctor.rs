@@ -1,0 +1,75 @@
+//! What `doctor` says of delivery.
+
+use crate::deliver::{Availability, Transports};
+use crate::domain::channel::Channel;
+use crate::domain::subscriber::Subscriber;
+use crate::error::Failure;
+use crate::protocol::{FindingView, Health};
+use crate::service::{finding, ok, unreadable};
+use crate::store::{Error, Read, Waiting};
+
+/// The findings on the outbox and on the transports, which are opened but not tried.
+pub fn findings(read: &Read<'_>, transports: &Result<Transports, Failure>) -> Vec<FindingView> {
+    let outbox = outbox(read, transports.as_ref().ok()).unwrap_or_else(|error| unreadable("outbox", error));
+    vec![outbox, delivery(transports)]
+}
+
+fn outbox(read: &Read<'_>, transports: Option<&Transports>) -> Result<FindingView, Error> {
+    let Waiting { waiting, failing, dead } = read.outbox_waiting()?;
+    let mut without: Vec<(Subscriber, u64)> = Vec::new();
+    if let Some(transports) = transports {
+        without = read.outbox_waiting_by_subscriber()?;
+        without.retain(|(subscriber, _)| transports.availability(subscriber) == Availability::NotConfigured);
+    }
+    let mut found = Vec::new();
+    let mut mend = Vec::new();
+    if dead > 0 {
+        found.push(format!("{dead} notifications are given up, and {waiting} wait to be sent"));
+        mend.push("`access outbox --dead` says which and why");
+        mend.push("when the cause is fixed: `access outbox retry`; to drop them: `access outbox discard`");
+    } else if failing > 0 {
+        found.push(format!("{waiting} notifications wait to be sent, and {failing} of them failed before"));
+        mend.push("`access outbox` says which and why");
+    }
+    if !without.is_empty() {
+        let count: u64 = without.iter().map(|(_, count)| count).sum();
+        let each: Vec<String> = without.iter().map(|(subscriber, count)| format!("{subscriber}: {count}")).collect();
+        found.push(format!(
+            "{count} notifications wait, and config.toml names no way to send them ({})",
+            each.join(", ")
+        ));
+        mend.push(
+            "name a way in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
+        );
+        mend.push("or leave it: after a week they are dropped, and the inboxes keep what they tell");
+    }
+    Ok(match found.as_slice() {
+        [] => ok("outbox", format!("{waiting} notifications wait to be sent")),
+        found => finding("outbox", Health::Warning, found.join("; "), &mend),
+    })
+}
+
+fn delivery(transports: &Result<Transports, Failure>) -> FindingView {
+    let wrong = |failures: Vec<Failure>| {
+        let found: Vec<String> = failures.iter().map(|failure| failure.message.clone()).collect();
+        let mend: Vec<&str> = failures.iter().flat_map(|failure| &failure.hints).map(String::as_str).collect();
+        finding("delivery", Health::Wrong, found.join("; "), &mend)
+    };
+    let transports = match transports {
+        Ok(transports) => transports,
+        Err(failure) => return wrong(vec![failure.clone()]),
+    };
+    let failures = transports.failures();
+    if !failures.is_empty() {
+        return wrong(failures);
+    }
+    let is_configured =
+        |channel: &Channel| transports.availability(&Subscriber::Members(*channel)) != Availability::NotConfigured;
+    let channels = Channel::ALL.into_iter().filter(is_configured).map(|channel| channel.as_str().to_owned());
+    let webhooks = transports.webhooks().into_iter().map(|(name, _)| format!("webhook {name}"));
+    let ways: Vec<String> = channels.chain(webhooks).collect();
+    match ways.as_slice() {
+        [] => ok("delivery", "config.toml names no way out, so people look into their inbox"),
+        ways => ok("delivery", format!("by {}", ways.join(", "))),
+    }
+}

@@ -1,0 +1,75 @@
+//! What is no longer worth sending to people. It stays in their inbox, and webhooks get everything.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use crate::domain::grant::State;
+use crate::domain::notification::NotificationKind;
+use crate::domain::request::Request;
+use crate::domain::subscriber::{Delivery, Subscriber, Topic};
+use crate::domain::terms::RequestId;
+use crate::domain::time::Timestamp;
+use crate::service::{PolicyContext, goes_on, sees};
+use crate::store::{Error, Read, Write};
+
+/// Tells which deliveries are still relevant, and keeps what it loaded to find out.
+#[derive(Default)]
+pub struct Relevance {
+    policy: PolicyContext,
+    requests: HashMap<RequestId, Option<Request>>,
+}
+
+impl Relevance {
+    /// Asking for a decision is relevant while the request is pending, the member has not approved it, and may still see it.
+    /// The warning that access expires is relevant while the grant is active and nothing continues it.
+    pub fn is_relevant(&mut self, read: &Read<'_>, delivery: &Delivery, now: Timestamp) -> Result<bool, Error> {
+        let (Topic::Notification(kind), Some(id)) = (delivery.topic, delivery.request) else { return Ok(true) };
+        let is_expiring = kind == NotificationKind::AccessExpiring;
+        if matches!(delivery.subscriber, Subscriber::Webhook(_)) || !is_expiring && !kind.asks_for_a_decision() {
+            return Ok(true);
+        }
+        let request = match self.requests.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(read.request(id)?),
+        };
+        let Some(request) = request else { return Ok(false) };
+        if is_expiring {
+            let Some(grant) = request.grant.as_ref().filter(|grant| grant.is_live(now)) else { return Ok(false) };
+            return Ok(!goes_on(read, &self.policy, grant, grant.ends_at.unwrap_or(now))?);
+        }
+        if request.state(now) != State::Pending {
+            return Ok(false);
+        }
+        let Some((_, member)) = &delivery.notification else { return Ok(true) };
+        if request.approvals().any(|decision| decision.by == *member) {
+            return Ok(false);
+        }
+        match self.policy.person(read, member)? {
+            Some(person) => sees(read, &self.policy, &person, request, now),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Deletes the deliveries that are not relevant any more, and those that tell of a decision or withdrawal to somebody who
+/// never got the request.
+pub fn drop_irrelevant(write: &Write<'_>, due: Vec<Delivery>, now: Timestamp) -> Result<Vec<Delivery>, Error> {
+    let mut relevance = Relevance::default();
+    let mut dropped: BTreeSet<i64> = BTreeSet::new();
+    let mut closed = false;
+    for delivery in &due {
+        closed |= matches!(
+            delivery.topic,
+            Topic::Notification(NotificationKind::RequestWithdrawn | NotificationKind::RequestDecided)
+        );
+        if !relevance.is_relevant(write, delivery, now)? {
+            dropped.insert(delivery.id);
+        }
+    }
+    // Both are deleted together: once the request's own delivery is gone, nothing shows that it was never sent.
+    if closed || !dropped.is_empty() {
+        dropped.extend(write.outbox_unannounced()?);
+    }
+    write.outbox_done(&dropped.iter().copied().collect::<Vec<_>>())?;
+    Ok(due.into_iter().filter(|delivery| !dropped.contains(&delivery.id)).collect())
+}
