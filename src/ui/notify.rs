@@ -10,14 +10,14 @@ use crate::domain::channel::Channel;
 use crate::domain::time::Timestamp;
 use crate::time_input::relative;
 
-/// Nothing sent: nothing said.
+/// Empty if nothing was sent.
 pub fn delivered(view: &DeliverView) -> String {
     if view.busy {
-        return "Another process is sending what waits.\n".to_owned();
+        return "Another process is sending the outbox.\n".to_owned();
     }
     let counts = [
         (view.delivered, "sent"),
-        (view.failed - view.dead, "not sent, to be tried again (`access outbox`)"),
+        (view.failed - view.dead, "failed, will be retried (`access outbox`)"),
         (view.dead, "given up (`access outbox --dead`)"),
     ];
     let said: Vec<String> =

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use access::domain::channel::Channel;
+
 use crate::harness::World;
 
 fn read(path: &str) -> String {
@@ -24,6 +26,9 @@ fn the_reference_of_the_team_file_has_every_key() {
     let source = read("src/domain/team_file.rs");
     let mut keys: BTreeSet<String> = between(&source, ".refuse_unknown(", ");").flat_map(quoted).collect();
     keys.extend(between(&source, "const SAYS: ", "];").flat_map(quoted));
+    keys.extend(between(&source, "let of_notifications = ", ";").flat_map(quoted));
+    keys.extend(between(&source, "refuse_unknown(choice, ", ";").flat_map(quoted));
+    keys.extend(Channel::ALL.map(|channel| channel.as_str().to_owned()));
     keys.extend(between(&source, "const WITH: ", "];").flat_map(quoted));
     // These two head tables of their own.
     keys.retain(|key| !["events", "channels"].contains(&key.as_str()));
