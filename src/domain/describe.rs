@@ -116,28 +116,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
             extended(about, times),
             granted.request
         ),
-        Event::GrantStarted(granted) => {
-            let whose = match about {
-                Some(request) if request.emergency => {
-                    format!(" in an emergency: {}: {}", granted.member, request.reason)
-                }
-                Some(_) | None => String::new(),
-            };
-            match (about, granted.ends_at) {
-                (Some(Request { extends: Some(_), .. }), Some(end)) => {
-                    format!(
-                        "Access to {} was extended until {} (request {})",
-                        granted.resource,
-                        times(end),
-                        granted.request
-                    )
-                }
-                _ => {
-                    let rule = by_rule(granted);
-                    format!("Access to {} started{rule}{whose} (request {})", granted.resource, granted.request)
-                }
-            }
-        }
+        Event::GrantStarted(granted) => started(granted, about, times),
         Event::GrantExpiring { request, resource, ends_at } => {
             format!("Access to {resource} ends {} (request {request})", times(*ends_at))
         }
@@ -153,6 +132,18 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::ClockAccepted { .. } => "The system clock was set back, and the owner accepted its time".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed their notification settings"),
     }
+}
+
+fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> String {
+    let Granted { resource, request, .. } = granted;
+    if let (Some(Request { extends: Some(_), .. }), Some(end)) = (about, granted.ends_at) {
+        return format!("Access to {resource} was extended until {} (request {request})", times(end));
+    }
+    let emergency = match about.filter(|request| request.emergency) {
+        Some(request) => format!(" in an emergency: {}: {}", granted.member, request.reason),
+        None => String::new(),
+    };
+    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted))
 }
 
 /// The end of an extension that was granted.

@@ -12,17 +12,17 @@ use crate::error::Failure;
 use crate::store::{InboxRow, Page, Read};
 
 const MARK: &str = "inbox --mark-read";
-/// So many are marked in one transaction, and at most a page more.
+/// How many are marked in one transaction, plus a page at most.
 const BATCH: u64 = 10_000;
 
-/// The caller's notifications, newest first, in pages each of its own short transaction.
+/// The caller's notifications, newest first. Each page is a short transaction.
 pub fn inbox(call: &Call<'_>, all: bool, limit: Option<u64>, sink: Sink<'_>) -> Result<End, Failure> {
     let mut left = limit.unwrap_or(u64::MAX);
     let mut before = i64::MAX;
     loop {
         let (views, end) = call.ask("inbox", |read, me, now| {
             let most = usize::try_from(left).unwrap_or(usize::MAX);
-            // One more than is shown tells whether there are others.
+            // One more than is shown, to find out whether there are more.
             let Page { mut rows, last } = read.notifications_before(&me.name, all, before, most.saturating_add(1))?;
             let cut = rows.len() > most;
             rows.truncate(most);
@@ -77,7 +77,7 @@ pub fn mark_read(call: &Call<'_>, ids: &[i64]) -> Result<End, Failure> {
     Ok(End { count, ..End::default() })
 }
 
-/// Marks everything that is unread now, some at a time, so that nobody waits long. What arrives meanwhile stays unread.
+/// Marks everything that is unread now, in batches, so that nobody waits long. What arrives meanwhile stays unread.
 fn mark_all_read(call: &Call<'_>) -> Result<End, Failure> {
     let mut end = End::default();
     let mut before = Some(i64::MAX);
@@ -110,6 +110,6 @@ pub fn unread(call: &Call<'_>) -> Result<End, Failure> {
         decide::may_act(&me)?;
         Ok(read.unread(&me.name)?)
     });
-    // A quiet line that nobody asked for is no reason to fail.
+    // Shells call this in every prompt, so it never fails.
     Ok(End { count: count.unwrap_or(0), ..End::default() })
 }

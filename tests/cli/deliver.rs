@@ -478,7 +478,7 @@ approvals = 2
     world.run("erin", &["approve", "4"]).ok();
     world.pass("2h");
     shows(&deliver(), &json!({ "failed": 0 }));
-    let started = "[acme] Your access to feature:cost-explorer began (request 4)".to_owned();
+    let started = "[acme] Your access to feature:cost-explorer started (request 4)".to_owned();
     assert!(subjects("carol@acme.example").contains(&started), "{:?}", subjects("carol@acme.example"));
     assert_eq!(subjects("alice@acme.example").len(), 1, "she is told of nothing else");
     world.run("olivia", &["audit", "verify"]).ok();
