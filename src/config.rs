@@ -39,9 +39,9 @@ pub struct Config {
     database: Option<PathBuf>,
     /// The shared host's socket, which only the file in `/etc` may name.
     socket: Option<PathBuf>,
-    /// The program of this host's own mail system, in place of `smtp`.
+    /// The `sendmail` program of this host's mail system, in place of `smtp`.
     pub sendmail: Option<PathBuf>,
-    /// Whom emails come from.
+    /// The sender of emails.
     pub from: Option<Email>,
     pub smtp: Option<Smtp>,
     pub slack: Option<Slack>,
@@ -62,9 +62,9 @@ pub struct Smtp {
     pub password_env: Option<String>,
     pub from: Option<Email>,
     pub ca_file: Option<PathBuf>,
-    /// The name by which this machine introduces itself to the server.
+    /// The name of this machine for EHLO.
     pub hello: Option<String>,
-    /// The password may go in plain text to any port of this machine.
+    /// Allows the password in plain text to any port of this machine.
     #[serde(default)]
     pub allow_plain: bool,
 }
@@ -84,13 +84,13 @@ pub struct Slack {
     pub token_file: Option<PathBuf>,
     pub token_credential: Option<String>,
     pub token_env: Option<String>,
-    /// Where Slack's methods are; another for a proxy.
+    /// The base URL of Slack's API.
     pub api: Option<String>,
     pub ca_file: Option<PathBuf>,
-    /// `http://` may go to any port of this machine.
+    /// Allows `http://` to any port of this machine.
     #[serde(default)]
     pub allow_plain: bool,
-    /// The files that hold the addresses of incoming webhooks, by channel.
+    /// The files with the URLs of incoming webhooks, by channel.
     #[serde(default)]
     pub webhooks: BTreeMap<SlackChannel, PathBuf>,
 }
@@ -100,16 +100,16 @@ pub struct Slack {
 pub struct Webhook {
     pub name: Name,
     pub url: String,
-    /// What it is told of; `audit`: every entry of the log.
+    /// What it subscribes to. `audit`: every entry of the log.
     pub events: Vec<Topic>,
     pub secret_file: Option<PathBuf>,
     pub secret_credential: Option<String>,
     pub secret_env: Option<String>,
     pub ca_file: Option<PathBuf>,
-    /// Hosts that may be spoken to without encryption.
+    /// Hosts for which `http://` is allowed.
     #[serde(default)]
     pub allow_http: Vec<String>,
-    /// `http://` may go to any port of this machine.
+    /// Allows `http://` to any port of this machine.
     #[serde(default)]
     pub allow_plain: bool,
 }
@@ -117,11 +117,11 @@ pub struct Webhook {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Deliver {
-    /// How long a run may take.
+    /// The limit of a whole run.
     pub deadline: Option<Length>,
-    /// How long the other side may take over one answer.
+    /// The limit of one answer.
     pub timeout: Option<Length>,
-    /// The proxy that encrypted requests to Slack and webhooks go through; `none`: none, whatever the environment says.
+    /// The proxy for encrypted requests to Slack and webhooks. `none`: no proxy, not even one from the environment.
     pub proxy: Option<String>,
 }
 
@@ -201,7 +201,7 @@ pub fn database() -> Result<PathBuf, Failure> {
     }
 }
 
-/// The ways by which notifications go out.
+/// How notifications are sent.
 pub fn transports() -> Result<Config, Failure> {
     let system = read_system(&system())?;
     if system.socket.is_some() {
@@ -211,7 +211,7 @@ pub fn transports() -> Result<Config, Failure> {
         Ok(folders) => read_own(&folders.config_dir().join("config.toml"))?,
         Err(_) => Config::default(),
     };
-    // A machine sends its mail one way: whoever names one, means that.
+    // One of the two replaces the other: a machine sends its mail one way.
     let (sendmail, smtp) = match (own.sendmail, own.smtp) {
         (None, None) => (system.sendmail, system.smtp),
         own => own,

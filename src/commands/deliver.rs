@@ -98,14 +98,14 @@ impl App {
     }
 }
 
-/// Nothing sent: nothing said.
+/// Empty if nothing was sent.
 fn counts(view: &DeliverView) -> String {
     if view.busy {
-        return "Another process is sending what waits.\n".to_owned();
+        return "Another process is sending the outbox.\n".to_owned();
     }
     let counts = [
         (view.delivered, "sent"),
-        (view.failed - view.dead, "not sent, to be tried again (`access outbox`)"),
+        (view.failed - view.dead, "failed, will be retried (`access outbox`)"),
         (view.dead, "given up (`access outbox --dead`)"),
     ];
     let said: Vec<String> =

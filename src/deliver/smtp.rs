@@ -244,7 +244,7 @@ impl Connection {
         if self.stream.buffer().is_empty() {
             return Ok(());
         }
-        Err(SmtpError::Broken("the server sent more than one answer, so it can't be told what it answers".to_owned()))
+        Err(SmtpError::Broken("the server sent an answer ahead of its command".to_owned()))
     }
 
     fn answer(&mut self, class: u16) -> Result<Reply, SmtpError> {

@@ -1,4 +1,4 @@
-//! What happened, in words: for notifications, the audit log and a request's timeline.
+//! Events as text: for notifications, the audit log and a request's timeline.
 
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
@@ -9,20 +9,20 @@ use super::terms::{RequestDetails, RequestId, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 
-/// How times are written for a reader.
+/// Writes a time for a reader.
 pub type Times<'t> = &'t dyn Fn(Timestamp) -> String;
 
-/// `for 4h`, `for good`, `until 2026-12-01T17:00:00Z`; with a start, `from … ` before it.
+/// `for 4h`, `permanently`, `until 2026-12-01T17:00:00Z`; after `from … ` if there is a start.
 pub fn how_long(terms: &Terms, times: Times<'_>) -> String {
     let from = terms.start.map_or_else(String::new, |start| format!("from {} ", times(start)));
     match (terms.end.duration(), terms.end.until()) {
-        (Some(Duration::Permanent), _) => format!("{from}for good"),
+        (Some(Duration::Permanent), _) => format!("{from}permanently"),
         (Some(duration), _) => format!("{from}for {duration}"),
         (None, until) => until.map_or_else(String::new, |until| format!("{from}until {}", times(until))),
     }
 }
 
-/// An event in words, for somebody who has the request before them, its reason too.
+/// An event for a reader who sees the request and its reason anyway.
 pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
     briefly_with(event, actor, &utc)
 }
@@ -35,7 +35,7 @@ pub fn briefly_with(event: &Event, actor: Option<&Name>, times: Times<'_>) -> St
     }
 }
 
-/// As they are recorded.
+/// Times as the log has them.
 fn utc(time: Timestamp) -> String {
     time.to_string()
 }
@@ -50,20 +50,20 @@ fn asks(
 ) -> String {
     let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
     let what = if emergency { "takes emergency access to" } else { "asks for" };
-    let more = extends.map_or_else(String::new, |before| format!(", going on from request {before}"));
+    let more = extends.map_or_else(String::new, |before| format!(", to extend request {before}"));
     format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked, times))
 }
 
-/// An event in words. `about`: the request that it concerns, if it does.
+/// An event as text. `about`: the request that it concerns, if any.
 pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> String {
     words_with(event, actor, about, &utc)
 }
 
 pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, times: Times<'_>) -> String {
-    // Not every event carries the resource; the reader should not have to look it up.
+    // Not every event has the resource, and the reader should not have to look it up.
     let of = about.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
     match event {
-        Event::TeamInitialized { .. } => "The team was set up".to_owned(),
+        Event::TeamInitialized { .. } => "The team was created".to_owned(),
         Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
         Event::RequestSubmitted(Submission {
             request, requester, filed_by, asked, reason, extends, emergency, ..
@@ -83,7 +83,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
                 terms.resource,
                 how_long(terms, times),
                 asked.unwrap_or_default(),
-                goes_on(about, times),
+                extended(about, times),
                 note.unwrap_or_default()
             )
         }
@@ -94,52 +94,36 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
             format!("{} withdrew request {request}{of}", or_root(by.as_ref()))
         }
         Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
-        Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided in time"),
+        Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided on it in time"),
         Event::RequestReminded { request } => {
             let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
-            format!("Request {request}{of}{who} still waits for a decision")
+            format!("Request {request}{of}{who} is still waiting for a decision")
         }
         Event::RequestRejudged { request } => {
             let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
             format!(
-                "Request {request}{of}{who} was filed before an upgrade. By the rules of this version other people may decide on it"
+                "Request {request}{of}{who} was filed before an upgrade. Under the rules of the new version, other people can decide on it"
             )
         }
         Event::ApprovalsVoided { request, voids, gained } => {
-            format!("Request {request}{of} now reaches more: {gained}{}", no_longer_counted(voids))
+            format!("Request {request}{of} would now give access to more: {gained}{}", no_longer_counted(voids))
         }
         Event::RequestReviewed { request, by, note } => {
-            format!("{by} reviewed the emergency of request {request}{of}: {note}")
+            format!("{by} reviewed the emergency access of request {request}{of}: {note}")
         }
         Event::GrantScheduled(granted) => format!(
-            "Access to {} is granted{} and begins {}{} (request {})",
+            "Access to {} was granted{} and starts {}{} (request {})",
             granted.resource,
             by_rule(granted),
             times(granted.starts_at),
-            goes_on(about, times),
+            extended(about, times),
             granted.request
         ),
-        Event::GrantStarted(granted) => {
-            let whose = match about {
-                Some(request) if request.emergency => {
-                    format!(" in an emergency: {}: {}", granted.member, request.reason)
-                }
-                Some(_) | None => String::new(),
-            };
-            match (about, granted.ends_at) {
-                (Some(Request { extends: Some(_), .. }), Some(end)) => {
-                    format!("Access to {} goes on until {} (request {})", granted.resource, times(end), granted.request)
-                }
-                _ => {
-                    let rule = by_rule(granted);
-                    format!("Access to {} began{rule}{whose} (request {})", granted.resource, granted.request)
-                }
-            }
-        }
+        Event::GrantStarted(granted) => started(granted, about, times),
         Event::GrantExpiring { request, resource, ends_at } => {
             format!("Access to {resource} ends {} (request {request})", times(*ends_at))
         }
-        Event::GrantExpired { request, resource, .. } => format!("Access to {resource} has ended (request {request})"),
+        Event::GrantExpired { request, resource, .. } => format!("Access to {resource} ended (request {request})"),
         Event::GrantRevoked { request, resource, by, because: Because::Asked, reason } => {
             let by = or_root(by.as_ref());
             format!("{by} revoked access to {resource} (request {request}){}", after_colon(reason.as_ref()))
@@ -148,17 +132,29 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
             format!("Access to {resource} was revoked (request {request}): {because}")
         }
         Event::AttemptRefused { command, why, .. } => format!("{command} was refused: {why}"),
-        Event::ClockAccepted { .. } => "The clock was set back and accepted".to_owned(),
-        Event::PreferenceChanged { member, .. } => format!("{member} changed how they are notified"),
+        Event::ClockAccepted { .. } => "The system clock was set back, and the owner accepted its time".to_owned(),
+        Event::PreferenceChanged { member, .. } => format!("{member} changed their notification settings"),
     }
 }
 
-/// Until when access goes on by an extension that was granted.
-fn goes_on(about: Option<&Request>, times: Times<'_>) -> String {
+fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> String {
+    let Granted { resource, request, .. } = granted;
+    if let (Some(Request { extends: Some(_), .. }), Some(end)) = (about, granted.ends_at) {
+        return format!("Access to {resource} was extended until {} (request {request})", times(end));
+    }
+    let emergency = match about.filter(|request| request.emergency) {
+        Some(request) => format!(" in an emergency: {}: {}", granted.member, request.reason),
+        None => String::new(),
+    };
+    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted))
+}
+
+/// The end of an extension that was granted.
+fn extended(about: Option<&Request>, times: Times<'_>) -> String {
     let grant = about.filter(|request| request.extends.is_some()).and_then(|request| request.grant.as_ref());
     grant
         .and_then(|grant| grant.ends_at)
-        .map_or_else(String::new, |end| format!("; access goes on until {}", times(end)))
+        .map_or_else(String::new, |end| format!("; access continues until {}", times(end)))
 }
 
 /// What an edit changed, each as `old → new`.
@@ -179,10 +175,10 @@ fn changes(from: &RequestDetails, to: &RequestDetails, times: Times<'_>) -> Vec<
 
 fn no_longer_counted(voids: &[Name]) -> String {
     let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
-    if voids.is_empty() { String::new() } else { format!("; no longer counted: {}", voids.join(", ")) }
+    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", voids.join(", ")) }
 }
 
-/// Root acts without being a member.
+/// Root need not be a member.
 fn or_root(member: Option<&Name>) -> &str {
     member.map_or("root", Name::as_str)
 }

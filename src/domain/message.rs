@@ -1,4 +1,4 @@
-//! What is sent: to people notifications in words, to a program JSON. A transport makes an email or a Slack message of it.
+//! Messages: notifications for people, and JSON for programs. Transports turn them into emails, Slack messages and requests.
 //!
 //! Subjects and headlines hold ids and names only, never what people wrote: they become mail headers.
 
@@ -112,7 +112,7 @@ impl Notification {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
             (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
-                format!("Request {id} of {requester} for {} now reaches more", asked.resource)
+                format!("Request {id} of {requester} would now give access to more than {}", asked.resource)
             }
             (_, request) => headline(kind, request),
         };
@@ -147,13 +147,13 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
         NotificationKind::RequestWithdrawn => format!("Request {id} of {who} for {asked} was withdrawn"),
         NotificationKind::RequestLapsed => format!("Request {id} for {asked} lapsed"),
         NotificationKind::RequestChanged => format!("Request {id} of {who} for {asked} has new terms"),
-        NotificationKind::RequestReminder => format!("{who} still waits for {asked} (request {id})"),
+        NotificationKind::RequestReminder => format!("{who} is still waiting for {asked} (request {id})"),
         NotificationKind::RequestDecided => format!("Request {id} of {who} for {asked} was {}", verdict(request)),
-        NotificationKind::AccessStarted => format!("Your access to {held} began (request {id})"),
+        NotificationKind::AccessStarted => format!("Your access to {held} started (request {id})"),
         NotificationKind::AccessExpiring => format!("Your access to {held} ends soon (request {id})"),
-        NotificationKind::AccessExpired => format!("Your access to {held} has ended (request {id})"),
+        NotificationKind::AccessExpired => format!("Your access to {held} ended (request {id})"),
         NotificationKind::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
-        NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took {held} (request {id})"),
+        NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took access to {held} (request {id})"),
         NotificationKind::TeamChanged => plain_headline(kind).to_owned(),
     }
 }
@@ -168,24 +168,24 @@ fn verdict(request: &Request) -> &'static str {
 
 fn plain_headline(kind: NotificationKind) -> &'static str {
     match kind {
-        NotificationKind::RequestSubmitted => "Somebody asks for access",
+        NotificationKind::RequestSubmitted => "A request for access",
         NotificationKind::RequestApproved => "A request was approved",
         NotificationKind::RequestDenied => "A request was denied",
         NotificationKind::RequestWithdrawn => "A request was withdrawn",
         NotificationKind::RequestLapsed => "A request lapsed",
         NotificationKind::RequestChanged => "A request has new terms",
-        NotificationKind::RequestReminder => "A request still waits",
+        NotificationKind::RequestReminder => "A request is still waiting",
         NotificationKind::RequestDecided => "A request was decided",
-        NotificationKind::AccessStarted => "Access began",
+        NotificationKind::AccessStarted => "Access started",
         NotificationKind::AccessExpiring => "Access ends soon",
-        NotificationKind::AccessExpired => "Access has ended",
+        NotificationKind::AccessExpired => "Access ended",
         NotificationKind::AccessRevoked => "Access was revoked",
         NotificationKind::AccessEmergency => "EMERGENCY access was taken",
         NotificationKind::TeamChanged => "The team was changed",
     }
 }
 
-/// Who wants what, where, why and until when, and what decides or decided.
+/// The details of a request: who, what, where, why, until when, and who decides or decided.
 fn facts(kind: NotificationKind, request: &Request, background: &Background<'_>) -> Vec<(&'static str, String)> {
     let asks = kind.asks_for_a_decision();
     let times = background.times;
@@ -201,7 +201,7 @@ fn facts(kind: NotificationKind, request: &Request, background: &Background<'_>)
     }
     let still = |way: &Entitlement| match way.until {
         Some(until) => format!("by {way}, until {}", times(until)),
-        None => format!("by {way}, for good"),
+        None => format!("by {way}, permanently"),
     };
     facts.extend(background.still_held.map(|way| ("Still held", still(way))));
     facts.push(("Why", request.reason.to_string()));
@@ -222,12 +222,12 @@ fn facts(kind: NotificationKind, request: &Request, background: &Background<'_>)
     facts
 }
 
-/// For how long: as it is on the table, and as it was asked where that differs.
+/// The current terms, and those asked for if they differ.
 fn terms_in_words(request: &Request, terms: &Terms, asks: bool, times: Times<'_>) -> String {
     let mut text = how_long(terms, times);
-    // A length counts from the approval, which is yet to come.
+    // The length counts from the approval.
     if asks && terms.start.is_none() && matches!(terms.end, End::After(_)) {
-        text += " from the approval";
+        text += " from approval";
     }
     if *terms != request.asked {
         text += &format!(" (asked: {} {})", request.asked.resource, how_long(&request.asked, times));
@@ -235,7 +235,7 @@ fn terms_in_words(request: &Request, terms: &Terms, asks: bool, times: Times<'_>
     text
 }
 
-/// When access begins, where it has not yet, and when it ends or ended.
+/// When access starts, if it has not, and when it ends or ended.
 fn ends(grant: &Grant, kind: NotificationKind, times: Times<'_>) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     let decided = matches!(kind, NotificationKind::RequestApproved | NotificationKind::RequestDecided);
@@ -250,17 +250,17 @@ fn ends(grant: &Grant, kind: NotificationKind, times: Times<'_>) -> Vec<(&'stati
     facts
 }
 
-/// `1 of 2 approvals (erin) by the rule "two for production"; alice or olivia may approve`.
+/// `1 of 2 approvals (erin) by the rule "two for production"; alice or olivia can approve`.
 fn need(standing: &Tally) -> String {
     let Tally { rule, need, have, waiting_on } = standing;
     let given = if have.is_empty() { String::new() } else { format!(" ({})", all_of(have)) };
     let plural = if *need == 1 { "" } else { "s" };
     let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
-    let who = if standing.is_met() { String::new() } else { format!("; {} may approve", one_of(waiting_on)) };
+    let who = if standing.is_met() { String::new() } else { format!("; {} can approve", one_of(waiting_on)) };
     format!("{} of {need} approval{plural}{given}{rule}{who}", have.len())
 }
 
-/// By whom, or by which rule.
+/// Who decided, or which rule.
 fn decided_by(request: &Request, granted: Option<&Granted>) -> Option<String> {
     let Some(granted) = granted else {
         let denied = request.decisions.iter().find(|decision| decision.verdict == Verdict::Deny);

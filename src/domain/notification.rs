@@ -1,5 +1,4 @@
-//! What people are told. A notification is an entry of the log as one person is told of it: nothing is stored twice,
-//! and its words are made when they are read (see `words`).
+//! Notifications. One is an entry of the log for one member. Its text is not stored, but made when it is read (`describe`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,11 +9,11 @@ use super::name::Name;
 use super::text::nearest;
 use super::{Malformed, read_by_parsing};
 
-/// Somebody who is told, and of what. Written `["bob","access.expired"]`.
+/// A member to notify, and of what. Written `["bob","access.expired"]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient(pub Name, pub NotificationKind);
 
-/// The events that people are told of, and can set preferences for.
+/// The events that members are notified of, and can set preferences for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NotificationKind {
     RequestSubmitted,
@@ -70,7 +69,7 @@ impl NotificationKind {
         }
     }
 
-    /// Whether it tells its readers that a request waits for them.
+    /// Whether it asks its readers to decide on a request.
     pub fn asks_for_a_decision(self) -> bool {
         match self {
             NotificationKind::RequestSubmitted
@@ -90,7 +89,7 @@ impl NotificationKind {
         }
     }
 
-    /// Whether it is sent only with a digest, unless somebody says otherwise: it asks for nothing.
+    /// Whether it is sent in digests only, by default: it asks for nothing.
     pub fn can_wait(self) -> bool {
         self == NotificationKind::RequestDecided
     }
@@ -116,7 +115,7 @@ impl FromStr for NotificationKind {
         NotificationKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
             let near = nearest(text, NotificationKind::ALL.into_iter().map(NotificationKind::as_str));
             let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-            Malformed::new(format!("{text:?} is no event that anybody is told of{near}"))
+            Malformed::new(format!("{text:?} is not a notification event{near}"))
         })
     }
 }

@@ -1,5 +1,5 @@
-//! How a member is told of what: what the team's policy says, what the member prefers, and what comes of the two.
-//! The inbox always has everything; this is about what goes by email and Slack besides.
+//! Notification settings: the team's policy, the member's preferences, and the result of the two. The inbox always gets every
+//! notification; these settings are about the other channels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -24,17 +24,17 @@ impl TimeOfDay {
     pub const NINE: TimeOfDay = TimeOfDay { minutes: 9 * 60 };
 }
 
-/// When what is to be told goes out. Written `realtime`, `hourly`, `daily 09:00`.
+/// When notifications are sent. Written `realtime`, `hourly`, `daily 09:00`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Digest {
     RealTime,
-    /// What came in an hour goes out together at its end.
+    /// Together, at the end of each hour.
     Hourly,
     /// Once a day, at this time in the member's time zone.
     Daily(TimeOfDay),
 }
 
-/// What somebody has said of an event, or of all of them. What they have not said is left to whoever is asked next.
+/// The settings for one event, or for all. What is not set is taken from the next place (see `Policy::plan`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Choice {
     /// Whether it goes out on a channel.
@@ -44,7 +44,7 @@ pub struct Choice {
     pub digest: Option<Digest>,
 }
 
-/// What a member prefers.
+/// A member's own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preference {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -55,33 +55,33 @@ pub struct Preference {
     pub events: BTreeMap<NotificationKind, Choice>,
 }
 
-/// What the team file says in `[notifications]`.
+/// `[notifications]` of the team file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// What nobody can mute, nor have later. `access.emergency` is so whether or not it stands here.
+    /// Events that nobody can mute or put off. `access.emergency` always is one of them.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub mandatory: BTreeSet<NotificationKind>,
-    /// In which zone times are written, and digests come, for channels and for members who have none of their own. None: UTC.
+    /// The time zone of Slack channels, and of members who have none. None: UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timezone: Option<Timezone>,
     #[serde(flatten)]
     pub all: Choice,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub events: BTreeMap<NotificationKind, Choice>,
-    /// Slack channels that are told too, and of what.
+    /// Slack channels that subscribe to events.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub channels: BTreeMap<SlackChannel, BTreeSet<NotificationKind>>,
 }
 
-/// A change of one's own preferences.
+/// A change of a member's own settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PreferenceChange {
-    /// Of this event, or of all.
+    /// For this event, or for all.
     Set {
         event: Option<NotificationKind>,
         choice: Choice,
     },
-    /// No events: everything that can be.
+    /// No events: everything except mandatory events.
     Mute(Vec<NotificationKind>),
     Unmute(Vec<NotificationKind>),
     Reset,
@@ -95,7 +95,7 @@ pub enum How {
     Together(Digest),
 }
 
-/// Whose word it was.
+/// Where a setting comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
     Mandatory,
@@ -104,8 +104,8 @@ pub enum Why {
     Own,
     PolicyOfEvent,
     Policy,
-    Unsaid,
-    /// Nobody said otherwise, and it is sent only with a digest.
+    Default,
+    /// The default for what is sent in digests only.
     CanWait,
 }
 
@@ -137,8 +137,8 @@ impl Policy {
         kind == NotificationKind::AccessEmergency || self.mandatory.contains(&kind)
     }
 
-    /// What happens with this event on this channel: mandatory beats preference, what is said of the one event beats
-    /// what is said of all, and the member's word beats the team's.
+    /// What happens with this event on this channel. Mandatory events override everything, the member's settings override the
+    /// team's, and a setting for one event overrides that for all.
     pub fn plan(&self, preference: &Preference, kind: NotificationKind, channel: Channel) -> Plan {
         if self.is_mandatory(kind) {
             return Plan { how: How::AtOnce, why: Why::Mandatory };
@@ -146,22 +146,22 @@ impl Policy {
         if preference.muted {
             return Plan { how: How::Off, why: Why::Muted };
         }
-        let said = [
+        let settings = [
             (preference.events.get(&kind), Why::OwnOfEvent),
             (Some(&preference.all), Why::Own),
             (self.events.get(&kind), Why::PolicyOfEvent),
             (Some(&self.all), Why::Policy),
         ];
-        let said = said.into_iter().filter_map(|(choice, why)| Some((choice?, why)));
-        let on = said.clone().find_map(|(choice, why)| Some((*choice.channels.get(&channel)?, why)));
-        let (on, whose) = on.unwrap_or((true, Why::Unsaid));
-        let digest = said.clone().find_map(|(choice, why)| Some((choice.digest?, why)));
-        let (digest, of_digest) = digest.unwrap_or((Digest::RealTime, whose));
+        let settings = settings.into_iter().filter_map(|(choice, why)| Some((choice?, why)));
+        let on = settings.clone().find_map(|(choice, why)| Some((*choice.channels.get(&channel)?, why)));
+        let (on, source) = on.unwrap_or((true, Why::Default));
+        let digest = settings.clone().find_map(|(choice, why)| Some((choice.digest?, why)));
+        let (digest, digest_source) = digest.unwrap_or((Digest::RealTime, source));
         match digest {
-            Digest::RealTime if kind.can_wait() && whose == Why::Unsaid => Plan { how: How::Off, why: Why::CanWait },
-            _ if !on => Plan { how: How::Off, why: whose },
-            Digest::RealTime => Plan { how: How::AtOnce, why: of_digest },
-            Digest::Hourly | Digest::Daily(_) => Plan { how: How::Together(digest), why: of_digest },
+            Digest::RealTime if kind.can_wait() && source == Why::Default => Plan { how: How::Off, why: Why::CanWait },
+            _ if !on => Plan { how: How::Off, why: source },
+            Digest::RealTime => Plan { how: How::AtOnce, why: digest_source },
+            Digest::Hourly | Digest::Daily(_) => Plan { how: How::Together(digest), why: digest_source },
         }
     }
 }
@@ -171,7 +171,7 @@ impl Preference {
         *self == Preference::default()
     }
 
-    /// These preferences, with the change made.
+    /// These settings with the change.
     #[must_use]
     pub fn changed(&self, change: &PreferenceChange) -> Preference {
         let mut new = self.clone();
@@ -202,8 +202,7 @@ impl Preference {
 }
 
 impl Digest {
-    /// When what happened at this time goes out. `offset`: how far, in seconds, the clocks of the member's time zone
-    /// are ahead of UTC at a moment.
+    /// When a notification of this time is sent. `offset`: the seconds that the member's time zone is ahead of UTC at a moment.
     pub fn due(self, at: Timestamp, offset: &dyn Fn(i64) -> i64) -> Timestamp {
         const HOUR: i64 = 3600;
         const DAY: i64 = 24 * HOUR;
@@ -213,7 +212,7 @@ impl Digest {
             Digest::Hourly => (happened / HOUR + 1) * HOUR,
             Digest::Daily(time) => {
                 let today = (happened + offset(happened)).div_euclid(DAY) * DAY;
-                // Where the clocks change, that very time may not come: then it is the nearest that does.
+                // A time that the clocks skip becomes the nearest one that exists.
                 let instant = |day: i64| {
                     let local = today + day * DAY + i64::from(time.minutes) * 60;
                     local - offset(local - offset(local))
@@ -230,7 +229,7 @@ impl FromStr for TimeOfDay {
     fn from_str(text: &str) -> Result<TimeOfDay, Malformed> {
         let time = clock(text).filter(|time| time.second() == 0);
         let minutes = time.and_then(|time| u16::try_from(time.hour() * 60 + time.minute()).ok());
-        let malformed = || Malformed::new("a time of day is written like 09:00 or 9am");
+        let malformed = || Malformed::new("write a time of day like 09:00 or 9am");
         minutes.map(|minutes| TimeOfDay { minutes }).ok_or_else(malformed)
     }
 }
@@ -249,7 +248,7 @@ impl FromStr for Digest {
             None if text == "hourly" => Ok(Digest::Hourly),
             None if text == "daily" => Ok(Digest::Daily(TimeOfDay::NINE)),
             Some(("daily", time)) => Ok(Digest::Daily(time.parse()?)),
-            Some(_) | None => Err(Malformed::new("written realtime, hourly, daily or \"daily 09:00\"")),
+            Some(_) | None => Err(Malformed::new("write realtime, hourly, daily or \"daily 09:00\"")),
         }
     }
 }
@@ -285,14 +284,14 @@ impl fmt::Display for How {
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Why::Mandatory => "mandatory: nobody can mute it",
+            Why::Mandatory => "mandatory: it can't be muted",
             Why::Muted => "you muted everything",
-            Why::OwnOfEvent => "you said so for this event",
-            Why::Own => "you said so for all events",
-            Why::PolicyOfEvent => "the team file says so for this event",
-            Why::Policy => "the team file says so",
-            Why::Unsaid => "nobody said otherwise",
-            Why::CanWait => "it is in the inbox and in digests, unless you turn it on",
+            Why::OwnOfEvent => "your setting for this event",
+            Why::Own => "your setting for all events",
+            Why::PolicyOfEvent => "set in the team file for this event",
+            Why::Policy => "set in the team file",
+            Why::Default => "default",
+            Why::CanWait => "default: in the inbox and in digests only",
         })
     }
 }
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_the_last_word() {
+    fn settings_in_their_order() {
         let kind = NotificationKind::RequestSubmitted;
         let mut policy = Policy::default();
         let mut own = Preference::default();
@@ -314,7 +313,7 @@ mod tests {
             let plan = policy.plan(own, kind, Channel::Email);
             (plan.how.to_string(), plan.why)
         };
-        assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::Unsaid));
+        assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::Default));
         policy.all = choice(Some(false), Some(Digest::Hourly));
         assert_eq!(plan(&policy, &own), ("off".to_owned(), Why::Policy));
         policy.events.insert(kind, choice(Some(true), None));
@@ -332,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_wait_is_sent_with_digests_or_where_somebody_says_so() {
+    fn what_can_wait_is_sent_in_digests_or_if_it_is_turned_on() {
         let kind = NotificationKind::RequestDecided;
         let mut policy = Policy::default();
         let mut own = Preference::default();

@@ -14,10 +14,10 @@ use crate::protocol::NotificationView;
 use crate::store::{InboxItem, Page, Read};
 
 const MARK: &str = "inbox --mark-read";
-/// So many are marked in one transaction, and at most a page more.
+/// How many are marked in one transaction, plus a page at most.
 const BATCH: u64 = 10_000;
 
-/// The caller's notifications, newest first, in pages each of its own short transaction.
+/// The caller's notifications, newest first. Each page is a short transaction.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Inbox {
     pub all: bool,
@@ -38,7 +38,7 @@ impl Call for Inbox {
         loop {
             let (views, end) = service.ask("inbox", |read, me, now| {
                 let most = usize::try_from(left).unwrap_or(usize::MAX);
-                // One more than is shown tells whether there are others.
+                // One more than is shown, to find out whether there are more.
                 let Page { mut rows, last } =
                     read.notifications_before(&me.name, all, before, most.saturating_add(1))?;
                 let cut = rows.len() > most;

@@ -1,4 +1,4 @@
-//! `notify`: how the caller is told of what, and why; changing that; and trying it out.
+//! `notify`: the caller's notification settings: what applies and why, changing it, and a test.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +30,8 @@ impl Call for Preferences {
         let (view, zone) =
             service.ask("notify", |read, me, _| Ok((view(read, &me.name)?, me.member.timezone.clone())))?;
         let unknown = zone.filter(|zone| !(outside.knows_zone)(zone));
-        let words = |zone| format!("this machine knows no time zone {zone}; UTC is used for your daily digests");
+        let words =
+            |zone| format!("this machine does not know the time zone {zone}; UTC is used for your daily digests");
         Ok(Warned { answer: view, warnings: unknown.map(words).into_iter().collect() })
     }
 }
@@ -72,7 +73,7 @@ impl Call for Prefer {
     }
 }
 
-/// What was said and has no effect, because of something stronger.
+/// Settings that have no effect, because something overrides them.
 fn warnings(change: &PreferenceChange, view: &PreferenceView) -> Vec<String> {
     let named: Vec<NotificationKind> = match change {
         PreferenceChange::Set { event, .. } => event.iter().copied().collect(),
@@ -82,9 +83,9 @@ fn warnings(change: &PreferenceChange, view: &PreferenceView) -> Vec<String> {
     let of = |kind: &NotificationKind| view.events.iter().find(|event| event.event == *kind);
     let mandatory = named.iter().filter(|kind| of(kind).is_some_and(|event| event.mandatory));
     let mut warnings: Vec<String> =
-        mandatory.map(|kind| format!("{kind} is mandatory, so you are told of it all the same")).collect();
+        mandatory.map(|kind| format!("{kind} is mandatory, so you are notified anyway")).collect();
     if view.muted && matches!(change, PreferenceChange::Set { .. }) {
-        warnings.push("everything is muted, so this has no effect until `access notify unmute`".to_owned());
+        warnings.push("everything is muted, so this has no effect until you run `access notify unmute`".to_owned());
     }
     warnings
 }
@@ -121,14 +122,14 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
 
 fn because(why: Why, kind: NotificationKind) -> String {
     match why {
-        Why::Mandatory if kind == NotificationKind::AccessEmergency => "emergencies are told to everybody".to_owned(),
+        Why::Mandatory if kind == NotificationKind::AccessEmergency => "emergencies always notify everybody".to_owned(),
         Why::Mandatory
         | Why::Muted
         | Why::OwnOfEvent
         | Why::Own
         | Why::PolicyOfEvent
         | Why::Policy
-        | Why::Unsaid
+        | Why::Default
         | Why::CanWait => why.to_string(),
     }
 }

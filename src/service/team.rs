@@ -450,7 +450,7 @@ fn unknown_zones(new: &Team, outside: &Outside<'_>) -> Vec<String> {
     }
     let unknown = zones.into_values().filter(|(zone, _)| !(outside.knows_zone)(zone));
     let words = unknown.take(MOST_WARNINGS).map(|(zone, members)| {
-        format!("this machine knows no time zone {zone}; UTC is used for {}", few(&members, MOST_COVERED))
+        format!("this machine does not know the time zone {zone}; UTC is used for {}", few(&members, MOST_COVERED))
     });
     words.collect()
 }

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_old_is_not_read_however_much_there_is() {
+    fn rows_that_are_too_old_are_not_read() {
         let conn = empty();
         // An unreadable row, behind the first that is too old.
         file(&conn, "bob", "bob", 50);

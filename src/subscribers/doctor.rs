@@ -24,24 +24,24 @@ fn outbox(read: &Read<'_>, transports: Option<&Transports>) -> Result<FindingVie
     let mut found = Vec::new();
     let mut mend = Vec::new();
     if dead > 0 {
-        found.push(format!("{dead} notifications are given up, and {waiting} wait to be sent"));
-        mend.push("`access outbox --dead` says which and why");
+        found.push(format!("{dead} notifications were given up, and {waiting} wait to be sent"));
+        mend.push("`access outbox --dead` shows which and why");
         mend.push("when the cause is fixed: `access outbox retry`; to drop them: `access outbox discard`");
     } else if failing > 0 {
         found.push(format!("{waiting} notifications wait to be sent, and {failing} of them failed before"));
-        mend.push("`access outbox` says which and why");
+        mend.push("`access outbox` shows which and why");
     }
     if !without.is_empty() {
         let count: u64 = without.iter().map(|(_, count)| count).sum();
         let each: Vec<String> = without.iter().map(|(subscriber, count)| format!("{subscriber}: {count}")).collect();
         found.push(format!(
-            "{count} notifications wait, and config.toml names no way to send them ({})",
+            "{count} notifications wait, and config.toml does not configure how to send them ({})",
             each.join(", ")
         ));
         mend.push(
-            "name a way in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
+            "configure it in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
         );
-        mend.push("or leave it: after a week they are dropped, and the inboxes keep what they tell");
+        mend.push("or leave it: they are dropped after a week, and stay in the inboxes");
     }
     Ok(match found.as_slice() {
         [] => ok("outbox", format!("{waiting} notifications wait to be sent")),
@@ -69,7 +69,7 @@ fn delivery(transports: &Result<Transports, Failure>) -> FindingView {
     let webhooks = transports.webhooks().into_iter().map(|(name, _)| format!("webhook {name}"));
     let ways: Vec<String> = channels.chain(webhooks).collect();
     match ways.as_slice() {
-        [] => ok("delivery", "config.toml names no way out, so people look into their inbox"),
+        [] => ok("delivery", "config.toml configures no channel, so members have to look into their inbox"),
         ways => ok("delivery", format!("by {}", ways.join(", "))),
     }
 }

@@ -44,7 +44,7 @@ fn one_request_from_asking_to_its_end_by_email() {
         subjects(&server, "bob@acme.example"),
         [
             "[acme] Request 1 for target:orders-db was approved",
-            "[acme] Your access to target:orders-db has ended (request 1)"
+            "[acme] Your access to target:orders-db ended (request 1)"
         ]
     );
     let asked = server.got().into_iter().find(|mail| mail["to"] == json!(["alice@acme.example"])).unwrap();
@@ -120,11 +120,11 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         NotificationKind::RequestWithdrawn => "was withdrawn",
         NotificationKind::RequestLapsed => "lapsed",
         NotificationKind::RequestChanged => "has new terms",
-        NotificationKind::RequestReminder => "still waits",
+        NotificationKind::RequestReminder => "is still waiting",
         NotificationKind::RequestDecided => "was decided",
-        NotificationKind::AccessStarted => "began",
+        NotificationKind::AccessStarted => "started",
         NotificationKind::AccessExpiring => "ends soon",
-        NotificationKind::AccessExpired => "has ended",
+        NotificationKind::AccessExpired => "ended (",
         NotificationKind::AccessRevoked => "was revoked",
         NotificationKind::AccessEmergency => "EMERGENCY: carol",
         NotificationKind::TeamChanged => "The team was changed",
@@ -286,7 +286,7 @@ fn a_refused_recipient_holds_up_nobody_and_one_to_be_tried_again_keeps_its_order
     assert!(dead[0]["error"].as_str().unwrap().contains("550"), "{dead:#}");
     let left = world.json("root", &["outbox"]);
     shows(&left, &json!([{ "to": "alice", "attempts": 1 }, { "to": "alice", "attempts": 0, "error": null }]));
-    world.run("root", &["doctor"]).ok().says("warning  outbox     2 notifications are given up, and 2 wait");
+    world.run("root", &["doctor"]).ok().says("warning  outbox     2 notifications were given up, and 2 wait");
 
     fs::write(&rules, "{}").unwrap();
     world.pass("59s");
@@ -458,13 +458,13 @@ approvals = 2
 
     world.run("bob", &["request", "target:orders-db", "--reason", "Down", "--emergency"]).ok();
     shows(&deliver(), &json!({ "failed": 0 }));
-    assert_eq!(subjects("alice@acme.example"), ["[acme] EMERGENCY: bob took target:orders-db (request 1)"]);
+    assert_eq!(subjects("alice@acme.example"), ["[acme] EMERGENCY: bob took access to target:orders-db (request 1)"]);
     assert!(server.got().iter().any(|mail| mail["data"].as_str().unwrap().contains("access review 1")));
 
     ask(&world, "carol", &["--reason", "x"]);
     world.pass("1h");
     shows(&deliver(), &json!({ "failed": 0, "reminded": 1 }));
-    let waits = "[acme] carol still waits for target:orders-db (request 2)".to_owned();
+    let waits = "[acme] carol is still waiting for target:orders-db (request 2)".to_owned();
     assert!(subjects("erin@acme.example").contains(&waits), "{:?}", subjects("erin@acme.example"));
 
     world.request("dave", "target:billing-db", &["--duration", "4h"]);
@@ -478,8 +478,8 @@ approvals = 2
     world.run("erin", &["approve", "4"]).ok();
     world.pass("2h");
     shows(&deliver(), &json!({ "failed": 0 }));
-    let began = "[acme] Your access to feature:cost-explorer began (request 4)".to_owned();
-    assert!(subjects("carol@acme.example").contains(&began), "{:?}", subjects("carol@acme.example"));
+    let started = "[acme] Your access to feature:cost-explorer started (request 4)".to_owned();
+    assert!(subjects("carol@acme.example").contains(&started), "{:?}", subjects("carol@acme.example"));
     assert_eq!(subjects("alice@acme.example").len(), 1, "she is told of nothing else");
     world.run("olivia", &["audit", "verify"]).ok();
 }

@@ -43,7 +43,7 @@ fn a_way_out_that_is_broken_is_wrong_before_anybody_has_to_be_told() {
     let world = World::sample();
     shows(
         &finding(&world, "delivery").1,
-        &json!({ "health": "ok", "found": "config.toml names no way out, so people look into their inbox" }),
+        &json!({ "health": "ok", "found": "config.toml configures no channel, so members have to look into their inbox" }),
     );
     let secret = private(&world, "token", "xoxb-1\n");
     configure(

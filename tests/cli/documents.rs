@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use access::domain::channel::Channel;
+
 use crate::harness::{ACCESS, World};
 use crate::post::{SECRET, configure, private};
 
@@ -54,6 +56,9 @@ fn the_reference_of_the_team_file_has_every_key() {
     let source = all_sources(&repository().join("src/domain"));
     let mut known: BTreeSet<String> = between(&source, ".refuse_unknown(", ");").flat_map(quoted).collect();
     known.extend(between(&source, "const SAYS: ", "];").flat_map(quoted));
+    known.extend(between(&source, "let of_notifications = ", ";").flat_map(quoted));
+    known.extend(between(&source, "refuse_unknown(choice, ", ";").flat_map(quoted));
+    known.extend(Channel::ALL.map(|channel| channel.as_str().to_owned()));
     known.extend(between(&source, "const WITH: ", "];").flat_map(quoted));
     // These two head tables of their own.
     known.retain(|key| !["events", "channels"].contains(&key.as_str()));

@@ -77,7 +77,7 @@ fn an_edit_is_on_the_record_with_what_it_said_before_and_what_it_says_now() {
         shown["timeline"].as_array().unwrap().iter().map(|step| step["action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["request.submitted", "request.approved", "request.edited"]);
     let text = "bob changed request 1 (target:orders-db): for 4h → for 8h; reason “testing” → “The migration”; \
-                ticket none → OPS-1; no longer counted: alice";
+                ticket none → OPS-1; approvals that no longer count: alice";
     assert_eq!(shown["timeline"][2]["text"], text);
     assert_eq!(world.json("erin", &["inbox"])[0]["text"], text);
     let people = world.run("alice", &["show", &id]).ok();

@@ -79,10 +79,10 @@ fn a_mail_that_asks_says_what_it_would_open_and_what_decides() {
             ("Who", "bob"),
             ("What", "target:billing-db"),
             ("Environment", "production"),
-            ("How long", "for 4h from the approval"),
+            ("How long", "for 4h from approval"),
             ("Why", "testing"),
             ("Ticket", "OPS-12"),
-            ("Needs", "0 of 2 approvals by the rule \"two for production\"; alice, erin or olivia may approve"),
+            ("Needs", "0 of 2 approvals by the rule \"two for production\"; alice, erin or olivia can approve"),
             ("Lapses", "2026-12-01 10:00 CET"),
         ],
     );
@@ -97,8 +97,8 @@ fn a_mail_that_asks_says_what_it_would_open_and_what_decides() {
         &mail,
         "erin",
         &[
-            ("How long", "for 1h from the approval (asked: target:billing-db for 4h)"),
-            ("Needs", "1 of 2 approvals (alice) by the rule \"two for production\"; erin or olivia may approve"),
+            ("How long", "for 1h from approval (asked: target:billing-db for 4h)"),
+            ("Needs", "1 of 2 approvals (alice) by the rule \"two for production\"; erin or olivia can approve"),
             ("Note", "Enough for the fix (alice)"),
         ],
     );
@@ -169,10 +169,14 @@ fn a_mail_of_an_end_says_when_in_the_time_of_its_reader() {
     world.run("olivia", &["approve", "2"]).ok();
     world.run("root", &["deliver"]).ok();
     says(&mail, "alice", &[("Starts", "2026-11-24 12:00 CET"), ("Ends", "2026-11-24 14:00 CET")]);
-    assert!(last(&mail, "alice").0.contains("access goes on until 2026-11-24 14:00 CET"), "{}", last(&mail, "alice").0);
+    assert!(
+        last(&mail, "alice").0.contains("access continues until 2026-11-24 14:00 CET"),
+        "{}",
+        last(&mail, "alice").0
+    );
     world.pass("1h");
     world.run("root", &["expire"]).ok();
-    assert!(last(&mail, "alice").0.contains("goes on until 2026-11-24 14:00 CET"), "{}", last(&mail, "alice").0);
+    assert!(last(&mail, "alice").0.contains("was extended until 2026-11-24 14:00 CET"), "{}", last(&mail, "alice").0);
     world.pass("2h");
     world.run("root", &["expire"]).ok();
     says(&mail, "alice", &[("Ended", "2026-11-24 14:00 CET")]);

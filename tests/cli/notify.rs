@@ -105,10 +105,10 @@ fn the_policy_is_a_part_of_the_team_file() {
 
     for (wrong, line, says) in [
         ("[notifications]\ncolour = 1", 2, "unknown key \"colour\""),
-        ("[notifications]\nmandatory = [\"access.gone\"]", 2, "no event that anybody is told of"),
-        ("[notifications]\ndigest = \"weekly\"", 2, "written realtime, hourly, daily"),
+        ("[notifications]\nmandatory = [\"access.gone\"]", 2, "not a notification event"),
+        ("[notifications]\ndigest = \"weekly\"", 2, "write realtime, hourly, daily"),
         ("[notifications]\nemail = \"yes\"", 2, "email is true or false"),
-        ("[notifications.events]\n\"access.gone\" = { email = true }", 2, "no event that anybody is told of"),
+        ("[notifications.events]\n\"access.gone\" = { email = true }", 2, "not a notification event"),
         ("[notifications.events]\n\"access.expired\" = true", 2, "is a section"),
         ("[notifications.channels]\n\"<!channel>\" = [\"access.expired\"]", 2, "a Slack channel is written like #ops"),
     ] {
@@ -123,9 +123,9 @@ fn what_can_not_be_said() {
     let world = World::sample();
     for (args, says) in [
         (&["set", "request.submitted"][..], "required"),
-        (&["set", "request.gone", "--email", "on"], "no event that anybody is told of"),
+        (&["set", "request.gone", "--email", "on"], "not a notification event"),
         (&["set", "all", "--email", "maybe"], "invalid value"),
-        (&["set", "all", "--digest", "daily", "--at", "9"], "a time of day is written like 09:00"),
+        (&["set", "all", "--digest", "daily", "--at", "9"], "write a time of day like 09:00"),
         (&["set", "all", "--digest", "hourly", "--at", "09:00"], "--at is for --digest daily"),
     ] {
         let all: Vec<&str> = ["notify"].into_iter().chain(args.iter().copied()).collect();

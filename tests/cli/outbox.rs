@@ -104,14 +104,13 @@ fn doctor_names_what_waits_with_no_way_to_send_it() {
     let world = fresh(TEAM);
     world.run("root", &["doctor"]).ok().says("ok       outbox     0 notifications wait");
     world.request("bob", "target:orders-db", &[]);
-    let lacking =
-        "warning  outbox     4 notifications wait, and config.toml names no way to send them (email: 3, slack: 1)";
+    let lacking = "warning  outbox     4 notifications wait, and config.toml does not configure how to send them (email: 3, slack: 1)";
     world.run("root", &["doctor"]).ok().says(lacking).says("[smtp]");
     configure(&world, &smtp(1));
     world
         .run("root", &["doctor"])
         .ok()
-        .says("1 notifications wait, and config.toml names no way to send them (slack: 1)");
+        .says("1 notifications wait, and config.toml does not configure how to send them (slack: 1)");
     world.rows("DELETE FROM outbox WHERE subscriber = 'slack'");
     world.run("root", &["doctor"]).ok().says("ok       outbox     3 notifications wait");
 

@@ -455,7 +455,7 @@ fn void_approvals_are_on_the_record_and_in_the_timeline() {
     let entry = &world.json("olivia", &["audit", "--action", "approvals.voided"])[0];
     let detail = json!({ "request": 1, "voids": ["alice"], "gained": "target:billing-db" });
     assert_eq!(entry["detail"], detail);
-    let says = "now reaches more: target:billing-db; no longer counted: alice";
+    let says = "would now give access to more: target:billing-db; approvals that no longer count: alice";
     world.run("bob", &["show", &id]).ok().says(says);
     let text = &world.json("alice", &["inbox"])[0]["text"];
     assert!(text.as_str().unwrap().contains(says), "{text}");

@@ -190,7 +190,7 @@ fn an_unknown_time_zone_in_the_team_file_is_a_warning() {
         assert!(crate::harness::TEAM.contains(bob));
         crate::harness::TEAM.replace(bob, &format!("{bob}timezone = \"{zone}\"\n"))
     };
-    let unknown = "warning: this machine knows no time zone Europe/Pariss; UTC is used for";
+    let unknown = "warning: this machine does not know the time zone Europe/Pariss; UTC is used for";
     let ran = world.apply("olivia", &of_bob("Europe/Pariss")).ok();
     assert!(ran.err.contains(&format!("{unknown} bob\n")), "{}", ran.err);
     let ran = world.run("bob", &["notify"]).ok();

@@ -140,7 +140,7 @@ fn who_keeps_access_by_an_extension_is_told_neither_that_it_ends_nor_that_it_end
     assert_eq!(run(), (0, 0), "half an hour of the first is left, and it goes on");
     world.pass("30m");
     assert_eq!(run(), (0, 0));
-    assert!(texts()[0].contains("goes on until 2026-11-24T14:00:00Z"), "{:?}", texts());
+    assert!(texts()[0].contains("was extended until 2026-11-24T14:00:00Z"), "{:?}", texts());
     assert!(world.may("bob", "target:orders-db"));
     world.pass("2h");
     assert_eq!(run(), (1, 0));

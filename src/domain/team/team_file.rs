@@ -536,8 +536,8 @@ impl Reading {
     fn notifications(&mut self, root: Table<'_>) -> Policy {
         let Some(table) = self.subtable(root, "notifications", "[notifications]") else { return Policy::default() };
         let channels = Channel::ALL.map(Channel::as_str);
-        let keys = ["mandatory", "digest", "timezone", "events", "channels"];
-        self.refuse_unknown(table, &[&keys, &channels[..]].concat());
+        let of_notifications = &["mandatory", "digest", "timezone", "events", "channels"];
+        self.refuse_unknown(table, &[&of_notifications[..], &channels].concat());
         let mut policy =
             Policy { all: self.choice(table), timezone: self.optional(table, "timezone"), ..Policy::default() };
         if table.keys.contains_key("mandatory") {
