@@ -141,12 +141,12 @@ impl World {
     }
 }
 
-type Answer = dyn Fn(&Service<'_>) -> Result<(), Failure>;
+type Question = dyn Fn(&Service<'_>) -> Result<(), Failure>;
 
 /// A call of any kind.
 struct Asked {
     said: String,
-    answer: Box<Answer>,
+    answer: Box<Question>,
 }
 
 fn call<C: Call + Clone + std::fmt::Debug + 'static>(call: C) -> Asked {
