@@ -77,7 +77,7 @@ impl Transport for SlackTransport {
         let (channel, webhook) = match &message.to {
             Address::Slack(id) => (id.as_str(), None),
             Address::SlackChannel(channel) => (channel.as_str(), self.webhooks.get(channel)),
-            Address::Email(_) | Address::Webhook(_) => return Outcome::refused("this is not a Slack address"),
+            _ => return Outcome::refused("this is not a Slack address"),
         };
         let (answer, by_method) = match (webhook, &self.token) {
             (Some(url), _) => {
