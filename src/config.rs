@@ -46,7 +46,7 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     pub slack: Option<Slack>,
     pub webhooks: Option<Vec<Webhook>>,
-    pub deliver: Option<Deliver>,
+    pub deliver: Option<DeliverConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -116,7 +116,7 @@ pub struct Webhook {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Deliver {
+pub struct DeliverConfig {
     /// The limit of a whole run.
     pub deadline: Option<Length>,
     /// The limit of one answer.

@@ -17,8 +17,6 @@ pub mod domain;
 pub mod error;
 pub mod frame;
 pub mod identity;
-pub mod line;
-pub mod pages;
 pub mod prompt;
 pub mod protocol;
 pub mod server;

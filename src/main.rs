@@ -5,11 +5,10 @@
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use access::commands::Verb;
+use access::commands::{self, Verb, completions, line};
 use access::error::{Failure, Kind};
 use access::ui::ColorWhen;
 use access::ui::{help, report};
-use access::{commands, line, pages};
 use clap::error::ErrorKind;
 
 fn main() -> ExitCode {
@@ -26,7 +25,7 @@ fn main() -> ExitCode {
 
 fn run() -> u8 {
     if is_completion() {
-        clap_complete::CompleteEnv::with_factory(pages::completed_command).var(pages::COMPLETE).complete();
+        clap_complete::CompleteEnv::with_factory(completions::completed_command).var(completions::COMPLETE).complete();
     }
     let line: Vec<OsString> = std::env::args_os().collect();
     let cli = match line::parse(&line) {
@@ -47,7 +46,7 @@ fn run() -> u8 {
 /// the variable alone never turns a command, such as the `check` of a gate, into a success.
 fn is_completion() -> bool {
     let mut words = std::env::args_os().skip(1);
-    std::env::var_os(pages::COMPLETE).is_some()
+    std::env::var_os(completions::COMPLETE).is_some()
         && words.next().is_some_and(|word| word == "--")
         && words.next().is_some()
 }

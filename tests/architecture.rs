@@ -1,4 +1,5 @@
-//! The house keeps its shape: who may use whom, who may speak SQL, who may print. Read from the sources themselves.
+//! The structure of the sources: which room may import which, which one may use SQL, sockets or print, how long files and
+//! functions may be, and that the documents name files that exist.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 
@@ -114,8 +115,6 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("completion", &["backend", "domain", "error", "service"]),
     ("prompt", &["protocol", "domain", "error"]),
     ("ui", &["protocol", "domain", "error", "time_format"]),
-    ("pages", &["commands", "completion", "error", "time_input"]),
-    ("line", &["commands", "domain", "error", "ui"]),
     (
         "commands",
         &[
@@ -124,7 +123,6 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "domain",
             "error",
             "identity",
-            "pages",
             "prompt",
             "protocol",
             "server",
@@ -283,6 +281,13 @@ fn no_imports_of_the_domain_go_in_a_circle() {
 }
 
 #[test]
+fn no_imports_of_rooms_go_in_a_circle() {
+    let rooms = between(&imports(), |module| module.split("::").next().map(str::to_owned));
+    assert!(rooms.len() > 10, "the rooms are where this test looks for them: {rooms:?}");
+    assert_eq!(circle(&rooms), None, "rooms import one another in a circle");
+}
+
+#[test]
 fn a_circle_is_found() {
     let graph = |edges: &[(&str, &str)]| {
         let mut graph = Graph::new();
@@ -350,4 +355,88 @@ fn nothing_is_unwrapped() {
     let unwraps = |line: &&Line| words.iter().any(|word| line.text.contains(word));
     let faults: Vec<String> = sources.iter().filter(unwraps).map(Line::place).collect();
     assert_none(&faults, "the program gives errors, and panics at nothing");
+}
+
+/// How long the sources may be, in lines.
+const LONGEST_FILE: usize = 500;
+const LONGEST_FUNCTION: usize = 80;
+/// The parser of the team file, which has a message for each mistake; and two files that are to be split.
+const LONGER_FILES: &[&str] = &["src/domain/team/team_file.rs", "src/protocol.rs", "src/service/verify.rs"];
+
+#[test]
+fn no_file_is_too_long() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let files: BTreeSet<PathBuf> = sources().into_iter().map(|line| line.file).collect();
+    let length = |file: &Path| std::fs::read_to_string(root.join(file)).unwrap().lines().count();
+    let (allowed, others): (Vec<_>, Vec<_>) =
+        files.iter().partition(|file| LONGER_FILES.iter().any(|longer| file.ends_with(longer)));
+    assert_eq!(allowed.len(), LONGER_FILES.len(), "a file of LONGER_FILES is gone");
+    for file in allowed {
+        assert!(length(file) > LONGEST_FILE, "{} is short enough: take it out of LONGER_FILES", file.display());
+    }
+    let long = others.iter().map(|file| (file, length(file))).filter(|(_, length)| *length > LONGEST_FILE);
+    let faults: Vec<String> = long.map(|(file, length)| format!("{}: {length}", file.display())).collect();
+    assert_none(&faults, &format!("a file has at most {LONGEST_FILE} lines"));
+}
+
+#[test]
+fn no_function_is_too_long() {
+    let sources = sources();
+    let mut faults = Vec::new();
+    for (index, line) in sources.iter().enumerate() {
+        let text = line.text.trim_start();
+        let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        if !words.take(6).any(|word| word == "fn") || !text.contains('(') || text.ends_with(['}', ';']) {
+            continue;
+        }
+        let close = format!("{}}}", &line.text[..line.text.len() - text.len()]);
+        let end = sources[index..].iter().take_while(|it| it.file == line.file).find(|it| it.text == close);
+        let length = end.map_or(0, |end| end.number + 1 - line.number);
+        if length > LONGEST_FUNCTION {
+            faults.push(format!("{} ({length} lines)", line.place()));
+        }
+    }
+    assert_none(&faults, &format!("a function has at most {LONGEST_FUNCTION} lines"));
+}
+
+#[test]
+fn no_type_name_is_defined_twice() {
+    let mut defined: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in sources() {
+        let text = line.text.trim_start();
+        // `type` inside an `impl` gives an associated type, not a name of its own.
+        let is_item = text.len() == line.text.len();
+        let text = text.strip_prefix("pub").map_or(text, |rest| rest.split_once(' ').map_or("", |(_, rest)| rest));
+        let Some((kind, rest)) = text.split_once(' ') else { continue };
+        if ["struct", "enum", "trait", "union"].contains(&kind) || (kind == "type" && is_item) {
+            let name = rest.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
+            defined.entry(name).or_default().push(line.place());
+        }
+    }
+    assert!(defined.len() > 300, "the types are where this test looks for them: {}", defined.len());
+    let faults: Vec<String> = defined.into_values().filter(|places| places.len() > 1).flatten().collect();
+    assert_none(&faults, "a name is for one type");
+}
+
+/// The paths in backticks of a document that begin with one of these folders, or are files of the root folder.
+fn named_files(document: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
+    let is_path = |word: &&str| {
+        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+        plain && (word.ends_with('/') || word.ends_with(".rs") || word.ends_with(".sql") || word.ends_with(".sh"))
+    };
+    text.split('`').skip(1).step_by(2).filter(is_path).map(str::to_owned).collect()
+}
+
+#[test]
+fn each_file_that_the_documents_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for document in ["docs/architecture.md", "CONTRIBUTING.md"] {
+        let named = named_files(document);
+        assert!(named.len() > 15, "{document} names files: {named:?}");
+        // The page of the architecture names files of src/ without that folder.
+        let exists = |name: &&String| ["", "src"].iter().any(|folder| root.join(folder).join(name.as_str()).exists());
+        let gone: Vec<String> = named.iter().filter(|name| !exists(name)).cloned().collect();
+        assert_none(&gone, &format!("{document} names only files that exist"));
+    }
 }

@@ -18,7 +18,7 @@ use crate::prompt::Prompt;
 use crate::protocol::RequestView;
 use crate::service::{Call, Find, Show, Unread};
 use crate::time_input::{Pick, TypedTime};
-use crate::ui::{List, Printer, counted, request};
+use crate::ui::{Listing, Printer, counted, request};
 
 /// A table shows this many rows by default.
 const ROWS: u64 = 50;
@@ -72,7 +72,7 @@ impl App {
     pub fn rows<C: Call>(
         &mut self,
         call: C,
-        mut print: impl FnMut(&mut List<'_>, C::Row) -> Result<(), Failure> + Send,
+        mut print: impl FnMut(&mut Listing<'_>, C::Row) -> Result<(), Failure> + Send,
     ) -> Result<(C::Reply, usize), Failure> {
         let backend = self.backend.get()?;
         let mut list = self.printer.list();
@@ -95,7 +95,7 @@ impl App {
     pub fn rows_to_the_end<C: Call>(
         &mut self,
         call: C,
-        mut print: impl FnMut(&mut List<'_>, C::Row) -> Result<(), Failure> + Send,
+        mut print: impl FnMut(&mut Listing<'_>, C::Row) -> Result<(), Failure> + Send,
     ) -> Result<(C::Reply, usize), Failure> {
         let mut list = self.printer.list();
         match self.backend.get()?.call(call, &mut |row| print(&mut list, row)) {

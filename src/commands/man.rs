@@ -1,5 +1,8 @@
 //! `access man`: writes the manual pages.
 
+mod markdown;
+mod pages;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -7,7 +10,6 @@ use clap::Args;
 
 use super::Run;
 use super::app::App;
-use crate::pages;
 
 /// Write the manual pages into a folder
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use clap::Args;
 use super::Run;
 use super::app::App;
 use crate::domain::duration::brief;
-use crate::domain::resource::Kind;
+use crate::domain::resource::ResourceKind;
 use crate::domain::time::Timestamp;
 use crate::protocol::ResourceView;
 use crate::service::Resources;
@@ -20,7 +20,7 @@ use crate::ui::{Color, Column, Fit, Shown, line};
   access resources --mine")]
 pub struct ResourcesArgs {
     /// Only this kind: connection, target, feature, scope or role
-    pub kind: Option<Kind>,
+    pub kind: Option<ResourceKind>,
     /// Only what you have
     #[arg(long)]
     pub mine: bool,

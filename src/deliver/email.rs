@@ -14,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::http::{is_loopback, roots, squattable};
 use super::secret::{Secret, SecretSource};
-use super::smtp::{Connection, Reply, SmtpError};
+use super::smtp::{Reply, SmtpConnection, SmtpError};
 use super::{Outcome, Transport, hello, sendmail};
 use crate::config::{Config, Encryption, Smtp};
 use crate::domain::channel::Address;
@@ -23,7 +23,7 @@ use crate::domain::message::{Body, Message, Notification, Notifications};
 use crate::domain::text::{acts_or_hides, visible};
 use crate::error::{Failure, Kind};
 
-pub struct Email {
+pub struct EmailTransport {
     from: EmailAddress,
     relay: Relay,
 }
@@ -43,7 +43,7 @@ struct Server {
     /// The name for EHLO. None: the address of our end of the connection.
     hello: Option<String>,
     login: Option<(String, Secret)>,
-    connection: Option<Connection>,
+    connection: Option<SmtpConnection>,
 }
 
 /// The step at which the server refused a message, or the connection broke.
@@ -55,8 +55,8 @@ enum Step {
     Message,
 }
 
-impl Email {
-    pub fn new(config: &Config) -> Result<Email, Failure> {
+impl EmailTransport {
+    pub fn new(config: &Config) -> Result<EmailTransport, Failure> {
         let (host, full) = hello::names();
         let hello = match config.smtp.as_ref().and_then(|smtp| smtp.hello.clone()) {
             Some(name) if hello::is_name(&name) => Some(name),
@@ -84,11 +84,11 @@ impl Email {
                 return Err(Failure::new(Kind::Invalid, "config.toml has both [smtp] and sendmail: keep one"));
             }
         };
-        Ok(Email { from, relay })
+        Ok(EmailTransport { from, relay })
     }
 }
 
-impl Transport for Email {
+impl Transport for EmailTransport {
     fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
         let (Address::Email(to), Body::Notifications(notifications)) = (&message.to, &message.body) else {
             return Outcome::refused("this is not an email");
@@ -164,7 +164,7 @@ impl Server {
         })
     }
 
-    fn connect(&mut self, timeout: Duration) -> Result<Connection, Outcome> {
+    fn connect(&mut self, timeout: Duration) -> Result<SmtpConnection, Outcome> {
         let tls = match (self.encryption, &self.tls) {
             (Encryption::None, _) => None,
             (_, Some(tls)) => Some(Arc::clone(tls)),
@@ -178,9 +178,9 @@ impl Server {
         self.open(tls.as_ref(), timeout).map_err(|fault| Outcome::route_failed(self.describe(&fault)))
     }
 
-    fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<Connection, SmtpError> {
+    fn open(&self, tls: Option<&Arc<ClientConfig>>, timeout: Duration) -> Result<SmtpConnection, SmtpError> {
         let at_once = tls.filter(|_| self.encryption == Encryption::Tls);
-        let mut connection = Connection::open(&self.host, self.port, at_once, timeout)?;
+        let mut connection = SmtpConnection::open(&self.host, self.port, at_once, timeout)?;
         let hello = self.hello.clone().unwrap_or_else(|| connection.address_literal());
         connection.hello(&hello)?;
         if let (Encryption::StartTls, Some(tls)) = (self.encryption, tls) {
@@ -259,7 +259,7 @@ fn is_permanent(reply: &Reply) -> bool {
 }
 
 /// Sends one message on an open connection.
-fn transact(connection: &mut Connection, email: &lettre::Message) -> Result<Reply, (Step, SmtpError)> {
+fn transact(connection: &mut SmtpConnection, email: &lettre::Message) -> Result<Reply, (Step, SmtpError)> {
     let envelope = email.envelope();
     let from = envelope.from().map(ToString::to_string).unwrap_or_default();
     connection.command(&format!("MAIL FROM:<{from}>"), 2).map_err(|fault| (Step::Sender, fault))?;

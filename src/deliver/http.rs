@@ -17,7 +17,7 @@ use crate::error::{Failure, Kind};
 
 /// A response.
 #[derive(Debug)]
-pub struct Answer {
+pub struct HttpAnswer {
     pub status: u16,
     /// `Retry-After`, in seconds.
     pub retry_after: Option<u64>,
@@ -26,7 +26,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Answer {
+impl HttpAnswer {
     /// The status; for a redirect also where it leads, and what to do.
     pub fn describe(&self, who: &str) -> String {
         let status = format!("{who} answered {}", self.status);
@@ -43,7 +43,7 @@ impl Answer {
     }
 }
 
-pub struct Client {
+pub struct HttpClient {
     /// Whether certificates are needed at all.
     encrypted: bool,
     ca_file: Option<PathBuf>,
@@ -116,11 +116,11 @@ pub fn squattable(port: u16) -> bool {
     port >= 1024
 }
 
-impl Client {
+impl HttpClient {
     /// `direct`: hosts that are reached without a proxy.
-    pub fn new(encrypted: bool, ca_file: Option<&Path>, proxies: &Proxies, direct: &[String]) -> Client {
+    pub fn new(encrypted: bool, ca_file: Option<&Path>, proxies: &Proxies, direct: &[String]) -> HttpClient {
         let (proxies, direct) = (proxies.clone(), direct.to_vec());
-        Client { encrypted, ca_file: ca_file.map(Path::to_owned), proxies, direct, agent: OnceCell::new() }
+        HttpClient { encrypted, ca_file: ca_file.map(Path::to_owned), proxies, direct, agent: OnceCell::new() }
     }
 
     fn agent(&self) -> Result<&Agent, Failure> {
@@ -148,7 +148,13 @@ impl Client {
     }
 
     /// Posts JSON. The error never contains the URL, which can be a secret.
-    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &str, timeout: Duration) -> Result<Answer, String> {
+    pub fn post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        timeout: Duration,
+    ) -> Result<HttpAnswer, String> {
         let agent = self.agent().map_err(|failure| failure.message)?;
         let mut request = agent.post(url).header("content-type", "application/json; charset=utf-8");
         for (name, value) in headers {
@@ -172,7 +178,7 @@ impl Client {
             Err(error) if (200..300).contains(&status) => return Err(describe(&error)),
             body => body.unwrap_or_default(),
         };
-        Ok(Answer { status, retry_after, elsewhere, body })
+        Ok(HttpAnswer { status, retry_after, elsewhere, body })
     }
 }
 

@@ -147,16 +147,16 @@ impl Transports {
             routes.insert(route, transport.map(Worker::Idle));
         };
         if config.smtp.is_some() || config.sendmail.is_some() {
-            add(Route::Channel(Channel::Email), email::Email::new(&config).map(|email| Box::new(email) as _));
+            add(Route::Channel(Channel::Email), email::EmailTransport::new(&config).map(|email| Box::new(email) as _));
         }
         let proxies = proxy::Proxies::new(limits);
         let proxies = || proxies.as_ref().map_err(Clone::clone);
         if let Some(settings) = &config.slack {
-            let slack = proxies().and_then(|proxies| slack::Slack::new(settings, proxies));
+            let slack = proxies().and_then(|proxies| slack::SlackTransport::new(settings, proxies));
             add(Route::Channel(Channel::Slack), slack.map(|slack| Box::new(slack) as _));
         }
         for settings in config.webhooks.iter().flatten() {
-            let webhook = proxies().and_then(|proxies| webhook::Webhook::new(settings, proxies));
+            let webhook = proxies().and_then(|proxies| webhook::WebhookTransport::new(settings, proxies));
             add(Route::Webhook(settings.name.clone()), webhook.map(|webhook| Box::new(webhook) as _));
         }
         let (report, results) = mpsc::channel();

@@ -4,7 +4,7 @@
 use ureq::http::Uri;
 
 use super::http::is_loopback;
-use crate::config::Deliver;
+use crate::config::DeliverConfig;
 use crate::error::{Failure, Kind};
 
 /// The environment variables for the proxy; the first that is not empty counts. `HTTP_PROXY` is for `http://`.
@@ -22,7 +22,7 @@ pub struct Proxies {
 
 impl Proxies {
     /// The configuration overrides the environment. `none` turns the proxy off.
-    pub fn new(settings: Option<&Deliver>) -> Result<Proxies, Failure> {
+    pub fn new(settings: Option<&DeliverConfig>) -> Result<Proxies, Failure> {
         let named = |names: &[&str]| {
             let set = |name: &&str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
             names.iter().find_map(|name| Some(((*name).to_owned(), set(name)?)))
@@ -91,7 +91,8 @@ mod tests {
 
     #[test]
     fn hosts_that_no_proxy_leads_to() {
-        let settings = Deliver { deadline: None, timeout: None, proxy: Some("http://proxy.example:3128".to_owned()) };
+        let settings =
+            DeliverConfig { deadline: None, timeout: None, proxy: Some("http://proxy.example:3128".to_owned()) };
         let mut proxies = Proxies::new(Some(&settings)).unwrap();
         proxies.except = exceptions("acme.example, .corp.example,*.lan,10.0.0.1");
         let direct = ["siem.internal".to_owned()];

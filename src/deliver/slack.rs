@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::http::{Answer, Client, Plain, check_url};
+use super::http::{HttpAnswer, HttpClient, Plain, check_url};
 use super::proxy::Proxies;
 use super::secret::{Secret, SecretSource};
 use super::{Outcome, Transport};
@@ -19,15 +19,15 @@ use crate::error::Failure;
 
 const API: &str = "https://slack.com/api";
 
-pub struct Slack {
+pub struct SlackTransport {
     api: String,
     token: Option<Secret>,
     webhooks: BTreeMap<SlackChannel, Secret>,
-    client: Client,
+    client: HttpClient,
 }
 
-impl Slack {
-    pub fn new(settings: &config::Slack, proxies: &Proxies) -> Result<Slack, Failure> {
+impl SlackTransport {
+    pub fn new(settings: &config::Slack, proxies: &Proxies) -> Result<SlackTransport, Failure> {
         let api = settings.api.as_deref().unwrap_or(API).trim_end_matches('/').to_owned();
         let plain = Plain { hosts: &[], allow_plain: settings.allow_plain };
         check_url("slack", &api, plain)?;
@@ -45,8 +45,8 @@ impl Slack {
             encrypted |= url.reveal().starts_with("https:");
             webhooks.insert(channel.clone(), url);
         }
-        let client = Client::new(encrypted, settings.ca_file.as_deref(), proxies, &[]);
-        Ok(Slack { api, token, webhooks, client })
+        let client = HttpClient::new(encrypted, settings.ca_file.as_deref(), proxies, &[]);
+        Ok(SlackTransport { api, token, webhooks, client })
     }
 
     fn post(
@@ -56,7 +56,7 @@ impl Slack {
         id: &str,
         notifications: &Notifications,
         timeout: Duration,
-    ) -> Result<Answer, String> {
+    ) -> Result<HttpAnswer, String> {
         let mut message = payload(notifications);
         message["channel"] = json!(channel);
         // The same at every attempt, so that a message that arrived twice can be recognized.
@@ -69,7 +69,7 @@ impl Slack {
     }
 }
 
-impl Transport for Slack {
+impl Transport for SlackTransport {
     fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
         let Body::Notifications(notifications) = &message.body else {
             return Outcome::refused("this is not a Slack message");
@@ -77,7 +77,7 @@ impl Transport for Slack {
         let (channel, webhook) = match &message.to {
             Address::Slack(id) => (id.as_str(), None),
             Address::SlackChannel(channel) => (channel.as_str(), self.webhooks.get(channel)),
-            Address::Email(_) | Address::Webhook(_) => return Outcome::refused("this is not a Slack address"),
+            _ => return Outcome::refused("this is not a Slack address"),
         };
         let (answer, by_method) = match (webhook, &self.token) {
             (Some(url), _) => {
@@ -121,7 +121,7 @@ const ABOUT_THE_CHANNEL: [&str; 6] = [
 ];
 
 /// The outcome of an answer. A wrong token or a missing channel can be fixed, so no message is given up at once.
-fn judge(answer: &Answer, by_method: bool) -> Outcome {
+fn judge(answer: &HttpAnswer, by_method: bool) -> Outcome {
     let status = answer.describe("Slack");
     match answer.status {
         429 => return Outcome::not_now(answer.retry_after.unwrap_or(60), status),
@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn what_slack_answers() {
         let judged = |status, body: &str, by_method| {
-            judge(&Answer { status, retry_after: Some(7), elsewhere: None, body: body.to_owned() }, by_method)
+            judge(&HttpAnswer { status, retry_after: Some(7), elsewhere: None, body: body.to_owned() }, by_method)
         };
         let by_method = |status, body: &str| judged(status, body, true);
         assert!(matches!(by_method(200, r#"{"ok":true}"#), Outcome::Sent { .. }));

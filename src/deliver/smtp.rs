@@ -38,26 +38,26 @@ pub enum SmtpError {
 }
 
 /// A TCP connection with a deadline for reads and writes.
-struct Timed {
+struct TimedSocket {
     socket: TcpStream,
     until: Instant,
 }
 
-impl Timed {
+impl TimedSocket {
     fn left(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now());
         if left.is_zero() { Err(ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 }
 
-impl Read for Timed {
+impl Read for TimedSocket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.set_read_timeout(Some(self.left()?))?;
         self.socket.read(buffer)
     }
 }
 
-impl Write for Timed {
+impl Write for TimedSocket {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.set_write_timeout(Some(self.left()?))?;
         self.socket.write(bytes)
@@ -69,8 +69,8 @@ impl Write for Timed {
 }
 
 enum Stream {
-    Plain(Timed),
-    Tls(Box<StreamOwned<ClientConnection, Timed>>),
+    Plain(TimedSocket),
+    Tls(Box<StreamOwned<ClientConnection, TimedSocket>>),
 }
 
 impl Stream {
@@ -81,7 +81,7 @@ impl Stream {
         }
     }
 
-    fn timed(&mut self) -> &mut Timed {
+    fn timed(&mut self) -> &mut TimedSocket {
         match self {
             Stream::Plain(timed) => timed,
             Stream::Tls(stream) => stream.get_mut(),
@@ -114,21 +114,21 @@ impl Write for Stream {
     }
 }
 
-pub struct Connection {
+pub struct SmtpConnection {
     stream: BufReader<Stream>,
     timeout: Duration,
     /// The server's EHLO extensions in capitals, one a line.
     abilities: Vec<String>,
 }
 
-impl Connection {
+impl SmtpConnection {
     /// Connects, and reads the greeting. `tls`: encrypted from the first byte on.
     pub fn open(
         host: &str,
         port: u16,
         tls: Option<&Arc<ClientConfig>>,
         timeout: Duration,
-    ) -> Result<Connection, SmtpError> {
+    ) -> Result<SmtpConnection, SmtpError> {
         let until = Instant::now() + timeout;
         let places = (host, port).to_socket_addrs().map_err(|error| SmtpError::Broken(error.to_string()))?;
         let mut met = "the host has no address".to_owned();
@@ -140,12 +140,13 @@ impl Connection {
             match TcpStream::connect_timeout(&place, left) {
                 Ok(socket) => {
                     let _ = socket.set_nodelay(true);
-                    let plain = Stream::Plain(Timed { socket, until });
+                    let plain = Stream::Plain(TimedSocket { socket, until });
                     let stream = match tls {
                         Some(config) => encrypted(plain, host, config)?,
                         None => plain,
                     };
-                    let mut connection = Connection { stream: BufReader::new(stream), timeout, abilities: Vec::new() };
+                    let mut connection =
+                        SmtpConnection { stream: BufReader::new(stream), timeout, abilities: Vec::new() };
                     connection.answer(2)?;
                     return Ok(connection);
                 }
@@ -178,7 +179,12 @@ impl Connection {
     }
 
     /// Encrypts the connection and greets again. What the server said before is forgotten.
-    pub fn start_tls(mut self, host: &str, config: &Arc<ClientConfig>, name: &str) -> Result<Connection, SmtpError> {
+    pub fn start_tls(
+        mut self,
+        host: &str,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> Result<SmtpConnection, SmtpError> {
         if !self.abilities.iter().any(|ability| ability.trim() == "STARTTLS") {
             return Err(SmtpError::Broken("the server does not offer STARTTLS".to_owned()));
         }
@@ -186,7 +192,7 @@ impl Connection {
         self.nothing_more()?;
         // Plain text that arrives from here on is read by TLS, which rejects it.
         let stream = BufReader::new(encrypted(self.stream.into_inner(), host, config)?);
-        let mut connection = Connection { stream, timeout: self.timeout, abilities: Vec::new() };
+        let mut connection = SmtpConnection { stream, timeout: self.timeout, abilities: Vec::new() };
         connection.hello(name)?;
         Ok(connection)
     }

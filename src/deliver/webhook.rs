@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::http::{Client, Plain, check_url};
+use super::http::{HttpClient, Plain, check_url};
 use super::proxy::Proxies;
 use super::secret::{Secret, SecretSource};
 use super::{Outcome, Transport};
@@ -16,14 +16,14 @@ use crate::config;
 use crate::domain::message::{Body, Message};
 use crate::error::{Failure, Kind};
 
-pub struct Webhook {
+pub struct WebhookTransport {
     url: String,
     keys: Vec<Vec<u8>>,
-    client: Client,
+    client: HttpClient,
 }
 
-impl Webhook {
-    pub fn new(settings: &config::Webhook, proxies: &Proxies) -> Result<Webhook, Failure> {
+impl WebhookTransport {
+    pub fn new(settings: &config::Webhook, proxies: &Proxies) -> Result<WebhookTransport, Failure> {
         let what = format!("webhook {}", settings.name);
         check_url(&what, &settings.url, Plain { hosts: &settings.allow_http, allow_plain: settings.allow_plain })?;
         let source = SecretSource {
@@ -37,8 +37,8 @@ impl Webhook {
                 .hint("write whsec_ and 32 random bytes in base64 to a file of mode 0600, and name it as secret_file")
         })?;
         let encrypted = settings.url.starts_with("https:");
-        let client = Client::new(encrypted, settings.ca_file.as_deref(), proxies, &settings.allow_http);
-        Ok(Webhook { url: settings.url.clone(), keys: keys(&what, &secret)?, client })
+        let client = HttpClient::new(encrypted, settings.ca_file.as_deref(), proxies, &settings.allow_http);
+        Ok(WebhookTransport { url: settings.url.clone(), keys: keys(&what, &secret)?, client })
     }
 
     fn signatures(&self, signed: &str) -> String {
@@ -62,7 +62,7 @@ fn keys(what: &str, secret: &Secret) -> Result<Vec<Vec<u8>>, Failure> {
     secret.reveal().split_whitespace().map(key).collect()
 }
 
-impl Transport for Webhook {
+impl Transport for WebhookTransport {
     fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
         let (id, Body::Json(body)) = (&message.id, &message.body) else {
             return Outcome::refused("a webhook takes JSON only");
@@ -97,10 +97,10 @@ mod tests {
     fn the_signature_of_the_specification() {
         // The example of the specification's own test vectors.
         let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-        let webhook = Webhook {
+        let webhook = WebhookTransport {
             url: String::new(),
             keys: vec![STANDARD.decode(&secret[6..]).unwrap()],
-            client: Client::new(false, None, &Proxies::default(), &[]),
+            client: HttpClient::new(false, None, &Proxies::default(), &[]),
         };
         let signed = "msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{\"test\": 2432232314}";
         assert_eq!(webhook.signatures(signed), "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=");

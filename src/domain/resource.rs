@@ -11,7 +11,7 @@ use super::{Malformed, read_by_parsing};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ResourceKind {
     Connection,
     Target,
     Feature,
@@ -19,30 +19,36 @@ pub enum Kind {
     Role,
 }
 
-impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Connection, Kind::Target, Kind::Feature, Kind::Scope, Kind::Role];
+impl ResourceKind {
+    pub const ALL: [ResourceKind; 5] = [
+        ResourceKind::Connection,
+        ResourceKind::Target,
+        ResourceKind::Feature,
+        ResourceKind::Scope,
+        ResourceKind::Role,
+    ];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Kind::Connection => "connection",
-            Kind::Target => "target",
-            Kind::Feature => "feature",
-            Kind::Scope => "scope",
-            Kind::Role => "role",
+            ResourceKind::Connection => "connection",
+            ResourceKind::Target => "target",
+            ResourceKind::Feature => "feature",
+            ResourceKind::Scope => "scope",
+            ResourceKind::Role => "role",
         }
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ResourceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for ResourceKind {
     type Err = Malformed;
-    fn from_str(text: &str) -> Result<Kind, Malformed> {
-        Kind::ALL
+    fn from_str(text: &str) -> Result<ResourceKind, Malformed> {
+        ResourceKind::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| Malformed::new("a kind is one of connection, target, feature, scope, role"))
@@ -60,13 +66,13 @@ pub enum Resource {
 }
 
 impl Resource {
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ResourceKind {
         match self {
-            Resource::Connection(_) => Kind::Connection,
-            Resource::Target(_) => Kind::Target,
-            Resource::Feature(_) => Kind::Feature,
-            Resource::Scope(_) => Kind::Scope,
-            Resource::Role(_) => Kind::Role,
+            Resource::Connection(_) => ResourceKind::Connection,
+            Resource::Target(_) => ResourceKind::Target,
+            Resource::Feature(_) => ResourceKind::Feature,
+            Resource::Scope(_) => ResourceKind::Scope,
+            Resource::Role(_) => ResourceKind::Role,
         }
     }
 
@@ -95,11 +101,11 @@ impl FromStr for Resource {
             .split_once(':')
             .ok_or_else(|| Malformed::new("a resource is written kind:name, like connection:prod-aws"))?;
         Ok(match kind.parse()? {
-            Kind::Connection => Resource::Connection(name.parse()?),
-            Kind::Target => Resource::Target(name.parse()?),
-            Kind::Feature => Resource::Feature(name.parse()?),
-            Kind::Scope => Resource::Scope(name.parse()?),
-            Kind::Role => Resource::Role(name.parse()?),
+            ResourceKind::Connection => Resource::Connection(name.parse()?),
+            ResourceKind::Target => Resource::Target(name.parse()?),
+            ResourceKind::Feature => Resource::Feature(name.parse()?),
+            ResourceKind::Scope => Resource::Scope(name.parse()?),
+            ResourceKind::Role => Resource::Role(name.parse()?),
         })
     }
 }

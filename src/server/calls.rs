@@ -1,13 +1,13 @@
 //! All calls that can come over the socket, by name.
 
-use super::connection::{Connection, Sent, not_of_this_version};
+use super::connection::{Peer, Sent, not_of_this_version};
 use crate::error::Failure;
 use crate::service::{self, Call as _};
 
 /// Has the call of that name carried out.
 macro_rules! calls {
     ($($call:ident),* $(,)?) => {
-        pub fn serve(connection: &Connection<'_>, sent: Sent<'_>) -> Result<(), Failure> {
+        pub fn serve(connection: &Peer<'_>, sent: Sent<'_>) -> Result<(), Failure> {
             $(if sent.name == service::$call::NAME {
                 return connection.serve_call::<service::$call>(sent);
             })*

@@ -75,7 +75,7 @@ fn serve(stream: &UnixStream, uid: Uid) -> Result<(), Failure> {
     }
     (&mut &*stream).write_all(&frame::GREETING).map_err(|error| io(&error))?;
     match begun? {
-        Some(begun) => Connection { stream, uid, begun }.serve(),
+        Some(begun) => Peer { stream, uid, begun }.serve(),
         None => Ok(()),
     }
 }
@@ -128,7 +128,7 @@ fn io(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, format!("the connection failed: {error}"))
 }
 
-pub struct Connection<'c> {
+pub struct Peer<'c> {
     stream: &'c UnixStream,
     uid: Uid,
     begun: Begun,
@@ -142,7 +142,7 @@ pub struct Sent<'s> {
     rest: Timed<'s>,
 }
 
-impl Connection<'_> {
+impl Peer<'_> {
     fn serve(&self) -> Result<(), Failure> {
         // The time limit is for the client's words alone, whatever else is slow.
         match read_call(Timed::within(self.stream, COMMAND_WITHIN)) {

@@ -50,7 +50,7 @@ pub fn unopenable(database: &Path, inspection: &Inspection, failure: Failure) ->
         Kind::Io => Some(format!("df -h {}", quoted(folder_of(database)))),
         _ => Some("access doctor".to_owned()),
     };
-    finding("file", vec![Fault(failure.message, line)], String::new())
+    finding("file", vec![Flaw(failure.message, line)], String::new())
 }
 
 pub fn inspect(shared: &Shared, rows: Rows<'_, FindingView>) -> Result<Inspection, Failure> {
@@ -77,15 +77,15 @@ pub fn inspect(shared: &Shared, rows: Rows<'_, FindingView>) -> Result<Inspectio
 }
 
 /// What is wrong, and the command that repairs it, if there is one.
-struct Fault(String, Option<String>);
+struct Flaw(String, Option<String>);
 
-fn fault(found: impl Into<String>, remedy: impl Into<String>) -> Fault {
-    Fault(found.into(), Some(remedy.into()))
+fn fault(found: impl Into<String>, remedy: impl Into<String>) -> Flaw {
+    Flaw(found.into(), Some(remedy.into()))
 }
 
-fn finding(what: &str, faults: Vec<Fault>, if_ok: String) -> FindingView {
+fn finding(what: &str, faults: Vec<Flaw>, if_ok: String) -> FindingView {
     let health = if faults.is_empty() { Health::Ok } else { Health::Wrong };
-    let found: Vec<&str> = faults.iter().map(|Fault(found, _)| found.as_str()).collect();
+    let found: Vec<&str> = faults.iter().map(|Flaw(found, _)| found.as_str()).collect();
     let found = if found.is_empty() { if_ok } else { found.join("; ") };
     FindingView { what: what.to_owned(), health, found, mend: faults.into_iter().filter_map(|fault| fault.1).collect() }
 }
@@ -119,7 +119,7 @@ fn system_user() -> Option<User> {
 }
 
 /// Checks a file's owner and mode. `if_missing` is the command that restores the file.
-fn check_file(path: &Path, wanted: Wanted, if_missing: &str, faults: &mut Vec<Fault>) -> Option<Metadata> {
+fn check_file(path: &Path, wanted: Wanted, if_missing: &str, faults: &mut Vec<Flaw>) -> Option<Metadata> {
     let (shown, name) = (path.display(), quoted(path));
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
@@ -145,7 +145,7 @@ fn check_file(path: &Path, wanted: Wanted, if_missing: &str, faults: &mut Vec<Fa
 }
 
 /// Checks that this user can pass through each folder above this path. Root can pass through all folders, so this runs as the user.
-fn check_reachable(user: Option<User>, path: &Path, faults: &mut Vec<Fault>) {
+fn check_reachable(user: Option<User>, path: &Path, faults: &mut Vec<Flaw>) {
     let Some(user) = user.filter(|_| geteuid().is_root()) else { return };
     // The folders behind a link count as well.
     let Ok(path) = path.canonicalize() else { return };
@@ -310,7 +310,7 @@ fn socket(shared: &Shared) -> FindingView {
     finding("socket", faults, format!("{shown}: a server answers"))
 }
 
-fn greeted(socket: &Path, served: &ServedBy) -> Result<(), Fault> {
+fn greeted(socket: &Path, served: &ServedBy) -> Result<(), Flaw> {
     let no_answer = |why: &str, line: String| fault(format!("no server answers at {}: {why}", socket.display()), line);
     let stream = match client::connect(socket) {
         Ok(Some(stream)) => stream,
@@ -374,7 +374,7 @@ fn owner(people: &People<'_>) -> FindingView {
     let mut faults = Vec::new();
     let mut if_ok = String::new();
     match &people.owner {
-        None => faults.push(Fault("the team has no owner".to_owned(), None)),
+        None => faults.push(Flaw("the team has no owner".to_owned(), None)),
         Some((name, Member { login, .. }, Ok(true))) => if_ok = format!("{name}, with the account {login}"),
         Some((name, Member { login, .. }, Ok(false))) => {
             let line = match people.other {
@@ -406,7 +406,7 @@ fn try_command(shared: &Shared, people: &People<'_>, otherwise_ok: bool) -> Opti
     let busy = failure.kind == Kind::Busy;
     let line = || if otherwise_ok { Some(ServedBy::detect(&shared.socket).restart(&shared.socket)) } else { None };
     let line = if busy { Some("access doctor".to_owned()) } else { line() };
-    let found = finding("command", vec![Fault(format!("as {who}: {}", failure.message), line)], String::new());
+    let found = finding("command", vec![Flaw(format!("as {who}: {}", failure.message), line)], String::new());
     // The member may have too many connections open.
     Some(if busy { FindingView { health: Health::Warning, ..found } } else { found })
 }

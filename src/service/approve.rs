@@ -82,21 +82,21 @@ impl Call for Approve {
 }
 
 /// An entry that changed what an approval of a request would grant.
-struct Change {
+struct TermsChange {
     seq: i64,
     at: Timestamp,
     /// The approver who put other terms on the table. None: an edit did it, or a new team.
     by: Option<Name>,
 }
 
-impl Change {
+impl TermsChange {
     fn is_by(&self, person: &Principal) -> bool {
         self.by.as_ref() == Some(&person.name) && person.since < self.seq
     }
 }
 
 /// What changed what an approval would grant since the request was filed.
-fn changes(read: &Read<'_>, id: RequestId) -> Result<Vec<Change>, Error> {
+fn changes(read: &Read<'_>, id: RequestId) -> Result<Vec<TermsChange>, Error> {
     let mut table: Option<Terms> = None;
     let mut changes = Vec::new();
     for entry in read.entries_about(id)? {
@@ -105,14 +105,14 @@ fn changes(read: &Read<'_>, id: RequestId) -> Result<Vec<Change>, Error> {
             table = Some(asked);
         } else if let Event::RequestEdited(Revision { to, .. }) = entry.event {
             table = Some(to.asked);
-            changes.push(Change { seq, at, by: None });
+            changes.push(TermsChange { seq, at, by: None });
         } else if let Event::ApprovalsVoided { .. } = entry.event {
             // Terms that an approver put there may be gone as well.
             table = None;
-            changes.push(Change { seq, at, by: None });
+            changes.push(TermsChange { seq, at, by: None });
         } else if let Event::RequestApproved(Approval { by, terms, .. }) = entry.event {
             if table.as_ref().is_some_and(|table| *table != terms) {
-                changes.push(Change { seq, at, by: Some(by) });
+                changes.push(TermsChange { seq, at, by: Some(by) });
             }
             table = Some(terms);
         }

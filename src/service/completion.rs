@@ -8,7 +8,7 @@ use super::queue::waiting;
 use super::{Call, Problem, Rows, Service, review};
 use crate::domain::grant::State;
 use crate::domain::request::{Request, authorize, lifecycle};
-use crate::domain::resource::{Kind, Resource};
+use crate::domain::resource::{Resource, ResourceKind};
 use crate::error::Failure;
 use crate::protocol::ListFilter;
 use crate::store::Page;
@@ -69,7 +69,7 @@ impl Call for Complete {
                 Words::Resources => return Ok(named(read.resource_names()?)),
                 Words::Scopes => {
                     let mut scopes = read.resource_names()?;
-                    scopes.retain(|resource| resource.kind() == Kind::Scope);
+                    scopes.retain(|resource| resource.kind() == ResourceKind::Scope);
                     return Ok(scopes.into_iter().map(|scope| (scope.name().to_owned(), None)).collect());
                 }
                 Words::Members => {

@@ -38,7 +38,7 @@ impl Call for EditRequest {
         let edit = &edit;
         let (view, warnings) = if dry_run {
             service.try_out("edit", Some(id), |read, me, now| {
-                let Prepared { view, warnings, .. } = prepare(read, me, id, edit, now)?;
+                let PreparedEdit { view, warnings, .. } = prepare(read, me, id, edit, now)?;
                 Ok((view, warnings))
             })?
         } else {
@@ -46,7 +46,7 @@ impl Call for EditRequest {
                 "edit",
                 Some(id),
                 |read, me, now| {
-                    let Prepared { drafts, warnings, .. } = prepare(read, me, id, edit, now)?;
+                    let PreparedEdit { drafts, warnings, .. } = prepare(read, me, id, edit, now)?;
                     Ok((drafts, warnings))
                 },
                 |read, warnings, now| Ok((view::written(read, &PolicyContext::default(), id, now)?, warnings)),
@@ -57,14 +57,20 @@ impl Call for EditRequest {
 }
 
 /// An edit that may be made.
-struct Prepared {
+struct PreparedEdit {
     drafts: Vec<Draft>,
     warnings: Vec<String>,
     /// The request as it would be shown after it.
     view: RequestView,
 }
 
-fn prepare(read: &Read<'_>, me: &Principal, id: RequestId, edit: &Edit, now: Timestamp) -> Result<Prepared, Problem> {
+fn prepare(
+    read: &Read<'_>,
+    me: &Principal,
+    id: RequestId,
+    edit: &Edit,
+    now: Timestamp,
+) -> Result<PreparedEdit, Problem> {
     let policy = PolicyContext::default();
     let before = visible(read, &policy, me, id, now)?;
     let said = edit::edited(&before, edit, me, now)?;
@@ -108,5 +114,5 @@ fn prepare(read: &Read<'_>, me: &Principal, id: RequestId, edit: &Edit, now: Tim
     let rules = view::matched(&judged.judgement);
     drop(judged);
     let view = RequestView { rules, ..RequestView::at(after, &standing, now) };
-    Ok(Prepared { drafts, warnings, view })
+    Ok(PreparedEdit { drafts, warnings, view })
 }

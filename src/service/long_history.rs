@@ -141,12 +141,12 @@ impl World {
     }
 }
 
-type Answer = dyn Fn(&Service<'_>) -> Result<(), Failure>;
+type Question = dyn Fn(&Service<'_>) -> Result<(), Failure>;
 
 /// A call of any kind.
 struct Asked {
     said: String,
-    answer: Box<Answer>,
+    answer: Box<Question>,
 }
 
 fn call<C: Call + Clone + std::fmt::Debug + 'static>(call: C) -> Asked {
@@ -235,6 +235,10 @@ fn audit(filter: AuditFilter) -> Asked {
 
 /// Commands in the order in which they are given: who gives each, and what it is. `pending`: the first pending request.
 fn commands(pending: i64) -> Vec<(&'static str, Asked)> {
+    [questions(pending), changes(pending)].into_iter().flatten().collect()
+}
+
+fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
     let all = ListFilter { all: true, ..ListFilter::default() };
     let old = Some(at(NOW - 28 * HOUR));
     let mut commands = vec![
@@ -291,9 +295,13 @@ fn commands(pending: i64) -> Vec<(&'static str, Asked)> {
     for state in State::ALL {
         commands.push(("alice", list(ListFilter { states: vec![state], ..ListFilter::default() })));
     }
+    commands
+}
+
+fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
     let reason = || Some(parsed("not now"));
     let shorter = Edit { reason: Some(parsed("OPS-8: another alert")), ..Edit::default() };
-    commands.extend([
+    vec![
         ("bob", ask("connection:free", false)),
         ("bob", ask("role:admin", false)),
         ("bob", call(EditRequest { id: id(pending), edit: shorter.clone(), dry_run: true })),
@@ -318,8 +326,7 @@ fn commands(pending: i64) -> Vec<(&'static str, Asked)> {
             }),
         ),
         ("olivia", call(Outbox { dead: true })),
-    ]);
-    commands
+    ]
 }
 
 #[test]

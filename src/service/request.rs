@@ -248,24 +248,7 @@ fn judged(
 pub fn granted(drafts: &[Draft]) -> Option<Granted> {
     drafts.iter().find_map(|draft| match &draft.event {
         Event::GrantStarted(granted) | Event::GrantScheduled(granted) => Some(granted.clone()),
-        Event::RequestSubmitted { .. }
-        | Event::RequestEdited { .. }
-        | Event::TeamInitialized { .. }
-        | Event::TeamApplied { .. }
-        | Event::RequestApproved { .. }
-        | Event::RequestDenied { .. }
-        | Event::RequestWithdrawn { .. }
-        | Event::RequestLapsed { .. }
-        | Event::RequestReminded { .. }
-        | Event::RequestRejudged { .. }
-        | Event::ApprovalsVoided { .. }
-        | Event::RequestReviewed { .. }
-        | Event::GrantExpiring { .. }
-        | Event::GrantExpired { .. }
-        | Event::GrantRevoked { .. }
-        | Event::AttemptRefused { .. }
-        | Event::ClockAccepted { .. }
-        | Event::PreferenceChanged { .. } => None,
+        _ => None,
     })
 }
 

@@ -9,7 +9,7 @@ use crate::domain::catalog::{CatalogItem, Covers};
 use crate::domain::entitlement::longest;
 use crate::domain::name::Name;
 use crate::domain::refusal::{LookupRefusal, Refusal};
-use crate::domain::resource::{Kind, Resource};
+use crate::domain::resource::{Resource, ResourceKind};
 use crate::domain::role::Role;
 use crate::domain::team::Team;
 use crate::domain::text::nearest;
@@ -19,7 +19,7 @@ use crate::protocol::ResourceView;
 /// What can be asked for, and what the caller has of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Resources {
-    pub kind: Option<Kind>,
+    pub kind: Option<ResourceKind>,
     pub mine: bool,
 }
 

@@ -386,23 +386,7 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
             };
             (Follows::Voided, *request, format!("{gained}{by}"))
         }
-        Event::TeamInitialized { .. }
-        | Event::TeamApplied { .. }
-        | Event::RequestSubmitted { .. }
-        | Event::RequestEdited { .. }
-        | Event::RequestApproved { .. }
-        | Event::RequestDenied { .. }
-        | Event::RequestLapsed { .. }
-        | Event::RequestReminded { .. }
-        | Event::RequestRejudged { .. }
-        | Event::RequestReviewed { .. }
-        | Event::GrantScheduled(_)
-        | Event::GrantStarted(_)
-        | Event::GrantExpiring { .. }
-        | Event::GrantExpired { .. }
-        | Event::AttemptRefused { .. }
-        | Event::ClockAccepted { .. }
-        | Event::PreferenceChanged { .. } => return None,
+        _ => return None,
     };
     let request = open.get(&id)?;
     let voided = follows == Follows::Voided;

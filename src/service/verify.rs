@@ -82,7 +82,7 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
     let mut chain = Chain::new(against);
     let mut tables = Tables::new(read);
     let mut proof = thread::scope(|scope| {
-        let (sender, batches) = mpsc::channel::<Batch>();
+        let (sender, batches) = mpsc::channel::<EntryBatch>();
         let (sending_back, folded) = mpsc::channel::<Folded>();
         let folding = scope.spawn(move || {
             let mut proof = Proof::default();
@@ -95,7 +95,7 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
             proof
         });
         let mut fold = Fold { sender, folded, bytes: 0 };
-        let mut batch = Batch::default();
+        let mut batch = EntryBatch::default();
         let read = read.each_raw_entry(|raw| {
             chain.entry(&raw);
             batch.push(&raw);
@@ -125,7 +125,7 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
 
 /// The reading thread's end of the fold.
 struct Fold {
-    sender: mpsc::Sender<Batch>,
+    sender: mpsc::Sender<EntryBatch>,
     folded: mpsc::Receiver<Folded>,
     /// How many bytes were sent and are not folded yet.
     bytes: usize,
@@ -139,7 +139,7 @@ struct Folded {
 
 impl Fold {
     /// Sends a batch. Where much waits already, this thread parses it first; and it never sends more than fits in memory.
-    fn hand_over(&mut self, mut batch: Batch, tables: &mut Tables<'_, '_>) -> Result<(), Error> {
+    fn hand_over(&mut self, mut batch: EntryBatch, tables: &mut Tables<'_, '_>) -> Result<(), Error> {
         while let Ok(folded) = self.folded.try_recv() {
             self.take(folded, tables)?;
         }
@@ -172,7 +172,7 @@ impl Fold {
 
 /// Entries on their way from the thread that reads and hashes to the one that understands them.
 #[derive(Default)]
-struct Batch {
+struct EntryBatch {
     bytes: Vec<u8>,
     entries: Vec<Packed>,
     /// What the bodies say, or nothing where that is still to be found out.
@@ -197,7 +197,7 @@ const BATCH: usize = 256 * 1024;
 /// No further batch is sent while this many bytes wait.
 const WAITING: usize = 8 * BATCH;
 
-impl Batch {
+impl EntryBatch {
     fn push(&mut self, raw: &RawEntry<'_>) {
         for text in [raw.actor.unwrap_or_default(), raw.os_user, raw.action, raw.body] {
             self.bytes.extend_from_slice(text);

@@ -6,7 +6,7 @@ use super::read::Read;
 use super::{Error, row};
 use crate::domain::catalog::{CatalogItem, Connection, Environment, Feature, Scope, Target};
 use crate::domain::name::Name;
-use crate::domain::resource::{Kind, Resource};
+use crate::domain::resource::{Resource, ResourceKind};
 use crate::domain::role::Role;
 use crate::domain::team::{Group, Header, Team};
 
@@ -67,10 +67,10 @@ impl Read<'_> {
             }
         };
         Ok(match resource.kind() {
-            Kind::Connection => {
+            ResourceKind::Connection => {
                 self.environment(&name)?.map(|environment| CatalogItem::Connection { name, environment })
             }
-            Kind::Target => match self.catalogue_body::<Target>("target", &name)? {
+            ResourceKind::Target => match self.catalogue_body::<Target>("target", &name)? {
                 None => None,
                 Some(target) => {
                     let mut connections = BTreeMap::new();
@@ -82,11 +82,11 @@ impl Read<'_> {
                     Some(CatalogItem::Target { name, connections })
                 }
             },
-            Kind::Feature => self
+            ResourceKind::Feature => self
                 .catalogue_body::<Feature>("feature", &name)?
                 .map(|feature| CatalogItem::Feature { name, role: feature.role }),
-            Kind::Scope => self.catalogue_body::<Scope>("scope", &name)?.map(|_| CatalogItem::Scope { name }),
-            Kind::Role => None,
+            ResourceKind::Scope => self.catalogue_body::<Scope>("scope", &name)?.map(|_| CatalogItem::Scope { name }),
+            ResourceKind::Role => None,
         })
     }
 

@@ -37,7 +37,7 @@ pub fn compose(
     let zone = zone_of(read, deliveries)?;
     let times = |time: Timestamp| match address {
         Address::Webhook(_) => time.to_string(),
-        Address::Email(_) | Address::Slack(_) | Address::SlackChannel(_) => zones.write(zone.as_ref(), time),
+        _ => zones.write(zone.as_ref(), time),
     };
     let mut each = Vec::new();
     let mut ids = Vec::new();

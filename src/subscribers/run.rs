@@ -38,7 +38,7 @@ pub fn deliver(feed: &Feed<'_>, transports: &mut Transports, rows: Rows<'_, Prog
         done.view.busy = true;
         return Ok(done);
     };
-    let mut run = Run::new(feed, transports);
+    let mut run = Sending::new(feed, transports);
     let ended = run.all(rows);
     done.view = run.total;
     transports.close();
@@ -83,7 +83,7 @@ fn is_anything_due(feed: &Feed<'_>, transports: &Transports) -> Result<bool, Fai
     })
 }
 
-struct Run<'r> {
+struct Sending<'r> {
     feed: &'r Feed<'r>,
     transports: &'r mut Transports,
     zones: Zones,
@@ -100,9 +100,9 @@ struct Run<'r> {
     total: DeliverView,
 }
 
-impl<'r> Run<'r> {
-    fn new(feed: &'r Feed<'r>, transports: &'r mut Transports) -> Run<'r> {
-        Run {
+impl<'r> Sending<'r> {
+    fn new(feed: &'r Feed<'r>, transports: &'r mut Transports) -> Sending<'r> {
+        Sending {
             feed,
             transports,
             zones: Zones::default(),

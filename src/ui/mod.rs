@@ -151,8 +151,8 @@ impl Printer {
     }
 
     /// Any number of values as the answer: for people as a table or line by line, in JSON as an array.
-    pub fn list(&mut self) -> List<'_> {
-        List { printer: self, rows: Vec::new(), table: None, count: 0 }
+    pub fn list(&mut self) -> Listing<'_> {
+        Listing { printer: self, rows: Vec::new(), table: None, count: 0 }
     }
 
     /// A line of a result for people; nothing in JSON.
@@ -305,7 +305,7 @@ fn broken(error: io::Error) -> Failure {
 }
 
 /// A list on its way out.
-pub struct List<'p> {
+pub struct Listing<'p> {
     printer: &'p mut Printer,
     /// The rows of the page that comes next.
     rows: Vec<Vec<Shown>>,
@@ -313,7 +313,7 @@ pub struct List<'p> {
     count: usize,
 }
 
-impl List<'_> {
+impl Listing<'_> {
     /// A row of a table.
     pub fn row<T: Serialize>(
         &mut self,

@@ -111,7 +111,7 @@ impl App {
         // The first choice is never to approve: you come here to change something first.
         let mut at = 0;
         loop {
-            let terms = Granted::of(view, &changes);
+            let terms = Proposed::of(view, &changes);
             let items = [
                 Item::with("How long", terms.how_long()),
                 Item::with("Scope", terms.scope()),
@@ -166,7 +166,7 @@ impl App {
         Ok(if only_refusals { now.seen() } else { view.seen() })
     }
 
-    fn other_length(&self, prompt: Prompt, terms: &Granted) -> Result<End, Failure> {
+    fn other_length(&self, prompt: Prompt, terms: &Proposed) -> Result<End, Failure> {
         let check = |text: &str| self.read_end(text).map(drop);
         let hint = "such as 90m, 2d12h, 17:00 or permanent";
         let initial = match terms.end {
@@ -181,7 +181,7 @@ impl App {
     /// `scope`: a scope, the one that covers what was asked first.
     fn other_resource(&self, prompt: Prompt, view: &RequestView, scope: bool) -> Result<Resource, Failure> {
         let mut offered: Vec<ResourceView> = self.offered()?;
-        offered.retain(|offered| !scope || offered.resource.kind() == crate::domain::resource::Kind::Scope);
+        offered.retain(|offered| !scope || offered.resource.kind() == crate::domain::resource::ResourceKind::Scope);
         for offered in &mut offered {
             // What the approver has of it is beside the point.
             (offered.held, offered.pending) = (false, None);
@@ -205,13 +205,13 @@ impl App {
 }
 
 /// What would be granted.
-struct Granted {
+struct Proposed {
     resource: Resource,
     end: End,
 }
 
-impl Granted {
-    fn of(view: &RequestView, changes: &Modification) -> Granted {
+impl Proposed {
+    fn of(view: &RequestView, changes: &Modification) -> Proposed {
         let (resource, duration, until) = match &view.on_the_table {
             Some(terms) => (&terms.resource, &terms.duration, terms.until),
             None => (&view.resource, &view.duration, view.until),
@@ -221,7 +221,7 @@ impl Granted {
             (None, Some(Ok(length))) => End::After(length),
             (None, _) => End::Never,
         };
-        Granted {
+        Proposed {
             resource: changes.resource.clone().unwrap_or_else(|| resource.clone()),
             end: changes.end.unwrap_or(end),
         }

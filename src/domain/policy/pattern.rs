@@ -7,7 +7,7 @@ use regex_lite::Regex;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
-use crate::domain::resource::{Kind, Resource};
+use crate::domain::resource::{Resource, ResourceKind};
 use crate::domain::role::Role;
 use crate::domain::text::{Ticket, is_hostile};
 use crate::domain::{Malformed, read_by_parsing};
@@ -15,7 +15,7 @@ use crate::domain::{Malformed, read_by_parsing};
 /// Resources by kind and name, where `*` stands for any characters: `connection:prod-*`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pattern {
-    kind: Kind,
+    kind: ResourceKind,
     name: SmolStr,
 }
 
@@ -29,12 +29,12 @@ impl Pattern {
         self.name.replace('*', "")
     }
 
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ResourceKind {
         self.kind
     }
 
     pub fn is_of_scopes(&self) -> bool {
-        self.kind == Kind::Scope
+        self.kind == ResourceKind::Scope
     }
 
     /// What whatever matches begins with.
@@ -74,12 +74,12 @@ impl FromStr for Pattern {
     fn from_str(text: &str) -> Result<Pattern, Malformed> {
         let shape = || Malformed::new("written kind:name, where * stands for any characters, like connection:prod-*");
         let (kind, name) = text.split_once(':').ok_or_else(shape)?;
-        let kind: Kind = kind.parse()?;
+        let kind: ResourceKind = kind.parse()?;
         let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b'*');
         if name.is_empty() || name.len() > 63 || !name.bytes().all(plain) {
             return Err(shape());
         }
-        if kind == Kind::Role && !name.contains('*') {
+        if kind == ResourceKind::Role && !name.contains('*') {
             name.parse::<Role>()?;
         }
         Ok(Pattern { kind, name: name.into() })

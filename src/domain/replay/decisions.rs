@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, Fault, Model};
+use super::{EntryContext, Fault, Model};
 use crate::domain::event::Approval;
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -14,7 +14,7 @@ use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
 impl Model {
-    pub(super) fn approve(&mut self, context: Context<'_>, approval: Approval) -> Result<(), Fault> {
+    pub(super) fn approve(&mut self, context: EntryContext<'_>, approval: Approval) -> Result<(), Fault> {
         let Approval { request: id, by, terms, asked, note, voids } = approval;
         let login = self.login_of(&by).cloned();
         let request = self.pending(id, context.at)?;
@@ -46,7 +46,7 @@ impl Model {
 
     pub(super) fn deny(
         &mut self,
-        context: Context<'_>,
+        context: EntryContext<'_>,
         id: RequestId,
         by: Name,
         reason: Option<Text>,
@@ -67,7 +67,12 @@ impl Model {
         checked
     }
 
-    pub(super) fn void_approvals(&mut self, context: Context<'_>, id: RequestId, voids: &[Name]) -> Result<(), Fault> {
+    pub(super) fn void_approvals(
+        &mut self,
+        context: EntryContext<'_>,
+        id: RequestId,
+        voids: &[Name],
+    ) -> Result<(), Fault> {
         let request = self.pending(id, context.at)?;
         let counted: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
         let voids_missing = voids.iter().any(|name| !counted.contains(name));
@@ -79,7 +84,13 @@ impl Model {
         }
     }
 
-    pub(super) fn review(&mut self, context: Context<'_>, id: RequestId, by: Name, note: Text) -> Result<(), Fault> {
+    pub(super) fn review(
+        &mut self,
+        context: EntryContext<'_>,
+        id: RequestId,
+        by: Name,
+        note: Text,
+    ) -> Result<(), Fault> {
         let unauthorized = self.unauthorized_review(id, &by, context.at);
         let login = self.login_of(&by).cloned();
         let not_owed = || format!("it reviews request {id}, which owes no review");
@@ -139,7 +150,7 @@ fn voids_no_approval(id: RequestId) -> Fault {
 
 /// Whoever decides is the actor, and not the requester or filer. `login`: the Unix user of the member who decides. None:
 /// they are not a member, which is a fault by itself.
-fn check_decision(context: Context<'_>, request: &Request, by: &Name, login: Option<&Login>) -> Result<(), Fault> {
+fn check_decision(context: EntryContext<'_>, request: &Request, by: &Name, login: Option<&Login>) -> Result<(), Fault> {
     let is_own = |login: &Login| request.may_be_requested_by(by, login) || request.may_be_filed_by(by, login);
     if context.actor != Some(by) {
         Err(format!("the decision on request {} is not that of the member who acts", request.id))

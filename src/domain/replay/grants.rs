@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::requests::{accepted_time, check_end};
-use super::{Context, Fault, Model, TeamChanger, no_request};
+use super::{EntryContext, Fault, Model, TeamChanger, no_request};
 use crate::domain::event::{Because, Granted};
 use crate::domain::grant::{Ended, EndedHow, Grant};
 use crate::domain::name::Name;
@@ -15,7 +15,7 @@ use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 impl Model {
-    pub(super) fn schedule(&mut self, context: Context<'_>, granted: Granted) -> Result<(), Fault> {
+    pub(super) fn schedule(&mut self, context: EntryContext<'_>, granted: Granted) -> Result<(), Fault> {
         if granted.starts_at <= context.at {
             return Err(format!("the grant of request {} is scheduled for a time that had come", granted.request));
         }
@@ -23,7 +23,7 @@ impl Model {
     }
 
     /// Access begins: of a new grant, or of one that was scheduled.
-    pub(super) fn start(&mut self, context: Context<'_>, granted: Granted) -> Result<(), Fault> {
+    pub(super) fn start(&mut self, context: EntryContext<'_>, granted: Granted) -> Result<(), Fault> {
         let id = granted.request;
         let begun = match self.past.get(id) {
             Some((_, granted)) => granted.then_some(true),
@@ -37,7 +37,7 @@ impl Model {
     }
 
     /// Access is granted: at once, or from a later time on.
-    fn grant(&mut self, context: Context<'_>, granted: Granted) -> Result<(), Fault> {
+    fn grant(&mut self, context: EntryContext<'_>, granted: Granted) -> Result<(), Fault> {
         let id = granted.request;
         let unmet = self.unmet_demand(&granted, context.at).or_else(|| self.not_given_by_rule(&granted, context.at));
         let rules = self.team.as_ref().map_or(&[] as &[Rule], |team| &team.rules);
@@ -66,7 +66,7 @@ impl Model {
     }
 
     /// A scheduled grant begins.
-    fn begin(&mut self, context: Context<'_>, granted: &Granted) -> Result<(), Fault> {
+    fn begin(&mut self, context: EntryContext<'_>, granted: &Granted) -> Result<(), Fault> {
         let id = granted.request;
         let grant = self.open_grant(id)?;
         grant.begun = true;
@@ -87,7 +87,7 @@ impl Model {
 
     pub(super) fn expire(
         &mut self,
-        context: Context<'_>,
+        context: EntryContext<'_>,
         id: RequestId,
         resource: &Resource,
         ended_at: Timestamp,
@@ -101,7 +101,7 @@ impl Model {
 
     pub(super) fn revoke(
         &mut self,
-        context: Context<'_>,
+        context: EntryContext<'_>,
         id: RequestId,
         resource: &Resource,
         by: Option<Name>,

@@ -85,7 +85,7 @@ type Fault = String;
 
 /// What an entry says besides its event.
 #[derive(Clone, Copy)]
-struct Context<'e> {
+struct EntryContext<'e> {
     seq: i64,
     at: Timestamp,
     actor: Option<&'e Name>,
@@ -105,14 +105,14 @@ impl Model {
         self.last = Some(entry.at);
         self.format = entry.v;
         let id = entry.event.request();
-        let context = Context { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref() };
+        let context = EntryContext { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref() };
         faults.extend(self.fold(context, entry.event).err());
         self.final_since.extend(id.filter(|id| self.requests.get(id).is_some_and(is_final)));
         self.notify(entry.seq, entry.recipients, entry.first_notification, &mut faults);
         faults
     }
 
-    fn fold(&mut self, context: Context<'_>, event: Event) -> Result<(), Fault> {
+    fn fold(&mut self, context: EntryContext<'_>, event: Event) -> Result<(), Fault> {
         match event {
             Event::TeamInitialized { changes } => self.initialize_team(context.seq, changes),
             Event::TeamApplied { changes } => self.apply_team(context.seq, changes),

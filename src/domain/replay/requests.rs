@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, Fault, Model, TeamChanger};
+use super::{EntryContext, Fault, Model, TeamChanger};
 use crate::domain::event::{Because, Revision, Submission};
 use crate::domain::name::Name;
 use crate::domain::request::clock::filed_ahead;
@@ -11,7 +11,7 @@ use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 impl Model {
-    pub(super) fn submit(&mut self, context: Context<'_>, submission: Submission) -> Result<(), Fault> {
+    pub(super) fn submit(&mut self, context: EntryContext<'_>, submission: Submission) -> Result<(), Fault> {
         let Submission { request: id, requester, filed_by, extends, .. } = &submission;
         let expected = RequestId::try_from(self.past.filed.last() + 1).unwrap_or(RequestId::FIRST);
         if *id < expected {
@@ -65,7 +65,7 @@ impl Model {
         }
     }
 
-    pub(super) fn edit(&mut self, context: Context<'_>, revision: Revision) -> Result<(), Fault> {
+    pub(super) fn edit(&mut self, context: EntryContext<'_>, revision: Revision) -> Result<(), Fault> {
         let request = self.pending(revision.request, context.at)?;
         let checked = check_edit(request, context.actor, &revision);
         let Revision { request: id, to, lapses_at, remind_at, .. } = revision;
@@ -81,7 +81,7 @@ impl Model {
 
     pub(super) fn withdraw(
         &mut self,
-        context: Context<'_>,
+        context: EntryContext<'_>,
         id: RequestId,
         by: Option<&Name>,
         because: &Because,
@@ -93,7 +93,12 @@ impl Model {
         check_end(context, by, because, ahead, owner_replaced).map_err(|why| format!("request {id} is withdrawn {why}"))
     }
 
-    pub(super) fn lapse(&mut self, context: Context<'_>, id: RequestId, lapsed_at: Timestamp) -> Result<(), Fault> {
+    pub(super) fn lapse(
+        &mut self,
+        context: EntryContext<'_>,
+        id: RequestId,
+        lapsed_at: Timestamp,
+    ) -> Result<(), Fault> {
         let not_pending = || format!("request {id} lapses, which is not pending");
         let request = self.request(id, |_| not_pending())?;
         if request.recorded != Recorded::Pending {
@@ -108,14 +113,14 @@ impl Model {
         Ok(())
     }
 
-    pub(super) fn remind(&mut self, context: Context<'_>, id: RequestId) -> Result<(), Fault> {
+    pub(super) fn remind(&mut self, context: EntryContext<'_>, id: RequestId) -> Result<(), Fault> {
         match self.pending(id, context.at)?.remind_at.take() {
             Some(due) if due <= context.at => Ok(()),
             Some(_) | None => Err(format!("it reminds of request {id}, which was not due")),
         }
     }
 
-    pub(super) fn rejudge(&mut self, context: Context<'_>, id: RequestId) -> Result<(), Fault> {
+    pub(super) fn rejudge(&mut self, context: EntryContext<'_>, id: RequestId) -> Result<(), Fault> {
         self.pending(id, context.at)?;
         match self.of_format_1.remove(&id) {
             true => Ok(()),
@@ -140,7 +145,7 @@ pub(super) fn accepted_time(because: &Because) -> Option<Timestamp> {
 /// Whoever ends something is the actor. Root, who need not be a member, ends something only in two cases: root accepted a
 /// clock (which ends what was made while the clock was `ahead`, and its extensions), or root replaced the owner.
 pub(super) fn check_end(
-    context: Context<'_>,
+    context: EntryContext<'_>,
     by: Option<&Name>,
     because: &Because,
     ahead: bool,

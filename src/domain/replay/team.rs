@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Context, Fault, Model, TeamChanger};
+use super::{EntryContext, Fault, Model, TeamChanger};
 use crate::domain::event::{Entry, Event};
 use crate::domain::member::{Login, Member};
 use crate::domain::name::Name;
@@ -78,7 +78,7 @@ impl Model {
 
     pub(super) fn change_preference(
         &mut self,
-        context: Context<'_>,
+        context: EntryContext<'_>,
         member: Name,
         from: &Preference,
         to: Preference,

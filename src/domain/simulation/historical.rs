@@ -26,20 +26,20 @@ const MOST_KEPT: usize = 50_000;
 /// What judging takes of the team, found once for many requests. It is of one team: after a change of the team start a new one.
 #[derive(Debug, Default)]
 pub struct TeamThen {
-    about: BTreeMap<Resource, About>,
+    about: BTreeMap<Resource, Opening>,
     people: BTreeMap<Name, Principal>,
     kept: usize,
 }
 
 /// What a grant of a resource opens, and the places of the rules that name any of that.
 #[derive(Debug)]
-struct About {
+struct Opening {
     reach: Vec<CatalogItem>,
     rules: Vec<usize>,
 }
 
-impl About {
-    fn of(team: &Team, resource: &Resource) -> About {
+impl Opening {
+    fn of(team: &Team, resource: &Resource) -> Opening {
         let reach = team.reach(resource, None);
         let opened: Vec<Resource> = reach.iter().map(CatalogItem::resource).collect();
         let names = |rule: &Rule| {
@@ -47,19 +47,19 @@ impl About {
             patterns.is_empty() || patterns.iter().any(|pattern| opened.iter().any(|it| pattern.matches(it)))
         };
         let rules = team.rules.iter().zip(0..).filter(|(rule, _)| names(rule)).map(|(_, place)| place).collect();
-        About { reach, rules }
+        Opening { reach, rules }
     }
 }
 
 impl TeamThen {
     /// What there is to know of a request's resource, and of its requester if they are a member.
-    fn find(&mut self, team: &Team, request: &Request) -> Option<(&About, Option<&Principal>)> {
+    fn find(&mut self, team: &Team, request: &Request) -> Option<(&Opening, Option<&Principal>)> {
         if self.kept > MOST_KEPT {
             *self = TeamThen::default();
         }
         let (resource, requester) = (&request.asked.resource, &request.requester);
         if !self.about.contains_key(resource) {
-            let about = About::of(team, resource);
+            let about = Opening::of(team, resource);
             self.kept += 1 + about.reach.len() + about.rules.len();
             self.about.insert(resource.clone(), about);
         }

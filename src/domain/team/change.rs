@@ -136,7 +136,7 @@ impl Change {
 
 #[derive(Clone, Serialize, Deserialize)]
 struct WrittenChange {
-    change: Verb,
+    change: DiffKind,
     what: String,
     from: Option<Value>,
     to: Option<Value>,
@@ -144,7 +144,7 @@ struct WrittenChange {
 
 #[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Verb {
+enum DiffKind {
     Add,
     Change,
     Remove,
@@ -153,19 +153,21 @@ enum Verb {
 fn write_diff<T: Serialize>(what: String, diff: Diff<T>) -> WrittenChange {
     let value = |item: T| Some(serde_json::to_value(item).expect("a part of a team has string keys only"));
     match diff {
-        Diff::Add { to } => WrittenChange { change: Verb::Add, what, from: None, to: value(to) },
-        Diff::Change { from, to } => WrittenChange { change: Verb::Change, what, from: value(from), to: value(to) },
-        Diff::Remove { from } => WrittenChange { change: Verb::Remove, what, from: value(from), to: None },
+        Diff::Add { to } => WrittenChange { change: DiffKind::Add, what, from: None, to: value(to) },
+        Diff::Change { from, to } => WrittenChange { change: DiffKind::Change, what, from: value(from), to: value(to) },
+        Diff::Remove { from } => WrittenChange { change: DiffKind::Remove, what, from: value(from), to: None },
     }
 }
 
 fn read_diff<T: serde::de::DeserializeOwned>(written: WrittenChange) -> Result<Diff<T>, Malformed> {
     let read = |value: Value| serde_json::from_value(value).map_err(|e| Malformed::new(e.to_string()));
     match (written.change, written.from, written.to) {
-        (Verb::Add, None, Some(to)) => Ok(Diff::Add { to: read(to)? }),
-        (Verb::Change, Some(from), Some(to)) => Ok(Diff::Change { from: read(from)?, to: read(to)? }),
-        (Verb::Remove, Some(from), None) => Ok(Diff::Remove { from: read(from)? }),
-        (Verb::Add | Verb::Change | Verb::Remove, _, _) => Err(Malformed::new("a change without what it changes")),
+        (DiffKind::Add, None, Some(to)) => Ok(Diff::Add { to: read(to)? }),
+        (DiffKind::Change, Some(from), Some(to)) => Ok(Diff::Change { from: read(from)?, to: read(to)? }),
+        (DiffKind::Remove, Some(from), None) => Ok(Diff::Remove { from: read(from)? }),
+        (DiffKind::Add | DiffKind::Change | DiffKind::Remove, _, _) => {
+            Err(Malformed::new("a change without what it changes"))
+        }
     }
 }
 
