@@ -76,7 +76,7 @@ impl Prompt {
     }
 
     /// Asks for a text. `check` says why an answer is not valid.
-    pub fn words(
+    pub fn input(
         &self,
         question: &str,
         hint: &str,
@@ -89,17 +89,17 @@ impl Prompt {
     /// Asks for a reason or a note, which is required.
     pub fn text(&self, question: &str) -> Result<Text, Failure> {
         let check = |text: &str| text.parse::<Text>().map(drop).map_err(|why| why.to_string());
-        let text = self.words(question, "", "", &check)?.ok_or_else(cancelled)?;
+        let text = self.input(question, "", "", &check)?.ok_or_else(cancelled)?;
         text.parse().map_err(|why| Failure::new(Kind::Usage, format!("not valid: {why}")))
     }
 
     /// Asks for a note or a reason, which may stay empty.
-    pub fn word(&self, question: &str, hint: &str, initial: &str) -> Result<Option<Text>, Failure> {
+    pub fn optional_text(&self, question: &str, hint: &str, initial: &str) -> Result<Option<Text>, Failure> {
         let check = |text: &str| match text.trim() {
             "" => Ok(()),
             text => text.parse::<Text>().map(drop).map_err(|why| why.to_string()),
         };
-        let text = self.words(question, hint, initial, &check)?.ok_or_else(cancelled)?;
+        let text = self.input(question, hint, initial, &check)?.ok_or_else(cancelled)?;
         Ok(text.parse().ok())
     }
 

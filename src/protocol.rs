@@ -12,7 +12,7 @@ use crate::domain::entitlement::Entitlement;
 use crate::domain::event::{Entry, Event};
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
-use crate::domain::notification::NotificationKind;
+use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::policy::pattern::TicketPattern;
 use crate::domain::preference::Preference;
 use crate::domain::request::emergency::Together;
@@ -347,7 +347,7 @@ pub struct CheckView {
 pub struct HolderView {
     pub member: Name,
     #[serde(flatten)]
-    pub way: Entitlement,
+    pub entitlement: Entitlement,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -454,8 +454,9 @@ pub struct EntryView {
     #[serde(flatten)]
     pub event: Event,
     pub request: Option<RequestId>,
-    pub told: Vec<ToldView>,
-    /// The number of the first notification of those told; the others follow it.
+    #[serde(rename = "told")]
+    pub recipients: Vec<RecipientView>,
+    /// The number of the first notification of these recipients; the others follow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub told_from: Option<i64>,
     /// SHA-256, in hex.
@@ -473,7 +474,7 @@ pub struct RawView {
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ToldView {
+pub struct RecipientView {
     pub member: Name,
     pub event: NotificationKind,
 }
@@ -597,20 +598,20 @@ impl NeedView {
 }
 
 impl RequestView {
-    /// `standing`: how far it has come with each demand, while it is pending.
-    pub fn at(request: Request, standing: &[Tally], now: Timestamp) -> RequestView {
+    /// `tallies`: the approvals each demand has, while it is pending.
+    pub fn at(request: Request, tallies: &[Tally], now: Timestamp) -> RequestView {
         let state = request.state(now);
         let review = match (&request.review, request.owes_review()) {
             (Some(review), _) => Some(ReviewView::Done(review.clone())),
             (None, true) => Some(ReviewView::Owed(Owed::Owed)),
             (None, false) => None,
         };
-        let approvals = ApprovalsView::of(&request, standing);
+        let approvals = ApprovalsView::of(&request, tallies);
         let (lapses_at, remind_at) =
             (request.lapse_time(), request.reminder_time().filter(|_| state == State::Pending));
         let table = Some(request.proposed_terms()).filter(|terms| state == State::Pending && **terms != request.asked);
         let on_the_table = table.cloned().map(TermsView::from);
-        let counting: Vec<&Name> = standing.iter().flat_map(|standing| &standing.have).collect();
+        let counting: Vec<&Name> = tallies.iter().flat_map(|tally| &tally.have).collect();
         let decision = |decision: Decision| DecisionView {
             counts: decision.counts
                 && (state != State::Pending || decision.verdict == Verdict::Deny || counting.contains(&&decision.by)),
@@ -659,27 +660,27 @@ impl RequestView {
 }
 
 impl ApprovalsView {
-    fn of(request: &Request, standing: &[Tally]) -> ApprovalsView {
+    fn of(request: &Request, tallies: &[Tally]) -> ApprovalsView {
         let count = |names: &[Name]| u32::try_from(names.len()).unwrap_or(u32::MAX);
-        let requirement = |standing: &Tally| RequirementView {
-            rule: standing.rule.as_ref().map(ToString::to_string),
-            have: count(&standing.have),
-            need: standing.need,
-            waiting_on: standing.waiting_on.clone(),
+        let requirement = |tally: &Tally| RequirementView {
+            rule: tally.rule.as_ref().map(ToString::to_string),
+            have: count(&tally.have),
+            need: tally.need,
+            waiting_on: tally.waiting_on.clone(),
         };
-        let requirements: Vec<RequirementView> = if standing.is_empty() {
+        let requirements: Vec<RequirementView> = if tallies.is_empty() {
             // Of what is decided: what it took, not what today's rules would.
             let approvals = request.decisions.iter().filter(|it| it.verdict == Verdict::Approve && it.counts);
             let have = u32::try_from(approvals.count()).unwrap_or(u32::MAX);
             let need = if request.grant.is_some() { have } else { have.max(1) };
             vec![RequirementView { rule: None, have, need, waiting_on: Vec::new() }]
         } else {
-            standing.iter().map(requirement).collect()
+            tallies.iter().map(requirement).collect()
         };
         ApprovalsView {
             have: requirements.iter().map(|it| it.have.min(it.need)).sum(),
             need: requirements.iter().map(|it| it.need).sum(),
-            waiting_on: waits_on(standing),
+            waiting_on: waits_on(tallies),
             requirements,
         }
     }
@@ -696,7 +697,11 @@ impl EntryView {
             actor: entry.actor,
             os_user: entry.os_user.to_string(),
             event: entry.event,
-            told: entry.recipients.into_iter().map(|told| ToldView { member: told.0, event: told.1 }).collect(),
+            recipients: entry
+                .recipients
+                .into_iter()
+                .map(|Recipient(member, event)| RecipientView { member, event })
+                .collect(),
             told_from: entry.first_notification,
             hash,
         }

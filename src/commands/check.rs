@@ -52,7 +52,7 @@ impl Run for CheckArgs {
 fn answer(view: &CheckView) -> String {
     let (member, resource) = (&view.member, &view.resource);
     match (longest(&view.because), view.pending) {
-        (Some(best), _) => format!("yes: {member} may use {resource}, through {}", way(best, view.now)),
+        (Some(best), _) => format!("yes: {member} may use {resource}, through {}", describe(best, view.now)),
         (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),
         (None, None) => {
             format!("no: {member} may not use {resource}; ask with `access request {resource}`")
@@ -61,15 +61,15 @@ fn answer(view: &CheckView) -> String {
 }
 
 /// `role:admin`, `scope:kubernetes`, `the grant of request 12`, with the time left.
-fn way(way: &Entitlement, now: Timestamp) -> String {
-    let how = match (way.via, way.request) {
-        (Via::Grant, Some(request)) => format!("request {request} ({})", way.name),
+fn describe(entitlement: &Entitlement, now: Timestamp) -> String {
+    let how = match (entitlement.via, entitlement.request) {
+        (Via::Grant, Some(request)) => format!("request {request} ({})", entitlement.name),
         (Via::Role | Via::Scope | Via::Feature | Via::Grant, request) => {
             let granted = request.map(|request| format!(" by request {request}")).unwrap_or_default();
-            format!("{}:{}{granted}", way.via.as_str(), way.name)
+            format!("{}:{}{granted}", entitlement.via.as_str(), entitlement.name)
         }
     };
-    match way.until {
+    match entitlement.until {
         Some(until) => format!("{how}, {} left", brief(until.since(now))),
         None => how,
     }

@@ -103,7 +103,7 @@ pub fn with_reason(
         if !prompt.confirm(&format!("{what} request {}?", view.id))? {
             return Ok(None);
         }
-        let reason = given.map_or_else(|| prompt.word("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
+        let reason = given.map_or_else(|| prompt.optional_text("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
         Ok(Some(reason))
     }
 }

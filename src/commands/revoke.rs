@@ -72,7 +72,7 @@ impl App {
                 return Ok(None);
             }
             let hint = "the member is notified; may stay empty";
-            let why = reason.map_or_else(|| prompt.word("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
+            let why = reason.map_or_else(|| prompt.optional_text("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
             Ok(Some(why))
         };
         each(self, ids, look, live, ask, |id, why, seen| Revoke {

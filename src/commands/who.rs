@@ -44,15 +44,15 @@ const HOLDERS: [Column; 4] = [
 ];
 
 fn holder_row(view: &HolderView, now: Timestamp) -> Vec<Shown> {
-    let way = &view.way;
+    let entitlement = &view.entitlement;
     vec![
         view.member.to_string().into(),
-        match way.via {
-            Via::Grant => format!("grant of {}", way.name),
-            Via::Role | Via::Scope | Via::Feature => format!("{}:{}", way.via.as_str(), way.name),
+        match entitlement.via {
+            Via::Grant => format!("grant of {}", entitlement.name),
+            Via::Role | Via::Scope | Via::Feature => format!("{}:{}", entitlement.via.as_str(), entitlement.name),
         }
         .into(),
-        way.request.map(|id| id.to_string()).unwrap_or_default().into(),
-        way.until.map_or_else(String::new, |until| in_full(until, now)).into(),
+        entitlement.request.map(|id| id.to_string()).unwrap_or_default().into(),
+        entitlement.until.map_or_else(String::new, |until| in_full(until, now)).into(),
     ]
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
-use super::request::thing;
+use super::request::item;
 use super::{Call, Never, Problem, Rows, Service, deciding, quota, those_asked, unchanged, view, visible};
 use crate::domain::event::{Approval, Event, Revision, Submission};
 use crate::domain::name::Name;
@@ -53,7 +53,7 @@ impl Call for Approve {
                         })?;
                     }
                     if let Some(resource) = &modification.resource {
-                        thing(read, resource)?;
+                        item(read, resource)?;
                     }
                 }
                 let asked = those_asked(read, &request)?;
@@ -90,8 +90,8 @@ struct TermsChange {
 }
 
 impl TermsChange {
-    fn is_by(&self, person: &Principal) -> bool {
-        self.by.as_ref() == Some(&person.name) && person.since < self.seq
+    fn is_by(&self, principal: &Principal) -> bool {
+        self.by.as_ref() == Some(&principal.name) && principal.since < self.seq
     }
 }
 

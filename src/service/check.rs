@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::request::thing;
+use super::request::item;
 use super::{Call, Never, Problem, Rows, Service, member};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -42,7 +42,7 @@ impl Call for Check {
                 Some(login) => Some(of_login(service, read, login, now)?),
                 None => user,
             };
-            let (person, own) = match user {
+            let (principal, own) = match user {
                 // Root looks after the machine, and need not be a member.
                 Some(name) if service.caller.root => (member(read, &name)?, false),
                 Some(name) => {
@@ -57,13 +57,13 @@ impl Call for Check {
                 None => (service.actor(read)?, true),
             };
             // A disabled member holds nothing, and does not learn what exists.
-            let disabled = own && person.is_disabled();
-            let because = if disabled { Vec::new() } else { person.entitlements(&thing(read, &resource)?, now) };
+            let disabled = own && principal.is_disabled();
+            let because = if disabled { Vec::new() } else { principal.entitlements(&item(read, &resource)?, now) };
             let may_wait = because.is_empty() && !disabled;
-            let pending = if may_wait { read.pending_request(&person.name, &resource, now)? } else { None };
+            let pending = if may_wait { read.pending_request(&principal.name, &resource, now)? } else { None };
             Ok(CheckView {
                 allowed: !because.is_empty(),
-                member: person.name,
+                member: principal.name,
                 resource,
                 because,
                 pending: pending.map(|request| request.id),

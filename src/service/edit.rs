@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
-use super::request::{granted, out_of_reach, thing};
+use super::request::{granted, item, out_of_reach};
 use super::{Call, Never, Problem, Rows, Service, Warned, quota, those_asked, view, visible};
 use crate::domain::event::Draft;
 use crate::domain::name::Name;
@@ -74,24 +74,24 @@ fn prepare(
     let policy = PolicyContext::default();
     let before = visible(read, &policy, me, id, now)?;
     let said = edit::edited(&before, edit, me, now)?;
-    let thing = thing(read, &said.asked.resource)?;
+    let item = item(read, &said.asked.resource)?;
     // As it stands after the edit, to be judged by the rules.
     let mut after = before.clone();
     after.apply_edit(said.clone(), before.lapses_at, before.remind_at);
     let judged = policy.judge_and_fit(read, &after, &after.asked, now)?;
     after.lapses_at = submit::lapses_at(&after.asked, &judged.judgement, now);
     after.remind_at = submit::remind_at(&after.asked, &judged.judgement, now);
-    let standing = judged.tally(&after, &after.asked, now);
-    let told: Vec<Name> = vote::waits_on(&standing);
+    let tallies = judged.tally(&after, &after.asked, now);
+    let notify: Vec<Name> = vote::waits_on(&tallies);
     let filing = Filing {
         id,
         filer: me,
         requester: &judged.requester,
-        item: &thing,
+        item: &item,
         pending: None,
         edits: Some(&before),
         judgement: &judged.judgement,
-        notify: &told,
+        notify: &notify,
         people: &judged.people(),
         asked: &those_asked(read, &before)?,
     };
@@ -105,14 +105,14 @@ fn prepare(
     }
     let granted = granted(&drafts);
     // Once it is granted it waits on nobody.
-    let standing = if granted.is_some() { Vec::new() } else { standing };
-    warnings.extend(standing.iter().filter_map(out_of_reach));
+    let tallies = if granted.is_some() { Vec::new() } else { tallies };
+    warnings.extend(tallies.iter().filter_map(out_of_reach));
     if let Some(granted) = granted {
         after.recorded = Recorded::Approved;
         after.grant = Some(granted.into());
     }
     let rules = view::matched(&judged.judgement);
     drop(judged);
-    let view = RequestView { rules, ..RequestView::at(after, &standing, now) };
+    let view = RequestView { rules, ..RequestView::at(after, &tallies, now) };
     Ok(PreparedEdit { drafts, warnings, view })
 }

@@ -115,9 +115,9 @@ pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Times
     if !read.has_another_grant(grant, at)? {
         return Ok(false);
     }
-    let (person, thing) = (policy.person(read, &grant.member)?, read.catalog_item(&grant.terms.resource)?);
-    let (Some(person), Some(thing)) = (person, thing) else { return Ok(false) };
-    Ok(person.entitlements(&thing, at).iter().any(|way| way.request != Some(grant.request)))
+    let (principal, item) = (policy.principal(read, &grant.member)?, read.catalog_item(&grant.terms.resource)?);
+    let (Some(principal), Some(item)) = (principal, item) else { return Ok(false) };
+    Ok(principal.entitlements(&item, at).iter().any(|entitlement| entitlement.request != Some(grant.request)))
 }
 
 /// The warnings that are due, at most so many. Of a grant after which access goes on, none is: it is looked at again until
@@ -212,10 +212,10 @@ fn to_remind(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Ti
     let terms = request.proposed_terms();
     let judged = policy.judge(read, request, terms, now)?;
     let mut names: BTreeSet<Name> = vote::waits_on(&judged.tally(request, terms, now)).into_iter().collect();
-    let told = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
-    let escalated = policy.people_named(read, &told.approvers)?;
-    let is_told = |person: &&Rc<Principal>| told.is_met_by(person, RoleBasis::Effective, now);
-    names.extend(escalated.iter().filter(is_told).map(|person| person.name.clone()));
+    let escalation = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
+    let escalated = policy.people_named(read, &escalation.approvers)?;
+    let is_approver = |principal: &&Rc<Principal>| escalation.is_met_by(principal, RoleBasis::Effective, now);
+    names.extend(escalated.iter().filter(is_approver).map(|principal| principal.name.clone()));
     names.remove(&request.requester);
     Ok(names.into_iter().collect())
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::needs::{need, no_reason_yet};
 use super::policy_context::PolicyContext;
-use super::request::{Prepared, submit, thing};
+use super::request::{Prepared, item, submit};
 use super::resources::about;
 use super::{Call, Never, Problem, Rows, Service, Warned, visible};
 use crate::domain::duration::Length;
@@ -103,8 +103,8 @@ impl Call for NeedsToExtend {
             let mut need = need(read, &policy, &me, &me, &ask, now)?;
             // The ticket of the request before goes on unless another one is given.
             need.tickets.retain(|pattern| !ask.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
-            let thing = thing(read, &ask.terms.resource)?;
-            let about = about(&read.team()?, &thing);
+            let item = item(read, &ask.terms.resource)?;
+            let about = about(&read.team()?, &item);
             Ok(NeedsView { resource: ask.terms.resource, about, lengths: vec![need], longest: None })
         });
         view.map_err(Problem::unrecorded)

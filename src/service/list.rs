@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::quota::NAMED;
-use super::request::thing;
+use super::request::item;
 use super::resources::narrowest_scope;
 use super::{Call, Listed, Never, Problem, Rows, Service, no_such_member, review, sees, view, visible};
 use crate::domain::describe::briefly;
@@ -70,17 +70,17 @@ impl Call for List {
                 let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
                 let mut page: ListPage = Vec::with_capacity(rows.len());
                 for request in rows {
-                    let standing = view::standing(read, &policy, &request, now)?;
+                    let tallies = view::tallies(read, &policy, &request, now)?;
                     let owes = request.owes_review();
                     let reviewers = owes.then(|| review::reviewers(read, &policy, &request, now)).transpose()?;
-                    page.push((request, standing, reviewers));
+                    page.push((request, tallies, reviewers));
                 }
                 Ok((page, (cut || last).then(|| Listed { more, warnings: warnings.clone() })))
             })
         };
         let mut show = |page: ListPage| {
-            page.into_iter().try_for_each(|(request, standing, reviewers)| {
-                rows(RequestView { reviewers, ..RequestView::at(request, &standing, now) })
+            page.into_iter().try_for_each(|(request, tallies, reviewers)| {
+                rows(RequestView { reviewers, ..RequestView::at(request, &tallies, now) })
             })
         };
         let (first, end) = next()?;
@@ -167,7 +167,7 @@ fn check_names(
             ListFilter { resource: filter.resource.clone(), ..ListFilter::default() },
         )?
     {
-        thing(read, resource)?;
+        item(read, resource)?;
     }
     Ok(())
 }

@@ -99,8 +99,8 @@ impl World {
                         resource: parsed("connection:prod"),
                         ended_at: at(begun + HOUR),
                     };
-                    let told = vec![NotificationKind::AccessExpired.to(&parsed::<Name>("bob"))];
-                    write.record(&by("bob", begun + HOUR), vec![Draft { event, recipients: told }])?;
+                    let recipients = vec![NotificationKind::AccessExpired.to(&parsed::<Name>("bob"))];
+                    write.record(&by("bob", begun + HOUR), vec![Draft { event, recipients }])?;
                 }
                 let live = past + 1;
                 let begun = NOW - 30 * HOUR;

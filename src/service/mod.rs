@@ -310,7 +310,7 @@ impl Service<'_> {
     }
 
     fn context(&self, actor: Option<&Principal>, now: Timestamp) -> Context {
-        Context { now, actor: actor.map(|person| person.name.clone()), os_user: self.caller.login.to_string() }
+        Context { now, actor: actor.map(|principal| principal.name.clone()), os_user: self.caller.login.to_string() }
     }
 
     fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
@@ -372,8 +372,8 @@ fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure>
 
 /// A member by name, or that there is none.
 fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
-    if let Some(person) = read.principal(name)? {
-        return Ok(person);
+    if let Some(principal) = read.principal(name)? {
+        return Ok(principal);
     }
     Err(no_such_member(read, name)?.into())
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
-use super::request::{Prepared, requester, submit_as, thing, unjudged};
+use super::request::{Prepared, item, requester, submit_as, unjudged};
 use super::resources::about;
 use super::{Call, Never, Problem, Rows, Service};
 use crate::domain::duration::Length;
@@ -73,13 +73,13 @@ impl Call for Needs {
             authorize::may_act(&me)?;
             let now = service.now(read)?;
             let requester = requester(read, &me, wanted.requester.as_ref(), &wanted.resource, now)?;
-            let thing = thing(read, &wanted.resource)?;
+            let item = item(read, &wanted.resource)?;
             let survey = Survey { read, policy: PolicyContext::default(), me: &me, requester: &requester, wanted, now };
             let (lengths, longest) = match wanted.end {
                 Some(end) => (vec![survey.need(end)?], None),
                 None => survey.lengths().map(|(lengths, longest)| (lengths, Some(longest)))?,
             };
-            Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &thing), lengths, longest })
+            Ok(NeedsView { resource: wanted.resource.clone(), about: about(&read.team()?, &item), lengths, longest })
         });
         view.map_err(Problem::unrecorded)
     }

@@ -62,13 +62,13 @@ impl PolicyContext {
         }
     }
 
-    pub fn person(&self, read: &Read<'_>, name: &Name) -> Result<Option<Rc<Principal>>, Error> {
+    pub fn principal(&self, read: &Read<'_>, name: &Name) -> Result<Option<Rc<Principal>>, Error> {
         if let Some(known) = self.people.borrow().get(name) {
             return Ok(known.clone());
         }
-        let person = read.principal(name)?.map(Rc::new);
-        self.people.borrow_mut().insert(name.clone(), person.clone());
-        Ok(person)
+        let principal = read.principal(name)?.map(Rc::new);
+        self.people.borrow_mut().insert(name.clone(), principal.clone());
+        Ok(principal)
     }
 
     /// Everybody who might be named so.
@@ -93,7 +93,7 @@ impl PolicyContext {
         }
         let mut people = Vec::new();
         for name in &names {
-            people.extend(self.person(read, name)?);
+            people.extend(self.principal(read, name)?);
         }
         Ok(people)
     }
@@ -161,7 +161,7 @@ impl PolicyContext {
     /// Which rules match the terms asked, and these. Its requester may be no member any more: an emergency of theirs
     /// still owes its review.
     pub fn judge(&self, read: &Read<'_>, request: &Request, terms: &Terms, now: Timestamp) -> Result<Judged, Error> {
-        let requester = self.person(read, &request.requester)?;
+        let requester = self.principal(read, &request.requester)?;
         let requester = requester.unwrap_or_else(|| Rc::new(Principal::gone(request.requester.clone())));
         let judgement = self.with_cases(read, request, (terms, &requester), now, |rules, asked, granted| {
             judge::judge(rules, asked, granted, request.emergency)
@@ -193,8 +193,8 @@ impl PolicyContext {
             true => None,
             false => Some(self.reach(read, &terms.resource)?),
         };
-        let things = asked.iter().chain(granted.iter().flatten());
-        let resources: Vec<Resource> = things.map(CatalogItem::resource).collect();
+        let items = asked.iter().chain(granted.iter().flatten());
+        let resources: Vec<Resource> = items.map(CatalogItem::resource).collect();
         let rules = if self.has_rules(read)? { read.rules_about(&resources)? } else { Vec::new() };
         let held = held(read, request, terms, &rules, now)?;
         let case = |terms, reach| Proposal { requester, terms, reach, held: &held, now };

@@ -73,19 +73,19 @@ impl<'r> Rejudge<'r> {
             return known.clone();
         }
         let before: BTreeMap<Resource, CatalogItem> =
-            self.old.reach(resource, None).into_iter().map(|thing| (thing.resource(), thing)).collect();
+            self.old.reach(resource, None).into_iter().map(|item| (item.resource(), item)).collect();
         let mut gained: Vec<String> = Vec::new();
-        for thing in self.reach(resource).iter() {
-            let name = thing.resource();
+        for item in self.reach(resource).iter() {
+            let name = item.resource();
             let Some(was) = before.get(&name) else {
                 gained.push(name.to_string());
                 continue;
             };
             let production = Some(Environment::Production);
-            if thing.environment() == production && was.environment() != production {
+            if item.environment() == production && was.environment() != production {
                 gained.push(format!("{name} (now in production)"));
             } else if let (CatalogItem::Target { connections, .. }, CatalogItem::Target { connections: were, .. }) =
-                (thing, was)
+                (item, was)
             {
                 let joined: Vec<String> = connections
                     .keys()
@@ -107,7 +107,7 @@ impl<'r> Rejudge<'r> {
         if !self.can_gain {
             return Ok(anew);
         }
-        let mut told: BTreeSet<Name> = BTreeSet::new();
+        let mut recipients: BTreeSet<Name> = BTreeSet::new();
         anew.gained = few(&self.gained(&request.proposed_terms().resource), MOST_NAMED);
         for decision in request.approvals() {
             let gained = self.gained(&request.decided_terms(decision).resource);
@@ -116,15 +116,15 @@ impl<'r> Rejudge<'r> {
             }
             anew.gained = few(&gained, MOST_NAMED);
             anew.voids.push(decision.by.clone());
-            let giver = self.person(&decision.by, &BTreeSet::new())?;
-            told.extend(giver.filter(|giver| giver.since < decision.seq).map(|giver| giver.name));
+            let giver = self.principal(&decision.by, &BTreeSet::new())?;
+            recipients.extend(giver.filter(|giver| giver.since < decision.seq).map(|giver| giver.name));
         }
         if !anew.gained.is_empty() {
             let mut after = request.clone();
             after.void_approvals(&anew.voids);
-            told.extend(self.waits_on(&after)?);
+            recipients.extend(self.waits_on(&after)?);
         }
-        anew.notify = told.into_iter().collect();
+        anew.notify = recipients.into_iter().collect();
         Ok(anew)
     }
 
@@ -132,7 +132,7 @@ impl<'r> Rejudge<'r> {
     fn waits_on(&mut self, request: &Request) -> Result<Vec<Name>, Error> {
         let terms = request.proposed_terms();
         let none = BTreeSet::new();
-        let Some(requester) = self.person(&request.requester, &none)? else { return Ok(Vec::new()) };
+        let Some(requester) = self.principal(&request.requester, &none)? else { return Ok(Vec::new()) };
         let judgement = self.judgement(request, terms, &requester, &OtherGrants::default(), self.now);
         let requirements = judgement.requirements();
         let named: BTreeSet<Assignee> = requirements.iter().flat_map(|it| it.approvers.iter().cloned()).collect();
@@ -155,7 +155,7 @@ impl<'r> Rejudge<'r> {
         ended: &BTreeSet<RequestId>,
     ) -> Result<Option<String>, Error> {
         let terms = &grant.terms;
-        let Some(requester) = self.person(&request.requester, ended)? else { return Ok(None) };
+        let Some(requester) = self.principal(&request.requester, ended)? else { return Ok(None) };
         let held = self.held(request, grant, ended)?;
         let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
         if let Err(refusal) =
@@ -173,8 +173,8 @@ impl<'r> Rejudge<'r> {
         let requirements = judgement.requirements();
         let people = self.people(request.approvals().map(|decision| &decision.by), ended)?;
         let people: Vec<&Principal> = people.iter().collect();
-        let standing = vote::tally(request, terms, &requirements, &people, self.now);
-        let unmet: Vec<String> = standing.iter().filter(|standing| !standing.is_met()).map(unmet).collect();
+        let tallies = vote::tally(request, terms, &requirements, &people, self.now);
+        let unmet: Vec<String> = tallies.iter().filter(|tally| !tally.is_met()).map(unmet).collect();
         if unmet.is_empty() {
             return Ok(None);
         }
@@ -238,35 +238,33 @@ impl<'r> Rejudge<'r> {
     ) -> Result<Vec<Principal>, Error> {
         let mut people = Vec::new();
         for name in names {
-            people.extend(self.person(name, ended)?);
+            people.extend(self.principal(name, ended)?);
         }
         Ok(people)
     }
 
     /// A member as the new team has them, with the grants of roles that do not end.
-    fn person(&self, name: &Name, ended: &BTreeSet<RequestId>) -> Result<Option<Principal>, Error> {
-        let Some(person) = self.new.principal(name) else { return Ok(None) };
+    fn principal(&self, name: &Name, ended: &BTreeSet<RequestId>) -> Result<Option<Principal>, Error> {
+        let Some(principal) = self.new.principal(name) else { return Ok(None) };
         let same = self.old.members.contains_key(name) && !self.departed.contains(name);
         let since = if same { self.read.member(name)?.map(|(_, since)| since) } else { None };
         let grants = self.role_grants.get(name).filter(|_| same).into_iter().flatten();
         let grants = grants.filter(|grant| !ended.contains(&grant.request)).map(|grant| (*grant).clone()).collect();
-        Ok(Some(Principal { since: since.unwrap_or(i64::MAX), grants, ..person }))
+        Ok(Some(Principal { since: since.unwrap_or(i64::MAX), grants, ..principal }))
     }
 }
 
 /// `rule "two" demands 2 approvals, and 1 of those given counts`.
-fn unmet(standing: &Tally) -> String {
-    let whose = standing
-        .rule
-        .as_ref()
-        .map_or_else(|| "the default demand".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
-    let approvals = if standing.need == 1 { "approval" } else { "approvals" };
-    let counts = match standing.have.len() {
+fn unmet(tally: &Tally) -> String {
+    let whose =
+        tally.rule.as_ref().map_or_else(|| "the default demand".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
+    let approvals = if tally.need == 1 { "approval" } else { "approvals" };
+    let counts = match tally.have.len() {
         0 => "none of those given counts".to_owned(),
         1 => "1 of those given counts".to_owned(),
         many => format!("{many} of those given count"),
     };
-    format!("{whose} needs {} {approvals}, and {counts}", standing.need)
+    format!("{whose} needs {} {approvals}, and {counts}", tally.need)
 }
 
 /// At most so many, and how many more there are.

@@ -110,7 +110,7 @@ pub fn requester(
         Some(name) if *name != me.name => {
             // Before anything about that member or the resource is told.
             authorize::needs_admin(me, "file a request for somebody else", now)?;
-            match (member(read, name), thing(read, resource)) {
+            match (member(read, name), item(read, resource)) {
                 (Err(Problem::Refusal(unknown)), Err(Problem::Refusal(other))) => Err(unknown.and([other]).into()),
                 (found, _) => found,
             }
@@ -167,7 +167,7 @@ pub fn submit_as(
     now: Timestamp,
 ) -> Result<Prepared, Problem> {
     let resource = &ask.terms.resource;
-    let thing = thing(read, resource).map_err(|problem| match problem {
+    let item = item(read, resource).map_err(|problem| match problem {
         Problem::Refusal(unknown) => unknown.and(submit::wrong_by_itself(ask, requester, None, now)).into(),
         Problem::Failure(_) => problem,
     })?;
@@ -178,31 +178,31 @@ pub fn submit_as(
     let ask = Ask { terms: request.asked.clone(), ..ask.clone() };
 
     let admins = policy.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
-    let mut told: BTreeSet<Name> = admins
+    let mut recipients: BTreeSet<Name> = admins
         .iter()
-        .filter(|person| authorize::needs_admin(person, "", now).is_ok())
+        .filter(|principal| authorize::needs_admin(principal, "", now).is_ok())
         .map(|it| it.name.clone())
         .collect();
-    let standing = judged.tally(&request, &request.asked, now);
-    told.extend(vote::waits_on(&standing));
-    let told: Vec<Name> = told.into_iter().collect();
+    let tallies = judged.tally(&request, &request.asked, now);
+    recipients.extend(vote::waits_on(&tallies));
+    let recipients: Vec<Name> = recipients.into_iter().collect();
     let people = judged.people();
     let filing = Filing {
         id: request.id,
         filer: me,
         requester,
-        item: &thing,
+        item: &item,
         pending: pending.as_ref(),
         edits: None,
         judgement: &judged.judgement,
-        notify: &told,
+        notify: &recipients,
         people: &people,
         asked: &[],
     };
     let drafts = submit::submit(&ask, &filing, now)?;
     quota::may_file(read, policy, me, &request, &judged, now)?;
     let granted = granted(&drafts);
-    let mut warnings = if granted.is_some() { Vec::new() } else { standing.iter().filter_map(out_of_reach).collect() };
+    let mut warnings = if granted.is_some() { Vec::new() } else { tallies.iter().filter_map(out_of_reach).collect() };
     let mut emergency = None;
     if let Some(granted) = granted {
         request.recorded = Recorded::Approved;
@@ -219,10 +219,10 @@ pub fn submit_as(
         }
     }
     // Once it is granted it waits on nobody.
-    let standing = if request.grant.is_some() { Vec::new() } else { standing };
+    let tallies = if request.grant.is_some() { Vec::new() } else { tallies };
     let rules = view::matched(&judged.judgement);
     drop(judged);
-    let view = view::with_emergency(RequestView { rules, ..RequestView::at(request, &standing, now) }, emergency);
+    let view = view::with_emergency(RequestView { rules, ..RequestView::at(request, &tallies, now) }, emergency);
     Ok(Prepared { drafts, warnings, view })
 }
 
@@ -253,22 +253,22 @@ pub fn granted(drafts: &[Draft]) -> Option<Granted> {
 }
 
 /// A demand that cannot be met: fewer are left to approve than it takes.
-pub fn out_of_reach(standing: &Tally) -> Option<String> {
-    let able = standing.waiting_on.len() + standing.have.len();
-    (able < standing.need as usize).then(|| match (&standing.rule, able) {
+pub fn out_of_reach(tally: &Tally) -> Option<String> {
+    let able = tally.waiting_on.len() + tally.have.len();
+    (able < tally.need as usize).then(|| match (&tally.rule, able) {
         (Some(rule), able) => format!(
             "nobody can grant this: the rule {:?} takes {} approvals, and {able} can be given",
             rule.as_str(),
-            standing.need
+            tally.need
         ),
         (None, _) => "nobody can decide on this request: the team has no other admin than those who asked".to_owned(),
     })
 }
 
 /// What the catalogue says of a resource, or that it has none such, and which are like it.
-pub fn thing(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Problem> {
-    if let Some(thing) = read.catalog_item(resource)? {
-        return Ok(thing);
+pub fn item(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Problem> {
+    if let Some(item) = read.catalog_item(resource)? {
+        return Ok(item);
     }
     let names: Vec<String> = read.resource_names()?.iter().map(ToString::to_string).collect();
     let asked = resource.to_string();

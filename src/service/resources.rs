@@ -36,17 +36,17 @@ impl Call for Resources {
             let pending: BTreeMap<_, _> = read.pending_resources(&me.name, now)?.into_iter().collect();
             let mut views = Vec::new();
             for resource in team.resources().filter(|resource| kind.is_none_or(|kind| resource.kind() == kind)) {
-                let Some(thing) = team.item(&resource) else { continue };
-                let ways = me.entitlements(&thing, now);
-                if mine && ways.is_empty() {
+                let Some(item) = team.item(&resource) else { continue };
+                let entitlements = me.entitlements(&item, now);
+                if mine && entitlements.is_empty() {
                     continue;
                 }
                 views.push(ResourceView {
-                    held: !ways.is_empty(),
-                    via: ways.iter().map(ToString::to_string).collect(),
-                    until: longest(&ways).and_then(|way| way.until),
+                    held: !entitlements.is_empty(),
+                    via: entitlements.iter().map(ToString::to_string).collect(),
+                    until: longest(&entitlements).and_then(|entitlement| entitlement.until),
                     pending: pending.get(&resource).copied(),
-                    about: about(&team, &thing),
+                    about: about(&team, &item),
                     resource,
                 });
             }
@@ -96,9 +96,9 @@ impl Call for Find {
 }
 
 /// A word on what a resource is.
-pub fn about(team: &Team, thing: &CatalogItem) -> String {
+pub fn about(team: &Team, item: &CatalogItem) -> String {
     let list = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
-    match thing {
+    match item {
         CatalogItem::Connection { environment, .. } => environment.to_string(),
         CatalogItem::Target { connections, .. } => {
             format!("in {}", list(&mut connections.keys().map(ToString::to_string)))
@@ -118,9 +118,9 @@ pub fn about(team: &Team, thing: &CatalogItem) -> String {
 
 /// The narrowest declared scope that covers a connection or target: an approver is offered it.
 pub fn narrowest_scope(team: &Team, resource: &Resource) -> Option<Name> {
-    let thing = team.item(resource)?;
-    let things: Vec<CatalogItem> = team.resources().filter_map(|resource| team.item(&resource)).collect();
-    let width = |covers: &Covers| things.iter().filter(|thing| covers.covers(thing)).count();
-    let covering = team.scopes.iter().filter(|(_, scope)| scope.covers.covers(&thing));
+    let item = team.item(resource)?;
+    let items: Vec<CatalogItem> = team.resources().filter_map(|resource| team.item(&resource)).collect();
+    let width = |covers: &Covers| items.iter().filter(|item| covers.covers(item)).count();
+    let covering = team.scopes.iter().filter(|(_, scope)| scope.covers.covers(&item));
     covering.min_by_key(|(_, scope)| width(&scope.covers)).map(|(name, _)| name.clone())
 }

@@ -70,7 +70,7 @@ pub fn reviewers(
     let judged = judged(read, policy, request, now)?;
     let people = judged.people();
     let reviewers = emergency::reviewers(&case(request, &judged, &people), now);
-    Ok(reviewers.into_iter().map(|person| person.name.clone()).collect())
+    Ok(reviewers.into_iter().map(|principal| principal.name.clone()).collect())
 }
 
 /// What to know of a request besides, if it is an emergency.

@@ -247,13 +247,15 @@ pub fn replace(
     follows.extend(widened);
 
     // Those who were admins before, and those who are now.
-    let before =
-        admins.iter().filter(|person| authorize::needs_admin(person, "", now).is_ok()).map(|person| &person.name);
-    let told: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
+    let before = admins
+        .iter()
+        .filter(|principal| authorize::needs_admin(principal, "", now).is_ok())
+        .map(|principal| &principal.name);
+    let recipients: BTreeSet<&Name> = before.filter(|name| remains(name)).chain(new.admins()).collect();
     let applied = Event::TeamApplied { changes: changes.clone() };
     let mut drafts = Vec::new();
     if !changes.is_empty() {
-        drafts.push(Draft { event: applied, recipients: NotificationKind::TeamChanged.to_all(told) });
+        drafts.push(Draft { event: applied, recipients: NotificationKind::TeamChanged.to_all(recipients) });
     }
     drafts.extend(following);
     let mut view = PlanView { changes, follows, applied: false, against: None, seen: None };

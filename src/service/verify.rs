@@ -368,11 +368,11 @@ impl Proof {
         let Some(recorded) = self.model.team.take() else {
             return self.row("the log sets no team up".to_owned());
         };
-        let stands = match read.team() {
+        let current = match read.team() {
             Ok(team) => team,
             Err(error) => return self.row(format!("the team can't be read: {}", Failure::from(error).message)),
         };
-        for change in recorded.changes_to(&stands) {
+        for change in recorded.changes_to(&current) {
             self.row(format!("{} is not as it was recorded", change.what()));
         }
         let (groups, scopes) = turned_round(&recorded);
@@ -491,12 +491,12 @@ impl<'r, 'c> Tables<'r, 'c> {
     }
 
     fn compare_notifications(&mut self) -> Result<(), Error> {
-        let mut told = std::mem::take(&mut self.notifications);
-        told.sort_by_key(|(id, _)| *id);
-        let numbers: Vec<i64> = told.iter().map(|(id, _)| *id).collect();
-        let told = told.into_iter().map(|(id, told)| ((id, id), told));
+        let mut notifications = std::mem::take(&mut self.notifications);
+        notifications.sort_by_key(|(id, _)| *id);
+        let numbers: Vec<i64> = notifications.iter().map(|(id, _)| *id).collect();
+        let notifications = notifications.into_iter().map(|(id, recipients)| ((id, id), recipients));
         let read = self.read;
-        self.compare(Projection::Notification, &numbers, told, |numbers, each| {
+        self.compare(Projection::Notification, &numbers, notifications, |numbers, each| {
             read.notifications_between(numbers, each)
         })
     }

@@ -13,9 +13,9 @@ use crate::protocol::{MatchedView, RequestView};
 use crate::store::{Error, Read};
 
 pub fn of(read: &Read<'_>, policy: &PolicyContext, request: Request, now: Timestamp) -> Result<RequestView, Error> {
-    let standing = standing(read, policy, &request, now)?;
+    let tallies = tallies(read, policy, &request, now)?;
     let emergency = review::emergency(read, policy, &request, now)?;
-    Ok(with_emergency(RequestView::at(request, &standing, now), emergency))
+    Ok(with_emergency(RequestView::at(request, &tallies, now), emergency))
 }
 
 pub fn with_emergency(view: RequestView, emergency: Option<Emergency>) -> RequestView {
@@ -28,7 +28,7 @@ pub fn with_emergency(view: RequestView, emergency: Option<Emergency>) -> Reques
 }
 
 /// How far a request has come with each demand on it. Only a pending one waits on anybody.
-pub fn standing(
+pub fn tallies(
     read: &Read<'_>,
     policy: &PolicyContext,
     request: &Request,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::request::thing;
+use super::request::item;
 use super::{Call, Rows, Service};
 use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
@@ -26,11 +26,14 @@ impl Call for Who {
         let resource = &resource;
         let holders = service.ask("who", |read, me, now| {
             authorize::needs_admin(me, "see who has access to something", now)?;
-            let thing = thing(read, resource)?;
+            let item = item(read, resource)?;
             let mut holders = Vec::new();
             for name in read.member_names()? {
-                let ways = read.principal(&name)?.map(|person| person.entitlements(&thing, now)).unwrap_or_default();
-                holders.extend(ways.into_iter().map(|way| HolderView { member: name.clone(), way }));
+                let entitlements =
+                    read.principal(&name)?.map(|principal| principal.entitlements(&item, now)).unwrap_or_default();
+                holders.extend(
+                    entitlements.into_iter().map(|entitlement| HolderView { member: name.clone(), entitlement }),
+                );
             }
             Ok(holders)
         })?;

@@ -115,7 +115,7 @@ impl About {
         about.environment = thing.as_ref().and_then(CatalogItem::environment);
         let policy = PolicyContext::default();
         if let (NotificationKind::AccessRevoked, Some(thing)) = (kind, &thing)
-            && let Some(person) = policy.person(read, &request.requester)?
+            && let Some(person) = policy.principal(read, &request.requester)?
         {
             about.still_held = longest(&person.entitlements(thing, now)).cloned();
         }

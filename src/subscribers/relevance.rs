@@ -44,7 +44,7 @@ impl Relevance {
         if request.approvals().any(|decision| decision.by == *member) {
             return Ok(false);
         }
-        match self.policy.person(read, member)? {
+        match self.policy.principal(read, member)? {
             Some(person) => sees(read, &self.policy, &person, request, now),
             None => Ok(false),
         }

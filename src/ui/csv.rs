@@ -13,7 +13,8 @@ pub fn entry(out: &mut dyn Write, entry: &EntryView) -> io::Result<()> {
     // The event as it is stored: `action` and `detail`.
     let event = serde_json::to_value(&entry.event)?;
     let part = |key: &str| event.get(key).map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-    let told: Vec<String> = entry.told.iter().map(|told| format!("{} {}", told.member, told.event)).collect();
+    let recipients: Vec<String> =
+        entry.recipients.iter().map(|recipient| format!("{} {}", recipient.member, recipient.event)).collect();
     let cells = [
         entry.seq.to_string(),
         entry.at.to_string(),
@@ -23,7 +24,7 @@ pub fn entry(out: &mut dyn Write, entry: &EntryView) -> io::Result<()> {
         entry.request.map(|id| id.to_string()).unwrap_or_default(),
         // Stays JSON.
         part("detail").map(|detail| escape::json(&detail).into_owned()).unwrap_or_default(),
-        told.join("; "),
+        recipients.join("; "),
         entry.hash.clone(),
     ];
     let line: Vec<String> = cells.iter().map(|text| cell(&escape::lines(text))).collect();

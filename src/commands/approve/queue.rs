@@ -85,7 +85,7 @@ impl App {
                     Ok(false) => continue,
                     Err(failure) => return Err(failure),
                 },
-                Some(2) => match prompt.word("Why?", "the requester is notified; may stay empty", "") {
+                Some(2) => match prompt.optional_text("Why?", "the requester is notified; may stay empty", "") {
                     Ok(reason) => self.backend()?.answer(Deny { id, reason, seen: view.seen() })?,
                     Err(failure) if failure == cancelled() => continue,
                     Err(failure) => return Err(failure),
@@ -127,7 +127,9 @@ impl App {
                 Some(2) => self.other_resource(prompt, view, false).map(|resource| changes.resource = Some(resource)),
                 Some(3) => {
                     let before = note.as_ref().map_or("", Text::as_str).to_owned();
-                    prompt.word("Note?", "the requester is notified; may stay empty", &before).map(|word| note = word)
+                    prompt
+                        .optional_text("Note?", "the requester is notified; may stay empty", &before)
+                        .map(|word| note = word)
                 }
                 Some(4) => {
                     let approve =
@@ -174,7 +176,7 @@ impl App {
             End::Never => "permanent".to_owned(),
             End::At(_) => String::new(),
         };
-        let text = prompt.words("For how long?", hint, &initial, &check)?.ok_or_else(cancelled)?;
+        let text = prompt.input("For how long?", hint, &initial, &check)?.ok_or_else(cancelled)?;
         self.read_end(&text).map_err(|why| Failure::new(Kind::Usage, why))
     }
 

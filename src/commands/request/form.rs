@@ -226,7 +226,7 @@ impl App {
             self.need(form, end).map(drop).map_err(|failure| failure.message)
         };
         let hint = format!("such as 90m, 2d12h or 17:00{most}");
-        let text = prompt.words("How long?", &hint, &initial, &check)?.ok_or_else(cancelled)?;
+        let text = prompt.input("How long?", &hint, &initial, &check)?.ok_or_else(cancelled)?;
         self.read_end(&text).map_err(|why| Failure::new(Kind::Usage, why))
     }
 
@@ -360,7 +360,7 @@ fn reason(prompt: Prompt, before: Option<&Text>, least: Option<u32>) -> Result<T
             _ => Ok(()),
         }
     };
-    let text = prompt.words("Why?", &hint, before.map_or("", Text::as_str), &check)?.ok_or_else(cancelled)?;
+    let text = prompt.input("Why?", &hint, before.map_or("", Text::as_str), &check)?.ok_or_else(cancelled)?;
     text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the reason can't be taken: {why}")))
 }
 
@@ -377,7 +377,7 @@ fn ticket(prompt: Prompt, before: Option<&Ticket>, patterns: &[TicketPattern]) -
         }
     };
     let initial = before.map_or("", Ticket::as_str);
-    let text = prompt.words("Which ticket?", &hint, initial, &check)?.ok_or_else(cancelled)?;
+    let text = prompt.input("Which ticket?", &hint, initial, &check)?.ok_or_else(cancelled)?;
     Ok(text.trim().parse().ok())
 }
 
