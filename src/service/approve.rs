@@ -44,17 +44,13 @@ impl Call for Approve {
                 let request = visible(read, &policy, me, id, now)?;
                 let table = request.proposed_terms();
                 let terms = table.modified(modification);
-                if terms != *table {
-                    // Only someone who may decide on the request learns what the catalogue has. A part of what was asked is
-                    // given by anybody who can give that part.
-                    if !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
-                        deciding(read, &policy, &request, table, now, |case| {
-                            authorize::may_change(case, me, &terms, now)
-                        })?;
-                    }
-                    if let Some(resource) = &modification.resource {
-                        thing(read, resource)?;
-                    }
+                // Only someone who may decide on the request learns what else the catalogue has. A part of what was asked is
+                // given by anybody who can give that part.
+                if terms != *table && !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
+                    deciding(read, &policy, &request, table, now, |case| authorize::may_change(case, me, &terms, now))?;
+                }
+                if let Some(resource) = &modification.resource {
+                    thing(read, resource)?;
                 }
                 let asked = those_asked(read, &request)?;
                 let drafts =

@@ -9,7 +9,7 @@ use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Prompt, cancelled};
-use crate::protocol::{RequestView, ResourceView, Seen, TimelineView};
+use crate::protocol::{RequestView, ResourceView};
 use crate::service::{Approve, Deny, Queue};
 
 /// Whether the walk goes on.
@@ -106,7 +106,6 @@ impl App {
         note: Option<&Text>,
     ) -> Result<bool, Failure> {
         let mut changes = Modification::default();
-        let mut seen = view.seen();
         let mut note = note.cloned();
         // The first choice is never to approve: you come here to change something first.
         let mut at = 0;
@@ -130,8 +129,8 @@ impl App {
                     prompt.word("Note?", "the requester is notified; may stay empty", &before).map(|word| note = word)
                 }
                 Some(4) => {
-                    let approve =
-                        Approve { id: view.id, modification: changes.clone(), note: note.clone(), seen: seen.clone() };
+                    let (modification, note) = (changes.clone(), note.clone());
+                    let approve = Approve { id: view.id, modification, note, seen: view.seen() };
                     match self.backend()?.answer(approve) {
                         Ok(approved) => {
                             self.print_submitted(&approved, &[], false)?;
@@ -140,7 +139,6 @@ impl App {
                         // Other changes may be possible; what was chosen is kept.
                         Err(failure) if matches!(failure.kind, Kind::Refused | Kind::Usage | Kind::NotFound) => {
                             self.printer.fail(&failure);
-                            seen = self.seen_since(view)?;
                             Ok(())
                         }
                         Err(failure) => return Err(failure),
@@ -155,15 +153,6 @@ impl App {
             }
             at = 4;
         }
-    }
-
-    /// What the person has seen, after a refusal of theirs that is on the record. Anything else that happened to the request
-    /// since it was shown they have not seen.
-    fn seen_since(&self, view: &RequestView) -> Result<Option<Seen>, Failure> {
-        let now = self.look_at(view.id)?;
-        let refused = |entry: &TimelineView| entry.action == "attempt.refused";
-        let only_refusals = now.timeline.iter().skip(view.timeline.len()).all(refused);
-        Ok(if only_refusals { now.seen() } else { view.seen() })
     }
 
     fn other_length(&self, prompt: Prompt, terms: &Granted) -> Result<End, Failure> {
