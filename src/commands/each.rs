@@ -14,7 +14,9 @@ use crate::service::{Call, Never};
 
 /// The same command for each request, each in its own transaction.
 ///
-/// A request that an earlier one of these ended is done. On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
+/// A request that ended with an earlier one of these is done.
+///
+/// On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
 /// refused anyhow (not `worth_asking`) is refused without that. `look` may add to what is shown, and says what was seen.
 pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     app: &mut App,
