@@ -1,5 +1,6 @@
 //! Candidates for the completion of the command line. Errors yield none: a completion must never disturb what is typed.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -26,6 +27,25 @@ pub fn typed() -> (Vec<String>, usize) {
 
 pub fn resources() -> Vec<CompletionCandidate> {
     words(Words::Resources)
+}
+
+/// Resources, and without its kind each name that only one kind has. A name alone is offered once its first letter is typed,
+/// and until the colon is.
+pub fn resources_or_names() -> Vec<CompletionCandidate> {
+    let mut offered = resources();
+    let (words, current) = typed();
+    let typed = words.get(current).map_or("", |word| word.rsplit('=').next().unwrap_or_default());
+    if typed.is_empty() || typed.contains(':') {
+        return offered;
+    }
+    let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+    let all: Vec<String> = offered.iter().map(|it| it.get_value().to_string_lossy().into_owned()).collect();
+    for (_, name) in all.iter().filter_map(|resource| resource.split_once(':')) {
+        *times.entry(name).or_default() += 1;
+    }
+    let names = times.into_iter().filter(|(_, times)| *times == 1).map(|(name, _)| CompletionCandidate::new(name));
+    offered.extend(names);
+    offered
 }
 
 pub fn scopes() -> Vec<CompletionCandidate> {

@@ -1,5 +1,7 @@
 //! The same for each of several requests.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use anyhow::Result;
 
 use super::app::App;
@@ -11,6 +13,8 @@ use crate::protocol::{RequestView, Seen};
 use crate::service::{Call, Never};
 
 /// The same command for each request, each in its own transaction.
+///
+/// A request that ended with an earlier one of these is done.
 ///
 /// On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
 /// refused anyhow (not `worth_asking`) is refused without that. `look` may add to what is shown, and says what was seen.
@@ -32,7 +36,12 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
         return each_in_json(app, ids, |id| call(id, None, None));
     }
     let mut code = 0;
+    let mut ended_with = BTreeMap::new();
     for &id in ids {
+        if let Some(earlier) = ended_with.get(&id) {
+            app.printer.status(&format!("Request {id} ended with request {earlier}"));
+            continue;
+        }
         let done = (|| -> Result<(), Failure> {
             let (mut chosen, mut seen) = (None, None);
             if let Some(prompt) = &prompt {
@@ -44,6 +53,7 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
                 }
             }
             let view = app.backend()?.answer(call(id, chosen, seen))?;
+            ended_with.extend(view.also_ended.iter().map(|also| (also.id, id)));
             app.print_submitted(&view, &[], false)
         })();
         app.note_failure(done, many, &mut code)?;
@@ -51,7 +61,8 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     Ok(code)
 }
 
-/// The successes as one array on stdout, the failures as objects on stderr.
+/// The successes as one array on stdout, the failures as objects on stderr. A request that ended with an earlier one is in
+/// `also_ended` of that one.
 fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
     app: &mut App,
     ids: &[RequestId],
@@ -60,8 +71,16 @@ fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
     let mut code = 0;
     let backend = app.backend.get()?;
     let mut list = app.printer.list();
+    let mut ended = BTreeSet::new();
     for &id in ids {
-        match backend.answer(call(id)).and_then(|view| list.item(&view, |_| {})) {
+        if ended.contains(&id) {
+            continue;
+        }
+        let answer = backend.answer(call(id)).and_then(|view| {
+            ended.extend(view.also_ended.iter().map(|also| also.id));
+            list.item(&view, |_| {})
+        });
+        match answer {
             Ok(()) => {}
             Err(failure) => {
                 list.fail(&failure);

@@ -40,7 +40,7 @@ pub struct ListArgs {
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub requester: Option<Name>,
     /// Only those for this
-    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]
+    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources_or_names))]
     pub resource: Option<ResourceOrName>,
     /// Only those submitted then or later
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]

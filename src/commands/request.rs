@@ -40,7 +40,7 @@ Examples:
 )]
 pub struct RequestArgs {
     /// What you ask for: kind:name, or the name alone if only one kind has it (see `access resources`)
-    #[arg(add = ArgValueCandidates::new(completion::resources))]
+    #[arg(add = ArgValueCandidates::new(completion::resources_or_names))]
     pub resource: Option<ResourceOrName>,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]

@@ -18,7 +18,7 @@ use crate::ui::{Column, Fit, Shown};
 /// Everyone who can use this now, how, and until when
 #[derive(Debug, Args)]
 pub struct WhoArgs {
-    #[arg(add = ArgValueCandidates::new(completion::resources))]
+    #[arg(add = ArgValueCandidates::new(completion::resources_or_names))]
     pub resource: ResourceOrName,
 }
 

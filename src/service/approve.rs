@@ -2,9 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::policy_context::PolicyContext;
-use super::request::item;
-use super::{Call, Never, Problem, Rows, Service, deciding, quota, those_asked, unchanged, view, visible};
 use crate::domain::event::{Approval, Event, Revision, Submission};
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
@@ -17,6 +14,9 @@ use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{RequestView, Seen};
 use crate::store::{Error, Read};
+use super::{Call, Never, Problem, Rows, Service, deciding, quota, those_asked, unchanged, view, visible};
+use super::policy_context::PolicyContext;
+use super::request::item;
 
 /// Approves a request, as it is or with changes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,17 +44,13 @@ impl Call for Approve {
                 let request = visible(read, &policy, me, id, now)?;
                 let table = request.proposed_terms();
                 let terms = table.modified(modification);
-                if terms != *table {
-                    // Only someone who may decide on the request learns what the catalogue has. A part of what was asked is
-                    // given by anybody who can give that part.
-                    if !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
-                        deciding(read, &policy, &request, table, now, |case| {
-                            authorize::may_change(case, me, &terms, now)
-                        })?;
-                    }
-                    if let Some(resource) = &modification.resource {
-                        item(read, resource)?;
-                    }
+                // Only someone who may decide on the request learns what else the catalogue has. A part of what was asked is
+                // given by anybody who can give that part.
+                if terms != *table && !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
+                    deciding(read, &policy, &request, table, now, |case| authorize::may_change(case, me, &terms, now))?;
+                }
+                if let Some(resource) = &modification.resource {
+                    item(read, resource)?;
                 }
                 let asked = those_asked(read, &request)?;
                 let drafts =

@@ -113,15 +113,18 @@ fn end_all(
     by: Option<&Name>,
 ) -> Result<Ends, Error> {
     let mut ends = Ends::default();
-    let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
+    // Each request ends once, though it may be found twice.
+    let mut found: BTreeSet<RequestId> = ahead.iter().map(|request| request.id).collect();
     let mut end = |request: &Request, because: Because| -> Result<(), Error> {
         let pending = request.state(last) == State::Pending;
         let asked = if pending { those_asked(write, request)? } else { Vec::new() };
+        let edited = because == Because::ClockAccepted(accepted) && request.submitted_at <= accepted;
         if let Some(draft) = clock::end(request, because, last, by, &asked) {
             ends.drafts.push(draft);
             let (id, member) = (request.id, &request.requester);
+            let made = if edited { "edited" } else { "made" };
             ends.named.name(|| match pending {
-                true => format!("request {id} of {member} was made while the clock was ahead, and is withdrawn"),
+                true => format!("request {id} of {member} was {made} while the clock was ahead, and is withdrawn"),
                 false => format!("grant {id} of {member} was made while the clock was ahead, and is revoked"),
             });
         }
@@ -133,7 +136,7 @@ fn end_all(
             continue;
         }
         for next in following(write, request.id)? {
-            if !clock::is_ahead(&next, accepted, last) && fallen.insert(next.id) {
+            if found.insert(next.id) {
                 end(&next, Because::Fell(next.extends.unwrap_or(request.id)))?;
             }
         }

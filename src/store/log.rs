@@ -50,14 +50,19 @@ impl Read<'_> {
         self.one(sql, [], |row| row::time(row, 0))?.ok_or_else(|| Error::damaged("the audit log is empty"))
     }
 
-    /// The number of the last entry about a request.
+    /// The number of the last entry about a request that is not a refused attempt: a refusal changes nothing.
     pub fn last_entry_about(&self, id: RequestId) -> Result<i64, Error> {
-        let sql = "SELECT max(seq) FROM event WHERE request = ?1";
-        let last: Option<i64> = self.conn.prepare_cached(sql)?.query_row([id.get()], |row| row.get(0))?;
-        let Some(last) = last else { return Ok(0) };
-        let about = self.one("SELECT request FROM event WHERE seq = ?1", [last], |row| Ok(row.get(0)?))?;
-        agree(about == Some(Some(id.get())), "event_by_request")?;
-        Ok(last)
+        let sql = "SELECT e.seq, e.request IS ?1, e.action = 'attempt.refused'
+             FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([id.get()])?;
+        while let Some(row) = rows.next()? {
+            agree(row.get(1)?, "event_by_request")?;
+            if !row.get::<_, bool>(2)? {
+                return Ok(row.get(0)?);
+            }
+        }
+        Ok(0)
     }
 
     /// The number and time of the entry that granted access.

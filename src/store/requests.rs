@@ -115,16 +115,20 @@ impl Read<'_> {
         Ok(Page { last: rows.len() < PAGE, rows })
     }
 
-    /// Requests that were filed or granted while the clock was ahead of the accepted time, and that are still open at `last`,
-    /// the latest time it showed. `domain::clock` decides which of them end.
+    /// Requests that were filed, edited or granted while the clock was ahead of the accepted time, and that are still open at
+    /// `last`, the latest time it showed. Replay checks the same with `filed_ahead` and `granted_ahead`.
     pub fn requests_ahead(&self, accepted: Timestamp, last: Timestamp, most: usize) -> Result<Vec<Request>, Error> {
-        let clause = "r.id IN (SELECT id FROM request WHERE state = 'pending' AND lapses_at > ?2 AND submitted_at > ?1
+        let filed_ahead = "(q.submitted_at > ?1 OR ?1 < (SELECT e.at FROM event e
+                 WHERE e.request = q.id AND e.action = 'request.edited' ORDER BY e.seq DESC LIMIT 1))";
+        let clause = format!(
+            "r.id IN (SELECT id FROM request q WHERE state = 'pending' AND lapses_at > ?2 AND {filed_ahead}
                  UNION SELECT g.request FROM grant g JOIN request q ON q.id = g.request
                  WHERE g.ended_at IS NULL AND (g.ends_at IS NULL OR g.ends_at > ?2)
-                     AND (q.submitted_at > ?1 OR g.starts_at > ?1 AND g.start IS NOT g.starts_at))
-             ORDER BY r.id LIMIT ?3";
+                     AND (g.starts_at > ?1 AND g.start IS NOT g.starts_at OR {filed_ahead}))
+             ORDER BY r.id LIMIT ?3"
+        );
         let values = [accepted.unix(), last.unix(), limit(most)];
-        self.requests(REQUESTS, clause, values.map(Value::Integer).into())
+        self.requests(REQUESTS, &clause, values.map(Value::Integer).into())
     }
 
     /// The lowest number that a request submitted at or after this time can have.

@@ -310,6 +310,46 @@ fn what_was_made_while_the_clock_was_ahead_ends_with_the_accepted_time() {
     world.run("olivia", &["audit", "verify"]).ok();
 }
 
+/// An edit sets when a request lapses, and the terms that it asks for, like a new request.
+#[test]
+fn what_was_edited_while_the_clock_was_ahead_ends_with_the_accepted_time() {
+    let world = World::sample();
+    // 1: pending; 2: scheduled with a start that the edit asks for; 3: a pending extension of 4, which is live.
+    world.request("bob", "target:billing-db", &[]);
+    world.request("carol", "target:orders-db", &MONTH);
+    let live = for_a_month(&world, "dave", "target:orders-db", &[]);
+    let extension = world.json("dave", &["extend", &live, "--reason", "more"])["id"].to_string();
+    world.set_clock(THREE_DAYS_AHEAD);
+    world.run("bob", &["edit", "1", "--reason", "testing more"]).ok();
+    world.run("carol", &["edit", "2", "--start", "2026-11-28T09:00:00Z"]).ok();
+    let seen = world.json("alice", &["show", "2"])["last_seq"].to_string();
+    world.run("alice", &["approve", "2", "--seen", &seen]).ok();
+    world.run("dave", &["edit", &extension, "--reason", "still more"]).ok();
+    world.set_clock(RIGHT);
+    let ran = world.run("olivia", &["doctor", "--accept-clock"]).ok();
+    for line in [
+        "request 1 of bob was edited while the clock was ahead, and is withdrawn",
+        "grant 2 of carol was made while the clock was ahead, and is revoked",
+        "request 4 of dave was edited while the clock was ahead, and is withdrawn",
+    ] {
+        assert!(ran.err.contains(line), "{line}\n{ran:?}");
+    }
+    let states = ["1", "2", "3", "4"].map(|id| world.state(id));
+    assert_eq!(states, ["withdrawn", "revoked", "active", "withdrawn"]);
+    shows(
+        &world.json("olivia", &["audit", "--request", "1", "--limit", "1"]),
+        &json!([{ "action": "request.withdrawn", "detail": { "because": { "clock_accepted": RIGHT } } }]),
+    );
+    world.run("olivia", &["audit", "verify"]).ok();
+
+    // What is edited after that is judged by the right time, and stays.
+    let id = world.request("bob", "target:billing-db", &[]);
+    world.run("bob", &["edit", &id, "--reason", "once more"]).ok();
+    world.set_clock("2026-11-24T09:10:00Z");
+    assert_eq!(world.state(&id), "pending");
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
 #[test]
 fn root_accepts_a_clock_without_being_a_member_and_that_can_be_proven() {
     let world = ahead();

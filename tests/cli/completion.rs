@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{ACCESS, World};
+use crate::harness::{ACCESS, TEAM, World};
 use crate::tmux::Terminal;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/completions");
@@ -136,6 +136,25 @@ fn resources_are_offered_with_their_kind() {
     assert_eq!(bash(&world, "bob", "access who --as alice role:m"), ["member"]);
     zsh_shows(&world, "bob", "access request connection:prod-a", "access request connection:prod-aws");
     zsh_shows(&world, "bob", "access request connection:st", "access request connection:staging-aws");
+}
+
+/// Only where the command takes it, once a letter is typed, and until the colon is.
+#[test]
+fn a_name_that_only_one_kind_has_is_offered_without_its_kind() {
+    let team = format!("{TEAM}\n[scopes.orders-api]\ntargets = [\"orders-api\"]\n");
+    let world = World::of("olivia", &team);
+    let expected = ["orders-db", "orders-db-staging", "orders-read"];
+    for line in ["access request orders-", "access who orders-", "access list --resource orders-"] {
+        assert_eq!(fish_words(&world, "bob", line), expected, "{line}");
+    }
+    assert_eq!(bash(&world, "bob", "access request orders-db-"), ["orders-db-staging"]);
+    assert_eq!(bash(&world, "bob", "access request target:orders-db-"), ["orders-db-staging"]);
+    zsh_shows(&world, "bob", "access request orders-db-", "access request orders-db-staging");
+    let all = fish_words(&world, "bob", "access request ");
+    assert!(all.contains(&"target:orders-db".to_owned()) && !all.contains(&"orders-db".to_owned()), "{all:?}");
+    for line in ["access check orders-", "access approve 1 --resource orders-"] {
+        assert_eq!(fish_words(&world, "bob", line), [""; 0], "{line}");
+    }
 }
 
 #[test]

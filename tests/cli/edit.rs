@@ -543,6 +543,51 @@ fn nobody_approves_what_another_approver_put_there_unseen() {
     world.run("olivia", &["audit", "verify"]).ok();
 }
 
+/// A refused attempt changes nothing, so nobody can stop an approval with one.
+#[test]
+fn a_refused_attempt_does_not_void_what_an_approver_saw() {
+    let world = world();
+    let id = world.request("bob", "target:orders-db", &["--duration", "1h"]);
+    let seq = world.json("alice", &["show", &id])["last_seq"].to_string();
+    world.run("bob", &["approve", &id]).exits(3);
+    shows(&last(&world), &json!({ "action": "attempt.refused", "request": 1 }));
+    assert_eq!(world.json("alice", &["show", &id])["last_seq"].to_string(), seq);
+    world.run("alice", &["approve", &id, "--seen", &seq]).ok();
+
+    // The same on a terminal, for an approval and for a revocation.
+    let id = world.request("bob", "target:billing-db", &["--duration", "1h"]);
+    let terminal = Terminal::access(&world, "alice", &["approve", &id]);
+    terminal.shows(&format!("Approve request {id}"));
+    world.run("bob", &["approve", &id]).exits(3);
+    terminal.text("y").exits(0);
+    let seq = world.json("erin", &["show", &id])["last_seq"].to_string();
+    world.run("erin", &["approve", &id, "--seen", &seq]).ok();
+    let terminal = Terminal::access(&world, "alice", &["revoke", &id]);
+    terminal.shows(&format!("Revoke request {id}?"));
+    world.run("bob", &["approve", &id]).exits(3);
+    terminal.text("y").shows("Why?");
+    terminal.key("Enter").exits(0);
+    assert_eq!(world.state(&id), "revoked");
+}
+
+#[test]
+fn a_resource_that_is_gone_is_not_found_even_if_the_request_is_for_it() {
+    let with = format!("{}[targets.old-db]\nconnections = [\"prod-aws\"]\n", team());
+    let world = World::of("olivia", &with);
+    let id = world.request("bob", "target:old-db", &[]);
+    world.apply("olivia", &team()).ok();
+    assert_eq!(world.state(&id), "withdrawn");
+    world.run("alice", &["approve", &id, "--resource", "target:old-db"]).fails(4, "target:old-db");
+    // Somebody who may not see the request learns nothing.
+    world.run("carol", &["approve", &id, "--resource", "target:old-db"]).fails(4, &format!("request {id}"));
+    let other_resource = ["approve", &id, "--resource", "target:orders-db"];
+    let other_length = ["approve", &id, "--resource", "target:old-db", "--duration", "30m"];
+    for args in [&["approve", &id][..], &["deny", &id], &other_resource, &other_length] {
+        let says = format!("nobody can decide on request {id}: the team file no longer has what it is for");
+        world.run("alice", args).fails(3, &says);
+    }
+}
+
 /// The scope comes to reach more while nobody has approved yet.
 #[test]
 fn nobody_approves_what_a_scope_came_to_reach_unseen() {

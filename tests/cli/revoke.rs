@@ -46,6 +46,29 @@ fn revoking_says_what_ends_with_it() {
 }
 
 #[test]
+fn what_ended_with_an_earlier_id_of_the_same_command_is_done() {
+    let world = holding();
+    let ran = world.run("alice", &["revoke", "1", "2", "3", "4"]).ok();
+    for id in ["2", "3"] {
+        assert!(ran.err.contains(&format!("Request {id} ended with request 1\n")), "{ran:?}");
+    }
+    assert_eq!(["1", "2", "3", "4"].map(|id| world.state(id)), ["revoked", "revoked", "withdrawn", "revoked"]);
+    // In JSON the answer for request 1 names them, and nothing more is printed.
+    let world = holding();
+    let ran = world.run("alice", &["revoke", "1", "2", "4", "--json"]).ok();
+    assert_eq!((ids(&ran.json()), ran.err.as_str()), (vec![1, 4], ""));
+    // What ended in an earlier command remains a conflict.
+    world.run("alice", &["revoke", "5", "2"]).exits(5);
+    // On a terminal you are not asked about it.
+    let world = holding();
+    let terminal = Terminal::access(&world, "alice", &["revoke", "1", "2"]);
+    terminal.shows("Revoke request 1, and with it 2, 3?");
+    terminal.text("y").shows("Why?");
+    let screen = terminal.key("Enter").exits(0);
+    assert!(screen.contains("Request 2 ended with request 1"), "{screen}");
+}
+
+#[test]
 fn an_emergency_that_was_reviewed_is_revoked_in_so_many_words() {
     let world = World::of("olivia", &format!("{TEAM}\n[[rules]]\nname = \"glass\"\nemergency = true\n"));
     world.request("bob", "target:orders-db", &["--emergency"]);

@@ -2,15 +2,15 @@
 
 use anyhow::Result;
 
-use super::super::app::App;
-use super::ApproveArgs;
 use crate::domain::resource::Resource;
 use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Prompt, cancelled};
-use crate::protocol::{RequestView, ResourceView, Seen, TimelineView};
+use crate::protocol::{RequestView, ResourceView};
 use crate::service::{Approve, Deny, Queue};
+use super::ApproveArgs;
+use super::super::app::App;
 
 /// Whether the walk goes on.
 #[derive(PartialEq, Eq)]
@@ -106,7 +106,6 @@ impl App {
         note: Option<&Text>,
     ) -> Result<bool, Failure> {
         let mut changes = Modification::default();
-        let mut seen = view.seen();
         let mut note = note.cloned();
         // The first choice is never to approve: you come here to change something first.
         let mut at = 0;
@@ -132,8 +131,8 @@ impl App {
                         .map(|word| note = word)
                 }
                 Some(4) => {
-                    let approve =
-                        Approve { id: view.id, modification: changes.clone(), note: note.clone(), seen: seen.clone() };
+                    let (modification, note) = (changes.clone(), note.clone());
+                    let approve = Approve { id: view.id, modification, note, seen: view.seen() };
                     match self.backend()?.answer(approve) {
                         Ok(approved) => {
                             self.print_submitted(&approved, &[], false)?;
@@ -142,7 +141,6 @@ impl App {
                         // Other changes may be possible; what was chosen is kept.
                         Err(failure) if matches!(failure.kind, Kind::Refused | Kind::Usage | Kind::NotFound) => {
                             self.printer.fail(&failure);
-                            seen = self.seen_since(view)?;
                             Ok(())
                         }
                         Err(failure) => return Err(failure),
@@ -157,15 +155,6 @@ impl App {
             }
             at = 4;
         }
-    }
-
-    /// What the person has seen, after a refusal of theirs that is on the record. Anything else that happened to the request
-    /// since it was shown they have not seen.
-    fn seen_since(&self, view: &RequestView) -> Result<Option<Seen>, Failure> {
-        let now = self.look_at(view.id)?;
-        let refused = |entry: &TimelineView| entry.action == "attempt.refused";
-        let only_refusals = now.timeline.iter().skip(view.timeline.len()).all(refused);
-        Ok(if only_refusals { now.seen() } else { view.seen() })
     }
 
     fn other_length(&self, prompt: Prompt, terms: &Proposed) -> Result<End, Failure> {

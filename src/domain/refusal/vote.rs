@@ -77,6 +77,9 @@ impl VoteRefusal {
 
     pub fn message(&self) -> String {
         match self {
+            VoteRefusal::NeedsApprover { id, approvers } if approvers.is_empty() => {
+                format!("nobody can decide on request {id}: the team file no longer has what it is for")
+            }
             VoteRefusal::NeedsApprover { id, approvers } => {
                 format!("request {id} is for others to decide on: {}", approvers.join(", "))
             }
@@ -116,6 +119,9 @@ impl VoteRefusal {
 
     pub fn hints(&self) -> Vec<String> {
         match self {
+            VoteRefusal::NeedsApprover { id, approvers } if approvers.is_empty() => {
+                vec![format!("`access show {id}` shows what became of it")]
+            }
             VoteRefusal::NeedsApprover { id, .. }
             | VoteRefusal::NeedsBaseRole { id, .. }
             | VoteRefusal::NeedsReviewer { id, .. }

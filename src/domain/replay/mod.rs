@@ -51,6 +51,8 @@ pub struct Model {
     role_grants: BTreeSet<RequestId>,
     /// The requests that format 1 filed and that were not judged again since. Without those that were released.
     of_format_1: BTreeSet<RequestId>,
+    /// When requests were last edited. Without those that were released.
+    edited_at: BTreeMap<RequestId, Timestamp>,
     /// Who changed the team, while the entries that follow from it are replayed. None: nobody, or nobody who may.
     changed_by: Option<TeamChanger>,
     /// The format of the current entry.
@@ -163,6 +165,7 @@ impl Model {
         for request in &requests {
             self.past.release(request);
             self.of_format_1.remove(&request.id);
+            self.edited_at.remove(&request.id);
         }
         Released { requests, notifications: std::mem::take(&mut self.notifications) }
     }

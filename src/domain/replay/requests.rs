@@ -72,6 +72,7 @@ impl Model {
         request.apply_edit(to, lapses_at, remind_at);
         let wrong_times =
             request.lapse_time() != lapses_at || lapses_at <= context.at || request.reminder_time() != remind_at;
+        self.edited_at.insert(id, context.at);
         checked?;
         if wrong_times {
             return Err(format!("it sets another lapse or reminder for request {id} than it can"));
@@ -89,7 +90,9 @@ impl Model {
         let owner_replaced = self.changed_by == Some(TeamChanger::Root);
         let request = self.pending(id, context.at)?;
         request.recorded = Recorded::Withdrawn;
-        let ahead = filed_ahead(request.submitted_at, accepted_time(because).unwrap_or(context.at));
+        let submitted_at = request.submitted_at;
+        let edited_at = self.edited_at.get(&id).copied();
+        let ahead = filed_ahead(submitted_at, edited_at, accepted_time(because).unwrap_or(context.at));
         check_end(context, by, because, ahead, owner_replaced).map_err(|why| format!("request {id} is withdrawn {why}"))
     }
 

@@ -7,35 +7,15 @@ use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::time::Timestamp;
 
-/// Whether this was filed while the clock was ahead of the accepted time.
-pub fn filed_ahead(submitted_at: Timestamp, accepted: Timestamp) -> bool {
-    submitted_at > accepted
+/// Whether a request was filed, or last edited, while the clock was ahead of the accepted time. Both set when it lapses.
+pub fn filed_ahead(submitted_at: Timestamp, edited_at: Option<Timestamp>, accepted: Timestamp) -> bool {
+    submitted_at > accepted || edited_at.is_some_and(|at| at > accepted)
 }
 
 /// Whether this grant starts after the accepted time only because the clock was ahead when it was approved. One whose
 /// start was asked for starts then in any case.
 pub fn granted_ahead(grant: &Grant, accepted: Timestamp) -> bool {
     grant.starts_at > accepted && grant.terms.start != Some(grant.starts_at)
-}
-
-/// Whether a request, or the grant it gave, was made while the clock was ahead and is still open at `last`, the time that
-/// the clock reached. It would wait, or start by itself, at a time that nobody meant.
-pub fn is_ahead(request: &Request, accepted: Timestamp, last: Timestamp) -> bool {
-    let filed_ahead = filed_ahead(request.submitted_at, accepted);
-    match (request.state(last), &request.grant) {
-        (State::Pending, _) => filed_ahead,
-        (State::Active | State::Scheduled, Some(grant)) => filed_ahead || granted_ahead(grant, accepted),
-        (
-            State::Active
-            | State::Scheduled
-            | State::Denied
-            | State::Withdrawn
-            | State::Lapsed
-            | State::Expired
-            | State::Revoked,
-            _,
-        ) => false,
-    }
 }
 
 /// Ends an open request or grant. None: it is not open. `by`: the member who accepts the clock; None: root. `asked`: those
