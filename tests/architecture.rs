@@ -357,6 +357,20 @@ fn nothing_is_unwrapped() {
     assert_none(&faults, "the program gives errors, and panics at nothing");
 }
 
+#[test]
+fn each_call_can_come_over_the_socket() {
+    let sources = sources();
+    let call = |line: &Line| line.text.strip_prefix("impl Call for ").map(|rest| rest.replace(" {", ","));
+    let calls: Vec<String> = sources.iter().filter_map(call).collect();
+    assert!(calls.len() > 30, "the calls are where this test looks for them: {calls:?}");
+    let is_listed = |call: &&String| {
+        let mut listed = sources.iter().filter(|line| line.file.ends_with("server/calls.rs"));
+        listed.any(|line| line.text.trim() == call.as_str())
+    };
+    let missing: Vec<String> = calls.iter().filter(|call| !is_listed(call)).cloned().collect();
+    assert_none(&missing, "src/server/calls.rs lists every call");
+}
+
 /// How long the sources may be, in lines.
 const LONGEST_FILE: usize = 500;
 const LONGEST_FUNCTION: usize = 80;
@@ -418,11 +432,11 @@ fn no_type_name_is_defined_twice() {
     assert_none(&faults, "a name is for one type");
 }
 
-/// The paths in backticks of a document that begin with one of these folders, or are files of the root folder.
+/// The files and folders that a document names in backticks. Capitals are placeholders: `src/commands/NAME.rs`.
 fn named_files(document: &str) -> BTreeSet<String> {
     let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(document)).unwrap();
     let is_path = |word: &&str| {
-        let plain = word.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c));
+        let plain = word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-/".contains(c));
         plain && (word.ends_with('/') || word.ends_with(".rs") || word.ends_with(".sql") || word.ends_with(".sh"))
     };
     text.split('`').skip(1).step_by(2).filter(is_path).map(str::to_owned).collect()
