@@ -45,8 +45,8 @@ impl Call for Approve {
                 let table = request.proposed_terms();
                 let terms = table.modified(modification);
                 if terms != *table {
-                    // Only someone who may decide on the request learns what the catalogue has. A part of what was asked is
-                    // given by anybody who can give that part.
+                    // Only someone who may decide on the request learns what the catalogue has. Anyone who can give a part of
+                    // what was asked may give that part.
                     if !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
                         deciding(read, &policy, &request, table, now, |case| {
                             authorize::may_change(case, me, &terms, now)
@@ -64,7 +64,7 @@ impl Call for Approve {
                 }
                 let drafts = drafts?;
                 let changes = changes(read, id)?;
-                // Nobody approves, looking back at what they saw before, what an edit or another approver put there since.
+                // An approver must not approve terms that an edit or another approver changed after they looked.
                 if seen.is_none() && changes.iter().any(|change| !change.is_by(me)) {
                     return Err(Refusal::from(VoteRefusal::Unseen { id, seq: read.last_entry_about(id)? }).into());
                 }

@@ -1,4 +1,4 @@
-//! `access approve` without an ID: the requests that wait for you, one after another.
+//! `access approve` without an ID: goes through the requests that wait for you.
 
 use anyhow::Result;
 
@@ -12,7 +12,7 @@ use crate::prompt::{Item, Prompt, cancelled};
 use crate::protocol::{RequestView, ResourceView, Seen, TimelineView};
 use crate::service::{Approve, Deny, Queue};
 
-/// Whether the walk goes on.
+/// Whether to continue with the next request.
 #[derive(PartialEq, Eq)]
 enum Walk {
     On,
@@ -29,10 +29,10 @@ impl App {
             || args.resource.is_some();
         let prompt = self.prompt.filter(|_| !changes && !self.printer.is_json());
         let Some(prompt) = prompt else {
-            let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };
+            let why = if changes { "changes need the ID of a request" } else { "ID is missing" };
             return Err(Failure::new(Kind::Usage, why)
                 .hint("access approve ID…")
-                .hint("on a terminal, `access approve` alone goes through what waits for you")
+                .hint("on a terminal, `access approve` goes through all requests that wait for you")
                 .into());
         };
         let mut ids: Vec<RequestId> = Vec::new();
@@ -98,7 +98,7 @@ impl App {
         }
     }
 
-    /// Asks what to change until it is approved. False: the person goes back, and nothing was done.
+    /// Asks what to change until it is approved. False: the user goes back, and nothing was done.
     fn approve_with_changes(
         &mut self,
         prompt: Prompt,
@@ -108,7 +108,7 @@ impl App {
         let mut changes = Modification::default();
         let mut seen = view.seen();
         let mut note = note.cloned();
-        // The first choice is never to approve: you come here to change something first.
+        // Approving is not preselected: you came here to change something first.
         let mut at = 0;
         loop {
             let terms = Granted::of(view, &changes);
@@ -159,8 +159,8 @@ impl App {
         }
     }
 
-    /// What the person has seen, after a refusal of theirs that is on the record. Anything else that happened to the request
-    /// since it was shown they have not seen.
+    /// The state that the user has seen, after their own refused attempt was recorded. It covers that entry, and no other
+    /// later one.
     fn seen_since(&self, view: &RequestView) -> Result<Option<Seen>, Failure> {
         let now = self.look_at(view.id)?;
         let refused = |entry: &TimelineView| entry.action == "attempt.refused";
@@ -185,7 +185,7 @@ impl App {
         let mut offered: Vec<ResourceView> = self.offered()?;
         offered.retain(|offered| !scope || offered.resource.kind() == crate::domain::resource::Kind::Scope);
         for offered in &mut offered {
-            // What the approver has of it is beside the point.
+            // The approver's own access is irrelevant here.
             (offered.held, offered.pending) = (false, None);
         }
         let covers = |offered: &ResourceView| {
