@@ -205,7 +205,7 @@ impl Connection<'_> {
             .map_err(|broken| not_a_command(&broken))
             .and_then(|bytes| whole(&mut slowly).map(|()| bytes))
             .map_err(|failure| self.refuse(failure))?;
-        String::from_utf8(bytes).map_err(|_| Failure::new(Kind::Invalid, "the team file is not a text (UTF-8)"))
+        String::from_utf8(bytes).map_err(|_| Failure::new(Kind::Invalid, "the team file is not UTF-8 text"))
     }
 
     /// Records that this user was refused, by the identity from the kernel and the name service.

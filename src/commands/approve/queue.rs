@@ -41,7 +41,7 @@ impl App {
             Ok(())
         })?;
         if ids.is_empty() {
-            self.printer.status("Nothing waits for you");
+            self.printer.status("No requests wait for you");
             return Ok(0);
         }
         let mut code = 0;
