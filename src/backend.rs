@@ -1,4 +1,4 @@
-//! The door through which commands go to the ledger: a database file of one's own, or a shared host's socket.
+//! Where commands are carried out: in this process on your own database file, or by a shared host's server.
 
 use std::cell::{OnceCell, RefCell};
 use std::fs;
@@ -31,7 +31,7 @@ pub enum Backend {
     Shared(Host),
 }
 
-/// One's own file, opened when the first command needs it.
+/// Your own file, opened when the first command needs it.
 pub struct Own {
     path: PathBuf,
     store: OnceCell<Store>,
@@ -39,7 +39,7 @@ pub struct Own {
     open: fn(&Path) -> Result<Store, Failure>,
 }
 
-/// A shared host. Root, and the system user who owns the database, look after the file itself.
+/// A shared host. Only root and the system user who owns the database open the file directly.
 pub struct Host {
     shared: Shared,
     client: Client,
@@ -47,7 +47,7 @@ pub struct Host {
 }
 
 impl Backend {
-    /// Where the machine's config names a socket there is no way past it, whatever flags and variables say.
+    /// If the machine's config names a socket, flags and variables cannot bypass it.
     pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Backend, Failure> {
         identity::refuse_setid()?;
         let Some(shared) = config::shared()? else {
@@ -59,38 +59,39 @@ impl Backend {
             return Ok(Backend::Own(Own::new(path, acting_as)?));
         };
         if let Some(name) = config::variable_set() {
-            return Err(Failure::new(Kind::Refused, format!("{name} is set, and does not count on a shared host"))
+            return Err(Failure::new(Kind::Refused, format!("{name} is set, but a shared host does not use it"))
                 .hint(format!("unset {name}")));
         }
         if acting_as.is_some() {
-            return Err(Failure::new(Kind::Refused, "on a shared host nobody acts as another")
-                .hint("leave --as out: the system says who you are"));
+            return Err(Failure::new(Kind::Refused, "on a shared host you cannot act as another member")
+                .hint("leave out --as: the operating system tells who you are"));
         }
         let file = match (db, looks_after(&shared.database)) {
             (Some(path), true) => Some(Own::new(path, None)?),
             (None, true) => Some(Own::shared(shared.database.clone())?),
             (None, false) => None,
             (Some(_), false) => {
-                return Err(Failure::new(Kind::Refused, "on a shared host nobody names a database of their own")
-                    .hint("leave --db out: all commands go to the one that the host shares"));
+                return Err(Failure::new(Kind::Refused, "on a shared host you cannot choose the database")
+                    .hint("leave out --db: all commands use the host's shared database"));
             }
         };
         Ok(Backend::Shared(Host { client: Client::new(shared.socket.clone()), shared, file }))
     }
 
-    /// The file that `init` creates: only where it is the caller's own.
+    /// The file that `init` creates. Only for a caller's own file.
     pub fn own(&self) -> Result<&Own, Failure> {
         match self {
             Backend::Own(own) => Ok(own),
             Backend::Shared(host) => {
                 let message =
-                    format!("this is a shared host, and all use its database: {}", host.shared.database.display());
-                Err(Failure::new(Kind::Refused, message).hint("look at `access whoami`; root lays one out: --shared"))
+                    format!("this host is shared, and everyone uses its database: {}", host.shared.database.display());
+                Err(Failure::new(Kind::Refused, message)
+                    .hint("run `access whoami` to see your access; only root sets up a shared host, with --shared"))
             }
         }
     }
 
-    /// Makes a call that gives no rows, or whose rows nobody wants.
+    /// Makes a call and discards its rows, if any.
     pub fn answer<C: Call>(&self, call: C) -> Result<C::Reply, Failure> {
         self.call(call, &mut |_| Ok(()))
     }
@@ -111,7 +112,7 @@ impl Backend {
         }
     }
 
-    /// Looks for what is wrong, on a shared host around the database first. Gives whether anything is.
+    /// Runs the checks of `doctor`; on a shared host, those of its installation first. Returns whether any failed.
     pub fn doctor(&self, against: Vec<Checkpoint>, rows: Rows<'_, FindingView>) -> Result<bool, Failure> {
         let Backend::Shared(Host { shared, file: Some(file), .. }) = self else {
             return self.call(Doctor { against }, rows);
@@ -130,7 +131,7 @@ impl Backend {
         }
     }
 
-    /// Whether the caller may be a member. Those who keep a shared host's file act as none.
+    /// Whether the caller acts as a member. On a shared host, root and the user who owns the file do not.
     pub fn has_member(&self) -> bool {
         matches!(self, Backend::Own(_) | Backend::Shared(Host { file: None, .. }))
     }
@@ -159,7 +160,7 @@ impl Own {
         &self.path
     }
 
-    /// The Unix user who came.
+    /// The Unix user who calls.
     pub fn login(&self) -> &Login {
         &self.caller.login
     }
@@ -172,7 +173,7 @@ impl Own {
         let opened = match server::another_owner(&self.path)? {
             None => (self.open)(&self.path)?,
             Some(owner) => {
-                // While root can still follow the path, wherever it begins.
+                // Resolved while this process is still root and can follow any path.
                 let path = store::resolve(&self.path)?;
                 // Root's own configuration, which the owner of the database can't read.
                 transports = C::SENDS.then(Transports::configured);
@@ -183,7 +184,7 @@ impl Own {
         self.call_on(self.store.get_or_init(|| opened), call, transports, rows)
     }
 
-    /// `transports`: where they were opened already.
+    /// `transports`: the ones that are already open.
     fn call_on<C: Call>(
         &self,
         store: &Store,
@@ -258,7 +259,7 @@ impl Host {
         let Some(file) = &self.file else { return self.client.call(call, rows) };
         let on_file = match C::CALLERS {
             Callers::Members => false,
-            // The clock is root's to set right.
+            // Only root can correct the clock.
             Callers::MembersAndRoot => file.caller.root,
             Callers::MembersAndKeepers | Callers::Keepers => true,
         };

@@ -1,4 +1,4 @@
-//! The client's side: one command over the socket that the machine's config names.
+//! The client of a shared host: sends one command over the socket that the machine's config names.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -21,28 +21,28 @@ use crate::error::{Failure, Kind};
 use crate::frame::{self, Answer, Broken, Timed};
 use crate::service::{Call, Rows};
 
-/// How long to go on trying for a free place.
+/// How long to keep trying for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait for the next piece of an answer, and for it to come whole.
+/// How long to wait for the next frame of an answer, and to read all of it.
 const SILENCE: Duration = Duration::from_secs(120);
-/// No answer takes longer: as long as the server goes on with one, and a minute.
+/// The longest that an answer may take: the server's own limit, and a minute more.
 const LONGEST: Duration = Duration::from_secs(3660);
-/// And how long to go on sending a file.
+/// How long sending a file may take.
 const SENDING: Duration = Duration::from_secs(60);
-/// Between two tries, at first and at most.
+/// The pause between two attempts: the first, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(160));
 
 pub struct Client {
     socket: PathBuf,
-    /// How long to go on trying for a free place, and how long to wait for the next piece of an answer.
+    /// How long to keep trying for a free connection, and how long to wait for the next frame of an answer.
     patience: Duration,
     silence: Duration,
 }
 
-/// How one try ended.
+/// How one attempt ended.
 enum Tried<T> {
     Answered(T),
-    /// Nothing was begun: there was no place free.
+    /// The server had no free connection, and nothing was begun.
     NotBegun,
 }
 
@@ -51,19 +51,19 @@ impl Client {
         Client { socket, patience: PATIENCE, silence: SILENCE }
     }
 
-    /// One that waits less for each of the two.
+    /// A client with shorter limits.
     pub fn within(socket: PathBuf, limit: Duration) -> Client {
         Client { socket, patience: limit.min(PATIENCE), silence: limit.min(SILENCE) }
     }
 
     pub fn call<C: Call>(&self, mut call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
-        // The file is sent by itself, once the server says that it wants it.
+        // The file is sent separately, once the server asks for it.
         let file = call.file().map(std::mem::take);
         let body =
             serde_json::to_vec(&(C::NAME, &call)).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
         if body.len() > frame::COMMAND {
-            return Err(Failure::new(Kind::Usage, "the command is larger than the server takes (64 KiB)")
-                .hint("of checkpoints, the newest says as much as all before it"));
+            return Err(Failure::new(Kind::Usage, "the command is larger than the server accepts (64 KiB)")
+                .hint("if you pass checkpoints, pass only the newest: it covers all earlier ones"));
         }
         let give_up = Instant::now() + self.patience;
         let mut pause = PAUSES.0;
@@ -71,9 +71,9 @@ impl Client {
             match self.once::<C>(&body, file.as_deref(), rows)? {
                 Tried::Answered(reply) => return Ok(reply),
                 Tried::NotBegun if Instant::now() >= give_up => {
-                    return Err(Failure::new(Kind::Busy, "the server had no place free; nothing was done")
-                        .hint("each user has four at once; try again")
-                        .hint("or look at the server: `access doctor`, as root"));
+                    return Err(Failure::new(Kind::Busy, "the server had no free connection; nothing was done")
+                        .hint("try again: each user can have four at once")
+                        .hint("if it keeps failing, run `access doctor` as root"));
                 }
                 Tried::NotBegun => {}
             }
@@ -96,18 +96,18 @@ impl Client {
             return Ok(Tried::NotBegun);
         }
         if greeting != frame::GREETING {
-            let message = format!("{} speaks another version than this client", self.socket.display());
+            let message = format!("{} uses another protocol version than this client", self.socket.display());
             return Err(Failure::new(Kind::Unavailable, message).hint("install the same version of access for both"));
         }
         *from.get_mut() = Timed::within(&stream, self.silence);
-        // Where the server has heard enough it says why; so a write that fails is no reason not to listen.
+        // A server that refuses stops reading and says why, so read its answer even if a write failed.
         let mut message = frame::GREETING.to_vec();
         let sent = frame::write(&mut message, body).and_then(|()| Timed::within(&stream, PATIENCE).write_all(&message));
         if sent.is_ok() && file.is_none() {
             let _ = stream.shutdown(Shutdown::Write);
         }
         if sent.is_err() && from.fill_buf().map_or(true, <[u8]>::is_empty) {
-            // It was left before the server had the whole command, which it has to have before it begins.
+            // The server never had the whole command, and it begins nothing without that.
             return Ok(Tried::NotBegun);
         }
         loop {
@@ -127,7 +127,7 @@ impl Client {
         }
     }
 
-    /// None: it is there, and too many wait at it.
+    /// None: the socket exists, but its queue is full.
     fn connect(&self) -> Result<Option<UnixStream>, Failure> {
         let shown = self.socket.display();
         let failed = |error: Errno| {
@@ -135,9 +135,11 @@ impl Client {
                 Failure::new(Kind::Unavailable, format!("the shared host's socket, {shown}: {}", error.desc()));
             match error {
                 Errno::ENOENT | Errno::ECONNREFUSED => {
-                    failure.hint("nobody serves it: `systemctl start access.socket`, or `access serve`, as root")
+                    failure.hint("no server is running; as root, run `systemctl start access.socket` or `access serve`")
                 }
-                Errno::EACCES => failure.hint("only some may connect; ask an admin of this machine for its group"),
+                Errno::EACCES => {
+                    failure.hint("only members of its group may connect; ask an admin of this machine to add you")
+                }
                 _ => failure,
             }
         };
@@ -146,7 +148,7 @@ impl Client {
         Ok(Some(stream))
     }
 
-    /// The server is root's, or belongs to who owns the socket's folder, in which nobody else can put a socket.
+    /// The server must run as root, or as the owner of the socket's folder: nobody else can create a socket there.
     fn is_the_hosts(&self, stream: &UnixStream) -> Result<(), Failure> {
         let folder = self.socket.parent().unwrap_or(Path::new("/"));
         let found = fs::metadata(folder).map_err(lost)?;
@@ -154,12 +156,12 @@ impl Client {
         if (server == 0 || server == found.uid()) && found.mode() & 0o022 == 0 {
             return Ok(());
         }
-        let message = format!("{} is served by somebody else (user {server})", self.socket.display());
-        Err(Failure::new(Kind::Unavailable, message).hint("see that only root can write its folder"))
+        let message = format!("{} is served by an untrusted user ({server})", self.socket.display());
+        Err(Failure::new(Kind::Unavailable, message).hint("make sure that only root can write to its folder"))
     }
 }
 
-/// Connects, within a second: a full queue at the socket would hold a plain connect for ever. None: too many wait at it.
+/// Connects within a second: with a full queue a plain connect would block forever. None: the queue is full.
 pub fn connect(path: &Path) -> nix::Result<Option<UnixStream>> {
     let address = UnixAddr::new(path)?;
     let made = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
@@ -174,7 +176,7 @@ pub fn connect(path: &Path) -> nix::Result<Option<UnixStream>> {
 fn next<C: Call>(from: &mut BufReader<Timed<'_>>) -> Result<Answer<C::Row, C::Reply>, Failure> {
     let body = frame::read(from, frame::PIECE).map_err(|broken| {
         let why = match broken {
-            Broken::Nothing | Broken::Half => "the server ended before it had answered".to_owned(),
+            Broken::Nothing | Broken::Half => "the server closed the connection before it answered".to_owned(),
             Broken::TooSlow => "the server did not answer in time".to_owned(),
             Broken::TooLong => "the server's answer can't be read".to_owned(),
             Broken::Io(error) => format!("the connection failed: {error}"),
@@ -182,14 +184,14 @@ fn next<C: Call>(from: &mut BufReader<Timed<'_>>) -> Result<Answer<C::Row, C::Re
         unclear(&why)
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        Failure::new(Kind::Io, format!("the server's answer can't be understood: {error}"))
+        Failure::new(Kind::Io, format!("the server's answer can't be parsed: {error}"))
             .hint("install the same version of access for both")
     })
 }
 
 fn unclear(why: &str) -> Failure {
     Failure::new(Kind::Io, format!("{why}, so the outcome is unknown"))
-        .hint("look at what stands there now (`access list`, `access inbox`) before trying again")
+        .hint("check the current state (`access list`, `access inbox`) before you try again")
 }
 
 fn lost(error: std::io::Error) -> Failure {

@@ -1,15 +1,15 @@
-//! What travels over the socket.
+//! The socket protocol.
 //!
 //! | from the server | from the client |
 //! | --- | --- |
-//! | the greeting, once it has a place free | |
-//! | | the greeting of the version it speaks, and a frame: the command |
+//! | the greeting, once a connection is free | |
+//! | | the greeting of its own version, and a frame: the command |
 //! | of `team apply`: "send the file" | a frame: the file |
-//! | | the end of its half; anything else makes it no command |
-//! | frames: pieces of the answer, then the end or a failure | |
+//! | | end of stream; any further data makes the command invalid |
+//! | frames: rows, then the reply or a failure | |
 //!
-//! A frame is its length (4 bytes, the highest first), then so many bytes: JSON, except for the file. A server that
-//! closes before it has greeted has begun nothing.
+//! A frame is a length (4 bytes, big-endian), then that many bytes: JSON, except for the file. A server that closes
+//! before it sends the greeting has begun nothing.
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -19,16 +19,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
 
-/// Both sides begin with it. The digit is the version of all that follows.
+/// Both sides send it first. The digit is the protocol version.
 pub const GREETING: [u8; 9] = *b"access 1\n";
-/// A command is no larger: 64 KiB.
+/// The largest command: 64 KiB.
 pub const COMMAND: usize = 64 << 10;
-/// A file that follows a command is no larger: 16 MiB.
+/// The largest file that follows a command: 16 MiB.
 pub const FILE: usize = 16 << 20;
-/// A piece of an answer is no larger: 64 MiB (a team file of the largest size, spelled out).
+/// The largest frame of an answer: 64 MiB (a team file of the largest size as JSON).
 pub const PIECE: usize = 64 << 20;
 
-/// What the server says: rows (`R`), then the reply (`D`) or why there is none.
+/// A frame from the server: rows (`R`), then the reply (`D`) or a failure.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Answer<R, D> {
     Row(R),
@@ -41,9 +41,9 @@ pub enum Answer<R, D> {
 /// Why nothing could be read.
 #[derive(Debug)]
 pub enum Broken {
-    /// The other side has ended, before the first byte.
+    /// The stream ended before the first byte.
     Nothing,
-    /// It ended half-way.
+    /// The stream ended within a frame.
     Half,
     TooLong,
     TooSlow,
@@ -60,11 +60,11 @@ impl From<io::Error> for Broken {
     }
 }
 
-/// A connection that is used up to a moment, however small the pieces are in which something comes or goes.
+/// A connection with a deadline, however slowly single bytes arrive or leave.
 pub struct Timed<'s> {
     pub stream: &'s UnixStream,
     pub until: Instant,
-    /// A single piece takes no longer than this.
+    /// The longest that one read or write may take.
     pub pause: Duration,
 }
 
@@ -75,7 +75,7 @@ impl<'s> Timed<'s> {
 
     fn left(&self) -> io::Result<Duration> {
         let left = self.until.saturating_duration_since(Instant::now()).min(self.pause);
-        // A time limit of nothing would mean none.
+        // A zero timeout would mean no timeout.
         if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
     }
 }
@@ -113,7 +113,7 @@ pub fn fill(from: &mut impl Read, buffer: &mut [u8]) -> Result<(), Broken> {
     Ok(())
 }
 
-/// Reads a frame of at most so many bytes. Takes no more memory than has come.
+/// Reads a frame of at most `most` bytes. Allocates only what has arrived.
 pub fn read(from: &mut impl Read, most: usize) -> Result<Vec<u8>, Broken> {
     let mut length = [0; 4];
     fill(from, &mut length)?;
@@ -132,7 +132,7 @@ pub fn write(to: &mut impl Write, body: &[u8]) -> io::Result<()> {
     to.write_all(body)
 }
 
-/// Writes a piece of an answer.
+/// Writes a frame of an answer.
 pub fn answer<R: Serialize, D: Serialize>(to: &mut impl Write, answer: &Answer<R, D>) -> io::Result<()> {
     write(to, &serde_json::to_vec(answer)?)
 }

@@ -1,9 +1,9 @@
 //! access: ask for elevated access, have it decided by another person, and have it taken back on time.
 //!
-//! A front end turns what a person typed into a `command::Command`. The `service` carries it out in one transaction:
-//! it loads what the rules need from the `store`, lets the pure `domain` decide, records the events that follow in a
-//! hash-chained log with all that they change, and streams `command::Reply`s back, which `ui` prints. Nothing
-//! changes except through a recorded event, and whoever asks is never the one who decides.
+//! `commands` turns a command line into a call. The `service` carries the call out in one transaction: it loads what
+//! the rules need from the `store`, lets the pure `domain` decide, records the resulting events in a hash-chained log
+//! together with the rows they change, and returns a reply, which `ui` prints. Nothing changes except through a recorded
+//! event, and nobody decides on their own request.
 
 #![forbid(unsafe_code)]
 

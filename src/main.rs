@@ -1,4 +1,4 @@
-//! The program: answers a shell that completes, or parses the command line, runs the command and returns its exit code.
+//! The program: answers shell completion, or parses the command line, runs the command and returns its exit code.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! What travels between a front end and the service: the data of calls and of their answers, in one process and over a
-//! shared host's socket. No logic but conversions.
+//! The data of calls and of their answers, between a front end and the service: in one process, and over a shared
+//! host's socket. No logic except conversions.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -27,8 +27,8 @@ use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
-/// What stood there when a person was shown it: a change carried out on the strength of that is refused
-/// once anything else stands there.
+/// The state that a user was shown before they confirmed a change. The change is refused if that state is no longer
+/// current.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen(pub String);
 
@@ -49,7 +49,7 @@ pub struct ListFilter {
     pub resource: Option<Resource>,
     /// Submitted then or later.
     pub since: Option<Timestamp>,
-    /// At most so many; None: all.
+    /// The most to list. None: all.
     pub limit: Option<u64>,
 }
 
@@ -90,25 +90,25 @@ pub struct RequestView {
     pub emergencies_in_24h: Option<Together>,
     pub submitted_at: Timestamp,
     pub lapses_at: Timestamp,
-    /// When those who may still decide are told again.
+    /// When those who may still decide are reminded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_at: Option<Timestamp>,
-    /// The terms that an approval now would be of, where they are not those asked (while it is pending).
+    /// The terms that an approval would grant now, if they differ from those asked (pending requests only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_the_table: Option<TermsView>,
     pub decisions: Vec<DecisionView>,
     pub approvals: ApprovalsView,
     pub grant: Option<GrantView>,
-    /// The requests that go on from its grant (`show` only).
+    /// The requests that extend its grant (`show` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended_by: Vec<RequestId>,
-    /// What ended together with it, since it went on from its grant (`revoke` only).
+    /// The extensions that ended together with it (`revoke` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also_ended: Vec<RequestView>,
     /// The rules that match it (`show` of a pending one, and a dry run).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<MatchedView>,
-    /// What `show` tells besides: its entries in the audit log, oldest first.
+    /// Its entries in the audit log, oldest first (`show` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<TimelineView>,
     /// Whether the caller may decide on it (`show` only).
@@ -117,12 +117,12 @@ pub struct RequestView {
     /// The narrowest declared scope that covers what is asked (`show` of a pending one only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowest_scope: Option<Name>,
-    /// The number of the last entry about it (`show` only): what a person who confirms has seen.
+    /// The number of the last entry about it (`show` only): identifies the state that a user confirms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seq: Option<i64>,
 }
 
-/// `"owed"`, or who looked at it and what they found.
+/// `"owed"`, or the reviewer and what they found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ReviewView {
@@ -187,7 +187,7 @@ pub struct GrantView {
     pub scope: Option<Name>,
     pub duration: Option<String>,
     pub modified: bool,
-    /// The rule that granted it, where no person did.
+    /// The rule that granted it, if no member did.
     pub by_rule: Option<RuleName>,
     pub starts_at: Timestamp,
     pub ends_at: Option<Timestamp>,
@@ -204,7 +204,7 @@ pub struct TimelineView {
     pub text: String,
 }
 
-/// What applying a team file would do, or did.
+/// What applying a team file does or would do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PlanView {
     pub changes: Vec<Change>,
@@ -252,7 +252,7 @@ pub struct FollowView {
     pub request: RequestId,
     pub member: Name,
     pub resource: Resource,
-    /// Why; for a widened grant and for void approvals: what is covered now and was not before.
+    /// Why. For a widened grant and for void approvals: what is newly covered.
     pub because: String,
 }
 
@@ -264,7 +264,7 @@ pub enum Follows {
     Widened,
     /// Approvals of a pending request no longer count.
     Voided,
-    /// A live grant that would not be given any more, and stays.
+    /// An active grant that the new team would not give. It stays.
     Unmatched,
 }
 
@@ -290,7 +290,7 @@ pub struct ResourceView {
     pub about: String,
 }
 
-/// What it takes to ask for a resource.
+/// The requirements of requesting a resource.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NeedsView {
     pub resource: Resource,
@@ -302,11 +302,11 @@ pub struct NeedsView {
     pub longest: Option<terms::End>,
 }
 
-/// What it takes to ask for a resource for a certain time.
+/// The requirements of requesting a resource for a certain length.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NeedView {
     pub end: terms::End,
-    /// Whether it is granted as soon as it is asked for.
+    /// Whether it is granted at once.
     pub at_once: bool,
     pub approvals: ApprovalsView,
     /// The ticket has to match each of these.
@@ -338,7 +338,7 @@ pub struct CheckView {
     pub member: Name,
     pub resource: Resource,
     pub because: Vec<Entitlement>,
-    /// The pending request that would allow it, if one waits.
+    /// The pending request that would allow it, if there is one.
     pub pending: Option<RequestId>,
     pub now: Timestamp,
 }
@@ -373,15 +373,15 @@ pub struct ExpireView {
     pub failed: u64,
 }
 
-/// What a run of sending came to.
+/// The result of one run of `deliver`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeliverView {
     pub delivered: u64,
-    /// Attempts that failed, those of the dead too.
+    /// Attempts that failed, including those given up.
     pub failed: u64,
     /// Given up in this run.
     pub dead: u64,
-    /// Another process was at it already.
+    /// Another process was already sending.
     pub busy: bool,
 }
 
@@ -401,7 +401,7 @@ pub struct QueuedView {
     pub error: Option<String>,
 }
 
-/// How a member is told of each event, and why so.
+/// How a member is notified of each event, and why.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PreferenceView {
     pub member: Name,
@@ -411,7 +411,7 @@ pub struct PreferenceView {
     pub timezone: String,
     pub muted: bool,
     pub events: Vec<EventPreferenceView>,
-    /// What they said themselves.
+    /// The member's own settings.
     pub own: Preference,
 }
 
@@ -431,14 +431,14 @@ pub struct HowView {
     pub why: String,
 }
 
-/// What came of a test on one channel.
+/// The result of a test on one channel.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TestView {
     pub channel: String,
     pub to: Option<String>,
-    /// None: there was nothing to try.
+    /// None: the channel was not tested.
     pub ok: Option<bool>,
-    /// What the server answered, or why it could not be asked.
+    /// The server's answer, or why it could not be reached.
     pub answer: String,
 }
 
@@ -487,7 +487,7 @@ pub struct VerifyView {
     /// The hash of the last entry, in hex.
     pub head: String,
     pub faults: Vec<FaultView>,
-    /// How many checkpoints it was held against.
+    /// How many checkpoints it was compared with.
     pub checkpoints: usize,
 }
 
@@ -498,7 +498,7 @@ pub struct FaultView {
     pub problem: String,
 }
 
-/// What the log was at a moment: a line to keep elsewhere.
+/// The state of the log at one time, to be kept elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     pub team: Name,
@@ -509,7 +509,7 @@ pub struct Checkpoint {
     pub at: Timestamp,
 }
 
-/// One thing that `doctor` looked at.
+/// One check of `doctor`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FindingView {
     pub what: String,
@@ -580,7 +580,7 @@ impl GrantView {
 }
 
 impl NeedsView {
-    /// What the length takes that most people ask for: an hour, or the nearest there is.
+    /// The requirements of the most common length: an hour, or the nearest that can be requested.
     pub fn usual(&self) -> Option<&NeedView> {
         let hour = terms::End::After(Length::HOUR);
         self.lengths.iter().find(|need| need.end == hour).or_else(|| self.lengths.first())
@@ -669,7 +669,7 @@ impl ApprovalsView {
             waiting_on: tally.waiting_on.clone(),
         };
         let requirements: Vec<RequirementView> = if tallies.is_empty() {
-            // Of what is decided: what it took, not what today's rules would.
+            // For a decided request: the approvals it had, not those that today's rules demand.
             let approvals = request.decisions.iter().filter(|it| it.verdict == Verdict::Approve && it.counts);
             let have = u32::try_from(approvals.count()).unwrap_or(u32::MAX);
             let need = if request.grant.is_some() { have } else { have.max(1) };
@@ -708,7 +708,7 @@ impl EntryView {
     }
 }
 
-/// How far something that takes time is.
+/// The progress of a long operation.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Progress {
     pub done: u64,

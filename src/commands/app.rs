@@ -67,8 +67,8 @@ impl App {
         self.backend.get()
     }
 
-    /// Makes a call and prints its rows as a list as they come. Gives the reply, and how many rows there were. Nothing is
-    /// read for nobody: when the output is closed (`| head`), it stops.
+    /// Makes a call and prints its rows as a list as they arrive. Returns the reply and the number of rows. Stops when the
+    /// output is closed (`| head`).
     pub fn rows<C: Call>(
         &mut self,
         call: C,
@@ -91,7 +91,7 @@ impl App {
         }
     }
 
-    /// The same of a call that does something: it runs to its end whether or not anybody reads the output.
+    /// The same for a call that changes something: it runs to its end even if nobody reads the output.
     pub fn rows_to_the_end<C: Call>(
         &mut self,
         call: C,
@@ -142,20 +142,20 @@ impl App {
         }
     }
 
-    /// A text that was given, or is asked for.
+    /// Returns the given text, or asks for it.
     pub fn text(&self, given: Option<Text>, flag: &str, question: &str) -> Result<Text, Failure> {
         match (given, &self.prompt) {
             (Some(text), _) => Ok(text),
             (None, Some(prompt)) => prompt.text(question),
             (None, None) => {
-                Err(Failure::new(Kind::Usage, format!("{flag} is missing, and nobody can be asked for it here")))
+                Err(Failure::new(Kind::Usage, format!("{flag} is missing, and there is no terminal to ask for it")))
             }
         }
     }
 
     pub fn resolve(&mut self, when: TypedTime, sense: Pick) -> Result<Timestamp, Failure> {
         let meant = when.resolve(self.clock, sense).map_err(|why| {
-            Failure::new(Kind::Usage, why.to_string()).hint("say the offset too, as in 2026-12-01T17:00+01:00")
+            Failure::new(Kind::Usage, why.to_string()).hint("add the offset, as in 2026-12-01T17:00+01:00")
         })?;
         if let Some(note) = &meant.note {
             self.printer.hint(note);
@@ -171,7 +171,7 @@ impl App {
         if since.since(self.clock) > AHEAD {
             let message = format!("--since {when} is in the future ({since}), so nothing can match");
             return Err(
-                Failure::new(Kind::Usage, message).hint("name a day too, like \"2026-12-01 17:00\", or \"3h ago\"")
+                Failure::new(Kind::Usage, message).hint("add the day, as in \"2026-12-01 17:00\", or \"3h ago\"")
             );
         }
         Ok(since)
@@ -193,7 +193,7 @@ impl App {
         Ok(())
     }
 
-    /// A last line, when somebody is there to read it.
+    /// Prints the number of unread notifications, on a terminal.
     pub fn mention_unread(&mut self) {
         let Some(backend) = self.backend.chosen.get().filter(|backend| self.attended && backend.has_member()) else {
             return;

@@ -1,4 +1,4 @@
-//! `access approve`: granting what was asked, as it is or with changes.
+//! `access approve`: grants a request, as asked or with changes.
 
 mod queue;
 
@@ -25,11 +25,11 @@ use crate::time_input::{Pick, TypedTime};
 /// Approve requests, as asked or with changes
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Nobody approves their own request, nor one they filed for another. Where rules demand several approvals, \
-each is for exactly the terms that are on the table; changing them voids the earlier ones. \
-A request that has changed since it was filed (edited, other terms by another approver, a scope that reaches more) \
-needs --seen wherever it is not shown first (with --yes, in a pipe). \
-Without an ID, on a terminal: each request that waits for you, in turn.
+    after_help = "You cannot approve a request that you filed or that is for you. If rules demand several approvals, each approval \
+is for exactly the proposed terms; changing the terms voids the earlier approvals. \
+If a request has changed since it was filed (an edit, other terms by another approver, a scope that covers more), \
+you need --seen whenever it is not shown to you first (with --yes, or in a pipe). \
+On a terminal, without an ID, you are asked about each request that waits for you.
 
 Examples:
   access approve
@@ -40,13 +40,13 @@ Examples:
   access approve 12 --seen 345 --yes"
 )]
 pub struct ApproveArgs {
-    /// The requests' numbers
+    /// Request numbers
     #[arg(value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::decidable))]
     pub ids: Vec<RequestId>,
-    /// Grant this long instead
+    /// Grant access for this long instead
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
-    /// Grant until then instead
+    /// Grant access until this time instead
     #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
     pub until: Option<TypedTime>,
     /// Grant this scope instead
@@ -55,10 +55,10 @@ pub struct ApproveArgs {
     /// Grant this resource instead
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]
     pub resource: Option<Resource>,
-    /// A word to the requester
+    /// Note for the requester
     #[arg(short, long, value_name = "TEXT")]
     pub note: Option<Text>,
-    /// Only if nothing happened to the request since this entry of the log (`last_seq` of `access show --json`)
+    /// Approve only if the request has not changed since this log entry (`last_seq` in `access show --json`)
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(1..))]
     pub seen: Option<i64>,
 }
@@ -88,7 +88,7 @@ impl Run for ApproveArgs {
             id,
             modification: chosen.unwrap_or_else(|| given.clone()),
             note: self.note.clone(),
-            // You looked at that version before you typed this, so it is stricter than what was shown now.
+            // --seen names an earlier state than the one just shown, so it is the stricter check.
             seen: self.seen.map(|seq| Seen(seq.to_string())).or(seen),
         })
     }

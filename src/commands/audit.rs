@@ -1,4 +1,4 @@
-//! `access audit`: the log: reading, proving and exporting it.
+//! `access audit`: reads, verifies and exports the log.
 
 use std::path::PathBuf;
 
@@ -36,16 +36,16 @@ pub struct AuditArgs {
     /// Only entries about this request
     #[arg(long, value_name = "ID", add = ArgValueCandidates::new(completion::requests))]
     pub request: Option<RequestId>,
-    /// Only what this member did
+    /// Only actions of this member
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub actor: Option<Name>,
     /// Only this action, such as request.approved
     #[arg(long, value_name = "ACTION", value_parser = clap::builder::PossibleValuesParser::new(crate::domain::event::ACTIONS), hide_possible_values = true)]
     pub action: Option<String>,
-    /// Only then or later
+    /// Only entries from this time on
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
     pub since: Option<TypedTime>,
-    /// Only then or before
+    /// Only entries up to this time
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
     pub until: Option<TypedTime>,
     /// Show at most this many; 0: no limit (default: 50 in a table, no limit in JSON)
@@ -60,27 +60,25 @@ pub enum AuditVerb {
     Export(AuditExportArgs),
 }
 
-/// Prove that the record is whole. Exit 1: a fault was found
+/// Prove that the log is complete and unaltered. Exit 1: it is not
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Hashes every entry again, works out what the entries amount to, and holds that against every table. \
-With --against, also proves that what was recorded at those checkpoints still stands, unchanged.
+#[command(after_help = "Hashes every entry again, replays the log, and compares the result with every table. \
+With --against, also proves that the entries up to each checkpoint are unchanged.
 
 Examples:
   access audit verify
-  access audit verify --against checkpoints.jsonl"
-)]
+  access audit verify --against checkpoints.jsonl")]
 pub struct AuditVerifyArgs {
-    /// Checkpoints kept elsewhere, one a line; - for standard input
+    /// File of checkpoints, one per line; - for standard input
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
 }
 
-/// Print a line to keep elsewhere: what the log is now
+/// Print a checkpoint of the log, to keep outside the database
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Anyone who can write the database could rewrite all of its log. A checkpoint that they can't reach \
-(mailed, printed, in git) shows it.
+    after_help = "Anyone who can write to the database could rewrite the whole log. A checkpoint that they can't change \
+(in a mail, on paper, in git) proves it.
 
 Example:
   access audit checkpoint >> checkpoints.jsonl"
@@ -103,11 +101,11 @@ pub struct AuditExportArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
     /// Comma-separated values, with a header
     Csv,
-    /// What is stored and hashed: one JSON object a line, with seq, body and hash
+    /// The stored text and its hash: one JSON object per line, with seq, body and hash
     Raw,
 }
 
@@ -198,8 +196,8 @@ fn entry_row(view: &EntryView) -> Vec<Shown> {
 fn verified(sheet: &mut Sheet, view: &VerifyView) {
     let held = match view.checkpoints {
         0 => String::new(),
-        1 => ", and stands as it did at the checkpoint".to_owned(),
-        many => format!(", and stands as it did at {many} checkpoints"),
+        1 => ", and the log is unchanged since the checkpoint".to_owned(),
+        many => format!(", and the log is unchanged since {many} checkpoints"),
     };
     let entries = view.entries;
     if view.ok {

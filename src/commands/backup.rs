@@ -1,4 +1,4 @@
-//! `access backup`: a verified copy of the database.
+//! `access backup`: writes a verified copy of the database.
 
 use std::path::PathBuf;
 
@@ -10,22 +10,21 @@ use super::app::App;
 use crate::protocol::BackupView;
 use crate::ui::Sheet;
 
-/// Write a proven copy of the database, while it is in use
+/// Write a verified copy of the database, even while it is in use
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The copy is one file. Never copy a database in use by other means: what was written last is in \
-access.db-wal and access.db-shm beside it. They, and access.db.lock, belong to the file that they lie beside: \
-copy none of them by hand.
+    after_help = "The copy is one file. Do not copy a database that is in use by other means: the latest changes are in \
+access.db-wal and access.db-shm next to it. Those two, and access.db.lock, belong to that one database: never copy them.
 
-To restore one: see that nobody uses the database, move the damaged file away with its -wal and -shm, copy the \
-backup to its place (mode 0600), and run `access doctor --against` with your checkpoints: decisions made since \
-are lost, and what was revoked since lives again until you revoke it.
+To restore a backup: stop all use of the database, move the damaged file away together with its -wal and -shm, copy the \
+backup to its place (mode 0600), and run `access doctor --against` with your checkpoints. Decisions made since the \
+backup are lost, and access revoked since is active again until you revoke it.
 
 Example:
   access backup /var/backups/access-$(date +%F).db"
 )]
 pub struct BackupArgs {
-    /// The new file
+    /// File to create
     #[arg(value_name = "FILE")]
     pub to: PathBuf,
 }
@@ -44,5 +43,5 @@ impl Run for BackupArgs {
 
 fn backed_up(sheet: &mut Sheet, view: &BackupView) {
     let file = view.file.display();
-    sheet.line(&format!("Copied to {file}: {} bytes, proven whole up to entry {}", view.bytes, view.checkpoint.seq));
+    sheet.line(&format!("Copied to {file}: {} bytes, verified up to entry {}", view.bytes, view.checkpoint.seq));
 }

@@ -18,7 +18,7 @@ use crate::service::Check;
 
 /// Check whether you have access now. Exit 0: yes; 1: no
 #[derive(Debug, Args)]
-#[command(after_help = "Compares the end time with the clock, whether or not cron ran.
+#[command(after_help = "The end time is compared with the clock, so the answer does not depend on cron.
 
 Examples:
   access check target:orders-db

@@ -12,19 +12,17 @@ use crate::error::Kind;
 use crate::protocol::DeliverView;
 use crate::service::{Deliver, Delivered};
 
-/// Send what is due by email, Slack and webhooks
+/// Send notifications that are due by email, Slack and webhooks
 #[derive(Debug, Args)]
-#[command(
-    after_help = "`access expire` does this too. One process sends at a time; a run ends after a minute whatever the other \
-side does. What failed is tried again after 1, 5 and 30 minutes, 2 and 12 hours, and then given up: \
+#[command(after_help = "`access expire` does this too. One process sends at a time, for at most a minute. \
+Failed messages are retried after 1, 5 and 30 minutes, 2 and 12 hours, and then given up: \
 see `access outbox`.
 
 Examples:
   access deliver
-  access deliver --watch     as a service, in place of cron"
-)]
+  access deliver --watch     as a service, in place of cron")]
 pub struct DeliverArgs {
-    /// Keep going: look again every few seconds
+    /// Keep running: check again every few seconds
     #[arg(long)]
     pub watch: bool,
 }
@@ -59,14 +57,13 @@ impl Run for DeliverArgs {
 }
 
 impl App {
-    /// One run after another, each a process of its own: what hangs in one ends with it, and each reads the
-    /// configuration anew.
+    /// Starts a process for each run, so that a hanging run can be ended, and each reads the current configuration.
     fn keep_delivering(&mut self) -> Result<u8> {
         const PAUSE: Wait = Wait::from_secs(5);
-        let program = std::env::current_exe().context("this program can't find itself")?;
-        // As we were called, but for --watch.
+        let program = std::env::current_exe().context("the path of this program can't be found")?;
+        // The same arguments, without --watch.
         let arguments: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--watch").collect();
-        self.printer.status("Sending what comes; Ctrl-C ends");
+        self.printer.status("Sending notifications as they become due; Ctrl-C stops");
         let mut said = Vec::new();
         loop {
             let ran = std::process::Command::new(&program)
@@ -82,13 +79,13 @@ impl App {
                 self.printer.raw(&ran.stdout)?;
                 self.printer.flush()?;
             }
-            // What goes on is said once.
+            // A failure that repeats is reported once.
             if ran.stderr != said {
                 self.printer.relay(&ran.stderr);
                 said = ran.stderr;
             }
-            // A failure (of a mail server, say), a full disk and a busy database may be over in a moment, and a run that was
-            // killed is none of ours. Anything else will not be right by itself: who is refused stays refused.
+            // A failed mail server, a full disk or a busy database may recover, and a run may be killed by a signal. Any other
+            // failure, such as a refusal, needs somebody to fix it.
             const PASSING: [u8; 3] = [Kind::Failure.exit_code(), Kind::Io.exit_code(), Kind::Busy.exit_code()];
             match ran.status.code().map(|code| u8::try_from(code).unwrap_or(1)) {
                 Some(code) if code > 0 && !PASSING.contains(&code) => return Ok(code),

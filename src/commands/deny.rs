@@ -17,10 +17,10 @@ use crate::service::Deny;
 #[command(after_help = "Example:
   access deny 12 --reason 'Use the read replica: target:orders-db-staging'")]
 pub struct DenyArgs {
-    /// The requests' numbers
+    /// Request numbers
     #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::decidable))]
     pub ids: Vec<RequestId>,
-    /// The reason, which the requester sees
+    /// Reason, which the requester sees
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
 }

@@ -1,4 +1,4 @@
-//! `access doctor`: what is wrong with this installation, and what to do about it.
+//! `access doctor`: finds problems with this installation, and says how to fix them.
 
 use std::path::PathBuf;
 
@@ -12,17 +12,17 @@ use crate::protocol::{FindingView, Health};
 use crate::service::AcceptClock;
 use crate::ui::{Sheet, bounded, lines};
 
-/// What is wrong with this installation, and what to do. Exit 1: something is
+/// Find problems with this installation, and how to fix them. Exit 1: found
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   access doctor
   access doctor --against checkpoints.jsonl   after a restore
-  access doctor --accept-clock                the clock ran ahead before")]
+  access doctor --accept-clock                after the clock ran ahead")]
 pub struct DoctorArgs {
-    /// Checkpoints kept elsewhere, one a line; - for standard input
+    /// File of checkpoints, one per line; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with = "accept_clock")]
     pub against: Option<PathBuf>,
-    /// The clock was wrong before and is right now: go on from it (owner)
+    /// Accept the clock's time: it was wrong before and is right now (owner)
     #[arg(long)]
     pub accept_clock: bool,
 }

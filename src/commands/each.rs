@@ -1,4 +1,4 @@
-//! The same for each of several requests.
+//! Runs a command for each of several requests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,10 +14,9 @@ use crate::service::{Call, Never};
 
 /// The same command for each request, each in its own transaction.
 ///
+/// On a terminal each request is shown first, and `ask` returns the user's choice; None: no. If the command would be refused
+/// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown.
 /// A request that ended with an earlier one of these is done.
-///
-/// On a terminal each is shown and asked about first: `ask` gives what the person chose, None for no. What will be
-/// refused anyhow (not `worth_asking`) is refused without that. `look` may add to what is shown, and says what was seen.
 pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     app: &mut App,
     ids: &[RequestId],
@@ -30,8 +29,8 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     let prompt = app.prompt;
     if many && app.printer.is_json() {
         if prompt.is_some() {
-            let why = "several requests with --json can't be asked about one by one";
-            return Err(Failure::new(Kind::Usage, why).hint("add --yes to ask nothing").into());
+            let why = "with --json, several requests can't be confirmed one by one";
+            return Err(Failure::new(Kind::Usage, why).hint("add --yes to confirm all of them").into());
         }
         return each_in_json(app, ids, |id| call(id, None, None));
     }
@@ -93,12 +92,12 @@ fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
 }
 
 impl App {
-    /// With several ids one failure doesn't stop the rest; the first one's exit code is kept.
+    /// A failure doesn't stop the other requests. The exit code is that of the first failure.
     pub fn note_failure(&mut self, done: Result<(), Failure>, many: bool, code: &mut u8) -> Result<(), Failure> {
         match done {
             Ok(()) => Ok(()),
             Err(failure) if many && failure.kind != Kind::Interrupted => {
-                // That the output can't be written is said once, at the end.
+                // An output that can't be written is reported once, at the end.
                 if !self.printer.is_broken() {
                     self.printer.fail(&failure);
                 }
@@ -127,7 +126,7 @@ pub fn with_reason(
     }
 }
 
-/// What of a request was seen, by default.
+/// The state that was shown, by default.
 pub fn seen(_: &App, view: &mut RequestView) -> Result<Option<Seen>, Failure> {
     Ok(view.seen())
 }

@@ -1,4 +1,4 @@
-//! `access edit`: changing your own pending request.
+//! `access edit`: changes your own pending request.
 
 use anyhow::Result;
 use clap::Args;
@@ -18,9 +18,9 @@ use crate::time_input::{Pick, TypedTime};
 /// Change your own pending request
 #[derive(Debug, Args)]
 #[command(
-    after_help = "For a request that you made or filed. What you leave out stays as it is; what it is for can't be changed. \
-It is judged by the rules as if you asked now. Every approval that it has is void, whatever you change, and \
-those who may decide are notified. It lapses as if it were filed now.
+    after_help = "You can edit requests that you filed or that are for you. Options that you leave out keep their values; the resource \
+can't be changed. The request is judged, and lapses, as if you filed it now. Any change voids all approvals, and \
+the approvers are notified.
 
 Examples:
   access edit 12 --ticket OPS-12
@@ -31,7 +31,7 @@ Examples:
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
     .args(["reason", "ticket", "no_ticket", "duration", "until", "start", "no_start"]))]
 pub struct EditArgs {
-    /// The request's number
+    /// Request number
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::withdrawable))]
     pub id: RequestId,
     /// Why you need it
@@ -43,16 +43,16 @@ pub struct EditArgs {
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
     #[arg(short, long, value_name = "TIME", value_parser = time_input::parse_future)]
     pub until: Option<TypedTime>,
-    /// Not before then
+    /// Start at this time
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
     pub start: Option<TypedTime>,
     /// Start as soon as it is approved
     #[arg(long, conflicts_with = "start")]
     pub no_start: bool,
-    /// The ticket that this belongs to
+    /// Ticket reference
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
-    /// Without a ticket
+    /// Remove the ticket
     #[arg(long, conflicts_with = "ticket")]
     pub no_ticket: bool,
     /// Show what would happen, and change nothing

@@ -21,7 +21,7 @@ pub struct ExpireArgs {
     /// Show what is due, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Send no notifications: `access deliver` does
+    /// Leave sending notifications to `access deliver`
     #[arg(long)]
     pub no_deliver: bool,
 }
@@ -42,7 +42,7 @@ impl Run for ExpireArgs {
             }
         })?;
         app.warn_all(&warnings);
-        // Cron gets no output; a person who asks what is due does.
+        // No output for cron, but an answer for a user who asks what is due.
         if view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
@@ -54,7 +54,7 @@ impl Run for ExpireArgs {
     }
 }
 
-/// Nothing to say: nothing said.
+/// Empty if nothing was due.
 fn counts(view: &ExpireView) -> String {
     let counts = [
         (view.expired, "expired"),

@@ -1,4 +1,4 @@
-//! `access extend`: asking for more of a grant.
+//! `access extend`: requests an extension of a grant.
 
 use anyhow::Result;
 use clap::Args;
@@ -12,27 +12,25 @@ use crate::domain::terms::RequestId;
 use crate::domain::text::{Text, Ticket};
 use crate::service::{Extend, Warned};
 
-/// Ask for more of a grant you have, from when it ends
+/// Request a longer grant, from when your current one ends
 #[derive(Debug, Args)]
-#[command(
-    after_help = "A new request, under the same rules. Once it is approved there is no gap, and no double grant. \
-It falls with the grant that it goes on from, if that is revoked before its time.
+#[command(after_help = "This files a new request, under the same rules. Its grant starts when the current one ends. \
+If the current grant is revoked, the extension ends with it.
 
 Examples:
   access extend 12 --reason 'The migration takes longer'
-  access extend 12 --duration 2h --reason 'Nearly done'"
-)]
+  access extend 12 --duration 2h --reason 'Nearly done'")]
 pub struct ExtendArgs {
-    /// The number of the request that gave it
+    /// Number of the request that was granted
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::extendable))]
     pub id: RequestId,
-    /// How much longer (as long again, or what the rules leave of that)
+    /// How much longer (default: the same length, or as much of it as the rules allow)
     #[arg(short, long, value_name = "LENGTH", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Length>,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
-    /// The ticket that this belongs to (default: the ticket of the request)
+    /// Ticket reference (default: the ticket of the current request)
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
 }

@@ -11,9 +11,9 @@ use crate::service::{Inbox, MarkRead};
 use crate::time_format::relative;
 use crate::ui::{Color, Column, Fit, Shown, line};
 
-/// Your notifications
+/// List your notifications
 #[derive(Debug, Args)]
-#[command(after_help = "Looking marks nothing as read.
+#[command(after_help = "Listing notifications does not mark them as read.
 
 Examples:
   access inbox
@@ -21,10 +21,10 @@ Examples:
   access inbox --mark-read
   access inbox --mark-read 7 8")]
 pub struct InboxArgs {
-    /// The read ones too
+    /// Include notifications that you have read
     #[arg(long)]
     pub all: bool,
-    /// Mark these as read, or all of them
+    /// Mark these notifications as read; without an ID, all of them
     #[arg(long, value_name = "ID", num_args = 0.., conflicts_with = "all", value_parser = clap::value_parser!(i64).range(1..))]
     pub mark_read: Option<Vec<i64>>,
     /// Show at most this many; 0: no limit (default: 50 in a table, no limit in JSON)

@@ -32,7 +32,7 @@ pub struct InitArgs {
     /// Load a small sample team
     #[arg(long)]
     pub sample: bool,
-    /// Lay out a shared host: the system user, the folders, the config and the database (root)
+    /// Set up a shared host: the system user, the folders, the config and the database (root)
     #[arg(long, requires = "owner")]
     pub shared: bool,
     /// The owner's Unix user name on a shared host (default: the owner's name)
@@ -61,7 +61,7 @@ impl Run for InitArgs {
         let json = serde_json::json!({ "database": path, "team": team.team.name, "owner": owner });
         app.printer.print_or(&words, &json)?;
         if self.sample {
-            app.printer.hint("to try things out, act as other members: access --as bob request target:orders-db");
+            app.printer.hint("to try it out, act as another member: access --as bob request target:orders-db");
         } else {
             app.printer.hint("describe your team: access team show > team.toml, edit it, access team apply team.toml");
         }
@@ -74,13 +74,13 @@ impl Run for InitArgs {
 }
 
 impl InitArgs {
-    /// A shared host, laid out by root for an owner who is somebody else.
+    /// Sets up a shared host, as root, for another user who owns it.
     fn init_shared(self, app: &mut App) -> Result<u8> {
-        let missing = || Failure::new(Kind::Usage, "--owner is missing: who owns the team");
+        let missing = || Failure::new(Kind::Usage, "--owner is missing");
         let owner = self.owner.ok_or_else(missing)?;
         let init = SharedInit { owner, login: self.login, team: self.team, sample: self.sample };
         let laid = server::init_shared(init, app.clock)?;
-        let words = format!("Laid out a shared host, with {}", laid.database.display());
+        let words = format!("Set up a shared host, with the database {}", laid.database.display());
         let json = serde_json::json!({ "database": laid.database, "socket": laid.socket });
         app.printer.print_or(&words, &json)?;
         app.printer.hint("serve it: systemctl enable --now access.socket access-expire.timer");

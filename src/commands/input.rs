@@ -1,4 +1,4 @@
-//! Files that a person names.
+//! Reads files that are named on the command line.
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -11,28 +11,28 @@ use nix::fcntl::OFlag;
 use crate::error::{Failure, Kind};
 use crate::protocol::Checkpoint;
 
-/// No file that is read is larger than this: 16 MiB.
+/// The largest file that is read: 16 MiB.
 const LARGEST: u64 = 16 << 20;
 
-/// Checkpoints, one a line, as `audit checkpoint` prints them.
+/// Reads checkpoints, one per line, as `audit checkpoint` prints them.
 pub fn read_checkpoints(path: Option<&Path>) -> Result<Vec<Checkpoint>> {
     let Some(path) = path else { return Ok(Vec::new()) };
     let text = read_text(path)?;
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(index, line)| {
         serde_json::from_str(line).map_err(|_| {
-            Failure::new(Kind::Invalid, format!("{}, line {}: that is no checkpoint", path.display(), index + 1))
-                .hint("each line is one that `access audit checkpoint` printed")
+            Failure::new(Kind::Invalid, format!("{}, line {}: not a checkpoint", path.display(), index + 1))
+                .hint("each line must be the output of `access audit checkpoint`")
         })
     });
     let checkpoints = parsed.collect::<Result<Vec<Checkpoint>, Failure>>()?;
     if checkpoints.is_empty() {
-        return Err(Failure::new(Kind::Invalid, format!("{} holds no checkpoint", path.display())).into());
+        return Err(Failure::new(Kind::Invalid, format!("{} contains no checkpoint", path.display())).into());
     }
     Ok(checkpoints)
 }
 
-/// A text file that a person names, `-` for standard input, of at most 16 MiB.
+/// Reads a text file of at most 16 MiB; `-` is standard input.
 pub fn read_text(path: &Path) -> Result<String> {
     let stdin = path == Path::new("-");
     let name = if stdin { "standard input".to_owned() } else { path.display().to_string() };
@@ -43,7 +43,7 @@ pub fn read_text(path: &Path) -> Result<String> {
         let file = open_named(path).with_context(|| format!("{name} can't be read"))?;
         let Some(file) = file else {
             return Err(Failure::new(Kind::Invalid, format!("{name} is not a regular file"))
-                .hint("to read what a command prints: pipe it into this one, and name -")
+                .hint("to read the output of a command, pipe it into this one and use -")
                 .into());
         };
         file.take(LARGEST + 1).read_to_end(&mut bytes)
@@ -52,12 +52,12 @@ pub fn read_text(path: &Path) -> Result<String> {
     if bytes.len() as u64 > LARGEST {
         return Err(Failure::new(Kind::Invalid, format!("{name} is larger than 16 MiB")).into());
     }
-    let invalid = |_| Failure::new(Kind::Invalid, format!("{name} is not a text (UTF-8)"));
+    let invalid = |_| Failure::new(Kind::Invalid, format!("{name} is not UTF-8 text"));
     Ok(String::from_utf8(bytes).map_err(invalid)?)
 }
 
-/// Opens a regular file without waiting, as opening a named pipe would. None: it is something else. What the caller's
-/// shell has opened, for `<(command)`, may be a pipe: the person who wrote the command waits for what it prints.
+/// Opens a regular file without blocking, as opening a named pipe would. None: it is something else. A pipe that the
+/// caller's shell has opened, for `<(command)`, is allowed.
 fn open_named(path: &Path) -> std::io::Result<Option<File>> {
     if ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.parent() == Some(Path::new(folder)))
         || path == Path::new("/dev/stdin")

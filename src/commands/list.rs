@@ -18,7 +18,7 @@ use crate::ui::request;
 
 /// List requests, newest first
 #[derive(Debug, Args)]
-#[command(after_help = "Without a filter: the open ones (pending, scheduled, active) that you may see.
+#[command(after_help = "Without a filter, lists the open requests (pending, scheduled, active) that you may see.
 
 Examples:
   access list
@@ -27,25 +27,25 @@ Examples:
   access list --state expired,revoked --since '7d ago'
   access list --json | jq '.[].id'")]
 pub struct ListArgs {
-    /// Only yours
+    /// Only your requests
     #[arg(long)]
     pub mine: bool,
-    /// Only those that wait for a decision
+    /// Only pending requests
     #[arg(long, conflicts_with = "states")]
     pub pending: bool,
-    /// Only those in these states, separated by commas
+    /// Only requests in these states, separated by commas
     #[arg(long = "state", value_name = "STATE", value_delimiter = ',', add = ArgValueCandidates::new(completion::states))]
     pub states: Vec<State>,
-    /// Only those of this member
+    /// Only requests of this member
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub requester: Option<Name>,
-    /// Only those for this
+    /// Only requests for this resource
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources_or_names))]
     pub resource: Option<ResourceOrName>,
-    /// Only those submitted then or later
+    /// Only requests submitted since this time
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
     pub since: Option<TypedTime>,
-    /// The closed ones too
+    /// Include closed requests
     #[arg(long)]
     pub all: bool,
     /// Show at most this many; 0: no limit (default: 50 in a table, no limit in JSON)

@@ -1,4 +1,4 @@
-//! The commands. Each file is one: its arguments, its dialogue, and what it prints.
+//! The commands, one per file: the arguments, the dialogue and the output.
 
 mod app;
 mod approve;
@@ -49,9 +49,9 @@ use crate::identity;
 use crate::time_zone;
 use crate::ui::ColorWhen;
 
-/// Ask for elevated access, decide on it, and have it taken back on time.
+/// Request elevated access, approve it, and let it expire on time.
 ///
-/// Engineers ask, admins decide, cron takes back what has lapsed, and every act is in an audit log.
+/// Engineers request access, admins approve or deny it, cron records its end, and an audit log records every action.
 #[derive(Debug, Parser)]
 #[command(
     name = "access",
@@ -88,7 +88,7 @@ pub struct Global {
     /// Use this database file [env: ACCESS_DB]
     #[arg(long, global = true, value_name = "PATH")]
     pub db: Option<PathBuf>,
-    /// Act as this member (who you are is recorded too) [env: ACCESS_AS]
+    /// Act as this member (your Unix user is recorded too) [env: ACCESS_AS]
     #[arg(long = "as", global = true, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub acting_as: Option<Name>,
     /// When to use colours
@@ -101,7 +101,7 @@ pub struct Global {
         hide_possible_values = false
     )]
     pub color: ColorWhen,
-    /// Ask nothing; answer yes
+    /// Answer yes to all questions
     #[arg(short, long, global = true)]
     pub yes: bool,
     /// Print results, warnings and errors only
@@ -111,7 +111,7 @@ pub struct Global {
 
 /// What a command does.
 trait Run {
-    /// Gives the exit code.
+    /// Returns the exit code.
     fn run(self, app: &mut App) -> Result<u8>;
 
     /// Whether it changes something when it succeeds.
@@ -195,20 +195,20 @@ verbs! {
     Help(help::HelpArgs),
 }
 
-/// Does what was typed. Gives the exit code.
+/// Runs the command. Returns the exit code.
 pub fn run(cli: Cli) -> Result<u8> {
     let Cli { global, verb } = cli;
     let changes = verb.changes();
     let mut app = App::new(&global, identity::clock()?);
     let ended = match verb.run(&mut app) {
-        // `| head` has what it wanted.
+        // The reader closed the pipe (`| head`).
         Err(_) if app.stopped => Ok(0),
         ended => ended,
     };
-    // A command that changes something prints only once that is done. Where the output fails, the person has to know.
+    // A command prints only after its change is committed. If the output fails, the user must know that it is done.
     let code = match (ended, app.printer.flush()) {
         (_, Err(failure)) if changes => {
-            return Err(failure.hint("the command was carried out all the same; only its output is lost").into());
+            return Err(failure.hint("the command was carried out; only its output is lost").into());
         }
         (ended, written) => written.map_err(Into::into).and(ended)?,
     };

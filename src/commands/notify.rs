@@ -20,11 +20,11 @@ use crate::ui::{Column, Fit, Sheet, Shown, line, table};
 
 /// Show, change and test how you are notified
 #[derive(Debug, Args)]
-#[command(after_help = "Your inbox always has everything. These settings are for email and Slack.
+#[command(after_help = "Your inbox always gets every notification. These settings are for email and Slack.
 
 Examples:
   access notify             what happens with each event, and why
-  access notify test        send yourself one on every channel
+  access notify test        send yourself a test on every channel
   access notify set request.submitted --slack off
   access notify set all --digest daily --at 08:30
   access notify mute request.withdrawn")]
@@ -62,13 +62,13 @@ pub struct NotifySetArgs {
     /// An event such as request.submitted, or all
     #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events_or_all))]
     pub event: EventOrAll,
-    /// By email or not
+    /// Notify by email
     #[arg(long, value_name = "ON", required_unless_present_any = ["slack", "digest"])]
     pub email: Option<OnOff>,
-    /// By Slack or not
+    /// Notify by Slack
     #[arg(long, value_name = "ON")]
     pub slack: Option<OnOff>,
-    /// At once, or together with others
+    /// Send at once, or collect into a digest
     #[arg(long, value_name = "WHEN")]
     pub digest: Option<DigestWhen>,
     /// The time of day for a daily digest, in your time zone (default: 09:00)
@@ -105,15 +105,15 @@ pub enum DigestWhen {
 /// No email or Slack for these events, or for everything that can be muted
 #[derive(Debug, Args)]
 pub struct NotifyMuteArgs {
-    /// The events; none: everything
+    /// Events (default: all)
     #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events))]
     pub events: Vec<NotificationKind>,
 }
 
-/// Undo a mute: of these events, or of everything
+/// Undo a mute of these events, or of all events
 #[derive(Debug, Args)]
 pub struct NotifyUnmuteArgs {
-    /// The events; none: everything
+    /// Events (default: all)
     #[arg(value_name = "EVENT", add = ArgValueCandidates::new(completion::events))]
     pub events: Vec<NotificationKind>,
 }
@@ -122,7 +122,7 @@ pub struct NotifyUnmuteArgs {
 #[derive(Debug, Args)]
 pub struct NotifyResetArgs {}
 
-/// Send yourself one on every channel, and say what the servers answered. Exit 1: one failed
+/// Send yourself a test on every channel, and show the servers' answers. Exit 1: one failed
 #[derive(Debug, Args)]
 pub struct NotifyTestArgs {}
 

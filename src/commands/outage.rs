@@ -1,13 +1,13 @@
-//! How long something that looks again and again goes on when nobody answers.
+//! How long a polling command keeps trying while the server does not answer.
 
 use std::time::{Duration, Instant};
 
 use crate::error::{Failure, Kind};
 
-/// After this it gives up.
+/// It gives up after this.
 const OUTAGE: Duration = Duration::from_secs(30);
 
-/// Failures in a row of something that looks again and again, since the first of them.
+/// Consecutive failures of a polling command, since the first of them.
 #[derive(Default)]
 pub struct Outage(Option<Instant>);
 
@@ -19,7 +19,7 @@ impl Outage {
         first
     }
 
-    /// Whether to look again: what is busy will have time, and what is not there may be in the middle of a restart.
+    /// Whether to try again: a busy server recovers, and a missing one may be restarting.
     pub fn is_bearable(&self, failure: &Failure) -> bool {
         match failure.kind {
             Kind::Busy => true,

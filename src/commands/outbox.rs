@@ -1,4 +1,4 @@
-//! `access outbox`: what waits to be sent, and what failed.
+//! `access outbox`: messages that wait to be sent, and those that failed.
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -11,7 +11,7 @@ use crate::service::{Outbox, OutboxDiscard, OutboxRetry};
 use crate::time_format::relative;
 use crate::ui::{Color, Column, Fit, Shown, line};
 
-/// What waits to be sent, what failed, and why
+/// List messages that wait to be sent or failed, and why
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -26,7 +26,7 @@ use crate::ui::{Color, Column, Fit, Shown, line};
 pub struct OutboxArgs {
     #[command(subcommand)]
     pub verb: Option<OutboxVerb>,
-    /// What was given up
+    /// Only messages that were given up
     #[arg(long)]
     pub dead: bool,
 }
@@ -37,18 +37,18 @@ pub enum OutboxVerb {
     Discard(OutboxDiscardArgs),
 }
 
-/// Try again at once what failed: these, or all that were given up
+/// Retry messages now: these, or all that were given up
 #[derive(Debug, Args)]
 pub struct OutboxRetryArgs {
-    /// Their numbers in the outbox
+    /// Message numbers in the outbox
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
     pub ids: Vec<i64>,
 }
 
-/// Delete messages so that they are never sent: these, or all that were given up. Inboxes keep what they tell
+/// Delete messages so that they are never sent: these, or all that were given up. Inboxes keep the notifications
 #[derive(Debug, Args)]
 pub struct OutboxDiscardArgs {
-    /// Their numbers in the outbox
+    /// Message numbers in the outbox
     #[arg(value_name = "ID", value_parser = clap::value_parser!(i64).range(1..))]
     pub ids: Vec<i64>,
 }
@@ -78,7 +78,7 @@ impl Run for OutboxArgs {
                     list.row(&view, &QUEUED, || queued_row(&view, now))
                 })?;
                 if count == 0 {
-                    app.printer.status(if self.dead { "Nothing was given up" } else { "Nothing waits to be sent" });
+                    app.printer.status(if self.dead { "Nothing was given up" } else { "No messages wait to be sent" });
                 }
             }
         }

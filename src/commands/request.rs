@@ -1,4 +1,4 @@
-//! `access request`: asking for access.
+//! `access request`: files a request for access.
 
 mod form;
 mod summary;
@@ -26,7 +26,7 @@ use crate::ui::request;
 /// Ask for access
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without a RESOURCE, on a terminal, a form asks for everything. Without a reason it asks for what is missing.
+    after_help = "On a terminal, a form asks for everything if you leave out RESOURCE, and for the missing parts if you leave out --reason.
 
 Examples:
   access request
@@ -39,13 +39,13 @@ Examples:
   access request scope:kubernetes -r 'New here' -d permanent --for dave"
 )]
 pub struct RequestArgs {
-    /// What you ask for: kind:name, or the name alone if only one kind has it (see `access resources`)
+    /// Resource: kind:name, or only the name if it is unambiguous (see `access resources`)
     #[arg(add = ArgValueCandidates::new(completion::resources_or_names))]
     pub resource: Option<ResourceOrName>,
     /// Why you need it
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
-    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (1h, or the limit that a rule sets below that)
+    /// How long: permanent, or a length such as 1h, 90m, 2d12h, 1w (default: 1h, or less if a rule says so)
     #[arg(short, long, value_name = "LENGTH", conflicts_with = "until", add = ArgValueCandidates::new(completion::durations))]
     pub duration: Option<Duration>,
     /// Until when: 17:00, 5pm, "tomorrow 09:00", "2026-12-01 17:00", or "in 3h"
@@ -54,16 +54,16 @@ pub struct RequestArgs {
     /// Start at this time (default: as soon as it is approved)
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_future)]
     pub start: Option<TypedTime>,
-    /// The ticket that this belongs to
+    /// Ticket reference
     #[arg(short, long, value_name = "REF")]
     pub ticket: Option<Ticket>,
-    /// Take emergency access now, where a rule allows it: all approvers are notified, and one reviews it afterwards
+    /// Take emergency access now, if a rule allows it: all approvers are notified, and one reviews it afterwards
     #[arg(long, conflicts_with_all = ["start", "requester"])]
     pub emergency: bool,
     /// Request access for another member (admins)
     #[arg(long = "for", value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub requester: Option<Name>,
-    /// Wait until it is decided; exit 1 when it is not granted
+    /// Wait for the decision; exit 1 if it is not granted
     #[arg(short, long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Wait no longer than this
@@ -91,7 +91,7 @@ impl Run for RequestArgs {
 }
 
 impl App {
-    /// Submits a request, and waits for its decision where that was wanted.
+    /// Submits a request, and with `--wait` waits for its decision.
     fn file(&mut self, submit: SubmitRequest, args: &RequestArgs) -> Result<u8> {
         let dry_run = submit.dry_run;
         let Warned { answer: view, warnings } = self.backend()?.answer(submit)?;
@@ -124,9 +124,9 @@ impl App {
         let missing = |flag: &str| {
             let in_full = args.resource.is_none() && args.reason.is_none();
             let (flags, it) = if in_full { ("RESOURCE and --reason are", "them") } else { (flag, "it") };
-            Failure::new(Kind::Usage, format!("{flags} missing, and nobody can be asked for {it} here"))
+            Failure::new(Kind::Usage, format!("{flags} missing, and there is no terminal to ask for {it}"))
                 .hint("access request RESOURCE --reason TEXT")
-                .hint("`access resources` lists what can be asked for")
+                .hint("`access resources` lists what you can request")
         };
         let resource = args.resource.clone().ok_or_else(|| missing("RESOURCE is"))?;
         let reason = args.reason.clone().ok_or_else(|| missing("--reason is"))?;

@@ -12,7 +12,7 @@ use crate::protocol::ResourceView;
 use crate::service::Resources;
 use crate::ui::{Color, Column, Fit, Shown, line};
 
-/// What can be asked for, and whether you have it
+/// List the resources that can be requested, and your access to each
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   access resources
@@ -34,7 +34,7 @@ impl Run for ResourcesArgs {
             list.row(&view, &RESOURCES, || resource_row(&view, now))
         })?;
         if count == 0 {
-            let nothing = if self.mine { "You have nothing of that" } else { "There is nothing of that" };
+            let nothing = if self.mine { "You have access to no such resources" } else { "No such resources" };
             app.printer.status(nothing);
         }
         Ok(0)

@@ -13,12 +13,12 @@ use crate::service::ReviewEmergency;
 
 /// Review emergency access
 #[derive(Debug, Args)]
-#[command(after_help = "Anyone who may approve such a request may close its review, except its requester.
+#[command(after_help = "Anyone who may approve the request may review it, except its requester.
 
 Example:
   access review 12 --note 'Went through it with bob; all in order'")]
 pub struct ReviewArgs {
-    /// The request's number
+    /// Request number
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::reviewable))]
     pub id: RequestId,
     /// What you found

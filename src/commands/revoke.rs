@@ -1,4 +1,4 @@
-//! `access revoke`: ending access before its time.
+//! `access revoke`: ends access before its end time.
 
 use anyhow::Result;
 use clap::Args;
@@ -18,12 +18,12 @@ use crate::protocol::{RequestView, Seen};
 use crate::service::{Revoke, RevokeMember};
 use crate::ui::request;
 
-/// End access now, before its time
+/// End access now, before its end time
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Admins may end anybody's access, and you your own. The requests that extend a grant end with it; the
-answer lists them, and on a terminal they are listed before you confirm.
-With --member, all grants of a member end at once, or none. Access that the team file gives stays.
+    after_help = "Admins may end anyone's access; you may end your own. Extensions of a grant end with it; the output lists
+them, and on a terminal they are listed before you confirm.
+With --member, all grants of a member end together, or none does. Access that the team file gives stays.
 
 Examples:
   access revoke 12
@@ -31,13 +31,13 @@ Examples:
   access revoke --member bob --reason 'Laptop stolen'"
 )]
 pub struct RevokeArgs {
-    /// The numbers of the requests that gave it
+    /// Numbers of the granted requests
     #[arg(required_unless_present = "member", value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::revocable))]
     pub ids: Vec<RequestId>,
-    /// Everything that was granted to this member
+    /// End all grants of this member
     #[arg(long, value_name = "MEMBER", conflicts_with = "ids", add = ArgValueCandidates::new(completion::members))]
     pub member: Option<Name>,
-    /// The reason, which the member sees
+    /// Reason, which the member sees
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
 }
@@ -58,7 +58,7 @@ impl Run for RevokeArgs {
 impl App {
     fn revoke(&mut self, ids: &[RequestId], reason: Option<&Text>) -> Result<u8> {
         let live = |view: &RequestView| matches!(view.state, State::Active | State::Scheduled);
-        // What ends with it is shown too.
+        // Extensions that end with it are shown too.
         let look = |app: &App, view: &mut RequestView| {
             view.also_ended = app.following(view)?;
             let mut all: Vec<&RequestView> = std::iter::once(&*view).chain(&view.also_ended).collect();
@@ -82,7 +82,7 @@ impl App {
         })
     }
 
-    /// The open requests that go on from this one's grant, and those that go on from theirs.
+    /// The open requests that extend this one's grant, directly or through another extension.
     fn following(&self, view: &RequestView) -> Result<Vec<RequestView>, Failure> {
         let mut ids = view.extended_by.clone();
         let mut found = Vec::new();
@@ -96,7 +96,7 @@ impl App {
         Ok(found)
     }
 
-    /// Ends everything that was granted to a member. On a terminal it is listed and asked about first.
+    /// Ends all grants of a member. On a terminal it lists them and asks first.
     fn revoke_all(&mut self, member: &Name, reason: Option<&Text>) -> Result<u8> {
         let call = |seen, dry_run| RevokeMember { member: member.clone(), reason: reason.cloned(), seen, dry_run };
         let mut seen = None;
@@ -125,7 +125,8 @@ impl App {
         if count == 0 {
             self.printer.status(&format!("{member} has no granted access; nothing was revoked"));
         }
-        self.printer.hint("access that the team file gives stays: to end that too, set `disabled = true` there");
+        self.printer
+            .hint("access that the team file gives stays; to end it too, set `disabled = true` for this member there");
         Ok(0)
     }
 }

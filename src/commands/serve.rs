@@ -7,18 +7,16 @@ use super::Run;
 use super::app::App;
 use crate::server;
 
-/// Run a shared host's server (started by the system)
+/// Run the server of a shared host (started by the system)
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Each connection is a process of its own that serves one command, as the user who owns the database. \
-Under systemd use the units of packaging/systemd; elsewhere start this as root at boot: it gives root up.
+#[command(after_help = "Each connection is served by its own process, as the user who owns the database. \
+With systemd, use the units in packaging/systemd; otherwise start this as root at boot: it drops root privileges.
 
 Examples:
   access serve
-  access serve --group engineers   nobody else may connect"
-)]
+  access serve --group engineers   nobody else may connect")]
 pub struct ServeArgs {
-    /// Serve the one connection on standard input
+    /// Serve only the connection on standard input
     #[arg(long)]
     pub connection: bool,
     /// The Unix group whose members may connect (default: everyone)

@@ -14,7 +14,7 @@ use crate::ui::request;
 /// Show one request in detail
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The request's number
+    /// Request number
     #[arg(allow_negative_numbers = true, add = ArgValueCandidates::new(completion::requests))]
     pub id: RequestId,
 }

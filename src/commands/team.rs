@@ -1,4 +1,4 @@
-//! `access team`: showing the team, applying a team file, replacing the owner.
+//! `access team`: shows the team, applies a team file, replaces the owner.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ enum TeamVerb {
     ReplaceOwner(ReplaceOwnerArgs),
 }
 
-/// Apply a team file: show what changes and what follows from that, ask, and record it
+/// Apply a team file: shows the changes and their effects, and asks first
 #[derive(Debug, Args)]
 #[command(after_help = "Only the owner applies a team file, and all admins are notified.
 
@@ -57,7 +57,7 @@ pub struct TeamApplyArgs {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Show too which requests, of so long ago and since, its rules would have decided otherwise
+    /// Also list the requests of this last period that the new rules would have decided otherwise
     #[arg(long, value_name = "LENGTH", requires = "dry_run")]
     pub against: Option<Length>,
     /// Also end active access that the file's rules would no longer give
@@ -72,8 +72,8 @@ pub struct TeamShowArgs {}
 /// Make another member the owner, once the owner's account is gone (root)
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An owner who is there hands over by applying a team file. This is for when nobody can: root names a member in \
-their place. The log records that root did it, and all admins are notified.
+    after_help = "An owner with an account hands over by applying a team file. If the owner's account is gone, root makes another \
+member the owner with this command. The log records that root did it, and all admins are notified.
 
 The old owner is disabled. Their pending requests are withdrawn, their access ends, and scheduled access that rests on their
 approval ends too.
@@ -108,7 +108,7 @@ impl Run for TeamArgs {
             TeamVerb::ReplaceOwner(args) => {
                 let ReplaceOwnerArgs { to, dry_run } = args;
                 let call = |dry_run, seen| ReplaceOwner { to: to.clone(), dry_run, seen };
-                app.change_team(dry_run, call, &format!("Make {to} the owner, who decides who is who?"))
+                app.change_team(dry_run, call, &format!("Make {to} the owner, who controls the team file?"))
             }
         }
     }
@@ -123,8 +123,8 @@ impl Run for TeamArgs {
 }
 
 impl App {
-    /// Shows what a change of the team does and asks, unless `--yes` says so. `call`: given whether it is a dry run, and
-    /// the plan that was shown.
+    /// Shows what a change of the team does, and asks unless `--yes` was given. `call` gets whether it is a dry run, and the
+    /// plan that was shown.
     fn change_team<C: Call<Reply = Warned<PlanView>>>(
         &mut self,
         dry_run: bool,
@@ -140,8 +140,10 @@ impl App {
             return self.print_plan(&planned);
         }
         let Some(prompt) = &self.prompt else {
-            let why = "a change of the team has to be confirmed, and nobody can be asked here";
-            return Err(Failure::new(Kind::Usage, why).hint("look with --dry-run, then apply with --yes").into());
+            let why = "a change of the team needs your confirmation, and there is no terminal to ask";
+            return Err(Failure::new(Kind::Usage, why)
+                .hint("preview it with --dry-run, then apply it with --yes")
+                .into());
         };
         self.printer.preview(|sheet| plan(sheet, &planned.answer));
         for warning in &planned.warnings {
@@ -177,7 +179,7 @@ fn plan(sheet: &mut Sheet, view: &PlanView) {
         sheet.item(&format!("  {mark} "), 6, &words);
     }
     if !view.follows.is_empty() {
-        sheet.line(if view.applied { "What followed:" } else { "What would follow:" });
+        sheet.line(if view.applied { "Effects:" } else { "Effects would be:" });
     }
     for follow in &view.follows {
         let (id, member, resource) = (follow.request, &follow.member, &follow.resource);

@@ -15,7 +15,7 @@ use crate::service::Who;
 use crate::time_format::in_full;
 use crate::ui::{Column, Fit, Shown};
 
-/// Everyone who can use this now, how, and until when
+/// List everyone who can use a resource now, how, and until when
 #[derive(Debug, Args)]
 pub struct WhoArgs {
     #[arg(add = ArgValueCandidates::new(completion::resources_or_names))]

@@ -17,7 +17,7 @@ use crate::service::Whoami;
 use crate::time_format::day_or_hour;
 use crate::ui::{Sheet, counted, request};
 
-/// Your role, scopes and live access, with the time left of each
+/// Show your role, scopes and active access, with the time left
 #[derive(Debug, Args)]
 pub struct WhoamiArgs {
     /// Redraw each second until Ctrl-C
@@ -39,7 +39,7 @@ impl Run for WhoamiArgs {
 impl App {
     fn watch(&mut self) -> Result<u8> {
         if !std::io::stdout().is_terminal() {
-            return Err(Failure::new(Kind::Usage, "--watch redraws a terminal, and stdout is none").into());
+            return Err(Failure::new(Kind::Usage, "--watch needs a terminal on standard output").into());
         }
         self.printer.raw(b"\x1b[2J")?;
         let mut outage = Outage::default();
@@ -80,7 +80,7 @@ fn profile(sheet: &mut Sheet, view: &ProfileView) {
         .filter_map(|request| {
             let grant = request.grant.as_ref()?;
             let left = match grant.remaining_seconds {
-                // To the second: this is what is watched.
+                // Shown to the second, since --watch counts it down.
                 Some(left) => format!("{} left", spell(left)),
                 None => "permanent".to_owned(),
             };

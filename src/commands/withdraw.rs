@@ -1,4 +1,4 @@
-//! `access withdraw`: taking back your own pending request.
+//! `access withdraw`: withdraws your own pending request.
 
 use anyhow::Result;
 use clap::Args;
@@ -14,10 +14,10 @@ use crate::prompt::Prompt;
 use crate::protocol::RequestView;
 use crate::service::Withdraw;
 
-/// Take back your own pending request
+/// Withdraw your own pending request
 #[derive(Debug, Args)]
 pub struct WithdrawArgs {
-    /// The request's number
+    /// Request number
     #[arg(required = true, value_name = "ID", allow_negative_numbers = true, add = ArgValueCandidates::new(completion::withdrawable))]
     pub ids: Vec<RequestId>,
 }

@@ -1,10 +1,10 @@
-//! All calls that can come over the socket, by name.
+//! All calls that the socket accepts, by name.
 
 use super::connection::{Peer, Sent, not_of_this_version};
 use crate::error::Failure;
 use crate::service::{self, Call as _};
 
-/// Has the call of that name carried out.
+/// Carries out the call with this name.
 macro_rules! calls {
     ($($call:ident),* $(,)?) => {
         pub fn serve(connection: &Peer<'_>, sent: Sent<'_>) -> Result<(), Failure> {

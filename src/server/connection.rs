@@ -1,8 +1,8 @@
-//! One connection, one process, one command: the server's side, on standard input.
+//! Serves one connection, which is on standard input: one process, one command.
 //!
-//! The order of work is the defence: nothing inherited, then a place by who is there, then the whole command, then who that
-//! is now, and only then what the command asks. Nobody holds the write lock by being slow, because nobody has it before
-//! the last byte has come and the name service has answered.
+//! The order of the steps is the defence: drop inherited state, take one of the user's places, read the whole command,
+//! look up the user, and only then carry the command out. The write lock is never held while waiting for a client or for
+//! the name service.
 
 use std::fs::File;
 use std::io::{BufWriter, Read, Write as _, stdin};
@@ -32,35 +32,35 @@ use crate::service::{Call, Caller, Callers, Outside, Service};
 use crate::store;
 use crate::time_zone;
 
-/// A command has to be there whole within this.
+/// The longest that reading a command may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
-/// And a file that follows it.
+/// The longest that reading a file may take.
 const FILE_WITHIN: Duration = Duration::from_secs(10);
-/// A client that takes nothing for so long is left. (Somebody reads what it shows, in a pager: 10 minutes.)
+/// A client that reads nothing for this long is dropped: 10 minutes, since it may feed a pager.
 const STALLED: Duration = Duration::from_secs(600);
-/// No answer takes longer: an hour.
+/// The longest that an answer may take: an hour.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3600);
-/// So many connections of one user are served at once.
+/// The most connections of one user at once.
 pub const PLACES: u8 = 4;
-/// So many of all user numbers together that have no name: one person can have thousands of those.
+/// The most connections of all user ids without a name together: one person can have thousands of such ids.
 const NAMELESS: u8 = 4;
-/// So many of all who are no members, the nameless included. The listener and the units serve many more at once, so the
-/// rest is left to root and the members.
+/// The most connections of all non-members together, including ids without a name. The listener and the systemd units
+/// allow many more, so that the rest is left for root and members.
 const STRANGERS: u8 = 16;
 
-/// Serves the one command that comes on standard input.
+/// Serves the command that arrives on standard input.
 pub fn serve_connection() -> Result<(), Failure> {
     process::clear_environment()?;
     process::close_other_descriptors()?;
     let input = stdin().as_fd().try_clone_to_owned().map_err(|error| io(&error))?;
     let stream = UnixStream::from(input);
     let peer = getsockopt(&stream, PeerCredentials).map_err(|error| {
-        Failure::new(Kind::Usage, format!("standard input is no connection: {}", error.desc()))
-            .hint("`access serve --connection` is started by the system, for each connection")
+        Failure::new(Kind::Usage, format!("standard input is not a connection: {}", error.desc()))
+            .hint("the system starts `access serve --connection` for each connection; do not run it yourself")
     })?;
     let uid = Uid::from_raw(peer.uid());
     if let Err(failure) = serve(&stream, uid) {
-        // A client that has left gets no answer.
+        // The client has closed the connection, so nobody reads an answer.
         let _ = frame::answer(&mut for_answer(&stream), &Answer::<(), ()>::Failed(failure));
     }
     let _ = stream.shutdown(Shutdown::Both);
@@ -70,7 +70,7 @@ pub fn serve_connection() -> Result<(), Failure> {
 fn serve(stream: &UnixStream, uid: Uid) -> Result<(), Failure> {
     let begun = begin(uid);
     if matches!(begun, Ok(None)) {
-        // Without a greeting the client knows that nothing was begun, and tries again.
+        // A client that gets no greeting knows that nothing was begun, and tries again.
         return Ok(());
     }
     (&mut &*stream).write_all(&frame::GREETING).map_err(|error| io(&error))?;
@@ -80,16 +80,16 @@ fn serve(stream: &UnixStream, uid: Uid) -> Result<(), Failure> {
     }
 }
 
-/// What is there before the server greets.
+/// What the server knows before it sends the greeting.
 struct Begun {
     shared: Shared,
-    /// As whom a refusal is recorded.
+    /// The user whose refusal is recorded.
     known_as: Login,
-    /// Its locks are the places, and end with it.
+    /// Holds the locks that are the user's places. They are released when it is closed.
     _places: File,
 }
 
-/// Takes the places that this user needs. None: they are all taken.
+/// Takes the places that this user needs. None: no place is free.
 fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
     let shared = config::shared()?.ok_or_else(no_shared_host)?;
     process::become_owner(&shared.database)?;
@@ -101,18 +101,18 @@ fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
     }
     let named = match identity::login_of(uid) {
         Ok(login) => Some(login),
-        // Who it is may be known in a moment.
+        // A temporary failure of the name service: the client tries again.
         Err(failure) if failure.kind == Kind::Unavailable => return Err(failure),
         Err(_) => None,
     };
-    // The database is closed again while the client's words are waited for.
+    // The database is closed again before the command is read.
     let member = |login: &Login| service::is_member(&open(&shared.database)?, login);
     let free = uid.is_root()
         || named.as_ref().map_or(Ok(false), member)?
         || (named.is_some() || take_place(&places, PLACES_OF_NAMELESS, NAMELESS))
             && take_place(&places, PLACES_OF_STRANGERS, STRANGERS);
     let nameless = || {
-        // No user can be called so: a name that is a number begins with a #, as in sudo's log.
+        // As in sudo's log, a number is written with a #, which no user name starts with.
         format!("#{number}").parse().map_err(|why| Failure::new(Kind::Internal, format!("user {number}: {why}")))
     };
     let known_as = named.map_or_else(nameless, Ok)?;
@@ -120,8 +120,8 @@ fn begin(uid: Uid) -> Result<Option<Begun>, Failure> {
 }
 
 pub fn no_shared_host() -> Failure {
-    Failure::new(Kind::Invalid, format!("{} names no socket, so this is no shared host", config::SYSTEM))
-        .hint("as root: access init --shared")
+    Failure::new(Kind::Invalid, format!("{} names no socket, so this host is not shared", config::SYSTEM))
+        .hint("to set up a shared host, run `access init --shared` as root")
 }
 
 fn io(error: &std::io::Error) -> Failure {
@@ -134,17 +134,17 @@ pub struct Peer<'c> {
     begun: Begun,
 }
 
-/// A call as it came.
+/// A call as received.
 pub struct Sent<'s> {
     pub name: String,
     fields: Value,
-    /// What may follow it.
+    /// The connection, on which a file may follow.
     rest: Timed<'s>,
 }
 
 impl Peer<'_> {
     fn serve(&self) -> Result<(), Failure> {
-        // The time limit is for the client's words alone, whatever else is slow.
+        // The limit applies only to reading from the client.
         match read_call(Timed::within(self.stream, COMMAND_WITHIN)) {
             Ok(Some(sent)) => calls::serve(self, sent),
             Ok(None) => Ok(()),
@@ -175,7 +175,7 @@ impl Peer<'_> {
             C::may_send_file(&Service { store: &store, caller: &caller, clock, outside: &outside })?;
             drop(store);
             *file = self.read_file()?;
-            // Reading took its time.
+            // Reading may have taken long, so the user is looked up again.
             caller = self.caller()?;
         }
         let store = open(&self.begun.shared.database)?;
@@ -188,7 +188,7 @@ impl Peer<'_> {
         written
     }
 
-    /// Who it is at this moment. That nobody has this number is a refusal; that it can't be found out is none.
+    /// Looks up the user. An id without an account is refused; a failed lookup is an error, not a refusal.
     fn caller(&self) -> Result<Caller, Failure> {
         match identity::login_of(self.uid) {
             Ok(login) => Ok(Caller { login, root: self.uid.is_root(), acting_as: None }),
@@ -197,7 +197,7 @@ impl Peer<'_> {
         }
     }
 
-    /// The file comes after the call, and only from a caller who may send one.
+    /// Reads the file that follows the call, if this caller may send one.
     fn read_file(&self) -> Result<String, Failure> {
         frame::answer(&mut for_answer(self.stream), &Answer::<(), ()>::SendFile).map_err(|error| io(&error))?;
         let mut slowly = Timed::within(self.stream, FILE_WITHIN);
@@ -205,12 +205,12 @@ impl Peer<'_> {
             .map_err(|broken| not_a_command(&broken))
             .and_then(|bytes| whole(&mut slowly).map(|()| bytes))
             .map_err(|failure| self.refuse(failure))?;
-        String::from_utf8(bytes).map_err(|_| Failure::new(Kind::Invalid, "the team file is not a text (UTF-8)"))
+        String::from_utf8(bytes).map_err(|_| Failure::new(Kind::Invalid, "the team file is not UTF-8 text"))
     }
 
-    /// Puts on the record that this user was refused, as what the kernel says and the system knows of them.
+    /// Records that this user was refused, by the identity from the kernel and the name service.
     pub fn refuse(&self, failure: Failure) -> Failure {
-        // The answer is no whether or not that can be written down.
+        // The refusal holds even if it cannot be recorded.
         let Begun { shared, known_as, .. } = &self.begun;
         let _ = open(&shared.database)
             .and_then(|store| service::record_refused(&store, known_as, &identity::clock, &failure.message));
@@ -221,16 +221,16 @@ impl Peer<'_> {
 fn read_call(mut from: Timed<'_>) -> Result<Option<Sent<'_>>, Failure> {
     let mut greeting = frame::GREETING;
     if frame::fill(&mut from, &mut greeting[..1]).is_err() {
-        // Silence is no attempt at anything.
+        // A client that sent nothing attempted nothing.
         return Ok(None);
     }
     frame::fill(&mut from, &mut greeting[1..]).map_err(|broken| not_a_command(&broken))?;
     if greeting != frame::GREETING {
         return Err(if greeting.starts_with(b"access ") {
-            Failure::new(Kind::Refused, "this client speaks another version than the server")
+            Failure::new(Kind::Refused, "the client and the server have different protocol versions")
                 .hint("install the same version of access for both")
         } else {
-            Failure::new(Kind::Refused, "what came is not a command")
+            Failure::new(Kind::Refused, "the request is not a command")
         });
     }
     let body = frame::read(&mut from, frame::COMMAND).map_err(|broken| not_a_command(&broken))?;
@@ -239,30 +239,30 @@ fn read_call(mut from: Timed<'_>) -> Result<Option<Sent<'_>>, Failure> {
 }
 
 pub fn not_of_this_version() -> Failure {
-    Failure::new(Kind::Refused, "what came is not a command of this version")
+    Failure::new(Kind::Refused, "the server does not know this command; its version differs from the client's")
         .hint("install the same version of access for both")
 }
 
 fn sends_nothing() -> Failure {
-    Failure::new(Kind::Failure, "a shared host sends no notifications from a member's command")
+    Failure::new(Kind::Failure, "on a shared host a member's command cannot send notifications")
         .hint("your notifications are sent within a minute; `access notify` shows where to")
         .hint("root can send what is due with `access deliver`")
 }
 
-/// After the command its sender has to have ended.
+/// Checks that nothing follows the command.
 fn whole(from: &mut impl Read) -> Result<(), Failure> {
     match frame::fill(from, &mut [0]) {
         Err(Broken::Nothing) => Ok(()),
-        Ok(()) => Err(Failure::new(Kind::Refused, "more came than one command")),
+        Ok(()) => Err(Failure::new(Kind::Refused, "data followed the command")),
         Err(broken) => Err(not_a_command(&broken)),
     }
 }
 
 fn not_a_command(broken: &Broken) -> Failure {
     let why = match broken {
-        Broken::Nothing | Broken::Half => "half a command came".to_owned(),
-        Broken::TooLong => "a command came that is too long".to_owned(),
-        Broken::TooSlow => "the command did not come in time".to_owned(),
+        Broken::Nothing | Broken::Half => "the command is incomplete".to_owned(),
+        Broken::TooLong => "the command is too long".to_owned(),
+        Broken::TooSlow => "the command did not arrive in time".to_owned(),
         Broken::Io(error) => format!("the command can't be read: {error}"),
     };
     Failure::new(Kind::Refused, why)
@@ -272,23 +272,23 @@ fn not_a_command(broken: &Broken) -> Failure {
 fn is_for<C: Call>(call: &C, uid: Uid) -> Result<(), Failure> {
     if C::CALLERS == Callers::Keepers {
         return Err(Failure::new(Kind::Refused, "only root and the user who owns the database may do this")
-            .hint("as root, on this machine: the same command"));
+            .hint("run the same command as root on this machine"));
     }
-    // Root asks about others, for the gates that root keeps.
+    // Root may ask about others, for gates such as PAM.
     if uid.is_root() && !call.is_about_another() { Err(root_decides_nothing()) } else { Ok(()) }
 }
 
 fn root_decides_nothing() -> Failure {
-    Failure::new(Kind::Refused, "root is nobody's member on a shared host")
-        .hint("root runs `access check --user NAME` and `--login NAME`, `expire`, `backup`, `doctor` and `serve`")
+    Failure::new(Kind::Refused, "on a shared host root is not a member")
+        .hint("as root you can run `access check` with `--user` or `--login`, `expire`, `backup`, `doctor` and `serve`")
 }
 
-/// A user's places are the bytes of this file from the fourfold of their number. Above the highest of those:
+/// The places of a user are the four bytes of this file from offset `uid * 4`. Above those of the highest uid:
 const PLACES_OF_NAMELESS: i64 = 1 << 40;
 const PLACES_OF_STRANGERS: i64 = 1 << 41;
 
-/// Takes one of so many places, if one is free. Each is a lock on a byte of the file, held until the file is closed, which
-/// the kernel does when the process ends. Bytes need not be there to be locked.
+/// Takes one of these places, if one is free. A place is a lock on a byte of the file. The kernel releases it when the
+/// process ends. The byte need not exist.
 fn take_place(places: &File, first: i64, count: u8) -> bool {
     (0..count).any(|place| fcntl(places, FcntlArg::F_OFD_SETLK(&byte(first + i64::from(place)))).is_ok())
 }
@@ -302,7 +302,7 @@ fn byte(start: i64) -> flock {
     flock { l_type: F_WRLCK as i16, l_whence: SEEK_SET as i16, l_start: start, l_len: 1, l_pid: 0 }
 }
 
-/// Writes to a client as long as it takes something.
+/// Writes to a client for as long as it keeps reading.
 fn for_answer(stream: &UnixStream) -> Timed<'_> {
     Timed { pause: STALLED, ..Timed::within(stream, ANSWER_WITHIN) }
 }

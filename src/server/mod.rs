@@ -1,8 +1,8 @@
-//! The shared host's door: many people, one database that none of them can open.
+//! The shared host's server: many users, and one database that none of them can open directly.
 //!
-//! The client sends its `Command` over a Unix socket. Each connection is a process of its own that serves one command
-//! as the system user who owns the file: it asks the kernel who is there, reads the command whole, and only then has
-//! the ledger carry it out. It trusts nothing that the client says about itself; no field of a `Command` could.
+//! The client sends one call over a Unix socket. A process for each connection serves it as the system user who owns
+//! the file: it asks the kernel who the caller is, reads the whole call, and only then lets the service carry it out.
+//! No field of a call says who the caller is, so a client cannot claim to be another user.
 
 mod calls;
 mod connection;
@@ -28,19 +28,19 @@ use crate::store::Store;
 /// The system user who owns a shared host's database.
 pub const USER: &str = "access";
 
-/// Whether a person of this Unix user name has an account on this machine. The system user is no person.
+/// Whether a user of this name, other than the system user, has an account on this machine.
 pub fn has_account(login: &Login) -> Result<bool, Failure> {
     Ok(login.as_str() != USER && identity::has_account(login)?)
 }
 
-/// Opens a shared host's database. What to do about one that can't be opened, only root finds out and does; so nobody is
-/// told to make another.
+/// Opens a shared host's database. If that fails, the only hint is for root: users must not be advised to create another
+/// database.
 pub fn open(database: &Path) -> Result<Store, Failure> {
     Store::open(database).map_err(|error| {
         let failure = Failure::from(error);
         match failure.kind {
             Kind::Unavailable | Kind::Invalid => {
-                Failure { hints: vec!["as root, on this machine: access doctor".to_owned()], ..failure }
+                Failure { hints: vec!["run `access doctor` as root on this machine".to_owned()], ..failure }
             }
             _ => failure,
         }

@@ -1,4 +1,4 @@
-//! What a shared host's server asks of the service before a call, and instead of one.
+//! What a shared host's server asks the service before a call, or instead of one.
 
 use super::{Clock, REFUSALS_AN_HOUR, now, now_to_write};
 use crate::domain::event::{Draft, Event};
@@ -7,7 +7,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Context, Error, Read, Store};
 
-/// Whether this is the login of a member who may do something here.
+/// Whether this is the login of a member who is not disabled.
 pub fn is_member(store: &Store, login: &Login) -> Result<bool, Failure> {
     Ok(store.read(|read| -> Result<bool, Error> {
         let Some(name) = read.member_of_login(login)? else { return Ok(false) };
@@ -15,14 +15,14 @@ pub fn is_member(store: &Store, login: &Login) -> Result<bool, Failure> {
     })?)
 }
 
-/// Records that a user was refused at the door, up to so many times an hour.
+/// Records that the server refused a user, up to a limit per hour.
 pub fn record_refused(store: &Store, login: &Login, clock: Clock<'_>, why: &str) -> Result<(), Failure> {
     let os_user = login.to_string();
     let enough = |read: &Read<'_>, now: Timestamp| -> Result<bool, Error> {
         let hour_ago = Timestamp::from_unix((now.unix() - 3600).max(0)).expect("an hour before a time is a time");
         Ok(read.refusals_since(None, &os_user, hour_ago)? >= REFUSALS_AN_HOUR)
     };
-    // Asked first without the write lock: whoever knocks on and on holds up nobody.
+    // Checked without the write lock first, so that a flood of attempts blocks nobody.
     if store.read(|read| -> Result<bool, Failure> { Ok(enough(read, now(read, clock)?)?) })? {
         return Ok(());
     }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::policy_context::PolicyContext;
+use super::request::item;
+use super::{Call, Never, Problem, Rows, Service, deciding, quota, those_asked, unchanged, view, visible};
 use crate::domain::event::{Approval, Event, Revision, Submission};
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
@@ -14,9 +17,6 @@ use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{RequestView, Seen};
 use crate::store::{Error, Read};
-use super::{Call, Never, Problem, Rows, Service, deciding, quota, those_asked, unchanged, view, visible};
-use super::policy_context::PolicyContext;
-use super::request::item;
 
 /// Approves a request, as it is or with changes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ impl Call for Approve {
                 let request = visible(read, &policy, me, id, now)?;
                 let table = request.proposed_terms();
                 let terms = table.modified(modification);
-                // Only someone who may decide on the request learns what else the catalogue has. A part of what was asked is
-                // given by anybody who can give that part.
+                // Only someone who may decide on the request learns what else the catalogue has. Anyone who can give a part of
+                // what was asked may give that part.
                 if terms != *table && !policy.judge(read, &request, &terms, now)?.judgement.is_narrower() {
                     deciding(read, &policy, &request, table, now, |case| authorize::may_change(case, me, &terms, now))?;
                 }
@@ -60,7 +60,7 @@ impl Call for Approve {
                 }
                 let drafts = drafts?;
                 let changes = changes(read, id)?;
-                // Nobody approves, looking back at what they saw before, what an edit or another approver put there since.
+                // An approver must not approve terms that an edit or another approver changed after they looked.
                 if seen.is_none() && changes.iter().any(|change| !change.is_by(me)) {
                     return Err(Refusal::from(VoteRefusal::Unseen { id, seq: read.last_entry_about(id)? }).into());
                 }

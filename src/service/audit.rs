@@ -1,5 +1,4 @@
-//! `audit` and `audit export`: the log, newest first or oldest first. Whoever reads slowly, and loses the role meanwhile,
-//! reads no further page.
+//! `audit` and `audit export`: the log, newest first or oldest first. The caller's role is checked again for each page.
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +35,7 @@ impl Call for Audit {
                 if before == i64::MAX {
                     check_names(read, filter)?;
                 }
-                // One more than is shown tells whether there are others.
+                // Reads one more than is shown, to find out whether there are more.
                 Ok(read.entries_before(
                     filter,
                     before,
@@ -59,7 +58,7 @@ impl Call for Audit {
     }
 }
 
-/// Refuses a filter by a name or number that the log does not have: one mistyped is no empty list.
+/// Refuses a filter by a name or number that the log does not have, since it is probably mistyped.
 fn check_names(read: &Read<'_>, filter: &AuditFilter) -> Result<(), Problem> {
     if let Some(name) = &filter.actor
         && !read.is_member(name)?
@@ -102,7 +101,7 @@ impl Call for AuditExport {
     }
 }
 
-/// The log as it is stored. What this program could not read is exported too: whoever verifies it has to see it.
+/// The log as it is stored. Entries that this program cannot read are exported too, so that they can be verified.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditExportRaw {}
 

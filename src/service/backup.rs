@@ -1,4 +1,5 @@
-//! `backup`: a copy of a live database, proven before it gets its name. Needs no member: whoever owns the file may.
+//! `backup`: a copy of a live database, verified before it gets its name. The file's owner may run it without being a
+//! member.
 
 use std::path::PathBuf;
 
@@ -31,16 +32,16 @@ impl Call for Backup {
             if let Some(fault) = faults.into_iter().chain(proof.faults.into_iter().map(|fault| fault.problem)).next() {
                 return Err(Failure::new(
                     Kind::Invalid,
-                    format!("the database is not whole, so it was not copied: {fault}"),
+                    format!("the database is damaged, so it was not copied: {fault}"),
                 )
-                .hint("`access doctor` says all that is wrong"));
+                .hint("`access doctor` lists all faults"));
             }
             let head = copy.head()?;
             let at = service.now(copy)?;
             checkpoint = Some(Checkpoint { team: copy.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at });
             Ok(())
         })?;
-        let checkpoint = checkpoint.ok_or_else(|| Failure::new(Kind::Internal, "the copy was not looked at"))?;
+        let checkpoint = checkpoint.ok_or_else(|| Failure::new(Kind::Internal, "the copy was not verified"))?;
         Ok(BackupView { file, bytes, checkpoint })
     }
 }

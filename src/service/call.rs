@@ -1,4 +1,4 @@
-//! What can be asked of the service. Each call knows its answer, and who may make it.
+//! The calls of the service. Each has a type for its answer, and knows who may make it.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::Service;
 use crate::error::Failure;
 
-/// Where the rows of an answer go, as they come. A long answer is shown by another thread than reads it.
+/// Receives the rows of an answer as they arrive. A long answer is shown by another thread than the one that reads it.
 pub type Rows<'s, R> = &'s mut (dyn FnMut(R) -> Result<(), Failure> + Send);
 
-/// One thing that can be asked: its arguments are its fields.
+/// A call. Its arguments are its fields.
 pub trait Call: Serialize + DeserializeOwned {
     /// Its name on a shared host's socket.
     const NAME: &'static str;
@@ -17,18 +17,18 @@ pub trait Call: Serialize + DeserializeOwned {
     /// Whether it sends notifications, so that root's configuration is needed.
     const SENDS: bool = false;
 
-    /// What comes before the reply, any number of times. `Never` if nothing does.
+    /// The rows before the reply. `Never`: there are none.
     type Row: Serialize + DeserializeOwned + Send;
     type Reply: Serialize + DeserializeOwned;
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, Self::Row>) -> Result<Self::Reply, Failure>;
 
-    /// Whether root may make it on a shared host, where root is no member: it asks about somebody else.
+    /// Whether root, who is not a member of a shared host, may make it there: only if it asks about another user.
     fn is_about_another(&self) -> bool {
         false
     }
 
-    /// A file that belongs to it. It travels by itself, after the service has agreed to read it (`may_send_file`).
+    /// A file that belongs to it. It is sent separately, after the service has agreed to read it (`may_send_file`).
     fn file(&mut self) -> Option<&mut String> {
         None
     }
@@ -55,7 +55,7 @@ pub enum Callers {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Never {}
 
-/// An answer, and what the caller should know although all went well.
+/// An answer with warnings.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Warned<T> {
     pub answer: T,
@@ -65,7 +65,7 @@ pub struct Warned<T> {
 /// How a list ended.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Listed {
-    /// How many more rows there are than the limit let through. More than `COUNTED`: at least that many.
+    /// The number of rows above the limit. More than `COUNTED`: at least that many.
     pub more: u64,
     pub warnings: Vec<String>,
 }

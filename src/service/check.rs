@@ -1,4 +1,4 @@
-//! `check`: may this member use this now? Never writes.
+//! `check`: whether a member has access to something now. Never writes.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ use crate::store::Read;
 pub struct Check {
     pub resource: Resource,
     pub user: Option<Name>,
-    /// The member of this Unix user name, for gates that know no other.
+    /// The member with this Unix user name, for gates such as PAM.
     pub login: Option<Login>,
 }
 
@@ -43,7 +43,7 @@ impl Call for Check {
                 None => user,
             };
             let (principal, own) = match user {
-                // Root looks after the machine, and need not be a member.
+                // Root need not be a member.
                 Some(name) if service.caller.root => (member(read, &name)?, false),
                 Some(name) => {
                     let me = service.actor(read)?;
@@ -74,7 +74,7 @@ impl Call for Check {
     }
 }
 
-/// The member of a Unix user name. Only for those who may ask about others: nobody else learns who is whom.
+/// The member with a Unix user name. Only for callers who may ask about others: nobody else learns the login of a member.
 fn of_login(service: &Service<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
     if !service.caller.root {
         authorize::needs_admin(&service.actor(read)?, "check access by a Unix user name", now)?;

@@ -21,9 +21,9 @@ use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Error, Write};
 
-/// So many requests in a transaction.
+/// The most requests in one transaction.
 const BATCH: usize = 1000;
-/// So many of those that ended are named.
+/// The most ended requests that are named.
 const NAMED: usize = 20;
 
 /// Goes back to the clock's time.
@@ -104,7 +104,7 @@ struct Ends {
     named: Named,
 }
 
-/// `ahead`: what was made while the clock was ahead. What goes on from it falls with it.
+/// `ahead`: what was made while the clock was ahead. What extends it ends with it.
 fn end_all(
     write: &Write<'_>,
     ahead: &[Request],

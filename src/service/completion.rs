@@ -1,4 +1,4 @@
-//! What a shell may complete to, as far as the caller may know of it. Never writes, refusals included.
+//! Shell completions that the caller may see. Never writes, not even refusals.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::error::Failure;
 use crate::protocol::ListFilter;
 use crate::store::Page;
 
-/// A shell is offered about so many requests at most: nobody chooses from more.
+/// About the most requests that a shell is offered.
 const MOST: usize = 500;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,6 +26,6 @@ impl Call for Deliver {
 pub struct Delivered {
     pub view: DeliverView,
     pub warnings: Vec<String>,
-    /// Why a transport could not be used. The others were.
+    /// Why some transports could not be used. The others were used.
     pub failure: Option<Failure>,
 }

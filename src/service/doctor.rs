@@ -1,5 +1,5 @@
-//! `doctor`: what is wrong with this installation, and what to do about it. Needs no member: whoever owns the file may.
-//! (The file's place, owner and modes were looked at when it was opened.)
+//! `doctor`: finds problems with this installation, and says how to fix them. The file's owner may run it without being
+//! a member. (The file's place, owner and modes were checked when it was opened.)
 
 use std::collections::BTreeMap;
 
@@ -19,10 +19,10 @@ use crate::store::{Error, Read, Store};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
 const LATE: i64 = 15 * 60;
-/// So many requests, and people of each, are named.
+/// The most requests, and members for each, that are named.
 const MOST_NAMED: usize = 5;
 
-/// Looks for what is wrong with this installation.
+/// Finds problems with this installation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Doctor {
     /// Checkpoints kept elsewhere.
@@ -71,19 +71,18 @@ pub fn ok(what: &str, found: impl Into<String>) -> FindingView {
     finding(what, Health::Ok, found.into(), &[])
 }
 
-/// One thing that can't be read hides nothing else that was found.
+/// A check that fails is a finding of its own, so that the others still run.
 pub fn unreadable(what: &str, error: Error) -> FindingView {
-    finding(what, Health::Wrong, Failure::from(error).message, &["see what is said of structure and record"])
+    finding(what, Health::Wrong, Failure::from(error).message, &["see the findings on structure and record"])
 }
 
 fn file(store: &Store, path: &str) -> Result<FindingView, Error> {
     Ok(match store.unknown_file_system()? {
-        None => ok("file", format!("{path}, its owner's alone, on a local disk")),
+        None => ok("file", format!("{path}, accessible only to its owner, on a local disk")),
         Some(number) => {
-            const MEND: [&str; 1] = [
-                "if other machines can reach it, move the database to a disk of this one (ext4, XFS, Btrfs, ZFS, F2FS …)",
-            ];
-            let found = format!("{path}, its owner's alone, on a file system that access does not know ({number})");
+            const MEND: [&str; 1] =
+                ["if other machines can reach it, move the database to a local disk (ext4, XFS, Btrfs, ZFS, F2FS …)"];
+            let found = format!("{path}, accessible only to its owner, on an unknown file system ({number})");
             finding("file", Health::Warning, found, &MEND)
         }
     })
@@ -91,7 +90,7 @@ fn file(store: &Store, path: &str) -> Result<FindingView, Error> {
 
 fn structure(read: &Read<'_>) -> FindingView {
     const MEND: [&str; 2] =
-        ["keep this file for examination", "restore the newest backup, then look with `access doctor --against FILE`"];
+        ["keep this file for examination", "restore the newest backup, then run `access doctor --against FILE`"];
     match read.structural_faults() {
         Ok(faults) if faults.is_empty() => ok("structure", "the schema, every page, index and reference is sound"),
         Ok(faults) => finding("structure", Health::Wrong, faults.join("; "), &MEND),
@@ -101,9 +100,9 @@ fn structure(read: &Read<'_>) -> FindingView {
 
 fn record(read: &Read<'_>, against: &[Checkpoint]) -> FindingView {
     const MEND: [&str; 3] = [
-        "`access audit verify` names every fault",
-        "if an old copy was restored: decisions since are lost, and what was revoked since lives again; revoke it (`access list --state active`)",
-        "else find out who could write the file, and keep it for examination",
+        "`access audit verify` lists every fault",
+        "if an old copy was restored, later decisions are lost, and access revoked since is active again: revoke it (`access list --state active`)",
+        "otherwise find out who could write to the file, and keep it for examination",
     ];
     match verify::prove(read, against) {
         Ok(proof) if proof.ok => match against.len() {
@@ -129,10 +128,10 @@ fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
         finding(
             "clock",
             Health::Wrong,
-            format!("it says {clock}, {} before the last recorded time, {last}; nothing can be changed", spell(behind)),
+            format!("{clock} is {} before the last recorded time, {last}; nothing can be changed", spell(behind)),
             &[
                 "set the clock right",
-                "or, if it is right now and was wrong before: `access doctor --accept-clock` (owner)",
+                "or, if it was wrong before and is right now, run `access doctor --accept-clock` (owner)",
             ],
         )
     } else {
@@ -143,7 +142,7 @@ fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
 fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     const MEND: [&str; 2] = [
         "a line for crontab(5), as the owner of the file: * * * * *  access expire",
-        "access ended on time all the same; nobody was told",
+        "access ended on time, but nobody was notified",
     ];
     let bound = read.time_bound_grants()?;
     Ok(match read.expire_ran_at()? {
@@ -158,7 +157,7 @@ fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
 }
 
 fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
-    const MEND: [&str; 1] = ["one of the people named runs `access review ID --note '…'`"];
+    const MEND: [&str; 1] = ["one of the members named must run `access review ID --note '…'`"];
     let ids = read.reviews_owed()?;
     let named = review::owed(read, &PolicyContext::default(), &ids[..ids.len().min(NAMED)], clock)?;
     let found = match ids.len() {
@@ -173,10 +172,10 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     Ok(finding("reviews", Health::Warning, found, &MEND))
 }
 
-/// Requests that an older version filed, and that other people decide on by the rules of this version.
+/// Requests from an older version that need other approvers in this version.
 fn upgrade(read: &Read<'_>, clock: Timestamp) -> Result<Option<FindingView>, Error> {
     const MEND: [&str; 2] =
-        ["`access expire` notifies them, once", "`access show ID` says on whose approval a request waits"];
+        ["`access expire` notifies the new approvers, once", "`access show ID` shows whose approval a request needs"];
     let now = clock.max(read.last_time()?);
     let policy = PolicyContext::default();
     let mut changed: Vec<String> = Vec::new();

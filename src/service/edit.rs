@@ -1,4 +1,4 @@
-//! `edit`: changing one's own pending request. It is judged as if it were filed now.
+//! `edit`: changes the caller's own pending request. It is judged as if it were filed now.
 
 use std::collections::BTreeSet;
 
@@ -75,7 +75,7 @@ fn prepare(
     let before = visible(read, &policy, me, id, now)?;
     let said = edit::edited(&before, edit, me, now)?;
     let item = item(read, &said.asked.resource)?;
-    // As it stands after the edit, to be judged by the rules.
+    // The request after the edit, for the rules to judge.
     let mut after = before.clone();
     after.apply_edit(said.clone(), before.lapses_at, before.remind_at);
     let judged = policy.judge_and_fit(read, &after, &after.asked, now)?;

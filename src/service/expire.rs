@@ -1,7 +1,7 @@
-//! `expire`, for cron: puts on the record what the clock has done already, and tells people.
+//! `expire`, for cron: records what has expired, and notifies people.
 //!
-//! It works in batches, each a transaction of its own, so that nobody waits long behind it. A run that dies half-way
-//! leaves nothing half-done, and the next goes on; two at once find each batch done or to do, never twice.
+//! It works in batches, each in its own transaction, so that others wait briefly. The next run continues after one that
+//! was interrupted, and two runs at the same time never record anything twice.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -25,7 +25,7 @@ use crate::store::{Error, Read};
 
 const BATCH: usize = 1000;
 
-/// Records what the clock has ended. Sending comes after everything is recorded, and its failure changes nothing of the record.
+/// Records what has expired, then sends what is due. A failure to send does not affect what was recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Expire {
     pub dry_run: bool,
@@ -94,8 +94,8 @@ fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {
     }
 }
 
-/// What is over by this time and not on the record, at most so many grants and requests, and how many they are. A grant
-/// that began and ended has both recorded.
+/// The grants and requests that are over but not recorded as such, at most `most` of each, and how many they are. For a
+/// grant that began and ended, both are recorded.
 pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>, usize), Error> {
     let ended = read.lapsed_grants(now, most)?;
     let stale = read.lapsed_requests(now, most - ended.len())?;
@@ -109,8 +109,8 @@ pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>,
     Ok((drafts, ended.len() + stale.len()))
 }
 
-/// Whether the member of a grant has the same access at this moment by another grant: an extension of it, one beside it, or
-/// one of something that holds it. It is asked for thousands of grants, so what is cheap to find out comes first.
+/// Whether the member of a grant has the same access by another grant at this moment: an extension, a parallel grant, or a
+/// grant that covers it. It runs for thousands of grants, so the cheap checks come first.
 pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Timestamp) -> Result<bool, Error> {
     if !read.has_another_grant(grant, at)? {
         return Ok(false);
@@ -120,8 +120,8 @@ pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Times
     Ok(principal.entitlements(&item, at).iter().any(|entitlement| entitlement.request != Some(grant.request)))
 }
 
-/// The warnings that are due, at most so many. Of a grant after which access goes on, none is: it is looked at again until
-/// it ends, since what goes on may be revoked before.
+/// The warnings that are due, up to a limit. A grant whose access continues needs none, but is checked again until it
+/// ends, since the other grant may be revoked first.
 fn warnings(read: &Read<'_>, policy: &PolicyContext, now: Timestamp, most: usize) -> Result<Vec<Draft>, Error> {
     let mut drafts = Vec::new();
     let mut after = None;
@@ -139,7 +139,7 @@ fn warnings(read: &Read<'_>, policy: &PolicyContext, now: Timestamp, most: usize
     Ok(drafts)
 }
 
-/// What is due at this time, at most so many of it: beginnings before ends, for those that the clock passed both of.
+/// What is due at this time, up to a limit. The start of a grant comes before its end, for those with both due.
 pub fn due(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -164,7 +164,7 @@ pub fn due(
     }
     let reminded = drafts.len();
     for request in read.pending_of_format_1(now, false, most - reminded)? {
-        // A reminder tells everybody who may decide.
+        // A reminder goes to everyone who may decide.
         let whom =
             if told_again.contains(&request.id) { Vec::new() } else { not_notified(read, policy, &request, now)? };
         drafts.push(lifecycle::rejudge(&request, &whom));

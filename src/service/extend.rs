@@ -1,4 +1,4 @@
-//! `extend`: asking for more of a grant one has. It is a request like any other, which starts when that grant ends.
+//! `extend`: requests an extension of a grant. It is a request like any other, which starts when that grant ends.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +19,11 @@ use crate::error::Failure;
 use crate::protocol::{NeedsView, RequestView};
 use crate::store::Read;
 
-/// Asks for more of a grant.
+/// Requests an extension of a grant.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Extend {
     pub id: RequestId,
-    /// None: as long again.
+    /// None: the same length.
     pub length: Option<Length>,
     pub reason: Text,
     pub ticket: Option<Ticket>,
@@ -54,7 +54,7 @@ impl Call for Extend {
     }
 }
 
-/// What the request for more would be, with the ticket of the one before and without its reason.
+/// The request to file: with the ticket of the current request, and without its reason.
 fn asked(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -79,7 +79,7 @@ fn asked(
     })
 }
 
-/// What it takes to ask for more. Files nothing, and a refusal is not recorded.
+/// The requirements of an extension. Files nothing, and a refusal is not recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NeedsToExtend {
     pub id: RequestId,
@@ -101,7 +101,7 @@ impl Call for NeedsToExtend {
             let policy = PolicyContext::default();
             let ask = asked(read, &policy, &me, id, length, now)?;
             let mut need = need(read, &policy, &me, &me, &ask, now)?;
-            // The ticket of the request before goes on unless another one is given.
+            // The ticket of the current request is kept by default.
             need.tickets.retain(|pattern| !ask.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
             let item = item(read, &ask.terms.resource)?;
             let about = about(&read.team()?, &item);

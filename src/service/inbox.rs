@@ -1,4 +1,4 @@
-//! `inbox`: the caller's notifications. Looking marks nothing as read.
+//! `inbox`: the caller's notifications. Listing them does not mark them as read.
 
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +110,7 @@ impl Call for MarkRead {
     }
 }
 
-/// Marks everything that is unread now, some at a time, so that nobody waits long. What arrives meanwhile stays unread.
+/// Marks everything that is unread now, in batches, so that others wait briefly. Later notifications stay unread.
 fn mark_all_read(service: &Service<'_>) -> Result<u64, Failure> {
     let mut count = 0;
     let mut before = Some(i64::MAX);
@@ -153,7 +153,7 @@ impl Call for Unread {
             authorize::may_act(&me)?;
             Ok(read.unread(&me.name)?)
         });
-        // A quiet line that nobody asked for is no reason to fail.
+        // This count is only a courtesy, so its failure is ignored.
         Ok(count.unwrap_or(0))
     }
 }

@@ -24,7 +24,7 @@ pub struct Init<'a> {
     pub sample: bool,
 }
 
-/// Creates the database. Gives the team that it begins with.
+/// Creates the database. Returns its first team.
 pub fn init(path: &Path, clock: Timestamp, init: Init<'_>) -> Result<Team, Failure> {
     let team = if init.sample { sample(&init)? } else { bare(&init) };
     let event = Event::TeamInitialized { changes: team.as_changes() };

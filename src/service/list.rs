@@ -23,7 +23,7 @@ use crate::error::Failure;
 use crate::protocol::{ListFilter, RequestView, TimelineView};
 use crate::store::{Error, Page, Read, VisibleTo};
 
-/// So many pages wait to be shown at most.
+/// The most pages that wait to be shown.
 const PAGES: usize = 2;
 
 /// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up. While one
@@ -55,7 +55,7 @@ impl Call for List {
         // A page with what each request waits for, and how the list ends if it does with that.
         let mut next = || -> Result<(ListPage, Option<Listed>), Failure> {
             service.ask("list", |read, me, today| {
-                // Whoever reads slowly, and is no admin any more, reads no further page.
+                // The caller may have lost the admin role since the previous page.
                 if only.is_none() {
                     authorize::needs_admin(me, "see everybody's requests", today)?;
                 }
@@ -93,7 +93,7 @@ impl Call for List {
             let showing = scope.spawn(move || show(first).and_then(|()| receiver.iter().try_for_each(show)));
             let mut read = || loop {
                 let (rows, end) = next()?;
-                // Nobody receives it where showing has failed, which is what is told then.
+                // This fails only if showing failed, and that failure is returned below.
                 let failed = sender.send(rows).is_err();
                 if let Some(end) = end.or_else(|| failed.then(Listed::default)) {
                     return Ok(end);

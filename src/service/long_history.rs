@@ -30,7 +30,7 @@ const NOW: i64 = 1_800_000_000;
 /// More than a list counts, and more entries than are searched for refused attempts.
 const SHORT: i64 = 1_600;
 const LONG: i64 = 4 * SHORT;
-/// So many of bob's requests are pending, after a grant of his that is live.
+/// The number of bob's pending requests, after his active grant.
 const PENDING: i64 = 4;
 
 const TEAM: &str = r#"
@@ -66,7 +66,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_unix(seconds).expect("a time")
 }
 
-/// A database in which bob had so many grants that have ended, and has one that is live and some that are pending.
+/// A database in which bob has this many ended grants, one active grant and some pending requests.
 struct World {
     _folder: tempfile::TempDir,
     store: Store,

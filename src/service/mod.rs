@@ -1,5 +1,5 @@
-//! Carries out commands. Each verb is a paragraph: load, decide, record. A command that changes anything does all
-//! three in one write transaction; one that only asks reads one consistent state, or pages of it.
+//! The use cases, one per file: load, decide, record. A call that changes anything does all three in one write
+//! transaction; one that only reads sees one consistent state, or pages of it.
 //!
 //! Nothing here reads the clock or the environment, and nothing here prints.
 
@@ -90,17 +90,17 @@ use crate::error::{Failure, Kind};
 use crate::protocol::{DeliverView, FindingView, Progress, Seen, TestView};
 use crate::store::{Context, Error, Read, Store, Write};
 
-/// Who is there: the Unix user, as the operating system says, and whom they act as where the file is their own.
+/// The caller: the Unix user as the operating system reports it, and the member they act as if the file is their own.
 #[derive(Debug, Clone)]
 pub struct Caller {
     pub login: Login,
-    /// Whether that user is root, who may look after the file without being a member, and decides nothing.
+    /// Whether that user is root, who may maintain the file without being a member, but decides nothing.
     pub root: bool,
     pub acting_as: Option<Name>,
 }
 
-/// Tells the time by the system's clock. It is read once in a transaction, after the wait for the write lock: what
-/// lapsed while a command waited has lapsed.
+/// Reads the system's clock. It is read once per transaction, after the wait for the write lock, so that requests that
+/// lapsed during the wait count as lapsed.
 pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
 
 /// Why a command was not carried out: a rule says no, or something failed.
@@ -140,19 +140,19 @@ impl Problem {
 
 /// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
 const CLOCK_SLACK: i64 = 60;
-/// So many refused attempts of one person are recorded in an hour; the rest would only be noise.
+/// The most refused attempts of one user that are recorded in an hour; more would only be noise.
 const REFUSALS_AN_HOUR: u64 = 20;
 
-/// What only some commands need to know of the world outside, so that the others don't ask.
+/// Information from outside the database, which only some calls need.
 pub struct Outside<'o> {
     /// Whether the Unix user who calls owns the database file.
     pub owns_file: &'o dyn Fn() -> bool,
-    /// Whether a person of this Unix user name has an account on this machine. It may take seconds to find out, so never
-    /// while the write lock is held.
+    /// Whether a user of this name has an account on this machine. The lookup may take seconds, so it must not run while
+    /// the write lock is held.
     pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
     /// Whether this machine's database of time zones has this one.
     pub knows_zone: &'o dyn Fn(&Timezone) -> bool,
-    /// Whether the database is this machine's own, shared by its users: then the owner has to be one of them.
+    /// Whether the database is a shared host's: then the owner must have an account on this machine.
     pub shared: bool,
     /// Sends what is due to the subscribers of the log.
     pub deliver: &'o dyn Fn(Rows<'_, Progress>) -> Result<DeliveryRun, Failure>,
@@ -188,7 +188,7 @@ pub struct Service<'a> {
 }
 
 impl Service<'_> {
-    /// Answers a call that gives no rows, or whose rows nobody wants.
+    /// Answers a call and discards its rows, if any.
     pub fn answer<C: Call>(&self, call: C) -> Result<C::Reply, Failure> {
         call.carry_out(self, &mut |_| Ok(()))
     }
@@ -214,7 +214,7 @@ impl Service<'_> {
         now_to_write(read, self.clock)
     }
 
-    /// Asks something as the member who calls. A refusal is recorded.
+    /// Reads something as the calling member. A refusal is recorded.
     fn ask<T>(
         &self,
         command: &str,
@@ -228,9 +228,8 @@ impl Service<'_> {
         asked.map_err(|problem| self.refused(command, None, problem))
     }
 
-    /// Asks what a change would come to, as the member who calls. Nothing is attempted, so a refusal is recorded only if it
-    /// is about who calls: rules can be explored, and who probes without being allowed to is seen. While the clock is wrong it
-    /// fails as the change would.
+    /// Previews a change, as the calling member. A refusal is recorded only if it is about the caller: members may explore
+    /// the rules, but attempts by others are visible in the log. While the clock is wrong it fails as the change would.
     fn try_out<T>(
         &self,
         command: &str,
@@ -254,15 +253,15 @@ impl Service<'_> {
         match problem {
             Problem::Failure(failure) => failure,
             Problem::Refusal(refusal) => {
-                // The answer is no whether or not that can be written down (a clock set back, say).
+                // The refusal holds even if it cannot be recorded, such as when the clock was set back.
                 let _ = self.record_refused(command, request, &refusal);
                 refusal.into()
             }
         }
     }
 
-    /// Changes something as the member who calls: `decide` says what happens, then that is recorded, and `then`
-    /// answers; all in one transaction. A refusal is recorded instead.
+    /// Changes something as the calling member, in one transaction: `decide` returns the events, they are recorded, and
+    /// `then` answers. A refusal is recorded instead.
     fn change<T, R>(
         &self,
         command: &str,
@@ -292,8 +291,8 @@ impl Service<'_> {
             let able = me.as_ref().map_err(Clone::clone).and_then(|me| Ok(authorize::may_act(me).map(|()| me)?));
             let now = match (time(write), &able) {
                 (Ok(now), _) => now,
-                // Who may do nothing learns nothing else, not even that the clock is wrong. Without a time there is no
-                // entry either.
+                // Callers who may do nothing do not even learn that the clock is wrong. Without a valid time nothing is
+                // recorded either.
                 (Err(_), Err(Problem::Refusal(refusal))) => return Ok(Err(refusal.clone())),
                 (Err(failure), _) => return Err(failure),
             };
@@ -346,7 +345,7 @@ impl Service<'_> {
     }
 }
 
-/// The time that counts: never earlier than the last recorded one, so that a clock set back revives nothing.
+/// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
 fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
     Ok(clock()?.max(read.last_time()?))
 }
@@ -365,12 +364,12 @@ fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure>
             ),
         )
         .hint("set the clock right")
-        .hint("or, if it is right now and was wrong before, the owner runs `access doctor --accept-clock`"));
+        .hint("or, if it was wrong before and is right now, the owner runs `access doctor --accept-clock`"));
     }
     Ok(clock.max(last))
 }
 
-/// A member by name, or that there is none.
+/// A member by name, or a refusal.
 fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
     if let Some(principal) = read.principal(name)? {
         return Ok(principal);
@@ -378,14 +377,14 @@ fn member(read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
     Err(no_such_member(read, name)?.into())
 }
 
-/// That there is no member of this name, with the nearest that there is.
+/// The refusal for an unknown member, with the most similar name.
 fn no_such_member(read: &Read<'_>, name: &Name) -> Result<Refusal, Error> {
     let names = read.member_names()?;
     let nearest = nearest(name.as_str(), names.iter().map(Name::as_str));
     Ok(LookupRefusal::NoSuchMember { name: name.clone(), nearest }.into())
 }
 
-/// A request, if this person may know of it.
+/// A request, if this member may see it.
 fn visible(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -398,7 +397,7 @@ fn visible(
     if sees(read, policy, me, &request, now)? { Ok(request) } else { Err(no_such()) }
 }
 
-/// Whether this person may know of a request.
+/// Whether this member may see a request.
 pub fn sees(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -413,8 +412,7 @@ pub fn sees(
     Ok(authorize::may_see(me, request, Some(&judged.judgement), now))
 }
 
-/// Has somebody decide on a request: `decide` is given all that it takes, for the terms on the table as `terms` changes
-/// them.
+/// Decides on a request. `decide` gets all it needs, for the proposed terms as changed by `terms`.
 fn deciding<T>(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -429,8 +427,7 @@ fn deciding<T>(
     Ok(decide(&case)?)
 }
 
-/// Those who were asked to decide on a request at any time, as far as they are still the same members. Not those who asked
-/// for it.
+/// Those who were ever asked to decide on a request and are still the same members, without its requester and filer.
 fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
     let mut asked: Vec<Name> = Vec::new();
     for entry in read.entries_about(request.id)? {
@@ -448,7 +445,7 @@ fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
     Ok(asked)
 }
 
-/// Refuses when something has happened to the request since the caller was shown it.
+/// Refuses if the request has changed since the caller was shown it.
 fn unchanged(read: &Read<'_>, id: RequestId, seen: Option<&Seen>) -> Result<(), Problem> {
     match seen {
         Some(Seen(seq)) if *seq != read.last_entry_about(id)?.to_string() => {

@@ -1,7 +1,7 @@
-//! What it takes to ask for something, for a form that wants to know before it asks its questions.
+//! The requirements of a request, which the form shows before it asks its questions.
 //!
-//! A request is judged for each length by the code that files requests, but for the texts that are not written yet: the
-//! form is told what the rules say about those. Nothing is filed, and a refusal is not recorded.
+//! The code that files requests judges one for each length. The reason and the ticket are not written yet, so what the
+//! rules demand of them is returned to the form instead. Nothing is filed, and a refusal is not recorded.
 
 use std::collections::BTreeSet;
 
@@ -48,7 +48,7 @@ const USUAL: [i64; 14] = [
     3650 * DAY,
 ];
 
-/// What it takes to ask for something. Files nothing.
+/// The requirements of a request. Files nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Needs {
     pub resource: Resource,
@@ -128,7 +128,7 @@ impl Survey<'_> {
                 }
                 Err(Problem::Refusal(refusal)) => {
                     too_long = too_long.or(Some(seconds));
-                    // An hour is what most people ask for, so its refusal says most.
+                    // An hour is the most common length, so its refusal is the most useful one.
                     if refused.is_none() || seconds == HOUR {
                         refused = Some(refusal.into());
                     }
@@ -161,7 +161,7 @@ impl Survey<'_> {
         let judged = self.policy.judge(self.read, &request, &request.asked, self.now)?;
         let rules = judged.judgement.matched.iter().map(|matched| &matched.rule);
         let named = rules.flat_map(|rule| {
-            // What is a little longer may take more.
+            // A slightly longer request may need more.
             let above = rule.matches.longer_than.map(|least| least.seconds() + MINUTE);
             [rule.max_duration.map(Length::seconds), rule.matches.longer_than.map(Length::seconds), above]
         });
@@ -186,7 +186,7 @@ impl Survey<'_> {
     }
 }
 
-/// What this request takes, or why it would be refused whatever its reason and ticket are.
+/// The requirements of this request, or why it would be refused for any reason and ticket.
 pub fn need(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -208,7 +208,7 @@ pub fn need(
     })
 }
 
-/// In the place of a reason that is not written yet.
+/// A placeholder for a reason that is not written yet.
 pub fn no_reason_yet() -> Text {
     "-".parse().expect("a dash is a text")
 }
@@ -221,7 +221,7 @@ struct Texts {
 }
 
 impl Texts {
-    /// Takes these demands out of a judgement.
+    /// Removes these demands from a judgement.
     fn taken_from(judgement: &mut Judgement) -> Texts {
         let mut texts = Texts::default();
         for matched in &mut judgement.matched {

@@ -1,4 +1,4 @@
-//! `outbox`: what waits to be sent, what failed and why; trying again, and discarding.
+//! `outbox`: lists, retries and discards messages that wait to be sent or failed.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ impl Call for Outbox {
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, QueuedView>) -> Result<(), Failure> {
         let Outbox { dead } = self;
         let outside = service.outside;
-        // The file's owner may look after it without being a member. Members see it as admins.
+        // The file's owner need not be a member. Members need to be admins.
         if !is_keeper(service, outside) {
             service.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
         }
@@ -72,7 +72,7 @@ fn is_keeper(service: &Service<'_>, outside: &Outside<'_>) -> bool {
     service.caller.acting_as.is_none() && (service.caller.root || (outside.owns_file)())
 }
 
-/// Tries these again at once, or all that are given up: with `deliver`, or when cron next comes.
+/// Makes these due now, or all that are given up. The next `deliver` or `expire` sends them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct OutboxRetry {
     /// Empty: all that are given up.

@@ -1,5 +1,5 @@
-//! `team replace-owner`: root has another member take the place of an owner whose account is gone. It is all that root
-//! decides, and it is recorded as root's. What follows for open requests and grants is the same as for a team file.
+//! `team replace-owner`: root makes another member the owner if the owner's account is gone. This is the only decision that
+//! root makes, and it is recorded as root's. Open requests and grants are treated as when a team file is applied.
 
 use serde::{Deserialize, Serialize};
 
@@ -64,7 +64,7 @@ impl Call for ReplaceOwner {
             if logins != Logins::of(&old, to)? {
                 return Err(Refusal::Changed { what: "the team".to_owned() }.into());
             }
-            // Who may not do it is told nothing of who there is.
+            // A caller who may not do this does not learn which members exist.
             if by_root {
                 member(read, to)?;
             }
@@ -98,7 +98,7 @@ fn apply(
         });
         let now = match (time, &planned) {
             (Ok(now), _) => now,
-            // Without a time there is no entry, and who may not do this does not learn that the clock is wrong.
+            // Without a valid time nothing is recorded, and a caller who may not do this does not learn that the clock is wrong.
             (Err(_), Err(Problem::Refusal(refusal))) => return Ok(Err(refusal.clone())),
             (Err(failure), _) => return Err(failure),
         };

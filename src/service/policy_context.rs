@@ -1,5 +1,5 @@
-//! What it takes to judge requests: the rules, what a grant would reach, and the people who count. Each is loaded when
-//! it is first needed, and once for a whole command.
+//! What judging requests needs: the rules, what a grant would open, and the members who may approve. Each is loaded on
+//! first use, once per command.
 
 use crate::domain::policy::judge::{self, Judgement};
 use crate::domain::policy::matching;
@@ -32,7 +32,7 @@ pub struct PolicyContext {
     usable: OnceCell<Team>,
 }
 
-/// A request with what decides on it, for certain terms.
+/// A request with the judgement of certain terms.
 pub struct Judged {
     pub judgement: Judgement,
     pub requester: Rc<Principal>,
@@ -40,12 +40,12 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// All who gave an approval or might give one.
+    /// Everyone who gave an approval or might give one.
     pub fn people(&self) -> Vec<&Principal> {
         self.people.iter().map(AsRef::as_ref).collect()
     }
 
-    /// Where the request stands with each demand.
+    /// The approvals that each demand has and needs.
     pub fn tally(&self, request: &Request, terms: &Terms, now: Timestamp) -> Vec<vote::Tally> {
         vote::tally(request, terms, &self.judgement.requirements(), &self.people(), now)
     }
@@ -71,7 +71,7 @@ impl PolicyContext {
         Ok(principal)
     }
 
-    /// Everybody who might be named so.
+    /// Everyone whom these approvers might name.
     fn named(&self, read: &Read<'_>, named: &Assignee) -> Result<Rc<BTreeSet<Name>>, Error> {
         if let Some(known) = self.named.borrow().get(named) {
             return Ok(known.clone());
@@ -85,7 +85,7 @@ impl PolicyContext {
         Ok(names)
     }
 
-    /// Those named so, as they are now.
+    /// The members whom these approvers name now.
     pub fn people_named(&self, read: &Read<'_>, named: &BTreeSet<Assignee>) -> Result<Vec<Rc<Principal>>, Error> {
         let mut names: BTreeSet<Name> = BTreeSet::new();
         for named in named {
@@ -134,7 +134,7 @@ impl PolicyContext {
         }
     }
 
-    /// Whether any rule could name somebody who is no admin.
+    /// Whether any rule could name a member who is not an admin.
     pub fn names_anybody(&self, read: &Read<'_>) -> Result<bool, Error> {
         let names = |rule: &Rule| !rule.approvers.is_empty() || !rule.escalate_to.is_empty();
         Ok(self.has_rules(read)? && read.rules()?.iter().any(names))
@@ -242,7 +242,7 @@ pub fn grants_counted(
     Ok(grants)
 }
 
-/// A grant as its length counts. None: it was revoked before it began.
+/// A grant as it counts towards a length limit. None: it was revoked before it began.
 pub fn counted(grant: Grant) -> Option<OtherGrant> {
     let ends_at = grant.ended.as_ref().map(|ended| ended.at).or(grant.ends_at);
     let Grant { request, starts_at, terms, .. } = grant;

@@ -37,7 +37,7 @@ impl Call for Queue {
     }
 }
 
-/// Those of a page of pending requests that wait for this person, and where the next page begins. None: there is none.
+/// The requests of one page that wait for this member, and where the next page begins. None: it was the last page.
 pub fn waiting(
     read: &Read<'_>,
     policy: &PolicyContext,

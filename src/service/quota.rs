@@ -1,4 +1,4 @@
-//! The limits on how often somebody may ask, counted in the transaction that writes what they ask for.
+//! The limits on the number of requests, counted in the transaction that records the request.
 
 use crate::domain::quota::{self, EDITED, EMERGENCIES, FILED, PENDING, UNREVIEWED};
 use crate::domain::request::emergency::reviews_owed;
@@ -15,7 +15,7 @@ use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 use crate::store::{Act, Filed, Read};
 
-/// A message names at most so many emergencies that need a review.
+/// The most emergencies that a message names.
 pub const NAMED: usize = 10;
 
 /// Whether `filer` may file this request now: by how many they filed lately, by how many of them wait, and by the rules that
@@ -41,7 +41,7 @@ pub fn may_file(
     let own = for_filer.iter().filter(|filed| filed.own).map(|filed| filed.at);
     FILED.allows(own.chain(for_others), now)?;
 
-    // What is granted at once waits for nobody.
+    // A request that is granted at once is never pending.
     if !request.emergency && judged.judgement.approved_by_rule().is_none() {
         let mut pending = read.pending_filed(filer, request.id, now)?;
         if is_admin {

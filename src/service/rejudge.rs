@@ -1,4 +1,4 @@
-//! Open requests, judged again by a team that is about to apply.
+//! Judges open requests and grants again by a team that is about to be applied.
 
 use crate::domain::request::vote::{self, Tally};
 use crate::domain::request::{Request, team_change};
@@ -21,16 +21,16 @@ use crate::domain::terms::{RequestId, Terms};
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
 
-/// An event names so many resources that were gained.
+/// The most gained resources that an event names.
 const MOST_NAMED: usize = 10;
-/// An event says in so many characters why a grant ends.
+/// The most characters in which an event says why a grant ends.
 const LONGEST_WHY: usize = 300;
 
 pub struct Rejudge<'r> {
     read: &'r Read<'r>,
     old: &'r Team,
     new: &'r Team,
-    /// Whose names are nobody's after the change, or another person's.
+    /// Members whose names are gone after the change, or belong to somebody else.
     departed: &'r BTreeSet<&'r Name>,
     /// The grants of roles that are not ended on the record.
     role_grants: BTreeMap<&'r Name, Vec<&'r Grant>>,
@@ -147,7 +147,7 @@ impl<'r> Rejudge<'r> {
 
     /// Why the new team would not give this grant. None: it would. `ended`: the grants that end before this one does.
     ///
-    /// It is judged for the time at which it starts. An approval counts if whoever gave it could give it today.
+    /// It is judged for its start time. An approval counts if its approver could still give it today.
     pub fn why_not(
         &mut self,
         request: &Request,
@@ -254,7 +254,7 @@ impl<'r> Rejudge<'r> {
     }
 }
 
-/// `rule "two" demands 2 approvals, and 1 of those given counts`.
+/// `rule "two" needs 2 approvals, and 1 of those given counts`.
 fn unmet(tally: &Tally) -> String {
     let whose =
         tally.rule.as_ref().map_or_else(|| "the default demand".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
@@ -267,7 +267,7 @@ fn unmet(tally: &Tally) -> String {
     format!("{whose} needs {} {approvals}, and {counts}", tally.need)
 }
 
-/// At most so many, and how many more there are.
+/// The first `most` of these, and how many more there are.
 pub fn few(all: &[String], most: usize) -> String {
     let mut named: Vec<String> = all.iter().take(most).cloned().collect();
     named.extend((all.len() > most).then(|| format!("and {} more", all.len() - most)));

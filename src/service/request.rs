@@ -1,4 +1,4 @@
-//! `request`: asking for access.
+//! `request`: files a request for access.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,7 @@ pub fn requester(
 ) -> Result<Principal, Problem> {
     match named {
         Some(name) if *name != me.name => {
-            // Before anything about that member or the resource is told.
+            // Checked before the answer reveals anything about that member or the resource.
             authorize::needs_admin(me, "file a request for somebody else", now)?;
             match (member(read, name), item(read, resource)) {
                 (Err(Problem::Refusal(unknown)), Err(Problem::Refusal(other))) => Err(unknown.and([other]).into()),
@@ -144,7 +144,7 @@ pub fn unjudged(id: RequestId, me: &Principal, requester: &Principal, ask: &Ask,
     }
 }
 
-/// Files a request, as far as it may be.
+/// Files a request, or refuses it.
 pub fn submit(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -210,7 +210,7 @@ pub fn submit_as(
         request.grant = Some(granted.into());
         if let Some(reviewers) = reviewers {
             if reviewers.is_empty() {
-                warnings.push("nobody can review this emergency: no admin and no owner can act but you".to_owned());
+                warnings.push("nobody can review this emergency: you are the only active admin or owner".to_owned());
             }
             let day_ago = now.minus(TOGETHER);
             let mut grants = read.emergencies(&request, day_ago)?;
@@ -218,7 +218,7 @@ pub fn submit_as(
             emergency = Some(Emergency::of(&request, reviewers, &grants));
         }
     }
-    // Once it is granted it waits on nobody.
+    // A granted request waits on nobody.
     let tallies = if request.grant.is_some() { Vec::new() } else { tallies };
     let rules = view::matched(&judged.judgement);
     drop(judged);
@@ -252,20 +252,20 @@ pub fn granted(drafts: &[Draft]) -> Option<Granted> {
     })
 }
 
-/// A demand that cannot be met: fewer are left to approve than it takes.
+/// A warning for a demand that cannot be met, because too few members can approve.
 pub fn out_of_reach(tally: &Tally) -> Option<String> {
     let able = tally.waiting_on.len() + tally.have.len();
     (able < tally.need as usize).then(|| match (&tally.rule, able) {
         (Some(rule), able) => format!(
-            "nobody can grant this: the rule {:?} takes {} approvals, and {able} can be given",
+            "nobody can grant this: rule {:?} needs {} approvals, but only {able} can be given",
             rule.as_str(),
             tally.need
         ),
-        (None, _) => "nobody can decide on this request: the team has no other admin than those who asked".to_owned(),
+        (None, _) => "nobody can decide on this request: the team has no admin except those who filed it".to_owned(),
     })
 }
 
-/// What the catalogue says of a resource, or that it has none such, and which are like it.
+/// A resource of the catalogue, or a refusal that suggests similar names.
 pub fn item(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Problem> {
     if let Some(item) = read.catalog_item(resource)? {
         return Ok(item);
@@ -273,7 +273,7 @@ pub fn item(read: &Read<'_>, resource: &Resource) -> Result<CatalogItem, Problem
     let names: Vec<String> = read.resource_names()?.iter().map(ToString::to_string).collect();
     let asked = resource.to_string();
     let mut likely: Vec<String> = Vec::new();
-    // The same name of another kind, then the likest of this kind, then of all.
+    // The same name of another kind, then the most similar of this kind, then of any kind.
     likely.extend(names.iter().filter(|name| name.split_once(':').is_some_and(|(_, n)| n == resource.name())).cloned());
     let kind = format!("{}:", resource.kind());
     let of_kind = names.iter().filter_map(|name| name.strip_prefix(&kind));

@@ -1,4 +1,4 @@
-//! `resources`: what can be asked for, and what the caller has of it.
+//! `resources`: what can be requested, and the caller's access to each.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::domain::text::nearest;
 use crate::error::Failure;
 use crate::protocol::ResourceView;
 
-/// What can be asked for, and what the caller has of it.
+/// What can be requested, and the caller's access to each.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Resources {
     pub kind: Option<ResourceKind>,
@@ -59,7 +59,7 @@ impl Call for Resources {
     }
 }
 
-/// The resource that has this name, whatever its kind. Every member can list the resources, so it reveals nothing.
+/// The resource with this name, of any kind. Every member can list the resources, so this reveals nothing.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Find {
     pub name: Name,
@@ -95,7 +95,7 @@ impl Call for Find {
     }
 }
 
-/// A word on what a resource is.
+/// A short description of a resource.
 pub fn about(team: &Team, item: &CatalogItem) -> String {
     let list = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(", ");
     match item {
@@ -116,7 +116,7 @@ pub fn about(team: &Team, item: &CatalogItem) -> String {
     }
 }
 
-/// The narrowest declared scope that covers a connection or target: an approver is offered it.
+/// The narrowest declared scope that covers a connection or target. Approvers are offered it.
 pub fn narrowest_scope(team: &Team, resource: &Resource) -> Option<Name> {
     let item = team.item(resource)?;
     let items: Vec<CatalogItem> = team.resources().filter_map(|resource| team.item(&resource)).collect();

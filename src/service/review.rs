@@ -1,4 +1,4 @@
-//! `review`: closing the review that an emergency owes; and what to know of an emergency besides its request.
+//! `review`: closes the review of an emergency; and the details of an emergency that its request does not have.
 
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,7 @@ impl Call for ReviewEmergency {
     }
 }
 
-/// The rules of today, about an emergency as it was taken: its length is not another once it is over.
+/// Judges an emergency by today's rules, for the terms as they were taken.
 fn judged(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Judged, Error> {
     policy.judge(read, request, &request.asked, request.grant.as_ref().map_or(now, |grant| grant.starts_at))
 }
@@ -73,7 +73,7 @@ pub fn reviewers(
     Ok(reviewers.into_iter().map(|principal| principal.name.clone()).collect())
 }
 
-/// What to know of a request besides, if it is an emergency.
+/// The additional details of a request that is an emergency.
 pub fn emergency(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -89,7 +89,7 @@ pub fn emergency(
     Ok(Some(Emergency::of(request, reviewers, &grants)))
 }
 
-/// The emergencies of these that owe their review, each with those who can review it.
+/// The emergencies among these that need a review, each with its possible reviewers.
 pub fn owed(
     read: &Read<'_>,
     policy: &PolicyContext,

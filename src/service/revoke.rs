@@ -120,7 +120,7 @@ fn all_of(
     member(read, name)?;
     let mut held = read.requests_granted_to(name)?;
     held.retain(|request| matches!(request.state(now), State::Active | State::Scheduled));
-    // A request comes after the one that it goes on from, and falls with it.
+    // An extension comes after the request that it extends, and ends with it.
     held.sort_by_key(|request| request.id);
     let (mut drafts, mut all) = (Vec::new(), BTreeSet::new());
     for request in held {
@@ -150,12 +150,12 @@ fn unchanged(
     if Seen::of(last) == *seen { Ok(()) } else { Err(Refusal::Changed { what: what() }.into()) }
 }
 
-/// The requests that go on from this one's grant, and those that go on from theirs.
+/// The requests that extend this one's grant, directly or through another extension.
 pub fn following(read: &Read<'_>, id: RequestId) -> Result<Vec<Request>, Error> {
     let mut found = read.extensions(id)?;
     let mut next = 0;
     while let Some(request) = found.get(next) {
-        // Each goes on from an earlier one, so this ends.
+        // Each extends an earlier one, so this loop ends.
         found.extend(read.extensions(request.id)?);
         next += 1;
     }

@@ -33,19 +33,19 @@ use crate::protocol::{AgainstView, FollowView, Follows, OtherwiseView, PlanView,
 use crate::store::{Act, Error, Read};
 
 const APPLY: &str = "apply a team file";
-/// So many pairs (of a rule or a grant, and a member or a resource) are looked at to warn of what a file amounts to. What
-/// takes more is left out, and that is said.
+/// The most pairs (of a rule or a grant, and a member or a resource) that are checked for warnings about a file. A check
+/// that needs more is left out, and the output says so.
 const MOST_PAIRS: usize = 3_000_000;
-/// So many resources are named that a grant comes to cover.
+/// The most newly covered resources that are named for a grant.
 const MOST_COVERED: usize = 50;
-/// So many warnings are given of what the rules amount to.
+/// The most warnings about the rules.
 const MOST_WARNINGS: usize = 50;
-/// So many people are named.
+/// The most members that are named.
 const MOST_PEOPLE: usize = 5;
-/// So many past requests are named that would have been decided otherwise.
+/// The most past requests with another outcome that are listed.
 const MOST_OTHERWISE: usize = 1000;
 
-/// The team, as a team file says it.
+/// The team, as in a team file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TeamShow {}
 
@@ -64,7 +64,7 @@ fn may_apply(service: &Service<'_>) -> Result<(), Failure> {
     service.ask("team apply", |_, me, _| Ok(authorize::needs_owner(me, APPLY)?))
 }
 
-/// Replaces the team by what a file says.
+/// Replaces the team with the one in a file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct TeamApply {
     pub text: String,
@@ -88,7 +88,7 @@ impl Call for TeamApply {
         Some(&mut self.text)
     }
 
-    /// Only the owner's file is read. (It is asked again in the transaction that applies it.)
+    /// Only the owner may send a file. (This is checked again in the transaction that applies it.)
     fn may_send_file(service: &Service<'_>) -> Result<(), Failure> {
         may_apply(service)
     }
@@ -96,8 +96,8 @@ impl Call for TeamApply {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PlanView>, Failure> {
         let TeamApply { text, dry_run, seen, against, revoke_unmatched } = self;
         let (outside, text) = (service.outside, text.as_str());
-        // First of all: only the owner learns what is wrong with a file, and only the owner may cause the work that it takes. And
-        // only while the clock is right, if it is to be applied.
+        // Checked first: only the owner learns what is wrong with a file, and only the owner may cause this work. To apply
+        // it, the clock must be right, too.
         may_apply(service)?;
         if !dry_run {
             service.store.read(|read| service.now_to_write(read))?;
@@ -175,8 +175,8 @@ impl NewOwner {
     }
 }
 
-/// What the new team changes and what follows from that: as events, and as they are shown. The text says what was left out
-/// of that, if anything was.
+/// The changes of the new team and their consequences, as events and for display. The text says what was left out, if
+/// anything.
 fn plan(
     read: &Read<'_>,
     me: &Principal,
@@ -191,8 +191,7 @@ fn plan(
     replace(read, Some(&me.name), &old, new, revoke_unmatched, now)
 }
 
-/// What it comes to that a new team takes the place of the old one. `by`: who applies it; None for root, who replaces the
-/// owner.
+/// The consequences of replacing the old team with the new one. `by`: who applies it; None: root, who replaces the owner.
 pub fn replace(
     read: &Read<'_>,
     by: Option<&Name>,
@@ -204,7 +203,7 @@ pub fn replace(
     let changes = old.changes_to(new);
     let open = read.open_requests()?;
     let admins = PolicyContext::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
-    // Whoever comes by the name of somebody who departs is told nothing of what was theirs.
+    // A new member with the name of one who left must not get that member's notifications.
     let departed: BTreeSet<&Name> = changes.iter().filter_map(Change::departs).collect();
     let remains = |name: &Name| new.members.contains_key(name) && !departed.contains(name);
     let mut asked = BTreeMap::new();
@@ -263,15 +262,15 @@ pub fn replace(
     Ok((drafts, view, left_out))
 }
 
-/// What there is too much of to look at.
+/// What is too large to check.
 struct Looks {
     at_live: bool,
     at_gains: bool,
 }
 
 impl Looks {
-    /// What is ended, and which approvals are void, is always looked for. What is only shown is left out where it takes too
-    /// long, and that is said.
+    /// Ended grants and void approvals are always computed. Results that are only shown are left out if they take too long,
+    /// and the output says so.
     fn at(old: &Team, new: &Team, open: &[Request], now: Timestamp) -> Looks {
         let granted = |only_live: bool| -> BTreeSet<&Resource> {
             let grants = open.iter().filter_map(|request| request.grant.as_ref());
@@ -359,7 +358,7 @@ fn held_then(request: &Request, given: &[Given], new: &Team) -> OtherGrants {
     let mut held = OtherGrants::default();
     for Given { grant, .. } in given.iter().filter(|given| given.seq < seq) {
         let mut grant = grant.clone();
-        // It was not known then that it would end early.
+        // At that time it was not known that it would end early.
         if grant.ended.as_ref().is_some_and(|ended| ended.at > at) {
             grant.ended = None;
         }

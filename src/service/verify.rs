@@ -1,12 +1,12 @@
-//! `audit verify` and `audit checkpoint`: the proof that the record is whole.
+//! `audit verify` and `audit checkpoint`: prove that the log is complete and unaltered.
 //!
-//! The stored bytes are hashed again, one after the other; the events folded in memory by `domain::replay`; and what they
-//! amount to is held against every table that is a projection. So a row that no event explains is found, as is an event
-//! that no row reflects. Two threads share the work: one reads the database and hashes, the other parses and folds.
+//! The stored bytes are hashed again in order; `domain::replay` folds the events in memory; and the result is compared
+//! with every table that is a projection. This finds rows that no event explains, and events that no row reflects. One
+//! thread reads the database and hashes, another parses and folds.
 //!
-//! Memory is needed for what is open, not for the whole log: a request that no later entry can change is compared with its
-//! rows as soon as the fold hands it back, and so is every notification. That no other rows exist is proven by counting:
-//! each table has as many rows as were compared.
+//! Only open requests are kept in memory: a request that no later entry can change is compared with its rows as soon as
+//! the fold returns it, and so is every notification. Counting proves that no other rows exist: each table has as many
+//! rows as were compared.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
@@ -27,7 +27,7 @@ use crate::error::Failure;
 use crate::protocol::{Checkpoint, FaultView, VerifyView};
 use crate::store::{Between, EachRow, Error, Projection, RawEntry, Read, RowKey, rule_keys};
 
-/// Faults beyond this many say nothing new.
+/// The most faults that are reported.
 const MOST_FAULTS: usize = 1000;
 
 /// Proves that the log is whole and that the tables agree with it.
@@ -58,7 +58,7 @@ impl Call for AuditVerify {
     }
 }
 
-/// What the log is now, to be kept elsewhere.
+/// The state of the log now, to be kept elsewhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditCheckpoint {}
 
@@ -170,7 +170,7 @@ impl Fold {
     }
 }
 
-/// Entries on their way from the thread that reads and hashes to the one that understands them.
+/// Entries passed from the thread that reads and hashes to the one that parses and folds.
 #[derive(Default)]
 struct EntryBatch {
     bytes: Vec<u8>,
@@ -254,7 +254,7 @@ impl EntryBatch {
     }
 }
 
-/// The bytes: that each entry is there, and bound to the one before.
+/// Checks the bytes: that each entry exists and is chained to the one before.
 struct Chain<'c> {
     faults: Vec<FaultView>,
     checkpoints: BTreeMap<i64, Vec<&'c Checkpoint>>,
@@ -288,7 +288,7 @@ impl<'c> Chain<'c> {
         if raw.hash != Some(hash) {
             self.at(seq, "its hash does not follow from its bytes and the entry before: one of them was changed");
         }
-        // Going on from the hash that stands there, so that one change is one fault.
+        // Continues from the stored hash, so that one change is reported as one fault.
         self.hash = raw.hash.unwrap_or(hash);
         self.seq = seq;
         self.entries += 1;
@@ -318,7 +318,7 @@ impl<'c> Chain<'c> {
     }
 }
 
-/// The meaning: what the entries amount to, and whether the tables agree.
+/// Checks the meaning: folds the entries, and compares the result with the tables.
 #[derive(Default)]
 struct Proof {
     faults: Vec<FaultView>,
@@ -410,7 +410,7 @@ struct Tables<'r, 'c> {
     compared: [u64; Projection::ALL.len()],
 }
 
-/// So many requests or notifications are compared at once: many lie side by side in their tables.
+/// The number of requests or notifications that are compared at once, since many are adjacent in their tables.
 const COMPARED: usize = 4096;
 /// Rows that lie no further apart than this are read in one go.
 const GAP: i64 = 4;

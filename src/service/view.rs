@@ -1,4 +1,4 @@
-//! Requests as they are shown: with what they wait for.
+//! Requests as they are shown, with the approvals that they wait for.
 
 use super::policy_context::PolicyContext;
 use super::review;
@@ -27,7 +27,7 @@ pub fn with_emergency(view: RequestView, emergency: Option<Emergency>) -> Reques
     }
 }
 
-/// How far a request has come with each demand on it. Only a pending one waits on anybody.
+/// The approvals that each demand on a request has and needs. Empty unless it is pending.
 pub fn tallies(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -41,7 +41,7 @@ pub fn tallies(
     Ok(policy.judge(read, request, terms, now)?.tally(request, terms, now))
 }
 
-/// A request just written, as it stands now.
+/// A request that was just written, as it is now.
 pub fn written(read: &Read<'_>, policy: &PolicyContext, id: RequestId, now: Timestamp) -> Result<RequestView, Error> {
     let request = read.request(id)?.ok_or_else(|| Error::Internal { message: format!("request {id} is missing") })?;
     of(read, policy, request, now)

@@ -1,4 +1,4 @@
-//! `withdraw`: taking back one's own request.
+//! `withdraw`: withdraws the caller's own pending request.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::domain::terms::RequestId;
 use crate::error::Failure;
 use crate::protocol::{RequestView, Seen};
 
-/// Takes back a pending request of the caller.
+/// Withdraws a pending request of the caller.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Withdraw {
     pub id: RequestId,

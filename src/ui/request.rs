@@ -1,4 +1,4 @@
-//! A request in words, for people: as a row, in a line, in detail.
+//! A request as text: as a table row, in one line, and in detail.
 
 use std::fmt::Write;
 
@@ -91,7 +91,7 @@ fn by_whom(view: &RequestView) -> String {
     view.reviewers.as_ref().map_or_else(String::new, |reviewers| format!(" by {}", one_of(reviewers)))
 }
 
-/// Whom a pending request waits on; of the others, whose decision it was, or which rule's.
+/// For a pending request, who can decide; for any other, who decided, or that a rule did.
 fn waiting_on_or_decided_by(view: &RequestView) -> String {
     if view.state == State::Pending {
         return some_names(&view.approvals.waiting_on);
@@ -117,7 +117,7 @@ pub const COLUMNS: [Column; 8] = [
 ];
 
 pub fn row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
-    // What was granted is what counts once there is a grant, and what is on the table until then.
+    // The granted terms once there is a grant, and the proposed terms until then.
     let (resource, duration, until) = match (&view.grant, &view.on_the_table) {
         (Some(grant), _) => (&grant.resource, grant.duration.as_deref(), grant.ends_at),
         (None, Some(terms)) => (&terms.resource, terms.duration.as_deref(), terms.until),
@@ -151,7 +151,7 @@ fn terms(resource: &Resource, start: Option<Timestamp>, duration: Option<&str>, 
     format!("{resource} {from}{}", how_long(duration, until))
 }
 
-/// What has just become of a request, and of those that ended with it.
+/// The outcome for a request, and for those that ended with it.
 pub fn outcomes(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     sheet.line(&outcome(view, now));
     for next in &view.also_ended {
@@ -168,7 +168,7 @@ pub fn in_short(view: &RequestView, now: Timestamp) -> String {
     format!("request {}: {asked}, {}", view.id, status(view, now))
 }
 
-/// One line on what has just become of a request.
+/// The outcome for a request, in one line.
 fn outcome(view: &RequestView, now: Timestamp) -> String {
     let id = view.id;
     let who = &view.requester;
@@ -178,12 +178,12 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
             let who = &view.approvals.waiting_on;
             let who = if who.is_empty() { "nobody".to_owned() } else { names(who) };
             let table = view.on_the_table.as_ref();
-            let stands = table.map_or(asked, |on| terms(&on.resource, on.start, on.duration.as_deref(), on.until));
+            let proposed = table.map_or(asked, |on| terms(&on.resource, on.start, on.duration.as_deref(), on.until));
             let has = match (view.approvals.have, view.approvals.need) {
                 (0, 1) => String::new(),
                 (have, need) => format!("has {have} of {need} approvals, "),
             };
-            format!("Request {id}: {stands}, {has}waiting on {who}")
+            format!("Request {id}: {proposed}, {has}waiting on {who}")
         }
         (State::Active, Some(grant)) => {
             let until = match grant.ends_at {
@@ -294,10 +294,10 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
         sheet.field("filed by", view.filed_by.as_str());
     }
     if let Some(before) = view.extends {
-        sheet.field("goes on from", &format!("request {before}"));
+        sheet.field("extends", &format!("request {before}"));
     }
     for next in &view.extended_by {
-        sheet.field("goes on in", &format!("request {next}"));
+        sheet.field("extended by", &format!("request {next}"));
     }
     match &view.review {
         Some(ReviewView::Owed(_)) => {
@@ -336,7 +336,7 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     }
     for step in &view.timeline {
         let lead = format!("  {}  ", date_and_time(step.at));
-        // On a narrow terminal the text stands below its time.
+        // On a narrow terminal the text goes below its time.
         if sheet.width().is_some_and(|width| width < NARROW) {
             sheet.line(lead.trim_end());
             sheet.item("    ", 4, &lines(&step.text));

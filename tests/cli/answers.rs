@@ -173,8 +173,8 @@ fn an_empty_list_says_that_it_is_empty() {
     );
     for (login, args, says) in [
         ("olivia", &["audit", "--actor", "vic"][..], "No entries"),
-        ("vic", &["resources", "--mine"], "You have nothing of that"),
-        ("vic", &["resources", "target"], "There is nothing of that"),
+        ("vic", &["resources", "--mine"], "You have access to no such resources"),
+        ("vic", &["resources", "target"], "No such resources"),
         ("vic", &["list"], "No requests"),
         ("vic", &["inbox", "--all"], "No notifications"),
         ("root", &["expire", "--dry-run"], "Nothing is due"),

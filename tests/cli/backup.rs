@@ -44,7 +44,7 @@ fn large() -> World {
 fn the_copy_is_the_same_record_and_says_up_to_where() {
     let world = World::sample();
     world.grant("bob", "target:orders-db", "alice", &[]);
-    let told = backup(&world).ok().says("proven whole up to entry 4");
+    let told = backup(&world).ok().says("verified up to entry 4");
     assert!(told.out.contains(copy(&world).to_str().unwrap()), "{}", told.out);
     assert_eq!(left(&world, "copy.db"), ["copy.db"], "and nothing beside it");
     sound(&world, &copy(&world));
@@ -135,7 +135,7 @@ fn a_database_that_is_not_whole_is_not_copied() {
     let world = World::sample();
     world.grant("bob", "target:orders-db", "alice", &[]);
     world.rows("UPDATE grant SET ends_at = ends_at + 1");
-    backup(&world).fails(65, "the database is not whole, so it was not copied: grant 1 is not as it was recorded");
+    backup(&world).fails(65, "the database is damaged, so it was not copied: grant 1 is not as it was recorded");
     assert_eq!(left(&world, "copy.db"), [""; 0]);
     world.rows("UPDATE grant SET ends_at = ends_at - 1");
     backup(&world).ok();

@@ -330,7 +330,7 @@ fn team_files_that_are_none() {
     busy.refuses_file(good.replace("role = \"owner\"", "role = \"admin\""), 65, "the team has no owner");
     busy.refuses_file("members = 3\n[team]\nname = \"x\"\n", 65, "members is a section of tables");
     busy.refuses_file(format!("{good}\n[members.bob]\nrole = \"admin\"\n"), 65, "not valid TOML");
-    busy.refuses_file(b"[team]\nname = \"caf\xe9\"\n", 65, "not a text (UTF-8)");
+    busy.refuses_file(b"[team]\nname = \"caf\xe9\"\n", 65, "not UTF-8 text");
     busy.refuses_file(format!("{good}#{}", "x".repeat(16 << 20)), 65, "larger than 16 MiB");
     let email = good.replacen("role = \"admin\"", "email = \"a@b\\r\\nBcc: c@d\"\nrole = \"admin\"", 1);
     busy.refuses_file(email.replacen("email = \"alice@acme.example\"\n", "", 1), 65, "an email is written like");

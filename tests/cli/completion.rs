@@ -120,10 +120,10 @@ fn commands_are_offered() {
         assert!(offered.iter().all(|word| !word.starts_with('-')), "options wait for a dash: {offered:?}");
     }
     assert_eq!(bash(&world, "bob", "access withd"), ["withdraw"]);
-    assert_eq!(fish(&world, "bob", "access withd"), ["withdraw\tTake back your own pending request"]);
+    assert_eq!(fish(&world, "bob", "access withd"), ["withdraw\tWithdraw your own pending request"]);
     assert_eq!(bash(&world, "bob", "access team "), ["apply", "show", "replace-owner"]);
     zsh_shows(&world, "bob", "access withd", "access withdraw");
-    zsh_shows(&world, "bob", "access re", "-- End access now, before its time");
+    zsh_shows(&world, "bob", "access re", "-- End access now, before its end time");
 }
 
 #[test]

@@ -100,9 +100,9 @@ fn what_the_rules_do_not_take_is_said_at_once() {
     terminal.key("Enter").shows("✘ the rule \"production\" says: at most 2h");
     terminal.key("C-u").text("90m").key("Enter").shows("? Why?");
     terminal.key("Enter").shows("✘ write why you need it");
-    terminal.text("too short").key("Enter").shows("✘ it has 9 characters and needs at least 15");
+    terminal.text("too short").key("Enter").shows("✘ it has 9 characters, but needs at least 15");
     terminal.text(", and now it is not").key("Enter").shows("? Which ticket?");
-    terminal.text("INC-7").key("Enter").shows("✘ it has to be like OPS-[0-9]+");
+    terminal.text("INC-7").key("Enter").shows("✘ it must match OPS-[0-9]+");
     terminal.key("C-u").text("OPS-7").key("Enter").shows("File this request?");
     terminal.key("Enter").exits(0);
     let request = world.json("bob", &["show", "1"]);

@@ -125,7 +125,7 @@ fn what_rests_on_the_gone_owner_is_judged_again_and_shown_first() {
     assert_eq!(world.json(ERIN, &["show", &voted])["state"], "pending", "a dry run does nothing");
     let terminal = crate::tmux::Terminal::access(&world, "root", &["team", "replace-owner", "erin"]);
     terminal.shows("grant 1 revoked");
-    terminal.shows("who decides who is who?");
+    terminal.shows("who controls the team file?");
     terminal.key("y");
     terminal.exits(0);
 
@@ -148,7 +148,7 @@ fn a_plan_that_changed_since_it_was_shown_is_not_carried_out() {
     let world = world();
     let scheduled = world.request("bob", "feature:export", &["--start", "2026-11-25T09:00:00Z", "--duration", "8h"]);
     let terminal = crate::tmux::Terminal::access(&world, "root", &["team", "replace-owner", "erin"]);
-    terminal.shows("who decides who is who?");
+    terminal.shows("who controls the team file?");
     world.run(OLIVIA, &["approve", &scheduled]).ok();
     terminal.key("y");
     assert!(terminal.exits(5).contains("has changed since it was shown"));

@@ -390,12 +390,12 @@ fn a_file_that_holds_no_checkpoints_is_not_valid() {
     let cut = &good[..good.len() / 2];
     for (lines, line) in [(vec!["nonsense"], 1), (vec![good.as_str(), cut], 2), (vec!["{}"], 1), (vec!["", "[]"], 2)] {
         let kept = keep(&world, &lines);
-        let says = format!("line {line}: that is no checkpoint");
+        let says = format!("line {line}: not a checkpoint");
         world.run("olivia", &["audit", "verify", "--against", &kept]).fails(65, &says);
     }
     for lines in [vec![], vec!["", "  "]] {
         let kept = keep(&world, &lines);
-        world.run("olivia", &["audit", "verify", "--against", &kept]).fails(65, "holds no checkpoint");
+        world.run("olivia", &["audit", "verify", "--against", &kept]).fails(65, "contains no checkpoint");
     }
     world.run("olivia", &["audit", "verify", "--against", "absent"]).fails(74, "can't be read");
 }

@@ -98,7 +98,7 @@ fn who_may_not_ask_for_the_queue_is_refused() {
     assert!(screen.contains("error: there is no member ghost"), "{screen}");
     let screen = Terminal::access(&world, "stranger", &["approve"]).exits(3);
     assert!(screen.contains("stranger is not a member"), "{screen}");
-    assert!(!screen.contains("Nothing waits"), "{screen}");
+    assert!(!screen.contains("No requests wait"), "{screen}");
     assert_eq!(world.actions(), ["team.initialized", "attempt.refused"]);
     let log = world.json("olivia", &["audit", "--action", "attempt.refused"]);
     assert!(log[0].to_string().contains("\"approve\""), "{log}");

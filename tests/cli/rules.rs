@@ -690,8 +690,8 @@ fn an_extension_is_linked_both_ways() {
         &next,
         &serde_json::json!({ "id": 2, "extends": 1, "duration": "2h", "start": "2026-11-24T11:00:00Z", "ticket": "OPS-1" }),
     );
-    world.run("alice", &["show", "2"]).ok().says("goes on from request 1");
-    world.run("alice", &["show", &first]).ok().says("goes on in   request 2");
+    world.run("alice", &["show", "2"]).ok().says("extends      request 1");
+    world.run("alice", &["show", &first]).ok().says("extended by  request 2");
     assert_eq!(world.json("alice", &["show", &first])["extended_by"], serde_json::json!([2]));
 }
 
@@ -754,5 +754,5 @@ fn nothing_waits_and_nobody_is_asked_in_a_pipe() {
     world.run("alice", &["approve"]).fails(2, "ID is missing");
     world.run("alice", &["approve", "--json"]).exits(2);
     let terminal = crate::tmux::Terminal::access(&world, "alice", &["approve"]);
-    assert!(terminal.exits(0).contains("Nothing waits for you"));
+    assert!(terminal.exits(0).contains("No requests wait for you"));
 }

@@ -144,7 +144,7 @@ fn without_a_yes_nothing_is_applied() {
     let shown = world.run("olivia", &["team", "show"]).ok().out;
     let file = edited(&world, without_bob);
     std::fs::write(world.folder().join("new.toml"), &file).unwrap();
-    let ran = world.run("olivia", &["team", "apply", "new.toml"]).fails(2, "has to be confirmed");
+    let ran = world.run("olivia", &["team", "apply", "new.toml"]).fails(2, "needs your confirmation");
     assert!(ran.err.contains("--yes"), "{ran:?}");
     world.run("olivia", &["team", "apply", "new.toml", "--dry-run"]).ok().says("Would change:").says("- member:bob");
     assert_eq!(world.run("olivia", &["team", "show"]).ok().out, shown);
@@ -238,7 +238,7 @@ fn what_rests_on_a_removed_thing_goes_with_it_and_stays_gone() {
         assert!(world.may("ivan", &resource), "{resource}: looking changed nothing");
 
         let before = world.actions().len();
-        world.apply("olivia", &file).ok().says("What followed:");
+        world.apply("olivia", &file).ok().says("Effects:");
         assert_eq!(world.actions()[before..], ["team.applied", "request.withdrawn", "grant.revoked"], "{resource}");
         assert_eq!(world.state(&pending), "withdrawn", "{resource}");
         assert_eq!(world.state(&live), "revoked", "{resource}");
@@ -410,7 +410,7 @@ fn what_the_file_no_longer_gives_is_shown_with_why_and_ends_as_shown() {
     let args = ["team", "apply", "team.toml", "--revoke-unmatched"];
     let dry = world.json("olivia", &[&args[..], &["--dry-run"]].concat());
     assert_eq!(follows(&dry), [format!("revoked {active}"), format!("revoked {approved}")]);
-    world.run("olivia", &args).fails(2, "has to be confirmed");
+    world.run("olivia", &args).fails(2, "needs your confirmation");
     world.run("bob", &[&args[..], &["--yes"]].concat()).fails(3, "only the owner");
     world.run("olivia", &[&args[..], &["--yes"]].concat()).ok().says("grant 3 revoked: bob has target:billing-db");
     assert_eq!(world.actions()[before..], ["attempt.refused", "grant.revoked", "grant.revoked"]);
@@ -568,7 +568,7 @@ fn root_replaces_an_owner_whose_account_is_gone_and_nobody_else_does() {
     }
     world.run("bob", &["team", "replace-owner", "nobody", "--yes"]).fails(3, "only root");
     world.run("root", &["--as", "alice", "team", "replace-owner", "erin", "--yes"]).fails(3, "only root");
-    world.run("root", &["team", "replace-owner", "erin"]).fails(2, "has to be confirmed");
+    world.run("root", &["team", "replace-owner", "erin"]).fails(2, "needs your confirmation");
     world.run("root", &["team", "replace-owner", "nobody", "--yes"]).fails(4, "there is no member nobody");
     world.run("root", &["team", "replace-owner", "alise", "--yes"]).fails(4, "did you mean alice?");
     world.run("root", &["team", "replace-owner", "olivia", "--yes"]).fails(5, "olivia is the owner already");

@@ -157,7 +157,7 @@ fn the_hour_that_does_not_exist_is_an_error() {
         for flag in ["--until", "--start"] {
             let says = "2026-03-29 02:30 does not exist: the clocks go forward then, from 02:00 +01:00 to 03:00 +02:00";
             let ran = ask_in("Europe/Berlin", &world, &[flag, typed]).fails(2, says);
-            assert!(ran.err.contains("hint: say the offset too"), "{}", ran.err);
+            assert!(ran.err.contains("hint: add the offset"), "{}", ran.err);
         }
     }
     assert_eq!(would(&world, &["--until", "03:00"])["until"], "2026-03-29T01:00:00Z");

@@ -11,7 +11,7 @@ fn nobody_acts_as_another_or_names_a_database() {
     let head = host.head();
     let own = home("bob").join("own.db");
     let own = own.to_str().unwrap();
-    access("bob", &["--as", "alice", "whoami"]).fails(3, "nobody acts as another");
+    access("bob", &["--as", "alice", "whoami"]).fails(3, "you cannot act as another member");
     access("bob", &["--db", own, "whoami"]).fails(3, "nobody names a database");
     access("bob", &["--db", own, "init"]).fails(3, "nobody names a database");
     access("bob", &["init"]).fails(3, "this is a shared host");
@@ -24,7 +24,7 @@ fn nobody_acts_as_another_or_names_a_database() {
     shell("bob", "ACCESS_TEST_USER=alice ACCESS_TEST_CONFIG=/home/bob/x.toml access whoami").ok().says("bob");
     assert!(!fs::exists(own).unwrap() && !home("bob").join(".local").exists());
     // Root looks after the file, and acts as nobody.
-    root(ACCESS, &["--as", "alice", "approve", "1"]).fails(3, "nobody acts as another");
+    root(ACCESS, &["--as", "alice", "approve", "1"]).fails(3, "you cannot act as another member");
     root("env", &["ACCESS_DB=/root/x.db", ACCESS, "expire"]).fails(3, "ACCESS_DB");
     for login in ["bob", "alice", "ana"] {
         access(login, &["expire"]).fails(3, "only root and the user who owns the database");
@@ -58,7 +58,7 @@ fn a_socket_that_cannot_be_reached_is_an_error_and_no_private_file() {
         let ran = access("bob", args).not_done();
         assert!(ran.code == Some(69) || args == ["init"], "{ran:?}");
     }
-    access("bob", &["check", "target:orders-db"]).fails(69, "nobody serves it");
+    access("bob", &["check", "target:orders-db"]).fails(69, "no server is running");
     assert_eq!(shell("bob", "find ~ -name 'access*'").ok().out, "");
     // A group's socket, for somebody who is not in it.
     host.serve(Start::Handed);
@@ -115,21 +115,21 @@ fn what_is_no_command_is_refused_and_recorded() {
     let before = state();
     let whoami = r#"command("Whoami")"#;
     for (message, says) in [
-        ("b'garbage'", "half a command"),
+        ("b'garbage'", "the command is incomplete"),
         ("b'GET / HTTP/1.1\\r\\n\\r\\n'", "not a command"),
         ("b'access 0\\n' + frame(b'\"Whoami\"')", "another version"),
         ("b'access 2\\n' + frame(b'\"Whoami\"')", "another version"),
         ("b'access 1\\n' + struct.pack('>I', 65537) + b'x' * 65537", "too long"),
         ("b'access 1\\n' + struct.pack('>I', 4294967295)", "too long"),
-        ("b'access 1\\n' + struct.pack('>I', 100) + b'\"Who'", "half a command"),
-        ("b'access 1\\n' + b'\\0'", "half a command"),
-        ("b'access 1\\n' + frame(b'[\"Wh\\xffami\", {}]')", "not a command of this version"),
-        ("b'access 1\\n' + frame(b'[\"Nothing\", {}]')", "not a command of this version"),
-        ("b'access 1\\n' + frame(b'[' * 60000)", "not a command of this version"),
-        ("b'access 1\\n' + frame(b'')", "not a command of this version"),
-        (&format!("{whoami} + {whoami}"), "more came than one command"),
-        (&format!("{whoami} + frame(b'\"Whoami\"')"), "more came than one command"),
-        (&format!("{whoami} + b'x'"), "more came than one command"),
+        ("b'access 1\\n' + struct.pack('>I', 100) + b'\"Who'", "the command is incomplete"),
+        ("b'access 1\\n' + b'\\0'", "the command is incomplete"),
+        ("b'access 1\\n' + frame(b'[\"Wh\\xffami\", {}]')", "the server does not know this command"),
+        ("b'access 1\\n' + frame(b'[\"Nothing\", {}]')", "the server does not know this command"),
+        ("b'access 1\\n' + frame(b'[' * 60000)", "the server does not know this command"),
+        ("b'access 1\\n' + frame(b'')", "the server does not know this command"),
+        (&format!("{whoami} + {whoami}"), "data followed the command"),
+        (&format!("{whoami} + frame(b'\"Whoami\"')"), "data followed the command"),
+        (&format!("{whoami} + b'x'"), "data followed the command"),
         (r#"command({"Expire": {"dry_run": False, "deliver": True}})"#, "only root and the user who owns"),
         (r#"command("Deliver")"#, "only root and the user who owns"),
         (r#"command({"OutboxRetry": {"ids": []}})"#, "only root and the user who owns"),
@@ -217,7 +217,7 @@ fn who_connects_counts_and_not_who_speaks_later() {
         "{}s = connect(); os.setuid({alice}); s.sendall({approve}); s.shutdown(socket.SHUT_WR); print(answers(s))",
         crate::host::PRELUDE
     );
-    root("/usr/bin/python3", &["-I", "-c", &program]).ok().says("root is nobody's member");
+    root("/usr/bin/python3", &["-I", "-c", &program]).ok().says("on a shared host root is not a member");
     // Connects as bob, and has a set-id helper of alice's, which she left lying about, speak: still bob.
     let helper = "/usr/local/bin/helper";
     fs::write("/root/helper.c", HELPER).unwrap();
@@ -254,10 +254,11 @@ fn root_decides_nothing_even_as_a_member() {
     let Some(host) = Host::new() else { return };
     host.request("bob", "target:orders-db");
     host.apply("ana", &(crate::host::TEAM.to_owned() + "[members.toor]\nrole = \"admin\"\nlogin = \"root\"\n")).ok();
-    root(ACCESS, &["approve", "1"]).fails(3, "root is nobody's member");
-    root(ACCESS, &["whoami"]).fails(3, "root is nobody's member");
-    root(ACCESS, &["team", "apply", "/home/ana/team.toml", "--yes"]).fails(3, "root is nobody's member");
-    root(ACCESS, &["--db", "/var/lib/access/access.db", "approve", "1"]).fails(3, "root is nobody's member");
+    root(ACCESS, &["approve", "1"]).fails(3, "on a shared host root is not a member");
+    root(ACCESS, &["whoami"]).fails(3, "on a shared host root is not a member");
+    root(ACCESS, &["team", "apply", "/home/ana/team.toml", "--yes"]).fails(3, "on a shared host root is not a member");
+    root(ACCESS, &["--db", "/var/lib/access/access.db", "approve", "1"])
+        .fails(3, "on a shared host root is not a member");
     root(ACCESS, &["--db", "/var/lib/access/other.db", "approve", "1"]).fails(3, "--db is for");
     root(ACCESS, &["check", "target:orders-db", "--user", "bob"]).exits(1);
     root(ACCESS, &["check", "target:orders-db", "--login", "carol"]).exits(1).says("mallory");

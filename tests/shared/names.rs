@@ -70,7 +70,7 @@ fn slow(start: Start) {
     // The client's words have their two seconds still, and no more.
     python("bob", "s = connect(); s.recv(9); s.sendall(b'acc'); time.sleep(3); print(answers(s))").ok().says("in time");
     fs::remove_file("/etc/nss-test").unwrap();
-    assert_eq!(host.refused("bob"), ["the command did not come in time"]);
+    assert_eq!(host.refused("bob"), ["the command did not arrive in time"]);
 }
 
 #[test]

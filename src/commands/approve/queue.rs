@@ -1,7 +1,9 @@
-//! `access approve` without an ID: the requests that wait for you, one after another.
+//! `access approve` without an ID: goes through the requests that wait for you.
 
 use anyhow::Result;
 
+use super::super::app::App;
+use super::ApproveArgs;
 use crate::domain::resource::Resource;
 use crate::domain::terms::{End, Modification, RequestId};
 use crate::domain::text::Text;
@@ -9,10 +11,8 @@ use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Prompt, cancelled};
 use crate::protocol::{RequestView, ResourceView};
 use crate::service::{Approve, Deny, Queue};
-use super::ApproveArgs;
-use super::super::app::App;
 
-/// Whether the walk goes on.
+/// Whether to continue with the next request.
 #[derive(PartialEq, Eq)]
 enum Walk {
     On,
@@ -29,10 +29,10 @@ impl App {
             || args.resource.is_some();
         let prompt = self.prompt.filter(|_| !changes && !self.printer.is_json());
         let Some(prompt) = prompt else {
-            let why = if changes { "the changes need the request that they are for" } else { "ID is missing" };
+            let why = if changes { "changes need the ID of a request" } else { "ID is missing" };
             return Err(Failure::new(Kind::Usage, why)
                 .hint("access approve ID…")
-                .hint("on a terminal, `access approve` alone goes through what waits for you")
+                .hint("on a terminal, `access approve` goes through all requests that wait for you")
                 .into());
         };
         let mut ids: Vec<RequestId> = Vec::new();
@@ -41,7 +41,7 @@ impl App {
             Ok(())
         })?;
         if ids.is_empty() {
-            self.printer.status("Nothing waits for you");
+            self.printer.status("No requests wait for you");
             return Ok(0);
         }
         let mut code = 0;
@@ -98,7 +98,7 @@ impl App {
         }
     }
 
-    /// Asks what to change until it is approved. False: the person goes back, and nothing was done.
+    /// Asks what to change until it is approved. False: the user goes back, and nothing was done.
     fn approve_with_changes(
         &mut self,
         prompt: Prompt,
@@ -107,7 +107,7 @@ impl App {
     ) -> Result<bool, Failure> {
         let mut changes = Modification::default();
         let mut note = note.cloned();
-        // The first choice is never to approve: you come here to change something first.
+        // Approving is not preselected: you came here to change something first.
         let mut at = 0;
         loop {
             let terms = Proposed::of(view, &changes);
@@ -174,7 +174,7 @@ impl App {
         let mut offered: Vec<ResourceView> = self.offered()?;
         offered.retain(|offered| !scope || offered.resource.kind() == crate::domain::resource::ResourceKind::Scope);
         for offered in &mut offered {
-            // What the approver has of it is beside the point.
+            // The approver's own access is irrelevant here.
             (offered.held, offered.pending) = (false, None);
         }
         let covers = |offered: &ResourceView| {

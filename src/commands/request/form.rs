@@ -1,5 +1,5 @@
-//! A request that is put together by asking. What the rules say is known before anything is asked, and what was typed is
-//! kept until the request is filed or the person leaves.
+//! The interactive request form. It knows the rules' requirements before it asks, and keeps all answers until the request
+//! is filed or the user leaves.
 
 use anyhow::Result;
 
@@ -17,7 +17,7 @@ use crate::protocol::{NeedView, NeedsView, RequestView, ResourceView};
 use crate::service::{Needs, NeedsToExtend, Resources, SubmitRequest, Warned};
 use crate::time_input::{Pick, TypedTime};
 
-/// What a request says so far.
+/// The answers so far.
 struct Form<'f> {
     args: &'f RequestArgs,
     /// Whether everything is asked for, and shown before it is filed. Otherwise only what is missing on the line is.
@@ -105,17 +105,17 @@ impl App {
     fn pick(&mut self, prompt: Prompt, args: &RequestArgs, wanted: impl Fn(Resource) -> Needs) -> Result<NeedsView> {
         let mut offered = self.offered()?;
         if args.requester.is_none() {
-            // What one has already without an end can't be asked for.
+            // Access that you hold permanently can't be requested.
             offered.retain(|view| !view.held || view.until.is_some());
         }
         if offered.is_empty() {
-            return Err(Failure::new(Kind::Conflict, "you have everything there is to ask for already").into());
+            return Err(Failure::new(Kind::Conflict, "you already have all access that can be requested").into());
         }
         loop {
             let resource = prompt.resource("What do you need?", &offered)?.ok_or_else(cancelled)?;
             match self.needs(wanted(resource)) {
                 Ok(needs) => return Ok(needs),
-                // Another one may do.
+                // Another resource may be allowed.
                 Err(failure) => self.printer.fail(&mendable(failure.into())?),
             }
         }
@@ -162,7 +162,7 @@ impl App {
         found.lengths.pop().ok_or_else(|| Failure::new(Kind::Internal, "what the request needs was not shown"))
     }
 
-    /// What would become of a request, by all the rules. Nothing is filed.
+    /// The outcome of filing the request, by all rules. Files nothing.
     fn judged(&self, submit: SubmitRequest) -> Result<Warned<RequestView>, Failure> {
         self.backend()?.answer(submit)
     }
@@ -241,9 +241,9 @@ impl App {
         when.resolve(self.clock, Pick::Next).map(|meant| End::At(meant.at)).map_err(|why| why.to_string())
     }
 
-    /// Says what is wrong, and asks again for what it is about.
+    /// Shows what is wrong, and asks again for the field concerned.
     fn mend(&mut self, prompt: Prompt, form: &mut Form<'_>, failure: Failure) -> Result<()> {
-        // What holds now may not be what held when the form began.
+        // The rules may have changed since the form began.
         let wrong = match self.needs(form.wanted()) {
             Ok(needs) => {
                 form.needs = needs;
@@ -266,7 +266,7 @@ impl App {
         Ok(())
     }
 
-    /// The fields whose answers the rules don't take.
+    /// The fields whose answers the rules refuse.
     fn wrong(&self, form: &Form<'_>) -> Vec<Field> {
         let Ok(need) = self.need(form, form.end()) else { return vec![Field::Length] };
         let mut wrong = Vec::new();
@@ -356,12 +356,12 @@ fn reason(prompt: Prompt, before: Option<&Text>, least: Option<u32>) -> Result<T
         }
         text.parse::<Text>().map_err(|why| why.to_string())?;
         match text.chars().count() {
-            count if count < least as usize => Err(format!("it has {count} characters and needs at least {least}")),
+            count if count < least as usize => Err(format!("it has {count} characters, but needs at least {least}")),
             _ => Ok(()),
         }
     };
     let text = prompt.input("Why?", &hint, before.map_or("", Text::as_str), &check)?.ok_or_else(cancelled)?;
-    text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the reason can't be taken: {why}")))
+    text.parse().map_err(|why| Failure::new(Kind::Usage, format!("the reason is not valid: {why}")))
 }
 
 /// None where none is demanded, and none is given.
@@ -373,7 +373,7 @@ fn ticket(prompt: Prompt, before: Option<&Ticket>, patterns: &[TicketPattern]) -
         (text, _) => {
             let ticket = text.parse::<Ticket>().map_err(|why| why.to_string())?;
             let other = patterns.iter().find(|pattern| !pattern.matches(&ticket));
-            other.map_or(Ok(()), |pattern| Err(format!("it has to be like {pattern}")))
+            other.map_or(Ok(()), |pattern| Err(format!("it must match {pattern}")))
         }
     };
     let initial = before.map_or("", Ticket::as_str);
@@ -388,7 +388,7 @@ fn offered_lengths(needs: &NeedsView) -> Vec<&NeedView> {
         End::At(_) | End::Never => None,
     };
     let finite = needs.lengths.iter().filter(|need| length(need).is_some());
-    // A minute more than another one is there for what it takes, not to be chosen.
+    // A length one minute above another only shows what longer access needs. It is not offered.
     let odd = |need: &NeedView| {
         let before = length(&need).and_then(|length| Length::from_seconds(length.seconds() - 60).ok());
         Some(need.end) != needs.longest

@@ -1,4 +1,4 @@
-//! What a form shows between its questions.
+//! What the form shows between its questions.
 
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
@@ -18,7 +18,7 @@ pub fn needs(sheet: &mut Sheet, view: &NeedsView) {
         sheet.field("how long", &at_most(longest));
     }
     texts(sheet, first);
-    // Longer access may take more.
+    // Longer access may need more.
     let from = view.lengths.iter().position(|need| need.end == first.end).unwrap_or(0);
     for pair in view.lengths[from..].windows(2) {
         if let [before, need] = pair
@@ -54,7 +54,7 @@ fn at_most(longest: End) -> String {
 
 fn who_decides(sheet: &mut Sheet, need: &NeedView) {
     if need.at_once {
-        sheet.field("decides", "nobody has to: it is granted at once");
+        sheet.field("decides", "no approval needed: it is granted at once");
     } else {
         approvers(sheet, &need.approvals);
     }

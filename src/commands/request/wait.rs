@@ -16,7 +16,7 @@ use crate::identity;
 use crate::protocol::RequestView;
 use crate::ui::request;
 
-/// Between two looks at a request that is waited for.
+/// The pause between two checks of the request.
 const POLL: Wait = Wait::from_millis(500);
 
 impl App {
@@ -71,7 +71,7 @@ impl App {
     }
 }
 
-/// The request was filed, and only looking at it failed: the failure's own words may be that nothing was done.
+/// Reading a filed request failed. The failure's own message may say that nothing was done, so it is replaced.
 fn still_filed(id: RequestId, failure: &Failure) -> String {
     let why = match failure.kind {
         Kind::Busy => "the server or its database is busy",
