@@ -625,7 +625,7 @@ fn a_file_system_that_nothing_is_known_of_is_a_warning() {
     let db = db.to_str().unwrap();
     world.run("olivia", &["init", "--sample", "--db", db]).ok();
     let ran = world.run("root", &["doctor", "--db", db]).ok();
-    assert!(ran.out.contains("a file system that access does not know (0x858458f6)"), "{}", ran.out);
+    assert!(ran.out.contains("on an unknown file system (0x858458f6)"), "{}", ran.out);
 }
 
 /// A file system in user space, served by a program of ours: the kernel calls it as it does sshfs.

@@ -202,7 +202,7 @@ fn a_checkpoint_kept_elsewhere_tells_of_what_a_restore_lost() {
     assert!(world.may("bob", "target:orders-db"), "what was revoked since lives again");
     world.run("root", &["doctor"]).ok();
     let ran = world.run("root", &against).exits(1).says("WRONG    record ").says("the log ends at entry ");
-    let ran = ran.says("what was revoked since lives again; revoke it (`access list --state active`)");
+    let ran = ran.says("access revoked since is active again: revoke it (`access list --state active`)");
     assert!(!ran.out.contains("WRONG    structure"), "{}", ran.out);
     shows(&world.json("alice", &["list", "--state", "active"]), &json!([{ "id": 1 }]));
 
