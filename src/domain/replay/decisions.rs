@@ -148,7 +148,7 @@ fn voids_no_approval(id: RequestId) -> Fault {
     format!("it voids an approval of request {id} that does not exist")
 }
 
-/// Whoever decides is the actor, and not the requester or filer. `login`: the Unix user of the member who decides. None:
+/// The one who decides is the actor, and is neither the requester nor the filer. `login`: the Unix user of the member who decides. None:
 /// they are not a member, which is a fault by itself.
 fn check_decision(context: EntryContext<'_>, request: &Request, by: &Name, login: Option<&Login>) -> Result<(), Fault> {
     let is_own = |login: &Login| request.may_be_requested_by(by, login) || request.may_be_filed_by(by, login);

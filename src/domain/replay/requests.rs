@@ -145,7 +145,7 @@ pub(super) fn accepted_time(because: &Because) -> Option<Timestamp> {
     }
 }
 
-/// Whoever ends something is the actor. Root, who need not be a member, ends something only in two cases: root accepted a
+/// The one who ends something is the actor. Root, who need not be a member, ends something only in two cases: root accepted a
 /// clock (which ends what was made while the clock was `ahead`, and its extensions), or root replaced the owner.
 pub(super) fn check_end(
     context: EntryContext<'_>,

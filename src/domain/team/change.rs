@@ -123,8 +123,8 @@ impl Change {
         })
     }
 
-    /// The member who departs or is disabled. (One with another login departs, and another person comes: else whoever has
-    /// the login now could decide on what they asked for before.)
+    /// The member who departs or is disabled. A change of the login counts: another person comes, or the holder of the new
+    /// login could decide on their own earlier requests.
     pub fn shuts_out(&self) -> Option<&Name> {
         let disabled = |(name, diff): (_, &Diff<Member>)| match diff {
             Diff::Change { from, to } if to.disabled && !from.disabled => Some(name),
