@@ -123,8 +123,8 @@ impl Change {
         })
     }
 
-    /// The member who departs or is disabled. A change of the login counts: another person comes, or the holder of the new
-    /// login could decide on their own earlier requests.
+    /// The member who departs or is disabled. A member whose login changes counts as departed. Otherwise
+    /// the person with the old login could, under another name, decide on their own earlier requests.
     pub fn shuts_out(&self) -> Option<&Name> {
         let disabled = |(name, diff): (_, &Diff<Member>)| match diff {
             Diff::Change { from, to } if to.disabled && !from.disabled => Some(name),
