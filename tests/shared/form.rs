@@ -62,7 +62,7 @@ fn the_form_and_the_queue_go_through_the_socket() {
     // Up to the first choice, which is to approve.
     let steps = r#"[("Request 1 (1 of 1)", "\x1b[H\r")]"#;
     at_terminal("alice", r#"["approve"]"#, steps).says("[exit 0, left 0]").says("Request 1 approved");
-    at_terminal("alice", r#"["approve"]"#, "[]").says("Nothing waits for you").says("[exit 0, left 0]");
+    at_terminal("alice", r#"["approve"]"#, "[]").says("No requests wait for you").says("[exit 0, left 0]");
 }
 
 #[test]
