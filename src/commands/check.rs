@@ -13,6 +13,7 @@ use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
+use crate::error::{Failure, Kind};
 use crate::protocol::CheckView;
 use crate::service::Check;
 
@@ -39,6 +40,10 @@ pub struct CheckArgs {
 impl Run for CheckArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let view = app.backend()?.answer(Check { resource: self.resource, user: self.user, login: self.login })?;
+        // Exit code 0 opens gates, so the two parts of the answer have to agree.
+        if view.allowed == view.because.is_empty() {
+            return Err(Failure::new(Kind::Internal, "the answer contradicts itself").into());
+        }
         let quiet = app.printer.is_quiet();
         app.printer.object(&view, |sheet| {
             if !quiet {

@@ -62,7 +62,7 @@ fn a_deleted_account_is_refused_at_the_next_command() {
     root("userdel", &["--force", "bob"]).exits(0);
     assert_eq!(shell.run("access whoami"), "3");
     let why = host.refused(&format!("#{uid}"));
-    assert!(why.iter().any(|why| why.contains("does not know the user")), "{why:?}");
+    assert!(why.iter().any(|why| why.contains("has no user name for the user ID")), "{why:?}");
     // The name comes back, as somebody else.
     root("useradd", &["--uid", &(uid.as_raw() + 5).to_string(), "--no-create-home", "bob"]).ok();
     assert_eq!(shell.run("access whoami"), "3", "the old number is nobody");

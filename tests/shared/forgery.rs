@@ -63,10 +63,10 @@ fn a_socket_that_cannot_be_reached_is_an_error_and_no_private_file() {
     // A group's socket, for somebody who is not in it.
     host.serve(Start::Handed);
     root("chmod", &["660", SOCKET]).ok();
-    access("bob", &["whoami"]).fails(69, "only some may connect");
+    access("bob", &["whoami"]).fails(69, "only members of its group may connect");
     root("chgrp", &["bob", SOCKET]).ok();
     access("bob", &["whoami"]).ok();
-    access("alice", &["whoami"]).fails(69, "only some may connect");
+    access("alice", &["whoami"]).fails(69, "only members of its group may connect");
 }
 
 #[test]
@@ -96,9 +96,9 @@ fn somebody_elses_server_is_not_believed() {
     let pid = shell("bob", listen).ok().out;
     crate::host::within(Duration::from_secs(5), || fs::exists(SOCKET).unwrap(), "it listens");
     root("chmod", &["666", SOCKET]).ok();
-    access("alice", &["check", "target:orders-db"]).fails(69, "somebody else");
+    access("alice", &["check", "target:orders-db"]).fails(69, "an untrusted user");
     root("chmod", &["755", "/run/access"]).ok();
-    access("alice", &["check", "target:orders-db"]).fails(69, "somebody else");
+    access("alice", &["check", "target:orders-db"]).fails(69, "an untrusted user");
     root("kill", &[pid.trim()]).ok();
 }
 
@@ -284,7 +284,7 @@ fn a_team_file_is_read_only_from_who_may_apply_one() {
     );
     python("ana", &tried).ok().says("too long");
     let invalid = "s.sendall(frame(b'\\xff\\xfe')); s.shutdown(socket.SHUT_WR); print(answers(s))";
-    python("ana", &format!("{send}{invalid}")).ok().says("not a text");
+    python("ana", &format!("{send}{invalid}")).ok().says("is not UTF-8 text");
     let file = home("ana").join("large.toml");
     fs::write(&file, "# filler\n".repeat((16 << 20) / 9 + 10)).unwrap();
     access("ana", &["team", "apply", file.to_str().unwrap(), "--yes"]).fails(65, "larger than 16 MiB");
@@ -611,16 +611,17 @@ fn a_server_whose_answer_is_none_says_yes_to_nobody() {
     let Some(mut host) = Host::new() else { return };
     host.stop_serving();
     let view = r#"{"allowed": ALLOWED, "member": "bob", "resource": "target:orders-db", "because": [], "pending": None, "now": "2026-11-24T09:00:00Z"}"#;
-    let piece = |allowed: &str| {
-        format!("s.sendall(frame(json.dumps({{'Piece': {{'Check': {}}}}}).encode()))", view.replace("ALLOWED", allowed))
+    let send = |what: &str, allowed: &str| {
+        format!("s.sendall(frame(json.dumps({{'{what}': {}}}).encode()))", view.replace("ALLOWED", allowed))
     };
-    let done = r#"s.sendall(frame(b'{"Done":{"no":false,"more":0,"count":0,"warnings":[]}}'))"#;
     for (answer, codes) in [
-        // Nothing but an end; no where the view says so, and yes where only the end does.
-        (done.to_owned(), &[70, 74][..]),
-        (format!("{}; {done}", piece("False")), &[70]),
-        // For ever.
-        (format!("while True: {}", piece("True")), &[74]),
+        // Not the reply of a check; a yes that names no entitlement.
+        (r#"s.sendall(frame(b'{"Done":{}}'))"#.to_owned(), &[74][..]),
+        (r#"s.sendall(frame(b'{"Done":true}'))"#.to_owned(), &[74]),
+        (send("Done", "True"), &[70]),
+        // A row, of which a check has none, and rows without end.
+        (format!("{}; {}", send("Row", "True"), send("Done", "False")), &[74]),
+        (format!("while True: {}", send("Row", "True")), &[74]),
         ("while True: s.sendall(frame(b'\"SendFile\"'))".to_owned(), &[74]),
         // Too long, no JSON, half of one, nothing.
         ("s.sendall(struct.pack('>I', 4294967295))".to_owned(), &[74]),

@@ -74,7 +74,7 @@ fn a_group_alone_may_connect() {
     let mut serving = std::process::Command::new(ACCESS).args(["serve", "--group", "engineers"]).spawn().unwrap();
     let mode = || fs::metadata(SOCKET).is_ok_and(|found| std::os::unix::fs::MetadataExt::mode(&found) & 0o777 == 0o660);
     crate::host::within(std::time::Duration::from_secs(5), mode, "served for a group");
-    access("ana", &["whoami"]).fails(69, "only some may connect");
+    access("ana", &["whoami"]).fails(69, "only members of its group may connect");
     let gid = root("sh", &["-c", "getent group engineers | cut -d: -f3"]).ok().out;
     let uid = user("ana").uid.to_string();
     let member = ["--reuid", &uid, "--regid", gid.trim(), "--clear-groups", ACCESS, "whoami"];
