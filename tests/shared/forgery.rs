@@ -14,7 +14,7 @@ fn nobody_acts_as_another_or_names_a_database() {
     access("bob", &["--as", "alice", "whoami"]).fails(3, "you cannot act as another member");
     access("bob", &["--db", own, "whoami"]).fails(3, "you cannot choose the database");
     access("bob", &["--db", own, "init"]).fails(3, "you cannot choose the database");
-    access("bob", &["init"]).fails(3, "this is a shared host");
+    access("bob", &["init"]).fails(3, "this host is shared");
     shell("bob", "ACCESS_AS=alice access whoami").fails(3, "ACCESS_AS");
     shell("bob", &format!("ACCESS_DB={own} access whoami")).fails(3, "ACCESS_DB");
     shell("bob", "mkdir -p ~/.config/access; echo 'database = \"/home/bob/own.db\"' > ~/.config/access/config.toml")
