@@ -74,21 +74,14 @@ impl App {
         call: C,
         mut print: impl FnMut(&mut Listing<'_>, C::Row) -> Result<(), Failure> + Send,
     ) -> Result<(C::Reply, usize), Failure> {
-        let backend = self.backend.get()?;
-        let mut list = self.printer.list();
-        let stopped = &mut self.stopped;
-        let called = backend.call(call, &mut |row| {
-            print(&mut list, row)?;
-            *stopped = list.is_closed();
-            if *stopped { Err(Failure::new(Kind::Io, "nobody reads the output")) } else { Ok(()) }
+        let mut stopped = false;
+        let answer = self.rows_to_the_end(call, |list, row| {
+            print(list, row)?;
+            stopped = list.is_closed();
+            if stopped { Err(Failure::new(Kind::Io, "nobody reads the output")) } else { Ok(()) }
         });
-        match called {
-            Ok(reply) => Ok((reply, list.end()?)),
-            Err(failure) => {
-                list.cut_short();
-                Err(failure)
-            }
-        }
+        self.stopped = stopped;
+        answer
     }
 
     /// The same for a call that changes something: it runs to its end even if nobody reads the output.
@@ -153,8 +146,8 @@ impl App {
         }
     }
 
-    pub fn resolve(&mut self, when: TypedTime, sense: Pick) -> Result<Timestamp, Failure> {
-        let meant = when.resolve(self.clock, sense).map_err(|why| {
+    pub fn resolve(&mut self, when: TypedTime, pick: Pick) -> Result<Timestamp, Failure> {
+        let meant = when.resolve(self.clock, pick).map_err(|why| {
             Failure::new(Kind::Usage, why.to_string()).hint("add the offset, as in 2026-12-01T17:00+01:00")
         })?;
         if let Some(note) = &meant.note {

@@ -60,7 +60,7 @@ pub fn serve_connection() -> Result<(), Failure> {
     })?;
     let uid = Uid::from_raw(peer.uid());
     if let Err(failure) = serve(&stream, uid) {
-        // The client has closed the connection, so nobody reads an answer.
+        // The client may be gone. Nothing more can be done then.
         let _ = frame::answer(&mut for_answer(&stream), &Answer::<(), ()>::Failed(failure));
     }
     let _ = stream.shutdown(Shutdown::Both);

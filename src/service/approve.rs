@@ -36,7 +36,7 @@ impl Call for Approve {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
         let Approve { id, modification, note, seen } = self;
         let modification = &modification;
-        let view = service.change(
+        service.change(
             "approve",
             Some(id),
             |read, me, now| {
@@ -72,8 +72,7 @@ impl Call for Approve {
                 Ok((drafts, policy))
             },
             |read, policy, now| view::written(read, &policy, id, now),
-        )?;
-        Ok(view)
+        )
     }
 }
 

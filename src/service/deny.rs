@@ -26,7 +26,7 @@ impl Call for Deny {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
         let Deny { id, reason, seen } = self;
-        let view = service.change(
+        service.change(
             "deny",
             Some(id),
             |read, me, now| {
@@ -40,7 +40,6 @@ impl Call for Deny {
                 Ok((drafts, policy))
             },
             |read, policy, now| view::written(read, &policy, id, now),
-        )?;
-        Ok(view)
+        )
     }
 }

@@ -36,7 +36,7 @@ impl Call for Revoke {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
         let Revoke { id, reason, seen } = self;
         let seen = seen.as_ref();
-        let view = service.change(
+        service.change(
             "revoke",
             Some(id),
             |read, me, now| {
@@ -54,8 +54,7 @@ impl Call for Revoke {
                 let also_ended = also_ended.collect::<Result<Vec<RequestView>, Error>>()?;
                 Ok(RequestView { also_ended, ..view::written(read, &PolicyContext::default(), id, now)? })
             },
-        )?;
-        Ok(view)
+        )
     }
 }
 

@@ -24,7 +24,7 @@ impl Call for Withdraw {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
         let Withdraw { id, seen } = self;
-        let view = service.change(
+        service.change(
             "withdraw",
             Some(id),
             |read, me, now| {
@@ -34,7 +34,6 @@ impl Call for Withdraw {
                 Ok((lifecycle::withdraw(&request, me, &asked, now)?, ()))
             },
             |read, (), now| view::written(read, &PolicyContext::default(), id, now),
-        )?;
-        Ok(view)
+        )
     }
 }
