@@ -2,7 +2,7 @@
 //!
 //! What had ended by the wrong time is recorded first, so that nothing revives; then what was made while the clock was ahead
 //! is ended, so that nothing starts by itself when that time comes; and last the time is accepted. This takes a thousand
-//! requests a transaction. A run that dies half-way leaves the clock refused, and the next run goes on.
+//! requests a transaction. If a run dies half-way, the clock is still refused and the next run continues.
 
 use std::collections::BTreeSet;
 

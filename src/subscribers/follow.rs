@@ -11,7 +11,7 @@ use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::store::{Read, Write};
 
-/// At most so many entries wait for a subscriber that does not take them.
+/// The most entries that wait for a subscriber that does not take them.
 const BACKLOG: u64 = 1000;
 /// A new subscriber starts this far back, in seconds: one day.
 const LOOK_BACK: i64 = 24 * 3600;

@@ -13,7 +13,7 @@ use crate::domain::subscriber::{Delivery, Subscriber, Topic};
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read, Write};
 
-/// At most so many notifications in a digest.
+/// The most notifications in a digest.
 const DIGEST: usize = 100;
 /// What can't be sent from this machine is dropped after this long, in seconds: one week.
 pub const STALE: i64 = 7 * 24 * 3600;

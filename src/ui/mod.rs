@@ -50,7 +50,7 @@ pub struct Printer {
     /// Whether standard output and standard error are coloured.
     color: bool,
     stderr_color: bool,
-    /// The width of the terminal. None: standard output is none.
+    /// The width of the terminal. None: standard output is not a terminal.
     width: Option<usize>,
     now: Timestamp,
     out: BufWriter<Pipe>,
@@ -291,7 +291,7 @@ impl Printer {
     }
 }
 
-/// The width to draw for: the terminal's. None where there is none: then nothing has to fit.
+/// The width of the terminal. None: there is no terminal, and nothing has to fit.
 fn width(terminal: bool) -> Option<usize> {
     const LEAST: usize = 20;
     let told = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);

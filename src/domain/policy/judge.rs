@@ -289,7 +289,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// A team with so many targets, in a connection each, and a scope that covers all of them.
+    /// A team with this number of targets, each in its own connection, and a scope that covers all of them.
     fn wide(targets: usize) -> Team {
         let owner = name("olivia");
         let mut team = Team::of_one(name("acme"), owner.clone(), Login::from(&owner));

@@ -18,7 +18,7 @@ pub use vote::VoteRefusal;
 
 use super::policy::violation::{RULES_HINT, Violation};
 
-/// A message names at most so many things that are wrong.
+/// The most faults that one message names.
 const NAMED: usize = 10;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

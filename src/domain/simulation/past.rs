@@ -23,7 +23,7 @@ use crate::domain::role::Role;
 use crate::domain::team::Team;
 use crate::domain::time::Timestamp;
 
-/// A warning names so many people.
+/// The most people that a warning names.
 const MOST_PEOPLE: usize = 5;
 
 /// What the rules of a team amount to that may not be meant.

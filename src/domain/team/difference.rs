@@ -30,7 +30,7 @@ pub enum Turn {
     },
 }
 
-/// A notification names so many changes, each in at most so many characters.
+/// The most changes that a notification names, and the most characters of each.
 const NAMED: usize = 10;
 const LONGEST: usize = 200;
 

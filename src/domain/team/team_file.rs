@@ -77,9 +77,9 @@ const MOST_MISTAKES: usize = 100;
 const MOST_COMPARED: usize = 50_000;
 /// In a file of more bytes than this, only the first syntax error is reported.
 const MOST_RECOVERED: usize = 256 << 10;
-/// A file has at most so many members, groups, connections, targets, features and scopes together.
+/// The most members, groups, connections, targets, features and scopes together in a file.
 pub const MOST_ITEMS: usize = 100_000;
-/// A file has at most so many rules.
+/// The most rules in a file.
 pub const MOST_RULES: usize = 10_000;
 
 /// Reads a team file.
