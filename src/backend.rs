@@ -258,7 +258,7 @@ impl Host {
     fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
         let Some(file) = &self.file else { return self.client.call(call, rows) };
         let on_file = match C::CALLERS {
-            Callers::Members => false,
+            Callers::Members | Callers::Reconciler => false,
             // Only root can correct the clock.
             Callers::MembersAndRoot => file.caller.root,
             Callers::MembersAndKeepers | Callers::Keepers => true,

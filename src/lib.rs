@@ -12,6 +12,7 @@ pub mod client;
 pub mod commands;
 pub mod completion;
 pub mod config;
+pub mod connectors;
 pub mod deliver;
 pub mod domain;
 pub mod error;

@@ -90,6 +90,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("service", &["protocol", "domain", "error", "store"]),
     ("deliver", &["config", "domain", "error"]),
     ("subscribers", &["deliver", "domain", "error", "protocol", "service", "store"]),
+    ("connectors", &["domain", "error"]),
     ("client", &["error", "frame", "service"]),
     (
         "server",

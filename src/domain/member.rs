@@ -26,7 +26,7 @@ pub struct Member {
 }
 
 /// A Unix user name, as the system's user database spells it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Login(String);
 checked_string!(Login);
 

@@ -4,6 +4,7 @@
 //! needs has been loaded by the caller. Imports nothing of this project but itself.
 
 pub mod audit;
+pub mod binding;
 pub mod catalog;
 pub mod channel;
 pub mod contact;

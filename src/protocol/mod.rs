@@ -3,6 +3,7 @@
 
 mod delivery;
 mod log;
+mod provisioning;
 mod request;
 mod team;
 
@@ -20,6 +21,10 @@ pub use delivery::{
     DeliverView, EventPreferenceView, HowView, NotificationView, PreferenceView, Progress, QueuedView, TestView,
 };
 pub use log::{Checkpoint, EntryView, FaultView, RawView, RecipientView, VerifyView};
+pub use provisioning::{
+    DesiredState, DesiredView, Drift, DriftView, Outcome, OutcomeView, Position, ProvisioningState, ProvisioningView,
+    RecordedState, RecordedView,
+};
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
     TimelineView,

@@ -274,6 +274,13 @@ fn is_for<C: Call>(call: &C, uid: Uid) -> Result<(), Failure> {
         return Err(Failure::new(Kind::Refused, "only root and the user who owns the database may do this")
             .hint("run the same command as root on this machine"));
     }
+    if C::CALLERS == Callers::Reconciler {
+        let refused = || {
+            Failure::new(Kind::Refused, "only root may reconcile access on a shared host")
+                .hint("run the same command as root on this machine")
+        };
+        return if uid.is_root() { Ok(()) } else { Err(refused()) };
+    }
     // Root may ask about others, for gates such as PAM.
     if uid.is_root() && !call.is_about_another() { Err(root_decides_nothing()) } else { Ok(()) }
 }

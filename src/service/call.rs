@@ -49,6 +49,8 @@ pub enum Callers {
     MembersAndKeepers,
     /// Root and the user who owns the file, on the file.
     Keepers,
+    /// Root over the socket. Root stays root, because connectors need it.
+    Reconciler,
 }
 
 /// No value: a call without rows.

@@ -1,0 +1,8 @@
+//! The connectors that access ships. Each is a program, `access connector NAME`, that gives and takes back access in one kind
+//! of system. It speaks the same protocol as any other program that root's configuration names.
+
+mod serve;
+
+pub mod protocol;
+
+pub use serve::{Problem, System, serve};

@@ -1,0 +1,59 @@
+//! The loop of a shipped connector: reads operations, carries them out, writes an answer for each.
+
+use std::io::{BufRead, Write};
+
+use super::protocol::{Act, Answer, Holder, Operation};
+use crate::domain::binding::Parameters;
+use crate::error::{Failure, Kind};
+
+/// The system in which a connector gives and takes back access. To give what is there, or to take back what is not, is done.
+pub trait System {
+    /// Everyone who holds these parameters now, including those to whom access did not give them.
+    fn list(&mut self, parameters: &[Parameters]) -> Result<Vec<Holder>, Problem>;
+
+    /// Returns a note on what the act does not reach, if any.
+    fn grant(&mut self, act: &Act) -> Result<Option<String>, Problem>;
+
+    fn revoke(&mut self, act: &Act) -> Result<Option<String>, Problem>;
+}
+
+/// Why an operation was not done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// It may work later: the system does not answer, or is busy.
+    Later(String),
+    Failed(String),
+}
+
+impl From<Problem> for Answer {
+    fn from(problem: Problem) -> Answer {
+        match problem {
+            Problem::Later(why) => Answer::Later(why),
+            Problem::Failed(why) => Answer::Failed(why),
+        }
+    }
+}
+
+/// Serves until the end of the input.
+pub fn serve(system: &mut dyn System, input: impl BufRead, mut output: impl Write) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::new(Kind::Io, format!("the connector's input or output: {error}"));
+    for line in input.lines() {
+        let line = line.map_err(failed)?;
+        let answer = match serde_json::from_str(&line) {
+            Ok(operation) => carry_out(system, &operation),
+            Err(error) => Answer::Failed(format!("the operation is not valid: {error}")),
+        };
+        let answer = serde_json::to_string(&answer).map_err(|error| failed(error.into()))?;
+        writeln!(output, "{answer}").and_then(|()| output.flush()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn carry_out(system: &mut dyn System, operation: &Operation) -> Answer {
+    let done = match operation {
+        Operation::List { parameters } => return system.list(parameters).map_or_else(Into::into, Answer::Holds),
+        Operation::Grant(act) => system.grant(act),
+        Operation::Revoke(act) => system.revoke(act),
+    };
+    done.map_or_else(Into::into, |note| Answer::Done { note })
+}

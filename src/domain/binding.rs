@@ -1,0 +1,70 @@
+//! Bindings of the team file: what a connector gives to those who have a resource.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::member::Login;
+use super::name::Name;
+use super::resource::Resource;
+use super::text::acts_or_hides;
+use super::{Malformed, checked_string};
+
+/// What a connector gives: `role = "orders_rw"`. The keys are sorted, so equal parameters are written the same.
+pub type Parameters = BTreeMap<Name, ParameterValue>;
+
+/// A value of 1 to 255 bytes on one line. It may become a word of a command line, so it never begins with a dash.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ParameterValue(String);
+checked_string!(ParameterValue);
+
+impl FromStr for ParameterValue {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<ParameterValue, Malformed> {
+        let plain = !text.chars().any(acts_or_hides) && text.trim() == text;
+        if (1..=255).contains(&text.len()) && !text.starts_with('-') && plain {
+            Ok(ParameterValue(text.to_owned()))
+        } else {
+            Err(Malformed::new("a parameter is one line of 1 to 255 bytes that does not begin with a dash"))
+        }
+    }
+}
+
+/// Who has the resource gets the parameters from the connector.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Binding {
+    pub resource: Resource,
+    /// Its name in root's configuration.
+    pub connector: Name,
+    /// Also for those who have the resource without a grant.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub baseline: bool,
+    /// Whether the end of access ends open sessions too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_sessions: bool,
+    /// The other keys of the table.
+    #[serde(flatten)]
+    pub parameters: Parameters,
+}
+
+/// Something that a login can hold in the system of a connector. Several grants can lead to the same holding.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Holding {
+    pub connector: Name,
+    pub login: Login,
+    pub parameters: Parameters,
+}
+
+/// `bob: role=orders_rw in orders-pg`
+impl fmt::Display for Holding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} in {}", self.login, written(&self.parameters), self.connector)
+    }
+}
+
+/// `database=orders role=orders_rw`
+pub fn written(parameters: &Parameters) -> String {
+    parameters.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,125 @@
+//! What connectors should give, and what came of it: between the service, which keeps the record, and the reconciler.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::binding::{Binding, Holding, Parameters};
+use crate::domain::name::Name;
+use crate::domain::terms::RequestId;
+use crate::domain::time::Timestamp;
+
+/// A position in the log: the last entry that somebody saw. Proves later that a log is the same one, and not behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub seq: i64,
+    /// SHA-256 of that entry, in hex.
+    pub hash: String,
+}
+
+/// What a login should hold now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredView {
+    pub holding: Holding,
+    pub member: Name,
+    /// The requests whose grants give it, lowest first. Empty: it is baseline access.
+    pub requests: Vec<RequestId>,
+    /// When the last of those grants ends. None: permanent.
+    pub until: Option<Timestamp>,
+    pub end_sessions: bool,
+}
+
+/// The rest of the answer: what the rows are compared with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DesiredState {
+    pub now: Timestamp,
+    pub position: Position,
+    /// Whether this log has the entry that the caller saw last. False: it was restored from a backup, or is another log.
+    pub continues: bool,
+    pub bindings: Vec<Binding>,
+    /// What the log records as given and not as taken back, and what failed.
+    pub recorded: Vec<RecordedView>,
+    /// Drift that was reported and not resolved since.
+    pub drift: Vec<DriftView>,
+}
+
+/// What the log records of one grant in one system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedView {
+    pub holding: Holding,
+    /// None: baseline access.
+    pub request: Option<RequestId>,
+    pub state: RecordedState,
+    pub error: Option<String>,
+    /// When it got into this state.
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RecordedState {
+    Granted,
+    GrantFailed,
+    RevokeFailed,
+}
+
+/// Something that happened in a system, to be recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeView {
+    pub holding: Holding,
+    /// None: baseline access.
+    pub request: Option<RequestId>,
+    pub outcome: Outcome,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Granted,
+    /// `still_held`: by another grant, or because it was there before.
+    Revoked {
+        still_held: bool,
+    },
+    GrantFailed {
+        why: String,
+    },
+    RevokeFailed {
+        why: String,
+    },
+}
+
+/// A difference between the log and a system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftView {
+    pub drift: Drift,
+    pub holding: Holding,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drift {
+    /// A grant is live, and the system does not have it.
+    Missing,
+    /// Access gave it, no grant is live, and the system still has it.
+    Stale,
+    /// The system has it, and neither a grant nor baseline access explains it.
+    Unexplained,
+}
+
+/// What a connector gives for a resource, in the answers about requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProvisioningView {
+    pub connector: Name,
+    pub parameters: Parameters,
+    pub state: ProvisioningState,
+    pub error: Option<String>,
+    pub at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProvisioningState {
+    Granting,
+    Granted,
+    Revoking,
+    Revoked,
+    Failed,
+}
