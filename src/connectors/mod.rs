@@ -5,4 +5,4 @@ mod serve;
 
 pub mod protocol;
 
-pub use serve::{Problem, System, serve};
+pub use serve::{NotDone, System, serve};

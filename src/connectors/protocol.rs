@@ -15,12 +15,12 @@ pub enum Operation {
     List {
         parameters: Vec<Parameters>,
     },
-    Grant(Act),
-    Revoke(Act),
+    Grant(Provision),
+    Revoke(Provision),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Act {
+pub struct Provision {
     pub login: Login,
     pub parameters: Parameters,
     /// The request that gives it. None: baseline access.
@@ -38,7 +38,7 @@ pub struct Act {
 /// says enough: 0 done, 75 try later, anything else failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum ConnectorAnswer {
     /// `{"holds":[{"login":"bob","parameters":{"group":"docker"}}]}`
     Holds(Vec<Holder>),
     /// `{"done":{}}`; `note` says what the act does not reach, such as open sessions.

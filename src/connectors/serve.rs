@@ -2,34 +2,34 @@
 
 use std::io::{BufRead, Write};
 
-use super::protocol::{Act, Answer, Holder, Operation};
+use super::protocol::{ConnectorAnswer, Holder, Operation, Provision};
 use crate::domain::binding::Parameters;
 use crate::error::{Failure, Kind};
 
 /// The system in which a connector gives and takes back access. To give what is there, or to take back what is not, is done.
 pub trait System {
     /// Everyone who holds these parameters now, including those to whom access did not give them.
-    fn list(&mut self, parameters: &[Parameters]) -> Result<Vec<Holder>, Problem>;
+    fn list(&mut self, parameters: &[Parameters]) -> Result<Vec<Holder>, NotDone>;
 
     /// Returns a note on what the act does not reach, if any.
-    fn grant(&mut self, act: &Act) -> Result<Option<String>, Problem>;
+    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone>;
 
-    fn revoke(&mut self, act: &Act) -> Result<Option<String>, Problem>;
+    fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone>;
 }
 
 /// Why an operation was not done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Problem {
+pub enum NotDone {
     /// It may work later: the system does not answer, or is busy.
     Later(String),
     Failed(String),
 }
 
-impl From<Problem> for Answer {
-    fn from(problem: Problem) -> Answer {
+impl From<NotDone> for ConnectorAnswer {
+    fn from(problem: NotDone) -> ConnectorAnswer {
         match problem {
-            Problem::Later(why) => Answer::Later(why),
-            Problem::Failed(why) => Answer::Failed(why),
+            NotDone::Later(why) => ConnectorAnswer::Later(why),
+            NotDone::Failed(why) => ConnectorAnswer::Failed(why),
         }
     }
 }
@@ -41,7 +41,7 @@ pub fn serve(system: &mut dyn System, input: impl BufRead, mut output: impl Writ
         let line = line.map_err(failed)?;
         let answer = match serde_json::from_str(&line) {
             Ok(operation) => carry_out(system, &operation),
-            Err(error) => Answer::Failed(format!("the operation is not valid: {error}")),
+            Err(error) => ConnectorAnswer::Failed(format!("the operation is not valid: {error}")),
         };
         let answer = serde_json::to_string(&answer).map_err(|error| failed(error.into()))?;
         writeln!(output, "{answer}").and_then(|()| output.flush()).map_err(failed)?;
@@ -49,11 +49,13 @@ pub fn serve(system: &mut dyn System, input: impl BufRead, mut output: impl Writ
     Ok(())
 }
 
-fn carry_out(system: &mut dyn System, operation: &Operation) -> Answer {
+fn carry_out(system: &mut dyn System, operation: &Operation) -> ConnectorAnswer {
     let done = match operation {
-        Operation::List { parameters } => return system.list(parameters).map_or_else(Into::into, Answer::Holds),
+        Operation::List { parameters } => {
+            return system.list(parameters).map_or_else(Into::into, ConnectorAnswer::Holds);
+        }
         Operation::Grant(act) => system.grant(act),
         Operation::Revoke(act) => system.revoke(act),
     };
-    done.map_or_else(Into::into, |note| Answer::Done { note })
+    done.map_or_else(Into::into, |note| ConnectorAnswer::Done { note })
 }

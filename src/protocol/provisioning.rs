@@ -67,12 +67,12 @@ pub struct OutcomeView {
     pub holding: Holding,
     /// None: baseline access.
     pub request: Option<RequestId>,
-    pub outcome: Outcome,
+    pub outcome: ProvisioningOutcome,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ProvisioningOutcome {
     Granted,
     /// `still_held`: by another grant, or because it was there before.
     Revoked {
