@@ -27,6 +27,7 @@ mod request;
 mod resources;
 mod review;
 mod revoke;
+mod run;
 mod serve;
 mod show;
 mod team;
@@ -184,6 +185,7 @@ verbs! {
     Whoami(whoami::WhoamiArgs),
     Check(check::CheckArgs),
     Who(who::WhoArgs),
+    Run(Box<run::RunArgs>),
     Inbox(inbox::InboxArgs),
     Notify(notify::NotifyArgs),
     Expire(expire::ExpireArgs),
