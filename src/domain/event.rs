@@ -14,7 +14,7 @@ use super::preference::Preference;
 use super::resource::Resource;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
-use super::text::{Text, Ticket};
+use super::text::Text;
 use super::time::Timestamp;
 
 /// The version of the format below. Entries of older versions stay valid; entries of a newer one are refused.
@@ -155,10 +155,8 @@ pub struct Submission {
     pub requester_login: Option<Login>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filer_login: Option<Login>,
-    pub asked: Terms,
-    pub reason: Text,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<Ticket>,
+    #[serde(flatten)]
+    pub details: RequestDetails,
     pub lapses_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_at: Option<Timestamp>,

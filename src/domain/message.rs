@@ -111,8 +111,8 @@ impl Notification {
             (Event::RequestEdited(Revision { request, by, to, .. }), _) if kind == NotificationKind::RequestChanged => {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
-            (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
-                format!("Request {id} of {requester} would now give access to more than {}", asked.resource)
+            (Event::ApprovalsVoided { .. }, Some(Request { id, requester, details, .. })) => {
+                format!("Request {id} of {requester} would now give access to more than {}", details.asked.resource)
             }
             (_, request) => headline(kind, request),
         };
@@ -138,7 +138,7 @@ impl Notification {
 
 fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
     let Some(request) = request else { return plain_headline(kind).to_owned() };
-    let (id, who, asked) = (request.id, &request.requester, &request.asked.resource);
+    let (id, who, asked) = (request.id, &request.requester, &request.details.asked.resource);
     let held = request.grant.as_ref().map_or(asked, |grant| &grant.terms.resource);
     match kind {
         NotificationKind::RequestSubmitted => format!("{who} asks for {asked} (request {id})"),
@@ -204,8 +204,8 @@ fn facts(kind: NotificationKind, request: &Request, background: &Background<'_>)
         None => format!("by {way}, permanently"),
     };
     facts.extend(background.still_held.map(|way| ("Still held", still(way))));
-    facts.push(("Why", request.reason.to_string()));
-    facts.extend(request.ticket.as_ref().map(|ticket| ("Ticket", ticket.to_string())));
+    facts.push(("Why", request.details.reason.to_string()));
+    facts.extend(request.details.ticket.as_ref().map(|ticket| ("Ticket", ticket.to_string())));
     if asks {
         let needs: Vec<String> = background.tallies.iter().map(need).collect();
         facts.extend((!needs.is_empty()).then(|| ("Needs", needs.join("\n"))));
@@ -229,8 +229,8 @@ fn terms_in_words(request: &Request, terms: &Terms, asks: bool, times: Times<'_>
     if asks && terms.start.is_none() && matches!(terms.end, End::After(_)) {
         text += " from approval";
     }
-    if *terms != request.asked {
-        text += &format!(" (asked: {} {})", request.asked.resource, how_long(&request.asked, times));
+    if *terms != request.details.asked {
+        text += &format!(" (asked: {} {})", request.details.asked.resource, how_long(&request.details.asked, times));
     }
     text
 }

@@ -78,10 +78,10 @@ fn prepare(
     // The request after the edit, for the rules to judge.
     let mut after = before.clone();
     after.apply_edit(said.clone(), before.lapses_at, before.remind_at);
-    let judged = policy.judge_and_fit(read, &after, &after.asked, now)?;
-    after.lapses_at = submit::lapses_at(&after.asked, &judged.judgement, now);
-    after.remind_at = submit::remind_at(&after.asked, &judged.judgement, now);
-    let tallies = judged.tally(&after, &after.asked, now);
+    let judged = policy.judge_and_fit(read, &after, &after.details.asked, now)?;
+    after.lapses_at = submit::lapses_at(&after.details.asked, &judged.judgement, now);
+    after.remind_at = submit::remind_at(&after.details.asked, &judged.judgement, now);
+    let tallies = judged.tally(&after, &after.details.asked, now);
     let notify: Vec<Name> = vote::waits_on(&tallies);
     let filing = Filing {
         id,

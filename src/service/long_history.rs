@@ -19,7 +19,7 @@ use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
 use crate::domain::request::edit::Edit;
 use crate::domain::team::{Team, team_file};
-use crate::domain::terms::{End, Modification, RequestId, Terms};
+use crate::domain::terms::{End, Modification, RequestDetails, RequestId, Terms};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, ListFilter};
@@ -161,6 +161,11 @@ fn by(actor: &str, seconds: i64) -> Context {
     Context { now: at(seconds), actor: Some(parsed(actor)), os_user: actor.to_owned() }
 }
 
+fn details(resource: &str) -> RequestDetails {
+    let asked = Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None };
+    RequestDetails::new(asked, parsed("OPS-7: look into the alert"))
+}
+
 fn submitted(n: i64, resource: &str) -> Draft {
     let event = Event::RequestSubmitted(Submission {
         request: id(n),
@@ -168,9 +173,7 @@ fn submitted(n: i64, resource: &str) -> Draft {
         filed_by: parsed("bob"),
         requester_login: Some(parsed("bob")),
         filer_login: Some(parsed("bob")),
-        asked: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
-        reason: parsed("OPS-7: look into the alert"),
-        ticket: None,
+        details: details(resource),
         lapses_at: at(NOW + 100 * HOUR),
         remind_at: None,
         extends: None,
@@ -211,9 +214,7 @@ fn started(n: i64, begun: i64, length: Length) -> Draft {
 
 fn ask(resource: &str, dry_run: bool) -> Asked {
     call(SubmitRequest {
-        terms: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
-        reason: parsed("OPS-7: look into the alert"),
-        ticket: None,
+        details: details(resource),
         requester: None,
         emergency: false,
         default_length: false,

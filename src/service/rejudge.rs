@@ -159,7 +159,7 @@ impl<'r> Rejudge<'r> {
         let held = self.held(request, grant, ended)?;
         let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
         if let Err(refusal) =
-            Refusal::refuse_if_any(judgement.violations(terms, &request.reason, request.ticket.as_ref()))
+            Refusal::refuse_if_any(judgement.violations(terms, &request.details.reason, request.details.ticket.as_ref()))
         {
             return Ok(Some(bounded(refusal.message())));
         }
@@ -190,11 +190,11 @@ impl<'r> Rejudge<'r> {
         held: &OtherGrants,
         at: Timestamp,
     ) -> Judgement {
-        let asked = self.reach(&request.asked.resource);
-        let granted = (*terms != request.asked).then(|| self.reach(&terms.resource));
+        let asked = self.reach(&request.details.asked.resource);
+        let granted = (*terms != request.details.asked).then(|| self.reach(&terms.resource));
         let case = |terms, reach| Proposal { requester, terms, reach, held, now: at };
         let granted = granted.as_ref().map(|reach| case(terms, reach));
-        judge(&self.new.rules, case(&request.asked, &asked), granted, request.emergency)
+        judge(&self.new.rules, case(&request.details.asked, &asked), granted, request.emergency)
     }
 
     fn reach(&mut self, resource: &Resource) -> Rc<[CatalogItem]> {

@@ -321,7 +321,7 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
             view.otherwise.push(OtherwiseView {
                 request: request.id,
                 requester: request.requester.clone(),
-                resource: request.asked.resource.clone(),
+                resource: request.details.asked.resource.clone(),
                 was: request.state(now),
                 would,
             });
@@ -391,7 +391,7 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
     };
     let request = open.get(&id)?;
     let voided = follows == Follows::Voided;
-    let asked = if voided { request.proposed_terms() } else { &request.asked };
+    let asked = if voided { request.proposed_terms() } else { &request.details.asked };
     let terms = request.grant.as_ref().map_or(asked, |grant| &grant.terms);
     Some(FollowView {
         follows,

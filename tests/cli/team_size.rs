@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event, Granted, Submission};
 use access::domain::name::Name;
-use access::domain::terms::{End, Terms};
+use access::domain::terms::{End, RequestDetails, Terms};
 use access::error::Failure;
 use access::store::{Context, Store};
 
@@ -156,9 +156,7 @@ fn grants(world: &World, count: usize) {
                     filed_by: olivia.clone(),
                     requester_login: Some("olivia".parse().unwrap()),
                     filer_login: Some("olivia".parse().unwrap()),
-                    asked: terms.clone(),
-                    reason: "many".parse().unwrap(),
-                    ticket: None,
+                    details: RequestDetails::new(terms.clone(), "many".parse().unwrap()),
                     lapses_at: world.now().plus(Length::WEEK),
                     remind_at: None,
                     extends: None,

@@ -319,15 +319,8 @@ impl Form<'_> {
 
     fn ask(&self, dry_run: bool) -> Result<SubmitRequest, Failure> {
         let reason = self.reason.clone().ok_or_else(|| Failure::new(Kind::Internal, "no reason was asked for"))?;
-        Ok(SubmitRequest {
-            terms: Terms { resource: self.needs.resource.clone(), end: self.end(), start: self.start },
-            reason,
-            ticket: self.ticket.clone(),
-            requester: self.args.requester.clone(),
-            emergency: self.args.emergency,
-            default_length: false,
-            dry_run,
-        })
+        let asked = Terms { resource: self.needs.resource.clone(), end: self.end(), start: self.start };
+        Ok(SubmitRequest { dry_run, ..self.args.submit(asked, reason, self.ticket.clone()) })
     }
 }
 

@@ -419,23 +419,23 @@ pub fn changed_outcome(team: &Team, request: &Request, held: &OtherGrants) -> Op
     // What was granted lasted from then on.
     let at = request.grant.as_ref().map_or(request.submitted_at, |grant| grant.starts_at);
     let terms = request.grant.as_ref().map_or_else(|| request.proposed_terms(), |grant| &grant.terms);
-    let asked = team.reach(&request.asked.resource, None);
-    let granted = (*terms != request.asked).then(|| team.reach(&terms.resource, None));
-    for (terms, reach) in [(&request.asked, &asked), (terms, granted.as_ref().unwrap_or(&asked))] {
+    let asked = team.reach(&request.details.asked.resource, None);
+    let granted = (*terms != request.details.asked).then(|| team.reach(&terms.resource, None));
+    for (terms, reach) in [(&request.details.asked, &asked), (terms, granted.as_ref().unwrap_or(&asked))] {
         if reach.is_empty() {
             return Some(format!("refused: {} is not in the file", terms.resource));
         }
     }
     let case = |terms, reach| Proposal { requester: &requester, terms, reach, held, now: at };
     let granted = granted.as_ref().map(|reach| case(terms, reach));
-    let judgement = judge(&team.rules, case(&request.asked, &asked), granted, request.emergency);
-    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
+    let judgement = judge(&team.rules, case(&request.details.asked, &asked), granted, request.emergency);
+    let violations = judgement.violations(terms, &request.details.reason, request.details.ticket.as_ref());
     if let Err(refusal) = Refusal::refuse_if_any(violations) {
         return Some(format!("refused: {}", refusal.message()));
     }
     if request.emergency {
         let allowed = judgement.allowed_in_emergency().is_some();
-        return (!allowed).then(|| format!("refused: no rule allows emergency access to {}", request.asked.resource));
+        return (!allowed).then(|| format!("refused: no rule allows emergency access to {}", request.details.asked.resource));
     }
     by_votes(team, request, &judgement, at)
 }
