@@ -59,11 +59,11 @@ fn counts(view: &ExpireView) -> String {
     let counts = [
         (view.expired, "expired"),
         (view.started, "started"),
-        (view.expiring, "warned that they end soon"),
+        (view.expiring, if view.expiring == 1 { "warned that it ends soon" } else { "warned that they end soon" }),
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
         (view.rejudged, "from before the upgrade judged again"),
-        (view.delivered, "notifications sent"),
+        (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];
     let said: Vec<String> =

@@ -12,6 +12,7 @@ use crate::domain::name::Name;
 use crate::domain::team::change::Change;
 use crate::domain::team::difference::{Difference, Turn};
 use crate::domain::team::team_file;
+use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::prompt::cancelled;
 use crate::protocol::{AgainstView, Follows, PlanView, Seen};
@@ -209,7 +210,8 @@ fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
     let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
     let stop = if view.otherwise.is_empty() { "." } else { ":" };
     let since = date_and_time(view.since);
-    sheet.line(&format!("Of {all} requests since {since}, {otherwise} would have been decided otherwise{stop}"));
+    let all = quantity(all, "request", "requests");
+    sheet.line(&format!("Of {all} since {since}, {otherwise} would have been decided otherwise{stop}"));
     for past in &view.otherwise {
         let (id, resource, requester) = (past.request, &past.resource, &past.requester);
         let words = format!("request {id} ({resource} for {requester}), {}: {}", past.was, line(&past.would));

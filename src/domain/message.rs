@@ -16,6 +16,7 @@ use super::request::{Recorded, Request, Verdict};
 use super::team::difference;
 use super::terms::{End, Terms};
 use super::time::Timestamp;
+use super::text::quantity;
 
 /// One message to one address.
 #[derive(Debug, Clone)]
@@ -254,10 +255,9 @@ fn ends(grant: &Grant, kind: NotificationKind, times: Times<'_>) -> Vec<(&'stati
 fn need(standing: &Tally) -> String {
     let Tally { rule, need, have, waiting_on } = standing;
     let given = if have.is_empty() { String::new() } else { format!(" ({})", all_of(have)) };
-    let plural = if *need == 1 { "" } else { "s" };
     let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
     let who = if standing.is_met() { String::new() } else { format!("; {} can approve", one_of(waiting_on)) };
-    format!("{} of {need} approval{plural}{given}{rule}{who}", have.len())
+    format!("{} of {}{given}{rule}{who}", have.len(), quantity(*need, "approval", "approvals"))
 }
 
 /// Who decided, or which rule.
@@ -271,9 +271,8 @@ fn decided_by(request: &Request, granted: Option<&Granted>) -> Option<String> {
     }
     let met = |met: &MetDemand| {
         let MetDemand { rule, approvals, by } = met;
-        let plural = if *approvals == 1 { "" } else { "s" };
         let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
-        format!("{} of {approvals} approval{plural} ({}){rule}", by.len(), all_of(by))
+        format!("{} of {} ({}){rule}", by.len(), quantity(*approvals, "approval", "approvals"), all_of(by))
     };
     let each: Vec<String> = granted.demands.iter().map(met).collect();
     Some(if each.is_empty() { all_of(&granted.approved_by) } else { each.join("\n") })

@@ -115,6 +115,12 @@ impl FromStr for Ticket {
     }
 }
 
+/// `1 fault`, `2 faults`.
+pub fn quantity<N: Copy + fmt::Display + TryInto<u64>>(count: N, one: &str, many: &str) -> String {
+    let noun = if matches!(count.try_into(), Ok(1)) { one } else { many };
+    format!("{count} {noun}")
+}
+
 /// The candidate most like the word, if any is like it at all.
 pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
     let alike = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
@@ -125,6 +131,13 @@ pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        let said = |count: usize| quantity(count, "entry", "entries");
+        assert_eq!([0, 1, 2, 11].map(said), ["0 entries", "1 entry", "2 entries", "11 entries"]);
+        assert_eq!(quantity(1_i64, "more change", "more changes"), "1 more change");
+    }
 
     #[test]
     fn what_a_reason_may_be() {

@@ -19,6 +19,7 @@ use crate::domain::resource::Resource;
 use crate::domain::team::Team;
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::time::Timestamp;
+use crate::domain::text::quantity;
 use crate::store::{Error, Read};
 
 /// The most gained resources that an event names.
@@ -258,13 +259,11 @@ impl<'r> Rejudge<'r> {
 fn unmet(tally: &Tally) -> String {
     let whose =
         tally.rule.as_ref().map_or_else(|| "the default demand".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
-    let approvals = if tally.need == 1 { "approval" } else { "approvals" };
     let counts = match tally.have.len() {
         0 => "none of those given counts".to_owned(),
-        1 => "1 of those given counts".to_owned(),
-        many => format!("{many} of those given count"),
+        some => quantity(some, "of those given counts", "of those given count"),
     };
-    format!("{whose} needs {} {approvals}, and {counts}", tally.need)
+    format!("{whose} needs {}, and {counts}", quantity(tally.need, "approval", "approvals"))
 }
 
 /// The first `most` of these, and how many more there are.

@@ -21,7 +21,7 @@ use crate::domain::request::{Recorded, Request, authorize, submit, vote};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::terms::{RequestDetails, RequestId};
-use crate::domain::text::nearest;
+use crate::domain::text::{nearest, quantity};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::RequestView;
@@ -251,9 +251,9 @@ pub fn out_of_reach(tally: &Tally) -> Option<String> {
     let able = tally.waiting_on.len() + tally.have.len();
     (able < tally.need as usize).then(|| match (&tally.rule, able) {
         (Some(rule), able) => format!(
-            "nobody can grant this: rule {:?} needs {} approvals, but only {able} can be given",
+            "nobody can grant this: rule {:?} needs {}, but only {able} can be given",
             rule.as_str(),
-            tally.need
+            quantity(tally.need, "approval", "approvals")
         ),
         (None, _) => "nobody can decide on this request: the team has no admin except those who filed it".to_owned(),
     })

@@ -110,7 +110,7 @@ fn doctor_names_what_waits_with_no_way_to_send_it() {
     world
         .run("root", &["doctor"])
         .ok()
-        .says("1 notifications wait, and config.toml does not configure how to send them (slack: 1)");
+        .says("1 notification waits, and config.toml does not configure how to send it (slack: 1)");
     world.rows("DELETE FROM outbox WHERE subscriber = 'slack'");
     world.run("root", &["doctor"]).ok().says("ok       outbox     3 notifications wait");
 

@@ -126,7 +126,7 @@ fn many_rules_and_many_resources_are_applied_and_what_was_not_looked_at_is_said(
 fn many_warnings_of_the_same_kind_are_counted() {
     let rules = many(200, |n| format!("[[rules]]\nname = \"r{n}\"\napprovers = [\"role:owner\"]\n"));
     let ran = apply(&world(), "olivia", &format!("{OWNER}{rules}"), &["--dry-run"]).ok();
-    assert_eq!(ran.err.matches("takes 1 approvals, and when olivia asks").count(), 50, "{}", ran.err);
+    assert_eq!(ran.err.matches("takes 1 approval, and when olivia asks").count(), 50, "{}", ran.err);
     assert!(ran.err.contains("and 150 more warnings of this kind"), "{}", ran.err);
 }
 

@@ -22,6 +22,7 @@ use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::team::Team;
 use crate::domain::time::Timestamp;
+use crate::domain::text::quantity;
 
 /// The most people that a warning names.
 const MOST_PEOPLE: usize = 5;
@@ -204,9 +205,9 @@ impl<'t> Overview<'t> {
         let of_a_role = if about_a_role { " for a role" } else { "" };
         (!stuck.is_empty()).then(|| {
             format!(
-                "rule {:?} takes {} approvals, and when {} asks{of_a_role} only {others} can be given",
+                "rule {:?} takes {}, and when {} asks{of_a_role} only {others} can be given",
                 rule.name.as_str(),
-                rule.approvals,
+                quantity(rule.approvals, "approval", "approvals"),
                 few(&stuck, " or "),
             )
         })
@@ -224,10 +225,10 @@ impl<'t> Overview<'t> {
         let Price { approvals: takes, by } = self.price(admin);
         let harder = guards().filter(|rule| demands(rule) && rule.approvals > takes).max_by_key(|it| it.approvals);
         if let Some(guard) = harder {
-            let s = if takes == 1 { "" } else { "s" };
+            let takes = quantity(takes, "approval", "approvals");
             let by = by.map_or_else(String::new, |(rule, how)| format!(" {how}(rule {:?})", rule.name.as_str()));
             warnings.push(format!(
-                "role:admin takes {takes} approval{s}{by}, and rule {:?} demands {} for what every admin may use; demand as many for role:admin",
+                "role:admin takes {takes}{by}, and rule {:?} demands {} for what every admin may use; demand as many for role:admin",
                 guard.name.as_str(),
                 guard.approvals
             ));
@@ -477,7 +478,7 @@ fn missing(tallies: &[Tally]) -> String {
         let rule = tally.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {:?}", rule.as_str()));
         let of: Vec<String> = waits_on(std::slice::from_ref(tally)).iter().map(ToString::to_string).collect();
         let of = if of.is_empty() { "nobody".to_owned() } else { of.join(", ") };
-        format!("{more} more approval{}{rule} (of {of})", if more == 1 { "" } else { "s" })
+        format!("{}{rule} (of {of})", quantity(more, "more approval", "more approvals"))
     });
     parts.collect::<Vec<_>>().join("; ")
 }

@@ -6,6 +6,7 @@ use super::change::{Change, Diff};
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
+use crate::domain::text::quantity;
 
 /// What a change does to what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,8 +113,8 @@ pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
     match sorted.len() - named.len() {
         0 => {}
         more => {
-            let changes = if more == 1 { "change" } else { "changes" };
-            named.push(format!("and {more} more {changes}: `access audit --action team.applied --json`"));
+            let more = quantity(more, "more change", "more changes");
+            named.push(format!("and {more}: `access audit --action team.applied --json`"));
         }
     }
     let begin = if separator.starts_with('\n') { separator } else { " " };
