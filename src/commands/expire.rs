@@ -66,7 +66,7 @@ fn counts(view: &ExpireView) -> String {
         (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];
-    let said: Vec<String> =
+    let parts: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+    if parts.is_empty() { String::new() } else { parts.join(", ") + "\n" }
 }

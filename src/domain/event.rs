@@ -264,7 +264,7 @@ impl From<Granted> for Grant {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
-    /// Somebody said so.
+    /// Somebody asked for it.
     Asked,
     /// The team file no longer has the member it was for, or has disabled them.
     MemberGone,
@@ -287,7 +287,7 @@ impl fmt::Display for Because {
             Because::MemberGone => f.write_str("the member was removed or disabled, or has another login"),
             Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
             Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
-            Because::Fell(request) => write!(f, "the grant that it goes on from, {request}, was revoked"),
+            Because::Fell(request) => write!(f, "the grant that it extends, {request}, was revoked"),
             Because::ClockAccepted(time) => {
                 write!(f, "the clock was ahead when it was made; {time} was accepted instead")
             }

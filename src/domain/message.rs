@@ -252,11 +252,11 @@ fn ends(grant: &Grant, kind: NotificationKind, times: Times<'_>) -> Vec<(&'stati
 }
 
 /// `1 of 2 approvals (erin) by the rule "two for production"; alice or olivia can approve`.
-fn need(standing: &Tally) -> String {
-    let Tally { rule, need, have, waiting_on } = standing;
+fn need(tally: &Tally) -> String {
+    let Tally { rule, need, have, waiting_on } = tally;
     let given = if have.is_empty() { String::new() } else { format!(" ({})", all_of(have)) };
     let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
-    let who = if standing.is_met() { String::new() } else { format!("; {} can approve", one_of(waiting_on)) };
+    let who = if tally.is_met() { String::new() } else { format!("; {} can approve", one_of(waiting_on)) };
     format!("{} of {}{given}{rule}{who}", have.len(), quantity(*need, "approval", "approvals"))
 }
 

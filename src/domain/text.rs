@@ -134,8 +134,8 @@ mod tests {
 
     #[test]
     fn one_is_singular() {
-        let said = |count: usize| quantity(count, "entry", "entries");
-        assert_eq!([0, 1, 2, 11].map(said), ["0 entries", "1 entry", "2 entries", "11 entries"]);
+        let text = |count: usize| quantity(count, "entry", "entries");
+        assert_eq!([0, 1, 2, 11].map(text), ["0 entries", "1 entry", "2 entries", "11 entries"]);
         assert_eq!(quantity(1_i64, "more change", "more changes"), "1 more change");
     }
 

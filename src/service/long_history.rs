@@ -135,7 +135,7 @@ impl World {
         let clock = || Ok(at(NOW));
         let service = Service { store: &self.store, caller: &caller, clock: &clock, outside: &outside };
         if let Err(failure) = (asked.answer)(&service) {
-            assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.said, failure.message);
+            assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.call, failure.message);
         }
         self.steps.load(Ordering::Relaxed) - before
     }
@@ -145,12 +145,12 @@ type Question = dyn Fn(&Service<'_>) -> Result<(), Failure>;
 
 /// A call of any kind.
 struct Asked {
-    said: String,
+    call: String,
     answer: Box<Question>,
 }
 
 fn call<C: Call + Clone + std::fmt::Debug + 'static>(call: C) -> Asked {
-    Asked { said: format!("{call:?}"), answer: Box::new(move |service| service.answer(call.clone()).map(drop)) }
+    Asked { call: format!("{call:?}"), answer: Box::new(move |service| service.answer(call.clone()).map(drop)) }
 }
 
 fn id(n: i64) -> RequestId {
@@ -335,11 +335,11 @@ fn a_command_is_no_more_work_in_a_long_history() {
     let (short, long) = (World::new(SHORT), World::new(LONG));
     let mut grown = Vec::new();
     for ((who, few), (_, many)) in commands(short.pending).into_iter().zip(commands(long.pending)) {
-        let said = format!("{who}: {}", few.said);
+        let what = format!("{who}: {}", few.call);
         let (few, many) = (short.steps(who, &few), long.steps(who, &many));
         // A tree of pages that is one level higher takes no step more, and a binary search of four times as many takes two.
         if many > few + few / 10 + 100 {
-            grown.push(format!("{few} steps, then {many}: {said}"));
+            grown.push(format!("{few} steps, then {many}: {what}"));
         }
     }
     assert!(grown.is_empty(), "{}", grown.join("\n"));

@@ -90,7 +90,7 @@ pub use call::{Call, Callers, Listed, Never, Rows, Warned};
 pub use completion::{Candidate, Words};
 pub use deliver::Delivered;
 pub use doctor::{finding, ok, unreadable};
-pub use expire::goes_on;
+pub use expire::access_continues;
 pub use init::{Init, init};
 pub use policy_context::PolicyContext;
 pub use review::emergency;

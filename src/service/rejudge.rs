@@ -104,29 +104,29 @@ impl<'r> Rejudge<'r> {
     /// What judging a pending request again comes to: approvals of terms that now reach more are void. That it reaches more is
     /// recorded without any approval too, so that nobody approves what they saw before.
     pub fn pending(&mut self, request: &Request) -> Result<team_change::Reassessment, Error> {
-        let mut anew = team_change::Reassessment::default();
+        let mut found = team_change::Reassessment::default();
         if !self.can_gain {
-            return Ok(anew);
+            return Ok(found);
         }
         let mut recipients: BTreeSet<Name> = BTreeSet::new();
-        anew.gained = few(&self.gained(&request.proposed_terms().resource), MOST_NAMED);
+        found.gained = few(&self.gained(&request.proposed_terms().resource), MOST_NAMED);
         for decision in request.approvals() {
             let gained = self.gained(&request.decided_terms(decision).resource);
-            if gained.is_empty() || anew.voids.contains(&decision.by) {
+            if gained.is_empty() || found.voids.contains(&decision.by) {
                 continue;
             }
-            anew.gained = few(&gained, MOST_NAMED);
-            anew.voids.push(decision.by.clone());
+            found.gained = few(&gained, MOST_NAMED);
+            found.voids.push(decision.by.clone());
             let giver = self.principal(&decision.by, &BTreeSet::new())?;
             recipients.extend(giver.filter(|giver| giver.since < decision.seq).map(|giver| giver.name));
         }
-        if !anew.gained.is_empty() {
+        if !found.gained.is_empty() {
             let mut after = request.clone();
-            after.void_approvals(&anew.voids);
+            after.void_approvals(&found.voids);
             recipients.extend(self.waits_on(&after)?);
         }
-        anew.notify = recipients.into_iter().collect();
-        Ok(anew)
+        found.notify = recipients.into_iter().collect();
+        Ok(found)
     }
 
     /// Who may decide on a pending request by the new team.

@@ -407,7 +407,7 @@ fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<Str
     let login = &service.caller.login;
     let mut warnings = Vec::new();
     if !new.members.values().any(|member| member.login == *login && !member.disabled) {
-        warnings.push(format!("with this team, your Unix user {login} is no member (any more)"));
+        warnings.push(format!("with this team, your Unix user {login} is not a member (any more)"));
     }
     let able = new.admins().count();
     if able < 2 && new.members.len() > 1 {

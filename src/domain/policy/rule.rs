@@ -104,11 +104,11 @@ impl Match {
 
     /// Whether what this person asks for may match.
     pub fn is_about(&self, requester: &Principal) -> bool {
-        self.requesters.is_empty() || self.whom(requester).is_some()
+        self.requesters.is_empty() || self.matching_requester(requester).is_some()
     }
 
-    /// As whom the requester matches.
-    pub fn whom(&self, requester: &Principal) -> Option<&Assignee> {
+    /// The name, group or role by which the requester matches.
+    pub fn matching_requester(&self, requester: &Principal) -> Option<&Assignee> {
         self.requesters.iter().find(|asks| match asks {
             Assignee::Member(name) => *name == requester.name,
             Assignee::Group(group) => requester.groups.contains(group),

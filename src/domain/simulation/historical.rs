@@ -75,7 +75,7 @@ impl TeamThen {
     /// Why this rule could not give this request by itself. None: it could.
     pub fn not_given(&mut self, team: &Team, request: &Request, by: &Rule, at: Timestamp) -> Option<String> {
         let (about, requester) = self.find(team, request)?;
-        let Some(requester) = requester else { return Some(format!("{} is no member", request.requester)) };
+        let Some(requester) = requester else { return Some(format!("{} is not a member", request.requester)) };
         let named = Rule { matches: Match { longer_than: None, ..by.matches.clone() }, ..by.clone() };
         // Of several rules that give it the first is named, so this one comes first.
         let others = about.rules.iter().map(|&place| &team.rules[place]).filter(|rule| rule.name != by.name);
