@@ -5,8 +5,8 @@ use clap::{Args, Subcommand};
 
 use super::Run;
 use super::app::App;
-use crate::domain::time::Timestamp;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 use crate::protocol::QueuedView;
 use crate::service::{Outbox, OutboxDiscard, OutboxRetry};
 use crate::time_format::relative;

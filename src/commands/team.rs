@@ -243,14 +243,15 @@ fn changed(change: &Change) -> (char, String) {
         }
         Difference::Removed => ('-', what),
         Difference::Changed(fields) => {
-            let fields: Vec<String> = fields.iter().map(|(key, change)| format!("{key}: {}", changed(change))).collect();
+            let fields: Vec<String> =
+                fields.iter().map(|(key, change)| format!("{key}: {}", field_changed(change))).collect();
             ('~', format!("{what} ({})", line(&fields.join("; "))))
         }
     }
 }
 
 /// `a → b`; for lists, only the items added and removed.
-fn changed(change: &FieldChange) -> String {
+fn field_changed(change: &FieldChange) -> String {
     match change {
         FieldChange::Value { from, to } => format!("{from} → {to}"),
         FieldChange::List { added, removed } => {

@@ -258,7 +258,10 @@ impl SmtpConnection {
         match reply.code / 100 {
             found if found == class => Ok(reply),
             4 | 5 => Err(SmtpError::Answered(reply)),
-            _ => Err(SmtpError::Broken(format!("the server answered {}, which does not answer this command", reply.code))),
+            _ => Err(SmtpError::Broken(format!(
+                "the server answered {}, which does not answer this command",
+                reply.code
+            ))),
         }
     }
 

@@ -5,7 +5,7 @@ use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::Name;
 use super::request::Request;
 use super::team::difference;
-use super::terms::{RequestDetails, RequestId, Terms};
+use super::terms::{RequestDetails, Terms};
 use super::text::{Text, Ticket};
 use super::time::Timestamp;
 

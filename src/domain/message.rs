@@ -15,8 +15,8 @@ use super::request::vote::Tally;
 use super::request::{Recorded, Request, Verdict};
 use super::team::difference;
 use super::terms::{End, Terms};
-use super::time::Timestamp;
 use super::text::quantity;
+use super::time::Timestamp;
 
 /// One message to one address.
 #[derive(Debug, Clone)]

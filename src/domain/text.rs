@@ -2,6 +2,7 @@
 //! a log reader or a mail header. (What goes out is escaped all the same: see `output`.)
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::str::FromStr;
 
 use super::{Malformed, checked_string};
@@ -116,7 +117,7 @@ impl FromStr for Ticket {
 }
 
 /// `1 fault`, `2 faults`.
-pub fn quantity<N: Copy + fmt::Display + TryInto<u64>>(count: N, one: &str, many: &str) -> String {
+pub fn quantity<N: Copy + Display + TryInto<u64>>(count: N, one: &str, many: &str) -> String {
     let noun = if matches!(count.try_into(), Ok(1)) { one } else { many };
     format!("{count} {noun}")
 }

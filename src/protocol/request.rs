@@ -208,7 +208,8 @@ impl RequestView {
         let approvals = ApprovalsView::of(&request, tallies);
         let (lapses_at, remind_at) =
             (request.lapse_time(), request.reminder_time().filter(|_| state == State::Pending));
-        let table = Some(request.proposed_terms()).filter(|terms| state == State::Pending && **terms != request.details.asked);
+        let table =
+            Some(request.proposed_terms()).filter(|terms| state == State::Pending && **terms != request.details.asked);
         let on_the_table = table.cloned().map(TermsView::from);
         let counting: Vec<&Name> = tallies.iter().flat_map(|tally| &tally.have).collect();
         let decision = |decision: Decision| DecisionView {

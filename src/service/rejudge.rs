@@ -18,8 +18,8 @@ use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;
 use crate::domain::terms::{RequestId, Terms};
-use crate::domain::time::Timestamp;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
 
 /// The most gained resources that an event names.
@@ -159,9 +159,11 @@ impl<'r> Rejudge<'r> {
         let Some(requester) = self.principal(&request.requester, ended)? else { return Ok(None) };
         let held = self.held(request, grant, ended)?;
         let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
-        if let Err(refusal) =
-            Refusal::refuse_if_any(judgement.violations(terms, &request.details.reason, request.details.ticket.as_ref()))
-        {
+        if let Err(refusal) = Refusal::refuse_if_any(judgement.violations(
+            terms,
+            &request.details.reason,
+            request.details.ticket.as_ref(),
+        )) {
             return Ok(Some(bounded(refusal.message())));
         }
         if request.emergency {

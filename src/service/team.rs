@@ -27,8 +27,8 @@ use crate::domain::simulation::past;
 use crate::domain::team::change::Change;
 use crate::domain::team::{Team, team_file};
 use crate::domain::terms::RequestId;
-use crate::domain::time::Timestamp;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AgainstView, FollowView, Follows, OtherwiseView, PlanView, Seen};
 use crate::store::{Act, Error, Read};
@@ -421,7 +421,9 @@ fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<Str
         let found = past::warnings(new);
         let more = found.len().saturating_sub(MOST_WARNINGS);
         warnings.extend(found.into_iter().take(MOST_WARNINGS));
-        warnings.extend((more > 0).then(|| format!("and {} of this kind", quantity(more, "more warning", "more warnings"))));
+        warnings.extend(
+            (more > 0).then(|| format!("and {} of this kind", quantity(more, "more warning", "more warnings"))),
+        );
     }
     warnings
 }

@@ -10,8 +10,8 @@ use crate::domain::grant::State;
 use crate::domain::name::{Name, one_of};
 use crate::domain::request::Verdict;
 use crate::domain::resource::Resource;
-use crate::domain::time::Timestamp;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, DecisionView, GrantView, RequestView, ReviewView};
 use crate::time_format::{date_and_time, in_full, relative};
 

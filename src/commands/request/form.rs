@@ -442,7 +442,9 @@ fn remark(need: &NeedView, usual: Option<&NeedView>, longest: Option<End>) -> St
             remarks.push("needs a ticket".to_owned());
         }
         if need.reason_min != usual.reason_min {
-            remarks.extend(need.reason_min.map(|least| format!("a reason of {}", quantity(least, "character", "characters"))));
+            remarks.extend(
+                need.reason_min.map(|least| format!("a reason of {}", quantity(least, "character", "characters"))),
+            );
         }
     }
     remarks.join(", ")

@@ -3,8 +3,8 @@
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::terms::End;
-use crate::domain::time::Timestamp;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, NeedView, NeedsView, RequestView};
 use crate::time_format::date_and_time;
 use crate::ui::{Sheet, line, lines, request};

@@ -4,8 +4,8 @@ use super::kind::RefusalKind;
 use crate::domain::duration::{self, Length};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::terms::RequestId;
-use crate::domain::time::Timestamp;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LimitRefusal {

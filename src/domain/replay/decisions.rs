@@ -20,8 +20,8 @@ impl Model {
         let request = self.pending(id, context.at)?;
         let checked = check_decision(context, request, &by, login.as_ref());
         let modified = asked.is_some().then(|| terms.clone());
-        let misstated =
-            asked.is_some_and(|asked| asked != request.details.asked) || modified.is_none() && terms != request.details.asked;
+        let misstated = asked.is_some_and(|asked| asked != request.details.asked)
+            || modified.is_none() && terms != request.details.asked;
         let counted: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
         let voids_missing = voids.iter().any(|name| !counted.contains(name));
         request.void_approvals(&voids);

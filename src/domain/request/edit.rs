@@ -76,12 +76,8 @@ pub fn edited(
 /// are void, whatever changed: nobody has approved what it says now. `filing.notify`: those who may decide on it then.
 /// `filing.people`: all who gave an approval or might.
 pub fn edit(request: &Request, to: RequestDetails, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
-    let ask = Ask {
-        details: to.clone(),
-        extends: request.extends,
-        emergency: request.emergency,
-        default_length: false,
-    };
+    let ask =
+        Ask { details: to.clone(), extends: request.extends, emergency: request.emergency, default_length: false };
     let by_rule = may_ask(&ask, filing, now)?;
     let editor = &filing.filer.name;
     let voids: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();

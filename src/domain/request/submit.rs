@@ -206,6 +206,7 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         };
         filing.people.iter().filter(may_review).map(|principal| principal.name.clone()).collect()
     });
-    let granted = Granted { reviewers, ..granted(filing.id, &requester.name, &ask.details.asked, false, Some(rule), now) };
+    let granted =
+        Granted { reviewers, ..granted(filing.id, &requester.name, &ask.details.asked, false, Some(rule), now) };
     Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), recipients)])
 }

@@ -61,7 +61,8 @@ pub fn consequences<E>(
             (State::Pending, _) => {
                 // The filer may come back under another name, and must not decide on it.
                 // Approvals of changed terms depend on the resource of those terms too.
-                let because = because(&request.details.asked.resource).or_else(|| because(&request.proposed_terms().resource));
+                let because =
+                    because(&request.details.asked.resource).or_else(|| because(&request.proposed_terms().resource));
                 let because = because.or_else(|| filer_departs.then_some(Because::FilerGone));
                 if let Some(because) = because {
                     recipients.extend(

@@ -80,7 +80,8 @@ impl TeamThen {
         // Of several rules that give it the first is named, so this one comes first.
         let others = about.rules.iter().map(|&place| &team.rules[place]).filter(|rule| rule.name != by.name);
         let judgement = judged(once(&named).chain(others), request, requester, &about.reach, at);
-        let violations = judgement.violations(&request.details.asked, &request.details.reason, request.details.ticket.as_ref());
+        let violations =
+            judgement.violations(&request.details.asked, &request.details.reason, request.details.ticket.as_ref());
         if let Err(refusal) = Refusal::refuse_if_any(violations) {
             return Some(refusal.message());
         }
@@ -112,5 +113,10 @@ fn judged<'r>(
     now: Timestamp,
 ) -> Judgement {
     let held = OtherGrants::default();
-    judge(rules, Proposal { requester, terms: &request.details.asked, reach, held: &held, now }, None, request.emergency)
+    judge(
+        rules,
+        Proposal { requester, terms: &request.details.asked, reach, held: &held, now },
+        None,
+        request.emergency,
+    )
 }

@@ -21,8 +21,8 @@ use crate::domain::request::{Request, Verdict};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::team::Team;
-use crate::domain::time::Timestamp;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 
 /// The most people that a warning names.
 const MOST_PEOPLE: usize = 5;
@@ -436,7 +436,8 @@ pub fn changed_outcome(team: &Team, request: &Request, held: &OtherGrants) -> Op
     }
     if request.emergency {
         let allowed = judgement.allowed_in_emergency().is_some();
-        return (!allowed).then(|| format!("refused: no rule allows emergency access to {}", request.details.asked.resource));
+        return (!allowed)
+            .then(|| format!("refused: no rule allows emergency access to {}", request.details.asked.resource));
     }
     by_votes(team, request, &judgement, at)
 }
