@@ -22,7 +22,7 @@ use crate::domain::duration::{Duration, Length, brief};
 use crate::domain::entitlement::{Entitlement, longest};
 use crate::domain::grant::State;
 use crate::domain::resource::{Resource, ResourceOrName};
-use crate::domain::terms::{RequestId, Terms};
+use crate::domain::terms::{RequestDetails, RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -117,14 +117,16 @@ impl App {
             None => {
                 let reason = self.text(args.reason.clone(), "--reason", "Why do you need it?")?;
                 let submit = SubmitRequest {
-                    terms: Terms {
-                        resource: resource.clone(),
-                        end: args.duration.unwrap_or(Duration::For(Length::HOUR)).into(),
-                        start: None,
+                    details: RequestDetails {
+                        asked: Terms {
+                            resource: resource.clone(),
+                            end: args.duration.unwrap_or(Duration::For(Length::HOUR)).into(),
+                            start: None,
+                        },
+                        reason,
+                        ticket: args.ticket.clone(),
                     },
                     default_length: args.duration.is_none(),
-                    reason,
-                    ticket: args.ticket.clone(),
                     requester: None,
                     emergency: false,
                     dry_run: false,
@@ -159,14 +161,6 @@ impl App {
 
     /// Runs the command until it ends or access does. Returns the exit code.
     fn run_while(&mut self, words: &[OsString], resource: &Resource, access: Entitlement) -> Result<u8> {
-        // Ctrl-C goes to the command too, which decides what it means. Other signals are passed on. (std gives the child
-        // an empty signal mask.)
-        let passed_on = [Signal::SIGTERM, Signal::SIGHUP];
-        let mut signals = SigSet::from_iter(passed_on);
-        signals.extend([Signal::SIGINT, Signal::SIGQUIT]);
-        signals.thread_block().map_err(std::io::Error::from)?;
-        let received = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
-            .map_err(std::io::Error::from)?;
         let Some((program, arguments)) = words.split_first() else { return Ok(0) };
         self.printer.flush()?;
         let mut child = match Command::new(program).args(arguments).spawn() {
@@ -177,6 +171,24 @@ impl App {
                 return Ok(code);
             }
         };
+        let watched = self.watch_command(&mut child, resource, access);
+        if watched.is_err() {
+            // Nobody would notice the end of access.
+            end(&mut child)?;
+        }
+        watched
+    }
+
+    /// Watches the command until it ends or access does. Returns the exit code.
+    fn watch_command(&mut self, child: &mut Child, resource: &Resource, access: Entitlement) -> Result<u8> {
+        // Ctrl-C goes to the command too, which decides what it means. Other signals are passed on. They are blocked only now,
+        // because the command inherits what is blocked.
+        let passed_on = [Signal::SIGTERM, Signal::SIGHUP];
+        let mut signals = SigSet::from_iter(passed_on);
+        signals.extend([Signal::SIGINT, Signal::SIGQUIT]);
+        signals.thread_block().map_err(std::io::Error::from)?;
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        let received = SignalFd::with_flags(&signals, flags).map_err(std::io::Error::from)?;
         let mut watch = Watch {
             until: access.until,
             request: access.request,
@@ -191,12 +203,12 @@ impl App {
             while let Ok(Some(signal)) = received.read_signal() {
                 let signal = Signal::try_from(signal.ssi_signo.cast_signed()).ok();
                 if let Some(signal) = signal.filter(|signal| passed_on.contains(signal)) {
-                    send(&child, signal);
+                    send(child, signal);
                 }
             }
             if !self.still_allowed(&mut watch, resource)? {
                 self.printer.warn(&format!("your access to {resource} has ended, so the command is ended"));
-                return Ok(end(&mut child)?);
+                return Ok(end(child)?);
             }
             sleep(POLL);
         }

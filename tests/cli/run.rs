@@ -68,6 +68,16 @@ fn the_exit_code_is_the_commands() {
 }
 
 #[test]
+fn the_command_gets_every_signal() {
+    let world = World::sample();
+    world.grant("bob", RESOURCE, "alice", &[]);
+    let blocked = |out: &str| out.lines().find(|line| line.starts_with("SigBlk")).map(str::to_owned);
+    let by_itself = Command::new("cat").arg("/proc/self/status").output().unwrap();
+    let under_access = world.run("bob", &["run", RESOURCE, "--", "cat", "/proc/self/status"]).ok();
+    assert_eq!(blocked(&under_access.out), blocked(&String::from_utf8(by_itself.stdout).unwrap()));
+}
+
+#[test]
 fn without_access_the_command_never_runs() {
     let world = World::sample();
     let touched = world.folder().join("ran");
