@@ -260,6 +260,16 @@ fn people_are_told_in_a_sentence_which_entry_it_is() {
 }
 
 #[test]
+fn one_entry_and_one_fault_are_singular() {
+    let world = World::sample();
+    world.run("olivia", &["audit", "verify"]).ok().says("ok: 1 entry, whole; the tables agree with it\n");
+    world.run("root", &["doctor"]).ok().says("1 entry, whole, and the tables agree with the log");
+    tamper(&world, "UPDATE member SET role = 'admin' WHERE name = 'bob'");
+    let ran = world.run("olivia", &["audit", "verify"]).exits(1);
+    assert!(ran.out.ends_with("not ok: 1 fault in 1 entry\n"), "{ran:?}");
+}
+
+#[test]
 fn only_admins_prove_the_record_or_take_a_checkpoint() {
     let world = history();
     for verb in ["verify", "checkpoint"] {

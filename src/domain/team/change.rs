@@ -99,7 +99,7 @@ impl Change {
         }
     }
 
-    /// The member whom this change is about, if it is about one.
+    /// The member that this change is about, if it is about one.
     fn member(&self) -> Option<(&Name, &Diff<Member>)> {
         match self {
             Change::Member(name, diff) => Some((name, diff)),
@@ -204,7 +204,7 @@ impl TryFrom<WrittenChange> for Change {
             Some(("feature", name)) => Ok(Change::Feature(name.parse()?, read_diff(written)?)),
             Some(("scope", name)) => Ok(Change::Scope(name.parse()?, read_diff(written)?)),
             Some(("rule", name)) => Ok(Change::Rule(name.parse()?, Box::new(read_diff(written)?))),
-            Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is no part of a team"))),
+            Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is not a part of a team"))),
         }
     }
 }
