@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 use clap::Args;
+use serde::Serialize;
 
 use super::Run;
 use super::app::App;
-use crate::protocol::ExpireView;
-use crate::service::{Expire, Warned};
+use crate::domain::provisioning::held_still;
+use crate::protocol::{ExpireView, RecordedView};
+use crate::service::{Expire, FailedRevokes, Warned};
 
 /// Record what has expired, and notify people (for cron, every minute)
 #[derive(Debug, Args)]
@@ -35,23 +37,37 @@ impl Run for ExpireArgs {
             Ok(())
         })?;
         let Warned { answer: view, warnings } = expired;
+        let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
+        let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
         app.printer.object(&view, |sheet| {
             if !quiet {
-                sheet.push(&counts(&view));
+                sheet.push(&counts(&view.view));
             }
         })?;
         app.warn_all(&warnings);
+        for failed in &view.failed_revokes {
+            app.printer.warn(&held_still(&failed.holding, failed.request, failed.error.as_deref()));
+        }
         // No output for cron, but an answer for a user who asks what is due.
-        if view == ExpireView::default() && self.dry_run {
+        if view.view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
-        Ok(0)
+        // Cron reports it, each time, until somebody helps.
+        Ok(u8::from(!view.failed_revokes.is_empty()))
     }
 
     fn changes(&self) -> bool {
         !self.dry_run
     }
+}
+
+/// What was done, and what could not be taken back.
+#[derive(Serialize)]
+struct Expired {
+    #[serde(flatten)]
+    view: ExpireView,
+    failed_revokes: Vec<RecordedView>,
 }
 
 /// Empty if nothing was due.

@@ -27,6 +27,7 @@ mod notify;
 mod outbox;
 mod owner;
 mod policy_context;
+mod provisioned;
 mod provisioning;
 mod queue;
 mod quota;
@@ -64,7 +65,7 @@ macro_rules! calls {
             notify: NotifyTest, Prefer, Preferences;
             outbox: Outbox, OutboxDiscard, OutboxRetry;
             owner: ReplaceOwner;
-            provisioning: DesiredAccess, RecordProvisioning;
+            provisioning: DesiredAccess, FailedRevokes, RecordProvisioning;
             queue: Queue;
             request: SubmitRequest;
             resources: Find, Resources;
