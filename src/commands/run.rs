@@ -22,7 +22,7 @@ use crate::domain::duration::{Duration, Length, brief};
 use crate::domain::entitlement::{Entitlement, longest};
 use crate::domain::grant::State;
 use crate::domain::resource::{Resource, ResourceOrName};
-use crate::domain::terms::{RequestId, Terms};
+use crate::domain::terms::{RequestDetails, RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
@@ -116,15 +116,11 @@ impl App {
             Some(pending) => self.look_at(pending)?,
             None => {
                 let reason = self.text(args.reason.clone(), "--reason", "Why do you need it?")?;
+                let end = args.duration.unwrap_or(Duration::For(Length::HOUR)).into();
+                let asked = Terms { resource: resource.clone(), end, start: None };
                 let submit = SubmitRequest {
-                    terms: Terms {
-                        resource: resource.clone(),
-                        end: args.duration.unwrap_or(Duration::For(Length::HOUR)).into(),
-                        start: None,
-                    },
+                    details: RequestDetails { ticket: args.ticket.clone(), ..RequestDetails::new(asked, reason) },
                     default_length: args.duration.is_none(),
-                    reason,
-                    ticket: args.ticket.clone(),
                     requester: None,
                     emergency: false,
                     dry_run: false,
