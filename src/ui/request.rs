@@ -10,7 +10,7 @@ use crate::domain::grant::State;
 use crate::domain::name::{Name, one_of};
 use crate::domain::request::Verdict;
 use crate::domain::resource::Resource;
-use crate::domain::text::quantity;
+use crate::domain::text::{joined, quantity};
 use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, DecisionView, GrantView, RequestView, ReviewView};
 use crate::time_format::{date_and_time, in_full, relative};
@@ -26,7 +26,7 @@ pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
 }
 
 pub fn names(names: &[Name]) -> String {
-    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+    joined(names)
 }
 
 /// `alice`, or `alice +3`.
