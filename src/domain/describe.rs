@@ -3,12 +3,12 @@
 use super::binding::{Holding, in_connector};
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
-use super::name::Name;
+use super::name::{Name, RuleName};
 use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, Operation, Provision};
 use super::request::Request;
 use super::team::difference;
 use super::terms::{RequestDetails, Terms};
-use super::text::{Text, Ticket};
+use super::text::{Text, Ticket, joined};
 use super::time::Timestamp;
 
 /// Writes a time for a reader.
@@ -109,7 +109,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::GrantScheduled(granted) => format!(
             "Access to {} was granted{} and starts {}{} (request {})",
             granted.resource,
-            by_rule(granted),
+            by_rule(granted.by_rule.as_ref()),
             times(granted.starts_at),
             extended(about, times),
             granted.request
@@ -194,7 +194,7 @@ fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> Stri
         Some(request) => format!(" in an emergency: {}: {}", granted.member, request.details.reason),
         None => String::new(),
     };
-    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted))
+    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted.by_rule.as_ref()))
 }
 
 /// The end of an extension that was granted.
@@ -223,8 +223,7 @@ fn changes(from: &RequestDetails, to: &RequestDetails, times: Times<'_>) -> Vec<
 }
 
 fn no_longer_counted(voids: &[Name]) -> String {
-    let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
-    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", voids.join(", ")) }
+    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", joined(voids)) }
 }
 
 /// Root need not be a member.
@@ -232,8 +231,8 @@ fn or_root(member: Option<&Name>) -> &str {
     member.map_or("root", Name::as_str)
 }
 
-fn by_rule(granted: &Granted) -> String {
-    granted.by_rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
+pub fn by_rule(rule: Option<&RuleName>) -> String {
+    rule.map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
 }
 
 fn after_colon(text: Option<&Text>) -> String {
