@@ -10,7 +10,7 @@ use super::event::{Entry, Event, Granted, MetDemand, Revision};
 use super::grant::Grant;
 use super::name::{Name, one_of};
 use super::notification::NotificationKind;
-use super::provisioning::{Failed, Operation, Provision};
+use super::provisioning::{Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::emergency::Emergency;
 use super::request::vote::Tally;
 use super::request::{Recorded, Request, Verdict};
@@ -165,12 +165,12 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
 
 /// `bob STILL HAS access in orders-pg (request 12)`.
 fn failed_headline(failed: &Failed) -> String {
-    let Failed { provision: Provision { request, member, holding }, operation, .. } = failed;
+    let Failed { provision: ProvisionedAccess { request, member, holding }, operation, .. } = failed;
     let who = member.as_ref().map_or_else(|| holding.login.to_string(), ToString::to_string);
     let by = request.map_or_else(String::new, |request| format!(" (request {request})"));
     match operation {
-        Operation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
-        Operation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
+        ProvisioningOperation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
+        ProvisioningOperation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
     }
 }
 
