@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -43,6 +43,11 @@ pub struct LazyBackend {
 }
 
 impl LazyBackend {
+    /// The database that the line names.
+    pub fn db(&self) -> Option<&Path> {
+        self.db.as_deref()
+    }
+
     pub fn get(&self) -> Result<&Backend, Failure> {
         if let Some(chosen) = self.chosen.get() {
             return Ok(chosen);

@@ -9,6 +9,7 @@ use super::app::App;
 use super::{Run, input};
 use crate::error::Kind;
 use crate::protocol::{FindingView, Health};
+use crate::provisioning;
 use crate::service::AcceptClock;
 use crate::ui::{Sheet, bounded, lines};
 
@@ -49,8 +50,13 @@ impl Run for DoctorArgs {
                 true
             }
         };
+        let mut broken = false;
+        for view in provisioning::findings(backend) {
+            broken |= view.health == Health::Wrong;
+            list.painted(&view, |sheet, color| finding(sheet, &view, color))?;
+        }
         list.end()?;
-        Ok(u8::from(wrong))
+        Ok(u8::from(wrong || broken))
     }
 
     fn changes(&self) -> bool {

@@ -5,7 +5,10 @@ use clap::Args;
 
 use super::Run;
 use super::app::App;
+use super::reconcile;
 use crate::protocol::ExpireView;
+use crate::provisioning;
+use crate::provisioning::ReconcileState;
 use crate::service::{Expire, Warned};
 
 /// Record what has expired, and notify people (for cron, every minute)
@@ -46,11 +49,23 @@ impl Run for ExpireArgs {
         if view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
-        Ok(0)
+        if self.dry_run { Ok(0) } else { app.carry_to_systems() }
     }
 
     fn changes(&self) -> bool {
         !self.dry_run
+    }
+}
+
+impl App {
+    /// Gives and takes back access where it is enforced. Exit code 1: somebody still has access that has ended.
+    fn carry_to_systems(&mut self) -> Result<u8> {
+        let backend = self.backend.get()?;
+        let rows = provisioning::in_foreground(backend, self.backend.db())?.unwrap_or_default();
+        for row in rows.iter().filter(|row| row.state.is_failure()) {
+            self.printer.warn(&reconcile::in_words(row));
+        }
+        Ok(u8::from(rows.iter().any(|row| row.state == ReconcileState::RevokeFailed)))
     }
 }
 

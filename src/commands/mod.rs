@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod check;
 pub mod completions;
+mod connector;
 mod deliver;
 mod deny;
 mod doctor;
@@ -23,6 +24,7 @@ mod man;
 mod notify;
 mod outage;
 mod outbox;
+mod reconcile;
 mod request;
 mod resources;
 mod review;
@@ -185,6 +187,8 @@ verbs! {
     Expire(expire::ExpireArgs),
     Deliver(deliver::DeliverArgs),
     Outbox(outbox::OutboxArgs),
+    Reconcile(reconcile::ReconcileArgs),
+    Connector(connector::ConnectorArgs),
     Audit(audit::AuditArgs),
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),

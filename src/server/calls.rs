@@ -37,6 +37,7 @@ calls! {
     Find,
     Inbox,
     List,
+    LogPosition,
     MarkRead,
     Needs,
     NeedsToExtend,
