@@ -2,14 +2,17 @@
 
 use anyhow::Result;
 use clap::Args;
+use serde::Serialize;
 
 use super::Run;
 use super::app::App;
 use super::reconcile;
-use crate::protocol::ExpireView;
+use crate::domain::provisioning::held_still;
+use crate::error::Failure;
+use crate::protocol::{ExpireView, RecordedView};
 use crate::provisioning;
 use crate::provisioning::ReconcileState;
-use crate::service::{Expire, Warned};
+use crate::service::{Expire, FailedRevokes, Warned};
 
 /// Record what has expired, and notify people (for cron, every minute)
 #[derive(Debug, Args)]
@@ -38,18 +41,27 @@ impl Run for ExpireArgs {
             Ok(())
         })?;
         let Warned { answer: view, warnings } = expired;
+        if !self.dry_run {
+            app.carry_to_systems()?;
+        }
+        let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
+        let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
         app.printer.object(&view, |sheet| {
             if !quiet {
-                sheet.push(&counts(&view));
+                sheet.push(&counts(&view.view));
             }
         })?;
         app.warn_all(&warnings);
+        for failed in &view.failed_revokes {
+            app.printer.warn(&held_still(&failed.holding, failed.request, failed.error.as_deref()));
+        }
         // No output for cron, but an answer for a user who asks what is due.
-        if view == ExpireView::default() && self.dry_run {
+        if view.view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
-        if self.dry_run { Ok(0) } else { app.carry_to_systems() }
+        // Cron reports it, each time, until somebody helps.
+        Ok(u8::from(!view.failed_revokes.is_empty()))
     }
 
     fn changes(&self) -> bool {
@@ -58,15 +70,23 @@ impl Run for ExpireArgs {
 }
 
 impl App {
-    /// Gives and takes back access where it is enforced. Exit code 1: somebody still has access that has ended.
-    fn carry_to_systems(&mut self) -> Result<u8> {
+    /// On a database of one's own: gives and takes back access where it is enforced.
+    fn carry_to_systems(&mut self) -> Result<(), Failure> {
         let backend = self.backend.get()?;
         let rows = provisioning::in_foreground(backend, self.backend.db())?.unwrap_or_default();
-        for row in rows.iter().filter(|row| row.state.is_failure()) {
-            self.printer.warn(&reconcile::in_words(row));
-        }
-        Ok(u8::from(rows.iter().any(|row| row.state == ReconcileState::RevokeFailed)))
+        // What could not be taken back is on record now, and is reported from there.
+        let others = rows.iter().filter(|row| row.state.is_failure() && row.state != ReconcileState::RevokeFailed);
+        others.for_each(|row| self.printer.warn(&reconcile::in_words(row)));
+        Ok(())
     }
+}
+
+/// What was done, and what could not be taken back.
+#[derive(Serialize)]
+struct Expired {
+    #[serde(flatten)]
+    view: ExpireView,
+    failed_revokes: Vec<RecordedView>,
 }
 
 /// Empty if nothing was due.

@@ -1,8 +1,6 @@
 //! `access reconcile`: compares the log with the systems that enforce access, and closes the difference.
 
-use std::process::Command;
-
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::Run;
@@ -15,7 +13,8 @@ use crate::ui::{Color, Column, Fit, Shown, line};
 
 /// Compare access with the systems that enforce it. Exit 1: it differs
 #[derive(Debug, Args)]
-#[command(after_help = "For each connector of this machine: what the log says that members hold now, against what the \
+#[command(
+    after_help = "For each connector of this machine: what the log says that members hold now, against what the \
 connector lists. With --fix, access that is due is given, and access that was given by access and is no longer due is \
 taken back. What was there before, or is explained by nothing, is reported and never touched.
 
@@ -25,7 +24,8 @@ Examples:
   access reconcile                  compare only
   access reconcile --fix
   access reconcile --fix orders-pg
-  access reconcile --fix --watch    as a service")]
+  access reconcile --fix --watch    as a service"
+)]
 pub struct ReconcileArgs {
     /// Only these connectors
     #[arg(value_name = "NAME")]
@@ -141,11 +141,12 @@ pub fn in_words(view: &ReconcileView) -> String {
 impl App {
     fn watch_systems(&mut self, names: &[Name]) -> Result<u8> {
         let db = self.backend.db().map(ToOwned::to_owned);
-        // The path of the program, found while it certainly exists.
-        provisioning::run_command(None)?;
+        // Found now, since a new version may replace the program later.
+        let program = std::env::current_exe().context("the path of this program can't be found")?;
         let command = |name: &Name| {
-            let command = provisioning::run_command(db.as_deref()).unwrap_or_else(|_| Command::new("/proc/self/exe"));
-            with_name(command, name)
+            let mut command = provisioning::run_command(&program, db.as_deref());
+            command.arg("--json").arg(name.as_str());
+            command
         };
         let backend = self.backend.get()?;
         let printer = &mut self.printer;
@@ -168,9 +169,4 @@ impl App {
             provisioning::in_background(backend, self.backend.db());
         }
     }
-}
-
-fn with_name(mut command: Command, name: &Name) -> Command {
-    command.arg("--json").arg(name.as_str());
-    command
 }

@@ -7,9 +7,10 @@ use clap::{Args, Subcommand};
 
 use super::app::App;
 use super::{Run, input};
+use crate::domain::binding::{Binding, in_connector};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::team::change::Change;
+use crate::domain::team::change::{Change, Diff};
 use crate::domain::team::difference::{Difference, Turn};
 use crate::domain::team::team_file;
 use crate::error::{Failure, Kind};
@@ -153,6 +154,7 @@ impl App {
             return Err(cancelled().into());
         }
         let applied = self.backend()?.answer(call(false, planned.answer.seen))?;
+        self.access_changed = true;
         if self.printer.is_json() {
             return self.print_plan(&applied);
         }
@@ -162,6 +164,7 @@ impl App {
     }
 
     fn print_plan(&mut self, planned: &Warned<PlanView>) -> Result<u8> {
+        self.access_changed |= planned.answer.applied;
         self.printer.object(&planned.answer, |sheet| plan(sheet, &planned.answer))?;
         self.warn_all(&planned.warnings);
         Ok(0)
@@ -224,6 +227,7 @@ fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
 fn changed(change: &Change) -> (char, String) {
     let what = match change {
         Change::RuleOrder(_) => "the order of the rules".to_owned(),
+        Change::Binding(diff) => return bound(diff),
         Change::Team(_)
         | Change::Member(..)
         | Change::Group(..)
@@ -245,6 +249,33 @@ fn changed(change: &Change) -> (char, String) {
             ('~', format!("{what} ({})", line(&said.join("; "))))
         }
     }
+}
+
+/// `target:orders-db gives role=orders_rw in orders-pg (end_sessions: true)`.
+fn bound(diff: &Diff<Binding>) -> (char, String) {
+    let Binding { resource, connector, parameters, baseline, end_sessions } = diff.either();
+    let what = format!("{resource} gives {}", in_connector(parameters, connector));
+    let flag = |key: &str, from: Option<bool>, to: bool| match from {
+        Some(from) if from != to => Some(format!("{key}: {from} → {to}")),
+        None if to => Some(format!("{key}: true")),
+        Some(_) | None => None,
+    };
+    let from = match diff {
+        Diff::Change { from, .. } => Some(from),
+        Diff::Add { .. } | Diff::Remove { .. } => None,
+    };
+    let flags = [
+        flag("baseline", from.map(|from| from.baseline), *baseline),
+        flag("end_sessions", from.map(|from| from.end_sessions), *end_sessions),
+    ];
+    let flags: Vec<String> = flags.into_iter().flatten().collect();
+    let words = if flags.is_empty() { what } else { format!("{what} ({})", flags.join("; ")) };
+    let mark = match diff {
+        Diff::Add { .. } => '+',
+        Diff::Change { .. } => '~',
+        Diff::Remove { .. } => '-',
+    };
+    (mark, line(&words).into_owned())
 }
 
 /// `a → b`; for lists, only what came and went.

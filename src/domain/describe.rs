@@ -1,8 +1,10 @@
 //! Events as text: for notifications, the audit log and a request's timeline.
 
+use super::binding::{Holding, in_connector};
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::Name;
+use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, Operation, Provision};
 use super::request::Request;
 use super::team::difference;
 use super::terms::{RequestDetails, RequestId, Terms};
@@ -134,6 +136,59 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::AttemptRefused { command, why, .. } => format!("{command} was refused: {why}"),
         Event::ClockAccepted { .. } => "The system clock was set back, and the owner accepted its time".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed their notification settings"),
+        Event::GrantProvisioned(_)
+        | Event::GrantDeprovisioned(_)
+        | Event::ProvisioningFailed(_)
+        | Event::DriftFound(_)
+        | Event::DriftResolved(_) => provisioned(event),
+    }
+}
+
+/// What connectors did or found.
+fn provisioned(event: &Event) -> String {
+    let what = |provision: &Provision| {
+        let Provision { request, member, holding: Holding { connector, login, parameters } } = provision;
+        let who = match member {
+            Some(member) if member.as_str() != login.as_str() => format!("{member} (login {login})"),
+            Some(_) | None => login.to_string(),
+        };
+        let by = request.map_or_else(|| "without a grant".to_owned(), |request| format!("request {request}"));
+        (who, in_connector(parameters, connector), by)
+    };
+    match event {
+        Event::GrantProvisioned(provision) => {
+            let (who, what, by) = what(provision);
+            format!("{who} got {what} ({by})")
+        }
+        Event::GrantDeprovisioned(Deprovisioned { provision, still_held: false }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} no longer has {what} ({by})")
+        }
+        Event::GrantDeprovisioned(Deprovisioned { provision, still_held: true }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} no longer has {what} by this, but still has it otherwise ({by})")
+        }
+        Event::ProvisioningFailed(Failed { provision, operation: Operation::Grant, why }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} did not get {what} ({by}): {why}")
+        }
+        Event::ProvisioningFailed(Failed { provision, operation: Operation::Revoke, why }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} STILL HAS {what}, which could not be taken back ({by}): {why}")
+        }
+        Event::DriftFound(Drifted { holding: Holding { connector, login, parameters }, drift }) => {
+            let what = in_connector(parameters, connector);
+            match drift {
+                Drift::Missing => format!("{login} does not have {what}, which a grant gives"),
+                Drift::Stale => format!("{login} still has {what}, which no grant gives any more"),
+                Drift::Unexplained => format!("{login} has {what}, which access did not give"),
+            }
+        }
+        Event::DriftResolved(Drifted { holding: Holding { connector, login, parameters }, drift }) => {
+            let what = in_connector(parameters, connector);
+            format!("{login} and {what}: no longer {}", drift.as_str())
+        }
+        _ => String::new(),
     }
 }
 

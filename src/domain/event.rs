@@ -11,6 +11,7 @@ use super::member::Login;
 use super::name::{Name, RuleName};
 use super::notification::Recipient;
 use super::preference::Preference;
+use super::provisioning::{Deprovisioned, Drifted, Failed, Provision};
 use super::resource::Resource;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
@@ -142,6 +143,20 @@ pub enum Event {
     /// A member's own.
     #[serde(rename = "preference.changed")]
     PreferenceChanged { member: Name, from: Preference, to: Preference },
+    /// A connector gave what a grant, or baseline access, says.
+    #[serde(rename = "grant.provisioned")]
+    GrantProvisioned(Provision),
+    /// A connector took it back.
+    #[serde(rename = "grant.deprovisioned")]
+    GrantDeprovisioned(Deprovisioned),
+    /// A connector could not give it, or take it back. Recorded when that begins, and then once a day.
+    #[serde(rename = "provisioning.failed")]
+    ProvisioningFailed(Failed),
+    /// A system has what the log does not say, or the reverse. Recorded once until it is resolved.
+    #[serde(rename = "drift.found")]
+    DriftFound(Drifted),
+    #[serde(rename = "drift.resolved")]
+    DriftResolved(Drifted),
 }
 
 /// What a new request says.
@@ -321,6 +336,11 @@ impl Event {
             Event::AttemptRefused { .. } => "attempt.refused",
             Event::ClockAccepted { .. } => "clock.accepted",
             Event::PreferenceChanged { .. } => "preference.changed",
+            Event::GrantProvisioned(_) => "grant.provisioned",
+            Event::GrantDeprovisioned(_) => "grant.deprovisioned",
+            Event::ProvisioningFailed(_) => "provisioning.failed",
+            Event::DriftFound(_) => "drift.found",
+            Event::DriftResolved(_) => "drift.resolved",
         }
     }
 
@@ -346,7 +366,12 @@ impl Event {
             | Event::GrantExpiring { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
-            | Event::PreferenceChanged { .. } => false,
+            | Event::PreferenceChanged { .. }
+            | Event::GrantProvisioned(_)
+            | Event::GrantDeprovisioned(_)
+            | Event::ProvisioningFailed(_)
+            | Event::DriftFound(_)
+            | Event::DriftResolved(_) => false,
         }
     }
 
@@ -368,17 +393,22 @@ impl Event {
             | Event::GrantExpiring { request, .. }
             | Event::GrantExpired { request, .. }
             | Event::GrantRevoked { request, .. } => Some(*request),
-            Event::AttemptRefused { request, .. } => *request,
+            Event::AttemptRefused { request, .. }
+            | Event::GrantProvisioned(Provision { request, .. })
+            | Event::GrantDeprovisioned(Deprovisioned { provision: Provision { request, .. }, .. })
+            | Event::ProvisioningFailed(Failed { provision: Provision { request, .. }, .. }) => *request,
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }
-            | Event::PreferenceChanged { .. } => None,
+            | Event::PreferenceChanged { .. }
+            | Event::DriftFound(_)
+            | Event::DriftResolved(_) => None,
         }
     }
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 20] = [
+pub const ACTIONS: [&str; 25] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -399,4 +429,9 @@ pub const ACTIONS: [&str; 20] = [
     "attempt.refused",
     "clock.accepted",
     "preference.changed",
+    "grant.provisioned",
+    "grant.deprovisioned",
+    "provisioning.failed",
+    "drift.found",
+    "drift.resolved",
 ];

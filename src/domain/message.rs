@@ -10,6 +10,7 @@ use super::event::{Entry, Event, Granted, MetDemand, Revision};
 use super::grant::Grant;
 use super::name::{Name, one_of};
 use super::notification::NotificationKind;
+use super::provisioning::{Failed, Operation, Provision};
 use super::request::emergency::Emergency;
 use super::request::vote::Tally;
 use super::request::{Recorded, Request, Verdict};
@@ -114,6 +115,7 @@ impl Notification {
             (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
                 format!("Request {id} of {requester} would now give access to more than {}", asked.resource)
             }
+            (Event::ProvisioningFailed(failed), _) => failed_headline(failed),
             (_, request) => headline(kind, request),
         };
         let mut text = match (&entry.event, request) {
@@ -154,7 +156,20 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
         NotificationKind::AccessExpired => format!("Your access to {held} ended (request {id})"),
         NotificationKind::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
         NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took access to {held} (request {id})"),
-        NotificationKind::TeamChanged => plain_headline(kind).to_owned(),
+        NotificationKind::TeamChanged | NotificationKind::ProvisioningFailed | NotificationKind::DriftFound => {
+            plain_headline(kind).to_owned()
+        }
+    }
+}
+
+/// `bob STILL HAS access in orders-pg (request 12)`.
+fn failed_headline(failed: &Failed) -> String {
+    let Failed { provision: Provision { request, member, holding }, operation, .. } = failed;
+    let who = member.as_ref().map_or_else(|| holding.login.to_string(), ToString::to_string);
+    let by = request.map_or_else(String::new, |request| format!(" (request {request})"));
+    match operation {
+        Operation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
+        Operation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
     }
 }
 
@@ -182,6 +197,8 @@ fn plain_headline(kind: NotificationKind) -> &'static str {
         NotificationKind::AccessRevoked => "Access was revoked",
         NotificationKind::AccessEmergency => "EMERGENCY access was taken",
         NotificationKind::TeamChanged => "The team was changed",
+        NotificationKind::ProvisioningFailed => "Access could not be given or taken back",
+        NotificationKind::DriftFound => "A system differs from what access says",
     }
 }
 
@@ -286,8 +303,12 @@ fn all_of(names: &[Name]) -> String {
 
 fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
     let Some(request) = request else {
-        let look =
-            if kind == NotificationKind::TeamChanged { "access audit --action team.applied" } else { "access inbox" };
+        let look = match kind {
+            NotificationKind::TeamChanged => "access audit --action team.applied",
+            NotificationKind::ProvisioningFailed => "access audit --action provisioning.failed",
+            NotificationKind::DriftFound => "access audit --action drift.found",
+            _ => "access inbox",
+        };
         return vec![look.to_owned()];
     };
     let id = request.id;
@@ -311,6 +332,8 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
         | NotificationKind::AccessStarted
         | NotificationKind::AccessExpired
         | NotificationKind::AccessRevoked
-        | NotificationKind::TeamChanged => vec![show],
+        | NotificationKind::TeamChanged
+        | NotificationKind::ProvisioningFailed
+        | NotificationKind::DriftFound => vec![show],
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Seen;
+use super::{ProvisioningView, Seen};
 use crate::domain::duration::Duration;
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
@@ -142,6 +142,9 @@ pub struct GrantView {
     pub remaining_seconds: Option<i64>,
     pub ended_at: Option<Timestamp>,
     pub ended_by: Option<Name>,
+    /// What connectors do about it. None: no binding gives anything for it.
+    #[serde(default)]
+    pub provisioning: Option<Vec<ProvisioningView>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -192,6 +195,7 @@ impl GrantView {
             remaining_seconds: remaining,
             ended_at,
             ended_by,
+            provisioning: None,
         }
     }
 }
@@ -251,6 +255,14 @@ impl RequestView {
             narrowest_scope: None,
             last_seq: None,
         }
+    }
+
+    #[must_use]
+    pub fn with_provisioning(mut self, provisioning: Option<Vec<ProvisioningView>>) -> RequestView {
+        if let Some(grant) = &mut self.grant {
+            grant.provisioning = provisioning;
+        }
+        self
     }
 
     pub fn seen(&self) -> Option<Seen> {

@@ -18,15 +18,15 @@ fn is_due(backend: &Backend) -> Result<bool, Failure> {
     }
 }
 
-/// `access reconcile --fix` on the same database, as a process of its own.
-pub fn run_command(db: Option<&Path>) -> std::io::Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
+/// `access reconcile --fix` on the same database, as a process of its own. `program`: the path of this one.
+pub fn run_command(program: &Path, db: Option<&Path>) -> Command {
+    let mut command = Command::new(program);
     // It acts as no member.
     command.args(["reconcile", "--fix"]).env_remove("ACCESS_AS");
     if let Some(db) = db {
         command.arg("--db").arg(db);
     }
-    Ok(command)
+    command
 }
 
 /// Starts a run that goes on when this command has ended. Never fails: the next run does what this one does not.
@@ -34,7 +34,8 @@ pub fn in_background(backend: &Backend, db: Option<&Path>) {
     if !is_due(backend).unwrap_or(false) {
         return;
     }
-    let started = run_command(db).and_then(|mut command| {
+    let started = std::env::current_exe().and_then(|program| {
+        let mut command = run_command(&program, db);
         command.args(["--background", "--quiet"]).process_group(0);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
     });
@@ -47,8 +48,9 @@ pub fn in_foreground(backend: &Backend, db: Option<&Path>) -> Result<Option<Vec<
     if !is_due(backend)? {
         return Ok(None);
     }
-    let failed = |error: std::io::Error| Failure::new(Kind::Io, format!("access was not carried to its systems: {error}"));
-    let mut command = run_command(db).map_err(failed)?;
+    let failed =
+        |error: std::io::Error| Failure::new(Kind::Io, format!("access was not carried to its systems: {error}"));
+    let mut command = run_command(&std::env::current_exe().map_err(failed)?, db);
     command.arg("--json").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command.spawn().and_then(std::process::Child::wait_with_output).map_err(failed)?;
     rows(&output.stdout, &output.stderr, output.status).map(Some)

@@ -307,11 +307,8 @@ impl System<'_> {
     }
 
     fn show_refused(&self, known: &Known) {
-        let refused: BTreeSet<(&Binding, String)> = known
-            .bindings
-            .iter()
-            .filter_map(|binding| Some((binding, self.refusal(&binding.parameters)?)))
-            .collect();
+        let refused: BTreeSet<(&Binding, String)> =
+            known.bindings.iter().filter_map(|binding| Some((binding, self.refusal(&binding.parameters)?))).collect();
         for (binding, why) in refused {
             self.show(ReconcileView::of_refused(binding, why));
         }

@@ -56,8 +56,7 @@ pub fn try_out(
             return Err(Failure::new(Kind::Busy, "another run for this system is under way; nothing was done"));
         }
     };
-    let holding =
-        Holding { connector: connector.name.clone(), login: login.clone(), parameters: parameters.clone() };
+    let holding = Holding { connector: connector.name.clone(), login: login.clone(), parameters: parameters.clone() };
     let mut trial = Trial { connector, lock: &lock, login, parameters, show, failed: false };
     let entries = journal.entries(&connector.name)?;
     if !trial.begins_with_nothing()? {

@@ -34,6 +34,7 @@ calls! {
     EditRequest,
     Expire,
     Extend,
+    FailedRevokes,
     Find,
     Inbox,
     List,

@@ -9,6 +9,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::provisioned::Bound;
 use crate::domain::catalog::CatalogItem;
 use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
@@ -30,6 +31,7 @@ pub struct PolicyContext {
     people: RefCell<BTreeMap<Name, Option<Rc<Principal>>>>,
     named: RefCell<BTreeMap<Assignee, Rc<BTreeSet<Name>>>>,
     usable: OnceCell<Team>,
+    bound: OnceCell<Option<Bound>>,
 }
 
 /// A request with the judgement of certain terms.
@@ -58,6 +60,17 @@ impl PolicyContext {
             None => {
                 let has = read.has_rules()?;
                 Ok(*self.has_rules.get_or_init(|| has))
+            }
+        }
+    }
+
+    /// The bindings of the team. None if it has none, and nothing is on record about connectors either.
+    pub fn bound(&self, read: &Read<'_>) -> Result<Option<&Bound>, Error> {
+        match self.bound.get() {
+            Some(bound) => Ok(bound.as_ref()),
+            None => {
+                let bound = if read.has_provisioning()? { Some(Bound::new(read, read.bindings()?)?) } else { None };
+                Ok(self.bound.get_or_init(|| bound).as_ref())
             }
         }
     }

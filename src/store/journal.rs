@@ -95,7 +95,8 @@ impl Journal {
         }
         let path = file::resolve(path)?;
         file::check_private_file(&path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags =
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NOFOLLOW | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(&path, flags)?;
         conn.busy_timeout(file::PATIENCE)?;
         harden(&conn)?;
@@ -254,7 +255,14 @@ mod tests {
 
     fn entry(state: JournalState) -> JournalEntry {
         let time = |seconds| Timestamp::from_unix(seconds).unwrap();
-        JournalEntry { state, since: time(1000), requests: vec![3.try_into().unwrap()], until: Some(time(2000)), end_sessions: true, key: "k".to_owned() }
+        JournalEntry {
+            state,
+            since: time(1000),
+            requests: vec![3.try_into().unwrap()],
+            until: Some(time(2000)),
+            end_sessions: true,
+            key: "k".to_owned(),
+        }
     }
 
     #[test]
@@ -262,10 +270,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/journal.db");
         let mut journal = Journal::open(&path).unwrap();
-        let all: Vec<JournalChange> = JournalState::ALL
-            .into_iter()
-            .map(|state| (holding("bob", state.as_str()), Some(entry(state))))
-            .collect();
+        let all: Vec<JournalChange> =
+            JournalState::ALL.into_iter().map(|state| (holding("bob", state.as_str()), Some(entry(state)))).collect();
         journal.change(&all).unwrap();
         drop(journal);
         let mut journal = Journal::open(&path).unwrap();

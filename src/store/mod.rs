@@ -13,6 +13,7 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
+//! | `provisioning.rs` | what connectors gave and took back |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
@@ -29,6 +30,7 @@ mod outbox;
 mod pending;
 mod project;
 mod proof;
+mod provisioning;
 mod read;
 mod recent;
 mod requests;

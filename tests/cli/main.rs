@@ -38,6 +38,7 @@ mod owner;
 mod post;
 mod prompt;
 mod proof;
+mod provisioning;
 mod proxy;
 mod queue;
 mod quota;

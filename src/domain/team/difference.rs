@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::change::{Change, Diff};
+use crate::domain::binding::{Binding, in_connector};
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
@@ -86,7 +87,7 @@ fn unsaid(key: &str) -> &'static str {
     match key {
         "approvals" => "1",
         "allow_permanent" => "true",
-        "auto_approve" | "emergency" | "disabled" => "false",
+        "auto_approve" | "emergency" | "disabled" | "baseline" | "end_sessions" => "false",
         _ => "none",
     }
 }
@@ -133,6 +134,11 @@ fn one(change: &Change) -> String {
         Change::Member(name, Diff::Change { .. }) => name.to_string(),
         Change::Rule(name, _) => format!("rule {:?}", name.as_str()),
         Change::RuleOrder(_) => return "the order of the rules changed".to_owned(),
+        Change::Binding(diff) => match &**diff {
+            Diff::Add { to } => return format!("{} now gives {}", to.resource, given(to)),
+            Diff::Remove { from } => return format!("{} no longer gives {}", from.resource, given(from)),
+            Diff::Change { to, .. } => format!("what {} gives ({})", to.resource, given(to)),
+        },
         Change::Team(_)
         | Change::Member(..)
         | Change::Group(..)
@@ -164,6 +170,12 @@ fn one(change: &Change) -> String {
             format!("{what}: {}", said.collect::<Vec<_>>().join("; "))
         }
     }
+}
+
+/// `role=orders_rw in orders-pg, also without a grant`.
+fn given(binding: &Binding) -> String {
+    let baseline = if binding.baseline { ", also without a grant" } else { "" };
+    format!("{}{baseline}", in_connector(&binding.parameters, &binding.connector))
 }
 
 /// What matters of somebody new: the role, and a login that is not the name.
@@ -201,6 +213,13 @@ fn danger(change: &Change) -> u8 {
         | Change::Feature(_, Diff::Change { .. })
         | Change::Scope(_, Diff::Change { .. } | Diff::Add { .. })
         | Change::Group(_, Diff::Change { .. } | Diff::Add { .. }) => 2,
+        Change::Binding(diff) => {
+            if diff.after().is_some() {
+                2
+            } else {
+                4
+            }
+        }
         Change::Target(_, Diff::Change { .. }) | Change::Notifications(_) => 3,
         Change::Group(_, Diff::Remove { .. }) | Change::Scope(_, Diff::Remove { .. }) => 4,
         Change::Team(_) | Change::Connection(..) | Change::Target(..) | Change::Feature(..) | Change::RuleOrder(_) => 5,
