@@ -79,7 +79,7 @@ impl App {
             list.row(view, &CONNECTORS, || connector_row(view))?;
         }
         if list.end()? == 0 {
-            self.printer.status("No connectors are configured: see access-connectors(5)");
+            self.printer.status("No connectors are configured: see access-config(5)");
         }
         Ok(0)
     }

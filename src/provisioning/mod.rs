@@ -21,6 +21,8 @@
 mod answers;
 mod lock;
 mod plan;
+#[cfg(test)]
+mod plan_test;
 mod program;
 mod run;
 mod start;
