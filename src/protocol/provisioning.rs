@@ -45,6 +45,7 @@ pub struct DesiredState {
 /// What the log records of one grant in one system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedView {
+    #[serde(flatten)]
     pub holding: Holding,
     /// None: baseline access.
     pub request: Option<RequestId>,

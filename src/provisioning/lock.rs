@@ -37,21 +37,23 @@ pub enum NoLock {
 }
 
 impl SystemLock {
-    /// Waits for the lock. If another process waits already, there is nothing that this one would add.
-    pub fn take(journal: &Path, connector: &Name, patience: Duration) -> Result<SystemLock, NoLock> {
+    /// Waits for the lock. `leave`: not if another process waits already, since there is nothing that this one would add.
+    pub fn take(journal: &Path, connector: &Name, patience: Duration, leave: bool) -> Result<SystemLock, NoLock> {
         let path = store::beside(journal, &format!("-{connector}.lock"));
         let failed = |error: store::Error| NoLock::Failure(error.into());
         let file = store::open_private(&path).map_err(failed)?;
         let waiting = store::open_private(&path).map_err(failed)?;
         let until = Instant::now() + patience;
-        if !store::try_lock(&waiting, NEXT, &path).map_err(failed)? {
-            return Err(NoLock::Waiting);
-        }
-        while !store::try_lock(&file, RUN, &path).map_err(failed)? {
-            if Instant::now() >= until {
-                return Err(NoLock::Busy);
+        for (file, byte) in [(&waiting, NEXT), (&file, RUN)] {
+            while !store::try_lock(file, byte, &path).map_err(failed)? {
+                if leave && byte == NEXT {
+                    return Err(NoLock::Waiting);
+                }
+                if Instant::now() >= until {
+                    return Err(NoLock::Busy);
+                }
+                sleep(Duration::from_millis(10));
             }
-            sleep(Duration::from_millis(10));
         }
         let lock = SystemLock { file, path };
         lock.end_leftover();

@@ -50,7 +50,7 @@ pub struct System<'s> {
     pub connector: Option<&'s Connector>,
     pub journal: &'s Path,
     pub fix: bool,
-    /// Whether to wait for another run, even if somebody else waits already.
+    /// Whether to leave the system to a run that waits for it already.
     pub background: bool,
     pub asks: Sender<Ask>,
 }
@@ -75,10 +75,10 @@ impl System<'_> {
 
     fn try_run(&self) -> Result<(), Failure> {
         let limit = self.connector.map_or(Duration::ZERO, Connector::timeout);
-        let lock = match SystemLock::take(self.journal, self.name, limit * 2 + PATIENCE) {
+        let lock = match SystemLock::take(self.journal, self.name, limit * 2 + PATIENCE, self.background) {
             Ok(lock) => lock,
-            Err(NoLock::Waiting) if self.background => return Ok(()),
-            Err(NoLock::Waiting | NoLock::Busy) => {
+            Err(NoLock::Waiting) => return Ok(()),
+            Err(NoLock::Busy) => {
                 return Err(Failure::new(Kind::Busy, "another run for this system is under way"));
             }
             Err(NoLock::Failure(failure)) => return Err(failure),

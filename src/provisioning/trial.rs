@@ -49,7 +49,7 @@ pub fn try_out(
     adopt_strays();
     let path = backend.journal()?;
     let mut journal = Journal::open(&path)?;
-    let lock = match SystemLock::take(&path, &connector.name, Duration::from_secs(10)) {
+    let lock = match SystemLock::take(&path, &connector.name, Duration::from_secs(60), false) {
         Ok(lock) => lock,
         Err(NoLock::Failure(failure)) => return Err(failure),
         Err(NoLock::Waiting | NoLock::Busy) => {

@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 
+mod connectors;
 mod model;
 mod steps;
 mod team;
@@ -29,7 +30,7 @@ use access::domain::resource::Resource;
 use access::domain::terms::{self, End, Modification, RequestId};
 use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
-use access::protocol::{ListFilter, RequestView, Seen};
+use access::protocol::{ListFilter, Position, RequestView, Seen};
 use access::service::{
     AcceptClock, Approve, AuditVerify, Call, Caller, Check, Deny, EditRequest, Expire, Extend, Init, List, Outside,
     Prefer, ReviewEmergency, Revoke, Service, Show, SubmitRequest, TeamApply, Withdraw, init,
@@ -97,6 +98,8 @@ struct Run<'t> {
     witness: Witness,
     /// How many entries of the log were read.
     log: i64,
+    /// The last entry that the reconciler saw.
+    position: Option<Position>,
     tally: &'t Tally,
 }
 
@@ -919,11 +922,16 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
         acts: Vec::new(),
     };
     let witness = Witness::default();
-    let mut run = Run { store: Store::open(&path).unwrap(), clock: START, model, witness, log: 0, tally };
+    let store = Store::open(&path).unwrap();
+    let mut run = Run { store, clock: START, model, witness, log: 0, position: None, tally };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
     for (number, step) in steps.iter().enumerate() {
         run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;
         run.sample(number).map_err(|why| TestCaseError::fail(format!("after step {number}, {step:?}: {why}")))?;
+        if number % 3 == 0 {
+            run.reconcile(number)
+                .map_err(|why| TestCaseError::fail(format!("reconciling after step {number}, {step:?}: {why}")))?;
+        }
         tally.steps.set(tally.steps.get() + 1);
     }
     tally.sequences.set(tally.sequences.get() + 1);

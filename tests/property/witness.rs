@@ -176,7 +176,12 @@ impl Witness {
             Event::GrantExpiring { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
-            | Event::PreferenceChanged { .. } => {}
+            | Event::PreferenceChanged { .. }
+            | Event::GrantProvisioned(_)
+            | Event::GrantDeprovisioned(_)
+            | Event::ProvisioningFailed(_)
+            | Event::DriftFound(_)
+            | Event::DriftResolved(_) => {}
         }
         Ok(())
     }

@@ -33,6 +33,7 @@ mod layout;
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
 mod names;
+mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]

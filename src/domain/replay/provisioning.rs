@@ -130,13 +130,16 @@ impl Model {
     }
 
     /// It is recorded by the reconciler, and of a grant that there is, to its member.
-    fn check_provision(&mut self, context: EntryContext<'_>, provision: &Provision) -> Result<(), Fault> {
+    fn check_provision(&self, context: EntryContext<'_>, provision: &Provision) -> Result<(), Fault> {
         by_nobody(context)?;
         let Some(id) = provision.request else { return Ok(()) };
         let none = || format!("{} is for the grant {id}, which there is not", provision.holding);
         let member = match self.past.get(id) {
             Some((requester, granted)) => granted.then(|| requester.clone()),
-            None => self.request(id, |_| none())?.grant.as_ref().map(|grant| grant.member.clone()),
+            None => {
+                let grant = self.requests.get(&id).and_then(|request| request.grant.as_ref());
+                grant.map(|grant| grant.member.clone())
+            }
         };
         match (member, &provision.member) {
             (None, _) => Err(none()),
