@@ -174,7 +174,7 @@ fn a_connector_that_is_not_idempotent_fails_the_test() {
     // The next run takes back what the test left behind.
     fs::write(doors.path("careless.txt"), "probe north\n").unwrap();
     doors.program("careless", &documented());
-    doors.fix().ok();
+    doors.fix().exits(1).says("no connector doors is configured");
     assert_eq!(doors.held("careless.txt"), [""; 0]);
 }
 
@@ -279,11 +279,12 @@ fn what_was_there_before_is_never_taken_away() {
     assert_eq!(gone.1["still_held"], json!(true), "{gone:?}");
 
     // It is reported at each run, and recorded once.
+    let found = || doors.actions().iter().filter(|action| *action == "drift.found").count();
+    let before = found();
     let (code, rows) = doors.rows(&["--fix"]);
     let states: Vec<&str> = rows.iter().map(|row| row["state"].as_str().unwrap()).collect();
     assert_eq!((code, states), (1, vec!["unexplained", "unexplained"]), "{rows:?}");
-    let drift = doors.actions().iter().filter(|action| *action == "drift.found").count();
-    assert_eq!(drift, 2, "bob and zoe, once each: {:?}", doors.recorded());
+    assert!(before >= 2 && found() == before, "{:?}", doors.recorded());
     doors.verify();
 }
 
@@ -484,7 +485,7 @@ fn a_program_that_misbehaves_is_contained() {
     for (name, text, says) in FAULTS {
         // What it leaves behind, also outside its process group, would write this file.
         let left = format!(
-            "(sleep 3; echo {name} >>{mark}) >/dev/null 2>&1 &\nsetsid sh -c 'sleep 3; echo {name} >>{mark}' &\n"
+            "(sleep 8; echo {name} >>{mark}) >/dev/null 2>&1 &\nsetsid sh -c 'sleep 8; echo {name} >>{mark}' &\n"
         );
         doors.program("faulty", &format!("#!/bin/sh\n{left}{text}\n"));
         doors.configure(&doors.connector("doors", &["faulty"]).replace("20s", "1s"));
@@ -496,7 +497,7 @@ fn a_program_that_misbehaves_is_contained() {
         assert!(ran.out.contains(says), "{name}: {}", ran.out);
         assert!(begun.elapsed() < Duration::from_secs(30), "{name}: {:?}", begun.elapsed());
     }
-    sleep(Duration::from_secs(4));
+    sleep(Duration::from_secs(9));
     assert_eq!(fs::read_to_string(&mark).unwrap_or_default(), "", "nothing was left running");
     doors.configure(&doors.connector("doors", &["logged", "allowed"]));
     doors.fix().ok();
