@@ -134,7 +134,14 @@ impl Backend {
 
     /// Where the reconciler keeps its journal: outside the database, so that restoring that does not change it.
     pub fn journal(&self) -> Result<PathBuf, Failure> {
-        let Backend::Own(own) = self else { return Ok(store::shared_journal()) };
+        let own = match self {
+            Backend::Own(own) => own,
+            Backend::Shared(_) if identity::is_root() => return Ok(store::shared_journal()),
+            Backend::Shared(_) => {
+                return Err(Failure::new(Kind::Refused, "only root may reconcile access on a shared host")
+                    .hint("run the same command as root on this machine"));
+            }
+        };
         if let Some(owner) = server::another_owner(&own.path)? {
             let message = format!("{} belongs to {}, who has to reconcile it", own.path.display(), owner.name);
             return Err(Failure::new(Kind::Refused, message).hint(format!("run the command as {}", owner.name)));

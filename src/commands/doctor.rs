@@ -51,7 +51,8 @@ impl Run for DoctorArgs {
             }
         };
         let mut broken = false;
-        for view in provisioning::findings(backend) {
+        // A database or a server with faults is not asked for its bindings.
+        for view in provisioning::findings((!wrong).then_some(backend)) {
             broken |= view.health == Health::Wrong;
             list.painted(&view, |sheet, color| finding(sheet, &view, color))?;
         }

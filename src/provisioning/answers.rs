@@ -18,7 +18,7 @@ const WHY: usize = 300;
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
+pub enum ProgramEnd {
     Exited(i32),
     /// By a signal that access did not send.
     Killed(i32),
@@ -26,20 +26,20 @@ pub enum Ended {
     Stopped(String),
 }
 
-impl Ended {
-    pub fn of(status: ExitStatus) -> Ended {
+impl ProgramEnd {
+    pub fn of(status: ExitStatus) -> ProgramEnd {
         match (status.code(), status.signal()) {
-            (Some(code), _) => Ended::Exited(code),
-            (None, signal) => Ended::Killed(signal.unwrap_or_default()),
+            (Some(code), _) => ProgramEnd::Exited(code),
+            (None, signal) => ProgramEnd::Killed(signal.unwrap_or_default()),
         }
     }
 
     fn describe(&self, said: &str) -> String {
         let ended = match self {
-            Ended::Exited(0) => "it did not answer".to_owned(),
-            Ended::Exited(code) => format!("it ended with the exit status {code}"),
-            Ended::Killed(signal) => format!("signal {signal} ended it"),
-            Ended::Stopped(why) => why.clone(),
+            ProgramEnd::Exited(0) => "it did not answer".to_owned(),
+            ProgramEnd::Exited(code) => format!("it ended with the exit status {code}"),
+            ProgramEnd::Killed(signal) => format!("signal {signal} ended it"),
+            ProgramEnd::Stopped(why) => why.clone(),
         };
         if said.is_empty() { ended } else { format!("{said} ({ended})") }
     }
@@ -52,12 +52,12 @@ pub fn one_line(text: &str) -> String {
 }
 
 /// The answer to each operation. `said`: what the program said on its standard error.
-pub fn answers(operations: &[Operation], output: &[u8], ended: &Ended, said: &str) -> Vec<Answered> {
+pub fn answers(operations: &[Operation], output: &[u8], ended: &ProgramEnd, said: &str) -> Vec<Answered> {
     let unclear = |why: String| vec![Err(why); operations.len()];
     let text = String::from_utf8_lossy(output);
     let complete = |line: &&str| !line.trim().is_empty();
     let mut lines: Vec<&str> = text.lines().filter(complete).collect();
-    if !matches!(ended, Ended::Exited(_)) {
+    if !matches!(ended, ProgramEnd::Exited(_)) {
         // It may have been stopped in the middle of a line.
         if !text.ends_with('\n') {
             lines.pop();
@@ -98,16 +98,16 @@ fn fitting(operation: &Operation, answer: ConnectorAnswer) -> Answered {
 
 /// Fewer answers than operations. What is listed belongs to `list`, the rest to the acts, in their order. A program that
 /// says nothing of its acts says it with its exit status.
-fn in_part(operations: &[Operation], parsed: Vec<ConnectorAnswer>, ended: &Ended, said: &str) -> Vec<Answered> {
+fn in_part(operations: &[Operation], parsed: Vec<ConnectorAnswer>, ended: &ProgramEnd, said: &str) -> Vec<Answered> {
     let is_list = |answer: &ConnectorAnswer| matches!(answer, ConnectorAnswer::Holds(_));
     let (lists, acts): (Vec<_>, Vec<_>) = parsed.into_iter().partition(is_list);
     let silent = acts.is_empty();
     let (mut lists, mut acts) = (lists.into_iter(), acts.into_iter());
     let by_status = |is_list: bool| match ended {
-        Ended::Exited(0) if silent && !is_list => Ok(ConnectorAnswer::Done { note: None }),
-        Ended::Exited(LATER) => Ok(ConnectorAnswer::Later(ended.describe(said))),
-        Ended::Exited(code) if *code != 0 => Ok(ConnectorAnswer::Failed(ended.describe(said))),
-        Ended::Exited(_) | Ended::Killed(_) | Ended::Stopped(_) => Err(ended.describe(said)),
+        ProgramEnd::Exited(0) if silent && !is_list => Ok(ConnectorAnswer::Done { note: None }),
+        ProgramEnd::Exited(LATER) => Ok(ConnectorAnswer::Later(ended.describe(said))),
+        ProgramEnd::Exited(code) if *code != 0 => Ok(ConnectorAnswer::Failed(ended.describe(said))),
+        ProgramEnd::Exited(_) | ProgramEnd::Killed(_) | ProgramEnd::Stopped(_) => Err(ended.describe(said)),
     };
     let answer = |operation: &Operation| match operation {
         Operation::List { .. } => lists.next().map_or_else(|| by_status(true), Ok),
@@ -172,7 +172,7 @@ mod tests {
         Ok(ConnectorAnswer::Holds(vec![Holder { login: act.login, parameters: act.parameters }]))
     }
 
-    fn answered(output: &str, ended: Ended) -> Vec<Answered> {
+    fn answered(output: &str, ended: ProgramEnd) -> Vec<Answered> {
         answers(&operations(), output.as_bytes(), &ended, "")
     }
 
@@ -180,27 +180,31 @@ mod tests {
     fn a_line_for_each_operation() {
         let output = format!("{{\"done\":{{}}}}\n{{\"later\":\"busy\"}}\n{HOLDS}\n");
         let expected = vec![done(), Ok(ConnectorAnswer::Later("busy".to_owned())), bob()];
-        assert_eq!(answered(&output, Ended::Exited(0)), expected);
-        assert_eq!(answered(&output, Ended::Exited(1)), expected, "an answer says more than the exit status");
+        assert_eq!(answered(&output, ProgramEnd::Exited(0)), expected);
+        assert_eq!(answered(&output, ProgramEnd::Exited(1)), expected, "an answer says more than the exit status");
     }
 
     #[test]
     fn acts_without_a_line_are_answered_by_the_exit_status() {
-        assert_eq!(answered(&format!("{HOLDS}\n"), Ended::Exited(0)), [done(), done(), bob()]);
-        let later = answered(&format!("{HOLDS}\n"), Ended::Exited(75));
+        assert_eq!(answered(&format!("{HOLDS}\n"), ProgramEnd::Exited(0)), [done(), done(), bob()]);
+        let later = answered(&format!("{HOLDS}\n"), ProgramEnd::Exited(75));
         assert!(matches!(later.as_slice(), [Ok(ConnectorAnswer::Later(_)), Ok(ConnectorAnswer::Later(_)), Ok(_)]));
-        let failed = answered("", Ended::Exited(3));
+        let failed = answered("", ProgramEnd::Exited(3));
         assert!(failed.iter().all(|answer| matches!(answer, Ok(ConnectorAnswer::Failed(_)))), "{failed:?}");
-        let killed = answered("", Ended::Killed(9));
+        let killed = answered("", ProgramEnd::Killed(9));
         assert!(killed.iter().all(Result::is_err), "{killed:?}");
-        assert_eq!(answered("", Ended::Exited(0))[2], Err("it did not answer".to_owned()), "no list is no empty list");
+        assert_eq!(
+            answered("", ProgramEnd::Exited(0))[2],
+            Err("it did not answer".to_owned()),
+            "no list is no empty list"
+        );
     }
 
     #[test]
     fn a_program_that_stops_half_way() {
-        let half = answered("{\"done\":{}}\n{\"do", Ended::Stopped("too slow".to_owned()));
+        let half = answered("{\"done\":{}}\n{\"do", ProgramEnd::Stopped("too slow".to_owned()));
         assert_eq!(half, [done(), Err("too slow".to_owned()), Err("too slow".to_owned())]);
-        let fewer = answered("{\"done\":{}}\n", Ended::Exited(0));
+        let fewer = answered("{\"done\":{}}\n", ProgramEnd::Exited(0));
         assert!(fewer[1].is_err() && fewer[2].is_err(), "{fewer:?}");
     }
 
@@ -210,10 +214,10 @@ mod tests {
         let outputs =
             ["rubbish\n", "{\"done\":{}}\nrubbish\n", "[]\n", "{\"holds\":[1]}\n", "{\"holds\":1}\n", "{}\n", &more];
         for output in outputs {
-            let answers = answered(output, Ended::Exited(0));
+            let answers = answered(output, ProgramEnd::Exited(0));
             assert!(answers.iter().all(Result::is_err), "{output}: {answers:?}");
         }
-        let swapped = answered(&format!("{HOLDS}\n{{\"done\":{{}}}}\n{{\"done\":{{}}}}\n"), Ended::Exited(0));
+        let swapped = answered(&format!("{HOLDS}\n{{\"done\":{{}}}}\n{{\"done\":{{}}}}\n"), ProgramEnd::Exited(0));
         assert!(swapped[0].is_err() && swapped[1].is_ok() && swapped[2].is_err(), "{swapped:?}");
     }
 
@@ -221,7 +225,7 @@ mod tests {
     fn holders_that_can_be_no_members_are_left_out() {
         let list = [Operation::List { parameters: Vec::new() }];
         let output = br#"{"holds":[{"login":"my role","parameters":{}},{"login":"bob","parameters":{"role":"rw"}}]}"#;
-        assert_eq!(answers(&list, output, &Ended::Exited(0), ""), [bob()]);
+        assert_eq!(answers(&list, output, &ProgramEnd::Exited(0), ""), [bob()]);
     }
 
     #[test]
@@ -229,7 +233,7 @@ mod tests {
         assert_eq!(one_line("first\nsecond\n\n"), "second");
         assert!(!one_line("a\u{1b}[31mred").contains('\u{1b}'));
         assert!(one_line(&"x".repeat(10_000)).chars().count() <= WHY + 1);
-        let failed = answers(&operations(), b"", &Ended::Exited(1), "no such role");
+        let failed = answers(&operations(), b"", &ProgramEnd::Exited(1), "no such role");
         assert_eq!(failed[0], Ok(ConnectorAnswer::Failed("no such role (it ended with the exit status 1)".to_owned())));
     }
 }

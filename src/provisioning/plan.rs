@@ -51,7 +51,7 @@ impl PlannedAct {
 
 /// A difference between what is desired and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
+pub struct Mismatch {
     pub holding: Holding,
     pub drift: Drift,
     /// Whether it follows from grants that began or ended since the last run. Otherwise somebody changed the system.
@@ -60,11 +60,11 @@ pub struct Difference {
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct SystemPlan {
     pub acts: Vec<PlannedAct>,
     /// What the journal has to say without any act.
     pub settled: Vec<JournalChange>,
-    pub differences: Vec<Difference>,
+    pub differences: Vec<Mismatch>,
 }
 
 /// What the plan needs beside the three sets.
@@ -77,8 +77,8 @@ pub struct Now<'n> {
 }
 
 /// Compares what is desired with what was found.
-pub fn plan(desired: &Desired, found: &FoundHoldings, journal: &Entries, now: &Now<'_>) -> Plan {
-    let mut plan = Plan::default();
+pub fn plan(desired: &Desired, found: &FoundHoldings, journal: &Entries, now: &Now<'_>) -> SystemPlan {
+    let mut plan = SystemPlan::default();
     let all: BTreeSet<&Holding> = desired.keys().chain(found).chain(journal.keys()).collect();
     for holding in all {
         let known = journal.get(holding);
@@ -91,7 +91,7 @@ pub fn plan(desired: &Desired, found: &FoundHoldings, journal: &Entries, now: &N
     plan
 }
 
-impl Plan {
+impl SystemPlan {
     fn wanted(
         &mut self,
         holding: &Holding,
@@ -176,7 +176,7 @@ impl Plan {
     }
 
     fn differ(&mut self, holding: &Holding, drift: Drift, is_due: bool, requests: &[RequestId]) {
-        self.differences.push(Difference { holding: holding.clone(), drift, is_due, requests: requests.to_vec() });
+        self.differences.push(Mismatch { holding: holding.clone(), drift, is_due, requests: requests.to_vec() });
     }
 }
 

@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
-use super::answers::{Answered, Ended, answers, one_line};
+use super::answers::{Answered, ProgramEnd, answers, one_line};
 use crate::config::{Connector, trusted};
 use crate::connectors::protocol::{ConnectorAnswer, Operation};
 
@@ -57,7 +57,7 @@ pub fn run(
         let _ = child.wait();
         return not_run(why);
     }
-    let (output, errors) = (Pipe::default(), Pipe::default());
+    let (output, errors) = (ProgramPipe::default(), ProgramPipe::default());
     // Threads, so that a program that does not read, or writes too much, can't block this one.
     if let Some(mut stdin) = child.stdin.take() {
         thread::spawn(move || drop(stdin.write_all(&input)));
@@ -73,9 +73,9 @@ pub fn run(
     end(group, Signal::SIGKILL);
     let status = child.wait();
     let ended = match (stopped, status) {
-        (Some(why), _) => Ended::Stopped(why),
-        (None, Ok(status)) => Ended::of(status),
-        (None, Err(error)) => Ended::Stopped(error.to_string()),
+        (Some(why), _) => ProgramEnd::Stopped(why),
+        (None, Ok(status)) => ProgramEnd::of(status),
+        (None, Err(error)) => ProgramEnd::Stopped(error.to_string()),
     };
     let said = one_line(&String::from_utf8_lossy(&errors.take().bytes));
     answers(operations, &output.take().bytes, &ended, &said)
@@ -109,7 +109,7 @@ fn start(connector: &Connector) -> Result<Child, String> {
 }
 
 /// Waits until the program has ended and its output is read. Returns why it was stopped, if it was.
-fn watch(group: Pid, limit: Duration, output: &Pipe, errors: &Pipe) -> Option<String> {
+fn watch(group: Pid, limit: Duration, output: &ProgramPipe, errors: &ProgramPipe) -> Option<String> {
     let deadline = Instant::now() + limit;
     let mut pause = Duration::from_millis(1);
     let mut over: Option<Instant> = None;
@@ -181,9 +181,9 @@ struct Piped {
 }
 
 #[derive(Default, Clone)]
-struct Pipe(Arc<Mutex<Piped>>);
+struct ProgramPipe(Arc<Mutex<Piped>>);
 
-impl Pipe {
+impl ProgramPipe {
     fn with<T>(&self, work: impl FnOnce(&mut Piped) -> T) -> T {
         work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::lock::{adopt_strays, end_strays};
-use super::system::{Ask, DesiredRows, Report, System, restored};
+use super::system::{DesiredRows, Report, System, SystemAsk, restored};
 use super::view::ReconcileView;
 use crate::backend::Backend;
 use crate::config;
@@ -98,7 +98,7 @@ pub fn no_connector(name: &Name) -> Failure {
 fn serve(
     backend: &Backend,
     path: &Path,
-    asked: &Receiver<Ask>,
+    asked: &Receiver<SystemAsk>,
     show: &mut dyn FnMut(ReconcileView) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let journal = Journal::open(path)?;
@@ -107,14 +107,14 @@ fn serve(
     for ask in asked {
         // The thread that asks waits for the answer.
         match ask {
-            Ask::Desired(answer) => {
+            SystemAsk::Desired(answer) => {
                 let rows = journal.position().map_err(Failure::from).and_then(|known| desired(backend, known));
                 let _ = answer.send(rows);
             }
-            Ask::Record(report, answer) => {
+            SystemAsk::Record(report, answer) => {
                 let _ = answer.send(record(backend, &journal, report));
             }
-            Ask::Show(view) => shown = shown.and(show(view)),
+            SystemAsk::Show(view) => shown = shown.and(show(view)),
         }
     }
     shown

@@ -12,6 +12,7 @@ use crate::domain::binding::written;
 use crate::domain::duration::spell;
 use crate::domain::name::Name;
 use crate::error::Failure;
+use crate::identity;
 use crate::protocol::{FindingView, Health};
 
 /// A connector, as `connector list` shows it.
@@ -68,7 +69,9 @@ pub fn connectors(backend: Option<&Backend>) -> Result<Vec<ConnectorView>, Failu
 }
 
 fn refused(backend: Option<&Backend>, configured: &[Connector]) -> Vec<(Name, String)> {
-    let bindings = backend.and_then(|backend| desired(backend, None).ok()).map(|rows| rows.state.bindings);
+    // Others would be refused, and that is recorded.
+    let may = backend.filter(|backend| matches!(backend, Backend::Own(_)) || identity::is_root());
+    let bindings = may.and_then(|backend| desired(backend, None).ok()).map(|rows| rows.state.bindings);
     let mut refused: Vec<(Name, String)> = refused_bindings(configured, &bindings.unwrap_or_default())
         .into_iter()
         .map(|(binding, why)| {
@@ -91,9 +94,9 @@ fn fault(connector: &Connector) -> Option<String> {
 }
 
 /// What `doctor` says of them. Nothing, if there are none.
-pub fn findings(backend: &Backend) -> Vec<FindingView> {
+pub fn findings(backend: Option<&Backend>) -> Vec<FindingView> {
     let finding = |health, found, mend| FindingView { what: "connectors".to_owned(), health, found, mend };
-    let views = match connectors(Some(backend)) {
+    let views = match connectors(backend) {
         Ok(views) => views,
         Err(failure) => return vec![finding(Health::Wrong, failure.message, failure.hints)],
     };

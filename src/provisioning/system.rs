@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answers::Answered;
 use super::lock::{NoLock, SystemLock};
-use super::plan::{Aftermath, Desired, Difference, Entries, FoundHoldings, Now, Plan, PlannedAct, conclude, plan};
+use super::plan::{Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, conclude, plan};
 use super::program;
 use super::view::{ReconcileState, ReconcileView};
 use crate::config::Connector;
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 3;
 
 /// What a run for one system asks of the thread that has the backend.
-pub enum Ask {
+pub enum SystemAsk {
     Desired(Sender<Result<DesiredRows, Failure>>),
     Record(Report, Sender<Result<(), Failure>>),
     Show(ReconcileView),
@@ -52,7 +52,7 @@ pub struct System<'s> {
     pub fix: bool,
     /// Whether to leave the system to a run that waits for it already.
     pub background: bool,
-    pub asks: Sender<Ask>,
+    pub asks: Sender<SystemAsk>,
 }
 
 /// What is known before the acts.
@@ -127,7 +127,7 @@ impl System<'_> {
         &self,
         lock: &SystemLock,
         journal: &mut Journal,
-        first: &Plan,
+        first: &SystemPlan,
         found: &FoundHoldings,
         parameters: &BTreeSet<Parameters>,
     ) -> Result<bool, Failure> {
@@ -170,7 +170,7 @@ impl System<'_> {
     fn desired(&self, journal: &Journal) -> Result<Known, Failure> {
         let (answer, answered) = channel();
         let gone = || Failure::new(Kind::Internal, "the thread that reads the database has ended");
-        self.asks.send(Ask::Desired(answer)).map_err(|_| gone())?;
+        self.asks.send(SystemAsk::Desired(answer)).map_err(|_| gone())?;
         let DesiredRows { rows, state } = answered.recv().map_err(|_| gone())??;
         if self.fix {
             if !state.continues {
@@ -272,7 +272,7 @@ impl System<'_> {
         entries: &Entries,
         failures: &BTreeMap<Holding, String>,
         failure: Option<&str>,
-        differences: &[Difference],
+        differences: &[Mismatch],
     ) -> Result<(), Failure> {
         if !self.fix {
             return Ok(());
@@ -297,13 +297,13 @@ impl System<'_> {
         let (answer, answered) = channel();
         let gone = || Failure::new(Kind::Internal, "the thread that writes the record has ended");
         let report = Report { connector: self.name.clone(), outcomes, drift };
-        self.asks.send(Ask::Record(report, answer)).map_err(|_| gone())?;
+        self.asks.send(SystemAsk::Record(report, answer)).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
     }
 
     fn show(&self, view: ReconcileView) {
         // The receiver is there for as long as this thread runs.
-        let _ = self.asks.send(Ask::Show(view));
+        let _ = self.asks.send(SystemAsk::Show(view));
     }
 
     fn show_refused(&self, known: &Known) {
@@ -314,7 +314,7 @@ impl System<'_> {
         }
     }
 
-    fn show_unexplained(&self, plan: &Plan) {
+    fn show_unexplained(&self, plan: &SystemPlan) {
         let unexplained = plan.differences.iter().filter(|difference| difference.drift == Drift::Unexplained);
         unexplained.for_each(|difference| self.show(ReconcileView::of_difference(difference)));
     }
@@ -344,7 +344,7 @@ fn merged(rows: impl Iterator<Item = DesiredView>) -> Desired {
     desired
 }
 
-fn make_plan(known: &Known, found: &FoundHoldings, entries: &Entries) -> Plan {
+fn make_plan(known: &Known, found: &FoundHoldings, entries: &Entries) -> SystemPlan {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let nonce = format!("{nanos:x}-{}", std::process::id());
     let end_sessions = |holding: &Holding| {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{ActKind, Difference, PlannedAct};
+use super::plan::{ActKind, Mismatch, PlannedAct};
 use crate::domain::binding::{Binding, Parameters};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -88,7 +88,7 @@ impl ReconcileView {
         }
     }
 
-    pub fn of_difference(difference: &Difference) -> ReconcileView {
+    pub fn of_difference(difference: &Mismatch) -> ReconcileView {
         ReconcileView {
             connector: difference.holding.connector.clone(),
             state: match difference.drift {
