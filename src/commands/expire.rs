@@ -20,6 +20,8 @@ use crate::service::{Expire, FailedRevokes, Warned};
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
 notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
 
+While access that should be over could not be taken back by a connector, it says who still has what, and exits 1.
+
 A line for crontab(5):
   * * * * *  access expire --quiet"
 )]
