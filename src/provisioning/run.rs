@@ -18,8 +18,8 @@ use crate::protocol::{OutcomeView, Position};
 use crate::service::{DesiredAccess, RecordProvisioning};
 use crate::store::Journal;
 
-/// The most bytes of one call: a shared host's socket takes 64 KiB.
-const CALL: usize = 40 << 10;
+/// The most bytes of one call. A shared host's socket takes more from root, but each call is one transaction.
+const CALL: usize = 512 << 10;
 
 /// What a run is to do.
 #[derive(Debug, Default)]
