@@ -35,6 +35,7 @@ mod layout;
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
 mod names;
+#[cfg(not(feature = "test-overrides"))]
 mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
