@@ -117,15 +117,21 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("prompt", &["protocol", "domain", "error"]),
     ("ui", &["protocol", "domain", "error", "time_format"]),
     (
+        "provisioning",
+        &["backend", "config", "connectors", "domain", "error", "identity", "protocol", "service", "store"],
+    ),
+    (
         "commands",
         &[
             "backend",
             "completion",
+            "connectors",
             "domain",
             "error",
             "identity",
             "prompt",
             "protocol",
+            "provisioning",
             "server",
             "service",
             "time_format",

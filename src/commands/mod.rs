@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod check;
 pub mod completions;
+mod connector;
 mod deliver;
 mod deny;
 mod doctor;
@@ -23,6 +24,7 @@ mod man;
 mod notify;
 mod outage;
 mod outbox;
+mod reconcile;
 mod request;
 mod resources;
 mod review;
@@ -191,6 +193,8 @@ verbs! {
     Expire(expire::ExpireArgs),
     Deliver(deliver::DeliverArgs),
     Outbox(outbox::OutboxArgs),
+    Reconcile(reconcile::ReconcileArgs),
+    Connector(connector::ConnectorArgs),
     Audit(audit::AuditArgs),
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),
@@ -211,6 +215,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Err(_) if app.stopped => Ok(0),
         ended => ended,
     };
+    app.start_reconciler();
     // A command prints only after its change is committed. If the output fails, the user must know that it is done.
     let code = match (ended, app.printer.flush()) {
         (_, Err(failure)) if changes => {

@@ -27,6 +27,7 @@ mod notify;
 mod outbox;
 mod owner;
 mod policy_context;
+mod position;
 mod provisioned;
 mod provisioning;
 mod queue;
@@ -65,6 +66,7 @@ macro_rules! calls {
             notify: NotifyTest, Prefer, Preferences;
             outbox: Outbox, OutboxDiscard, OutboxRetry;
             owner: ReplaceOwner;
+            position: LogPosition;
             provisioning: DesiredAccess, FailedRevokes, RecordProvisioning;
             queue: Queue;
             request: SubmitRequest;

@@ -16,6 +16,8 @@ fn passed_over() {
 #[cfg(not(feature = "test-overrides"))]
 mod accounts;
 #[cfg(not(feature = "test-overrides"))]
+mod connectors;
+#[cfg(not(feature = "test-overrides"))]
 mod delivery;
 #[cfg(not(feature = "test-overrides"))]
 mod doctor;
