@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod check;
 pub mod completions;
+mod connector;
 mod deliver;
 mod deny;
 mod doctor;
@@ -29,6 +30,7 @@ mod review;
 mod revoke;
 mod serve;
 mod show;
+mod ssh;
 mod team;
 mod version;
 mod who;
@@ -189,6 +191,8 @@ verbs! {
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),
     Serve(serve::ServeArgs),
+    Connector(connector::ConnectorArgs),
+    Ssh(ssh::SshArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Version(version::VersionArgs),

@@ -1,0 +1,44 @@
+//! `access connector`: the connectors that access ships.
+
+use std::io::stdin;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+use super::Run;
+use super::app::App;
+use crate::connectors::sudoers::{Sudoers, SudoersArgs};
+use crate::connectors::unix_group::{UnixGroup, UnixGroupArgs};
+use crate::connectors::{System, serve};
+
+/// Give and take back access in another system (run by `access reconcile`)
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A connector reads operations from standard input and writes an answer to each on standard output, both in \
+JSON, one object a line."
+)]
+pub struct ConnectorArgs {
+    #[command(subcommand)]
+    verb: ConnectorVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConnectorVerb {
+    UnixGroup(UnixGroupArgs),
+    Sudoers(SudoersArgs),
+}
+
+impl Run for ConnectorArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let mut system: Box<dyn System> = match self.verb {
+            ConnectorVerb::UnixGroup(UnixGroupArgs {}) => Box::new(UnixGroup::default()),
+            ConnectorVerb::Sudoers(args) => Box::new(Sudoers::new(args)),
+        };
+        serve(&mut *system, stdin().lock(), app.printer.output())?;
+        Ok(0)
+    }
+
+    fn changes(&self) -> bool {
+        true
+    }
+}
