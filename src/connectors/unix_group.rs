@@ -18,15 +18,10 @@ const FILE: &str = "/etc/group";
 
 /// Membership in a Unix group of this host
 #[derive(Debug, Args)]
-#[command(after_help = "The parameter is group. Name the groups that a binding may use in root's configuration:
-
-  [[connectors]]
-  name = \"groups\"
-  command = [\"/usr/bin/access\", \"connector\", \"unix-group\"]
-  allow = { group = [\"docker\", \"orders-*\"] }
+#[command(after_help = "The parameter is group. Root's configuration says which groups a binding may name.
 
 Example:
-  echo '{\"operation\":\"list\",\"parameters\":[{\"group\":\"docker\"}]}' | access connector unix-group")]
+  access connector unix-group < operations")]
 pub struct UnixGroupArgs {}
 
 #[derive(Debug, Default)]

@@ -24,16 +24,8 @@ use crate::domain::name::Name;
     after_help = "The parameter is profile. A COMMAND is an absolute path and exactly the arguments that are allowed. \
 A * in place of the last argument allows any arguments from there on.
 
-  [[connectors]]
-  name = \"sudo\"
-  command = [\"/usr/bin/access\", \"connector\", \"sudoers\",
-             \"--profile\", \"web=/usr/bin/systemctl restart nginx\",
-             \"--profile\", \"web=/usr/bin/systemctl reload nginx\"]
-  allow = { profile = [\"web\"] }
-
 Example:
-  echo '{\"operation\":\"list\",\"parameters\":[{\"profile\":\"web\"}]}' | \\
-    access connector sudoers --profile 'web=/usr/bin/systemctl restart nginx'"
+  access connector sudoers --profile 'web=/usr/bin/systemctl restart nginx'"
 )]
 pub struct SudoersArgs {
     /// A command of a profile (repeatable)
