@@ -121,6 +121,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         &[
             "backend",
             "completion",
+            "connectors",
             "domain",
             "error",
             "identity",

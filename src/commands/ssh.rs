@@ -34,8 +34,7 @@ Name with --for the resource that the host is. Without it, a certificate for any
 Exit 0: there are principals; 1: there are none.
 
 Example:
-  AuthorizedPrincipalsCommand /usr/bin/access ssh principals --for target:orders-db -- %u
-  AuthorizedPrincipalsCommandUser root"
+  access ssh principals --for target:orders-db -- bob"
 )]
 pub struct PrincipalsArgs {
     /// Only if the member may use this connection or target

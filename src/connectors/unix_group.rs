@@ -31,13 +31,13 @@ pub struct UnixGroup {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-struct Group {
+struct LocalGroup {
     name: String,
     gid: u32,
     members: Vec<String>,
 }
 
-impl Group {
+impl LocalGroup {
     fn has(&self, login: &Login) -> bool {
         self.members.iter().any(|member| member == login.as_str())
     }
@@ -125,7 +125,7 @@ impl UnixGroup {
 }
 
 /// Ends the processes that still have the group, or says that there are some.
-fn end_sessions(act: &Provision, group: &Group) -> Result<Option<String>, NotDone> {
+fn end_sessions(act: &Provision, group: &LocalGroup) -> Result<Option<String>, NotDone> {
     let (login, name) = (&act.login, &group.name);
     let user = match account::of(login) {
         Ok(user) => user,
@@ -149,23 +149,23 @@ fn end_sessions(act: &Provision, group: &Group) -> Result<Option<String>, NotDon
     }
 }
 
-fn find(name: &str) -> Result<Option<Group>, NotDone> {
+fn find(name: &str) -> Result<Option<LocalGroup>, NotDone> {
     Ok(read()?.into_iter().find(|group| group.name == name))
 }
 
 /// The local groups. The file is read, and not the name service: that also has groups that are not this host's.
-fn read() -> Result<Vec<Group>, NotDone> {
+fn read() -> Result<Vec<LocalGroup>, NotDone> {
     let text = fs::read(FILE).map_err(|error| NotDone::Later(format!("{FILE} can't be read: {error}")))?;
     Ok(parse(&String::from_utf8_lossy(&text)))
 }
 
 /// `docker:x:998:alice,bob`
-fn parse(text: &str) -> Vec<Group> {
+fn parse(text: &str) -> Vec<LocalGroup> {
     let group = |line: &str| {
         let mut fields = line.split(':');
         let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?.parse().ok()?);
         let members = fields.next()?.split(',').map(str::trim).filter(|member| !member.is_empty());
-        Some(Group { name: name.to_owned(), gid, members: members.map(str::to_owned).collect() })
+        Some(LocalGroup { name: name.to_owned(), gid, members: members.map(str::to_owned).collect() })
     };
     text.lines().filter_map(group).collect()
 }
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn the_group_file_is_read_as_the_system_reads_it() {
         let groups = parse("root:x:0:\ndocker:x:998:alice,bob\n\nbroken\n+nis:::\n+\n#c:x:1:\nlast:x:5:bob");
-        let group = |name: &str, gid, members: &[&str]| Group {
+        let group = |name: &str, gid, members: &[&str]| LocalGroup {
             name: name.to_owned(),
             gid,
             members: members.iter().map(|&member| member.to_owned()).collect(),

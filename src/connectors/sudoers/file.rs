@@ -15,7 +15,7 @@ use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::time::Timestamp;
 
-/// The first line of each file of ours begins so. The rest of the line is a `Granted` in JSON.
+/// The first line of each file of ours begins so. The rest of the line is a `SudoGrant` in JSON.
 const MARK: &str = "# Written by access, which removes it when access ends: ";
 const PREFIX: &str = "access+";
 /// The most bytes of a file that can be ours.
@@ -25,21 +25,21 @@ const DRAFT: &str = ".new";
 
 /// Whom a file is for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Granted {
+pub struct SudoGrant {
     pub login: Login,
     pub profile: Name,
 }
 
 /// What a file says.
 pub struct Rules<'r> {
-    pub granted: Granted,
+    pub granted: SudoGrant,
     pub commands: Vec<&'r SudoCommand>,
     pub run_as: &'r RunAs,
     pub ask_password: bool,
     pub until: Option<Timestamp>,
 }
 
-impl Granted {
+impl SudoGrant {
     /// `access+bob+web`. Other characters than letters, digits, `-` and `_` are written as numbers: sudo passes over a name with
     /// a dot or with `~` at its end.
     fn file_name(&self) -> Result<String, NotDone> {
@@ -102,7 +102,7 @@ fn not_after(until: Option<Timestamp>) -> String {
 }
 
 /// All files of ours.
-pub fn read_all(directory: &Path) -> Result<Vec<Granted>, NotDone> {
+pub fn read_all(directory: &Path) -> Result<Vec<SudoGrant>, NotDone> {
     let unreadable = |error: std::io::Error| NotDone::Later(format!("{}: {error}", directory.display()));
     let mut all = Vec::new();
     for entry in fs::read_dir(directory).map_err(unreadable)? {
@@ -119,7 +119,7 @@ pub fn read_all(directory: &Path) -> Result<Vec<Granted>, NotDone> {
 }
 
 /// Whom a file is for. None: there is none, or it is not ours.
-fn read(path: &Path) -> Result<Option<Granted>, NotDone> {
+fn read(path: &Path) -> Result<Option<SudoGrant>, NotDone> {
     let unreadable = |error: std::io::Error| NotDone::Later(format!("{}: {error}", path.display()));
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_file() => {}
@@ -200,7 +200,7 @@ fn check(draft: &Path) -> Result<(), NotDone> {
 }
 
 /// Returns whether there was a file.
-pub fn remove(directory: &Path, granted: &Granted) -> Result<bool, NotDone> {
+pub fn remove(directory: &Path, granted: &SudoGrant) -> Result<bool, NotDone> {
     let path = directory.join(granted.file_name()?);
     if read(&path)?.as_ref() != Some(granted) {
         return Ok(false);
@@ -239,14 +239,14 @@ mod tests {
     #[test]
     fn each_login_and_profile_has_a_file_that_sudo_reads() {
         let name = |who: &str, profile: &str| {
-            Granted { login: login(who), profile: profile.parse().unwrap() }.file_name().unwrap()
+            SudoGrant { login: login(who), profile: profile.parse().unwrap() }.file_name().unwrap()
         };
         assert_eq!(name("bob", "web"), "access+bob+web");
         assert_eq!(name("b.ob~", "web.1"), "access+b%2Eob%7E+web%2E1");
         let all = [name("a+b", "c"), name("a", "b+c".replace('+', "-").as_str()), name("a%2Bb", "c"), name("a", "b.c")];
         assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len());
         assert!(name(&"x".repeat(63), &"y".repeat(63)).len() < 255);
-        let long = Granted { login: login(&"x".repeat(256)), profile: "web".parse().unwrap() };
+        let long = SudoGrant { login: login(&"x".repeat(256)), profile: "web".parse().unwrap() };
         assert!(long.file_name().is_err());
     }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use command::{ProfileCommand, RunAs};
-use file::{Granted, Rules};
+use file::{Rules, SudoGrant};
 
 use super::protocol::{Holder, Provision};
 use super::{NotDone, System, account, parameters};
@@ -54,9 +54,9 @@ impl Sudoers {
     }
 
     /// What an act is about. A profile that root's configuration no longer has can still be taken back.
-    fn named(act: &Provision) -> Result<Granted, NotDone> {
+    fn named(act: &Provision) -> Result<SudoGrant, NotDone> {
         let profile = profile(&act.parameters)?;
-        Ok(Granted { login: act.login.clone(), profile })
+        Ok(SudoGrant { login: act.login.clone(), profile })
     }
 }
 
