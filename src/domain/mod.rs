@@ -21,6 +21,7 @@ pub mod notification;
 pub mod policy;
 pub mod preference;
 pub mod principal;
+pub mod provisioning;
 pub mod quota;
 pub mod refusal;
 pub mod replay;

@@ -1,5 +1,7 @@
 //! `outbox`: lists, retries and discards messages that wait to be sent or failed.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Call, Callers, Never, Outside, Rows, Service};
@@ -123,17 +125,18 @@ fn change(
     if !is_keeper(service, outside) {
         service.ask(command, |_, _, _| Err::<(), _>(Refusal::from(CallerRefusal::NeedsKeeper { command }).into()))?;
     }
+    let ids: BTreeSet<i64> = ids.iter().copied().collect();
     let count = service.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
         if ids.is_empty() {
             return Ok(Ok(each(write, None)?));
         }
-        for &id in ids {
+        for &id in &ids {
             if !write.outbox_has(id)? {
                 return Ok(Err(LookupRefusal::NotQueued { id }.into()));
             }
         }
         let mut count = 0;
-        for &id in ids {
+        for &id in &ids {
             count += each(write, Some(id))?;
         }
         Ok(Ok(count))

@@ -12,6 +12,7 @@
 //! | `catalogue.rs`, `rules.rs`, `members.rs` | the team |
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
+//! | `provisioning.rs` | what connectors gave and took back |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
@@ -27,6 +28,7 @@ mod outbox;
 mod pending;
 mod project;
 mod proof;
+mod provisioning;
 mod read;
 mod recent;
 mod requests;

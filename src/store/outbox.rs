@@ -120,7 +120,7 @@ impl Read<'_> {
         Ok(rows.into_iter().collect())
     }
 
-    /// Deliveries that tell of a decision or withdrawal, where the same receiver never got the request: that still waits, or
+    /// Deliveries that report a decision or withdrawal, where the same receiver never got the request: that still waits, or
     /// was given up.
     pub fn outbox_unannounced(&self) -> Result<BTreeSet<i64>, Error> {
         let sql = "WITH queued AS MATERIALIZED (

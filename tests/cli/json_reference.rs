@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, slack, smtp};
+use crate::provisioning;
 use crate::webhooks::{column, paths};
 
 const RULES: &str = r#"
@@ -20,6 +21,11 @@ remind_after = "4h"
 name = "break glass"
 match = { resources = ["feature:export-customers"] }
 emergency = true
+
+[[bindings]]
+resource = "target:orders-db"
+connector = "orders-pg"
+role = "orders_rw"
 "#;
 
 /// What the commands print, by the heading that describes it.
@@ -29,7 +35,16 @@ struct Printed<'w> {
 }
 
 /// A request's own fields have a section; where others hold a request, it is named and not described again.
-const CLOSED: [&str; 6] = ["detail", "grants[]", "also_ended[]", "changes[].from", "changes[].to", "own"];
+const CLOSED: [&str; 8] = [
+    "detail",
+    "grants[]",
+    "also_ended[]",
+    "changes[].from",
+    "changes[].to",
+    "own",
+    "grant.provisioning[].parameters",
+    "failed_revokes[].parameters",
+];
 
 impl Printed<'_> {
     fn add(&mut self, heading: &'static str, login: &str, args: &[&str]) -> Value {
@@ -110,6 +125,7 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("notify test", "bob", &["notify", "test"]);
     printed.add("outbox", "root", &["outbox"]);
     printed.add("deliver", "root", &["deliver"]);
+    provisioning::record(world, vec![provisioning::revoke_failed("bob", Some(1), "the server is down")]);
     printed.add("expire", "root", &["expire"]);
     printed.add("outbox retry", "root", &["outbox", "retry"]);
     printed.add("outbox discard", "root", &["outbox", "discard"]);

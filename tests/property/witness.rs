@@ -72,9 +72,7 @@ impl Witness {
                 filed_by,
                 requester_login,
                 filer_login,
-                asked,
-                reason,
-                ticket,
+                details,
                 lapses_at,
                 extends,
                 emergency,
@@ -90,9 +88,9 @@ impl Witness {
                     requester: requester.to_string(),
                     filer: filed_by.to_string(),
                     logins: [login(requester.as_str()), login(filed_by.as_str())],
-                    asked: asked.clone(),
-                    reason: reason.as_str().to_owned(),
-                    ticket: ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
+                    asked: details.asked.clone(),
+                    reason: details.reason.as_str().to_owned(),
+                    ticket: details.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
                     emergency: *emergency,
                     extends: extends.map(|before| before.get()),
                     lapses: lapses_at.unix(),
@@ -176,7 +174,12 @@ impl Witness {
             Event::GrantExpiring { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
-            | Event::PreferenceChanged { .. } => {}
+            | Event::PreferenceChanged { .. }
+            | Event::GrantProvisioned(_)
+            | Event::GrantDeprovisioned(_)
+            | Event::ProvisioningFailed(_)
+            | Event::DriftFound(_)
+            | Event::DriftResolved(_) => {}
         }
         Ok(())
     }

@@ -36,6 +36,8 @@ mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
 mod names;
 #[cfg(not(feature = "test-overrides"))]
+mod provisioning;
+#[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]
 mod ssh;
