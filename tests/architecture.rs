@@ -117,6 +117,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("prompt", &["protocol", "domain", "error"]),
     ("ui", &["protocol", "domain", "error", "time_format"]),
     (
+        "provisioning",
+        &["backend", "config", "connectors", "domain", "error", "identity", "protocol", "service", "store"],
+    ),
+    (
         "commands",
         &[
             "backend",
@@ -127,6 +131,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "identity",
             "prompt",
             "protocol",
+            "provisioning",
             "server",
             "service",
             "time_format",

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::app::App;
+use crate::domain::grant::State;
 use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
@@ -78,11 +79,13 @@ fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
     let backend = app.backend.get()?;
     let mut list = app.printer.list();
     let mut ended = BTreeSet::new();
+    let mut is_any_done = false;
     for &id in ids {
         if ended.contains(&id) {
             continue;
         }
         let answer = backend.answer(call(id)).and_then(|view| {
+            is_any_done |= matches!(view.state, State::Active | State::Revoked);
             ended.extend(view.also_ended.iter().map(|also| also.id));
             list.item(&view, |_| {})
         });
@@ -95,6 +98,7 @@ fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
         }
     }
     list.end()?;
+    app.access_changed |= is_any_done;
     Ok(code)
 }
 

@@ -6,8 +6,12 @@ use serde::Serialize;
 
 use super::Run;
 use super::app::App;
+use super::reconcile;
 use crate::domain::provisioning::held_still;
+use crate::error::Failure;
 use crate::protocol::{ExpireView, RecordedView};
+use crate::provisioning;
+use crate::provisioning::ReconcileState;
 use crate::service::{Expire, FailedRevokes, Warned};
 
 /// Record what has expired, and notify people (for cron, every minute)
@@ -15,6 +19,8 @@ use crate::service::{Expire, FailedRevokes, Warned};
 #[command(
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
 notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
+
+While access that should be over could not be taken back by a connector, it says who still has what, and exits 1.
 
 A line for crontab(5):
   * * * * *  access expire --quiet"
@@ -37,6 +43,9 @@ impl Run for ExpireArgs {
             Ok(())
         })?;
         let Warned { answer: view, warnings } = expired;
+        if !self.dry_run {
+            app.carry_to_systems()?;
+        }
         let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
         let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
@@ -59,6 +68,18 @@ impl Run for ExpireArgs {
 
     fn changes(&self) -> bool {
         !self.dry_run
+    }
+}
+
+impl App {
+    /// On a database of one's own: gives and takes back access where it is enforced.
+    fn carry_to_systems(&mut self) -> Result<(), Failure> {
+        let backend = self.backend.get()?;
+        let rows = provisioning::in_foreground(backend, self.backend.db())?.unwrap_or_default();
+        // What could not be taken back is on record now, and is reported from there.
+        let others = rows.iter().filter(|row| row.state.is_failure() && row.state != ReconcileState::RevokeFailed);
+        others.for_each(|row| self.printer.warn(&reconcile::in_words(row)));
+        Ok(())
     }
 }
 

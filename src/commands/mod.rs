@@ -24,6 +24,7 @@ mod man;
 mod notify;
 mod outage;
 mod outbox;
+mod reconcile;
 mod request;
 mod resources;
 mod review;
@@ -193,11 +194,12 @@ verbs! {
     Expire(expire::ExpireArgs),
     Deliver(deliver::DeliverArgs),
     Outbox(outbox::OutboxArgs),
+    Reconcile(reconcile::ReconcileArgs),
+    Connector(connector::ConnectorArgs),
     Audit(audit::AuditArgs),
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),
     Serve(serve::ServeArgs),
-    Connector(connector::ConnectorArgs),
     Ssh(ssh::SshArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -215,6 +217,9 @@ pub fn run(cli: Cli) -> Result<u8> {
         Err(_) if app.stopped => Ok(0),
         ended => ended,
     };
+    if app.access_changed {
+        app.start_reconciler();
+    }
     // A command prints only after its change is committed. If the output fails, the user must know that it is done.
     let code = match (ended, app.printer.flush()) {
         (_, Err(failure)) if changes => {

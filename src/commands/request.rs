@@ -12,6 +12,7 @@ use super::Run;
 use super::app::App;
 use crate::completion;
 use crate::domain::duration::{Duration, Length};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::resource::ResourceOrName;
 use crate::domain::terms::{End, RequestDetails, Terms};
@@ -95,6 +96,7 @@ impl App {
     fn file(&mut self, submit: SubmitRequest, args: &RequestArgs) -> Result<u8> {
         let dry_run = submit.dry_run;
         let Warned { answer: view, warnings } = self.backend()?.answer(submit)?;
+        self.access_changed |= !dry_run && view.state == State::Active;
         if args.wait {
             self.warn_all(&warnings);
             return self.wait(view, args.timeout);
@@ -111,6 +113,7 @@ impl App {
         dry_run: bool,
     ) -> Result<(), Failure> {
         let now = self.printer.now();
+        self.access_changed |= !dry_run && matches!(view.state, State::Active | State::Revoked);
         self.printer.object(view, |sheet| match dry_run {
             true => request::would_submit(sheet, view, now),
             false => request::outcomes(sheet, view, now),

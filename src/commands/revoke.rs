@@ -122,6 +122,7 @@ impl App {
             let now = list.now();
             list.item(&view, |sheet| request::outcomes(sheet, &view, now))
         })?;
+        self.access_changed = count > 0;
         if count == 0 {
             self.printer.status(&format!("{member} has no granted access; nothing was revoked"));
         }

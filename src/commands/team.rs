@@ -155,6 +155,7 @@ impl App {
             return Err(cancelled().into());
         }
         let applied = self.backend()?.answer(call(false, planned.answer.seen))?;
+        self.access_changed = true;
         if self.printer.is_json() {
             return self.print_plan(&applied);
         }
@@ -164,6 +165,7 @@ impl App {
     }
 
     fn print_plan(&mut self, planned: &Warned<PlanView>) -> Result<u8> {
+        self.access_changed |= planned.answer.applied;
         self.printer.object(&planned.answer, |sheet| plan(sheet, &planned.answer))?;
         self.warn_all(&planned.warnings);
         Ok(0)

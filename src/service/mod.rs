@@ -27,6 +27,7 @@ mod notify;
 mod outbox;
 mod owner;
 mod policy_context;
+mod position;
 mod principals;
 mod provisioned;
 mod provisioning;
@@ -66,6 +67,7 @@ macro_rules! calls {
             notify: NotifyTest, Prefer, Preferences;
             outbox: Outbox, OutboxDiscard, OutboxRetry;
             owner: ReplaceOwner;
+            position: LogPosition;
             principals: Principals;
             provisioning: DesiredAccess, FailedRevokes, RecordProvisioning;
             queue: Queue;

@@ -10,6 +10,7 @@ mod backup;
 mod bad_input;
 mod clock;
 mod completion;
+mod connectors;
 mod database;
 mod deliver;
 mod disabled;

@@ -18,6 +18,8 @@ mod accounts;
 #[cfg(not(feature = "test-overrides"))]
 mod connector;
 #[cfg(not(feature = "test-overrides"))]
+mod connectors;
+#[cfg(not(feature = "test-overrides"))]
 mod delivery;
 #[cfg(not(feature = "test-overrides"))]
 mod doctor;
