@@ -32,6 +32,7 @@ mod revoke;
 mod run;
 mod serve;
 mod show;
+mod ssh;
 mod team;
 mod version;
 mod who;
@@ -199,6 +200,7 @@ verbs! {
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),
     Serve(serve::ServeArgs),
+    Ssh(ssh::SshArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Version(version::VersionArgs),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, RecordProvisioning, Resources,
+    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning, Resources,
     Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
@@ -287,6 +287,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Show { id: id(pending) })),
         ("bob", call(Resources { kind: None, mine: false })),
         ("alice", call(Who { resource: parsed("connection:prod") })),
+        ("alice", call(Principals { login: parsed("bob"), resource: None })),
         ("alice", call(TeamShow {})),
         ("bob", call(Preferences {})),
         ("alice", call(AuditCheckpoint {})),

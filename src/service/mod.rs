@@ -28,6 +28,7 @@ mod outbox;
 mod owner;
 mod policy_context;
 mod position;
+mod principals;
 mod provisioned;
 mod provisioning;
 mod queue;
@@ -67,6 +68,7 @@ macro_rules! calls {
             outbox: Outbox, OutboxDiscard, OutboxRetry;
             owner: ReplaceOwner;
             position: LogPosition;
+            principals: Principals;
             provisioning: DesiredAccess, FailedRevokes, RecordProvisioning;
             queue: Queue;
             request: SubmitRequest;
