@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod check;
 pub mod completions;
+mod connector;
 mod deliver;
 mod deny;
 mod doctor;
@@ -188,6 +189,7 @@ verbs! {
     Audit(audit::AuditArgs),
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),
+    Connector(connector::ConnectorArgs),
     Serve(serve::ServeArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
