@@ -30,6 +30,7 @@ mod review;
 mod revoke;
 mod serve;
 mod show;
+mod ssh;
 mod team;
 mod version;
 mod who;
@@ -189,8 +190,9 @@ verbs! {
     Audit(audit::AuditArgs),
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),
-    Connector(connector::ConnectorArgs),
     Serve(serve::ServeArgs),
+    Connector(connector::ConnectorArgs),
+    Ssh(ssh::SshArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Version(version::VersionArgs),

@@ -1,13 +1,16 @@
-//! The parameters that a connector accepts.
+//! The parameters of a binding, as one connector takes them.
 
 use super::NotDone;
-use crate::domain::binding::{ParameterValue, Parameters};
+use crate::domain::binding::Parameters;
 
-/// The value of the only parameter that a connector has. A key that it does not know is a mistake, never ignored.
-pub fn only<'p>(parameters: &'p Parameters, key: &str) -> Result<&'p ParameterValue, NotDone> {
-    if let Some(unknown) = parameters.keys().find(|name| name.as_str() != key) {
-        return Err(NotDone::Failed(format!("the binding has an unknown parameter: {unknown} (known: {key})")));
+/// The value of the one parameter that a connector takes.
+pub fn only<'p>(parameters: &'p Parameters, key: &str) -> Result<&'p str, NotDone> {
+    let mut value = None;
+    for (name, given) in parameters {
+        if name.as_str() != key {
+            return Err(NotDone::Failed(format!("{name} is no parameter of this connector; it takes {key}")));
+        }
+        value = Some(given.as_str());
     }
-    let value = parameters.iter().find(|(name, _)| name.as_str() == key).map(|(_, value)| value);
-    value.ok_or_else(|| NotDone::Failed(format!("the binding has no parameter {key}")))
+    value.ok_or_else(|| NotDone::Failed(format!("the parameter {key} is missing")))
 }

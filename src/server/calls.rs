@@ -46,6 +46,7 @@ calls! {
     OutboxRetry,
     Prefer,
     Preferences,
+    Principals,
     Queue,
     RecordProvisioning,
     ReplaceOwner,

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, EditRequest, Expire, Extend, Inbox, Init,
-    List, MarkRead, Outbox, Outside, Prefer, Preferences, Resources, Revoke, Service, Show, SubmitRequest, TeamApply,
-    TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, Resources, Revoke, Service, Show, SubmitRequest,
+    TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::duration::Length;
 use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand, Submission};
@@ -253,6 +253,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Show { id: id(pending) })),
         ("bob", call(Resources { kind: None, mine: false })),
         ("alice", call(Who { resource: parsed("connection:prod") })),
+        ("alice", call(Principals { login: parsed("bob"), resource: None })),
         ("alice", call(TeamShow {})),
         ("bob", call(Preferences {})),
         ("alice", call(AuditCheckpoint {})),

@@ -135,6 +135,11 @@ impl Printer {
         self.now
     }
 
+    /// Standard output, for a protocol between programs.
+    pub fn output(&mut self) -> &mut impl Write {
+        &mut self.out
+    }
+
     pub fn is_quiet(&self) -> bool {
         self.quiet
     }

@@ -160,8 +160,12 @@ fn parameters_and_arguments_that_are_wrong() {
         operation["parameters"] = parameters;
         operation
     };
-    assert_says(&connector.one(with(json!({}))), "failed", "no parameter role");
-    assert_says(&connector.one(with(json!({ "role": "orders_rw", "databse": "x" }))), "failed", "unknown parameter");
+    assert_says(&connector.one(with(json!({}))), "failed", "the parameter role is missing");
+    assert_says(
+        &connector.one(with(json!({ "role": "orders_rw", "databse": "x" }))),
+        "failed",
+        "databse is no parameter",
+    );
     assert_says(&connector.one(with(json!({ "role": "-x" }))), "failed", "not valid");
     assert_says(&connector.one(with(json!({ "role": "" }))), "failed", "not valid");
     for (words, says) in [

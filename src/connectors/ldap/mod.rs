@@ -96,7 +96,7 @@ impl System for Ldap {
         for all in parameters {
             // Nobody holds parameters that no operation accepts.
             let Ok(group) = only(all, "group") else { continue };
-            for member in self.members(group.as_str())? {
+            for member in self.members(group)? {
                 // A member that is no login: another group, a service.
                 let Some(login) = self.login(&member)?.and_then(|login| login.parse().ok()) else { continue };
                 holders.push(Holder { login, parameters: all.clone() });
@@ -106,7 +106,7 @@ impl System for Ldap {
     }
 
     fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
-        let group = only(&act.parameters, "group")?.as_str();
+        let group = only(&act.parameters, "group")?;
         let member = self.member(act.login.as_str());
         if self.template.is_some() {
             match self.spelling(&member)? {
@@ -128,7 +128,7 @@ impl System for Ldap {
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
-        let group = only(&act.parameters, "group")?.as_str();
+        let group = only(&act.parameters, "group")?;
         let member = self.member(act.login.as_str());
         let delete = || Mod::Delete(self.attribute.clone(), HashSet::from([member.clone()]));
         let mut result = self.directory.with(|session| session.modify(group, vec![delete()]))?;

@@ -113,7 +113,7 @@ impl System for Postgres {
     fn list(&mut self, parameters: &[Parameters]) -> Result<Vec<Holder>, NotDone> {
         // Nobody holds parameters that no operation accepts.
         let roles: Vec<(&str, &Parameters)> =
-            parameters.iter().filter_map(|all| Some((only(all, "role").ok()?.as_str(), all))).collect();
+            parameters.iter().filter_map(|all| Some((only(all, "role").ok()?, all))).collect();
         let names: Vec<&str> = roles.iter().map(|(role, _)| *role).collect();
         let rows = self.server.with(|session| Ok(session.client.query(&session.list, &[&names])?))?;
         let holders = |row: &Row| {
@@ -138,7 +138,7 @@ impl System for Postgres {
         self.server.with(|session| {
             let login = &act.login;
             let until = act.until.map(|until| until.unix());
-            let found = session.client.query_one(&session.before_grant, &[&login.as_str(), &role.as_str(), &until])?;
+            let found = session.client.query_one(&session.before_grant, &[&login.as_str(), &role, &until])?;
             let refuse = |why: String| Err(PostgresProblem::NotDone(NotDone::Failed(why)));
             let has_login: bool = found.get("has_login");
             if !found.get::<_, bool>("has_role") {
@@ -172,7 +172,7 @@ impl System for Postgres {
         let role = only(&act.parameters, "role")?;
         let login = &act.login;
         self.server.with(|session| {
-            let found = session.client.query_one(&session.before_revoke, &[&login.as_str(), &role.as_str()])?;
+            let found = session.client.query_one(&session.before_revoke, &[&login.as_str(), &role])?;
             let revoke = text(&found, "revoke");
             if !revoke.is_empty() {
                 session.client.batch_execute(&(revoke + &text(&found, "end_login")))?;

@@ -74,7 +74,7 @@ impl System for Scim {
         for all in parameters {
             // Nobody holds parameters that no operation accepts.
             let Ok(group) = only(all, "group") else { continue };
-            let Some(id) = self.group(group.as_str())? else { continue };
+            let Some(id) = self.group(group)? else { continue };
             let members = self.members(&id)?;
             self.learn(&members)?;
             let logins: BTreeSet<Login> = members.iter().filter_map(|id| self.login(id)).collect();
@@ -84,7 +84,7 @@ impl System for Scim {
     }
 
     fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
-        let name = only(&act.parameters, "group")?.as_str();
+        let name = only(&act.parameters, "group")?;
         let Some(group) = self.group(name)? else {
             return Err(NotDone::Failed(format!("there is no group {name}")));
         };
@@ -104,7 +104,7 @@ impl System for Scim {
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
-        let name = only(&act.parameters, "group")?.as_str();
+        let name = only(&act.parameters, "group")?;
         let (Some(group), Some(user)) = (self.group(name)?, self.user(&act.login)?) else { return Ok(None) };
         let path = format!("members[value eq {}]", Value::from(user.as_str()));
         let answer = self.change(&group, &json!({ "op": "remove", "path": path }))?;
