@@ -319,7 +319,9 @@ fn a_login_that_is_not_there_is_not_created_otherwise() {
 
 #[test]
 fn a_thousand_revokes_take_at_most_three_times_as_long_as_by_psql() {
-    let cluster = Cluster::start().with_orders();
+    let mut cluster = Cluster::start().with_orders();
+    // Each change waits for the disk, as in production.
+    cluster.configure("fsync = on");
     let logins: Vec<String> = (0..1000).map(|number| format!("member{number}")).collect();
     let each =
         |begin: &str, end: &str| -> String { logins.iter().map(|login| format!("{begin} {login} {end};\n")).collect() };

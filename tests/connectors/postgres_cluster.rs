@@ -111,6 +111,7 @@ impl Cluster {
         let data = folder.path().join("data");
         run(Command::new("cp").arg("-a").arg(template(&programs)).arg(&data));
         give(folder.path());
+        std::fs::write(data.join("postgresql.auto.conf"), "fsync = off\n").unwrap();
         let mut cluster = Cluster { folder, programs, port: free_port(), server: None };
         cluster.restart();
         cluster
@@ -120,7 +121,7 @@ impl Cluster {
         self.folder.path()
     }
 
-    pub fn data(&self) -> PathBuf {
+    fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -149,7 +150,7 @@ impl Cluster {
         let log = std::fs::File::create(self.folder.path().join("log")).unwrap();
         let mut command = self.programs.command("postgres");
         command.arg("-D").arg(self.data()).arg("-k").arg(self.folder.path()).args(["-p", &self.port()]);
-        for setting in ["listen_addresses=127.0.0.1", "fsync=off", "max_connections=20", "shared_buffers=16MB"] {
+        for setting in ["listen_addresses=127.0.0.1", "max_connections=20", "shared_buffers=16MB"] {
             command.args(["-c", setting]);
         }
         self.server = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap());
@@ -189,6 +190,12 @@ impl Cluster {
             ),
         );
         self
+    }
+
+    /// Restarts it with this line of configuration. (Otherwise it does not wait for the disk.)
+    pub fn configure(&mut self, line: &str) {
+        std::fs::write(self.data().join("postgresql.auto.conf"), line).unwrap();
+        self.restart();
     }
 
     pub fn version(&self) -> u32 {

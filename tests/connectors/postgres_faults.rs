@@ -141,9 +141,7 @@ fn the_servers_certificate_is_verified() {
 
     cluster.put(&folder.path().join("cert.pem"), "server.crt");
     cluster.put(&folder.path().join("key.pem"), "server.key");
-    let conf = cluster.data().join("postgresql.auto.conf");
-    std::fs::write(&conf, "ssl = on\n").unwrap();
-    cluster.restart();
+    cluster.configure("ssl = on");
     assert_done(&trusting("localhost").one(grant("bob")));
     assert_eq!(holders(&trusting("localhost").one(list("role", &["orders_rw"]))), ["bob"]);
     // Another name than the certificate's; an authority that is not trusted.
