@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning, Resources,
-    Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning,
+    Resources, Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::duration::Length;
