@@ -4,7 +4,7 @@ use super::binding::{Holding, in_connector};
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::Name;
-use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, Operation, Provision};
+use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::Request;
 use super::team::difference;
 use super::terms::{RequestDetails, RequestId, Terms};
@@ -98,15 +98,12 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
         Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided on it in time"),
         Event::RequestReminded { request } => {
-            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
-            format!("Request {request}{of}{who} is still waiting for a decision")
+            format!("Request {request}{of}{} is still waiting for a decision", whose(about))
         }
-        Event::RequestRejudged { request } => {
-            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
-            format!(
-                "Request {request}{of}{who} was filed before an upgrade. Under the rules of the new version, other people can decide on it"
-            )
-        }
+        Event::RequestRejudged { request } => format!(
+            "Request {request}{of}{} was filed before an upgrade. Under the rules of the new version, other people can decide on it",
+            whose(about)
+        ),
         Event::ApprovalsVoided { request, voids, gained } => {
             format!("Request {request}{of} would now give access to more: {gained}{}", no_longer_counted(voids))
         }
@@ -144,10 +141,15 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
     }
 }
 
+/// ` of bob`.
+fn whose(about: Option<&Request>) -> String {
+    about.map_or_else(String::new, |request| format!(" of {}", request.requester))
+}
+
 /// What connectors did or found.
 fn provisioned(event: &Event) -> String {
-    let what = |provision: &Provision| {
-        let Provision { request, member, holding: Holding { connector, login, parameters } } = provision;
+    let what = |provision: &ProvisionedAccess| {
+        let ProvisionedAccess { request, member, holding: Holding { connector, login, parameters } } = provision;
         let who = match member {
             Some(member) if member.as_str() != login.as_str() => format!("{member} (login {login})"),
             Some(_) | None => login.to_string(),
@@ -168,11 +170,11 @@ fn provisioned(event: &Event) -> String {
             let (who, what, by) = what(provision);
             format!("{who} no longer has {what} by this, but still has it otherwise ({by})")
         }
-        Event::ProvisioningFailed(Failed { provision, operation: Operation::Grant, why }) => {
+        Event::ProvisioningFailed(Failed { provision, operation: ProvisioningOperation::Grant, why }) => {
             let (who, what, by) = what(provision);
             format!("{who} did not get {what} ({by}): {why}")
         }
-        Event::ProvisioningFailed(Failed { provision, operation: Operation::Revoke, why }) => {
+        Event::ProvisioningFailed(Failed { provision, operation: ProvisioningOperation::Revoke, why }) => {
             let (who, what, by) = what(provision);
             format!("{who} STILL HAS {what}, which could not be taken back ({by}): {why}")
         }

@@ -10,7 +10,7 @@ use super::event::{Entry, Event, Granted, MetDemand, Revision};
 use super::grant::Grant;
 use super::name::{Name, one_of};
 use super::notification::NotificationKind;
-use super::provisioning::{Failed, Operation, Provision};
+use super::provisioning::{Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::emergency::Emergency;
 use super::request::vote::Tally;
 use super::request::{Recorded, Request, Verdict};
@@ -156,20 +156,21 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
         NotificationKind::AccessExpired => format!("Your access to {held} ended (request {id})"),
         NotificationKind::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
         NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took access to {held} (request {id})"),
-        NotificationKind::TeamChanged | NotificationKind::ProvisioningFailed | NotificationKind::DriftFound => {
-            plain_headline(kind).to_owned()
-        }
+        NotificationKind::TeamChanged
+        | NotificationKind::ProvisioningFailed
+        | NotificationKind::RevokeFailed
+        | NotificationKind::DriftFound => plain_headline(kind).to_owned(),
     }
 }
 
 /// `bob STILL HAS access in orders-pg (request 12)`.
 fn failed_headline(failed: &Failed) -> String {
-    let Failed { provision: Provision { request, member, holding }, operation, .. } = failed;
+    let Failed { provision: ProvisionedAccess { request, member, holding }, operation, .. } = failed;
     let who = member.as_ref().map_or_else(|| holding.login.to_string(), ToString::to_string);
     let by = request.map_or_else(String::new, |request| format!(" (request {request})"));
     match operation {
-        Operation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
-        Operation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
+        ProvisioningOperation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
+        ProvisioningOperation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
     }
 }
 
@@ -197,7 +198,8 @@ fn plain_headline(kind: NotificationKind) -> &'static str {
         NotificationKind::AccessRevoked => "Access was revoked",
         NotificationKind::AccessEmergency => "EMERGENCY access was taken",
         NotificationKind::TeamChanged => "The team was changed",
-        NotificationKind::ProvisioningFailed => "Access could not be given or taken back",
+        NotificationKind::ProvisioningFailed => "Access could not be given",
+        NotificationKind::RevokeFailed => "Access COULD NOT BE TAKEN BACK",
         NotificationKind::DriftFound => "A system differs from what access says",
     }
 }
@@ -305,7 +307,9 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
     let Some(request) = request else {
         let look = match kind {
             NotificationKind::TeamChanged => "access audit --action team.applied",
-            NotificationKind::ProvisioningFailed => "access audit --action provisioning.failed",
+            NotificationKind::ProvisioningFailed | NotificationKind::RevokeFailed => {
+                "access audit --action provisioning.failed"
+            }
             NotificationKind::DriftFound => "access audit --action drift.found",
             _ => "access inbox",
         };
@@ -334,6 +338,7 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
         | NotificationKind::AccessRevoked
         | NotificationKind::TeamChanged
         | NotificationKind::ProvisioningFailed
+        | NotificationKind::RevokeFailed
         | NotificationKind::DriftFound => vec![show],
     }
 }
