@@ -6,8 +6,12 @@ use serde::Serialize;
 
 use super::Run;
 use super::app::App;
+use super::reconcile;
 use crate::domain::provisioning::held_still;
+use crate::error::Failure;
 use crate::protocol::{ExpireView, RecordedView};
+use crate::provisioning;
+use crate::provisioning::ReconcileState;
 use crate::service::{Expire, FailedRevokes, Warned};
 
 /// Record what has expired, and notify people (for cron, every minute)
@@ -39,6 +43,8 @@ impl Run for ExpireArgs {
             Ok(())
         })?;
         let Warned { answer: view, warnings } = expired;
+        // What was recorded is shown, whatever comes of this.
+        let carried = if self.dry_run { Ok(()) } else { app.carry_to_systems() };
         let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
         let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
@@ -55,12 +61,25 @@ impl Run for ExpireArgs {
         if view.view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
+        carried?;
         // Cron reports it, each time, until somebody helps.
         Ok(u8::from(!view.failed_revokes.is_empty()))
     }
 
     fn changes(&self) -> bool {
         !self.dry_run
+    }
+}
+
+impl App {
+    /// On a database of one's own: gives and takes back access where it is enforced.
+    fn carry_to_systems(&mut self) -> Result<(), Failure> {
+        let backend = self.backend.get()?;
+        let rows = provisioning::in_foreground(backend, self.backend.db())?.unwrap_or_default();
+        // What could not be taken back is on record now, and is reported from there.
+        let others = rows.iter().filter(|row| row.state.is_failure() && row.state != ReconcileState::RevokeFailed);
+        others.for_each(|row| self.printer.warn(&reconcile::in_words(row)));
+        Ok(())
     }
 }
 
@@ -77,14 +96,14 @@ fn counts(view: &ExpireView) -> String {
     let counts = [
         (view.expired, "expired"),
         (view.started, "started"),
-        (view.expiring, "warned that they end soon"),
+        (view.expiring, if view.expiring == 1 { "warned that it ends soon" } else { "warned that they end soon" }),
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
         (view.rejudged, "from before the upgrade judged again"),
-        (view.delivered, "notifications sent"),
+        (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];
-    let said: Vec<String> =
+    let parts: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+    if parts.is_empty() { String::new() } else { parts.join(", ") + "\n" }
 }

@@ -192,7 +192,7 @@ pub fn only(
     Ok(Some(visible(also)))
 }
 
-/// Refuses a filter by a name that nothing the caller may see has or had: a name mistyped is no empty list. All members
+/// Refuses a filter by a name that nothing the caller may see has or had: a mistyped name must not give an empty list. All members
 /// may see who is a member and what the catalogue has. Of what is gone, other members may know only what a
 /// request that they may see names.
 fn check_names(

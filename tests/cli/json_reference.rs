@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::connectors::{Doors, NORTH};
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, slack, smtp};
 use crate::provisioning;
@@ -135,6 +136,15 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("backup", "olivia", &["backup", "copy.db"]);
     printed.add("doctor", "olivia", &["doctor"]);
     printed.add("version", "olivia", &["version"]);
+
+    // A connector, as docs/connectors.md has it, in a world of its own.
+    let doors = Doors::new(NORTH);
+    let other = &mut Printed { world: &doors.world, fields: std::mem::take(&mut printed.fields) };
+    other.add("connector list", "olivia", &["connector", "list"]);
+    other.add("connector test", "olivia", &["connector", "test", "doors", "door=north"]);
+    std::fs::write(doors.world.folder().join("allowed"), "zoe north\n").unwrap();
+    other.add("reconcile", "olivia", &["reconcile"]);
+    printed.fields = std::mem::take(&mut other.fields);
 
     // A team that takes things away, against what was decided so far, and a log that is not whole.
     let smaller = TEAM.replace("[members.erin]\nrole = \"admin\"", "[members.erin]\nrole = \"member\"");
