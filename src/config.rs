@@ -193,7 +193,7 @@ fn folders() -> Result<ProjectDirs, Failure> {
         .ok_or_else(|| Failure::new(Kind::Failure, "this user has no home folder").hint("name the database with --db"))
 }
 
-/// The database if neither an option nor the environment names one, on a machine that is no shared host.
+/// The database if neither an option nor the environment names one, on a machine that is not a shared host.
 pub fn database() -> Result<PathBuf, Failure> {
     let folders = folders()?;
     let own = folders.config_dir().join("config.toml");

@@ -1,5 +1,7 @@
 //! `access connector`: the connectors of this machine.
 
+mod shipped;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
@@ -28,6 +30,8 @@ pub struct ConnectorArgs {
 pub enum ConnectorVerb {
     List(ConnectorListArgs),
     Test(ConnectorTestArgs),
+    #[command(flatten)]
+    Shipped(shipped::Shipped),
 }
 
 /// List the connectors of this machine, and what is wrong with them
@@ -62,6 +66,7 @@ impl Run for ConnectorArgs {
         match self.verb {
             ConnectorVerb::List(ConnectorListArgs {}) => app.list_connectors(),
             ConnectorVerb::Test(args) => app.test_connector(args),
+            ConnectorVerb::Shipped(shipped) => shipped.serve(app),
         }
     }
 

@@ -17,7 +17,7 @@ use crate::service::{Call, Never};
 ///
 /// On a terminal each request is shown first, and `ask` returns the user's choice; None: no. If the command would be refused
 /// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown.
-/// A request that ended with an earlier one of these is done.
+/// A request that ended with an earlier one of these is done. An ID that is given twice counts once.
 pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     app: &mut App,
     ids: &[RequestId],
@@ -27,6 +27,7 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     call: impl Fn(RequestId, Option<T>, Option<Seen>) -> C,
 ) -> Result<u8> {
     let many = ids.len() > 1;
+    let ids = &distinct(ids);
     let prompt = app.prompt;
     if many && app.printer.is_json() {
         if prompt.is_some() {
@@ -59,6 +60,12 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
         app.note_failure(done, many, &mut code)?;
     }
     Ok(code)
+}
+
+/// Each ID once, at its first place.
+pub fn distinct(ids: &[RequestId]) -> Vec<RequestId> {
+    let mut met = BTreeSet::new();
+    ids.iter().copied().filter(|&id| met.insert(id)).collect()
 }
 
 /// The successes as one array on stdout, the failures as objects on stderr. A request that ended with an earlier one is in

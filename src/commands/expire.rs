@@ -98,14 +98,14 @@ fn counts(view: &ExpireView) -> String {
     let counts = [
         (view.expired, "expired"),
         (view.started, "started"),
-        (view.expiring, "warned that they end soon"),
+        (view.expiring, if view.expiring == 1 { "warned that it ends soon" } else { "warned that they end soon" }),
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
         (view.rejudged, "from before the upgrade judged again"),
-        (view.delivered, "notifications sent"),
+        (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];
-    let said: Vec<String> =
+    let parts: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+    if parts.is_empty() { String::new() } else { parts.join(", ") + "\n" }
 }

@@ -11,8 +11,9 @@ use crate::domain::binding::{Binding, in_connector};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::team::change::{Change, Diff};
-use crate::domain::team::difference::{Difference, Turn};
+use crate::domain::team::difference::{Difference, FieldChange};
 use crate::domain::team::team_file;
+use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::prompt::cancelled;
 use crate::protocol::{AgainstView, Follows, PlanView, Seen};
@@ -212,7 +213,8 @@ fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
     let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
     let stop = if view.otherwise.is_empty() { "." } else { ":" };
     let since = date_and_time(view.since);
-    sheet.line(&format!("Of {all} requests since {since}, {otherwise} would have been decided otherwise{stop}"));
+    let all = quantity(all, "request", "requests");
+    sheet.line(&format!("Of {all} since {since}, {otherwise} would have been decided otherwise{stop}"));
     for past in &view.otherwise {
         let (id, resource, requester) = (past.request, &past.resource, &past.requester);
         let words = format!("request {id} ({resource} for {requester}), {}: {}", past.was, line(&past.would));
@@ -240,13 +242,14 @@ fn changed(change: &Change) -> (char, String) {
     };
     match Difference::of(change) {
         Difference::Added(fields) => {
-            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-            ('+', format!("{what} ({})", line(&said.join("; "))))
+            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            ('+', format!("{what} ({})", line(&fields.join("; "))))
         }
         Difference::Removed => ('-', what),
-        Difference::Changed(turns) => {
-            let said: Vec<String> = turns.iter().map(|(key, turn)| format!("{key}: {}", turned(turn))).collect();
-            ('~', format!("{what} ({})", line(&said.join("; "))))
+        Difference::Changed(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(key, change)| format!("{key}: {}", field_changed(change))).collect();
+            ('~', format!("{what} ({})", line(&fields.join("; "))))
         }
     }
 }
@@ -278,14 +281,14 @@ fn bound(diff: &Diff<Binding>) -> (char, String) {
     (mark, line(&words).into_owned())
 }
 
-/// `a → b`; for lists, only what came and went.
-fn turned(turn: &Turn) -> String {
-    match turn {
-        Turn::Value { from, to } => format!("{from} → {to}"),
-        Turn::List { came, went } => {
-            let came = came.iter().map(|item| format!("+{item}"));
-            let went = went.iter().map(|item| format!("-{item}"));
-            came.chain(went).collect::<Vec<_>>().join(" ")
+/// `a → b`; for lists, only the items added and removed.
+fn field_changed(change: &FieldChange) -> String {
+    match change {
+        FieldChange::Value { from, to } => format!("{from} → {to}"),
+        FieldChange::List { added, removed } => {
+            let added = added.iter().map(|item| format!("+{item}"));
+            let removed = removed.iter().map(|item| format!("-{item}"));
+            added.chain(removed).collect::<Vec<_>>().join(" ")
         }
     }
 }

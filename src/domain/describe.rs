@@ -3,12 +3,12 @@
 use super::binding::{Holding, in_connector};
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
-use super::name::Name;
+use super::name::{Name, RuleName};
 use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::Request;
 use super::team::difference;
-use super::terms::{RequestDetails, RequestId, Terms};
-use super::text::{Text, Ticket};
+use super::terms::{RequestDetails, Terms};
+use super::text::{Text, Ticket, joined};
 use super::time::Timestamp;
 
 /// Writes a time for a reader.
@@ -30,8 +30,8 @@ pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
 }
 
 pub fn briefly_with(event: &Event, actor: Option<&Name>, times: Times<'_>) -> String {
-    if let Event::RequestSubmitted(Submission { requester, filed_by, asked, extends, emergency, .. }) = event {
-        asks(requester, filed_by, asked, *extends, *emergency, times)
+    if let Event::RequestSubmitted(submission) = event {
+        asks(submission, times)
     } else {
         words_with(event, actor, None, times)
     }
@@ -42,16 +42,10 @@ fn utc(time: Timestamp) -> String {
     time.to_string()
 }
 
-fn asks(
-    requester: &Name,
-    filed_by: &Name,
-    asked: &Terms,
-    extends: Option<RequestId>,
-    emergency: bool,
-    times: Times<'_>,
-) -> String {
+fn asks(submission: &Submission, times: Times<'_>) -> String {
+    let Submission { requester, filed_by, details: RequestDetails { asked, .. }, extends, emergency, .. } = submission;
     let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
-    let what = if emergency { "takes emergency access to" } else { "asks for" };
+    let what = if *emergency { "takes emergency access to" } else { "asks for" };
     let more = extends.map_or_else(String::new, |before| format!(", to extend request {before}"));
     format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked, times))
 }
@@ -63,14 +57,13 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
 
 pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, times: Times<'_>) -> String {
     // Not every event has the resource, and the reader should not have to look it up.
-    let of = about.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
+    let of = about.map_or_else(String::new, |request| format!(" ({})", request.details.asked.resource));
     match event {
         Event::TeamInitialized { .. } => "The team was created".to_owned(),
         Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
-        Event::RequestSubmitted(Submission {
-            request, requester, filed_by, asked, reason, extends, emergency, ..
-        }) => {
-            format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency, times))
+        Event::RequestSubmitted(submission) => {
+            let Submission { request, details: RequestDetails { reason, .. }, .. } = submission;
+            format!("{}, request {request}: {reason}", asks(submission, times))
         }
         Event::RequestEdited(Revision { request, by, from, to, voids, .. }) => {
             let changes = changes(from, to, times).join("; ");
@@ -113,7 +106,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::GrantScheduled(granted) => format!(
             "Access to {} was granted{} and starts {}{} (request {})",
             granted.resource,
-            by_rule(granted),
+            by_rule(granted.by_rule.as_ref()),
             times(granted.starts_at),
             extended(about, times),
             granted.request
@@ -200,10 +193,10 @@ fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> Stri
         return format!("Access to {resource} was extended until {} (request {request})", times(end));
     }
     let emergency = match about.filter(|request| request.emergency) {
-        Some(request) => format!(" in an emergency: {}: {}", granted.member, request.reason),
+        Some(request) => format!(" in an emergency: {}: {}", granted.member, request.details.reason),
         None => String::new(),
     };
-    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted))
+    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted.by_rule.as_ref()))
 }
 
 /// The end of an extension that was granted.
@@ -216,23 +209,23 @@ fn extended(about: Option<&Request>, times: Times<'_>) -> String {
 
 /// What an edit changed, each as `old → new`.
 fn changes(from: &RequestDetails, to: &RequestDetails, times: Times<'_>) -> Vec<String> {
+    let RequestDetails { asked, reason, ticket } = to;
     let mut changes = Vec::new();
-    if from.asked != to.asked {
-        changes.push(format!("{} → {}", how_long(&from.asked, times), how_long(&to.asked, times)));
+    if from.asked != *asked {
+        changes.push(format!("{} → {}", how_long(&from.asked, times), how_long(asked, times)));
     }
-    if from.reason != to.reason {
-        changes.push(format!("reason “{}” → “{}”", from.reason, to.reason));
+    if from.reason != *reason {
+        changes.push(format!("reason “{}” → “{reason}”", from.reason));
     }
-    if from.ticket != to.ticket {
-        let said = |ticket: &Option<Ticket>| ticket.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        changes.push(format!("ticket {} → {}", said(&from.ticket), said(&to.ticket)));
+    if from.ticket != *ticket {
+        let text = |ticket: &Option<Ticket>| ticket.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        changes.push(format!("ticket {} → {}", text(&from.ticket), text(ticket)));
     }
     changes
 }
 
 fn no_longer_counted(voids: &[Name]) -> String {
-    let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
-    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", voids.join(", ")) }
+    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", joined(voids)) }
 }
 
 /// Root need not be a member.
@@ -240,8 +233,8 @@ fn or_root(member: Option<&Name>) -> &str {
     member.map_or("root", Name::as_str)
 }
 
-fn by_rule(granted: &Granted) -> String {
-    granted.by_rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
+pub fn by_rule(rule: Option<&RuleName>) -> String {
+    rule.map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
 }
 
 fn after_colon(text: Option<&Text>) -> String {

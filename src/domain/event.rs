@@ -15,7 +15,7 @@ use super::provisioning::{Deprovisioned, Drifted, Failed, ProvisionedAccess};
 use super::resource::Resource;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
-use super::text::{Text, Ticket};
+use super::text::Text;
 use super::time::Timestamp;
 
 /// The version of the format below. Entries of older versions stay valid; entries of a newer one are refused.
@@ -170,10 +170,8 @@ pub struct Submission {
     pub requester_login: Option<Login>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filer_login: Option<Login>,
-    pub asked: Terms,
-    pub reason: Text,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<Ticket>,
+    #[serde(flatten)]
+    pub details: RequestDetails,
     pub lapses_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_at: Option<Timestamp>,
@@ -281,7 +279,7 @@ impl From<Granted> for Grant {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
-    /// Somebody said so.
+    /// Somebody asked for it.
     Asked,
     /// The team file no longer has the member it was for, or has disabled them.
     MemberGone,
@@ -304,7 +302,7 @@ impl fmt::Display for Because {
             Because::MemberGone => f.write_str("the member was removed or disabled, or has another login"),
             Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
             Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
-            Because::Fell(request) => write!(f, "the grant that it goes on from, {request}, was revoked"),
+            Because::Fell(request) => write!(f, "the grant that it extends, {request}, was revoked"),
             Because::ClockAccepted(time) => {
                 write!(f, "the clock was ahead when it was made; {time} was accepted instead")
             }

@@ -75,7 +75,7 @@ impl Call for Check {
 }
 
 /// The member with a Unix user name. Only for callers who may ask about others: nobody else learns the login of a member.
-fn of_login(service: &Service<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
+pub fn of_login(service: &Service<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
     if !service.caller.root {
         authorize::needs_admin(&service.actor(read)?, "check access by a Unix user name", now)?;
     }

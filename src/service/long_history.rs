@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, RecordProvisioning, Resources,
-    Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning,
+    Resources, Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::duration::Length;
@@ -21,7 +21,7 @@ use crate::domain::preference::PreferenceChange;
 use crate::domain::provisioning::{Deprovisioned, ProvisionedAccess, ProvisioningOutcome};
 use crate::domain::request::edit::Edit;
 use crate::domain::team::{Team, team_file};
-use crate::domain::terms::{End, Modification, RequestId, Terms};
+use crate::domain::terms::{End, Modification, RequestDetails, RequestId, Terms};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, ListFilter, OutcomeView};
@@ -143,7 +143,7 @@ impl World {
         let clock = || Ok(at(NOW));
         let service = Service { store: &self.store, caller: &caller, clock: &clock, outside: &outside };
         if let Err(failure) = (asked.answer)(&service) {
-            assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.said, failure.message);
+            assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.call, failure.message);
         }
         self.steps.load(Ordering::Relaxed) - before
     }
@@ -153,12 +153,12 @@ type Question = dyn Fn(&Service<'_>) -> Result<(), Failure>;
 
 /// A call of any kind.
 struct Asked {
-    said: String,
+    call: String,
     answer: Box<Question>,
 }
 
 fn call<C: Call + Clone + std::fmt::Debug + 'static>(call: C) -> Asked {
-    Asked { said: format!("{call:?}"), answer: Box::new(move |service| service.answer(call.clone()).map(drop)) }
+    Asked { call: format!("{call:?}"), answer: Box::new(move |service| service.answer(call.clone()).map(drop)) }
 }
 
 fn id(n: i64) -> RequestId {
@@ -167,6 +167,11 @@ fn id(n: i64) -> RequestId {
 
 fn by(actor: &str, seconds: i64) -> Context {
     Context { now: at(seconds), actor: Some(parsed(actor)), os_user: actor.to_owned() }
+}
+
+fn details(resource: &str) -> RequestDetails {
+    let asked = Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None };
+    RequestDetails::new(asked, parsed("OPS-7: look into the alert"))
 }
 
 fn by_nobody(seconds: i64) -> Context {
@@ -196,9 +201,7 @@ fn submitted(n: i64, resource: &str) -> Draft {
         filed_by: parsed("bob"),
         requester_login: Some(parsed("bob")),
         filer_login: Some(parsed("bob")),
-        asked: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
-        reason: parsed("OPS-7: look into the alert"),
-        ticket: None,
+        details: details(resource),
         lapses_at: at(NOW + 100 * HOUR),
         remind_at: None,
         extends: None,
@@ -244,9 +247,7 @@ fn outcome(n: i64) -> OutcomeView {
 
 fn ask(resource: &str, dry_run: bool) -> Asked {
     call(SubmitRequest {
-        terms: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
-        reason: parsed("OPS-7: look into the alert"),
-        ticket: None,
+        details: details(resource),
         requester: None,
         emergency: false,
         default_length: false,
@@ -286,6 +287,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Show { id: id(pending) })),
         ("bob", call(Resources { kind: None, mine: false })),
         ("alice", call(Who { resource: parsed("connection:prod") })),
+        ("alice", call(Principals { login: parsed("bob"), resource: None })),
         ("alice", call(TeamShow {})),
         ("bob", call(Preferences {})),
         ("alice", call(AuditCheckpoint {})),
@@ -373,11 +375,11 @@ fn a_command_is_no_more_work_in_a_long_history() {
     let (short, long) = (World::new(SHORT), World::new(LONG));
     let mut grown = Vec::new();
     for ((who, few), (_, many)) in commands(short.pending).into_iter().zip(commands(long.pending)) {
-        let said = format!("{who}: {}", few.said);
+        let what = format!("{who}: {}", few.call);
         let (few, many) = (short.steps(who, &few), long.steps(who, &many));
         // A tree of pages that is one level higher takes no step more, and a binary search of four times as many takes two.
         if many > few + few / 10 + 100 {
-            grown.push(format!("{few} steps, then {many}: {said}"));
+            grown.push(format!("{few} steps, then {many}: {what}"));
         }
     }
     assert!(grown.is_empty(), "{}", grown.join("\n"));

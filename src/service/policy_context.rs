@@ -201,8 +201,8 @@ impl PolicyContext {
         now: Timestamp,
         judge: impl FnOnce(&[Rule], Proposal<'_>, Option<Proposal<'_>>) -> T,
     ) -> Result<T, Error> {
-        let asked = self.reach(read, &request.asked.resource)?;
-        let granted = match *terms == request.asked {
+        let asked = self.reach(read, &request.details.asked.resource)?;
+        let granted = match *terms == request.details.asked {
             true => None,
             false => Some(self.reach(read, &terms.resource)?),
         };
@@ -212,7 +212,7 @@ impl PolicyContext {
         let held = held(read, request, terms, &rules, now)?;
         let case = |terms, reach| Proposal { requester, terms, reach, held: &held, now };
         let granted = granted.as_ref().map(|reach| case(terms, reach));
-        Ok(judge(&rules, case(&request.asked, &asked), granted))
+        Ok(judge(&rules, case(&request.details.asked, &asked), granted))
     }
 }
 
@@ -249,7 +249,7 @@ pub fn grants_counted(
         return Ok(Vec::new());
     }
     let cooldown = counting().filter_map(|rule| rule.cooldown).map(|length| length.seconds()).max().unwrap_or(0);
-    let starts_at = terms.starts_at(now).min(request.asked.starts_at(now));
+    let starts_at = terms.starts_at(now).min(request.details.asked.starts_at(now));
     let mut grants = read.grants_near(&request.requester, request.requester_login.as_ref(), starts_at, cooldown)?;
     grants.retain(|grant| grant.request != request.id);
     Ok(grants)

@@ -121,7 +121,7 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     if !found.is_file() {
         return Err(invalid(format!("{shown} is not a regular file"), "name another one with --db"));
     }
-    // Root is no exception: it becomes the owner before it opens the file (see `backend`).
+    // This holds for root too: it becomes the owner before it opens the file (see `backend`).
     if found.uid() != geteuid().as_raw() {
         return Err(invalid(format!("{shown} belongs to another user"), "only its owner can use it"));
     }

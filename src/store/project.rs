@@ -123,9 +123,7 @@ fn submit(write: &Write<'_>, entry: &Entry, submission: &Submission) -> Result<(
         filed_by,
         requester_login,
         filer_login,
-        asked,
-        reason,
-        ticket,
+        details: RequestDetails { asked, reason, ticket },
         lapses_at,
         remind_at,
         extends,
@@ -166,7 +164,7 @@ fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<
     Ok(())
 }
 
-/// Does in SQL what `Request::take_edit` does: changes a pending request and voids all its approvals. Approvals of the terms
+/// Does in SQL what `Request::apply_edit` does: changes a pending request and voids all its approvals. Approvals of the terms
 /// requested so far now name them.
 fn edit(
     write: &Write<'_>,

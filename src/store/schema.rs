@@ -68,7 +68,7 @@ pub(super) fn check(conn: &Connection) -> Result<(), Error> {
 
 /// The differences between the schema and the one that this version makes.
 pub(super) fn differences(conn: &Connection) -> Result<Vec<String>, Error> {
-    // After a VACUUM the objects can be in another order. That changes the hash, but is no difference.
+    // After a VACUUM the objects can be in another order. That changes the hash, but not the schema.
     if hash(conn)? == HASH {
         return Ok(Vec::new());
     }

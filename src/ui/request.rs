@@ -11,10 +11,10 @@ use crate::domain::grant::State;
 use crate::domain::name::{Name, one_of};
 use crate::domain::request::Verdict;
 use crate::domain::resource::Resource;
-use crate::domain::text::shortened;
+use crate::domain::text::{joined, quantity, shortened};
 use crate::domain::time::Timestamp;
 use crate::protocol::{
-    ApprovalsView, COUNTED, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView, ReviewView,
+    ApprovalsView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView, ReviewView,
 };
 use crate::time_format::{date_and_time, in_full, relative};
 
@@ -32,7 +32,7 @@ pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
 }
 
 pub fn names(names: &[Name]) -> String {
-    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+    joined(names)
 }
 
 /// `alice`, or `alice +3`.
@@ -223,8 +223,16 @@ pub fn in_short(view: &RequestView, now: Timestamp) -> String {
     format!("request {}: {asked}, {}", view.id, status(view, now))
 }
 
-/// The outcome for a request, in one line.
+/// The outcome for a request, in one line, and how far connectors are with it.
 fn outcome(view: &RequestView, now: Timestamp) -> String {
+    let outcome = outcome_alone(view, now);
+    match provisioned(view) {
+        Some(provisioned) => format!("{outcome} ({provisioned})"),
+        None => outcome,
+    }
+}
+
+fn outcome_alone(view: &RequestView, now: Timestamp) -> String {
     let id = view.id;
     let who = &view.requester;
     let asked = asked(view);
@@ -236,7 +244,7 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
             let proposed = table.map_or(asked, |on| terms(&on.resource, on.start, on.duration.as_deref(), on.until));
             let has = match (view.approvals.have, view.approvals.need) {
                 (0, 1) => String::new(),
-                (have, need) => format!("has {have} of {need} approvals, "),
+                (have, need) => format!("has {have} of {}, ", quantity(need, "approval", "approvals")),
             };
             format!("Request {id}: {proposed}, {has}waiting on {who}")
         }
@@ -433,9 +441,4 @@ fn decided(decision: &DecisionView, now: Timestamp) -> String {
         .map_or_else(String::new, |on| format!(" {}", terms(&on.resource, on.start, on.duration.as_deref(), on.until)));
     let counts = if decision.counts { "" } else { " (no longer counts)" };
     format!("{} {verdict}{on} {}{counts}{note}", decision.by, relative(decision.at, now))
-}
-
-/// A count that stopped at one more than `COUNTED`.
-pub fn counted(count: u64) -> String {
-    if count > COUNTED { format!("more than {},{:03}", COUNTED / 1000, COUNTED % 1000) } else { count.to_string() }
 }

@@ -48,6 +48,7 @@ mod review;
 mod revoke;
 mod rules;
 mod rules_found;
+mod run;
 mod tampered;
 mod team;
 mod team_size;

@@ -348,7 +348,8 @@ fn what_connectors_do_does_not_change_a_request() {
 #[test]
 fn show_list_and_whoami_say_how_far_connectors_are() {
     let world = bound();
-    world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    world.request("bob", "target:orders-db", &["--duration", "1h"]);
+    world.run("alice", &["approve", "1"]).ok().says("bob has target:orders-db until").says("(granting)");
     let state = |state: &str, error: Value, at: &str| json!([{ "state": state, "error": error, "at": at }]);
     let everywhere = |words: &str| {
         world.run("bob", &["show", "1"]).ok().says(words);

@@ -27,7 +27,7 @@ use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
 use access::domain::request::edit::{Edit, Edited};
 use access::domain::resource::Resource;
-use access::domain::terms::{self, End, Modification, RequestId};
+use access::domain::terms::{self, End, Modification, RequestDetails, RequestId};
 use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
 use access::protocol::{ListFilter, Position, RequestView, Seen};
@@ -64,8 +64,8 @@ impl Tally {
     /// What should come about often for there to be anything in this.
     fn count_sort(&self, event: &Event) {
         let sorts = match event {
-            Event::RequestSubmitted(Submission { extends, emergency, asked, .. }) => {
-                let brief = asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
+            Event::RequestSubmitted(Submission { extends, emergency, details, .. }) => {
+                let brief = details.asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
                 vec![("an extension", extends.is_some()), ("an emergency", *emergency), ("a shorter default", brief)]
             }
             Event::RequestEdited(Revision { voids, .. }) => vec![("an edit that voids votes", !voids.is_empty())],
@@ -283,13 +283,17 @@ impl Run<'_> {
                     login,
                     SubmitRequest {
                         emergency: ask.emergency,
-                        terms: terms::Terms {
-                            resource: resource(ask.resource),
-                            end: end(ask.end),
-                            start: ask.start.map(|from_now| time(self.now() + from_now)),
+                        details: RequestDetails {
+                            ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
+                            ..RequestDetails::new(
+                                terms::Terms {
+                                    resource: resource(ask.resource),
+                                    end: end(ask.end),
+                                    start: ask.start.map(|from_now| time(self.now() + from_now)),
+                                },
+                                ask.reason.parse().unwrap(),
+                            )
                         },
-                        reason: ask.reason.parse().unwrap(),
-                        ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
                         requester: on_behalf_of.map(|name| name.parse().unwrap()),
                         default_length: matches!(ask.end, Ends::Unsaid),
                         dry_run: false,

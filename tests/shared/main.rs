@@ -16,6 +16,8 @@ fn passed_over() {
 #[cfg(not(feature = "test-overrides"))]
 mod accounts;
 #[cfg(not(feature = "test-overrides"))]
+mod connector;
+#[cfg(not(feature = "test-overrides"))]
 mod connectors;
 #[cfg(not(feature = "test-overrides"))]
 mod delivery;
@@ -40,8 +42,14 @@ mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]
+mod ssh;
+#[cfg(not(feature = "test-overrides"))]
+mod sudoers;
+#[cfg(not(feature = "test-overrides"))]
 mod surroundings;
 #[cfg(not(feature = "test-overrides"))]
 mod systemd;
 #[cfg(not(feature = "test-overrides"))]
 mod units;
+#[cfg(not(feature = "test-overrides"))]
+mod unix_group;

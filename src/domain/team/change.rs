@@ -112,7 +112,7 @@ impl Change {
         }
     }
 
-    /// The member whom this change is about, if it is about one.
+    /// The member that this change is about, if it is about one.
     fn member(&self) -> Option<(&Name, &Diff<Member>)> {
         match self {
             Change::Member(name, diff) => Some((name, diff)),
@@ -227,7 +227,7 @@ impl TryFrom<WrittenChange> for Change {
                     Err(Malformed::new(format!("{what} is not what changes")))
                 }
             }
-            Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is no part of a team"))),
+            Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is not a part of a team"))),
         }
     }
 }

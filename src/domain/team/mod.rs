@@ -58,7 +58,7 @@ pub struct Group {
 }
 
 impl Team {
-    /// A team of nobody and nothing.
+    /// An empty team.
     pub fn named(team: Header) -> Team {
         Team {
             team,

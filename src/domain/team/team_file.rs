@@ -25,7 +25,7 @@ use crate::domain::policy::rule::{Match, Rule};
 use crate::domain::preference::{Choice, Policy};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::text::{check_distinct, nearest};
+use crate::domain::text::{check_distinct, nearest, quantity};
 
 /// A mistake in the file, and its line (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -453,9 +453,9 @@ impl Reading {
             self.mistake(
                 line,
                 format!(
-                    "{what} takes {} approvals, and has {able} approver{}",
-                    rule.approvals,
-                    if able == 1 { "" } else { "s" }
+                    "{what} takes {}, and has {}",
+                    quantity(rule.approvals, "approval", "approvals"),
+                    quantity(able, "approver", "approvers")
                 ),
             );
         }

@@ -1,0 +1,193 @@
+//! `access connector unix-group`: membership in a local Unix group.
+//!
+//! It changes `/etc/group` with usermod, which takes the system's lock before it reads the file, and keeps `/etc/gshadow` in step.
+//! (gpasswd reads the file first: of two changes of a group at the same time, it can undo one.) Only members that are listed in the
+//! group count, not those for whom it is the primary group of the account.
+
+use std::fs;
+use std::process::Output;
+
+use clap::Args;
+
+use super::protocol::{Holder, Provision};
+use super::{NotDone, System, account, parameters, processes, tool};
+use crate::domain::binding::Parameters;
+use crate::domain::member::Login;
+
+const FILE: &str = "/etc/group";
+
+/// Membership in a Unix group of this host
+#[derive(Debug, Args)]
+#[command(after_help = "The parameter is group. Root's configuration says which groups a binding may name.
+
+Example:
+  access connector unix-group < operations")]
+pub struct UnixGroupArgs {}
+
+#[derive(Debug, Default)]
+pub struct UnixGroup {
+    /// Why the group file can't be changed now. The next operations need not wait for its lock as well.
+    locked: Option<String>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct LocalGroup {
+    name: String,
+    gid: u32,
+    members: Vec<String>,
+}
+
+impl LocalGroup {
+    fn has(&self, login: &Login) -> bool {
+        self.members.iter().any(|member| member == login.as_str())
+    }
+}
+
+impl System for UnixGroup {
+    fn list(&mut self, all: &[Parameters]) -> Result<Vec<Holder>, NotDone> {
+        let groups = read()?;
+        let mut holders = Vec::new();
+        for parameters in all {
+            // Nobody holds parameters that this connector does not know.
+            let Ok(name) = parameters::only(parameters, "group") else { continue };
+            let members = groups.iter().filter(|group| group.name == name).flat_map(|group| &group.members);
+            let mut logins: Vec<Login> = members.filter_map(|member| member.parse().ok()).collect();
+            logins.sort();
+            logins.dedup();
+            holders.extend(logins.into_iter().map(|login| Holder { login, parameters: parameters.clone() }));
+        }
+        Ok(holders)
+    }
+
+    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+        let name = parameters::only(&act.parameters, "group")?;
+        // usermod would take it for the number of a group.
+        if name.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(NotDone::Failed(format!("{name} is a number, and not the name of a group")));
+        }
+        let group = find(name)?.ok_or_else(|| NotDone::Failed(format!("this host has no local group {name}")))?;
+        account::of(&act.login)?;
+        if !group.has(&act.login) {
+            self.add(&act.login, name)?;
+        }
+        Ok(None)
+    }
+
+    fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+        let name = parameters::only(&act.parameters, "group")?;
+        // Nobody is in a group that does not exist.
+        let Some(group) = find(name)? else { return Ok(None) };
+        if group.has(&act.login) {
+            self.remove(&act.login, name)?;
+        }
+        end_sessions(act, &group)
+    }
+}
+
+/// Exit statuses of usermod: an option that it does not know, and a user that does not exist.
+const BAD_OPTION: i32 = 2;
+const NO_USER: i32 = 6;
+
+impl UnixGroup {
+    fn add(&mut self, login: &Login, group: &str) -> Result<(), NotDone> {
+        let output = self.change("usermod", ["-a", "-G", group, login.as_str()])?;
+        self.changed(&output)
+    }
+
+    /// gpasswd takes the place of a usermod before 4.12, which can't remove, and removes an account that is gone.
+    fn remove(&mut self, login: &Login, group: &str) -> Result<(), NotDone> {
+        let mut output = self.change("usermod", ["-r", "-G", group, login.as_str()])?;
+        if matches!(output.status.code(), Some(BAD_OPTION | NO_USER)) {
+            output = self.change("gpasswd", ["-d", login.as_str(), group])?;
+        }
+        self.changed(&output)
+    }
+
+    fn change<'w>(&self, program: &str, words: impl IntoIterator<Item = &'w str>) -> Result<Output, NotDone> {
+        match &self.locked {
+            Some(why) => Err(NotDone::Later(why.clone())),
+            None => tool::run(program, words),
+        }
+    }
+
+    fn changed(&mut self, output: &Output) -> Result<(), NotDone> {
+        if output.status.success() {
+            return Ok(());
+        }
+        let why = tool::complaint(output);
+        // The exit status is the same for a lock as for a disk that is full.
+        if why.contains("cannot lock") && !why.contains("Permission denied") {
+            self.locked = Some(why.clone());
+            return Err(NotDone::Later(why));
+        }
+        Err(NotDone::Failed(why))
+    }
+}
+
+/// Ends the processes that still have the group, or says that there are some.
+fn end_sessions(act: &Provision, group: &LocalGroup) -> Result<Option<String>, NotDone> {
+    let (login, name) = (&act.login, &group.name);
+    let user = match account::of(login) {
+        Ok(user) => user,
+        Err(NotDone::Failed(_)) => return Ok(None),
+        Err(later) => return Err(later),
+    };
+    if user.gid.as_raw() == group.gid {
+        return Ok(Some(format!("{login} keeps the group {name}, which is the primary group of the account")));
+    }
+    let find = || processes::with_group(user.uid.as_raw(), group.gid);
+    match find()?.len() {
+        0 => Ok(None),
+        _ if act.end_sessions && user.uid.is_root() => {
+            Err(NotDone::Failed("the processes of root are not ended".to_owned()))
+        }
+        _ if act.end_sessions => processes::end(find).map(|()| None),
+        count => {
+            let processes = if count == 1 { "process" } else { "processes" };
+            Ok(Some(format!("{count} running {processes} of {login} keep the group {name} until they end")))
+        }
+    }
+}
+
+fn find(name: &str) -> Result<Option<LocalGroup>, NotDone> {
+    Ok(read()?.into_iter().find(|group| group.name == name))
+}
+
+/// The local groups. The file is read, and not the name service: that also has groups that are not this host's.
+fn read() -> Result<Vec<LocalGroup>, NotDone> {
+    let text = fs::read(FILE).map_err(|error| NotDone::Later(format!("{FILE} can't be read: {error}")))?;
+    Ok(parse(&String::from_utf8_lossy(&text)))
+}
+
+/// `docker:x:998:alice,bob`
+fn parse(text: &str) -> Vec<LocalGroup> {
+    let group = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?.parse().ok()?);
+        let members = fields.next()?.split(',').map(str::trim).filter(|member| !member.is_empty());
+        Some(LocalGroup { name: name.to_owned(), gid, members: members.map(str::to_owned).collect() })
+    };
+    text.lines().filter_map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_file_is_read_as_the_system_reads_it() {
+        let groups = parse("root:x:0:\ndocker:x:998:alice,bob\n\nbroken\n+nis:::\n+\n#c:x:1:\nlast:x:5:bob");
+        let group = |name: &str, gid, members: &[&str]| LocalGroup {
+            name: name.to_owned(),
+            gid,
+            members: members.iter().map(|&member| member.to_owned()).collect(),
+        };
+        let expected = [
+            group("root", 0, &[]),
+            group("docker", 998, &["alice", "bob"]),
+            group("#c", 1, &[]),
+            group("last", 5, &["bob"]),
+        ];
+        assert_eq!(groups, expected);
+    }
+}

@@ -1,0 +1,312 @@
+//! `access connector unix-group`, with real users, groups and processes.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::connector::{Connector, done, notes, says};
+use crate::host::{ACCESS, Host, as_user, home, root, user, within};
+
+const GROUPS: Connector<'_> = Connector { args: &["unix-group"], parameter: "group" };
+
+/// A host with the group orders, in which alice is.
+fn host() -> Option<Host> {
+    let host = Host::bare()?;
+    root("groupadd", &["--gid", &gid().to_string(), "orders"]).ok();
+    root("usermod", &["-aG", "orders", "alice"]).ok();
+    Some(host)
+}
+
+/// Processes are found by their group's number, so no two tests have the same one.
+fn gid() -> u32 {
+    user("ana").uid.as_raw() + 9
+}
+
+fn groups(login: &str) -> Vec<String> {
+    // It complains of the group of an account whose group has no name.
+    root("id", &["-nG", login]).out.split_whitespace().map(str::to_owned).collect()
+}
+
+fn is_in(login: &str, group: &str) -> bool {
+    groups(login).iter().any(|it| it == group)
+}
+
+/// A session as a login opens one, with the groups that the user has now.
+fn session(login: &str, line: &str) -> Child {
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={login}"), &format!("--regid={login}"), "--init-groups", "sh", "-c", line]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").spawn().unwrap()
+}
+
+fn ready(name: &str) -> PathBuf {
+    home("bob").join(name)
+}
+
+#[track_caller]
+fn until_ready(name: &str) {
+    within(Duration::from_secs(10), || ready(name).exists(), name);
+}
+
+#[test]
+fn a_member_is_in_the_group_and_then_is_not() {
+    let Some(_host) = host() else { return };
+    fs::create_dir("/srv/orders").unwrap();
+    fs::write("/srv/orders/file", "orders\n").unwrap();
+    root("chgrp", &["-R", "orders", "/srv/orders"]).ok();
+    root("chmod", &["-R", "o=,g+rX", "/srv/orders"]).ok();
+    let reads = || session("bob", "cat /srv/orders/file").wait().unwrap().success();
+    let before = fs::read_to_string("/etc/group").unwrap();
+
+    assert!(!reads());
+    for _ in 0..2 {
+        assert_eq!(GROUPS.grant("bob", "orders"), done());
+        assert!(is_in("bob", "orders") && reads());
+        assert_eq!(GROUPS.holders("orders"), ["alice", "bob"]);
+    }
+    for _ in 0..2 {
+        assert_eq!(GROUPS.revoke("bob", "orders"), done());
+        assert!(!is_in("bob", "orders") && !reads());
+        assert_eq!(GROUPS.holders("orders"), ["alice"]);
+    }
+    assert_eq!(fs::read_to_string("/etc/group").unwrap(), before, "what was there before stays");
+    root("grpck", &["-r"]).ok();
+}
+
+#[test]
+fn many_operations_in_one_run_and_each_has_an_answer() {
+    let Some(_host) = host() else { return };
+    root("groupadd", &["reports"]).ok();
+    let answers = GROUPS.answers(&[
+        json!({ "operation": "list", "parameters": [{ "group": "orders" }, { "group": "reports" }, { "group": "none" }] }),
+        GROUPS.operation("grant", "bob", "orders"),
+        GROUPS.operation("grant", "nobody-here", "orders"),
+        GROUPS.operation("grant", "bob", "reports"),
+        json!({ "operation": "list", "parameters": [{ "group": "orders" }, { "group": "reports" }, { "other": "x" }, {}] }),
+    ]);
+    assert_eq!(answers[0], json!({ "holds": [{ "login": "alice", "parameters": { "group": "orders" } }] }));
+    assert_eq!(answers[1], done());
+    says(&answers[2], "failed", "no user nobody-here");
+    assert_eq!(answers[3], done());
+    let holds = |login, group| json!({ "login": login, "parameters": { "group": group } });
+    assert_eq!(
+        answers[4],
+        json!({ "holds": [holds("alice", "orders"), holds("bob", "orders"), holds("bob", "reports")] })
+    );
+}
+
+#[test]
+fn what_is_not_there_is_said_so_and_nothing_changes() {
+    let Some(_host) = host() else { return };
+    root("groupadd", &["bobs-admins"]).ok();
+    let group = fs::read_to_string("/etc/group").unwrap();
+    fs::write("/etc/group", group + "27:x:4242:\n").unwrap();
+    let before = fs::read_to_string("/etc/group").unwrap();
+    says(&GROUPS.grant("bob", "none"), "failed", "no local group none");
+    says(&GROUPS.grant("nobody-here", "orders"), "failed", "no user nobody-here");
+    // A number is not the group with that number, nor the group of that name; a part of a name and a pattern are not the name.
+    for group in
+        ["0", "27", &gid().to_string(), "order", "Orders", "ord*", "orders,root", "orders:x", "orders ", "../orders"]
+    {
+        let answer = GROUPS.grant("bob", group);
+        assert!(answer["failed"].is_string(), "{group}: {answer}");
+    }
+    for operation in [
+        "garbage".to_owned(),
+        "{}".to_owned(),
+        json!({ "operation": "destroy" }).to_string(),
+        json!({ "operation": "grant", "login": "-R", "parameters": { "group": "orders" }, "request": null, "until": null, "key": "k" })
+            .to_string(),
+        json!({ "operation": "grant", "login": "bob", "parameters": { "group": "-M" }, "request": null, "until": null, "key": "k" })
+            .to_string(),
+        json!({ "operation": "grant", "login": "bob", "parameters": { "role": "orders" }, "request": null, "until": null, "key": "k" })
+            .to_string(),
+        json!({ "operation": "grant", "login": "bob", "parameters": {}, "request": null, "until": null, "key": "k" }).to_string(),
+        json!({ "operation": "grant", "login": "bob", "parameters": { "group": "orders", "x": "y" }, "request": null, "until": null, "key": "k" })
+            .to_string(),
+    ] {
+        let ran = GROUPS.ran(&(operation.clone() + "\n")).ok();
+        assert!(ran.json()["failed"].is_string(), "{operation}: {ran:?}");
+    }
+    assert_eq!(fs::read_to_string("/etc/group").unwrap(), before);
+    // Nobody holds what does not exist, so there is nothing to take back.
+    assert_eq!(GROUPS.revoke("bob", "none"), done());
+    assert_eq!(GROUPS.revoke("nobody-here", "orders"), done());
+    assert_eq!(GROUPS.holders("none"), [""; 0]);
+}
+
+#[test]
+fn odd_logins_are_given_and_taken_like_others() {
+    let Some(_host) = host() else { return };
+    let first = gid() + 100_000_000;
+    let long = "x".repeat(32);
+    let names = ["a.b", "0day", "1000", "svc$", "Bob", "ALL", "_x-y", "b+c", long.as_str()];
+    for (number, name) in (first..).zip(names) {
+        // useradd refuses some of them, and a name service does not.
+        let account = format!("{name}:x:{number}:{number}::/home/{name}:/bin/sh\n");
+        let passwd = fs::read_to_string("/etc/passwd").unwrap();
+        fs::write("/etc/passwd", passwd + &account).unwrap();
+    }
+    for name in names {
+        assert_eq!(GROUPS.grant(name, "orders"), done(), "{name}");
+        assert!(is_in(name, "orders"), "{name}");
+    }
+    assert_eq!(GROUPS.holders("orders").len(), names.len() + 1);
+    assert!(!is_in("bob", "orders"), "Bob is not bob");
+    for name in names {
+        assert_eq!(GROUPS.revoke(name, "orders"), done(), "{name}");
+        assert!(!is_in(name, "orders"), "{name}");
+    }
+    assert_eq!(GROUPS.holders("orders"), ["alice"]);
+    says(&GROUPS.grant(&"x".repeat(63), "orders"), "failed", "no user");
+}
+
+#[test]
+fn the_membership_of_an_account_that_is_gone_is_taken_too() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let passwd = fs::read_to_string("/etc/passwd").unwrap();
+    let others: String =
+        passwd.lines().filter(|line| !line.starts_with("bob:")).map(|line| format!("{line}\n")).collect();
+    fs::write("/etc/passwd", others).unwrap();
+    assert_eq!(GROUPS.holders("orders"), ["alice", "bob"]);
+    assert_eq!(GROUPS.revoke("bob", "orders"), done());
+    assert_eq!(GROUPS.holders("orders"), ["alice"]);
+}
+
+#[test]
+fn a_primary_group_is_not_ours_to_take() {
+    let Some(_host) = host() else { return };
+    root("usermod", &["-g", "orders", "bob"]).ok();
+    assert_eq!(GROUPS.holders("orders"), ["alice"]);
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    assert_eq!(GROUPS.holders("orders"), ["alice", "bob"]);
+    let mut running = session("bob", "touch ~bob/ready; exec sleep 600");
+    until_ready("ready");
+    notes(&GROUPS.revoke_and_end_sessions("bob", "orders"), "primary group");
+    assert!(is_in("bob", "orders"));
+    assert!(running.try_wait().unwrap().is_none(), "its processes have the group by right");
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+#[test]
+fn while_somebody_else_changes_the_groups_it_is_for_later() {
+    let Some(_host) = host() else { return };
+    // As vigr holds it, by a process that lives.
+    let mut other = Command::new("sleep").arg("600").spawn().unwrap();
+    fs::write("/etc/group.lock", other.id().to_string()).unwrap();
+    let begun = std::time::Instant::now();
+    let answers = GROUPS.answers(&[
+        GROUPS.operation("grant", "bob", "orders"),
+        GROUPS.operation("revoke", "alice", "orders"),
+        GROUPS.operation("grant", "alice", "orders"),
+    ]);
+    assert!(begun.elapsed() < Duration::from_secs(40), "the lock is waited for once: {:?}", begun.elapsed());
+    says(&answers[0], "later", "lock");
+    says(&answers[1], "later", "lock");
+    assert_eq!(answers[2], done(), "she is in it already");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    // The lock of a process that is gone locks nothing.
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    assert_eq!(GROUPS.holders("orders"), ["alice", "bob"]);
+}
+
+#[test]
+fn edits_at_the_same_time_lose_nothing() {
+    let Some(_host) = host() else { return };
+    let grants = ["bob", "carol", "mallory", "ana"].map(|login| {
+        let input = format!("{}\n", GROUPS.operation("grant", login, "orders"));
+        let file = home("ana").join(format!("{login}.json"));
+        fs::write(&file, input).unwrap();
+        let input = fs::File::open(file).unwrap();
+        Command::new(ACCESS).args(["connector", "unix-group"]).stdin(input).stdout(Stdio::piped()).spawn().unwrap()
+    });
+    let mut by_hand = Command::new("groupadd").arg("by-hand").spawn().unwrap();
+    for grant in grants {
+        let output = grant.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), "{\"done\":{}}\n");
+    }
+    assert!(by_hand.wait().unwrap().success());
+    let mut holders = GROUPS.holders("orders");
+    holders.sort();
+    assert_eq!(holders, ["alice", "ana", "bob", "carol", "mallory"]);
+    root("getent", &["group", "by-hand"]).ok();
+    root("grpck", &["-r"]).ok();
+}
+
+#[test]
+fn a_running_session_keeps_the_group_and_the_answer_says_so() {
+    let Some(_host) = host() else { return };
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let mut running = session("bob", "touch ~bob/ready; while :; do id -nG > ~bob/groups; sleep 0.1; done");
+    until_ready("groups");
+    for _ in 0..2 {
+        notes(&GROUPS.revoke("bob", "orders"), "of bob keep the group orders");
+    }
+    fs::remove_file(ready("groups")).unwrap();
+    within(
+        Duration::from_secs(10),
+        || fs::read_to_string(ready("groups")).is_ok_and(|groups| groups.contains("orders")),
+        "the session has it",
+    );
+    running.kill().unwrap();
+    running.wait().unwrap();
+}
+
+#[test]
+fn sessions_with_the_group_end_with_it_and_no_others_do() {
+    let Some(_host) = host() else { return };
+    let mut before = session("bob", "touch ~bob/before; exec sleep 600");
+    until_ready("before");
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    // One that listens, one that does not and starts others, and one whose group is the current one.
+    let mut polite = session("bob", "touch ~bob/polite; exec sleep 600");
+    let mut deaf = session(
+        "bob",
+        "trap '' HUP TERM; setsid sh -c 'trap \"\" HUP TERM; touch ~bob/deaf; \
+         i=0; while [ $i -lt 1000 ]; do i=$((i+1)); sleep 0.2 & sleep 0.01; done'",
+    );
+    let mut current = session("bob", "exec sg orders 'touch ~bob/current; exec sleep 600'");
+    let mut hers = session("alice", "exec sleep 600");
+    for name in ["polite", "deaf", "current"] {
+        until_ready(name);
+    }
+    let begun = std::time::Instant::now();
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    for ended in [&mut polite, &mut deaf, &mut current] {
+        within(Duration::from_secs(2), || ended.try_wait().unwrap().is_some(), "it ended");
+    }
+    let left = Command::new("ps").args(["-o", "stat=,supgrp=,args=", "-u", "bob"]).output().unwrap();
+    let left = String::from_utf8(left.stdout).unwrap();
+    let kept: Vec<&str> = left.lines().filter(|line| !line.starts_with('Z') && line.contains("orders")).collect();
+    assert_eq!(kept, [""; 0]);
+    assert!(before.try_wait().unwrap().is_none(), "the session from before never had the group");
+    assert!(hers.try_wait().unwrap().is_none(), "alice has it by right");
+    // A run that was interrupted between the two steps is repeated: bob is out of the group, and a session is left.
+    root("gpasswd", &["-a", "bob", "orders"]).ok();
+    let mut left = session("bob", "touch ~bob/left; exec sleep 600");
+    until_ready("left");
+    root("gpasswd", &["-d", "bob", "orders"]).ok();
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    within(Duration::from_secs(2), || left.try_wait().unwrap().is_some(), "it ended");
+    for other in [&mut before, &mut hers] {
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+}
+
+#[test]
+fn who_is_not_root_changes_nothing() {
+    let Some(_host) = host() else { return };
+    fs::write("/home/bob/operation", format!("{}\n", GROUPS.operation("grant", "bob", "orders"))).unwrap();
+    let mut command = as_user("bob", ACCESS, &["connector", "unix-group"]);
+    let output = command.stdin(fs::File::open("/home/bob/operation").unwrap()).output().unwrap();
+    let answer = serde_json::from_slice(&output.stdout).unwrap();
+    says(&answer, "failed", "Permission denied");
+    assert_eq!(GROUPS.holders("orders"), ["alice"]);
+}
