@@ -1,5 +1,6 @@
 //! `list` and `show`.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::sync::mpsc;
 use std::thread;
@@ -58,6 +59,7 @@ impl Call for List {
         })?;
         let mut left = filter.limit.unwrap_or(u64::MAX);
         let mut begun = false;
+        let on_first_page: BTreeSet<RequestId> = first.iter().copied().collect();
         let mut before = i64::MAX;
         // A page with what each request waits for, and how the list ends if it does with that.
         let mut next = || -> Result<(ListPage, Option<Listed>), Failure> {
@@ -79,7 +81,7 @@ impl Call for List {
                 let Page { mut rows, last } =
                     read.requests_before(filter, only.as_ref(), before, most.saturating_add(1), now)?;
                 before = rows.last().map_or(before, |request| request.id.get());
-                rows.retain(|request| !first.contains(&request.id));
+                rows.retain(|request| !on_first_page.contains(&request.id));
                 let cut = rows.len() > most;
                 rows.truncate(most);
                 left -= rows.len() as u64;
@@ -154,11 +156,12 @@ fn still_held(read: &Read<'_>, warnings: &mut Vec<String>) -> Result<Vec<Request
     let mut first = Vec::new();
     for failed in read.failed_revokes()? {
         match failed.request {
-            Some(id) if !first.contains(&id) => first.push(id),
-            Some(_) => {}
+            Some(id) => first.push(id),
             None => warnings.push(held_still(&failed.holding, None, failed.error.as_deref())),
         }
     }
+    let mut seen = BTreeSet::new();
+    first.retain(|id| seen.insert(*id));
     Ok(first)
 }
 

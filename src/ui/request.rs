@@ -223,8 +223,16 @@ pub fn in_short(view: &RequestView, now: Timestamp) -> String {
     format!("request {}: {asked}, {}", view.id, status(view, now))
 }
 
-/// The outcome for a request, in one line.
+/// The outcome for a request, in one line, and how far connectors are with it.
 fn outcome(view: &RequestView, now: Timestamp) -> String {
+    let outcome = outcome_alone(view, now);
+    match provisioned(view) {
+        Some(provisioned) => format!("{outcome} ({provisioned})"),
+        None => outcome,
+    }
+}
+
+fn outcome_alone(view: &RequestView, now: Timestamp) -> String {
     let id = view.id;
     let who = &view.requester;
     let asked = asked(view);

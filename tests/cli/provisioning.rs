@@ -247,7 +247,15 @@ fn requester_and_admins_are_notified_of_a_failed_grant_and_admins_of_a_failed_re
     world.run("bob", &["inbox"]).ok().says("did not get role=orders_rw in orders-pg (request 1): there is no role");
     record(&world, vec![revoke_failed("bob", Some(1), "connection refused")]);
     assert_eq!(world.unread("bob").len(), 1);
-    assert_eq!(world.unread("alice").len(), 2);
+    assert_eq!(world.unread("alice"), ["provisioning.failed", "revoke.failed"]);
+    // Whatever an admin or the team has muted.
+    world.run("alice", &["notify", "mute"]).ok();
+    let settings = world.json("alice", &["notify"]);
+    let of = |event: &str| {
+        let events = settings["events"].as_array().unwrap();
+        events.iter().find(|row| row["event"] == event).unwrap()["email"]["how"].clone()
+    };
+    assert_eq!((of("provisioning.failed"), of("revoke.failed")), (json!("off"), json!("realtime")));
     world.run("alice", &["inbox"]).ok().says("bob STILL HAS role=orders_rw in orders-pg");
 }
 
@@ -340,7 +348,8 @@ fn what_connectors_do_does_not_change_a_request() {
 #[test]
 fn show_list_and_whoami_say_how_far_connectors_are() {
     let world = bound();
-    world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    world.request("bob", "target:orders-db", &["--duration", "1h"]);
+    world.run("alice", &["approve", "1"]).ok().says("bob has target:orders-db until").says("(granting)");
     let state = |state: &str, error: Value, at: &str| json!([{ "state": state, "error": error, "at": at }]);
     let everywhere = |words: &str| {
         world.run("bob", &["show", "1"]).ok().says(words);
