@@ -336,7 +336,10 @@ fn the_domain_is_pure() {
 fn only_the_store_speaks_sql() {
     let sources = sources();
     let words = ["rusqlite", "SELECT ", "INSERT ", "UPDATE ", "DELETE FROM", "PRAGMA "];
-    let speaks = |line: &&Line| line.room() != "store" && words.iter().any(|word| line.text.contains(word));
+    // What is said to a PostgreSQL server is no statement about the database file.
+    let elsewhere = |line: &Line| line.file.ends_with("connectors/postgres/sql.rs") && !line.text.contains("rusqlite");
+    let speaks =
+        |line: &&Line| line.room() != "store" && !elsewhere(line) && words.iter().any(|word| line.text.contains(word));
     let faults: Vec<String> = sources.iter().filter(speaks).map(Line::place).collect();
     assert_none(&faults, "only store/ knows that there is SQLite");
 }

@@ -43,9 +43,8 @@ impl Run for ExpireArgs {
             Ok(())
         })?;
         let Warned { answer: view, warnings } = expired;
-        if !self.dry_run {
-            app.carry_to_systems()?;
-        }
+        // What was recorded is shown, whatever comes of this.
+        let carried = if self.dry_run { Ok(()) } else { app.carry_to_systems() };
         let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
         let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
@@ -62,6 +61,7 @@ impl Run for ExpireArgs {
         if view.view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
+        carried?;
         // Cron reports it, each time, until somebody helps.
         Ok(u8::from(!view.failed_revokes.is_empty()))
     }

@@ -217,9 +217,7 @@ pub fn run(cli: Cli) -> Result<u8> {
         Err(_) if app.stopped => Ok(0),
         ended => ended,
     };
-    if app.access_changed {
-        app.start_reconciler();
-    }
+    app.start_reconciler();
     // A command prints only after its change is committed. If the output fails, the user must know that it is done.
     let code = match (ended, app.printer.flush()) {
         (_, Err(failure)) if changes => {

@@ -163,9 +163,11 @@ impl App {
         Ok(0)
     }
 
-    /// After a command that gave or took away access: carries it to the systems that enforce it.
-    pub fn start_reconciler(&self) {
-        if let Ok(backend) = self.backend() {
+    /// If somebody was given access, or lost it: carries it to the systems that enforce it.
+    pub fn start_reconciler(&mut self) {
+        if std::mem::take(&mut self.access_changed)
+            && let Ok(backend) = self.backend()
+        {
             provisioning::in_background(backend, self.backend.db());
         }
     }

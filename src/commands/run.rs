@@ -116,16 +116,10 @@ impl App {
             Some(pending) => self.look_at(pending)?,
             None => {
                 let reason = self.text(args.reason.clone(), "--reason", "Why do you need it?")?;
+                let end = args.duration.unwrap_or(Duration::For(Length::HOUR)).into();
+                let asked = Terms { resource: resource.clone(), end, start: None };
                 let submit = SubmitRequest {
-                    details: RequestDetails {
-                        asked: Terms {
-                            resource: resource.clone(),
-                            end: args.duration.unwrap_or(Duration::For(Length::HOUR)).into(),
-                            start: None,
-                        },
-                        reason,
-                        ticket: args.ticket.clone(),
-                    },
+                    details: RequestDetails { ticket: args.ticket.clone(), ..RequestDetails::new(asked, reason) },
                     default_length: args.duration.is_none(),
                     requester: None,
                     emergency: false,

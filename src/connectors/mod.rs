@@ -2,12 +2,16 @@
 //! of system. It speaks the same protocol as any other program that root's configuration names.
 
 mod account;
+mod files;
 mod parameters;
 mod processes;
 mod serve;
 mod tool;
 
+pub mod ldap;
+pub mod postgres;
 pub mod protocol;
+pub mod scim;
 pub mod sudoers;
 pub mod unix_group;
 

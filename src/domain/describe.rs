@@ -3,12 +3,12 @@
 use super::binding::{Holding, in_connector};
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
-use super::name::Name;
-use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, Operation, Provision};
+use super::name::{Name, RuleName};
+use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::Request;
 use super::team::difference;
 use super::terms::{RequestDetails, Terms};
-use super::text::{Text, Ticket};
+use super::text::{Text, Ticket, joined};
 use super::time::Timestamp;
 
 /// Writes a time for a reader.
@@ -91,15 +91,12 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
         Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided on it in time"),
         Event::RequestReminded { request } => {
-            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
-            format!("Request {request}{of}{who} is still waiting for a decision")
+            format!("Request {request}{of}{} is still waiting for a decision", whose(about))
         }
-        Event::RequestRejudged { request } => {
-            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
-            format!(
-                "Request {request}{of}{who} was filed before an upgrade. Under the rules of the new version, other people can decide on it"
-            )
-        }
+        Event::RequestRejudged { request } => format!(
+            "Request {request}{of}{} was filed before an upgrade. Under the rules of the new version, other people can decide on it",
+            whose(about)
+        ),
         Event::ApprovalsVoided { request, voids, gained } => {
             format!("Request {request}{of} would now give access to more: {gained}{}", no_longer_counted(voids))
         }
@@ -109,7 +106,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::GrantScheduled(granted) => format!(
             "Access to {} was granted{} and starts {}{} (request {})",
             granted.resource,
-            by_rule(granted),
+            by_rule(granted.by_rule.as_ref()),
             times(granted.starts_at),
             extended(about, times),
             granted.request
@@ -137,10 +134,15 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
     }
 }
 
+/// ` of bob`.
+fn whose(about: Option<&Request>) -> String {
+    about.map_or_else(String::new, |request| format!(" of {}", request.requester))
+}
+
 /// What connectors did or found.
 fn provisioned(event: &Event) -> String {
-    let what = |provision: &Provision| {
-        let Provision { request, member, holding: Holding { connector, login, parameters } } = provision;
+    let what = |provision: &ProvisionedAccess| {
+        let ProvisionedAccess { request, member, holding: Holding { connector, login, parameters } } = provision;
         let who = match member {
             Some(member) if member.as_str() != login.as_str() => format!("{member} (login {login})"),
             Some(_) | None => login.to_string(),
@@ -161,11 +163,11 @@ fn provisioned(event: &Event) -> String {
             let (who, what, by) = what(provision);
             format!("{who} no longer has {what} by this, but still has it otherwise ({by})")
         }
-        Event::ProvisioningFailed(Failed { provision, operation: Operation::Grant, why }) => {
+        Event::ProvisioningFailed(Failed { provision, operation: ProvisioningOperation::Grant, why }) => {
             let (who, what, by) = what(provision);
             format!("{who} did not get {what} ({by}): {why}")
         }
-        Event::ProvisioningFailed(Failed { provision, operation: Operation::Revoke, why }) => {
+        Event::ProvisioningFailed(Failed { provision, operation: ProvisioningOperation::Revoke, why }) => {
             let (who, what, by) = what(provision);
             format!("{who} STILL HAS {what}, which could not be taken back ({by}): {why}")
         }
@@ -194,7 +196,7 @@ fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> Stri
         Some(request) => format!(" in an emergency: {}: {}", granted.member, request.details.reason),
         None => String::new(),
     };
-    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted))
+    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted.by_rule.as_ref()))
 }
 
 /// The end of an extension that was granted.
@@ -223,8 +225,7 @@ fn changes(from: &RequestDetails, to: &RequestDetails, times: Times<'_>) -> Vec<
 }
 
 fn no_longer_counted(voids: &[Name]) -> String {
-    let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
-    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", voids.join(", ")) }
+    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", joined(voids)) }
 }
 
 /// Root need not be a member.
@@ -232,8 +233,8 @@ fn or_root(member: Option<&Name>) -> &str {
     member.map_or("root", Name::as_str)
 }
 
-fn by_rule(granted: &Granted) -> String {
-    granted.by_rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
+pub fn by_rule(rule: Option<&RuleName>) -> String {
+    rule.map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
 }
 
 fn after_colon(text: Option<&Text>) -> String {

@@ -11,7 +11,7 @@ use super::member::Login;
 use super::name::{Name, RuleName};
 use super::notification::Recipient;
 use super::preference::Preference;
-use super::provisioning::{Deprovisioned, Drifted, Failed, Provision};
+use super::provisioning::{Deprovisioned, Drifted, Failed, ProvisionedAccess};
 use super::resource::Resource;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
@@ -145,7 +145,7 @@ pub enum Event {
     PreferenceChanged { member: Name, from: Preference, to: Preference },
     /// A connector gave what a grant, or baseline access, says.
     #[serde(rename = "grant.provisioned")]
-    GrantProvisioned(Provision),
+    GrantProvisioned(ProvisionedAccess),
     /// A connector took it back.
     #[serde(rename = "grant.deprovisioned")]
     GrantDeprovisioned(Deprovisioned),
@@ -392,9 +392,9 @@ impl Event {
             | Event::GrantExpired { request, .. }
             | Event::GrantRevoked { request, .. } => Some(*request),
             Event::AttemptRefused { request, .. }
-            | Event::GrantProvisioned(Provision { request, .. })
-            | Event::GrantDeprovisioned(Deprovisioned { provision: Provision { request, .. }, .. })
-            | Event::ProvisioningFailed(Failed { provision: Provision { request, .. }, .. }) => *request,
+            | Event::GrantProvisioned(ProvisionedAccess { request, .. })
+            | Event::GrantDeprovisioned(Deprovisioned { provision: ProvisionedAccess { request, .. }, .. })
+            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. }) => *request,
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }

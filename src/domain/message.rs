@@ -4,19 +4,19 @@
 
 use super::catalog::Environment;
 use super::channel::Address;
-use super::describe::{Times, briefly_with, how_long, words_with};
+use super::describe::{Times, briefly_with, by_rule, how_long, words_with};
 use super::entitlement::Entitlement;
 use super::event::{Entry, Event, Granted, MetDemand, Revision};
 use super::grant::Grant;
 use super::name::{Name, one_of};
 use super::notification::NotificationKind;
-use super::provisioning::{Failed, Operation, Provision};
+use super::provisioning::{Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::emergency::Emergency;
 use super::request::vote::Tally;
 use super::request::{Recorded, Request, Verdict};
 use super::team::difference;
 use super::terms::{End, Terms};
-use super::text::quantity;
+use super::text::{joined, quantity};
 use super::time::Timestamp;
 
 /// One message to one address.
@@ -165,12 +165,12 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
 
 /// `bob STILL HAS access in orders-pg (request 12)`.
 fn failed_headline(failed: &Failed) -> String {
-    let Failed { provision: Provision { request, member, holding }, operation, .. } = failed;
+    let Failed { provision: ProvisionedAccess { request, member, holding }, operation, .. } = failed;
     let who = member.as_ref().map_or_else(|| holding.login.to_string(), ToString::to_string);
     let by = request.map_or_else(String::new, |request| format!(" (request {request})"));
     match operation {
-        Operation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
-        Operation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
+        ProvisioningOperation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
+        ProvisioningOperation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
     }
 }
 
@@ -271,8 +271,8 @@ fn ends(grant: &Grant, kind: NotificationKind, times: Times<'_>) -> Vec<(&'stati
 /// `1 of 2 approvals (erin) by the rule "two for production"; alice or olivia can approve`.
 fn need(tally: &Tally) -> String {
     let Tally { rule, need, have, waiting_on } = tally;
-    let given = if have.is_empty() { String::new() } else { format!(" ({})", all_of(have)) };
-    let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
+    let given = if have.is_empty() { String::new() } else { format!(" ({})", joined(have)) };
+    let rule = by_rule(rule.as_ref());
     let who = if tally.is_met() { String::new() } else { format!("; {} can approve", one_of(waiting_on)) };
     format!("{} of {}{given}{rule}{who}", have.len(), quantity(*need, "approval", "approvals"))
 }
@@ -288,16 +288,11 @@ fn decided_by(request: &Request, granted: Option<&Granted>) -> Option<String> {
     }
     let met = |met: &MetDemand| {
         let MetDemand { rule, approvals, by } = met;
-        let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
-        format!("{} of {} ({}){rule}", by.len(), quantity(*approvals, "approval", "approvals"), all_of(by))
+        let rule = by_rule(rule.as_ref());
+        format!("{} of {} ({}){rule}", by.len(), quantity(*approvals, "approval", "approvals"), joined(by))
     };
     let each: Vec<String> = granted.demands.iter().map(met).collect();
-    Some(if each.is_empty() { all_of(&granted.approved_by) } else { each.join("\n") })
-}
-
-fn all_of(names: &[Name]) -> String {
-    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-    names.join(", ")
+    Some(if each.is_empty() { joined(&granted.approved_by) } else { each.join("\n") })
 }
 
 fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {

@@ -23,6 +23,7 @@ pub mod preference;
 pub mod principal;
 pub mod provisioning;
 pub mod quota;
+pub mod reconciliation;
 pub mod refusal;
 pub mod replay;
 pub mod request;

@@ -1,14 +1,10 @@
-//! The record of what connectors gave and took back, and what they found: what is worth an entry of the log.
-
-use std::collections::BTreeSet;
+//! The record of what connectors gave and took back, and what they found.
 
 use serde::{Deserialize, Serialize};
 
 use super::binding::{Holding, in_connector};
-use super::event::Event;
 use super::name::Name;
 use super::terms::RequestId;
-use super::text::visible;
 use super::time::Timestamp;
 
 /// Something that a connector gave, failed to give, or found. It begins with one entry of the log and ends with another.
@@ -71,7 +67,7 @@ pub enum ProvisioningOutcome {
 
 /// What was given or taken, to whom and for which request. A part of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Provision {
+pub struct ProvisionedAccess {
     /// None: baseline access.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestId>,
@@ -92,17 +88,10 @@ pub struct Drifted {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Operation {
+pub enum ProvisioningOperation {
     Grant,
     Revoke,
 }
-
-/// What fails for the same reason is recorded again after this long: a day.
-const AGAIN_AFTER: i64 = 24 * 3600;
-/// What fails for another reason, if it does not change at each try: an hour.
-const OTHER_REASON_AFTER: i64 = 3600;
-/// The most characters of a reason that are recorded.
-const LONGEST_REASON: usize = 500;
 
 impl Condition {
     pub const ALL: [Condition; 8] = [
@@ -153,27 +142,11 @@ impl Drift {
     }
 }
 
-impl Provision {
-    fn event(self, outcome: ProvisioningOutcome) -> Event {
-        let failed = |operation, why: &str, provision| {
-            Event::ProvisioningFailed(Failed { provision, operation, why: bounded(why) })
-        };
-        match outcome {
-            ProvisioningOutcome::Granted => Event::GrantProvisioned(self),
-            ProvisioningOutcome::Revoked { still_held } => {
-                Event::GrantDeprovisioned(Deprovisioned { provision: self, still_held })
-            }
-            ProvisioningOutcome::GrantFailed { why } => failed(Operation::Grant, &why, self),
-            ProvisioningOutcome::RevokeFailed { why } => failed(Operation::Revoke, &why, self),
-        }
-    }
-}
-
 /// Something was taken back. `still_held`: the login has it all the same, by another grant or from before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deprovisioned {
     #[serde(flatten)]
-    pub provision: Provision,
+    pub provision: ProvisionedAccess,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub still_held: bool,
 }
@@ -182,16 +155,9 @@ pub struct Deprovisioned {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failed {
     #[serde(flatten)]
-    pub provision: Provision,
-    pub operation: Operation,
+    pub provision: ProvisionedAccess,
+    pub operation: ProvisioningOperation,
     pub why: String,
-}
-
-/// A reason on one line, which cannot act on a terminal. It comes from another program.
-fn bounded(why: &str) -> String {
-    let line = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    let short: String = visible(&line, false).chars().take(LONGEST_REASON).collect();
-    if short.is_empty() { "it gave no reason".to_owned() } else { short }
 }
 
 /// `bob STILL HAS role=orders_rw in orders-pg (request 12): why`.
@@ -199,54 +165,4 @@ pub fn held_still(holding: &Holding, request: Option<RequestId>, why: Option<&st
     let by = request.map_or_else(String::new, |request| format!(" (request {request})"));
     let what = in_connector(&holding.parameters, &holding.connector);
     format!("{} STILL HAS {what}{by}: {}", holding.login, why.unwrap_or("it could not be taken back"))
-}
-
-/// What an outcome adds to the record. None: it is on record already. `open`: what is on record about the same holding and
-/// request, and has not ended.
-pub fn outcome(
-    open: Option<&Provisioning>,
-    provision: Provision,
-    outcome: ProvisioningOutcome,
-    now: Timestamp,
-) -> Option<Event> {
-    let condition = open.map(|open| open.condition);
-    let is_new = match (&outcome, open) {
-        (ProvisioningOutcome::Granted, _) => condition != Some(Condition::Granted),
-        // The log never said that it was given.
-        (ProvisioningOutcome::Revoked { .. }, open) => open.is_some(),
-        (ProvisioningOutcome::GrantFailed { why }, Some(open)) if open.condition == Condition::GrantFailed => {
-            is_due(open, why, now)
-        }
-        (ProvisioningOutcome::RevokeFailed { why }, Some(open)) if open.condition == Condition::RevokeFailed => {
-            is_due(open, why, now)
-        }
-        (ProvisioningOutcome::GrantFailed { .. } | ProvisioningOutcome::RevokeFailed { .. }, _) => true,
-    };
-    is_new.then(|| provision.event(outcome))
-}
-
-/// Whether a failure that goes on is recorded again.
-fn is_due(open: &Provisioning, why: &str, now: Timestamp) -> bool {
-    let is_same = open.error.as_deref() == Some(bounded(why).as_str());
-    now.since(open.recorded_at) >= if is_same { AGAIN_AFTER } else { OTHER_REASON_AFTER }
-}
-
-/// What is new of the drift in these systems, and what is no longer there. `open`: the drift on record.
-pub fn drift<'p>(
-    open: impl IntoIterator<Item = &'p Provisioning>,
-    looked_at: &[Name],
-    found: Vec<Drifted>,
-) -> Vec<Event> {
-    let known: BTreeSet<Drifted> = open
-        .into_iter()
-        .filter_map(|open| match open.condition {
-            Condition::Drifted(drift) => Some(Drifted { holding: open.holding.clone(), drift }),
-            _ => None,
-        })
-        .filter(|known| looked_at.contains(&known.holding.connector))
-        .collect();
-    let found: BTreeSet<Drifted> = found.into_iter().collect();
-    let resolved = known.difference(&found).cloned().map(Event::DriftResolved);
-    let new = found.difference(&known).cloned().map(Event::DriftFound);
-    resolved.chain(new).collect()
 }

@@ -122,6 +122,19 @@ pub fn quantity<N: Copy + Display + TryInto<u64>>(count: N, one: &str, many: &st
     format!("{count} {noun}")
 }
 
+/// `alice, bob`.
+pub fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The text, cut off after so many characters.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// The candidate most like the word, if any is like it at all.
 pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
     let alike = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));

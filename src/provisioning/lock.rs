@@ -109,12 +109,11 @@ impl SystemLock {
 }
 
 /// Ends all processes that this one is the parent of: those that programs left behind, which the kernel gave to this process
-/// (see `adopt_strays`). Only when no program runs any more.
-pub fn end_strays() {
+/// (see `adopt_strays`). Only when no program runs any more. `others`: children from before.
+pub fn end_strays(others: &[Pid]) {
     const ROUNDS: usize = 100;
     for _ in 0..ROUNDS {
-        let own = i32::try_from(std::process::id()).unwrap_or_default();
-        let strays: Vec<Pid> = processes().filter(|found| found.parent == own).map(|found| found.pid).collect();
+        let strays: Vec<Pid> = children().filter(|child| !others.contains(child)).collect();
         if strays.is_empty() {
             return;
         }
@@ -127,10 +126,16 @@ pub fn end_strays() {
 }
 
 /// Processes whose parents end, of those that this process starts, become its children. So a program can't leave one behind by
-/// detaching it.
-pub fn adopt_strays() {
+/// detaching it. Returns the children that this process has already, from whoever started it.
+pub fn adopt_strays() -> Vec<Pid> {
     // Where the system can't do this, only the process groups are ended.
     let _ = nix::sys::prctl::set_child_subreaper(true);
+    children().collect()
+}
+
+fn children() -> impl Iterator<Item = Pid> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    processes().filter(move |found| found.parent == own).map(|found| found.pid)
 }
 
 struct Found {

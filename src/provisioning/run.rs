@@ -40,7 +40,7 @@ pub fn reconcile(
     wanted: &Reconciliation,
     show: &mut dyn FnMut(ReconcileView) -> Result<(), Failure>,
 ) -> Result<Option<String>, Failure> {
-    adopt_strays();
+    let others = adopt_strays();
     let connectors = config::connectors()?;
     let path = backend.journal()?;
     let journal = Journal::open(&path)?;
@@ -65,7 +65,7 @@ pub fn reconcile(
         drop(asks);
         serve(backend, &path, &asked, show)
     });
-    end_strays();
+    end_strays(&others);
     done.map(|()| warning)
 }
 

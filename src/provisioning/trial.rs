@@ -46,7 +46,7 @@ pub fn try_out(
     if let Some(why) = connector.refusal(&parameters) {
         return Err(Failure::new(Kind::Refused, why).hint("add the value to `allow` of this connector in config.toml"));
     }
-    adopt_strays();
+    let others = adopt_strays();
     let path = backend.journal()?;
     let mut journal = Journal::open(&path)?;
     let lock = match SystemLock::take(&path, &connector.name, Duration::from_secs(60), false) {
@@ -60,6 +60,7 @@ pub fn try_out(
     let mut trial = Trial { connector, lock: &lock, login, parameters, show, failed: false };
     let entries = journal.entries(&connector.name)?;
     if !trial.begins_with_nothing()? {
+        end_strays(&others);
         return Ok(false);
     }
     if !entries.contains_key(&holding) {
@@ -81,7 +82,7 @@ pub fn try_out(
         journal.change(&[(holding, None)])?;
     }
     let failed = trial.failed;
-    end_strays();
+    end_strays(&others);
     done.map(|()| !failed)
 }
 

@@ -11,6 +11,7 @@ use super::rejudge::few;
 use super::{Call, Callers, Rows, Service, expire, review, verify};
 use crate::domain::contact::Timezone;
 use crate::domain::duration::spell;
+use crate::domain::provisioning::held_still;
 use crate::domain::request::emergency;
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
@@ -51,6 +52,7 @@ impl Call for Doctor {
                 expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
                 reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
             ];
+            findings.extend(revokes(read).unwrap_or_else(|error| Some(unreadable("revokes", error))));
             findings.extend((service.outside.delivery_findings)(read));
             let zones = time_zones(read, service.outside.knows_zone)
                 .unwrap_or_else(|error| Some(unreadable("time zones", error)));
@@ -177,6 +179,28 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     };
     let found = format!("{need}: {}{more}", emergency::reviews_owed(&named));
     Ok(finding("reviews", Health::Warning, found, &MEND))
+}
+
+/// Access that should be over and could not be taken back. None where no connector gives anything.
+fn revokes(read: &Read<'_>) -> Result<Option<FindingView>, Error> {
+    const MEND: [&str; 2] = [
+        "take it back in the system by hand, or repair what keeps the connector from it",
+        "`access audit --action provisioning.failed` has all of them",
+    ];
+    if !read.has_provisioning()? {
+        return Ok(None);
+    }
+    let failed = read.failed_revokes()?;
+    if failed.is_empty() {
+        return Ok(Some(ok("revokes", "all access that is over was taken back, or is about to be")));
+    }
+    let mut each: Vec<String> = failed
+        .iter()
+        .take(NAMED)
+        .map(|failed| held_still(&failed.holding, failed.request, failed.error.as_deref()))
+        .collect();
+    each.extend((failed.len() > NAMED).then(|| format!("and {} more", failed.len() - NAMED)));
+    Ok(Some(finding("revokes", Health::Wrong, each.join("; "), &MEND)))
 }
 
 /// Requests from an older version that need other approvers in this version.

@@ -14,6 +14,7 @@ use crate::domain::request::edit::Edit;
 use crate::domain::request::submit::Filing;
 use crate::domain::request::{Recorded, edit, submit, vote};
 use crate::domain::terms::RequestId;
+use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::RequestView;
@@ -100,8 +101,7 @@ fn prepare(
     let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
     let mut warnings = Vec::new();
     if !void.is_empty() {
-        let names: Vec<&str> = void.into_iter().collect();
-        warnings.push(format!("approvals that no longer count: {}", names.join(", ")));
+        warnings.push(format!("approvals that no longer count: {}", joined(void)));
     }
     let granted = granted(&drafts);
     // Once it is granted it waits on nobody.

@@ -92,7 +92,7 @@ impl Call for List {
             })
         };
         let mut show = |page: ListPage| {
-            page.into_iter().try_for_each(|Listing { request, tallies, reviewers, provisioning }| {
+            page.into_iter().try_for_each(|ListedRequest { request, tallies, reviewers, provisioning }| {
                 let view = RequestView::at(request, &tallies, now).with_provisioning(provisioning);
                 rows(RequestView { reviewers, ..view })
             })
@@ -122,14 +122,14 @@ impl Call for List {
 }
 
 /// A request with how far it has come, who can review it, and how far connectors are with it.
-struct Listing {
+struct ListedRequest {
     request: Request,
     tallies: Vec<Tally>,
     reviewers: Option<Vec<Name>>,
     provisioning: Option<Vec<ProvisioningView>>,
 }
 
-type ListPage = Vec<Listing>;
+type ListPage = Vec<ListedRequest>;
 
 fn page(read: &Read<'_>, policy: &PolicyContext, requests: Vec<Request>, now: Timestamp) -> Result<ListPage, Problem> {
     let mut page = Vec::with_capacity(requests.len());
@@ -138,7 +138,7 @@ fn page(read: &Read<'_>, policy: &PolicyContext, requests: Vec<Request>, now: Ti
         let owes = request.owes_review();
         let reviewers = owes.then(|| review::reviewers(read, policy, &request, now)).transpose()?;
         let provisioning = view::provisioning(read, policy, &request, now)?;
-        page.push(Listing { request, tallies, reviewers, provisioning });
+        page.push(ListedRequest { request, tallies, reviewers, provisioning });
     }
     Ok(page)
 }

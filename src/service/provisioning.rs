@@ -14,7 +14,8 @@ use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::principal::lasts_longer;
-use crate::domain::provisioning::{self, Condition, Drifted, Failed, Operation, Provision, Provisioning};
+use crate::domain::provisioning::{Condition, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation};
+use crate::domain::reconciliation;
 use crate::domain::request::authorize;
 use crate::domain::role::Role;
 use crate::domain::terms::RequestId;
@@ -162,7 +163,7 @@ impl Call for RecordProvisioning {
                 let open = write.open_provisioning_of(provision.request, &provision.holding.login)?;
                 let same = |open: &&Provisioning| open.holding == provision.holding && !open.condition.is_drift();
                 let open = open.iter().find(same);
-                if let Some(event) = provisioning::outcome(open, provision.clone(), outcome.outcome, now) {
+                if let Some(event) = reconciliation::outcome(open, provision.clone(), outcome.outcome, now) {
                     let recipients = recipients.of(write, &event, now)?;
                     write.record(&context, vec![Draft { event, recipients }])?;
                 }
@@ -171,7 +172,7 @@ impl Call for RecordProvisioning {
             let found = found.map(|view| Drifted { holding: view.holding, drift: view.drift }).collect();
             let open = if looked_at.is_empty() { Vec::new() } else { write.open_provisioning()? };
             let mut drafts = Vec::new();
-            for event in provisioning::drift(&open, &looked_at, found) {
+            for event in reconciliation::drift(&open, &looked_at, found) {
                 drafts.push(Draft { recipients: recipients.of(write, &event, now)?, event });
             }
             write.record(&context, drafts)?;
@@ -182,7 +183,7 @@ impl Call for RecordProvisioning {
 
 /// Whose holding it is, and by which request. In a log that was restored a request may be missing, or be another one with
 /// the same number. Then the outcome is recorded as one without a request.
-fn provision(write: &Write<'_>, outcome: &OutcomeView) -> Result<Provision, Error> {
+fn provision(write: &Write<'_>, outcome: &OutcomeView) -> Result<ProvisionedAccess, Error> {
     let holding = outcome.holding.clone();
     let request = outcome.request.map_or(Ok(None), |id| write.request(id))?;
     let of_login = write.member_of_login(&holding.login)?;
@@ -192,10 +193,10 @@ fn provision(write: &Write<'_>, outcome: &OutcomeView) -> Result<Provision, Erro
             || request.requester_login.as_ref() == Some(&holding.login)
             || recorded.iter().any(|open| open.holding == holding);
         if is_theirs {
-            return Ok(Provision { request: Some(request.id), member: Some(grant.member.clone()), holding });
+            return Ok(ProvisionedAccess { request: Some(request.id), member: Some(grant.member.clone()), holding });
         }
     }
-    Ok(Provision { request: None, member: of_login, holding })
+    Ok(ProvisionedAccess { request: None, member: of_login, holding })
 }
 
 /// What could not be taken back: who still has access that they should not have.
@@ -225,7 +226,7 @@ impl Recipients {
     fn of(&mut self, read: &Read<'_>, event: &Event, now: Timestamp) -> Result<Vec<Recipient>, Error> {
         let (kind, requester) = match event {
             Event::ProvisioningFailed(Failed { provision, operation, .. }) => {
-                let requester = provision.member.clone().filter(|_| *operation == Operation::Grant);
+                let requester = provision.member.clone().filter(|_| *operation == ProvisioningOperation::Grant);
                 (NotificationKind::ProvisioningFailed, requester)
             }
             Event::DriftFound(_) => (NotificationKind::DriftFound, None),

@@ -18,7 +18,7 @@ use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;
 use crate::domain::terms::{RequestId, Terms};
-use crate::domain::text::quantity;
+use crate::domain::text::{cut, quantity};
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
 
@@ -164,7 +164,7 @@ impl<'r> Rejudge<'r> {
             &request.details.reason,
             request.details.ticket.as_ref(),
         )) {
-            return Ok(Some(bounded(refusal.message())));
+            return Ok(Some(cut(&refusal.message(), LONGEST_WHY)));
         }
         if request.emergency {
             let refusal = Refusal::from(TermsRefusal::NoEmergency { resource: terms.resource.clone() });
@@ -182,7 +182,7 @@ impl<'r> Rejudge<'r> {
             return Ok(None);
         }
         let by_rule = if grant.by_rule.is_some() { "no rule approves it any more; " } else { "" };
-        Ok(Some(bounded(format!("{by_rule}{}", unmet.join("; ")))))
+        Ok(Some(cut(&format!("{by_rule}{}", unmet.join("; ")), LONGEST_WHY)))
     }
 
     fn judgement(
@@ -273,11 +273,4 @@ pub fn few(all: &[String], most: usize) -> String {
     let mut named: Vec<String> = all.iter().take(most).cloned().collect();
     named.extend((all.len() > most).then(|| format!("and {} more", all.len() - most)));
     named.join(", ")
-}
-
-fn bounded(text: String) -> String {
-    match text.char_indices().nth(LONGEST_WHY) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }

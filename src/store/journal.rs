@@ -278,7 +278,7 @@ mod tests {
         let pg = "pg".parse().unwrap();
         let expected: BTreeMap<_, _> = all.iter().cloned().map(|(holding, entry)| (holding, entry.unwrap())).collect();
         assert_eq!(journal.entries(&pg).unwrap(), expected);
-        assert_eq!(journal.connectors().unwrap(), [pg.clone()]);
+        assert_eq!(journal.connectors().unwrap(), vec![pg.clone()]);
         assert!(journal.entries(&"other".parse().unwrap()).unwrap().is_empty());
         let gone: Vec<JournalChange> = all.into_iter().map(|(holding, _)| (holding, None)).collect();
         journal.change(&gone).unwrap();

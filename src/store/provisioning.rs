@@ -10,7 +10,9 @@ use crate::domain::binding::Holding;
 use crate::domain::event::{Entry, Event};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
-use crate::domain::provisioning::{Condition, Deprovisioned, Drifted, Failed, Operation, Provision, Provisioning};
+use crate::domain::provisioning::{
+    Condition, Deprovisioned, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation,
+};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
@@ -104,15 +106,16 @@ impl Read<'_> {
 
 impl Write<'_> {
     pub(super) fn project_provisioning(&self, entry: &Entry) -> Result<(), Error> {
-        let put = |provision: &Provision, condition, error| self.put_provisioning(entry, provision, condition, error);
-        let drift = |holding: &Holding| Provision { request: None, member: None, holding: holding.clone() };
+        let put =
+            |provision: &ProvisionedAccess, condition, error| self.put_provisioning(entry, provision, condition, error);
+        let drift = |holding: &Holding| ProvisionedAccess { request: None, member: None, holding: holding.clone() };
         match &entry.event {
             Event::GrantProvisioned(provision) => put(provision, Condition::Granted, None),
             Event::GrantDeprovisioned(Deprovisioned { provision, .. }) => put(provision, Condition::Revoked, None),
             Event::ProvisioningFailed(Failed { provision, operation, why }) => {
                 let condition = match operation {
-                    Operation::Grant => Condition::GrantFailed,
-                    Operation::Revoke => Condition::RevokeFailed,
+                    ProvisioningOperation::Grant => Condition::GrantFailed,
+                    ProvisioningOperation::Revoke => Condition::RevokeFailed,
                 };
                 put(provision, condition, Some(why))
             }
@@ -134,7 +137,7 @@ impl Write<'_> {
     fn put_provisioning(
         &self,
         entry: &Entry,
-        provision: &Provision,
+        provision: &ProvisionedAccess,
         condition: Condition,
         error: Option<&String>,
     ) -> Result<(), Error> {
@@ -145,7 +148,7 @@ impl Write<'_> {
         }
     }
 
-    fn open_row(&self, provision: &Provision, is: impl Fn(Condition) -> bool) -> Result<Option<i64>, Error> {
+    fn open_row(&self, provision: &ProvisionedAccess, is: impl Fn(Condition) -> bool) -> Result<Option<i64>, Error> {
         let open = self.open_provisioning_of(provision.request, &provision.holding.login)?;
         let found = open.into_iter().find(|open| open.holding == provision.holding && is(open.condition));
         Ok(found.map(|found| found.seq))
@@ -167,11 +170,11 @@ impl Write<'_> {
     fn begin_provisioning(
         &self,
         entry: &Entry,
-        provision: &Provision,
+        provision: &ProvisionedAccess,
         condition: Condition,
         error: Option<&String>,
     ) -> Result<(), Error> {
-        let Provision { request, member, holding } = provision;
+        let ProvisionedAccess { request, member, holding } = provision;
         let sql = "INSERT INTO provisioning (seq, request, member, connector, login, parameters, condition, error, since, recorded_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?9)";
         let values = params![

@@ -11,7 +11,7 @@ use crate::domain::grant::State;
 use crate::domain::name::{Name, one_of};
 use crate::domain::request::Verdict;
 use crate::domain::resource::Resource;
-use crate::domain::text::{quantity, shortened};
+use crate::domain::text::{joined, quantity, shortened};
 use crate::domain::time::Timestamp;
 use crate::protocol::{
     ApprovalsView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView, ReviewView,
@@ -32,7 +32,7 @@ pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
 }
 
 pub fn names(names: &[Name]) -> String {
-    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+    joined(names)
 }
 
 /// `alice`, or `alice +3`.

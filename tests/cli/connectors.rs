@@ -506,6 +506,43 @@ fn a_program_that_misbehaves_is_contained() {
 }
 
 #[test]
+fn a_program_gets_a_clean_environment() {
+    let doors = Doors::new(NORTH);
+    let seen = doors.file("seen");
+    let text =
+        format!("#!/bin/sh\n(tr '\\0' '\\n' </proc/$$/environ | sort; pwd; cat) >{seen}; echo '{{\"holds\":[]}}'\n");
+    doors.program("curious", &text);
+    doors.configure(&doors.connector("doors", &["curious"]));
+    doors.world.run("root", &["reconcile"]).ok();
+    let seen = fs::read_to_string(&seen).unwrap();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let list = r#"{"operation":"list","parameters":[{"door":"north"}]}"#;
+    assert_eq!(seen.lines().collect::<Vec<_>>(), ["HOME=/", "LANG=C.UTF-8", path, "/", list]);
+}
+
+#[test]
+fn the_program_of_a_run_that_was_killed_is_ended_first() {
+    let doors = Doors::new(NORTH);
+    let began = doors.file("began");
+    doors.program("stuck", &format!("#!/bin/sh\necho $$ >{began}\nsleep 1000 & wait; sleep 1000\n"));
+    doors.configure(&doors.connector("doors", &["stuck"]));
+    let mut run = doors.world.command("root", &["reconcile", "--fix"]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let pid = || fs::read_to_string(&began).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let until = Instant::now() + Duration::from_secs(20);
+    while pid().is_none() && Instant::now() < until {
+        sleep(Duration::from_millis(10));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let stuck = PathBuf::from(format!("/proc/{}/exe", pid().unwrap()));
+    assert!(fs::read_link(&stuck).is_ok(), "it outlives the reconciler");
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]));
+    doors.fix().ok();
+    assert!(fs::read_link(&stuck).is_err(), "it was ended");
+}
+
+#[test]
 fn what_others_can_change_is_not_run() {
     let doors = Doors::new(NORTH);
     doors.world.grant("bob", "target:orders-db", "alice", &[]);

@@ -451,6 +451,8 @@ fn a_failed_revoke_makes_expire_exit_1_and_says_who_still_has_what() {
             { "login": "zoe", "request": null },
         ] }),
     );
+    let examined = world.run("root", &["doctor"]).exits(1);
+    assert!(examined.out.contains("bob STILL HAS role=orders_rw in orders-pg (request 1)"), "{examined:?}");
     let listed = world.run("alice", &["list"]).ok();
     assert!(listed.err.contains("zoe STILL HAS role=orders_rw in orders-pg: down too"), "{listed:?}");
     record(&world, vec![revoked("bob", 1), outcome("zoe", None, ProvisioningOutcome::Revoked { still_held: true })]);

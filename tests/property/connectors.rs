@@ -29,7 +29,7 @@ impl Model {
                 (_, least) => team.base(who) >= role(least),
             };
             let by_role = |assignee: &&str| assignee.strip_prefix("role:").is_some_and(|least| raises(role(least)));
-            !team.scopes[scope].iter().any(|it| by_file(&it)) && team.scopes[scope].iter().any(|it| by_role(&it))
+            !team.scopes[scope].iter().any(by_file) && team.scopes[scope].iter().any(by_role)
         };
         let inside = match kind {
             "role" => level.is_some_and(|level| level >= role(name)),
@@ -104,7 +104,7 @@ impl Run<'_> {
         let (mut outcomes, mut expected): (Vec<OutcomeView>, Vec<Happened>) = (Vec::new(), Vec::new());
         for (holding, request) in wanted.iter().chain(recorded.keys().filter(|key| !wanted.contains(key))) {
             let key = (holding.clone(), *request);
-            let fails = (number + outcomes.len()) % 4 == 0;
+            let fails = (number + outcomes.len()).is_multiple_of(4);
             let why = "it is down".to_owned();
             let (outcome, action) = match (wanted.contains(&key), recorded.get(&key)) {
                 (true, Some(RecordedState::Granted)) => continue,
@@ -120,7 +120,7 @@ impl Run<'_> {
         }
         let mallory = serde_json::json!({ "connector": "sys", "login": "mallory", "parameters": {} });
         let drift = DriftView { drift: Drift::Unexplained, holding: serde_json::from_value(mallory).unwrap() };
-        let is_there = number % 2 == 0;
+        let is_there = number.is_multiple_of(2);
         match (state.drift.is_empty(), is_there) {
             (true, true) => expected.push(("drift.found", None)),
             (false, false) => expected.push(("drift.resolved", None)),

@@ -932,7 +932,7 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     for (number, step) in steps.iter().enumerate() {
         run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;
         run.sample(number).map_err(|why| TestCaseError::fail(format!("after step {number}, {step:?}: {why}")))?;
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             run.reconcile(number)
                 .map_err(|why| TestCaseError::fail(format!("reconciling after step {number}, {step:?}: {why}")))?;
         }

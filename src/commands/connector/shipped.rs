@@ -1,4 +1,4 @@
-//! The connectors that access ships.
+//! The connectors that access ships: each reads operations from standard input and writes answers to standard output.
 
 use std::io::stdin;
 
@@ -6,6 +6,9 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::super::app::App;
+use crate::connectors::ldap::LdapArgs;
+use crate::connectors::postgres::PostgresArgs;
+use crate::connectors::scim::ScimArgs;
 use crate::connectors::sudoers::{Sudoers, SudoersArgs};
 use crate::connectors::unix_group::{UnixGroup, UnixGroupArgs};
 use crate::connectors::{System, serve};
@@ -14,14 +17,20 @@ use crate::connectors::{System, serve};
 pub enum Shipped {
     UnixGroup(UnixGroupArgs),
     Sudoers(SudoersArgs),
+    Postgres(PostgresArgs),
+    Ldap(LdapArgs),
+    Scim(ScimArgs),
 }
 
 impl Shipped {
-    /// Carries out the operations on standard input, and answers on standard output.
+    /// Serves until the end of the input.
     pub fn serve(self, app: &mut App) -> Result<u8> {
         let mut system: Box<dyn System> = match self {
             Shipped::UnixGroup(UnixGroupArgs {}) => Box::new(UnixGroup::default()),
             Shipped::Sudoers(args) => Box::new(Sudoers::new(args)),
+            Shipped::Postgres(args) => Box::new(args.open()?),
+            Shipped::Ldap(args) => Box::new(args.open()?),
+            Shipped::Scim(args) => Box::new(args.open()?),
         };
         serve(&mut *system, stdin().lock(), app.printer.output())?;
         Ok(0)

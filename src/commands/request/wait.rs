@@ -9,8 +9,8 @@ use super::super::app::App;
 use super::super::outage::Outage;
 use crate::domain::duration::Length;
 use crate::domain::grant::State;
-use crate::domain::name::Name;
 use crate::domain::terms::RequestId;
+use crate::domain::text::joined;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::protocol::RequestView;
@@ -42,10 +42,10 @@ impl App {
     ) -> Result<RequestView, Failure> {
         let id = filed.id;
         let deadline = timeout.map(|length| Instant::now() + Wait::from_secs(length.seconds().unsigned_abs()));
-        let who: Vec<&str> = filed.approvals.waiting_on.iter().map(Name::as_str).collect();
+        let who = &filed.approvals.waiting_on;
         self.printer.status(&format!(
             "Request {id} waits on {}; Ctrl-C stops the waiting, not the request",
-            if who.is_empty() { "nobody".to_owned() } else { who.join(", ") }
+            if who.is_empty() { "nobody".to_owned() } else { joined(who) }
         ));
         let mut outage = Outage::default();
         loop {

@@ -13,7 +13,7 @@ use crate::domain::duration::Length;
 use crate::domain::member::Assignee;
 use crate::domain::name::RuleName;
 use crate::domain::principal::Principal;
-use crate::domain::text::{Text, quantity};
+use crate::domain::text::{Text, joined, quantity};
 
 /// One rule, as the team file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,10 +128,9 @@ impl Match {
 impl Rule {
     /// What it says, each in a few words.
     pub fn says(&self) -> Vec<String> {
-        let list = |named: &BTreeSet<Assignee>| named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let mut says = Vec::new();
         if !self.approvers.is_empty() {
-            says.push(format!("{} of {}", quantity(self.approvals, "approval", "approvals"), list(&self.approvers)));
+            says.push(format!("{} of {}", quantity(self.approvals, "approval", "approvals"), joined(&self.approvers)));
         }
         says.extend(self.max_duration.map(|most| format!("at most {most}")));
         says.extend(self.cooldown.map(|length| format!("counted with grants less than {length} apart")));
@@ -144,7 +143,7 @@ impl Rule {
         says.extend(self.deny.as_ref().map(|message| format!("denied: {message}")));
         says.extend(self.lapse_after.map(|length| format!("lapses after {length}")));
         says.extend(self.remind_after.map(|length| format!("a reminder after {length}")));
-        says.extend((!self.escalate_to.is_empty()).then(|| format!("and then also to {}", list(&self.escalate_to))));
+        says.extend((!self.escalate_to.is_empty()).then(|| format!("and then also to {}", joined(&self.escalate_to))));
         says.extend(self.emergency.then(|| "emergencies allowed".to_owned()));
         says
     }

@@ -10,6 +10,7 @@
 
 mod decisions;
 mod demands;
+mod given;
 mod grants;
 mod past;
 mod provisioning;
@@ -29,8 +30,8 @@ use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
+use given::Provisioned;
 use past::{Numbers, Past};
-use provisioning::Provisioned;
 
 /// What the entries so far amount to.
 ///

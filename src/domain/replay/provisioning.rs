@@ -1,41 +1,12 @@
 //! Replays what connectors gave and took back, and the drift that was found.
 
-use std::collections::BTreeMap;
-
-use super::past::Numbers;
 use super::{EntryContext, Fault, Model};
-use crate::domain::binding::Holding;
 use crate::domain::provisioning::{
-    Condition, Deprovisioned, Drift, Drifted, Failed, Operation, Provision, Provisioning,
+    Condition, Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation,
 };
-use crate::domain::terms::RequestId;
-
-/// What is open, and what ended since the last release.
-#[derive(Debug, Default)]
-pub(super) struct Provisioned {
-    given: BTreeMap<(Option<RequestId>, Holding), Provisioning>,
-    drift: BTreeMap<Drifted, Provisioning>,
-    ended: Vec<Provisioning>,
-    begun: Numbers,
-}
-
-impl Provisioned {
-    pub(super) fn take_ended(&mut self) -> Vec<Provisioning> {
-        std::mem::take(&mut self.ended)
-    }
-
-    pub(super) fn take_open(&mut self) -> Vec<Provisioning> {
-        let (given, drift) = (std::mem::take(&mut self.given), std::mem::take(&mut self.drift));
-        given.into_values().chain(drift.into_values()).collect()
-    }
-
-    pub(super) fn has_begun(&self, seq: i64) -> bool {
-        self.begun.contains(seq)
-    }
-}
 
 impl Model {
-    pub(super) fn provision(&mut self, context: EntryContext<'_>, provision: Provision) -> Result<(), Fault> {
+    pub(super) fn provision(&mut self, context: EntryContext<'_>, provision: ProvisionedAccess) -> Result<(), Fault> {
         let checked = self.check_provision(context, &provision);
         let what = provision.holding.to_string();
         let before = self.put(context, provision, Condition::Granted, None);
@@ -61,8 +32,8 @@ impl Model {
     pub(super) fn fail(&mut self, context: EntryContext<'_>, failed: Failed) -> Result<(), Fault> {
         let Failed { provision, operation, why } = failed;
         let condition = match operation {
-            Operation::Grant => Condition::GrantFailed,
-            Operation::Revoke => Condition::RevokeFailed,
+            ProvisioningOperation::Grant => Condition::GrantFailed,
+            ProvisioningOperation::Revoke => Condition::RevokeFailed,
         };
         let checked = self.check_provision(context, &provision);
         self.put(context, provision, condition, Some(why));
@@ -102,11 +73,11 @@ impl Model {
     fn put(
         &mut self,
         context: EntryContext<'_>,
-        provision: Provision,
+        provision: ProvisionedAccess,
         condition: Condition,
         error: Option<String>,
     ) -> Option<Condition> {
-        let Provision { request, member, holding } = provision;
+        let ProvisionedAccess { request, member, holding } = provision;
         let EntryContext { seq, at, .. } = context;
         if let Some(row) = self.provisioned.given.get_mut(&(request, holding.clone())) {
             let before = row.condition;
@@ -130,7 +101,7 @@ impl Model {
     }
 
     /// It is recorded by the reconciler, and of a grant that there is, to its member.
-    fn check_provision(&self, context: EntryContext<'_>, provision: &Provision) -> Result<(), Fault> {
+    fn check_provision(&self, context: EntryContext<'_>, provision: &ProvisionedAccess) -> Result<(), Fault> {
         by_nobody(context)?;
         let Some(id) = provision.request else { return Ok(()) };
         let none = || format!("{} is for the grant {id}, which there is not", provision.holding);

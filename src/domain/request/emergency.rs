@@ -17,7 +17,7 @@ use crate::domain::refusal::{Refusal, VoteRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::terms::{RequestId, Terms};
-use crate::domain::text::Text;
+use crate::domain::text::{Text, joined};
 use crate::domain::time::Timestamp;
 
 /// Emergencies of one member for one resource count together when they were taken within this.
@@ -105,7 +105,7 @@ pub fn reviews_owed(owed: &[(RequestId, Vec<Name>)]) -> String {
         };
         format!("{requests} ({})", one_of(reviewers))
     };
-    groups.iter().map(group).collect::<Vec<_>>().join(", ")
+    joined(groups.iter().map(group))
 }
 
 /// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its

@@ -21,7 +21,7 @@ use crate::domain::request::{Request, Verdict};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::team::Team;
-use crate::domain::text::quantity;
+use crate::domain::text::{joined, quantity};
 use crate::domain::time::Timestamp;
 
 /// The most people that a warning names.
@@ -477,8 +477,8 @@ fn missing(tallies: &[Tally]) -> String {
     let parts = open.map(|tally| {
         let more = tally.need as usize - tally.have.len();
         let rule = tally.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {:?}", rule.as_str()));
-        let of: Vec<String> = waits_on(std::slice::from_ref(tally)).iter().map(ToString::to_string).collect();
-        let of = if of.is_empty() { "nobody".to_owned() } else { of.join(", ") };
+        let of = waits_on(std::slice::from_ref(tally));
+        let of = if of.is_empty() { "nobody".to_owned() } else { joined(of) };
         format!("{}{rule} (of {of})", quantity(more, "more approval", "more approvals"))
     });
     parts.collect::<Vec<_>>().join("; ")

@@ -7,7 +7,7 @@ use crate::domain::binding::{Binding, in_connector};
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
-use crate::domain::text::quantity;
+use crate::domain::text::{cut, joined, quantity};
 
 /// What a change does to what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => joined(items.iter().map(plain)),
         Value::Object(fields) => {
             let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect();
             format!("({})", fields.join("; "))
@@ -110,7 +110,7 @@ fn plain(value: &Value) -> String {
 pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
     let mut sorted: Vec<&Change> = changes.iter().collect();
     sorted.sort_by_key(|change| danger(change));
-    let mut named: Vec<String> = sorted.iter().take(NAMED).map(|change| bounded(&one(change))).collect();
+    let mut named: Vec<String> = sorted.iter().take(NAMED).map(|change| cut(&one(change), LONGEST)).collect();
     match sorted.len() - named.len() {
         0 => {}
         more => {
@@ -120,13 +120,6 @@ pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
     }
     let begin = if separator.starts_with('\n') { separator } else { " " };
     format!("{actor} changed the team:{begin}{}", named.join(separator))
-}
-
-fn bounded(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// `bob: role member → admin`, `member zoe added (admin)`, `group dba: + dave`.
@@ -164,8 +157,8 @@ fn one(change: &Change) -> String {
                 FieldChange::Value { from, to } => format!("{key} {from} → {to}"),
                 FieldChange::List { added, removed } => {
                     let added = added.iter().map(|item| format!("+ {item}"));
-                    let items: Vec<String> = added.chain(removed.iter().map(|item| format!("- {item}"))).collect();
-                    if alone { items.join(", ") } else { format!("{key} {}", items.join(", ")) }
+                    let items = joined(added.chain(removed.iter().map(|item| format!("- {item}"))));
+                    if alone { items } else { format!("{key} {items}") }
                 }
             });
             format!("{what}: {}", fields.collect::<Vec<_>>().join("; "))

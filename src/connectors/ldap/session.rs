@@ -1,0 +1,173 @@
+//! The connection to the directory, and what its errors mean.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ldap3::result::SearchResult;
+use ldap3::{LdapConn, LdapConnSettings, LdapError, LdapResult, Mod, SearchEntry};
+use rustls::ClientConfig;
+
+use super::{SELF, code};
+use crate::connectors::NotDone;
+use crate::error::{Failure, Kind};
+
+/// How long one operation may take.
+const LIMIT: Duration = Duration::from_secs(10);
+
+pub struct Url {
+    text: String,
+    starttls: bool,
+    pub is_encrypted: bool,
+    /// A socket of this machine.
+    pub is_local: bool,
+}
+
+impl Url {
+    pub fn check(text: &str, starttls: bool, allow_plain: bool) -> Result<Url, Failure> {
+        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}: {text}")));
+        let Some((scheme, rest)) = text.split_once("://") else { return usage("is not valid") };
+        if rest.split(['/', ':']).next().is_none_or(str::is_empty) {
+            return usage("names no host");
+        }
+        let (is_encrypted, is_local) = match scheme {
+            "ldaps" => (true, false),
+            "ldapi" => (false, true),
+            "ldap" if starttls || allow_plain => (starttls, false),
+            "ldap" => return usage("is not encrypted (--starttls)"),
+            _ => return usage("begins with ldaps://, ldap:// or ldapi://"),
+        };
+        if starttls && scheme != "ldap" {
+            return usage("does not go with --starttls");
+        }
+        Ok(Url { text: text.to_owned(), starttls, is_encrypted, is_local })
+    }
+}
+
+/// Opens sessions.
+pub struct Directory {
+    url: Url,
+    tls: Option<Arc<ClientConfig>>,
+    /// Who logs in, with which password. None: by SASL EXTERNAL.
+    bind: Option<(String, String)>,
+    session: Option<LdapSession>,
+    /// Set when no connection was possible. The other operations of this run then do not try for as long again.
+    down: Option<NotDone>,
+}
+
+pub struct LdapSession(LdapConn);
+
+impl LdapSession {
+    pub fn modify(&mut self, dn: &str, changes: Vec<Mod<String>>) -> Result<LdapResult, LdapError> {
+        self.0.with_timeout(LIMIT).modify(dn, changes)
+    }
+
+    /// Reads one entry, or returns the result that says why not.
+    pub fn read(&mut self, dn: &str, attributes: &[&str]) -> Result<Result<SearchEntry, LdapResult>, LdapError> {
+        let SearchResult(entries, mut result) =
+            self.0.with_timeout(LIMIT).search(dn, SELF, "(objectClass=*)", attributes)?;
+        let entry = entries.into_iter().next().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
+        if let (Some(entry), code::SUCCESS) = (entry, result.rc) {
+            return Ok(Ok(SearchEntry::construct(entry)));
+        }
+        if result.rc == code::SUCCESS {
+            // Hidden from this login.
+            result.rc = code::NO_SUCH_OBJECT;
+        }
+        Ok(Err(result))
+    }
+}
+
+impl Directory {
+    pub fn new(url: Url, tls: Option<Arc<ClientConfig>>, bind: Option<(String, String)>) -> Directory {
+        Directory { url, tls, bind, session: None, down: None }
+    }
+
+    /// Does the work, which is the same if it is done twice: if the server ends the session meanwhile, a second time.
+    pub fn with<T>(&mut self, work: impl Fn(&mut LdapSession) -> Result<T, LdapError>) -> Result<T, NotDone> {
+        let mut again = self.session.is_some();
+        loop {
+            let mut session = self.session()?;
+            match work(&mut session) {
+                Ok(done) => {
+                    self.session = Some(session);
+                    return Ok(done);
+                }
+                // The session is of no use any more. A server that does not answer in time is not asked again.
+                Err(error) if again && !matches!(error, LdapError::Timeout { .. }) => again = false,
+                Err(error) => {
+                    let why = unreachable(&error);
+                    if matches!(error, LdapError::Timeout { .. }) {
+                        self.down = Some(why.clone());
+                    }
+                    return Err(why);
+                }
+            }
+        }
+    }
+
+    fn session(&mut self) -> Result<LdapSession, NotDone> {
+        if let Some(why) = &self.down {
+            return Err(why.clone());
+        }
+        if let Some(session) = self.session.take() {
+            return Ok(session);
+        }
+        self.open().inspect_err(|why| self.down = Some(why.clone()))
+    }
+
+    fn open(&self) -> Result<LdapSession, NotDone> {
+        let mut settings = LdapConnSettings::new().set_conn_timeout(LIMIT).set_starttls(self.url.starttls);
+        if let Some(tls) = &self.tls {
+            settings = settings.set_config(Arc::clone(tls));
+        }
+        let opened = LdapConn::with_settings(settings, &self.url.text);
+        let mut connection = opened.map_err(|error| unreachable(&error))?;
+        connection.with_timeout(LIMIT);
+        let bound = match &self.bind {
+            Some((dn, password)) => connection.simple_bind(dn, password),
+            None => connection.sasl_external_bind(),
+        };
+        let bound = bound.map_err(|error| unreachable(&error))?;
+        if bound.rc == code::SUCCESS { Ok(LdapSession(connection)) } else { Err(not_done(&bound)) }
+    }
+}
+
+/// The connection failed.
+fn unreachable(error: &LdapError) -> NotDone {
+    let lasting = match error {
+        LdapError::LdapResult { result } => return not_done(result),
+        LdapError::Io { source } => {
+            // A certificate that is not trusted is invalid data.
+            use ErrorKind::{InvalidData, InvalidInput, PermissionDenied, Unsupported};
+            [InvalidData, InvalidInput, PermissionDenied, Unsupported].contains(&source.kind())
+        }
+        LdapError::OpSend { .. }
+        | LdapError::ResultRecv { .. }
+        | LdapError::IdScrubSend { .. }
+        | LdapError::MiscSend { .. }
+        | LdapError::Timeout { .. }
+        | LdapError::EndOfStream => false,
+        _ => true,
+    };
+    let text = match error {
+        LdapError::Timeout { .. } => "the directory does not answer in time".to_owned(),
+        LdapError::OpSend { .. } | LdapError::ResultRecv { .. } | LdapError::EndOfStream => {
+            "the directory closed the connection".to_owned()
+        }
+        error => format!("the directory can't be reached: {error}"),
+    };
+    if lasting { NotDone::Failed(text) } else { NotDone::Later(text) }
+}
+
+/// The directory refused.
+pub fn not_done(result: &LdapResult) -> NotDone {
+    let text = match result.rc {
+        10 => "the directory refers to another server: name that one in --url".to_owned(),
+        49 => "the directory does not accept the login of this connector (49, invalidCredentials)".to_owned(),
+        50 => "the login of this connector may not do this (50, insufficientAccessRights)".to_owned(),
+        _ => format!("the directory says: {result}"),
+    };
+    // Time limit, busy, unavailable.
+    if [3, 51, 52].contains(&result.rc) { NotDone::Later(text) } else { NotDone::Failed(text) }
+}

@@ -1,0 +1,99 @@
+//! The statements. The server itself quotes names (`format('%I')`) and looks them up by index.
+//!
+//! A name of more than 63 bytes would be cut by the server, and could then be another role: such a name is no role here.
+//! Since PostgreSQL 16, one login can have one role from several grantors, and a membership can be of no use (it only lets
+//! the member administer the role). `to_jsonb` reads the columns that older servers lack.
+
+/// Set for each session. To plan a statement takes longer than to run it, so it is planned once. The empty path makes sure that no function of another schema is called.
+pub const SESSION: &str = "SET search_path = ''; SET statement_timeout = '10s'; SET lock_timeout = '5s'; \
+     SET idle_in_transaction_session_timeout = '30s'; SET timezone = 'UTC'; SET client_min_messages = warning; \
+     SET default_transaction_read_only = off; SET plan_cache_mode = force_generic_plan";
+
+/// The comment of a login that `--create-logins` made.
+const MARK: &str = "Created by access.";
+
+/// What the statements below know: the connector's login, a login ($1), a role ($2), and the memberships of both.
+fn known() -> String {
+    format!(
+        "WITH me AS (
+            SELECT oid, rolsuper, current_setting('server_version_num')::int >= 160000 AS several
+            FROM pg_roles WHERE rolname = current_user),
+        login AS (
+            SELECT oid, rolname, rolsuper, rolvaliduntil FROM pg_roles
+            WHERE rolname = $1::text::name AND octet_length($1::text) < 64),
+        role AS (
+            SELECT oid, rolname FROM pg_roles
+            WHERE rolname = $2::text::name AND octet_length($2::text) < 64),
+        membership AS (
+            SELECT coalesce(grantor.rolname::text, 'a role that is gone') AS grantor,
+                CASE WHEN me.rolsuper THEN m.grantor = me.oid OR (me.several AND m.grantor = 10)
+                    ELSE pg_has_role(me.oid, m.grantor, 'USAGE') END AS ours
+            FROM (
+                SELECT * FROM pg_auth_members
+                WHERE roleid = (SELECT oid FROM role) AND member = (SELECT oid FROM login) OFFSET 0) m
+            CROSS JOIN me LEFT JOIN pg_roles grantor ON grantor.oid = m.grantor
+            WHERE {USABLE}),
+        made AS (
+            SELECT oid, rolname, rolvaliduntil FROM login WHERE rolvaliduntil IS NOT NULL
+                AND shobj_description(oid, 'pg_authid') = '{MARK}')"
+    )
+}
+
+/// Before a grant. $3: the end of access, in seconds since 1970.
+pub fn before_grant() -> String {
+    format!(
+        "{}, ending AS (
+            SELECT CASE WHEN $3::bigint IS NULL THEN 'infinity' ELSE to_timestamp($3::bigint) END AS at)
+        SELECT EXISTS (SELECT FROM login) AS has_login,
+            EXISTS (SELECT FROM role) AS has_role,
+            EXISTS (SELECT FROM login WHERE login.oid = me.oid) AS is_me,
+            EXISTS (SELECT FROM role WHERE rolname::text LIKE 'pg\\_%' OR EXISTS (
+                SELECT FROM pg_roles super
+                WHERE super.rolsuper AND pg_has_role(role.oid, super.oid, 'MEMBER'))) AS is_system,
+            EXISTS (SELECT FROM membership) AS is_held,
+            format('CREATE ROLE %I LOGIN VALID UNTIL %L; COMMENT ON ROLE %1$I IS %3$L; ',
+                $1::text, (SELECT at FROM ending), '{MARK}') AS make_login,
+            (SELECT format('ALTER ROLE %I VALID UNTIL %L; ', rolname, ending.at) FROM made, ending
+                WHERE rolvaliduntil < ending.at) AS extend_login,
+            format('GRANT %I TO %I', $2::text, $1::text) || CASE WHEN several THEN ' WITH SET TRUE' ELSE '' END AS grant
+        FROM me",
+        known()
+    )
+}
+
+/// Before a revoke. `sessions`: the login's open ones. `indirect`: the login has the role in another way too.
+pub fn before_revoke() -> String {
+    format!(
+        "{}
+        SELECT ARRAY(SELECT grantor FROM membership WHERE NOT ours) AS others,
+            (SELECT string_agg(format('REVOKE %I FROM %I', $2::text, $1::text)
+                || CASE WHEN several THEN format(' GRANTED BY %I', grantor) ELSE '' END || '; ', '')
+                FROM membership WHERE ours) AS revoke,
+            (SELECT format('ALTER ROLE %I VALID UNTIL %L; ', rolname, now()) FROM made
+                WHERE rolvaliduntil > now() AND NOT EXISTS (
+                    SELECT FROM pg_auth_members m, role WHERE m.member = made.oid AND m.roleid <> role.oid)) AS end_login,
+            (SELECT count(*) FROM pg_stat_get_activity(NULL) s, login WHERE s.usesysid = login.oid) AS sessions,
+            EXISTS (SELECT FROM login, role WHERE login.rolsuper OR EXISTS (
+                SELECT FROM pg_auth_members m WHERE m.member = login.oid AND m.roleid <> role.oid
+                    AND pg_has_role(m.roleid, role.oid, 'MEMBER'))) AS indirect
+        FROM me",
+        known()
+    )
+}
+
+/// The membership `m` lets the member use the role.
+const USABLE: &str = "(coalesce((to_jsonb(m)->>'inherit_option')::bool, true) OR (to_jsonb(m)->>'set_option')::bool)";
+
+/// Ends the sessions of a login ($1). Returns how many there were.
+pub const END_SESSIONS: &str = "SELECT count(*), bool_and(pg_terminate_backend(s.pid))
+    FROM pg_stat_get_activity(NULL) s JOIN pg_roles login ON login.oid = s.usesysid
+    WHERE login.rolname = $1::text::name AND octet_length($1::text) < 64 AND s.pid <> pg_backend_pid()";
+
+/// Who has the roles $1, but the login of the connector, which may have to have a role in order to grant it.
+pub fn list() -> String {
+    format!(
+        "SELECT DISTINCT login.rolname::text, role.rolname::text
+        FROM pg_roles role JOIN pg_auth_members m ON m.roleid = role.oid JOIN pg_roles login ON login.oid = m.member
+        WHERE role.rolname::text = ANY ($1::text[]) AND login.rolname <> current_user AND {USABLE}"
+    )
+}

@@ -1,0 +1,250 @@
+//! SCIM 2.0 (RFC 7644): membership of a group.
+
+mod http;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::http::{ScimAnswer, ScimService, encode};
+use super::files;
+use super::parameters::only;
+use super::protocol::{Holder, Provision};
+use super::{NotDone, System};
+use crate::domain::binding::Parameters;
+use crate::domain::member::Login;
+use crate::error::{Failure, Kind};
+
+/// SCIM: membership of a group (parameter: group, its displayName or id)
+#[derive(Debug, Args)]
+pub struct ScimArgs {
+    /// The base of the service: https://HOST/scim/v2
+    #[arg(long, value_name = "URL")]
+    pub url: String,
+    /// Allow http://: everyone on the way can read the token
+    #[arg(long)]
+    pub allow_plain: bool,
+    /// The certificates to trust, in PEM (default: the system's)
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The file with the bearer token
+    #[arg(long, value_name = "FILE")]
+    pub token_file: PathBuf,
+    /// The userName of a login
+    #[arg(long, value_name = "NAME", default_value = "{login}")]
+    pub user_name: String,
+}
+
+const PLACE: &str = "{login}";
+
+impl ScimArgs {
+    pub fn open(self) -> Result<Scim, Failure> {
+        let Some((before, after)) = self.user_name.split_once(PLACE) else {
+            let failure = Failure::new(Kind::Usage, format!("--user-name has no {PLACE}"));
+            return Err(failure.hint("example: {login}@example.com"));
+        };
+        let token = files::secret(&self.token_file)?;
+        let service = ScimService::new(&self.url, self.allow_plain, self.ca_file.as_deref(), &token)?;
+        Ok(Scim {
+            service,
+            before: before.to_owned(),
+            after: after.to_owned(),
+            groups: BTreeMap::new(),
+            users: BTreeMap::new(),
+        })
+    }
+}
+
+pub struct Scim {
+    service: ScimService,
+    /// What a userName has before and after the login.
+    before: String,
+    after: String,
+    /// The ids of groups, by what bindings call them.
+    groups: BTreeMap<String, String>,
+    /// The userNames of ids.
+    users: BTreeMap<String, String>,
+}
+
+impl System for Scim {
+    fn list(&mut self, parameters: &[Parameters]) -> Result<Vec<Holder>, NotDone> {
+        let mut holders = Vec::new();
+        for all in parameters {
+            // Nobody holds parameters that no operation accepts.
+            let Ok(group) = only(all, "group") else { continue };
+            let Some(id) = self.group(group)? else { continue };
+            let members = self.members(&id)?;
+            self.learn(&members)?;
+            let logins: BTreeSet<Login> = members.iter().filter_map(|id| self.login(id)).collect();
+            holders.extend(logins.into_iter().map(|login| Holder { login, parameters: all.clone() }));
+        }
+        Ok(holders)
+    }
+
+    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+        let name = only(&act.parameters, "group")?;
+        let Some(group) = self.group(name)? else {
+            return Err(NotDone::Failed(format!("there is no group {name}")));
+        };
+        let Some(user) = self.user(&act.login)? else {
+            return Err(NotDone::Failed(format!("there is no user {}", self.user_name(&act.login))));
+        };
+        // To add a member again changes nothing (RFC 7644, 3.5.2.1). A service that adds it again fails the next list.
+        let change = json!({ "op": "add", "path": "members", "value": [{ "value": user }] });
+        let answer = self.change(&group, &change)?;
+        if answer.is_success() {
+            return Ok(None);
+        }
+        if answer.status < 500 && self.members(&group)?.contains(&user) {
+            return Ok(None);
+        }
+        Err(answer.not_done())
+    }
+
+    fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+        let name = only(&act.parameters, "group")?;
+        let (Some(group), Some(user)) = (self.group(name)?, self.user(&act.login)?) else { return Ok(None) };
+        let path = format!("members[value eq {}]", Value::from(user.as_str()));
+        let answer = self.change(&group, &json!({ "op": "remove", "path": path }))?;
+        // A service may say that there is no such member (`noTarget`), or that the group is gone.
+        if answer.is_success() || answer.status == 404 {
+            return Ok(Some("applications keep it until the service tells them, and open sessions longer".to_owned()));
+        }
+        if answer.status < 500 && !self.members(&group)?.contains(&user) {
+            return Ok(None);
+        }
+        Err(answer.not_done())
+    }
+}
+
+impl Scim {
+    fn change(&mut self, group: &str, operation: &Value) -> Result<ScimAnswer, NotDone> {
+        let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation] });
+        self.service.patch(&format!("/Groups/{}", encode(group)), &body)
+    }
+
+    fn user_name(&self, login: &Login) -> String {
+        format!("{}{login}{}", self.before, self.after)
+    }
+
+    fn login(&self, id: &str) -> Option<Login> {
+        let name = self.users.get(id)?;
+        name.strip_prefix(&self.before)?.strip_suffix(&self.after)?.parse().ok()
+    }
+
+    /// The resources whose attribute has this value. A service may ignore case.
+    fn find(&mut self, kind: &str, attribute: &str, value: &str) -> Result<Vec<Value>, NotDone> {
+        let filter = format!("{attribute} eq {}", Value::from(value));
+        let path = format!("/{kind}?filter={}&attributes={attribute}", encode(&filter));
+        let answer = self.service.get(&path)?;
+        if !answer.is_success() {
+            return Err(answer.not_done());
+        }
+        if !answer.body.get("totalResults").is_some_and(Value::is_u64) {
+            return Err(NotDone::Failed("the service answers without a list: check --url".to_owned()));
+        }
+        Ok(answer.body.get("Resources").and_then(Value::as_array).cloned().unwrap_or_default())
+    }
+
+    /// The id of a group, by its displayName or its id.
+    fn group(&mut self, name: &str) -> Result<Option<String>, NotDone> {
+        if let Some(id) = self.groups.get(name) {
+            return Ok(Some(id.clone()));
+        }
+        let found = self.find("Groups", "displayName", name)?;
+        let exact: Vec<&str> = found.iter().filter(|it| text(it, "displayName") == Some(name)).filter_map(id).collect();
+        let found = match exact.as_slice() {
+            [] => {
+                let answer = self.service.get(&format!("/Groups/{}?attributes=displayName", encode(name)))?;
+                match answer.status {
+                    200 => id(&answer.body).filter(|id| *id == name).map(str::to_owned),
+                    // Some services refuse what can't be one of their ids.
+                    400 | 404 => None,
+                    _ => return Err(answer.not_done()),
+                }
+            }
+            [id] => Some((*id).to_owned()),
+            several => {
+                let why = format!("{} groups are named {name}: write the id", several.len());
+                return Err(NotDone::Failed(why));
+            }
+        };
+        if let Some(id) = &found {
+            self.groups.insert(name.to_owned(), id.clone());
+        }
+        Ok(found)
+    }
+
+    /// The id of a login's user.
+    fn user(&mut self, login: &Login) -> Result<Option<String>, NotDone> {
+        let name = self.user_name(login);
+        if let Some((id, _)) = self.users.iter().find(|(_, known)| **known == name) {
+            return Ok(Some(id.clone()));
+        }
+        let found = self.find("Users", "userName", &name)?;
+        let Some(id) = found.iter().find(|it| text(it, "userName") == Some(&name)).and_then(id) else {
+            return Ok(None);
+        };
+        self.users.insert(id.to_owned(), name);
+        Ok(Some(id.to_owned()))
+    }
+
+    /// The ids of a group's members: users, and groups in it. Empty if the group is gone.
+    fn members(&mut self, group: &str) -> Result<BTreeSet<String>, NotDone> {
+        let answer = self.service.get(&format!("/Groups/{}", encode(group)))?;
+        match answer.status {
+            200 => {}
+            404 => return Ok(BTreeSet::new()),
+            _ => return Err(answer.not_done()),
+        }
+        let members = answer.body.get("members").and_then(Value::as_array);
+        let ids = members.into_iter().flatten().filter_map(|member| text(member, "value"));
+        Ok(ids.map(str::to_owned).collect())
+    }
+
+    /// Finds the userNames of ids: many in one request, and those that it does not return one by one.
+    fn learn(&mut self, ids: &BTreeSet<String>) -> Result<(), NotDone> {
+        let unknown: Vec<&String> = ids.iter().filter(|id| !self.users.contains_key(*id)).collect();
+        for some in unknown.chunks(AT_ONCE) {
+            let named: Vec<String> = some.iter().map(|id| format!("id eq {}", Value::from(id.as_str()))).collect();
+            let filter = encode(&named.join(" or "));
+            let answer = self.service.get(&format!("/Users?filter={filter}&attributes=userName&count={AT_ONCE}"))?;
+            // A service that has no such filter refuses it.
+            let found = answer.body.get("Resources").and_then(Value::as_array).filter(|_| answer.is_success());
+            let pairs = found.into_iter().flatten().filter_map(|user| Some((id(user)?, text(user, "userName")?)));
+            self.users.extend(pairs.map(|(id, name)| (id.to_owned(), name.to_owned())));
+            for id in some {
+                if !self.users.contains_key(*id) {
+                    self.learn_one(id)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn learn_one(&mut self, id: &str) -> Result<(), NotDone> {
+        let answer = self.service.get(&format!("/Users/{}?attributes=userName", encode(id)))?;
+        match (answer.status, text(&answer.body, "userName")) {
+            (200, Some(name)) => {
+                self.users.insert(id.to_owned(), name.to_owned());
+                Ok(())
+            }
+            // A group in the group, or a user that is gone.
+            (200 | 404, _) => Ok(()),
+            _ => Err(answer.not_done()),
+        }
+    }
+}
+
+/// How many users one request asks for.
+const AT_ONCE: usize = 40;
+
+fn text<'v>(resource: &'v Value, key: &str) -> Option<&'v str> {
+    resource.get(key).and_then(Value::as_str)
+}
+
+fn id(resource: &Value) -> Option<&str> {
+    text(resource, "id")
+}
