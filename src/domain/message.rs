@@ -157,9 +157,10 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
         NotificationKind::AccessExpired => format!("Your access to {held} ended (request {id})"),
         NotificationKind::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
         NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took access to {held} (request {id})"),
-        NotificationKind::TeamChanged | NotificationKind::ProvisioningFailed | NotificationKind::DriftFound => {
-            plain_headline(kind).to_owned()
-        }
+        NotificationKind::TeamChanged
+        | NotificationKind::ProvisioningFailed
+        | NotificationKind::RevokeFailed
+        | NotificationKind::DriftFound => plain_headline(kind).to_owned(),
     }
 }
 
@@ -198,7 +199,8 @@ fn plain_headline(kind: NotificationKind) -> &'static str {
         NotificationKind::AccessRevoked => "Access was revoked",
         NotificationKind::AccessEmergency => "EMERGENCY access was taken",
         NotificationKind::TeamChanged => "The team was changed",
-        NotificationKind::ProvisioningFailed => "Access could not be given or taken back",
+        NotificationKind::ProvisioningFailed => "Access could not be given",
+        NotificationKind::RevokeFailed => "Access COULD NOT BE TAKEN BACK",
         NotificationKind::DriftFound => "A system differs from what access says",
     }
 }
@@ -299,7 +301,9 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
     let Some(request) = request else {
         let look = match kind {
             NotificationKind::TeamChanged => "access audit --action team.applied",
-            NotificationKind::ProvisioningFailed => "access audit --action provisioning.failed",
+            NotificationKind::ProvisioningFailed | NotificationKind::RevokeFailed => {
+                "access audit --action provisioning.failed"
+            }
             NotificationKind::DriftFound => "access audit --action drift.found",
             _ => "access inbox",
         };
@@ -328,6 +332,7 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
         | NotificationKind::AccessRevoked
         | NotificationKind::TeamChanged
         | NotificationKind::ProvisioningFailed
+        | NotificationKind::RevokeFailed
         | NotificationKind::DriftFound => vec![show],
     }
 }

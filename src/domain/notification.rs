@@ -31,11 +31,12 @@ pub enum NotificationKind {
     AccessEmergency,
     TeamChanged,
     ProvisioningFailed,
+    RevokeFailed,
     DriftFound,
 }
 
 impl NotificationKind {
-    pub const ALL: [NotificationKind; 16] = [
+    pub const ALL: [NotificationKind; 17] = [
         NotificationKind::RequestSubmitted,
         NotificationKind::RequestApproved,
         NotificationKind::RequestDenied,
@@ -51,6 +52,7 @@ impl NotificationKind {
         NotificationKind::AccessEmergency,
         NotificationKind::TeamChanged,
         NotificationKind::ProvisioningFailed,
+        NotificationKind::RevokeFailed,
         NotificationKind::DriftFound,
     ];
 
@@ -71,6 +73,7 @@ impl NotificationKind {
             NotificationKind::AccessEmergency => "access.emergency",
             NotificationKind::TeamChanged => "team.changed",
             NotificationKind::ProvisioningFailed => "provisioning.failed",
+            NotificationKind::RevokeFailed => "revoke.failed",
             NotificationKind::DriftFound => "drift.found",
         }
     }
@@ -93,6 +96,7 @@ impl NotificationKind {
             | NotificationKind::AccessEmergency
             | NotificationKind::TeamChanged
             | NotificationKind::ProvisioningFailed
+            | NotificationKind::RevokeFailed
             | NotificationKind::DriftFound => false,
         }
     }
@@ -100,6 +104,11 @@ impl NotificationKind {
     /// Whether it is sent in digests only, by default: it asks for nothing.
     pub fn can_wait(self) -> bool {
         self == NotificationKind::RequestDecided
+    }
+
+    /// Whether nobody can mute or delay it, whatever the team says: somebody has access that nobody approved.
+    pub fn is_always_mandatory(self) -> bool {
+        matches!(self, NotificationKind::AccessEmergency | NotificationKind::RevokeFailed)
     }
 
     pub fn to(self, member: &Name) -> Recipient {

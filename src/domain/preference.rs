@@ -134,7 +134,7 @@ impl Policy {
     }
 
     pub fn is_mandatory(&self, kind: NotificationKind) -> bool {
-        kind == NotificationKind::AccessEmergency || self.mandatory.contains(&kind)
+        kind.is_always_mandatory() || self.mandatory.contains(&kind)
     }
 
     /// What happens with this event on this channel. Mandatory events override everything, the member's settings override the
@@ -326,8 +326,10 @@ mod tests {
         assert_eq!(plan(&policy, &own), ("off".to_owned(), Why::Muted));
         policy.mandatory.insert(kind);
         assert_eq!(plan(&policy, &own), ("realtime".to_owned(), Why::Mandatory));
-        let emergency = Policy::default().plan(&own, NotificationKind::AccessEmergency, Channel::Slack);
-        assert_eq!(emergency, Plan { how: How::AtOnce, why: Why::Mandatory });
+        for kind in [NotificationKind::AccessEmergency, NotificationKind::RevokeFailed] {
+            let plan = Policy::default().plan(&own, kind, Channel::Slack);
+            assert_eq!(plan, Plan { how: How::AtOnce, why: Why::Mandatory });
+        }
     }
 
     #[test]

@@ -138,8 +138,8 @@ impl SystemPlan {
     fn unwanted(&mut self, holding: &Holding, is_found: bool, known: Option<&JournalEntry>, now: &Now<'_>) {
         let ours = known.filter(|known| known.state != JournalState::Before);
         let is_due = |known: &JournalEntry| {
-            // An unknown grant may still have its effect, so it is taken back even if it is not listed.
-            is_found || known.state == JournalState::Granting
+            // An act whose end is unknown may still have its effect, so it is taken back even if it is not listed.
+            is_found || known.state != JournalState::Granted
         };
         match ours {
             Some(known) if is_due(known) => {
@@ -206,13 +206,15 @@ pub fn conclude(
             (Some(granted), Ok(()))
         }
         (ActKind::Grant, Some(true)) => (intent(), Err(why())),
-        // It was certainly not given, so there is nothing to take back.
-        (ActKind::Grant, Some(false)) if !is_done && answer.is_ok() => {
-            let kept = before.filter(|before| before.state != JournalState::Granting);
-            (kept.cloned(), Err(why()))
-        }
+        // It was certainly not given now. Whether it was by an earlier try may still be unknown.
+        (ActKind::Grant, Some(false)) if !is_done && answer.is_ok() => match before.map(|before| before.state) {
+            Some(JournalState::Granting | JournalState::Revoking) => (intent(), Err(why())),
+            Some(JournalState::Before | JournalState::Granted) | None => (before.cloned(), Err(why())),
+        },
         (ActKind::Grant, Some(false)) => (intent(), Err(why())),
-        (ActKind::Revoke, Some(false)) => (None, Ok(())),
+        (ActKind::Revoke, Some(false)) if is_done || act.was_found => (None, Ok(())),
+        // An unknown grant may still have its effect. It is taken back until the program says that this is done.
+        (ActKind::Revoke, Some(false)) => (intent(), Ok(())),
         (ActKind::Revoke, Some(true)) => (intent(), Err(why())),
     }
 }
@@ -285,13 +287,15 @@ impl Aftermath<'_> {
             };
             add(holding, row.request, outcome);
         }
+        let on_record: BTreeSet<(&Holding, Option<RequestId>)> =
+            self.recorded.iter().map(|row| (&row.holding, row.request)).collect();
         for (holding, entry) in self.journal {
             let ours = entry.state != JournalState::Before;
             let Some(why) = self.failure(holding).filter(|_| ours && !self.desired.contains_key(holding)) else {
                 continue;
             };
             for request in each(&entry.requests) {
-                if !self.recorded.iter().any(|row| row.holding == *holding && row.request == request) {
+                if !on_record.contains(&(holding, request)) {
                     add(holding, request, ProvisioningOutcome::RevokeFailed { why: why.clone() });
                 }
             }

@@ -52,6 +52,8 @@ mod tests {
         Fails,
         /// All acts are done, but the list after them fails.
         NoList,
+        /// The program was stopped, and the system does it all later.
+        Late,
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -62,6 +64,8 @@ mod tests {
         Give(u8),
         Take(u8),
         Run(Fault),
+        /// What the system still had to do is done.
+        Land,
     }
 
     #[derive(Default)]
@@ -71,6 +75,8 @@ mod tests {
         /// What somebody else put there.
         foreign: BTreeSet<Holding>,
         journal: Entries,
+        /// What the system has begun. It does things in order.
+        pending: Vec<(ActKind, Holding)>,
         runs: u32,
     }
 
@@ -96,7 +102,27 @@ mod tests {
                     self.foreign.remove(&holding(number));
                 }
                 Step::Run(fault) => self.run(fault),
+                Step::Land => self.land(None),
             }
+        }
+
+        /// Does what is pending, about one holding or all.
+        fn land(&mut self, only: Option<&Holding>) {
+            let concerns = |holding: &Holding| only.is_none_or(|only| only == holding);
+            let (landed, kept) = std::mem::take(&mut self.pending).into_iter().partition(|(_, it)| concerns(it));
+            self.pending = kept;
+            let landed: Vec<(ActKind, Holding)> = landed;
+            landed.into_iter().for_each(|(kind, holding)| self.act(kind, &holding));
+        }
+
+        fn act(&mut self, kind: ActKind, holding: &Holding) {
+            match kind {
+                ActKind::Grant => self.system.insert(holding.clone()),
+                ActKind::Revoke => {
+                    assert!(!self.foreign.contains(holding), "{holding} is not ours");
+                    self.system.remove(holding)
+                }
+            };
         }
 
         fn write(&mut self, holding: &Holding, entry: Option<JournalEntry>) {
@@ -108,6 +134,9 @@ mod tests {
 
         fn run(&mut self, fault: Fault) {
             self.runs += 1;
+            // Nobody can see through a program that lies about a system that is late.
+            let lies = matches!(fault, Fault::Lies) && !self.pending.is_empty();
+            let fault = if lies { Fault::Fails } else { fault };
             let nonce = self.runs.to_string();
             let now = Now { now: time(i64::from(self.runs)), nonce: &nonce, end_sessions: &|_| None };
             let planned = plan(&self.desired, &self.system, &self.journal, &now);
@@ -119,24 +148,22 @@ mod tests {
                 self.write(&act.holding, Some(act.intent.clone()));
             }
             let done = match fault {
-                Fault::AfterIntents | Fault::Lies | Fault::Fails => 0,
+                Fault::AfterIntents | Fault::Lies | Fault::Fails | Fault::Late => 0,
                 Fault::AfterActs(count) => count,
                 Fault::None | Fault::Silent | Fault::NoList => planned.acts.len(),
             };
             for act in planned.acts.iter().take(done) {
-                match act.kind {
-                    ActKind::Grant => self.system.insert(act.holding.clone()),
-                    ActKind::Revoke => {
-                        assert!(!self.foreign.contains(&act.holding), "{} is not ours", act.holding);
-                        self.system.remove(&act.holding)
-                    }
-                };
+                self.land(Some(&act.holding));
+                self.act(act.kind, &act.holding);
+            }
+            if matches!(fault, Fault::Late) {
+                self.pending.extend(planned.acts.iter().map(|act| (act.kind, act.holding.clone())));
             }
             if matches!(fault, Fault::AfterIntents | Fault::AfterActs(_)) {
                 return;
             }
             let answer: Answered = match fault {
-                Fault::Silent => Err("no answer".to_owned()),
+                Fault::Silent | Fault::Late => Err("no answer".to_owned()),
                 Fault::Fails => Ok(ConnectorAnswer::Failed("no".to_owned())),
                 _ => Ok(ConnectorAnswer::Done { note: None }),
             };
@@ -157,6 +184,7 @@ mod tests {
             1 => Just(Fault::Lies),
             1 => Just(Fault::Fails),
             1 => Just(Fault::NoList),
+            2 => Just(Fault::Late),
         ]
     }
 
@@ -167,6 +195,7 @@ mod tests {
             1 => (0_u8..4).prop_map(Step::Give),
             1 => (0_u8..4).prop_map(Step::Take),
             4 => fault().prop_map(Step::Run),
+            1 => Just(Step::Land),
         ]
     }
 
@@ -180,6 +209,7 @@ mod tests {
                 model.step(step);
             }
             model.run(Fault::None);
+            model.land(None);
             let mut expected: FoundHoldings = model.desired.keys().cloned().collect();
             expected.extend(model.foreign.iter().cloned());
             prop_assert_eq!(&model.system, &expected);

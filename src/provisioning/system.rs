@@ -7,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answers::Answered;
 use super::lock::{NoLock, SystemLock};
-use super::plan::{Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, conclude, plan};
+use super::plan::{
+    ActKind, Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, conclude, plan,
+};
 use super::program;
 use super::view::{ReconcileState, ReconcileView};
 use crate::config::Connector;
@@ -44,7 +46,7 @@ pub struct Report {
     pub drift: Option<Vec<DriftView>>,
 }
 
-pub struct System<'s> {
+pub struct SystemRun<'s> {
     pub name: &'s Name,
     /// None: a binding or the journal names it, but no configuration does.
     pub connector: Option<&'s Connector>,
@@ -65,7 +67,7 @@ struct Known {
     state: DesiredState,
 }
 
-impl System<'_> {
+impl SystemRun<'_> {
     pub fn run(&self) {
         if let Err(failure) = self.try_run() {
             let state = if failure.kind == Kind::Busy { ReconcileState::Busy } else { ReconcileState::Unreachable };
@@ -137,8 +139,9 @@ impl System<'_> {
         // What is desired may have changed while the program listed what is there.
         let known = self.desired(journal)?;
         let second = make_plan(&known, found, &before);
+        let second_acts: BTreeMap<&Holding, &PlannedAct> = second.acts.iter().map(|act| (&act.holding, act)).collect();
         let same = |act: &PlannedAct| {
-            let again = second.acts.iter().find(|again| again.holding == act.holding);
+            let again = second_acts.get(&act.holding);
             again.is_some_and(|again| again.kind == act.kind && again.intent.until == act.intent.until)
         };
         let (acts, dropped): (Vec<&PlannedAct>, Vec<&PlannedAct>) = first.acts.iter().partition(|act| same(act));
@@ -151,7 +154,10 @@ impl System<'_> {
             let is_found = after.as_ref().ok().map(|after| after.contains(&act.holding));
             let (entry, done) = conclude(act, is_found, answer, before.get(&act.holding));
             changes.push((act.holding.clone(), entry));
-            self.show(ReconcileView::of_act(act, done.as_ref().err().cloned()));
+            // What was taken back to be safe was not there.
+            if act.was_found || act.kind == ActKind::Grant || done.is_err() {
+                self.show(ReconcileView::of_act(act, done.as_ref().err().cloned()));
+            }
             if let Err(why) = done {
                 failures.insert(act.holding.clone(), why);
             }

@@ -123,6 +123,7 @@ fn view(read: &Read<'_>, name: &Name) -> Result<PreferenceView, Problem> {
 fn because(why: Why, kind: NotificationKind) -> String {
     match why {
         Why::Mandatory if kind == NotificationKind::AccessEmergency => "emergencies always notify everybody".to_owned(),
+        Why::Mandatory if kind.is_always_mandatory() => "access that stays always notifies the admins".to_owned(),
         Why::Mandatory
         | Why::Muted
         | Why::OwnOfEvent

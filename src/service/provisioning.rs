@@ -225,10 +225,10 @@ struct Recipients {
 impl Recipients {
     fn of(&mut self, read: &Read<'_>, event: &Event, now: Timestamp) -> Result<Vec<Recipient>, Error> {
         let (kind, requester) = match event {
-            Event::ProvisioningFailed(Failed { provision, operation, .. }) => {
-                let requester = provision.member.clone().filter(|_| *operation == ProvisioningOperation::Grant);
-                (NotificationKind::ProvisioningFailed, requester)
-            }
+            Event::ProvisioningFailed(Failed { provision, operation, .. }) => match operation {
+                ProvisioningOperation::Grant => (NotificationKind::ProvisioningFailed, provision.member.clone()),
+                ProvisioningOperation::Revoke => (NotificationKind::RevokeFailed, None),
+            },
             Event::DriftFound(_) => (NotificationKind::DriftFound, None),
             _ => return Ok(Vec::new()),
         };

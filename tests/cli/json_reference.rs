@@ -36,7 +36,8 @@ struct Printed<'w> {
 }
 
 /// A request's own fields have a section; where others hold a request, it is named and not described again.
-const CLOSED: [&str; 8] = [
+const CLOSED: [&str; 9] = [
+    "parameters",
     "detail",
     "grants[]",
     "also_ended[]",

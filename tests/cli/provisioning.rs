@@ -247,7 +247,15 @@ fn requester_and_admins_are_notified_of_a_failed_grant_and_admins_of_a_failed_re
     world.run("bob", &["inbox"]).ok().says("did not get role=orders_rw in orders-pg (request 1): there is no role");
     record(&world, vec![revoke_failed("bob", Some(1), "connection refused")]);
     assert_eq!(world.unread("bob").len(), 1);
-    assert_eq!(world.unread("alice").len(), 2);
+    assert_eq!(world.unread("alice"), ["provisioning.failed", "revoke.failed"]);
+    // Whatever an admin or the team has muted.
+    world.run("alice", &["notify", "mute"]).ok();
+    let settings = world.json("alice", &["notify"]);
+    let of = |event: &str| {
+        let events = settings["events"].as_array().unwrap();
+        events.iter().find(|row| row["event"] == event).unwrap()["email"]["how"].clone()
+    };
+    assert_eq!((of("provisioning.failed"), of("revoke.failed")), (json!("off"), json!("realtime")));
     world.run("alice", &["inbox"]).ok().says("bob STILL HAS role=orders_rw in orders-pg");
 }
 

@@ -85,6 +85,8 @@ fn everything() -> (Vec<Value>, Value) {
 /// A connector can't give grant 1, and finds something that nothing explains.
 fn connectors_fail(world: &World) {
     provisioning::record(world, vec![provisioning::grant_failed("bob", 1, "the server is down")]);
+    provisioning::record(world, vec![provisioning::revoke_failed("bob", Some(1), "the server is down")]);
+    provisioning::record(world, vec![provisioning::revoked("bob", 1)]);
     let mallory = provisioning::granted("mallory", 1).holding;
     provisioning::found(world, vec![DriftView { drift: Drift::Unexplained, holding: mallory }]);
 }
