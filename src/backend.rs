@@ -1,6 +1,6 @@
 //! Where commands are carried out: in this process on your own database file, or by a shared host's server.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fs;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -37,6 +37,8 @@ pub struct Own {
     path: PathBuf,
     store: OnceCell<Store>,
     caller: Caller,
+    /// Whether this process was root and became the owner of the file.
+    became_owner: Cell<bool>,
     open: fn(&Path) -> Result<Store, Failure>,
 }
 
@@ -142,9 +144,10 @@ impl Backend {
                     .hint("run the same command as root on this machine"));
             }
         };
-        if let Some(owner) = server::another_owner(&own.path)? {
-            let message = format!("{} belongs to {}, who has to reconcile it", own.path.display(), owner.name);
-            return Err(Failure::new(Kind::Refused, message).hint(format!("run the command as {}", owner.name)));
+        if own.became_owner.get() || server::another_owner(&own.path)?.is_some() {
+            let message =
+                format!("{} belongs to another user, who has to carry it to other systems", own.path.display());
+            return Err(Failure::new(Kind::Refused, message).hint("run `access reconcile --fix` as that user"));
         }
         let path = store::resolve(&own.path)?;
         let digest = audit::hex(&audit::link(&audit::GENESIS, path.as_os_str().as_encoded_bytes()));
@@ -166,7 +169,13 @@ fn looks_after(database: &Path) -> bool {
 impl Own {
     fn new(path: PathBuf, acting_as: Option<Name>) -> Result<Own, Failure> {
         let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
-        Ok(Own { path, store: OnceCell::new(), caller, open: |path| Ok(Store::open(path)?) })
+        Ok(Own {
+            path,
+            store: OnceCell::new(),
+            caller,
+            became_owner: Cell::new(false),
+            open: |path| Ok(Store::open(path)?),
+        })
     }
 
     /// A shared host's.
@@ -198,6 +207,7 @@ impl Own {
                 // Root's own configuration, which the owner of the database can't read.
                 transports = C::SENDS.then(Transports::configured);
                 server::become_user(&owner)?;
+                self.became_owner.set(true);
                 (self.open)(&path)?
             }
         };

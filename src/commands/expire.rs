@@ -37,6 +37,8 @@ pub struct ExpireArgs {
 impl Run for ExpireArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let call = Expire { dry_run: self.dry_run, deliver: !self.no_deliver };
+        // Asked before the call: root becomes the owner of the file, who can't read root's configuration.
+        let connectors = if self.dry_run { Ok(false) } else { provisioning::has_connectors(app.backend()?) };
         let printer = &mut app.printer;
         let expired = app.backend.get()?.call(call, &mut |progress| {
             printer.progress(progress);
@@ -44,7 +46,7 @@ impl Run for ExpireArgs {
         })?;
         let Warned { answer: view, warnings } = expired;
         // What was recorded is shown, whatever comes of this.
-        let carried = if self.dry_run { Ok(()) } else { app.carry_to_systems() };
+        let carried = connectors.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
         let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
         let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
@@ -75,7 +77,7 @@ impl App {
     /// On a database of one's own: gives and takes back access where it is enforced.
     fn carry_to_systems(&mut self) -> Result<(), Failure> {
         let backend = self.backend.get()?;
-        let rows = provisioning::in_foreground(backend, self.backend.db())?.unwrap_or_default();
+        let rows = provisioning::in_foreground(backend, self.backend.db())?;
         // What could not be taken back is on record now, and is reported from there.
         let others = rows.iter().filter(|row| row.state.is_failure() && row.state != ReconcileState::RevokeFailed);
         others.for_each(|row| self.printer.warn(&reconcile::in_words(row)));

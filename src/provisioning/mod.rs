@@ -33,7 +33,7 @@ mod view;
 mod watch;
 
 pub use run::{Reconciliation, no_connector, reconcile};
-pub use start::{in_background, in_foreground, run_command};
+pub use start::{has_connectors, in_background, in_foreground, run_command};
 pub use survey::{ConnectorView, connectors, findings, named};
 pub use trial::{TrialStep, try_out};
 pub use view::{ReconcileState, ReconcileView};

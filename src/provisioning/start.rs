@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::{Failure, Kind};
 
 /// Whether a command on this database starts a run.
-fn is_due(backend: &Backend) -> Result<bool, Failure> {
+pub fn has_connectors(backend: &Backend) -> Result<bool, Failure> {
     match backend {
         Backend::Own(_) => Ok(!config::connectors()?.is_empty()),
         Backend::Shared(_) => Ok(false),
@@ -31,7 +31,7 @@ pub fn run_command(program: &Path, db: Option<&Path>) -> Command {
 
 /// Starts a run that goes on when this command has ended. Never fails: the next run does what this one does not.
 pub fn in_background(backend: &Backend, db: Option<&Path>) {
-    if !is_due(backend).unwrap_or(false) {
+    if !has_connectors(backend).unwrap_or(false) {
         return;
     }
     let started = std::env::current_exe().and_then(|program| {
@@ -43,17 +43,16 @@ pub fn in_background(backend: &Backend, db: Option<&Path>) {
     drop(started);
 }
 
-/// Runs it to its end. Returns what it reports. None: nothing is configured.
-pub fn in_foreground(backend: &Backend, db: Option<&Path>) -> Result<Option<Vec<ReconcileView>>, Failure> {
-    if !is_due(backend)? {
-        return Ok(None);
-    }
+/// Runs it to its end. Returns what it reports.
+pub fn in_foreground(backend: &Backend, db: Option<&Path>) -> Result<Vec<ReconcileView>, Failure> {
+    // Root became the owner of the file. It has neither the owner's configuration nor the owner's journal.
+    backend.journal()?;
     let failed =
         |error: std::io::Error| Failure::new(Kind::Io, format!("access was not carried to its systems: {error}"));
     let mut command = run_command(&std::env::current_exe().map_err(failed)?, db);
     command.arg("--json").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let output = command.spawn().and_then(std::process::Child::wait_with_output).map_err(failed)?;
-    rows(&output.stdout, &output.stderr, output.status).map(Some)
+    rows(&output.stdout, &output.stderr, output.status)
 }
 
 /// What a run with `--json` printed, or why it failed as a whole.

@@ -421,7 +421,7 @@ fn a_revoke_that_fails_is_reported_until_it_works() {
     assert!(list.lines().nth(1).unwrap().contains("bob"), "{list}");
     let failed = doors.actions().iter().filter(|action| *action == "provisioning.failed").count();
     assert_eq!(failed, 1, "it is recorded once a day: {:?}", doors.recorded());
-    assert!(doors.world.unread("alice").contains(&"provisioning.failed".to_owned()));
+    assert!(doors.world.unread("alice").contains(&"revoke.failed".to_owned()));
     doors.program("logged", &format!("#!/bin/sh\nexec {} \"$1\"\n", doors.file("doors")));
     doors.expire().ok();
     assert_eq!(doors.held("allowed"), [""; 0]);
@@ -585,6 +585,10 @@ fn a_command_never_fails_because_of_a_connector() {
     doors.fix().fails(65, "the connector doors has a command that does not begin with an absolute path");
     doors.configure("[[connectors]]\nname = \"doors\"\ncommand = []\n");
     doors.fix().fails(65, "the connector doors has an empty command");
+    doors.world.grant("carol", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.world.pass("2h");
+    let expired = doors.expire().exits(65);
+    assert!(expired.out.contains("1 expired"), "{expired:?}");
     let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
     doors.world.run("alice", &["revoke", &id]).ok();
 }

@@ -75,6 +75,24 @@ fn root_carries_access_to_a_system_and_nobody_else_can() {
 }
 
 #[test]
+fn root_runs_no_connectors_for_a_users_own_database() {
+    let Some(_host) = Host::bare() else { return };
+    fs::write("/srv/program", DOORS).unwrap();
+    fs::set_permissions("/srv/program", fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir("/etc/access").unwrap();
+    let section = "[[connectors]]\nname = \"doors\"\ncommand = [\"/srv/program\"]\nallow = { door = [\"north\"] }\n";
+    fs::write(CONFIG, section).unwrap();
+    access("bob", &["init"]).ok();
+    let db = "/home/bob/.local/share/access/access.db";
+    for args in [&["reconcile", "--fix"][..], &["expire"]] {
+        let ran = root(ACCESS, &[&["--db", db], args].concat()).exits(3);
+        assert!(ran.err.contains("belongs to another user"), "{ran:?}");
+    }
+    assert!(!Path::new("/srv/ran-as").exists() && !Path::new("/var/lib/access-reconcile").exists());
+    access("bob", &["reconcile", "--fix"]).ok();
+}
+
+#[test]
 fn the_service_follows_the_log_and_a_server_that_restarts() {
     let Some(mut host) = doors() else { return };
     let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd/access-reconcile.service");
