@@ -212,11 +212,21 @@ pub fn conclude(
             Some(JournalState::Before | JournalState::Granted) | None => (before.cloned(), Err(why())),
         },
         (ActKind::Grant, Some(false)) => (intent(), Err(why())),
-        (ActKind::Revoke, Some(false)) if is_done || act.was_found => (None, Ok(())),
+        (ActKind::Revoke, Some(false)) if is_done => (None, Ok(())),
+        // What was taken back leaves sessions, which only the program can see.
+        (ActKind::Revoke, Some(false)) if act.was_found && !act.intent.end_sessions => (None, Ok(())),
+        (ActKind::Revoke, Some(false)) if act.was_found || before.is_some_and(leaves_sessions) => {
+            (intent(), Err(why()))
+        }
         // An unknown grant may still have its effect. It is taken back until the program says that this is done.
         (ActKind::Revoke, Some(false)) => (intent(), Ok(())),
         (ActKind::Revoke, Some(true)) => (intent(), Err(why())),
     }
+}
+
+/// Whether a revoke is under way that ends sessions too.
+fn leaves_sessions(entry: &JournalEntry) -> bool {
+    entry.state == JournalState::Revoking && entry.end_sessions
 }
 
 /// What is known after a run, for the record.

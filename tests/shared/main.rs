@@ -16,6 +16,8 @@ fn passed_over() {
 #[cfg(not(feature = "test-overrides"))]
 mod accounts;
 #[cfg(not(feature = "test-overrides"))]
+mod carried;
+#[cfg(not(feature = "test-overrides"))]
 mod connector;
 #[cfg(not(feature = "test-overrides"))]
 mod connectors;
