@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::Run;
 use super::app::App;
+use crate::connectors::aws_iam_group::AwsIamGroupArgs;
 use crate::connectors::ldap::LdapArgs;
 use crate::connectors::postgres::PostgresArgs;
 use crate::connectors::scim::ScimArgs;
@@ -32,6 +33,7 @@ enum ConnectorVerb {
     Postgres(PostgresArgs),
     Ldap(LdapArgs),
     Scim(ScimArgs),
+    AwsIamGroup(AwsIamGroupArgs),
 }
 
 impl Run for ConnectorArgs {
@@ -42,6 +44,7 @@ impl Run for ConnectorArgs {
             ConnectorVerb::Postgres(args) => Box::new(args.open()?),
             ConnectorVerb::Ldap(args) => Box::new(args.open()?),
             ConnectorVerb::Scim(args) => Box::new(args.open()?),
+            ConnectorVerb::AwsIamGroup(args) => Box::new(args.open()?),
         };
         serve(&mut *system, stdin().lock(), app.printer.output())?;
         Ok(0)

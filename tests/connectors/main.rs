@@ -1,8 +1,9 @@
-//! The shipped connectors for servers, each with the real server: a PostgreSQL cluster, slapd, scim2-server. Each test starts its
-//! own on loopback and stops it by its process id.
+//! The shipped connectors for servers, each with a server that nobody here wrote: a PostgreSQL cluster, slapd, scim2-server, moto.
+//! Each test starts its own on loopback and stops it by its process id.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 
+mod aws_iam_group;
 mod directory;
 mod ldap;
 mod postgres;
