@@ -17,7 +17,7 @@ use access::domain::name::Name;
 use access::domain::notification::NotificationKind;
 use access::domain::resource::Resource;
 use access::domain::team::{Team, team_file};
-use access::domain::terms::{End, RequestId, Terms};
+use access::domain::terms::{End, RequestDetails, RequestId, Terms};
 use access::domain::time::Timestamp;
 use access::error::Failure;
 use access::identity;
@@ -202,9 +202,10 @@ fn file(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             filed_by: ask.member.clone(),
             requester_login: login.clone(),
             filer_login: login,
-            asked: ask.terms.clone(),
-            reason: parsed(&format!("OPS-{}: look into what the alert said", ask.id)),
-            ticket: None,
+            details: RequestDetails::new(
+                ask.terms.clone(),
+                parsed(&format!("OPS-{}: look into what the alert said", ask.id)),
+            ),
             lapses_at: time(at)?.plus(Length::WEEK),
             remind_at: None,
             extends: None,

@@ -382,7 +382,7 @@ class Benches:
             fail("m0 should have connection:c0 by a grant")
         a, b = self.turns(200, lambda _: self.place.run(allowed), lambda _: self.place.run(select), warm=5)
         self.ratio(1, "`check`, allowed by a grant, among 1,000 requests; one `SELECT` of that grant", a, b, 0.95)
-        self.peak(1, "its memory", [self.place.run_heavy(allowed) for _ in range(5)], 6)
+        self.peak(1, "its memory", [self.place.run_heavy(allowed) for _ in range(5)], 10)
 
     def row_2(self):
         """`check` in a million requests beside `check` in a thousand"""
@@ -470,7 +470,7 @@ class Benches:
 
         a, b = self.turns(3, by_access, by_shell, warm=0)
         sql.unlink()
-        self.ratio(5, "`expire` of 100,000 among 1,000,000, delivery apart; the same rows in the same batches", a, b, 1.5)
+        self.ratio(5, "`expire` of 100,000 among 1,000,000, without delivery; the same rows in the same batches", a, b, 1.5)
         self.peak(5, "its memory", a, 64)
 
     def write_expire(self, db, before, path):
@@ -499,7 +499,7 @@ class Benches:
         self.verify(many)
         self.verify(few)
         self.place.drop(many)
-        self.ratio(6, "`expire` of 10 among 1,000,000 requests, delivery apart; among 10,000", *runs, 1.15)
+        self.ratio(6, "`expire` of 10 among 1,000,000 requests, without delivery; among 10,000", *runs, 1.15)
 
     def row_7(self):
         """the slowest `check` and `approve` while 100,000 expire"""
@@ -624,7 +624,7 @@ class Benches:
         return db
 
     def row_12(self):
-        """`check` over a shared host's socket beside `check` in a private file"""
+        """`check` over a shared host's socket beside `check` in a database of your own"""
         if os.geteuid() != 0:
             print("row 12: left out: it needs root", file=sys.stderr)
             return
@@ -636,7 +636,7 @@ class Benches:
         if not runs:
             return
         door, own = ([Run(*run) for run in side] for side in runs)
-        self.ratio(12, "`check` over a shared host's socket, among 1,000 requests; in a private file", door, own, 2.5)
+        self.ratio(12, "`check` over a shared host's socket, among 1,000 requests; in a database of your own", door, own, 2.5)
 
     def over_the_socket(self, source):
         """On mounts of this process's own, so that the machine stays as it is."""

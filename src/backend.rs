@@ -13,6 +13,7 @@ use crate::client::Client;
 use crate::config;
 use crate::config::Shared;
 use crate::deliver::Transports;
+use crate::domain::audit;
 use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
@@ -129,6 +130,25 @@ impl Backend {
                 Ok(true)
             }
         }
+    }
+
+    /// Where the reconciler keeps its journal: outside the database, so that restoring that does not change it.
+    pub fn journal(&self) -> Result<PathBuf, Failure> {
+        let own = match self {
+            Backend::Own(own) => own,
+            Backend::Shared(_) if identity::is_root() => return Ok(store::shared_journal()),
+            Backend::Shared(_) => {
+                return Err(Failure::new(Kind::Refused, "only root may reconcile access on a shared host")
+                    .hint("run the same command as root on this machine"));
+            }
+        };
+        if let Some(owner) = server::another_owner(&own.path)? {
+            let message = format!("{} belongs to {}, who has to reconcile it", own.path.display(), owner.name);
+            return Err(Failure::new(Kind::Refused, message).hint(format!("run the command as {}", owner.name)));
+        }
+        let path = store::resolve(&own.path)?;
+        let digest = audit::hex(&audit::link(&audit::GENESIS, path.as_os_str().as_encoded_bytes()));
+        Ok(config::state_folder()?.join("reconcile").join(format!("{}.db", &digest[..16])))
     }
 
     /// Whether the caller acts as a member. On a shared host, root and the user who owns the file do not.

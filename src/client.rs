@@ -19,7 +19,7 @@ use nix::sys::time::TimeVal;
 
 use crate::error::{Failure, Kind};
 use crate::frame::{self, Answer, Broken, Timed};
-use crate::service::{Call, Rows};
+use crate::service::{Call, Callers, Rows};
 
 /// How long to keep trying for a free connection.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +61,8 @@ impl Client {
         let file = call.file().map(std::mem::take);
         let body =
             serde_json::to_vec(&(C::NAME, &call)).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
-        if body.len() > frame::COMMAND {
+        let most = if C::CALLERS == Callers::Reconciler { frame::FILE } else { frame::COMMAND };
+        if body.len() > most {
             return Err(Failure::new(Kind::Usage, "the command is larger than the server accepts (64 KiB)")
                 .hint("if you pass checkpoints, pass only the newest: it covers all earlier ones"));
         }

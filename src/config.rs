@@ -3,6 +3,9 @@
 //! Command-line options override environment variables, which override `config.toml` in the user's configuration folder, which
 //! overrides `/etc/access/config.toml`, section by section. If the file in `/etc` names a socket, everything else is ignored.
 
+mod connector;
+mod trusted;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, Metadata, OpenOptions};
@@ -22,6 +25,9 @@ use crate::domain::name::Name;
 use crate::domain::subscriber::Topic;
 use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
+
+pub use connector::{Connector, ConnectorPlace};
+pub use trusted::trusted;
 
 pub const SYSTEM: &str = "/etc/access/config.toml";
 /// The default database of a shared host.
@@ -46,6 +52,7 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     pub slack: Option<Slack>,
     pub webhooks: Option<Vec<Webhook>>,
+    pub connectors: Option<Vec<Connector>>,
     pub deliver: Option<DeliverConfig>,
 }
 
@@ -186,7 +193,7 @@ fn folders() -> Result<ProjectDirs, Failure> {
         .ok_or_else(|| Failure::new(Kind::Failure, "this user has no home folder").hint("name the database with --db"))
 }
 
-/// The database if neither an option nor the environment names one, on a machine that is no shared host.
+/// The database if neither an option nor the environment names one, on a machine that is not a shared host.
 pub fn database() -> Result<PathBuf, Failure> {
     let folders = folders()?;
     let own = folders.config_dir().join("config.toml");
@@ -224,8 +231,33 @@ pub fn transports() -> Result<Config, Failure> {
         from: own.from.or(system.from),
         slack: own.slack.or(system.slack),
         webhooks: own.webhooks.or(system.webhooks),
+        connectors: None,
         deliver: own.deliver.or(system.deliver),
     })
+}
+
+/// The programs that give and take back access. On a shared host only the machine's file counts.
+pub fn connectors() -> Result<Vec<Connector>, Failure> {
+    let path = system();
+    let system = read_system(&path)?;
+    let folders = if system.socket.is_some() { None } else { folders().ok() };
+    if let Some(folders) = folders {
+        let path = folders.config_dir().join("config.toml");
+        if let Some(own) = read_own(&path)?.connectors {
+            trusted(&path).map_err(|why| {
+                Failure::new(Kind::Invalid, format!("the connectors in {} are not used: {why}", path.display()))
+                    .hint("make sure that only you can change it: chmod go-w")
+            })?;
+            return Ok(own);
+        }
+    }
+    Ok(system.connectors.unwrap_or_default())
+}
+
+/// The folder for what this user's commands keep between runs, outside the database.
+pub fn state_folder() -> Result<PathBuf, Failure> {
+    let folders = folders()?;
+    Ok(folders.state_dir().unwrap_or_else(|| folders.data_dir()).to_owned())
 }
 
 /// The content of a regular file, with its metadata at the time when it was opened.
@@ -312,8 +344,9 @@ fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
-            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]] and [deliver]")
+            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]] and [deliver]")
     })?;
+    connector::check(path, config.connectors.as_deref().unwrap_or_default())?;
     for (key, value) in [("database", &config.database), ("socket", &config.socket)] {
         if value.as_ref().is_some_and(|value| value.is_relative()) {
             return Err(Failure::new(Kind::Invalid, format!("{}: {key} is not an absolute path", path.display())));

@@ -21,7 +21,7 @@ use crate::error::Failure;
 
 /// Both sides send it first. The digit is the protocol version.
 pub const GREETING: [u8; 9] = *b"access 1\n";
-/// The largest command: 64 KiB.
+/// The largest command: 64 KiB. Root's may be as large as a file.
 pub const COMMAND: usize = 64 << 10;
 /// The largest file that follows a command: 16 MiB.
 pub const FILE: usize = 16 << 20;

@@ -20,6 +20,7 @@ pub mod frame;
 pub mod identity;
 pub mod prompt;
 pub mod protocol;
+pub mod provisioning;
 pub mod server;
 pub mod service;
 pub mod store;

@@ -123,7 +123,7 @@ impl Prompt {
     }
 }
 
-/// What tells a resource from others.
+/// What distinguishes a resource from the others.
 fn about(view: &ResourceView) -> String {
     let mut about = vec![view.about.clone()];
     about.extend(view.pending.map(|id| format!("request {id} is pending")));

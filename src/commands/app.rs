@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -33,6 +33,8 @@ pub struct App {
     attended: bool,
     /// Whether a list ended early because nobody reads the output any more.
     pub stopped: bool,
+    /// Whether somebody was given access, or lost it, so that systems have to follow.
+    pub access_changed: bool,
 }
 
 /// The backend, chosen when the first call needs it: some commands need none.
@@ -43,6 +45,11 @@ pub struct LazyBackend {
 }
 
 impl LazyBackend {
+    /// The database that the line names.
+    pub fn db(&self) -> Option<&Path> {
+        self.db.as_deref()
+    }
+
     pub fn get(&self) -> Result<&Backend, Failure> {
         if let Some(chosen) = self.chosen.get() {
             return Ok(chosen);
@@ -60,7 +67,7 @@ impl App {
         let attended = terminal && !global.quiet && !global.json;
         let backend =
             LazyBackend { db: global.db.clone(), acting_as: global.acting_as.clone(), chosen: OnceCell::new() };
-        App { backend, printer, prompt, clock, yes: global.yes, attended, stopped: false }
+        App { backend, printer, prompt, clock, yes: global.yes, attended, stopped: false, access_changed: false }
     }
 
     pub fn backend(&self) -> Result<&Backend, Failure> {

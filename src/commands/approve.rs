@@ -8,7 +8,7 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::Run;
 use super::app::App;
-use super::each::{decidable, each, seen};
+use super::each::{decidable, distinct, each, seen};
 use crate::completion;
 use crate::domain::duration::Duration;
 use crate::domain::name::Name;
@@ -73,7 +73,7 @@ impl Run for ApproveArgs {
             (None, Some(until)) => Some(End::At(app.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
-        if self.seen.is_some() && self.ids.len() > 1 {
+        if self.seen.is_some() && distinct(&self.ids).len() > 1 {
             return Err(Failure::new(Kind::Usage, "--seen is for one request").hint("approve them one by one").into());
         }
         let given = Modification { resource: self.resource.or(self.scope.map(Resource::Scope)), end };

@@ -12,6 +12,7 @@ use crate::completion;
 use crate::domain::describe::words;
 use crate::domain::name::Name;
 use crate::domain::terms::RequestId;
+use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, EntryView, VerifyView};
 use crate::service::{Audit, AuditCheckpoint, AuditExport, AuditExportRaw, AuditVerify};
@@ -199,9 +200,10 @@ fn verified(sheet: &mut Sheet, view: &VerifyView) {
         1 => ", and the log is unchanged since the checkpoint".to_owned(),
         many => format!(", and the log is unchanged since {many} checkpoints"),
     };
-    let entries = view.entries;
+    let entries = quantity(view.entries, "entry", "entries");
     if view.ok {
-        sheet.line(&format!("ok: {entries} entries, whole; the tables agree with them{held}"));
+        let them = if view.entries == 1 { "it" } else { "them" };
+        sheet.line(&format!("ok: {entries}, whole; the tables agree with {them}{held}"));
         sheet.line(&format!("head {}", view.head));
         return;
     }
@@ -211,9 +213,6 @@ fn verified(sheet: &mut Sheet, view: &VerifyView) {
             None => sheet.line(&fault.problem),
         }
     }
-    let faults = match view.faults.len() {
-        1 => "1 fault".to_owned(),
-        many => format!("{many} faults"),
-    };
-    sheet.line(&format!("not ok: {faults} in {entries} entries"));
+    let faults = quantity(view.faults.len(), "fault", "faults");
+    sheet.line(&format!("not ok: {faults} in {entries}"));
 }

@@ -64,7 +64,7 @@ impl App {
         // The same arguments, without --watch.
         let arguments: Vec<_> = std::env::args_os().skip(1).filter(|word| word != "--watch").collect();
         self.printer.status("Sending notifications as they become due; Ctrl-C stops");
-        let mut said = Vec::new();
+        let mut shown = Vec::new();
         loop {
             let ran = std::process::Command::new(&program)
                 .args(&arguments)
@@ -80,9 +80,9 @@ impl App {
                 self.printer.flush()?;
             }
             // A failure that repeats is reported once.
-            if ran.stderr != said {
+            if ran.stderr != shown {
                 self.printer.relay(&ran.stderr);
-                said = ran.stderr;
+                shown = ran.stderr;
             }
             // A failed mail server, a full disk or a busy database may recover, and a run may be killed by a signal. Any other
             // failure, such as a refusal, needs somebody to fix it.
@@ -105,7 +105,7 @@ fn counts(view: &DeliverView) -> String {
         (view.failed - view.dead, "failed, will be retried (`access outbox`)"),
         (view.dead, "given up (`access outbox --dead`)"),
     ];
-    let said: Vec<String> =
+    let parts: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+    if parts.is_empty() { String::new() } else { parts.join(", ") + "\n" }
 }

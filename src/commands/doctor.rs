@@ -9,6 +9,7 @@ use super::app::App;
 use super::{Run, input};
 use crate::error::Kind;
 use crate::protocol::{FindingView, Health};
+use crate::provisioning;
 use crate::service::AcceptClock;
 use crate::ui::{Sheet, bounded, lines};
 
@@ -49,8 +50,14 @@ impl Run for DoctorArgs {
                 true
             }
         };
+        let mut broken = false;
+        // A database or a server with faults is not asked for its bindings.
+        for view in provisioning::findings((!wrong).then_some(backend)) {
+            broken |= view.health == Health::Wrong;
+            list.painted(&view, |sheet, color| finding(sheet, &view, color))?;
+        }
         list.end()?;
-        Ok(u8::from(wrong))
+        Ok(u8::from(wrong || broken))
     }
 
     fn changes(&self) -> bool {

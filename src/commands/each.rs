@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 
 use super::app::App;
+use crate::domain::grant::State;
 use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
@@ -16,7 +17,7 @@ use crate::service::{Call, Never};
 ///
 /// On a terminal each request is shown first, and `ask` returns the user's choice; None: no. If the command would be refused
 /// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown.
-/// A request that ended with an earlier one of these is done.
+/// A request that ended with an earlier one of these is done. An ID that is given twice counts once.
 pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     app: &mut App,
     ids: &[RequestId],
@@ -26,6 +27,7 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     call: impl Fn(RequestId, Option<T>, Option<Seen>) -> C,
 ) -> Result<u8> {
     let many = ids.len() > 1;
+    let ids = &distinct(ids);
     let prompt = app.prompt;
     if many && app.printer.is_json() {
         if prompt.is_some() {
@@ -60,6 +62,12 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     Ok(code)
 }
 
+/// Each ID once, at its first place.
+pub fn distinct(ids: &[RequestId]) -> Vec<RequestId> {
+    let mut met = BTreeSet::new();
+    ids.iter().copied().filter(|&id| met.insert(id)).collect()
+}
+
 /// The successes as one array on stdout, the failures as objects on stderr. A request that ended with an earlier one is in
 /// `also_ended` of that one.
 fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
@@ -71,11 +79,13 @@ fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
     let backend = app.backend.get()?;
     let mut list = app.printer.list();
     let mut ended = BTreeSet::new();
+    let mut is_any_done = false;
     for &id in ids {
         if ended.contains(&id) {
             continue;
         }
         let answer = backend.answer(call(id)).and_then(|view| {
+            is_any_done |= matches!(view.state, State::Active | State::Revoked);
             ended.extend(view.also_ended.iter().map(|also| also.id));
             list.item(&view, |_| {})
         });
@@ -88,6 +98,7 @@ fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
         }
     }
     list.end()?;
+    app.access_changed |= is_any_done;
     Ok(code)
 }
 

@@ -2,17 +2,25 @@
 
 use anyhow::Result;
 use clap::Args;
+use serde::Serialize;
 
 use super::Run;
 use super::app::App;
-use crate::protocol::ExpireView;
-use crate::service::{Expire, Warned};
+use super::reconcile;
+use crate::domain::provisioning::held_still;
+use crate::error::Failure;
+use crate::protocol::{ExpireView, RecordedView};
+use crate::provisioning;
+use crate::provisioning::ReconcileState;
+use crate::service::{Expire, FailedRevokes, Warned};
 
 /// Record what has expired, and notify people (for cron, every minute)
 #[derive(Debug, Args)]
 #[command(
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
 notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
+
+While access that should be over could not be taken back by a connector, it says who still has what, and exits 1.
 
 A line for crontab(5):
   * * * * *  access expire --quiet"
@@ -35,18 +43,27 @@ impl Run for ExpireArgs {
             Ok(())
         })?;
         let Warned { answer: view, warnings } = expired;
+        // What was recorded is shown, whatever comes of this.
+        let carried = if self.dry_run { Ok(()) } else { app.carry_to_systems() };
+        let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
+        let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
         app.printer.object(&view, |sheet| {
             if !quiet {
-                sheet.push(&counts(&view));
+                sheet.push(&counts(&view.view));
             }
         })?;
         app.warn_all(&warnings);
+        for failed in &view.failed_revokes {
+            app.printer.warn(&held_still(&failed.holding, failed.request, failed.error.as_deref()));
+        }
         // No output for cron, but an answer for a user who asks what is due.
-        if view == ExpireView::default() && self.dry_run {
+        if view.view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
-        Ok(0)
+        carried?;
+        // Cron reports it, each time, until somebody helps.
+        Ok(u8::from(!view.failed_revokes.is_empty()))
     }
 
     fn changes(&self) -> bool {
@@ -54,19 +71,39 @@ impl Run for ExpireArgs {
     }
 }
 
+impl App {
+    /// On a database of one's own: gives and takes back access where it is enforced.
+    fn carry_to_systems(&mut self) -> Result<(), Failure> {
+        let backend = self.backend.get()?;
+        let rows = provisioning::in_foreground(backend, self.backend.db())?.unwrap_or_default();
+        // What could not be taken back is on record now, and is reported from there.
+        let others = rows.iter().filter(|row| row.state.is_failure() && row.state != ReconcileState::RevokeFailed);
+        others.for_each(|row| self.printer.warn(&reconcile::in_words(row)));
+        Ok(())
+    }
+}
+
+/// What was done, and what could not be taken back.
+#[derive(Serialize)]
+struct Expired {
+    #[serde(flatten)]
+    view: ExpireView,
+    failed_revokes: Vec<RecordedView>,
+}
+
 /// Empty if nothing was due.
 fn counts(view: &ExpireView) -> String {
     let counts = [
         (view.expired, "expired"),
         (view.started, "started"),
-        (view.expiring, "warned that they end soon"),
+        (view.expiring, if view.expiring == 1 { "warned that it ends soon" } else { "warned that they end soon" }),
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
         (view.rejudged, "from before the upgrade judged again"),
-        (view.delivered, "notifications sent"),
+        (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];
-    let said: Vec<String> =
+    let parts: Vec<String> =
         counts.into_iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if said.is_empty() { String::new() } else { said.join(", ") + "\n" }
+    if parts.is_empty() { String::new() } else { parts.join(", ") + "\n" }
 }

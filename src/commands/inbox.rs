@@ -51,11 +51,7 @@ impl Run for InboxArgs {
             return Ok(0);
         };
         let marked = app.backend()?.answer(MarkRead { ids })?;
-        let words = match marked {
-            1 => "1 marked as read".to_owned(),
-            count => format!("{count} marked as read"),
-        };
-        app.printer.print_or(&words, &serde_json::json!({ "marked": marked }))?;
+        app.printer.print_or(&format!("{marked} marked as read"), &serde_json::json!({ "marked": marked }))?;
         Ok(0)
     }
 

@@ -84,6 +84,7 @@ impl InitArgs {
         let json = serde_json::json!({ "database": laid.database, "socket": laid.socket });
         app.printer.print_or(&words, &json)?;
         app.printer.hint("serve it: systemctl enable --now access.socket access-expire.timer");
+        app.printer.hint("with connectors: systemctl enable --now access-reconcile.service");
         app.printer.hint("or, without systemd: `access serve` at boot, and packaging/cron.d/access");
         app.printer.hint("then check the installation: access doctor");
         Ok(0)

@@ -18,7 +18,7 @@ const MAX_REPEATED: usize = 200;
 
 pub fn parse(line: &[OsString]) -> Result<Cli, clap::Error> {
     let line = join_dashed_values(line);
-    if let Some(cli) = Cli::parse_deferred(&line) {
+    if let Some(cli) = Cli::parse_named(&line) {
         return Ok(cli);
     }
     match Cli::try_parse_from(&line) {

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use super::Run;
 use super::app::App;
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::protocol::QueuedView;
 use crate::service::{Outbox, OutboxDiscard, OutboxRetry};
@@ -58,18 +59,12 @@ impl Run for OutboxArgs {
         match self.verb {
             Some(OutboxVerb::Retry(retry)) => {
                 let count = app.backend()?.answer(OutboxRetry { ids: retry.ids })?;
-                let words = match count {
-                    1 => "1 is due again".to_owned(),
-                    count => format!("{count} are due again"),
-                };
+                let words = quantity(count, "is due again", "are due again");
                 app.printer.print_or(&words, &serde_json::json!({ "retried": count }))?;
             }
             Some(OutboxVerb::Discard(discard)) => {
                 let count = app.backend()?.answer(OutboxDiscard { ids: discard.ids })?;
-                let words = match count {
-                    1 => "Discarded 1 message".to_owned(),
-                    count => format!("Discarded {count} messages"),
-                };
+                let words = format!("Discarded {}", quantity(count, "message", "messages"));
                 app.printer.print_or(&words, &serde_json::json!({ "discarded": count }))?;
             }
             None => {

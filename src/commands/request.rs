@@ -12,9 +12,10 @@ use super::Run;
 use super::app::App;
 use crate::completion;
 use crate::domain::duration::{Duration, Length};
+use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::resource::ResourceOrName;
-use crate::domain::terms::{End, Terms};
+use crate::domain::terms::{End, RequestDetails, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::error::{Failure, Kind};
 use crate::protocol::RequestView;
@@ -95,6 +96,7 @@ impl App {
     fn file(&mut self, submit: SubmitRequest, args: &RequestArgs) -> Result<u8> {
         let dry_run = submit.dry_run;
         let Warned { answer: view, warnings } = self.backend()?.answer(submit)?;
+        self.access_changed |= !dry_run && view.state == State::Active;
         if args.wait {
             self.warn_all(&warnings);
             return self.wait(view, args.timeout);
@@ -111,6 +113,7 @@ impl App {
         dry_run: bool,
     ) -> Result<(), Failure> {
         let now = self.printer.now();
+        self.access_changed |= !dry_run && matches!(view.state, State::Active | State::Revoked);
         self.printer.object(view, |sheet| match dry_run {
             true => request::would_submit(sheet, view, now),
             false => request::outcomes(sheet, view, now),
@@ -136,14 +139,21 @@ impl App {
             (None, None) => Duration::For(Length::HOUR).into(),
         };
         let start = args.start.map(|start| self.resolve(start, Pick::Next)).transpose()?;
-        Ok(SubmitRequest {
-            terms: Terms { resource: self.resource(resource)?, end, start },
-            default_length: args.duration.is_none() && args.until.is_none(),
-            reason,
-            ticket: args.ticket.clone(),
-            requester: args.requester.clone(),
-            emergency: args.emergency,
-            dry_run: args.dry_run,
-        })
+        let asked = Terms { resource: self.resource(resource)?, end, start };
+        let default_length = args.duration.is_none() && args.until.is_none();
+        Ok(SubmitRequest { default_length, ..args.submit(asked, reason, args.ticket.clone()) })
+    }
+}
+
+impl RequestArgs {
+    /// The call, with the answers to what the form may ask for.
+    fn submit(&self, asked: Terms, reason: Text, ticket: Option<Ticket>) -> SubmitRequest {
+        SubmitRequest {
+            details: RequestDetails { asked, reason, ticket },
+            requester: self.requester.clone(),
+            emergency: self.emergency,
+            default_length: false,
+            dry_run: self.dry_run,
+        }
     }
 }

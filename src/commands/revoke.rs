@@ -11,7 +11,7 @@ use crate::completion;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::terms::RequestId;
-use crate::domain::text::Text;
+use crate::domain::text::{Text, joined};
 use crate::error::Failure;
 use crate::prompt::{Prompt, cancelled};
 use crate::protocol::{RequestView, Seen};
@@ -66,8 +66,8 @@ impl App {
             Ok(Some(Seen::of(all.into_iter().filter_map(|view| view.last_seq))))
         };
         let ask = |prompt: &Prompt, view: &RequestView| {
-            let also: Vec<String> = view.also_ended.iter().map(|next| next.id.to_string()).collect();
-            let with = if also.is_empty() { String::new() } else { format!(", and with it {}", also.join(", ")) };
+            let also = joined(view.also_ended.iter().map(|next| next.id));
+            let with = if also.is_empty() { String::new() } else { format!(", and with it {also}") };
             if !prompt.confirm(&format!("Revoke request {}{with}?", view.id))? {
                 return Ok(None);
             }
@@ -122,6 +122,7 @@ impl App {
             let now = list.now();
             list.item(&view, |sheet| request::outcomes(sheet, &view, now))
         })?;
+        self.access_changed = count > 0;
         if count == 0 {
             self.printer.status(&format!("{member} has no granted access; nothing was revoked"));
         }

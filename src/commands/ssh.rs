@@ -1,5 +1,7 @@
 //! `access ssh`: access for sshd.
 
+mod cert;
+
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
@@ -11,7 +13,7 @@ use crate::domain::member::Login;
 use crate::domain::resource::Resource;
 use crate::service::Principals;
 
-/// Let sshd ask who may log in
+/// Let people log in with SSH while they have access
 #[derive(Debug, Args)]
 pub struct SshArgs {
     #[command(subcommand)]
@@ -21,6 +23,7 @@ pub struct SshArgs {
 #[derive(Debug, Subcommand)]
 enum SshVerb {
     Principals(PrincipalsArgs),
+    Cert(cert::CertArgs),
 }
 
 /// Print the certificate principals that may log in as this Unix user now (root and admins)
@@ -47,7 +50,16 @@ pub struct PrincipalsArgs {
 
 impl Run for SshArgs {
     fn run(self, app: &mut App) -> Result<u8> {
-        let SshVerb::Principals(PrincipalsArgs { resource, login }) = self.verb;
+        match self.verb {
+            SshVerb::Principals(args) => args.run(app),
+            SshVerb::Cert(args) => args.run(app),
+        }
+    }
+}
+
+impl PrincipalsArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let PrincipalsArgs { resource, login } = self;
         // A certificate of this person opens the host that is named, and no other.
         let mut principals: Vec<String> = resource.iter().map(|_| login.to_string()).collect();
         let of_the_person = principals.len();

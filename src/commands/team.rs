@@ -7,11 +7,13 @@ use clap::{Args, Subcommand};
 
 use super::app::App;
 use super::{Run, input};
+use crate::domain::binding::{Binding, in_connector};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
-use crate::domain::team::change::Change;
-use crate::domain::team::difference::{Difference, Turn};
+use crate::domain::team::change::{Change, Diff};
+use crate::domain::team::difference::{Difference, FieldChange};
 use crate::domain::team::team_file;
+use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::prompt::cancelled;
 use crate::protocol::{AgainstView, Follows, PlanView, Seen};
@@ -153,6 +155,7 @@ impl App {
             return Err(cancelled().into());
         }
         let applied = self.backend()?.answer(call(false, planned.answer.seen))?;
+        self.access_changed = true;
         if self.printer.is_json() {
             return self.print_plan(&applied);
         }
@@ -162,6 +165,7 @@ impl App {
     }
 
     fn print_plan(&mut self, planned: &Warned<PlanView>) -> Result<u8> {
+        self.access_changed |= planned.answer.applied;
         self.printer.object(&planned.answer, |sheet| plan(sheet, &planned.answer))?;
         self.warn_all(&planned.warnings);
         Ok(0)
@@ -209,7 +213,8 @@ fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
     let (all, otherwise) = (view.requests, view.otherwise.len() + view.more);
     let stop = if view.otherwise.is_empty() { "." } else { ":" };
     let since = date_and_time(view.since);
-    sheet.line(&format!("Of {all} requests since {since}, {otherwise} would have been decided otherwise{stop}"));
+    let all = quantity(all, "request", "requests");
+    sheet.line(&format!("Of {all} since {since}, {otherwise} would have been decided otherwise{stop}"));
     for past in &view.otherwise {
         let (id, resource, requester) = (past.request, &past.resource, &past.requester);
         let words = format!("request {id} ({resource} for {requester}), {}: {}", past.was, line(&past.would));
@@ -224,6 +229,7 @@ fn judged_past(sheet: &mut Sheet, view: &AgainstView) {
 fn changed(change: &Change) -> (char, String) {
     let what = match change {
         Change::RuleOrder(_) => "the order of the rules".to_owned(),
+        Change::Binding(diff) => return bound(diff),
         Change::Team(_)
         | Change::Member(..)
         | Change::Group(..)
@@ -236,25 +242,53 @@ fn changed(change: &Change) -> (char, String) {
     };
     match Difference::of(change) {
         Difference::Added(fields) => {
-            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
-            ('+', format!("{what} ({})", line(&said.join("; "))))
+            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            ('+', format!("{what} ({})", line(&fields.join("; "))))
         }
         Difference::Removed => ('-', what),
-        Difference::Changed(turns) => {
-            let said: Vec<String> = turns.iter().map(|(key, turn)| format!("{key}: {}", turned(turn))).collect();
-            ('~', format!("{what} ({})", line(&said.join("; "))))
+        Difference::Changed(fields) => {
+            let fields: Vec<String> =
+                fields.iter().map(|(key, change)| format!("{key}: {}", field_changed(change))).collect();
+            ('~', format!("{what} ({})", line(&fields.join("; "))))
         }
     }
 }
 
-/// `a → b`; for lists, only what came and went.
-fn turned(turn: &Turn) -> String {
-    match turn {
-        Turn::Value { from, to } => format!("{from} → {to}"),
-        Turn::List { came, went } => {
-            let came = came.iter().map(|item| format!("+{item}"));
-            let went = went.iter().map(|item| format!("-{item}"));
-            came.chain(went).collect::<Vec<_>>().join(" ")
+/// `target:orders-db gives role=orders_rw in orders-pg (end_sessions: true)`.
+fn bound(diff: &Diff<Binding>) -> (char, String) {
+    let Binding { resource, connector, parameters, baseline, end_sessions } = diff.either();
+    let what = format!("{resource} gives {}", in_connector(parameters, connector));
+    let flag = |key: &str, from: Option<bool>, to: bool| match from {
+        Some(from) if from != to => Some(format!("{key}: {from} → {to}")),
+        None if to => Some(format!("{key}: true")),
+        Some(_) | None => None,
+    };
+    let from = match diff {
+        Diff::Change { from, .. } => Some(from),
+        Diff::Add { .. } | Diff::Remove { .. } => None,
+    };
+    let flags = [
+        flag("baseline", from.map(|from| from.baseline), *baseline),
+        flag("end_sessions", from.map(|from| from.end_sessions), *end_sessions),
+    ];
+    let flags: Vec<String> = flags.into_iter().flatten().collect();
+    let words = if flags.is_empty() { what } else { format!("{what} ({})", flags.join("; ")) };
+    let mark = match diff {
+        Diff::Add { .. } => '+',
+        Diff::Change { .. } => '~',
+        Diff::Remove { .. } => '-',
+    };
+    (mark, line(&words).into_owned())
+}
+
+/// `a → b`; for lists, only the items added and removed.
+fn field_changed(change: &FieldChange) -> String {
+    match change {
+        FieldChange::Value { from, to } => format!("{from} → {to}"),
+        FieldChange::List { added, removed } => {
+            let added = added.iter().map(|item| format!("+{item}"));
+            let removed = removed.iter().map(|item| format!("-{item}"));
+            added.chain(removed).collect::<Vec<_>>().join(" ")
         }
     }
 }

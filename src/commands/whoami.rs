@@ -77,15 +77,16 @@ fn profile(sheet: &mut Sheet, view: &ProfileView) {
     let live: Vec<String> = view
         .grants
         .iter()
-        .filter_map(|request| {
-            let grant = request.grant.as_ref()?;
+        .filter_map(|held| {
+            let grant = held.grant.as_ref()?;
             let left = match grant.remaining_seconds {
                 // Shown to the second, since --watch counts it down.
                 Some(left) => format!("{} left", spell(left)),
                 None => "permanent".to_owned(),
             };
             let until = grant.ends_at.map(|end| format!(", until {}", day_or_hour(end, view.now))).unwrap_or_default();
-            Some(format!("{}  {left}{until} (request {})", grant.resource, request.id))
+            let provisioned = request::provisioned(held).map(|state| format!(", {state}")).unwrap_or_default();
+            Some(format!("{}  {left}{until} (request {}){provisioned}", grant.resource, held.id))
         })
         .collect();
     sheet.field("access", &or_none(live.join("\n")));

@@ -301,8 +301,7 @@ fn compose(
     notifications: &Notifications,
 ) -> Result<lettre::Message, String> {
     let mailbox = |address: &EmailAddress, name: Option<String>| -> Result<Mailbox, String> {
-        let address =
-            address.on_the_wire().parse().map_err(|_| format!("{address} is no address that mail is sent to"))?;
+        let address = address.on_the_wire().parse().map_err(|_| format!("{address} is not an address for mail"))?;
         Ok(Mailbox::new(name, address))
     };
     let sender = from.on_the_wire();

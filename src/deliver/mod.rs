@@ -177,7 +177,7 @@ impl Transports {
         let mut names = HashSet::new();
         for webhook in config.webhooks.iter().flatten() {
             if !names.insert(&webhook.name) {
-                return Err(Failure::new(Kind::Invalid, format!("two webhooks are called {}", webhook.name)));
+                return Err(Failure::new(Kind::Invalid, format!("two webhooks have the name {}", webhook.name)));
             }
         }
         Ok(Transports::new(config))

@@ -131,12 +131,12 @@ fn judge(answer: &HttpAnswer, by_method: bool) -> Outcome {
         400..=499 if !by_method => return Outcome::failed(status),
         _ => return Outcome::route_failed(status),
     }
-    let said: Value = serde_json::from_str(&answer.body).unwrap_or_default();
-    if said["ok"] == json!(true) {
+    let reply: Value = serde_json::from_str(&answer.body).unwrap_or_default();
+    if reply["ok"] == json!(true) {
         return Outcome::sent("Slack answered ok");
     }
     // Codes are words such as invalid_auth. Anything else is not repeated: it could be the token.
-    let code = said["error"].as_str().unwrap_or_default();
+    let code = reply["error"].as_str().unwrap_or_default();
     let is_code = (1..=60).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if !is_code {
         return Outcome::route_failed("Slack's answer is not one of its codes");

@@ -258,7 +258,10 @@ impl SmtpConnection {
         match reply.code / 100 {
             found if found == class => Ok(reply),
             4 | 5 => Err(SmtpError::Answered(reply)),
-            _ => Err(SmtpError::Broken(format!("the server answered {}, which is no answer to this", reply.code))),
+            _ => Err(SmtpError::Broken(format!(
+                "the server answered {}, which does not answer this command",
+                reply.code
+            ))),
         }
     }
 
@@ -279,14 +282,14 @@ impl SmtpConnection {
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
-            let (code, last, said) = parse(&line).ok_or_else(|| nonsense("the server's answer is not SMTP"))?;
+            let (code, last, rest) = parse(&line).ok_or_else(|| nonsense("the server's answer is not SMTP"))?;
             if *begun.get_or_insert(code) != code {
                 return Err(nonsense("the server's answer has two codes"));
             }
             if !text.is_empty() {
                 text.push('\n');
             }
-            text += &String::from_utf8_lossy(said);
+            text += &String::from_utf8_lossy(rest);
             if text.len() > LONGEST_REPLY {
                 return Err(nonsense("the server's answer is too long"));
             }

@@ -60,11 +60,29 @@ pub struct Holding {
 /// `bob: role=orders_rw in orders-pg`
 impl fmt::Display for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} in {}", self.login, written(&self.parameters), self.connector)
+        write!(f, "{}: {}", self.login, in_connector(&self.parameters, &self.connector))
     }
 }
 
-/// `database=orders role=orders_rw`
+/// `orders-pg target:orders-db role=orders_rw`: no two bindings of a team are written the same.
+impl fmt::Display for Binding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.connector, self.resource)?;
+        if self.parameters.is_empty() { Ok(()) } else { write!(f, " {}", written(&self.parameters)) }
+    }
+}
+
+/// `database=orders role=orders_rw`, with quotes around what has a space: equal texts are equal parameters.
 pub fn written(parameters: &Parameters) -> String {
-    parameters.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    let value = |value: &ParameterValue| match value.0.contains([' ', '"', '\\']) {
+        true => format!("{:?}", value.0),
+        false => value.0.clone(),
+    };
+    parameters.iter().map(|(key, text)| format!("{key}={}", value(text))).collect::<Vec<_>>().join(" ")
+}
+
+/// `role=orders_rw in orders-pg`, or `access in vpn` where there are no parameters.
+pub fn in_connector(parameters: &Parameters, connector: &Name) -> String {
+    let what = if parameters.is_empty() { "access".to_owned() } else { written(parameters) };
+    format!("{what} in {connector}")
 }

@@ -40,7 +40,7 @@ impl Channel {
         }
     }
 
-    /// What the address on this channel is called.
+    /// The name of the address on this channel.
     pub fn address_name(self) -> &'static str {
         match self {
             Channel::Email => "email address",

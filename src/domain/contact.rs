@@ -80,7 +80,7 @@ impl Email {
 fn domain_on_the_wire(domain: &str) -> Result<String, String> {
     if !domain.is_ascii() {
         return idna::domain_to_ascii_strict(domain)
-            .map_err(|_| format!("has {domain:?} after the @, which is no international host name"));
+            .map_err(|_| format!("has {domain:?} after the @, which is not an international host name"));
     }
     for label in domain.split('.') {
         if label.is_empty() {

@@ -1,12 +1,14 @@
 //! Events as text: for notifications, the audit log and a request's timeline.
 
+use super::binding::{Holding, in_connector};
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
-use super::name::Name;
+use super::name::{Name, RuleName};
+use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::Request;
 use super::team::difference;
-use super::terms::{RequestDetails, RequestId, Terms};
-use super::text::{Text, Ticket};
+use super::terms::{RequestDetails, Terms};
+use super::text::{Text, Ticket, joined};
 use super::time::Timestamp;
 
 /// Writes a time for a reader.
@@ -28,8 +30,8 @@ pub fn briefly(event: &Event, actor: Option<&Name>) -> String {
 }
 
 pub fn briefly_with(event: &Event, actor: Option<&Name>, times: Times<'_>) -> String {
-    if let Event::RequestSubmitted(Submission { requester, filed_by, asked, extends, emergency, .. }) = event {
-        asks(requester, filed_by, asked, *extends, *emergency, times)
+    if let Event::RequestSubmitted(submission) = event {
+        asks(submission, times)
     } else {
         words_with(event, actor, None, times)
     }
@@ -40,16 +42,10 @@ fn utc(time: Timestamp) -> String {
     time.to_string()
 }
 
-fn asks(
-    requester: &Name,
-    filed_by: &Name,
-    asked: &Terms,
-    extends: Option<RequestId>,
-    emergency: bool,
-    times: Times<'_>,
-) -> String {
+fn asks(submission: &Submission, times: Times<'_>) -> String {
+    let Submission { requester, filed_by, details: RequestDetails { asked, .. }, extends, emergency, .. } = submission;
     let filer = if filed_by == requester { String::new() } else { format!(" (filed by {filed_by})") };
-    let what = if emergency { "takes emergency access to" } else { "asks for" };
+    let what = if *emergency { "takes emergency access to" } else { "asks for" };
     let more = extends.map_or_else(String::new, |before| format!(", to extend request {before}"));
     format!("{requester}{filer} {what} {} {}{more}", asked.resource, how_long(asked, times))
 }
@@ -61,14 +57,13 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
 
 pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, times: Times<'_>) -> String {
     // Not every event has the resource, and the reader should not have to look it up.
-    let of = about.map_or_else(String::new, |request| format!(" ({})", request.asked.resource));
+    let of = about.map_or_else(String::new, |request| format!(" ({})", request.details.asked.resource));
     match event {
         Event::TeamInitialized { .. } => "The team was created".to_owned(),
         Event::TeamApplied { changes } => difference::in_words(or_root(actor), changes, "; "),
-        Event::RequestSubmitted(Submission {
-            request, requester, filed_by, asked, reason, extends, emergency, ..
-        }) => {
-            format!("{}, request {request}: {reason}", asks(requester, filed_by, asked, *extends, *emergency, times))
+        Event::RequestSubmitted(submission) => {
+            let Submission { request, details: RequestDetails { reason, .. }, .. } = submission;
+            format!("{}, request {request}: {reason}", asks(submission, times))
         }
         Event::RequestEdited(Revision { request, by, from, to, voids, .. }) => {
             let changes = changes(from, to, times).join("; ");
@@ -96,15 +91,12 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
         Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided on it in time"),
         Event::RequestReminded { request } => {
-            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
-            format!("Request {request}{of}{who} is still waiting for a decision")
+            format!("Request {request}{of}{} is still waiting for a decision", whose(about))
         }
-        Event::RequestRejudged { request } => {
-            let who = about.map_or_else(String::new, |request| format!(" of {}", request.requester));
-            format!(
-                "Request {request}{of}{who} was filed before an upgrade. Under the rules of the new version, other people can decide on it"
-            )
-        }
+        Event::RequestRejudged { request } => format!(
+            "Request {request}{of}{} was filed before an upgrade. Under the rules of the new version, other people can decide on it",
+            whose(about)
+        ),
         Event::ApprovalsVoided { request, voids, gained } => {
             format!("Request {request}{of} would now give access to more: {gained}{}", no_longer_counted(voids))
         }
@@ -114,7 +106,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::GrantScheduled(granted) => format!(
             "Access to {} was granted{} and starts {}{} (request {})",
             granted.resource,
-            by_rule(granted),
+            by_rule(granted.by_rule.as_ref()),
             times(granted.starts_at),
             extended(about, times),
             granted.request
@@ -134,6 +126,64 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::AttemptRefused { command, why, .. } => format!("{command} was refused: {why}"),
         Event::ClockAccepted { .. } => "The system clock was set back, and the owner accepted its time".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed their notification settings"),
+        Event::GrantProvisioned(_)
+        | Event::GrantDeprovisioned(_)
+        | Event::ProvisioningFailed(_)
+        | Event::DriftFound(_)
+        | Event::DriftResolved(_) => provisioned(event),
+    }
+}
+
+/// ` of bob`.
+fn whose(about: Option<&Request>) -> String {
+    about.map_or_else(String::new, |request| format!(" of {}", request.requester))
+}
+
+/// What connectors did or found.
+fn provisioned(event: &Event) -> String {
+    let what = |provision: &ProvisionedAccess| {
+        let ProvisionedAccess { request, member, holding: Holding { connector, login, parameters } } = provision;
+        let who = match member {
+            Some(member) if member.as_str() != login.as_str() => format!("{member} (login {login})"),
+            Some(_) | None => login.to_string(),
+        };
+        let by = request.map_or_else(|| "without a grant".to_owned(), |request| format!("request {request}"));
+        (who, in_connector(parameters, connector), by)
+    };
+    match event {
+        Event::GrantProvisioned(provision) => {
+            let (who, what, by) = what(provision);
+            format!("{who} got {what} ({by})")
+        }
+        Event::GrantDeprovisioned(Deprovisioned { provision, still_held: false }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} no longer has {what} ({by})")
+        }
+        Event::GrantDeprovisioned(Deprovisioned { provision, still_held: true }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} no longer has {what} by this, but still has it otherwise ({by})")
+        }
+        Event::ProvisioningFailed(Failed { provision, operation: ProvisioningOperation::Grant, why }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} did not get {what} ({by}): {why}")
+        }
+        Event::ProvisioningFailed(Failed { provision, operation: ProvisioningOperation::Revoke, why }) => {
+            let (who, what, by) = what(provision);
+            format!("{who} STILL HAS {what}, which could not be taken back ({by}): {why}")
+        }
+        Event::DriftFound(Drifted { holding: Holding { connector, login, parameters }, drift }) => {
+            let what = in_connector(parameters, connector);
+            match drift {
+                Drift::Missing => format!("{login} does not have {what}, which a grant gives"),
+                Drift::Stale => format!("{login} still has {what}, which no grant gives any more"),
+                Drift::Unexplained => format!("{login} has {what}, which access did not give"),
+            }
+        }
+        Event::DriftResolved(Drifted { holding: Holding { connector, login, parameters }, drift }) => {
+            let what = in_connector(parameters, connector);
+            format!("{login} and {what}: no longer {}", drift.as_str())
+        }
+        _ => String::new(),
     }
 }
 
@@ -143,10 +193,10 @@ fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> Stri
         return format!("Access to {resource} was extended until {} (request {request})", times(end));
     }
     let emergency = match about.filter(|request| request.emergency) {
-        Some(request) => format!(" in an emergency: {}: {}", granted.member, request.reason),
+        Some(request) => format!(" in an emergency: {}: {}", granted.member, request.details.reason),
         None => String::new(),
     };
-    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted))
+    format!("Access to {resource} started{}{emergency} (request {request})", by_rule(granted.by_rule.as_ref()))
 }
 
 /// The end of an extension that was granted.
@@ -159,23 +209,23 @@ fn extended(about: Option<&Request>, times: Times<'_>) -> String {
 
 /// What an edit changed, each as `old → new`.
 fn changes(from: &RequestDetails, to: &RequestDetails, times: Times<'_>) -> Vec<String> {
+    let RequestDetails { asked, reason, ticket } = to;
     let mut changes = Vec::new();
-    if from.asked != to.asked {
-        changes.push(format!("{} → {}", how_long(&from.asked, times), how_long(&to.asked, times)));
+    if from.asked != *asked {
+        changes.push(format!("{} → {}", how_long(&from.asked, times), how_long(asked, times)));
     }
-    if from.reason != to.reason {
-        changes.push(format!("reason “{}” → “{}”", from.reason, to.reason));
+    if from.reason != *reason {
+        changes.push(format!("reason “{}” → “{reason}”", from.reason));
     }
-    if from.ticket != to.ticket {
-        let said = |ticket: &Option<Ticket>| ticket.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
-        changes.push(format!("ticket {} → {}", said(&from.ticket), said(&to.ticket)));
+    if from.ticket != *ticket {
+        let text = |ticket: &Option<Ticket>| ticket.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string);
+        changes.push(format!("ticket {} → {}", text(&from.ticket), text(ticket)));
     }
     changes
 }
 
 fn no_longer_counted(voids: &[Name]) -> String {
-    let voids: Vec<&str> = voids.iter().map(Name::as_str).collect();
-    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", voids.join(", ")) }
+    if voids.is_empty() { String::new() } else { format!("; approvals that no longer count: {}", joined(voids)) }
 }
 
 /// Root need not be a member.
@@ -183,8 +233,8 @@ fn or_root(member: Option<&Name>) -> &str {
     member.map_or("root", Name::as_str)
 }
 
-fn by_rule(granted: &Granted) -> String {
-    granted.by_rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
+pub fn by_rule(rule: Option<&RuleName>) -> String {
+    rule.map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()))
 }
 
 fn after_colon(text: Option<&Text>) -> String {

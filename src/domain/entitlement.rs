@@ -89,6 +89,18 @@ impl Principal {
         entitlements
     }
 
+    /// What this person would have with this grant as the only one. No two grants open more together than each by itself.
+    pub fn with_only(&self, grant: &Grant) -> Principal {
+        Principal {
+            name: self.name.clone(),
+            member: self.member.clone(),
+            since: self.since,
+            groups: self.groups.clone(),
+            scopes: self.scopes.clone(),
+            grants: vec![grant.clone()],
+        }
+    }
+
     /// How a scope is assigned to this person, if it is: the way that lasts longest.
     fn assigned(&self, name: &Name, scope: &Scope, now: Timestamp) -> Option<Entitlement> {
         let way = |request, until| Entitlement { via: Via::Scope, name: name.to_string(), request, until };

@@ -11,10 +11,11 @@ use super::member::Login;
 use super::name::{Name, RuleName};
 use super::notification::Recipient;
 use super::preference::Preference;
+use super::provisioning::{Deprovisioned, Drifted, Failed, ProvisionedAccess};
 use super::resource::Resource;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
-use super::text::{Text, Ticket};
+use super::text::Text;
 use super::time::Timestamp;
 
 /// The version of the format below. Entries of older versions stay valid; entries of a newer one are refused.
@@ -142,6 +143,20 @@ pub enum Event {
     /// A member's own.
     #[serde(rename = "preference.changed")]
     PreferenceChanged { member: Name, from: Preference, to: Preference },
+    /// A connector gave what a grant, or baseline access, says.
+    #[serde(rename = "grant.provisioned")]
+    GrantProvisioned(ProvisionedAccess),
+    /// A connector took it back.
+    #[serde(rename = "grant.deprovisioned")]
+    GrantDeprovisioned(Deprovisioned),
+    /// A connector could not give it, or take it back. Recorded when that begins, and then once a day.
+    #[serde(rename = "provisioning.failed")]
+    ProvisioningFailed(Failed),
+    /// A system has what the log does not say, or the reverse. Recorded once until it is resolved.
+    #[serde(rename = "drift.found")]
+    DriftFound(Drifted),
+    #[serde(rename = "drift.resolved")]
+    DriftResolved(Drifted),
 }
 
 /// What a new request says.
@@ -155,10 +170,8 @@ pub struct Submission {
     pub requester_login: Option<Login>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filer_login: Option<Login>,
-    pub asked: Terms,
-    pub reason: Text,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<Ticket>,
+    #[serde(flatten)]
+    pub details: RequestDetails,
     pub lapses_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remind_at: Option<Timestamp>,
@@ -266,7 +279,7 @@ impl From<Granted> for Grant {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Because {
-    /// Somebody said so.
+    /// Somebody asked for it.
     Asked,
     /// The team file no longer has the member it was for, or has disabled them.
     MemberGone,
@@ -289,7 +302,7 @@ impl fmt::Display for Because {
             Because::MemberGone => f.write_str("the member was removed or disabled, or has another login"),
             Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
             Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
-            Because::Fell(request) => write!(f, "the grant that it goes on from, {request}, was revoked"),
+            Because::Fell(request) => write!(f, "the grant that it extends, {request}, was revoked"),
             Because::ClockAccepted(time) => {
                 write!(f, "the clock was ahead when it was made; {time} was accepted instead")
             }
@@ -321,6 +334,11 @@ impl Event {
             Event::AttemptRefused { .. } => "attempt.refused",
             Event::ClockAccepted { .. } => "clock.accepted",
             Event::PreferenceChanged { .. } => "preference.changed",
+            Event::GrantProvisioned(_) => "grant.provisioned",
+            Event::GrantDeprovisioned(_) => "grant.deprovisioned",
+            Event::ProvisioningFailed(_) => "provisioning.failed",
+            Event::DriftFound(_) => "drift.found",
+            Event::DriftResolved(_) => "drift.resolved",
         }
     }
 
@@ -346,7 +364,12 @@ impl Event {
             | Event::GrantExpiring { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
-            | Event::PreferenceChanged { .. } => false,
+            | Event::PreferenceChanged { .. }
+            | Event::GrantProvisioned(_)
+            | Event::GrantDeprovisioned(_)
+            | Event::ProvisioningFailed(_)
+            | Event::DriftFound(_)
+            | Event::DriftResolved(_) => false,
         }
     }
 
@@ -368,17 +391,22 @@ impl Event {
             | Event::GrantExpiring { request, .. }
             | Event::GrantExpired { request, .. }
             | Event::GrantRevoked { request, .. } => Some(*request),
-            Event::AttemptRefused { request, .. } => *request,
+            Event::AttemptRefused { request, .. }
+            | Event::GrantProvisioned(ProvisionedAccess { request, .. })
+            | Event::GrantDeprovisioned(Deprovisioned { provision: ProvisionedAccess { request, .. }, .. })
+            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. }) => *request,
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }
-            | Event::PreferenceChanged { .. } => None,
+            | Event::PreferenceChanged { .. }
+            | Event::DriftFound(_)
+            | Event::DriftResolved(_) => None,
         }
     }
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 20] = [
+pub const ACTIONS: [&str; 25] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -399,4 +427,9 @@ pub const ACTIONS: [&str; 20] = [
     "attempt.refused",
     "clock.accepted",
     "preference.changed",
+    "grant.provisioned",
+    "grant.deprovisioned",
+    "provisioning.failed",
+    "drift.found",
+    "drift.resolved",
 ];

@@ -42,7 +42,7 @@ pub struct Ended {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndedHow {
     Expired,
-    /// By whom; None: by root, who need not be a member.
+    /// Who revoked it. None: root, who need not be a member.
     Revoked {
         by: Option<Name>,
     },

@@ -4,17 +4,19 @@
 
 use super::catalog::Environment;
 use super::channel::Address;
-use super::describe::{Times, briefly_with, how_long, words_with};
+use super::describe::{Times, briefly_with, by_rule, how_long, words_with};
 use super::entitlement::Entitlement;
 use super::event::{Entry, Event, Granted, MetDemand, Revision};
 use super::grant::Grant;
 use super::name::{Name, one_of};
 use super::notification::NotificationKind;
+use super::provisioning::{Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::emergency::Emergency;
 use super::request::vote::Tally;
 use super::request::{Recorded, Request, Verdict};
 use super::team::difference;
 use super::terms::{End, Terms};
+use super::text::{joined, quantity};
 use super::time::Timestamp;
 
 /// One message to one address.
@@ -111,9 +113,10 @@ impl Notification {
             (Event::RequestEdited(Revision { request, by, to, .. }), _) if kind == NotificationKind::RequestChanged => {
                 format!("{by} changed request {request} for {}", to.asked.resource)
             }
-            (Event::ApprovalsVoided { .. }, Some(Request { id, requester, asked, .. })) => {
-                format!("Request {id} of {requester} would now give access to more than {}", asked.resource)
+            (Event::ApprovalsVoided { .. }, Some(Request { id, requester, details, .. })) => {
+                format!("Request {id} of {requester} would now give access to more than {}", details.asked.resource)
             }
+            (Event::ProvisioningFailed(failed), _) => failed_headline(failed),
             (_, request) => headline(kind, request),
         };
         let mut text = match (&entry.event, request) {
@@ -138,7 +141,7 @@ impl Notification {
 
 fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
     let Some(request) = request else { return plain_headline(kind).to_owned() };
-    let (id, who, asked) = (request.id, &request.requester, &request.asked.resource);
+    let (id, who, asked) = (request.id, &request.requester, &request.details.asked.resource);
     let held = request.grant.as_ref().map_or(asked, |grant| &grant.terms.resource);
     match kind {
         NotificationKind::RequestSubmitted => format!("{who} asks for {asked} (request {id})"),
@@ -154,7 +157,20 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
         NotificationKind::AccessExpired => format!("Your access to {held} ended (request {id})"),
         NotificationKind::AccessRevoked => format!("Your access to {held} was revoked (request {id})"),
         NotificationKind::AccessEmergency => format!("EMERGENCY: {who} took access to {held} (request {id})"),
-        NotificationKind::TeamChanged => plain_headline(kind).to_owned(),
+        NotificationKind::TeamChanged | NotificationKind::ProvisioningFailed | NotificationKind::DriftFound => {
+            plain_headline(kind).to_owned()
+        }
+    }
+}
+
+/// `bob STILL HAS access in orders-pg (request 12)`.
+fn failed_headline(failed: &Failed) -> String {
+    let Failed { provision: ProvisionedAccess { request, member, holding }, operation, .. } = failed;
+    let who = member.as_ref().map_or_else(|| holding.login.to_string(), ToString::to_string);
+    let by = request.map_or_else(String::new, |request| format!(" (request {request})"));
+    match operation {
+        ProvisioningOperation::Grant => format!("{who} did not get access in {}{by}", holding.connector),
+        ProvisioningOperation::Revoke => format!("{who} STILL HAS access in {}{by}", holding.connector),
     }
 }
 
@@ -182,6 +198,8 @@ fn plain_headline(kind: NotificationKind) -> &'static str {
         NotificationKind::AccessRevoked => "Access was revoked",
         NotificationKind::AccessEmergency => "EMERGENCY access was taken",
         NotificationKind::TeamChanged => "The team was changed",
+        NotificationKind::ProvisioningFailed => "Access could not be given or taken back",
+        NotificationKind::DriftFound => "A system differs from what access says",
     }
 }
 
@@ -204,8 +222,8 @@ fn facts(kind: NotificationKind, request: &Request, background: &Background<'_>)
         None => format!("by {way}, permanently"),
     };
     facts.extend(background.still_held.map(|way| ("Still held", still(way))));
-    facts.push(("Why", request.reason.to_string()));
-    facts.extend(request.ticket.as_ref().map(|ticket| ("Ticket", ticket.to_string())));
+    facts.push(("Why", request.details.reason.to_string()));
+    facts.extend(request.details.ticket.as_ref().map(|ticket| ("Ticket", ticket.to_string())));
     if asks {
         let needs: Vec<String> = background.tallies.iter().map(need).collect();
         facts.extend((!needs.is_empty()).then(|| ("Needs", needs.join("\n"))));
@@ -229,8 +247,8 @@ fn terms_in_words(request: &Request, terms: &Terms, asks: bool, times: Times<'_>
     if asks && terms.start.is_none() && matches!(terms.end, End::After(_)) {
         text += " from approval";
     }
-    if *terms != request.asked {
-        text += &format!(" (asked: {} {})", request.asked.resource, how_long(&request.asked, times));
+    if *terms != request.details.asked {
+        text += &format!(" (asked: {} {})", request.details.asked.resource, how_long(&request.details.asked, times));
     }
     text
 }
@@ -251,13 +269,12 @@ fn ends(grant: &Grant, kind: NotificationKind, times: Times<'_>) -> Vec<(&'stati
 }
 
 /// `1 of 2 approvals (erin) by the rule "two for production"; alice or olivia can approve`.
-fn need(standing: &Tally) -> String {
-    let Tally { rule, need, have, waiting_on } = standing;
-    let given = if have.is_empty() { String::new() } else { format!(" ({})", all_of(have)) };
-    let plural = if *need == 1 { "" } else { "s" };
-    let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
-    let who = if standing.is_met() { String::new() } else { format!("; {} can approve", one_of(waiting_on)) };
-    format!("{} of {need} approval{plural}{given}{rule}{who}", have.len())
+fn need(tally: &Tally) -> String {
+    let Tally { rule, need, have, waiting_on } = tally;
+    let given = if have.is_empty() { String::new() } else { format!(" ({})", joined(have)) };
+    let rule = by_rule(rule.as_ref());
+    let who = if tally.is_met() { String::new() } else { format!("; {} can approve", one_of(waiting_on)) };
+    format!("{} of {}{given}{rule}{who}", have.len(), quantity(*need, "approval", "approvals"))
 }
 
 /// Who decided, or which rule.
@@ -271,23 +288,21 @@ fn decided_by(request: &Request, granted: Option<&Granted>) -> Option<String> {
     }
     let met = |met: &MetDemand| {
         let MetDemand { rule, approvals, by } = met;
-        let plural = if *approvals == 1 { "" } else { "s" };
-        let rule = rule.as_ref().map_or_else(String::new, |rule| format!(" by the rule {:?}", rule.as_str()));
-        format!("{} of {approvals} approval{plural} ({}){rule}", by.len(), all_of(by))
+        let rule = by_rule(rule.as_ref());
+        format!("{} of {} ({}){rule}", by.len(), quantity(*approvals, "approval", "approvals"), joined(by))
     };
     let each: Vec<String> = granted.demands.iter().map(met).collect();
-    Some(if each.is_empty() { all_of(&granted.approved_by) } else { each.join("\n") })
-}
-
-fn all_of(names: &[Name]) -> String {
-    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
-    names.join(", ")
+    Some(if each.is_empty() { joined(&granted.approved_by) } else { each.join("\n") })
 }
 
 fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
     let Some(request) = request else {
-        let look =
-            if kind == NotificationKind::TeamChanged { "access audit --action team.applied" } else { "access inbox" };
+        let look = match kind {
+            NotificationKind::TeamChanged => "access audit --action team.applied",
+            NotificationKind::ProvisioningFailed => "access audit --action provisioning.failed",
+            NotificationKind::DriftFound => "access audit --action drift.found",
+            _ => "access inbox",
+        };
         return vec![look.to_owned()];
     };
     let id = request.id;
@@ -311,6 +326,8 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
         | NotificationKind::AccessStarted
         | NotificationKind::AccessExpired
         | NotificationKind::AccessRevoked
-        | NotificationKind::TeamChanged => vec![show],
+        | NotificationKind::TeamChanged
+        | NotificationKind::ProvisioningFailed
+        | NotificationKind::DriftFound => vec![show],
     }
 }

@@ -30,10 +30,12 @@ pub enum NotificationKind {
     AccessRevoked,
     AccessEmergency,
     TeamChanged,
+    ProvisioningFailed,
+    DriftFound,
 }
 
 impl NotificationKind {
-    pub const ALL: [NotificationKind; 14] = [
+    pub const ALL: [NotificationKind; 16] = [
         NotificationKind::RequestSubmitted,
         NotificationKind::RequestApproved,
         NotificationKind::RequestDenied,
@@ -48,6 +50,8 @@ impl NotificationKind {
         NotificationKind::AccessRevoked,
         NotificationKind::AccessEmergency,
         NotificationKind::TeamChanged,
+        NotificationKind::ProvisioningFailed,
+        NotificationKind::DriftFound,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -66,6 +70,8 @@ impl NotificationKind {
             NotificationKind::AccessRevoked => "access.revoked",
             NotificationKind::AccessEmergency => "access.emergency",
             NotificationKind::TeamChanged => "team.changed",
+            NotificationKind::ProvisioningFailed => "provisioning.failed",
+            NotificationKind::DriftFound => "drift.found",
         }
     }
 
@@ -85,7 +91,9 @@ impl NotificationKind {
             | NotificationKind::AccessExpired
             | NotificationKind::AccessRevoked
             | NotificationKind::AccessEmergency
-            | NotificationKind::TeamChanged => false,
+            | NotificationKind::TeamChanged
+            | NotificationKind::ProvisioningFailed
+            | NotificationKind::DriftFound => false,
         }
     }
 

@@ -80,7 +80,7 @@ impl Principal {
 }
 
 /// Whether an end `a` lies after an end `b`, where None is never.
-pub(super) fn lasts_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
+pub fn lasts_longer(a: Option<Timestamp>, b: Option<Timestamp>) -> bool {
     match (a, b) {
         (None, Some(_)) => true,
         (Some(a), Some(b)) => a > b,

@@ -146,11 +146,18 @@ pub struct Modification {
     pub end: Option<End>,
 }
 
-/// What a request says that an edit can change.
+/// What a request says. An edit can change it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestDetails {
     pub asked: Terms,
     pub reason: Text,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,
+}
+
+impl RequestDetails {
+    /// Without the optional parts.
+    pub fn new(asked: Terms, reason: Text) -> RequestDetails {
+        RequestDetails { asked, reason, ticket: None }
+    }
 }

@@ -2,6 +2,7 @@
 //! a log reader or a mail header. (What goes out is escaped all the same: see `output`.)
 
 use std::borrow::Cow;
+use std::fmt::Display;
 use std::str::FromStr;
 
 use super::{Malformed, checked_string};
@@ -115,6 +116,25 @@ impl FromStr for Ticket {
     }
 }
 
+/// `1 fault`, `2 faults`.
+pub fn quantity<N: Copy + Display + TryInto<u64>>(count: N, one: &str, many: &str) -> String {
+    let noun = if matches!(count.try_into(), Ok(1)) { one } else { many };
+    format!("{count} {noun}")
+}
+
+/// `alice, bob`.
+pub fn joined<T: Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// The text, cut off after so many characters.
+pub fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// The candidate most like the word, if any is like it at all.
 pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Option<String> {
     let alike = candidates.map(|candidate| (strsim::jaro_winkler(word, candidate), candidate));
@@ -125,6 +145,13 @@ pub fn nearest<'c>(word: &str, candidates: impl Iterator<Item = &'c str>) -> Opt
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_singular() {
+        let text = |count: usize| quantity(count, "entry", "entries");
+        assert_eq!([0, 1, 2, 11].map(text), ["0 entries", "1 entry", "2 entries", "11 entries"]);
+        assert_eq!(quantity(1_i64, "more change", "more changes"), "1 more change");
+    }
 
     #[test]
     fn what_a_reason_may_be() {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::binding::{Binding, Holding, Parameters};
 use crate::domain::name::Name;
+pub use crate::domain::provisioning::{Drift, ProvisioningOutcome};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
@@ -44,6 +45,7 @@ pub struct DesiredState {
 /// What the log records of one grant in one system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordedView {
+    #[serde(flatten)]
     pub holding: Holding,
     /// None: baseline access.
     pub request: Option<RequestId>,
@@ -70,38 +72,11 @@ pub struct OutcomeView {
     pub outcome: ProvisioningOutcome,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProvisioningOutcome {
-    Granted,
-    /// `still_held`: by another grant, or because it was there before.
-    Revoked {
-        still_held: bool,
-    },
-    GrantFailed {
-        why: String,
-    },
-    RevokeFailed {
-        why: String,
-    },
-}
-
 /// A difference between the log and a system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriftView {
     pub drift: Drift,
     pub holding: Holding,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Drift {
-    /// A grant is live, and the system does not have it.
-    Missing,
-    /// Access gave it, no grant is live, and the system still has it.
-    Stale,
-    /// The system has it, and neither a grant nor baseline access explains it.
-    Unexplained,
 }
 
 /// What a connector gives for a resource, in the answers about requests.
@@ -122,4 +97,16 @@ pub enum ProvisioningState {
     Revoking,
     Revoked,
     Failed,
+}
+
+impl ProvisioningState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ProvisioningState::Granting => "granting",
+            ProvisioningState::Granted => "granted",
+            ProvisioningState::Revoking => "revoking",
+            ProvisioningState::Revoked => "revoked",
+            ProvisioningState::Failed => "failed",
+        }
+    }
 }

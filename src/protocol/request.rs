@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Seen;
+use super::{ProvisioningView, Seen};
 use crate::domain::duration::Duration;
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
@@ -10,7 +10,7 @@ use crate::domain::request::emergency::Together;
 use crate::domain::request::vote::{Tally, waits_on};
 use crate::domain::request::{Decision, Request, Review, Verdict};
 use crate::domain::resource::Resource;
-use crate::domain::terms::{RequestId, Terms};
+use crate::domain::terms::{RequestDetails, RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -142,6 +142,9 @@ pub struct GrantView {
     pub remaining_seconds: Option<i64>,
     pub ended_at: Option<Timestamp>,
     pub ended_by: Option<Name>,
+    /// What connectors do about it. None: no binding gives anything for it.
+    #[serde(default)]
+    pub provisioning: Option<Vec<ProvisioningView>>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -192,6 +195,7 @@ impl GrantView {
             remaining_seconds: remaining,
             ended_at,
             ended_by,
+            provisioning: None,
         }
     }
 }
@@ -208,7 +212,8 @@ impl RequestView {
         let approvals = ApprovalsView::of(&request, tallies);
         let (lapses_at, remind_at) =
             (request.lapse_time(), request.reminder_time().filter(|_| state == State::Pending));
-        let table = Some(request.proposed_terms()).filter(|terms| state == State::Pending && **terms != request.asked);
+        let table =
+            Some(request.proposed_terms()).filter(|terms| state == State::Pending && **terms != request.details.asked);
         let on_the_table = table.cloned().map(TermsView::from);
         let counting: Vec<&Name> = tallies.iter().flat_map(|tally| &tally.have).collect();
         let decision = |decision: Decision| DecisionView {
@@ -220,17 +225,18 @@ impl RequestView {
             at: decision.at,
             terms: decision.terms.map(TermsView::from),
         };
+        let RequestDetails { asked, reason, ticket } = request.details;
         RequestView {
             id: request.id,
             state,
             requester: request.requester,
             filed_by: request.filed_by,
-            resource: request.asked.resource,
-            reason: request.reason,
-            duration: spelled(request.asked.end.duration()),
-            until: request.asked.end.until(),
-            start: request.asked.start,
-            ticket: request.ticket,
+            resource: asked.resource,
+            reason,
+            duration: spelled(asked.end.duration()),
+            until: asked.end.until(),
+            start: asked.start,
+            ticket,
             extends: request.extends,
             emergency: request.emergency,
             review,
@@ -251,6 +257,14 @@ impl RequestView {
             narrowest_scope: None,
             last_seq: None,
         }
+    }
+
+    #[must_use]
+    pub fn with_provisioning(mut self, provisioning: Option<Vec<ProvisioningView>>) -> RequestView {
+        if let Some(grant) = &mut self.grant {
+            grant.provisioning = provisioning;
+        }
+        self
     }
 
     pub fn seen(&self) -> Option<Seen> {

@@ -19,7 +19,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::Uid;
 use serde_json::Value;
 
-use super::{calls, has_account, open, process};
+use super::{has_account, open, process};
 use crate::config;
 use crate::config::Shared;
 use crate::domain::member::Login;
@@ -128,15 +128,15 @@ fn io(error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, format!("the connection failed: {error}"))
 }
 
-pub struct Peer<'c> {
+struct Peer<'c> {
     stream: &'c UnixStream,
     uid: Uid,
     begun: Begun,
 }
 
 /// A call as received.
-pub struct Sent<'s> {
-    pub name: String,
+struct Sent<'s> {
+    name: String,
     fields: Value,
     /// The connection, on which a file may follow.
     rest: Timed<'s>,
@@ -145,14 +145,29 @@ pub struct Sent<'s> {
 impl Peer<'_> {
     fn serve(&self) -> Result<(), Failure> {
         // The limit applies only to reading from the client.
-        match read_call(Timed::within(self.stream, COMMAND_WITHIN)) {
-            Ok(Some(sent)) => calls::serve(self, sent),
+        // Root's reconciler records thousands of outcomes at once.
+        let most = if self.uid.is_root() { frame::FILE } else { frame::COMMAND };
+        match read_call(Timed::within(self.stream, COMMAND_WITHIN), most) {
+            Ok(Some(sent)) => self.serve_named(sent),
             Ok(None) => Ok(()),
             Err(failure) => Err(self.refuse(failure)),
         }
     }
 
-    pub fn serve_call<C: Call>(&self, mut sent: Sent<'_>) -> Result<(), Failure> {
+    /// Carries out the call that was named.
+    fn serve_named(&self, sent: Sent<'_>) -> Result<(), Failure> {
+        macro_rules! serve {
+            ($($file:ident: $($call:ident),+;)+) => {
+                $($(if sent.name == service::$call::NAME {
+                    return self.serve_call::<service::$call>(sent);
+                })+)+
+            };
+        }
+        service::calls!(serve);
+        Err(self.refuse(not_of_this_version()))
+    }
+
+    fn serve_call<C: Call>(&self, mut sent: Sent<'_>) -> Result<(), Failure> {
         let mut call: C = serde_json::from_value(sent.fields).map_err(|_| self.refuse(not_of_this_version()))?;
         if call.file().is_none() {
             whole(&mut sent.rest).map_err(|failure| self.refuse(failure))?;
@@ -209,7 +224,7 @@ impl Peer<'_> {
     }
 
     /// Records that this user was refused, by the identity from the kernel and the name service.
-    pub fn refuse(&self, failure: Failure) -> Failure {
+    fn refuse(&self, failure: Failure) -> Failure {
         // The refusal holds even if it cannot be recorded.
         let Begun { shared, known_as, .. } = &self.begun;
         let _ = open(&shared.database)
@@ -218,7 +233,8 @@ impl Peer<'_> {
     }
 }
 
-fn read_call(mut from: Timed<'_>) -> Result<Option<Sent<'_>>, Failure> {
+/// `most`: the largest command, in bytes.
+fn read_call(mut from: Timed<'_>, most: usize) -> Result<Option<Sent<'_>>, Failure> {
     let mut greeting = frame::GREETING;
     if frame::fill(&mut from, &mut greeting[..1]).is_err() {
         // A client that sent nothing attempted nothing.
@@ -233,12 +249,12 @@ fn read_call(mut from: Timed<'_>) -> Result<Option<Sent<'_>>, Failure> {
             Failure::new(Kind::Refused, "the request is not a command")
         });
     }
-    let body = frame::read(&mut from, frame::COMMAND).map_err(|broken| not_a_command(&broken))?;
+    let body = frame::read(&mut from, most).map_err(|broken| not_a_command(&broken))?;
     let (name, fields) = serde_json::from_slice(&body).map_err(|_| not_of_this_version())?;
     Ok(Some(Sent { name, fields, rest: from }))
 }
 
-pub fn not_of_this_version() -> Failure {
+fn not_of_this_version() -> Failure {
     Failure::new(Kind::Refused, "the server does not know this command; its version differs from the client's")
         .hint("install the same version of access for both")
 }

@@ -4,7 +4,6 @@
 //! the file: it asks the kernel who the caller is, reads the whole call, and only then lets the service carry it out.
 //! No field of a call says who the caller is, so a client cannot claim to be another user.
 
-mod calls;
 mod connection;
 mod doctor;
 mod init;

@@ -39,7 +39,7 @@ pub fn unlink(link: &Path) -> String {
 }
 
 /// Replaces a missing or damaged database with a backup. All files of the old one are moved away first, since SQLite would apply an
-/// old write-ahead log to the backup. A new, empty database would be no remedy: it has neither the team nor its grants.
+/// old write-ahead log to the backup. A new, empty database would not help: it has neither the team nor its grants.
 pub fn restore(database: &Path) -> String {
     let name = quoted(database);
     format!(

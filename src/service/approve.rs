@@ -96,8 +96,8 @@ fn changes(read: &Read<'_>, id: RequestId) -> Result<Vec<TermsChange>, Error> {
     let mut changes = Vec::new();
     for entry in read.entries_about(id)? {
         let (seq, at) = (entry.seq, entry.at);
-        if let Event::RequestSubmitted(Submission { asked, .. }) = entry.event {
-            table = Some(asked);
+        if let Event::RequestSubmitted(Submission { details, .. }) = entry.event {
+            table = Some(details.asked);
         } else if let Event::RequestEdited(Revision { to, .. }) = entry.event {
             table = Some(to.asked);
             changes.push(TermsChange { seq, at, by: None });

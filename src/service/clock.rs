@@ -76,7 +76,7 @@ impl Call for AcceptClock {
                 Ok(Ok(Some(resting)))
             })??;
             if let Some(resting) = accepted {
-                let warnings = [ended.warnings("ended"), resting.warnings("rest")].concat();
+                let warnings = [ended.warnings("ended", "ended"), resting.warnings("rests", "rest")].concat();
                 return Ok(warnings);
             }
         }
@@ -167,8 +167,9 @@ impl Named {
         self.more += other.more;
     }
 
-    fn warnings(mut self, what: &str) -> Vec<String> {
+    fn warnings(mut self, one: &str, many: &str) -> Vec<String> {
         if self.more > 0 {
+            let what = if self.more == 1 { one } else { many };
             self.first.push(format!("and {} more {what}; `access audit` lists them", self.more));
         }
         self.first

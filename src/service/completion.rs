@@ -62,7 +62,7 @@ impl Call for Complete {
                 |resources: Vec<Resource>| resources.into_iter().map(|resource| (resource.to_string(), None)).collect();
             let policy = PolicyContext::default();
             let described = |request: Request| {
-                (request.id.to_string(), Some(format!("{} {}", request.requester, request.asked.resource)))
+                (request.id.to_string(), Some(format!("{} {}", request.requester, request.details.asked.resource)))
             };
             let mut found = Vec::new();
             let wanted: &dyn Fn(&Request) -> Result<bool, Problem> = match words {

@@ -11,7 +11,9 @@ use super::rejudge::few;
 use super::{Call, Callers, Rows, Service, expire, review, verify};
 use crate::domain::contact::Timezone;
 use crate::domain::duration::spell;
+use crate::domain::provisioning::held_still;
 use crate::domain::request::emergency;
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{Checkpoint, FindingView, Health};
@@ -50,6 +52,7 @@ impl Call for Doctor {
                 expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
                 reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
             ];
+            findings.extend(revokes(read).unwrap_or_else(|error| Some(unreadable("revokes", error))));
             findings.extend((service.outside.delivery_findings)(read));
             let zones = time_zones(read, service.outside.knows_zone)
                 .unwrap_or_else(|error| Some(unreadable("time zones", error)));
@@ -105,16 +108,21 @@ fn record(read: &Read<'_>, against: &[Checkpoint]) -> FindingView {
         "otherwise find out who could write to the file, and keep it for examination",
     ];
     match verify::prove(read, against) {
-        Ok(proof) if proof.ok => match against.len() {
-            0 => ok("record", format!("{} entries, whole, and the tables agree with them", proof.entries)),
-            kept => ok("record", format!("{} entries, whole, and as they were at {kept} checkpoints", proof.entries)),
-        },
+        Ok(proof) if proof.ok => {
+            let entries = quantity(proof.entries, "entry", "entries");
+            let held = match against.len() {
+                0 => "the tables agree with the log".to_owned(),
+                kept => format!("unchanged since {}", quantity(kept, "checkpoint", "checkpoints")),
+            };
+            ok("record", format!("{entries}, whole, and {held}"))
+        }
         Ok(proof) => {
             let first = proof.faults.first().map(|fault| match fault.seq {
                 Some(seq) => format!("entry {seq}: {}", fault.problem),
                 None => fault.problem.clone(),
             });
-            let found = format!("{} faults; the first: {}", proof.faults.len(), first.unwrap_or_default());
+            let faults = quantity(proof.faults.len(), "fault", "faults");
+            let found = format!("{faults}; the first: {}", first.unwrap_or_default());
             finding("record", Health::Wrong, found, &MEND)
         }
         Err(error) => finding("record", Health::Wrong, Failure::from(error).message, &MEND),
@@ -145,14 +153,15 @@ fn expiry(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
         "access ended on time, but nobody was notified",
     ];
     let bound = read.time_bound_grants()?;
+    let bound_grants = || quantity(bound, "grant has an end", "grants have an end");
     Ok(match read.expire_ran_at()? {
         Some(ran) if clock.since(ran) <= LATE || bound == 0 => ok("expire", format!("last ran at {ran}")),
         Some(ran) => {
-            let found = format!("last ran {} ago, and {bound} grants have an end", spell(clock.since(ran)));
+            let found = format!("last ran {} ago, and {}", spell(clock.since(ran)), bound_grants());
             finding("expire", Health::Warning, found, &MEND)
         }
         None if bound == 0 => ok("expire", "never ran, and no grant has an end"),
-        None => finding("expire", Health::Warning, format!("never ran, and {bound} grants have an end"), &MEND),
+        None => finding("expire", Health::Warning, format!("never ran, and {}", bound_grants()), &MEND),
     })
 }
 
@@ -160,16 +169,38 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     const MEND: [&str; 1] = ["one of the members named must run `access review ID --note '…'`"];
     let ids = read.reviews_owed()?;
     let named = review::owed(read, &PolicyContext::default(), &ids[..ids.len().min(NAMED)], clock)?;
-    let found = match ids.len() {
-        0 => return Ok(ok("reviews", "no emergency needs a review")),
-        1 => format!("1 emergency needs a review: {}", emergency::reviews_owed(&named)),
-        many if many > named.len() => {
-            let more = many - named.len();
-            format!("{many} emergencies need a review: {} and {more} more", emergency::reviews_owed(&named))
-        }
-        many => format!("{many} emergencies need a review: {}", emergency::reviews_owed(&named)),
+    if ids.is_empty() {
+        return Ok(ok("reviews", "no emergency needs a review"));
+    }
+    let need = quantity(ids.len(), "emergency needs a review", "emergencies need a review");
+    let more = match ids.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
+    let found = format!("{need}: {}{more}", emergency::reviews_owed(&named));
     Ok(finding("reviews", Health::Warning, found, &MEND))
+}
+
+/// Access that should be over and could not be taken back. None where no connector gives anything.
+fn revokes(read: &Read<'_>) -> Result<Option<FindingView>, Error> {
+    const MEND: [&str; 2] = [
+        "take it back in the system by hand, or repair what keeps the connector from it",
+        "`access audit --action provisioning.failed` has all of them",
+    ];
+    if !read.has_provisioning()? {
+        return Ok(None);
+    }
+    let failed = read.failed_revokes()?;
+    if failed.is_empty() {
+        return Ok(Some(ok("revokes", "all access that is over was taken back, or is about to be")));
+    }
+    let mut each: Vec<String> = failed
+        .iter()
+        .take(NAMED)
+        .map(|failed| held_still(&failed.holding, failed.request, failed.error.as_deref()))
+        .collect();
+    each.extend((failed.len() > NAMED).then(|| format!("and {} more", failed.len() - NAMED)));
+    Ok(Some(finding("revokes", Health::Wrong, each.join("; "), &MEND)))
 }
 
 /// Requests from an older version that need other approvers in this version.

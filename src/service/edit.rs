@@ -14,6 +14,7 @@ use crate::domain::request::edit::Edit;
 use crate::domain::request::submit::Filing;
 use crate::domain::request::{Recorded, edit, submit, vote};
 use crate::domain::terms::RequestId;
+use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::RequestView;
@@ -73,15 +74,15 @@ fn prepare(
 ) -> Result<PreparedEdit, Problem> {
     let policy = PolicyContext::default();
     let before = visible(read, &policy, me, id, now)?;
-    let said = edit::edited(&before, edit, me, now)?;
-    let item = item(read, &said.asked.resource)?;
+    let to = edit::edited(&before, edit, me, now)?;
+    let item = item(read, &to.asked.resource)?;
     // The request after the edit, for the rules to judge.
     let mut after = before.clone();
-    after.apply_edit(said.clone(), before.lapses_at, before.remind_at);
-    let judged = policy.judge_and_fit(read, &after, &after.asked, now)?;
-    after.lapses_at = submit::lapses_at(&after.asked, &judged.judgement, now);
-    after.remind_at = submit::remind_at(&after.asked, &judged.judgement, now);
-    let tallies = judged.tally(&after, &after.asked, now);
+    after.apply_edit(to.clone(), before.lapses_at, before.remind_at);
+    let judged = policy.judge_and_fit(read, &after, &after.details.asked, now)?;
+    after.lapses_at = submit::lapses_at(&after.details.asked, &judged.judgement, now);
+    after.remind_at = submit::remind_at(&after.details.asked, &judged.judgement, now);
+    let tallies = judged.tally(&after, &after.details.asked, now);
     let notify: Vec<Name> = vote::waits_on(&tallies);
     let filing = Filing {
         id,
@@ -95,13 +96,12 @@ fn prepare(
         people: &judged.people(),
         asked: &those_asked(read, &before)?,
     };
-    let drafts = edit::edit(&before, said, &filing, now)?;
+    let drafts = edit::edit(&before, to, &filing, now)?;
     quota::may_edit(read, &policy, me, &judged, now)?;
     let void: BTreeSet<&str> = before.approvals().map(|decision| decision.by.as_str()).collect();
     let mut warnings = Vec::new();
     if !void.is_empty() {
-        let names: Vec<&str> = void.into_iter().collect();
-        warnings.push(format!("approvals that no longer count: {}", names.join(", ")));
+        warnings.push(format!("approvals that no longer count: {}", joined(void)));
     }
     let granted = granted(&drafts);
     // Once it is granted it waits on nobody.

@@ -103,7 +103,7 @@ pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>,
     let mut drafts = Vec::new();
     for grant in &ended {
         drafts.extend(lifecycle::begin(grant, now));
-        drafts.extend(lifecycle::expire(grant, goes_on(read, &policy, grant, now)?, now));
+        drafts.extend(lifecycle::expire(grant, access_continues(read, &policy, grant, now)?, now));
     }
     drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
     Ok((drafts, ended.len() + stale.len()))
@@ -111,7 +111,7 @@ pub fn over(read: &Read<'_>, now: Timestamp, most: usize) -> Result<(Vec<Draft>,
 
 /// Whether the member of a grant has the same access by another grant at this moment: an extension, a parallel grant, or a
 /// grant that covers it. It runs for thousands of grants, so the cheap checks come first.
-pub fn goes_on(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Timestamp) -> Result<bool, Error> {
+pub fn access_continues(read: &Read<'_>, policy: &PolicyContext, grant: &Grant, at: Timestamp) -> Result<bool, Error> {
     if !read.has_another_grant(grant, at)? {
         return Ok(false);
     }
@@ -131,7 +131,7 @@ fn warnings(read: &Read<'_>, policy: &PolicyContext, now: Timestamp, most: usize
         let Some(last) = page.last() else { break };
         after = last.ends_at.map(|end| (end, last.request));
         for grant in &page {
-            if !goes_on(read, policy, grant, grant.ends_at.unwrap_or(now))? {
+            if !access_continues(read, policy, grant, grant.ends_at.unwrap_or(now))? {
                 drafts.extend(lifecycle::warn(grant, now));
             }
         }
@@ -152,22 +152,22 @@ pub fn due(
     let started = drafts.len();
     let ended = read.lapsed_grants(now, most - started)?;
     for grant in &ended {
-        drafts.extend(lifecycle::expire(grant, goes_on(read, policy, grant, now)?, now));
+        drafts.extend(lifecycle::expire(grant, access_continues(read, policy, grant, now)?, now));
     }
     let expired = drafts.len();
     drafts.extend(warnings(read, policy, now, most - expired)?);
     let expiring = drafts.len();
-    let mut told_again: BTreeSet<RequestId> = BTreeSet::new();
+    let mut reminded_of: BTreeSet<RequestId> = BTreeSet::new();
     for request in read.requests_to_remind(now, most - expiring)? {
-        told_again.insert(request.id);
+        reminded_of.insert(request.id);
         drafts.extend(lifecycle::remind(&request, &to_remind(read, policy, &request, now)?, now));
     }
     let reminded = drafts.len();
     for request in read.pending_of_format_1(now, false, most - reminded)? {
         // A reminder goes to everyone who may decide.
-        let whom =
-            if told_again.contains(&request.id) { Vec::new() } else { not_notified(read, policy, &request, now)? };
-        drafts.push(lifecycle::rejudge(&request, &whom));
+        let names =
+            if reminded_of.contains(&request.id) { Vec::new() } else { not_notified(read, policy, &request, now)? };
+        drafts.push(lifecycle::rejudge(&request, &names));
     }
     let rejudged = drafts.len();
     let stale = read.lapsed_requests(now, most - rejudged)?;

@@ -12,7 +12,7 @@ use crate::domain::principal::Principal;
 use crate::domain::refusal::{LifecycleRefusal, Refusal};
 use crate::domain::request::submit::Ask;
 use crate::domain::request::{Request, authorize, lifecycle};
-use crate::domain::terms::RequestId;
+use crate::domain::terms::{RequestDetails, RequestId};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -43,8 +43,9 @@ impl Call for Extend {
             |read, me, now| {
                 let policy = PolicyContext::default();
                 let default_length = length.is_none();
-                let ask = asked(read, &policy, me, id, length, now)?;
-                let ask = Ask { reason, ticket: ticket.or(ask.ticket), default_length, ..ask };
+                let mut ask = Ask { default_length, ..asked(read, &policy, me, id, length, now)? };
+                ask.details.reason = reason;
+                ask.details.ticket = ticket.or(ask.details.ticket);
                 let Prepared { drafts, warnings, view } = submit(read, &policy, me, me, &ask, now)?;
                 Ok((drafts, (view, warnings)))
             },
@@ -54,7 +55,7 @@ impl Call for Extend {
     }
 }
 
-/// The request to file: with the ticket of the current request, and without its reason.
+/// The request to file: like the current request, with new terms and without its reason.
 fn asked(
     read: &Read<'_>,
     policy: &PolicyContext,
@@ -70,9 +71,7 @@ fn asked(
         return Err(Refusal::from(LifecycleRefusal::AlreadyExtended { id, by: next.id }).into());
     }
     Ok(Ask {
-        terms,
-        reason: no_reason_yet(),
-        ticket: request.ticket,
+        details: RequestDetails { asked: terms, reason: no_reason_yet(), ..request.details },
         extends: Some(id),
         emergency: false,
         default_length: false,
@@ -102,10 +101,10 @@ impl Call for NeedsToExtend {
             let ask = asked(read, &policy, &me, id, length, now)?;
             let mut need = need(read, &policy, &me, &me, &ask, now)?;
             // The ticket of the current request is kept by default.
-            need.tickets.retain(|pattern| !ask.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
-            let item = item(read, &ask.terms.resource)?;
+            need.tickets.retain(|pattern| !ask.details.ticket.as_ref().is_some_and(|ticket| pattern.matches(ticket)));
+            let item = item(read, &ask.details.asked.resource)?;
             let about = about(&read.team()?, &item);
-            Ok(NeedsView { resource: ask.terms.resource, about, lengths: vec![need], longest: None })
+            Ok(NeedsView { resource: ask.details.asked.resource, about, lengths: vec![need], longest: None })
         });
         view.map_err(Problem::unrecorded)
     }

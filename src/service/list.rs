@@ -15,12 +15,13 @@ use crate::domain::describe::briefly;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
+use crate::domain::provisioning::held_still;
 use crate::domain::request::vote::Tally;
 use crate::domain::request::{Request, authorize, emergency};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{ListFilter, RequestView, TimelineView};
+use crate::protocol::{ListFilter, ProvisioningView, RequestView, TimelineView};
 use crate::store::{Error, Page, Read, VisibleTo};
 
 /// The most pages that wait to be shown.
@@ -42,15 +43,21 @@ impl Call for List {
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, RequestView>) -> Result<Listed, Failure> {
         let List { filter } = self;
         let filter = &filter;
-        let (only, policy, warnings, now) = service.ask("list", |read, me, now| {
+        let (only, policy, warnings, first, now) = service.ask("list", |read, me, now| {
             let policy = PolicyContext::default();
             check_names(read, &policy, me, filter, now)?;
             let only = only(read, &policy, me, filter, now)?;
             let owed = read.reviews_owed()?;
             let named = review::owed(read, &policy, &owed[..owed.len().min(NAMED)], now)?;
-            Ok((only, policy, owed_warnings(&named, owed.len() - named.len(), me), now))
+            let mut warnings = owed_warnings(&named, owed.len() - named.len(), me);
+            let mut first = Vec::new();
+            if only.is_none() && is_unfiltered(filter) {
+                first = still_held(read, &mut warnings)?;
+            }
+            Ok((only, policy, warnings, first, now))
         })?;
         let mut left = filter.limit.unwrap_or(u64::MAX);
+        let mut begun = false;
         let mut before = i64::MAX;
         // A page with what each request waits for, and how the list ends if it does with that.
         let mut next = || -> Result<(ListPage, Option<Listed>), Failure> {
@@ -60,27 +67,34 @@ impl Call for List {
                     authorize::needs_admin(me, "see everybody's requests", today)?;
                 }
                 let most = usize::try_from(left).unwrap_or(usize::MAX);
+                if !std::mem::replace(&mut begun, true) && !first.is_empty() {
+                    let mut rows = Vec::new();
+                    for id in first.iter().take(most) {
+                        rows.extend(read.request(*id)?);
+                    }
+                    left -= rows.len() as u64;
+                    return Ok((page(read, &policy, rows, now)?, None));
+                }
                 // One more than is shown tells whether there are others.
                 let Page { mut rows, last } =
                     read.requests_before(filter, only.as_ref(), before, most.saturating_add(1), now)?;
+                before = rows.last().map_or(before, |request| request.id.get());
+                rows.retain(|request| !first.contains(&request.id));
                 let cut = rows.len() > most;
                 rows.truncate(most);
                 left -= rows.len() as u64;
-                before = rows.last().map_or(before, |request| request.id.get());
-                let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
-                let mut page: ListPage = Vec::with_capacity(rows.len());
-                for request in rows {
-                    let tallies = view::tallies(read, &policy, &request, now)?;
-                    let owes = request.owes_review();
-                    let reviewers = owes.then(|| review::reviewers(read, &policy, &request, now)).transpose()?;
-                    page.push((request, tallies, reviewers));
+                if cut {
+                    before = rows.last().map_or(before, |request| request.id.get());
                 }
-                Ok((page, (cut || last).then(|| Listed { more, warnings: warnings.clone() })))
+                let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
+                let end = (cut || last).then(|| Listed { more, warnings: warnings.clone() });
+                Ok((page(read, &policy, rows, now)?, end))
             })
         };
         let mut show = |page: ListPage| {
-            page.into_iter().try_for_each(|(request, tallies, reviewers)| {
-                rows(RequestView { reviewers, ..RequestView::at(request, &tallies, now) })
+            page.into_iter().try_for_each(|ListedRequest { request, tallies, reviewers, provisioning }| {
+                let view = RequestView::at(request, &tallies, now).with_provisioning(provisioning);
+                rows(RequestView { reviewers, ..view })
             })
         };
         let (first, end) = next()?;
@@ -107,8 +121,46 @@ impl Call for List {
     }
 }
 
-/// A page of requests, each with how far it has come and who can review it.
-type ListPage = Vec<(Request, Vec<Tally>, Option<Vec<Name>>)>;
+/// A request with how far it has come, who can review it, and how far connectors are with it.
+struct ListedRequest {
+    request: Request,
+    tallies: Vec<Tally>,
+    reviewers: Option<Vec<Name>>,
+    provisioning: Option<Vec<ProvisioningView>>,
+}
+
+type ListPage = Vec<ListedRequest>;
+
+fn page(read: &Read<'_>, policy: &PolicyContext, requests: Vec<Request>, now: Timestamp) -> Result<ListPage, Problem> {
+    let mut page = Vec::with_capacity(requests.len());
+    for request in requests {
+        let tallies = view::tallies(read, policy, &request, now)?;
+        let owes = request.owes_review();
+        let reviewers = owes.then(|| review::reviewers(read, policy, &request, now)).transpose()?;
+        let provisioning = view::provisioning(read, policy, &request, now)?;
+        page.push(ListedRequest { request, tallies, reviewers, provisioning });
+    }
+    Ok(page)
+}
+
+fn is_unfiltered(filter: &ListFilter) -> bool {
+    let ListFilter { mine, all: _, states, requester, resource, since, limit: _ } = filter;
+    !mine && states.is_empty() && requester.is_none() && resource.is_none() && since.is_none()
+}
+
+/// The requests whose access could not be taken back, which come first in an admin's list. Where there is no request, it
+/// is a warning.
+fn still_held(read: &Read<'_>, warnings: &mut Vec<String>) -> Result<Vec<RequestId>, Error> {
+    let mut first = Vec::new();
+    for failed in read.failed_revokes()? {
+        match failed.request {
+            Some(id) if !first.contains(&id) => first.push(id),
+            Some(_) => {}
+            None => warnings.push(held_still(&failed.holding, None, failed.error.as_deref())),
+        }
+    }
+    Ok(first)
+}
 
 /// Whose requests this person's list has: everybody's, or their own with those that wait on them and the emergencies
 /// that owe a review, which hide from nobody.
@@ -137,7 +189,7 @@ pub fn only(
     Ok(Some(visible(also)))
 }
 
-/// Refuses a filter by a name that nothing the caller may see has or had: a name mistyped is no empty list. All members
+/// Refuses a filter by a name that nothing the caller may see has or had: a mistyped name must not give an empty list. All members
 /// may see who is a member and what the catalogue has. Of what is gone, other members may know only what a
 /// request that they may see names.
 fn check_names(

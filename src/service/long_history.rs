@@ -7,22 +7,24 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, EditRequest, Expire, Extend, Inbox, Init,
-    List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, Resources, Revoke, Service, Show, SubmitRequest,
-    TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
+    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning,
+    Resources, Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
+use crate::domain::binding::Holding;
 use crate::domain::duration::Length;
 use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand, Submission};
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
+use crate::domain::provisioning::{Deprovisioned, ProvisionedAccess, ProvisioningOutcome};
 use crate::domain::request::edit::Edit;
 use crate::domain::team::{Team, team_file};
-use crate::domain::terms::{End, Modification, RequestId, Terms};
+use crate::domain::terms::{End, Modification, RequestDetails, RequestId, Terms};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::{AuditFilter, ListFilter};
+use crate::protocol::{AuditFilter, ListFilter, OutcomeView};
 use crate::store::{Context, Store};
 
 const HOUR: i64 = 3600;
@@ -56,6 +58,10 @@ environment = "non-production"
 environment = "non-production"
 [targets.db]
 connections = ["prod"]
+[[bindings]]
+resource = "target:db"
+connector = "pg"
+role = "rw"
 "#;
 
 fn parsed<T: std::str::FromStr>(text: &str) -> T {
@@ -94,6 +100,7 @@ impl World {
                     let begun = start + n * 4 * HOUR;
                     let drafts = vec![submitted(n, "connection:prod"), approved(n), started(n, begun, Length::HOUR)];
                     write.record(&by("bob", begun), drafts)?;
+                    write.record(&by_nobody(begun), vec![provisioned(n)])?;
                     let event = Event::GrantExpired {
                         request: id(n),
                         resource: parsed("connection:prod"),
@@ -101,6 +108,7 @@ impl World {
                     };
                     let recipients = vec![NotificationKind::AccessExpired.to(&parsed::<Name>("bob"))];
                     write.record(&by("bob", begun + HOUR), vec![Draft { event, recipients }])?;
+                    write.record(&by_nobody(begun + HOUR), vec![deprovisioned(n)])?;
                 }
                 let live = past + 1;
                 let begun = NOW - 30 * HOUR;
@@ -135,7 +143,7 @@ impl World {
         let clock = || Ok(at(NOW));
         let service = Service { store: &self.store, caller: &caller, clock: &clock, outside: &outside };
         if let Err(failure) = (asked.answer)(&service) {
-            assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.said, failure.message);
+            assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.call, failure.message);
         }
         self.steps.load(Ordering::Relaxed) - before
     }
@@ -145,12 +153,12 @@ type Question = dyn Fn(&Service<'_>) -> Result<(), Failure>;
 
 /// A call of any kind.
 struct Asked {
-    said: String,
+    call: String,
     answer: Box<Question>,
 }
 
 fn call<C: Call + Clone + std::fmt::Debug + 'static>(call: C) -> Asked {
-    Asked { said: format!("{call:?}"), answer: Box::new(move |service| service.answer(call.clone()).map(drop)) }
+    Asked { call: format!("{call:?}"), answer: Box::new(move |service| service.answer(call.clone()).map(drop)) }
 }
 
 fn id(n: i64) -> RequestId {
@@ -161,6 +169,31 @@ fn by(actor: &str, seconds: i64) -> Context {
     Context { now: at(seconds), actor: Some(parsed(actor)), os_user: actor.to_owned() }
 }
 
+fn details(resource: &str) -> RequestDetails {
+    let asked = Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None };
+    RequestDetails::new(asked, parsed("OPS-7: look into the alert"))
+}
+
+fn by_nobody(seconds: i64) -> Context {
+    Context { actor: None, ..by("root", seconds) }
+}
+
+/// A connector gave bob what grant `n` says.
+fn provisioned(n: i64) -> Draft {
+    Draft { event: Event::GrantProvisioned(provision(n)), recipients: Vec::new() }
+}
+
+fn deprovisioned(n: i64) -> Draft {
+    let event = Event::GrantDeprovisioned(Deprovisioned { provision: provision(n), still_held: false });
+    Draft { event, recipients: Vec::new() }
+}
+
+fn provision(n: i64) -> ProvisionedAccess {
+    let parameters = [(parsed("role"), parsed("rw"))].into();
+    let holding = Holding { connector: parsed("pg"), login: parsed("bob"), parameters };
+    ProvisionedAccess { request: Some(id(n)), member: Some(parsed("bob")), holding }
+}
+
 fn submitted(n: i64, resource: &str) -> Draft {
     let event = Event::RequestSubmitted(Submission {
         request: id(n),
@@ -168,9 +201,7 @@ fn submitted(n: i64, resource: &str) -> Draft {
         filed_by: parsed("bob"),
         requester_login: Some(parsed("bob")),
         filer_login: Some(parsed("bob")),
-        asked: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
-        reason: parsed("OPS-7: look into the alert"),
-        ticket: None,
+        details: details(resource),
         lapses_at: at(NOW + 100 * HOUR),
         remind_at: None,
         extends: None,
@@ -209,11 +240,14 @@ fn started(n: i64, begun: i64, length: Length) -> Draft {
     Draft { event, recipients: Vec::new() }
 }
 
+fn outcome(n: i64) -> OutcomeView {
+    let ProvisionedAccess { request, holding, .. } = provision(n);
+    OutcomeView { holding, request, outcome: ProvisioningOutcome::RevokeFailed { why: "down".to_owned() } }
+}
+
 fn ask(resource: &str, dry_run: bool) -> Asked {
     call(SubmitRequest {
-        terms: Terms { resource: parsed(resource), end: End::After(Length::HOUR), start: None },
-        reason: parsed("OPS-7: look into the alert"),
-        ticket: None,
+        details: details(resource),
         requester: None,
         emergency: false,
         default_length: false,
@@ -284,6 +318,8 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", list(ListFilter { mine: true, ..ListFilter::default() })),
         ("bob", list(ListFilter { mine: true, ..all.clone() })),
         ("bob", call(Expire { dry_run: true, deliver: false })),
+        ("root", call(DesiredAccess { known: None })),
+        ("root", call(FailedRevokes {})),
     ];
     for who in ["alice", "bob"] {
         commands.extend([(who, list(ListFilter::default())), (who, list(all.clone()))]);
@@ -327,6 +363,10 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
             }),
         ),
         ("olivia", call(Outbox { dead: true })),
+        (
+            "root",
+            call(RecordProvisioning { outcomes: vec![outcome(7)], drift: Vec::new(), looked_at: vec![parsed("pg")] }),
+        ),
     ]
 }
 
@@ -335,11 +375,11 @@ fn a_command_is_no_more_work_in_a_long_history() {
     let (short, long) = (World::new(SHORT), World::new(LONG));
     let mut grown = Vec::new();
     for ((who, few), (_, many)) in commands(short.pending).into_iter().zip(commands(long.pending)) {
-        let said = format!("{who}: {}", few.said);
+        let what = format!("{who}: {}", few.call);
         let (few, many) = (short.steps(who, &few), long.steps(who, &many));
         // A tree of pages that is one level higher takes no step more, and a binary search of four times as many takes two.
         if many > few + few / 10 + 100 {
-            grown.push(format!("{few} steps, then {many}: {said}"));
+            grown.push(format!("{few} steps, then {many}: {what}"));
         }
     }
     assert!(grown.is_empty(), "{}", grown.join("\n"));

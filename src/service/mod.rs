@@ -27,7 +27,9 @@ mod notify;
 mod outbox;
 mod owner;
 mod policy_context;
+mod position;
 mod principals;
+mod provisioned;
 mod provisioning;
 mod queue;
 mod quota;
@@ -43,40 +45,62 @@ mod who;
 mod whoami;
 mod withdraw;
 
+/// The calls of each file. This room exports them, and a shared host's socket accepts them.
+macro_rules! calls {
+    ($action:ident) => {
+        $action! {
+            approve: Approve;
+            audit: Audit, AuditExport, AuditExportRaw;
+            backup: Backup;
+            check: Check;
+            clock: AcceptClock;
+            completion: Complete;
+            deliver: Deliver;
+            deny: Deny;
+            doctor: Doctor;
+            edit: EditRequest;
+            expire: Expire;
+            extend: Extend, NeedsToExtend;
+            inbox: Inbox, MarkRead, Unread;
+            list: List, Show;
+            needs: Needs;
+            notify: NotifyTest, Prefer, Preferences;
+            outbox: Outbox, OutboxDiscard, OutboxRetry;
+            owner: ReplaceOwner;
+            position: LogPosition;
+            principals: Principals;
+            provisioning: DesiredAccess, FailedRevokes, RecordProvisioning;
+            queue: Queue;
+            request: SubmitRequest;
+            resources: Find, Resources;
+            review: ReviewEmergency;
+            revoke: Revoke, RevokeMember;
+            team: TeamApply, TeamShow;
+            verify: AuditCheckpoint, AuditVerify;
+            who: Who;
+            whoami: Whoami;
+            withdraw: Withdraw;
+        }
+    };
+}
+pub(crate) use calls;
+
+macro_rules! export {
+    ($($file:ident: $($call:ident),+;)+) => {
+        $(pub use $file::{$($call),+};)+
+    };
+}
+calls!(export);
+
 pub use admission::{is_member, record_refused};
-pub use approve::Approve;
-pub use audit::{Audit, AuditExport, AuditExportRaw};
-pub use backup::Backup;
 pub use call::{Call, Callers, Listed, Never, Rows, Warned};
-pub use check::Check;
-pub use clock::AcceptClock;
-pub use completion::{Candidate, Complete, Words};
-pub use deliver::{Deliver, Delivered};
-pub use deny::Deny;
-pub use doctor::{Doctor, finding, ok, unreadable};
-pub use edit::EditRequest;
-pub use expire::{Expire, goes_on};
-pub use extend::{Extend, NeedsToExtend};
-pub use inbox::{Inbox, MarkRead, Unread};
+pub use completion::{Candidate, Words};
+pub use deliver::Delivered;
+pub use doctor::{finding, ok, unreadable};
+pub use expire::access_continues;
 pub use init::{Init, init};
-pub use list::{List, Show};
-pub use needs::Needs;
-pub use notify::{NotifyTest, Prefer, Preferences};
-pub use outbox::{Outbox, OutboxDiscard, OutboxRetry};
-pub use owner::ReplaceOwner;
 pub use policy_context::PolicyContext;
-pub use principals::Principals;
-pub use provisioning::{DesiredAccess, RecordProvisioning};
-pub use queue::Queue;
-pub use request::SubmitRequest;
-pub use resources::{Find, Resources};
-pub use review::{ReviewEmergency, emergency};
-pub use revoke::{Revoke, RevokeMember};
-pub use team::{TeamApply, TeamShow};
-pub use verify::{AuditCheckpoint, AuditVerify};
-pub use who::Who;
-pub use whoami::Whoami;
-pub use withdraw::Withdraw;
+pub use review::emergency;
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};

@@ -20,7 +20,7 @@ use crate::domain::request::authorize;
 use crate::domain::request::submit::Ask;
 use crate::domain::resource::Resource;
 use crate::domain::terms;
-use crate::domain::terms::Terms;
+use crate::domain::terms::{RequestDetails, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -98,9 +98,7 @@ impl Survey<'_> {
     fn ask(&self, end: terms::End) -> Ask {
         let Needs { resource, start, emergency, .. } = self.wanted;
         Ask {
-            terms: Terms { resource: resource.clone(), end, start: *start },
-            reason: no_reason_yet(),
-            ticket: None,
+            details: RequestDetails::new(Terms { resource: resource.clone(), end, start: *start }, no_reason_yet()),
             extends: None,
             emergency: *emergency,
             default_length: false,
@@ -158,7 +156,7 @@ impl Survey<'_> {
     fn candidates(&self) -> Result<BTreeSet<i64>, Problem> {
         let ask = self.ask(terms::End::After(Length::LONGEST));
         let request = unjudged(self.read.next_request()?, self.me, self.requester, &ask, self.now);
-        let judged = self.policy.judge(self.read, &request, &request.asked, self.now)?;
+        let judged = self.policy.judge(self.read, &request, &request.details.asked, self.now)?;
         let rules = judged.judgement.matched.iter().map(|matched| &matched.rule);
         let named = rules.flat_map(|rule| {
             // A slightly longer request may need more.
@@ -199,7 +197,7 @@ pub fn need(
     let amend = |judgement: &mut Judgement| texts = Texts::taken_from(judgement);
     let Prepared { view, warnings, .. } = submit_as(read, policy, me, requester, ask, amend, now)?;
     Ok(NeedView {
-        end: ask.terms.end,
+        end: ask.details.asked.end,
         at_once: view.grant.is_some(),
         approvals: view.approvals,
         tickets: texts.tickets,

@@ -1,8 +1,10 @@
 //! `outbox`: lists, retries and discards messages that wait to be sent or failed.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Callers, Never, Outside, Rows, Service};
+use super::{Call, Callers, Never, Rows, Service};
 use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal};
 use crate::domain::request::authorize;
 use crate::domain::subscriber::{Delivery, Subscriber};
@@ -27,9 +29,8 @@ impl Call for Outbox {
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, QueuedView>) -> Result<(), Failure> {
         let Outbox { dead } = self;
-        let outside = service.outside;
         // The file's owner need not be a member. Members need to be admins.
-        if !is_keeper(service, outside) {
+        if !is_keeper(service) {
             service.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
         }
         let mut after = 0;
@@ -68,8 +69,8 @@ fn view(delivery: Delivery) -> QueuedView {
 }
 
 /// Whether the caller looks after the file: root or the user who owns it, and not in the name of a member.
-fn is_keeper(service: &Service<'_>, outside: &Outside<'_>) -> bool {
-    service.caller.acting_as.is_none() && (service.caller.root || (outside.owns_file)())
+fn is_keeper(service: &Service<'_>) -> bool {
+    service.caller.acting_as.is_none() && (service.caller.root || (service.outside.owns_file)())
 }
 
 /// Makes these due now, or all that are given up. The next `deliver` or `expire` sends them.
@@ -86,9 +87,7 @@ impl Call for OutboxRetry {
     type Reply = u64;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
-        let OutboxRetry { ids } = self;
-        let (outside, ids) = (service.outside, ids.as_slice());
-        change(service, outside, "outbox retry", ids, |write, id| write.outbox_retry(id))
+        change(service, "outbox retry", self.ids, |write, id| write.outbox_retry(id))
     }
 }
 
@@ -106,34 +105,32 @@ impl Call for OutboxDiscard {
     type Reply = u64;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
-        let OutboxDiscard { ids } = self;
-        let (outside, ids) = (service.outside, ids.as_slice());
-        change(service, outside, "outbox discard", ids, |write, id| write.outbox_discard(id))
+        change(service, "outbox discard", self.ids, |write, id| write.outbox_discard(id))
     }
 }
 
 /// Changes these rows, or all that are given up. An unknown number changes nothing.
 fn change(
     service: &Service<'_>,
-    outside: &Outside<'_>,
     command: &'static str,
-    ids: &[i64],
+    ids: Vec<i64>,
     each: impl Fn(&Write<'_>, Option<i64>) -> Result<u64, Error>,
 ) -> Result<u64, Failure> {
-    if !is_keeper(service, outside) {
+    if !is_keeper(service) {
         service.ask(command, |_, _, _| Err::<(), _>(Refusal::from(CallerRefusal::NeedsKeeper { command }).into()))?;
     }
+    let ids: BTreeSet<i64> = ids.into_iter().collect();
     let count = service.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
         if ids.is_empty() {
             return Ok(Ok(each(write, None)?));
         }
-        for &id in ids {
+        for &id in &ids {
             if !write.outbox_has(id)? {
                 return Ok(Err(LookupRefusal::NotQueued { id }.into()));
             }
         }
         let mut count = 0;
-        for &id in ids {
+        for &id in &ids {
             count += each(write, Some(id))?;
         }
         Ok(Ok(count))

@@ -104,7 +104,7 @@ fn apply(
         };
         match planned {
             Ok((drafts, view, warnings)) => {
-                // Whatever the account with the number 0 is called: `audit verify` demands root's name.
+                // `audit verify` demands this name, even if the account with the ID 0 has another one.
                 let context = Context { os_user: "root".to_owned(), ..service.context(None, now) };
                 write.record(&context, drafts)?;
                 Ok(Ok((view, warnings)))

@@ -9,6 +9,7 @@ use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::provisioned::Bound;
 use crate::domain::catalog::CatalogItem;
 use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
@@ -30,6 +31,7 @@ pub struct PolicyContext {
     people: RefCell<BTreeMap<Name, Option<Rc<Principal>>>>,
     named: RefCell<BTreeMap<Assignee, Rc<BTreeSet<Name>>>>,
     usable: OnceCell<Team>,
+    bound: OnceCell<Option<Bound>>,
 }
 
 /// A request with the judgement of certain terms.
@@ -58,6 +60,17 @@ impl PolicyContext {
             None => {
                 let has = read.has_rules()?;
                 Ok(*self.has_rules.get_or_init(|| has))
+            }
+        }
+    }
+
+    /// The bindings of the team. None if it has none, and nothing is on record about connectors either.
+    pub fn bound(&self, read: &Read<'_>) -> Result<Option<&Bound>, Error> {
+        match self.bound.get() {
+            Some(bound) => Ok(bound.as_ref()),
+            None => {
+                let bound = if read.has_provisioning()? { Some(Bound::new(read, read.bindings()?)?) } else { None };
+                Ok(self.bound.get_or_init(|| bound).as_ref())
             }
         }
     }
@@ -188,8 +201,8 @@ impl PolicyContext {
         now: Timestamp,
         judge: impl FnOnce(&[Rule], Proposal<'_>, Option<Proposal<'_>>) -> T,
     ) -> Result<T, Error> {
-        let asked = self.reach(read, &request.asked.resource)?;
-        let granted = match *terms == request.asked {
+        let asked = self.reach(read, &request.details.asked.resource)?;
+        let granted = match *terms == request.details.asked {
             true => None,
             false => Some(self.reach(read, &terms.resource)?),
         };
@@ -199,7 +212,7 @@ impl PolicyContext {
         let held = held(read, request, terms, &rules, now)?;
         let case = |terms, reach| Proposal { requester, terms, reach, held: &held, now };
         let granted = granted.as_ref().map(|reach| case(terms, reach));
-        Ok(judge(&rules, case(&request.asked, &asked), granted))
+        Ok(judge(&rules, case(&request.details.asked, &asked), granted))
     }
 }
 
@@ -236,7 +249,7 @@ pub fn grants_counted(
         return Ok(Vec::new());
     }
     let cooldown = counting().filter_map(|rule| rule.cooldown).map(|length| length.seconds()).max().unwrap_or(0);
-    let starts_at = terms.starts_at(now).min(request.asked.starts_at(now));
+    let starts_at = terms.starts_at(now).min(request.details.asked.starts_at(now));
     let mut grants = read.grants_near(&request.requester, request.requester_login.as_ref(), starts_at, cooldown)?;
     grants.retain(|grant| grant.request != request.id);
     Ok(grants)

@@ -1,10 +1,31 @@
 //! What connectors should give now, by the grants and the bindings, and the record of what they gave and took back.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
+use super::policy_context::PolicyContext;
+use super::provisioned::Bound;
 use super::{Call, Callers, Never, Rows, Service};
-use crate::error::{Failure, Kind};
-use crate::protocol::{DesiredState, DesiredView, DriftView, OutcomeView, Position};
+use crate::domain::audit;
+use crate::domain::binding::{Binding, Holding};
+use crate::domain::event::{Draft, Event};
+use crate::domain::member::Assignee;
+use crate::domain::name::Name;
+use crate::domain::notification::{NotificationKind, Recipient};
+use crate::domain::principal::lasts_longer;
+use crate::domain::provisioning::{Condition, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation};
+use crate::domain::reconciliation;
+use crate::domain::request::authorize;
+use crate::domain::role::Role;
+use crate::domain::terms::RequestId;
+use crate::domain::time::Timestamp;
+use crate::error::Failure;
+use crate::protocol::{DesiredState, DesiredView, DriftView, OutcomeView, Position, RecordedState, RecordedView};
+use crate::store::{Error, Read, Write};
+
+/// The most failures, and the most drift, of one run that the admins are notified of. All are in the log, and in `list`.
+const NOTIFIED: usize = 20;
 
 /// What every login should hold now, in every system that a binding names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -19,9 +40,98 @@ impl Call for DesiredAccess {
     type Row = DesiredView;
     type Reply = DesiredState;
 
-    fn carry_out(self, _: &Service<'_>, _: Rows<'_, DesiredView>) -> Result<DesiredState, Failure> {
-        Err(Failure::new(Kind::Internal, "not yet"))
+    fn carry_out(self, service: &Service<'_>, rows: Rows<'_, DesiredView>) -> Result<DesiredState, Failure> {
+        let DesiredAccess { known } = self;
+        service.store.enlarge_cache()?;
+        let (desired, state) = service.store.read(|read| -> Result<_, Failure> {
+            let now = service.now(read)?;
+            let bindings = read.bindings()?;
+            let desired = desired(read, &bindings, now)?;
+            let continues = known.map_or(Ok(true), |known| continues(read, &known))?;
+            let (drift, recorded) = read.open_provisioning()?.into_iter().partition(|open| open.condition.is_drift());
+            let drift: Vec<Provisioning> = drift;
+            let recorded: Vec<Provisioning> = recorded;
+            let state = DesiredState {
+                now,
+                position: position(read)?,
+                continues,
+                bindings,
+                recorded: recorded.into_iter().filter_map(recorded_view).collect(),
+                drift: drift.into_iter().filter_map(drift_view).collect(),
+            };
+            Ok((desired, state))
+        })?;
+        for view in desired {
+            rows(view)?;
+        }
+        Ok(state)
     }
+}
+
+fn position(read: &Read<'_>) -> Result<Position, Error> {
+    let head = read.head()?;
+    Ok(Position { seq: head.seq, hash: audit::hex(&head.hash) })
+}
+
+fn continues(read: &Read<'_>, known: &Position) -> Result<bool, Error> {
+    Ok(read.hash_of(known.seq)?.is_some_and(|hash| audit::hex(&hash) == known.hash))
+}
+
+fn recorded_view(open: Provisioning) -> Option<RecordedView> {
+    let state = match open.condition {
+        Condition::Granted => RecordedState::Granted,
+        Condition::GrantFailed => RecordedState::GrantFailed,
+        Condition::RevokeFailed => RecordedState::RevokeFailed,
+        Condition::Revoked | Condition::Drifted(_) | Condition::Resolved => return None,
+    };
+    Some(RecordedView { holding: open.holding, request: open.request, state, error: open.error, at: open.since })
+}
+
+fn drift_view(open: Provisioning) -> Option<DriftView> {
+    match open.condition {
+        Condition::Drifted(drift) => Some(DriftView { drift, holding: open.holding }),
+        _ => None,
+    }
+}
+
+/// What every login should hold now, in the order of the holdings.
+fn desired(read: &Read<'_>, bindings: &[Binding], now: Timestamp) -> Result<Vec<DesiredView>, Error> {
+    if bindings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let bound = Bound::new(read, bindings.to_vec())?;
+    let baseline = bindings.iter().any(|binding| binding.baseline);
+    let candidates = if baseline { read.member_names()? } else { read.members_with_live_grants(now)? };
+    let mut desired: BTreeMap<Holding, DesiredView> = BTreeMap::new();
+    for name in candidates {
+        let Some(principal) = read.principal(&name)? else { continue };
+        let mut give = |binding: &Binding, request: Option<RequestId>, until: Option<Timestamp>| {
+            let (connector, parameters) = (binding.connector.clone(), binding.parameters.clone());
+            let holding = Holding { connector, login: principal.member.login.clone(), parameters };
+            let view = desired.entry(holding).or_insert_with_key(|holding| DesiredView {
+                holding: holding.clone(),
+                member: name.clone(),
+                requests: Vec::new(),
+                until,
+                end_sessions: false,
+            });
+            view.end_sessions |= binding.end_sessions;
+            if lasts_longer(until, view.until) {
+                view.until = until;
+            }
+            view.requests.extend(request.filter(|request| !view.requests.contains(request)));
+        };
+        if baseline {
+            bound.given_without(&principal, now).into_iter().for_each(|binding| give(binding, None, None));
+        }
+        for grant in principal.live_grants(now) {
+            let given = bound.given_by(&principal, grant, now).into_iter();
+            given.for_each(|binding| give(binding, Some(grant.request), grant.ends_at));
+        }
+    }
+    let mut desired: Vec<DesiredView> = desired.into_values().collect();
+    desired.iter_mut().for_each(|view| view.requests.sort_unstable());
+    Ok(desired)
 }
 
 /// Records what was given and taken back, what failed, and drift. What is on the record already is not recorded again.
@@ -31,7 +141,7 @@ pub struct RecordProvisioning {
     /// All drift of these connectors; what was reported and is not here is resolved.
     pub drift: Vec<DriftView>,
     /// The connectors that `drift` is about.
-    pub looked_at: Vec<crate::domain::name::Name>,
+    pub looked_at: Vec<Name>,
 }
 
 impl Call for RecordProvisioning {
@@ -41,7 +151,105 @@ impl Call for RecordProvisioning {
     /// The last entry of the log.
     type Reply = Position;
 
-    fn carry_out(self, _: &Service<'_>, _: Rows<'_, Never>) -> Result<Position, Failure> {
-        Err(Failure::new(Kind::Internal, "not yet"))
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Position, Failure> {
+        let RecordProvisioning { outcomes, drift, looked_at } = self;
+        service.store.write(|write| {
+            let now = service.now_to_write(write)?;
+            let context = service.context(None, now);
+            let mut recipients = Recipients::default();
+            // Each is recorded before the next is decided: one run may give and take the same thing.
+            for outcome in outcomes {
+                let provision = provision(write, &outcome)?;
+                let open = write.open_provisioning_of(provision.request, &provision.holding.login)?;
+                let same = |open: &&Provisioning| open.holding == provision.holding && !open.condition.is_drift();
+                let open = open.iter().find(same);
+                if let Some(event) = reconciliation::outcome(open, provision.clone(), outcome.outcome, now) {
+                    let recipients = recipients.of(write, &event, now)?;
+                    write.record(&context, vec![Draft { event, recipients }])?;
+                }
+            }
+            let found = drift.into_iter().filter(|view| looked_at.contains(&view.holding.connector));
+            let found = found.map(|view| Drifted { holding: view.holding, drift: view.drift }).collect();
+            let open = if looked_at.is_empty() { Vec::new() } else { write.open_provisioning()? };
+            let mut drafts = Vec::new();
+            for event in reconciliation::drift(&open, &looked_at, found) {
+                drafts.push(Draft { recipients: recipients.of(write, &event, now)?, event });
+            }
+            write.record(&context, drafts)?;
+            Ok(position(write)?)
+        })
     }
+}
+
+/// Whose holding it is, and by which request. In a log that was restored a request may be missing, or be another one with
+/// the same number. Then the outcome is recorded as one without a request.
+fn provision(write: &Write<'_>, outcome: &OutcomeView) -> Result<ProvisionedAccess, Error> {
+    let holding = outcome.holding.clone();
+    let request = outcome.request.map_or(Ok(None), |id| write.request(id))?;
+    let of_login = write.member_of_login(&holding.login)?;
+    if let Some((request, grant)) = request.as_ref().and_then(|request| Some((request, request.grant.as_ref()?))) {
+        let recorded = write.open_provisioning_of(Some(request.id), &holding.login)?;
+        let is_theirs = of_login.as_ref() == Some(&grant.member)
+            || request.requester_login.as_ref() == Some(&holding.login)
+            || recorded.iter().any(|open| open.holding == holding);
+        if is_theirs {
+            return Ok(ProvisionedAccess { request: Some(request.id), member: Some(grant.member.clone()), holding });
+        }
+    }
+    Ok(ProvisionedAccess { request: None, member: of_login, holding })
+}
+
+/// What could not be taken back: who still has access that they should not have.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FailedRevokes {}
+
+impl Call for FailedRevokes {
+    const NAME: &'static str = "FailedRevokes";
+    const CALLERS: Callers = Callers::Keepers;
+    type Row = Never;
+    type Reply = Vec<RecordedView>;
+
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Vec<RecordedView>, Failure> {
+        let failed = service.store.read(|read| read.failed_revokes())?;
+        Ok(failed.into_iter().filter_map(recorded_view).collect())
+    }
+}
+
+/// Who is notified: the admins, but of not too many things at once, and the requester whose grant could not be given.
+#[derive(Default)]
+struct Recipients {
+    admins: Option<BTreeSet<Name>>,
+    notified: BTreeMap<NotificationKind, usize>,
+}
+
+impl Recipients {
+    fn of(&mut self, read: &Read<'_>, event: &Event, now: Timestamp) -> Result<Vec<Recipient>, Error> {
+        let (kind, requester) = match event {
+            Event::ProvisioningFailed(Failed { provision, operation, .. }) => {
+                let requester = provision.member.clone().filter(|_| *operation == ProvisioningOperation::Grant);
+                (NotificationKind::ProvisioningFailed, requester)
+            }
+            Event::DriftFound(_) => (NotificationKind::DriftFound, None),
+            _ => return Ok(Vec::new()),
+        };
+        let notified = self.notified.entry(kind).or_default();
+        *notified += 1;
+        let mut names = BTreeSet::new();
+        if *notified <= NOTIFIED {
+            let admins = match self.admins.take() {
+                Some(admins) => admins,
+                None => admins(read, now)?,
+            };
+            names.extend(admins.iter().cloned());
+            self.admins = Some(admins);
+        }
+        names.extend(requester);
+        Ok(kind.to_all(&names))
+    }
+}
+
+fn admins(read: &Read<'_>, now: Timestamp) -> Result<BTreeSet<Name>, Error> {
+    let admins = PolicyContext::default().people_named(read, &[Assignee::Role(Role::Admin)].into())?;
+    let able = admins.iter().filter(|principal| authorize::needs_admin(principal, "", now).is_ok());
+    Ok(able.map(|principal| principal.name.clone()).collect())
 }

@@ -18,6 +18,7 @@ use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;
 use crate::domain::terms::{RequestId, Terms};
+use crate::domain::text::{cut, quantity};
 use crate::domain::time::Timestamp;
 use crate::store::{Error, Read};
 
@@ -103,29 +104,29 @@ impl<'r> Rejudge<'r> {
     /// What judging a pending request again comes to: approvals of terms that now reach more are void. That it reaches more is
     /// recorded without any approval too, so that nobody approves what they saw before.
     pub fn pending(&mut self, request: &Request) -> Result<team_change::Reassessment, Error> {
-        let mut anew = team_change::Reassessment::default();
+        let mut found = team_change::Reassessment::default();
         if !self.can_gain {
-            return Ok(anew);
+            return Ok(found);
         }
         let mut recipients: BTreeSet<Name> = BTreeSet::new();
-        anew.gained = few(&self.gained(&request.proposed_terms().resource), MOST_NAMED);
+        found.gained = few(&self.gained(&request.proposed_terms().resource), MOST_NAMED);
         for decision in request.approvals() {
             let gained = self.gained(&request.decided_terms(decision).resource);
-            if gained.is_empty() || anew.voids.contains(&decision.by) {
+            if gained.is_empty() || found.voids.contains(&decision.by) {
                 continue;
             }
-            anew.gained = few(&gained, MOST_NAMED);
-            anew.voids.push(decision.by.clone());
+            found.gained = few(&gained, MOST_NAMED);
+            found.voids.push(decision.by.clone());
             let giver = self.principal(&decision.by, &BTreeSet::new())?;
             recipients.extend(giver.filter(|giver| giver.since < decision.seq).map(|giver| giver.name));
         }
-        if !anew.gained.is_empty() {
+        if !found.gained.is_empty() {
             let mut after = request.clone();
-            after.void_approvals(&anew.voids);
+            after.void_approvals(&found.voids);
             recipients.extend(self.waits_on(&after)?);
         }
-        anew.notify = recipients.into_iter().collect();
-        Ok(anew)
+        found.notify = recipients.into_iter().collect();
+        Ok(found)
     }
 
     /// Who may decide on a pending request by the new team.
@@ -158,10 +159,12 @@ impl<'r> Rejudge<'r> {
         let Some(requester) = self.principal(&request.requester, ended)? else { return Ok(None) };
         let held = self.held(request, grant, ended)?;
         let judgement = self.judgement(request, terms, &requester, &held, grant.starts_at);
-        if let Err(refusal) =
-            Refusal::refuse_if_any(judgement.violations(terms, &request.reason, request.ticket.as_ref()))
-        {
-            return Ok(Some(bounded(refusal.message())));
+        if let Err(refusal) = Refusal::refuse_if_any(judgement.violations(
+            terms,
+            &request.details.reason,
+            request.details.ticket.as_ref(),
+        )) {
+            return Ok(Some(cut(&refusal.message(), LONGEST_WHY)));
         }
         if request.emergency {
             let refusal = Refusal::from(TermsRefusal::NoEmergency { resource: terms.resource.clone() });
@@ -179,7 +182,7 @@ impl<'r> Rejudge<'r> {
             return Ok(None);
         }
         let by_rule = if grant.by_rule.is_some() { "no rule approves it any more; " } else { "" };
-        Ok(Some(bounded(format!("{by_rule}{}", unmet.join("; ")))))
+        Ok(Some(cut(&format!("{by_rule}{}", unmet.join("; ")), LONGEST_WHY)))
     }
 
     fn judgement(
@@ -190,11 +193,11 @@ impl<'r> Rejudge<'r> {
         held: &OtherGrants,
         at: Timestamp,
     ) -> Judgement {
-        let asked = self.reach(&request.asked.resource);
-        let granted = (*terms != request.asked).then(|| self.reach(&terms.resource));
+        let asked = self.reach(&request.details.asked.resource);
+        let granted = (*terms != request.details.asked).then(|| self.reach(&terms.resource));
         let case = |terms, reach| Proposal { requester, terms, reach, held, now: at };
         let granted = granted.as_ref().map(|reach| case(terms, reach));
-        judge(&self.new.rules, case(&request.asked, &asked), granted, request.emergency)
+        judge(&self.new.rules, case(&request.details.asked, &asked), granted, request.emergency)
     }
 
     fn reach(&mut self, resource: &Resource) -> Rc<[CatalogItem]> {
@@ -258,13 +261,11 @@ impl<'r> Rejudge<'r> {
 fn unmet(tally: &Tally) -> String {
     let whose =
         tally.rule.as_ref().map_or_else(|| "the default demand".to_owned(), |rule| format!("rule {:?}", rule.as_str()));
-    let approvals = if tally.need == 1 { "approval" } else { "approvals" };
     let counts = match tally.have.len() {
         0 => "none of those given counts".to_owned(),
-        1 => "1 of those given counts".to_owned(),
-        many => format!("{many} of those given count"),
+        some => quantity(some, "of those given counts", "of those given count"),
     };
-    format!("{whose} needs {} {approvals}, and {counts}", tally.need)
+    format!("{whose} needs {}, and {counts}", quantity(tally.need, "approval", "approvals"))
 }
 
 /// The first `most` of these, and how many more there are.
@@ -272,11 +273,4 @@ pub fn few(all: &[String], most: usize) -> String {
     let mut named: Vec<String> = all.iter().take(most).cloned().collect();
     named.extend((all.len() > most).then(|| format!("and {} more", all.len() - most)));
     named.join(", ")
-}
-
-fn bounded(text: String) -> String {
-    match text.char_indices().nth(LONGEST_WHY) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }

@@ -20,8 +20,8 @@ use crate::domain::request::vote::Tally;
 use crate::domain::request::{Recorded, Request, authorize, submit, vote};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::terms::{RequestId, Terms};
-use crate::domain::text::{Text, Ticket, nearest};
+use crate::domain::terms::{RequestDetails, RequestId};
+use crate::domain::text::{nearest, quantity};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::RequestView;
@@ -30,9 +30,7 @@ use crate::store::Read;
 /// Asks for access.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SubmitRequest {
-    pub terms: Terms,
-    pub reason: Text,
-    pub ticket: Option<Ticket>,
+    pub details: RequestDetails,
     /// On behalf of this member.
     pub requester: Option<Name>,
     pub emergency: bool,
@@ -86,11 +84,9 @@ fn prepare(
     ask: &SubmitRequest,
     now: Timestamp,
 ) -> Result<Prepared, Problem> {
-    let requester = requester(read, me, ask.requester.as_ref(), &ask.terms.resource, now)?;
+    let requester = requester(read, me, ask.requester.as_ref(), &ask.details.asked.resource, now)?;
     let asked = Ask {
-        terms: ask.terms.clone(),
-        reason: ask.reason.clone(),
-        ticket: ask.ticket.clone(),
+        details: ask.details.clone(),
         extends: None,
         emergency: ask.emergency,
         default_length: ask.default_length,
@@ -129,9 +125,7 @@ pub fn unjudged(id: RequestId, me: &Principal, requester: &Principal, ask: &Ask,
         requester_login: Some(requester.member.login.clone()),
         filed_by: me.name.clone(),
         filer_login: Some(me.member.login.clone()),
-        asked: ask.terms.clone(),
-        reason: ask.reason.clone(),
-        ticket: ask.ticket.clone(),
+        details: ask.details.clone(),
         submitted_at: now,
         lapses_at: now,
         remind_at: None,
@@ -166,7 +160,7 @@ pub fn submit_as(
     amend: impl FnOnce(&mut Judgement),
     now: Timestamp,
 ) -> Result<Prepared, Problem> {
-    let resource = &ask.terms.resource;
+    let resource = &ask.details.asked.resource;
     let item = item(read, resource).map_err(|problem| match problem {
         Problem::Refusal(unknown) => unknown.and(submit::wrong_by_itself(ask, requester, None, now)).into(),
         Problem::Failure(_) => problem,
@@ -175,7 +169,7 @@ pub fn submit_as(
     let mut request = unjudged(read.next_request()?, me, requester, ask, now);
     let mut judged = judged(read, policy, &mut request, ask.default_length, now)?;
     amend(&mut judged.judgement);
-    let ask = Ask { terms: request.asked.clone(), ..ask.clone() };
+    let ask = Ask { details: request.details.clone(), ..ask.clone() };
 
     let admins = policy.people_named(read, &[Assignee::Role(Role::Admin)].into())?;
     let mut recipients: BTreeSet<Name> = admins
@@ -183,7 +177,7 @@ pub fn submit_as(
         .filter(|principal| authorize::needs_admin(principal, "", now).is_ok())
         .map(|it| it.name.clone())
         .collect();
-    let tallies = judged.tally(&request, &request.asked, now);
+    let tallies = judged.tally(&request, &request.details.asked, now);
     recipients.extend(vote::waits_on(&tallies));
     let recipients: Vec<Name> = recipients.into_iter().collect();
     let people = judged.people();
@@ -234,13 +228,13 @@ fn judged(
     default_length: bool,
     now: Timestamp,
 ) -> Result<Judged, Problem> {
-    let mut judged = policy.judge_and_fit(read, request, &request.asked, now)?;
+    let mut judged = policy.judge_and_fit(read, request, &request.details.asked, now)?;
     if let Some(fits) = judged.judgement.fits.filter(|_| default_length) {
-        request.asked.end = domain::terms::End::After(fits);
-        judged = policy.judge(read, request, &request.asked, now)?;
+        request.details.asked.end = domain::terms::End::After(fits);
+        judged = policy.judge(read, request, &request.details.asked, now)?;
     }
-    request.lapses_at = submit::lapses_at(&request.asked, &judged.judgement, now);
-    request.remind_at = submit::remind_at(&request.asked, &judged.judgement, now);
+    request.lapses_at = submit::lapses_at(&request.details.asked, &judged.judgement, now);
+    request.remind_at = submit::remind_at(&request.details.asked, &judged.judgement, now);
     Ok(judged)
 }
 
@@ -257,9 +251,9 @@ pub fn out_of_reach(tally: &Tally) -> Option<String> {
     let able = tally.waiting_on.len() + tally.have.len();
     (able < tally.need as usize).then(|| match (&tally.rule, able) {
         (Some(rule), able) => format!(
-            "nobody can grant this: rule {:?} needs {} approvals, but only {able} can be given",
+            "nobody can grant this: rule {:?} needs {}, but only {able} can be given",
             rule.as_str(),
-            tally.need
+            quantity(tally.need, "approval", "approvals")
         ),
         (None, _) => "nobody can decide on this request: the team has no admin except those who filed it".to_owned(),
     })

@@ -51,12 +51,12 @@ impl Call for ReviewEmergency {
 
 /// Judges an emergency by today's rules, for the terms as they were taken.
 fn judged(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Timestamp) -> Result<Judged, Error> {
-    policy.judge(read, request, &request.asked, request.grant.as_ref().map_or(now, |grant| grant.starts_at))
+    policy.judge(read, request, &request.details.asked, request.grant.as_ref().map_or(now, |grant| grant.starts_at))
 }
 
 fn case<'c>(request: &'c Request, judged: &'c Judged, people: &'c [&'c Principal]) -> Case<'c> {
     let (requester, judgement) = (judged.requester.as_ref(), &judged.judgement);
-    Case { request, requester, terms: &request.asked, judgement, people }
+    Case { request, requester, terms: &request.details.asked, judgement, people }
 }
 
 /// Who can review an emergency now.

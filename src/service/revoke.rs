@@ -58,7 +58,7 @@ impl Call for Revoke {
     }
 }
 
-/// Ends all that a member holds by grants, and the requests that go on from them, in one transaction. `dry_run`: shows
+/// Ends all that a member holds by grants, and the requests that extend them, in one transaction. `dry_run`: shows
 /// what would end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RevokeMember {

@@ -27,6 +27,7 @@ use crate::domain::simulation::past;
 use crate::domain::team::change::Change;
 use crate::domain::team::{Team, team_file};
 use crate::domain::terms::RequestId;
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AgainstView, FollowView, Follows, OtherwiseView, PlanView, Seen};
@@ -321,7 +322,7 @@ fn judge_past(read: &Read<'_>, new: &Team, against: Length, now: Timestamp) -> R
             view.otherwise.push(OtherwiseView {
                 request: request.id,
                 requester: request.requester.clone(),
-                resource: request.asked.resource.clone(),
+                resource: request.details.asked.resource.clone(),
                 was: request.state(now),
                 would,
             });
@@ -391,7 +392,7 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
     };
     let request = open.get(&id)?;
     let voided = follows == Follows::Voided;
-    let asked = if voided { request.proposed_terms() } else { &request.asked };
+    let asked = if voided { request.proposed_terms() } else { &request.details.asked };
     let terms = request.grant.as_ref().map_or(asked, |grant| &grant.terms);
     Some(FollowView {
         follows,
@@ -406,7 +407,7 @@ fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<Str
     let login = &service.caller.login;
     let mut warnings = Vec::new();
     if !new.members.values().any(|member| member.login == *login && !member.disabled) {
-        warnings.push(format!("with this team, your Unix user {login} is no member (any more)"));
+        warnings.push(format!("with this team, your Unix user {login} is not a member (any more)"));
     }
     let able = new.admins().count();
     if able < 2 && new.members.len() > 1 {
@@ -420,7 +421,9 @@ fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<Str
         let found = past::warnings(new);
         let more = found.len().saturating_sub(MOST_WARNINGS);
         warnings.extend(found.into_iter().take(MOST_WARNINGS));
-        warnings.extend((more > 0).then(|| format!("and {more} more warnings of this kind")));
+        warnings.extend(
+            (more > 0).then(|| format!("and {} of this kind", quantity(more, "more warning", "more warnings"))),
+        );
     }
     warnings
 }

@@ -1,7 +1,7 @@
 //! Requests as they are shown, with the approvals that they wait for.
 
 use super::policy_context::PolicyContext;
-use super::review;
+use super::{provisioned, review};
 use crate::domain::grant::State;
 use crate::domain::policy::judge::Judgement;
 use crate::domain::request::Request;
@@ -9,13 +9,25 @@ use crate::domain::request::emergency::Emergency;
 use crate::domain::request::vote::Tally;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
-use crate::protocol::{MatchedView, RequestView};
+use crate::protocol::{MatchedView, ProvisioningView, RequestView};
 use crate::store::{Error, Read};
 
 pub fn of(read: &Read<'_>, policy: &PolicyContext, request: Request, now: Timestamp) -> Result<RequestView, Error> {
     let tallies = tallies(read, policy, &request, now)?;
     let emergency = review::emergency(read, policy, &request, now)?;
-    Ok(with_emergency(RequestView::at(request, &tallies, now), emergency))
+    let provisioning = provisioning(read, policy, &request, now)?;
+    let view = RequestView::at(request, &tallies, now).with_provisioning(provisioning);
+    Ok(with_emergency(view, emergency))
+}
+
+/// How far connectors are with the grant of a request. None if there is nothing to say.
+pub fn provisioning(
+    read: &Read<'_>,
+    policy: &PolicyContext,
+    request: &Request,
+    now: Timestamp,
+) -> Result<Option<Vec<ProvisioningView>>, Error> {
+    request.grant.as_ref().map_or(Ok(None), |grant| provisioned::of_grant(read, policy, grant, now))
 }
 
 pub fn with_emergency(view: RequestView, emergency: Option<Emergency>) -> RequestView {

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Never, Rows, Service};
+use super::policy_context::PolicyContext;
+use super::{Call, Never, Rows, Service, view};
 use crate::domain::grant::State;
 use crate::error::Failure;
 use crate::protocol::{COUNTED, ProfileView, RequestView};
@@ -21,13 +22,18 @@ impl Call for Whoami {
         service.ask("whoami", |read, me, now| {
             let granted = read.requests_granted_to(&me.name)?;
             let unread = read.unread(&me.name)?;
-            let live = granted.into_iter().filter(|request| request.state(now) == State::Active);
+            let policy = PolicyContext::default();
+            let mut grants = Vec::new();
+            for request in granted.into_iter().filter(|request| request.state(now) == State::Active) {
+                let provisioning = view::provisioning(read, &policy, &request, now)?;
+                grants.push(RequestView::at(request, &[], now).with_provisioning(provisioning));
+            }
             Ok(ProfileView {
                 role: me.member.role,
                 effective_role: me.effective_role(now),
                 groups: me.groups.iter().cloned().collect(),
                 scopes: me.scopes_held(now),
-                grants: live.map(|request| RequestView::at(request, &[], now)).collect(),
+                grants,
                 unread: unread.min(COUNTED),
                 more_unread: unread > COUNTED,
                 member: me.name.clone(),

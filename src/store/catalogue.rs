@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::read::Read;
 use super::{Error, row};
+use crate::domain::binding::Binding;
 use crate::domain::catalog::{CatalogItem, Connection, Environment, Feature, Scope, Target};
 use crate::domain::name::Name;
 use crate::domain::resource::{Resource, ResourceKind};
@@ -29,8 +30,13 @@ impl Read<'_> {
             features: self.catalogued("feature")?,
             scopes: self.catalogued("scope")?,
             rules: self.rules()?,
+            bindings: self.bindings()?.into_iter().collect(),
             notifications: self.policy()?,
         })
+    }
+
+    pub fn bindings(&self) -> Result<Vec<Binding>, Error> {
+        self.rows("SELECT body FROM catalogue WHERE kind = 'binding'", [], |row| row::json(row, 0))
     }
 
     /// A team with only its connections and targets, which are what a scope can cover.

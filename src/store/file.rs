@@ -121,7 +121,7 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     if !found.is_file() {
         return Err(invalid(format!("{shown} is not a regular file"), "name another one with --db"));
     }
-    // Root is no exception: it becomes the owner before it opens the file (see `backend`).
+    // This holds for root too: it becomes the owner before it opens the file (see `backend`).
     if found.uid() != geteuid().as_raw() {
         return Err(invalid(format!("{shown} belongs to another user"), "only its owner can use it"));
     }
@@ -291,6 +291,22 @@ pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
+/// Checks a file of this user alone that SQLite opens next, in a folder that nobody else can write, and creates it if needed.
+pub fn check_private_file(path: &Path) -> Result<(), Error> {
+    check_folder(path)?;
+    check_file_system(folder_of(path))?;
+    match create_private(path) {
+        Ok(()) => Ok(()),
+        Err(_) if fs::symlink_metadata(path).is_ok() => {
+            ["", "-journal"].into_iter().try_for_each(|suffix| match fs::symlink_metadata(beside(path, suffix)) {
+                Ok(found) => check_private(&beside(path, suffix), &found),
+                Err(_) => Ok(()),
+            })
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The path with a suffix.
 pub fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name: OsString = path.as_os_str().to_owned();
@@ -358,6 +374,11 @@ pub fn lock_for_sending(database: &Path) -> Result<Option<File>, Error> {
     let file = open_private(&path)?;
     let taken = lock(&file, SENDER, Wait::No).map_err(|error| io(&path, &error.into()))?;
     Ok(taken.then_some(file))
+}
+
+/// Locks a byte of this file, while it is open. False: another process has it.
+pub fn try_lock(file: &File, byte: i64, path: &Path) -> Result<bool, Error> {
+    lock(file, byte, Wait::No).map_err(|error| io(path, &error.into()))
 }
 
 impl LockFile {

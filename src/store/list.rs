@@ -16,6 +16,7 @@ use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::domain::request::Request;
 use crate::domain::terms::RequestId;
+use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 use crate::protocol::{COUNTED, ListFilter};
 
@@ -107,8 +108,7 @@ impl Read<'_> {
             clauses.extend(first.map(|first| format!(" AND r.id >= {first}")));
             let next = window.as_ref().and_then(|window| window.next);
             if let Some(window) = window {
-                let ids: Vec<String> = window.ids.iter().map(ToString::to_string).collect();
-                clauses += &format!(" AND r.id IN ({})", ids.join(", "));
+                clauses += &format!(" AND r.id IN ({})", joined(&window.ids));
             }
             let enough = work(&clauses, values)?;
             match next {
@@ -189,8 +189,7 @@ fn by_person(only: &VisibleTo) -> BTreeSet<String> {
         queries.insert("SELECT id FROM request WHERE requester = ?3 AND id < ?1".to_owned());
     }
     if !only.also.is_empty() {
-        let also: Vec<String> = only.also.iter().map(ToString::to_string).collect();
-        queries.insert(format!("SELECT id FROM request WHERE id IN ({}) AND id < ?1", also.join(", ")));
+        queries.insert(format!("SELECT id FROM request WHERE id IN ({}) AND id < ?1", joined(&only.also)));
     }
     queries
 }
@@ -223,8 +222,7 @@ fn list_clauses(
     let mut clauses = String::from("?1 IS NOT NULL AND r.id < ?2");
     let mut values = vec![Value::Integer(now.unix()), Value::Integer(before)];
     if let Some(VisibleTo { member, login, since, also }) = only {
-        let also: Vec<String> = also.iter().map(ToString::to_string).collect();
-        let also = also.join(", ");
+        let also = joined(also);
         // `Request::belongs_to` in SQL.
         clauses += &format!(
             " AND (?3 IN (r.requester, r.filed_by) AND r.seq > ?5 OR ?4 IN (r.requester_login, r.filer_login)

@@ -32,9 +32,7 @@ impl Read<'_> {
 
     /// A member with their groups, scopes and grants.
     pub fn principal(&self, name: &Name) -> Result<Option<Principal>, Error> {
-        let sql = "SELECT role, login, addresses, timezone, disabled, since FROM member WHERE name = ?1";
-        let found = self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(5)?)))?;
-        let Some((member, since)) = found else { return Ok(None) };
+        let Some((member, since)) = self.member(name)? else { return Ok(None) };
         let groups: Vec<Name> =
             self.rows("SELECT group_name FROM membership WHERE member = ?1", [name.as_str()], |row| {
                 row::parsed(row, 0)

@@ -12,12 +12,15 @@
 //! | `catalogue.rs`, `rules.rs`, `members.rs` | the team |
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
+//! | `journal.rs` | the reconciler's own database |
+//! | `provisioning.rs` | what connectors gave and took back |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
 mod file;
 mod grants;
 mod inbox;
+mod journal;
 mod list;
 mod log;
 mod maintenance;
@@ -27,6 +30,7 @@ mod outbox;
 mod pending;
 mod project;
 mod proof;
+mod provisioning;
 mod read;
 mod recent;
 mod requests;
@@ -39,8 +43,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-pub use file::{beside, open_private, resolve};
+pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
+pub use journal::{Journal, JournalChange, JournalEntry, JournalState, shared_journal};
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;

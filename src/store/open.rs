@@ -203,7 +203,7 @@ const HARDENED: [(DbConfig, bool); 7] = [
     (DbConfig::SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, false),
 ];
 
-fn harden(conn: &Connection) -> rusqlite::Result<()> {
+pub(super) fn harden(conn: &Connection) -> rusqlite::Result<()> {
     HARDENED.into_iter().try_for_each(|(setting, on)| conn.set_db_config(setting, on).map(drop))
 }
 

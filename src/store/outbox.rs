@@ -16,6 +16,7 @@ use crate::domain::notification::Recipient;
 use crate::domain::preference::{Policy, Preference};
 use crate::domain::subscriber::{Delivery, Subscriber, Topic};
 use crate::domain::terms::RequestId;
+use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 
 /// The columns of `delivery`.
@@ -106,8 +107,7 @@ impl Read<'_> {
 
     /// Whether anything that waits for members on these channels was due before this time.
     pub fn outbox_has_stale(&self, channels: &[Channel], before: Timestamp) -> Result<bool, Error> {
-        let named: Vec<String> = channels.iter().map(|channel| format!("'{}'", channel.as_str())).collect();
-        let named = named.join(", ");
+        let named = joined(channels.iter().map(|channel| format!("'{}'", channel.as_str())));
         let sql = format!("SELECT 1 FROM outbox WHERE NOT dead AND due_at < ?1 AND subscriber IN ({named}) LIMIT 1");
         Ok(self.one(&sql, [before.unix()], |_| Ok(()))?.is_some())
     }
@@ -120,7 +120,7 @@ impl Read<'_> {
         Ok(rows.into_iter().collect())
     }
 
-    /// Deliveries that tell of a decision or withdrawal, where the same receiver never got the request: that still waits, or
+    /// Deliveries that report a decision or withdrawal, where the same receiver never got the request: that still waits, or
     /// was given up.
     pub fn outbox_unannounced(&self) -> Result<BTreeSet<i64>, Error> {
         let sql = "WITH queued AS MATERIALIZED (

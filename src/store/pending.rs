@@ -52,7 +52,9 @@ impl Read<'_> {
         let Some(id) = self.one(sql, values, |row| row::request_id(row, 0))? else { return Ok(None) };
         let found = self.request(id)?;
         let is_it = |found: &Request| {
-            found.requester == *requester && found.asked.resource == *resource && found.recorded == Recorded::Pending
+            found.requester == *requester
+                && found.details.asked.resource == *resource
+                && found.recorded == Recorded::Pending
         };
         agree(found.as_ref().is_some_and(is_it), "of pending requests")?;
         Ok(found)

@@ -79,12 +79,17 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
             write.reconsider(Some(member), entry.at)?;
         }
+        Event::GrantProvisioned(_)
+        | Event::GrantDeprovisioned(_)
+        | Event::ProvisioningFailed(_)
+        | Event::DriftFound(_)
+        | Event::DriftResolved(_) => write.project_provisioning(entry)?,
     }
     Ok(())
 }
 
 /// Runs a statement that must change exactly one row. Anything else is a bug, and rolls the transaction back.
-fn one(write: &Write<'_>, sql: &str, params: impl Params) -> Result<(), Error> {
+pub(super) fn one(write: &Write<'_>, sql: &str, params: impl Params) -> Result<(), Error> {
     match write.conn().prepare_cached(sql)?.execute(params)? {
         1 => Ok(()),
         rows => Err(Error::Internal { message: format!("{rows} rows changed instead of one by {sql}") }),
@@ -118,9 +123,7 @@ fn submit(write: &Write<'_>, entry: &Entry, submission: &Submission) -> Result<(
         filed_by,
         requester_login,
         filer_login,
-        asked,
-        reason,
-        ticket,
+        details: RequestDetails { asked, reason, ticket },
         lapses_at,
         remind_at,
         extends,
@@ -161,7 +164,7 @@ fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<
     Ok(())
 }
 
-/// Does in SQL what `Request::take_edit` does: changes a pending request and voids all its approvals. Approvals of the terms
+/// Does in SQL what `Request::apply_edit` does: changes a pending request and voids all its approvals. Approvals of the terms
 /// requested so far now name them.
 fn edit(
     write: &Write<'_>,
@@ -269,6 +272,7 @@ fn project_change(write: &Write<'_>, kept: &Kept<'_>, seq: i64, at: Timestamp, c
         }
         // `reorder_rules` handles all changes at once.
         Change::RuleOrder(_) => Ok(()),
+        Change::Binding(diff) => project_catalogued(write, "binding", &diff.either().to_string(), diff),
         Change::Notifications(diff) => project_policy(write, seq, at, diff.after()),
     }
 }

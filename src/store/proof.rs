@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Row;
 
+use super::provisioning::{PROVISIONING, provisioning};
 use super::read::Read;
 use super::{Error, row};
 use crate::domain::audit::Hash;
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
+use crate::domain::provisioning::Provisioning;
 use crate::domain::request::{Decision, Request};
 use crate::error::Failure;
 
@@ -34,9 +36,10 @@ pub enum Projection {
     Decision,
     Grant,
     Notification,
+    Provisioning,
 }
 
-/// A row's key: the number of its request or notification, and for a decision also the entry that records it.
+/// A row's key: the number of its request, notification or entry, and for a decision also the entry that records it.
 pub type RowKey = (i64, i64);
 
 /// The first and last number of a range.
@@ -47,8 +50,13 @@ pub struct Between(pub i64, pub i64);
 pub type EachRow<'e, T> = &'e mut dyn FnMut(RowKey, Result<T, String>);
 
 impl Projection {
-    pub const ALL: [Projection; 4] =
-        [Projection::Request, Projection::Decision, Projection::Grant, Projection::Notification];
+    pub const ALL: [Projection; 5] = [
+        Projection::Request,
+        Projection::Decision,
+        Projection::Grant,
+        Projection::Notification,
+        Projection::Provisioning,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -56,6 +64,7 @@ impl Projection {
             Projection::Decision => "decision",
             Projection::Grant => "grant",
             Projection::Notification => "notification",
+            Projection::Provisioning => "provisioning",
         }
     }
 
@@ -64,6 +73,7 @@ impl Projection {
             Projection::Request | Projection::Notification => "id, id",
             Projection::Decision => "request, seq",
             Projection::Grant => "request, request",
+            Projection::Provisioning => "seq, seq",
         }
     }
 }
@@ -150,6 +160,14 @@ impl Read<'_> {
             Ok((row.get(2)?, Recipient(row::parsed(row, 3)?, row::parsed::<NotificationKind>(row, 4)?)))
         };
         self.each(sql, numbers, notification, each)
+    }
+
+    /// What connectors gave and found, in the order of the entries that began it.
+    pub fn provisioning_between(&self, numbers: Between, each: EachRow<'_, Provisioning>) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT p.seq, p.seq, {PROVISIONING} FROM provisioning p WHERE p.seq BETWEEN ?1 AND ?2 ORDER BY p.seq"
+        );
+        self.each(&sql, numbers, |row| provisioning(row, 2), each)
     }
 
     fn each<T>(

@@ -131,7 +131,7 @@ impl Read<'_> {
     /// each name.
     pub fn emergencies(&self, request: &Request, since: Timestamp) -> Result<Vec<Grant>, Error> {
         let login = request.requester_login.as_ref();
-        let resource = request.asked.resource.to_string();
+        let resource = request.details.asked.resource.to_string();
         let mut found = Vec::new();
         for name in self.names_of_login(&request.requester, login)? {
             let values = params![name.as_str(), login.map(Login::as_str), resource, request.id.get()];

@@ -10,7 +10,7 @@ use crate::domain::duration::Length;
 use crate::domain::grant::{Ended, EndedHow, Grant};
 use crate::domain::member::Member;
 use crate::domain::request::{Decision, Recorded, Request, Verdict};
-use crate::domain::terms::{End, RequestId, Terms};
+use crate::domain::terms::{End, RequestDetails, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
@@ -133,9 +133,11 @@ pub fn request(row: &Row<'_>, column: usize) -> Result<Request, Error> {
         recorded,
         requester: parsed(row, column + 2)?,
         filed_by: parsed(row, column + 3)?,
-        asked: terms(row, column + 4)?,
-        reason: parsed(row, column + 8)?,
-        ticket: maybe_parsed(row, column + 9)?,
+        details: RequestDetails {
+            asked: terms(row, column + 4)?,
+            reason: parsed(row, column + 8)?,
+            ticket: maybe_parsed(row, column + 9)?,
+        },
         submitted_at: time(row, column + 10)?,
         lapses_at: time(row, column + 11)?,
         remind_at: maybe_time(row, column + 12)?,

@@ -74,3 +74,21 @@ INSERT INTO outbox_4
     FROM outbox o LEFT JOIN notification n ON n.id = notification;
 DROP TABLE outbox;
 ALTER TABLE outbox_4 RENAME TO outbox;
+
+-- What connectors gave, took back and found. A row begins with one entry of the log, and is final once another ends it.
+CREATE TABLE provisioning (
+    seq         INTEGER PRIMARY KEY REFERENCES event (seq),
+    request     INTEGER REFERENCES request (id),         -- NULL: access without a grant, or drift
+    member      TEXT,
+    connector   TEXT NOT NULL,
+    login       TEXT NOT NULL,
+    parameters  TEXT NOT NULL,                           -- JSON, keys in order
+    condition   TEXT NOT NULL,                           -- granted, grant_failed, revoke_failed, revoked; of drift: its kind, resolved
+    error       TEXT,
+    since       INTEGER NOT NULL,                        -- in this condition
+    recorded_at INTEGER NOT NULL                         -- the last entry about it
+) STRICT;
+-- 0: open, 1: over, 2: taking it back fails.
+CREATE INDEX provisioning_open ON provisioning (
+    CASE condition WHEN 'revoked' THEN 1 WHEN 'resolved' THEN 1 WHEN 'revoke_failed' THEN 2 ELSE 0 END, request, login
+);

@@ -142,8 +142,8 @@ mod tests {
     use crate::domain::team::team_file;
     use crate::domain::terms::RequestId;
 
-    fn names(told: &[Recipient]) -> Vec<&str> {
-        told.iter().map(|Recipient(name, _)| name.as_str()).collect()
+    fn names(recipients: &[Recipient]) -> Vec<&str> {
+        recipients.iter().map(|Recipient(name, _)| name.as_str()).collect()
     }
 
     #[test]
@@ -155,10 +155,10 @@ mod tests {
         let write = Write::new(&conn).unwrap();
         let context =
             Context { now: Timestamp::from_unix(1_800_000_000).unwrap(), actor: None, os_user: "root".to_owned() };
-        let record = |event, told: &[&str]| {
-            let told: Vec<Name> = told.iter().map(|name| name.parse().unwrap()).collect();
+        let record = |event, recipients: &[&str]| {
+            let recipients: Vec<Name> = recipients.iter().map(|name| name.parse().unwrap()).collect();
             write
-                .record(&context, vec![Draft { event, recipients: NotificationKind::TeamChanged.to_all(&told) }])
+                .record(&context, vec![Draft { event, recipients: NotificationKind::TeamChanged.to_all(&recipients) }])
                 .unwrap();
             write.entry(write.head().unwrap().seq).unwrap().recipients
         };
@@ -168,17 +168,17 @@ mod tests {
         };
         let (small, alice, bob) =
             (team(""), team("[members.alice]\nrole = \"admin\""), team("[members.bob]\nrole = \"admin\""));
-        let told = record(Event::TeamInitialized { changes: small.as_changes() }, &["olivia", "alice"]);
-        assert_eq!(names(&told), ["olivia"]);
+        let recipients = record(Event::TeamInitialized { changes: small.as_changes() }, &["olivia", "alice"]);
+        assert_eq!(names(&recipients), ["olivia"]);
         // A member whom the entry itself adds counts, and one whom it removes does not.
-        let told = record(Event::TeamApplied { changes: small.changes_to(&alice) }, &["alice", "olivia"]);
-        assert_eq!(names(&told), ["alice", "olivia"]);
-        let told = record(Event::TeamApplied { changes: alice.changes_to(&bob) }, &["alice", "bob", "olivia"]);
-        assert_eq!(names(&told), ["bob", "olivia"]);
-        let told = record(Event::RequestRejudged { request: RequestId::FIRST }, &["alice"]);
-        assert_eq!(names(&told), [""; 0]);
-        let told = record(Event::RequestRejudged { request: RequestId::FIRST }, &["alice", "bob"]);
-        assert_eq!(names(&told), ["bob"]);
+        let recipients = record(Event::TeamApplied { changes: small.changes_to(&alice) }, &["alice", "olivia"]);
+        assert_eq!(names(&recipients), ["alice", "olivia"]);
+        let recipients = record(Event::TeamApplied { changes: alice.changes_to(&bob) }, &["alice", "bob", "olivia"]);
+        assert_eq!(names(&recipients), ["bob", "olivia"]);
+        let recipients = record(Event::RequestRejudged { request: RequestId::FIRST }, &["alice"]);
+        assert_eq!(names(&recipients), [""; 0]);
+        let recipients = record(Event::RequestRejudged { request: RequestId::FIRST }, &["alice", "bob"]);
+        assert_eq!(names(&recipients), ["bob"]);
         let inbox: i64 = conn.query_row("SELECT count(*) FROM notification", [], |row| row.get(0)).unwrap();
         assert_eq!(inbox, 6);
     }

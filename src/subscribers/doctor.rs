@@ -3,6 +3,7 @@
 use crate::deliver::{Availability, Transports};
 use crate::domain::channel::Channel;
 use crate::domain::subscriber::Subscriber;
+use crate::domain::text::quantity;
 use crate::error::Failure;
 use crate::protocol::{FindingView, Health};
 use crate::service::{finding, ok, unreadable};
@@ -21,21 +22,26 @@ fn outbox(read: &Read<'_>, transports: Option<&Transports>) -> Result<FindingVie
         without = read.outbox_waiting_by_subscriber()?;
         without.retain(|(subscriber, _)| transports.availability(subscriber) == Availability::NotConfigured);
     }
+    let wait = |count| quantity(count, "notification waits", "notifications wait");
     let mut found = Vec::new();
     let mut mend = Vec::new();
     if dead > 0 {
-        found.push(format!("{dead} notifications were given up, and {waiting} wait to be sent"));
+        let dead = quantity(dead, "notification was given up", "notifications were given up");
+        found.push(format!("{dead}, and {} to be sent", quantity(waiting, "waits", "wait")));
         mend.push("`access outbox --dead` shows which and why");
         mend.push("when the cause is fixed: `access outbox retry`; to drop them: `access outbox discard`");
     } else if failing > 0 {
-        found.push(format!("{waiting} notifications wait to be sent, and {failing} of them failed before"));
+        let failing = if waiting == 1 { "it".to_owned() } else { format!("{failing} of them") };
+        found.push(format!("{} to be sent, and {failing} failed before", wait(waiting)));
         mend.push("`access outbox` shows which and why");
     }
     if !without.is_empty() {
         let count: u64 = without.iter().map(|(_, count)| count).sum();
         let each: Vec<String> = without.iter().map(|(subscriber, count)| format!("{subscriber}: {count}")).collect();
         found.push(format!(
-            "{count} notifications wait, and config.toml does not configure how to send them ({})",
+            "{}, and config.toml does not configure how to send {} ({})",
+            wait(count),
+            if count == 1 { "it" } else { "them" },
             each.join(", ")
         ));
         mend.push(
@@ -44,7 +50,7 @@ fn outbox(read: &Read<'_>, transports: Option<&Transports>) -> Result<FindingVie
         mend.push("or leave it: they are dropped after a week, and stay in the inboxes");
     }
     Ok(match found.as_slice() {
-        [] => ok("outbox", format!("{waiting} notifications wait to be sent")),
+        [] => ok("outbox", format!("{} to be sent", wait(waiting))),
         found => finding("outbox", Health::Warning, found.join("; "), &mend),
     })
 }

@@ -9,7 +9,7 @@ use crate::domain::request::Request;
 use crate::domain::subscriber::{Delivery, Subscriber, Topic};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
-use crate::service::{PolicyContext, goes_on, sees};
+use crate::service::{PolicyContext, access_continues, sees};
 use crate::store::{Error, Read, Write};
 
 /// Tells which deliveries are still relevant, and keeps what it loaded to find out.
@@ -35,7 +35,7 @@ impl Relevance {
         let Some(request) = request else { return Ok(false) };
         if is_expiring {
             let Some(grant) = request.grant.as_ref().filter(|grant| grant.is_live(now)) else { return Ok(false) };
-            return Ok(!goes_on(read, &self.policy, grant, grant.ends_at.unwrap_or(now))?);
+            return Ok(!access_continues(read, &self.policy, grant, grant.ends_at.unwrap_or(now))?);
         }
         if request.state(now) != State::Pending {
             return Ok(false);
@@ -51,7 +51,7 @@ impl Relevance {
     }
 }
 
-/// Deletes the deliveries that are not relevant any more, and those that tell of a decision or withdrawal to somebody who
+/// Deletes the deliveries that are not relevant any more, and those that report a decision or withdrawal to somebody who
 /// never got the request.
 pub fn drop_irrelevant(write: &Write<'_>, due: Vec<Delivery>, now: Timestamp) -> Result<Vec<Delivery>, Error> {
     let mut relevance = Relevance::default();

@@ -12,6 +12,7 @@ use crate::deliver::{Availability, Outcome, Transports};
 use crate::domain::channel::{Channel, Route};
 use crate::domain::message::Message;
 use crate::domain::subscriber::{Delivery, LAST_ATTEMPT, Subscriber, retry_after};
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{DeliverView, Progress};
@@ -44,8 +45,8 @@ pub fn deliver(feed: &Feed<'_>, transports: &mut Transports, rows: Rows<'_, Prog
     transports.close();
     ended?;
     if done.view.dead > 0 {
-        let dead = done.view.dead;
-        done.warnings.push(format!("gave up on {dead} notifications: `access outbox --dead` shows why"));
+        let dead = quantity(done.view.dead, "notification", "notifications");
+        done.warnings.push(format!("gave up on {dead}: `access outbox --dead` shows why"));
     }
     Ok(done)
 }

@@ -248,10 +248,10 @@ impl Printer {
         }
     }
 
-    /// What another process of this program said on its standard error.
-    pub fn relay(&mut self, said: &[u8]) {
+    /// What another process of this program wrote to its standard error.
+    pub fn relay(&mut self, text: &[u8]) {
         let _ = self.out.flush();
-        let _ = io::stderr().write_all(said);
+        let _ = io::stderr().write_all(text);
     }
 
     /// What is about to be asked about or done, on standard error.
@@ -261,7 +261,7 @@ impl Printer {
         let _ = write!(io::stderr(), "{}", escape::lines(&sheet.into_text()));
     }
 
-    /// Something to know, though all went well.
+    /// Something to know, although the command succeeded.
     pub fn warn(&mut self, warning: &str) {
         let _ = self.out.flush();
         let warning = &escape::bounded(warning);
@@ -299,12 +299,12 @@ impl Printer {
 /// The width of the terminal. None: there is no terminal, and nothing has to fit.
 fn width(terminal: bool) -> Option<usize> {
     const LEAST: usize = 20;
-    let told = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);
+    let set = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok()).filter(|&columns| columns > 0);
     let seen = || terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|&columns| columns > 0);
-    terminal.then(|| told().or_else(seen).unwrap_or(80).max(LEAST))
+    terminal.then(|| set().or_else(seen).unwrap_or(80).max(LEAST))
 }
 
-/// Writing to standard output failed. (A closed pipe is no failure: see `Pipe`.)
+/// Writing to standard output failed. (A closed pipe is not a failure; see `Pipe`.)
 fn broken(error: io::Error) -> Failure {
     Failure::new(Kind::Io, format!("the output can't be written: {error}"))
 }

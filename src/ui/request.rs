@@ -5,14 +5,21 @@ use std::fmt::Write;
 use super::escape::{line, lines};
 use super::fold::Sheet;
 use super::table::{Color, Column, Fit, NARROW, Shown};
+use crate::domain::binding::written;
 use crate::domain::duration::brief;
 use crate::domain::grant::State;
 use crate::domain::name::{Name, one_of};
 use crate::domain::request::Verdict;
 use crate::domain::resource::Resource;
+use crate::domain::text::{joined, quantity, shortened};
 use crate::domain::time::Timestamp;
-use crate::protocol::{ApprovalsView, COUNTED, DecisionView, GrantView, RequestView, ReviewView};
+use crate::protocol::{
+    ApprovalsView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView, ReviewView,
+};
 use crate::time_format::{date_and_time, in_full, relative};
+
+/// The most characters of an error in a table.
+const SHORT_REASON: usize = 60;
 
 /// `for 4h`, `permanently`, `until 2026-12-01 17:00 +01:00`.
 pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
@@ -25,7 +32,7 @@ pub fn how_long(duration: Option<&str>, until: Option<Timestamp>) -> String {
 }
 
 pub fn names(names: &[Name]) -> String {
-    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+    joined(names)
 }
 
 /// `alice`, or `alice +3`.
@@ -46,8 +53,51 @@ fn color_of(state: State) -> Option<Color> {
     }
 }
 
-/// The state of a request and what matters about it: the time left, the approvals it has, who ended it.
+/// The state of a request, what matters about it, and how far connectors are with it.
 fn status(view: &RequestView, now: Timestamp) -> String {
+    let state = state(view, now);
+    match provisioned(view) {
+        Some(provisioned) => format!("{state}, {provisioned}"),
+        None => state,
+    }
+}
+
+/// `granting`, `granted`, `revoking` or `FAILED: why`, in this order of importance from the last. None if no connector has to
+/// do anything about it.
+pub fn provisioned(view: &RequestView) -> Option<String> {
+    let grant = view.grant.as_ref()?;
+    let each = grant.provisioning.as_ref()?;
+    let is = |state| each.iter().find(|one| one.state == state);
+    if let Some(failed) = is(ProvisioningState::Failed) {
+        let why = failed.error.as_deref().unwrap_or("it gave no reason");
+        return Some(format!("FAILED: {}", shortened(&line(why), SHORT_REASON)));
+    }
+    let shown = [ProvisioningState::Revoking, ProvisioningState::Granting, ProvisioningState::Granted];
+    shown.into_iter().find(|state| is(*state).is_some()).map(|state| state.as_str().to_owned())
+}
+
+/// `orders-pg: granted 5m ago (role=orders_rw)`, a line for each binding.
+fn provisioning(each: &[ProvisioningView], now: Timestamp) -> String {
+    let one = |one: &ProvisioningView| {
+        let at = one.at.map_or_else(String::new, |at| format!(" {}", relative(at, now)));
+        let parameters = written(&one.parameters);
+        let parameters = if parameters.is_empty() { parameters } else { format!(" ({parameters})") };
+        let what = match one.state {
+            ProvisioningState::Granting | ProvisioningState::Revoking => format!("{}{parameters}", one.state.as_str()),
+            ProvisioningState::Granted | ProvisioningState::Revoked => {
+                format!("{}{at}{parameters}", one.state.as_str())
+            }
+            ProvisioningState::Failed => {
+                format!("FAILED{at}{parameters}: {}", one.error.as_deref().unwrap_or("it gave no reason"))
+            }
+        };
+        line(&format!("{}: {what}", one.connector)).into_owned()
+    };
+    each.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
+/// The time left, the approvals it has, who ended it.
+fn state(view: &RequestView, now: Timestamp) -> String {
     let state = view.state;
     let grant = view.grant.as_ref();
     let status = match state {
@@ -84,6 +134,11 @@ fn status(view: &RequestView, now: Timestamp) -> String {
 
 fn owes_review(view: &RequestView) -> bool {
     matches!(view.review, Some(ReviewView::Owed(_)))
+}
+
+fn has_failed(view: &RequestView) -> bool {
+    let each = view.grant.as_ref().and_then(|grant| grant.provisioning.as_ref());
+    each.is_some_and(|each| each.iter().any(|one| one.state == ProvisioningState::Failed))
 }
 
 /// ` by alice, bob or carol`: who can review it.
@@ -128,7 +183,7 @@ pub fn row(view: &RequestView, now: Timestamp) -> Vec<Shown> {
         (None, Some(until)) => relative(until, now),
         (None, None) => String::new(),
     };
-    let color = if owes_review(view) { Some(Color::Red) } else { color_of(view.state) };
+    let color = if owes_review(view) || has_failed(view) { Some(Color::Red) } else { color_of(view.state) };
     vec![
         view.id.to_string().into(),
         Shown(status(view, now), color),
@@ -181,7 +236,7 @@ fn outcome(view: &RequestView, now: Timestamp) -> String {
             let proposed = table.map_or(asked, |on| terms(&on.resource, on.start, on.duration.as_deref(), on.until));
             let has = match (view.approvals.have, view.approvals.need) {
                 (0, 1) => String::new(),
-                (have, need) => format!("has {have} of {need} approvals, "),
+                (have, need) => format!("has {have} of {}, ", quantity(need, "approval", "approvals")),
             };
             format!("Request {id}: {proposed}, {has}waiting on {who}")
         }
@@ -285,6 +340,9 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     }
     if let Some(grant) = &view.grant {
         sheet.field("granted", &granted(grant, now));
+        if let Some(each) = &grant.provisioning {
+            sheet.field("in systems", &provisioning(each, now));
+        }
     }
     sheet.field("reason", &lines(view.reason.as_str()));
     if let Some(ticket) = &view.ticket {
@@ -375,9 +433,4 @@ fn decided(decision: &DecisionView, now: Timestamp) -> String {
         .map_or_else(String::new, |on| format!(" {}", terms(&on.resource, on.start, on.duration.as_deref(), on.until)));
     let counts = if decision.counts { "" } else { " (no longer counts)" };
     format!("{} {verdict}{on} {}{counts}{note}", decision.by, relative(decision.at, now))
-}
-
-/// A count that stopped at one more than `COUNTED`.
-pub fn counted(count: u64) -> String {
-    if count > COUNTED { format!("more than {},{:03}", COUNTED / 1000, COUNTED % 1000) } else { count.to_string() }
 }

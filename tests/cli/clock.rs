@@ -3,7 +3,7 @@
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event, Submission};
 use access::domain::name::Name;
-use access::domain::terms::{End, Terms};
+use access::domain::terms::{End, RequestDetails, Terms};
 use access::domain::time::Timestamp;
 use access::error::Failure;
 use access::store::{Context, Store, Write};
@@ -414,9 +414,7 @@ fn file_many(world: &World, count: u64, at: &str) {
                 filed_by: ivan.clone(),
                 requester_login: Some("ivan".parse().unwrap()),
                 filer_login: Some("ivan".parse().unwrap()),
-                asked,
-                reason: "many".parse().unwrap(),
-                ticket: None,
+                details: RequestDetails::new(asked, "many".parse().unwrap()),
                 lapses_at: at.plus(Length::WEEK),
                 remind_at: None,
                 extends: None,

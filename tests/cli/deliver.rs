@@ -128,6 +128,8 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         NotificationKind::AccessRevoked => "was revoked",
         NotificationKind::AccessEmergency => "EMERGENCY: carol",
         NotificationKind::TeamChanged => "The team was changed",
+        NotificationKind::ProvisioningFailed => "could not be given or taken back",
+        NotificationKind::DriftFound => "A system differs",
     };
     let emails = subjects(&mail, "bob@acme.example");
     let posts = web.bodies("/api/chat.postMessage");

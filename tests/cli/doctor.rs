@@ -75,7 +75,7 @@ fn late_expire_is_a_warning_only_while_a_grant_has_an_end() {
 
     world.grant("bob", "target:orders-db", "alice", &["--duration", "4h"]);
     let (code, never) = finding(&world, "expire");
-    shows(&never, &json!({ "health": "warning", "found": "never ran, and 1 grants have an end" }));
+    shows(&never, &json!({ "health": "warning", "found": "never ran, and 1 grant has an end" }));
     assert_eq!(code, 0, "a warning is not wrong");
     assert!(never["mend"][0].as_str().unwrap().contains("access expire"), "{never}");
 
@@ -83,7 +83,7 @@ fn late_expire_is_a_warning_only_while_a_grant_has_an_end() {
     world.pass("15m");
     shows(&finding(&world, "expire").1, &json!({ "health": "ok", "mend": [] }));
     world.pass("1s");
-    let late = json!({ "health": "warning", "found": "last ran 15m1s ago, and 1 grants have an end" });
+    let late = json!({ "health": "warning", "found": "last ran 15m1s ago, and 1 grant has an end" });
     shows(&finding(&world, "expire").1, &late);
     world.run("root", &["doctor"]).ok().says("warning  expire ").says("→ a line for crontab(5)");
 
@@ -106,7 +106,7 @@ fn a_clock_behind_the_record_is_wrong() {
 fn a_record_that_is_not_whole_is_wrong() {
     let world = World::sample();
     world.rows("UPDATE member SET role = 'admin' WHERE name = 'bob'");
-    wrong(&world, "record", "1 faults; the first: member:bob is not as it was recorded", "audit verify");
+    wrong(&world, "record", "1 fault; the first: member:bob is not as it was recorded", "audit verify");
     assert_eq!(finding(&world, "structure").1["health"], "ok");
     world.run("root", &["doctor"]).exits(1).says("WRONG    record ");
 }
@@ -196,7 +196,7 @@ fn a_checkpoint_kept_elsewhere_tells_of_what_a_restore_lost() {
     let kept = world.folder().join("checkpoints");
     fs::write(&kept, world.run("alice", &["audit", "checkpoint", "--json"]).ok().out).unwrap();
     let against = ["doctor", "--against", kept.to_str().unwrap()];
-    world.run("root", &against).ok().says("as they were at 1 checkpoints");
+    world.run("root", &against).ok().says("unchanged since 1 checkpoint");
 
     fs::copy(&copy, world.db()).unwrap();
     assert!(world.may("bob", "target:orders-db"), "what was revoked since lives again");

@@ -60,6 +60,7 @@ fn the_reference_of_the_team_file_has_every_key() {
     known.extend(between(&source, "refuse_unknown(choice, ", ";").flat_map(quoted));
     known.extend(Channel::ALL.map(|channel| channel.as_str().to_owned()));
     known.extend(between(&source, "const WITH: ", "];").flat_map(quoted));
+    known.extend(between(&source, "const KEYS: ", "];").flat_map(quoted));
     // These two head tables of their own.
     known.retain(|key| !["events", "channels"].contains(&key.as_str()));
     assert!(known.len() > 30, "{known:?}");
@@ -90,7 +91,7 @@ fn with_configuration(text: &str) -> String {
 #[test]
 fn the_reference_of_the_configuration_has_every_key() {
     let page = read("docs/config.md");
-    for heading in ["Top level", "`[smtp]`", "`[slack]`", "`[[webhooks]]`", "`[deliver]`"] {
+    for heading in ["Top level", "`[smtp]`", "`[slack]`", "`[[webhooks]]`", "`[[connectors]]`", "`[deliver]`"] {
         let header = if heading == "Top level" { "" } else { heading.trim_matches('`') };
         // The program names the keys that it knows.
         let refusal = with_configuration(&format!("{header}\nnonsense = 1\n"));
@@ -99,7 +100,7 @@ fn the_reference_of_the_configuration_has_every_key() {
         let mut known: BTreeSet<String> = known.collect();
         if header.is_empty() {
             // These have tables of their own.
-            known.retain(|key| !["smtp", "slack", "webhooks", "deliver"].contains(&key.as_str()));
+            known.retain(|key| !["smtp", "slack", "webhooks", "connectors", "deliver"].contains(&key.as_str()));
         }
         let begin = format!("## {heading}\n");
         let section = between(&page, &begin, "\n## ").next();
@@ -111,7 +112,7 @@ fn the_reference_of_the_configuration_has_every_key() {
 fn the_examples_of_the_configuration_are_valid() {
     let page = read("docs/config.md");
     let mut examples: Vec<String> = between(&page, "```toml\n", "```").map(str::to_owned).collect();
-    assert_eq!(examples.len(), 5);
+    assert_eq!(examples.len(), 6);
     // The file to start from, as it is, and with all that is commented out.
     let example = read("examples/config.toml");
     let uncommented = example.lines().map(|line| match line.strip_prefix("# ") {
@@ -220,7 +221,12 @@ fn every_command_line_in_the_documents_is_one() {
             at.is_some_and(|at| words.len() > at + 1 && words[..at].iter().all(|word| *word == "sudo" || *word == "*"))
         });
         for line in commands {
-            let mut line = line.trim_start_matches(['*', ' ']).replace(" -- ", " ");
+            let line = line.trim_start_matches(['*', ' ']);
+            // What follows the dashes is a command of its own, or an argument like the others.
+            let mut line = match line.split_once(" -- ") {
+                Some((run, _)) if run.starts_with("access run ") => run.to_owned(),
+                _ => line.replace(" -- ", " "),
+            };
             for (stands_for, value) in PLACEHOLDERS {
                 line = line.replace(stands_for, value);
             }

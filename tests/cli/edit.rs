@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event, Submission};
-use access::domain::terms::{End, RequestId, Terms};
+use access::domain::terms::{End, RequestDetails, RequestId, Terms};
 use access::domain::time::Timestamp;
 use access::store::{Context, Error, Store};
 use rusqlite::Connection;
@@ -402,9 +402,7 @@ fn file_as_before(world: &World, id: i64, who: &str, until: &str) {
         filed_by: who.parse().unwrap(),
         requester_login: Some(who.parse().unwrap()),
         filer_login: Some(who.parse().unwrap()),
-        asked: terms,
-        reason: "testing".parse().unwrap(),
-        ticket: None,
+        details: RequestDetails::new(terms, "testing".parse().unwrap()),
         lapses_at: world.now().plus(Length::WEEK),
         remind_at: Some(time("2026-11-24T13:00:00Z")),
         extends: None,

@@ -414,7 +414,7 @@ fn a_server_that_is_down_for_days_costs_no_message() {
     world.rows("DELETE FROM outbox WHERE notification NOT IN (SELECT id FROM notification WHERE member = 'carol')");
     configure(&world, &[smtp(1), hurry("5s", "2s")].concat());
     world.run("root", &["deliver"]).exits(1);
-    world.run("root", &["doctor"]).ok().says("1 notifications wait to be sent, and 1 of them failed before");
+    world.run("root", &["doctor"]).ok().says("1 notification waits to be sent, and it failed before");
     world.rows("UPDATE outbox SET attempts = 5, due_at = 0");
     world.pass("8d");
     let ran = world.run("root", &["deliver", "--json"]).exits(1);

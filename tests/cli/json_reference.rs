@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::connectors::{Doors, NORTH};
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, slack, smtp};
+use crate::provisioning;
 use crate::webhooks::{column, paths};
 
 const RULES: &str = r#"
@@ -20,6 +22,11 @@ remind_after = "4h"
 name = "break glass"
 match = { resources = ["feature:export-customers"] }
 emergency = true
+
+[[bindings]]
+resource = "target:orders-db"
+connector = "orders-pg"
+role = "orders_rw"
 "#;
 
 /// What the commands print, by the heading that describes it.
@@ -29,7 +36,16 @@ struct Printed<'w> {
 }
 
 /// A request's own fields have a section; where others hold a request, it is named and not described again.
-const CLOSED: [&str; 6] = ["detail", "grants[]", "also_ended[]", "changes[].from", "changes[].to", "own"];
+const CLOSED: [&str; 8] = [
+    "detail",
+    "grants[]",
+    "also_ended[]",
+    "changes[].from",
+    "changes[].to",
+    "own",
+    "grant.provisioning[].parameters",
+    "failed_revokes[].parameters",
+];
 
 impl Printed<'_> {
     fn add(&mut self, heading: &'static str, login: &str, args: &[&str]) -> Value {
@@ -110,6 +126,7 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("notify test", "bob", &["notify", "test"]);
     printed.add("outbox", "root", &["outbox"]);
     printed.add("deliver", "root", &["deliver"]);
+    provisioning::record(world, vec![provisioning::revoke_failed("bob", Some(1), "the server is down")]);
     printed.add("expire", "root", &["expire"]);
     printed.add("outbox retry", "root", &["outbox", "retry"]);
     printed.add("outbox discard", "root", &["outbox", "discard"]);
@@ -119,6 +136,15 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("backup", "olivia", &["backup", "copy.db"]);
     printed.add("doctor", "olivia", &["doctor"]);
     printed.add("version", "olivia", &["version"]);
+
+    // A connector, as docs/connectors.md has it, in a world of its own.
+    let doors = Doors::new(NORTH);
+    let other = &mut Printed { world: &doors.world, fields: std::mem::take(&mut printed.fields) };
+    other.add("connector list", "olivia", &["connector", "list"]);
+    other.add("connector test", "olivia", &["connector", "test", "doors", "door=north"]);
+    std::fs::write(doors.world.folder().join("allowed"), "zoe north\n").unwrap();
+    other.add("reconcile", "olivia", &["reconcile"]);
+    printed.fields = std::mem::take(&mut other.fields);
 
     // A team that takes things away, against what was decided so far, and a log that is not whole.
     let smaller = TEAM.replace("[members.erin]\nrole = \"admin\"", "[members.erin]\nrole = \"member\"");

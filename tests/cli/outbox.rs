@@ -72,7 +72,8 @@ fn discarding_takes_these_or_all_that_are_given_up() {
     let (dead, waiting) = (ids(&["outbox", "--dead"]), ids(&["outbox"]));
     world.run("root", &["outbox", "discard", &waiting[0], "999"]).fails(4, "there is no 999 in the outbox");
     assert_eq!(counts(&world), (2, 1), "all or nothing");
-    world.run("root", &["outbox", "discard", &waiting[0]]).ok().says("Discarded 1 message");
+    world.run("root", &["outbox", "discard", &waiting[0], &waiting[0]]).ok().says("Discarded 1 message");
+    shows(&world.json("root", &["outbox", "retry", &waiting[1], &waiting[1]]), &json!({ "retried": 1 }));
     assert_eq!((ids(&["outbox"]), ids(&["outbox", "--dead"])), (vec![waiting[1].clone()], dead));
     shows(&world.json("root", &["outbox", "discard"]), &json!({ "discarded": 1 }));
     shows(&world.json("root", &["outbox", "discard"]), &json!({ "discarded": 0 }));
@@ -110,7 +111,7 @@ fn doctor_names_what_waits_with_no_way_to_send_it() {
     world
         .run("root", &["doctor"])
         .ok()
-        .says("1 notifications wait, and config.toml does not configure how to send them (slack: 1)");
+        .says("1 notification waits, and config.toml does not configure how to send it (slack: 1)");
     world.rows("DELETE FROM outbox WHERE subscriber = 'slack'");
     world.run("root", &["doctor"]).ok().says("ok       outbox     3 notifications wait");
 

@@ -175,7 +175,7 @@ fn nobody_becomes_the_owner_with_a_login_that_nobody_can_have() {
     for login in ["nobody", "root", "access", "no-such-user"] {
         let team = TEAM.replace("login = \"daemon\"", &format!("login = \"{login}\""));
         world.apply(OLIVIA, &team).ok();
-        world.run("root", &["team", "replace-owner", "erin", "--yes"]).fails(3, "no person's account");
+        world.run("root", &["team", "replace-owner", "erin", "--yes"]).fails(3, "not a person's account");
     }
     // An owner who has such a login can be replaced.
     let team = TEAM.replace(OLIVIA, "nobody");

@@ -1,6 +1,6 @@
 //! `access approve` on a terminal: the requests that wait, one after another.
 
-use access::domain::terms::Terms;
+use access::domain::terms::{RequestDetails, Terms};
 use access::service::{Caller, Outside, Service, SubmitRequest};
 use access::store::Store;
 
@@ -25,9 +25,7 @@ fn crowd(count: usize) -> World {
         let end = "1h".parse::<access::domain::duration::Duration>().unwrap().into();
         let submit = SubmitRequest {
             default_length: false,
-            terms: Terms { resource, end, start: None },
-            reason: "testing".parse().unwrap(),
-            ticket: None,
+            details: RequestDetails::new(Terms { resource, end, start: None }, "testing".parse().unwrap()),
             requester: None,
             emergency: false,
             dry_run: false,

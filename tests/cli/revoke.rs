@@ -46,6 +46,26 @@ fn revoking_says_what_ends_with_it() {
 }
 
 #[test]
+fn an_id_that_is_given_twice_counts_once() {
+    let world = World::sample();
+    for resource in ["target:orders-db", "connection:prod-aws", "feature:export-customers", "role:admin"] {
+        world.request("bob", resource, &[]);
+    }
+    let out = |who: &str, args: &[&str]| world.run(who, args).ok().out;
+    assert_eq!(out("olivia", &["approve", "1", "2", "1"]).matches("Request 1 ").count(), 1);
+    assert_eq!(out("olivia", &["deny", "3", "3"]).matches("Request 3 ").count(), 1);
+    assert_eq!(out("bob", &["withdraw", "4", "#4"]).matches("Request 4 ").count(), 1);
+    assert_eq!(out("olivia", &["revoke", "1", "1"]).matches("Request 1 ").count(), 1);
+    assert_eq!(["1", "2", "3", "4"].map(|id| world.state(id)), ["revoked", "active", "denied", "withdrawn"]);
+    // Two IDs give a list, whatever they are.
+    assert_eq!(ids(&world.run("olivia", &["revoke", "2", "2", "--json"]).ok().json()), [2]);
+    // What the log says is one version, so it is enough for one request.
+    let id = world.request("bob", "target:orders-db", &[]);
+    let seen = world.json("olivia", &["show", &id])["last_seq"].to_string();
+    world.run("olivia", &["approve", &id, &id, "--seen", &seen]).ok();
+}
+
+#[test]
 fn what_ended_with_an_earlier_id_of_the_same_command_is_done() {
     let world = holding();
     let ran = world.run("alice", &["revoke", "1", "2", "3", "4"]).ok();

@@ -329,7 +329,7 @@ deny = "no"
         (8, "max_duration \"-1h\""),
         (9, "at most ten years"),
         (10, "a whole number from 1 to 4096"),
-        (13, "it is no regular expression"),
+        (13, "it is not a regular expression"),
         (17, "takes 2 approvals, and has 1 approver"),
         (18, "says nothing"),
         (20, "has no name"),

@@ -382,7 +382,7 @@ fn what_the_file_no_longer_gives_is_shown_with_why_and_ends_as_shown() {
     assert_eq!(follows(&plan), expected);
     let because: Vec<&str> =
         plan["follows"].as_array().unwrap().iter().map(|it| it["because"].as_str().unwrap()).collect();
-    let falls = format!("the grant that it goes on from, {scheduled}, was revoked");
+    let falls = format!("the grant that it extends, {scheduled}, was revoked");
     let why = [
         "the team file no longer gives it: a freeze (rule \"freeze\")",
         &falls,
@@ -495,7 +495,7 @@ fn who_shuts_themselves_out_is_warned() {
     std::fs::write(world.folder().join("new.toml"), &file).unwrap();
     for how in ["--dry-run", "--yes"] {
         let ran = world.run("olivia", &["team", "apply", "new.toml", how]).ok();
-        assert!(ran.err.contains("warning: with this team, your Unix user olivia is no member"), "{ran:?}");
+        assert!(ran.err.contains("warning: with this team, your Unix user olivia is not a member"), "{ran:?}");
     }
     world.run("olivia", &["whoami"]).fails(3, "not a member");
     assert_eq!(world.json("olivia.new", &["whoami"])["member"], "olivia");

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use access::domain::duration::Length;
 use access::domain::event::{Draft, Event, Granted, Submission};
 use access::domain::name::Name;
-use access::domain::terms::{End, Terms};
+use access::domain::terms::{End, RequestDetails, Terms};
 use access::error::Failure;
 use access::store::{Context, Store};
 
@@ -126,7 +126,7 @@ fn many_rules_and_many_resources_are_applied_and_what_was_not_looked_at_is_said(
 fn many_warnings_of_the_same_kind_are_counted() {
     let rules = many(200, |n| format!("[[rules]]\nname = \"r{n}\"\napprovers = [\"role:owner\"]\n"));
     let ran = apply(&world(), "olivia", &format!("{OWNER}{rules}"), &["--dry-run"]).ok();
-    assert_eq!(ran.err.matches("takes 1 approvals, and when olivia asks").count(), 50, "{}", ran.err);
+    assert_eq!(ran.err.matches("takes 1 approval, and when olivia asks").count(), 50, "{}", ran.err);
     assert!(ran.err.contains("and 150 more warnings of this kind"), "{}", ran.err);
 }
 
@@ -156,9 +156,7 @@ fn grants(world: &World, count: usize) {
                     filed_by: olivia.clone(),
                     requester_login: Some("olivia".parse().unwrap()),
                     filer_login: Some("olivia".parse().unwrap()),
-                    asked: terms.clone(),
-                    reason: "many".parse().unwrap(),
-                    ticket: None,
+                    details: RequestDetails::new(terms.clone(), "many".parse().unwrap()),
                     lapses_at: world.now().plus(Length::WEEK),
                     remind_at: None,
                     extends: None,

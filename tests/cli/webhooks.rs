@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use access::domain::notification::NotificationKind;
+use access::protocol::{Drift, DriftView};
 use serde_json::Value;
 
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, fresh, webhook};
+use crate::provisioning;
 
 const RULES: &str = r#"
 [[rules]]
@@ -71,11 +73,20 @@ fn everything() -> (Vec<Value>, Value) {
     world.request("dave", "target:orders-db", &[]);
     world.run("bob", &["request", "feature:export-customers", "--reason", "Down", "--emergency"]).ok();
     send();
+    connectors_fail(&world);
+    send();
     world.pass("7d");
     send();
     let got = web.got();
     assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE subscriber GLOB 'webhook*'"), ["0"]);
     (web.bodies("/hook"), got[0]["headers"].clone())
+}
+
+/// A connector can't give grant 1, and finds something that nothing explains.
+fn connectors_fail(world: &World) {
+    provisioning::record(world, vec![provisioning::grant_failed("bob", 1, "the server is down")]);
+    let mallory = provisioning::granted("mallory", 1).holding;
+    provisioning::found(world, vec![DriftView { drift: Drift::Unexplained, holding: mallory }]);
 }
 
 /// The path of every field: `data.grant.demands[].rule`. What lies below the `closed` ones is described elsewhere.

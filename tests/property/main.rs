@@ -8,6 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 
+mod connectors;
 mod model;
 mod steps;
 mod team;
@@ -26,10 +27,10 @@ use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
 use access::domain::request::edit::{Edit, Edited};
 use access::domain::resource::Resource;
-use access::domain::terms::{self, End, Modification, RequestId};
+use access::domain::terms::{self, End, Modification, RequestDetails, RequestId};
 use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
-use access::protocol::{ListFilter, RequestView, Seen};
+use access::protocol::{ListFilter, Position, RequestView, Seen};
 use access::service::{
     AcceptClock, Approve, AuditVerify, Call, Caller, Check, Deny, EditRequest, Expire, Extend, Init, List, Outside,
     Prefer, ReviewEmergency, Revoke, Service, Show, SubmitRequest, TeamApply, Withdraw, init,
@@ -63,8 +64,8 @@ impl Tally {
     /// What should come about often for there to be anything in this.
     fn count_sort(&self, event: &Event) {
         let sorts = match event {
-            Event::RequestSubmitted(Submission { extends, emergency, asked, .. }) => {
-                let brief = asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
+            Event::RequestSubmitted(Submission { extends, emergency, details, .. }) => {
+                let brief = details.asked.end.duration() == Some(Duration::For(Length::from_seconds(BRIEF).unwrap()));
                 vec![("an extension", extends.is_some()), ("an emergency", *emergency), ("a shorter default", brief)]
             }
             Event::RequestEdited(Revision { voids, .. }) => vec![("an edit that voids votes", !voids.is_empty())],
@@ -97,6 +98,8 @@ struct Run<'t> {
     witness: Witness,
     /// How many entries of the log were read.
     log: i64,
+    /// The last entry that the reconciler saw.
+    position: Option<Position>,
     tally: &'t Tally,
 }
 
@@ -280,13 +283,17 @@ impl Run<'_> {
                     login,
                     SubmitRequest {
                         emergency: ask.emergency,
-                        terms: terms::Terms {
-                            resource: resource(ask.resource),
-                            end: end(ask.end),
-                            start: ask.start.map(|from_now| time(self.now() + from_now)),
+                        details: RequestDetails {
+                            ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
+                            ..RequestDetails::new(
+                                terms::Terms {
+                                    resource: resource(ask.resource),
+                                    end: end(ask.end),
+                                    start: ask.start.map(|from_now| time(self.now() + from_now)),
+                                },
+                                ask.reason.parse().unwrap(),
+                            )
                         },
-                        reason: ask.reason.parse().unwrap(),
-                        ticket: ask.ticket.map(|ticket| ticket.parse().unwrap()),
                         requester: on_behalf_of.map(|name| name.parse().unwrap()),
                         default_length: matches!(ask.end, Ends::Unsaid),
                         dry_run: false,
@@ -919,11 +926,16 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
         acts: Vec::new(),
     };
     let witness = Witness::default();
-    let mut run = Run { store: Store::open(&path).unwrap(), clock: START, model, witness, log: 0, tally };
+    let store = Store::open(&path).unwrap();
+    let mut run = Run { store, clock: START, model, witness, log: 0, position: None, tally };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
     for (number, step) in steps.iter().enumerate() {
         run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;
         run.sample(number).map_err(|why| TestCaseError::fail(format!("after step {number}, {step:?}: {why}")))?;
+        if number.is_multiple_of(3) {
+            run.reconcile(number)
+                .map_err(|why| TestCaseError::fail(format!("reconciling after step {number}, {step:?}: {why}")))?;
+        }
         tally.steps.set(tally.steps.get() + 1);
     }
     tally.sequences.set(tally.sequences.get() + 1);

@@ -806,6 +806,14 @@ impl Team {
         for place in &self.rules {
             file += &RULES[*place].written();
         }
+        // Everything is bound, so that whoever is granted something gets it.
+        for resource in RESOURCES.into_iter().filter(|it| self.has(it) && *it != "role:owner") {
+            let binding = format!("[[bindings]]\nresource = \"{resource}\"\nconnector = \"sys\"");
+            writeln!(file, "{binding}\nwhat = \"{resource}\"").unwrap();
+            if resource.starts_with("feature:") {
+                writeln!(file, "{binding}\nbaseline = true\nbase = \"{resource}\"").unwrap();
+            }
+        }
         file
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::domain::event::{Approval, Because, Entry, Event, Granted, MetDemand, Revision, Submission};
+use access::domain::provisioning::{Deprovisioned, Failed, ProvisionedAccess, ProvisioningOperation};
 use access::domain::team::change::{Change, Diff};
 use access::domain::terms::Terms;
 use access::domain::time::Timestamp;
@@ -19,6 +20,8 @@ pub struct Witness {
     requests: BTreeMap<i64, Record>,
     /// The entry that brought each member, or another person by that name.
     since: BTreeMap<String, i64>,
+    /// What connectors gave or failed to give, for which request, and whether they have it now.
+    given: BTreeMap<(i64, String), bool>,
 }
 
 struct Record {
@@ -72,9 +75,7 @@ impl Witness {
                 filed_by,
                 requester_login,
                 filer_login,
-                asked,
-                reason,
-                ticket,
+                details,
                 lapses_at,
                 extends,
                 emergency,
@@ -90,9 +91,9 @@ impl Witness {
                     requester: requester.to_string(),
                     filer: filed_by.to_string(),
                     logins: [login(requester.as_str()), login(filed_by.as_str())],
-                    asked: asked.clone(),
-                    reason: reason.as_str().to_owned(),
-                    ticket: ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
+                    asked: details.asked.clone(),
+                    reason: details.reason.as_str().to_owned(),
+                    ticket: details.ticket.as_ref().map(|ticket| ticket.as_str().to_owned()),
                     emergency: *emergency,
                     extends: extends.map(|before| before.get()),
                     lapses: lapses_at.unix(),
@@ -176,7 +177,25 @@ impl Witness {
             Event::GrantExpiring { .. }
             | Event::AttemptRefused { .. }
             | Event::ClockAccepted { .. }
-            | Event::PreferenceChanged { .. } => {}
+            | Event::PreferenceChanged { .. }
+            | Event::DriftFound(_)
+            | Event::DriftResolved(_) => {}
+            Event::GrantProvisioned(provision) => {
+                self.check_provision(entry, provision)?;
+                let before = self.given.insert((id, provision.holding.to_string()), true);
+                prop_assert!(before != Some(true), "{} is given twice for request {id}", provision.holding);
+            }
+            Event::ProvisioningFailed(Failed { provision, operation, .. }) => {
+                self.check_provision(entry, provision)?;
+                let has = *operation == ProvisioningOperation::Revoke;
+                let before = self.given.insert((id, provision.holding.to_string()), false);
+                prop_assert!(!has || before.is_some(), "{} is to be taken back, and was not given", provision.holding);
+            }
+            Event::GrantDeprovisioned(Deprovisioned { provision, .. }) => {
+                self.check_provision(entry, provision)?;
+                let before = self.given.remove(&(id, provision.holding.to_string()));
+                prop_assert!(before.is_some(), "{} is taken back, and was not given", provision.holding);
+            }
         }
         Ok(())
     }
@@ -192,6 +211,15 @@ impl Witness {
             };
             prop_assert!(!(fell && open), "request {id} goes on from what was revoked");
         }
+        Ok(())
+    }
+
+    /// Nobody records it, and it is for the member of a grant.
+    fn check_provision(&mut self, entry: &Entry, provision: &ProvisionedAccess) -> Checked {
+        prop_assert!(entry.actor.is_none(), "{:?} records what connectors do", entry.actor);
+        let Some(id) = provision.request else { return Ok(()) };
+        let member = self.request(id.get())?.grant.as_ref().map(|grant| grant.member.clone());
+        prop_assert!(member.is_some() && member == provision.member, "{} is not of request {id}", provision.holding);
         Ok(())
     }
 

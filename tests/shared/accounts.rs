@@ -118,7 +118,7 @@ fn nobody_becomes_the_owner_without_an_account() {
             .replace(&format!("[members.{next}]\nrole = \"admin\""), &format!("[members.{next}]\nrole = \"owner\""));
         host.apply("ana", &handed).fails(3, &format!("{next} can't become the owner")).fails(3, "create the account");
         let file = home("ana").join("team.toml");
-        access("ana", &["team", "apply", file.to_str().unwrap(), "--dry-run"]).fails(3, "no person's account");
+        access("ana", &["team", "apply", file.to_str().unwrap(), "--dry-run"]).fails(3, "not a person's account");
     }
     // Or keeps the name, and hands it to another login.
     host.apply("ana", &team.replace("[members.ana]\n", "[members.ana]\nlogin = \"later\"\n"))
@@ -129,7 +129,7 @@ fn nobody_becomes_the_owner_without_an_account() {
     let replace = |to: &str| root(ACCESS, &["team", "replace-owner", to, "--yes"]);
     replace("wim").fails(3, "wim can't become the owner").fails(3, "create the account wim first");
     for next in ["toor", "door", "over", "twin"] {
-        replace(next).fails(3, "no person's account");
+        replace(next).fails(3, "not a person's account");
     }
     assert_eq!(teams(), before);
     let since = head();

@@ -18,6 +18,8 @@ mod accounts;
 #[cfg(not(feature = "test-overrides"))]
 mod connector;
 #[cfg(not(feature = "test-overrides"))]
+mod connectors;
+#[cfg(not(feature = "test-overrides"))]
 mod delivery;
 #[cfg(not(feature = "test-overrides"))]
 mod doctor;
@@ -35,6 +37,8 @@ mod layout;
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
 mod names;
+#[cfg(not(feature = "test-overrides"))]
+mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]

@@ -15,17 +15,20 @@ environment = "non-production"
 connections = ["staging"]
 "#;
 
-/// An sshd that trusts the certificates of a CA, and asks access whom each may log in as. It is the target orders-db.
-struct Sshd {
-    child: Child,
-    port: u16,
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
-impl Drop for Sshd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// An sshd that trusts the certificates of a CA, and asks access whom each may log in as. It is the target orders-db.
+struct Sshd {
+    _daemon: Running,
+    port: u16,
 }
 
 impl Sshd {
@@ -41,8 +44,9 @@ impl Sshd {
         let mut sshd = Command::new("/usr/sbin/sshd");
         sshd.args(["-D", "-e", "-f", "/srv/ssh/sshd_config"]).stdin(Stdio::null());
         let child = sshd.stderr(fs::File::create("/srv/ssh/log").unwrap()).spawn().unwrap();
+        let daemon = Running(child);
         within(Duration::from_secs(10), || TcpStream::connect(("127.0.0.1", port)).is_ok(), "sshd listens");
-        Sshd { child, port }
+        Sshd { _daemon: daemon, port }
     }
 
     /// Logs in with the certificate of the first, as the second.
@@ -52,6 +56,26 @@ impl Sshd {
         let port = self.port;
         shell(holder, &format!("ssh {options} -o IdentitiesOnly=yes -i ~/id -p {port} {account}@127.0.0.1 id -un"))
     }
+
+    /// Types this, with the lines of docs/connectors.md in the configuration of ssh.
+    fn types(&self, login: &str, command: &str) -> Ran {
+        let home = format!("/home/{login}");
+        let section = documented("Match host orders-db");
+        let more =
+            format!("Host orders-db\n    HostName 127.0.0.1\n    Port {}\n    StrictHostKeyChecking no\n", self.port);
+        let more = more + "    UserKnownHostsFile /dev/null\n    LogLevel ERROR\n    BatchMode yes\n";
+        fs::create_dir_all(format!("{home}/.ssh")).unwrap();
+        fs::write(format!("{home}/.ssh/config"), section + &more).unwrap();
+        root("chown", &["-R", &format!("{login}:{login}"), &home]).ok();
+        shell(login, command)
+    }
+}
+
+/// The block of docs/connectors.md that begins with this line.
+fn documented(line: &str) -> String {
+    let page = fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/connectors.md")).unwrap();
+    let (_, rest) = page.split_once(&format!("```\n{line}")).unwrap_or_else(|| panic!("no block {line}"));
+    format!("{line}{}", rest.split_once("```").unwrap().0)
 }
 
 fn keygen(args: &[&str]) {
@@ -182,4 +206,176 @@ fn principals_are_what_check_allows() {
         principals(&["nobody"]).not_done();
     }
     assert_eq!(host.head(), head, "to ask records nothing");
+}
+
+/// A host on which people get certificates as docs/connectors.md says.
+fn with_signer() -> Option<Host> {
+    let host = host()?;
+    let recipe = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/recipes/ssh-cert");
+    root("install", &["-D", "-m", "755", recipe.to_str().unwrap(), "/usr/local/lib/access/ssh-cert"]).ok();
+    root("cp", &["-p", "/srv/ssh/ca", "/etc/access/ssh-ca"]).ok();
+    root("groupadd", &["engineers"]).ok();
+    for login in ["bob", "carol", "alice"] {
+        root("usermod", &["-aG", "engineers", login]).ok();
+        root("rm", &[&format!("/home/{login}/id-cert.pub")]).ok();
+        root("install", &["-d", "-m", "700", "-o", login, "-g", login, &format!("/home/{login}/.ssh")]).ok();
+        for (from, to) in [("id", "id_ed25519"), ("id.pub", "id_ed25519.pub")] {
+            root("cp", &["-p", &format!("/home/{login}/{from}"), &format!("/home/{login}/.ssh/{to}")]).ok();
+        }
+    }
+    fs::create_dir_all("/run/sudo").unwrap();
+    fs::write("/etc/sudoers.d/ssh-cert", documented("%engineers")).unwrap();
+    root("chmod", &["440", "/etc/sudoers.d/ssh-cert"]).ok();
+    Some(host)
+}
+
+const SIGN: &str = "sudo -n /usr/local/lib/access/ssh-cert";
+
+/// What ssh-keygen reads in a certificate of this person.
+fn contents(login: &str, resource: &str) -> String {
+    shell(login, &format!("{SIGN} {resource} < ~/id.pub > ~/cert.pub && TZ=UTC ssh-keygen -L -f ~/cert.pub")).ok().out
+}
+
+#[test]
+fn after_approval_a_login_just_works_and_a_revoke_ends_it() {
+    let Some(host) = with_signer() else { return };
+    let sshd = Sshd::start(COMMAND);
+    let ssh = |login: &str| sshd.types(login, "ssh orders-db id -un");
+    ssh("bob").not_done();
+    let id = grant(&host, "bob", "target:orders-db");
+    ssh("bob").ok().says("bob");
+    ssh("carol").not_done();
+    access("alice", &["revoke", &id]).ok();
+    ssh("bob").not_done();
+    // The certificate is valid still, and sshd asks.
+    shell("bob", &format!("ssh -o CertificateFile=~/cert.pub -i ~/id -p {} 127.0.0.1 id", sshd.port)).not_done();
+}
+
+#[test]
+fn a_certificate_is_for_one_grant_and_ends_with_it() {
+    let Some(host) = with_signer() else { return };
+    // A host that can't ask.
+    let sshd = Sshd::start("/bin/echo %u:target:orders-db");
+    let id = host.request("bob", "target:orders-db");
+    access("alice", &["approve", &id, "--duration", "6s"]).ok();
+    let ends = access("alice", &["show", &id, "--json"]).ok().json();
+    let ends = ends["grant"]["ends_at"].as_str().unwrap_or_else(|| panic!("{ends:#}")).trim_end_matches('Z').to_owned();
+    let said = contents("bob", "target:orders-db");
+    for words in [
+        &format!("Serial: {id}"),
+        &format!("Key ID: \"bob request {id}\""),
+        "bob:target:orders-db\n",
+        &format!("to {ends}\n"),
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(said.matches(":target:").count(), 1, "{said}");
+    sshd.types("bob", "ssh orders-db id -un").ok().says("bob");
+    let login = |account: &str| {
+        let options = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null";
+        let certificate = "-o CertificateFile=~/cert.pub -i ~/id";
+        shell("bob", &format!("ssh {options} {certificate} -p {} {account}@127.0.0.1 id -un", sshd.port))
+    };
+    login("carol").not_done();
+    login("root").not_done();
+    within(Duration::from_secs(20), || login("bob").code != Some(0), "the certificate ends");
+    let now = root("date", &["-u", "+%Y-%m-%dT%H:%M:%S"]).ok().out;
+    assert!(now.trim() >= ends.as_str(), "not before {ends}, but at {now}");
+    // Longer grants have certificates of 12 hours, or of the length that root chooses.
+    access("alice", &["approve", &host.request("bob", "target:web"), "--duration", "permanent"]).ok();
+    let id = grant(&host, "bob", "connection:staging");
+    let cert = |args: &[&str]| {
+        let all = [&["ssh", "cert", "--ca", "/etc/access/ssh-ca", "--login=bob"], args].concat();
+        shell(
+            "root",
+            &format!("{ACCESS} {} < /home/bob/id.pub > /srv/c.pub && ssh-keygen -L -f /srv/c.pub", all.join(" ")),
+        )
+        .ok()
+        .out
+    };
+    let seconds = |said: &str| {
+        let times = said.lines().find_map(|line| line.trim().strip_prefix("Valid: from ")).unwrap();
+        let (from, to) = times.split_once(" to ").unwrap();
+        let unix = |time: &str| root("date", &["-u", "-d", time, "+%s"]).ok().out.trim().parse::<i64>().unwrap();
+        unix(to) - unix(from)
+    };
+    assert_eq!(seconds(&cert(&["--for", "target:web"])), 12 * 3600 + 60);
+    assert_eq!(seconds(&cert(&["--for", "target:web", "--longest", "10m"])), 660);
+    let by_connection = cert(&["--for", "connection:staging"]);
+    assert!(by_connection.contains(&format!("Serial: {id}")) && seconds(&by_connection) <= 3660, "{by_connection}");
+}
+
+#[test]
+fn nobody_gets_a_certificate_of_another_or_for_what_they_may_not_use() {
+    let Some(host) = with_signer() else { return };
+    let id = grant(&host, "bob", "target:orders-db");
+    contents("bob", "target:orders-db");
+    for (login, line) in [
+        ("carol", format!("{SIGN} target:orders-db < ~/id.pub")),
+        ("carol", format!("SUDO_USER=bob {SIGN} target:orders-db < ~/id.pub")),
+        ("carol", SIGN.replace("-n", "-n SUDO_USER=bob") + " target:orders-db < ~/id.pub"),
+        ("carol", format!("{SIGN} 'target:orders-db --login=bob' < ~/id.pub")),
+        ("carol", format!("{SIGN} target:orders-db --login=bob < ~/id.pub")),
+        ("carol", format!("{SIGN} --help < ~/id.pub")),
+        ("bob", format!("{SIGN} target:web < ~/id.pub")),
+        ("bob", format!("{SIGN} target:orders-d < ~/id.pub")),
+        ("bob", format!("{SIGN} < ~/id.pub")),
+        // An admin may use it by role, and not by a grant.
+        ("alice", format!("{SIGN} target:orders-db < ~/id.pub")),
+        // What is no key is not signed, and not printed: root reads it.
+        ("bob", format!("{SIGN} target:orders-db < /etc/passwd")),
+        ("bob", format!("{SIGN} target:orders-db < ~/id")),
+        ("bob", format!("{SIGN} target:orders-db < ~/cert.pub")),
+        ("bob", format!("{SIGN} target:orders-db < /dev/zero")),
+        ("bob", format!("{SIGN} target:orders-db < /dev/null")),
+        // The CA's key is root's.
+        ("bob", "cat /etc/access/ssh-ca".to_owned()),
+        ("bob", format!("{ACCESS} ssh cert --ca /etc/access/ssh-ca --for target:orders-db --login=bob < ~/id.pub")),
+    ] {
+        let ran = shell(login, &line).not_done();
+        assert!(!ran.out.contains("ssh-ed25519") && !ran.err.contains("root:x:0"), "{ran:?}");
+    }
+    // Only the first line counts.
+    let two = shell("bob", &format!("cat ~/id.pub /home/alice/id.pub | {SIGN} target:orders-db")).ok();
+    assert_eq!(two.out.lines().count(), 1, "{two:?}");
+    assert_eq!(fs::read_dir("/tmp").unwrap().filter(|it| format!("{it:?}").contains("access-ssh-cert")).count(), 0);
+    access("alice", &["revoke", &id]).ok();
+    shell("bob", &format!("{SIGN} target:orders-db < ~/id.pub")).not_done();
+}
+
+#[test]
+fn an_agent_can_hold_the_key_of_the_ca() {
+    let Some(host) = with_signer() else { return };
+    grant(&host, "bob", "target:orders-db");
+    // The agent is of a user of its own, and root has no file with the key.
+    root("useradd", &["--system", "ssh-ca"]).ok();
+    root("install", &["-d", "-o", "ssh-ca", "-m", "755", "/run/ssh-ca"]).ok();
+    root("install", &["-o", "ssh-ca", "-m", "600", "/srv/ssh/ca", "/run/ssh-ca/key"]).ok();
+    let mut agent = crate::host::as_user("ssh-ca", "/usr/bin/ssh-agent", &["-D", "-a", "/run/ssh-ca/agent"]);
+    let agent = Running(agent.stdout(Stdio::null()).spawn().unwrap());
+    within(Duration::from_secs(5), || fs::exists("/run/ssh-ca/agent").unwrap(), "the agent listens");
+    shell("ssh-ca", "SSH_AUTH_SOCK=/run/ssh-ca/agent ssh-add -q /run/ssh-ca/key").ok();
+    for key in ["/etc/access/ssh-ca", "/srv/ssh/ca", "/run/ssh-ca/key"] {
+        fs::remove_file(key).unwrap();
+    }
+    let sign = |agent: &str| {
+        let args = format!("--ca /srv/ssh/ca.pub --agent {agent} --for target:orders-db --login=bob");
+        shell("root", &format!("{ACCESS} ssh cert {args} < /home/bob/id.pub > /home/bob/id-cert.pub"))
+    };
+    sign("/run/nothing").fails(1, "ssh-keygen did not sign the key");
+    sign("/run/ssh-ca/agent").ok();
+    let sshd = Sshd::start(COMMAND);
+    sshd.login("bob", "bob").ok().says("bob");
+    shell("bob", "SSH_AUTH_SOCK=/run/ssh-ca/agent ssh-add -l").not_done();
+    drop(agent);
+    sign("/run/ssh-ca/agent").fails(1, "ssh-keygen did not sign the key");
+}
+
+#[test]
+fn a_ca_with_a_passphrase_asks_nobody_at_the_terminal() {
+    let Some(host) = with_signer() else { return };
+    grant(&host, "bob", "target:orders-db");
+    root("ssh-keygen", &["-q", "-p", "-P", "", "-N", "passphrase", "-f", "/etc/access/ssh-ca"]).ok();
+    let line = format!("script -qec '{SIGN} target:orders-db < /home/bob/id.pub' /dev/null");
+    shell("bob", &line).not_done().says("ssh-keygen did not sign the key");
 }

@@ -143,7 +143,6 @@ fn access_ends_on_time_whatever_the_time_zone_of_the_caller() {
     }
     // The attack works on a time without the Z, so this test would see it.
     let local = text.replace("Z NOPASSWD", " NOPASSWD");
-    fs::write("/root/sudoers", &local).unwrap();
     fs::write(FILE, local).unwrap();
     assert!(zones.iter().any(|zone| in_zone(zone).code == Some(0)), "a local time is stretched by no zone");
     // Granted again until later, and so written anew.

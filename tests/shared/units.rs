@@ -35,6 +35,7 @@ fn systemd_finds_the_units_sound_and_tight() {
         "access-serve.service",
         "access-expire.service",
         "access-expire.timer",
+        "access-reconcile.service",
     ];
     fs::create_dir_all("/etc/systemd/system").unwrap();
     let place = |unit: &str| format!("/etc/systemd/system/{unit}");

@@ -94,6 +94,8 @@ impl App {
                 Some(_) | None => return Ok(Walk::Stop),
             };
             self.print_submitted(&decided, &[], false)?;
+            // Not once the last one is decided: that may take a while.
+            self.start_reconciler();
             return Ok(Walk::On);
         }
     }
@@ -136,6 +138,7 @@ impl App {
                     match self.backend()?.answer(approve) {
                         Ok(approved) => {
                             self.print_submitted(&approved, &[], false)?;
+                            self.start_reconciler();
                             return Ok(true);
                         }
                         // Other changes may be possible; what was chosen is kept.

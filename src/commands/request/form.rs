@@ -9,7 +9,7 @@ use crate::domain::duration::{Duration, Length};
 use crate::domain::policy::pattern::TicketPattern;
 use crate::domain::resource::Resource;
 use crate::domain::terms::{End, RequestId, Terms};
-use crate::domain::text::{Text, Ticket};
+use crate::domain::text::{Text, Ticket, quantity};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Item, Picked, Prompt, cancelled};
@@ -319,15 +319,8 @@ impl Form<'_> {
 
     fn ask(&self, dry_run: bool) -> Result<SubmitRequest, Failure> {
         let reason = self.reason.clone().ok_or_else(|| Failure::new(Kind::Internal, "no reason was asked for"))?;
-        Ok(SubmitRequest {
-            terms: Terms { resource: self.needs.resource.clone(), end: self.end(), start: self.start },
-            reason,
-            ticket: self.ticket.clone(),
-            requester: self.args.requester.clone(),
-            emergency: self.args.emergency,
-            default_length: false,
-            dry_run,
-        })
+        let asked = Terms { resource: self.needs.resource.clone(), end: self.end(), start: self.start };
+        Ok(SubmitRequest { dry_run, ..self.args.submit(asked, reason, self.ticket.clone()) })
     }
 }
 
@@ -356,7 +349,9 @@ fn reason(prompt: Prompt, before: Option<&Text>, least: Option<u32>) -> Result<T
         }
         text.parse::<Text>().map_err(|why| why.to_string())?;
         match text.chars().count() {
-            count if count < least as usize => Err(format!("it has {count} characters, but needs at least {least}")),
+            count if count < least as usize => {
+                Err(format!("it has {}, but needs at least {least}", quantity(count, "character", "characters")))
+            }
             _ => Ok(()),
         }
     };
@@ -441,13 +436,15 @@ fn remark(need: &NeedView, usual: Option<&NeedView>, longest: Option<End>) -> St
         match (need.at_once, need.approvals.need) {
             (true, _) => remarks.push("granted at once".to_owned()),
             (false, 1) => remarks.push("other approvers".to_owned()),
-            (false, many) => remarks.push(format!("{many} approvals")),
+            (false, many) => remarks.push(quantity(many, "approval", "approvals")),
         }
         if need.tickets != usual.tickets {
             remarks.push("needs a ticket".to_owned());
         }
         if need.reason_min != usual.reason_min {
-            remarks.extend(need.reason_min.map(|least| format!("a reason of {least} characters")));
+            remarks.extend(
+                need.reason_min.map(|least| format!("a reason of {}", quantity(least, "character", "characters"))),
+            );
         }
     }
     remarks.join(", ")

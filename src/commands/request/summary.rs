@@ -3,6 +3,7 @@
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::terms::End;
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::protocol::{ApprovalsView, NeedView, NeedsView, RequestView};
 use crate::time_format::date_and_time;
@@ -83,7 +84,7 @@ fn texts(sheet: &mut Sheet, need: &NeedView) {
         sheet.field("ticket", &line(&format!("required, like {pattern}")));
     }
     if let Some(least) = need.reason_min {
-        sheet.field("reason", &format!("at least {least} characters"));
+        sheet.field("reason", &format!("at least {}", quantity(least, "character", "characters")));
     }
 }
 

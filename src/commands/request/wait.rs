@@ -9,8 +9,8 @@ use super::super::app::App;
 use super::super::outage::Outage;
 use crate::domain::duration::Length;
 use crate::domain::grant::State;
-use crate::domain::name::Name;
 use crate::domain::terms::RequestId;
+use crate::domain::text::joined;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::protocol::RequestView;
@@ -20,14 +20,32 @@ use crate::ui::request;
 const POLL: Wait = Wait::from_millis(500);
 
 impl App {
-    /// Waits for a decision. Exit 0: granted; 1: not.
+    /// Waits for a decision and prints it. Exit 0: granted; 1: not.
     pub(super) fn wait(&mut self, filed: RequestView, timeout: Option<Length>) -> Result<u8> {
+        let view = self.decided(filed, timeout)?;
+        let granted = match view.state {
+            State::Active | State::Scheduled => true,
+            State::Pending | State::Denied | State::Withdrawn | State::Lapsed | State::Expired | State::Revoked => {
+                false
+            }
+        };
+        let now = self.printer.now();
+        self.printer.object(&view, |sheet| request::outcomes(sheet, &view, now))?;
+        Ok(u8::from(!granted))
+    }
+
+    /// Waits until a request is decided, or is still pending after the timeout.
+    pub(in crate::commands) fn decided(
+        &mut self,
+        filed: RequestView,
+        timeout: Option<Length>,
+    ) -> Result<RequestView, Failure> {
         let id = filed.id;
         let deadline = timeout.map(|length| Instant::now() + Wait::from_secs(length.seconds().unsigned_abs()));
-        let who: Vec<&str> = filed.approvals.waiting_on.iter().map(Name::as_str).collect();
+        let who = &filed.approvals.waiting_on;
         self.printer.status(&format!(
             "Request {id} waits on {}; Ctrl-C stops the waiting, not the request",
-            if who.is_empty() { "nobody".to_owned() } else { who.join(", ") }
+            if who.is_empty() { "nobody".to_owned() } else { joined(who) }
         ));
         let mut outage = Outage::default();
         loop {
@@ -40,7 +58,7 @@ impl App {
                     let first = outage.begin();
                     if out_of_time || !outage.is_bearable(&failure) {
                         let lost = Failure { message: still_filed(id, &failure), ..failure };
-                        return Err(lost.hint(format!("look again with `access show {id}`")).into());
+                        return Err(lost.hint(format!("look again with `access show {id}`")));
                     }
                     if first {
                         self.printer.warn(&format!("{}; trying again", still_filed(id, &failure)));
@@ -51,19 +69,8 @@ impl App {
             };
             outage = Outage::default();
             if view.state != State::Pending || out_of_time {
-                let granted = match view.state {
-                    State::Active | State::Scheduled => true,
-                    State::Pending
-                    | State::Denied
-                    | State::Withdrawn
-                    | State::Lapsed
-                    | State::Expired
-                    | State::Revoked => false,
-                };
                 view.timeline = Vec::new();
-                let now = self.printer.now();
-                self.printer.object(&view, |sheet| request::outcomes(sheet, &view, now))?;
-                return Ok(u8::from(!granted));
+                return Ok(view);
             }
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             sleep(left.unwrap_or(Wait::MAX).min(POLL));

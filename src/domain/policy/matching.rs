@@ -49,7 +49,7 @@ impl Opened<'_> {
             return None;
         }
         let requester = self.case.requester;
-        let as_whom = if matches.requesters.is_empty() { None } else { Some(matches.whom(requester)?) };
+        let by = if matches.requesters.is_empty() { None } else { Some(matches.matching_requester(requester)?) };
 
         let cooldown = rule.cooldown.map_or(0, Length::seconds);
         let counts_length = rule.counts_length();
@@ -83,9 +83,9 @@ impl Opened<'_> {
         let mut because: Vec<String> = Vec::new();
         because.extend(matches.longer_than.map(|least| format!("it is for longer than {least}")));
         because.extend(matches.permanent.map(|it| if it { "it is permanent" } else { "it is time-bound" }.to_owned()));
-        because.extend(as_whom.map(|as_whom| match as_whom {
+        because.extend(by.map(|by| match by {
             Assignee::Member(name) => format!("{name} asks"),
-            Assignee::Group(_) | Assignee::Role(_) => format!("{} is in {as_whom}", requester.name),
+            Assignee::Group(_) | Assignee::Role(_) => format!("{} is in {by}", requester.name),
         }));
         if !(matches.resources.is_empty() && matches.environments.is_empty()) {
             because.push(self.touched(scope, &items, !matches.environments.is_empty()));

@@ -37,7 +37,7 @@ impl Pattern {
         self.kind == ResourceKind::Scope
     }
 
-    /// What whatever matches begins with.
+    /// How everything that matches begins.
     pub fn beginning(&self) -> String {
         let text = self.to_string();
         text.split_once('*').map_or(text.clone(), |(begins, _)| begins.to_owned())
@@ -106,7 +106,7 @@ impl TicketPattern {
     fn compiled(pattern: &str) -> Result<Regex, Malformed> {
         // Groups and alternatives stay inside; a pattern that closes the group too early is invalid.
         Regex::new(pattern).and_then(|_| Regex::new(&format!("^(?:{pattern})$"))).map_err(|why| {
-            Malformed::new(format!("it is no regular expression: {}", why.to_string().replace('\n', " ")))
+            Malformed::new(format!("it is not a regular expression: {}", why.to_string().replace('\n', " ")))
         })
     }
 

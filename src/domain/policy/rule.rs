@@ -13,7 +13,7 @@ use crate::domain::duration::Length;
 use crate::domain::member::Assignee;
 use crate::domain::name::RuleName;
 use crate::domain::principal::Principal;
-use crate::domain::text::Text;
+use crate::domain::text::{Text, joined, quantity};
 
 /// One rule, as the team file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,11 +104,11 @@ impl Match {
 
     /// Whether what this person asks for may match.
     pub fn is_about(&self, requester: &Principal) -> bool {
-        self.requesters.is_empty() || self.whom(requester).is_some()
+        self.requesters.is_empty() || self.matching_requester(requester).is_some()
     }
 
-    /// As whom the requester matches.
-    pub fn whom(&self, requester: &Principal) -> Option<&Assignee> {
+    /// The name, group or role by which the requester matches.
+    pub fn matching_requester(&self, requester: &Principal) -> Option<&Assignee> {
         self.requesters.iter().find(|asks| match asks {
             Assignee::Member(name) => *name == requester.name,
             Assignee::Group(group) => requester.groups.contains(group),
@@ -128,27 +128,22 @@ impl Match {
 impl Rule {
     /// What it says, each in a few words.
     pub fn says(&self) -> Vec<String> {
-        let list = |named: &BTreeSet<Assignee>| named.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let mut says = Vec::new();
         if !self.approvers.is_empty() {
-            let many =
-                if self.approvals == 1 { "1 approval".to_owned() } else { format!("{} approvals", self.approvals) };
-            says.push(format!("{many} of {}", list(&self.approvers)));
+            says.push(format!("{} of {}", quantity(self.approvals, "approval", "approvals"), joined(&self.approvers)));
         }
         says.extend(self.max_duration.map(|most| format!("at most {most}")));
         says.extend(self.cooldown.map(|length| format!("counted with grants less than {length} apart")));
         says.extend((!self.allow_permanent).then(|| "not permanent".to_owned()));
-        says.extend(self.max_per_day.map(|most| match most {
-            1 => format!("at most 1 request in {}", Length::DAY),
-            most => format!("at most {most} requests in {}", Length::DAY),
-        }));
+        let requests = |most| format!("at most {} in {}", quantity(most, "request", "requests"), Length::DAY);
+        says.extend(self.max_per_day.map(requests));
         says.extend(self.ticket.as_ref().map(|pattern| format!("a ticket like {pattern}")));
-        says.extend(self.reason_min.map(|least| format!("a reason of {least} characters")));
+        says.extend(self.reason_min.map(|least| format!("a reason of {}", quantity(least, "character", "characters"))));
         says.extend(self.auto_approve.then(|| "approved at once".to_owned()));
         says.extend(self.deny.as_ref().map(|message| format!("denied: {message}")));
         says.extend(self.lapse_after.map(|length| format!("lapses after {length}")));
         says.extend(self.remind_after.map(|length| format!("a reminder after {length}")));
-        says.extend((!self.escalate_to.is_empty()).then(|| format!("and then also to {}", list(&self.escalate_to))));
+        says.extend((!self.escalate_to.is_empty()).then(|| format!("and then also to {}", joined(&self.escalate_to))));
         says.extend(self.emergency.then(|| "emergencies allowed".to_owned()));
         says
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::pattern::TicketPattern;
 use crate::domain::duration::Length;
 use crate::domain::name::RuleName;
-use crate::domain::text::Text;
+use crate::domain::text::{Text, quantity};
 
 /// A rule, and what a request breaks of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,8 @@ impl fmt::Display for Breach {
             Breach::TooLong { most, together, .. } => write!(f, "at most {most}{together}"),
             Breach::NoTicket { pattern } => write!(f, "it needs a ticket like {pattern}"),
             Breach::ShortReason { least, has } => {
-                write!(f, "it needs a reason of at least {least} characters, and this has {has}")
+                let least = quantity(*least, "character", "characters");
+                write!(f, "it needs a reason of at least {least}, and this has {has}")
             }
         }
     }

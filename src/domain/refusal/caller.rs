@@ -46,7 +46,7 @@ impl CallerRefusal {
             }
             CallerRefusal::OwnerAlready { member } => format!("{member} is the owner already"),
             CallerRefusal::NoAccount { member, login } => {
-                format!("{member} can't become the owner: the login {login} is no person's account on this machine")
+                format!("{member} can't become the owner: the login {login} is not a person's account on this machine")
             }
         }
     }

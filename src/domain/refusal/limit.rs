@@ -4,6 +4,7 @@ use super::kind::RefusalKind;
 use crate::domain::duration::{self, Length};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::terms::RequestId;
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +47,9 @@ impl LimitRefusal {
                 format!("{most} requests that you filed are pending; you can't file another one")
             }
             LimitRefusal::TooManyByRule { rule, most, requester, next } => format!(
-                "the rule {:?} says: at most {most} request{} in {}; the next is possible for {requester} at {next}",
+                "the rule {:?} says: at most {} in {}; the next is possible for {requester} at {next}",
                 rule.as_str(),
-                if *most == 1 { "" } else { "s" },
+                quantity(*most, "request", "requests"),
                 Length::DAY
             ),
             LimitRefusal::ReviewsOwed { count, owed, .. } => {

@@ -4,6 +4,7 @@ use super::kind::RefusalKind;
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
+use crate::domain::text::joined;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookupRefusal {
@@ -54,8 +55,7 @@ impl LookupRefusal {
             LookupRefusal::NoSuchResource { resource, .. } => format!("there is no {resource}"),
             LookupRefusal::NoResourceNamed { name, .. } => format!("there is no resource with the name {name}"),
             LookupRefusal::SeveralNamed { name, choices } => {
-                let choices: Vec<String> = choices.iter().map(ToString::to_string).collect();
-                format!("{name} is the name of several resources: {}", choices.join(", "))
+                format!("{name} is the name of several resources: {}", joined(choices))
             }
             LookupRefusal::NoSuchRequest { id } => format!("there is no request {id}"),
             LookupRefusal::NoSuchNotification { id } => format!("there is no notification {id} for you"),

@@ -100,7 +100,7 @@ impl VoteRefusal {
                 format!("you filed request {id} for {requester}, and nobody decides on a request they filed")
             }
             VoteRefusal::MayBeOwn { id } => format!(
-                "request {id} can't be told from your own: it was filed by or for an earlier member with your name"
+                "request {id} can't be distinguished from your own: it was filed by or for an earlier member with your name"
             ),
             VoteRefusal::AlreadyVoted { id } => format!("you have approved request {id} already, on these terms"),
             VoteRefusal::AlreadyDecided { id, state, by: Some(by) } => {
@@ -108,7 +108,7 @@ impl VoteRefusal {
             }
             VoteRefusal::AlreadyDecided { id, state, by: None } => format!("request {id} is {state} already"),
             VoteRefusal::AlreadyReviewed { id, by } => format!("{by} has reviewed request {id} already"),
-            VoteRefusal::NotOwed { id } => format!("request {id} is no emergency, so it owes no review"),
+            VoteRefusal::NotOwed { id } => format!("request {id} is not an emergency, so it needs no review"),
             VoteRefusal::Unseen { id, .. } => {
                 format!(
                     "request {id} has changed since it was filed, so say which version you approve; nothing was done"

@@ -20,8 +20,8 @@ impl Model {
         let request = self.pending(id, context.at)?;
         let checked = check_decision(context, request, &by, login.as_ref());
         let modified = asked.is_some().then(|| terms.clone());
-        let misstated =
-            asked.is_some_and(|asked| asked != request.asked) || modified.is_none() && terms != request.asked;
+        let misstated = asked.is_some_and(|asked| asked != request.details.asked)
+            || modified.is_none() && terms != request.details.asked;
         let counted: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
         let voids_missing = voids.iter().any(|name| !counted.contains(name));
         request.void_approvals(&voids);
@@ -133,7 +133,7 @@ impl Model {
             })?;
             principal.grants = self.roles_granted(name).cloned().collect();
             match &judgement {
-                Some(judgement) => Some(could_review(&principal, judgement, &request.asked, at)),
+                Some(judgement) => Some(could_review(&principal, judgement, &request.details.asked, at)),
                 None => (principal.member.role >= Role::Admin).then_some(true),
             }
         };

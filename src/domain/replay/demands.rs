@@ -64,8 +64,8 @@ impl Model {
         let rule = team.rules.iter().find(|rule| rule.name == *by)?;
         let not_an_emergency = request.emergency
             && (request.filed_by != request.requester
-                || request.asked.end.is_permanent()
-                || request.asked.start.is_some());
+                || request.details.asked.end.is_permanent()
+                || request.details.asked.start.is_some());
         let why = match not_an_emergency {
             true => Some("an emergency is taken by who needs it, at once, and ends".to_owned()),
             false => self.team_then.not_given(team, request, rule, at),
@@ -126,7 +126,7 @@ fn default_role_then(team: &Team, request: &Request, granted: &Granted) -> Role 
             names && it.environments.is_empty()
         })
     };
-    let under_default = [&request.asked.resource, &granted.resource].into_iter().filter(|it| !replaced(it));
+    let under_default = [&request.details.asked.resource, &granted.resource].into_iter().filter(|it| !replaced(it));
     let items = under_default.filter_map(|it| team.item(it));
     items.map(|item| default_role(&item)).max().unwrap_or(Role::Admin)
 }

@@ -167,7 +167,7 @@ fn check_grant(request: &Request, granted: &Granted, rule: Option<&Rule>) -> Res
         || !names.into_iter().all(approved)
     {
         Err(format!("the grant of request {id} names other approvers than approved it"))
-    } else if !on_these || granted.modified != (terms != request.asked) || given_by_rule && granted.modified {
+    } else if !on_these || granted.modified != (terms != request.details.asked) || given_by_rule && granted.modified {
         Err(format!("request {id} is granted on other terms than were approved"))
     } else if granted.member != request.requester {
         Err(format!("request {id} is granted to {}, who did not ask", granted.member))

@@ -10,8 +10,10 @@
 
 mod decisions;
 mod demands;
+mod given;
 mod grants;
 mod past;
+mod provisioning;
 mod requests;
 mod team;
 
@@ -22,11 +24,13 @@ use super::member::Login;
 use super::name::Name;
 use super::notification::Recipient;
 use super::preference::Preference;
+use super::provisioning::Provisioning;
 use super::request::{Recorded, Request};
 use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
+use given::Provisioned;
 use past::{Numbers, Past};
 
 /// What the entries so far amount to.
@@ -61,6 +65,7 @@ pub struct Model {
     /// The requests that became final since the last release.
     final_since: Vec<RequestId>,
     past: Past,
+    provisioned: Provisioned,
     notified: Numbers,
     last_notified: i64,
 }
@@ -80,6 +85,7 @@ pub type Notified = (i64, (i64, Recipient));
 pub struct Released {
     pub requests: Vec<Request>,
     pub notifications: Vec<Notified>,
+    pub provisioning: Vec<Provisioning>,
 }
 
 /// Something that no honest log has, in words.
@@ -137,6 +143,11 @@ impl Model {
             }
             Event::AttemptRefused { .. } | Event::ClockAccepted { .. } => Ok(()),
             Event::PreferenceChanged { member, from, to } => self.change_preference(context, member, &from, to),
+            Event::GrantProvisioned(provision) => self.provision(context, provision),
+            Event::GrantDeprovisioned(deprovisioned) => self.deprovision(context, deprovisioned),
+            Event::ProvisioningFailed(failed) => self.fail(context, failed),
+            Event::DriftFound(drifted) => self.find_drift(context, drifted),
+            Event::DriftResolved(drifted) => self.resolve_drift(context, &drifted),
         }
     }
 
@@ -167,7 +178,18 @@ impl Model {
             self.of_format_1.remove(&request.id);
             self.edited_at.remove(&request.id);
         }
-        Released { requests, notifications: std::mem::take(&mut self.notifications) }
+        let provisioning = self.provisioned.take_ended();
+        Released { requests, notifications: std::mem::take(&mut self.notifications), provisioning }
+    }
+
+    /// What connectors gave and did not take back, and the drift that is not resolved.
+    pub fn take_open_provisioning(&mut self) -> Vec<Provisioning> {
+        self.provisioned.take_open()
+    }
+
+    /// Whether an entry with this number begins something that a connector gave or found.
+    pub fn has_provisioned(&self, seq: i64) -> bool {
+        self.provisioned.has_begun(seq)
     }
 
     /// Whether any entry filed a request with this number.

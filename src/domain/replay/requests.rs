@@ -40,9 +40,7 @@ impl Model {
             requester: submission.requester,
             filer_login: submission.filer_login.or(filer_login),
             filed_by: submission.filed_by,
-            asked: submission.asked,
-            reason: submission.reason,
-            ticket: submission.ticket,
+            details: submission.details,
             submitted_at: context.at,
             lapses_at: submission.lapses_at,
             remind_at: submission.remind_at,
@@ -175,7 +173,7 @@ fn check_edit(request: &Request, actor: Option<&Name>, revision: &Revision) -> R
         Err(format!("the edit of request {id} is not that of the member who acts"))
     } else if request.requester != *by && request.filed_by != *by {
         Err(format!("{by} edits request {id}, which is not their own"))
-    } else if *from != request.details() {
+    } else if *from != request.details {
         Err(format!("it misstates what request {id} said before"))
     } else if to == from {
         Err(format!("it edits request {id} and changes nothing"))

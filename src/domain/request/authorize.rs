@@ -91,7 +91,7 @@ fn is_default(requirement: &Requirement, least: Role) -> bool {
     requirement.rule.is_none() && requirement.approvers == BTreeSet::from([Assignee::Role(least)])
 }
 
-/// Everybody whom the requirements name, each once.
+/// Everybody that the requirements name, each once.
 pub(super) fn named(requirements: &[Requirement]) -> Vec<String> {
     let all: BTreeSet<&Assignee> = requirements.iter().flat_map(|it| &it.approvers).collect();
     all.into_iter().map(ToString::to_string).collect()
@@ -116,7 +116,7 @@ pub(super) fn may_propose(case: &Case<'_>, principal: &Principal, now: Timestamp
 /// Whether somebody may see a request: its requester, its filer, those who may decide on it or are notified when it is late,
 /// admins; and everybody, while an emergency owes its review.
 ///
-/// `judgement`: None when it has not been looked for, which settles it only for those whom no rule has to name.
+/// `judgement`: None when it has not been looked for, which is enough only for those that no rule has to name.
 pub fn may_see(principal: &Principal, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
     let is_named = |judgement: &Judgement| {
         let escalation = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };

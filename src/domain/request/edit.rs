@@ -15,7 +15,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{LifecycleRefusal, Refusal};
-use crate::domain::terms::{End, RequestDetails, Terms};
+use crate::domain::terms::{End, RequestDetails};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
 
@@ -64,30 +64,20 @@ pub fn edited(
     if let (Some(before), Some(_)) = (request.extends, &edit.start) {
         return Err(LifecycleRefusal::ExtensionStart { id: request.id, before }.into());
     }
-    let said = RequestDetails {
-        asked: Terms {
-            resource: request.asked.resource.clone(),
-            end: edit.end.unwrap_or(request.asked.end),
-            start: Edited::apply(edit.start.as_ref(), request.asked.start.as_ref()),
-        },
-        reason: edit.reason.clone().unwrap_or_else(|| request.reason.clone()),
-        ticket: Edited::apply(edit.ticket.as_ref(), request.ticket.as_ref()),
-    };
-    if said == request.details() { Err(LifecycleRefusal::NothingToEdit { id: request.id }.into()) } else { Ok(said) }
+    let mut after = request.details.clone();
+    after.asked.end = edit.end.unwrap_or(after.asked.end);
+    after.asked.start = Edited::apply(edit.start.as_ref(), after.asked.start.as_ref());
+    after.reason = edit.reason.clone().unwrap_or(after.reason);
+    after.ticket = Edited::apply(edit.ticket.as_ref(), after.ticket.as_ref());
+    if after == request.details { Err(LifecycleRefusal::NothingToEdit { id: request.id }.into()) } else { Ok(after) }
 }
 
 /// Changes a pending request to what `edited` gave. It is judged as if it were filed now, and all approvals that it has
 /// are void, whatever changed: nobody has approved what it says now. `filing.notify`: those who may decide on it then.
 /// `filing.people`: all who gave an approval or might.
 pub fn edit(request: &Request, to: RequestDetails, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draft>, Refusal> {
-    let ask = Ask {
-        terms: to.asked.clone(),
-        reason: to.reason.clone(),
-        ticket: to.ticket.clone(),
-        extends: request.extends,
-        emergency: request.emergency,
-        default_length: false,
-    };
+    let ask =
+        Ask { details: to.clone(), extends: request.extends, emergency: request.emergency, default_length: false };
     let by_rule = may_ask(&ask, filing, now)?;
     let editor = &filing.filer.name;
     let voids: BTreeSet<&Name> = request.approvals().map(|decision| &decision.by).collect();
@@ -101,7 +91,7 @@ pub fn edit(request: &Request, to: RequestDetails, filing: &Filing<'_>, now: Tim
     let event = Event::RequestEdited(Revision {
         request: request.id,
         by: editor.clone(),
-        from: request.details(),
+        from: request.details.clone(),
         lapses_at: lapses_at(&to.asked, filing.judgement, now),
         remind_at: remind_at(&to.asked, filing.judgement, now),
         to,
@@ -109,7 +99,7 @@ pub fn edit(request: &Request, to: RequestDetails, filing: &Filing<'_>, now: Tim
     });
     let mut drafts = vec![draft(event, NotificationKind::RequestChanged.to_all(recipients))];
     if let Some(rule) = by_rule {
-        let granted = granted(request.id, &request.requester, &ask.terms, false, Some(rule), now);
+        let granted = granted(request.id, &request.requester, &ask.details.asked, false, Some(rule), now);
         let mut recipients = vec![NotificationKind::RequestApproved.to(&request.requester)];
         recipients.extend(no_longer_asked);
         drafts.push(draft(begins(granted, now), recipients));

@@ -17,7 +17,7 @@ use crate::domain::refusal::{Refusal, VoteRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::terms::{RequestId, Terms};
-use crate::domain::text::Text;
+use crate::domain::text::{Text, joined};
 use crate::domain::time::Timestamp;
 
 /// Emergencies of one member for one resource count together when they were taken within this.
@@ -51,7 +51,7 @@ impl Emergency {
 
     /// What its recipients read besides what happened.
     pub fn words(&self, request: &Request) -> String {
-        let row = self.together.words(&request.requester, &request.asked.resource);
+        let row = self.together.words(&request.requester, &request.details.asked.resource);
         let review = self.reviewers.as_ref().map(|reviewers| {
             let who = one_of(reviewers);
             match reviewers.is_empty() {
@@ -105,7 +105,7 @@ pub fn reviews_owed(owed: &[(RequestId, Vec<Name>)]) -> String {
         };
         format!("{requests} ({})", one_of(reviewers))
     };
-    groups.iter().map(group).collect::<Vec<_>>().join(", ")
+    joined(groups.iter().map(group))
 }
 
 /// Whether this person could review an emergency on these terms: a base admin, the owner, or someone who meets all of its
@@ -128,7 +128,7 @@ pub fn could_review(principal: &Principal, judgement: &Judgement, terms: &Terms,
 pub fn reviewers<'c>(case: &Case<'c>, now: Timestamp) -> Vec<&'c Principal> {
     let Case { request, judgement, .. } = case;
     let able = |principal: &&&Principal| {
-        is_anothers(request, principal).is_ok() && could_review(principal, judgement, &request.asked, now)
+        is_anothers(request, principal).is_ok() && could_review(principal, judgement, &request.details.asked, now)
     };
     let able: Vec<&Principal> = case.people.iter().filter(able).copied().collect();
     let reviewers = request.grant.as_ref().and_then(|grant| grant.reviewers.as_ref());

@@ -179,17 +179,17 @@ pub fn begin(grant: &Grant, now: Timestamp) -> Option<Draft> {
     due.then(|| draft(Event::GrantStarted(begun), vec![NotificationKind::AccessStarted.to(&grant.member)]))
 }
 
-/// Tells those who may still decide again, once, and with them those to whom it escalates. None: it is not time.
-pub fn remind(request: &Request, whom: &[Name], now: Timestamp) -> Option<Draft> {
+/// Reminds, once, those who may still decide, and those to whom it escalates. None: it is not time.
+pub fn remind(request: &Request, names: &[Name], now: Timestamp) -> Option<Draft> {
     let due = request.reminder_time().is_some_and(|at| at <= now) && request.state(now) == State::Pending;
     let event = Event::RequestReminded { request: request.id };
-    due.then(|| draft(event, NotificationKind::RequestReminder.to_all(whom)))
+    due.then(|| draft(event, NotificationKind::RequestReminder.to_all(names)))
 }
 
-/// Records, once, that a request of an older version is judged by the rules of this one. `whom`: those who may decide on
+/// Records, once, that a request of an older version is judged by the rules of this one. `names`: those who may decide on
 /// it and were not notified.
-pub fn rejudge(request: &Request, whom: &[Name]) -> Draft {
-    draft(Event::RequestRejudged { request: request.id }, NotificationKind::RequestSubmitted.to_all(whom))
+pub fn rejudge(request: &Request, names: &[Name]) -> Draft {
+    draft(Event::RequestRejudged { request: request.id }, NotificationKind::RequestSubmitted.to_all(names))
 }
 
 /// Warns, once, that a grant ends soon. None: it does not, or its member was warned. (The caller leaves out grants that

@@ -18,7 +18,7 @@ use crate::domain::policy::demand::RoleBasis;
 use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
 use crate::domain::terms::{RequestDetails, RequestId, Terms};
-use crate::domain::text::{Text, Ticket};
+use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,9 +72,7 @@ pub struct Request {
     /// Who filed it: the requester, or an admin on their behalf.
     pub filed_by: Name,
     pub filer_login: Option<Login>,
-    pub asked: Terms,
-    pub reason: Text,
-    pub ticket: Option<Ticket>,
+    pub details: RequestDetails,
     pub submitted_at: Timestamp,
     /// As recorded. Entries of older versions may lie after the end that was asked for: see `lapses`.
     pub lapses_at: Timestamp,
@@ -114,7 +112,7 @@ impl Request {
     /// From when on it can no longer be decided: when it lapses, or when the end that was asked for comes, whichever is
     /// earlier. Terms that an approver proposes do not change this.
     pub fn lapse_time(&self) -> Timestamp {
-        self.asked.end.until().map_or(self.lapses_at, |end| end.min(self.lapses_at))
+        self.details.asked.end.until().map_or(self.lapses_at, |end| end.min(self.lapses_at))
     }
 
     /// When those who may decide are reminded. None: never, they were, or it lapses first.
@@ -125,7 +123,7 @@ impl Request {
     /// The terms that an approval now would be of: those of the last approval that counts, or those asked.
     pub fn proposed_terms(&self) -> &Terms {
         let last = self.approvals().last();
-        last.and_then(|decision| decision.terms.as_ref()).unwrap_or(&self.asked)
+        last.and_then(|decision| decision.terms.as_ref()).unwrap_or(&self.details.asked)
     }
 
     /// The approvals that count, as far as the record says.
@@ -139,32 +137,26 @@ impl Request {
         self.decisions.iter_mut().filter(of).for_each(|decision| decision.counts = false);
     }
 
-    /// What an edit can change.
-    pub fn details(&self) -> RequestDetails {
-        RequestDetails { asked: self.asked.clone(), reason: self.reason.clone(), ticket: self.ticket.clone() }
-    }
-
     /// Applies an edit: all approvals are void, and the proposed terms are those asked now. An approval that was of
     /// the terms asked before says so from now on.
     pub fn apply_edit(&mut self, to: RequestDetails, lapses_at: Timestamp, remind_at: Option<Timestamp>) {
         for decision in self.decisions.iter_mut().filter(|decision| decision.verdict == Verdict::Approve) {
             decision.counts = false;
-            if decision.terms.is_none() && self.asked != to.asked {
-                decision.terms = Some(self.asked.clone());
+            if decision.terms.is_none() && self.details.asked != to.asked {
+                decision.terms = Some(self.details.asked.clone());
             }
         }
-        (self.asked, self.reason, self.ticket) = (to.asked, to.reason, to.ticket);
-        (self.lapses_at, self.remind_at) = (lapses_at, remind_at);
+        (self.details, self.lapses_at, self.remind_at) = (to, lapses_at, remind_at);
     }
 
     /// The terms that one of its decisions is about.
     pub fn decided_terms<'d>(&'d self, decision: &'d Decision) -> &'d Terms {
-        decision.terms.as_ref().unwrap_or(&self.asked)
+        decision.terms.as_ref().unwrap_or(&self.details.asked)
     }
 
     /// Whether what was asked or these terms are for a role.
     pub fn is_about_a_role(&self, terms: &Terms) -> bool {
-        [&self.asked, terms].into_iter().any(|terms| matches!(terms.resource, Resource::Role(_)))
+        [&self.details.asked, terms].into_iter().any(|terms| matches!(terms.resource, Resource::Role(_)))
     }
 
     /// How roles count for this request, if these were its terms.

@@ -16,8 +16,8 @@ use crate::domain::principal::Principal;
 use crate::domain::refusal::{Refusal, TermsRefusal};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::terms::{End, RequestId, Terms};
-use crate::domain::text::{Text, Ticket, check_distinct};
+use crate::domain::terms::{End, RequestDetails, RequestId, Terms};
+use crate::domain::text::check_distinct;
 use crate::domain::time::Timestamp;
 
 /// A pending request that nobody decides on lapses after this: seven days.
@@ -28,9 +28,7 @@ const LATEST_START: Length = Length::YEAR;
 /// What somebody asks for.
 #[derive(Debug, Clone)]
 pub struct Ask {
-    pub terms: Terms,
-    pub reason: Text,
-    pub ticket: Option<Ticket>,
+    pub details: RequestDetails,
     pub extends: Option<RequestId>,
     pub emergency: bool,
     /// Whether the length is the default, because nobody said how long. It is no longer than the rules allow.
@@ -81,7 +79,7 @@ pub(super) fn wrong_terms(terms: &Terms, requester: &Principal, now: Timestamp) 
 
 /// Why access can't be asked to start then.
 fn wrong_start(ask: &Ask, now: Timestamp) -> Option<Refusal> {
-    match ask.terms.start {
+    match ask.details.asked.start {
         // An extension starts when the grant before it ends, whenever that is.
         Some(start) if ask.extends.is_none() && start <= now => Some(TermsRefusal::StartPassed { start }.into()),
         Some(start) if ask.extends.is_none() && start > now.plus(LATEST_START) => {
@@ -93,12 +91,12 @@ fn wrong_start(ask: &Ask, now: Timestamp) -> Option<Refusal> {
 
 /// What is wrong with a request whatever it is for. `edits`: the request that it changes, if it does.
 pub fn wrong_by_itself(ask: &Ask, requester: &Principal, edits: Option<&Request>, now: Timestamp) -> Vec<Refusal> {
-    let mut wrong = wrong_terms(&ask.terms, requester, now);
+    let mut wrong = wrong_terms(&ask.details.asked, requester, now);
     // A start that an edit leaves as it is may have passed: an approval would still be possible.
-    if edits.is_none_or(|before| before.asked.start != ask.terms.start) {
+    if edits.is_none_or(|before| before.details.asked.start != ask.details.asked.start) {
         wrong.extend(wrong_start(ask, now));
     }
-    let hidden = ask.ticket.as_ref().and_then(|ticket| check_distinct(ticket.as_str()).err());
+    let hidden = ask.details.ticket.as_ref().and_then(|ticket| check_distinct(ticket.as_str()).err());
     wrong.extend(hidden.map(|why| TermsRefusal::HiddenInTicket { why }.into()));
     wrong
 }
@@ -127,14 +125,14 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
     may_act(filer)?;
     may_act(requester)?;
     let mut wrong = wrong_by_itself(ask, requester, filing.edits, now);
-    let ends_at = ask.terms.ends_at(now);
+    let ends_at = ask.details.asked.ends_at(now);
     if let Some(way) = longest(&requester.entitlements(filing.item, now))
         && way.until.is_none_or(|until| ends_at.is_some_and(|end| end <= until))
     {
         wrong.push(
             TermsRefusal::AlreadyHeld {
                 member: requester.name.clone(),
-                resource: ask.terms.resource.clone(),
+                resource: ask.details.asked.resource.clone(),
                 way: Box::new(way.clone()),
                 now,
             }
@@ -143,12 +141,12 @@ pub(super) fn may_ask<'f>(ask: &Ask, filing: &Filing<'f>, now: Timestamp) -> Res
     }
     // An emergency does not wait behind what waits.
     let open = filing.pending.filter(|request| request.state(now) == State::Pending && !ask.emergency);
-    let resource = || ask.terms.resource.clone();
+    let resource = || ask.details.asked.resource.clone();
     wrong.extend(open.map(|first| TermsRefusal::AlreadyPending { first: first.id, resource: resource() }.into()));
     if ask.emergency {
         wrong.extend(may_be_emergency(ask, filing).err());
     }
-    let violations = judgement.violations(&ask.terms, &ask.reason, ask.ticket.as_ref());
+    let violations = judgement.violations(&ask.details.asked, &ask.details.reason, ask.details.ticket.as_ref());
     wrong.extend(violations.into_iter().map(Refusal::from));
     if judgement.requirements().is_empty() {
         wrong.push(TermsRefusal::NothingDemanded { resource: resource() }.into());
@@ -168,7 +166,7 @@ fn may_be_emergency(ask: &Ask, filing: &Filing<'_>) -> Result<(), Refusal> {
     if filing.filer.name != filing.requester.name {
         return Err(TermsRefusal::EmergencyForAnother.into());
     }
-    match (ask.terms.end, ask.terms.start) {
+    match (ask.details.asked.end, ask.details.asked.start) {
         (End::Never, _) => Err(TermsRefusal::PermanentEmergency.into()),
         (End::After(_) | End::At(_), Some(_)) => Err(TermsRefusal::EmergencyLater.into()),
         (End::After(_) | End::At(_), None) => Ok(()),
@@ -185,11 +183,9 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         filed_by: filer.name.clone(),
         requester_login: Some(requester.member.login.clone()),
         filer_login: Some(filer.member.login.clone()),
-        asked: ask.terms.clone(),
-        reason: ask.reason.clone(),
-        ticket: ask.ticket.clone(),
-        lapses_at: lapses_at(&ask.terms, judgement, now),
-        remind_at: remind_at(&ask.terms, judgement, now),
+        details: ask.details.clone(),
+        lapses_at: lapses_at(&ask.details.asked, judgement, now),
+        remind_at: remind_at(&ask.details.asked, judgement, now),
         extends: ask.extends,
         emergency: ask.emergency,
     });
@@ -206,10 +202,11 @@ pub fn submit(ask: &Ask, filing: &Filing<'_>, now: Timestamp) -> Result<Vec<Draf
         let may_review = |principal: &&&Principal| {
             !principal.is_disabled()
                 && principal.name != requester.name
-                && could_review(principal, judgement, &ask.terms, now)
+                && could_review(principal, judgement, &ask.details.asked, now)
         };
         filing.people.iter().filter(may_review).map(|principal| principal.name.clone()).collect()
     });
-    let granted = Granted { reviewers, ..granted(filing.id, &requester.name, &ask.terms, false, Some(rule), now) };
+    let granted =
+        Granted { reviewers, ..granted(filing.id, &requester.name, &ask.details.asked, false, Some(rule), now) };
     Ok(vec![draft(submitted, Vec::new()), draft(begins(granted, now), recipients)])
 }

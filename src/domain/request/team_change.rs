@@ -41,7 +41,7 @@ pub fn consequences<E>(
     mut judge: impl FnMut(&Request, &BTreeSet<RequestId>) -> Result<Reassessment, E>,
 ) -> Result<Vec<Draft>, E> {
     let mut drafts = Vec::new();
-    let mut fallen: BTreeSet<RequestId> = BTreeSet::new();
+    let mut ended_early: BTreeSet<RequestId> = BTreeSet::new();
     let all_shut_out: BTreeSet<&Name> = changes.iter().filter_map(Change::shuts_out).collect();
     let all_departed: BTreeSet<&Name> = changes.iter().filter_map(Change::departs).collect();
     let all_gone: BTreeSet<Resource> = changes.iter().filter_map(Change::removes).collect();
@@ -50,18 +50,19 @@ pub fn consequences<E>(
         let filer_departs = all_departed.contains(&request.filed_by);
         let gone = |resource: &Resource| all_gone.contains(resource);
         // A request comes after the one that it extends.
-        let fell = request.extends.filter(|before| fallen.contains(before));
+        let extends_ended = request.extends.filter(|before| ended_early.contains(before));
         let because = |resource: &Resource| match (shut_out, gone(resource)) {
             (true, _) => Some(Because::MemberGone),
             (false, true) => Some(Because::Gone(resource.clone())),
-            (false, false) => fell.map(Because::Fell),
+            (false, false) => extends_ended.map(Because::Fell),
         };
         let mut recipients: Vec<Recipient> = Vec::new();
         match (request.state(now), &request.grant) {
             (State::Pending, _) => {
                 // The filer may come back under another name, and must not decide on it.
                 // Approvals of changed terms depend on the resource of those terms too.
-                let because = because(&request.asked.resource).or_else(|| because(&request.proposed_terms().resource));
+                let because =
+                    because(&request.details.asked.resource).or_else(|| because(&request.proposed_terms().resource));
                 let because = because.or_else(|| filer_departs.then_some(Because::FilerGone));
                 if let Some(because) = because {
                     recipients.extend(
@@ -73,7 +74,7 @@ pub fn consequences<E>(
                     drafts.push(draft(event, recipients));
                     continue;
                 }
-                let Reassessment { voids, gained, notify, .. } = judge(request, &fallen)?;
+                let Reassessment { voids, gained, notify, .. } = judge(request, &ended_early)?;
                 if !gained.is_empty() {
                     let event = Event::ApprovalsVoided { request: request.id, voids, gained };
                     drafts.push(draft(event, NotificationKind::RequestChanged.to_all(&notify)));
@@ -82,10 +83,10 @@ pub fn consequences<E>(
             (State::Active | State::Scheduled, Some(grant)) => {
                 let because = match because(&grant.terms.resource) {
                     Some(because) => Some(because),
-                    None => judge(request, &fallen)?.ends.map(Because::NoLongerGiven),
+                    None => judge(request, &ended_early)?.ends.map(Because::NoLongerGiven),
                 };
                 if let Some(because) = because {
-                    fallen.insert(request.id);
+                    ended_early.insert(request.id);
                     recipients.push(NotificationKind::AccessRevoked.to(&grant.member));
                     recipients.retain(|Recipient(member, _)| remains(member));
                     drafts.push(draft(revoked(grant, by, because, None), recipients));

@@ -109,7 +109,7 @@ pub fn approve(
     if given.contains(&approver.name) && !enough {
         return Err(VoteRefusal::AlreadyVoted { id: request.id }.into());
     }
-    let modified = **terms != request.asked;
+    let modified = **terms != request.details.asked;
     let voided: Vec<&Decision> =
         request.approvals().filter(|decision| !given.contains(&decision.by) || decision.by == approver.name).collect();
     let voids: BTreeSet<Name> = voided.iter().map(|decision| decision.by.clone()).collect();
@@ -136,7 +136,7 @@ pub fn approve(
     let approved = Event::RequestApproved(Approval {
         request: request.id,
         by: approver.name.clone(),
-        asked: modified.then(|| request.asked.clone()),
+        asked: modified.then(|| request.details.asked.clone()),
         terms: (*terms).clone(),
         note,
         voids: voids.into_iter().collect(),
@@ -166,7 +166,7 @@ fn may_approve(
         return Err(TermsRefusal::NothingDemanded { resource: terms.resource.clone() }.into());
     }
     let mut wrong = wrong_terms(terms, requester, now);
-    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
+    let violations = judgement.violations(terms, &request.details.reason, request.details.ticket.as_ref());
     wrong.extend(violations.into_iter().map(Refusal::from));
     Refusal::refuse_if_any(wrong)
 }

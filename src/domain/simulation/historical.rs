@@ -57,7 +57,7 @@ impl TeamThen {
         if self.kept > MOST_KEPT {
             *self = TeamThen::default();
         }
-        let (resource, requester) = (&request.asked.resource, &request.requester);
+        let (resource, requester) = (&request.details.asked.resource, &request.requester);
         if !self.about.contains_key(resource) {
             let about = Opening::of(team, resource);
             self.kept += 1 + about.reach.len() + about.rules.len();
@@ -75,12 +75,13 @@ impl TeamThen {
     /// Why this rule could not give this request by itself. None: it could.
     pub fn not_given(&mut self, team: &Team, request: &Request, by: &Rule, at: Timestamp) -> Option<String> {
         let (about, requester) = self.find(team, request)?;
-        let Some(requester) = requester else { return Some(format!("{} is no member", request.requester)) };
+        let Some(requester) = requester else { return Some(format!("{} is not a member", request.requester)) };
         let named = Rule { matches: Match { longer_than: None, ..by.matches.clone() }, ..by.clone() };
         // Of several rules that give it the first is named, so this one comes first.
         let others = about.rules.iter().map(|&place| &team.rules[place]).filter(|rule| rule.name != by.name);
         let judgement = judged(once(&named).chain(others), request, requester, &about.reach, at);
-        let violations = judgement.violations(&request.asked, &request.reason, request.ticket.as_ref());
+        let violations =
+            judgement.violations(&request.details.asked, &request.details.reason, request.details.ticket.as_ref());
         if let Err(refusal) = Refusal::refuse_if_any(violations) {
             return Some(refusal.message());
         }
@@ -112,5 +113,10 @@ fn judged<'r>(
     now: Timestamp,
 ) -> Judgement {
     let held = OtherGrants::default();
-    judge(rules, Proposal { requester, terms: &request.asked, reach, held: &held, now }, None, request.emergency)
+    judge(
+        rules,
+        Proposal { requester, terms: &request.details.asked, reach, held: &held, now },
+        None,
+        request.emergency,
+    )
 }

@@ -21,6 +21,7 @@ use crate::domain::request::{Request, Verdict};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
 use crate::domain::team::Team;
+use crate::domain::text::{joined, quantity};
 use crate::domain::time::Timestamp;
 
 /// The most people that a warning names.
@@ -204,9 +205,9 @@ impl<'t> Overview<'t> {
         let of_a_role = if about_a_role { " for a role" } else { "" };
         (!stuck.is_empty()).then(|| {
             format!(
-                "rule {:?} takes {} approvals, and when {} asks{of_a_role} only {others} can be given",
+                "rule {:?} takes {}, and when {} asks{of_a_role} only {others} can be given",
                 rule.name.as_str(),
-                rule.approvals,
+                quantity(rule.approvals, "approval", "approvals"),
                 few(&stuck, " or "),
             )
         })
@@ -224,10 +225,10 @@ impl<'t> Overview<'t> {
         let Price { approvals: takes, by } = self.price(admin);
         let harder = guards().filter(|rule| demands(rule) && rule.approvals > takes).max_by_key(|it| it.approvals);
         if let Some(guard) = harder {
-            let s = if takes == 1 { "" } else { "s" };
+            let takes = quantity(takes, "approval", "approvals");
             let by = by.map_or_else(String::new, |(rule, how)| format!(" {how}(rule {:?})", rule.name.as_str()));
             warnings.push(format!(
-                "role:admin takes {takes} approval{s}{by}, and rule {:?} demands {} for what every admin may use; demand as many for role:admin",
+                "role:admin takes {takes}{by}, and rule {:?} demands {} for what every admin may use; demand as many for role:admin",
                 guard.name.as_str(),
                 guard.approvals
             ));
@@ -419,23 +420,24 @@ pub fn changed_outcome(team: &Team, request: &Request, held: &OtherGrants) -> Op
     // What was granted lasted from then on.
     let at = request.grant.as_ref().map_or(request.submitted_at, |grant| grant.starts_at);
     let terms = request.grant.as_ref().map_or_else(|| request.proposed_terms(), |grant| &grant.terms);
-    let asked = team.reach(&request.asked.resource, None);
-    let granted = (*terms != request.asked).then(|| team.reach(&terms.resource, None));
-    for (terms, reach) in [(&request.asked, &asked), (terms, granted.as_ref().unwrap_or(&asked))] {
+    let asked = team.reach(&request.details.asked.resource, None);
+    let granted = (*terms != request.details.asked).then(|| team.reach(&terms.resource, None));
+    for (terms, reach) in [(&request.details.asked, &asked), (terms, granted.as_ref().unwrap_or(&asked))] {
         if reach.is_empty() {
             return Some(format!("refused: {} is not in the file", terms.resource));
         }
     }
     let case = |terms, reach| Proposal { requester: &requester, terms, reach, held, now: at };
     let granted = granted.as_ref().map(|reach| case(terms, reach));
-    let judgement = judge(&team.rules, case(&request.asked, &asked), granted, request.emergency);
-    let violations = judgement.violations(terms, &request.reason, request.ticket.as_ref());
+    let judgement = judge(&team.rules, case(&request.details.asked, &asked), granted, request.emergency);
+    let violations = judgement.violations(terms, &request.details.reason, request.details.ticket.as_ref());
     if let Err(refusal) = Refusal::refuse_if_any(violations) {
         return Some(format!("refused: {}", refusal.message()));
     }
     if request.emergency {
         let allowed = judgement.allowed_in_emergency().is_some();
-        return (!allowed).then(|| format!("refused: no rule allows emergency access to {}", request.asked.resource));
+        return (!allowed)
+            .then(|| format!("refused: no rule allows emergency access to {}", request.details.asked.resource));
     }
     by_votes(team, request, &judgement, at)
 }
@@ -475,9 +477,9 @@ fn missing(tallies: &[Tally]) -> String {
     let parts = open.map(|tally| {
         let more = tally.need as usize - tally.have.len();
         let rule = tally.rule.as_ref().map_or_else(String::new, |rule| format!(" by rule {:?}", rule.as_str()));
-        let of: Vec<String> = waits_on(std::slice::from_ref(tally)).iter().map(ToString::to_string).collect();
-        let of = if of.is_empty() { "nobody".to_owned() } else { of.join(", ") };
-        format!("{more} more approval{}{rule} (of {of})", if more == 1 { "" } else { "s" })
+        let of = waits_on(std::slice::from_ref(tally));
+        let of = if of.is_empty() { "nobody".to_owned() } else { joined(of) };
+        format!("{}{rule} (of {of})", quantity(more, "more approval", "more approvals"))
     });
     parts.collect::<Vec<_>>().join("; ")
 }

@@ -72,7 +72,7 @@ fn nobody(team: &Team) -> Vec<String> {
         }
     }
     let nobody = places.into_iter().filter(|((assignee, exactly), _)| !is_anybody(team, assignee, *exactly));
-    nobody.map(|((assignee, _), places)| said(assignee, &places)).collect()
+    nobody.map(|((assignee, _), places)| warning(assignee, &places)).collect()
 }
 
 /// Whether any member who is not disabled is named so. `exactly`: a role is that role alone, not those above it too.
@@ -90,7 +90,7 @@ fn is_anybody(team: &Team, assignee: &Assignee, exactly: bool) -> bool {
     }
 }
 
-fn said(assignee: &Assignee, places: &[String]) -> String {
+fn warning(assignee: &Assignee, places: &[String]) -> String {
     let more = places.len().saturating_sub(3);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let places = places.iter().take(3).cloned().collect::<Vec<_>>().join(", ");

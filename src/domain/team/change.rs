@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::{Group, Header};
 use crate::domain::Malformed;
+use crate::domain::binding::Binding;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
 use crate::domain::member::Member;
 use crate::domain::name::{Name, RuleName};
@@ -25,6 +26,14 @@ impl<T> Diff<T> {
         match self {
             Diff::Add { to } | Diff::Change { to, .. } => Some(to),
             Diff::Remove { .. } => None,
+        }
+    }
+
+    /// The value after the change, or the last one.
+    pub fn either(&self) -> &T {
+        match self {
+            Diff::Add { to } | Diff::Change { to, .. } => to,
+            Diff::Remove { from } => from,
         }
     }
 }
@@ -53,6 +62,8 @@ pub enum Change {
     Rule(RuleName, Box<Diff<Rule>>),
     /// Always a change of one order to another.
     RuleOrder(Diff<RuleOrder>),
+    /// A binding is the same before and after if it is written the same (`Binding`'s `Display`).
+    Binding(Box<Diff<Binding>>),
     Notifications(Diff<Policy>),
 }
 
@@ -75,6 +86,7 @@ impl Change {
             Change::Scope(name, _) => format!("scope:{name}"),
             Change::Rule(name, _) => format!("rule:{name}"),
             Change::RuleOrder(_) => "rules".to_owned(),
+            Change::Binding(diff) => format!("binding:{}", diff.either()),
             Change::Notifications(_) => "notifications".to_owned(),
         }
     }
@@ -95,11 +107,12 @@ impl Change {
             | Change::Scope(..)
             | Change::Rule(..)
             | Change::RuleOrder(_)
+            | Change::Binding(_)
             | Change::Notifications(_) => None,
         }
     }
 
-    /// The member whom this change is about, if it is about one.
+    /// The member that this change is about, if it is about one.
     fn member(&self) -> Option<(&Name, &Diff<Member>)> {
         match self {
             Change::Member(name, diff) => Some((name, diff)),
@@ -111,6 +124,7 @@ impl Change {
             | Change::Scope(..)
             | Change::Rule(..)
             | Change::RuleOrder(_)
+            | Change::Binding(_)
             | Change::Notifications(_) => None,
         }
     }
@@ -184,6 +198,7 @@ impl From<Change> for WrittenChange {
             Change::Scope(_, diff) => write_diff(what, diff),
             Change::Rule(_, diff) => write_diff(what, *diff),
             Change::RuleOrder(diff) => write_diff(what, diff),
+            Change::Binding(diff) => write_diff(what, *diff),
             Change::Notifications(diff) => write_diff(what, diff),
         }
     }
@@ -204,7 +219,15 @@ impl TryFrom<WrittenChange> for Change {
             Some(("feature", name)) => Ok(Change::Feature(name.parse()?, read_diff(written)?)),
             Some(("scope", name)) => Ok(Change::Scope(name.parse()?, read_diff(written)?)),
             Some(("rule", name)) => Ok(Change::Rule(name.parse()?, Box::new(read_diff(written)?))),
-            Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is no part of a team"))),
+            Some(("binding", _)) => {
+                let change = Change::Binding(Box::new(read_diff(written)?));
+                if change.what() == what {
+                    Ok(change)
+                } else {
+                    Err(Malformed::new(format!("{what} is not what changes")))
+                }
+            }
+            Some(_) | None => Err(Malformed::new(format!("a change of {what}, which is not a part of a team"))),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Team;
 use super::change::{Change, Diff, RuleOrder};
+use crate::domain::binding::Binding;
 use crate::domain::name::{Name, RuleName};
 use crate::domain::policy::rule::Rule;
 use crate::domain::preference::Policy;
@@ -22,6 +23,7 @@ impl Team {
         diff_maps(&self.features, &new.features, Change::Feature, &mut changes);
         diff_maps(&self.scopes, &new.scopes, Change::Scope, &mut changes);
         diff_rules(&self.rules, &new.rules, &mut changes);
+        diff_bindings(&self.bindings, &new.bindings, &mut changes);
         changes.extend(diff_policy(&self.notifications, &new.notifications).map(Change::Notifications));
         changes
     }
@@ -59,6 +61,7 @@ impl Team {
             Change::Scope(name, diff) => take_diff(&mut team.scopes, name, diff),
             Change::Rule(name, diff) => take_rule(&mut team.rules, name, diff),
             Change::RuleOrder(diff) => take_order(&mut team.rules, diff),
+            Change::Binding(diff) => take_binding(&mut team.bindings, diff),
             Change::Notifications(diff) => {
                 let fits = diff_policy(&team.notifications, &diff.after().cloned().unwrap_or_default());
                 team.notifications = diff.after().cloned().unwrap_or_default();
@@ -105,6 +108,29 @@ fn take_rule(rules: &mut Vec<Rule>, name: &RuleName, diff: &Diff<Rule>) -> bool 
     }
 }
 
+/// Whether the change fits: what it adds is not there yet with other flags either.
+fn take_binding(bindings: &mut BTreeSet<Binding>, diff: &Diff<Binding>) -> bool {
+    let fits = match diff {
+        Diff::Add { .. } => true,
+        Diff::Change { from, to } => bindings.remove(from) && from.to_string() == to.to_string(),
+        Diff::Remove { from } => bindings.remove(from),
+    };
+    let Some(to) = diff.after() else { return fits };
+    let flags = [(false, false), (false, true), (true, false), (true, true)];
+    let alike = flags.map(|(baseline, end_sessions)| Binding { baseline, end_sessions, ..to.clone() });
+    let is_new = !alike.iter().any(|other| bindings.contains(other));
+    bindings.insert(to.clone());
+    fits && is_new
+}
+
+fn diff_bindings(old: &BTreeSet<Binding>, new: &BTreeSet<Binding>, changes: &mut Vec<Change>) {
+    let written = |bindings: &BTreeSet<Binding>| -> BTreeMap<String, Binding> {
+        bindings.iter().map(|binding| (binding.to_string(), binding.clone())).collect()
+    };
+    let change = |_, diff| Change::Binding(Box::new(diff));
+    diff_maps(&written(old), &written(new), change, changes);
+}
+
 fn take_order(rules: &mut [Rule], diff: &Diff<RuleOrder>) -> bool {
     let Diff::Change { from, to } = diff else { return false };
     let before = order(rules);
@@ -147,10 +173,10 @@ fn diff_rules(old: &[Rule], new: &[Rule], changes: &mut Vec<Change>) {
     }
 }
 
-fn diff_maps<T: Clone + PartialEq>(
-    old: &BTreeMap<Name, T>,
-    new: &BTreeMap<Name, T>,
-    change: fn(Name, Diff<T>) -> Change,
+fn diff_maps<K: Clone + Ord, T: Clone + PartialEq>(
+    old: &BTreeMap<K, T>,
+    new: &BTreeMap<K, T>,
+    change: impl Fn(K, Diff<T>) -> Change,
     changes: &mut Vec<Change>,
 ) {
     for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))).collect::<BTreeSet<_>>() {

@@ -3,9 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::change::{Change, Diff};
+use crate::domain::binding::{Binding, in_connector};
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
+use crate::domain::text::{cut, joined, quantity};
 
 /// What a change does to what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,20 +15,20 @@ pub enum Difference {
     /// With these fields.
     Added(Vec<(String, String)>),
     Removed,
-    Changed(Vec<(String, Turn)>),
+    Changed(Vec<(String, FieldChange)>),
 }
 
 /// How a field changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
+pub enum FieldChange {
     Value {
         from: String,
         to: String,
     },
-    /// What came into a list, and what left it.
+    /// The items that a list has gained, and those that it has lost.
     List {
-        came: Vec<String>,
-        went: Vec<String>,
+        added: Vec<String>,
+        removed: Vec<String>,
     },
 }
 
@@ -38,7 +40,7 @@ impl Difference {
     pub fn of(change: &Change) -> Difference {
         let written = serde_json::to_value(change).unwrap_or_default();
         match (written["from"].as_object(), written["to"].as_object()) {
-            (Some(from), Some(to)) => Difference::Changed(turned(from, to)),
+            (Some(from), Some(to)) => Difference::Changed(field_changes(from, to)),
             (None, Some(to)) => {
                 let fields = to.iter().filter(|(key, _)| *key != "name");
                 Difference::Added(fields.map(|(key, value)| (key.clone(), plain(value))).collect())
@@ -49,15 +51,15 @@ impl Difference {
 }
 
 /// The fields that differ, those first that say who somebody is and what they may do.
-fn turned(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<(String, Turn)> {
+fn field_changes(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<(String, FieldChange)> {
     const FIRST: [&str; 5] = ["role", "login", "approvals", "approvers", "environment"];
     let mut keys: Vec<&String> = from.keys().chain(to.keys().filter(|key| !from.contains_key(*key))).collect();
     keys.retain(|key| from.get(*key) != to.get(*key));
     keys.sort_by_key(|key| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
-    keys.into_iter().map(|key| (key.clone(), turn(key, from.get(key), to.get(key)))).collect()
+    keys.into_iter().map(|key| (key.clone(), field_change(key, from.get(key), to.get(key)))).collect()
 }
 
-fn turn(key: &str, from: Option<&Value>, to: Option<&Value>) -> Turn {
+fn field_change(key: &str, from: Option<&Value>, to: Option<&Value>) -> FieldChange {
     let list = |value: Option<&Value>| match value {
         None => Some(Vec::new()),
         Some(Value::Array(items)) => Some(items.iter().map(plain).collect()),
@@ -70,23 +72,23 @@ fn turn(key: &str, from: Option<&Value>, to: Option<&Value>) -> Turn {
         None
     };
     if let Some((from, to)) = lists {
-        let (came, went) = (without(&to, &from), without(&from, &to));
-        return Turn::List { came, went };
+        let (added, removed) = (without(&to, &from), without(&from, &to));
+        return FieldChange::List { added, removed };
     }
-    let said = |value: Option<&Value>| value.map_or_else(|| unsaid(key).to_owned(), plain);
-    Turn::Value { from: said(from), to: said(to) }
+    let text = |value: Option<&Value>| value.map_or_else(|| default_of(key).to_owned(), plain);
+    FieldChange::Value { from: text(from), to: text(to) }
 }
 
 fn without(these: &[String], those: &[String]) -> Vec<String> {
     these.iter().filter(|item| !those.contains(item)).cloned().collect()
 }
 
-/// What a field means that is not written.
-fn unsaid(key: &str) -> &'static str {
+/// What a field means if it is not written.
+fn default_of(key: &str) -> &'static str {
     match key {
         "approvals" => "1",
         "allow_permanent" => "true",
-        "auto_approve" | "emergency" | "disabled" => "false",
+        "auto_approve" | "emergency" | "disabled" | "baseline" | "end_sessions" => "false",
         _ => "none",
     }
 }
@@ -95,10 +97,10 @@ fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
-        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => joined(items.iter().map(plain)),
         Value::Object(fields) => {
-            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect();
-            format!("({})", said.join("; "))
+            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {}", plain(value))).collect();
+            format!("({})", fields.join("; "))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
@@ -108,23 +110,16 @@ fn plain(value: &Value) -> String {
 pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
     let mut sorted: Vec<&Change> = changes.iter().collect();
     sorted.sort_by_key(|change| danger(change));
-    let mut named: Vec<String> = sorted.iter().take(NAMED).map(|change| bounded(&one(change))).collect();
+    let mut named: Vec<String> = sorted.iter().take(NAMED).map(|change| cut(&one(change), LONGEST)).collect();
     match sorted.len() - named.len() {
         0 => {}
         more => {
-            let changes = if more == 1 { "change" } else { "changes" };
-            named.push(format!("and {more} more {changes}: `access audit --action team.applied --json`"));
+            let more = quantity(more, "more change", "more changes");
+            named.push(format!("and {more}: `access audit --action team.applied --json`"));
         }
     }
     let begin = if separator.starts_with('\n') { separator } else { " " };
     format!("{actor} changed the team:{begin}{}", named.join(separator))
-}
-
-fn bounded(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 /// `bob: role member → admin`, `member zoe added (admin)`, `group dba: + dave`.
@@ -133,6 +128,11 @@ fn one(change: &Change) -> String {
         Change::Member(name, Diff::Change { .. }) => name.to_string(),
         Change::Rule(name, _) => format!("rule {:?}", name.as_str()),
         Change::RuleOrder(_) => return "the order of the rules changed".to_owned(),
+        Change::Binding(diff) => match &**diff {
+            Diff::Add { to } => return format!("{} now gives {}", to.resource, given(to)),
+            Diff::Remove { from } => return format!("{} no longer gives {}", from.resource, given(from)),
+            Diff::Change { to, .. } => format!("what {} gives ({})", to.resource, given(to)),
+        },
         Change::Team(_)
         | Change::Member(..)
         | Change::Group(..)
@@ -147,38 +147,44 @@ fn one(change: &Change) -> String {
     }
     match Difference::of(change) {
         Difference::Added(fields) => {
-            let said: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {value}")).collect();
-            format!("{what} added ({})", said.join("; "))
+            let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {value}")).collect();
+            format!("{what} added ({})", fields.join("; "))
         }
         Difference::Removed => format!("{what} removed"),
-        Difference::Changed(turns) => {
+        Difference::Changed(fields) => {
             let alone = matches!(change, Change::Group(..));
-            let said = turns.iter().map(|(key, turn)| match turn {
-                Turn::Value { from, to } => format!("{key} {from} → {to}"),
-                Turn::List { came, went } => {
-                    let came = came.iter().map(|item| format!("+ {item}"));
-                    let items: Vec<String> = came.chain(went.iter().map(|item| format!("- {item}"))).collect();
-                    if alone { items.join(", ") } else { format!("{key} {}", items.join(", ")) }
+            let fields = fields.iter().map(|(key, change)| match change {
+                FieldChange::Value { from, to } => format!("{key} {from} → {to}"),
+                FieldChange::List { added, removed } => {
+                    let added = added.iter().map(|item| format!("+ {item}"));
+                    let items = joined(added.chain(removed.iter().map(|item| format!("- {item}"))));
+                    if alone { items } else { format!("{key} {items}") }
                 }
             });
-            format!("{what}: {}", said.collect::<Vec<_>>().join("; "))
+            format!("{what}: {}", fields.collect::<Vec<_>>().join("; "))
         }
     }
+}
+
+/// `role=orders_rw in orders-pg, also without a grant`.
+fn given(binding: &Binding) -> String {
+    let baseline = if binding.baseline { ", also without a grant" } else { "" };
+    format!("{}{baseline}", in_connector(&binding.parameters, &binding.connector))
 }
 
 /// What matters of somebody new: the role, and a login that is not the name.
 fn joining(name: &str, member: &Member) -> String {
-    let mut said = member.role.to_string();
+    let mut text = member.role.to_string();
     if member.login.as_str() != name {
-        said += &format!(", login {}", member.login);
+        text += &format!(", login {}", member.login);
     }
     if member.disabled {
-        said += ", disabled";
+        text += ", disabled";
     }
-    said
+    text
 }
 
-/// How much a change may open to whom, the most dangerous being 0.
+/// How dangerous a change may be; 0 is the most dangerous.
 fn danger(change: &Change) -> u8 {
     match change {
         Change::Member(_, diff) => match diff {
@@ -201,6 +207,13 @@ fn danger(change: &Change) -> u8 {
         | Change::Feature(_, Diff::Change { .. })
         | Change::Scope(_, Diff::Change { .. } | Diff::Add { .. })
         | Change::Group(_, Diff::Change { .. } | Diff::Add { .. }) => 2,
+        Change::Binding(diff) => {
+            if diff.after().is_some() {
+                2
+            } else {
+                4
+            }
+        }
         Change::Target(_, Diff::Change { .. }) | Change::Notifications(_) => 3,
         Change::Group(_, Diff::Remove { .. }) | Change::Scope(_, Diff::Remove { .. }) => 4,
         Change::Team(_) | Change::Connection(..) | Change::Target(..) | Change::Feature(..) | Change::RuleOrder(_) => 5,
@@ -233,7 +246,7 @@ mod tests {
         team_file::parse(text).unwrap()
     }
 
-    fn told(from: &str, to: &str) -> String {
+    fn described(from: &str, to: &str) -> String {
         in_words("root", &team(from).changes_to(&team(to)), "; ")
     }
 
@@ -263,16 +276,16 @@ mod tests {
             ),
         ] {
             assert!(from.contains(was), "{was}");
-            assert!(told(from, &from.replace(was, is)).starts_with("root changed the team: "));
+            assert!(described(from, &from.replace(was, is)).starts_with("root changed the team: "));
             assert!(
-                told(from, &from.replace(was, is)).contains(words),
+                described(from, &from.replace(was, is)).contains(words),
                 "{words}: {}",
-                told(from, &from.replace(was, is))
+                described(from, &from.replace(was, is))
             );
         }
         let groups = format!("{SAMPLE}\n[groups.dba]\nmembers = [\"bob\"]\n");
         assert_eq!(
-            told(&groups, &groups.replace("[\"bob\"]\n", "[\"dave\"]\n")),
+            described(&groups, &groups.replace("[\"bob\"]\n", "[\"dave\"]\n")),
             "root changed the team: group dba: + dave, - bob"
         );
     }
@@ -285,7 +298,7 @@ mod tests {
             to += &format!("\n[targets.aa-{number}]\nconnections = [\"sandbox\"]\n");
         }
         let to = to.replace("[members.grace]\nrole = \"member\"", "[members.grace]\nrole = \"admin\"");
-        let words = told(&from, &to);
+        let words = described(&from, &to);
         let begin = "root changed the team: grace: role member → admin; rule \"two for production\": approvals 2 → 1; target aa-0 added";
         assert!(words.starts_with(begin), "{words}");
         assert!(words.ends_with("; and 38 more changes: `access audit --action team.applied --json`"), "{words}");
@@ -294,7 +307,7 @@ mod tests {
     #[test]
     fn one_change_is_no_longer_than_a_few_lines() {
         let rule = |deny: &str| format!("{SAMPLE}\n[[rules]]\nname = \"no\"\ndeny = \"{deny}\"\n");
-        let words = told(&rule("a"), &rule(&"é".repeat(2000)));
+        let words = described(&rule("a"), &rule(&"é".repeat(2000)));
         assert!(words.chars().count() < LONGEST + 40 && words.ends_with('…'), "{words}");
     }
 }

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::channel::Addresses;
+use crate::domain::binding::Binding;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::Name;
@@ -40,6 +41,8 @@ pub struct Team {
     /// In the order of the file; all that match hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub bindings: BTreeSet<Binding>,
     #[serde(default, skip_serializing_if = "Policy::is_empty")]
     pub notifications: Policy,
 }
@@ -55,7 +58,7 @@ pub struct Group {
 }
 
 impl Team {
-    /// A team of nobody and nothing.
+    /// An empty team.
     pub fn named(team: Header) -> Team {
         Team {
             team,
@@ -66,6 +69,7 @@ impl Team {
             features: BTreeMap::new(),
             scopes: BTreeMap::new(),
             rules: Vec::new(),
+            bindings: BTreeSet::new(),
             notifications: Policy::default(),
         }
     }

@@ -13,6 +13,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{Group, Header, Team};
 use crate::domain::Malformed;
+use crate::domain::binding::{Binding, Parameters};
 use crate::domain::catalog::{Connection, Covers, Environment, Feature, Scope, Target};
 use crate::domain::channel::{Addresses, Channel, SlackChannel};
 use crate::domain::contact::Email;
@@ -24,7 +25,7 @@ use crate::domain::policy::rule::{Match, Rule};
 use crate::domain::preference::{Choice, Policy};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-use crate::domain::text::{check_distinct, nearest};
+use crate::domain::text::{check_distinct, nearest, quantity};
 
 /// A mistake in the file, and its line (the first is 1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,8 @@ const MOST_RECOVERED: usize = 256 << 10;
 pub const MOST_ITEMS: usize = 100_000;
 /// The most rules in a file.
 pub const MOST_RULES: usize = 10_000;
+/// The most bindings in a file.
+pub const MOST_BINDINGS: usize = 10_000;
 
 /// Reads a team file.
 pub fn parse(text: &str) -> Result<Team, Mistakes> {
@@ -122,6 +125,10 @@ fn too_many(root: &DeTable<'_>) -> Mistakes {
     if rules > MOST_RULES {
         mistakes.add(1, format!("the file has {rules} rules; it may have {MOST_RULES}"));
     }
+    let bindings = root.get("bindings").and_then(|value| value.get_ref().as_array()).map_or(0, |all| all.len());
+    if bindings > MOST_BINDINGS {
+        mistakes.add(1, format!("the file has {bindings} bindings; it may have {MOST_BINDINGS}"));
+    }
     mistakes
 }
 
@@ -161,8 +168,8 @@ struct Table<'a> {
     keys: &'a DeTable<'a>,
 }
 
-const SECTIONS: [&str; 9] =
-    ["team", "members", "groups", "connections", "targets", "features", "scopes", "rules", "notifications"];
+const SECTIONS: [&str; 10] =
+    ["team", "members", "groups", "connections", "targets", "features", "scopes", "rules", "bindings", "notifications"];
 
 impl Reading {
     fn mistake(&mut self, line: usize, what: impl Into<String>) {
@@ -189,6 +196,7 @@ impl Reading {
             features: self.collect(root, "features", "feature", Reading::feature),
             scopes: self.collect(root, "scopes", "scope", Reading::scope),
             rules: Vec::new(),
+            bindings: self.bindings(root),
             notifications: self.notifications(root),
         };
         self.check_owner(root);
@@ -296,18 +304,10 @@ impl Reading {
 
     /// The rules, in their order. `team`: the rest of the file.
     fn rules(&mut self, root: Table<'_>, team: &Team) -> Vec<Rule> {
-        let Some(value) = root.keys.get("rules") else { return Vec::new() };
-        let tables = value.get_ref().as_array().filter(|all| all.iter().all(|rule| rule.get_ref().is_table()));
-        let Some(tables) = tables else {
-            let line = self.line(value.span().start);
-            self.mistake(line, "rules are a list of tables: [[rules]]");
-            return Vec::new();
-        };
+        let tables = self.tables(root, "rules");
         let mut rules: Vec<Rule> = Vec::new();
         let mut names: BTreeMap<RuleName, usize> = BTreeMap::new();
-        for value in tables.iter() {
-            let Some(keys) = value.get_ref().as_table() else { continue };
-            let line = self.line(value.span().start);
+        for (keys, line) in tables {
             let name = keys.get("name").and_then(|name| name.get_ref().as_str());
             let what = name.map_or_else(|| "a rule".to_owned(), |name| format!("rule {name:?}"));
             let Some(rule) = self.rule(Table { what: &what, line, keys }, team) else { continue };
@@ -318,6 +318,59 @@ impl Reading {
             rules.push(rule);
         }
         rules
+    }
+
+    /// A list of tables, such as `[[rules]]`, each with its line. Anything else under this key is a mistake.
+    fn tables<'t>(&mut self, root: Table<'t>, key: &str) -> Vec<(&'t DeTable<'t>, usize)> {
+        let Some(value) = root.keys.get(key) else { return Vec::new() };
+        let tables = value.get_ref().as_array().filter(|all| all.iter().all(|table| table.get_ref().is_table()));
+        let Some(tables) = tables else {
+            let line = self.line(value.span().start);
+            self.mistake(line, format!("{key} are a list of tables: [[{key}]]"));
+            return Vec::new();
+        };
+        let table = |value: &'t Value<'t>| Some((value.get_ref().as_table()?, self.line(value.span().start)));
+        tables.iter().filter_map(table).collect()
+    }
+
+    fn bindings(&mut self, root: Table<'_>) -> BTreeSet<Binding> {
+        let mut lines: BTreeMap<String, usize> = BTreeMap::new();
+        let mut bindings = BTreeSet::new();
+        for (keys, line) in self.tables(root, "bindings") {
+            let resource = keys.get("resource").and_then(|resource| resource.get_ref().as_str());
+            let what = resource.map_or_else(|| "a binding".to_owned(), |resource| format!("binding of {resource:?}"));
+            let Some(binding) = self.binding(Table { what: &what, line, keys }) else { continue };
+            match lines.get(&binding.to_string()) {
+                Some(first) => self.mistake(line, format!("{what} is there already, on line {first}")),
+                None => drop(lines.insert(binding.to_string(), line)),
+            }
+            bindings.insert(binding);
+        }
+        bindings
+    }
+
+    fn binding(&mut self, table: Table<'_>) -> Option<Binding> {
+        const KEYS: [&str; 4] = ["resource", "connector", "baseline", "end_sessions"];
+        let resource = self.required::<Resource>(table, "resource");
+        if let (Some(resource), Some(value)) = (&resource, table.keys.get("resource")) {
+            let line = self.line(value.span().start);
+            self.check_resource(resource, line, "a binding");
+            if *resource == Resource::Role(Role::Owner) && !table.keys.contains_key("baseline") {
+                self.mistake(line, "role:owner is never granted, so a binding of it needs baseline = true");
+            }
+        }
+        let connector = self.required(table, "connector");
+        let (baseline, end_sessions) = (self.flag(table, "baseline"), self.flag(table, "end_sessions"));
+        let mut parameters = Parameters::new();
+        for (key, value) in table.keys.iter().filter(|(key, _)| !KEYS.contains(&key.get_ref().as_ref())) {
+            let name = key.get_ref().as_ref();
+            let line = self.line(key.span().start);
+            let parsed =
+                name.parse::<Name>().map_err(|why| self.mistake(line, format!("{}: {name:?}: {why}", table.what)));
+            let value = self.parsed(table.what, &format!("parameter {name}"), value);
+            parameters.extend(parsed.ok().zip(value));
+        }
+        Some(Binding { resource: resource?, connector: connector?, baseline, end_sessions, parameters })
     }
 
     fn rule(&mut self, table: Table<'_>, team: &Team) -> Option<Rule> {
@@ -400,9 +453,9 @@ impl Reading {
             self.mistake(
                 line,
                 format!(
-                    "{what} takes {} approvals, and has {able} approver{}",
-                    rule.approvals,
-                    if able == 1 { "" } else { "s" }
+                    "{what} takes {}, and has {}",
+                    quantity(rule.approvals, "approval", "approvals"),
+                    quantity(able, "approver", "approvers")
                 ),
             );
         }

@@ -2,6 +2,7 @@
 
 use super::MOST_FAULTS;
 use crate::domain::grant::Grant;
+use crate::domain::provisioning::Provisioning;
 use crate::domain::replay::{Model, Notified, Released};
 use crate::domain::request::{Decision, Request};
 use crate::protocol::FaultView;
@@ -14,6 +15,7 @@ pub struct Tables<'r, 'c> {
     /// What is to be compared next.
     requests: Vec<Request>,
     notifications: Vec<Notified>,
+    provisioning: Vec<Provisioning>,
     /// How many rows were compared, by table.
     compared: [u64; Projection::ALL.len()],
 }
@@ -25,8 +27,14 @@ const GAP: i64 = 4;
 
 impl<'r, 'c> Tables<'r, 'c> {
     pub fn new(read: &'r Read<'c>) -> Tables<'r, 'c> {
-        let (requests, notifications) = (Vec::new(), Vec::new());
-        Tables { read, faults: Vec::new(), requests, notifications, compared: [0; Projection::ALL.len()] }
+        Tables {
+            read,
+            faults: Vec::new(),
+            requests: Vec::new(),
+            notifications: Vec::new(),
+            provisioning: Vec::new(),
+            compared: [0; Projection::ALL.len()],
+        }
     }
 
     pub fn row(&mut self, problem: String) {
@@ -38,18 +46,25 @@ impl<'r, 'c> Tables<'r, 'c> {
     pub fn take(&mut self, released: Released) -> Result<(), Error> {
         self.requests.extend(released.requests);
         self.notifications.extend(released.notifications);
+        self.provisioning.extend(released.provisioning);
         if self.requests.len() >= COMPARED {
             self.compare_requests()?;
         }
         if self.notifications.len() >= COMPARED {
             self.compare_notifications()?;
         }
+        if self.provisioning.len() >= COMPARED {
+            self.compare_provisioning()?;
+        }
         Ok(())
     }
 
     /// Compares what is left, and looks for rows that nothing was compared with.
     pub fn end(&mut self, model: &mut Model) -> Result<(), Error> {
-        let Released { requests, notifications } = model.release();
+        let Released { requests, notifications, provisioning } = model.release();
+        self.provisioning.extend(provisioning);
+        self.provisioning.extend(model.take_open_provisioning());
+        self.compare_provisioning()?;
         self.requests.extend(requests);
         self.notifications.extend(notifications);
         self.compare_requests()?;
@@ -65,8 +80,10 @@ impl<'r, 'c> Tables<'r, 'c> {
             if self.read.count_rows(table)? == self.compared[table as usize] {
                 continue;
             }
-            let known = |number| {
-                if table == Projection::Notification { model.has_notified(number) } else { model.has_filed(number) }
+            let known = |number| match table {
+                Projection::Notification => model.has_notified(number),
+                Projection::Provisioning => model.has_provisioned(number),
+                Projection::Request | Projection::Decision | Projection::Grant => model.has_filed(number),
             };
             let read = self.read;
             read.each_key(table, |key| {
@@ -106,6 +123,17 @@ impl<'r, 'c> Tables<'r, 'c> {
         let read = self.read;
         self.compare(Projection::Notification, &numbers, notifications, |numbers, each| {
             read.notifications_between(numbers, each)
+        })
+    }
+
+    pub fn compare_provisioning(&mut self) -> Result<(), Error> {
+        let mut provisioning = std::mem::take(&mut self.provisioning);
+        provisioning.sort_by_key(|row| row.seq);
+        let numbers: Vec<i64> = provisioning.iter().map(|row| row.seq).collect();
+        let provisioning = provisioning.into_iter().map(|row| ((row.seq, row.seq), row));
+        let read = self.read;
+        self.compare(Projection::Provisioning, &numbers, provisioning, |numbers, each| {
+            read.provisioning_between(numbers, each)
         })
     }
 
@@ -163,5 +191,6 @@ fn named(table: Projection, (number, seq): RowKey) -> String {
         Projection::Decision => format!("the decision of entry {seq}"),
         Projection::Grant => format!("grant {number}"),
         Projection::Notification => format!("notification {number}"),
+        Projection::Provisioning => format!("what the connector of entry {number} did"),
     }
 }

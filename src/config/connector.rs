@@ -1,0 +1,157 @@
+//! `[[connectors]]`: the programs that give and take back access in other systems.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::domain::binding::Parameters;
+use crate::domain::duration::Length;
+use crate::domain::name::Name;
+use crate::error::{Failure, Kind};
+
+/// How long one run of a program may take by default.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connector {
+    pub name: Name,
+    /// The program and its arguments. No shell reads them.
+    pub command: Vec<String>,
+    timeout: Option<Length>,
+    #[serde(default, rename = "where")]
+    pub place: ConnectorPlace,
+    /// The values that a binding may name, by parameter. `*` stands for any characters.
+    #[serde(default)]
+    allow: BTreeMap<Name, Vec<String>>,
+}
+
+/// Which hosts of several run it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConnectorPlace {
+    /// For what each host has of its own, such as Unix groups.
+    #[default]
+    EveryHost,
+    /// One host at a time, for what hosts share, such as a database server.
+    Leased,
+}
+
+impl ConnectorPlace {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConnectorPlace::EveryHost => "every-host",
+            ConnectorPlace::Leased => "leased",
+        }
+    }
+}
+
+impl Connector {
+    pub fn timeout(&self) -> Duration {
+        let seconds = self.timeout.and_then(|length| u64::try_from(length.seconds()).ok());
+        seconds.map_or(TIMEOUT, Duration::from_secs)
+    }
+
+    /// Why a binding must not name these parameters, if it must not.
+    pub fn refusal(&self, parameters: &Parameters) -> Option<String> {
+        parameters.iter().find_map(|(key, value)| {
+            let Some(allowed) = self.allow.get(key) else {
+                return Some(format!("the connector {} allows no parameter {key}", self.name));
+            };
+            let is_allowed = allowed.iter().any(|pattern| is_like(pattern, value.as_str()));
+            (!is_allowed).then(|| format!("the connector {} does not allow {key}={value}", self.name))
+        })
+    }
+
+    /// The values that it allows, as `role=orders_*`.
+    pub fn allowed(&self) -> Vec<String> {
+        let of_key = |(key, values): (&Name, &Vec<String>)| {
+            values.iter().map(|value| format!("{key}={value}")).collect::<Vec<_>>()
+        };
+        self.allow.iter().flat_map(of_key).collect()
+    }
+}
+
+/// Checks what the types do not say.
+pub(super) fn check(path: &Path, connectors: &[Connector]) -> Result<(), Failure> {
+    let wrong = |connector: &Connector, why: &str| {
+        Failure::new(Kind::Invalid, format!("{}: the connector {} {why}", path.display(), connector.name))
+    };
+    let mut names = BTreeSet::new();
+    for connector in connectors {
+        if !names.insert(&connector.name) {
+            return Err(wrong(connector, "is there twice"));
+        }
+        match connector.command.first() {
+            None => return Err(wrong(connector, "has an empty command")),
+            Some(program) if !program.starts_with('/') => {
+                return Err(wrong(connector, "has a command that does not begin with an absolute path"));
+            }
+            Some(_) => {}
+        }
+        if connector.command.iter().any(|word| word.contains('\0')) {
+            return Err(wrong(connector, "has a command with a NUL character"));
+        }
+        if connector.timeout().as_secs() == 0 {
+            return Err(wrong(connector, "has a timeout of 0"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a value is like a pattern: its pieces between the `*` follow one another in the value.
+fn is_like(pattern: &str, value: &str) -> bool {
+    let Some((first, rest)) = pattern.split_once('*') else { return pattern == value };
+    let Some(mut left) = value.strip_prefix(first) else { return false };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    for piece in middle.split('*').filter(|piece| !piece.is_empty()) {
+        match left.find(piece) {
+            Some(at) => left = &left[at + piece.len()..],
+            None => return false,
+        }
+    }
+    left.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connector(text: &str) -> Connector {
+        toml::from_str(text).unwrap()
+    }
+
+    fn parameters(pairs: &[(&str, &str)]) -> Parameters {
+        pairs.iter().map(|(key, value)| (key.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn only_values_that_are_listed_are_allowed() {
+        let pg = connector(
+            r#"name = "pg"
+               command = ["/bin/true"]
+               allow = { role = ["orders_*", "*_ro", "a*b*c"], database = ["orders"] }"#,
+        );
+        for value in ["orders_", "orders_rw", "x_ro", "abc", "aXbYc", "abbc"] {
+            assert_eq!(pg.refusal(&parameters(&[("role", value)])), None, "{value}");
+        }
+        for value in ["postgres", "xorders_rw", "orders", "_r", "ab", "acb", "a", "c"] {
+            assert!(pg.refusal(&parameters(&[("role", value)])).is_some(), "{value}");
+        }
+        assert_eq!(pg.refusal(&parameters(&[("role", "orders_rw"), ("database", "orders")])), None);
+        let why = pg.refusal(&parameters(&[("role", "orders_rw"), ("group", "sudo")])).unwrap();
+        assert_eq!(why, "the connector pg allows no parameter group");
+        let why = pg.refusal(&parameters(&[("role", "postgres")])).unwrap();
+        assert_eq!(why, "the connector pg does not allow role=postgres");
+    }
+
+    #[test]
+    fn the_defaults() {
+        let own = connector("name = \"own\"\ncommand = [\"/bin/true\"]");
+        assert_eq!((own.timeout().as_secs(), own.place), (60, ConnectorPlace::EveryHost));
+        assert!(own.refusal(&parameters(&[("group", "docker")])).is_some(), "nothing is allowed by default");
+        assert_eq!(own.refusal(&parameters(&[])), None);
+    }
+}

@@ -1,0 +1,32 @@
+//! What replay keeps of connectors.
+
+use std::collections::BTreeMap;
+
+use super::past::Numbers;
+use crate::domain::binding::Holding;
+use crate::domain::provisioning::{Drifted, Provisioning};
+use crate::domain::terms::RequestId;
+
+/// What is open, and what ended since the last release.
+#[derive(Debug, Default)]
+pub(super) struct Provisioned {
+    pub(super) given: BTreeMap<(Option<RequestId>, Holding), Provisioning>,
+    pub(super) drift: BTreeMap<Drifted, Provisioning>,
+    pub(super) ended: Vec<Provisioning>,
+    pub(super) begun: Numbers,
+}
+
+impl Provisioned {
+    pub(super) fn take_ended(&mut self) -> Vec<Provisioning> {
+        std::mem::take(&mut self.ended)
+    }
+
+    pub(super) fn take_open(&mut self) -> Vec<Provisioning> {
+        let (given, drift) = (std::mem::take(&mut self.given), std::mem::take(&mut self.drift));
+        given.into_values().chain(drift.into_values()).collect()
+    }
+
+    pub(super) fn has_begun(&self, seq: i64) -> bool {
+        self.begun.contains(seq)
+    }
+}

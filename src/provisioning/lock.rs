@@ -1,0 +1,181 @@
+//! One run at a time for each system, and an end for the program of a run that was killed.
+
+use std::fs;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
+
+use crate::domain::name::Name;
+use crate::error::Failure;
+use crate::store;
+
+/// Bytes of the lock file that are locked: by the run, and by the one that waits for it.
+const RUN: i64 = 1 << 20;
+const NEXT: i64 = RUN + 1;
+/// How long a program of a killed run may take to end after SIGTERM, before SIGKILL.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The lock of one system, held until it is dropped or the process ends. The file names the program that runs under it.
+pub struct SystemLock {
+    file: File,
+    path: PathBuf,
+}
+
+/// Why there is no lock.
+pub enum NoLock {
+    /// Another process waits for it, and will see all that is recorded now.
+    Waiting,
+    /// Another process did not release it in time.
+    Busy,
+    Failure(Failure),
+}
+
+impl SystemLock {
+    /// Waits for the lock. `leave`: not if another process waits already, since there is nothing that this one would add.
+    pub fn take(journal: &Path, connector: &Name, patience: Duration, leave: bool) -> Result<SystemLock, NoLock> {
+        let path = store::beside(journal, &format!("-{connector}.lock"));
+        let failed = |error: store::Error| NoLock::Failure(error.into());
+        let file = store::open_private(&path).map_err(failed)?;
+        let waiting = store::open_private(&path).map_err(failed)?;
+        let until = Instant::now() + patience;
+        for (file, byte) in [(&waiting, NEXT), (&file, RUN)] {
+            while !store::try_lock(file, byte, &path).map_err(failed)? {
+                if leave && byte == NEXT {
+                    return Err(NoLock::Waiting);
+                }
+                if Instant::now() >= until {
+                    return Err(NoLock::Busy);
+                }
+                sleep(Duration::from_millis(10));
+            }
+        }
+        let lock = SystemLock { file, path };
+        lock.end_leftover();
+        Ok(lock)
+    }
+
+    /// Notes the program that is about to work. It is written before the program gets anything to do, so that whatever it
+    /// does after this process was killed, the next run ends it first.
+    pub fn note(&self, program: Pid) -> Result<(), String> {
+        let note = format!("{program} {} {}", started_at(program).unwrap_or_default(), boot());
+        self.write(&note).map_err(|error| format!("{}: {error}", self.path.display()))
+    }
+
+    pub fn forget(&self) {
+        // A note of a program that has ended does no harm.
+        let _ = self.write("");
+    }
+
+    fn write(&self, text: &str) -> std::io::Result<()> {
+        let mut file = &self.file;
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(text.as_bytes())
+    }
+
+    /// Ends the program of a run that was killed, with its group.
+    fn end_leftover(&self) {
+        let mut note = String::new();
+        let mut file = &self.file;
+        if file.rewind().and_then(|()| file.read_to_string(&mut note)).is_err() {
+            return;
+        }
+        let words: Vec<&str> = note.split(' ').collect();
+        let [group, started, booted] = words.as_slice() else { return };
+        let Some(group) = group.parse().ok().filter(|&group: &i32| group > 1).map(Pid::from_raw) else { return };
+        // While the group exists, no other process gets its number.
+        let other = started_at(group).is_some_and(|at| at != *started);
+        if *booted != boot() || other || !is_running(group) {
+            return;
+        }
+        let _ = killpg(group, Signal::SIGTERM);
+        let until = Instant::now() + GRACE;
+        while is_running(group) && Instant::now() < until {
+            sleep(Duration::from_millis(5));
+        }
+        let _ = killpg(group, Signal::SIGKILL);
+        let until = Instant::now() + GRACE;
+        while is_running(group) && Instant::now() < until {
+            sleep(Duration::from_millis(5));
+        }
+        self.forget();
+    }
+}
+
+/// Ends all processes that this one is the parent of: those that programs left behind, which the kernel gave to this process
+/// (see `adopt_strays`). Only when no program runs any more. `others`: children from before.
+pub fn end_strays(others: &[Pid]) {
+    const ROUNDS: usize = 100;
+    for _ in 0..ROUNDS {
+        let strays: Vec<Pid> = children().filter(|child| !others.contains(child)).collect();
+        if strays.is_empty() {
+            return;
+        }
+        for stray in strays {
+            let _ = kill(stray, Signal::SIGKILL);
+            let _ = waitpid(stray, Some(WaitPidFlag::WNOHANG));
+        }
+        sleep(Duration::from_millis(2));
+    }
+}
+
+/// Processes whose parents end, of those that this process starts, become its children. So a program can't leave one behind by
+/// detaching it. Returns the children that this process has already, from whoever started it.
+pub fn adopt_strays() -> Vec<Pid> {
+    // Where the system can't do this, only the process groups are ended.
+    let _ = nix::sys::prctl::set_child_subreaper(true);
+    children().collect()
+}
+
+fn children() -> impl Iterator<Item = Pid> {
+    let own = i32::try_from(std::process::id()).unwrap_or_default();
+    processes().filter(move |found| found.parent == own).map(|found| found.pid)
+}
+
+struct Found {
+    pid: Pid,
+    zombie: bool,
+    parent: i32,
+    group: i32,
+    started: String,
+}
+
+/// Whether a process of this group runs.
+fn is_running(group: Pid) -> bool {
+    processes().any(|found| found.group == group.as_raw() && !found.zombie)
+}
+
+/// When a process was started, in ticks since the system was booted.
+fn started_at(pid: Pid) -> Option<String> {
+    found(pid).map(|found| found.started)
+}
+
+fn processes() -> impl Iterator<Item = Found> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter_map(|pid| found(Pid::from_raw(pid)))
+}
+
+/// See proc_pid_stat(5).
+fn found(pid: Pid) -> Option<Found> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name is in parentheses, and may have some itself.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    Some(Found {
+        pid,
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
+        group: fields.get(2)?.parse().ok()?,
+        started: (*fields.get(19)?).to_owned(),
+    })
+}
+
+fn boot() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,40 @@
+//! The reconciler: carries what the log says to the systems that enforce it, and takes it back.
+//!
+//! It compares states and handles no events. For each system, one at a time: what should be there (live grants now), what is
+//! there (the connector's `list`), and what the journal knows (what access gave, and what was there before). What access gave
+//! and is no longer due is taken back; what it did not give is never touched. A run that is killed anywhere leaves an intent
+//! in the journal, and the next run ends in the same state.
+//!
+//! | file | what it has |
+//! | --- | --- |
+//! | `plan.rs` | the decisions: pure |
+//! | `system.rs` | a run for one system |
+//! | `run.rs` | a run for all of them, each on a thread |
+//! | `program.rs`, `answers.rs` | running a connector's program, and reading what it says |
+//! | `lock.rs` | one run at a time for each system; processes that are left over |
+//! | `start.rs` | a run after a command that changed who has access |
+//! | `survey.rs` | `connector list`, and what `doctor` finds |
+//! | `trial.rs` | `connector test` |
+//! | `watch.rs` | `reconcile --watch` |
+//! | `view.rs` | what is reported |
+
+mod answers;
+mod lock;
+mod plan;
+#[cfg(test)]
+mod plan_test;
+mod program;
+mod run;
+mod start;
+mod survey;
+mod system;
+mod trial;
+mod view;
+mod watch;
+
+pub use run::{Reconciliation, no_connector, reconcile};
+pub use start::{in_background, in_foreground, run_command};
+pub use survey::{ConnectorView, connectors, findings, named};
+pub use trial::{TrialStep, try_out};
+pub use view::{ReconcileState, ReconcileView};
+pub use watch::{Watched, watch};

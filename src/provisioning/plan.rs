@@ -1,0 +1,316 @@
+//! What has to be done in one system, and what came of it. Pure: what is desired, found and on record goes in.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::answers::Answered;
+use crate::connectors::protocol::{ConnectorAnswer, Operation, Provision};
+use crate::domain::binding::Holding;
+use crate::domain::terms::RequestId;
+use crate::domain::time::Timestamp;
+use crate::protocol::{DesiredView, Drift, OutcomeView, ProvisioningOutcome, RecordedState, RecordedView};
+use crate::store::{JournalChange, JournalEntry, JournalState};
+
+/// What every login should hold in this system.
+pub type Desired = BTreeMap<Holding, DesiredView>;
+/// What it holds there.
+pub type FoundHoldings = BTreeSet<Holding>;
+pub type Entries = BTreeMap<Holding, JournalEntry>;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ActKind {
+    Grant,
+    Revoke,
+}
+
+/// Something that is to be done. `intent` is in the journal before it is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedAct {
+    pub kind: ActKind,
+    pub holding: Holding,
+    pub intent: JournalEntry,
+    /// Whether the system had it before. Then the list does not prove that the act was done.
+    pub was_found: bool,
+}
+
+impl PlannedAct {
+    pub fn operation(&self) -> Operation {
+        let provision = Provision {
+            login: self.holding.login.clone(),
+            parameters: self.holding.parameters.clone(),
+            request: self.intent.requests.first().copied(),
+            until: if self.kind == ActKind::Grant { self.intent.until } else { None },
+            end_sessions: self.intent.end_sessions,
+            key: self.intent.key.clone(),
+        };
+        match self.kind {
+            ActKind::Grant => Operation::Grant(provision),
+            ActKind::Revoke => Operation::Revoke(provision),
+        }
+    }
+}
+
+/// A difference between what is desired and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    pub holding: Holding,
+    pub drift: Drift,
+    /// Whether it follows from grants that began or ended since the last run. Otherwise somebody changed the system.
+    pub is_due: bool,
+    pub requests: Vec<RequestId>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct SystemPlan {
+    pub acts: Vec<PlannedAct>,
+    /// What the journal has to say without any act.
+    pub settled: Vec<JournalChange>,
+    pub differences: Vec<Mismatch>,
+}
+
+/// What the plan needs beside the three sets.
+pub struct Now<'n> {
+    pub now: Timestamp,
+    /// Different for each plan. The keys of new acts begin with it.
+    pub nonce: &'n str,
+    /// Whether the bindings say today that a revoke of this holding ends sessions. None: no binding gives it any more.
+    pub end_sessions: &'n dyn Fn(&Holding) -> Option<bool>,
+}
+
+/// Compares what is desired with what was found.
+pub fn plan(desired: &Desired, found: &FoundHoldings, journal: &Entries, now: &Now<'_>) -> SystemPlan {
+    let mut plan = SystemPlan::default();
+    let all: BTreeSet<&Holding> = desired.keys().chain(found).chain(journal.keys()).collect();
+    for holding in all {
+        let known = journal.get(holding);
+        let is_found = found.contains(holding);
+        match desired.get(holding) {
+            Some(wanted) => plan.wanted(holding, wanted, is_found, known, now),
+            None => plan.unwanted(holding, is_found, known, now),
+        }
+    }
+    plan
+}
+
+impl SystemPlan {
+    fn wanted(
+        &mut self,
+        holding: &Holding,
+        wanted: &DesiredView,
+        is_found: bool,
+        known: Option<&JournalEntry>,
+        now: &Now<'_>,
+    ) {
+        let entry = |state, key: String| JournalEntry {
+            state,
+            since: known.filter(|known| known.state == state).map_or(now.now, |known| known.since),
+            requests: wanted.requests.clone(),
+            until: wanted.until,
+            end_sessions: wanted.end_sessions,
+            key,
+        };
+        let state = known.map(|known| known.state);
+        if is_found {
+            let settled = match (state, known) {
+                (None | Some(JournalState::Before), _) => Some(JournalState::Before),
+                // A new end is given to the system too.
+                (Some(JournalState::Granted), Some(known)) if known.until == wanted.until => {
+                    Some(JournalState::Granted)
+                }
+                _ => None,
+            };
+            if let Some(state) = settled {
+                let entry = entry(state, String::new());
+                if known != Some(&entry) {
+                    self.settled.push((holding.clone(), Some(entry)));
+                }
+                return;
+            }
+        } else {
+            let was_there = matches!(state, Some(JournalState::Before | JournalState::Granted));
+            self.differ(holding, Drift::Missing, !was_there, &wanted.requests);
+        }
+        // The same try goes on, with the same key.
+        let goes_on = |known: &&JournalEntry| known.state == JournalState::Granting && known.until == wanted.until;
+        let key = known.filter(goes_on).map_or_else(|| self.key(now), |known| known.key.clone());
+        self.act(ActKind::Grant, holding, entry(JournalState::Granting, key), is_found);
+    }
+
+    fn unwanted(&mut self, holding: &Holding, is_found: bool, known: Option<&JournalEntry>, now: &Now<'_>) {
+        let ours = known.filter(|known| known.state != JournalState::Before);
+        let is_due = |known: &JournalEntry| {
+            // An unknown grant may still have its effect, so it is taken back even if it is not listed.
+            is_found || known.state == JournalState::Granting
+        };
+        match ours {
+            Some(known) if is_due(known) => {
+                if is_found {
+                    self.differ(holding, Drift::Stale, true, &known.requests);
+                }
+                let goes_on = known.state == JournalState::Revoking;
+                let intent = JournalEntry {
+                    state: JournalState::Revoking,
+                    since: if goes_on { known.since } else { now.now },
+                    end_sessions: (now.end_sessions)(holding).unwrap_or(known.end_sessions),
+                    key: if goes_on { known.key.clone() } else { self.key(now) },
+                    ..known.clone()
+                };
+                self.act(ActKind::Revoke, holding, intent, is_found);
+            }
+            _ => {
+                if is_found {
+                    self.differ(holding, Drift::Unexplained, false, &[]);
+                }
+                if known.is_some() {
+                    self.settled.push((holding.clone(), None));
+                }
+            }
+        }
+    }
+
+    fn key(&self, now: &Now<'_>) -> String {
+        format!("{}-{}", now.nonce, self.acts.len())
+    }
+
+    fn act(&mut self, kind: ActKind, holding: &Holding, intent: JournalEntry, was_found: bool) {
+        self.acts.push(PlannedAct { kind, holding: holding.clone(), intent, was_found });
+    }
+
+    fn differ(&mut self, holding: &Holding, drift: Drift, is_due: bool, requests: &[RequestId]) {
+        self.differences.push(Mismatch { holding: holding.clone(), drift, is_due, requests: requests.to_vec() });
+    }
+}
+
+/// What came of an act: what the journal says now, and why it failed if it did. `is_found`: whether the system lists it
+/// afterwards. None: it could not be asked, so the intent stays.
+pub fn conclude(
+    act: &PlannedAct,
+    is_found: Option<bool>,
+    answer: &Answered,
+    before: Option<&JournalEntry>,
+) -> (Option<JournalEntry>, Result<(), String>) {
+    let intent = || Some(act.intent.clone());
+    let why = || match answer {
+        Ok(ConnectorAnswer::Failed(why) | ConnectorAnswer::Later(why)) | Err(why) => why.clone(),
+        Ok(ConnectorAnswer::Done { .. } | ConnectorAnswer::Holds(_)) => match (act.kind, is_found) {
+            (_, None) => "whether it is done could not be seen".to_owned(),
+            (ActKind::Grant, _) => "the program says that it is done, but does not list it".to_owned(),
+            (ActKind::Revoke, _) => "the program says that it is done, but still lists it".to_owned(),
+        },
+    };
+    let is_done = matches!(answer, Ok(ConnectorAnswer::Done { .. }));
+    match (act.kind, is_found) {
+        (_, None) => (intent(), Err(why())),
+        // The list decides what happened to an act without an answer, unless it was listed before too.
+        (ActKind::Grant, Some(true)) if is_done || (answer.is_err() && !act.was_found) => {
+            let granted = JournalEntry { state: JournalState::Granted, key: String::new(), ..act.intent.clone() };
+            (Some(granted), Ok(()))
+        }
+        (ActKind::Grant, Some(true)) => (intent(), Err(why())),
+        // It was certainly not given, so there is nothing to take back.
+        (ActKind::Grant, Some(false)) if !is_done && answer.is_ok() => {
+            let kept = before.filter(|before| before.state != JournalState::Granting);
+            (kept.cloned(), Err(why()))
+        }
+        (ActKind::Grant, Some(false)) => (intent(), Err(why())),
+        (ActKind::Revoke, Some(false)) => (None, Ok(())),
+        (ActKind::Revoke, Some(true)) => (intent(), Err(why())),
+    }
+}
+
+/// What is known after a run, for the record.
+pub struct Aftermath<'a> {
+    /// Also those that are refused.
+    pub desired: &'a Desired,
+    /// None: the system could not be asked.
+    pub found: Option<&'a FoundHoldings>,
+    pub journal: &'a Entries,
+    pub recorded: &'a [RecordedView],
+    /// Why something that is due is not done, by holding.
+    pub failures: &'a BTreeMap<Holding, String>,
+    /// Why nothing could be done at all.
+    pub failure: Option<&'a str>,
+}
+
+impl Aftermath<'_> {
+    fn failure(&self, holding: &Holding) -> Option<String> {
+        self.failures.get(holding).map(String::as_str).or(self.failure).map(str::to_owned)
+    }
+
+    fn is_found(&self, holding: &Holding) -> Option<bool> {
+        self.found.map(|found| found.contains(holding))
+    }
+
+    /// What is to be recorded: how it is, not what this run did. So a run that was killed before it could record leaves
+    /// nothing out.
+    pub fn outcomes(&self) -> Vec<OutcomeView> {
+        let mut outcomes = Vec::new();
+        let mut add = |holding: &Holding, request, outcome| {
+            outcomes.push(OutcomeView { holding: holding.clone(), request, outcome });
+        };
+        let granted: BTreeSet<(&Holding, Option<RequestId>)> = self
+            .recorded
+            .iter()
+            .filter(|row| row.state == RecordedState::Granted)
+            .map(|row| (&row.holding, row.request))
+            .collect();
+        for (holding, wanted) in self.desired {
+            for request in each(&wanted.requests) {
+                match (self.failure(holding), self.is_found(holding)) {
+                    (Some(why), _) if !self.is_still_there(holding, request, &granted) => {
+                        add(holding, request, ProvisioningOutcome::GrantFailed { why });
+                    }
+                    (None, Some(true)) if !granted.contains(&(holding, request)) => {
+                        add(holding, request, ProvisioningOutcome::Granted);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        for row in self.recorded {
+            let holding = &row.holding;
+            let wanted = self.desired.get(holding);
+            if wanted.is_some_and(|wanted| each(&wanted.requests).contains(&row.request)) {
+                continue;
+            }
+            let ours = self.journal.get(holding).filter(|entry| entry.state != JournalState::Before);
+            let outcome = match (self.failure(holding), self.is_found(holding)) {
+                // Something else gives it as well, so it is not to be taken away.
+                (_, found) if wanted.is_some() && found != Some(false) => {
+                    ProvisioningOutcome::Revoked { still_held: true }
+                }
+                (Some(why), _) if self.is_found(holding) != Some(false) => ProvisioningOutcome::RevokeFailed { why },
+                (_, Some(false)) => ProvisioningOutcome::Revoked { still_held: false },
+                (None, Some(true)) if ours.is_none() => ProvisioningOutcome::Revoked { still_held: true },
+                _ => continue,
+            };
+            add(holding, row.request, outcome);
+        }
+        for (holding, entry) in self.journal {
+            let ours = entry.state != JournalState::Before;
+            let Some(why) = self.failure(holding).filter(|_| ours && !self.desired.contains_key(holding)) else {
+                continue;
+            };
+            for request in each(&entry.requests) {
+                if !self.recorded.iter().any(|row| row.holding == *holding && row.request == request) {
+                    add(holding, request, ProvisioningOutcome::RevokeFailed { why: why.clone() });
+                }
+            }
+        }
+        outcomes
+    }
+
+    /// Whether a grant that is on record keeps its effect though the system can't be asked now.
+    fn is_still_there(
+        &self,
+        holding: &Holding,
+        request: Option<RequestId>,
+        granted: &BTreeSet<(&Holding, Option<RequestId>)>,
+    ) -> bool {
+        self.found.is_none() && !self.failures.contains_key(holding) && granted.contains(&(holding, request))
+    }
+}
+
+/// The requests of a holding. Baseline access has none.
+fn each(requests: &[RequestId]) -> Vec<Option<RequestId>> {
+    if requests.is_empty() { vec![None] } else { requests.iter().copied().map(Some).collect() }
+}

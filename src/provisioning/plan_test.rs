@@ -1,0 +1,307 @@
+//! The decisions of the reconciler against a model that knows who put each thing there.
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::super::answers::Answered;
+    use super::super::plan::{ActKind, Aftermath, Desired, Entries, FoundHoldings, Now, conclude, plan};
+    use crate::connectors::protocol::{ConnectorAnswer, Operation};
+    use crate::domain::binding::Holding;
+    use crate::domain::time::Timestamp;
+    use crate::protocol::{DesiredView, OutcomeView, ProvisioningOutcome, RecordedState, RecordedView};
+    use crate::store::{JournalEntry, JournalState};
+
+    fn holding(number: u8) -> Holding {
+        Holding {
+            connector: "doors".parse().unwrap(),
+            login: format!("u{number}").parse().unwrap(),
+            parameters: BTreeMap::new(),
+        }
+    }
+
+    fn time(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds).unwrap()
+    }
+
+    fn wanted(number: u8, until: Option<i64>) -> DesiredView {
+        DesiredView {
+            holding: holding(number),
+            member: "bob".parse().unwrap(),
+            requests: vec![i64::from(number + 1).try_into().unwrap()],
+            until: until.map(time),
+            end_sessions: false,
+        }
+    }
+
+    /// Where a run is killed, or what goes wrong in it.
+    #[derive(Debug, Clone, Copy)]
+    enum Fault {
+        None,
+        /// Killed once the intents are written.
+        AfterIntents,
+        /// Killed after so many acts, before the journal knows of them.
+        AfterActs(usize),
+        /// All acts are done, but the program does not say so.
+        Silent,
+        /// The program says that all is done, and does nothing.
+        Lies,
+        /// The program fails each act.
+        Fails,
+        /// All acts are done, but the list after them fails.
+        NoList,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Want(u8, Option<i64>),
+        Unwant(u8),
+        /// Somebody else gives it, or takes it away.
+        Give(u8),
+        Take(u8),
+        Run(Fault),
+    }
+
+    #[derive(Default)]
+    struct Model {
+        desired: Desired,
+        system: FoundHoldings,
+        /// What somebody else put there.
+        foreign: BTreeSet<Holding>,
+        journal: Entries,
+        runs: u32,
+    }
+
+    impl Model {
+        fn step(&mut self, step: Step) {
+            match step {
+                Step::Want(number, until) => {
+                    self.desired.insert(holding(number), wanted(number, until));
+                }
+                Step::Unwant(number) => {
+                    self.desired.remove(&holding(number));
+                }
+                Step::Give(number) => {
+                    let ours =
+                        self.journal.get(&holding(number)).is_some_and(|entry| entry.state != JournalState::Before);
+                    // While access is about to give it, nobody can tell who did.
+                    if self.system.insert(holding(number)) && !ours {
+                        self.foreign.insert(holding(number));
+                    }
+                }
+                Step::Take(number) => {
+                    self.system.remove(&holding(number));
+                    self.foreign.remove(&holding(number));
+                }
+                Step::Run(fault) => self.run(fault),
+            }
+        }
+
+        fn write(&mut self, holding: &Holding, entry: Option<JournalEntry>) {
+            match entry {
+                Some(entry) => self.journal.insert(holding.clone(), entry),
+                None => self.journal.remove(holding),
+            };
+        }
+
+        fn run(&mut self, fault: Fault) {
+            self.runs += 1;
+            let nonce = self.runs.to_string();
+            let now = Now { now: time(i64::from(self.runs)), nonce: &nonce, end_sessions: &|_| None };
+            let planned = plan(&self.desired, &self.system, &self.journal, &now);
+            for (holding, entry) in planned.settled {
+                self.write(&holding, entry);
+            }
+            let before = self.journal.clone();
+            for act in &planned.acts {
+                self.write(&act.holding, Some(act.intent.clone()));
+            }
+            let done = match fault {
+                Fault::AfterIntents | Fault::Lies | Fault::Fails => 0,
+                Fault::AfterActs(count) => count,
+                Fault::None | Fault::Silent | Fault::NoList => planned.acts.len(),
+            };
+            for act in planned.acts.iter().take(done) {
+                match act.kind {
+                    ActKind::Grant => self.system.insert(act.holding.clone()),
+                    ActKind::Revoke => {
+                        assert!(!self.foreign.contains(&act.holding), "{} is not ours", act.holding);
+                        self.system.remove(&act.holding)
+                    }
+                };
+            }
+            if matches!(fault, Fault::AfterIntents | Fault::AfterActs(_)) {
+                return;
+            }
+            let answer: Answered = match fault {
+                Fault::Silent => Err("no answer".to_owned()),
+                Fault::Fails => Ok(ConnectorAnswer::Failed("no".to_owned())),
+                _ => Ok(ConnectorAnswer::Done { note: None }),
+            };
+            for act in &planned.acts {
+                let is_found = (!matches!(fault, Fault::NoList)).then(|| self.system.contains(&act.holding));
+                let (entry, _) = conclude(act, is_found, &answer, before.get(&act.holding));
+                self.write(&act.holding, entry);
+            }
+        }
+    }
+
+    fn fault() -> impl Strategy<Value = Fault> {
+        prop_oneof![
+            4 => Just(Fault::None),
+            1 => Just(Fault::AfterIntents),
+            2 => (0_usize..3).prop_map(Fault::AfterActs),
+            1 => Just(Fault::Silent),
+            1 => Just(Fault::Lies),
+            1 => Just(Fault::Fails),
+            1 => Just(Fault::NoList),
+        ]
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0_u8..4, prop_oneof![Just(None), (1_i64..4).prop_map(Some)]).prop_map(|(it, until)| Step::Want(it, until)),
+            3 => (0_u8..4).prop_map(Step::Unwant),
+            1 => (0_u8..4).prop_map(Step::Give),
+            1 => (0_u8..4).prop_map(Step::Take),
+            4 => fault().prop_map(Step::Run),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn whatever_goes_wrong_the_next_run_ends_in_the_same_state(steps in prop::collection::vec(step(), 0..40)) {
+            let mut model = Model::default();
+            for step in steps {
+                model.step(step);
+            }
+            model.run(Fault::None);
+            let mut expected: FoundHoldings = model.desired.keys().cloned().collect();
+            expected.extend(model.foreign.iter().cloned());
+            prop_assert_eq!(&model.system, &expected);
+            // The system knows the ends, and nothing is left to do.
+            let now = Now { now: time(0), nonce: "n", end_sessions: &|_| None };
+            let again = plan(&model.desired, &model.system, &model.journal, &now);
+            prop_assert!(again.acts.is_empty() && again.settled.is_empty(), "{:?}", again);
+            let unexplained: BTreeSet<Holding> = again.differences.into_iter().map(|it| it.holding).collect();
+            let foreign: BTreeSet<Holding> =
+                model.foreign.iter().filter(|holding| !model.desired.contains_key(*holding)).cloned().collect();
+            prop_assert_eq!(unexplained, foreign);
+        }
+    }
+
+    #[test]
+    fn a_new_end_is_given_to_the_system() {
+        let mut model = Model::default();
+        model.step(Step::Want(0, Some(100)));
+        model.run(Fault::None);
+        model.step(Step::Want(0, Some(200)));
+        let now = Now { now: time(5), nonce: "n", end_sessions: &|_| None };
+        let planned = plan(&model.desired, &model.system, &model.journal, &now);
+        let Operation::Grant(provision) = planned.acts[0].operation() else { panic!("it is given again") };
+        assert_eq!(provision.until, Some(time(200)));
+        // Whether that worked can't be seen in the list, so it takes an answer.
+        for (answer, state) in [
+            (Err("no answer".to_owned()), JournalState::Granting),
+            (Ok(ConnectorAnswer::Failed("no".to_owned())), JournalState::Granting),
+            (Ok(ConnectorAnswer::Done { note: None }), JournalState::Granted),
+        ] {
+            let (entry, _) = conclude(&planned.acts[0], Some(true), &answer, model.journal.get(&holding(0)));
+            assert_eq!(entry.unwrap().state, state, "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_try_that_goes_on_keeps_its_key() {
+        let mut model = Model::default();
+        model.step(Step::Want(0, None));
+        model.run(Fault::AfterIntents);
+        let key = model.journal[&holding(0)].key.clone();
+        model.run(Fault::AfterIntents);
+        assert_eq!(model.journal[&holding(0)].key, key);
+        model.step(Step::Want(0, Some(9)));
+        model.run(Fault::AfterIntents);
+        assert_ne!(model.journal[&holding(0)].key, key, "it is another act");
+    }
+
+    /// What is recorded of bob's holding: by request 1, unless said.
+    struct Known {
+        desired: bool,
+        found: Option<bool>,
+        journal: Option<JournalState>,
+        recorded: Option<RecordedState>,
+        failure: Option<&'static str>,
+    }
+
+    fn outcomes(known: &Known) -> Vec<ProvisioningOutcome> {
+        let desired: Desired = known.desired.then(|| (holding(0), wanted(0, None))).into_iter().collect();
+        let found: Option<FoundHoldings> = known.found.map(|found| found.then(|| holding(0)).into_iter().collect());
+        let entry = |state| JournalEntry {
+            state,
+            since: time(1),
+            requests: vec![1.try_into().unwrap()],
+            until: None,
+            end_sessions: false,
+            key: String::new(),
+        };
+        let journal: Entries = known.journal.map(|state| (holding(0), entry(state))).into_iter().collect();
+        let row = |state| RecordedView {
+            holding: holding(0),
+            request: Some(1.try_into().unwrap()),
+            state,
+            error: None,
+            at: time(1),
+        };
+        let recorded: Vec<RecordedView> = known.recorded.map(row).into_iter().collect();
+        let failures = known.failure.map(|why| (holding(0), why.to_owned())).into_iter().collect();
+        let failure = known.found.is_none().then_some("it is down");
+        let aftermath = Aftermath {
+            desired: &desired,
+            found: found.as_ref(),
+            journal: &journal,
+            recorded: &recorded,
+            failures: &failures,
+            failure,
+        };
+        aftermath.outcomes().into_iter().map(|OutcomeView { outcome, .. }| outcome).collect()
+    }
+
+    #[test]
+    fn what_is_recorded_follows_from_how_it_is() {
+        use JournalState::{Before, Granted, Revoking};
+        let known = |desired, found, journal, recorded| Known { desired, found, journal, recorded, failure: None };
+        let failing = |known: Known| Known { failure: Some("no"), ..known };
+        let (granted, failed) = (Some(RecordedState::Granted), Some(RecordedState::RevokeFailed));
+        let grant_failed = |why: &str| vec![ProvisioningOutcome::GrantFailed { why: why.to_owned() }];
+        let revoke_failed = |why: &str| vec![ProvisioningOutcome::RevokeFailed { why: why.to_owned() }];
+        let revoked = |still_held| vec![ProvisioningOutcome::Revoked { still_held }];
+        for (known, expected) in [
+            (known(true, Some(true), Some(Granted), None), vec![ProvisioningOutcome::Granted]),
+            (known(true, Some(true), Some(Before), None), vec![ProvisioningOutcome::Granted]),
+            (known(true, Some(true), Some(Granted), granted), vec![]),
+            (failing(known(true, Some(false), None, None)), grant_failed("no")),
+            (failing(known(true, Some(true), None, granted)), grant_failed("no")),
+            (known(true, None, None, None), grant_failed("it is down")),
+            // It was given, and nobody knows that it is gone.
+            (known(true, None, Some(Granted), granted), vec![]),
+            (known(false, Some(false), None, granted), revoked(false)),
+            (known(false, Some(true), Some(Before), granted), revoked(true)),
+            // The journal is lost.
+            (known(false, Some(true), None, granted), revoked(true)),
+            (failing(known(false, Some(true), Some(Revoking), granted)), revoke_failed("no")),
+            (known(false, None, Some(Granted), granted), revoke_failed("it is down")),
+            (known(false, None, Some(Granted), failed), revoke_failed("it is down")),
+            // A run was killed before it could record that it gave this.
+            (known(false, None, Some(Granted), None), revoke_failed("it is down")),
+            (known(false, Some(false), None, None), vec![]),
+            (known(false, Some(true), None, None), vec![]),
+        ] {
+            let Known { desired, found, journal, recorded, failure } = &known;
+            assert_eq!(outcomes(&known), expected, "{desired} {found:?} {journal:?} {recorded:?} {failure:?}");
+        }
+    }
+}

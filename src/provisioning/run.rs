@@ -1,0 +1,179 @@
+//! A run for all systems. Each has a thread of its own, so that one that hangs holds up no other. This thread has the backend.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use super::lock::{adopt_strays, end_strays};
+use super::system::{DesiredRows, Report, System, SystemAsk, restored};
+use super::view::ReconcileView;
+use crate::backend::Backend;
+use crate::config;
+use crate::config::Connector;
+use crate::domain::binding::Binding;
+use crate::domain::name::Name;
+use crate::error::{Failure, Kind};
+use crate::protocol::{OutcomeView, Position};
+use crate::service::{DesiredAccess, RecordProvisioning};
+use crate::store::Journal;
+
+/// The most bytes of one call. A shared host's socket takes more from root, but each call is one transaction.
+const CALL: usize = 512 << 10;
+
+/// What a run is to do.
+#[derive(Debug, Default)]
+pub struct Reconciliation {
+    /// Give what is missing and take back what is stale. Otherwise it only compares.
+    pub fix: bool,
+    /// Go on from the log as it is, though it was restored or is another one.
+    pub accept_restore: bool,
+    /// Leave a system to another run that waits for it.
+    pub background: bool,
+    /// None: all.
+    pub names: Vec<Name>,
+}
+
+/// Compares what is desired with what the systems have, and closes the difference. Returns a warning, if there is one.
+pub fn reconcile(
+    backend: &Backend,
+    wanted: &Reconciliation,
+    show: &mut dyn FnMut(ReconcileView) -> Result<(), Failure>,
+) -> Result<Option<String>, Failure> {
+    let others = adopt_strays();
+    let connectors = config::connectors()?;
+    let path = backend.journal()?;
+    let journal = Journal::open(&path)?;
+    let first = desired(backend, journal.position()?)?;
+    let mut warning = None;
+    match (first.state.continues, wanted.accept_restore) {
+        (true, _) => {}
+        (false, true) => journal.accept(&first.state.position)?,
+        (false, false) if wanted.fix => return Err(restored()),
+        (false, false) => warning = Some(restored().message),
+    }
+    let names = names(&connectors, &first, &journal, &wanted.names)?;
+    drop(journal);
+    let (asks, asked) = channel();
+    let done = thread::scope(|scope| {
+        for name in &names {
+            let connector = connectors.iter().find(|connector| connector.name == *name);
+            let (journal, fix, background) = (path.as_path(), wanted.fix, wanted.background);
+            let system = System { name, connector, journal, fix, background, asks: asks.clone() };
+            scope.spawn(move || system.run());
+        }
+        drop(asks);
+        serve(backend, &path, &asked, show)
+    });
+    end_strays(&others);
+    done.map(|()| warning)
+}
+
+/// All systems that are configured, bound, or on record.
+fn names(
+    connectors: &[Connector],
+    first: &DesiredRows,
+    journal: &Journal,
+    wanted: &[Name],
+) -> Result<BTreeSet<Name>, Failure> {
+    let mut names: BTreeSet<Name> = connectors.iter().map(|connector| connector.name.clone()).collect();
+    names.extend(first.state.bindings.iter().map(|binding| binding.connector.clone()));
+    names.extend(first.state.recorded.iter().map(|row| row.holding.connector.clone()));
+    names.extend(journal.connectors()?);
+    if let Some(unknown) = wanted.iter().find(|name| !names.contains(*name)) {
+        return Err(no_connector(unknown));
+    }
+    if !wanted.is_empty() {
+        names.retain(|name| wanted.contains(name));
+    }
+    Ok(names)
+}
+
+pub fn no_connector(name: &Name) -> Failure {
+    Failure::new(Kind::NotFound, format!("there is no connector {name}"))
+        .hint("`access connector list` shows the connectors of this machine")
+}
+
+/// Serves the threads until the last one has ended.
+fn serve(
+    backend: &Backend,
+    path: &Path,
+    asked: &Receiver<SystemAsk>,
+    show: &mut dyn FnMut(ReconcileView) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let journal = Journal::open(path)?;
+    // An output that can't be written stops nothing.
+    let mut shown = Ok(());
+    for ask in asked {
+        // The thread that asks waits for the answer.
+        match ask {
+            SystemAsk::Desired(answer) => {
+                let rows = journal.position().map_err(Failure::from).and_then(|known| desired(backend, known));
+                let _ = answer.send(rows);
+            }
+            SystemAsk::Record(report, answer) => {
+                let _ = answer.send(record(backend, &journal, report));
+            }
+            SystemAsk::Show(view) => shown = shown.and(show(view)),
+        }
+    }
+    shown
+}
+
+pub fn desired(backend: &Backend, known: Option<Position>) -> Result<DesiredRows, Failure> {
+    let mut rows = Vec::new();
+    let state = backend.call(DesiredAccess { known }, &mut |row| {
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok(DesiredRows { rows, state })
+}
+
+/// Records what came of a run, in as many calls as it takes.
+fn record(backend: &Backend, journal: &Journal, report: Report) -> Result<(), Failure> {
+    let send = |outcomes, drift, looked_at| -> Result<(), Failure> {
+        let position = backend.answer(RecordProvisioning { outcomes, drift, looked_at })?;
+        Ok(journal.saw(&position)?)
+    };
+    let mut part: Vec<OutcomeView> = Vec::new();
+    let mut length = 0;
+    for outcome in report.outcomes {
+        let more = size(&outcome)?;
+        if length + more > CALL {
+            send(std::mem::take(&mut part), Vec::new(), Vec::new())?;
+            length = 0;
+        }
+        length += more;
+        part.push(outcome);
+    }
+    let Some(mut drift) = report.drift else {
+        return if part.is_empty() { Ok(()) } else { send(part, Vec::new(), Vec::new()) };
+    };
+    // All drift has to go in one call. What is too much is recorded once the first is resolved.
+    let mut room = CALL;
+    let mut fits = 0;
+    for view in &drift {
+        let Some(left) = room.checked_sub(size(view)?) else { break };
+        room = left;
+        fits += 1;
+    }
+    drift.truncate(fits);
+    if !part.is_empty() && length > room {
+        send(std::mem::take(&mut part), Vec::new(), Vec::new())?;
+    }
+    send(part, drift, vec![report.connector])
+}
+
+fn size(value: &impl serde::Serialize) -> Result<usize, Failure> {
+    let text = serde_json::to_vec(value).map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
+    Ok(text.len() + 1)
+}
+
+/// The bindings that the configuration does not allow, and why.
+pub fn refused_bindings(connectors: &[Connector], bindings: &[Binding]) -> Vec<(Binding, String)> {
+    let refusal = |binding: &Binding| match connectors.iter().find(|connector| connector.name == binding.connector) {
+        Some(connector) => connector.refusal(&binding.parameters),
+        None => Some(format!("no connector {} is configured on this machine", binding.connector)),
+    };
+    bindings.iter().filter_map(|binding| Some((binding.clone(), refusal(binding)?))).collect()
+}

@@ -1,0 +1,376 @@
+//! A run for one system: asks what is there, works out what is to be done, does it, and looks again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::answers::Answered;
+use super::lock::{NoLock, SystemLock};
+use super::plan::{Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, conclude, plan};
+use super::program;
+use super::view::{ReconcileState, ReconcileView};
+use crate::config::Connector;
+use crate::connectors::protocol::{ConnectorAnswer, Operation};
+use crate::domain::binding::{Binding, Holding, Parameters};
+use crate::domain::name::Name;
+use crate::error::{Failure, Kind};
+use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position};
+use crate::store::{Journal, JournalChange};
+
+/// How long to wait for another run, beside what its program may take twice.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the rest is done that turned up meanwhile.
+const ROUNDS: usize = 3;
+
+/// What a run for one system asks of the thread that has the backend.
+pub enum SystemAsk {
+    Desired(Sender<Result<DesiredRows, Failure>>),
+    Record(Report, Sender<Result<(), Failure>>),
+    Show(ReconcileView),
+}
+
+/// What should be there, in all systems.
+pub struct DesiredRows {
+    pub rows: Vec<DesiredView>,
+    pub state: DesiredState,
+}
+
+/// What came of a run, for the record.
+pub struct Report {
+    pub connector: Name,
+    pub outcomes: Vec<OutcomeView>,
+    /// None: the system was not looked at.
+    pub drift: Option<Vec<DriftView>>,
+}
+
+pub struct System<'s> {
+    pub name: &'s Name,
+    /// None: a binding or the journal names it, but no configuration does.
+    pub connector: Option<&'s Connector>,
+    pub journal: &'s Path,
+    pub fix: bool,
+    /// Whether to leave the system to a run that waits for it already.
+    pub background: bool,
+    pub asks: Sender<SystemAsk>,
+}
+
+/// What is known before the acts.
+struct Known {
+    /// What may be given, and what is refused.
+    allowed: Desired,
+    all: Desired,
+    refused: BTreeMap<Holding, String>,
+    bindings: Vec<Binding>,
+    state: DesiredState,
+}
+
+impl System<'_> {
+    pub fn run(&self) {
+        if let Err(failure) = self.try_run() {
+            let state = if failure.kind == Kind::Busy { ReconcileState::Busy } else { ReconcileState::Unreachable };
+            self.show(ReconcileView::of_system(self.name, state, failure.message));
+        }
+    }
+
+    fn try_run(&self) -> Result<(), Failure> {
+        let limit = self.connector.map_or(Duration::ZERO, Connector::timeout);
+        let lock = match SystemLock::take(self.journal, self.name, limit * 2 + PATIENCE, self.background) {
+            Ok(lock) => lock,
+            Err(NoLock::Waiting) => return Ok(()),
+            Err(NoLock::Busy) => {
+                return Err(Failure::new(Kind::Busy, "another run for this system is under way"));
+            }
+            Err(NoLock::Failure(failure)) => return Err(failure),
+        };
+        let mut journal = Journal::open(self.journal)?;
+        for _ in 0..ROUNDS {
+            if self.round(&lock, &mut journal)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether nothing is left to do.
+    fn round(&self, lock: &SystemLock, journal: &mut Journal) -> Result<bool, Failure> {
+        let known = self.desired(journal)?;
+        let entries = journal.entries(self.name)?;
+        let parameters = self.parameters(&known, &entries);
+        let found = match self.list(lock, &parameters) {
+            Ok(found) => found,
+            Err(why) => {
+                self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
+                self.show_refused(&known);
+                self.report(&known, None, &entries, &known.refused, Some(&why), &[])?;
+                return Ok(true);
+            }
+        };
+        let first = make_plan(&known, &found, &entries);
+        self.show_refused(&known);
+        if !self.fix {
+            first.differences.iter().for_each(|difference| self.show(ReconcileView::of_difference(difference)));
+            return Ok(true);
+        }
+        journal.change(&first.settled)?;
+        self.show_unexplained(&first);
+        if first.acts.is_empty() {
+            let entries = journal.entries(self.name)?;
+            self.report(&known, Some(&found), &entries, &known.refused, None, &first.differences)?;
+            return Ok(true);
+        }
+        self.carry_out(lock, journal, &first, &found, &parameters)
+    }
+
+    /// Does what was planned and is still desired. Returns whether nothing else turned up meanwhile.
+    fn carry_out(
+        &self,
+        lock: &SystemLock,
+        journal: &mut Journal,
+        first: &SystemPlan,
+        found: &FoundHoldings,
+        parameters: &BTreeSet<Parameters>,
+    ) -> Result<bool, Failure> {
+        let before = journal.entries(self.name)?;
+        let intents = first.acts.iter().map(|act| (act.holding.clone(), Some(act.intent.clone())));
+        journal.change(&intents.collect::<Vec<_>>())?;
+        // What is desired may have changed while the program listed what is there.
+        let known = self.desired(journal)?;
+        let second = make_plan(&known, found, &before);
+        let same = |act: &PlannedAct| {
+            let again = second.acts.iter().find(|again| again.holding == act.holding);
+            again.is_some_and(|again| again.kind == act.kind && again.intent.until == act.intent.until)
+        };
+        let (acts, dropped): (Vec<&PlannedAct>, Vec<&PlannedAct>) = first.acts.iter().partition(|act| same(act));
+        let restored = |act: &&PlannedAct| (act.holding.clone(), before.get(&act.holding).cloned());
+        journal.change(&dropped.iter().map(restored).collect::<Vec<_>>())?;
+
+        let (answers, after) = self.act(lock, &acts, parameters);
+        let (mut changes, mut failures): (Vec<JournalChange>, _) = (Vec::new(), known.refused.clone());
+        for (act, answer) in acts.iter().zip(&answers) {
+            let is_found = after.as_ref().ok().map(|after| after.contains(&act.holding));
+            let (entry, done) = conclude(act, is_found, answer, before.get(&act.holding));
+            changes.push((act.holding.clone(), entry));
+            self.show(ReconcileView::of_act(act, done.as_ref().err().cloned()));
+            if let Err(why) = done {
+                failures.insert(act.holding.clone(), why);
+            }
+        }
+        journal.change(&changes)?;
+        if let Err(why) = &after {
+            self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
+        }
+        let entries = journal.entries(self.name)?;
+        let why = after.as_ref().err().map(String::as_str);
+        self.report(&known, after.as_ref().ok(), &entries, &failures, why, &first.differences)?;
+        Ok(dropped.is_empty() && second.acts.len() == acts.len())
+    }
+
+    /// What should be there, as of now. The position is on record before anything is done that follows from it.
+    fn desired(&self, journal: &Journal) -> Result<Known, Failure> {
+        let (answer, answered) = channel();
+        let gone = || Failure::new(Kind::Internal, "the thread that reads the database has ended");
+        self.asks.send(SystemAsk::Desired(answer)).map_err(|_| gone())?;
+        let DesiredRows { rows, state } = answered.recv().map_err(|_| gone())??;
+        if self.fix {
+            if !state.continues {
+                return Err(restored());
+            }
+            saw(journal, &state.position)?;
+        }
+        let all = merged(rows.into_iter().filter(|row| row.holding.connector == *self.name));
+        let mut allowed = all.clone();
+        let mut refused = BTreeMap::new();
+        for holding in all.keys() {
+            if let Some(why) = self.refusal(&holding.parameters) {
+                allowed.remove(holding);
+                refused.insert(holding.clone(), why);
+            }
+        }
+        let is_ours = |binding: &Binding| binding.connector == *self.name;
+        let bindings = state.bindings.iter().filter(|binding| is_ours(binding)).cloned().collect();
+        Ok(Known { allowed, all, refused, bindings, state })
+    }
+
+    fn refusal(&self, parameters: &Parameters) -> Option<String> {
+        match self.connector {
+            Some(connector) => connector.refusal(parameters),
+            None => Some(format!("no connector {} is configured on this machine", self.name)),
+        }
+    }
+
+    /// All that is to be listed: what bindings name, and what was given before.
+    fn parameters(&self, known: &Known, entries: &Entries) -> BTreeSet<Parameters> {
+        let bound = known.bindings.iter().map(|binding| &binding.parameters);
+        let recorded = known.state.recorded.iter().map(|row| &row.holding);
+        let recorded = recorded.filter(|holding| holding.connector == *self.name);
+        let ours = entries.keys().chain(recorded).map(|holding| &holding.parameters);
+        // What is refused today is still listed if something was given: it has to be taken back.
+        let bound = bound.filter(|parameters| self.refusal(parameters).is_none());
+        bound.chain(ours).cloned().collect()
+    }
+
+    fn list(&self, lock: &SystemLock, parameters: &BTreeSet<Parameters>) -> Result<FoundHoldings, String> {
+        let connector = match self.connector {
+            // Nothing was ever given there, and a binding that names it is refused as such.
+            None if parameters.is_empty() => return Ok(FoundHoldings::new()),
+            None => return Err(format!("no connector {} is configured on this machine", self.name)),
+            Some(connector) => connector,
+        };
+        if parameters.is_empty() {
+            return Ok(FoundHoldings::new());
+        }
+        let operation = Operation::List { parameters: parameters.iter().cloned().collect() };
+        let mut answers = program::run(connector, &[operation], |group| lock.note(group));
+        lock.forget();
+        self.listed(parameters, answers.pop())
+    }
+
+    /// Runs the acts, and the list after them.
+    fn act(
+        &self,
+        lock: &SystemLock,
+        acts: &[&PlannedAct],
+        parameters: &BTreeSet<Parameters>,
+    ) -> (Vec<Answered>, Result<FoundHoldings, String>) {
+        let Some(connector) = self.connector else { return (Vec::new(), Ok(FoundHoldings::new())) };
+        let mut operations: Vec<Operation> = acts.iter().map(|act| act.operation()).collect();
+        operations.push(Operation::List { parameters: parameters.iter().cloned().collect() });
+        let mut answers = program::run(connector, &operations, |group| lock.note(group));
+        lock.forget();
+        let mut after = self.listed(parameters, answers.pop());
+        if after.is_err() {
+            // A program that was stopped at its time limit may answer when it has nothing else to do.
+            after = self.list(lock, parameters).map_err(|_| after.err().unwrap_or_default());
+        }
+        (answers, after)
+    }
+
+    fn listed(&self, parameters: &BTreeSet<Parameters>, answer: Option<Answered>) -> Result<FoundHoldings, String> {
+        match answer {
+            Some(Ok(ConnectorAnswer::Holds(holders))) => {
+                // What nobody asked about is none of ours.
+                let asked = holders.into_iter().filter(|holder| parameters.contains(&holder.parameters));
+                Ok(asked
+                    .map(|holder| Holding {
+                        connector: self.name.clone(),
+                        login: holder.login,
+                        parameters: holder.parameters,
+                    })
+                    .collect())
+            }
+            Some(Ok(ConnectorAnswer::Failed(why) | ConnectorAnswer::Later(why)) | Err(why)) => Err(why),
+            Some(Ok(ConnectorAnswer::Done { .. })) | None => Err("it did not answer".to_owned()),
+        }
+    }
+
+    /// Records how it is now. `failure`: why nothing could be done.
+    fn report(
+        &self,
+        known: &Known,
+        found: Option<&FoundHoldings>,
+        entries: &Entries,
+        failures: &BTreeMap<Holding, String>,
+        failure: Option<&str>,
+        differences: &[Mismatch],
+    ) -> Result<(), Failure> {
+        if !self.fix {
+            return Ok(());
+        }
+        let of_this = |holding: &Holding| holding.connector == *self.name;
+        let recorded: Vec<_> = known.state.recorded.iter().filter(|row| of_this(&row.holding)).cloned().collect();
+        let aftermath =
+            Aftermath { desired: &known.all, found, journal: entries, recorded: &recorded, failures, failure };
+        let drift = found.map(|_| {
+            let real = differences.iter().filter(|difference| !difference.is_due);
+            real.map(|it| DriftView { drift: it.drift, holding: it.holding.clone() }).collect::<Vec<_>>()
+        });
+        let outcomes = aftermath.outcomes();
+        if failure.is_some() {
+            outcomes.iter().filter_map(ReconcileView::of_failed).for_each(|view| self.show(view));
+        }
+        let was: BTreeSet<String> = known.state.drift.iter().filter(|it| of_this(&it.holding)).map(key_of).collect();
+        let is_news = drift.as_ref().is_some_and(|drift| drift.iter().map(key_of).collect::<BTreeSet<_>>() != was);
+        if outcomes.is_empty() && !is_news {
+            return Ok(());
+        }
+        let (answer, answered) = channel();
+        let gone = || Failure::new(Kind::Internal, "the thread that writes the record has ended");
+        let report = Report { connector: self.name.clone(), outcomes, drift };
+        self.asks.send(SystemAsk::Record(report, answer)).map_err(|_| gone())?;
+        answered.recv().map_err(|_| gone())?
+    }
+
+    fn show(&self, view: ReconcileView) {
+        // The receiver is there for as long as this thread runs.
+        let _ = self.asks.send(SystemAsk::Show(view));
+    }
+
+    fn show_refused(&self, known: &Known) {
+        let refused: BTreeSet<(&Binding, String)> =
+            known.bindings.iter().filter_map(|binding| Some((binding, self.refusal(&binding.parameters)?))).collect();
+        for (binding, why) in refused {
+            self.show(ReconcileView::of_refused(binding, why));
+        }
+    }
+
+    fn show_unexplained(&self, plan: &SystemPlan) {
+        let unexplained = plan.differences.iter().filter(|difference| difference.drift == Drift::Unexplained);
+        unexplained.for_each(|difference| self.show(ReconcileView::of_difference(difference)));
+    }
+}
+
+fn key_of(view: &DriftView) -> String {
+    format!("{:?} {}", view.drift, view.holding)
+}
+
+/// Holdings that several rows give are there once.
+fn merged(rows: impl Iterator<Item = DesiredView>) -> Desired {
+    let mut desired = Desired::new();
+    for row in rows {
+        match desired.get_mut(&row.holding) {
+            None => {
+                desired.insert(row.holding.clone(), row);
+            }
+            Some(first) => {
+                first.requests.extend(row.requests);
+                first.requests.sort_unstable();
+                first.requests.dedup();
+                first.until = first.until.zip(row.until).map(|(one, other)| one.max(other));
+                first.end_sessions |= row.end_sessions;
+            }
+        }
+    }
+    desired
+}
+
+fn make_plan(known: &Known, found: &FoundHoldings, entries: &Entries) -> SystemPlan {
+    let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    let nonce = format!("{nanos:x}-{}", std::process::id());
+    let end_sessions = |holding: &Holding| {
+        let mut bindings = known.bindings.iter().filter(|binding| binding.parameters == holding.parameters).peekable();
+        bindings.peek()?;
+        Some(bindings.any(|binding| binding.end_sessions))
+    };
+    plan(&known.allowed, found, entries, &Now { now: known.state.now, nonce: &nonce, end_sessions: &end_sessions })
+}
+
+/// Writes only what is new: each write waits for the disk.
+fn saw(journal: &Journal, position: &Position) -> Result<(), Failure> {
+    if journal.position()?.as_ref() != Some(position) {
+        journal.saw(position)?;
+    }
+    Ok(())
+}
+
+/// The log is behind what was seen before, or it is another one.
+pub fn restored() -> Failure {
+    Failure::new(
+        Kind::Refused,
+        "the log does not go on from what the reconciler saw last: it was restored from a backup, or it is another one; \
+         nothing was given or taken back",
+    )
+    .hint("see what would change with `access reconcile`")
+    .hint("access that was revoked after the backup would be given again: revoke it first")
+    .hint("then run `access reconcile --accept-restore`")
+}

@@ -1,0 +1,705 @@
+//! Connectors, through the real binary, with programs in shell. The first of them is the one in docs/connectors.md.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::{Ran, TEAM, World, shows};
+
+pub const NORTH: &str = "\n[[bindings]]\nresource = \"target:orders-db\"\nconnector = \"doors\"\ndoor = \"north\"\n";
+const ALSO_NORTH: &str = "\n[[bindings]]\nresource = \"target:billing-db\"\nconnector = \"doors\"\ndoor = \"north\"\n";
+
+/// How often a reconciler is killed, unless `ACCESS_TEST_KILLS` says otherwise.
+const KILLS: u64 = 12;
+
+/// A world whose team has bindings, and a machine with the connector `doors`.
+pub struct Doors {
+    pub world: World,
+}
+
+impl Doors {
+    pub fn new(bindings: &str) -> Doors {
+        let doors = Doors { world: World::sample() };
+        doors.program("doors", &documented());
+        // Notes each operation before it is carried out.
+        let logged = format!("#!/bin/sh\ntee -a {}.log | {} \"$1\"\n", doors.file("doors"), doors.file("doors"));
+        doors.program("logged", &logged);
+        doors.configure(&doors.connector("doors", &["logged", "allowed"]));
+        doors.world.apply("olivia", &format!("{TEAM}{bindings}")).ok();
+        doors
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.world.folder().join(name)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn program(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A section of the configuration. `words`: files in the world's folder.
+    fn connector(&self, name: &str, words: &[&str]) -> String {
+        let words: Vec<String> = words.iter().map(|word| self.file(word)).collect();
+        format!(
+            "[[connectors]]\nname = {name:?}\ncommand = {words:?}\ntimeout = \"20s\"\nallow = {{ door = [\"*\"] }}\n\n"
+        )
+    }
+
+    fn configure(&self, text: &str) {
+        let folder = self.path(".config/access");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("config.toml"), text).unwrap();
+    }
+
+    /// The lines of the file of a connector, sorted.
+    fn held(&self, file: &str) -> Vec<String> {
+        let mut lines: Vec<String> =
+            fs::read_to_string(self.path(file)).unwrap_or_default().lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
+    /// Waits for what runs in the background.
+    #[track_caller]
+    fn becomes(&self, file: &str, expected: &[&str]) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.held(file) != expected && Instant::now() < until {
+            sleep(Duration::from_millis(20));
+        }
+        assert_eq!(self.held(file), expected);
+    }
+
+    fn fix(&self) -> Ran {
+        self.world.run("root", &["reconcile", "--fix"])
+    }
+
+    /// The rows of `reconcile`, and its exit code.
+    fn rows(&self, args: &[&str]) -> (i32, Vec<Value>) {
+        let ran = self.world.run("root", &[&["reconcile", "--json"], args].concat());
+        (ran.code, ran.json().as_array().unwrap().clone())
+    }
+
+    /// The operations that the connector got, without lists: `grant bob north`.
+    fn acts(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.path("doors.log")).unwrap_or_default();
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let word = |line: &Value, key: &str| line[key].as_str().unwrap().to_owned();
+        let acts = lines.filter(|line| line["operation"] != "list");
+        acts.map(|line| {
+            format!("{} {} {}", word(&line, "operation"), word(&line, "login"), word(&line["parameters"], "door"))
+        })
+        .collect()
+    }
+
+    /// What the log records of provisioning: `provisioned bob`.
+    fn recorded(&self) -> Vec<(String, Value)> {
+        let log = self.world.json("olivia", &["audit"]);
+        let entries = log.as_array().unwrap().iter().rev();
+        let concerns =
+            |action: &str| ["provision", "drift"].iter().any(|word| action.contains(word)) && action != "team.applied";
+        entries
+            .filter(|entry| concerns(entry["action"].as_str().unwrap()))
+            .map(|entry| (entry["action"].as_str().unwrap().to_owned(), entry["detail"].clone()))
+            .collect()
+    }
+
+    fn actions(&self) -> Vec<String> {
+        self.recorded().into_iter().map(|(action, _)| action).collect()
+    }
+
+    fn provisioning(&self, id: &str) -> Value {
+        self.world.json("olivia", &["show", id])["grant"]["provisioning"].clone()
+    }
+
+    fn expire(&self) -> Ran {
+        self.world.run("root", &["expire", "--no-deliver"])
+    }
+
+    fn verify(&self) {
+        self.world.run("olivia", &["audit", "verify"]).ok();
+    }
+}
+
+/// The connector of the document.
+fn documented() -> String {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/connectors.md")).unwrap();
+    let (_, rest) = page.split_once("```sh\n#!/bin/sh\n").unwrap();
+    format!("#!/bin/sh\n{}", rest.split_once("```").unwrap().0)
+}
+
+#[test]
+fn the_documented_connector_passes_the_test_and_has_ten_lines() {
+    let doors = Doors::new(NORTH);
+    assert!(documented().lines().count() <= 13, "a comment, the frame of the shell, and ten lines");
+    let ran = doors.world.run("root", &["connector", "test", "doors", "--login", "probe", "door=north"]).ok();
+    assert_eq!(ran.out.matches(" ok").count(), 10, "{}", ran.out);
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    assert_eq!(doors.acts(), ["grant probe north", "grant probe north", "revoke probe north", "revoke probe north"]);
+    doors.world.run("root", &["connector", "test", "doors", "wall=north"]).fails(3, "allows no parameter wall");
+    doors.world.run("root", &["connector", "test", "windows"]).fails(4, "there is no connector windows");
+}
+
+#[test]
+fn a_connector_that_is_not_idempotent_fails_the_test() {
+    let doors = Doors::new(NORTH);
+    doors.program(
+        "careless",
+        "#!/bin/sh\nset -e\nwhile read -r line; do case $line in
+         *'\"list\"'*) jq -cRn '{holds: [inputs / \" \" | {login: .[0], parameters: {door: .[1]}}]}' \"$1\" ;;
+         *'\"grant\"'*) test ! -s \"$1\" || { echo 'already there' >&2; exit 1; }; echo 'probe north' >\"$1\" ;;
+         *) echo '{\"done\":{}}' ;; esac; done\n",
+    );
+    fs::write(doors.path("careless.txt"), "").unwrap();
+    doors.configure(&doors.connector("careless", &["careless", "careless.txt"]));
+    let ran = doors.world.run("root", &["connector", "test", "careless", "--login", "probe", "door=north", "--json"]);
+    let steps = ran.exits(1).json();
+    let wrong: Vec<&str> = steps
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|step| step["ok"] == json!(false))
+        .map(|step| step["step"].as_str().unwrap())
+        .collect();
+    assert_eq!(wrong, ["grant again", "list after revoke", "list after revoke again"]);
+    // The next run takes back what the test left behind.
+    fs::write(doors.path("careless.txt"), "probe north\n").unwrap();
+    doors.program("careless", &documented());
+    doors.fix().exits(1).says("no connector doors is configured");
+    assert_eq!(doors.held("careless.txt"), [""; 0]);
+}
+
+#[test]
+fn approval_really_gives_and_the_end_really_takes_back() {
+    let doors = Doors::new(NORTH);
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    shows(&doors.provisioning(&id), &json!([{ "connector": "doors", "state": "granted", "error": null }]));
+    assert_eq!(doors.rows(&[]), (0, vec![]), "nothing differs");
+
+    doors.world.pass("61m");
+    let (code, rows) = doors.rows(&[]);
+    assert_eq!((code, rows.len()), (1, 1));
+    shows(
+        &rows[0],
+        &json!({ "connector": "doors", "state": "stale", "login": "bob", "parameters": { "door": "north" } }),
+    );
+    assert_eq!(doors.held("allowed"), ["bob north"], "it only compared");
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    shows(&doors.provisioning(&id), &json!([{ "connector": "doors", "state": "revoked" }]));
+    assert_eq!(doors.actions(), ["grant.provisioned", "grant.deprovisioned"]);
+    assert_eq!(doors.acts(), ["grant bob north", "revoke bob north"]);
+    doors.verify();
+}
+
+#[test]
+fn a_revoke_takes_back_at_once() {
+    let doors = Doors::new(NORTH);
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.world.run("alice", &["revoke", &id]).ok();
+    doors.becomes("allowed", &[]);
+    doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.world.run("alice", &["revoke", "--member", "bob"]).ok();
+    doors.becomes("allowed", &[]);
+    doors.fix().ok();
+    doors.verify();
+}
+
+#[test]
+fn two_grants_of_one_thing_last_until_both_have_ended() {
+    let doors = Doors::new(&[NORTH, ALSO_NORTH].concat());
+    let first = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    let second = doors.world.grant("bob", "target:billing-db", "alice", &["--duration", "2h"]);
+    doors.fix().ok();
+    assert_eq!(doors.held("allowed"), ["bob north"]);
+    doors.world.pass("61m");
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), ["bob north"], "the other grant still gives it");
+    let gone = doors.recorded().into_iter().find(|(action, _)| action == "grant.deprovisioned").unwrap();
+    assert_eq!(gone.1["still_held"], json!(true), "{gone:?}");
+    shows(&doors.provisioning(&first), &json!([{ "state": "revoked" }]));
+    shows(&doors.provisioning(&second), &json!([{ "state": "granted" }]));
+    doors.world.pass("61m");
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    let revokes = doors.acts().iter().filter(|act| act.starts_with("revoke")).count();
+    assert_eq!(revokes, 1);
+    doors.verify();
+}
+
+#[test]
+fn an_extension_leaves_no_gap() {
+    let doors = Doors::new(NORTH);
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.world.pass("50m");
+    let more = doors.world.json("bob", &["extend", &id, "--duration", "1h", "--reason", "more"])["id"].to_string();
+    doors.world.run("alice", &["approve", &more]).ok();
+    doors.fix().ok();
+    for _ in 0..12 {
+        doors.world.pass("5m");
+        doors.expire().ok();
+        assert_eq!(doors.held("allowed"), ["bob north"], "{}", doors.world.now());
+    }
+    // The system is told the new end, and nothing is taken away in between.
+    let acts = doors.acts();
+    assert!(acts.len() >= 2 && acts.iter().all(|act| act == "grant bob north"), "{acts:?}");
+    let log = fs::read_to_string(doors.path("doors.log")).unwrap();
+    assert!(log.contains("2026-11-24T10:00:00Z") && log.contains("2026-11-24T11:00:00Z"), "{log}");
+    doors.world.pass("30m");
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+}
+
+#[test]
+fn what_was_there_before_is_never_taken_away() {
+    let doors = Doors::new(NORTH);
+    fs::write(doors.path("allowed"), "bob north\nzoe north\nzoe cellar\n").unwrap();
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.fix();
+    shows(&doors.provisioning(&id), &json!([{ "state": "granted" }]));
+    doors.world.pass("61m");
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), ["bob north", "zoe cellar", "zoe north"]);
+    assert_eq!(doors.acts(), [""; 0], "nothing was given, so nothing is taken");
+    let gone = doors.recorded().into_iter().find(|(action, _)| action == "grant.deprovisioned").unwrap();
+    assert_eq!(gone.1["still_held"], json!(true), "{gone:?}");
+
+    // It is reported at each run, and recorded once.
+    let found = || doors.actions().iter().filter(|action| *action == "drift.found").count();
+    let before = found();
+    let (code, rows) = doors.rows(&["--fix"]);
+    let states: Vec<&str> = rows.iter().map(|row| row["state"].as_str().unwrap()).collect();
+    assert_eq!((code, states), (1, vec!["unexplained", "unexplained"]), "{rows:?}");
+    assert!(before >= 2 && found() == before, "{:?}", doors.recorded());
+    doors.verify();
+}
+
+#[test]
+fn what_somebody_removed_is_reported_and_given_again() {
+    let doors = Doors::new(NORTH);
+    doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    fs::write(doors.path("allowed"), "").unwrap();
+    let (code, rows) = doors.rows(&[]);
+    assert_eq!(code, 1);
+    shows(&rows[0], &json!({ "state": "missing", "login": "bob" }));
+    doors.fix().ok();
+    assert_eq!(doors.held("allowed"), ["bob north"]);
+    assert!(doors.actions().contains(&"drift.found".to_owned()), "{:?}", doors.recorded());
+    assert_eq!(doors.rows(&[]), (0, vec![]));
+    doors.fix().ok();
+    doors.verify();
+}
+
+/// Puts a copy in place of the database.
+fn restore(world: &World, copy: &Path) {
+    for suffix in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{suffix}", world.db().display()));
+    }
+    fs::copy(copy, world.db()).unwrap();
+}
+
+#[test]
+fn a_restored_database_gives_and_takes_nothing_until_it_is_accepted() {
+    let doors = Doors::new(NORTH);
+    let bob = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "3h"]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    let copy = doors.path("copy.db");
+    doors.world.run("root", &["backup", copy.to_str().unwrap()]).ok();
+    doors.world.run("alice", &["revoke", &bob]).ok();
+    doors.becomes("allowed", &[]);
+    doors.world.grant("carol", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["carol north"]);
+    doors.fix().ok();
+    restore(&doors.world, &copy);
+
+    // The log says now that bob has it, and knows nothing of carol.
+    doors.fix().fails(3, "the log does not go on from what the reconciler saw last");
+    assert!(doors.expire().code != 0);
+    doors.world.grant("dave", "target:orders-db", "alice", &[]);
+    sleep(Duration::from_millis(500));
+    doors.fix().fails(3, "restored from a backup");
+    assert_eq!(doors.held("allowed"), ["carol north"]);
+    let (code, rows) = doors.rows(&[]);
+    let found: Vec<String> = rows.iter().map(|row| format!("{} {}", row["state"], row["login"])).collect();
+    let expected = ["\"missing\" \"bob\"", "\"stale\" \"carol\"", "\"missing\" \"dave\""];
+    assert_eq!((code, found.iter().map(String::as_str).collect::<Vec<_>>()), (1, expected.to_vec()));
+
+    doors.world.run("root", &["reconcile", "--accept-restore"]).exits(1);
+    assert_eq!(doors.held("allowed"), ["carol north"], "it only compares");
+    doors.fix().ok();
+    assert_eq!(doors.held("allowed"), ["bob north", "dave north"]);
+    doors.verify();
+}
+
+#[test]
+fn a_binding_that_is_dropped_takes_back_what_it_gave() {
+    let doors = Doors::new(NORTH);
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    doors.world.apply("olivia", TEAM).ok();
+    doors.becomes("allowed", &[]);
+    doors.fix().ok();
+    assert!(doors.world.may("bob", "target:orders-db"), "the grant itself goes on");
+    assert_eq!(doors.actions(), ["grant.provisioned", "grant.deprovisioned"], "{:?}", doors.provisioning(&id));
+    doors.verify();
+}
+
+#[test]
+fn a_member_whose_login_changes_keeps_nothing_under_the_old_one() {
+    let doors = Doors::new(NORTH);
+    doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    let renamed = TEAM.replace("[members.bob]\n", "[members.bob]\nlogin = \"robert\"\n");
+    assert_ne!(renamed, TEAM);
+    doors.world.apply("olivia", &[&renamed, NORTH].concat()).ok();
+    doors.fix().ok();
+    let may = doors.world.may("robert", "target:orders-db");
+    let expected: &[&str] = if may { &["robert north"] } else { &[] };
+    assert_eq!(doors.held("allowed"), expected);
+    doors.verify();
+}
+
+#[test]
+fn one_system_that_fails_holds_up_no_other() {
+    let team = format!("{NORTH}{}", NORTH.replace("doors", "broken"));
+    let doors = Doors::new(&team);
+    doors.program("broken", "#!/bin/sh\necho 'the door is bricked up' >&2; exit 1\n");
+    doors.configure(&format!(
+        "{}{}",
+        doors.connector("doors", &["logged", "allowed"]),
+        doors.connector("broken", &["broken"])
+    ));
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().exits(1).says("the door is bricked up");
+    let provisioning = doors.provisioning(&id);
+    let state = |connector: &str| {
+        let mut all = provisioning.as_array().unwrap().iter();
+        all.find(|one| one["connector"] == connector).unwrap()["state"].clone()
+    };
+    assert_eq!((state("doors"), state("broken")), (json!("granted"), json!("failed")));
+    assert!(doors.world.unread("bob").contains(&"provisioning.failed".to_owned()));
+    doors.world.pass("61m");
+    doors.expire();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    doors.verify();
+}
+
+#[test]
+fn a_revoke_that_fails_is_reported_until_it_works() {
+    let doors = Doors::new(NORTH);
+    doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    doors.program("logged", "#!/bin/sh\necho 'the server does not answer' >&2; exit 75\n");
+    doors.world.pass("61m");
+    for _ in 0..3 {
+        let ran = doors.expire().exits(1);
+        assert!(ran.err.contains("the server does not answer") && ran.err.contains("bob"), "{}", ran.err);
+        doors.world.pass("10m");
+    }
+    let list = doors.world.run("alice", &["list"]).ok().out;
+    assert!(list.lines().nth(1).unwrap().contains("bob"), "{list}");
+    let failed = doors.actions().iter().filter(|action| *action == "provisioning.failed").count();
+    assert_eq!(failed, 1, "it is recorded once a day: {:?}", doors.recorded());
+    assert!(doors.world.unread("alice").contains(&"provisioning.failed".to_owned()));
+    doors.program("logged", &format!("#!/bin/sh\nexec {} \"$1\"\n", doors.file("doors")));
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    doors.verify();
+}
+
+#[test]
+fn bindings_that_the_machine_does_not_allow_give_nothing() {
+    let team = format!("{}{}", NORTH.replace("north", "vault"), ALSO_NORTH.replace("doors", "windows"));
+    let doors = Doors::new(&team);
+    let config = doors.connector("doors", &["logged", "allowed"]).replace("[\"*\"]", "[\"north\", \"lab-*\"]");
+    doors.configure(&config);
+    let vault = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    let window = doors.world.grant("bob", "target:billing-db", "alice", &[]);
+    let ran = doors.fix().exits(1);
+    assert!(ran.out.contains("the connector doors does not allow door=vault"), "{}", ran.out);
+    assert!(ran.out.contains("no connector windows is configured"), "{}", ran.out);
+    assert_eq!((doors.held("allowed"), doors.acts()), (vec![], vec![]));
+    for id in [vault, window] {
+        shows(&doors.provisioning(&id), &json!([{ "state": "failed" }]));
+    }
+    let found = doors.world.run("root", &["doctor"]).exits(1).out;
+    assert!(found.contains("does not allow door=vault") && found.contains("no connector windows"), "{found}");
+    let list = doors.world.run("root", &["connector", "list"]).ok().out;
+    assert!(list.contains("does not allow door=vault") && list.contains("windows"), "{list}");
+
+    // What was given before the machine forbade it is taken back.
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]));
+    doors.fix();
+    assert_eq!(doors.held("allowed"), ["bob vault"]);
+    doors.configure(&config);
+    doors.fix();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    doors.verify();
+}
+
+/// Programs that misbehave, and what is said of them.
+const FAULTS: [(&str, &str, &str); 8] = [
+    ("hangs", "trap '' TERM\nsleep 1000 & wait\nsleep 1000", "it did not end within 1s"),
+    ("prints a gigabyte", "exec head -c 1073741824 /dev/zero", "more than 1048576 bytes"),
+    ("prints garbage", "echo rubbish", "a line that is no answer"),
+    ("says nothing", "exit 0", "it did not answer"),
+    (
+        "does nothing",
+        "while read -r line; do case $line in *list*) echo '{\"holds\":[]}' ;; esac; done",
+        "does not list it",
+    ),
+    ("says later", "echo 'come back later' >&2; exit 75", "come back later"),
+    ("kills itself", "kill -9 $$", "signal 9 ended it"),
+    (
+        "fails half-way",
+        "while read -r line; do case $line in *list*) echo '{\"holds\":[]}' ;; *) echo 'out of keys' >&2; exit 1 ;; esac; done",
+        "out of keys",
+    ),
+];
+
+#[test]
+fn a_program_that_misbehaves_is_contained() {
+    let doors = Doors::new(NORTH);
+    let mark = doors.file("mark");
+    for (name, text, says) in FAULTS {
+        // What it leaves behind, also outside its process group, would write this file.
+        let left = format!(
+            "(sleep 8; echo {name} >>{mark}) >/dev/null 2>&1 &\nsetsid sh -c 'sleep 8; echo {name} >>{mark}' &\n"
+        );
+        doors.program("faulty", &format!("#!/bin/sh\n{left}{text}\n"));
+        doors.configure(&doors.connector("doors", &["faulty"]).replace("20s", "1s"));
+        if name == "hangs" {
+            doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+        }
+        let begun = Instant::now();
+        let ran = doors.fix().exits(1);
+        assert!(ran.out.contains(says), "{name}: {}", ran.out);
+        assert!(begun.elapsed() < Duration::from_secs(30), "{name}: {:?}", begun.elapsed());
+    }
+    sleep(Duration::from_secs(9));
+    assert_eq!(fs::read_to_string(&mark).unwrap_or_default(), "", "nothing was left running");
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]));
+    doors.fix().ok();
+    assert_eq!(doors.held("allowed"), ["bob north"]);
+    doors.verify();
+}
+
+#[test]
+fn a_program_gets_a_clean_environment() {
+    let doors = Doors::new(NORTH);
+    let seen = doors.file("seen");
+    let text =
+        format!("#!/bin/sh\n(tr '\\0' '\\n' </proc/$$/environ | sort; pwd; cat) >{seen}; echo '{{\"holds\":[]}}'\n");
+    doors.program("curious", &text);
+    doors.configure(&doors.connector("doors", &["curious"]));
+    doors.world.run("root", &["reconcile"]).ok();
+    let seen = fs::read_to_string(&seen).unwrap();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    let list = r#"{"operation":"list","parameters":[{"door":"north"}]}"#;
+    assert_eq!(seen.lines().collect::<Vec<_>>(), ["HOME=/", "LANG=C.UTF-8", path, "/", list]);
+}
+
+#[test]
+fn the_program_of_a_run_that_was_killed_is_ended_first() {
+    let doors = Doors::new(NORTH);
+    let began = doors.file("began");
+    doors.program("stuck", &format!("#!/bin/sh\necho $$ >{began}\nsleep 1000 & wait; sleep 1000\n"));
+    doors.configure(&doors.connector("doors", &["stuck"]));
+    let mut run = doors.world.command("root", &["reconcile", "--fix"]);
+    let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let pid = || fs::read_to_string(&began).ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let until = Instant::now() + Duration::from_secs(20);
+    while pid().is_none() && Instant::now() < until {
+        sleep(Duration::from_millis(10));
+    }
+    run.kill().unwrap();
+    run.wait().unwrap();
+    let stuck = PathBuf::from(format!("/proc/{}/exe", pid().unwrap()));
+    assert!(fs::read_link(&stuck).is_ok(), "it outlives the reconciler");
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]));
+    doors.fix().ok();
+    assert!(fs::read_link(&stuck).is_err(), "it was ended");
+}
+
+#[test]
+fn what_others_can_change_is_not_run() {
+    let doors = Doors::new(NORTH);
+    doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    let mode = |path: &str, mode| fs::set_permissions(doors.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    let refused = |says: &str| {
+        let ran = doors.fix();
+        assert!(ran.code != 0 && [&ran.out, &ran.err].iter().any(|text| text.contains(says)), "{says}: {ran:?}");
+        let found = doors.world.run("root", &["doctor"]).exits(1);
+        assert!(found.out.contains("doors") || found.out.contains("connectors"), "{found:?}");
+    };
+    fs::remove_file(doors.path("doors.log")).unwrap();
+    mode("logged", 0o775);
+    refused("can be written by others (mode 0775)");
+    mode("logged", 0o644);
+    refused("");
+    mode("logged", 0o755);
+    fs::create_dir(doors.path("open")).unwrap();
+    doors.program("open/logged", &fs::read_to_string(doors.path("logged")).unwrap());
+    mode("open", 0o777);
+    doors.configure(&doors.connector("doors", &["open/logged", "allowed"]));
+    refused("open can be written by others (mode 0777)");
+    doors.configure(&doors.connector("doors", &["absent", "allowed"]));
+    refused("No such file or directory");
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]));
+    mode(".config/access/config.toml", 0o666);
+    refused("config.toml can be written by others (mode 0666)");
+    mode(".config/access/config.toml", 0o600);
+    assert!(!doors.path("doors.log").exists(), "nothing was run");
+    doors.fix().ok();
+}
+
+#[test]
+fn a_command_never_fails_because_of_a_connector() {
+    let doors = Doors::new(NORTH);
+    doors.configure("[[connectors]]\nname = \"doors\"\ncommand = [\"/nonexistent\"]\n");
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.world.run("alice", &["revoke", &id]).ok();
+    doors.configure("[[connectors]]\nname = \"doors\"\ncommand = [\"relative\"]\n");
+    doors.fix().fails(65, "the connector doors has a command that does not begin with an absolute path");
+    doors.configure("[[connectors]]\nname = \"doors\"\ncommand = []\n");
+    doors.fix().fails(65, "the connector doors has an empty command");
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.world.run("alice", &["revoke", &id]).ok();
+}
+
+#[test]
+fn two_reconcilers_at_once_do_each_thing_once() {
+    let doors = Doors::new(NORTH);
+    // Without the configuration, so that nothing runs in the background.
+    let quiet = |args: &[&str], login| {
+        let mut command = doors.world.command(login, args);
+        assert!(command.env("HOME", doors.path("elsewhere")).output().unwrap().status.success(), "{args:?}");
+    };
+    for login in ["bob", "carol", "dave"] {
+        let id = doors.world.request(login, "target:orders-db", &[]);
+        quiet(&["approve", &id], "alice");
+    }
+    let run = |_| {
+        let mut command = doors.world.command("root", &["reconcile", "--fix"]);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    };
+    let mut all: Vec<Child> = (0..4).map(run).collect();
+    let codes: Vec<Option<i32>> = all.iter_mut().map(|child| child.wait().unwrap().code()).collect();
+    assert!(codes.contains(&Some(0)), "{codes:?}");
+    let mut acts = doors.acts();
+    acts.sort();
+    assert_eq!(acts, ["grant bob north", "grant carol north", "grant dave north"]);
+    assert_eq!(doors.held("allowed"), ["bob north", "carol north", "dave north"]);
+    assert_eq!(doors.actions(), ["grant.provisioned"; 3]);
+}
+
+#[test]
+fn a_watching_reconciler_follows_the_log() {
+    let doors = Doors::new(NORTH);
+    let mut watch = doors.world.command("root", &["reconcile", "--fix", "--watch"]);
+    let output = fs::File::create(doors.path("watch.out")).unwrap();
+    let mut watch = watch.stdout(output).stderr(Stdio::null()).spawn().unwrap();
+    let quiet = |args: &[&str]| {
+        let mut command = doors.world.command("alice", args);
+        command.env("HOME", doors.path("elsewhere")).output().unwrap()
+    };
+    let id = doors.world.request("bob", "target:orders-db", &[]);
+    quiet(&["approve", &id]);
+    doors.becomes("allowed", &["bob north"]);
+    quiet(&["revoke", &id]);
+    doors.becomes("allowed", &[]);
+    let until = Instant::now() + Duration::from_secs(20);
+    let said = || fs::read_to_string(doors.path("watch.out")).unwrap();
+    while !said().contains("revoked") && Instant::now() < until {
+        sleep(Duration::from_millis(50));
+    }
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    let words = ["doors: granted door=north for bob (request 1)", "doors: revoked door=north for bob (request 1)"];
+    assert!(words.iter().all(|line| said().contains(line)), "{}", said());
+}
+
+/// A number that is another at each call, and the same in each run of the test.
+fn random(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
+}
+
+#[test]
+fn a_reconciler_killed_at_random_ends_in_the_same_state() {
+    let kills = std::env::var("ACCESS_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let names = ["doors", "gates", "hatches"];
+    let bindings: String = names.iter().map(|name| NORTH.replace("doors", name)).collect();
+    let doors = Doors::new(&bindings);
+    // Slow, so that kills hit it at work.
+    doors.program("slow", &documented().replace("while read -r line; do", "while read -r line; do sleep 0.02"));
+    let config: String = names.iter().map(|name| doors.connector(name, &["slow", &format!("{name}.txt")])).collect();
+    let files: Vec<String> = names.iter().map(|name| format!("{name}.txt")).collect();
+    for file in &files {
+        fs::write(doors.path(file), "zoe north\nbob cellar\n").unwrap();
+    }
+    let members = ["bob", "carol", "dave", "frank"];
+    let mut live: Vec<(String, String)> = Vec::new();
+    let mut state = 0x2545_f491_4f6c_dd1d;
+    for _ in 0..kills {
+        // Without the configuration, so that nothing runs in the background.
+        doors.configure("");
+        let login = members[usize::try_from(random(&mut state) % 4).unwrap()];
+        match live.iter().position(|(of, _)| of == login) {
+            Some(at) => {
+                doors.world.run("alice", &["revoke", &live.remove(at).1]).ok();
+            }
+            None => live.push((login.to_owned(), doors.world.grant(login, "target:orders-db", "alice", &[]))),
+        }
+        doors.configure(&config);
+        let mut run = doors.world.command("root", &["reconcile", "--fix"]);
+        let mut run = run.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        sleep(Duration::from_millis(random(&mut state) % 400));
+        run.kill().unwrap();
+        run.wait().unwrap();
+        doors.world.pass("1s");
+    }
+    doors.world.run("root", &["reconcile", "--fix"]);
+    let mut expected: Vec<String> = live.iter().map(|(login, _)| format!("{login} north")).collect();
+    expected.extend(["zoe north".to_owned(), "bob cellar".to_owned()]);
+    expected.sort();
+    // Nothing of an earlier run goes on.
+    for pause in [0, 500] {
+        sleep(Duration::from_millis(pause));
+        for file in &files {
+            assert_eq!(doors.held(file), expected, "{file}");
+        }
+    }
+    for (_, id) in &live {
+        let states: Vec<Value> =
+            doors.provisioning(id).as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
+        assert_eq!(states, ["granted", "granted", "granted"].map(Value::from), "{id}");
+    }
+    let (_, rows) = doors.rows(&[]);
+    assert!(rows.iter().all(|row| row["state"] == "unexplained" && row["login"] == "zoe"), "{rows:?}");
+    doors.verify();
+}
