@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::{Connector, act, assert_done, assert_says, free_port, holders, list, private_file, run, wait_until};
 
-struct Aws {
+pub struct Aws {
     folder: TempDir,
     port: u16,
     server: Option<Child>,
@@ -26,7 +26,7 @@ fn python(name: &str) -> Command {
 }
 
 impl Aws {
-    fn start() -> Aws {
+    pub fn start() -> Aws {
         let folder = tempfile::tempdir().unwrap();
         let credentials = private_file(&folder.path().join("credentials"), "");
         let keys = json!({ "id": "first", "secret": "first" });
@@ -65,7 +65,7 @@ impl Aws {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    fn call(&self, action: &str, arguments: &Value) -> Value {
+    pub fn call(&self, action: &str, arguments: &Value) -> Value {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/iam.py");
         let mut command = python("python");
         command.arg(script).args([&self.url(), &self.keys.to_string(), action, &arguments.to_string()]);
@@ -81,7 +81,7 @@ impl Aws {
         json!({ "id": key["AccessKeyId"], "secret": key["SecretAccessKey"] })
     }
 
-    fn create(&self, group: &str, users: &[&str]) {
+    pub fn create(&self, group: &str, users: &[&str]) {
         self.call("create_group", &json!({ "GroupName": group }));
         for user in users {
             self.call("create_user", &json!({ "UserName": user }));
@@ -89,13 +89,13 @@ impl Aws {
     }
 
     /// By AWS's own list.
-    fn groups_of(&self, user: &str) -> Vec<String> {
+    pub fn groups_of(&self, user: &str) -> Vec<String> {
         let answer = self.call("list_groups_for_user", &json!({ "UserName": user }));
         let groups = answer["Groups"].as_array().unwrap();
         groups.iter().map(|group| group["GroupName"].as_str().unwrap().to_owned()).collect()
     }
 
-    fn connector(&self) -> Connector {
+    pub fn connector(&self) -> Connector {
         self.connector_with(&self.credentials)
     }
 

@@ -5,11 +5,15 @@
 
 mod aws_iam_group;
 mod directory;
+#[allow(dead_code, reason = "the other tests use the rest of it")]
+#[path = "../cli/harness.rs"]
+mod harness;
 mod ldap;
 mod postgres;
 mod postgres_cluster;
 mod postgres_faults;
 mod scim;
+mod whole;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
