@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::lock::{adopt_strays, end_strays};
-use super::system::{DesiredRows, Report, System, SystemAsk, restored};
+use super::system::{DesiredRows, Report, SystemAsk, SystemRun, restored};
 use super::view::ReconcileView;
 use crate::backend::Backend;
 use crate::config;
@@ -59,7 +59,7 @@ pub fn reconcile(
         for name in &names {
             let connector = connectors.iter().find(|connector| connector.name == *name);
             let (journal, fix, background) = (path.as_path(), wanted.fix, wanted.background);
-            let system = System { name, connector, journal, fix, background, asks: asks.clone() };
+            let system = SystemRun { name, connector, journal, fix, background, asks: asks.clone() };
             scope.spawn(move || system.run());
         }
         drop(asks);

@@ -44,7 +44,7 @@ pub struct Report {
     pub drift: Option<Vec<DriftView>>,
 }
 
-pub struct System<'s> {
+pub struct SystemRun<'s> {
     pub name: &'s Name,
     /// None: a binding or the journal names it, but no configuration does.
     pub connector: Option<&'s Connector>,
@@ -65,7 +65,7 @@ struct Known {
     state: DesiredState,
 }
 
-impl System<'_> {
+impl SystemRun<'_> {
     pub fn run(&self) {
         if let Err(failure) = self.try_run() {
             let state = if failure.kind == Kind::Busy { ReconcileState::Busy } else { ReconcileState::Unreachable };
