@@ -36,8 +36,8 @@ fn read(path: &Path, file: File) -> Result<Vec<u8>, Failure> {
     Ok(content)
 }
 
-/// A password or token: the file's text without white space at its ends. Only its owner may read the file.
-pub fn secret(path: &Path) -> Result<String, Failure> {
+/// The text of a file that only its owner may read.
+pub fn private(path: &Path) -> Result<String, Failure> {
     let file = open(path)?;
     let metadata = file.metadata().map_err(|error| invalid(path, &error.to_string()))?;
     if metadata.uid() != geteuid().as_raw() && metadata.uid() != 0 {
@@ -47,7 +47,12 @@ pub fn secret(path: &Path) -> Result<String, Failure> {
         let why = format!("others can read or write it (mode {:04o}), so it is not secret", metadata.mode() & 0o777);
         return Err(invalid(path, &why).hint(format!("chmod 600 {}, and replace the secret", path.display())));
     }
-    let text = String::from_utf8(read(path, file)?).map_err(|_| invalid(path, "it is not text in UTF-8"))?;
+    String::from_utf8(read(path, file)?).map_err(|_| invalid(path, "it is not text in UTF-8"))
+}
+
+/// A password or token: the only line of a private file.
+pub fn secret(path: &Path) -> Result<String, Failure> {
+    let text = private(path)?;
     let text = text.trim();
     if text.is_empty() || text.contains(char::is_control) {
         return Err(invalid(path, "it does not hold one line of text"));

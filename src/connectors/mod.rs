@@ -7,7 +7,9 @@ mod parameters;
 mod processes;
 mod serve;
 mod tool;
+mod web;
 
+pub mod aws_iam_group;
 pub mod ldap;
 pub mod postgres;
 pub mod protocol;

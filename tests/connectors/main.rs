@@ -1,14 +1,19 @@
-//! The shipped connectors for servers, each with the real server: a PostgreSQL cluster, slapd, scim2-server. Each test starts its
-//! own on loopback and stops it by its process id.
+//! The shipped connectors for servers, each with a server that nobody here wrote: a PostgreSQL cluster, slapd, scim2-server, moto.
+//! Each test starts its own on loopback and stops it by its process id.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 
+mod aws_iam_group;
 mod directory;
+#[allow(dead_code, reason = "the other tests use the rest of it")]
+#[path = "../cli/harness.rs"]
+mod harness;
 mod ldap;
 mod postgres;
 mod postgres_cluster;
 mod postgres_faults;
 mod scim;
+mod whole;
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;

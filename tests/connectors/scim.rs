@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::{Connector, act, assert_done, assert_says, free_port, holders, list, private_file, wait_until};
 
-struct Service {
+pub struct Service {
     folder: TempDir,
     port: u16,
     server: Option<Child>,
@@ -20,7 +20,7 @@ struct Service {
 const TOKEN: &str = "sesame";
 
 impl Service {
-    fn start() -> Service {
+    pub fn start() -> Service {
         let folder = tempfile::tempdir().unwrap();
         let token = private_file(&folder.path().join("token"), TOKEN);
         let mut service = Service { folder, port: free_port(), server: None, token };
@@ -50,7 +50,7 @@ impl Service {
         format!("http://127.0.0.1:{}/v2", self.port)
     }
 
-    fn connector(&self) -> Connector {
+    pub fn connector(&self) -> Connector {
         let words = ["scim", "--url", &self.url(), "--allow-plain", "--token-file", self.token.to_str().unwrap()];
         Connector::new(&words)
     }
@@ -68,11 +68,11 @@ impl Service {
         serde_json::from_str::<Value>(&answer).unwrap()["id"].as_str().unwrap().to_owned()
     }
 
-    fn user(&self, name: &str) -> String {
+    pub fn user(&self, name: &str) -> String {
         self.create("/Users", &json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name }))
     }
 
-    fn group(&self, name: &str, members: &[&str]) -> String {
+    pub fn group(&self, name: &str, members: &[&str]) -> String {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
         self.create(
             "/Groups",
@@ -80,8 +80,17 @@ impl Service {
         )
     }
 
+    pub fn replace_members(&self, group: &str, ids: &[&str]) {
+        let members: Vec<Value> = ids.iter().map(|id| json!({ "value": id })).collect();
+        let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{ "op": "replace", "path": "members", "value": members }] });
+        let request = ureq::patch(format!("{}/Groups/{group}", self.url()));
+        let request = request.header("authorization", format!("Bearer {TOKEN}"));
+        request.header("content-type", "application/scim+json").send(body.to_string()).unwrap();
+    }
+
     /// The ids of a group's members, by the service's own list.
-    fn members(&self, group: &str) -> Vec<String> {
+    pub fn members(&self, group: &str) -> Vec<String> {
         let group = self.ask(&format!("/Groups/{group}"));
         let members = group["members"].as_array().cloned().unwrap_or_default();
         members.iter().map(|member| member["value"].as_str().unwrap().to_owned()).collect()

@@ -1,4 +1,4 @@
-//! The connectors that access ships: each reads operations from standard input and writes answers to standard output.
+//! The connectors that access ships.
 
 use std::io::stdin;
 
@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 use super::super::app::App;
+use crate::connectors::aws_iam_group::AwsIamGroupArgs;
 use crate::connectors::ldap::LdapArgs;
 use crate::connectors::postgres::PostgresArgs;
 use crate::connectors::scim::ScimArgs;
@@ -20,10 +21,11 @@ pub enum Shipped {
     Postgres(PostgresArgs),
     Ldap(LdapArgs),
     Scim(ScimArgs),
+    AwsIamGroup(AwsIamGroupArgs),
 }
 
 impl Shipped {
-    /// Serves until the end of the input.
+    /// Carries out the operations on standard input, and answers on standard output.
     pub fn serve(self, app: &mut App) -> Result<u8> {
         let mut system: Box<dyn System> = match self {
             Shipped::UnixGroup(UnixGroupArgs {}) => Box::new(UnixGroup::default()),
@@ -31,6 +33,7 @@ impl Shipped {
             Shipped::Postgres(args) => Box::new(args.open()?),
             Shipped::Ldap(args) => Box::new(args.open()?),
             Shipped::Scim(args) => Box::new(args.open()?),
+            Shipped::AwsIamGroup(args) => Box::new(args.open()?),
         };
         serve(&mut *system, stdin().lock(), app.printer.output())?;
         Ok(0)

@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use self::http::{ScimAnswer, ScimService, encode};
+use self::http::{ScimAnswer, ScimService};
 use super::files;
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
+use super::web::{Website, encode};
 use super::{NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
@@ -46,7 +47,8 @@ impl ScimArgs {
             return Err(failure.hint("example: {login}@example.com"));
         };
         let token = files::secret(&self.token_file)?;
-        let service = ScimService::new(&self.url, self.allow_plain, self.ca_file.as_deref(), &token)?;
+        let website = Website::new(&self.url, self.allow_plain, self.ca_file.as_deref())?;
+        let service = ScimService::new(website, &token);
         Ok(Scim {
             service,
             before: before.to_owned(),

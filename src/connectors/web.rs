@@ -1,0 +1,97 @@
+//! HTTPS requests of connectors.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::Response;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body};
+
+use super::{NotDone, files};
+use crate::error::{Failure, Kind};
+
+/// How long one request may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The longest answer: 16 MiB.
+const LONGEST: u64 = 16 << 20;
+
+/// A service on the web, by its URL.
+pub struct Website {
+    agent: Agent,
+    /// Without a slash at its end.
+    pub base: String,
+    /// Set when it could not be reached. The other operations of this run then do not try for as long again.
+    down: Option<NotDone>,
+}
+
+impl Website {
+    pub fn new(url: &str, allow_plain: bool, ca_file: Option<&Path>) -> Result<Website, Failure> {
+        let usage = |why: &str| Err(Failure::new(Kind::Usage, format!("--url {why}: {url}")));
+        let Ok(parsed) = url.parse::<ureq::http::Uri>() else { return usage("is not valid") };
+        let encrypted = match parsed.scheme_str() {
+            Some("https") => true,
+            Some("http") if allow_plain => false,
+            Some("http") => return usage("is not encrypted"),
+            Some(_) | None => return usage("begins with https://"),
+        };
+        if parsed.query().is_some() || parsed.authority().is_none_or(|authority| authority.as_str().contains('@')) {
+            return usage("is not valid");
+        }
+        let trusted = if encrypted { files::trusted(ca_file)? } else { Vec::new() };
+        let trusted: Vec<_> = trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
+        let tls = TlsConfig::builder()
+            .root_certs(RootCerts::Specific(Arc::new(trusted)))
+            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .build();
+        let agent = Agent::config_builder()
+            .http_status_as_error(false)
+            // Redirects are not followed: they could lead anywhere, with the secret.
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent("access")
+            .proxy(None)
+            .timeout_global(Some(LIMIT))
+            .tls_config(tls)
+            .build();
+        Ok(Website { agent: agent.into(), base: url.trim_end_matches('/').to_owned(), down: None })
+    }
+
+    /// Sends a request. Returns the status and the text.
+    pub fn ask(
+        &mut self,
+        send: impl Fn(&Agent, &str) -> Result<Response<Body>, ureq::Error>,
+    ) -> Result<(u16, String), NotDone> {
+        if let Some(why) = &self.down {
+            return Err(why.clone());
+        }
+        let answer = send(&self.agent, &self.base).and_then(|mut response| {
+            let text = response.body_mut().with_config().limit(LONGEST).read_to_string()?;
+            Ok((response.status().as_u16(), text))
+        });
+        answer.map_err(|error| {
+            let why = unreachable(&error);
+            self.down = Some(why.clone());
+            why
+        })
+    }
+}
+
+fn unreachable(error: &ureq::Error) -> NotDone {
+    let text = format!("the service can't be reached: {error}");
+    match error {
+        ureq::Error::Timeout(_)
+        | ureq::Error::HostNotFound
+        | ureq::Error::ConnectionFailed
+        | ureq::Error::Protocol(_) => NotDone::Later(text),
+        // A certificate that is not trusted is invalid data.
+        ureq::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => NotDone::Later(text),
+        _ => NotDone::Failed(text),
+    }
+}
+
+/// As a part of a path, of a query or of a form.
+pub fn encode(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+    text.bytes().map(|byte| if plain(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

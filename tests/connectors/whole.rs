@@ -1,0 +1,186 @@
+//! From a request to the systems and back: one grant, carried to four of them.
+
+use serde_json::{Value, json};
+
+use crate::aws_iam_group::Aws;
+use crate::directory::Directory;
+use crate::harness::{TEAM, World, shows};
+use crate::postgres_cluster::Cluster;
+use crate::scim::Service;
+use crate::{Connector, wait_until};
+
+/// The team file's bindings of one target.
+const BINDINGS: &str = r#"
+[[bindings]]
+resource = "target:orders-db"
+connector = "orders-pg"
+role = "orders_rw"
+end_sessions = true
+
+[[bindings]]
+resource = "target:orders-db"
+connector = "directory"
+group = "cn=orders,ou=groups,dc=example,dc=com"
+
+[[bindings]]
+resource = "target:orders-db"
+connector = "id"
+group = "orders"
+
+[[bindings]]
+resource = "target:orders-db"
+connector = "aws"
+group = "orders"
+"#;
+
+struct Systems {
+    cluster: Cluster,
+    directory: Directory,
+    service: Service,
+    /// The group there, and bob.
+    ids: [String; 2],
+    aws: Aws,
+}
+
+impl Systems {
+    fn start() -> Systems {
+        let service = Service::start();
+        let ids = [service.group("orders", &[]), service.user("bob")];
+        let aws = Aws::start();
+        aws.create("orders", &["bob"]);
+        Systems { cluster: Cluster::start().with_orders(), directory: Directory::start(), service, ids, aws }
+    }
+
+    fn configure(&self, world: &World) {
+        let section = |name: &str, connector: &Connector, allow: &str| {
+            let words = [&[env!("CARGO_BIN_EXE_access").to_owned(), "connector".to_owned()][..], &connector.0].concat();
+            format!("[[connectors]]\nname = {name:?}\ncommand = {words:?}\nallow = {{ {allow} }}\n\n")
+        };
+        let text = section("orders-pg", &self.cluster.connector("access"), "role = [\"orders_*\"]")
+            + &section("directory", &self.directory.connector(), "group = [\"cn=orders,ou=groups,dc=example,dc=com\"]")
+            + &section("id", &self.service.connector(), "group = [\"orders\"]")
+            + &section("aws", &self.aws.connector(), "group = [\"orders\"]");
+        let folder = world.folder().join(".config/access");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.toml"), text).unwrap();
+        world.apply("olivia", &format!("{TEAM}{BINDINGS}")).ok();
+    }
+
+    /// In which systems bob really has it.
+    fn of_bob(&self) -> Vec<&'static str> {
+        let [group, bob] = &self.ids;
+        let systems = [
+            ("aws", self.aws.groups_of("bob") == ["orders"]),
+            ("directory", self.directory.can_read("bob")),
+            ("id", self.service.members(group).contains(bob)),
+            ("orders-pg", self.cluster.can_set_role("bob", "orders_rw")),
+        ];
+        systems.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+    }
+}
+
+const ALL: [&str; 4] = ["aws", "directory", "id", "orders-pg"];
+
+fn states(world: &World, id: &str) -> Vec<(String, String)> {
+    let shown = world.json("olivia", &["show", id])["grant"]["provisioning"].clone();
+    let text = |of: &Value, key: &str| of[key].as_str().unwrap().to_owned();
+    let mut states: Vec<_> =
+        shown.as_array().unwrap().iter().map(|it| (text(it, "connector"), text(it, "state"))).collect();
+    states.sort();
+    states
+}
+
+#[test]
+fn a_grant_is_carried_to_four_systems_and_ends_in_all_of_them() {
+    let systems = Systems::start();
+    let world = World::sample();
+    systems.configure(&world);
+    assert_eq!(systems.of_bob(), [""; 0]);
+    let id = world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    wait_until("all systems give it", || systems.of_bob() == ALL);
+    world.run("root", &["reconcile", "--fix"]).ok();
+    assert_eq!(states(&world, &id), ALL.map(|name| (name.to_owned(), "granted".to_owned())));
+    let mut session = systems.cluster.session("bob");
+    assert_eq!(session.ask("SET ROLE orders_rw; SELECT current_user").as_deref(), Some("orders_rw"));
+
+    world.pass("61m");
+    world.run("root", &["expire", "--no-deliver"]).ok();
+    assert_eq!(systems.of_bob(), [""; 0]);
+    assert_eq!(session.ask("SELECT 1"), None, "end_sessions");
+    assert_eq!(states(&world, &id), ALL.map(|name| (name.to_owned(), "revoked".to_owned())));
+    world.run("olivia", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn a_system_that_is_down_holds_up_no_other_and_is_never_forgotten() {
+    let mut systems = Systems::start();
+    let world = World::sample();
+    systems.configure(&world);
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    wait_until("all systems give it", || systems.of_bob() == ALL);
+    world.run("root", &["reconcile", "--fix"]).ok();
+
+    systems.directory.stop();
+    world.pass("61m");
+    world.run("root", &["expire", "--no-deliver"]).exits(1);
+    systems.directory.restart();
+    assert_eq!(systems.of_bob(), ["directory"]);
+    world.run("root", &["expire", "--no-deliver"]).ok();
+    assert_eq!(systems.of_bob(), [""; 0]);
+}
+
+#[test]
+fn drift_made_by_hand_is_found_in_each_system() {
+    let systems = Systems::start();
+    let world = World::sample();
+    systems.configure(&world);
+    world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    wait_until("all systems give it", || systems.of_bob() == ALL);
+    world.run("root", &["reconcile", "--fix"]).ok();
+
+    // Taken by hand, and given to carol by hand.
+    let [group, bob] = &systems.ids;
+    systems.cluster.sql("access", "REVOKE orders_rw FROM bob; GRANT orders_rw TO carol");
+    let carol = "uid=carol,ou=people,dc=example,dc=com";
+    systems.directory.modify(&format!(
+        "dn: cn=orders,ou=groups,dc=example,dc=com\nchangetype: modify\ndelete: member\n\
+         member: uid=bob,ou=people,dc=example,dc=com\n-\nadd: member\nmember: {carol}\n"
+    ));
+    let carol_there = systems.service.user("carol");
+    systems.service.replace_members(group, &[&carol_there]);
+    systems.aws.call("remove_user_from_group", &json!({ "GroupName": "orders", "UserName": "bob" }));
+    systems.aws.call("create_user", &json!({ "UserName": "carol" }));
+    systems.aws.call("add_user_to_group", &json!({ "GroupName": "orders", "UserName": "carol" }));
+    assert_eq!(systems.of_bob(), [""; 0]);
+
+    let ran = world.run("root", &["reconcile", "--json"]).exits(1).json();
+    let rows = ran.as_array().unwrap();
+    for system in ALL {
+        for (login, state) in [("bob", "missing"), ("carol", "unexplained")] {
+            let row = rows.iter().find(|row| row["connector"] == system && row["login"] == login);
+            shows(row.unwrap_or_else(|| panic!("{system} {login}: {ran}")), &json!({ "state": state }));
+        }
+    }
+    // What is missing is given again. What is unexplained stays, and is reported.
+    world.run("root", &["reconcile", "--fix"]).exits(1);
+    assert_eq!(systems.of_bob(), ALL);
+    assert!(systems.cluster.can_set_role("carol", "orders_rw") && systems.directory.can_read("carol"));
+    assert!(systems.service.members(group).contains(&carol_there) && systems.service.members(group).contains(bob));
+    assert_eq!(systems.aws.groups_of("carol"), ["orders"]);
+}
+
+#[test]
+fn each_connector_passes_the_test_for_connectors() {
+    let systems = Systems::start();
+    let world = World::sample();
+    systems.configure(&world);
+    systems.service.user("carol");
+    systems.aws.call("create_user", &json!({ "UserName": "carol" }));
+    let group = "group=cn=orders,ou=groups,dc=example,dc=com";
+    for (name, parameter) in
+        [("orders-pg", "role=orders_rw"), ("directory", group), ("id", "group=orders"), ("aws", "group=orders")]
+    {
+        let ran = world.run("root", &["connector", "test", name, "--login", "carol", parameter]).ok();
+        assert_eq!(ran.out.matches(" ok").count(), 10, "{}", ran.out);
+    }
+}
