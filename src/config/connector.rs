@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::domain::binding::Parameters;
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
+use crate::domain::policy::pattern::is_like;
 use crate::error::{Failure, Kind};
 
 /// How long one run of a program may take by default.
@@ -99,20 +100,6 @@ pub(super) fn check(path: &Path, connectors: &[Connector]) -> Result<(), Failure
         }
     }
     Ok(())
-}
-
-/// Whether a value is like a pattern: its pieces between the `*` follow one another in the value.
-fn is_like(pattern: &str, value: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == value };
-    let Some(mut left) = value.strip_prefix(first) else { return false };
-    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
-    for piece in middle.split('*').filter(|piece| !piece.is_empty()) {
-        match left.find(piece) {
-            Some(at) => left = &left[at + piece.len()..],
-            None => return false,
-        }
-    }
-    left.ends_with(last)
 }
 
 #[cfg(test)]
