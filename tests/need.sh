@@ -23,6 +23,13 @@ echo "missing:$missing" >&2
 install="apt-get install -y --no-install-recommends$packages"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     echo "installing:$packages" >&2
+    # Packages of services must not start them: the tests start their own.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+    fi
     apt-get update -q >&2
     # Its words are split on purpose.
     # shellcheck disable=SC2086
