@@ -136,13 +136,10 @@ impl SystemPlan {
     }
 
     fn unwanted(&mut self, holding: &Holding, is_found: bool, known: Option<&JournalEntry>, now: &Now<'_>) {
-        let ours = known.filter(|known| known.state != JournalState::Before);
-        let is_due = |known: &JournalEntry| {
-            // An act whose end is unknown may still have its effect, so it is taken back even if it is not listed.
-            is_found || known.state != JournalState::Granted
-        };
-        match ours {
-            Some(known) if is_due(known) => {
+        // What is ours is taken back also if it is not listed. The list can be wrong, and an act whose end is unknown may
+        // still have its effect.
+        match known.filter(|known| known.state != JournalState::Before) {
+            Some(known) => {
                 if is_found {
                     self.differ(holding, Drift::Stale, true, &known.requests);
                 }
@@ -156,7 +153,7 @@ impl SystemPlan {
                 };
                 self.act(ActKind::Revoke, holding, intent, is_found);
             }
-            _ => {
+            None => {
                 if is_found {
                     self.differ(holding, Drift::Unexplained, false, &[]);
                 }
@@ -207,15 +204,19 @@ pub fn conclude(
         }
         (ActKind::Grant, Some(true)) => (intent(), Err(why())),
         // It was certainly not given now. Whether it was by an earlier try may still be unknown.
-        (ActKind::Grant, Some(false)) if !is_done && answer.is_ok() => match before.map(|before| before.state) {
-            Some(JournalState::Granting | JournalState::Revoking) => (intent(), Err(why())),
-            Some(JournalState::Before | JournalState::Granted) | None => (before.cloned(), Err(why())),
-        },
+        (ActKind::Grant, Some(false)) if matches!(answer, Ok(ConnectorAnswer::Failed(_))) => {
+            match before.map(|before| before.state) {
+                Some(JournalState::Granting | JournalState::Revoking) => (intent(), Err(why())),
+                Some(JournalState::Before | JournalState::Granted) | None => (before.cloned(), Err(why())),
+            }
+        }
+        // A system that says later may do it later.
         (ActKind::Grant, Some(false)) => (intent(), Err(why())),
         (ActKind::Revoke, Some(false)) if is_done => (None, Ok(())),
         // What was taken back leaves sessions, which only the program can see.
-        (ActKind::Revoke, Some(false)) if act.was_found && !act.intent.end_sessions => (None, Ok(())),
-        (ActKind::Revoke, Some(false)) if act.was_found || before.is_some_and(leaves_sessions) => {
+        (ActKind::Revoke, Some(false)) if act.was_found && act.intent.end_sessions => (intent(), Err(why())),
+        // The list may be wrong that it is gone.
+        (ActKind::Revoke, Some(false)) if before.is_some_and(|before| was_given(before) && !act.was_found) => {
             (intent(), Err(why()))
         }
         // An unknown grant may still have its effect. It is taken back until the program says that this is done.
@@ -224,9 +225,9 @@ pub fn conclude(
     }
 }
 
-/// Whether a revoke is under way that ends sessions too.
-fn leaves_sessions(entry: &JournalEntry) -> bool {
-    entry.state == JournalState::Revoking && entry.end_sessions
+/// Whether it was certainly given, or a revoke is under way that ends sessions too.
+fn was_given(entry: &JournalEntry) -> bool {
+    entry.state == JournalState::Granted || (entry.state == JournalState::Revoking && entry.end_sessions)
 }
 
 /// What is known after a run, for the record.
@@ -291,6 +292,13 @@ impl Aftermath<'_> {
                     ProvisioningOutcome::Revoked { still_held: true }
                 }
                 (Some(why), _) if self.is_found(holding) != Some(false) => ProvisioningOutcome::RevokeFailed { why },
+                // It was given, and the program has not said that it is taken back. The list may be wrong.
+                (why, Some(false)) if ours.is_some() && wanted.is_none() && row.state != RecordedState::GrantFailed => {
+                    match why {
+                        Some(why) => ProvisioningOutcome::RevokeFailed { why },
+                        None => continue,
+                    }
+                }
                 (_, Some(false)) => ProvisioningOutcome::Revoked { still_held: false },
                 (None, Some(true)) if ours.is_none() => ProvisioningOutcome::Revoked { still_held: true },
                 _ => continue,

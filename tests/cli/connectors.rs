@@ -429,6 +429,55 @@ fn a_revoke_that_fails_is_reported_until_it_works() {
 }
 
 #[test]
+fn what_is_not_listed_when_its_grant_ends_is_taken_back_once_it_is() {
+    let doors = Doors::new(NORTH);
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    // The door is hidden for a moment.
+    doors.program(
+        "logged",
+        "#!/bin/sh\nwhile read -r line; do case $line in
+         *'\"list\"'*) echo '{\"holds\":[]}' ;; *) echo '{\"failed\":\"there is no such door\"}' ;; esac; done\n",
+    );
+    doors.world.pass("61m");
+    for _ in 0..3 {
+        doors.world.run("root", &["expire", "--no-deliver"]);
+        let states = doors.provisioning(&id);
+        assert_ne!(states[0]["state"], "revoked", "nobody took it back: {:?}", doors.recorded());
+        doors.world.pass("1m");
+    }
+    assert!(doors.world.unread("alice").contains(&"revoke.failed".to_owned()));
+    doors.program("logged", &format!("#!/bin/sh\nexec {} \"$1\"\n", doors.file("doors")));
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    shows(&doors.provisioning(&id), &json!([{ "state": "revoked" }]));
+    doors.verify();
+}
+
+#[test]
+fn what_a_system_gives_after_it_said_later_is_taken_back() {
+    let doors = Doors::new(NORTH);
+    // It carries out at the next start what it was asked before.
+    let late = doors.file("late");
+    let text = format!(
+        "#!/bin/sh\ncat {late} >>\"$1\" 2>/dev/null; rm -f {late}\nwhile read -r line; do case $line in
+         *'\"grant\"'*) if grep -qx 'bob north' \"$1\"; then echo '{{\"done\":{{}}}}'
+             else echo 'bob north' >{late}; echo '{{\"later\":\"504 Gateway Timeout\"}}'; fi ;;
+         *) printf '%s\\n' \"$line\" | {} \"$1\" ;; esac; done\n",
+        doors.file("doors")
+    );
+    doors.program("logged", &text);
+    doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    let ran: Vec<Ran> = (0..3).map(|_| doors.fix()).collect();
+    assert_eq!((doors.held("allowed"), ran[2].code), (vec!["bob north".to_owned()], 0), "{ran:?}");
+    doors.world.pass("61m");
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    doors.verify();
+}
+
+#[test]
 fn bindings_that_the_machine_does_not_allow_give_nothing() {
     let team = format!("{}{}", NORTH.replace("north", "vault"), ALSO_NORTH.replace("doors", "windows"));
     let doors = Doors::new(&team);
