@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::Answered;
 use crate::connectors::protocol::{ConnectorAnswer, Operation, Provision};
-use crate::domain::binding::Holding;
+use crate::domain::binding::{Holding, Parameters};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::protocol::{DesiredView, Drift, OutcomeView, ProvisioningOutcome, RecordedState, RecordedView};
@@ -15,6 +15,8 @@ pub type Desired = BTreeMap<Holding, DesiredView>;
 /// What it holds there.
 pub type FoundHoldings = BTreeSet<Holding>;
 pub type Entries = BTreeMap<Holding, JournalEntry>;
+/// The parameters whose holders the system could not list, and why.
+pub type Unseen = BTreeMap<Parameters, String>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ActKind {
@@ -236,6 +238,7 @@ pub struct Aftermath<'a> {
     pub desired: &'a Desired,
     /// None: the system could not be asked.
     pub found: Option<&'a FoundHoldings>,
+    pub unseen: &'a Unseen,
     pub journal: &'a Entries,
     pub recorded: &'a [RecordedView],
     /// Why something that is due is not done, by holding.
@@ -246,11 +249,13 @@ pub struct Aftermath<'a> {
 
 impl Aftermath<'_> {
     fn failure(&self, holding: &Holding) -> Option<String> {
-        self.failures.get(holding).map(String::as_str).or(self.failure).map(str::to_owned)
+        let own = self.failures.get(holding).or_else(|| self.unseen.get(&holding.parameters));
+        own.map(String::as_str).or(self.failure).map(str::to_owned)
     }
 
     fn is_found(&self, holding: &Holding) -> Option<bool> {
-        self.found.map(|found| found.contains(holding))
+        let found = self.found.filter(|_| !self.unseen.contains_key(&holding.parameters));
+        found.map(|found| found.contains(holding))
     }
 
     /// What is to be recorded: how it is, not what this run did. So a run that was killed before it could record leaves
@@ -286,19 +291,21 @@ impl Aftermath<'_> {
                 continue;
             }
             let ours = self.journal.get(holding).filter(|entry| entry.state != JournalState::Before);
+            // It was given, and the program has not said that it is taken back. The list may be wrong.
+            let is_unconfirmed = ours.is_some() && wanted.is_none() && row.state != RecordedState::GrantFailed;
             let outcome = match (self.failure(holding), self.is_found(holding)) {
+                // It was never given, so there is nothing to take back.
+                (_, None | Some(false)) if row.state == RecordedState::GrantFailed && ours.is_none() => {
+                    ProvisioningOutcome::Revoked { still_held: false }
+                }
                 // Something else gives it as well, so it is not to be taken away.
                 (_, found) if wanted.is_some() && found != Some(false) => {
                     ProvisioningOutcome::Revoked { still_held: true }
                 }
-                (Some(why), _) if self.is_found(holding) != Some(false) => ProvisioningOutcome::RevokeFailed { why },
-                // It was given, and the program has not said that it is taken back. The list may be wrong.
-                (why, Some(false)) if ours.is_some() && wanted.is_none() && row.state != RecordedState::GrantFailed => {
-                    match why {
-                        Some(why) => ProvisioningOutcome::RevokeFailed { why },
-                        None => continue,
-                    }
+                (Some(why), found) if found != Some(false) || is_unconfirmed => {
+                    ProvisioningOutcome::RevokeFailed { why }
                 }
+                (None, Some(false)) if is_unconfirmed => continue,
                 (_, Some(false)) => ProvisioningOutcome::Revoked { still_held: false },
                 (None, Some(true)) if ours.is_none() => ProvisioningOutcome::Revoked { still_held: true },
                 _ => continue,
@@ -328,7 +335,9 @@ impl Aftermath<'_> {
         request: Option<RequestId>,
         granted: &BTreeSet<(&Holding, Option<RequestId>)>,
     ) -> bool {
-        self.found.is_none() && !self.failures.contains_key(holding) && granted.contains(&(holding, request))
+        self.is_found(holding).is_none()
+            && !self.failures.contains_key(holding)
+            && granted.contains(&(holding, request))
     }
 }
 

@@ -7,7 +7,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::answers::Answered;
-    use super::super::plan::{ActKind, Aftermath, Desired, Entries, FoundHoldings, Now, conclude, plan};
+    use super::super::plan::{ActKind, Aftermath, Desired, Entries, FoundHoldings, Now, Unseen, conclude, plan};
     use crate::connectors::protocol::{ConnectorAnswer, Operation};
     use crate::domain::binding::Holding;
     use crate::domain::time::Timestamp;
@@ -325,6 +325,7 @@ mod tests {
         let aftermath = Aftermath {
             desired: &desired,
             found: found.as_ref(),
+            unseen: &Unseen::new(),
             journal: &journal,
             recorded: &recorded,
             failures: &failures,
@@ -363,6 +364,8 @@ mod tests {
             (known(false, None, Some(Granted), failed), revoke_failed("it is down")),
             // A run was killed before it could record that it gave this.
             (known(false, None, Some(Granted), None), revoke_failed("it is down")),
+            // It was never given, so nobody is told that it is not taken back.
+            (known(false, None, None, Some(RecordedState::GrantFailed)), revoked(false)),
             (known(false, Some(false), None, None), vec![]),
             (known(false, Some(true), None, None), vec![]),
         ] {

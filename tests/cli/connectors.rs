@@ -478,6 +478,44 @@ fn what_a_system_gives_after_it_said_later_is_taken_back() {
 }
 
 #[test]
+fn a_binding_that_the_system_does_not_know_holds_up_no_other_and_leaves_nothing_behind() {
+    let doors = Doors::new(&[&NORTH.replace("north", "vault"), ALSO_NORTH].concat());
+    let dave = doors.world.grant("dave", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["dave vault"]);
+    doors.fix().ok();
+    // The vault is gone, and whoever asks about it gets no answer about the rest.
+    let text = format!(
+        "#!/bin/sh\nwhile read -r line; do case $line in *vault*) echo '{{\"failed\":\"there is no door vault\"}}' ;;
+         *) printf '%s\\n' \"$line\" | {} \"$1\" ;; esac; done\n",
+        doors.file("doors")
+    );
+    doors.program("logged", &text);
+    let bob = doors.world.grant("bob", "target:billing-db", "alice", &["--duration", "1h"]);
+    let carol = doors.world.grant("carol", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north", "dave vault"]);
+    doors.fix().exits(1).says("there is no door vault");
+    shows(&doors.provisioning(&bob), &json!([{ "state": "granted" }]));
+    shows(&doors.provisioning(&carol), &json!([{ "state": "failed" }]));
+    // Nobody knows that it is gone.
+    shows(&doors.provisioning(&dave), &json!([{ "state": "granted" }]));
+    doors.world.pass("61m");
+    let ran = doors.expire();
+    assert!(ran.err.contains("there is no door vault"), "{ran:?}");
+    assert_eq!(doors.held("allowed"), ["dave vault"]);
+
+    // Without the binding, only what was given there is left.
+    doors.world.apply("olivia", &format!("{TEAM}{ALSO_NORTH}")).ok();
+    doors.fix();
+    let ran = doors.expire().exits(1);
+    assert!(ran.err.contains("dave STILL HAS door=vault") && !ran.err.contains("carol"), "{ran:?}");
+    doors.program("logged", &format!("#!/bin/sh\nexec {} \"$1\"\n", doors.file("doors")));
+    doors.fix().ok();
+    doors.expire().ok();
+    assert_eq!((doors.held("allowed"), doors.rows(&[])), (vec![], (0, vec![])));
+    doors.verify();
+}
+
+#[test]
 fn bindings_that_the_machine_does_not_allow_give_nothing() {
     let team = format!("{}{}", NORTH.replace("north", "vault"), ALSO_NORTH.replace("doors", "windows"));
     let doors = Doors::new(&team);
