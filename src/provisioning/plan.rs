@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::answers::Answered;
 use crate::connectors::protocol::{ConnectorAnswer, Operation, Provision};
-use crate::domain::binding::Holding;
+use crate::domain::binding::{Holding, Parameters};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::protocol::{DesiredView, Drift, OutcomeView, ProvisioningOutcome, RecordedState, RecordedView};
@@ -15,6 +15,8 @@ pub type Desired = BTreeMap<Holding, DesiredView>;
 /// What it holds there.
 pub type FoundHoldings = BTreeSet<Holding>;
 pub type Entries = BTreeMap<Holding, JournalEntry>;
+/// The parameters whose holders the system could not list, and why.
+pub type Unseen = BTreeMap<Parameters, String>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ActKind {
@@ -136,13 +138,10 @@ impl SystemPlan {
     }
 
     fn unwanted(&mut self, holding: &Holding, is_found: bool, known: Option<&JournalEntry>, now: &Now<'_>) {
-        let ours = known.filter(|known| known.state != JournalState::Before);
-        let is_due = |known: &JournalEntry| {
-            // An act whose end is unknown may still have its effect, so it is taken back even if it is not listed.
-            is_found || known.state != JournalState::Granted
-        };
-        match ours {
-            Some(known) if is_due(known) => {
+        // What is ours is taken back also if it is not listed. The list can be wrong, and an act whose end is unknown may
+        // still have its effect.
+        match known.filter(|known| known.state != JournalState::Before) {
+            Some(known) => {
                 if is_found {
                     self.differ(holding, Drift::Stale, true, &known.requests);
                 }
@@ -156,7 +155,7 @@ impl SystemPlan {
                 };
                 self.act(ActKind::Revoke, holding, intent, is_found);
             }
-            _ => {
+            None => {
                 if is_found {
                     self.differ(holding, Drift::Unexplained, false, &[]);
                 }
@@ -207,15 +206,19 @@ pub fn conclude(
         }
         (ActKind::Grant, Some(true)) => (intent(), Err(why())),
         // It was certainly not given now. Whether it was by an earlier try may still be unknown.
-        (ActKind::Grant, Some(false)) if !is_done && answer.is_ok() => match before.map(|before| before.state) {
-            Some(JournalState::Granting | JournalState::Revoking) => (intent(), Err(why())),
-            Some(JournalState::Before | JournalState::Granted) | None => (before.cloned(), Err(why())),
-        },
+        (ActKind::Grant, Some(false)) if matches!(answer, Ok(ConnectorAnswer::Failed(_))) => {
+            match before.map(|before| before.state) {
+                Some(JournalState::Granting | JournalState::Revoking) => (intent(), Err(why())),
+                Some(JournalState::Before | JournalState::Granted) | None => (before.cloned(), Err(why())),
+            }
+        }
+        // A system that says later may do it later.
         (ActKind::Grant, Some(false)) => (intent(), Err(why())),
         (ActKind::Revoke, Some(false)) if is_done => (None, Ok(())),
         // What was taken back leaves sessions, which only the program can see.
-        (ActKind::Revoke, Some(false)) if act.was_found && !act.intent.end_sessions => (None, Ok(())),
-        (ActKind::Revoke, Some(false)) if act.was_found || before.is_some_and(leaves_sessions) => {
+        (ActKind::Revoke, Some(false)) if act.was_found && act.intent.end_sessions => (intent(), Err(why())),
+        // The list may be wrong that it is gone.
+        (ActKind::Revoke, Some(false)) if before.is_some_and(|before| was_given(before) && !act.was_found) => {
             (intent(), Err(why()))
         }
         // An unknown grant may still have its effect. It is taken back until the program says that this is done.
@@ -224,9 +227,9 @@ pub fn conclude(
     }
 }
 
-/// Whether a revoke is under way that ends sessions too.
-fn leaves_sessions(entry: &JournalEntry) -> bool {
-    entry.state == JournalState::Revoking && entry.end_sessions
+/// Whether it was certainly given, or a revoke is under way that ends sessions too.
+fn was_given(entry: &JournalEntry) -> bool {
+    entry.state == JournalState::Granted || (entry.state == JournalState::Revoking && entry.end_sessions)
 }
 
 /// What is known after a run, for the record.
@@ -235,6 +238,7 @@ pub struct Aftermath<'a> {
     pub desired: &'a Desired,
     /// None: the system could not be asked.
     pub found: Option<&'a FoundHoldings>,
+    pub unseen: &'a Unseen,
     pub journal: &'a Entries,
     pub recorded: &'a [RecordedView],
     /// Why something that is due is not done, by holding.
@@ -245,11 +249,13 @@ pub struct Aftermath<'a> {
 
 impl Aftermath<'_> {
     fn failure(&self, holding: &Holding) -> Option<String> {
-        self.failures.get(holding).map(String::as_str).or(self.failure).map(str::to_owned)
+        let own = self.failures.get(holding).or_else(|| self.unseen.get(&holding.parameters));
+        own.map(String::as_str).or(self.failure).map(str::to_owned)
     }
 
     fn is_found(&self, holding: &Holding) -> Option<bool> {
-        self.found.map(|found| found.contains(holding))
+        let found = self.found.filter(|_| !self.unseen.contains_key(&holding.parameters));
+        found.map(|found| found.contains(holding))
     }
 
     /// What is to be recorded: how it is, not what this run did. So a run that was killed before it could record leaves
@@ -285,12 +291,21 @@ impl Aftermath<'_> {
                 continue;
             }
             let ours = self.journal.get(holding).filter(|entry| entry.state != JournalState::Before);
+            // It was given, and the program has not said that it is taken back. The list may be wrong.
+            let is_unconfirmed = ours.is_some() && wanted.is_none() && row.state != RecordedState::GrantFailed;
             let outcome = match (self.failure(holding), self.is_found(holding)) {
+                // It was never given, so there is nothing to take back.
+                (_, None | Some(false)) if row.state == RecordedState::GrantFailed && ours.is_none() => {
+                    ProvisioningOutcome::Revoked { still_held: false }
+                }
                 // Something else gives it as well, so it is not to be taken away.
                 (_, found) if wanted.is_some() && found != Some(false) => {
                     ProvisioningOutcome::Revoked { still_held: true }
                 }
-                (Some(why), _) if self.is_found(holding) != Some(false) => ProvisioningOutcome::RevokeFailed { why },
+                (Some(why), found) if found != Some(false) || is_unconfirmed => {
+                    ProvisioningOutcome::RevokeFailed { why }
+                }
+                (None, Some(false)) if is_unconfirmed => continue,
                 (_, Some(false)) => ProvisioningOutcome::Revoked { still_held: false },
                 (None, Some(true)) if ours.is_none() => ProvisioningOutcome::Revoked { still_held: true },
                 _ => continue,
@@ -320,7 +335,9 @@ impl Aftermath<'_> {
         request: Option<RequestId>,
         granted: &BTreeSet<(&Holding, Option<RequestId>)>,
     ) -> bool {
-        self.found.is_none() && !self.failures.contains_key(holding) && granted.contains(&(holding, request))
+        self.is_found(holding).is_none()
+            && !self.failures.contains_key(holding)
+            && granted.contains(&(holding, request))
     }
 }
 

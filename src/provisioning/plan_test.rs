@@ -7,7 +7,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::answers::Answered;
-    use super::super::plan::{ActKind, Aftermath, Desired, Entries, FoundHoldings, Now, conclude, plan};
+    use super::super::plan::{ActKind, Aftermath, Desired, Entries, FoundHoldings, Now, Unseen, conclude, plan};
     use crate::connectors::protocol::{ConnectorAnswer, Operation};
     use crate::domain::binding::Holding;
     use crate::domain::time::Timestamp;
@@ -54,6 +54,10 @@ mod tests {
         NoList,
         /// The program was stopped, and the system does it all later.
         Late,
+        /// The program says that it may work later, and the system does it all then.
+        Later,
+        /// The list lacks all that access gave. The acts work, or they all fail.
+        Blind(bool),
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -139,7 +143,11 @@ mod tests {
             let fault = if lies { Fault::Fails } else { fault };
             let nonce = self.runs.to_string();
             let now = Now { now: time(i64::from(self.runs)), nonce: &nonce, end_sessions: &|_| None };
-            let planned = plan(&self.desired, &self.system, &self.journal, &now);
+            let listed = |model: &Model| match fault {
+                Fault::Blind(_) => model.foreign.clone(),
+                _ => model.system.clone(),
+            };
+            let planned = plan(&self.desired, &listed(self), &self.journal, &now);
             for (holding, entry) in planned.settled {
                 self.write(&holding, entry);
             }
@@ -148,15 +156,17 @@ mod tests {
                 self.write(&act.holding, Some(act.intent.clone()));
             }
             let done = match fault {
-                Fault::AfterIntents | Fault::Lies | Fault::Fails | Fault::Late => 0,
+                Fault::AfterIntents | Fault::Lies | Fault::Fails | Fault::Late | Fault::Later | Fault::Blind(false) => {
+                    0
+                }
                 Fault::AfterActs(count) => count,
-                Fault::None | Fault::Silent | Fault::NoList => planned.acts.len(),
+                Fault::None | Fault::Silent | Fault::NoList | Fault::Blind(true) => planned.acts.len(),
             };
             for act in planned.acts.iter().take(done) {
                 self.land(Some(&act.holding));
                 self.act(act.kind, &act.holding);
             }
-            if matches!(fault, Fault::Late) {
+            if matches!(fault, Fault::Late | Fault::Later) {
                 self.pending.extend(planned.acts.iter().map(|act| (act.kind, act.holding.clone())));
             }
             if matches!(fault, Fault::AfterIntents | Fault::AfterActs(_)) {
@@ -164,11 +174,12 @@ mod tests {
             }
             let answer: Answered = match fault {
                 Fault::Silent | Fault::Late => Err("no answer".to_owned()),
-                Fault::Fails => Ok(ConnectorAnswer::Failed("no".to_owned())),
+                Fault::Fails | Fault::Blind(false) => Ok(ConnectorAnswer::Failed("no".to_owned())),
+                Fault::Later => Ok(ConnectorAnswer::Later("not now".to_owned())),
                 _ => Ok(ConnectorAnswer::Done { note: None }),
             };
             for act in &planned.acts {
-                let is_found = (!matches!(fault, Fault::NoList)).then(|| self.system.contains(&act.holding));
+                let is_found = (!matches!(fault, Fault::NoList)).then(|| listed(self).contains(&act.holding));
                 let (entry, _) = conclude(act, is_found, &answer, before.get(&act.holding));
                 self.write(&act.holding, entry);
             }
@@ -185,6 +196,8 @@ mod tests {
             1 => Just(Fault::Fails),
             1 => Just(Fault::NoList),
             2 => Just(Fault::Late),
+            1 => Just(Fault::Later),
+            2 => any::<bool>().prop_map(Fault::Blind),
         ]
     }
 
@@ -246,6 +259,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_listed_is_forgotten_only_once_the_program_says_that_it_is_taken_back() {
+        let mut model = Model::default();
+        model.step(Step::Want(0, None));
+        model.run(Fault::None);
+        model.step(Step::Unwant(0));
+        let now = Now { now: time(5), nonce: "n", end_sessions: &|_| None };
+        let planned = plan(&model.desired, &FoundHoldings::new(), &model.journal, &now);
+        assert_eq!(planned.acts[0].kind, ActKind::Revoke);
+        for (answer, is_over) in [
+            (Err("no answer".to_owned()), false),
+            (Ok(ConnectorAnswer::Failed("no".to_owned())), false),
+            (Ok(ConnectorAnswer::Later("not now".to_owned())), false),
+            (Ok(ConnectorAnswer::Done { note: None }), true),
+        ] {
+            let (entry, done) = conclude(&planned.acts[0], Some(false), &answer, model.journal.get(&holding(0)));
+            assert_eq!((entry.is_none(), done.is_ok()), (is_over, is_over), "{answer:?}");
+        }
+    }
+
+    #[test]
     fn a_try_that_goes_on_keeps_its_key() {
         let mut model = Model::default();
         model.step(Step::Want(0, None));
@@ -292,6 +325,7 @@ mod tests {
         let aftermath = Aftermath {
             desired: &desired,
             found: found.as_ref(),
+            unseen: &Unseen::new(),
             journal: &journal,
             recorded: &recorded,
             failures: &failures,
@@ -320,6 +354,9 @@ mod tests {
             (known(true, None, Some(Granted), granted), vec![]),
             (known(false, Some(false), None, granted), revoked(false)),
             (known(false, Some(true), Some(Before), granted), revoked(true)),
+            // The program has not said that it is taken back, so the list may be wrong.
+            (known(false, Some(false), Some(Revoking), granted), vec![]),
+            (failing(known(false, Some(false), Some(Revoking), granted)), revoke_failed("no")),
             // The journal is lost.
             (known(false, Some(true), None, granted), revoked(true)),
             (failing(known(false, Some(true), Some(Revoking), granted)), revoke_failed("no")),
@@ -327,6 +364,8 @@ mod tests {
             (known(false, None, Some(Granted), failed), revoke_failed("it is down")),
             // A run was killed before it could record that it gave this.
             (known(false, None, Some(Granted), None), revoke_failed("it is down")),
+            // It was never given, so nobody is told that it is not taken back.
+            (known(false, None, None, Some(RecordedState::GrantFailed)), revoked(false)),
             (known(false, Some(false), None, None), vec![]),
             (known(false, Some(true), None, None), vec![]),
         ] {

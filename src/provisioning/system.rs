@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::answers::Answered;
 use super::lock::{NoLock, SystemLock};
 use super::plan::{
-    ActKind, Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, conclude, plan,
+    ActKind, Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, Unseen, conclude, plan,
 };
 use super::program;
 use super::view::{ReconcileState, ReconcileView};
@@ -17,7 +17,7 @@ use crate::connectors::protocol::{ConnectorAnswer, Operation};
 use crate::domain::binding::{Binding, Holding, Parameters};
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
-use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position};
+use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, RecordedState};
 use crate::store::{Journal, JournalChange};
 
 /// How long to wait for another run, beside what its program may take twice.
@@ -67,6 +67,19 @@ struct Known {
     state: DesiredState,
 }
 
+/// What the system lists.
+#[derive(Default)]
+struct SystemHoldings {
+    found: FoundHoldings,
+    unseen: Unseen,
+}
+
+impl SystemHoldings {
+    fn is_seen(&self, holding: &Holding) -> bool {
+        !self.unseen.contains_key(&holding.parameters)
+    }
+}
+
 impl SystemRun<'_> {
     pub fn run(&self) {
         if let Err(failure) = self.try_run() {
@@ -99,8 +112,8 @@ impl SystemRun<'_> {
         let known = self.desired(journal)?;
         let entries = journal.entries(self.name)?;
         let parameters = self.parameters(&known, &entries);
-        let found = match self.list(lock, &parameters) {
-            Ok(found) => found,
+        let listed = match self.list(lock, &parameters) {
+            Ok(listed) => listed,
             Err(why) => {
                 self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
                 self.show_refused(&known);
@@ -108,8 +121,9 @@ impl SystemRun<'_> {
                 return Ok(true);
             }
         };
-        let first = make_plan(&known, &found, &entries);
+        let first = make_plan(&known, &listed, &entries);
         self.show_refused(&known);
+        self.show_unseen(&listed);
         if !self.fix {
             first.differences.iter().for_each(|difference| self.show(ReconcileView::of_difference(difference)));
             return Ok(true);
@@ -118,10 +132,10 @@ impl SystemRun<'_> {
         self.show_unexplained(&first);
         if first.acts.is_empty() {
             let entries = journal.entries(self.name)?;
-            self.report(&known, Some(&found), &entries, &known.refused, None, &first.differences)?;
+            self.report(&known, Some(&listed), &entries, &known.refused, None, &first.differences)?;
             return Ok(true);
         }
-        self.carry_out(lock, journal, &first, &found, &parameters)
+        self.carry_out(lock, journal, &first, &listed, &parameters)
     }
 
     /// Does what was planned and is still desired. Returns whether nothing else turned up meanwhile.
@@ -130,7 +144,7 @@ impl SystemRun<'_> {
         lock: &SystemLock,
         journal: &mut Journal,
         first: &SystemPlan,
-        found: &FoundHoldings,
+        listed: &SystemHoldings,
         parameters: &BTreeSet<Parameters>,
     ) -> Result<bool, Failure> {
         let before = journal.entries(self.name)?;
@@ -138,7 +152,7 @@ impl SystemRun<'_> {
         journal.change(&intents.collect::<Vec<_>>())?;
         // What is desired may have changed while the program listed what is there.
         let known = self.desired(journal)?;
-        let second = make_plan(&known, found, &before);
+        let second = make_plan(&known, listed, &before);
         let second_acts: BTreeMap<&Holding, &PlannedAct> = second.acts.iter().map(|act| (&act.holding, act)).collect();
         let same = |act: &PlannedAct| {
             let again = second_acts.get(&act.holding);
@@ -148,10 +162,11 @@ impl SystemRun<'_> {
         let restored = |act: &&PlannedAct| (act.holding.clone(), before.get(&act.holding).cloned());
         journal.change(&dropped.iter().map(restored).collect::<Vec<_>>())?;
 
-        let (answers, after) = self.act(lock, &acts, parameters);
+        let (answers, after) = self.act(lock, &acts, parameters, listed);
         let (mut changes, mut failures): (Vec<JournalChange>, _) = (Vec::new(), known.refused.clone());
         for (act, answer) in acts.iter().zip(&answers) {
-            let is_found = after.as_ref().ok().map(|after| after.contains(&act.holding));
+            let seen = after.as_ref().ok().filter(|after| after.is_seen(&act.holding));
+            let is_found = seen.map(|after| after.found.contains(&act.holding));
             let (entry, done) = conclude(act, is_found, answer, before.get(&act.holding));
             changes.push((act.holding.clone(), entry));
             // What was taken back to be safe was not there.
@@ -208,7 +223,9 @@ impl SystemRun<'_> {
     /// All that is to be listed: what bindings name, and what was given before.
     fn parameters(&self, known: &Known, entries: &Entries) -> BTreeSet<Parameters> {
         let bound = known.bindings.iter().map(|binding| &binding.parameters);
-        let recorded = known.state.recorded.iter().map(|row| &row.holding);
+        // What could not be given leaves nothing to look for, unless the journal knows better.
+        let given = known.state.recorded.iter().filter(|row| row.state != RecordedState::GrantFailed);
+        let recorded = given.map(|row| &row.holding);
         let recorded = recorded.filter(|holding| holding.connector == *self.name);
         let ours = entries.keys().chain(recorded).map(|holding| &holding.parameters);
         // What is refused today is still listed if something was given: it has to be taken back.
@@ -216,20 +233,51 @@ impl SystemRun<'_> {
         bound.chain(ours).cloned().collect()
     }
 
-    fn list(&self, lock: &SystemLock, parameters: &BTreeSet<Parameters>) -> Result<FoundHoldings, String> {
+    fn list(&self, lock: &SystemLock, parameters: &BTreeSet<Parameters>) -> Result<SystemHoldings, String> {
         let connector = match self.connector {
             // Nothing was ever given there, and a binding that names it is refused as such.
-            None if parameters.is_empty() => return Ok(FoundHoldings::new()),
+            None if parameters.is_empty() => return Ok(SystemHoldings::default()),
             None => return Err(format!("no connector {} is configured on this machine", self.name)),
             Some(connector) => connector,
         };
         if parameters.is_empty() {
-            return Ok(FoundHoldings::new());
+            return Ok(SystemHoldings::default());
         }
         let operation = Operation::List { parameters: parameters.iter().cloned().collect() };
         let mut answers = program::run(connector, &[operation], |group| lock.note(group));
         lock.forget();
-        self.listed(parameters, answers.pop())
+        match answers.pop() {
+            Some(Ok(ConnectorAnswer::Failed(why))) if parameters.len() > 1 => {
+                self.list_each(connector, lock, parameters).ok_or(why)
+            }
+            answer => {
+                let found = self.listed(parameters, answer)?;
+                Ok(SystemHoldings { found, unseen: Unseen::new() })
+            }
+        }
+    }
+
+    /// Asks for each set by itself, so that one which the system does not know hides no other. None: none can be listed.
+    fn list_each(
+        &self,
+        connector: &Connector,
+        lock: &SystemLock,
+        parameters: &BTreeSet<Parameters>,
+    ) -> Option<SystemHoldings> {
+        let operation = |one: &Parameters| Operation::List { parameters: vec![one.clone()] };
+        let operations: Vec<Operation> = parameters.iter().map(operation).collect();
+        let answers = program::run(connector, &operations, |group| lock.note(group));
+        lock.forget();
+        let mut listed = SystemHoldings::default();
+        for (one, answer) in parameters.iter().zip(answers) {
+            match self.listed(&BTreeSet::from([one.clone()]), Some(answer)) {
+                Ok(found) => listed.found.extend(found),
+                Err(why) => {
+                    listed.unseen.insert(one.clone(), why);
+                }
+            }
+        }
+        (listed.unseen.len() < parameters.len()).then_some(listed)
     }
 
     /// Runs the acts, and the list after them.
@@ -238,13 +286,18 @@ impl SystemRun<'_> {
         lock: &SystemLock,
         acts: &[&PlannedAct],
         parameters: &BTreeSet<Parameters>,
-    ) -> (Vec<Answered>, Result<FoundHoldings, String>) {
-        let Some(connector) = self.connector else { return (Vec::new(), Ok(FoundHoldings::new())) };
+        before: &SystemHoldings,
+    ) -> (Vec<Answered>, Result<SystemHoldings, String>) {
+        let Some(connector) = self.connector else { return (Vec::new(), Ok(SystemHoldings::default())) };
+        // What could not be listed before would spoil the list.
+        let seen = parameters.iter().filter(|one| !before.unseen.contains_key(*one)).cloned();
+        let seen: BTreeSet<Parameters> = seen.collect();
         let mut operations: Vec<Operation> = acts.iter().map(|act| act.operation()).collect();
-        operations.push(Operation::List { parameters: parameters.iter().cloned().collect() });
+        operations.push(Operation::List { parameters: seen.iter().cloned().collect() });
         let mut answers = program::run(connector, &operations, |group| lock.note(group));
         lock.forget();
-        let mut after = self.listed(parameters, answers.pop());
+        let found = self.listed(&seen, answers.pop());
+        let mut after = found.map(|found| SystemHoldings { found, unseen: before.unseen.clone() });
         if after.is_err() {
             // A program that was stopped at its time limit may answer when it has nothing else to do.
             after = self.list(lock, parameters).map_err(|_| after.err().unwrap_or_default());
@@ -274,7 +327,7 @@ impl SystemRun<'_> {
     fn report(
         &self,
         known: &Known,
-        found: Option<&FoundHoldings>,
+        listed: Option<&SystemHoldings>,
         entries: &Entries,
         failures: &BTreeMap<Holding, String>,
         failure: Option<&str>,
@@ -285,16 +338,26 @@ impl SystemRun<'_> {
         }
         let of_this = |holding: &Holding| holding.connector == *self.name;
         let recorded: Vec<_> = known.state.recorded.iter().filter(|row| of_this(&row.holding)).cloned().collect();
-        let aftermath =
-            Aftermath { desired: &known.all, found, journal: entries, recorded: &recorded, failures, failure };
-        let drift = found.map(|_| {
+        let none = Unseen::new();
+        let aftermath = Aftermath {
+            desired: &known.all,
+            found: listed.map(|listed| &listed.found),
+            unseen: listed.map_or(&none, |listed| &listed.unseen),
+            journal: entries,
+            recorded: &recorded,
+            failures,
+            failure,
+        };
+        let drift = listed.map(|listed| {
             let real = differences.iter().filter(|difference| !difference.is_due);
-            real.map(|it| DriftView { drift: it.drift, holding: it.holding.clone() }).collect::<Vec<_>>()
+            let real = real.map(|it| DriftView { drift: it.drift, holding: it.holding.clone() });
+            // What could not be looked at is as it was.
+            let hidden = |it: &&DriftView| of_this(&it.holding) && !listed.is_seen(&it.holding);
+            real.chain(known.state.drift.iter().filter(hidden).cloned()).collect::<Vec<_>>()
         });
         let outcomes = aftermath.outcomes();
-        if failure.is_some() {
-            outcomes.iter().filter_map(ReconcileView::of_failed).for_each(|view| self.show(view));
-        }
+        let untried = |it: &&OutcomeView| failure.is_some() || aftermath.unseen.contains_key(&it.holding.parameters);
+        outcomes.iter().filter(untried).filter_map(ReconcileView::of_failed).for_each(|view| self.show(view));
         let was: BTreeSet<String> = known.state.drift.iter().filter(|it| of_this(&it.holding)).map(key_of).collect();
         let is_news = drift.as_ref().is_some_and(|drift| drift.iter().map(key_of).collect::<BTreeSet<_>>() != was);
         if outcomes.is_empty() && !is_news {
@@ -317,6 +380,13 @@ impl SystemRun<'_> {
             known.bindings.iter().filter_map(|binding| Some((binding, self.refusal(&binding.parameters)?))).collect();
         for (binding, why) in refused {
             self.show(ReconcileView::of_refused(binding, why));
+        }
+    }
+
+    fn show_unseen(&self, listed: &SystemHoldings) {
+        for (parameters, why) in &listed.unseen {
+            let view = ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone());
+            self.show(ReconcileView { parameters: Some(parameters.clone()), ..view });
         }
     }
 
@@ -350,7 +420,8 @@ fn merged(rows: impl Iterator<Item = DesiredView>) -> Desired {
     desired
 }
 
-fn make_plan(known: &Known, found: &FoundHoldings, entries: &Entries) -> SystemPlan {
+/// The plan for what could be listed.
+fn make_plan(known: &Known, listed: &SystemHoldings, entries: &Entries) -> SystemPlan {
     let nanos = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
     let nonce = format!("{nanos:x}-{}", std::process::id());
     let end_sessions = |holding: &Holding| {
@@ -358,7 +429,11 @@ fn make_plan(known: &Known, found: &FoundHoldings, entries: &Entries) -> SystemP
         bindings.peek()?;
         Some(bindings.any(|binding| binding.end_sessions))
     };
-    plan(&known.allowed, found, entries, &Now { now: known.state.now, nonce: &nonce, end_sessions: &end_sessions })
+    let (mut desired, mut entries) = (known.allowed.clone(), entries.clone());
+    desired.retain(|holding, _| listed.is_seen(holding));
+    entries.retain(|holding, _| listed.is_seen(holding));
+    let now = Now { now: known.state.now, nonce: &nonce, end_sessions: &end_sessions };
+    plan(&desired, &listed.found, &entries, &now)
 }
 
 /// Writes only what is new: each write waits for the disk.

@@ -429,6 +429,93 @@ fn a_revoke_that_fails_is_reported_until_it_works() {
 }
 
 #[test]
+fn what_is_not_listed_when_its_grant_ends_is_taken_back_once_it_is() {
+    let doors = Doors::new(NORTH);
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    // The door is hidden for a moment.
+    doors.program(
+        "logged",
+        "#!/bin/sh\nwhile read -r line; do case $line in
+         *'\"list\"'*) echo '{\"holds\":[]}' ;; *) echo '{\"failed\":\"there is no such door\"}' ;; esac; done\n",
+    );
+    doors.world.pass("61m");
+    for _ in 0..3 {
+        doors.world.run("root", &["expire", "--no-deliver"]);
+        let states = doors.provisioning(&id);
+        assert_ne!(states[0]["state"], "revoked", "nobody took it back: {:?}", doors.recorded());
+        doors.world.pass("1m");
+    }
+    assert!(doors.world.unread("alice").contains(&"revoke.failed".to_owned()));
+    doors.program("logged", &format!("#!/bin/sh\nexec {} \"$1\"\n", doors.file("doors")));
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    shows(&doors.provisioning(&id), &json!([{ "state": "revoked" }]));
+    doors.verify();
+}
+
+#[test]
+fn what_a_system_gives_after_it_said_later_is_taken_back() {
+    let doors = Doors::new(NORTH);
+    // It carries out at the next start what it was asked before.
+    let late = doors.file("late");
+    let text = format!(
+        "#!/bin/sh\ncat {late} >>\"$1\" 2>/dev/null; rm -f {late}\nwhile read -r line; do case $line in
+         *'\"grant\"'*) if grep -qx 'bob north' \"$1\"; then echo '{{\"done\":{{}}}}'
+             else echo 'bob north' >{late}; echo '{{\"later\":\"504 Gateway Timeout\"}}'; fi ;;
+         *) printf '%s\\n' \"$line\" | {} \"$1\" ;; esac; done\n",
+        doors.file("doors")
+    );
+    doors.program("logged", &text);
+    doors.world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    let ran: Vec<Ran> = (0..3).map(|_| doors.fix()).collect();
+    assert_eq!((doors.held("allowed"), ran[2].code), (vec!["bob north".to_owned()], 0), "{ran:?}");
+    doors.world.pass("61m");
+    doors.expire().ok();
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    doors.verify();
+}
+
+#[test]
+fn a_binding_that_the_system_does_not_know_holds_up_no_other_and_leaves_nothing_behind() {
+    let doors = Doors::new(&[&NORTH.replace("north", "vault"), ALSO_NORTH].concat());
+    let dave = doors.world.grant("dave", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["dave vault"]);
+    doors.fix().ok();
+    // The vault is gone, and whoever asks about it gets no answer about the rest.
+    let text = format!(
+        "#!/bin/sh\nwhile read -r line; do case $line in *vault*) echo '{{\"failed\":\"there is no door vault\"}}' ;;
+         *) printf '%s\\n' \"$line\" | {} \"$1\" ;; esac; done\n",
+        doors.file("doors")
+    );
+    doors.program("logged", &text);
+    let bob = doors.world.grant("bob", "target:billing-db", "alice", &["--duration", "1h"]);
+    let carol = doors.world.grant("carol", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north", "dave vault"]);
+    doors.fix().exits(1).says("there is no door vault");
+    shows(&doors.provisioning(&bob), &json!([{ "state": "granted" }]));
+    shows(&doors.provisioning(&carol), &json!([{ "state": "failed" }]));
+    // Nobody knows that it is gone.
+    shows(&doors.provisioning(&dave), &json!([{ "state": "granted" }]));
+    doors.world.pass("61m");
+    let ran = doors.expire();
+    assert!(ran.err.contains("there is no door vault"), "{ran:?}");
+    assert_eq!(doors.held("allowed"), ["dave vault"]);
+
+    // Without the binding, only what was given there is left.
+    doors.world.apply("olivia", &format!("{TEAM}{ALSO_NORTH}")).ok();
+    doors.fix();
+    let ran = doors.expire().exits(1);
+    assert!(ran.err.contains("dave STILL HAS door=vault") && !ran.err.contains("carol"), "{ran:?}");
+    doors.program("logged", &format!("#!/bin/sh\nexec {} \"$1\"\n", doors.file("doors")));
+    doors.fix().ok();
+    doors.expire().ok();
+    assert_eq!((doors.held("allowed"), doors.rows(&[])), (vec![], (0, vec![])));
+    doors.verify();
+}
+
+#[test]
 fn bindings_that_the_machine_does_not_allow_give_nothing() {
     let team = format!("{}{}", NORTH.replace("north", "vault"), ALSO_NORTH.replace("doors", "windows"));
     let doors = Doors::new(&team);
