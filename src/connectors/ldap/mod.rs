@@ -139,8 +139,9 @@ impl System for Ldap {
         match result.rc {
             code::SUCCESS => Ok(Some("hosts that cache groups, and open sessions, keep it for a while".to_owned())),
             code::NO_SUCH_ATTRIBUTE => Ok(None),
-            // Fails if the group may only be hidden.
-            code::NO_SUCH_OBJECT => self.members(group).map(|_| None),
+            code::NO_SUCH_OBJECT => {
+                Err(NotDone::Later(format!("there is no group {group} now, or this login can't see it")))
+            }
             code::OBJECT_CLASS_VIOLATION => Err(NotDone::Failed(format!(
                 "{} is the last member of {group}, which can't be empty: add another member, or set --empty-member",
                 act.login

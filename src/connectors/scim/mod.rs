@@ -129,10 +129,16 @@ impl Scim {
         if !answer.is_success() {
             return Err(answer.not_done());
         }
-        if !answer.body.get("totalResults").is_some_and(Value::is_u64) {
+        let Some(total) = answer.body.get("totalResults").and_then(Value::as_u64) else {
             return Err(NotDone::Failed("the service answers without a list: check --url".to_owned()));
+        };
+        let found = answer.body.get("Resources").and_then(Value::as_array).cloned().unwrap_or_default();
+        // A page: the one that is looked for may be on the next.
+        if total > found.len() as u64 {
+            let why = format!("the service returns {} of {total} {kind} with the {attribute} {value}", found.len());
+            return Err(NotDone::Failed(why));
         }
-        Ok(answer.body.get("Resources").and_then(Value::as_array).cloned().unwrap_or_default())
+        Ok(found)
     }
 
     /// The id of a group, by its displayName or its id.
