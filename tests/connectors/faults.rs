@@ -3,6 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::directory::Directory;
 use crate::postgres_cluster::Cluster;
-use crate::{Connector, act, assert_done, assert_says, list, private_file};
+use crate::{Connector, act, assert_done, assert_says, certificates, free_port, list, private_file, wait_until};
 
 /// Serves each connection with this, on a thread that ends with the tests. Returns the port.
 fn serve(each: impl Fn(TcpStream) + Send + 'static) -> u16 {
@@ -68,6 +69,25 @@ fn a_request_whose_answer_is_lost_is_for_later() {
             }
         }
     }
+}
+
+/// Nothing was sent there.
+#[test]
+fn a_service_whose_certificate_is_not_trusted_is_a_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let port = free_port().to_string();
+    let mut command = Command::new("openssl");
+    command.args(["s_server", "-accept", &port, "-cert", "cert.pem", "-key", "key.pem", "-quiet"]);
+    let mut server = command.current_dir(folder.path()).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until("openssl starts", || TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
+    let token = private_file(&folder.path().join("token"), "sesame");
+    let url = format!("https://localhost:{port}");
+    let connector = Connector::new(&["scim", "--url", &url, "--token-file", token.to_str().unwrap()]);
+    let said = connector.one(act("grant", "bob", "group", "orders"));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_says(&said, "failed", "certificate");
 }
 
 #[test]
