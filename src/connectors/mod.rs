@@ -7,6 +7,7 @@ mod parameters;
 mod processes;
 mod serve;
 mod tool;
+mod user_name;
 mod web;
 
 pub mod aws_iam_group;

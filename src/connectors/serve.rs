@@ -25,6 +25,15 @@ pub enum NotDone {
     Failed(String),
 }
 
+impl NotDone {
+    /// The same, but not final: an earlier try may have had its effect.
+    pub fn later(self) -> NotDone {
+        match self {
+            NotDone::Later(why) | NotDone::Failed(why) => NotDone::Later(why),
+        }
+    }
+}
+
 impl From<NotDone> for ConnectorAnswer {
     fn from(problem: NotDone) -> ConnectorAnswer {
         match problem {

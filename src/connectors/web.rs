@@ -77,17 +77,19 @@ impl Website {
     }
 }
 
+/// The request may have been sent, and only its answer be lost, unless the error says that there was no connection.
 fn unreachable(error: &ureq::Error) -> NotDone {
+    use ureq::Error::{BadUri, Http, Io, Pem, Rustls, Tls};
     let text = format!("the service can't be reached: {error}");
-    match error {
-        ureq::Error::Timeout(_)
-        | ureq::Error::HostNotFound
-        | ureq::Error::ConnectionFailed
-        | ureq::Error::Protocol(_) => NotDone::Later(text),
-        // A certificate that is not trusted is invalid data.
-        ureq::Error::Io(error) if error.kind() != std::io::ErrorKind::InvalidData => NotDone::Later(text),
-        _ => NotDone::Failed(text),
-    }
+    let never_sent = match error {
+        BadUri(_) | Http(_) | Pem(_) | Rustls(_) | Tls(_) => true,
+        Io(error) => {
+            let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+            matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+        }
+        _ => false,
+    };
+    if never_sent { NotDone::Failed(text) } else { NotDone::Later(text) }
 }
 
 /// As a part of a path, of a query or of a form.

@@ -140,6 +140,10 @@ impl Directory {
         self.password.to_str().unwrap()
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> String {
         format!("ldap://localhost:{}", self.port)
     }

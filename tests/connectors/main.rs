@@ -5,6 +5,7 @@
 
 mod aws_iam_group;
 mod directory;
+mod faults;
 #[allow(dead_code, reason = "the other tests use the rest of it")]
 #[path = "../cli/harness.rs"]
 mod harness;

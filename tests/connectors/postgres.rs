@@ -214,6 +214,23 @@ fn system_roles_are_refused() {
 }
 
 #[test]
+fn a_role_that_cannot_log_in_is_no_member() {
+    let cluster = Cluster::start().with_orders();
+    cluster.sql("postgres", "CREATE ROLE staff; GRANT staff TO bob");
+    for connector in [cluster.connector("access"), cluster.connector("access").and(&["--create-logins"])] {
+        assert_says(&connector.one(grant("staff", "orders_rw")), "failed", "staff can't log in");
+    }
+    assert!(!cluster.can_set_role("bob", "orders_rw"));
+    // To take back is always allowed.
+    let connector = cluster.connector("access");
+    assert_done(&connector.one(grant("carol", "orders_rw")));
+    cluster.sql("postgres", "ALTER ROLE carol NOLOGIN; GRANT carol TO bob");
+    assert!(cluster.can_set_role("bob", "orders_rw"));
+    assert_done(&connector.one(revoke("carol", "orders_rw")));
+    assert!(!cluster.can_set_role("bob", "orders_rw"));
+}
+
+#[test]
 fn open_sessions_are_ended_if_the_binding_says_so() {
     for cluster in Cluster::of_both_kinds().map(Cluster::with_orders) {
         let connector = cluster.connector("access");

@@ -72,6 +72,14 @@ impl Service {
         self.create("/Users", &json!({ "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": name }))
     }
 
+    fn rename(&self, id: &str, name: &str) {
+        let body = json!({ "schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+            "Operations": [{ "op": "replace", "path": "userName", "value": name }] });
+        let request = ureq::patch(format!("{}/Users/{id}", self.url()));
+        let request = request.header("authorization", format!("Bearer {TOKEN}"));
+        request.header("content-type", "application/scim+json").send(body.to_string()).unwrap();
+    }
+
     pub fn group(&self, name: &str, members: &[&str]) -> String {
         let members: Vec<Value> = members.iter().map(|id| json!({ "value": id })).collect();
         self.create(
@@ -172,6 +180,29 @@ fn users_and_groups_that_are_not_there() {
     // A group in a group is no login.
     assert_eq!(service.members(&wrapper), [orders]);
     assert_eq!(holders(&connector.one(list("group", &["gone", "orders", "wrapper"]))), [""; 0]);
+}
+
+/// A member who renames themselves keeps the membership, so it must not count as taken back.
+#[test]
+fn a_user_who_was_renamed_is_reported_and_not_taken_for_gone() {
+    let service = Service::start();
+    let bob = service.user("bob@example.com");
+    let group = service.group("orders", &[]);
+    let connector = service.connector().and(&["--user-name", "{login}@example.com"]);
+    assert_done(&connector.one(act("grant", "bob", "group", "orders")));
+    service.rename(&bob, "bobby@corp.example");
+    assert_eq!(holders(&connector.one(list("group", &["orders"]))), ["user=bobby@corp.example"]);
+    let answer = connector.one(act("revoke", "bob", "group", "orders"));
+    assert_says(&answer, "failed", "there is no user bob@example.com any more; if it was renamed");
+    assert_eq!(service.members(&group), std::slice::from_ref(&bob));
+    // The name of another login is not taken for that login.
+    service.rename(&bob, "carol");
+    assert_eq!(holders(&connector.one(list("group", &["orders"]))), ["user=carol"]);
+    service.rename(&bob, "bob@example.com");
+    assert_done(&connector.one(act("revoke", "bob", "group", "orders")));
+    assert_eq!(service.members(&group), [""; 0]);
+    service.rename(&bob, "bobby@corp.example");
+    assert_done(&connector.one(act("revoke", "bob", "group", "orders")));
 }
 
 #[test]

@@ -9,11 +9,11 @@ use clap::Args;
 use self::iam::{Iam, IamKeys, IamProblem};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
+use super::user_name::UserNames;
 use super::web::Website;
 use super::{NotDone, System};
 use crate::domain::binding::Parameters;
-use crate::domain::member::Login;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 
 /// AWS: membership of an IAM group (parameter: group, its name)
 #[derive(Debug, Args)]
@@ -41,26 +41,19 @@ pub struct AwsIamGroupArgs {
     pub user_name: String,
 }
 
-const PLACE: &str = "{login}";
-
 impl AwsIamGroupArgs {
     pub fn open(self) -> Result<AwsIamGroup, Failure> {
-        let Some((before, after)) = self.user_name.split_once(PLACE) else {
-            let failure = Failure::new(Kind::Usage, format!("--user-name has no {PLACE}"));
-            return Err(failure.hint("example: {login}@example.com"));
-        };
+        let names = UserNames::parse(&self.user_name)?;
         let keys = IamKeys::read(&self.credentials_file, &self.profile)?;
         let website = Website::new(&self.url, self.allow_plain, self.ca_file.as_deref())?;
         let iam = Iam::new(website, self.region, &keys);
-        Ok(AwsIamGroup { iam, before: before.to_owned(), after: after.to_owned() })
+        Ok(AwsIamGroup { iam, names })
     }
 }
 
 pub struct AwsIamGroup {
     iam: Iam,
-    /// What the name of an IAM user has before and after the login.
-    before: String,
-    after: String,
+    names: UserNames,
 }
 
 impl System for AwsIamGroup {
@@ -70,8 +63,7 @@ impl System for AwsIamGroup {
             // Nobody holds parameters that no operation accepts.
             let Ok(group) = only(all, "group") else { continue };
             for user in self.members(group)? {
-                let login = user.strip_prefix(&self.before).and_then(|rest| rest.strip_suffix(&self.after));
-                let Some(login) = login.and_then(|login| login.parse().ok()) else { continue };
+                let Some(login) = self.names.holder(&user) else { continue };
                 holders.push(Holder { login, parameters: all.clone() });
             }
         }
@@ -80,7 +72,7 @@ impl System for AwsIamGroup {
 
     fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let group = only(&act.parameters, "group")?;
-        let user = self.user(&act.login);
+        let user = self.names.of(&act.login);
         // To add a member again changes nothing.
         match self.iam.call("AddUserToGroup", &[("GroupName", group), ("UserName", &user)]) {
             Ok(_) => Ok(None),
@@ -91,27 +83,28 @@ impl System for AwsIamGroup {
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let group = only(&act.parameters, "group")?;
-        let user = self.user(&act.login);
+        let user = self.names.of(&act.login);
         match self.iam.call("RemoveUserFromGroup", &[("GroupName", group), ("UserName", &user)]) {
             Ok(_) => Ok(None),
             // The group, the user or the membership is not there.
             Err(IamProblem::NoSuchEntity(why)) => {
-                if self.members(group)?.contains(&user) {
-                    Err(NotDone::Failed(why))
-                } else {
-                    Ok(None)
+                let members = self.members(group)?;
+                if members.contains(&user) {
+                    return Err(NotDone::Failed(why));
                 }
+                // A user that was renamed is still a member.
+                let has_user = !why.to_lowercase().contains(NO_USER);
+                if has_user || members.is_empty() { Ok(None) } else { Err(self.names.gone(&act.login)) }
             }
             Err(IamProblem::NotDone(why)) => Err(why),
         }
     }
 }
 
-impl AwsIamGroup {
-    fn user(&self, login: &Login) -> String {
-        format!("{}{login}{}", self.before, self.after)
-    }
+/// How IAM says that a user is not there: `The user with name bob cannot be found.` Without it, only the membership is not.
+const NO_USER: &str = "the user with name";
 
+impl AwsIamGroup {
     /// Empty if the group is gone.
     fn members(&mut self, group: &str) -> Result<Vec<String>, NotDone> {
         let mut members = Vec::new();

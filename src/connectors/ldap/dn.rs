@@ -146,6 +146,18 @@ fn is_same(one: &Level, other: &Level) -> bool {
     plain(one) == plain(other)
 }
 
+/// The one way to write a name, but for upper and lower case. None: the name is not valid.
+pub fn canonical(text: &str) -> Option<String> {
+    let level = |level: &Level| {
+        let words = |value: &str| value.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        let mut pairs: Vec<String> =
+            level.iter().map(|(kind, value)| format!("{kind}={}", dn_escape(words(value)))).collect();
+        pairs.sort();
+        pairs.join("+")
+    };
+    Some(parse(text)?.iter().map(level).collect::<Vec<_>>().join(","))
+}
+
 /// Whether both name the same entry.
 pub fn are_same(one: &str, other: &str) -> bool {
     match (parse(one), parse(other)) {

@@ -95,7 +95,7 @@ impl System for Ldap {
         let mut holders = Vec::new();
         for all in parameters {
             // Nobody holds parameters that no operation accepts.
-            let Ok(group) = only(all, "group") else { continue };
+            let Ok(group) = only(all, "group").and_then(spelled) else { continue };
             for member in self.members(group)? {
                 // A member that is no login: another group, a service.
                 let Some(login) = self.login(&member)?.and_then(|login| login.parse().ok()) else { continue };
@@ -106,7 +106,7 @@ impl System for Ldap {
     }
 
     fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
-        let group = only(&act.parameters, "group")?;
+        let group = spelled(only(&act.parameters, "group")?)?;
         let member = self.member(act.login.as_str());
         if self.template.is_some() {
             match self.spelling(&member)? {
@@ -139,14 +139,25 @@ impl System for Ldap {
         match result.rc {
             code::SUCCESS => Ok(Some("hosts that cache groups, and open sessions, keep it for a while".to_owned())),
             code::NO_SUCH_ATTRIBUTE => Ok(None),
-            // Fails if the group may only be hidden.
-            code::NO_SUCH_OBJECT => self.members(group).map(|_| None),
+            code::NO_SUCH_OBJECT => {
+                Err(NotDone::Later(format!("there is no group {group} now, or this login can't see it")))
+            }
             code::OBJECT_CLASS_VIOLATION => Err(NotDone::Failed(format!(
                 "{} is the last member of {group}, which can't be empty: add another member, or set --empty-member",
                 act.login
             ))),
             _ => Err(session::not_done(&result)),
         }
+    }
+}
+
+/// The name of a group, if it is written as it has to be: otherwise one group would be several, and a pattern of `allow` could
+/// let through what nobody sees in it.
+fn spelled(group: &str) -> Result<&str, NotDone> {
+    match dn::canonical(group) {
+        Some(canonical) if canonical.eq_ignore_ascii_case(group) => Ok(group),
+        Some(canonical) => Err(NotDone::Failed(format!("write the group as {canonical}"))),
+        None => Err(NotDone::Failed(format!("{group} is no distinguished name"))),
     }
 }
 

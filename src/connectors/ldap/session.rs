@@ -86,17 +86,19 @@ impl Directory {
     /// Does the work, which is the same if it is done twice: if the server ends the session meanwhile, a second time.
     pub fn with<T>(&mut self, work: impl Fn(&mut LdapSession) -> Result<T, LdapError>) -> Result<T, NotDone> {
         let mut again = self.session.is_some();
+        let mut lost = false;
         loop {
-            let mut session = self.session()?;
+            let mut session = self.session().map_err(|why| if lost { why.later() } else { why })?;
             match work(&mut session) {
                 Ok(done) => {
                     self.session = Some(session);
                     return Ok(done);
                 }
                 // The session is of no use any more. A server that does not answer in time is not asked again.
-                Err(error) if again && !matches!(error, LdapError::Timeout { .. }) => again = false,
+                Err(error) if again && !matches!(error, LdapError::Timeout { .. }) => (again, lost) = (false, true),
                 Err(error) => {
-                    let why = unreachable(&error);
+                    // The request was sent, and may have had its effect.
+                    let why = unreachable(&error).later();
                     if matches!(error, LdapError::Timeout { .. }) {
                         self.down = Some(why.clone());
                     }

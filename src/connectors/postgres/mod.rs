@@ -150,6 +150,9 @@ impl System for Postgres {
             if found.get("is_me") {
                 return refuse(format!("{login} is the login of this connector"));
             }
+            if found.get("is_group") {
+                return refuse(format!("{login} can't log in: everybody who has that role would get {role}"));
+            }
             if !has_login && !create_logins {
                 return refuse(format!("there is no login {login} (--create-logins)"));
             }

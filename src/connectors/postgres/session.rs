@@ -66,10 +66,14 @@ impl PostgresServer {
     pub fn with<T>(&mut self, work: impl Fn(&mut PostgresSession) -> Result<T, PostgresProblem>) -> Result<T, NotDone> {
         let mut again = true;
         loop {
-            let mut session = self.session()?;
+            let mut session = self.session().map_err(|why| if again { why } else { why.later() })?;
             match work(&mut session) {
                 Err(PostgresProblem::Sql(error)) if is_gone(&error) && again => again = false,
                 Err(PostgresProblem::Sql(error)) if is_gone(&error) => return Err(not_done(&error)),
+                // The answer is lost: the statement was sent, and may have had its effect. So the session is of no use.
+                Err(PostgresProblem::Sql(error)) if error.as_db_error().is_none() => {
+                    return Err(not_done(&error).later());
+                }
                 done => {
                     self.session = Some(session);
                     return done.map_err(|problem| match problem {

@@ -19,7 +19,7 @@ fn known() -> String {
             SELECT oid, rolsuper, current_setting('server_version_num')::int >= 160000 AS several
             FROM pg_roles WHERE rolname = current_user),
         login AS (
-            SELECT oid, rolname, rolsuper, rolvaliduntil FROM pg_roles
+            SELECT oid, rolname, rolsuper, rolcanlogin, rolvaliduntil FROM pg_roles
             WHERE rolname = $1::text::name AND octet_length($1::text) < 64),
         role AS (
             SELECT oid, rolname FROM pg_roles
@@ -45,6 +45,7 @@ pub fn before_grant() -> String {
         "{}, ending AS (
             SELECT CASE WHEN $3::bigint IS NULL THEN 'infinity' ELSE to_timestamp($3::bigint) END AS at)
         SELECT EXISTS (SELECT FROM login) AS has_login,
+            EXISTS (SELECT FROM login WHERE NOT rolcanlogin) AS is_group,
             EXISTS (SELECT FROM role) AS has_role,
             EXISTS (SELECT FROM login WHERE login.oid = me.oid) AS is_me,
             EXISTS (SELECT FROM role WHERE rolname::text LIKE 'pg\\_%' OR EXISTS (

@@ -12,11 +12,12 @@ use self::http::{ScimAnswer, ScimService};
 use super::files;
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
+use super::user_name::UserNames;
 use super::web::{Website, encode};
 use super::{NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 
 /// SCIM: membership of a group (parameter: group, its displayName or id)
 #[derive(Debug, Args)]
@@ -38,32 +39,19 @@ pub struct ScimArgs {
     pub user_name: String,
 }
 
-const PLACE: &str = "{login}";
-
 impl ScimArgs {
     pub fn open(self) -> Result<Scim, Failure> {
-        let Some((before, after)) = self.user_name.split_once(PLACE) else {
-            let failure = Failure::new(Kind::Usage, format!("--user-name has no {PLACE}"));
-            return Err(failure.hint("example: {login}@example.com"));
-        };
+        let names = UserNames::parse(&self.user_name)?;
         let token = files::secret(&self.token_file)?;
         let website = Website::new(&self.url, self.allow_plain, self.ca_file.as_deref())?;
         let service = ScimService::new(website, &token);
-        Ok(Scim {
-            service,
-            before: before.to_owned(),
-            after: after.to_owned(),
-            groups: BTreeMap::new(),
-            users: BTreeMap::new(),
-        })
+        Ok(Scim { service, names, groups: BTreeMap::new(), users: BTreeMap::new() })
     }
 }
 
 pub struct Scim {
     service: ScimService,
-    /// What a userName has before and after the login.
-    before: String,
-    after: String,
+    names: UserNames,
     /// The ids of groups, by what bindings call them.
     groups: BTreeMap<String, String>,
     /// The userNames of ids.
@@ -79,7 +67,8 @@ impl System for Scim {
             let Some(id) = self.group(group)? else { continue };
             let members = self.members(&id)?;
             self.learn(&members)?;
-            let logins: BTreeSet<Login> = members.iter().filter_map(|id| self.login(id)).collect();
+            let logins: BTreeSet<Login> =
+                members.iter().filter_map(|id| self.names.holder(self.users.get(id)?)).collect();
             holders.extend(logins.into_iter().map(|login| Holder { login, parameters: all.clone() }));
         }
         Ok(holders)
@@ -91,7 +80,7 @@ impl System for Scim {
             return Err(NotDone::Failed(format!("there is no group {name}")));
         };
         let Some(user) = self.user(&act.login)? else {
-            return Err(NotDone::Failed(format!("there is no user {}", self.user_name(&act.login))));
+            return Err(NotDone::Failed(format!("there is no user {}", self.names.of(&act.login))));
         };
         // To add a member again changes nothing (RFC 7644, 3.5.2.1). A service that adds it again fails the next list.
         let change = json!({ "op": "add", "path": "members", "value": [{ "value": user }] });
@@ -107,7 +96,12 @@ impl System for Scim {
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let name = only(&act.parameters, "group")?;
-        let (Some(group), Some(user)) = (self.group(name)?, self.user(&act.login)?) else { return Ok(None) };
+        let Some(group) = self.group(name)? else { return Ok(None) };
+        let Some(user) = self.user(&act.login)? else {
+            // A user that was renamed is still a member.
+            let is_empty = self.members(&group)?.is_empty();
+            return if is_empty { Ok(None) } else { Err(self.names.gone(&act.login)) };
+        };
         let path = format!("members[value eq {}]", Value::from(user.as_str()));
         let answer = self.change(&group, &json!({ "op": "remove", "path": path }))?;
         // A service may say that there is no such member (`noTarget`), or that the group is gone.
@@ -127,15 +121,6 @@ impl Scim {
         self.service.patch(&format!("/Groups/{}", encode(group)), &body)
     }
 
-    fn user_name(&self, login: &Login) -> String {
-        format!("{}{login}{}", self.before, self.after)
-    }
-
-    fn login(&self, id: &str) -> Option<Login> {
-        let name = self.users.get(id)?;
-        name.strip_prefix(&self.before)?.strip_suffix(&self.after)?.parse().ok()
-    }
-
     /// The resources whose attribute has this value. A service may ignore case.
     fn find(&mut self, kind: &str, attribute: &str, value: &str) -> Result<Vec<Value>, NotDone> {
         let filter = format!("{attribute} eq {}", Value::from(value));
@@ -144,10 +129,16 @@ impl Scim {
         if !answer.is_success() {
             return Err(answer.not_done());
         }
-        if !answer.body.get("totalResults").is_some_and(Value::is_u64) {
+        let Some(total) = answer.body.get("totalResults").and_then(Value::as_u64) else {
             return Err(NotDone::Failed("the service answers without a list: check --url".to_owned()));
+        };
+        let found = answer.body.get("Resources").and_then(Value::as_array).cloned().unwrap_or_default();
+        // A page: the one that is looked for may be on the next.
+        if total > found.len() as u64 {
+            let why = format!("the service returns {} of {total} {kind} with the {attribute} {value}", found.len());
+            return Err(NotDone::Failed(why));
         }
-        Ok(answer.body.get("Resources").and_then(Value::as_array).cloned().unwrap_or_default())
+        Ok(found)
     }
 
     /// The id of a group, by its displayName or its id.
@@ -181,7 +172,7 @@ impl Scim {
 
     /// The id of a login's user.
     fn user(&mut self, login: &Login) -> Result<Option<String>, NotDone> {
-        let name = self.user_name(login);
+        let name = self.names.of(login);
         if let Some((id, _)) = self.users.iter().find(|(_, known)| **known == name) {
             return Ok(Some(id.clone()));
         }
