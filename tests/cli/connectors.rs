@@ -800,3 +800,33 @@ fn a_run_records_at_most_a_hundred_new_differences_of_a_system() {
     assert_eq!(recorded(), 250);
     doors.verify();
 }
+
+#[test]
+fn what_a_watching_reconciler_records_makes_no_system_due() {
+    let doors = Doors::new(&format!("{NORTH}{}", NORTH.replace("doors", "noisy")));
+    // Another stranger at each list.
+    let noisy = "#!/bin/sh\nwhile read -r line; do echo \"{\\\"holds\\\":[{\\\"login\\\":\\\"s$(date +%s%N)\\\",\\\"parameters\\\":{\\\"door\\\":\\\"north\\\"}}]}\"; done\n";
+    doors.program("noisy", noisy);
+    let sections = ["doors", "noisy"]
+        .map(|name| doors.connector(name, if name == "doors" { &["logged", "allowed"] } else { &["noisy"] }));
+    doors.configure(&sections.concat());
+    let mut watch = doors.world.command("root", &["reconcile", "--fix", "--watch"]);
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !doors.actions().contains(&"drift.found".to_owned()) && Instant::now() < until {
+        sleep(Duration::from_millis(50));
+    }
+    sleep(Duration::from_secs(2));
+    let lists = || doors.held("doors.log").len();
+    let (listed, recorded) = (lists(), doors.actions().len());
+    sleep(Duration::from_secs(4));
+    let (listed, recorded) = (lists() - listed, doors.actions().len() - recorded);
+    // What others do is followed still.
+    let id = doors.world.request("bob", "target:orders-db", &[]);
+    let mut approve = doors.world.command("alice", &["approve", &id]);
+    assert!(approve.env("HOME", doors.path("elsewhere")).output().unwrap().status.success());
+    doors.becomes("allowed", &["bob north"]);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!((listed, recorded), (0, 0));
+}
