@@ -23,15 +23,13 @@ pub fn trusted(path: &Path) -> Result<PathBuf, String> {
 }
 
 /// Fails, with the reason, if another user could decide what a program finds at this path. What is not there yet, others
-/// must not be able to make. What is there and no file, such as the folder of a server's socket, may belong to
-/// others, if they can't put a file in its place.
+/// must not be able to make. A folder or a socket, such as a server's, may itself belong to others.
 pub fn trusted_argument(path: &Path) -> Result<(), String> {
-    let walked = walk(path);
-    let at = match (&walked, path.parent()) {
+    let at = match (walk(path), path.parent()) {
         (Ok(Walked { missing: None, .. }), _) => return Ok(()),
-        (Ok(Walked { at, missing: Some(_) }), _) => at.clone(),
-        (Err(_), Some(parent)) if path.exists() && !path.is_file() => trusted(parent)?,
-        (Err(why), _) => return Err(why.clone()),
+        (Ok(Walked { at, missing: Some(_) }), _) => at,
+        (Err(_), Some(parent)) if path.exists() && !path.is_file() => return trusted(parent).map(|_| ()),
+        (Err(why), _) => return Err(why),
     };
     let found = fs::symlink_metadata(&at).map_err(|error| format!("{}: {error}", at.display()))?;
     // The sticky bit does not keep others from making what is not there.
