@@ -27,7 +27,7 @@ use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
 
 pub use connector::{Connector, ConnectorPlace};
-pub use trusted::trusted;
+pub use trusted::{trusted, trusted_argument};
 
 pub const SYSTEM: &str = "/etc/access/config.toml";
 /// The default database of a shared host.

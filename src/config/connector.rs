@@ -24,7 +24,8 @@ pub struct Connector {
     timeout: Option<Length>,
     #[serde(default, rename = "where")]
     pub place: ConnectorPlace,
-    /// The values that a binding may name, by parameter. `*` stands for any characters.
+    /// The values that a binding may name, by parameter. `*` stands for any characters. An empty value: a binding may leave
+    /// the parameter out.
     #[serde(default)]
     allow: BTreeMap<Name, Vec<String>>,
 }
@@ -55,14 +56,20 @@ impl Connector {
         seconds.map_or(TIMEOUT, Duration::from_secs)
     }
 
-    /// Why a binding must not name these parameters, if it must not.
+    /// Why a binding must not have these parameters, if it must not. One that leaves out a key could mean everything.
     pub fn refusal(&self, parameters: &Parameters) -> Option<String> {
-        parameters.iter().find_map(|(key, value)| {
+        let refused = parameters.iter().find_map(|(key, value)| {
             let Some(allowed) = self.allow.get(key) else {
                 return Some(format!("the connector {} allows no parameter {key}", self.name));
             };
             let is_allowed = allowed.iter().any(|pattern| is_like(pattern, value.as_str()));
             (!is_allowed).then(|| format!("the connector {} does not allow {key}={value}", self.name))
+        });
+        refused.or_else(|| {
+            let may_lack = |values: &[String]| values.iter().any(String::is_empty);
+            let mut keys = self.allow.iter();
+            let (missing, _) = keys.find(|(key, values)| !parameters.contains_key(*key) && !may_lack(values))?;
+            Some(format!("the connector {} does not allow a binding without {missing}", self.name))
         })
     }
 
@@ -119,7 +126,7 @@ mod tests {
         let pg = connector(
             r#"name = "pg"
                command = ["/bin/true"]
-               allow = { role = ["orders_*", "*_ro", "a*b*c"], database = ["orders"] }"#,
+               allow = { role = ["orders_*", "*_ro", "a*b*c"], database = ["orders", ""] }"#,
         );
         for value in ["orders_", "orders_rw", "x_ro", "abc", "aXbYc", "abbc"] {
             assert_eq!(pg.refusal(&parameters(&[("role", value)])), None, "{value}");
@@ -132,6 +139,22 @@ mod tests {
         assert_eq!(why, "the connector pg allows no parameter group");
         let why = pg.refusal(&parameters(&[("role", "postgres")])).unwrap();
         assert_eq!(why, "the connector pg does not allow role=postgres");
+    }
+
+    #[test]
+    fn a_parameter_is_left_out_only_if_that_is_allowed() {
+        let pg = connector(
+            r#"name = "pg"
+               command = ["/bin/true"]
+               allow = { database = ["orders", "*"], role = ["orders_*"], site = ["", "north"] }"#,
+        );
+        let whole = [("role", "orders_rw"), ("database", "orders")];
+        assert_eq!(pg.refusal(&parameters(&whole)), None);
+        let why = pg.refusal(&parameters(&whole[..1])).unwrap();
+        assert_eq!(why, "the connector pg does not allow a binding without database");
+        assert!(pg.refusal(&parameters(&whole[1..])).unwrap().ends_with("without role"));
+        assert!(pg.refusal(&parameters(&[])).is_some());
+        assert!(pg.refusal(&parameters(&[whole[0], whole[1], ("site", "south")])).is_some());
     }
 
     #[test]

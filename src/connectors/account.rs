@@ -1,6 +1,8 @@
 //! The accounts of this host.
 
 use std::fs;
+use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 
 use nix::unistd::User;
 
@@ -28,4 +30,48 @@ pub fn other_case(login: &Login) -> Result<Option<String>, NotDone> {
     let mut names = text.lines().filter_map(|line| line.split(':').next());
     let other = names.find(|name| *name != login.as_str() && name.eq_ignore_ascii_case(login.as_str()));
     Ok(other.map(str::to_owned))
+}
+
+/// The user IDs that an account's processes may have: its own, and the subordinate ones of `/etc/subuid`, which
+/// `newuidmap` gives (containers of users).
+pub fn user_ids(user: &User) -> Result<Vec<RangeInclusive<u32>>, NotDone> {
+    const FILE: &str = "/etc/subuid";
+    let text = match fs::read(FILE) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(NotDone::Later(format!("{FILE} can't be read: {error}"))),
+    };
+    let uid = user.uid.as_raw();
+    let mut ids = subordinate(&String::from_utf8_lossy(&text), &user.name, uid);
+    ids.push(uid..=uid);
+    Ok(ids)
+}
+
+/// `bob:100000:65536`, or with the user ID instead of the name. Never root's ID.
+fn subordinate(text: &str, name: &str, uid: u32) -> Vec<RangeInclusive<u32>> {
+    let range = |line: &str| {
+        let mut fields = line.trim().split(':');
+        let owner = fields.next()?;
+        if owner != name && owner.parse() != Ok(uid) {
+            return None;
+        }
+        let (first, count): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+        let last = first.saturating_add(count.checked_sub(1)?);
+        Some(first.max(1)..=last)
+    };
+    text.lines().filter_map(range).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subordinate_ids_are_by_name_or_by_number() {
+        let text = "alice:100000:65536\nbob:165536:65536\n\n#bob:1:1\nbob\nbob:x:1\nbob:7:0\n1001:300000:1\n10010:5:5\n\
+                    bob:4294967000:65536\nbob:0:2\n";
+        let expected = [165_536..=231_071, 300_000..=300_000, 4_294_967_000..=u32::MAX, 1..=1];
+        assert_eq!(subordinate(text, "bob", 1001), expected);
+        assert_eq!(subordinate(text, "carol", 1002), []);
+    }
 }

@@ -1,6 +1,7 @@
 //! Running processes that still have what was taken back.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,8 +14,8 @@ use super::NotDone;
 const GRACE: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_secs(4);
 
-/// The processes of a user that have this group.
-pub fn with_group(uid: u32, gid: u32) -> Result<Vec<Pid>, NotDone> {
+/// The processes with one of these user IDs that have this group.
+pub fn with_group(uids: &[RangeInclusive<u32>], gid: u32) -> Result<Vec<Pid>, NotDone> {
     let unreadable = |error: std::io::Error| NotDone::Later(format!("/proc can't be read: {error}"));
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").map_err(unreadable)? {
@@ -22,7 +23,7 @@ pub fn with_group(uid: u32, gid: u32) -> Result<Vec<Pid>, NotDone> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
         // A process that ended meanwhile has no status.
         let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
-        if has_group(&status, uid, gid) {
+        if has_group(&status, uids, gid) {
             found.push(Pid::from_raw(pid));
         }
     }
@@ -30,11 +31,12 @@ pub fn with_group(uid: u32, gid: u32) -> Result<Vec<Pid>, NotDone> {
 }
 
 /// Whether the process of this `/proc/PID/status` acts for a user, by its real, effective or saved ID, and has the group.
-fn has_group(status: &str, uid: u32, gid: u32) -> bool {
+fn has_group(status: &str, uids: &[RangeInclusive<u32>], gid: u32) -> bool {
     let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default();
-    let has = |key: &str, id: u32| line(key).split_whitespace().any(|word| word.parse() == Ok(id));
+    let ids = |key: &str| line(key).split_whitespace().filter_map(|word| word.parse::<u32>().ok());
     let zombie = line("State:").trim_start().starts_with('Z');
-    !zombie && has("Uid:", uid) && (has("Gid:", gid) || has("Groups:", gid))
+    let is_theirs = ids("Uid:").any(|id| uids.iter().any(|range| range.contains(&id)));
+    !zombie && is_theirs && ids("Gid:").chain(ids("Groups:")).any(|id| id == gid)
 }
 
 /// Ends all processes that are found, also those that they start meanwhile.
@@ -69,10 +71,14 @@ mod tests {
 
     #[test]
     fn a_process_has_its_own_group_and_its_supplementary_groups() {
-        assert!(has_group(STATUS, 1001, 100) && has_group(STATUS, 1001, 27) && has_group(STATUS, 1001, 1500));
-        assert!(!has_group(STATUS, 1001, 150) && !has_group(STATUS, 100, 27) && !has_group("", 0, 0));
+        let bobs = [1001..=1001, 100_000..=165_535];
+        assert!([100, 27, 1500].iter().all(|&gid| has_group(STATUS, &bobs, gid)));
+        assert!(!has_group(STATUS, &bobs, 150) && !has_group(STATUS, &[100..=100], 27) && !has_group("", &bobs, 0));
         // A program with the set-user-ID bit acts for the user who started it.
-        assert!(has_group(&STATUS.replace("\t1001\t1001\t1001\n", "\t0\t0\t0\n"), 1001, 27));
-        assert!(!has_group(&STATUS.replace("S (sleeping)", "Z (zombie)"), 1001, 27));
+        assert!(has_group(&STATUS.replace("\t1001\t1001\t1001\n", "\t0\t0\t0\n"), &bobs, 27));
+        assert!(!has_group(&STATUS.replace("S (sleeping)", "Z (zombie)"), &bobs, 27));
+        for (uid, theirs) in [("99999", false), ("100000", true), ("165535", true), ("165536", false)] {
+            assert_eq!(has_group(&STATUS.replace("1001", uid), &bobs, 27), theirs, "{uid}");
+        }
     }
 }

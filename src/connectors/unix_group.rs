@@ -135,7 +135,8 @@ fn end_sessions(act: &Provision, group: &LocalGroup) -> Result<Option<String>, N
     if user.gid.as_raw() == group.gid {
         return Ok(Some(format!("{login} keeps the group {name}, which is the primary group of the account")));
     }
-    let find = || processes::with_group(user.uid.as_raw(), group.gid);
+    let uids = account::user_ids(&user)?;
+    let find = || processes::with_group(&uids, group.gid);
     match find()?.len() {
         0 => Ok(None),
         _ if act.end_sessions && user.uid.is_root() => {

@@ -1,6 +1,6 @@
 //! What came of an attempt to give or take access, and what was found: what of it is worth an entry of the log.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::event::Event;
 use super::name::Name;
@@ -15,6 +15,8 @@ use super::time::Timestamp;
 const AGAIN_AFTER: i64 = 24 * 3600;
 /// What fails for another reason, if it does not change at each try: an hour.
 const OTHER_REASON_AFTER: i64 = 3600;
+/// The most drift of one system that is new on the record in one run. The rest is on it after the next runs, if it is still there.
+const NEW_DRIFT: usize = 100;
 /// The most characters of a reason that are recorded.
 const LONGEST_REASON: usize = 500;
 
@@ -84,6 +86,12 @@ pub fn drift<'p>(
         .collect();
     let found: BTreeSet<Drifted> = found.into_iter().collect();
     let resolved = known.difference(&found).cloned().map(Event::DriftResolved);
-    let new = found.difference(&known).cloned().map(Event::DriftFound);
-    resolved.chain(new).collect()
+    // An entry is for ever, and a list may show other logins at each run.
+    let mut counts: BTreeMap<&Name, usize> = BTreeMap::new();
+    let new = found.difference(&known).filter(|new| {
+        let count = counts.entry(&new.holding.connector).or_default();
+        *count += 1;
+        *count <= NEW_DRIFT
+    });
+    resolved.chain(new.cloned().map(Event::DriftFound)).collect()
 }

@@ -22,8 +22,8 @@ pub use delivery::{
 };
 pub use log::{Checkpoint, EntryView, FaultView, RawView, RecipientView, VerifyView};
 pub use provisioning::{
-    DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, ProvisioningOutcome, ProvisioningState,
-    ProvisioningView, RecordedState, RecordedView,
+    DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
+    ProvisioningState, ProvisioningView, RecordedState, RecordedView,
 };
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,

@@ -16,6 +16,14 @@ pub struct Position {
     pub hash: String,
 }
 
+/// The last entry of the log, and whether the reconciler has to look at it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogNews {
+    pub position: Position,
+    /// Whether there is anything new but what the reconciler recorded itself.
+    pub is_news: bool,
+}
+
 /// What a login should hold now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DesiredView {

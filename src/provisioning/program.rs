@@ -15,7 +15,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::answers::{Answered, ProgramEnd, answers, one_line};
-use crate::config::{Connector, trusted};
+use crate::config::{Connector, trusted, trusted_argument};
 use crate::connectors::protocol::{ConnectorAnswer, Operation};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -85,12 +85,9 @@ pub fn run(
 fn start(connector: &Connector) -> Result<Child, String> {
     let named = connector.command.first().ok_or("the command is empty")?;
     let program = trusted(Path::new(named)).map_err(|why| format!("the program is not run: {why}"))?;
-    for argument in &connector.command[1..] {
-        // A script that an interpreter runs, or a file with settings.
-        let path = Path::new(argument);
-        if path.is_absolute() && path.is_file() {
-            trusted(path).map_err(|why| format!("the program is not run: {why}"))?;
-        }
+    // A script that an interpreter runs, or a file with settings.
+    for path in connector.command[1..].iter().flat_map(|argument| paths(argument)) {
+        trusted_argument(path).map_err(|why| format!("the program is not run: {why}"))?;
     }
     let mut command = Command::new(program);
     command.arg0(named).args(&connector.command[1..]);
@@ -106,6 +103,12 @@ fn start(connector: &Connector) -> Result<Child, String> {
             started => return started.map_err(|error| format!("{named} can't be run: {error}")),
         }
     }
+}
+
+/// The absolute paths that an argument may mean: `/x`, and `--y=/x`.
+fn paths(argument: &str) -> impl Iterator<Item = &Path> {
+    let values = argument.match_indices('=').map(|(at, _)| &argument[at + 1..]);
+    [argument].into_iter().chain(values).map(Path::new).filter(|path| path.is_absolute())
 }
 
 /// Waits until the program has ended and its output is read. Returns why it was stopped, if it was.

@@ -44,13 +44,13 @@ pub fn reconcile(
     let connectors = config::connectors()?;
     let path = backend.journal()?;
     let journal = Journal::open(&path)?;
-    let first = desired(backend, journal.position()?)?;
+    let first = desired_since(backend, &journal)?;
     let mut warning = None;
     match (first.state.continues, wanted.accept_restore) {
         (true, _) => {}
         (false, true) => journal.accept(&first.state.position)?,
-        (false, false) if wanted.fix => return Err(restored()),
-        (false, false) => warning = Some(restored().message),
+        (false, false) if wanted.fix => return Err(restored(&journal)?),
+        (false, false) => warning = Some(restored(&journal)?.message),
     }
     let names = names(&connectors, &first, &journal, &wanted.names)?;
     drop(journal);
@@ -108,8 +108,7 @@ fn serve(
         // The thread that asks waits for the answer.
         match ask {
             SystemAsk::Desired(answer) => {
-                let rows = journal.position().map_err(Failure::from).and_then(|known| desired(backend, known));
-                let _ = answer.send(rows);
+                let _ = answer.send(desired_since(backend, &journal));
             }
             SystemAsk::Record(report, answer) => {
                 let _ = answer.send(record(backend, &journal, report));
@@ -127,6 +126,19 @@ pub fn desired(backend: &Backend, known: Option<Position>) -> Result<DesiredRows
         Ok(())
     })?;
     Ok(DesiredRows { rows, state })
+}
+
+/// Also says whether the log goes on from what the journal has seen of it.
+fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows, Failure> {
+    let known = journal.position()?;
+    let rows = desired(backend, known.clone())?;
+    if known.is_none() && !rows.state.continues {
+        // Another run may just have been the first one.
+        if let Some(known) = journal.position()? {
+            return desired(backend, Some(known));
+        }
+    }
+    Ok(rows)
 }
 
 /// Records what came of a run, in as many calls as it takes.

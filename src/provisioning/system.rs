@@ -195,7 +195,7 @@ impl SystemRun<'_> {
         let DesiredRows { rows, state } = answered.recv().map_err(|_| gone())??;
         if self.fix {
             if !state.continues {
-                return Err(restored());
+                return Err(restored(journal)?);
             }
             saw(journal, &state.position)?;
         }
@@ -445,13 +445,19 @@ fn saw(journal: &Journal, position: &Position) -> Result<(), Failure> {
 }
 
 /// The log is behind what was seen before, or it is another one.
-pub fn restored() -> Failure {
-    Failure::new(
-        Kind::Refused,
-        "the log does not go on from what the reconciler saw last: it was restored from a backup, or it is another one; \
-         nothing was given or taken back",
-    )
-    .hint("see what would change with `access reconcile`")
-    .hint("access that was revoked after the backup would be given again: revoke it first")
-    .hint("then run `access reconcile --accept-restore`")
+pub fn restored(journal: &Journal) -> Result<Failure, Failure> {
+    let why = match journal.position()? {
+        Some(_) => {
+            "the log does not go on from what the reconciler saw last: it was restored from a backup, or it is another one"
+        }
+        None => {
+            "this log has provisioned access before, and there is no journal of it here: it is a backup, it was moved, or \
+             the journal was lost"
+        }
+    };
+    let failure = Failure::new(Kind::Refused, format!("{why}; nothing was given or taken back"))
+        .hint("see what would change with `access reconcile`")
+        .hint("access that was revoked after the backup would be given again: revoke it first")
+        .hint("then run `access reconcile --accept-restore`");
+    Ok(failure)
 }

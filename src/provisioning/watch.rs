@@ -1,4 +1,5 @@
-//! `reconcile --watch`: a run for a system when the log has changed, when access ends, and every ten minutes.
+//! `reconcile --watch`: a run for a system when others than the reconciler changed the log, when access ends, and
+//! every ten minutes.
 //!
 //! Each run is a process of its own, for one system. So one that hangs holds up no other, and each reads the current
 //! configuration.
@@ -19,7 +20,7 @@ use crate::domain::name::Name;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::identity;
-use crate::protocol::Position;
+use crate::protocol::{LogNews, Position};
 use crate::service::LogPosition;
 use crate::store::Journal;
 
@@ -64,10 +65,10 @@ pub fn watch(
     loop {
         let looking = look(backend, seen.as_ref(), next_end, looked, names);
         match looking {
-            Ok(None) => trouble = None,
-            Ok(Some(news)) => {
+            Ok((position, None)) => (seen, trouble) = (Some(position), None),
+            Ok((position, Some(news))) => {
                 trouble = None;
-                (seen, next_end, looked) = (Some(news.position), news.next_end, Some(Instant::now()));
+                (seen, next_end, looked) = (Some(position), news.next_end, Some(Instant::now()));
                 for name in news.systems {
                     slots.entry(name).or_default().dirty = true;
                 }
@@ -97,28 +98,28 @@ fn passes(failure: &Failure) -> bool {
 
 /// What a look at the log found.
 struct News {
-    position: Position,
     /// When the next access ends.
     next_end: Option<Timestamp>,
     systems: BTreeSet<Name>,
 }
 
-/// None: nothing has changed.
+/// Where the log ends. None: nothing has changed but what runs recorded. That makes no system due, or one whose list changes
+/// all the time would keep all others busy.
 fn look(
     backend: &Backend,
     seen: Option<&Position>,
     next_end: Option<Timestamp>,
     looked: Option<Instant>,
     names: &[Name],
-) -> Result<Option<News>, Failure> {
-    let position = backend.answer(LogPosition {})?;
+) -> Result<(Position, Option<News>), Failure> {
+    let LogNews { position, is_news } = backend.answer(LogPosition { known: seen.cloned() })?;
     let is_over = match next_end {
         Some(end) => identity::clock()? >= end,
         None => false,
     };
     let is_old = looked.is_none_or(|looked| looked.elapsed() >= ROUND);
-    if seen == Some(&position) && !is_over && !is_old {
-        return Ok(None);
+    if !is_news && !is_over && !is_old {
+        return Ok((position, None));
     }
     let rows = desired(backend, None)?;
     let mut systems: BTreeSet<Name> = config::connectors()?.into_iter().map(|connector| connector.name).collect();
@@ -128,7 +129,7 @@ fn look(
     systems.retain(|name| names.is_empty() || names.contains(name));
     let now = rows.state.now;
     let next_end = rows.rows.iter().filter_map(|row| row.until).filter(|&until| until > now).min();
-    Ok(Some(News { position: rows.state.position, next_end, systems }))
+    Ok((position, Some(News { next_end, systems })))
 }
 
 impl Slot {

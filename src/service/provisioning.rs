@@ -30,7 +30,7 @@ const NOTIFIED: usize = 20;
 /// What every login should hold now, in every system that a binding names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct DesiredAccess {
-    /// The last entry that the caller saw.
+    /// The last entry that the caller saw. None: it has seen nothing of this log.
     pub known: Option<Position>,
 }
 
@@ -47,7 +47,7 @@ impl Call for DesiredAccess {
             let now = service.now(read)?;
             let bindings = read.bindings()?;
             let desired = desired(read, &bindings, now)?;
-            let continues = known.map_or(Ok(true), |known| continues(read, &known))?;
+            let continues = continues(read, known.as_ref())?;
             let (drift, recorded) = read.open_provisioning()?.into_iter().partition(|open| open.condition.is_drift());
             let drift: Vec<Provisioning> = drift;
             let recorded: Vec<Provisioning> = recorded;
@@ -73,8 +73,13 @@ fn position(read: &Read<'_>) -> Result<Position, Error> {
     Ok(Position { seq: head.seq, hash: audit::hex(&head.hash) })
 }
 
-fn continues(read: &Read<'_>, known: &Position) -> Result<bool, Error> {
-    Ok(read.hash_of(known.seq)?.is_some_and(|hash| audit::hex(&hash) == known.hash))
+/// Whether the log goes on from what the reconciler saw. One that saw nothing yet can take only a log that has given
+/// nothing: another may be a backup, which gives again what was taken back since.
+fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
+    match known {
+        Some(known) => Ok(read.hash_of(known.seq)?.is_some_and(|hash| audit::hex(&hash) == known.hash)),
+        None => Ok(!read.has_provisioned()?),
+    }
 }
 
 fn recorded_view(open: Provisioning) -> Option<RecordedView> {

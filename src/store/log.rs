@@ -74,6 +74,20 @@ impl Read<'_> {
         self.one(sql, [id.get()], |row| Ok((row.get(0)?, row::time(row, 1)?)))
     }
 
+    /// Whether connectors ever gave anything, by this log.
+    pub fn has_provisioned(&self) -> Result<bool, Error> {
+        let sql = format!("SELECT 1 FROM event WHERE action = 'grant.provisioned' AND {RARE} LIMIT 1");
+        Ok(self.one(&sql, [], |_| Ok(()))?.is_some())
+    }
+
+    /// Whether there is an entry after this one that the reconciler did not record.
+    pub fn has_news_after(&self, seq: i64) -> Result<bool, Error> {
+        let sql = "SELECT 1 FROM event WHERE seq > ?1 AND action NOT IN
+                 ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved')
+             LIMIT 1";
+        Ok(self.one(sql, [seq], |_| Ok(()))?.is_some())
+    }
+
     pub fn entry(&self, seq: i64) -> Result<Entry, Error> {
         self.one("SELECT body FROM event WHERE seq = ?1", [seq], |row| row::json(row, 0))?
             .ok_or_else(|| Error::damaged(format!("entry {seq} is missing")))

@@ -794,3 +794,126 @@ fn a_reconciler_killed_at_random_ends_in_the_same_state() {
     assert!(rows.iter().all(|row| row["state"] == "unexplained" && row["login"] == "zoe"), "{rows:?}");
     doors.verify();
 }
+
+#[test]
+fn a_binding_that_leaves_out_what_the_machine_limits_gives_nothing() {
+    let doors = Doors::new(&NORTH.replace("door = \"north\"\n", ""));
+    doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    let ran = doors.fix().exits(1);
+    assert!(ran.out.contains("the connector doors does not allow a binding without door"), "{}", ran.out);
+    assert_eq!((doors.held("allowed"), doors.acts()), (vec![], vec![]));
+    let test = ["connector", "test", "doors", "--login", "probe"];
+    doors.world.run("root", &test).fails(3, "does not allow a binding without door");
+
+    // An empty value allows it.
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]).replace("[\"*\"]", "[\"*\", \"\"]"));
+    doors.fix();
+    assert!(doors.held("doors.log").iter().any(|line| line.contains("\"grant\"")), "it is asked to give");
+}
+
+#[test]
+fn a_program_whose_arguments_others_can_change_or_make_is_not_run() {
+    let doors = Doors::new(NORTH);
+    doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    fs::remove_file(doors.path("doors.log")).unwrap();
+    for (name, mode) in [("open", 0o777), ("sticky", 0o1777)] {
+        fs::create_dir(doors.path(name)).unwrap();
+        fs::set_permissions(doors.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::write(doors.path("open/settings"), "").unwrap();
+    let with = |argument: &str| {
+        let section = doors.connector("doors", &["logged", "allowed"]);
+        doors.configure(&section.replace("allowed\"]", &format!("allowed\", {argument:?}]")));
+        doors.fix()
+    };
+    let folder = doors.file("");
+    for path in ["open/settings", "open/absent", "open/absent/deeper", "sticky/absent"] {
+        for argument in
+            [format!("{folder}{path}"), format!("--settings={folder}{path}"), format!("-o=file={folder}{path}")]
+        {
+            let ran = with(&argument);
+            let text = format!("{}{}", ran.out, ran.err);
+            assert!(ran.code != 0 && text.contains("can be written by others"), "{argument}: {ran:?}");
+        }
+    }
+    assert!(!doors.path("doors.log").exists(), "nothing was run");
+    for argument in ["--settings=/etc/absent", "/nowhere/at/all", "--mode=fast", "--path=/etc"] {
+        with(argument).ok();
+    }
+}
+
+#[test]
+fn a_backup_under_another_path_gives_nothing_until_it_is_accepted() {
+    let doors = Doors::new(NORTH);
+    let bob = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    doors.fix().ok();
+    let copy = doors.file("copy.db");
+    doors.world.run("root", &["backup", &copy]).ok();
+    doors.world.run("alice", &["revoke", &bob]).ok();
+    doors.becomes("allowed", &[]);
+    doors.fix().ok();
+
+    let there = |args: &[&str]| doors.world.run("root", &[&["--db", &copy, "reconcile"], args].concat());
+    there(&["--fix"]).fails(3, "this log has provisioned access before, and there is no journal of it here");
+    let looked = there(&[]).exits(1);
+    assert!(looked.err.contains("there is no journal of it here"), "{looked:?}");
+    there(&["--fix"]).fails(3, "there is no journal of it here");
+    assert_eq!(doors.held("allowed"), [""; 0]);
+    there(&["--accept-restore"]).exits(1);
+    assert_eq!(doors.held("allowed"), [""; 0], "it only compares");
+    there(&["--fix"]).ok();
+    assert_eq!(doors.held("allowed"), ["bob north"]);
+}
+
+#[test]
+fn a_run_records_at_most_a_hundred_new_differences_of_a_system() {
+    let doors = Doors::new(NORTH);
+    let strangers: String = (0..250).map(|number| format!("stranger-{number} north\n")).collect();
+    fs::write(doors.path("allowed"), strangers).unwrap();
+    let recorded = || {
+        let log = doors.world.json("olivia", &["audit", "--action", "drift.found", "--limit", "1000"]);
+        log.as_array().unwrap().len()
+    };
+    doors.fix();
+    // The run that the team's change started may be another one.
+    let first = recorded();
+    assert!([100, 200].contains(&first), "{first}");
+    for _ in 0..3 {
+        doors.fix();
+    }
+    assert_eq!(recorded(), 250);
+    doors.verify();
+}
+
+#[test]
+fn what_a_watching_reconciler_records_makes_no_system_due() {
+    let doors = Doors::new(&format!("{NORTH}{}", NORTH.replace("doors", "noisy")));
+    // Another stranger at each list.
+    let noisy = "#!/bin/sh\nwhile read -r line; do echo \"{\\\"holds\\\":[{\\\"login\\\":\\\"s$(date +%s%N)\\\",\\\"parameters\\\":{\\\"door\\\":\\\"north\\\"}}]}\"; done\n";
+    doors.program("noisy", noisy);
+    let sections = ["doors", "noisy"]
+        .map(|name| doors.connector(name, if name == "doors" { &["logged", "allowed"] } else { &["noisy"] }));
+    doors.configure(&sections.concat());
+    let mut watch = doors.world.command("root", &["reconcile", "--fix", "--watch"]);
+    let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    while !doors.actions().contains(&"drift.found".to_owned()) && Instant::now() < until {
+        sleep(Duration::from_millis(50));
+    }
+    sleep(Duration::from_secs(2));
+    let lists = || doors.held("doors.log").len();
+    let (listed, recorded) = (lists(), doors.actions().len());
+    sleep(Duration::from_secs(4));
+    let (listed, recorded) = (lists() - listed, doors.actions().len() - recorded);
+    // What others do is followed still.
+    let id = doors.world.request("bob", "target:orders-db", &[]);
+    let mut approve = doors.world.command("alice", &["approve", &id]);
+    assert!(approve.env("HOME", doors.path("elsewhere")).output().unwrap().status.success());
+    doors.becomes("allowed", &["bob north"]);
+    watch.kill().unwrap();
+    watch.wait().unwrap();
+    assert_eq!((listed, recorded), (0, 0));
+}

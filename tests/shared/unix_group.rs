@@ -300,6 +300,43 @@ fn sessions_with_the_group_end_with_it_and_no_others_do() {
     }
 }
 
+/// A session in a user namespace, as a container of a user has it. The login's subordinate user ID `to` is that of its
+/// process, which keeps its groups. Root maps it, in place of newuidmap.
+fn in_namespace(name: &str, to: u32) -> Child {
+    let line = format!(
+        "exec unshare --user sh -c 'touch ~bob/{name}; until [ $(id -u) = 0 ]; do sleep 0.05; done; \
+         exec setpriv --reuid=1 --keep-groups sleep 600'"
+    );
+    let child = session("bob", &line);
+    until_ready(name);
+    let map = format!("0 {} 1\n1 {to} 1\n", user("bob").uid);
+    fs::write(format!("/proc/{}/uid_map", child.id()), map).unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let is_mapped = || fs::read_to_string(&status).unwrap().contains(&format!("Uid:\t{to}\t{to}\t{to}\t{to}\n"));
+    within(Duration::from_secs(10), is_mapped, "it has the subordinate user ID");
+    child
+}
+
+#[test]
+fn a_process_with_a_subordinate_user_id_counts_and_ends_too() {
+    let Some(_host) = host() else { return };
+    let first = gid() + 200_000_000;
+    let uid = user("bob").uid;
+    fs::write("/etc/subuid", format!("alice:{}:10\nbob:{first}:10\n{uid}:{}:10\n", first + 10, first + 20)).unwrap();
+    assert_eq!(GROUPS.grant("bob", "orders"), done());
+    let mut by_name = in_namespace("by-name", first + 9);
+    let mut by_number = in_namespace("by-number", first + 20);
+    let mut hers = in_namespace("hers", first + 10);
+    notes(&GROUPS.revoke("bob", "orders"), "2 running processes of bob keep the group orders");
+    assert_eq!(GROUPS.revoke_and_end_sessions("bob", "orders"), done());
+    for ended in [&mut by_name, &mut by_number] {
+        within(Duration::from_secs(2), || ended.try_wait().unwrap().is_some(), "it ended");
+    }
+    assert!(hers.try_wait().unwrap().is_none(), "that user ID is alice's");
+    hers.kill().unwrap();
+    hers.wait().unwrap();
+}
+
 #[test]
 fn who_is_not_root_changes_nothing() {
     let Some(_host) = host() else { return };
