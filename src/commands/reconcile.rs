@@ -18,7 +18,7 @@ use crate::ui::{Color, Column, Fit, Shown, line};
 connector lists. With --fix, access that is due is given, and access that was given by access and is no longer due is \
 taken back. What was there before, or is explained by nothing, is reported and never touched.
 
-On a shared host root runs this; elsewhere whoever owns the database.
+On a shared host root runs this; elsewhere the owner of the database does.
 
 Examples:
   access reconcile                  compare only

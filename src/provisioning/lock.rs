@@ -126,7 +126,7 @@ pub fn end_strays(others: &[Pid]) {
 }
 
 /// Processes whose parents end, of those that this process starts, become its children. So a program can't leave one behind by
-/// detaching it. Returns the children that this process has already, from whoever started it.
+/// detaching it. Returns the children that this process has already, from the program that started it.
 pub fn adopt_strays() -> Vec<Pid> {
     // Where the system can't do this, only the process groups are ended.
     let _ = nix::sys::prctl::set_child_subreaper(true);

@@ -291,7 +291,7 @@ mod tests {
         assert_ne!(model.journal[&holding(0)].key, key, "it is another act");
     }
 
-    /// What is recorded of bob's holding: by request 1, unless said.
+    /// What is recorded of bob's holding: by request 1 by default.
     struct Known {
         desired: bool,
         found: Option<bool>,

@@ -28,7 +28,7 @@ const LONGEST_KEY: u64 = 16 << 10;
 /// How much the clock of the host may be behind ours.
 const SLACK: i64 = 60;
 
-/// Sign an SSH key for the time of a grant (whoever has the key of the CA)
+/// Sign an SSH key for the time of a grant (for the user who has the key of the CA)
 #[derive(Debug, Args)]
 #[command(
     after_help = "Reads a public key on standard input and writes a certificate on standard output. It has the principal \
@@ -136,7 +136,7 @@ impl Certificate {
         let mut command = Command::new("ssh-keygen");
         // It reads times in the local time zone.
         command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
-        // It must not ask whoever sits at the terminal for the passphrase of the CA.
+        // It must not ask at the terminal for the passphrase of the CA.
         command.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force");
         if let Some(agent) = agent {
             command.env("SSH_AUTH_SOCK", agent).arg("-U");
