@@ -74,7 +74,7 @@ impl Run for ExpireArgs {
 }
 
 impl App {
-    /// On a database of one's own: gives and takes back access where it is enforced.
+    /// On a database of your own: gives and takes back access where it is enforced.
     fn carry_to_systems(&mut self) -> Result<(), Failure> {
         let backend = self.backend.get()?;
         let rows = provisioning::in_foreground(backend, self.backend.db())?;

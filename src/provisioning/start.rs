@@ -1,4 +1,4 @@
-//! Starts a run after a command that changed who has access, on a database of one's own. On a shared host a service of root
+//! Starts a run after a command that changed who has access, on a database of your own. On a shared host a service of root
 //! watches the log instead.
 
 use std::os::unix::process::CommandExt as _;
