@@ -106,6 +106,17 @@ impl Backend {
         }
     }
 
+    /// The database itself, for what moves or follows a shared log. Root becomes the user who owns it.
+    pub fn database(&self) -> Result<&Store, Failure> {
+        match self {
+            Backend::Own(own) | Backend::Shared(Host { file: Some(own), .. }) => own.opened(),
+            Backend::Shared(Host { file: None, .. }) => {
+                Err(Failure::new(Kind::Refused, "only root may do this on a shared host")
+                    .hint("run the same command as root on this machine"))
+            }
+        }
+    }
+
     /// Copies the database to this file.
     pub fn back_up(&self, to: PathBuf) -> Result<BackupView, Failure> {
         match self {
@@ -174,7 +185,7 @@ impl Own {
             store: OnceCell::new(),
             caller,
             became_owner: Cell::new(false),
-            open: |path| Ok(Store::open(path)?),
+            open: |path| Ok(Store::open(path)?.with_engine(server::engine())),
         })
     }
 
@@ -192,6 +203,22 @@ impl Own {
     /// The Unix user who calls.
     pub fn login(&self) -> &Login {
         &self.caller.login
+    }
+
+    fn opened(&self) -> Result<&Store, Failure> {
+        if let Some(store) = self.store.get() {
+            return Ok(store);
+        }
+        let opened = match server::another_owner(&self.path)? {
+            None => (self.open)(&self.path)?,
+            Some(owner) => {
+                let path = store::resolve(&self.path)?;
+                server::become_user(&owner)?;
+                self.became_owner.set(true);
+                (self.open)(&path)?
+            }
+        };
+        Ok(self.store.get_or_init(|| opened))
     }
 
     fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
@@ -224,9 +251,10 @@ impl Own {
     ) -> Result<C::Reply, Failure> {
         let transports = RefCell::new(transports);
         let open = || transports.take().unwrap_or_else(Transports::configured);
-        let feed = Feed { store, clock: &identity::clock };
+        let feed = Feed { store, clock: &identity::clock_of };
         let outside = Outside {
             owns_file: &|| identity::owns(store.path()),
+            clocks: &identity::clocks,
             has_account: &server::has_account,
             knows_zone: &time_zone::is_known,
             shared: false,
@@ -234,7 +262,7 @@ impl Own {
             notify_test: &|recipient| Ok(subscribers::notify_test(&mut open()?, recipient)),
             delivery_findings: &|read| subscribers::findings(read, &open()),
         };
-        let service = Service { store, caller: &self.caller, clock: &identity::clock, outside: &outside };
+        let service = Service { store, caller: &self.caller, clock: &identity::clock_of, outside: &outside };
         call.carry_out(&service, rows)
     }
 

@@ -25,6 +25,7 @@ use crate::domain::name::Name;
 use crate::domain::subscriber::Topic;
 use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
+use crate::log::LogConfig;
 
 pub use connector::{Connector, ConnectorPlace};
 pub use trusted::{trusted, trusted_argument};
@@ -54,6 +55,8 @@ pub struct Config {
     pub webhooks: Option<Vec<Webhook>>,
     pub connectors: Option<Vec<Connector>>,
     pub deliver: Option<DeliverConfig>,
+    /// The log that several hosts share.
+    pub log: Option<LogConfig>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -233,6 +236,18 @@ pub fn transports() -> Result<Config, Failure> {
         webhooks: own.webhooks.or(system.webhooks),
         connectors: None,
         deliver: own.deliver.or(system.deliver),
+        log: None,
+    })
+}
+
+/// How this host reaches the log that several hosts share. On a shared host only the machine's file counts.
+pub fn log() -> Result<LogConfig, Failure> {
+    let system = read_system(&system())?;
+    let own = if system.socket.is_some() { None } else { folders().ok() };
+    let own = own.map(|folders| read_own(&folders.config_dir().join("config.toml"))).transpose()?;
+    own.and_then(|own| own.log).or(system.log).ok_or_else(|| {
+        Failure::new(Kind::Unavailable, "the configuration does not say how to reach the shared log")
+            .hint("add [log] with its url to /etc/access/config.toml")
     })
 }
 
@@ -344,7 +359,7 @@ fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
-            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]] and [deliver]")
+            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]], [deliver] and [log]")
     })?;
     connector::check(path, config.connectors.as_deref().unwrap_or_default())?;
     for (key, value) in [("database", &config.database), ("socket", &config.socket)] {

@@ -5,9 +5,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Uid, User, getegid, geteuid, getgid, getuid};
 
 use crate::domain::member::Login;
+use crate::domain::replica::{HostClocks, Replica};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 
@@ -103,6 +105,30 @@ pub fn refuse_setid() -> Result<(), Failure> {
     }
     Err(Failure::new(Kind::Refused, "access does not run with rights other than its caller's")
         .hint("remove the set-user-ID and set-group-ID bits from the program: chmod ug-s"))
+}
+
+/// The current time. In a copy of a shared log, the time of the log's database counts.
+pub fn clock_of(replica: Option<&Replica>) -> Result<Timestamp, Failure> {
+    let Some(replica) = replica else { return clock() };
+    replica.contact.now(&clocks()?).map_err(|why| Failure::new(Kind::Failure, format!("the shared log's time: {why}")))
+}
+
+/// The clocks of this host: since it started, and by the wall.
+pub fn clocks() -> Result<HostClocks, Failure> {
+    #[cfg(feature = "test-overrides")]
+    if std::env::var_os("ACCESS_TEST_NOW").is_some() {
+        let now = clock()?.unix() * 1000;
+        return Ok(HostClocks { boot_id: "test".to_owned(), since_boot: now, wall: now });
+    }
+    let wrong = |error: String| Failure::new(Kind::Failure, format!("the system's clocks can't be read: {error}"));
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let boot_id = boot_id.map_err(|error| wrong(error.to_string()))?.trim().to_owned();
+    let milliseconds = |clock| {
+        let time = clock_gettime(clock).map_err(|error| wrong(error.to_string()))?;
+        Ok::<i64, Failure>(time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000)
+    };
+    let since_boot = milliseconds(ClockId::CLOCK_BOOTTIME)?;
+    Ok(HostClocks { boot_id, since_boot, wall: milliseconds(ClockId::CLOCK_REALTIME)? })
 }
 
 /// The current time, from the system's clock.

@@ -14,16 +14,19 @@ mod each;
 mod edit;
 mod expire;
 mod extend;
+mod follow;
 mod help;
 mod inbox;
 mod init;
 mod input;
 pub mod line;
 mod list;
+mod log;
 mod man;
 mod notify;
 mod outage;
 mod outbox;
+mod pending;
 mod reconcile;
 mod request;
 mod resources;
@@ -197,6 +200,9 @@ verbs! {
     Reconcile(reconcile::ReconcileArgs),
     Connector(connector::ConnectorArgs),
     Audit(audit::AuditArgs),
+    Log(Box<log::LogArgs>),
+    Follow(follow::FollowArgs),
+    Pending(pending::PendingArgs),
     Backup(backup::BackupArgs),
     Doctor(doctor::DoctorArgs),
     Serve(serve::ServeArgs),

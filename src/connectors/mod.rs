@@ -2,7 +2,6 @@
 //! of system. It speaks the same protocol as any other program that root's configuration names.
 
 mod account;
-mod files;
 mod parameters;
 mod processes;
 mod serve;

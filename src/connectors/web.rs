@@ -8,8 +8,9 @@ use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
-use super::{NotDone, files};
+use super::NotDone;
 use crate::error::{Failure, Kind};
+use crate::tls;
 
 /// How long one request may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -38,7 +39,7 @@ impl Website {
         if parsed.query().is_some() || parsed.authority().is_none_or(|authority| authority.as_str().contains('@')) {
             return usage("is not valid");
         }
-        let trusted = if encrypted { files::trusted(ca_file)? } else { Vec::new() };
+        let trusted = if encrypted { tls::trusted(ca_file)? } else { Vec::new() };
         let trusted: Vec<_> = trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
         let tls = TlsConfig::builder()
             .root_certs(RootCerts::Specific(Arc::new(trusted)))

@@ -11,6 +11,23 @@ pub type Hash = [u8; 32];
 /// The hash before the first entry.
 pub const GENESIS: Hash = [0; 32];
 
+/// An entry's place in a log: its number, and its hash, which covers all entries before it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogPlace {
+    pub seq: i64,
+    pub hash: Hash,
+}
+
+impl LogPlace {
+    /// The place before the first entry.
+    pub const START: LogPlace = LogPlace { seq: 0, hash: GENESIS };
+
+    /// The place after an entry with these stored bytes.
+    pub fn then(&self, body: &[u8]) -> LogPlace {
+        LogPlace { seq: self.seq + 1, hash: link(&self.hash, body) }
+    }
+}
+
 /// The hash of an entry with these stored bytes, after one with hash `previous`.
 pub fn link(previous: &Hash, body: &[u8]) -> Hash {
     Sha256::new().chain_update(previous).chain_update(body).finalize().into()

@@ -18,10 +18,13 @@ use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::Text;
 use super::time::Timestamp;
 
-/// The version of the format below. Entries of older versions stay valid; entries of a newer one are refused.
+/// The newest version of the format below. Entries of older versions stay valid; entries of a newer one are refused.
 ///
 /// Version 2 records the Unix users behind a request, the demands that a grant met, and who reviews an emergency.
-pub const FORMAT: u32 = 2;
+/// Version 3 is written to a log that several hosts share: it adds the host and the nonce.
+pub const FORMAT: u32 = 3;
+/// The version that is written to a log in a file.
+pub const FILE_FORMAT: u32 = 2;
 
 /// An event and its recipients, before it is recorded in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,12 @@ pub struct Entry {
     pub actor: Option<Name>,
     /// The operating-system user who acted.
     pub os_user: SmolStr,
+    /// The host that appended the entry to a shared log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<SmolStr>,
+    /// Random, so that no two entries of a shared log have the same bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<SmolStr>,
     pub event: Event,
     #[serde(rename = "told", default, skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<Recipient>,

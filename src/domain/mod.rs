@@ -26,6 +26,7 @@ pub mod quota;
 pub mod reconciliation;
 pub mod refusal;
 pub mod replay;
+pub mod replica;
 pub mod request;
 pub mod resource;
 pub mod role;

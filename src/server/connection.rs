@@ -177,6 +177,7 @@ impl Peer<'_> {
         let has_account: &dyn Fn(&Login) -> Result<bool, Failure> = &has_account;
         let outside = Outside {
             owns_file: &|| false,
+            clocks: &identity::clocks,
             has_account,
             knows_zone: &time_zone::is_known,
             shared: true,
@@ -184,7 +185,7 @@ impl Peer<'_> {
             notify_test: &|_| Err(sends_nothing()),
             delivery_findings: &|_| Vec::new(),
         };
-        let clock = &identity::clock;
+        let clock = &identity::clock_of;
         if let Some(file) = call.file() {
             let store = open(&self.begun.shared.database)?;
             C::may_send_file(&Service { store: &store, caller: &caller, clock, outside: &outside })?;
@@ -228,7 +229,7 @@ impl Peer<'_> {
         // The refusal holds even if it cannot be recorded.
         let Begun { shared, known_as, .. } = &self.begun;
         let _ = open(&shared.database)
-            .and_then(|store| service::record_refused(&store, known_as, &identity::clock, &failure.message));
+            .and_then(|store| service::record_refused(&store, known_as, &identity::clock_of, &failure.message));
         failure
     }
 }

@@ -19,10 +19,11 @@ pub use process::{another_owner, as_user, become_user};
 
 use std::path::Path;
 
+use crate::config;
 use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::identity;
-use crate::store::Store;
+use crate::store::{EngineAccess, Store};
 
 /// The system user who owns a shared host's database.
 pub const USER: &str = "access";
@@ -32,10 +33,16 @@ pub fn has_account(login: &Login) -> Result<bool, Failure> {
     Ok(login.as_str() != USER && identity::has_account(login)?)
 }
 
+/// How this host reaches the log that several hosts share, in case its database is a copy of one.
+pub fn engine() -> EngineAccess {
+    EngineAccess::new(|| config::log()?.resolve(), identity::clocks)
+}
+
 /// Opens a shared host's database. If that fails, the only hint is for root: users must not be advised to create another
 /// database.
 pub fn open(database: &Path) -> Result<Store, Failure> {
-    Store::open(database).map_err(|error| {
+    let store = Store::open(database).map(|store| store.with_engine(engine()));
+    store.map_err(|error| {
         let failure = Failure::from(error);
         match failure.kind {
             Kind::Unavailable | Kind::Invalid => {

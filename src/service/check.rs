@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::request::item;
+use super::shared_log::as_of;
 use super::{Call, Never, Problem, Rows, Service, member};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -58,7 +59,12 @@ impl Call for Check {
             };
             // A disabled member holds nothing, and does not learn what exists.
             let disabled = own && principal.is_disabled();
-            let because = if disabled { Vec::new() } else { principal.entitlements(&item(read, &resource)?, now) };
+            let (because, as_of) = if disabled {
+                (Vec::new(), None)
+            } else {
+                let item = item(read, &resource)?;
+                (principal.entitlements(&item, now), as_of(read, &item, service.outside.clocks)?)
+            };
             let may_wait = because.is_empty() && !disabled;
             let pending = if may_wait { read.pending_request(&principal.name, &resource, now)? } else { None };
             Ok(CheckView {
@@ -68,6 +74,7 @@ impl Call for Check {
                 because,
                 pending: pending.map(|request| request.id),
                 now,
+                as_of,
             })
         });
         checked.map_err(Problem::unrecorded)

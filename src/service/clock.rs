@@ -41,7 +41,7 @@ impl Call for AcceptClock {
         service.store.enlarge_cache()?;
         loop {
             let accepted = service.store.write(|write| -> Result<Result<Option<Named>, Refusal>, Failure> {
-                let (time, last) = ((service.clock)()?, write.last_time()?);
+                let (time, last) = ((service.clock)(write.replica()?.as_ref())?, write.last_time()?);
                 let me = match may_accept(service, write) {
                     Ok(me) => me,
                     Err(Problem::Failure(failure)) => return Err(failure),

@@ -41,7 +41,7 @@ impl Call for Doctor {
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, FindingView>) -> Result<bool, Failure> {
         let (sqlite, schema) = service.store.versions();
         let path = service.store.path().display();
-        let clock = (service.clock)()?;
+        let clock = service.store.read(|read| (service.clock)(read.replica()?.as_ref()))?;
         let findings = service.store.read(|read| -> Result<Vec<FindingView>, Error> {
             let mut findings = vec![
                 file(service.store, &path.to_string())?,

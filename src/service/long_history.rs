@@ -19,6 +19,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
 use crate::domain::provisioning::{Deprovisioned, ProvisionedAccess, ProvisioningOutcome};
+use crate::domain::replica::Replica;
 use crate::domain::request::edit::Edit;
 use crate::domain::team::{Team, team_file};
 use crate::domain::terms::{End, Modification, RequestDetails, RequestId, Terms};
@@ -132,6 +133,7 @@ impl World {
         let nothing = || Failure::new(Kind::Failure, "nothing can be sent");
         let outside = Outside {
             owns_file: &|| false,
+            clocks: &|| Err(Failure::new(Kind::Internal, "no log is shared")),
             has_account: &|_| Ok(true),
             knows_zone: &|_| true,
             shared: false,
@@ -140,7 +142,7 @@ impl World {
             delivery_findings: &|_| Vec::new(),
         };
         let before = self.steps.load(Ordering::Relaxed);
-        let clock = || Ok(at(NOW));
+        let clock = |_: Option<&Replica>| Ok(at(NOW));
         let service = Service { store: &self.store, caller: &caller, clock: &clock, outside: &outside };
         if let Err(failure) = (asked.answer)(&service) {
             assert_eq!(failure.kind, Kind::Refused, "{}: {}", asked.call, failure.message);

@@ -38,6 +38,7 @@ mod request;
 mod resources;
 mod review;
 mod revoke;
+mod shared_log;
 mod team;
 mod verify;
 mod view;
@@ -101,6 +102,7 @@ pub use expire::access_continues;
 pub use init::{Init, init};
 pub use policy_context::PolicyContext;
 pub use review::emergency;
+pub use shared_log::{engine_failure, join_log, leave_log, log_status, move_log, prepare_log};
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
@@ -109,6 +111,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
+use crate::domain::replica::{HostClocks, Replica};
 use crate::domain::request::authorize::Case;
 use crate::domain::request::{Request, authorize};
 use crate::domain::terms::{RequestId, Terms};
@@ -127,9 +130,9 @@ pub struct Caller {
     pub acting_as: Option<Name>,
 }
 
-/// Reads the system's clock. It is read once per transaction, after the wait for the write lock, so that requests that
-/// lapsed during the wait count as lapsed.
-pub type Clock<'c> = &'c dyn Fn() -> Result<Timestamp, Failure>;
+/// Reads the clock: the system's, or in a copy of a shared log that of its database. It is read once per transaction, after the
+/// wait for the write lock, so that requests that lapsed during the wait count as lapsed.
+pub type Clock<'c> = &'c dyn Fn(Option<&Replica>) -> Result<Timestamp, Failure>;
 
 /// Why a command was not carried out: a rule says no, or something failed.
 #[derive(Clone)]
@@ -175,6 +178,8 @@ const REFUSALS_AN_HOUR: u64 = 20;
 pub struct Outside<'o> {
     /// Whether the Unix user who calls owns the database file.
     pub owns_file: &'o dyn Fn() -> bool,
+    /// The clocks of this host.
+    pub clocks: &'o dyn Fn() -> Result<HostClocks, Failure>,
     /// Whether a user of this name has an account on this machine. The lookup may take seconds, so it must not run while
     /// the write lock is held.
     pub has_account: &'o dyn Fn(&Login) -> Result<bool, Failure>,
@@ -375,12 +380,12 @@ impl Service<'_> {
 
 /// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
 fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    Ok(clock()?.max(read.last_time()?))
+    Ok(clock(read.replica()?.as_ref())?.max(read.last_time()?))
 }
 
 /// The same for a change, which is refused while the clock is plainly wrong.
 fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    let clock = clock()?;
+    let clock = clock(read.replica()?.as_ref())?;
     let last = read.last_time()?;
     let behind = last.since(clock);
     if behind > CLOCK_SLACK {

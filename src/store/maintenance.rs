@@ -100,7 +100,7 @@ impl Store {
                 _ => Err(Error::Busy),
             }
         };
-        let store = Store { conn: Some(copy()?), path: draft.to_owned() };
+        let store = Store { engine: None, conn: Some(copy()?), path: draft.to_owned() };
         store.read(verify)?;
         Ok(store.checkpoint_and_close()?)
     }

@@ -13,6 +13,7 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
+//! | `shared.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
@@ -37,6 +38,7 @@ mod requests;
 mod row;
 mod rules;
 mod schema;
+mod shared;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -55,12 +57,15 @@ pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
+pub use shared::{EngineAccess, Pending};
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};
 
 /// An open database.
 pub struct Store {
+    /// The shared log, if this database can be a copy of one.
+    engine: Option<shared::EngineAccess>,
     /// None if the disk has no room for the shared memory (`-shm`) that readers and writers share. Each transaction then
     /// opens its own connection, and a read locks the file exclusively.
     conn: Option<Connection>,
@@ -96,6 +101,15 @@ pub enum Error {
     ReadOnly {
         message: String,
         hint: String,
+    },
+    /// The shared log is not what this copy of it expects.
+    Shared {
+        message: String,
+        hint: String,
+    },
+    /// The shared log can't be reached, or refuses. Nothing was changed.
+    Unreachable {
+        message: String,
     },
     /// The commit itself failed, so the changes may or may not have been written.
     CommitUnknown {
@@ -164,7 +178,12 @@ impl From<Error> for Failure {
                 Failure::new(Kind::Conflict, format!("{} already exists; nothing was done", path.display()))
                     .hint("use it as it is, or name another file with --db")
             }
-            Error::Invalid { message, hint } => Failure::new(Kind::Invalid, message).hint(hint),
+            Error::Invalid { message, hint } | Error::Shared { message, hint } => {
+                Failure::new(Kind::Invalid, message).hint(hint)
+            }
+            Error::Unreachable { message } => Failure::new(Kind::Unavailable, message)
+                .hint("nothing was changed; `access check` and lists go on with this host's copy of the log")
+                .hint("see `access log status`"),
             Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
             Error::Io { message } | Error::NoSharedMemory { message } => {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
@@ -233,23 +252,34 @@ impl Store {
         Ok(answer)
     }
 
-    /// Writes in one transaction: commits if `work` succeeds, and rolls back if it fails.
+    /// Writes in one transaction: commits if `work` succeeds, and rolls back if it fails. In a copy of a shared log, what
+    /// `work` records has its place in the log before it counts here.
     pub fn write<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
         let _turn = file::LockFile::wait_for(&self.path)?;
         let conn = self.connection(open::connect)?;
-        let transaction = rusqlite::Transaction::new_unchecked(&conn, rusqlite::TransactionBehavior::Immediate)
+        if let Some(replica) = Read::new(&conn).replica()? {
+            return self.write_shared(&conn, replica, work);
+        }
+        self.transact(&conn, |write| {
+            let answer = work(write)?;
+            write.store_expire_ran(write.expire_ran_at())?;
+            Ok(answer)
+        })
+    }
+
+    /// One write transaction on the file.
+    fn transact<T, E: From<Error>>(
+        &self,
+        conn: &Connection,
+        work: impl FnOnce(&Write<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let transaction = rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
         let answer = work(&Write::new(&transaction)?)?;
         transaction.commit().map_err(|error| match Error::from(error) {
-            Error::Busy => Error::Busy,
             Error::Io { message } | Error::Internal { message } => Error::CommitUnknown { message },
-            other @ (Error::NoSharedMemory { .. }
-            | Error::Absent { .. }
-            | Error::Exists { .. }
-            | Error::Invalid { .. }
-            | Error::ReadOnly { .. }
-            | Error::CommitUnknown { .. }) => other,
+            other => other,
         })?;
         Ok(answer)
     }

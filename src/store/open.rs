@@ -46,7 +46,7 @@ impl Store {
     }
 
     fn of(conn: Option<Connection>, path: &Path) -> Result<Store, Error> {
-        let store = Store { conn, path: path.to_owned() };
+        let store = Store { engine: None, conn, path: path.to_owned() };
         let older = store.read(|read| check_version(read.conn, path))?;
         if older {
             store.migrate()?;
@@ -64,6 +64,13 @@ impl Store {
     }
 
     fn create_at<E: From<Error>>(draft: &Path, first: impl FnOnce(&Write<'_>) -> Result<(), E>) -> Result<(), E> {
+        let store = Store::draft_at(draft)?;
+        store.write(first)?;
+        Ok(store.checkpoint_and_close()?)
+    }
+
+    /// A new database without entries.
+    pub(super) fn draft_at(draft: &Path) -> Result<Store, Error> {
         // A run that was killed may have left a draft with this name.
         file::remove_draft(draft);
         file::create_private(draft)?;
@@ -73,16 +80,15 @@ impl Store {
             conn.pragma_update(None, "application_id", APPLICATION_ID)?;
             Ok(conn)
         };
-        let store = Store { conn: Some(set_up()?), path: draft.to_owned() };
+        let store = Store { engine: None, conn: Some(set_up()?), path: draft.to_owned() };
         store.migrate()?;
-        store.write(first)?;
-        Ok(store.checkpoint_and_close()?)
+        Ok(store)
     }
 
     /// Moves everything from the write-ahead log into the file, then closes it. The checkpoint can fail, for instance if the disk
     /// is full. Closing alone does not report that, and the draft would be renamed without the pages of the log.
     pub(super) fn checkpoint_and_close(self) -> Result<(), Error> {
-        let Store { conn, path } = self;
+        let Store { conn, path, .. } = self;
         let Some(conn) = conn else { return Ok(()) };
         let (busy, left): (bool, i64) =
             conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| Ok((row.get(0)?, row.get(1)?)))?;

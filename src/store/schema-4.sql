@@ -92,3 +92,15 @@ CREATE TABLE provisioning (
 CREATE INDEX provisioning_open ON provisioning (
     CASE condition WHEN 'revoked' THEN 1 WHEN 'resolved' THEN 1 WHEN 'revoke_failed' THEN 2 ELSE 0 END, request, login
 );
+
+-- Only in a copy of a log that several hosts share: one row.
+CREATE TABLE replica (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    host       TEXT NOT NULL,           -- this host, as the log's entries name it
+    epoch      INTEGER NOT NULL,        -- of the engine
+    engine_at  INTEGER NOT NULL,        -- the engine's clock at the last contact, in milliseconds
+    boot_id    TEXT NOT NULL,           -- this host's clocks at that moment
+    since_boot INTEGER NOT NULL,
+    wall_at    INTEGER NOT NULL,
+    pending    TEXT                     -- JSON: entries of which it is not known whether the log has them
+) STRICT;

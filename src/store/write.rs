@@ -1,7 +1,9 @@
 //! Appends entries to the log. In the same transaction each entry changes the tables (see `project`) and queues its
 //! notifications.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::fs::File;
+use std::io::Read as _;
 use std::ops::Deref;
 
 use rusqlite::{Connection, params};
@@ -10,12 +12,13 @@ use super::log::Head;
 use super::read::Read;
 use super::{Error, project};
 use crate::domain::audit;
-use crate::domain::audit::GENESIS;
-use crate::domain::event::{Draft, Entry, Event, FORMAT};
+use crate::domain::audit::LogPlace;
+use crate::domain::event::{Draft, Entry, Event, FILE_FORMAT, FORMAT};
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::team::change::Change;
 use crate::domain::time::Timestamp;
+use crate::log::LoggedEntry;
 
 /// What an entry says besides its event: who acts, and when.
 #[derive(Debug, Clone)]
@@ -30,6 +33,22 @@ pub struct Write<'c> {
     read: Read<'c>,
     /// The last entry of the log. None before the first.
     head: Cell<Option<Head>>,
+    /// When `expire` ran, to be stored at the end.
+    expire_ran_at: Cell<Option<Timestamp>>,
+    /// None: entries are appended to the file alone.
+    shared: Option<SharedEntries>,
+}
+
+/// The entries that a transaction makes for a shared log.
+struct SharedEntries {
+    host: String,
+    bodies: RefCell<Vec<String>>,
+}
+
+/// What a transaction for a shared log leaves to be done.
+pub(super) struct Made {
+    pub bodies: Vec<String>,
+    pub expire_ran_at: Option<Timestamp>,
 }
 
 impl<'c> Deref for Write<'c> {
@@ -44,7 +63,17 @@ impl<'c> Write<'c> {
         let read = Read::new(conn);
         let any: bool = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM event)")?.query_row([], |row| row.get(0))?;
         let head = if any { Some(read.head()?) } else { None };
-        Ok(Write { read, head: Cell::new(head) })
+        Ok(Write { read, head: Cell::new(head), expire_ran_at: Cell::new(None), shared: None })
+    }
+
+    /// A transaction whose entries get their place in a shared log before they count. It is rolled back.
+    pub(super) fn for_shared_log(conn: &'c Connection, host: String) -> Result<Write<'c>, Error> {
+        Ok(Write { shared: Some(SharedEntries { host, bodies: RefCell::default() }), ..Write::new(conn)? })
+    }
+
+    pub(super) fn made(self) -> Made {
+        let bodies = self.shared.map(|shared| shared.bodies.into_inner()).unwrap_or_default();
+        Made { bodies, expire_ran_at: self.expire_ran_at.get() }
     }
 
     pub(super) fn conn(&self) -> &'c Connection {
@@ -54,38 +83,86 @@ impl<'c> Write<'c> {
     /// Appends the events to the log and makes their changes. Recipients who are not members are left out.
     pub fn record(&self, context: &Context, drafts: Vec<Draft>) -> Result<(), Error> {
         for draft in drafts {
-            let recipients = self.only_members(&draft.event, draft.recipients)?;
-            let (seq, previous) = self.head.get().map_or((1, GENESIS), |head| (head.seq + 1, head.hash));
-            let entry = Entry {
-                v: FORMAT,
-                seq,
-                at: context.now,
-                actor: context.actor.clone(),
-                os_user: context.os_user.as_str().into(),
-                event: draft.event,
-                first_notification: if recipients.is_empty() { None } else { Some(self.next_notification()?) },
-                recipients,
-            };
+            let entry = self.entry_of(context, draft)?;
             let body = serde_json::to_string(&entry)
                 .map_err(|error| Error::Internal { message: format!("an event can't be serialized: {error}") })?;
-            let hash = audit::link(&previous, body.as_bytes());
-            self.conn().prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(
-                params![
-                    seq,
-                    entry.at.unix(),
-                    entry.actor.as_ref().map(Name::as_str),
-                    entry.os_user.as_str(),
-                    entry.event.action(),
-                    entry.event.request().map(|id| id.get()),
-                    hash,
-                    body
-                ],
-            )?;
-            self.head.set(Some(Head { seq, at: entry.at, hash }));
-            project::project(self, &entry)?;
-            self.notify(&entry)?;
+            self.append(&entry, &body)?;
+            if let Some(shared) = &self.shared {
+                shared.bodies.borrow_mut().push(body);
+            }
         }
-        let last = self.head.get().map_or(0, |head| head.seq);
+        self.note_last()
+    }
+
+    fn entry_of(&self, context: &Context, draft: Draft) -> Result<Entry, Error> {
+        let recipients = self.only_members(&draft.event, draft.recipients)?;
+        let (host, nonce) = match &self.shared {
+            Some(shared) => (Some(shared.host.as_str().into()), Some(nonce()?.into())),
+            None => (None, None),
+        };
+        Ok(Entry {
+            v: if host.is_some() { FORMAT } else { FILE_FORMAT },
+            seq: self.place().seq + 1,
+            at: context.now,
+            actor: context.actor.clone(),
+            os_user: context.os_user.as_str().into(),
+            host,
+            nonce,
+            event: draft.event,
+            first_notification: if recipients.is_empty() { None } else { Some(self.next_notification()?) },
+            recipients,
+        })
+    }
+
+    /// The place of the last entry.
+    pub(super) fn place(&self) -> LogPlace {
+        self.head.get().map_or(LogPlace::START, |head| LogPlace { seq: head.seq, hash: head.hash })
+    }
+
+    /// Adds an entry that is in the shared log already. Verifies the chain, and that it says who appended it.
+    pub(super) fn apply(&self, logged: &LoggedEntry) -> Result<(), Error> {
+        let place = self.place().then(logged.body.as_bytes());
+        let wrong = |what: &str| Error::Shared {
+            message: format!("entry {} of the shared log {what}", logged.seq),
+            hint: "nothing after it is used; compare it on another host with `access audit`".to_owned(),
+        };
+        if (logged.seq, logged.hash) != (place.seq, place.hash) {
+            return Err(wrong("does not follow the one before it: it was changed, or one is missing"));
+        }
+        let entry: Entry =
+            serde_json::from_str(&logged.body).map_err(|error| wrong(&format!("can't be read: {error}")))?;
+        if entry.v > FORMAT {
+            let message = format!("entry {} of the shared log is of format {}", logged.seq, entry.v);
+            return Err(Error::Shared { message, hint: "install a newer version of access on this host".to_owned() });
+        }
+        let host = entry.host.as_deref().unwrap_or_default();
+        if entry.seq != logged.seq || host != logged.host || (entry.v >= 3) == host.is_empty() {
+            return Err(wrong("says another number or host than the log"));
+        }
+        self.append(&entry, &logged.body)
+    }
+
+    /// Appends an entry to the log in the file, and makes its changes.
+    fn append(&self, entry: &Entry, body: &str) -> Result<(), Error> {
+        let hash = audit::link(&self.place().hash, body.as_bytes());
+        self.conn().prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
+            entry.seq,
+            entry.at.unix(),
+            entry.actor.as_ref().map(Name::as_str),
+            entry.os_user.as_str(),
+            entry.event.action(),
+            entry.event.request().map(|id| id.get()),
+            hash,
+            body
+        ])?;
+        self.head.set(Some(Head { seq: entry.seq, at: entry.at, hash }));
+        project::project(self, entry)?;
+        self.notify(entry)
+    }
+
+    /// Stores the number of the last entry outside the log, so that a log that was cut off is noticed.
+    pub(super) fn note_last(&self) -> Result<(), Error> {
+        let last = self.place().seq;
         self.conn().prepare_cached("UPDATE team SET last_seq = ?1 WHERE last_seq <> ?1")?.execute([last])?;
         Ok(())
     }
@@ -128,11 +205,29 @@ impl<'c> Write<'c> {
         Ok(())
     }
 
-    /// Stores when `expire` last ran.
-    pub fn expire_ran(&self, now: Timestamp) -> Result<(), Error> {
-        self.conn().prepare_cached("UPDATE team SET expire_ran_at = ?1")?.execute([now.unix()])?;
+    /// Stores when `expire` last ran, at the end of the transaction.
+    pub fn expire_ran(&self, now: Timestamp) {
+        self.expire_ran_at.set(Some(now));
+    }
+
+    pub(super) fn expire_ran_at(&self) -> Option<Timestamp> {
+        self.expire_ran_at.get()
+    }
+
+    pub(super) fn store_expire_ran(&self, at: Option<Timestamp>) -> Result<(), Error> {
+        if let Some(at) = at {
+            self.conn().prepare_cached("UPDATE team SET expire_ran_at = ?1")?.execute([at.unix()])?;
+        }
         Ok(())
     }
+}
+
+/// 64 random bits.
+fn nonce() -> Result<String, Error> {
+    let mut bytes = [0; 8];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|error| Error::Io { message: format!("/dev/urandom: {error}") })?;
+    Ok(audit::hex(&bytes))
 }
 
 #[cfg(test)]

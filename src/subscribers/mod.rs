@@ -41,6 +41,6 @@ pub struct Feed<'f> {
 impl Feed<'_> {
     /// The time that counts: never earlier than the last recorded.
     fn now(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
-        Ok((self.clock)()?.max(read.last_time()?))
+        Ok((self.clock)(read.replica()?.as_ref())?.max(read.last_time()?))
     }
 }

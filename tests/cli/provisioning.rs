@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use access::domain::provisioning::{Drift, ProvisioningOutcome};
+use access::domain::replica::Replica;
 use access::error::{Failure, Kind};
 use access::protocol::{DesiredState, DesiredView, DriftView, OutcomeView, Position};
 use access::service::{Call, Caller, DesiredAccess, Outside, RecordProvisioning, Service};
@@ -28,6 +29,7 @@ role = "orders_rw"
 pub fn call<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
     let nothing = || Failure::new(Kind::Failure, "nothing is sent");
     let outside = Outside {
+        clocks: &|| Err(nothing()),
         owns_file: &|| true,
         has_account: &|_| Ok(true),
         knows_zone: &|_| true,
@@ -38,7 +40,7 @@ pub fn call<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), 
     };
     let store = Store::open(&world.db())?;
     let caller = Caller { login: "cron".parse().unwrap(), root: false, acting_as: None };
-    let clock = || Ok(world.now());
+    let clock = |_: Option<&Replica>| Ok(world.now());
     let service = Service { store: &store, caller: &caller, clock: &clock, outside: &outside };
     let rows = Mutex::new(Vec::new());
     let reply = call.carry_out(&service, &mut |row| {

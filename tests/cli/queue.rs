@@ -1,5 +1,6 @@
 //! `access approve` on a terminal: the requests that wait, one after another.
 
+use access::domain::replica::Replica;
 use access::domain::terms::{RequestDetails, Terms};
 use access::service::{Caller, Outside, Service, SubmitRequest};
 use access::store::Store;
@@ -30,8 +31,9 @@ fn crowd(count: usize) -> World {
             emergency: false,
             dry_run: false,
         };
-        let clock = || Ok(now);
+        let clock = |_: Option<&Replica>| Ok(now);
         let outside = Outside {
+            clocks: &|| unreachable!("no log is shared"),
             owns_file: &|| true,
             has_account: &|_| Ok(true),
             knows_zone: &|_| true,

@@ -132,6 +132,7 @@ fn with_service<T>(
     let nothing = || Failure::new(Kind::Failure, "nothing is sent");
     let outside = Outside {
         owns_file: &|| false,
+        clocks: &|| Err(Failure::new(Kind::Failure, "no log is shared")),
         has_account: &|_| Ok(true),
         knows_zone: &|_| true,
         shared: true,
@@ -139,7 +140,7 @@ fn with_service<T>(
         notify_test: &|_| Err(nothing()),
         delivery_findings: &|_| Vec::new(),
     };
-    call(&Service { store, caller: &caller(login), clock, outside: &outside })
+    call(&Service { store, caller: &caller(login), clock: &|_| clock(), outside: &outside })
 }
 
 type Checked = Result<(), TestCaseError>;

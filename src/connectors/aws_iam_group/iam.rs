@@ -7,10 +7,11 @@ use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4;
 
+use crate::connectors::NotDone;
 use crate::connectors::web::{Website, encode};
-use crate::connectors::{NotDone, files};
 use crate::domain::text::acts_or_hides;
 use crate::error::{Failure, Kind};
+use crate::tls;
 
 /// An access key, and the token that belongs to a temporary one.
 pub struct IamKeys {
@@ -22,7 +23,7 @@ pub struct IamKeys {
 impl IamKeys {
     /// Reads a section of a file such as `~/.aws/credentials`.
     pub fn read(path: &Path, profile: &str) -> Result<IamKeys, Failure> {
-        let text = files::private(path)?;
+        let text = tls::private(path)?;
         let header = format!("[{profile}]");
         let lines = text.lines().map(str::trim).skip_while(|line| *line != header).skip(1);
         let section: Vec<(&str, &str)> = lines

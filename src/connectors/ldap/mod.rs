@@ -11,12 +11,12 @@ use ldap3::{Mod, Scope, SearchEntry};
 
 use self::dn::Template;
 use self::session::{Directory, Url};
-use super::files;
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
 use super::{NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::error::{Failure, Kind};
+use crate::tls;
 
 /// LDAP: membership of a group (parameter: group, its distinguished name)
 #[derive(Debug, Args)]
@@ -56,8 +56,8 @@ pub struct LdapArgs {
 impl LdapArgs {
     pub fn open(self) -> Result<Ldap, Failure> {
         let url = Url::check(&self.url, self.starttls, self.allow_plain)?;
-        let tls = if url.is_encrypted { Some(files::tls(self.ca_file.as_deref())?) } else { None };
-        let password = self.password_file.as_deref().map(files::secret).transpose()?;
+        let tls = if url.is_encrypted { Some(tls::client_config(self.ca_file.as_deref(), None)?) } else { None };
+        let password = self.password_file.as_deref().map(tls::secret).transpose()?;
         let bind = self.bind_dn.clone().zip(password);
         if bind.is_none() && !url.is_local {
             return Err(Failure::new(Kind::Usage, "--bind-dn and --password-file are missing"));

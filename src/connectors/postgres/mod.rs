@@ -2,7 +2,6 @@
 
 mod session;
 mod sql;
-mod tls;
 
 use std::path::PathBuf;
 use std::thread::sleep;
@@ -12,13 +11,13 @@ use clap::{Args, ValueEnum};
 use postgres::Row;
 
 use self::session::{PostgresProblem, PostgresServer, PostgresSession};
-use super::files;
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
 use super::{NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
+use crate::tls;
 
 /// PostgreSQL: membership of a role (parameter: role)
 #[derive(Debug, Args)]
@@ -87,7 +86,7 @@ impl PostgresArgs {
             return Err(usage("--url names no host".to_owned()));
         }
         if let Some(file) = &self.password_file {
-            config.password(files::secret(file)?);
+            config.password(tls::secret(file)?);
         }
         let local = PostgresServer::is_local(&config);
         let tls = match self.sslmode {
@@ -96,7 +95,7 @@ impl PostgresArgs {
             Some(SslMode::VerifyFull) if local => {
                 return Err(usage("a socket can't be encrypted: leave out --sslmode".to_owned()));
             }
-            Some(SslMode::VerifyFull) | None => Some(files::tls(self.ca_file.as_deref())?),
+            Some(SslMode::VerifyFull) | None => Some(tls::client_config(self.ca_file.as_deref(), None)?),
         };
         let (create_logins, allow_system_roles) = (self.create_logins, self.allow_system_roles);
         Ok(Postgres { server: PostgresServer::new(config, tls), create_logins, allow_system_roles })

@@ -10,8 +10,8 @@ use postgres::{Client, Config, Error, NoTls, Statement};
 use rustls::ClientConfig;
 
 use super::sql;
-use super::tls::Tls;
 use crate::connectors::NotDone;
+use crate::tls::postgres::Tls;
 
 /// A connection with its prepared statements.
 pub struct PostgresSession {

@@ -9,7 +9,6 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use self::http::{ScimAnswer, ScimService};
-use super::files;
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
 use super::user_name::UserNames;
@@ -18,6 +17,7 @@ use super::{NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 use crate::error::Failure;
+use crate::tls;
 
 /// SCIM: membership of a group (parameter: group, its displayName or id)
 #[derive(Debug, Args)]
@@ -42,7 +42,7 @@ pub struct ScimArgs {
 impl ScimArgs {
     pub fn open(self) -> Result<Scim, Failure> {
         let names = UserNames::parse(&self.user_name)?;
-        let token = files::secret(&self.token_file)?;
+        let token = tls::secret(&self.token_file)?;
         let website = Website::new(&self.url, self.allow_plain, self.ca_file.as_deref())?;
         let service = ScimService::new(website, &token);
         Ok(Scim { service, names, groups: BTreeMap::new(), users: BTreeMap::new() })

@@ -1,4 +1,6 @@
-//! Files that a connector's command line names: passwords, and certificates to trust.
+//! Encrypted connections, and the files that they need: passwords, keys, and certificates to trust.
+
+pub mod postgres;
 
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
@@ -8,8 +10,8 @@ use std::sync::Arc;
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::{Failure, Kind};
@@ -62,7 +64,10 @@ pub fn secret(path: &Path) -> Result<String, Failure> {
 
 /// The trusted certificates: those in the file, or the system's.
 pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let Some(path) = ca_file else { return Ok(rustls_native_certs::load_native_certs().certs) };
+    ca_file.map_or_else(|| Ok(rustls_native_certs::load_native_certs().certs), certificates)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let pem = read(path, open(path)?)?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match certificates {
@@ -71,8 +76,14 @@ pub fn trusted(ca_file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, F
     }
 }
 
+/// The files with the certificate that shows who this program is, and its key.
+pub struct ClientCertificate<'p> {
+    pub certificate: &'p Path,
+    pub key: &'p Path,
+}
+
 /// Encrypts, and checks that the server has a certificate for its name from a trusted authority.
-pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
+pub fn client_config(ca_file: Option<&Path>, own: Option<ClientCertificate<'_>>) -> Result<Arc<ClientConfig>, Failure> {
     let mut roots = RootCertStore::empty();
     // The system's list may have certificates that this library does not accept.
     let (added, _) = roots.add_parsable_certificates(trusted(ca_file)?);
@@ -83,7 +94,12 @@ pub fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::new(Kind::Internal, error.to_string()))?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    let builder = builder.with_root_certificates(roots);
+    let Some(ClientCertificate { certificate, key }) = own else { return Ok(Arc::new(builder.with_no_client_auth())) };
+    let parsed = PrivateKeyDer::from_pem_slice(private(key)?.as_bytes());
+    let parsed = parsed.map_err(|_| invalid(key, "it holds no private key (PEM)"))?;
+    let config = builder.with_client_auth_cert(certificates(certificate)?, parsed);
+    Ok(Arc::new(config.map_err(|error| invalid(certificate, &format!("it can't be used with its key: {error}")))?))
 }
 
 #[cfg(test)]

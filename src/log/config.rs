@@ -1,0 +1,82 @@
+//! `[log]` in the configuration file: how this host reaches the shared log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use serde::Deserialize;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+
+use crate::error::{Failure, Kind};
+use crate::tls;
+use crate::tls::ClientCertificate;
+
+/// How this host reaches the shared log, and shows who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// `postgresql://HOST_ROLE@SERVER,SERVER/DATABASE`, without a password.
+    pub url: String,
+    pub password_file: Option<PathBuf>,
+    /// This host's certificate (PEM), for a role that logs in with one.
+    pub certificate: Option<PathBuf>,
+    /// The key of the certificate.
+    pub key: Option<PathBuf>,
+    /// The certificates to trust. None: the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Allows a connection that is not encrypted.
+    #[serde(default)]
+    pub allow_plain: bool,
+}
+
+/// Where to connect, and how.
+#[derive(Clone)]
+pub struct LogUrl {
+    pub config: Config,
+    /// None: sockets of this machine, or a plain connection.
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+impl LogConfig {
+    pub fn resolve(&self) -> Result<LogUrl, Failure> {
+        let invalid = |why: String| Failure::new(Kind::Invalid, why);
+        // The error does not repeat the URL.
+        let config: Config =
+            self.url.parse().map_err(|error| invalid(format!("the URL of the log is not valid: {error}")))?;
+        let mut config = config;
+        if config.get_password().is_some() {
+            return Err(invalid("the URL of the log has a password".to_owned())
+                .hint("write it to a file of mode 0600, and name that with password_file"));
+        }
+        if config.get_hosts().is_empty() || config.get_dbname().is_none() {
+            return Err(invalid("the URL of the log names no server or no database".to_owned())
+                .hint("such as postgresql://bastion1@db1,db2/access"));
+        }
+        if let Some(file) = &self.password_file {
+            config.password(tls::secret(file)?);
+        }
+        let own = match (&self.certificate, &self.key) {
+            (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
+            (None, None) => None,
+            _ => return Err(invalid("[log] needs both certificate and key, or neither".to_owned())),
+        };
+        let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
+        let tls = if is_local || self.allow_plain {
+            config.ssl_mode(SslMode::Disable);
+            None
+        } else {
+            config.ssl_mode(SslMode::Require);
+            Some(tls::client_config(self.ca_file.as_deref(), own)?)
+        };
+        config
+            .application_name("access")
+            // A session whose host has gone leaves the queue of those who wait for their turn.
+            .options("-c client_connection_check_interval=1000")
+            .connect_timeout(Duration::from_secs(3))
+            .tcp_user_timeout(Duration::from_secs(4))
+            .target_session_attrs(TargetSessionAttrs::ReadWrite);
+        Ok(LogUrl { config, tls })
+    }
+}

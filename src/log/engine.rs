@@ -1,0 +1,380 @@
+//! What can be asked of the shared log, and what its answers mean.
+
+use std::error::Error as _;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use super::SQL;
+use super::config::LogUrl;
+use super::connection::{LogConnection, StepError};
+use crate::domain::audit::{Hash, LogPlace};
+
+/// Why an answer is missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EngineError {
+    /// Nothing was changed.
+    Unreachable(String),
+    /// The database refuses, and says why. Nothing was changed.
+    Refused(String),
+    /// Whether the entries were appended is not known.
+    OutcomeUnknown(String),
+}
+
+/// An entry as the log has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedEntry {
+    pub seq: i64,
+    pub hash: Hash,
+    pub body: String,
+    /// Who appended it. Empty for what was there before the log was shared.
+    pub host: String,
+}
+
+/// What the database said at a contact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Contacted {
+    Open(EngineState),
+    /// The log has another entry at our place, or none.
+    Fork(EngineState),
+    /// The log was moved away, or its import has not ended.
+    Closed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineState {
+    pub epoch: i64,
+    pub head: LogPlace,
+    /// The database's clock, in milliseconds since 1970.
+    pub now: i64,
+    /// The newest format that may be written.
+    pub write_format: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It is in the log, now or from an earlier try.
+    Done,
+    /// Another entry has the place.
+    Behind,
+    /// The log has another entry at the place before, or none.
+    Fork,
+    /// The log was restored from a backup since the last contact.
+    Epoch,
+    /// The time of an entry is too far from the database's.
+    Clock,
+    Closed,
+}
+
+/// The log's database, connected when it is first needed. A connection that failed is dropped.
+pub struct Engine {
+    url: LogUrl,
+    connection: Option<LogConnection>,
+}
+
+impl Engine {
+    pub fn new(url: LogUrl) -> Engine {
+        Engine { url, connection: None }
+    }
+
+    /// Installs or upgrades the database's side. Needs a role that may create schemas.
+    pub fn install(&mut self, team: &str) -> Result<(), EngineError> {
+        let connection = self.connected()?;
+        let installed = connection.wait(async {
+            connection.client.batch_execute(SQL).await?;
+            let create = "SELECT access.create($1, $2)";
+            connection.client.query_typed(create, &[(&team, Type::TEXT), (&FIRST_FORMAT, Type::INT4)]).await
+        });
+        self.finish(installed).map(drop)
+    }
+
+    /// Lets a host in. `may`: decide, ask or read.
+    pub fn allow(&mut self, role: &str, may: &str) -> Result<(), EngineError> {
+        let connection = self.connected()?;
+        let allowed = connection.wait(async {
+            let client = &connection.client;
+            let grant = "SELECT format('GRANT access_host TO %I', $1::text)";
+            let grant = client.query_typed(grant, &[(&role, Type::TEXT)]).await?;
+            if let Some(row) = grant.first() {
+                client.batch_execute(row.try_get(0)?).await?;
+            }
+            client.query_typed("SELECT access.allow($1, $2)", &[(&role, Type::NAME), (&may, Type::TEXT)]).await
+        });
+        self.finish(allowed).map(drop)
+    }
+
+    /// Notes how far this host is, and returns how far the log is, with the first page of what follows. What it returns is
+    /// replicated: its commit waits for the standby.
+    pub fn contact(&mut self, at: &LogPlace, format: u32) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
+        let connection = self.connected()?;
+        let (hash, format) = (at.hash.as_slice(), i32::try_from(format).unwrap_or(i32::MAX));
+        let asked: [Param<'_>; 3] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA), (&format, Type::INT4)];
+        let page = page_of(&at.seq);
+        let client = &connection.client;
+        let answer = connection.wait(async {
+            let (begun, state, entries, committed) = tokio::join!(
+                client.batch_execute("BEGIN"),
+                client.query_typed(CONTACT, &asked),
+                client.query_typed(SINCE, &page),
+                client.batch_execute("COMMIT")
+            );
+            begun?;
+            let (state, entries) = (state?, entries?);
+            committed?;
+            Ok((state, entries))
+        });
+        let (state, entries) = self.finish(answer)?;
+        self.no_warnings()?;
+        let contacted = contacted(state.first())?;
+        let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
+        Ok((contacted, entries))
+    }
+
+    /// Takes the turn: until `append` or `let_go`, no other host can append. The database ends a turn of more than 4 seconds.
+    pub fn turn(&mut self, at: &LogPlace) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
+        let connection = self.connected()?;
+        let hash = at.hash.as_slice();
+        let asked: [Param<'_>; 2] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA)];
+        let page = page_of(&at.seq);
+        let client = &connection.client;
+        let answer = connection.wait(async {
+            let (begun, state, entries) = tokio::join!(
+                client.batch_execute("BEGIN"),
+                client.query_typed(TURN, &asked),
+                client.query_typed(SINCE, &page)
+            );
+            begun?;
+            Ok((state?, entries?))
+        });
+        let (state, entries) = self.finish(answer)?;
+        let contacted = contacted(state.first())?;
+        let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
+        Ok((contacted, entries))
+    }
+
+    /// Ends a turn without appending.
+    pub fn let_go(&mut self) {
+        if let Some(connection) = self.connection.take()
+            && connection.wait(connection.client.batch_execute("ROLLBACK")).is_ok()
+        {
+            self.connection = Some(connection);
+        }
+    }
+
+    /// Appends after a place, and commits. The same bytes to the same place are appended once, however often this is called.
+    pub fn append(&mut self, epoch: i64, after: &LogPlace, bodies: &[String]) -> Result<Appended, EngineError> {
+        let connection = self.connected()?;
+        let hash = after.hash.as_slice();
+        let asked: [Param<'_>; 4] =
+            [(&epoch, Type::INT8), (&after.seq, Type::INT8), (&hash, Type::BYTEA), (&bodies, Type::TEXT_ARRAY)];
+        let client = &connection.client;
+        connection.take_warnings();
+        let answer = connection.wait(async {
+            let (appended, committed) =
+                tokio::join!(client.query_typed(APPEND, &asked), client.batch_execute("COMMIT"));
+            let appended = appended?;
+            committed?;
+            Ok(appended)
+        });
+        // From here on, only an answer of the server itself says that nothing was appended.
+        let rows = match self.finish(answer) {
+            Ok(rows) => rows,
+            Err(EngineError::Unreachable(why)) => return Err(EngineError::OutcomeUnknown(why)),
+            Err(error) => return Err(error),
+        };
+        self.no_warnings()?;
+        let verdict: &str = rows.first().map_or(Ok(""), |row| row.try_get(0)).map_err(|error| unexpected(&error))?;
+        match verdict {
+            "ok" | "already" => Ok(Appended::Done),
+            "behind" => Ok(Appended::Behind),
+            "fork" => Ok(Appended::Fork),
+            "epoch" => Ok(Appended::Epoch),
+            "clock" => Ok(Appended::Clock),
+            "closed" => Ok(Appended::Closed),
+            other => Err(EngineError::OutcomeUnknown(format!("the database answered {other:?}"))),
+        }
+    }
+
+    /// Adds entries that were recorded before the log was shared. Only for the owner of an empty log.
+    pub fn import(&mut self, after: &LogPlace, bodies: &[String]) -> Result<(), EngineError> {
+        let connection = self.connected()?;
+        let hash = after.hash.as_slice();
+        let asked: [Param<'_>; 3] = [(&after.seq, Type::INT8), (&hash, Type::BYTEA), (&bodies, Type::TEXT_ARRAY)];
+        let sql = "SELECT verdict FROM access.import($1, $2, $3)";
+        let imported = connection.wait(connection.client.query_typed(sql, &asked));
+        let rows = self.finish(imported)?;
+        let verdict: &str = rows.first().map_or(Ok(""), |row| row.try_get(0)).map_err(|error| unexpected(&error))?;
+        match verdict {
+            "ok" | "already" => Ok(()),
+            _ => Err(EngineError::Refused("it has other entries already".to_owned())),
+        }
+    }
+
+    /// Ends the import: hosts can append from now on.
+    pub fn open_log(&mut self) -> Result<(), EngineError> {
+        let connection = self.connected()?;
+        let opened = connection.wait(connection.client.query_typed("SELECT access.open()", &[]));
+        self.finish(opened).map(drop)
+    }
+
+    /// Ends appending, so that the log can be moved away.
+    pub fn close_log(&mut self) -> Result<(), EngineError> {
+        let connection = self.connected()?;
+        let closed = connection.wait(connection.client.query_typed("SELECT access.close()", &[]));
+        self.finish(closed).map(drop)
+    }
+
+    /// The role that this connection logs in as: the name of the host.
+    pub fn role(&mut self) -> Result<String, EngineError> {
+        let connection = self.connected()?;
+        let row = connection.wait(connection.client.query_typed("SELECT session_user::text", &[]));
+        let rows = self.finish(row)?;
+        rows.first().map_or(Ok(String::new()), |row| row.try_get(0)).map_err(|error| unexpected(&error))
+    }
+
+    /// How far each host is.
+    pub fn hosts(&mut self) -> Result<Vec<HostState>, EngineError> {
+        let connection = self.connected()?;
+        let sql = "SELECT host, may, seen_seq, (extract(epoch FROM seen_at) * 1000)::int8, format, retired
+                   FROM access.hosts()";
+        let rows = connection.wait(connection.client.query_typed(sql, &[]));
+        self.finish(rows)?.iter().map(|row| host(row).map_err(|error| unexpected(&error))).collect()
+    }
+
+    fn connected(&mut self) -> Result<&LogConnection, EngineError> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => LogConnection::open(&self.url).map_err(|error| problem(&error))?,
+        };
+        Ok(self.connection.insert(connection))
+    }
+
+    /// Drops the connection unless the server itself answered.
+    fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
+        answer.map_err(|error| {
+            let problem = problem(&error);
+            // A transaction that failed is open until it is rolled back.
+            match problem {
+                EngineError::Refused(_) => self.let_go(),
+                _ => self.connection = None,
+            }
+            problem
+        })
+    }
+
+    /// A commit with a warning did not wait for the standby.
+    fn no_warnings(&mut self) -> Result<(), EngineError> {
+        let warnings = self.connection.as_ref().map(LogConnection::take_warnings).unwrap_or_default();
+        match warnings.into_iter().next() {
+            None => Ok(()),
+            Some(warning) => {
+                self.connection = None;
+                Err(EngineError::OutcomeUnknown(format!("the database warned: {warning}")))
+            }
+        }
+    }
+}
+
+/// How far a host is, as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostState {
+    pub host: String,
+    pub may: String,
+    /// None: it never made contact.
+    pub seen_seq: Option<i64>,
+    /// Milliseconds since 1970.
+    pub seen_at: Option<i64>,
+    pub format: Option<i32>,
+    pub retired: bool,
+}
+
+type Param<'p> = (&'p (dyn ToSql + Sync), Type);
+
+const CONTACT: &str = "SELECT verdict, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
+     FROM access.contact($1, $2, $3)";
+const TURN: &str = "SELECT verdict, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
+     FROM access.turn($1, $2)";
+const SINCE: &str = "SELECT seq, hash, body, host FROM access.since($1, $2)";
+const APPEND: &str = "SELECT verdict FROM access.append($1, $2, $3, $4)";
+/// The first format with a host.
+const FIRST_FORMAT: i32 = 3;
+/// How many entries a page has at most.
+pub const PAGE: i32 = 10_000;
+
+fn page_of(seq: &i64) -> [Param<'_>; 2] {
+    [(seq, Type::INT8), (&PAGE, Type::INT4)]
+}
+
+fn contacted(row: Option<&Row>) -> Result<Contacted, EngineError> {
+    let row = row.ok_or_else(|| EngineError::Refused("the database gave no answer".to_owned()))?;
+    let read = || -> Result<Contacted, tokio_postgres::Error> {
+        let verdict: &str = row.try_get(0)?;
+        if verdict == "closed" {
+            return Ok(Contacted::Closed);
+        }
+        let hash: &[u8] = row.try_get(3)?;
+        let state = EngineState {
+            epoch: row.try_get(1)?,
+            head: LogPlace { seq: row.try_get(2)?, hash: hash.try_into().unwrap_or_default() },
+            now: row.try_get(4)?,
+            write_format: u32::try_from(row.try_get::<_, i32>(5)?).unwrap_or_default(),
+        };
+        Ok(if verdict == "fork" { Contacted::Fork(state) } else { Contacted::Open(state) })
+    };
+    read().map_err(|error| unexpected(&error))
+}
+
+fn entry(row: &Row) -> Result<LoggedEntry, EngineError> {
+    let read = || -> Result<LoggedEntry, tokio_postgres::Error> {
+        let hash: &[u8] = row.try_get(1)?;
+        Ok(LoggedEntry {
+            seq: row.try_get(0)?,
+            hash: hash.try_into().unwrap_or_default(),
+            body: row.try_get(2)?,
+            host: row.try_get(3)?,
+        })
+    };
+    read().map_err(|error| unexpected(&error))
+}
+
+fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
+    Ok(HostState {
+        host: row.try_get(0)?,
+        may: row.try_get(1)?,
+        seen_seq: row.try_get(2)?,
+        seen_at: row.try_get(3)?,
+        format: row.try_get(4)?,
+        retired: row.try_get(5)?,
+    })
+}
+
+/// The database's side is not what this program expects.
+fn unexpected(error: &tokio_postgres::Error) -> EngineError {
+    EngineError::Refused(format!("the database's answer can't be read ({error}): is its schema older?"))
+}
+
+fn problem(error: &StepError) -> EngineError {
+    let error = match error {
+        StepError::Late => return EngineError::Unreachable("it did not answer in time".to_owned()),
+        StepError::Io(error) => return EngineError::Unreachable(error.to_string()),
+        StepError::Sql(error) => error,
+    };
+    if let Some(error) = error.as_db_error() {
+        let code = error.code().code();
+        let text = format!("{} ({code})", error.message());
+        // Connections, conflicts, resources, shutdown, a standby, locked.
+        let passing = ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            || ["25006", "55P03"].contains(&code);
+        return if passing { EngineError::Unreachable(text) } else { EngineError::Refused(text) };
+    }
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    EngineError::Unreachable(text)
+}
