@@ -73,7 +73,7 @@ CREATE TABLE IF NOT EXISTS access.host (
 
 -- How far a host is. Apart from access.host: a host that keeps its own row locked holds up nobody else.
 CREATE TABLE IF NOT EXISTS access.seen (
-    role name PRIMARY KEY REFERENCES access.host,
+    role name PRIMARY KEY,
     seq bigint,
     at timestamptz,
     -- The newest format that it reads.
@@ -325,6 +325,16 @@ BEGIN
     END IF;
 END $$;
 
+-- Makes a row for what this host will report. Only by whoever has the turn, so nobody else makes one meanwhile.
+-- ON CONFLICT would wait for a host that keeps its row locked.
+CREATE OR REPLACE FUNCTION access.expect(p_role name) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM access.seen s WHERE s.role = p_role) THEN
+        INSERT INTO access.seen (role) VALUES (p_role);
+    END IF;
+END $$;
+
 -- Follows what an entry says about hosts.
 CREATE OR REPLACE FUNCTION access.follow(p_entry jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -347,7 +357,7 @@ BEGIN
         END IF;
         INSERT INTO access.host AS h (role, may, named) VALUES (change.host, change.may, true)
             ON CONFLICT (role) DO UPDATE SET may = excluded.may, named = true, retired = false;
-        INSERT INTO access.seen (role) VALUES (change.host) ON CONFLICT DO NOTHING;
+        PERFORM access.expect(change.host);
         -- From the first that the log names, only those that it names count.
         UPDATE access.host h SET retired = true WHERE NOT h.named AND NOT h.retired;
     END LOOP;
@@ -507,7 +517,8 @@ DECLARE
 BEGIN
     IF host.may = 'read' OR host.may = 'ask' AND NOT starts_with(p_key, 'read/') THEN
         RAISE 'the host % may not set %', session_user, p_key USING ERRCODE = '42501';
-    ELSIF octet_length(p_key) NOT BETWEEN 1 AND 200 OR octet_length(p_value::text) > 65536 THEN
+    ELSIF coalesce(octet_length(p_key), 0) NOT BETWEEN 1 AND 200
+        OR coalesce(octet_length(p_value::text), 65537) > 65536 THEN
         RAISE 'a key has 1 to 200 bytes, and a value at most 64 KiB' USING ERRCODE = '54000';
     END IF;
     PERFORM set_config('lock_timeout', '5s', true);
@@ -541,7 +552,7 @@ DECLARE
 BEGIN
     IF host.may <> 'decide' THEN
         RAISE 'the host % may not take leases', session_user USING ERRCODE = '42501';
-    ELSIF p_seconds NOT BETWEEN 1 AND 3600 OR octet_length(p_key) NOT BETWEEN 1 AND 200 THEN
+    ELSIF coalesce(p_seconds, 0) NOT BETWEEN 1 AND 3600 OR coalesce(octet_length(p_key), 0) NOT BETWEEN 1 AND 200 THEN
         RAISE 'a lease is for 1 to 3600 seconds, and its key has 1 to 200 bytes' USING ERRCODE = '22023';
     END IF;
     PERFORM set_config('lock_timeout', '5s', true);
@@ -590,7 +601,7 @@ BEGIN
     END IF;
     INSERT INTO access.host AS h (role, may, named) VALUES (p_role, p_may, false)
         ON CONFLICT (role) DO UPDATE SET may = excluded.may, named = false, retired = false;
-    INSERT INTO access.seen (role) VALUES (p_role) ON CONFLICT DO NOTHING;
+    PERFORM access.expect(p_role);
 END $$;
 
 -- Copies entries of another log, with their numbers, hashes and times. Verdicts: ok; already; fork.

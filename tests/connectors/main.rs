@@ -14,16 +14,17 @@ mod postgres;
 mod postgres_cluster;
 mod postgres_faults;
 mod scim;
+mod tools;
 mod whole;
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::{Value, json};
+
+use crate::tools::{free_port, run, wait_until, with_input};
 
 /// A connector under test: `access connector NAME …`.
 #[derive(Clone)]
@@ -79,6 +80,14 @@ impl Connector {
     }
 }
 
+impl postgres_cluster::Cluster {
+    /// The connector, as this role over the socket.
+    pub fn connector(&self, user: &str) -> Connector {
+        let folder = self.folder().to_str().unwrap();
+        Connector::new(&["postgres", "--host", folder, "--port", &self.port(), "--user", user])
+    }
+}
+
 struct Running {
     child: Child,
     input: ChildStdin,
@@ -98,17 +107,6 @@ impl Running {
         drop(input);
         assert!(child.wait().unwrap().success());
     }
-}
-
-fn with_input(command: &mut Command, input: &str) -> Output {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut pipe = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    // A program that refuses its arguments reads nothing.
-    let writer = std::thread::spawn(move || drop(pipe.write_all(input.as_bytes())));
-    let ran = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    ran
 }
 
 fn act(operation: &str, login: &str, key: &str, value: &str) -> Value {
@@ -142,30 +140,11 @@ fn assert_says(answer: &Value, kind: &str, text: &str) {
     assert!(said.contains(text), "{said}");
 }
 
-/// A port that nothing listens on.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 /// A file that only its owner can read.
 fn private_file(path: &Path, content: &str) -> PathBuf {
     std::fs::write(path, content).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     path.to_owned()
-}
-
-fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !ready() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn run(command: &mut Command) -> String {
-    let ran = command.output().unwrap_or_else(|why| panic!("{command:?}: {why} (tests/run.sh installs it)"));
-    assert!(ran.status.success(), "{command:?}: {}", String::from_utf8_lossy(&ran.stderr));
-    String::from_utf8(ran.stdout).unwrap()
 }
 
 /// Makes an authority and a certificate for `localhost`: `ca.pem`, `cert.pem` and `key.pem`.

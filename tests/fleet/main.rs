@@ -1,0 +1,22 @@
+//! The database side of a shared log, by raw SQL: what honest hosts rely on, and what a hostile one can't do.
+//! Each test starts its own servers on loopback and stops them by their process ids.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+
+mod cluster;
+mod hostile;
+mod hosts;
+mod install;
+mod lies;
+mod nodes;
+#[allow(dead_code, reason = "the connectors' tests use the rest of it")]
+#[path = "../connectors/postgres_cluster.rs"]
+mod postgres_cluster;
+mod protocol;
+mod sessions;
+mod shared_log;
+mod side;
+mod stalls;
+#[path = "../connectors/tools.rs"]
+mod tools;
