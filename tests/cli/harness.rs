@@ -10,6 +10,8 @@ use access::domain::time::Timestamp;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::hosts::Hosts;
+
 /// The binary under test, built with `test-overrides`.
 pub const ACCESS: &str = env!("CARGO_BIN_EXE_access");
 /// When every world begins.
@@ -22,6 +24,8 @@ pub const MEMBERS: [&str; 10] = ["alice", "bob", "carol", "dave", "erin", "frank
 pub struct World {
     folder: TempDir,
     now: RefCell<Timestamp>,
+    /// Its log is shared by two hosts, which take turns.
+    hosts: Option<Hosts>,
 }
 
 /// What a run of the program gave.
@@ -36,7 +40,9 @@ pub struct Ran {
 impl World {
     /// No database yet.
     pub fn empty() -> World {
-        World { folder: tempfile::tempdir().unwrap(), now: RefCell::new(START.parse().unwrap()) }
+        let folder = tempfile::tempdir().unwrap();
+        let hosts = Hosts::of_environment(folder.path());
+        World { folder, now: RefCell::new(START.parse().unwrap()), hosts }
     }
 
     /// The sample team of `examples/team.toml`: olivia owns, alice and erin are admins, bob, carol, dave, frank and
@@ -81,6 +87,14 @@ impl World {
 
     /// The program, ready to run as this Unix user, with nothing of the surroundings' environment.
     pub fn command(&self, login: &str, args: &[&str]) -> Command {
+        let mut command = self.on_no_host(login, args);
+        if let Some(hosts) = &self.hosts {
+            hosts.take_turns(&mut command, args, &|login, args| self.on_no_host(login, args));
+        }
+        command
+    }
+
+    fn on_no_host(&self, login: &str, args: &[&str]) -> Command {
         let mut command = Command::new(ACCESS);
         command
             .args(args)
@@ -98,6 +112,9 @@ impl World {
 
     pub fn run(&self, login: &str, args: &[&str]) -> Ran {
         let output = self.command(login, args).output().unwrap();
+        if let Some(hosts) = &self.hosts {
+            hosts.share(args, &|login, args| self.on_no_host(login, args));
+        }
         Ran {
             line: format!("{login}$ access {}", args.join(" ")),
             code: output.status.code().expect("no signal ended it"),

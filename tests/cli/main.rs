@@ -25,6 +25,7 @@ mod form;
 mod generated;
 mod harness;
 mod hostile;
+mod hosts;
 mod identity;
 mod json;
 mod json_reference;

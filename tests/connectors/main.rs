@@ -9,6 +9,8 @@ mod faults;
 #[allow(dead_code, reason = "the other tests use the rest of it")]
 #[path = "../cli/harness.rs"]
 mod harness;
+#[path = "../cli/hosts.rs"]
+mod hosts;
 mod ldap;
 mod postgres;
 mod postgres_cluster;

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Runs tests of the command line again, unchanged, with the log in PostgreSQL and two hosts that take turns.
+# Usage: tests/fleet.sh [TESTS...]   (default: the rules, the lifecycle and the races)
+set -eu
+cd "$(dirname "$0")/.."
+[ "$#" -gt 0 ] || set -- rules:: lifecycle:: races::
+
+server=$(find /usr/lib/postgresql -maxdepth 1 -mindepth 1 | sort -V | tail -1)/bin
+folder=$(mktemp -d)
+as_postgres() {
+    if [ "$(id -u)" = 0 ]; then
+        setpriv --reuid=postgres --regid=postgres --init-groups "$@"
+    else
+        "$@"
+    fi
+}
+stop() {
+    as_postgres "$server/pg_ctl" -D "$folder/data" -m immediate -s stop || true
+    rm -rf "$folder"
+}
+trap stop EXIT
+if [ "$(id -u)" = 0 ]; then chown postgres "$folder"; fi
+chmod 755 "$folder"
+as_postgres "$server/initdb" -D "$folder/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >/dev/null
+as_postgres "$server/pg_ctl" -D "$folder/data" -l "$folder/log" -s -w \
+    -o "-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=200" start
+for host in alpha beta; do
+    psql -q -h "$folder" -U postgres -c "CREATE ROLE $host LOGIN"
+done
+ACCESS_TEST_LOG="postgresql://postgres@$(printf %s "$folder" | sed 's,/,%2F,g')/" \
+    cargo test --features test-overrides --test cli -- "$@"
