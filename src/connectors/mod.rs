@@ -2,8 +2,10 @@
 //! of system. It speaks the same protocol as any other program that root's configuration names.
 
 mod account;
+mod aws;
 mod files;
 mod parameters;
+mod patience;
 mod processes;
 mod serve;
 mod tool;
@@ -11,6 +13,7 @@ mod user_name;
 mod web;
 
 pub mod aws_iam_group;
+pub mod aws_identity_center;
 pub mod ldap;
 pub mod postgres;
 pub mod protocol;
@@ -18,4 +21,5 @@ pub mod scim;
 pub mod sudoers;
 pub mod unix_group;
 
+pub use patience::TIME_LIMIT;
 pub use serve::{NotDone, System, serve};

@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use super::answers::{Answered, ProgramEnd, answers, one_line};
 use crate::config::{Connector, trusted, trusted_argument};
+use crate::connectors::TIME_LIMIT;
 use crate::connectors::protocol::{ConnectorAnswer, Operation};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -92,6 +93,7 @@ fn start(connector: &Connector) -> Result<Child, String> {
     let mut command = Command::new(program);
     command.arg0(named).args(&connector.command[1..]);
     command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", "/").current_dir("/");
+    command.env(TIME_LIMIT, connector.timeout().as_secs().to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut tries = 0;
     loop {

@@ -1,8 +1,8 @@
-//! From a request to the systems and back: one grant, carried to four of them.
+//! From a request to the systems and back: one grant, carried to five of them.
 
 use serde_json::{Value, json};
 
-use crate::aws_iam_group::Aws;
+use crate::aws::{ACCOUNT, Aws};
 use crate::directory::Directory;
 use crate::harness::{TEAM, World, shows};
 use crate::postgres_cluster::Cluster;
@@ -31,6 +31,12 @@ group = "orders"
 resource = "target:orders-db"
 connector = "aws"
 group = "orders"
+
+[[bindings]]
+resource = "target:orders-db"
+connector = "cloud"
+account = "123456789012"
+permission-set = "Operator"
 "#;
 
 struct Systems {
@@ -40,6 +46,8 @@ struct Systems {
     /// The group there, and bob.
     ids: [String; 2],
     aws: Aws,
+    /// The permission set there, and bob.
+    cloud: [String; 2],
 }
 
 impl Systems {
@@ -48,7 +56,8 @@ impl Systems {
         let ids = [service.group("orders", &[]), service.user("bob")];
         let aws = Aws::start();
         aws.create("orders", &["bob"]);
-        Systems { cluster: Cluster::start().with_orders(), directory: Directory::start(), service, ids, aws }
+        let cloud = [aws.permission_set("Operator"), aws.person("bob")];
+        Systems { cluster: Cluster::start().with_orders(), directory: Directory::start(), service, ids, aws, cloud }
     }
 
     fn configure(&self, world: &World) {
@@ -59,7 +68,8 @@ impl Systems {
         let text = section("orders-pg", &self.cluster.connector("access"), "role = [\"orders_*\"]")
             + &section("directory", &self.directory.connector(), "group = [\"cn=orders,ou=groups,dc=example,dc=com\"]")
             + &section("id", &self.service.connector(), "group = [\"orders\"]")
-            + &section("aws", &self.aws.connector(), "group = [\"orders\"]");
+            + &section("aws", &self.aws.connector(), "group = [\"orders\"]")
+            + &section("cloud", &self.aws.center(), &format!("account = [\"{ACCOUNT}\"], permission-set = [\"Op*\"]"));
         let folder = world.folder().join(".config/access");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("config.toml"), text).unwrap();
@@ -69,8 +79,10 @@ impl Systems {
     /// In which systems bob really has it.
     fn of_bob(&self) -> Vec<&'static str> {
         let [group, bob] = &self.ids;
+        let [permission_set, bob_there] = &self.cloud;
         let systems = [
             ("aws", self.aws.groups_of("bob") == ["orders"]),
+            ("cloud", self.aws.assigned(permission_set).contains(bob_there)),
             ("directory", self.directory.can_read("bob")),
             ("id", self.service.members(group).contains(bob)),
             ("orders-pg", self.cluster.can_set_role("bob", "orders_rw")),
@@ -79,7 +91,7 @@ impl Systems {
     }
 }
 
-const ALL: [&str; 4] = ["aws", "directory", "id", "orders-pg"];
+const ALL: [&str; 5] = ["aws", "cloud", "directory", "id", "orders-pg"];
 
 fn states(world: &World, id: &str) -> Vec<(String, String)> {
     let shown = world.json("olivia", &["show", id])["grant"]["provisioning"].clone();
@@ -91,7 +103,7 @@ fn states(world: &World, id: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_grant_is_carried_to_four_systems_and_ends_in_all_of_them() {
+fn a_grant_is_carried_to_all_systems_and_ends_in_all_of_them() {
     let systems = Systems::start();
     let world = World::sample();
     systems.configure(&world);
@@ -151,6 +163,9 @@ fn drift_made_by_hand_is_found_in_each_system() {
     systems.aws.call("remove_user_from_group", &json!({ "GroupName": "orders", "UserName": "bob" }));
     systems.aws.call("create_user", &json!({ "UserName": "carol" }));
     systems.aws.call("add_user_to_group", &json!({ "GroupName": "orders", "UserName": "carol" }));
+    let ([permission_set, bob_in_cloud], carol_in_cloud) = (&systems.cloud, systems.aws.person("carol"));
+    systems.aws.assign("delete", permission_set, "USER", bob_in_cloud);
+    systems.aws.assign("create", permission_set, "USER", &carol_in_cloud);
     assert_eq!(systems.of_bob(), [""; 0]);
 
     let ran = world.run("root", &["reconcile", "--json"]).exits(1).json();
@@ -167,6 +182,7 @@ fn drift_made_by_hand_is_found_in_each_system() {
     assert!(systems.cluster.can_set_role("carol", "orders_rw") && systems.directory.can_read("carol"));
     assert!(systems.service.members(group).contains(&carol_there) && systems.service.members(group).contains(bob));
     assert_eq!(systems.aws.groups_of("carol"), ["orders"]);
+    assert!(systems.aws.assigned(permission_set).contains(&carol_in_cloud));
 }
 
 #[test]
@@ -176,11 +192,17 @@ fn each_connector_passes_the_test_for_connectors() {
     systems.configure(&world);
     systems.service.user("carol");
     systems.aws.call("create_user", &json!({ "UserName": "carol" }));
-    let group = "group=cn=orders,ou=groups,dc=example,dc=com";
-    for (name, parameter) in
-        [("orders-pg", "role=orders_rw"), ("directory", group), ("id", "group=orders"), ("aws", "group=orders")]
-    {
-        let ran = world.run("root", &["connector", "test", name, "--login", "carol", parameter]).ok();
+    systems.aws.person("carol");
+    let account = format!("account={ACCOUNT}");
+    for (name, parameters) in [
+        ("orders-pg", &["role=orders_rw"][..]),
+        ("directory", &["group=cn=orders,ou=groups,dc=example,dc=com"]),
+        ("id", &["group=orders"]),
+        ("aws", &["group=orders"]),
+        ("cloud", &[&account, "permission-set=Operator"]),
+    ] {
+        let words = [&["connector", "test", name, "--login", "carol"][..], parameters].concat();
+        let ran = world.run("root", &words).ok();
         assert_eq!(ran.out.matches(" ok").count(), 10, "{}", ran.out);
     }
 }
