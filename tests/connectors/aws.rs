@@ -11,23 +11,6 @@ use tempfile::TempDir;
 
 use crate::{Connector, Running, free_port, private_file, wait_until};
 
-/// What docs/connectors.md lets the connectors do.
-const GROUPS: &[&str] = &["iam:GetGroup", "iam:AddUserToGroup", "iam:RemoveUserFromGroup"];
-const ASSIGNMENTS: &[&str] = &[
-    "sso:ListInstances",
-    "sso:ListPermissionSets",
-    "sso:DescribePermissionSet",
-    "sso:ListAccountAssignments",
-    "sso:ListAccountAssignmentCreationStatus",
-    "sso:ListAccountAssignmentDeletionStatus",
-    "sso:DescribeAccountAssignmentCreationStatus",
-    "sso:DescribeAccountAssignmentDeletionStatus",
-    "sso:CreateAccountAssignment",
-    "sso:DeleteAccountAssignment",
-    "identitystore:GetUserId",
-    "identitystore:DescribeUser",
-];
-
 pub struct Aws {
     folder: TempDir,
     port: u16,
@@ -101,8 +84,15 @@ impl Aws {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// What docs/connectors.md lets the connectors do, and nothing else.
     pub fn policy() -> Value {
-        let actions = [GROUPS, ASSIGNMENTS].concat();
+        let words = include_str!("../../docs/connectors.md").split('"');
+        let is_action = |word: &&str| {
+            let name = ["iam:", "sso:", "identitystore:"].iter().find_map(|service| word.strip_prefix(service));
+            name.is_some_and(|name| name.starts_with(char::is_uppercase))
+        };
+        let actions: Vec<&str> = words.filter(is_action).collect();
+        assert!(actions.len() == 15, "{actions:?}");
         json!({ "Effect": "Allow", "Action": actions, "Resource": "*" })
     }
 
