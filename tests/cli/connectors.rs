@@ -604,7 +604,7 @@ fn a_program_gets_a_clean_environment() {
     let seen = fs::read_to_string(&seen).unwrap();
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let list = r#"{"operation":"list","parameters":[{"door":"north"}]}"#;
-    assert_eq!(seen.lines().collect::<Vec<_>>(), ["ACCESS_TIMEOUT=60", "HOME=/", "LANG=C.UTF-8", path, "/", list]);
+    assert_eq!(seen.lines().collect::<Vec<_>>(), ["ACCESS_TIMEOUT=20", "HOME=/", "LANG=C.UTF-8", path, "/", list]);
 }
 
 #[test]

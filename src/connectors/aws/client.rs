@@ -24,7 +24,7 @@ pub struct AwsClient {
     patience: Patience,
 }
 
-type Header<'h> = (&'h str, &'h str);
+type RequestHeader<'h> = (&'h str, &'h str);
 
 impl AwsClient {
     pub fn new(keys: KeySource, region: String) -> AwsClient {
@@ -39,7 +39,7 @@ impl AwsClient {
     pub fn post(
         &mut self,
         endpoint: &mut AwsEndpoint,
-        headers: &[Header<'_>],
+        headers: &[RequestHeader<'_>],
         body: &str,
     ) -> Result<(u16, String), NotDone> {
         let credentials = self.keys.credentials()?;
@@ -64,7 +64,7 @@ impl AwsClient {
         &self,
         credentials: &Credentials,
         endpoint: &AwsEndpoint,
-        headers: &[Header<'_>],
+        headers: &[RequestHeader<'_>],
         body: &str,
     ) -> Result<Vec<(String, String)>, String> {
         let identity = credentials.clone().into();

@@ -34,23 +34,23 @@ pub struct Assignment {
 
 /// AWS carries these out in the background, and has a status for each.
 #[derive(Clone, Copy)]
-pub enum Change {
+pub enum AssignmentChange {
     Create,
     Delete,
 }
 
-impl Change {
+impl AssignmentChange {
     fn verb(self) -> &'static str {
         match self {
-            Change::Create => "Create",
-            Change::Delete => "Delete",
+            AssignmentChange::Create => "Create",
+            AssignmentChange::Delete => "Delete",
         }
     }
 
     fn noun(self) -> &'static str {
         match self {
-            Change::Create => "Creation",
-            Change::Delete => "Deletion",
+            AssignmentChange::Create => "Creation",
+            AssignmentChange::Delete => "Deletion",
         }
     }
 }
@@ -106,7 +106,7 @@ impl IdentityCenterApi {
     }
 
     /// Asks for a change. Returns its status.
-    pub fn change(&mut self, change: Change, assignment: &Assignment) -> Result<Value, NotDone> {
+    pub fn change(&mut self, change: AssignmentChange, assignment: &Assignment) -> Result<Value, NotDone> {
         let body = self.of_instance(json!({
             "TargetId": assignment.account, "TargetType": "AWS_ACCOUNT", "PermissionSetArn": assignment.permission_set,
             "PrincipalType": "USER", "PrincipalId": assignment.user,
@@ -117,7 +117,7 @@ impl IdentityCenterApi {
     }
 
     /// None: AWS does not know the change yet.
-    pub fn status(&mut self, change: Change, id: &str) -> Result<Option<Value>, NotDone> {
+    pub fn status(&mut self, change: AssignmentChange, id: &str) -> Result<Option<Value>, NotDone> {
         let noun = change.noun();
         let mut body = self.of_instance(json!({}))?;
         body[format!("AccountAssignment{noun}RequestId")] = id.into();
@@ -127,7 +127,7 @@ impl IdentityCenterApi {
     }
 
     /// Whether AWS is carrying out such a change of this assignment.
-    pub fn is_under_way(&mut self, change: Change, assignment: &Assignment) -> Result<bool, NotDone> {
+    pub fn is_under_way(&mut self, change: AssignmentChange, assignment: &Assignment) -> Result<bool, NotDone> {
         let noun = change.noun();
         let body = self.of_instance(json!({ "Filter": { "Status": "IN_PROGRESS" } }))?;
         let listed = self

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::Value;
 
-use self::api::{Assignment, Change, IdentityCenterApi, text};
+use self::api::{Assignment, AssignmentChange, IdentityCenterApi, text};
 use super::aws::{AwsArgs, shown};
 use super::parameters::exactly;
 use super::protocol::{Holder, Provision};
@@ -93,7 +93,7 @@ impl System for AwsIdentityCenter {
             return Err(NotDone::Failed(format!("there is no user {}", self.names.of(&act.login))));
         };
         let assignment = Assignment { account: account.to_owned(), permission_set, user };
-        self.change(Change::Create, &assignment).map(|_| None)
+        self.change(AssignmentChange::Create, &assignment).map(|_| None)
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
@@ -106,13 +106,13 @@ impl System for AwsIdentityCenter {
             return if users.is_empty() { Ok(None) } else { Err(self.names.gone(&act.login)) };
         };
         let assignment = Assignment { account: account.to_owned(), permission_set, user };
-        Ok(self.change(Change::Delete, &assignment)?.then(|| SESSIONS.to_owned()))
+        Ok(self.change(AssignmentChange::Delete, &assignment)?.then(|| SESSIONS.to_owned()))
     }
 }
 
 impl AwsIdentityCenter {
     /// Returns whether AWS made the change. If not, everything was so already.
-    fn change(&mut self, change: Change, assignment: &Assignment) -> Result<bool, NotDone> {
+    fn change(&mut self, change: AssignmentChange, assignment: &Assignment) -> Result<bool, NotDone> {
         let refused = match self.api.change(change, assignment) {
             Ok(status) => match self.wait(change, status)? {
                 None => return Ok(true),
@@ -121,12 +121,12 @@ impl AwsIdentityCenter {
             Err(why) => why,
         };
         // AWS refuses to assign what is assigned, and to delete what is not.
-        let wanted = matches!(change, Change::Create);
+        let wanted = matches!(change, AssignmentChange::Create);
         if self.is_there(assignment)? == wanted { Ok(false) } else { Err(refused) }
     }
 
     /// Waits until AWS has made the change. Returns why it failed, if it did.
-    fn wait(&mut self, change: Change, mut status: Value) -> Result<Option<String>, NotDone> {
+    fn wait(&mut self, change: AssignmentChange, mut status: Value) -> Result<Option<String>, NotDone> {
         let id = text(&status, "RequestId").unwrap_or_default().to_owned();
         let mut pauses = self.api.patience().pauses();
         loop {
@@ -147,7 +147,7 @@ impl AwsIdentityCenter {
 
     /// Whether the assignment is there. While AWS is changing it, that is not known.
     fn is_there(&mut self, assignment: &Assignment) -> Result<bool, NotDone> {
-        for change in [Change::Create, Change::Delete] {
+        for change in [AssignmentChange::Create, AssignmentChange::Delete] {
             if self.api.is_under_way(change, assignment)? {
                 return Err(NotDone::Later("AWS has not finished an earlier change yet".to_owned()));
             }
