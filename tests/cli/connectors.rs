@@ -836,12 +836,15 @@ fn a_program_whose_arguments_others_can_change_or_make_is_not_run() {
             let ran = with(&argument);
             let text = format!("{}{}", ran.out, ran.err);
             assert!(ran.code != 0 && text.contains("can be written by others"), "{argument}: {ran:?}");
+            let examined = doors.world.run("root", &["doctor"]).exits(1);
+            assert!(examined.out.contains("can be written by others"), "{argument}: {examined:?}");
         }
     }
     assert!(!doors.path("doors.log").exists(), "nothing was run");
     for argument in ["--settings=/etc/absent", "/nowhere/at/all", "--mode=fast", "--path=/etc"] {
         with(argument).ok();
     }
+    doors.world.run("root", &["doctor"]).says("connectors  doors");
 }
 
 #[test]
@@ -916,4 +919,38 @@ fn what_a_watching_reconciler_records_makes_no_system_due() {
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!((listed, recorded), (0, 0));
+}
+
+#[test]
+fn a_team_file_warns_of_bindings_that_this_machine_refuses() {
+    let doors = Doors::new(NORTH);
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]).replace("\"*\"", "\"north\""));
+    let cellar = NORTH.replace("north", "cellar");
+    let file = doors.path("team.toml");
+    fs::write(&file, format!("{TEAM}{NORTH}{cellar}{}", NORTH.replace("doors", "gates"))).unwrap();
+    let file = file.to_str().unwrap();
+    let refusals = [
+        "target:orders-db door=cellar: the connector doors does not allow door=cellar",
+        "target:orders-db door=north: no connector gates is configured on this machine",
+    ];
+    for more in ["--dry-run", "--yes"] {
+        let ran = doors.world.run("olivia", &["team", "apply", file, more]).ok();
+        for refusal in refusals {
+            assert!(ran.err.contains(&format!("warning: a binding is refused: {refusal}")), "{ran:?}");
+        }
+        assert_eq!(ran.err.matches("is refused").count(), 2, "{ran:?}");
+    }
+    // They are the words of the list, which says it as long as it is so.
+    let listed = doors.world.run("root", &["connector", "list", "--json"]).ok().json();
+    let said: Vec<&Value> = listed.as_array().unwrap().iter().map(|view| &view["refused"][0]).collect();
+    assert_eq!(said, refusals);
+    // What the file does not change is not repeated.
+    let ran = doors.world.run("olivia", &["team", "apply", file, "--yes"]).ok();
+    assert!(!ran.err.contains("is refused"), "{ran:?}");
+    // A configuration that is wrong stops nobody.
+    doors.configure("connectors = 1\n");
+    let ran = doors.world.apply("olivia", &format!("{TEAM}{NORTH}")).ok();
+    assert_eq!(ran.err.matches("is refused").count(), 0, "{ran:?}");
+    let ran = doors.world.apply("olivia", &format!("{TEAM}{cellar}")).ok();
+    assert!(ran.err.contains("config.toml, line 1"), "{ran:?}");
 }
