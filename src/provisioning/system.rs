@@ -437,7 +437,7 @@ fn make_plan(known: &Known, listed: &SystemHoldings, entries: &Entries) -> Syste
 }
 
 /// Writes only what is new: each write waits for the disk.
-fn saw(journal: &Journal, position: &Position) -> Result<(), Failure> {
+pub fn saw(journal: &Journal, position: &Position) -> Result<(), Failure> {
     if journal.position()?.as_ref() != Some(position) {
         journal.saw(position)?;
     }

@@ -954,3 +954,131 @@ fn a_team_file_warns_of_bindings_that_this_machine_refuses() {
     let ran = doors.world.apply("olivia", &format!("{TEAM}{cellar}")).ok();
     assert!(ran.err.contains("config.toml, line 1"), "{ran:?}");
 }
+
+/// A watching reconciler with the connector `doors`, which notes each list.
+struct Watching<'d> {
+    doors: &'d Doors,
+    watch: Child,
+}
+
+impl Watching<'_> {
+    /// When it has looked at everything once.
+    fn start(doors: &Doors) -> Watching<'_> {
+        let mut watch = doors.world.command("root", &["reconcile", "--fix", "--watch"]);
+        let watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let watching = Watching { doors, watch };
+        let before = watching.lists();
+        watching.within(Duration::from_secs(20), || watching.lists() > before);
+        sleep(Duration::from_secs(2));
+        watching
+    }
+
+    fn lists(&self) -> usize {
+        self.doors.held("doors.log").iter().filter(|line| line.contains("\"list\"")).count()
+    }
+
+    #[track_caller]
+    fn within(&self, limit: Duration, done: impl Fn() -> bool) {
+        let until = Instant::now() + limit;
+        while !done() {
+            assert!(Instant::now() < until, "not within {limit:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A command that starts no run by itself.
+    #[track_caller]
+    fn quiet(&self, login: &str, args: &[&str]) {
+        let mut command = self.doors.world.command(login, args);
+        let ran = command.env("HOME", self.doors.path("elsewhere")).output().unwrap();
+        assert!(ran.status.success(), "{args:?}: {ran:?}");
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        let _ = self.watch.kill();
+        let _ = self.watch.wait();
+    }
+}
+
+/// Without a person: dave may have it at once.
+const AT_ONCE: &str = "\n[[rules]]\nname = \"at once\"\nmatch = { resources = [\"target:orders-db\"], requesters = [\"member:dave\"] }\nauto_approve = true\n";
+
+#[test]
+fn requests_that_change_nobodys_access_make_no_system_due() {
+    let doors = Doors::new(NORTH);
+    doors.world.grant("carol", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["carol north"]);
+    doors.fix().ok();
+    let watching = Watching::start(&doors);
+    let before = watching.lists();
+    for _ in 0..6 {
+        let id = doors.world.request("bob", "target:orders-db", &[]);
+        sleep(Duration::from_millis(600));
+        watching.quiet("bob", &["withdraw", &id]);
+        sleep(Duration::from_millis(600));
+    }
+    sleep(Duration::from_secs(2));
+    assert_eq!(watching.lists(), before);
+}
+
+#[test]
+fn access_that_comes_and_goes_is_taken_back_at_once_and_looked_at_seldom() {
+    let doors = Doors::new(&format!("{NORTH}{AT_ONCE}"));
+    let watching = Watching::start(&doors);
+    let before = watching.lists();
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        let mut asked = doors.world.command("dave", &["request", "target:orders-db", "--reason", "now", "--json"]);
+        let asked = asked.env("HOME", doors.path("elsewhere")).output().unwrap();
+        let asked: Value = serde_json::from_slice(&asked.stdout).unwrap();
+        assert_eq!(asked["state"], "active");
+        sleep(Duration::from_millis(700));
+        watching.quiet("dave", &["revoke", &asked["id"].to_string()]);
+        let gone = Instant::now();
+        watching.within(Duration::from_secs(10), || doors.held("allowed").is_empty());
+        slowest = slowest.max(gone.elapsed());
+        sleep(Duration::from_millis(700));
+        assert!(doors.held("allowed").is_empty(), "what has ended is not given");
+    }
+    let (lists, seconds) = (watching.lists() - before, begun.elapsed().as_secs());
+    // A run lists before and after what it does, and each access that was given is taken back by another run.
+    let most = 4 * (usize::try_from(seconds).unwrap() / 5 + 1);
+    assert!(lists <= most, "{lists} lists in {seconds} s, the slowest revoke took {slowest:?}");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    // In the end all is on the record.
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    watching.quiet("alice", &["revoke", &id]);
+    doors.becomes("allowed", &[]);
+    drop(watching);
+    assert_eq!(doors.rows(&[]), (0, vec![]));
+    doors.fix().ok();
+    doors.verify();
+}
+
+#[test]
+fn what_a_slow_run_gives_that_has_ended_meanwhile_is_taken_back() {
+    let doors = Doors::new(NORTH);
+    let slow = doors.file("slow");
+    let logged = fs::read_to_string(doors.path("logged")).unwrap();
+    doors.program("logged", &logged.replace("#!/bin/sh\n", &format!("#!/bin/sh\ntest ! -e {slow} || sleep 1.5\n")));
+    let watching = Watching::start(&doors);
+    fs::write(&slow, "").unwrap();
+    let approved = |login| {
+        let id = doors.world.request(login, "target:orders-db", &[]);
+        watching.quiet("alice", &["approve", &id]);
+        id
+    };
+    // The run begins for carol, and gives bob's too, since it goes on until nothing else has turned up.
+    let lists = watching.lists();
+    approved("carol");
+    watching.within(Duration::from_secs(10), || watching.lists() > lists);
+    let bob = approved("bob");
+    watching.within(Duration::from_secs(20), || doors.acts().contains(&"grant bob north".to_owned()));
+    watching.quiet("alice", &["revoke", &bob]);
+    watching.within(Duration::from_secs(20), || doors.held("allowed") == ["carol north"]);
+    shows(&doors.provisioning(&bob), &json!([{ "state": "revoked" }]));
+}
