@@ -29,6 +29,11 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How often a program is tried that is just being written.
 const TEXT_BUSY: usize = 20;
 
+/// The longest that a run of the program takes.
+pub fn longest(connector: &Connector) -> Duration {
+    connector.timeout() + GRACE + LINGER
+}
+
 /// Runs the program with these operations. Returns an answer for each. `started` is called before the program gets anything
 /// to do. If it fails, nothing is done.
 pub fn run(
