@@ -180,6 +180,7 @@ impl Witness {
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_) => {}
+            Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::GrantProvisioned(provision) => {
                 self.check_provision(entry, provision)?;
                 let before = self.given.insert((id, provision.holding.to_string()), true);
