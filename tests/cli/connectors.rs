@@ -483,7 +483,7 @@ fn a_binding_that_the_system_does_not_know_holds_up_no_other_and_leaves_nothing_
     let dave = doors.world.grant("dave", "target:orders-db", "alice", &[]);
     doors.becomes("allowed", &["dave vault"]);
     doors.fix().ok();
-    // The vault is gone, and whoever asks about it gets no answer about the rest.
+    // The vault is gone, and a list that asks about it gets no answer about the rest.
     let text = format!(
         "#!/bin/sh\nwhile read -r line; do case $line in *vault*) echo '{{\"failed\":\"there is no door vault\"}}' ;;
          *) printf '%s\\n' \"$line\" | {} \"$1\" ;; esac; done\n",

@@ -453,7 +453,7 @@ approvals = 2
     let world = fresh(&format!("{}{rules}", TEAM.replace("slack = \"U0ALICE\"", "")));
     let server = Server::mail(&world, &[]);
     configure(&world, &smtp(server.port));
-    // Whoever muted everything, and would have it once a day, is told of an emergency at once.
+    // A member who muted everything, or has a daily digest, is notified of an emergency at once.
     world.run("alice", &["notify", "set", "all", "--digest", "daily"]).ok();
     world.run("alice", &["notify", "mute"]).ok();
     let deliver = || world.json("root", &["expire"]);
