@@ -71,14 +71,14 @@ impl Run for DoctorArgs {
 
 /// `ok`, `warning` or `WRONG`, what was looked at, what was found, and what to do.
 fn finding(sheet: &mut Sheet, view: &FindingView, color: bool) {
-    const FOUND: usize = 20;
+    const FOUND: usize = 21;
     let (mark, code) = match view.health {
         Health::Ok => ("ok", "32"),
         Health::Warning => ("warning", "33"),
         Health::Wrong => ("WRONG", "1;31"),
     };
     let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
-    let lead = format!("{mark}  {:<9}  ", view.what);
+    let lead = format!("{mark}  {:<10}  ", view.what);
     sheet.item(&lead, FOUND, &bounded(&lines(&view.found)));
     for mend in &view.mend {
         // A command to copy stays on one line.

@@ -32,7 +32,7 @@ pub struct Connector {
     allow: BTreeMap<Name, Vec<String>>,
 }
 
-/// Which hosts of several run it.
+/// Which of several hosts with one log run it. On one host it makes no difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectorPlace {

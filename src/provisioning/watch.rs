@@ -45,7 +45,7 @@ pub enum Watched {
 
 /// What the logins of one system should hold, by its bindings.
 #[derive(Clone, PartialEq, Eq, Default)]
-struct Wanted {
+struct SystemAccess {
     rows: Vec<DesiredView>,
     bindings: Vec<Binding>,
 }
@@ -64,9 +64,9 @@ struct Slot {
     /// Whether a run was under way at any time since the last look.
     ran: bool,
     /// When the last run began, and what was wanted then.
-    began: Option<(Instant, Wanted)>,
+    began: Option<(Instant, SystemAccess)>,
     /// What is wanted now.
-    wanted: Wanted,
+    wanted: SystemAccess,
     /// The log changed while a run was under way, which may have seen what is not so any more.
     unsure: bool,
     due: Option<Due>,
@@ -146,7 +146,7 @@ enum Cause {
 struct News {
     cause: Cause,
     /// What is wanted of each system, and whether it was given something that is not wanted any more.
-    systems: BTreeMap<Name, (Wanted, bool)>,
+    systems: BTreeMap<Name, (SystemAccess, bool)>,
 }
 
 impl Followed {
@@ -186,9 +186,13 @@ impl Followed {
 }
 
 /// All systems that are configured, bound, or on record.
-fn systems(rows: DesiredRows, journal: &Journal, names: &[Name]) -> Result<BTreeMap<Name, (Wanted, bool)>, Failure> {
+fn systems(
+    rows: DesiredRows,
+    journal: &Journal,
+    names: &[Name],
+) -> Result<BTreeMap<Name, (SystemAccess, bool)>, Failure> {
     let DesiredRows { rows, state } = rows;
-    let mut systems: BTreeMap<Name, (Wanted, bool)> = BTreeMap::new();
+    let mut systems: BTreeMap<Name, (SystemAccess, bool)> = BTreeMap::new();
     for name in config::connectors()?.into_iter().map(|connector| connector.name).chain(journal.connectors()?) {
         systems.entry(name).or_default();
     }
@@ -215,7 +219,7 @@ impl Slot {
         self.unsure && self.running.is_none() && self.due.is_none()
     }
 
-    fn judge(&mut self, wanted: Wanted, has_stale: bool, cause: Cause) {
+    fn judge(&mut self, wanted: SystemAccess, has_stale: bool, cause: Cause) {
         self.wanted = wanted;
         self.unsure |= self.ran && cause == Cause::Change;
         if self.running.is_some() {

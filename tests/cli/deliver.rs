@@ -289,7 +289,7 @@ fn a_refused_recipient_holds_up_nobody_and_one_to_be_tried_again_keeps_its_order
     assert!(dead[0]["error"].as_str().unwrap().contains("550"), "{dead:#}");
     let left = world.json("root", &["outbox"]);
     shows(&left, &json!([{ "to": "alice", "attempts": 1 }, { "to": "alice", "attempts": 0, "error": null }]));
-    world.run("root", &["doctor"]).ok().says("warning  outbox     2 notifications were given up, and 2 wait");
+    world.run("root", &["doctor"]).ok().says("warning  outbox      2 notifications were given up, and 2 wait");
 
     fs::write(&rules, "{}").unwrap();
     world.pass("59s");
