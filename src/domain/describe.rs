@@ -4,11 +4,13 @@ use super::binding::{Holding, in_connector};
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
-use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, ProvisioningOperation};
+use super::provisioning::{
+    Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
+};
 use super::request::Request;
 use super::team::difference;
 use super::terms::{RequestDetails, Terms};
-use super::text::{Text, Ticket, joined};
+use super::text::{Text, Ticket, joined, quantity};
 use super::time::Timestamp;
 
 /// Writes a time for a reader.
@@ -130,7 +132,8 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         | Event::GrantDeprovisioned(_)
         | Event::ProvisioningFailed(_)
         | Event::DriftFound(_)
-        | Event::DriftResolved(_) => provisioned(event),
+        | Event::DriftResolved(_)
+        | Event::DriftOmitted(_) => provisioned(event),
     }
 }
 
@@ -182,6 +185,10 @@ fn provisioned(event: &Event) -> String {
         Event::DriftResolved(Drifted { holding: Holding { connector, login, parameters }, drift }) => {
             let what = in_connector(parameters, connector);
             format!("{login} and {what}: no longer {}", drift.as_str())
+        }
+        Event::DriftOmitted(OmittedDrift { connector, count }) => {
+            let differences = quantity(*count, "more difference", "more differences");
+            format!("{differences} in {connector}, too many to record each")
         }
         _ => String::new(),
     }

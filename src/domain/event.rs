@@ -11,7 +11,7 @@ use super::member::Login;
 use super::name::{Name, RuleName};
 use super::notification::Recipient;
 use super::preference::Preference;
-use super::provisioning::{Deprovisioned, Drifted, Failed, ProvisionedAccess};
+use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
 use super::resource::Resource;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
@@ -157,6 +157,9 @@ pub enum Event {
     DriftFound(Drifted),
     #[serde(rename = "drift.resolved")]
     DriftResolved(Drifted),
+    /// More drift than is recorded in an hour. Recorded once an hour.
+    #[serde(rename = "drift.omitted")]
+    DriftOmitted(OmittedDrift),
 }
 
 /// What a new request says.
@@ -339,6 +342,7 @@ impl Event {
             Event::ProvisioningFailed(_) => "provisioning.failed",
             Event::DriftFound(_) => "drift.found",
             Event::DriftResolved(_) => "drift.resolved",
+            Event::DriftOmitted(_) => "drift.omitted",
         }
     }
 
@@ -369,7 +373,8 @@ impl Event {
             | Event::GrantDeprovisioned(_)
             | Event::ProvisioningFailed(_)
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => false,
+            | Event::DriftResolved(_)
+            | Event::DriftOmitted(_) => false,
         }
     }
 
@@ -400,13 +405,14 @@ impl Event {
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => None,
+            | Event::DriftResolved(_)
+            | Event::DriftOmitted(_) => None,
         }
     }
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 25] = [
+pub const ACTIONS: [&str; 26] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -432,4 +438,5 @@ pub const ACTIONS: [&str; 25] = [
     "provisioning.failed",
     "drift.found",
     "drift.resolved",
+    "drift.omitted",
 ];

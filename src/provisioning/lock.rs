@@ -27,30 +27,36 @@ pub struct SystemLock {
     path: PathBuf,
 }
 
+/// How long to wait for a lock.
+pub struct Patience {
+    /// To be the one that waits for the run under way.
+    pub queue: Duration,
+    /// For that run.
+    pub run: Duration,
+}
+
 /// Why there is no lock.
 pub enum NoLock {
     /// Another process waits for it, and will see all that is recorded now.
     Waiting,
-    /// Another process did not release it in time.
+    /// The run under way did not end in time.
     Busy,
     Failure(Failure),
 }
 
 impl SystemLock {
-    /// Waits for the lock. `leave`: not if another process waits already, since there is nothing that this one would add.
-    pub fn take(journal: &Path, connector: &Name, patience: Duration, leave: bool) -> Result<SystemLock, NoLock> {
+    /// Waits for the lock. Where another process waits for it already, this one has nothing to add.
+    pub fn take(journal: &Path, connector: &Name, patience: &Patience) -> Result<SystemLock, NoLock> {
         let path = store::beside(journal, &format!("-{connector}.lock"));
         let failed = |error: store::Error| NoLock::Failure(error.into());
         let file = store::open_private(&path).map_err(failed)?;
         let waiting = store::open_private(&path).map_err(failed)?;
-        let until = Instant::now() + patience;
-        for (file, byte) in [(&waiting, NEXT), (&file, RUN)] {
+        let steps = [(&waiting, NEXT, patience.queue, NoLock::Waiting), (&file, RUN, patience.run, NoLock::Busy)];
+        for (file, byte, patience, otherwise) in steps {
+            let until = Instant::now() + patience;
             while !store::try_lock(file, byte, &path).map_err(failed)? {
-                if leave && byte == NEXT {
-                    return Err(NoLock::Waiting);
-                }
                 if Instant::now() >= until {
-                    return Err(NoLock::Busy);
+                    return Err(otherwise);
                 }
                 sleep(Duration::from_millis(10));
             }

@@ -34,7 +34,7 @@ mod watch;
 
 pub use run::{Reconciliation, no_connector, reconcile};
 pub use start::{has_connectors, in_background, in_foreground, run_command};
-pub use survey::{ConnectorView, connectors, findings, named};
+pub use survey::{ConnectorView, connectors, findings, named, refusals};
 pub use trial::{TrialStep, try_out};
 pub use view::{ReconcileState, ReconcileView};
 pub use watch::{Watched, watch};

@@ -342,6 +342,6 @@ impl Aftermath<'_> {
 }
 
 /// The requests of a holding. Baseline access has none.
-fn each(requests: &[RequestId]) -> Vec<Option<RequestId>> {
+pub fn each(requests: &[RequestId]) -> Vec<Option<RequestId>> {
     if requests.is_empty() { vec![None] } else { requests.iter().copied().map(Some).collect() }
 }

@@ -129,7 +129,7 @@ pub fn desired(backend: &Backend, known: Option<Position>) -> Result<DesiredRows
 }
 
 /// Also says whether the log goes on from what the journal has seen of it.
-fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows, Failure> {
+pub fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows, Failure> {
     let known = journal.position()?;
     let rows = desired(backend, known.clone())?;
     if known.is_none() && !rows.state.continues {

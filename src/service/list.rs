@@ -8,6 +8,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
+use super::provisioning::unconfirmed;
 use super::quota::NAMED;
 use super::request::item;
 use super::resources::narrowest_scope;
@@ -16,13 +17,13 @@ use crate::domain::describe::briefly;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
-use crate::domain::provisioning::held_still;
+use crate::domain::provisioning::{held_still, not_taken_back};
 use crate::domain::request::vote::Tally;
 use crate::domain::request::{Request, authorize, emergency};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{ListFilter, ProvisioningView, RequestView, TimelineView};
+use crate::protocol::{ListFilter, ProvisioningView, RequestView, TimelineView, UnconfirmedView};
 use crate::store::{Error, Page, Read, VisibleTo};
 
 /// The most pages that wait to be shown.
@@ -53,7 +54,7 @@ impl Call for List {
             let mut warnings = owed_warnings(&named, owed.len() - named.len(), me);
             let mut first = Vec::new();
             if only.is_none() && is_unfiltered(filter) {
-                first = still_held(read, &mut warnings)?;
+                first = still_held(read, now, &mut warnings)?;
             }
             Ok((only, policy, warnings, first, now))
         })?;
@@ -151,14 +152,17 @@ fn is_unfiltered(filter: &ListFilter) -> bool {
 }
 
 /// The requests whose access could not be taken back, which come first in an admin's list. Where there is no request, it
-/// is a warning.
-fn still_held(read: &Read<'_>, warnings: &mut Vec<String>) -> Result<Vec<RequestId>, Error> {
+/// is a warning, and so is access that nobody has taken back.
+fn still_held(read: &Read<'_>, now: Timestamp, warnings: &mut Vec<String>) -> Result<Vec<RequestId>, Error> {
     let mut first = Vec::new();
     for failed in read.failed_revokes()? {
         match failed.request {
             Some(id) => first.push(id),
             None => warnings.push(held_still(&failed.holding, None, failed.error.as_deref())),
         }
+    }
+    if let Some(UnconfirmedView { grants, since }) = unconfirmed(read, now)? {
+        warnings.push(not_taken_back(grants, since));
     }
     let mut seen = BTreeSet::new();
     first.retain(|id| seen.insert(*id));

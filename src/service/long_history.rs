@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning,
-    Resources, Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning, Resources,
+    Revoke, Service, Show, StillHeld, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::duration::Length;
@@ -319,7 +319,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", list(ListFilter { mine: true, ..all.clone() })),
         ("bob", call(Expire { dry_run: true, deliver: false })),
         ("root", call(DesiredAccess { known: None })),
-        ("root", call(FailedRevokes {})),
+        ("root", call(StillHeld {})),
     ];
     for who in ["alice", "bob"] {
         commands.extend([(who, list(ListFilter::default())), (who, list(all.clone()))]);

@@ -69,7 +69,7 @@ macro_rules! calls {
             owner: ReplaceOwner;
             position: LogPosition;
             principals: Principals;
-            provisioning: DesiredAccess, FailedRevokes, RecordProvisioning;
+            provisioning: DesiredAccess, StillHeld, RecordProvisioning;
             queue: Queue;
             request: SubmitRequest;
             resources: Find, Resources;

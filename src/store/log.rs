@@ -28,7 +28,8 @@ const REFUSALS_AMONG: i64 = 2000;
 /// The actions that are not in the index `event_by_action`.
 const FREQUENT: [&str; 4] = ["request.submitted", "request.approved", "grant.started", "grant.expired"];
 /// The condition of the index `event_by_action`. A query uses a partial index only if it repeats its condition.
-const RARE: &str = "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
+pub(super) const RARE: &str =
+    "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
 
 /// The condition that makes SQLite use the index `event_by_action`. None for an action that is not in it.
 fn rare(action: &str) -> Option<&'static str> {
@@ -83,8 +84,8 @@ impl Read<'_> {
     /// Whether there is an entry after this one that the reconciler did not record.
     pub fn has_news_after(&self, seq: i64) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM event WHERE seq > ?1 AND action NOT IN
-                 ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved')
-             LIMIT 1";
+                 ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved',
+                  'drift.omitted') LIMIT 1";
         Ok(self.one(sql, [seq], |_| Ok(()))?.is_some())
     }
 

@@ -127,7 +127,9 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("notify test", "bob", &["notify", "test"]);
     printed.add("outbox", "root", &["outbox"]);
     printed.add("deliver", "root", &["deliver"]);
-    provisioning::record(world, vec![provisioning::revoke_failed("bob", Some(1), "the server is down")]);
+    let extended = provisioning::granted("bob", other.parse().unwrap());
+    provisioning::record(world, vec![provisioning::revoke_failed("bob", Some(1), "the server is down"), extended]);
+    world.pass("11m");
     printed.add("expire", "root", &["expire"]);
     printed.add("outbox retry", "root", &["outbox", "retry"]);
     printed.add("outbox discard", "root", &["outbox", "discard"]);

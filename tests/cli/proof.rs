@@ -1,4 +1,4 @@
-//! `audit verify`: whoever writes into the file past the program is found out, whatever they touch.
+//! `audit verify` finds what was written into the file by another program, wherever it is.
 
 use std::io::Write;
 use std::path::Path;

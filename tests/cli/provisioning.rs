@@ -469,6 +469,44 @@ fn a_failed_revoke_makes_expire_exit_1_and_says_who_still_has_what() {
     assert_eq!(expired["failed_revokes"], json!([]));
 }
 
+#[test]
+fn access_that_nobody_takes_back_is_reported_to_the_admins_and_by_cron() {
+    let world = bound();
+    for (login, length) in [("bob", "1h"), ("carol", "2h"), ("dave", "10h")] {
+        world.grant(login, "target:orders-db", "alice", &["--duration", length]);
+    }
+    record(&world, vec![granted("bob", 1), granted("carol", 2), granted("dave", 3)]);
+    world.pass("69m");
+    world.run("root", &["expire"]).ok();
+    let silent = |login: &str| !world.run(login, &["list"]).ok().err.contains("was not taken back");
+    assert!(silent("alice"), "the reconciler may be about to do it");
+    world.pass("1m");
+    let said = "access by 1 grant that has ended was not taken back, since 2026-11-24T10:00:00Z: \
+                the reconciler may not be running";
+    let expired = world.run("root", &["expire", "--quiet"]).exits(1);
+    assert!(expired.err.contains(said), "{expired:?}");
+    for admin in ["alice", "erin", "olivia"] {
+        let listed = world.run(admin, &["list"]).ok();
+        assert!(listed.err.contains(said), "{admin}: {listed:?}");
+    }
+    assert!(silent("bob") && silent("carol"));
+    world.run("root", &["doctor"]).exits(1).says("revokes").says("1 grant that has ended was not taken back");
+    // A revoke counts as the clock does, and each grant once.
+    world.run("alice", &["revoke", "2"]).ok();
+    world.pass("11m");
+    let expired = world.run("root", &["expire", "--json"]).exits(1).json();
+    shows(&expired["unconfirmed_revokes"], &json!({ "grants": 2, "since": "2026-11-24T10:00:00Z" }));
+    // A reconciler that can't do it says why. That is reported by itself.
+    record(&world, vec![revoke_failed("bob", Some(1), "down"), revoked("carol", 2)]);
+    let expired = world.run("root", &["expire"]).exits(1);
+    assert!(expired.err.contains("bob STILL HAS") && !expired.err.contains("may not be running"), "{expired:?}");
+    record(&world, vec![revoked("bob", 1)]);
+    let expired = world.run("root", &["expire", "--json"]).ok().json();
+    assert_eq!(expired["unconfirmed_revokes"], Value::Null);
+    assert!(silent("alice"));
+    world.run("root", &["doctor"]).says("all access that is over was taken back");
+}
+
 // The team file
 
 #[test]
@@ -684,6 +722,12 @@ fn what_no_reconciler_records_is_found_in_a_log_whose_hashes_agree() {
             "drift.resolved",
             "drift.found",
             format!("drift (unexplained) of mallory: {of} is found, which was found before"),
+        ),
+        (
+            14,
+            &bodies[13][bodies[13].find("\"event\"").unwrap()..],
+            r#""event":{"action":"drift.omitted","detail":{"connector":"orders-pg","count":0}}}"#,
+            "no drift of orders-pg is left out".to_owned(),
         ),
         (14, "mallory", "oscar", format!("drift (unexplained) of mallory: {of} is resolved, which was not found")),
     ] {

@@ -560,7 +560,7 @@ impl Run<'_> {
                 against.extend(refused(!model.team.active(asked.requester)));
                 against.extend(model.against_terms(asked.requester, terms, now));
                 against.extend(refused(model.forbidden(asked, terms, now)));
-                // Where a demand was relaxed since, what was given may be enough, and whoever gave it can say so again.
+                // Where a demand was relaxed since, what was given may be enough, and those who gave it can say so again.
                 let given = Asked { votes: model.counting(asked, terms, now), table: *terms, ..asked.clone() };
                 against.extend(conflict(given.votes.contains(&who) && !model.complete(&given, now)));
             }
@@ -872,7 +872,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whoever holds or held something lately, and others that the step's number picks.
+    /// Members who hold or held something lately, and others that the step's number picks.
     fn sample(&self, number: usize) -> Checked {
         for asked in self.model.requests.iter().rev().take(2) {
             self.agrees(asked.requester, asked.table.resource)?;

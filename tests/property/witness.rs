@@ -180,6 +180,7 @@ impl Witness {
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_) => {}
+            Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::GrantProvisioned(provision) => {
                 self.check_provision(entry, provision)?;
                 let before = self.given.insert((id, provision.holding.to_string()), true);
@@ -263,7 +264,7 @@ impl Witness {
             let gives = team.giving(&case).contains(&name.as_str());
             let unasked = record.votes.is_empty() && granted.approved_by.is_empty() && terms == record.asked;
             prop_assert!(gives && unasked, "request {id} is granted by {}, which does not give it", name.as_str());
-            prop_assert!(!record.emergency || granted.ends_at.is_some(), "emergency {id} is for good");
+            prop_assert!(!record.emergency || granted.ends_at.is_some(), "emergency {id} is permanent");
             prop_assert!(granted.demands.is_empty(), "request {id} is granted by a rule, and met demands");
             if record.emergency {
                 // Another member who is a base admin or meets every demand.

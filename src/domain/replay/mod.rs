@@ -148,6 +148,7 @@ impl Model {
             Event::ProvisioningFailed(failed) => self.fail(context, failed),
             Event::DriftFound(drifted) => self.find_drift(context, drifted),
             Event::DriftResolved(drifted) => self.resolve_drift(context, &drifted),
+            Event::DriftOmitted(omitted) => provisioning::omit_drift(context, &omitted),
         }
     }
 

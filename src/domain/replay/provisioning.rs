@@ -2,7 +2,8 @@
 
 use super::{EntryContext, Fault, Model};
 use crate::domain::provisioning::{
-    Condition, Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation,
+    Condition, Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, Provisioning,
+    ProvisioningOperation,
 };
 
 impl Model {
@@ -118,6 +119,12 @@ impl Model {
             (Some(_), _) => Err(format!("{} is for another member than grant {id}", provision.holding)),
         }
     }
+}
+
+/// Each difference that is left out is on no record, so there is nothing to replay.
+pub(super) fn omit_drift(context: EntryContext<'_>, omitted: &OmittedDrift) -> Result<(), Fault> {
+    by_nobody(context)?;
+    if omitted.count == 0 { Err(format!("no drift of {} is left out", omitted.connector)) } else { Ok(()) }
 }
 
 fn by_nobody(context: EntryContext<'_>) -> Result<(), Fault> {
