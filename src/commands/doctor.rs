@@ -38,6 +38,8 @@ impl Run for DoctorArgs {
         }
         let against = input::read_checkpoints(self.against.as_deref())?;
         let backend = app.backend.get()?;
+        // Looked at first: root becomes the owner of the file.
+        let krl = provisioning::krl_finding(backend);
         let mut list = app.printer.list();
         let mut print = |view: FindingView| list.painted(&view, |sheet, color| finding(sheet, &view, color));
         // A file that can't be opened is a finding too.
@@ -52,7 +54,7 @@ impl Run for DoctorArgs {
         };
         let mut broken = false;
         // A database or a server with faults is not asked for its bindings.
-        for view in provisioning::findings((!wrong).then_some(backend)) {
+        for view in provisioning::findings((!wrong).then_some(backend)).into_iter().chain(krl) {
             broken |= view.health == Health::Wrong;
             list.painted(&view, |sheet, color| finding(sheet, &view, color))?;
         }

@@ -20,7 +20,8 @@ use crate::service::{Expire, FailedRevokes, Warned};
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
 notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
 
-While access that should be over could not be taken back by a connector, it says who still has what, and exits 1.
+While access that should be over could not be taken back by a connector, it says who still has what, and exits 1. So it does \
+while the list of revoked SSH certificates can't be written.
 
 A line for crontab(5):
   * * * * *  access expire --quiet"
@@ -38,7 +39,8 @@ impl Run for ExpireArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let call = Expire { dry_run: self.dry_run, deliver: !self.no_deliver };
         // Asked before the call: root becomes the owner of the file, who can't read root's configuration.
-        let connectors = if self.dry_run { Ok(false) } else { provisioning::has_connectors(app.backend()?) };
+        let systems = if self.dry_run { Ok(false) } else { provisioning::has_systems(app.backend()?) };
+        let krl = if self.dry_run { Ok(None) } else { provisioning::write_krl(app.backend()?) };
         let printer = &mut app.printer;
         let expired = app.backend.get()?.call(call, &mut |progress| {
             printer.progress(progress);
@@ -46,7 +48,7 @@ impl Run for ExpireArgs {
         })?;
         let Warned { answer: view, warnings } = expired;
         // What was recorded is shown, whatever comes of this.
-        let carried = connectors.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
+        let carried = systems.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
         let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
         let view = Expired { view, failed_revokes: failed };
         let quiet = app.printer.is_quiet();
@@ -59,13 +61,17 @@ impl Run for ExpireArgs {
         for failed in &view.failed_revokes {
             app.printer.warn(&held_still(&failed.holding, failed.request, failed.error.as_deref()));
         }
+        let krl_failed = krl.is_err();
+        if let Err(failure) = krl {
+            app.printer.warn(&failure.message);
+        }
         // No output for cron, but an answer for a user who asks what is due.
         if view.view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
         carried?;
         // Cron reports it, each time, until somebody helps.
-        Ok(u8::from(!view.failed_revokes.is_empty()))
+        Ok(u8::from(krl_failed || !view.failed_revokes.is_empty()))
     }
 
     fn changes(&self) -> bool {

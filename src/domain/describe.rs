@@ -1,6 +1,7 @@
 //! Events as text: for notifications, the audit log and a request's timeline.
 
 use super::binding::{Holding, in_connector};
+use super::certificate::Certificate;
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
@@ -131,6 +132,10 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         | Event::ProvisioningFailed(_)
         | Event::DriftFound(_)
         | Event::DriftResolved(_) => provisioned(event),
+        Event::CertificateIssued(Certificate { request, member, principal, key, until, .. }) => format!(
+            "{member} got an SSH certificate for {principal}, until {} (request {request}, key {key})",
+            times(*until)
+        ),
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::certificate::Certificate;
 use super::grant::Grant;
 use super::member::Login;
 use super::name::{Name, RuleName};
@@ -157,6 +158,9 @@ pub enum Event {
     DriftFound(Drifted),
     #[serde(rename = "drift.resolved")]
     DriftResolved(Drifted),
+    /// An SSH certificate for a grant. Recorded before it is signed.
+    #[serde(rename = "certificate.issued")]
+    CertificateIssued(Certificate),
 }
 
 /// What a new request says.
@@ -339,6 +343,7 @@ impl Event {
             Event::ProvisioningFailed(_) => "provisioning.failed",
             Event::DriftFound(_) => "drift.found",
             Event::DriftResolved(_) => "drift.resolved",
+            Event::CertificateIssued(_) => "certificate.issued",
         }
     }
 
@@ -369,7 +374,8 @@ impl Event {
             | Event::GrantDeprovisioned(_)
             | Event::ProvisioningFailed(_)
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => false,
+            | Event::DriftResolved(_)
+            | Event::CertificateIssued(_) => false,
         }
     }
 
@@ -390,7 +396,8 @@ impl Event {
             | Event::GrantStarted(Granted { request, .. })
             | Event::GrantExpiring { request, .. }
             | Event::GrantExpired { request, .. }
-            | Event::GrantRevoked { request, .. } => Some(*request),
+            | Event::GrantRevoked { request, .. }
+            | Event::CertificateIssued(Certificate { request, .. }) => Some(*request),
             Event::AttemptRefused { request, .. }
             | Event::GrantProvisioned(ProvisionedAccess { request, .. })
             | Event::GrantDeprovisioned(Deprovisioned { provision: ProvisionedAccess { request, .. }, .. })
@@ -406,7 +413,7 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 25] = [
+pub const ACTIONS: [&str; 26] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -432,4 +439,5 @@ pub const ACTIONS: [&str; 25] = [
     "provisioning.failed",
     "drift.found",
     "drift.resolved",
+    "certificate.issued",
 ];

@@ -5,12 +5,14 @@
 //! configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::krl::write_krl;
 use super::run::desired;
 use super::start::rows;
 use super::view::{ReconcileState, ReconcileView};
@@ -62,12 +64,14 @@ pub fn watch(
     let mut next_end: Option<Timestamp> = None;
     let mut looked: Option<Instant> = None;
     let mut trouble = None;
+    let mut revocations = names.is_empty().then(Revocations::default);
     loop {
         let looking = look(backend, seen.as_ref(), next_end, looked, names);
         match looking {
             Ok((position, None)) => (seen, trouble) = (Some(position), None),
             Ok((position, Some(news))) => {
                 trouble = None;
+                revocations.iter_mut().for_each(|list| list.due = true);
                 (seen, next_end, looked) = (Some(position), news.next_end, Some(Instant::now()));
                 for name in news.systems {
                     slots.entry(name).or_default().dirty = true;
@@ -82,11 +86,51 @@ pub fn watch(
                 }
             }
         }
+        if let Some(list) = &mut revocations {
+            list.carry(backend, show)?;
+        }
         for (name, slot) in &mut slots {
             slot.collect(name, show)?;
             slot.start(name, command);
         }
         sleep(PAUSE);
+    }
+}
+
+/// The list of revoked SSH certificates. This process writes it: that takes no time.
+#[derive(Default)]
+struct Revocations {
+    due: bool,
+    path: Option<PathBuf>,
+    /// Not before this time, after a failure.
+    not_before: Option<Instant>,
+    /// A failure that repeats is reported once.
+    trouble: Option<String>,
+}
+
+impl Revocations {
+    fn carry(
+        &mut self,
+        backend: &Backend,
+        show: &mut dyn FnMut(Watched) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        // Without the file, sshd lets nobody in.
+        let is_missing = self.path.as_ref().is_some_and(|path| !path.exists());
+        let waits = self.not_before.is_some_and(|time| Instant::now() < time);
+        if waits || !self.due && !is_missing {
+            return Ok(());
+        }
+        match write_krl(backend) {
+            Ok(path) => *self = Revocations { path, ..Revocations::default() },
+            Err(failure) => {
+                self.not_before = Some(Instant::now() + FIRST_PAUSE);
+                if self.trouble.as_ref() != Some(&failure.message) {
+                    show(Watched::Trouble(failure.message.clone()))?;
+                    self.trouble = Some(failure.message);
+                }
+            }
+        }
+        Ok(())
     }
 }
 
