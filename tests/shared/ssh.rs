@@ -224,7 +224,8 @@ fn with_signer() -> Option<Host> {
     let host = host()?;
     let recipe = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/recipes/ssh-cert");
     root("install", &["-D", "-m", "755", recipe.to_str().unwrap(), "/usr/local/lib/access/ssh-cert"]).ok();
-    root("cp", &["-p", "/srv/ssh/ca", "/etc/access/ssh-ca"]).ok();
+    fs::create_dir_all("/etc/ssh").unwrap();
+    root("cp", &["-p", "/srv/ssh/ca", "/etc/ssh/access-ca"]).ok();
     root("groupadd", &["engineers"]).ok();
     for login in ["bob", "carol", "alice"] {
         root("usermod", &["-aG", "engineers", login]).ok();
@@ -296,7 +297,7 @@ fn a_certificate_is_for_one_grant_and_ends_with_it() {
     access("alice", &["approve", &host.request("bob", "target:web"), "--duration", "permanent"]).ok();
     let id = grant(&host, "bob", "connection:staging");
     let cert = |args: &[&str]| {
-        let all = [&["ssh", "cert", "--ca", "/etc/access/ssh-ca", "--login=bob"], args].concat();
+        let all = [&["ssh", "cert", "--ca", "/etc/ssh/access-ca", "--login=bob"], args].concat();
         shell(
             "root",
             &format!("{ACCESS} {} < /home/bob/id.pub > /srv/c.pub && ssh-keygen -L -f /srv/c.pub", all.join(" ")),
@@ -340,8 +341,8 @@ fn nobody_gets_a_certificate_of_another_or_for_what_they_may_not_use() {
         ("bob", format!("{SIGN} target:orders-db < /dev/zero")),
         ("bob", format!("{SIGN} target:orders-db < /dev/null")),
         // The CA's key is root's.
-        ("bob", "cat /etc/access/ssh-ca".to_owned()),
-        ("bob", format!("{ACCESS} ssh cert --ca /etc/access/ssh-ca --for target:orders-db --login=bob < ~/id.pub")),
+        ("bob", "cat /etc/ssh/access-ca".to_owned()),
+        ("bob", format!("{ACCESS} ssh cert --ca /etc/ssh/access-ca --for target:orders-db --login=bob < ~/id.pub")),
     ] {
         let ran = shell(login, &line).not_done();
         assert!(!ran.out.contains("ssh-ed25519") && !ran.err.contains("root:x:0"), "{ran:?}");
@@ -359,7 +360,7 @@ fn an_agent_can_hold_the_key_of_the_ca() {
     let Some(host) = with_signer() else { return };
     grant(&host, "bob", DB);
     fs::remove_file("/srv/ssh/ca").unwrap();
-    root("cp", &["/srv/ssh/ca.pub", "/etc/access/ssh-ca.pub"]).ok();
+    root("cp", &["/srv/ssh/ca.pub", "/etc/ssh/access-ca.pub"]).ok();
     shell("root", &documented_as("sh", "useradd --system --create-home")).ok();
     let unit = documented("[Service]");
     let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
@@ -371,8 +372,8 @@ fn an_agent_can_hold_the_key_of_the_ca() {
     shell(&user, &format!("{} {}", line("Environment="), line("ExecStartPost="))).ok();
     let recipe = "/usr/local/lib/access/ssh-cert";
     let text = fs::read_to_string(recipe).unwrap();
-    let with_agent = "CA=\"--ca /etc/access/ssh-ca.pub --agent /run/access-ca/agent\"";
-    fs::write(recipe, text.replace("CA=\"--ca /etc/access/ssh-ca\"", with_agent)).unwrap();
+    let with_agent = "CA=\"--ca /etc/ssh/access-ca.pub --agent /run/access-ca/agent\"";
+    fs::write(recipe, text.replace("CA=\"--ca /etc/ssh/access-ca\"", with_agent)).unwrap();
     let sshd = Sshd::start(COMMAND);
     sshd.types("bob", "ssh orders-db id -un").ok().says("bob");
     // Nobody else can use it, not even who reaches the socket.
@@ -390,7 +391,7 @@ fn an_agent_can_hold_the_key_of_the_ca() {
 fn a_ca_with_a_passphrase_asks_nobody_at_the_terminal() {
     let Some(host) = with_signer() else { return };
     grant(&host, "bob", "target:orders-db");
-    root("ssh-keygen", &["-q", "-p", "-P", "", "-N", "passphrase", "-f", "/etc/access/ssh-ca"]).ok();
+    root("ssh-keygen", &["-q", "-p", "-P", "", "-N", "passphrase", "-f", "/etc/ssh/access-ca"]).ok();
     let line = format!("script -qec '{SIGN} target:orders-db < /home/bob/id.pub' /dev/null");
     shell("bob", &line).not_done().says("ssh-keygen did not sign the key");
 }
@@ -402,7 +403,7 @@ const KRL: &str = "/etc/ssh/access.krl";
 /// A host with the signer, and the list as docs/connectors.md says.
 fn with_list() -> Option<Host> {
     let host = with_signer()?;
-    root("cp", &["/srv/ssh/ca.pub", "/etc/access/ssh-ca.pub"]).ok();
+    root("cp", &["/srv/ssh/ca.pub", "/etc/ssh/access-ca.pub"]).ok();
     let config = fs::read_to_string(CONFIG).unwrap();
     fs::write(CONFIG, config + &documented_as("toml", "[ssh]")).unwrap();
     fs::create_dir_all("/etc/ssh").unwrap();
