@@ -31,9 +31,7 @@ impl FromStr for KeyFingerprint {
     fn from_str(text: &str) -> Result<KeyFingerprint, Malformed> {
         let is_digit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
         match text.strip_prefix("SHA256:") {
-            Some(digest) if digest.len() == 43 && digest.bytes().all(is_digit) => {
-                Ok(KeyFingerprint(text.to_owned()))
-            }
+            Some(digest) if digest.len() == 43 && digest.bytes().all(is_digit) => Ok(KeyFingerprint(text.to_owned())),
             Some(_) | None => Err(Malformed::new("a fingerprint is SHA256: and 43 characters of Base64")),
         }
     }
@@ -108,7 +106,7 @@ pub fn issue(
     })
 }
 
-/// Whether the grant of a certificate gives what the certificate says, as of now or the last second of the certificate.
+/// Whether the grant of a certificate gives what the certificate says: now, or in the last second of one that has ended.
 /// `member`, `item`: as they are now, if they still are.
 pub fn is_backed(
     certificate: &Certificate,
@@ -118,10 +116,10 @@ pub fn is_backed(
     now: Timestamp,
 ) -> bool {
     let (Some(member), Some(item)) = (member, item) else { return false };
-    let last = Timestamp::from_unix(certificate.until.unix() - 1).unwrap_or(certificate.until);
-    let at = now.min(last);
-    // A grant that expired did so after its certificates.
-    let expired = matches!(grant.ended, Some(Ended { how: EndedHow::Expired, .. }));
+    let has_ended = certificate.until <= now;
+    let at = if has_ended { Timestamp::from_unix(certificate.until.unix() - 1).unwrap_or(now) } else { now };
+    // A grant that expired did so after this certificate had ended. If it has not, the clock was set back.
+    let expired = has_ended && matches!(grant.ended, Some(Ended { how: EndedHow::Expired, .. }));
     let grant = if expired { Grant { ended: None, ..grant.clone() } } else { grant.clone() };
     let gives = |way: &Entitlement| way.request == Some(grant.request);
     member.member.login == certificate.login && member.with_only(&grant).entitlements(item, at).iter().any(gives)

@@ -132,10 +132,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         | Event::ProvisioningFailed(_)
         | Event::DriftFound(_)
         | Event::DriftResolved(_) => provisioned(event),
-        Event::CertificateIssued(Certificate { request, member, principal, key, until, .. }) => format!(
-            "{member} got an SSH certificate for {principal}, until {} (request {request}, key {key})",
-            times(*until)
-        ),
+        Event::CertificateIssued(certificate) => certified(certificate, times),
     }
 }
 
@@ -190,6 +187,11 @@ fn provisioned(event: &Event) -> String {
         }
         _ => String::new(),
     }
+}
+
+fn certified(certificate: &Certificate, times: Times<'_>) -> String {
+    let Certificate { request, member, principal, key, until, .. } = certificate;
+    format!("{member} got an SSH certificate for {principal}, until {} (request {request}, key {key})", times(*until))
 }
 
 fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> String {

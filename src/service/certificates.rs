@@ -101,8 +101,7 @@ fn revoked(read: &Read<'_>, now: Timestamp) -> Result<BTreeSet<RequestId>, Error
         let grant = read.request(id)?.and_then(|request| request.grant);
         let holder = policy.principal(read, &certificate.member)?;
         let item = read.catalog_item(&certificate.resource)?;
-        let backed =
-            grant.is_some_and(|grant| is_backed(&certificate, &grant, holder.as_deref(), item.as_ref(), now));
+        let backed = grant.is_some_and(|grant| is_backed(&certificate, &grant, holder.as_deref(), item.as_ref(), now));
         if !backed {
             revoked.insert(id);
         }

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    FailedRevokes, Inbox, Init, IssueCertificate, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning,
-    Resources, Revoke, RevokedCertificates, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    FailedRevokes, Inbox, Init, IssueCertificate, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals,
+    RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, SubmitRequest, TeamApply, TeamShow,
+    Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::certificate::{Certificate, ssh_principal};

@@ -63,14 +63,9 @@ impl Read<'_> {
         Ok(issued.into_iter().map(|issued| issued.at).collect())
     }
 
-    fn certificates_where(
-        &self,
-        clause: &str,
-        params: impl rusqlite::Params,
-    ) -> Result<Vec<IssuedCertificate>, Error> {
-        let sql = format!(
-            "SELECT {CERTIFICATE} FROM certificate i CROSS JOIN certificate c ON c.seq = i.seq WHERE {clause}"
-        );
+    fn certificates_where(&self, clause: &str, params: impl rusqlite::Params) -> Result<Vec<IssuedCertificate>, Error> {
+        let sql =
+            format!("SELECT {CERTIFICATE} FROM certificate i CROSS JOIN certificate c ON c.seq = i.seq WHERE {clause}");
         self.rows(&sql, params, |row| certificate(row, 0))
     }
 }

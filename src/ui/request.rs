@@ -14,7 +14,8 @@ use crate::domain::resource::Resource;
 use crate::domain::text::{joined, quantity, shortened};
 use crate::domain::time::Timestamp;
 use crate::protocol::{
-    ApprovalsView, CertificateView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView, ReviewView,
+    ApprovalsView, CertificateView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView,
+    ReviewView,
 };
 use crate::time_format::{date_and_time, in_full, relative};
 

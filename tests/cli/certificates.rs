@@ -113,7 +113,8 @@ fn each_certificate_is_on_the_record_and_verify_holds_it_against_the_tables() {
     }]);
     assert_eq!(shown["certificates"], expected);
     ca.world.run("bob", &["show", &id]).ok().says("certificate").says("(signed by root)").says(&fingerprint);
-    let says = "bob got an SSH certificate for bob:target:orders-db, until 2026-11-24T10:00:00Z (request 1, key SHA256:";
+    let says =
+        "bob got an SSH certificate for bob:target:orders-db, until 2026-11-24T10:00:00Z (request 1, key SHA256:";
     ca.world.run("alice", &["audit", "--action", "certificate.issued"]).ok().says(says);
     let entry = &ca.world.json("alice", &["audit", "--action", "certificate.issued"])[0];
     let detail: Value = entry["detail"].clone();
@@ -122,7 +123,10 @@ fn each_certificate_is_on_the_record_and_verify_holds_it_against_the_tables() {
     assert_eq!(shown["last_seq"], json!(entry["seq"].as_i64().unwrap() - 1));
     assert_eq!(faults(&ca.world), [""; 0]);
     for (statement, found) in [
-        ("UPDATE certificate SET valid_until = valid_until + 1", "the certificate of entry 5 is not as it was recorded"),
+        (
+            "UPDATE certificate SET valid_until = valid_until + 1",
+            "the certificate of entry 5 is not as it was recorded",
+        ),
         ("DELETE FROM certificate", "the certificate of entry 5 is on the record and not in its table"),
         (
             "INSERT INTO certificate SELECT 4, 1, 'bob', 'bob', 'target:orders-db', key, 1, 2, 3, 'root' FROM certificate",
@@ -173,12 +177,7 @@ fn no_forged_certificate_is_in_a_log_that_is_true() {
             "UPDATE certificate SET resource = 'target:billing-db'",
             "is for what that does not open",
         ),
-        (
-            r#""actor":null"#,
-            r#""actor":"carol""#,
-            "",
-            "is issued by somebody who is neither root nor an admin",
-        ),
+        (r#""actor":null"#, r#""actor":"carol""#, "", "is issued by somebody who is neither root nor an admin"),
         (
             r#""from":"2026-11-24T08:59:00Z""#,
             r#""from":"2026-11-24T09:00:01Z""#,

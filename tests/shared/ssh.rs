@@ -1,8 +1,8 @@
 //! `access ssh principals`, asked by the real sshd on loopback, for real certificates.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -413,14 +413,17 @@ fn with_list() -> Option<Host> {
 
 /// An sshd that has the list and no access. The lines about principals and the list are those of docs/connectors.md.
 fn far_host() -> Sshd {
-    let lines = documented("TrustedUserCAKeys /etc/ssh/user-ca.pub\nAuthorizedKeysFile none\nAuthorizedPrincipalsCommand /bin/echo");
+    let lines = documented(
+        "TrustedUserCAKeys /etc/ssh/user-ca.pub\nAuthorizedKeysFile none\nAuthorizedPrincipalsCommand /bin/echo",
+    );
     let line = |key: &str| lines.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
     Sshd::with(&line("AuthorizedPrincipalsCommand "), &format!("RevokedKeys {}\n", line("RevokedKeys ")))
 }
 
 /// Logs in with a certificate in this person's home.
 fn login_with(sshd: &Sshd, login: &str, certificate: &str) -> Ran {
-    let options = "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes";
+    let options =
+        "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes";
     let line = format!("ssh {options} -o CertificateFile=~/{certificate} -i ~/id -p {} 127.0.0.1 id -un", sshd.port);
     shell(login, &line)
 }

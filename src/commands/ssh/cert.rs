@@ -75,7 +75,9 @@ impl CertArgs {
         let fingerprint = fingerprint(&key).map_err(|_| no_key())?;
         if let Some(old) = lines.next().and_then(|line| self::key(line, KeyKind::Certificate)) {
             let principal = ssh_principal(&login, &resource);
-            if OldCertificate::of(&folder, &old).is_some_and(|old| old.is_good(&fingerprint, &ca, &principal, &granted, view.now)) {
+            if OldCertificate::of(&folder, &old)
+                .is_some_and(|old| old.is_good(&fingerprint, &ca, &principal, &granted, view.now))
+            {
                 app.printer.raw(format!("{old} {login}\n").as_bytes())?;
                 return Ok(0);
             }

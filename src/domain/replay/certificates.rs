@@ -2,28 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use super::past::Numbers;
 use super::{EntryContext, Fault, Model};
-use crate::domain::certificate::{Certificate, IssuedCertificate, ssh_principal};
 use crate::domain::catalog::grant_covers;
+use crate::domain::certificate::{Certificate, IssuedCertificate, ssh_principal};
 use crate::domain::grant::Grant;
 use crate::domain::member::Assignee;
 use crate::domain::policy::demand::RoleBasis;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
-
-/// The certificates since the last release, and the numbers of all entries that record one.
-#[derive(Debug, Default)]
-pub(super) struct Certificates {
-    since: Vec<IssuedCertificate>,
-    pub(super) issued: Numbers,
-}
-
-impl Certificates {
-    pub(super) fn take(&mut self) -> Vec<IssuedCertificate> {
-        std::mem::take(&mut self.since)
-    }
-}
 
 impl Model {
     pub(super) fn certify(&mut self, context: EntryContext<'_>, certificate: Certificate) -> Result<(), Fault> {

@@ -32,8 +32,7 @@ use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use certificates::Certificates;
-use given::Provisioned;
+use given::{Certificates, Provisioned};
 use past::{Numbers, Past};
 
 /// What the entries so far amount to.
