@@ -11,7 +11,7 @@ set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqli
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
     set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo \
-        systemd-analyze=systemd unshare=util-linux useradd=passwd /usr/sbin/sshd=openssh-server ssh=openssh-client
+        systemd-analyze=systemd unshare=util-linux useradd=passwd /usr/sbin/sshd=openssh-server ssh=openssh-client ssh-keygen=openssh-client
 fi
 # A Python without ensurepip can't make an environment.
 python3 -c 'import ensurepip' 2>/dev/null || set -- "$@" ensurepip=python3-venv
