@@ -4,14 +4,14 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # What the tests run, and the Debian package that has it.
-set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 shellcheck=shellcheck script=bsdutils \
+set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client shellcheck=shellcheck script=bsdutils \
     stty=coreutils jq=jq openssl=openssl cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
     ldapsearch=ldap-utils
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
     set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo \
-        systemd-analyze=systemd unshare=util-linux useradd=passwd /usr/sbin/sshd=openssh-server ssh=openssh-client ssh-keygen=openssh-client
+        systemd-analyze=systemd unshare=util-linux useradd=passwd /usr/sbin/sshd=openssh-server ssh=openssh-client
 fi
 # A Python without ensurepip can't make an environment.
 python3 -c 'import ensurepip' 2>/dev/null || set -- "$@" ensurepip=python3-venv
