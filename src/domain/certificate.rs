@@ -91,7 +91,8 @@ pub fn issue(
         let (member, most) = (member.name.clone(), quota::CERTIFICATES);
         return Err(LimitRefusal::TooManyCertificates { member, most, next }.into());
     }
-    let most = now.plus(longest_validity);
+    // A longer grant gets another one.
+    let most = now.plus(longest_validity.min(Length::HALF_DAY));
     let login = member.member.login.clone();
     Ok(Certificate {
         request,

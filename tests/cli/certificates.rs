@@ -219,9 +219,12 @@ fn the_signer_decides_nothing() {
     ca.sign("root", "alice", DB, &key, &[]).fails(1, "alice has no grant");
     ca.sign("root", "bob", DB, "ssh-ed25519 AAAA\n", &[]).fails(65, "not an SSH public key");
     assert_eq!(ca.issued(), 1);
+    ca.world.grant("carol", DB, "alice", &["--duration", "30d"]);
+    ca.sign("root", "carol", DB, &ca.read("carol.pub"), &["--longest", "30d"]).ok();
+    assert_eq!(ca.world.json("carol", &["show", "2"])["certificates"][0]["until"], "2026-11-24T21:00:00Z");
     ca.world.pass("1h");
     ca.sign("root", "bob", DB, &key, &[]).fails(1, "bob has no grant");
-    assert_eq!(ca.issued(), 1, "what is refused is not recorded");
+    assert_eq!(ca.issued(), 2, "what is refused is not recorded");
     assert_eq!(faults(&ca.world), [""; 0]);
 }
 

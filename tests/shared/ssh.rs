@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::host::{ACCESS, CONFIG, Host, Ran, TEAM, access, root, shell, within};
+use crate::host::{ACCESS, CONFIG, Host, Ran, TEAM, access, python, root, shell, within};
 
 const MORE: &str = r#"
 [connections.staging]
@@ -353,6 +353,36 @@ fn nobody_gets_a_certificate_of_another_or_for_what_they_may_not_use() {
     assert_eq!(fs::read_dir("/tmp").unwrap().filter(|it| format!("{it:?}").contains("access-ssh-cert")).count(), 0);
     access("alice", &["revoke", &id]).ok();
     shell("bob", &format!("{SIGN} target:orders-db < ~/id.pub")).not_done();
+}
+
+#[test]
+fn what_members_say_on_the_socket_issues_and_reveals_nothing() {
+    let Some(host) = with_signer() else { return };
+    let id = grant(&host, "bob", DB);
+    let say = |login: &str, call: &str| python(login, &format!("print(say(command({call})))")).ok();
+    let key = "SHA256:KIH+LzaoZhmZrFQvBG95c/RYldddvcc9rBen8sqTLLU";
+    let issue = |login: &str, key: &str, longest: &str| {
+        format!(
+            r#"{{"IssueCertificate": {{"login": "{login}", "resource": "{DB}", "key": "{key}", "longest": "{longest}"}}}}"#
+        )
+    };
+    for login in ["bob", "carol", "mallory"] {
+        say(login, &issue("bob", key, "1h")).says("Failed");
+        say(login, r#"{"RevokedCertificates": {"known": None}}"#).says("Failed");
+    }
+    // Not even an admin reads the list, or makes the record say what is not so.
+    say("alice", r#"{"RevokedCertificates": {"known": None}}"#).says("only root");
+    say("alice", &issue("alice", key, "1h")).says("has no grant");
+    for (key, longest) in [("MD5:x", "1h"), (key, "0s"), (key, "permanent"), ("SHA256:\\n", "1h")] {
+        say("alice", &issue("bob", key, longest)).says("Failed");
+    }
+    let issued = || access("alice", &["audit", "--action", "certificate.issued", "--json"]).ok().json();
+    assert_eq!(issued().as_array().unwrap().len(), 0);
+    say("alice", &issue("bob", key, "9d")).says("Done");
+    let entry = &issued()[0];
+    let ends = access("alice", &["show", &id, "--json"]).ok().json()["grant"]["ends_at"].clone();
+    assert_eq!((&entry["actor"], &entry["detail"]["until"]), (&"alice".into(), &ends));
+    access("ana", &["audit", "verify"]).ok();
 }
 
 #[test]

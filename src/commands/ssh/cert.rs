@@ -54,7 +54,7 @@ pub struct CertArgs {
     /// The Unix user whose key it is (root and admins)
     #[arg(long, value_name = "LOGIN")]
     pub login: Login,
-    /// The longest that a certificate lasts
+    /// The longest that a certificate lasts, at most 12h
     #[arg(long, value_name = "LENGTH", default_value = "12h")]
     pub longest: Length,
 }
