@@ -42,6 +42,7 @@ impl Run for DoctorArgs {
         // On a shared host root asks first. To check the file, this process becomes the owner of the file, who can't ask for
         // the bindings, or run the programs.
         let asked = matches!(backend, Backend::Shared(_)).then(|| provisioning::findings(Some(backend)));
+        let krl = provisioning::krl_finding(backend);
         let mut list = app.printer.list();
         let mut print = |view: FindingView| list.painted(&view, |sheet, color| finding(sheet, &view, color));
         // A file that can't be opened is a finding too.
@@ -56,7 +57,8 @@ impl Run for DoctorArgs {
         };
         let mut broken = false;
         // A database with faults is not asked for its bindings.
-        for view in asked.unwrap_or_else(|| provisioning::findings((!wrong).then_some(backend))) {
+        let systems = asked.unwrap_or_else(|| provisioning::findings((!wrong).then_some(backend)));
+        for view in systems.into_iter().chain(krl) {
             broken |= view.health == Health::Wrong;
             list.painted(&view, |sheet, color| finding(sheet, &view, color))?;
         }

@@ -21,7 +21,8 @@ use crate::service::{Expire, StillHeld, Warned};
 notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
 
 While access that should be over could not be taken back by a connector, it says who still has what, and exits 1. It also \
-does if nobody has taken back access that ended 10 minutes ago.
+does if nobody has taken back access that ended 10 minutes ago, and while the list of revoked SSH certificates can't be \
+written.
 
 A line for crontab(5):
   * * * * *  access expire --quiet"
@@ -39,7 +40,8 @@ impl Run for ExpireArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let call = Expire { dry_run: self.dry_run, deliver: !self.no_deliver };
         // Asked before the call: root becomes the owner of the file, who can't read root's configuration.
-        let connectors = if self.dry_run { Ok(false) } else { provisioning::has_connectors(app.backend()?) };
+        let systems = if self.dry_run { Ok(false) } else { provisioning::has_systems(app.backend()?) };
+        let krl = if self.dry_run { Ok(None) } else { provisioning::write_krl(app.backend()?) };
         let printer = &mut app.printer;
         let expired = app.backend.get()?.call(call, &mut |progress| {
             printer.progress(progress);
@@ -47,7 +49,7 @@ impl Run for ExpireArgs {
         })?;
         let Warned { answer: view, warnings } = expired;
         // What was recorded is shown, whatever comes of this.
-        let carried = connectors.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
+        let carried = systems.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
         let held = if self.dry_run { StillHeldView::default() } else { app.backend.get()?.answer(StillHeld {})? };
         let view = Expired { view, held };
         let quiet = app.printer.is_quiet();
@@ -63,13 +65,18 @@ impl Run for ExpireArgs {
         if let Some(UnconfirmedView { grants, since }) = view.held.unconfirmed_revokes {
             app.printer.warn(&not_taken_back(grants, since));
         }
+        let krl_failed = krl.is_err();
+        if let Err(failure) = krl {
+            app.printer.warn(&failure.message);
+        }
         // No output for cron, but an answer for a user who asks what is due.
         if view.view == ExpireView::default() && self.dry_run {
             app.printer.status("Nothing is due");
         }
         carried?;
         // Cron reports it, each time, until somebody helps.
-        Ok(u8::from(!view.held.failed_revokes.is_empty() || view.held.unconfirmed_revokes.is_some()))
+        let is_held = !view.held.failed_revokes.is_empty() || view.held.unconfirmed_revokes.is_some();
+        Ok(u8::from(krl_failed || is_held))
     }
 
     fn changes(&self) -> bool {

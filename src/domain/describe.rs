@@ -1,6 +1,7 @@
 //! Events as text: for notifications, the audit log and a request's timeline.
 
 use super::binding::{Holding, in_connector};
+use super::certificate::Certificate;
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
@@ -134,6 +135,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         | Event::DriftFound(_)
         | Event::DriftResolved(_)
         | Event::DriftOmitted(_) => provisioned(event),
+        Event::CertificateIssued(certificate) => certified(certificate, times),
     }
 }
 
@@ -192,6 +194,11 @@ fn provisioned(event: &Event) -> String {
         }
         _ => String::new(),
     }
+}
+
+fn certified(certificate: &Certificate, times: Times<'_>) -> String {
+    let Certificate { request, member, principal, key, until, .. } = certificate;
+    format!("{member} got an SSH certificate for {principal}, until {} (request {request}, key {key})", times(*until))
 }
 
 fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> String {

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::certificate::Certificate;
 use super::grant::Grant;
 use super::member::Login;
 use super::name::{Name, RuleName};
@@ -160,6 +161,9 @@ pub enum Event {
     /// More drift than is recorded in an hour. Recorded once an hour.
     #[serde(rename = "drift.omitted")]
     DriftOmitted(OmittedDrift),
+    /// An SSH certificate for a grant. Recorded before it is signed.
+    #[serde(rename = "certificate.issued")]
+    CertificateIssued(Certificate),
 }
 
 /// What a new request says.
@@ -343,6 +347,7 @@ impl Event {
             Event::DriftFound(_) => "drift.found",
             Event::DriftResolved(_) => "drift.resolved",
             Event::DriftOmitted(_) => "drift.omitted",
+            Event::CertificateIssued(_) => "certificate.issued",
         }
     }
 
@@ -374,7 +379,8 @@ impl Event {
             | Event::ProvisioningFailed(_)
             | Event::DriftFound(_)
             | Event::DriftResolved(_)
-            | Event::DriftOmitted(_) => false,
+            | Event::DriftOmitted(_)
+            | Event::CertificateIssued(_) => false,
         }
     }
 
@@ -395,7 +401,8 @@ impl Event {
             | Event::GrantStarted(Granted { request, .. })
             | Event::GrantExpiring { request, .. }
             | Event::GrantExpired { request, .. }
-            | Event::GrantRevoked { request, .. } => Some(*request),
+            | Event::GrantRevoked { request, .. }
+            | Event::CertificateIssued(Certificate { request, .. }) => Some(*request),
             Event::AttemptRefused { request, .. }
             | Event::GrantProvisioned(ProvisionedAccess { request, .. })
             | Event::GrantDeprovisioned(Deprovisioned { provision: ProvisionedAccess { request, .. }, .. })
@@ -412,7 +419,7 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 26] = [
+pub const ACTIONS: [&str; 27] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -439,4 +446,5 @@ pub const ACTIONS: [&str; 26] = [
     "drift.found",
     "drift.resolved",
     "drift.omitted",
+    "certificate.issued",
 ];

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod binding;
 pub mod catalog;
+pub mod certificate;
 pub mod channel;
 pub mod contact;
 pub mod describe;

@@ -1,6 +1,7 @@
 //! The data of calls and of their answers, between a front end and the service: in one process, and over a shared
 //! host's socket. No logic except conversions.
 
+mod certificate;
 mod delivery;
 mod log;
 mod provisioning;
@@ -17,6 +18,7 @@ use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
+pub use certificate::{CertificateView, RevokedView};
 pub use delivery::{
     DeliverView, EventPreferenceView, HowView, NotificationView, PreferenceView, Progress, QueuedView, TestView,
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProvisioningView, Seen};
+use super::{CertificateView, ProvisioningView, Seen};
 use crate::domain::duration::Duration;
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
@@ -47,6 +47,9 @@ pub struct RequestView {
     pub decisions: Vec<DecisionView>,
     pub approvals: ApprovalsView,
     pub grant: Option<GrantView>,
+    /// The SSH certificates for it, in the order in which they were issued (`show` only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateView>,
     /// The requests that extend its grant (`show` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended_by: Vec<RequestId>,
@@ -249,6 +252,7 @@ impl RequestView {
             decisions: request.decisions.into_iter().map(decision).collect(),
             approvals,
             grant: request.grant.map(|grant| GrantView::at(grant, now)),
+            certificates: Vec::new(),
             extended_by: Vec::new(),
             also_ended: Vec::new(),
             rules: Vec::new(),

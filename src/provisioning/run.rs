@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use super::krl::{krl_fault, write_krl};
 use super::lock::{adopt_strays, end_strays};
 use super::system::{DesiredRows, Report, SystemAsk, SystemRun, restored};
 use super::view::ReconcileView;
@@ -34,23 +35,27 @@ pub struct Reconciliation {
     pub names: Vec<Name>,
 }
 
-/// Compares what is desired with what the systems have, and closes the difference. Returns a warning, if there is one.
+/// Compares what is desired with what the systems have, and closes the difference. Returns warnings.
 pub fn reconcile(
     backend: &Backend,
     wanted: &Reconciliation,
     show: &mut dyn FnMut(ReconcileView) -> Result<(), Failure>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Vec<String>, Failure> {
     let others = adopt_strays();
     let connectors = config::connectors()?;
     let path = backend.journal()?;
     let journal = Journal::open(&path)?;
     let first = desired_since(backend, &journal)?;
-    let mut warning = None;
+    let mut warnings = Vec::new();
     match (first.state.continues, wanted.accept_restore) {
         (true, _) => {}
         (false, true) => journal.accept(&first.state.position)?,
         (false, false) if wanted.fix => return Err(restored(&journal)?),
-        (false, false) => warning = Some(restored(&journal)?.message),
+        (false, false) => warnings.push(restored(&journal)?.message),
+    }
+    // First, since it takes no time.
+    if wanted.names.is_empty() {
+        warnings.extend(revocations(backend, wanted.fix));
     }
     let names = names(&connectors, &first, &journal, &wanted.names)?;
     drop(journal);
@@ -66,7 +71,13 @@ pub fn reconcile(
         serve(backend, &path, &asked, show)
     });
     end_strays(&others);
-    done.map(|()| warning)
+    done.map(|()| warnings)
+}
+
+/// Writes the list of revoked SSH certificates, or looks at it. Returns what is wrong.
+fn revocations(backend: &Backend, fix: bool) -> Option<String> {
+    let looked = if fix { write_krl(backend).map(|_| None) } else { krl_fault(backend) };
+    looked.unwrap_or_else(|failure| Some(failure.message))
 }
 
 /// All systems that are configured, bound, or on record.

@@ -5,12 +5,14 @@
 //! for access and gives it back all the time does not keep the systems busy.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::thread;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use super::krl::write_krl;
 use super::plan::each;
 use super::run::desired_since;
 use super::start::rows;
@@ -88,6 +90,7 @@ pub fn watch(
     let mut slots: BTreeMap<Name, Slot> = BTreeMap::new();
     let mut log = Followed::default();
     let mut trouble = None;
+    let mut revocations = names.is_empty().then(Revocations::default);
     loop {
         for (name, slot) in &mut slots {
             slot.collect(name, show)?;
@@ -96,6 +99,7 @@ pub fn watch(
             Ok(None) => trouble = None,
             Ok(Some(news)) => {
                 trouble = None;
+                revocations.iter_mut().for_each(|list| list.due = true);
                 for (name, (wanted, has_stale)) in news.systems {
                     slots.entry(name).or_default().judge(wanted, has_stale, news.cause);
                 }
@@ -109,10 +113,50 @@ pub fn watch(
                 }
             }
         }
+        if let Some(list) = &mut revocations {
+            list.carry(backend, show)?;
+        }
         for (name, slot) in &mut slots {
             slot.start(name, command);
         }
         sleep(PAUSE);
+    }
+}
+
+/// The list of revoked SSH certificates. This process writes it: that takes no time.
+#[derive(Default)]
+struct Revocations {
+    due: bool,
+    path: Option<PathBuf>,
+    /// Not before this time, after a failure.
+    not_before: Option<Instant>,
+    /// A failure that repeats is reported once.
+    trouble: Option<String>,
+}
+
+impl Revocations {
+    fn carry(
+        &mut self,
+        backend: &Backend,
+        show: &mut dyn FnMut(Watched) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        // Without the file, sshd lets nobody in.
+        let is_missing = self.path.as_ref().is_some_and(|path| !path.exists());
+        let waits = self.not_before.is_some_and(|time| Instant::now() < time);
+        if waits || !self.due && !is_missing {
+            return Ok(());
+        }
+        match write_krl(backend) {
+            Ok(path) => *self = Revocations { path, ..Revocations::default() },
+            Err(failure) => {
+                self.not_before = Some(Instant::now() + FIRST_PAUSE);
+                if self.trouble.as_ref() != Some(&failure.message) {
+                    show(Watched::Trouble(failure.message.clone()))?;
+                    self.trouble = Some(failure.message);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

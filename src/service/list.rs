@@ -23,7 +23,7 @@ use crate::domain::request::{Request, authorize, emergency};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{ListFilter, ProvisioningView, RequestView, TimelineView, UnconfirmedView};
+use crate::protocol::{CertificateView, ListFilter, ProvisioningView, RequestView, TimelineView, UnconfirmedView};
 use crate::store::{Error, Page, Read, VisibleTo};
 
 /// The most pages that wait to be shown.
@@ -276,6 +276,7 @@ impl Call for Show {
             view.rules = rules.unwrap_or_default();
             view.timeline = timeline(read, id)?;
             view.last_seq = Some(read.last_entry_about(id)?);
+            view.certificates = read.certificates_of(id)?.into_iter().map(CertificateView::from).collect();
             view.extended_by = read.extensions(id)?.into_iter().map(|request| request.id).collect();
             if pending {
                 view.narrowest_scope = narrowest_scope(&read.team()?, &resource);

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning, Resources,
-    Revoke, Service, Show, StillHeld, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    Inbox, Init, IssueCertificate, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals,
+    RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, StillHeld, SubmitRequest, TeamApply,
+    TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
+use crate::domain::certificate::{Certificate, ssh_principal};
 use crate::domain::duration::Length;
 use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand, Submission};
 use crate::domain::grant::State;
@@ -34,6 +36,8 @@ const SHORT: i64 = 1_600;
 const LONG: i64 = 4 * SHORT;
 /// The number of bob's pending requests, after his active grant.
 const PENDING: i64 = 4;
+
+const KEY: &str = "SHA256:KIH+LzaoZhmZrFQvBG95c/RYldddvcc9rBen8sqTLLU";
 
 const TEAM: &str = r#"
 [team]
@@ -100,7 +104,7 @@ impl World {
                     let begun = start + n * 4 * HOUR;
                     let drafts = vec![submitted(n, "connection:prod"), approved(n), started(n, begun, Length::HOUR)];
                     write.record(&by("bob", begun), drafts)?;
-                    write.record(&by_nobody(begun), vec![provisioned(n)])?;
+                    write.record(&by_nobody(begun), vec![provisioned(n), certified(n, begun)])?;
                     let event = Event::GrantExpired {
                         request: id(n),
                         resource: parsed("connection:prod"),
@@ -181,6 +185,22 @@ fn by_nobody(seconds: i64) -> Context {
 /// A connector gave bob what grant `n` says.
 fn provisioned(n: i64) -> Draft {
     Draft { event: Event::GrantProvisioned(provision(n)), recipients: Vec::new() }
+}
+
+fn certified(n: i64, at_unix: i64) -> Draft {
+    let (login, resource) = (parsed("bob"), parsed("connection:prod"));
+    let event = Event::CertificateIssued(Certificate {
+        request: id(n),
+        member: parsed("bob"),
+        principal: ssh_principal(&login, &resource),
+        login,
+        resource,
+        serial: id(n),
+        key: parsed(KEY),
+        from: at(at_unix),
+        until: at(at_unix + HOUR),
+    });
+    Draft { event, recipients: Vec::new() }
 }
 
 fn deprovisioned(n: i64) -> Draft {
@@ -320,6 +340,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", call(Expire { dry_run: true, deliver: false })),
         ("root", call(DesiredAccess { known: None })),
         ("root", call(StillHeld {})),
+        ("root", call(RevokedCertificates { known: None })),
     ];
     for who in ["alice", "bob"] {
         commands.extend([(who, list(ListFilter::default())), (who, list(all.clone()))]);
@@ -351,6 +372,15 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Revoke { id: id(pending - 1), reason: reason(), seen: None })),
         ("alice", call(Prefer { change: PreferenceChange::Mute(Vec::new()) })),
         ("alice", call(MarkRead { ids: vec![1] })),
+        (
+            "alice",
+            call(IssueCertificate {
+                login: parsed("bob"),
+                resource: parsed("connection:prod"),
+                key: parsed(KEY),
+                longest: Length::HOUR,
+            }),
+        ),
         ("bob", call(Expire { dry_run: false, deliver: false })),
         (
             "olivia",

@@ -8,6 +8,7 @@ mod approve;
 mod audit;
 mod backup;
 mod call;
+mod certificates;
 mod check;
 mod clock;
 mod completion;
@@ -52,6 +53,7 @@ macro_rules! calls {
             approve: Approve;
             audit: Audit, AuditExport, AuditExportRaw;
             backup: Backup;
+            certificates: IssueCertificate, RevokedCertificates;
             check: Check;
             clock: AcceptClock;
             completion: Complete;

@@ -75,14 +75,14 @@ impl Call for DesiredAccess {
     }
 }
 
-fn position(read: &Read<'_>) -> Result<Position, Error> {
+pub fn position(read: &Read<'_>) -> Result<Position, Error> {
     let head = read.head()?;
     Ok(Position { seq: head.seq, hash: audit::hex(&head.hash) })
 }
 
 /// Whether the log goes on from what the reconciler saw. One that saw nothing yet can take only a log that has given
 /// nothing: another may be a backup, which gives again what was taken back since.
-fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
+pub fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
     match known {
         Some(known) => Ok(read.hash_of(known.seq)?.is_some_and(|hash| audit::hex(&hash) == known.hash)),
         None => Ok(!read.has_provisioned()?),

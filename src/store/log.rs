@@ -51,11 +51,12 @@ impl Read<'_> {
         self.one(sql, [], |row| row::time(row, 0))?.ok_or_else(|| Error::damaged("the audit log is empty"))
     }
 
-    /// The number of the last entry about a request that changes it: refused attempts do not, and neither does what
-    /// connectors do.
+    /// The number of the last entry about a request that changes it: refused attempts do not, and neither do what connectors do
+    /// and certificates.
     pub fn last_entry_about(&self, id: RequestId) -> Result<i64, Error> {
         let sql = "SELECT e.seq, e.request IS ?1, e.action IN
-                 ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed')
+                 ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
+                  'certificate.issued')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([id.get()])?;
@@ -81,11 +82,13 @@ impl Read<'_> {
         Ok(self.one(&sql, [], |_| Ok(()))?.is_some())
     }
 
-    /// Whether there is an entry after this one that the reconciler did not record.
+    /// Whether there is an entry after this one that can change what systems should have. What the reconciler recorded does not,
+    /// and neither do certificates.
     pub fn has_news_after(&self, seq: i64) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM event WHERE seq > ?1 AND action NOT IN
                  ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved',
-                  'drift.omitted') LIMIT 1";
+                  'drift.omitted', 'certificate.issued')
+             LIMIT 1";
         Ok(self.one(sql, [seq], |_| Ok(()))?.is_some())
     }
 

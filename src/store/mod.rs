@@ -13,10 +13,12 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
+//! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
+mod certificates;
 mod file;
 mod grants;
 mod inbox;

@@ -84,6 +84,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         | Event::ProvisioningFailed(_)
         | Event::DriftFound(_)
         | Event::DriftResolved(_) => write.project_provisioning(entry)?,
+        Event::CertificateIssued(certificate) => write.put_certificate(entry, certificate)?,
     }
     Ok(())
 }

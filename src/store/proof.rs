@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Row;
 
+use super::certificates::{CERTIFICATE, certificate};
 use super::provisioning::{PROVISIONING, provisioning};
 use super::read::Read;
 use super::{Error, row};
 use crate::domain::audit::Hash;
+use crate::domain::certificate::IssuedCertificate;
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
@@ -37,6 +39,7 @@ pub enum Projection {
     Grant,
     Notification,
     Provisioning,
+    Certificate,
 }
 
 /// A row's key: the number of its request, notification or entry, and for a decision also the entry that records it.
@@ -50,12 +53,13 @@ pub struct Between(pub i64, pub i64);
 pub type EachRow<'e, T> = &'e mut dyn FnMut(RowKey, Result<T, String>);
 
 impl Projection {
-    pub const ALL: [Projection; 5] = [
+    pub const ALL: [Projection; 6] = [
         Projection::Request,
         Projection::Decision,
         Projection::Grant,
         Projection::Notification,
         Projection::Provisioning,
+        Projection::Certificate,
     ];
 
     fn name(self) -> &'static str {
@@ -65,6 +69,7 @@ impl Projection {
             Projection::Grant => "grant",
             Projection::Notification => "notification",
             Projection::Provisioning => "provisioning",
+            Projection::Certificate => "certificate",
         }
     }
 
@@ -73,7 +78,7 @@ impl Projection {
             Projection::Request | Projection::Notification => "id, id",
             Projection::Decision => "request, seq",
             Projection::Grant => "request, request",
-            Projection::Provisioning => "seq, seq",
+            Projection::Provisioning | Projection::Certificate => "seq, seq",
         }
     }
 }
@@ -168,6 +173,14 @@ impl Read<'_> {
             "SELECT p.seq, p.seq, {PROVISIONING} FROM provisioning p WHERE p.seq BETWEEN ?1 AND ?2 ORDER BY p.seq"
         );
         self.each(&sql, numbers, |row| provisioning(row, 2), each)
+    }
+
+    /// Certificates in the order of the entries that record them.
+    pub fn certificates_between(&self, numbers: Between, each: EachRow<'_, IssuedCertificate>) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT c.seq, c.seq, {CERTIFICATE} FROM certificate c WHERE c.seq BETWEEN ?1 AND ?2 ORDER BY c.seq"
+        );
+        self.each(&sql, numbers, |row| certificate(row, 2), each)
     }
 
     fn each<T>(

@@ -14,7 +14,8 @@ use crate::domain::resource::Resource;
 use crate::domain::text::{joined, quantity, shortened};
 use crate::domain::time::Timestamp;
 use crate::protocol::{
-    ApprovalsView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView, ReviewView,
+    ApprovalsView, CertificateView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView,
+    ReviewView,
 };
 use crate::time_format::{date_and_time, in_full, relative};
 
@@ -351,6 +352,10 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
         if let Some(each) = &grant.provisioning {
             sheet.field("in systems", &provisioning(each, now));
         }
+        // The timeline has all of them.
+        for valid in view.certificates.iter().filter(|certificate| certificate.until > now) {
+            sheet.field("certificate", &certificate(valid));
+        }
     }
     sheet.field("reason", &lines(view.reason.as_str()));
     if let Some(ticket) = &view.ticket {
@@ -410,6 +415,11 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
             sheet.item(&lead, lead.len(), &lines(&step.text));
         }
     }
+}
+
+fn certificate(certificate: &CertificateView) -> String {
+    let CertificateView { principal, key, until, issued_by, .. } = certificate;
+    line(&format!("{principal} until {}, {key} (signed by {issued_by})", date_and_time(*until))).into_owned()
 }
 
 fn granted(grant: &GrantView, now: Timestamp) -> String {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use access::service::IssueCertificate;
 use serde_json::Value;
 
 use crate::connectors::{Doors, NORTH};
@@ -79,6 +80,14 @@ fn the_page_has_every_field_that_is_printed() {
     assert_eq!(headings.count(), printed.fields.len());
 }
 
+/// One for bob's grant.
+fn certificate(world: &World) {
+    let key = "SHA256:KIH+LzaoZhmZrFQvBG95c/RYldddvcc9rBen8sqTLLU".parse().unwrap();
+    let (login, resource) = ("bob".parse().unwrap(), "target:orders-db".parse().unwrap());
+    let issue = IssueCertificate { login, resource, key, longest: "1h".parse().unwrap() };
+    provisioning::call_as_root(world, issue).unwrap();
+}
+
 /// Requests in every state, and each command that prints something.
 fn everything(printed: &mut Printed<'_>) {
     let world = printed.world;
@@ -105,6 +114,7 @@ fn everything(printed: &mut Printed<'_>) {
     let other = world.json("bob", &["extend", "1", "--reason", "more"])["id"].to_string();
     world.run("alice", &["approve", &other]).ok();
     world.run("erin", &["approve", &other]).ok();
+    certificate(world);
     printed.add("A request", "bob", &["show", "1"]);
     printed.add("whoami", "bob", &["whoami"]);
     printed.add("check", "bob", &["check", "target:orders-db"]);

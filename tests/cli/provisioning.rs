@@ -26,6 +26,14 @@ role = "orders_rw"
 
 /// Makes a call as the file's owner does.
 pub fn call<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
+    call_by(world, Caller { login: "cron".parse().unwrap(), root: false, acting_as: None }, call)
+}
+
+pub fn call_as_root<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
+    call_by(world, Caller { login: "root".parse().unwrap(), root: true, acting_as: None }, call)
+}
+
+fn call_by<C: Call>(world: &World, caller: Caller, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
     let nothing = || Failure::new(Kind::Failure, "nothing is sent");
     let outside = Outside {
         owns_file: &|| true,
@@ -37,7 +45,6 @@ pub fn call<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), 
         delivery_findings: &|_| Vec::new(),
     };
     let store = Store::open(&world.db())?;
-    let caller = Caller { login: "cron".parse().unwrap(), root: false, acting_as: None };
     let clock = || Ok(world.now());
     let service = Service { store: &store, caller: &caller, clock: &clock, outside: &outside };
     let rows = Mutex::new(Vec::new());

@@ -181,6 +181,18 @@ impl Witness {
             | Event::DriftFound(_)
             | Event::DriftResolved(_) => {}
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
+            Event::CertificateIssued(certificate) => {
+                let record = self.request(id)?;
+                let grant = record.grant.clone();
+                let ends = grant.as_ref().map_or(0, |granted| unix(granted.ends_at));
+                let live = record.ended.is_none() && grant.is_some_and(|granted| granted.starts_at.unix() <= at);
+                let (from, until) = (certificate.from.unix(), certificate.until.unix());
+                prop_assert!(live && at < ends, "a certificate for grant {id}, which is not live");
+                prop_assert!(from <= at && at < until && until <= ends, "a certificate outlives grant {id}");
+                prop_assert_eq!(certificate.member.as_str(), record.requester.as_str());
+                prop_assert_eq!(certificate.login.as_str(), team.members[certificate.member.as_str()].login);
+                prop_assert_eq!(certificate.serial.get(), id);
+            }
             Event::GrantProvisioned(provision) => {
                 self.check_provision(entry, provision)?;
                 let before = self.given.insert((id, provision.holding.to_string()), true);

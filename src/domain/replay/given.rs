@@ -1,9 +1,10 @@
-//! What replay keeps of connectors.
+//! What replay keeps of connectors and certificates.
 
 use std::collections::BTreeMap;
 
 use super::past::Numbers;
 use crate::domain::binding::Holding;
+use crate::domain::certificate::IssuedCertificate;
 use crate::domain::provisioning::{Drifted, Provisioning};
 use crate::domain::terms::RequestId;
 
@@ -28,5 +29,18 @@ impl Provisioned {
 
     pub(super) fn has_begun(&self, seq: i64) -> bool {
         self.begun.contains(seq)
+    }
+}
+
+/// The certificates since the last release, and the numbers of all entries that record one.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    pub(super) since: Vec<IssuedCertificate>,
+    pub(super) issued: Numbers,
+}
+
+impl Certificates {
+    pub(super) fn take(&mut self) -> Vec<IssuedCertificate> {
+        std::mem::take(&mut self.since)
     }
 }

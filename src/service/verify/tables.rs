@@ -1,6 +1,7 @@
 //! The tables compared row by row with what the log says they should be.
 
 use super::MOST_FAULTS;
+use crate::domain::certificate::IssuedCertificate;
 use crate::domain::grant::Grant;
 use crate::domain::provisioning::Provisioning;
 use crate::domain::replay::{Model, Notified, Released};
@@ -16,6 +17,7 @@ pub struct Tables<'r, 'c> {
     requests: Vec<Request>,
     notifications: Vec<Notified>,
     provisioning: Vec<Provisioning>,
+    certificates: Vec<IssuedCertificate>,
     /// How many rows were compared, by table.
     compared: [u64; Projection::ALL.len()],
 }
@@ -33,6 +35,7 @@ impl<'r, 'c> Tables<'r, 'c> {
             requests: Vec::new(),
             notifications: Vec::new(),
             provisioning: Vec::new(),
+            certificates: Vec::new(),
             compared: [0; Projection::ALL.len()],
         }
     }
@@ -47,6 +50,7 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.requests.extend(released.requests);
         self.notifications.extend(released.notifications);
         self.provisioning.extend(released.provisioning);
+        self.certificates.extend(released.certificates);
         if self.requests.len() >= COMPARED {
             self.compare_requests()?;
         }
@@ -56,12 +60,17 @@ impl<'r, 'c> Tables<'r, 'c> {
         if self.provisioning.len() >= COMPARED {
             self.compare_provisioning()?;
         }
+        if self.certificates.len() >= COMPARED {
+            self.compare_certificates()?;
+        }
         Ok(())
     }
 
     /// Compares what is left, and looks for rows that nothing was compared with.
     pub fn end(&mut self, model: &mut Model) -> Result<(), Error> {
-        let Released { requests, notifications, provisioning } = model.release();
+        let Released { requests, notifications, provisioning, certificates } = model.release();
+        self.certificates.extend(certificates);
+        self.compare_certificates()?;
         self.provisioning.extend(provisioning);
         self.provisioning.extend(model.take_open_provisioning());
         self.compare_provisioning()?;
@@ -83,6 +92,7 @@ impl<'r, 'c> Tables<'r, 'c> {
             let known = |number| match table {
                 Projection::Notification => model.has_notified(number),
                 Projection::Provisioning => model.has_provisioned(number),
+                Projection::Certificate => model.has_issued(number),
                 Projection::Request | Projection::Decision | Projection::Grant => model.has_filed(number),
             };
             let read = self.read;
@@ -134,6 +144,17 @@ impl<'r, 'c> Tables<'r, 'c> {
         let read = self.read;
         self.compare(Projection::Provisioning, &numbers, provisioning, |numbers, each| {
             read.provisioning_between(numbers, each)
+        })
+    }
+
+    pub fn compare_certificates(&mut self) -> Result<(), Error> {
+        let mut certificates = std::mem::take(&mut self.certificates);
+        certificates.sort_by_key(|issued| issued.seq);
+        let numbers: Vec<i64> = certificates.iter().map(|issued| issued.seq).collect();
+        let certificates = certificates.into_iter().map(|issued| ((issued.seq, issued.seq), issued));
+        let read = self.read;
+        self.compare(Projection::Certificate, &numbers, certificates, |numbers, each| {
+            read.certificates_between(numbers, each)
         })
     }
 
@@ -192,5 +213,6 @@ fn named(table: Projection, (number, seq): RowKey) -> String {
         Projection::Grant => format!("grant {number}"),
         Projection::Notification => format!("notification {number}"),
         Projection::Provisioning => format!("what the connector of entry {number} did"),
+        Projection::Certificate => format!("the certificate of entry {number}"),
     }
 }
