@@ -18,4 +18,4 @@ pub mod scim;
 pub mod sudoers;
 pub mod unix_group;
 
-pub use serve::{NotDone, System, serve};
+pub use serve::{GrantEffect, NotDone, System, serve};
