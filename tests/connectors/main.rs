@@ -9,7 +9,10 @@ mod faults;
 #[allow(dead_code, reason = "the other tests use the rest of it")]
 #[path = "../cli/harness.rs"]
 mod harness;
+mod kills;
 mod ldap;
+mod ldap_entries;
+mod no_gap;
 mod postgres;
 mod postgres_cluster;
 mod postgres_faults;

@@ -44,7 +44,7 @@ impl System for LdapEntries {
         let mut holders = Vec::new();
         for all in parameters {
             // Nobody holds parameters that no operation accepts.
-            let Ok(container) = only(all, "container").and_then(spelled) else { continue };
+            let Ok(container) = spelled(all, "container") else { continue };
             for name in self.names(container)? {
                 let Ok(login) = name.parse() else { continue };
                 holders.push(Holder { login, parameters: all.clone() });
@@ -54,7 +54,7 @@ impl System for LdapEntries {
     }
 
     fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
-        let container = spelled(only(&act.parameters, "container")?)?;
+        let container = spelled(&act.parameters, "container")?;
         if let Some(people) = &self.people {
             people::entry_of(&mut self.directory, people, &act.login)?;
         }
@@ -153,9 +153,11 @@ impl LdapEntries {
         if self.refreshes {
             return Ok(());
         }
-        let found = self.directory.with(|session| session.read("", &["supportedExtension"]))?;
+        let found = self.directory.with(|session| session.read("", &["supportedExtension", "dynamicSubtrees"]))?;
         let root = found.map_err(|result| not_done(&result))?;
-        self.refreshes = values(&root, "supportedExtension").iter().any(|it| it == REFRESH);
+        // slapd hides the operation, and names the subtrees.
+        let is_listed = values(&root, "supportedExtension").iter().any(|it| it == REFRESH);
+        self.refreshes = is_listed || !values(&root, "dynamicSubtrees").is_empty();
         if self.refreshes {
             return Ok(());
         }

@@ -115,7 +115,7 @@ impl System for Ldap {
         let mut holders = Vec::new();
         for all in parameters {
             // Nobody holds parameters that no operation accepts.
-            let Ok(group) = only(all, "group").and_then(spelled) else { continue };
+            let Ok(group) = spelled(all, "group") else { continue };
             for member in self.members(group)? {
                 let Some(login) = self.login(&member)?.and_then(|login| login.parse().ok()) else { continue };
                 holders.push(Holder { login, parameters: all.clone() });
@@ -125,7 +125,7 @@ impl System for Ldap {
     }
 
     fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
-        let group = spelled(only(&act.parameters, "group")?)?;
+        let group = spelled(&act.parameters, "group")?;
         let member = match &self.template {
             Some(template) => people::entry_of(&mut self.directory, template, &act.login)?,
             None => act.login.to_string(),
@@ -171,11 +171,12 @@ impl System for Ldap {
 
 /// The name of a group or container, if it is written as it has to be: otherwise one group would be several, and a pattern of `allow` could
 /// let through what nobody sees in it.
-fn spelled(group: &str) -> Result<&str, NotDone> {
-    match dn::canonical(group) {
-        Some(canonical) if canonical.eq_ignore_ascii_case(group) => Ok(group),
-        Some(canonical) => Err(NotDone::Failed(format!("write the name as {canonical}"))),
-        None => Err(NotDone::Failed(format!("{group} is no distinguished name"))),
+fn spelled<'p>(parameters: &'p Parameters, key: &str) -> Result<&'p str, NotDone> {
+    let name = only(parameters, key)?;
+    match dn::canonical(name) {
+        Some(canonical) if canonical.eq_ignore_ascii_case(name) => Ok(name),
+        Some(canonical) => Err(NotDone::Failed(format!("write the {key} as {canonical}"))),
+        None => Err(NotDone::Failed(format!("{name} is no distinguished name"))),
     }
 }
 

@@ -1,0 +1,105 @@
+//! What a member has by a grant, sampled while grants follow each other.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{scope, sleep};
+use std::time::Duration;
+
+use crate::harness::World;
+use crate::whole::{ALL, Systems};
+use crate::{holders, list, wait_until};
+
+/// Samples each of these every 50 ms while the work goes on. Returns how often each was sampled at least.
+#[track_caller]
+pub fn held_meanwhile(samples: &[&(dyn Fn() -> bool + Sync)], work: impl FnOnce()) -> usize {
+    let over = AtomicBool::new(false);
+    let counts = scope(|scope| {
+        let follow = |sample: &'_ (dyn Fn() -> bool + Sync)| {
+            let (mut count, mut gaps) = (0, 0);
+            while !over.load(Ordering::Relaxed) {
+                gaps += usize::from(!sample());
+                count += 1;
+                sleep(Duration::from_millis(50));
+            }
+            (count, gaps)
+        };
+        let followers: Vec<_> = samples.iter().map(|sample| scope.spawn(move || follow(*sample))).collect();
+        // The followers end also if the work fails.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        let counts: Vec<(usize, usize)> = followers.into_iter().map(|it| it.join().unwrap()).collect();
+        done.unwrap_or_else(|why| std::panic::resume_unwind(why));
+        counts
+    });
+    assert!(counts.iter().all(|(_, gaps)| *gaps == 0), "samples and gaps: {counts:?}");
+    counts.into_iter().map(|(count, _)| count).min().unwrap()
+}
+
+/// Bob's access, in each system by the system itself. (An AWS client in Python takes a second to start, so here the connector asks.)
+fn held_in_all_systems(systems: &Systems, work: impl FnOnce()) -> usize {
+    let aws = Mutex::new(systems.aws.connector().open());
+    let aws_list = || holders(&aws.lock().unwrap().one(&list("group", &["orders"]))) == ["bob"];
+    let samples: [&(dyn Fn() -> bool + Sync); 4] =
+        [&aws_list, &|| systems.has("directory", "bob"), &|| systems.has("id", "bob"), &|| {
+            systems.has("orders-pg", "bob")
+        }];
+    let count = held_meanwhile(&samples, work);
+    aws.into_inner().unwrap().end();
+    count
+}
+
+fn fix(world: &World) {
+    world.run("root", &["reconcile", "--fix"]).ok();
+}
+
+#[test]
+fn an_extension_leaves_no_gap_in_any_system() {
+    let systems = Systems::start();
+    let world = World::sample();
+    systems.configure(&world);
+    let id = world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    wait_until("all systems give it", || systems.of_bob() == ALL);
+    fix(&world);
+    let samples = held_in_all_systems(&systems, || {
+        world.pass("50m");
+        let more = world.json("bob", &["extend", &id, "--duration", "1h", "--reason", "more"])["id"].to_string();
+        world.run("alice", &["approve", &more]).ok();
+        fix(&world);
+        // Over the end of the first.
+        for _ in 0..4 {
+            world.pass("5m");
+            world.run("root", &["expire", "--no-deliver"]).ok();
+        }
+    });
+    assert!(samples >= 5, "{samples}");
+    world.pass("1h");
+    world.run("root", &["expire", "--no-deliver"]).ok();
+    assert_eq!(systems.of_bob(), [""; 0]);
+}
+
+#[test]
+fn of_two_grants_of_one_thing_the_first_to_end_takes_nothing_away() {
+    let systems = Systems::start();
+    let world = World::sample();
+    systems.configure(&world);
+    let first = world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    let second = world.grant("bob", "target:billing-db", "alice", &["--duration", "3h"]);
+    wait_until("all systems give it", || systems.of_bob() == ALL);
+    fix(&world);
+    let samples = held_in_all_systems(&systems, || {
+        world.pass("61m");
+        world.run("root", &["expire", "--no-deliver"]).ok();
+        fix(&world);
+        // The other way round: the second is revoked while a new one of the first is live.
+        world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+        fix(&world);
+        world.run("alice", &["revoke", &second]).ok();
+        fix(&world);
+    });
+    assert!(samples >= 5, "{samples}");
+    let shown = world.json("olivia", &["show", &first])["grant"]["provisioning"].clone();
+    assert!(shown.as_array().unwrap().iter().all(|it| it["state"] == "revoked"), "{shown}");
+    world.pass("61m");
+    world.run("root", &["expire", "--no-deliver"]).ok();
+    assert_eq!(systems.of_bob(), [""; 0]);
+}
