@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 
 use crate::directory::Directory;
-use crate::no_gap::held_meanwhile;
+use crate::meanwhile::held_meanwhile;
 use crate::{Connector, act, assert_done, assert_says, holders, list, run, wait_until};
 
 const ORDERS: &str = "ou=orders,ou=grants,dc=example,dc=com";

@@ -12,6 +12,7 @@ mod harness;
 mod kills;
 mod ldap;
 mod ldap_entries;
+mod meanwhile;
 mod no_gap;
 mod postgres;
 mod postgres_cluster;

@@ -1,39 +1,11 @@
 //! What a member has by a grant, sampled while grants follow each other.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{scope, sleep};
-use std::time::Duration;
 
 use crate::harness::World;
+use crate::meanwhile::held_meanwhile;
 use crate::whole::{ALL, Systems};
 use crate::{holders, list, wait_until};
-
-/// Samples each of these every 50 ms while the work goes on. Returns how often each was sampled at least.
-#[track_caller]
-pub fn held_meanwhile(samples: &[&(dyn Fn() -> bool + Sync)], work: impl FnOnce()) -> usize {
-    let over = AtomicBool::new(false);
-    let counts = scope(|scope| {
-        let follow = |sample: &'_ (dyn Fn() -> bool + Sync)| {
-            let (mut count, mut gaps) = (0, 0);
-            while !over.load(Ordering::Relaxed) {
-                gaps += usize::from(!sample());
-                count += 1;
-                sleep(Duration::from_millis(50));
-            }
-            (count, gaps)
-        };
-        let followers: Vec<_> = samples.iter().map(|sample| scope.spawn(move || follow(*sample))).collect();
-        // The followers end also if the work fails.
-        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-        over.store(true, Ordering::Relaxed);
-        let counts: Vec<(usize, usize)> = followers.into_iter().map(|it| it.join().unwrap()).collect();
-        done.unwrap_or_else(|why| std::panic::resume_unwind(why));
-        counts
-    });
-    assert!(counts.iter().all(|(_, gaps)| *gaps == 0), "samples and gaps: {counts:?}");
-    counts.into_iter().map(|(count, _)| count).min().unwrap()
-}
 
 /// Bob's access, in each system by the system itself. (An AWS client in Python takes a second to start, so here the connector asks.)
 fn held_in_all_systems(systems: &Systems, work: impl FnOnce()) -> usize {
