@@ -2,6 +2,7 @@
 //! Each test starts its own on loopback and stops it by its process id.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+#![allow(clippy::print_stderr, reason = "a test says how much it did")]
 
 mod aws_iam_group;
 mod directory;

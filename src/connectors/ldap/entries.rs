@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use ldap3::{LdapResult, dn_escape};
+use ldap3::{LdapResult, SearchEntry, dn_escape};
 
 use super::dn::{self, Template};
 use super::session::{Directory, not_done};
@@ -64,11 +64,15 @@ impl System for LdapEntries {
             self.check_that_entries_end()?;
         }
         let effect = self.add(&entry, act.login.as_str(), ttl.is_some())?;
-        match (self.is_dynamic(&entry)?, ttl) {
+        let is_dynamic = match effect {
+            GrantEffect::Given => ttl.is_some(),
+            GrantEffect::WasThere => self.is_dynamic(&entry)?,
+        };
+        match (is_dynamic, ttl) {
             (true, Some(ttl)) => self.end_after(&entry, ttl, effect)?,
             // RFC 2589 lets no entry change its kind.
             (true, None) => {
-                self.delete(&entry)?;
+                self.remove(&entry)?;
                 self.add(&entry, act.login.as_str(), false)?;
             }
             // The reconciler takes it back at the end.
@@ -116,22 +120,7 @@ impl LdapEntries {
         let naming = &self.naming;
         let found = self.directory.with(|session| session.children(container, naming))?;
         match found {
-            Ok(entries) => {
-                let name = |entry: &ldap3::SearchEntry| {
-                    let own = dn::parse(&entry.dn).and_then(|levels| levels.into_iter().next()).unwrap_or_default();
-                    // As the entry spells it, among several values of the attribute.
-                    let named = own.into_iter().find(|(kind, _)| kind.eq_ignore_ascii_case(&self.naming));
-                    let named = named.map(|(_, value)| value);
-                    let same =
-                        |value: &String| named.as_ref().is_some_and(|it| it.to_lowercase() == value.to_lowercase());
-                    values(entry, &self.naming)
-                        .into_iter()
-                        .find(same)
-                        .or(named)
-                        .unwrap_or_else(|| dn::as_login(&entry.dn))
-                };
-                Ok(entries.iter().map(name).collect())
-            }
+            Ok(entries) => Ok(entries.iter().map(|entry| self.name(entry)).collect()),
             Err(result) if result.rc == code::INVALID_DN => Ok(Vec::new()),
             Err(result) if result.rc == code::NO_SUCH_OBJECT => {
                 if is_gone(&mut self.directory, container)? {
@@ -142,6 +131,16 @@ impl LdapEntries {
             }
             Err(result) => Err(not_done(&result)),
         }
+    }
+
+    /// The login of an entry, as the entry spells it. One that is named by another attribute is reported.
+    fn name(&self, entry: &SearchEntry) -> String {
+        let own = dn::parse(&entry.dn).and_then(|levels| levels.into_iter().next()).unwrap_or_default();
+        let Some((_, named)) = own.into_iter().find(|(kind, _)| kind.eq_ignore_ascii_case(&self.naming)) else {
+            return dn::as_login(&entry.dn);
+        };
+        let same = |value: &String| value.to_lowercase() == named.to_lowercase();
+        values(entry, &self.naming).into_iter().find(same).unwrap_or(named)
     }
 
     fn is_seen(&mut self, entry: &str) -> Result<bool, NotDone> {
@@ -223,9 +222,14 @@ impl LdapEntries {
             Err(result) => not_done(&result),
         };
         if effect == GrantEffect::Given {
-            self.delete(entry)?;
+            self.remove(entry)?;
         }
         Err(why)
+    }
+
+    fn remove(&mut self, entry: &str) -> Result<(), NotDone> {
+        let result = self.delete(entry)?;
+        if [code::SUCCESS, code::NO_SUCH_OBJECT].contains(&result.rc) { Ok(()) } else { Err(not_done(&result)) }
     }
 
     fn delete(&mut self, entry: &str) -> Result<LdapResult, NotDone> {

@@ -137,9 +137,9 @@ impl System for Ldap {
             session.modify(group, add())
         })?;
         match result.rc {
-            // The first of two tries may have had its effect.
-            code::ALREADY_THERE if tries.get() == 1 => Ok(GrantEffect::WasThere),
-            code::SUCCESS | code::ALREADY_THERE => Ok(GrantEffect::Given),
+            // The first of two tries may have had its effect. Active Directory has another code for it.
+            code::ALREADY_THERE | code::ENTRY_ALREADY_EXISTS if tries.get() == 1 => Ok(GrantEffect::WasThere),
+            code::SUCCESS | code::ALREADY_THERE | code::ENTRY_ALREADY_EXISTS => Ok(GrantEffect::Given),
             code::NO_SUCH_OBJECT => Err(no_group(group)),
             _ => Err(session::not_done(&result)),
         }
