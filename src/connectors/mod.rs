@@ -22,4 +22,4 @@ pub mod sudoers;
 pub mod unix_group;
 
 pub use patience::TIME_LIMIT;
-pub use serve::{NotDone, System, serve};
+pub use serve::{GrantEffect, NotDone, System, serve};

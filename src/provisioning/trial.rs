@@ -161,7 +161,11 @@ impl Trial<'_> {
         ];
         for (step, operation, is_held) in steps {
             let done = match self.run(operation) {
-                Ok(ConnectorAnswer::Done { note }) => Ok(note),
+                // What it says was there would never be taken back.
+                Ok(ConnectorAnswer::Done { was_there: true, .. }) if step == "grant" => {
+                    Err("it says that this was there before, and did not list it".to_owned())
+                }
+                Ok(ConnectorAnswer::Done { note, .. }) => Ok(note),
                 Ok(ConnectorAnswer::Failed(why) | ConnectorAnswer::Later(why)) | Err(why) => Err(why),
                 Ok(ConnectorAnswer::Holds(_)) => Err("it answered with a list".to_owned()),
             };

@@ -117,10 +117,13 @@ fn desired(read: &Read<'_>, bindings: &[Binding], now: Timestamp) -> Result<Vec<
     let mut desired: BTreeMap<Holding, DesiredView> = BTreeMap::new();
     for name in candidates {
         let Some(principal) = read.principal(&name)? else { continue };
+        let holding = |binding: &Binding| Holding {
+            connector: binding.connector.clone(),
+            login: principal.member.login.clone(),
+            parameters: binding.parameters.clone(),
+        };
         let mut give = |binding: &Binding, request: Option<RequestId>, until: Option<Timestamp>| {
-            let (connector, parameters) = (binding.connector.clone(), binding.parameters.clone());
-            let holding = Holding { connector, login: principal.member.login.clone(), parameters };
-            let view = desired.entry(holding).or_insert_with_key(|holding| DesiredView {
+            let view = desired.entry(holding(binding)).or_insert_with_key(|holding| DesiredView {
                 holding: holding.clone(),
                 member: name.clone(),
                 requests: Vec::new(),
@@ -139,6 +142,16 @@ fn desired(read: &Read<'_>, bindings: &[Binding], now: Timestamp) -> Result<Vec<
         for grant in principal.live_grants(now) {
             let given = bound.given_by(&principal, grant, now).into_iter();
             given.for_each(|binding| give(binding, Some(grant.request), grant.ends_at));
+        }
+        // An extension follows the grant. A system that ends access by itself has to know its end before.
+        for grant in principal.following_grants(now) {
+            for binding in bound.given_by(&principal, grant, grant.starts_at) {
+                let Some(view) = desired.get_mut(&holding(binding)) else { continue };
+                let follows = view.until.is_some_and(|until| grant.starts_at <= until);
+                if follows && lasts_longer(grant.ends_at, view.until) {
+                    view.until = grant.ends_at;
+                }
+            }
         }
     }
     let mut desired: Vec<DesiredView> = desired.into_values().collect();

@@ -288,6 +288,63 @@ fn what_was_there_before_is_never_taken_away() {
     doors.verify();
 }
 
+/// Lists nothing while the file `hidden` is there, dies once it has given something while `dies` is, and says what was there.
+const HIDES: &str = r#"#!/bin/sh
+set -eu
+here=$(dirname "$1")
+while read -r line; do
+    entry=$(printf %s "$line" | jq -r 'if .login then "\(.login) \(.parameters.door)" else "" end')
+    case $(printf %s "$line" | jq -r .operation) in
+    list) [ ! -e "$here/dies" ] || exit 1; [ -e "$here/hidden" ] && echo '{"holds":[]}' ||
+        jq -cRn '{holds: [inputs / " " | {login: .[0], parameters: {door: .[1]}}]}' "$1" ;;
+    grant) if grep -qxF "$entry" "$1"; then echo '{"done":{"was_there":true}}'; else
+        echo "$entry" >>"$1"; [ ! -e "$here/dying" ] || { mv "$here/dying" "$here/dies"; kill -9 $$; }; echo '{"done":{}}'; fi ;;
+    revoke) grep -vxF "$entry" "$1" >"$1.new" || [ $? = 1 ] && mv "$1.new" "$1"; echo '{"done":{}}' ;;
+    esac
+done
+"#;
+
+#[test]
+fn what_a_list_hid_was_there_before_and_what_a_killed_run_gave_was_not() {
+    let doors = Doors::new(NORTH);
+    doors.program("hides", HIDES);
+    let config = doors.connector("doors", &["hides", "allowed"]);
+    fs::write(doors.path("allowed"), "bob north\n").unwrap();
+    // Without the configuration, so that nothing runs in the background.
+    let grant = |login: &str| {
+        doors.configure("");
+        doors.world.grant(login, "target:orders-db", "alice", &["--duration", "1h"]);
+        doors.configure(&config);
+    };
+    grant("bob");
+    fs::write(doors.path("hidden"), "").unwrap();
+    doors.fix().exits(1).says("does not list it");
+    fs::remove_file(doors.path("hidden")).unwrap();
+    doors.fix().ok();
+
+    grant("carol");
+    fs::write(doors.path("dying"), "").unwrap();
+    doors.fix().exits(1);
+    fs::remove_file(doors.path("dies")).unwrap();
+    assert_eq!(doors.held("allowed"), ["bob north", "carol north"]);
+    doors.fix().ok();
+
+    doors.world.pass("61m");
+    doors.expire();
+    assert_eq!(doors.held("allowed"), ["bob north"]);
+    doors.verify();
+}
+
+#[test]
+fn a_connector_that_says_of_what_it_gives_that_it_was_there_fails_the_test() {
+    let doors = Doors::new(NORTH);
+    doors.program("hides", &HIDES.replace(r#"'{"done":{}}'; fi"#, r#"'{"done":{"was_there":true}}'; fi"#));
+    fs::write(doors.path("allowed"), "").unwrap();
+    doors.configure(&doors.connector("doors", &["hides", "allowed"]));
+    let ran = doors.world.run("root", &["connector", "test", "doors", "--login", "probe", "door=north"]).exits(1);
+    assert!(ran.out.contains("was there before, and did not list it"), "{}", ran.out);
+}
+
 #[test]
 fn what_somebody_removed_is_reported_and_given_again() {
     let doors = Doors::new(NORTH);

@@ -140,6 +140,38 @@ fn what_is_desired_follows_the_clock_and_is_a_union_of_grants() {
     assert_eq!(held(&world), [""; 0]);
 }
 
+/// A system that ends access by itself would otherwise end it between a grant and its extension.
+#[test]
+fn an_extension_moves_the_end_as_soon_as_it_is_approved() {
+    let world = bound();
+    let id = world.grant("bob", "target:orders-db", "alice", &["--duration", "1h"]);
+    let extend = |id: &str, length: &str| {
+        let words = ["extend", id, "--duration", length, "--reason", "more"];
+        world.json("bob", &words)["id"].to_string()
+    };
+    let more = extend(&id, "1h");
+    let until = |end: &str, requests: &str| {
+        assert_eq!(
+            held(&world),
+            [format!("bob: role=orders_rw in orders-pg (bob) {requests} until 2026-11-24T{end}:00Z")]
+        );
+    };
+    until("10:00", "1");
+    world.run("alice", &["approve", &more]).ok();
+    until("11:00", "1");
+    // What begins after a pause does not count.
+    let later = world.json(
+        "bob",
+        &["request", "target:billing-db", "--start", "2026-11-24T12:00:00Z", "--duration", "1h", "--reason", "x"],
+    );
+    world.run("alice", &["approve", &later["id"].to_string()]).ok();
+    until("11:00", "1");
+    world.pass("1h");
+    until("11:00", "2");
+    world.run("alice", &["revoke", &more]).ok();
+    assert_eq!(held(&world), [""; 0]);
+}
+
 #[test]
 fn a_grant_of_something_wider_gives_the_bindings_of_what_it_opens() {
     let world = bound();

@@ -1,8 +1,8 @@
 //! An AWS on loopback: moto, less kind (tests/servers/aws.py). It checks signatures and policies.
 
-use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -18,7 +18,7 @@ pub struct Aws {
     /// Of an administrator.
     keys: Value,
     /// A program with boto3, once it is needed.
-    admin: RefCell<Option<Running>>,
+    admin: Mutex<Option<Running>>,
     credentials: PathBuf,
     settings: PathBuf,
 }
@@ -46,7 +46,7 @@ impl Aws {
         let folder = tempfile::tempdir().unwrap();
         let credentials = private_file(&folder.path().join("credentials"), "");
         let settings = private_file(&folder.path().join("settings"), "{}");
-        let (keys, admin) = (Value::Null, RefCell::default());
+        let (keys, admin) = (Value::Null, Mutex::default());
         let mut aws = Aws { folder, port: free_port(), server: None, keys, admin, credentials, settings };
         aws.restart();
         aws
@@ -102,7 +102,7 @@ impl Aws {
     }
 
     fn ask(&self, service: &str, action: &str, arguments: &Value) -> Value {
-        let mut admin = self.admin.borrow_mut();
+        let mut admin = self.admin.lock().unwrap();
         let admin = admin.get_or_insert_with(|| Running::start(python().arg(server("boto.py")).arg(self.url())));
         admin.one(&json!({ "keys": self.keys, "service": service, "action": action, "arguments": arguments }))
     }
@@ -225,6 +225,8 @@ impl Drop for Aws {
     fn drop(&mut self) {
         self.stop();
         // It may have ended with an error, which the test has shown.
-        drop(self.admin.take().map(|Running { mut child, .. }| child.kill().and_then(|()| child.wait())));
+        drop(
+            self.admin.lock().unwrap().take().map(|Running { mut child, .. }| child.kill().and_then(|()| child.wait())),
+        );
     }
 }

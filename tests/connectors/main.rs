@@ -2,6 +2,7 @@
 //! Each test starts its own on loopback and stops it by its process id.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+#![allow(clippy::print_stderr, reason = "a test says how much it did")]
 
 mod aws;
 mod aws_iam_group;
@@ -12,7 +13,11 @@ mod faults;
 #[allow(dead_code, reason = "the other tests use the rest of it")]
 #[path = "../cli/harness.rs"]
 mod harness;
+mod kills;
 mod ldap;
+mod ldap_entries;
+mod meanwhile;
+mod no_gap;
 mod postgres;
 mod postgres_cluster;
 mod postgres_faults;

@@ -38,6 +38,9 @@ mod layout;
 #[cfg(not(feature = "test-overrides"))]
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
+#[path = "../connectors/meanwhile.rs"]
+mod meanwhile;
+#[cfg(not(feature = "test-overrides"))]
 mod names;
 #[cfg(not(feature = "test-overrides"))]
 mod provisioning;

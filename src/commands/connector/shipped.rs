@@ -33,7 +33,7 @@ impl Shipped {
             Shipped::UnixGroup(UnixGroupArgs {}) => Box::new(UnixGroup::default()),
             Shipped::Sudoers(args) => Box::new(Sudoers::new(args)),
             Shipped::Postgres(args) => Box::new(args.open()?),
-            Shipped::Ldap(args) => Box::new(args.open()?),
+            Shipped::Ldap(args) => args.open()?,
             Shipped::Scim(args) => Box::new(args.open()?),
             Shipped::AwsIamGroup(args) => Box::new(args.open()?),
             Shipped::AwsIdentityCenter(args) => Box::new(args.open()?),

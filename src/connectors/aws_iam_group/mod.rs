@@ -2,6 +2,8 @@
 
 mod iam;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::Args;
 
 use self::iam::Iam;
@@ -9,7 +11,7 @@ use super::aws::{AwsArgs, AwsProblem};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
 use super::user_name::UserNames;
-use super::{NotDone, System};
+use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::error::Failure;
 
@@ -33,13 +35,15 @@ impl AwsIamGroupArgs {
     pub fn open(self) -> Result<AwsIamGroup, Failure> {
         let names = UserNames::parse(&self.user_name)?;
         let iam = Iam { client: self.aws.client(&self.region)?, endpoint: self.aws.endpoint("iam", &self.url)? };
-        Ok(AwsIamGroup { iam, names })
+        Ok(AwsIamGroup { iam, names, members: BTreeMap::new() })
     }
 }
 
 pub struct AwsIamGroup {
     iam: Iam,
     names: UserNames,
+    /// The members of groups, as this run knows them.
+    members: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl System for AwsIamGroup {
@@ -56,12 +60,17 @@ impl System for AwsIamGroup {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let group = only(&act.parameters, "group")?;
         let user = self.names.of(&act.login);
-        // To add a member again changes nothing.
+        if self.known_members(group)?.contains(&user) {
+            return Ok(GrantEffect::WasThere);
+        }
         match self.iam.call("AddUserToGroup", &[("GroupName", group), ("UserName", &user)]) {
-            Ok(_) => Ok(None),
+            Ok(_) => {
+                self.members.entry(group.to_owned()).or_default().insert(user);
+                Ok(GrantEffect::Given)
+            }
             Err(problem) => Err(problem.not_done()),
         }
     }
@@ -69,6 +78,7 @@ impl System for AwsIamGroup {
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let group = only(&act.parameters, "group")?;
         let user = self.names.of(&act.login);
+        self.members.remove(group);
         match self.iam.call("RemoveUserFromGroup", &[("GroupName", group), ("UserName", &user)]) {
             Ok(_) => Ok(None),
             // The group, the user or the membership is not there.
@@ -90,6 +100,15 @@ impl System for AwsIamGroup {
 const NO_USER: &str = "the user with name";
 
 impl AwsIamGroup {
+    /// The members of a group, which one list finds for all grants of a run.
+    fn known_members(&mut self, group: &str) -> Result<&BTreeSet<String>, NotDone> {
+        if !self.members.contains_key(group) {
+            let members = self.members(group)?.into_iter().collect();
+            self.members.insert(group.to_owned(), members);
+        }
+        Ok(self.members.entry(group.to_owned()).or_default())
+    }
+
     /// Empty if the group is gone.
     fn members(&mut self, group: &str) -> Result<Vec<String>, NotDone> {
         let mut members = Vec::new();

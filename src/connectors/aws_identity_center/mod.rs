@@ -12,7 +12,7 @@ use super::aws::{AwsArgs, shown};
 use super::parameters::exactly;
 use super::protocol::{Holder, Provision};
 use super::user_name::UserNames;
-use super::{NotDone, System};
+use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
@@ -84,7 +84,7 @@ impl System for AwsIdentityCenter {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let (account, name) = account_and_name(&act.parameters)?;
         let Some(permission_set) = self.permission_set(name)? else {
             return Err(NotDone::Failed(format!("there is no permission set {name}")));
@@ -93,7 +93,8 @@ impl System for AwsIdentityCenter {
             return Err(NotDone::Failed(format!("there is no user {}", self.names.of(&act.login))));
         };
         let assignment = Assignment { account: account.to_owned(), permission_set, user };
-        self.change(AssignmentChange::Create, &assignment).map(|_| None)
+        let is_new = self.change(AssignmentChange::Create, &assignment)?;
+        Ok(if is_new { GrantEffect::Given } else { GrantEffect::WasThere })
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {

@@ -14,7 +14,7 @@ pub use command::{ProfileCommand, RunAs};
 use file::{Rules, SudoGrant};
 
 use super::protocol::{Holder, Provision};
-use super::{NotDone, System, account, parameters};
+use super::{GrantEffect, NotDone, System, account, parameters};
 use crate::domain::binding::Parameters;
 use crate::domain::name::Name;
 
@@ -80,7 +80,7 @@ impl System for Sudoers {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let granted = Sudoers::named(act)?;
         let of_profile = self.args.profiles.iter().filter(|one| one.profile == granted.profile);
         let commands: Vec<_> = of_profile.map(|one| &one.command).collect();
@@ -106,7 +106,8 @@ impl System for Sudoers {
             file::check_that_sudo_reads(&path)?;
             self.is_read = true;
         }
-        Ok(None)
+        // Only this connector writes such a file, and the list shows all of them.
+        Ok(GrantEffect::Given)
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
