@@ -6,6 +6,7 @@ use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
 use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, ProvisioningOperation};
 use super::request::Request;
+use super::session::{ClosedSession, OpenedSession};
 use super::team::difference;
 use super::terms::{RequestDetails, Terms};
 use super::text::{Text, Ticket, joined};
@@ -131,7 +132,21 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         | Event::ProvisioningFailed(_)
         | Event::DriftFound(_)
         | Event::DriftResolved(_) => provisioned(event),
+        Event::SessionOpened(opened) => session_opened(opened),
+        Event::SessionClosed(ClosedSession { session, how, .. }) => {
+            format!("The session of entry {session} is {}", how.in_words())
+        }
     }
+}
+
+fn session_opened(opened: &OpenedSession) -> String {
+    let OpenedSession { request, member, login, resource, service, from, recording, last_in_hour, .. } = opened;
+    let who = if member.as_str() == login.as_str() { login.to_string() } else { format!("{member} (login {login})") };
+    let from = from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+    let by = request.map_or_else(|| "without a grant".to_owned(), |request| format!("request {request}"));
+    let recording = recording.as_ref().map_or_else(String::new, |recording| format!("; recording: {recording}"));
+    let more = if *last_in_hour { "; more within this hour are not recorded" } else { "" };
+    format!("{who} opened a session of {service}{from} on {resource} ({by}){recording}{more}")
 }
 
 /// ` of bob`.

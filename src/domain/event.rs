@@ -13,6 +13,7 @@ use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::{Deprovisioned, Drifted, Failed, ProvisionedAccess};
 use super::resource::Resource;
+use super::session::{ClosedSession, OpenedSession};
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::Text;
@@ -157,6 +158,11 @@ pub enum Event {
     DriftFound(Drifted),
     #[serde(rename = "drift.resolved")]
     DriftResolved(Drifted),
+    /// Somebody opened a session with their access.
+    #[serde(rename = "session.opened")]
+    SessionOpened(OpenedSession),
+    #[serde(rename = "session.closed")]
+    SessionClosed(ClosedSession),
 }
 
 /// What a new request says.
@@ -339,6 +345,8 @@ impl Event {
             Event::ProvisioningFailed(_) => "provisioning.failed",
             Event::DriftFound(_) => "drift.found",
             Event::DriftResolved(_) => "drift.resolved",
+            Event::SessionOpened(_) => "session.opened",
+            Event::SessionClosed(_) => "session.closed",
         }
     }
 
@@ -369,7 +377,9 @@ impl Event {
             | Event::GrantDeprovisioned(_)
             | Event::ProvisioningFailed(_)
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => false,
+            | Event::DriftResolved(_)
+            | Event::SessionOpened(_)
+            | Event::SessionClosed(_) => false,
         }
     }
 
@@ -394,7 +404,9 @@ impl Event {
             Event::AttemptRefused { request, .. }
             | Event::GrantProvisioned(ProvisionedAccess { request, .. })
             | Event::GrantDeprovisioned(Deprovisioned { provision: ProvisionedAccess { request, .. }, .. })
-            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. }) => *request,
+            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. })
+            | Event::SessionOpened(OpenedSession { request, .. })
+            | Event::SessionClosed(ClosedSession { request, .. }) => *request,
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }
@@ -406,7 +418,7 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 25] = [
+pub const ACTIONS: [&str; 27] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -432,4 +444,6 @@ pub const ACTIONS: [&str; 25] = [
     "provisioning.failed",
     "drift.found",
     "drift.resolved",
+    "session.opened",
+    "session.closed",
 ];

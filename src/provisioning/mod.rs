@@ -12,6 +12,7 @@
 //! | `run.rs` | a run for all of them, each on a thread |
 //! | `program.rs`, `answers.rs` | running a connector's program, and reading what it says |
 //! | `lock.rs` | one run at a time for each system; processes that are left over |
+//! | `sessions.rs`, `process_table.rs` | the sessions of this host, and their processes |
 //! | `start.rs` | a run after a command that changed who has access |
 //! | `survey.rs` | `connector list`, and what `doctor` finds |
 //! | `trial.rs` | `connector test` |
@@ -23,8 +24,10 @@ mod lock;
 mod plan;
 #[cfg(test)]
 mod plan_test;
+mod process_table;
 mod program;
 mod run;
+mod sessions;
 mod start;
 mod survey;
 mod system;
@@ -33,6 +36,7 @@ mod view;
 mod watch;
 
 pub use run::{Reconciliation, no_connector, reconcile};
+pub use sessions::{ReportedSession, close_session, open_session};
 pub use start::{has_connectors, in_background, in_foreground, run_command};
 pub use survey::{ConnectorView, connectors, findings, named};
 pub use trial::{TrialStep, try_out};

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::lock::{adopt_strays, end_strays};
+use super::sessions::{SessionRun, sessions_name};
 use super::system::{DesiredRows, Report, SystemAsk, SystemRun, restored};
 use super::view::ReconcileView;
 use crate::backend::Backend;
@@ -52,7 +53,12 @@ pub fn reconcile(
         (false, false) if wanted.fix => return Err(restored(&journal)?),
         (false, false) => warning = Some(restored(&journal)?.message),
     }
-    let names = names(&connectors, &first, &journal, &wanted.names)?;
+    let mut names = names(&connectors, &first, &journal, &wanted.names)?;
+    // First, because a connector may take long.
+    if names.remove(&sessions_name()) {
+        let mut sessions = SessionRun { backend, journal: &journal, show: &mut *show };
+        if wanted.fix { sessions.fix() } else { sessions.compare() }?;
+    }
     drop(journal);
     let (asks, asked) = channel();
     let done = thread::scope(|scope| {
@@ -69,7 +75,7 @@ pub fn reconcile(
     done.map(|()| warning)
 }
 
-/// All systems that are configured, bound, or on record.
+/// All systems that are configured, bound, or on record, and the sessions of this host.
 fn names(
     connectors: &[Connector],
     first: &DesiredRows,
@@ -80,6 +86,7 @@ fn names(
     names.extend(first.state.bindings.iter().map(|binding| binding.connector.clone()));
     names.extend(first.state.recorded.iter().map(|row| row.holding.connector.clone()));
     names.extend(journal.connectors()?);
+    names.insert(sessions_name());
     if let Some(unknown) = wanted.iter().find(|name| !names.contains(*name)) {
         return Err(no_connector(unknown));
     }

@@ -12,6 +12,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::run::desired;
+use super::sessions::{next_end, sessions_name};
 use super::start::rows;
 use super::view::{ReconcileState, ReconcileView};
 use crate::backend::Backend;
@@ -58,18 +59,13 @@ pub fn watch(
     show: &mut dyn FnMut(Watched) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut slots: BTreeMap<Name, Slot> = BTreeMap::new();
-    let mut seen: Option<Position> = None;
-    let mut next_end: Option<Timestamp> = None;
-    let mut looked: Option<Instant> = None;
+    let mut last = LastLook::default();
     let mut trouble = None;
     loop {
-        let looking = look(backend, seen.as_ref(), next_end, looked, names);
-        match looking {
-            Ok((position, None)) => (seen, trouble) = (Some(position), None),
-            Ok((position, Some(news))) => {
+        match last.look(backend, names) {
+            Ok(systems) => {
                 trouble = None;
-                (seen, next_end, looked) = (Some(position), news.next_end, Some(Instant::now()));
-                for name in news.systems {
+                for name in systems {
                     slots.entry(name).or_default().dirty = true;
                 }
             }
@@ -96,40 +92,51 @@ fn passes(failure: &Failure) -> bool {
     !matches!(failure.kind, Kind::Refused | Kind::Usage | Kind::NotFound | Kind::Internal)
 }
 
-/// What a look at the log found.
-struct News {
+/// What was found at the last look at the log.
+#[derive(Default)]
+struct LastLook {
+    seen: Option<Position>,
     /// When the next access ends.
     next_end: Option<Timestamp>,
-    systems: BTreeSet<Name>,
+    at: Option<Instant>,
+    /// The last session that was reported.
+    session: i64,
 }
 
-/// Where the log ends. None: nothing has changed but what runs recorded. That makes no system due, or one whose list changes
-/// all the time would keep all others busy.
-fn look(
-    backend: &Backend,
-    seen: Option<&Position>,
-    next_end: Option<Timestamp>,
-    looked: Option<Instant>,
-    names: &[Name],
-) -> Result<(Position, Option<News>), Failure> {
-    let LogNews { position, is_news } = backend.answer(LogPosition { known: seen.cloned() })?;
-    let is_over = match next_end {
-        Some(end) => identity::clock()? >= end,
-        None => false,
-    };
-    let is_old = looked.is_none_or(|looked| looked.elapsed() >= ROUND);
-    if !is_news && !is_over && !is_old {
-        return Ok((position, None));
+impl LastLook {
+    /// The systems that are due. None are if nothing has changed but what runs recorded: one whose list changes all the time
+    /// would keep all others busy.
+    fn look(&mut self, backend: &Backend, names: &[Name]) -> Result<BTreeSet<Name>, Failure> {
+        let LogNews { position, is_news } = backend.answer(LogPosition { known: self.seen.clone() })?;
+        let is_over = match self.next_end {
+            Some(end) => identity::clock()? >= end,
+            None => false,
+        };
+        let is_old = self.at.is_none_or(|at| at.elapsed() >= ROUND);
+        let is_due = is_news || is_over || is_old;
+        let journal = Journal::open(&backend.journal()?)?;
+        let session = journal.last_session()?;
+        if !is_due && session == self.session {
+            self.seen = Some(position);
+            return Ok(BTreeSet::new());
+        }
+        let rows = desired(backend, None)?;
+        let now = rows.state.now;
+        let ends = rows.rows.iter().filter_map(|row| row.until).chain(next_end(backend, &journal)?);
+        let next_end = ends.filter(|&until| until > now).min();
+        let mut systems = BTreeSet::new();
+        if is_due {
+            systems.insert(sessions_name());
+            systems.extend(config::connectors()?.into_iter().map(|connector| connector.name));
+            systems.extend(rows.state.bindings.iter().map(|binding| binding.connector.clone()));
+            systems.extend(rows.state.recorded.iter().map(|row| row.holding.connector.clone()));
+            systems.extend(journal.connectors()?);
+            systems.retain(|name| names.is_empty() || names.contains(name));
+            self.at = Some(Instant::now());
+        }
+        (self.seen, self.next_end, self.session) = (Some(position), next_end, session);
+        Ok(systems)
     }
-    let rows = desired(backend, None)?;
-    let mut systems: BTreeSet<Name> = config::connectors()?.into_iter().map(|connector| connector.name).collect();
-    systems.extend(rows.state.bindings.iter().map(|binding| binding.connector.clone()));
-    systems.extend(rows.state.recorded.iter().map(|row| row.holding.connector.clone()));
-    systems.extend(Journal::open(&backend.journal()?)?.connectors()?);
-    systems.retain(|name| names.is_empty() || names.contains(name));
-    let now = rows.state.now;
-    let next_end = rows.rows.iter().filter_map(|row| row.until).filter(|&until| until > now).min();
-    Ok((position, Some(News { next_end, systems })))
 }
 
 impl Slot {

@@ -38,6 +38,7 @@ mod request;
 mod resources;
 mod review;
 mod revoke;
+mod sessions;
 mod team;
 mod verify;
 mod view;
@@ -75,6 +76,7 @@ macro_rules! calls {
             resources: Find, Resources;
             review: ReviewEmergency;
             revoke: Revoke, RevokeMember;
+            sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
             verify: AuditCheckpoint, AuditVerify;
             who: Who;

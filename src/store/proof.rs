@@ -7,6 +7,7 @@ use rusqlite::Row;
 
 use super::provisioning::{PROVISIONING, provisioning};
 use super::read::Read;
+use super::sessions::{SESSION, session};
 use super::{Error, row};
 use crate::domain::audit::Hash;
 use crate::domain::grant::Grant;
@@ -14,6 +15,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::provisioning::Provisioning;
 use crate::domain::request::{Decision, Request};
+use crate::domain::session::RecordedSession;
 use crate::error::Failure;
 
 /// A row of the log as it is stored: the body that was hashed, and the columns beside it, which may not be valid text.
@@ -37,6 +39,7 @@ pub enum Projection {
     Grant,
     Notification,
     Provisioning,
+    Session,
 }
 
 /// A row's key: the number of its request, notification or entry, and for a decision also the entry that records it.
@@ -50,12 +53,13 @@ pub struct Between(pub i64, pub i64);
 pub type EachRow<'e, T> = &'e mut dyn FnMut(RowKey, Result<T, String>);
 
 impl Projection {
-    pub const ALL: [Projection; 5] = [
+    pub const ALL: [Projection; 6] = [
         Projection::Request,
         Projection::Decision,
         Projection::Grant,
         Projection::Notification,
         Projection::Provisioning,
+        Projection::Session,
     ];
 
     fn name(self) -> &'static str {
@@ -65,6 +69,7 @@ impl Projection {
             Projection::Grant => "grant",
             Projection::Notification => "notification",
             Projection::Provisioning => "provisioning",
+            Projection::Session => "session",
         }
     }
 
@@ -73,7 +78,7 @@ impl Projection {
             Projection::Request | Projection::Notification => "id, id",
             Projection::Decision => "request, seq",
             Projection::Grant => "request, request",
-            Projection::Provisioning => "seq, seq",
+            Projection::Provisioning | Projection::Session => "seq, seq",
         }
     }
 }
@@ -168,6 +173,12 @@ impl Read<'_> {
             "SELECT p.seq, p.seq, {PROVISIONING} FROM provisioning p WHERE p.seq BETWEEN ?1 AND ?2 ORDER BY p.seq"
         );
         self.each(&sql, numbers, |row| provisioning(row, 2), each)
+    }
+
+    /// Sessions, in the order of the entries that opened them.
+    pub fn sessions_between(&self, numbers: Between, each: EachRow<'_, RecordedSession>) -> Result<(), Error> {
+        let sql = format!("SELECT s.seq, s.seq, {SESSION} FROM session s WHERE s.seq BETWEEN ?1 AND ?2 ORDER BY s.seq");
+        self.each(&sql, numbers, |row| session(row, 2), each)
     }
 
     fn each<T>(

@@ -92,3 +92,17 @@ CREATE TABLE provisioning (
 CREATE INDEX provisioning_open ON provisioning (
     CASE condition WHEN 'revoked' THEN 1 WHEN 'resolved' THEN 1 WHEN 'revoke_failed' THEN 2 ELSE 0 END, request, login
 );
+
+-- The sessions that people opened with their access.
+CREATE TABLE session (
+    seq       INTEGER PRIMARY KEY REFERENCES event (seq),
+    request   INTEGER REFERENCES request (id),           -- NULL: baseline access
+    member    TEXT NOT NULL,
+    opened    TEXT NOT NULL,                             -- JSON: the detail of the entry
+    opened_at INTEGER NOT NULL,
+    closed_at INTEGER,
+    how       TEXT                                       -- closed, ended, gone, restarted
+) STRICT;
+CREATE INDEX session_by_request ON session (request) WHERE request IS NOT NULL;
+CREATE INDEX session_by_member ON session (member, opened_at);
+CREATE INDEX session_open ON session (seq) WHERE closed_at IS NULL;

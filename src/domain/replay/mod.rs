@@ -15,6 +15,7 @@ mod grants;
 mod past;
 mod provisioning;
 mod requests;
+mod sessions;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +27,14 @@ use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::Provisioning;
 use super::request::{Recorded, Request};
+use super::session::RecordedSession;
 use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
 use given::Provisioned;
 use past::{Numbers, Past};
+use sessions::Sessions;
 
 /// What the entries so far amount to.
 ///
@@ -66,6 +69,7 @@ pub struct Model {
     final_since: Vec<RequestId>,
     past: Past,
     provisioned: Provisioned,
+    sessions: Sessions,
     notified: Numbers,
     last_notified: i64,
 }
@@ -86,6 +90,7 @@ pub struct Released {
     pub requests: Vec<Request>,
     pub notifications: Vec<Notified>,
     pub provisioning: Vec<Provisioning>,
+    pub sessions: Vec<RecordedSession>,
 }
 
 /// Something that no honest log has, in words.
@@ -148,6 +153,8 @@ impl Model {
             Event::ProvisioningFailed(failed) => self.fail(context, failed),
             Event::DriftFound(drifted) => self.find_drift(context, drifted),
             Event::DriftResolved(drifted) => self.resolve_drift(context, &drifted),
+            Event::SessionOpened(opened) => self.open_session(context, opened),
+            Event::SessionClosed(closed) => self.close_session(context, &closed),
         }
     }
 
@@ -178,13 +185,27 @@ impl Model {
             self.of_format_1.remove(&request.id);
             self.edited_at.remove(&request.id);
         }
-        let provisioning = self.provisioned.take_ended();
-        Released { requests, notifications: std::mem::take(&mut self.notifications), provisioning }
+        Released {
+            requests,
+            notifications: std::mem::take(&mut self.notifications),
+            provisioning: self.provisioned.take_ended(),
+            sessions: self.sessions.take_closed(),
+        }
     }
 
     /// What connectors gave and did not take back, and the drift that is not resolved.
     pub fn take_open_provisioning(&mut self) -> Vec<Provisioning> {
         self.provisioned.take_open()
+    }
+
+    /// The sessions that nobody closed.
+    pub fn take_open_sessions(&mut self) -> Vec<RecordedSession> {
+        self.sessions.take_open()
+    }
+
+    /// Whether an entry with this number opens a session.
+    pub fn has_opened_session(&self, seq: i64) -> bool {
+        self.sessions.has_begun(seq)
     }
 
     /// Whether an entry with this number begins something that a connector gave or found.

@@ -120,10 +120,10 @@ impl Model {
     }
 }
 
-fn by_nobody(context: EntryContext<'_>) -> Result<(), Fault> {
+pub(super) fn by_nobody(context: EntryContext<'_>) -> Result<(), Fault> {
     match context.actor {
         None => Ok(()),
-        Some(actor) => Err(format!("{actor} records what connectors do, which no member does")),
+        Some(actor) => Err(format!("{actor} records what the reconciler does, which no member does")),
     }
 }
 

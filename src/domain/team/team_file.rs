@@ -374,7 +374,7 @@ impl Reading {
     }
 
     fn rule(&mut self, table: Table<'_>, team: &Team) -> Option<Rule> {
-        const SAYS: [&str; 11] = [
+        const SAYS: [&str; 12] = [
             "approvers",
             "max_duration",
             "max_per_day",
@@ -386,6 +386,7 @@ impl Reading {
             "lapse_after",
             "remind_after",
             "emergency",
+            "end_sessions",
         ];
         const WITH: [&str; 5] = ["name", "match", "approvals", "escalate_to", "cooldown"];
         self.refuse_unknown(table, &[&SAYS[..], &WITH[..]].concat());
@@ -410,6 +411,7 @@ impl Reading {
             remind_after: self.optional(table, "remind_after"),
             escalate_to: self.people(table, "escalate_to"),
             emergency: self.flag(table, "emergency"),
+            end_sessions: self.flag(table, "end_sessions"),
             matches,
         };
         self.check_rule(table, &rule, !SAYS.iter().any(|key| given(key)), team);

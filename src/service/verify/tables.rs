@@ -5,6 +5,7 @@ use crate::domain::grant::Grant;
 use crate::domain::provisioning::Provisioning;
 use crate::domain::replay::{Model, Notified, Released};
 use crate::domain::request::{Decision, Request};
+use crate::domain::session::RecordedSession;
 use crate::protocol::FaultView;
 use crate::store::{Between, EachRow, Error, Projection, Read, RowKey};
 
@@ -16,6 +17,7 @@ pub struct Tables<'r, 'c> {
     requests: Vec<Request>,
     notifications: Vec<Notified>,
     provisioning: Vec<Provisioning>,
+    sessions: Vec<RecordedSession>,
     /// How many rows were compared, by table.
     compared: [u64; Projection::ALL.len()],
 }
@@ -33,6 +35,7 @@ impl<'r, 'c> Tables<'r, 'c> {
             requests: Vec::new(),
             notifications: Vec::new(),
             provisioning: Vec::new(),
+            sessions: Vec::new(),
             compared: [0; Projection::ALL.len()],
         }
     }
@@ -47,6 +50,7 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.requests.extend(released.requests);
         self.notifications.extend(released.notifications);
         self.provisioning.extend(released.provisioning);
+        self.sessions.extend(released.sessions);
         if self.requests.len() >= COMPARED {
             self.compare_requests()?;
         }
@@ -56,15 +60,21 @@ impl<'r, 'c> Tables<'r, 'c> {
         if self.provisioning.len() >= COMPARED {
             self.compare_provisioning()?;
         }
+        if self.sessions.len() >= COMPARED {
+            self.compare_sessions()?;
+        }
         Ok(())
     }
 
     /// Compares what is left, and looks for rows that nothing was compared with.
     pub fn end(&mut self, model: &mut Model) -> Result<(), Error> {
-        let Released { requests, notifications, provisioning } = model.release();
+        let Released { requests, notifications, provisioning, sessions } = model.release();
         self.provisioning.extend(provisioning);
         self.provisioning.extend(model.take_open_provisioning());
         self.compare_provisioning()?;
+        self.sessions.extend(sessions);
+        self.sessions.extend(model.take_open_sessions());
+        self.compare_sessions()?;
         self.requests.extend(requests);
         self.notifications.extend(notifications);
         self.compare_requests()?;
@@ -83,6 +93,7 @@ impl<'r, 'c> Tables<'r, 'c> {
             let known = |number| match table {
                 Projection::Notification => model.has_notified(number),
                 Projection::Provisioning => model.has_provisioned(number),
+                Projection::Session => model.has_opened_session(number),
                 Projection::Request | Projection::Decision | Projection::Grant => model.has_filed(number),
             };
             let read = self.read;
@@ -135,6 +146,15 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.compare(Projection::Provisioning, &numbers, provisioning, |numbers, each| {
             read.provisioning_between(numbers, each)
         })
+    }
+
+    fn compare_sessions(&mut self) -> Result<(), Error> {
+        let mut sessions = std::mem::take(&mut self.sessions);
+        sessions.sort_by_key(|row| row.seq);
+        let numbers: Vec<i64> = sessions.iter().map(|row| row.seq).collect();
+        let sessions = sessions.into_iter().map(|row| ((row.seq, row.seq), row));
+        let read = self.read;
+        self.compare(Projection::Session, &numbers, sessions, |numbers, each| read.sessions_between(numbers, each))
     }
 
     /// Compares the rows of these numbers with what the log says they should be; both are in the order of their keys.
@@ -192,5 +212,6 @@ fn named(table: Projection, (number, seq): RowKey) -> String {
         Projection::Grant => format!("grant {number}"),
         Projection::Notification => format!("notification {number}"),
         Projection::Provisioning => format!("what the connector of entry {number} did"),
+        Projection::Session => format!("the session of entry {number}"),
     }
 }
