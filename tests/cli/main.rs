@@ -49,6 +49,7 @@ mod revoke;
 mod rules;
 mod rules_found;
 mod run;
+mod sessions;
 mod tampered;
 mod team;
 mod team_size;

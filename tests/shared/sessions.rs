@@ -153,7 +153,8 @@ fn without_end_sessions_a_session_goes_on() {
 #[test]
 fn a_command_that_runs_with_sudo_ends_and_the_shell_around_it_goes_on() {
     let Some(host) = host(RULE) else { return };
-    fs::write("/etc/sudoers.d/web", "bob ALL=(root) NOPASSWD: LOG_OUTPUT: /bin/sh\n").unwrap();
+    fs::write("/etc/sudoers.d/web", "Defaults iolog_dir=/srv/io\nbob ALL=(root) NOPASSWD: LOG_OUTPUT: /bin/sh\n")
+        .unwrap();
     root("chmod", &["440", "/etc/sudoers.d/web"]).ok();
     let id = grant(&host, "bob", "target:web");
     let line =

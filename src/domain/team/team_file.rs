@@ -424,7 +424,7 @@ impl Reading {
         let mut wrong = |why: &str| self.mistake(table.line, format!("{what} {why}"));
         let given = |key: &str| table.keys.contains_key(key);
         if is_empty {
-            wrong("says nothing: give it approvers, a limit, auto_approve, deny or emergency");
+            wrong("says nothing: give it approvers, a limit, auto_approve, deny, emergency or end_sessions");
         }
         if given("approvals") && !given("approvers") {
             wrong("has approvals and no approvers");
@@ -440,6 +440,10 @@ impl Reading {
         }
         if rule.emergency && (rule.auto_approve || rule.deny.is_some()) {
             wrong("allows emergencies; auto_approve and deny belong in a rule of their own");
+        }
+        let is_about_some = rule.matches.longer_than.is_some() || rule.matches.permanent.is_some();
+        if rule.end_sessions && (rule.emergency || rule.deny.is_some() || is_about_some) {
+            wrong("ends sessions; emergency, deny, longer_than and permanent belong in a rule of their own");
         }
         if rule.deny.is_some() && (rule.auto_approve || !rule.approvers.is_empty()) {
             wrong("denies; there is nothing left to approve");
