@@ -70,19 +70,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
             let changes = changes(from, to, times).join("; ");
             format!("{by} changed request {request} ({}): {changes}{}", to.asked.resource, no_longer_counted(voids))
         }
-        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
-            let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
-            let note = note.as_ref().map(|note| format!(": {note}"));
-            let voids = no_longer_counted(voids);
-            format!(
-                "{by} approved request {request}: {} {}{}{voids}{}{}",
-                terms.resource,
-                how_long(terms, times),
-                asked.unwrap_or_default(),
-                extended(about, times),
-                note.unwrap_or_default()
-            )
-        }
+        Event::RequestApproved(approval) => approved(approval, about, times),
         Event::RequestDenied { request, by, reason } => {
             format!("{by} denied request {request}{of}{}", after_colon(reason.as_ref()))
         }
@@ -137,6 +125,21 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
             format!("The session of entry {session} is {}", how.in_words())
         }
     }
+}
+
+fn approved(approval: &Approval, about: Option<&Request>, times: Times<'_>) -> String {
+    let Approval { request, by, terms, asked, note, voids } = approval;
+    let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
+    let note = note.as_ref().map(|note| format!(": {note}"));
+    let voids = no_longer_counted(voids);
+    format!(
+        "{by} approved request {request}: {} {}{}{voids}{}{}",
+        terms.resource,
+        how_long(terms, times),
+        asked.unwrap_or_default(),
+        extended(about, times),
+        note.unwrap_or_default()
+    )
 }
 
 fn session_opened(opened: &OpenedSession) -> String {

@@ -135,7 +135,7 @@ impl SessionRun<'_> {
     pub fn compare(&mut self) -> Result<(), Failure> {
         let sessions = self.journal.sessions()?;
         let verdicts = judge(self.backend, &sessions)?;
-        let table = Table::read(&sessions);
+        let table = Snapshot::read(&sessions);
         for (session, verdict) in sessions.iter().zip(verdicts) {
             if verdict == SessionVerdict::End && !Members::of(session).find(&table).is_empty() {
                 (self.show)(view(session, ReconcileState::Stale, None)?)?;
@@ -149,7 +149,7 @@ impl SessionRun<'_> {
         self.adopt()?;
         let sessions = self.journal.sessions()?;
         let verdicts = judge(self.backend, &sessions)?;
-        let table = Table::read(&sessions);
+        let table = Snapshot::read(&sessions);
         let boot = boot();
         let (mut ending, mut over) = (Vec::new(), Vec::new());
         for (session, verdict) in sessions.into_iter().zip(verdicts) {
@@ -203,10 +203,10 @@ impl SessionRun<'_> {
         }
         // What does not end is found again below.
         let _ = end(|| {
-            let table = Table::read(ending.iter().map(|(session, _)| session));
+            let table = Snapshot::read(ending.iter().map(|(session, _)| session));
             Ok(ending.iter_mut().flat_map(|(_, members)| members.find(&table)).collect())
         });
-        let table = Table::read(ending.iter().map(|(session, _)| session));
+        let table = Snapshot::read(ending.iter().map(|(session, _)| session));
         let mut over = Vec::new();
         for (session, mut members) in ending {
             match members.find(&table).as_slice() {
@@ -255,7 +255,7 @@ pub fn sessions_name() -> Name {
 }
 
 /// The processes of this host at one moment.
-struct Table {
+struct Snapshot {
     each: Vec<Found>,
     /// Of all processes, if a session has an audit session or a scope.
     belonging: BTreeMap<Pid, Belonging>,
@@ -267,8 +267,8 @@ struct Belonging {
     uids: Vec<u32>,
 }
 
-impl Table {
-    fn read<'s>(sessions: impl IntoIterator<Item = &'s TrackedSession>) -> Table {
+impl Snapshot {
+    fn read<'s>(sessions: impl IntoIterator<Item = &'s TrackedSession>) -> Snapshot {
         let each: Vec<Found> = processes().collect();
         let has_more = sessions.into_iter().any(|session| !leaves_nothing(&session.processes));
         let belonging = |found: &Found| {
@@ -276,7 +276,7 @@ impl Table {
             (found.pid, Belonging { audit_session, scope, uids: user_ids(found.pid) })
         };
         let belonging = if has_more { each.iter().map(belonging).collect() } else { BTreeMap::new() };
-        Table { each, belonging }
+        Snapshot { each, belonging }
     }
 
     fn has_leader(&self, processes: &SessionProcesses) -> bool {
@@ -305,7 +305,7 @@ impl Members {
         Members { processes: session.processes.clone(), uids, seen: BTreeSet::new() }
     }
 
-    fn find(&mut self, table: &Table) -> Vec<Pid> {
+    fn find(&mut self, table: &Snapshot) -> Vec<Pid> {
         let mut children: BTreeMap<i32, Vec<&Found>> = BTreeMap::new();
         for found in &table.each {
             children.entry(found.parent).or_default().push(found);
@@ -323,7 +323,7 @@ impl Members {
         members.into_keys().collect()
     }
 
-    fn is_root(&self, found: &Found, table: &Table) -> bool {
+    fn is_root(&self, found: &Found, table: &Snapshot) -> bool {
         let belongs = |belonging: &Belonging| {
             let SessionProcesses { audit_session, scope, .. } = &self.processes;
             let by_audit = audit_session.is_some() && belonging.audit_session == *audit_session;
@@ -331,9 +331,11 @@ impl Members {
             let is_theirs = belonging.uids.iter().any(|uid| self.uids.iter().any(|range| range.contains(uid)));
             (by_audit || by_scope) && is_theirs
         };
-        is_leader(found, &self.processes)
-            || self.seen.contains(&(found.pid, found.started))
-            || table.belonging.get(&found.pid).is_some_and(belongs)
+        // All others are below the first process.
+        found.pid.as_raw() > 1
+            && (is_leader(found, &self.processes)
+                || self.seen.contains(&(found.pid, found.started))
+                || table.belonging.get(&found.pid).is_some_and(belongs))
     }
 }
 
@@ -354,8 +356,8 @@ mod tests {
         found.iter().map(|pid| pid.as_raw()).collect()
     }
 
-    fn table(each: Vec<Found>) -> Table {
-        Table { each, belonging: BTreeMap::new() }
+    fn table(each: Vec<Found>) -> Snapshot {
+        Snapshot { each, belonging: BTreeMap::new() }
     }
 
     #[test]

@@ -32,9 +32,8 @@ use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::Provisioned;
+use given::{Provisioned, Sessions};
 use past::{Numbers, Past};
-use sessions::Sessions;
 
 /// What the entries so far amount to.
 ///

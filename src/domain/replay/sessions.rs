@@ -1,33 +1,8 @@
 //! Replays the sessions that people opened with their access.
 
-use std::collections::BTreeMap;
-
-use super::past::Numbers;
 use super::provisioning::by_nobody;
 use super::{EntryContext, Fault, Model};
 use crate::domain::session::{ClosedSession, OpenedSession, RecordedSession};
-
-/// What replay keeps of sessions: those that are open, and those that were closed since the last release.
-#[derive(Debug, Default)]
-pub(super) struct Sessions {
-    open: BTreeMap<i64, RecordedSession>,
-    closed: Vec<RecordedSession>,
-    begun: Numbers,
-}
-
-impl Sessions {
-    pub(super) fn take_closed(&mut self) -> Vec<RecordedSession> {
-        std::mem::take(&mut self.closed)
-    }
-
-    pub(super) fn take_open(&mut self) -> Vec<RecordedSession> {
-        std::mem::take(&mut self.open).into_values().collect()
-    }
-
-    pub(super) fn has_begun(&self, seq: i64) -> bool {
-        self.begun.contains(seq)
-    }
-}
 
 impl Model {
     pub(super) fn open_session(&mut self, context: EntryContext<'_>, opened: OpenedSession) -> Result<(), Fault> {
