@@ -37,7 +37,7 @@ enum SessionVerb {
 #[command(after_help = "Of one member, 60 sessions in an hour are recorded. More than that are ended as well.
 
 Example:
-  access session opened --for target:orders-db --service sshd --from 10.0.0.7 --login=bob")]
+  access session opened --for target:orders-db --service sshd --login=bob")]
 pub struct SessionOpenedArgs {
     /// The resource that this host, or the command, is
     #[arg(long = "for", value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources))]

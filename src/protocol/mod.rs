@@ -30,7 +30,7 @@ pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
     TimelineView,
 };
-pub use session::{OpenSessionView, SessionRecord, SessionVerdict, SessionView};
+pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
 pub use team::{
     AgainstView, CheckView, FollowView, Follows, HolderView, NeedView, NeedsView, OtherwiseView, PlanView, ProfileView,
     ResourceView,

@@ -50,6 +50,15 @@ pub struct OpenSessionView {
     pub processes: SessionProcesses,
 }
 
+/// A session that is over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OverSession {
+    /// The entry that opened it. Another log, such as a restored one, may have another session there.
+    pub seq: i64,
+    pub processes: SessionProcesses,
+    pub how: SessionEnd,
+}
+
 /// What to do about a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

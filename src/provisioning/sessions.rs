@@ -21,7 +21,7 @@ use crate::domain::resource::Resource;
 use crate::domain::session::{SessionEnd, SessionProcesses};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::{SessionRecord, SessionVerdict};
+use crate::protocol::{OverSession, SessionRecord, SessionVerdict};
 use crate::service::{CloseSessions, JudgeSessions, OpenSession, OpenSessions};
 use crate::store::{Journal, TrackedSession, TrackedState};
 
@@ -77,12 +77,17 @@ pub fn close_session(backend: &Backend) -> Result<usize, Failure> {
             closed.push(session);
         }
     }
-    let recorded = closed.iter().filter_map(|session| Some((session.seq?, SessionEnd::Closed)));
+    let recorded = closed.iter().filter_map(|session| on_record(session, SessionEnd::Closed));
     backend.answer(CloseSessions { sessions: recorded.collect() })?;
     for session in closed.iter().filter(|session| leaves_nothing(&session.processes)) {
         journal.forget_session(session.id)?;
     }
     Ok(closed.len())
+}
+
+/// None: it is not on record.
+fn on_record(session: &TrackedSession, how: SessionEnd) -> Option<OverSession> {
+    Some(OverSession { seq: session.seq?, processes: session.processes.clone(), how })
 }
 
 /// Whether no process of it can be found without its leader.
@@ -104,9 +109,9 @@ fn of_leader(leader: &Found, inside: bool) -> SessionProcesses {
     SessionProcesses { pid: leader.pid.as_raw(), started: leader.started, boot: boot().into(), audit_session, scope }
 }
 
-/// When the access ends with which one of the open sessions was opened, if that is known.
-pub fn next_end(backend: &Backend, journal: &Journal) -> Result<Option<Timestamp>, Failure> {
-    let verdicts = judge(backend, &journal.sessions()?)?;
+/// When the access of one of these sessions ends, if it does.
+pub fn next_end(backend: &Backend, sessions: &[TrackedSession]) -> Result<Option<Timestamp>, Failure> {
+    let verdicts = judge(backend, sessions)?;
     let until = |verdict| match verdict {
         SessionVerdict::Live { until } => until,
         SessionVerdict::Left | SessionVerdict::End => None,
@@ -174,10 +179,11 @@ impl SessionRun<'_> {
 
     /// Sessions that are on record and not in the journal: the process that reported them was killed, or the journal is new.
     fn adopt(&self) -> Result<(), Failure> {
-        let known: BTreeSet<i64> = self.journal.sessions()?.iter().filter_map(|session| session.seq).collect();
+        let known = self.journal.sessions()?;
+        let known: BTreeSet<_> = known.iter().map(|session| (session.seq, &session.processes)).collect();
         let mut unknown = Vec::new();
         self.backend.call(OpenSessions {}, &mut |open| {
-            if !known.contains(&open.seq) {
+            if !known.contains(&(Some(open.seq), &open.processes)) {
                 unknown.push(open);
             }
             Ok(())
@@ -191,7 +197,7 @@ impl SessionRun<'_> {
     /// Its leader is gone, and processes of it are not: it is over, and may have to end later.
     fn left_behind(&self, session: &TrackedSession) -> Result<(), Failure> {
         if self.journal.turn_session(session.id, TrackedState::Open, TrackedState::Closed)? {
-            let sessions = session.seq.map(|seq| (seq, SessionEnd::Gone)).into_iter().collect();
+            let sessions = on_record(session, SessionEnd::Gone).into_iter().collect();
             self.backend.answer(CloseSessions { sessions })?;
         }
         Ok(())
@@ -226,7 +232,7 @@ impl SessionRun<'_> {
     /// Records how these ended, and forgets them.
     fn forget(&self, over: Vec<(TrackedSession, SessionEnd)>) -> Result<(), Failure> {
         for part in over.chunks(AT_ONCE) {
-            let recorded = part.iter().filter_map(|(session, how)| Some((session.seq?, *how))).collect();
+            let recorded = part.iter().filter_map(|(session, how)| on_record(session, *how)).collect();
             self.backend.answer(CloseSessions { sessions: recorded })?;
             for (session, _) in part {
                 self.journal.forget_session(session.id)?;

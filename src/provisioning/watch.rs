@@ -122,15 +122,18 @@ impl LastLook {
         }
         let rows = desired(backend, None)?;
         let now = rows.state.now;
-        let ends = rows.rows.iter().filter_map(|row| row.until).chain(next_end(backend, &journal)?);
+        let sessions = journal.sessions()?;
+        let ends = rows.rows.iter().filter_map(|row| row.until).chain(next_end(backend, &sessions)?);
         let next_end = ends.filter(|&until| until > now).min();
         let mut systems = BTreeSet::new();
         if is_due {
-            systems.insert(sessions_name());
             systems.extend(config::connectors()?.into_iter().map(|connector| connector.name));
             systems.extend(rows.state.bindings.iter().map(|binding| binding.connector.clone()));
             systems.extend(rows.state.recorded.iter().map(|row| row.holding.connector.clone()));
             systems.extend(journal.connectors()?);
+            if is_old || !sessions.is_empty() {
+                systems.insert(sessions_name());
+            }
             systems.retain(|name| names.is_empty() || names.contains(name));
             self.at = Some(Instant::now());
         }

@@ -4,14 +4,16 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::{Call, Callers, Never, Rows, Service};
+use crate::domain::binding::Binding;
 use crate::domain::entitlement::longest;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::Login;
+use crate::domain::policy::rule::Rule;
 use crate::domain::resource::Resource;
-use crate::domain::session::{ClosedSession, OpenedSession, SESSIONS_AN_HOUR, SessionEnd, SessionProcesses, bounded};
+use crate::domain::session::{ClosedSession, OpenedSession, SESSIONS_AN_HOUR, SessionProcesses, bounded};
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{OpenSessionView, SessionRecord, SessionVerdict};
+use crate::protocol::{OpenSessionView, OverSession, SessionRecord, SessionVerdict};
 use crate::store::{Error, Read, Write};
 
 /// Records that a login opened a session, if it has access to the resource.
@@ -117,40 +119,49 @@ impl Call for JudgeSessions {
         service.store.read(|read| {
             let now = service.now(read)?;
             let policy = PolicyContext::default();
-            let verdicts = self.sessions.iter().map(|(login, resource)| verdict(read, &policy, login, resource, now));
-            Ok(verdicts.collect::<Result<_, Error>>()?)
+            let team = Says { bindings: read.bindings()?, rules: read.rules()? };
+            let verdict = |(login, resource): &(Login, Resource)| team.verdict(read, &policy, login, resource, now);
+            Ok(self.sessions.iter().map(verdict).collect::<Result<_, Error>>()?)
         })
     }
 }
 
-fn verdict(
-    read: &Read<'_>,
-    policy: &PolicyContext,
-    login: &Login,
-    resource: &Resource,
-    now: Timestamp,
-) -> Result<SessionVerdict, Error> {
-    let item = read.catalog_item(resource)?;
-    let person = match read.member_of_login(login)? {
-        Some(member) => policy.principal(read, &member)?,
-        None => None,
-    };
-    if let (Some(item), Some(person)) = (&item, &person)
-        && let Some(longest) = longest(&person.entitlements(item, now))
-    {
-        return Ok(SessionVerdict::Live { until: longest.until });
+/// What the team says of the ends of sessions.
+struct Says {
+    bindings: Vec<Binding>,
+    rules: Vec<Rule>,
+}
+
+impl Says {
+    fn verdict(
+        &self,
+        read: &Read<'_>,
+        policy: &PolicyContext,
+        login: &Login,
+        resource: &Resource,
+        now: Timestamp,
+    ) -> Result<SessionVerdict, Error> {
+        let item = read.catalog_item(resource)?;
+        let person = match read.member_of_login(login)? {
+            Some(member) => policy.principal(read, &member)?,
+            None => None,
+        };
+        if let (Some(item), Some(person)) = (&item, &person)
+            && let Some(longest) = longest(&person.entitlements(item, now))
+        {
+            return Ok(SessionVerdict::Live { until: longest.until });
+        }
+        let by_binding = self.bindings.iter().any(|binding| binding.end_sessions && binding.resource == *resource);
+        let ends =
+            by_binding || self.rules.iter().any(|rule| rule.ends_session(resource, item.as_ref(), person.as_deref()));
+        Ok(if ends { SessionVerdict::End } else { SessionVerdict::Left })
     }
-    let by_binding = read.bindings()?.iter().any(|binding| binding.end_sessions && binding.resource == *resource);
-    let ends =
-        by_binding || read.rules()?.iter().any(|rule| rule.ends_session(resource, item.as_ref(), person.as_deref()));
-    Ok(if ends { SessionVerdict::End } else { SessionVerdict::Left })
 }
 
 /// Records how sessions ended. One that is not open on the record is left out: the database may have been restored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CloseSessions {
-    /// By the entries that opened them.
-    pub sessions: Vec<(i64, SessionEnd)>,
+    pub sessions: Vec<OverSession>,
 }
 
 impl Call for CloseSessions {
@@ -162,8 +173,9 @@ impl Call for CloseSessions {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<(), Failure> {
         service.store.write(|write| {
             let now = service.now_to_write(write)?;
-            for (session, how) in self.sessions {
-                let Some(open) = write.open_session(session)? else { continue };
+            for OverSession { seq: session, processes, how } in self.sessions {
+                let open = write.open_session(session)?.filter(|open| open.opened.processes == processes);
+                let Some(open) = open else { continue };
                 let event = Event::SessionClosed(ClosedSession { request: open.opened.request, session, how });
                 write.record(&service.context(None, now), vec![Draft { event, recipients: Vec::new() }])?;
             }

@@ -1,7 +1,7 @@
 //! The record of sessions. The calls of the reconciler are made here as it makes them.
 
-use access::domain::session::SessionEnd;
-use access::protocol::{SessionRecord, SessionVerdict};
+use access::domain::session::{SessionEnd, SessionProcesses};
+use access::protocol::{OverSession, SessionRecord, SessionVerdict};
 use access::service::{CloseSessions, JudgeSessions, OpenSession, OpenSessions};
 use serde_json::{Value, json};
 
@@ -11,21 +11,24 @@ use crate::provisioning::call;
 
 const DB: &str = "target:orders-db";
 
+fn processes() -> SessionProcesses {
+    serde_json::from_value(json!({ "pid": 4711, "started": 12, "boot": "b" })).unwrap()
+}
+
 pub fn open(world: &World, login: &str) -> SessionRecord {
-    let processes = serde_json::from_value(json!({ "pid": 4711, "started": 12, "boot": "b" })).unwrap();
     let call = OpenSession {
         login: login.parse().unwrap(),
         resource: DB.parse().unwrap(),
         service: "sshd".to_owned(),
         from: "10.0.0.7".to_owned(),
-        processes,
+        processes: processes(),
         recording: "tlog/{login}/{request}/{pid}".to_owned(),
     };
     self::call(world, call).unwrap().0
 }
 
 fn close(world: &World, seq: i64, how: SessionEnd) {
-    call(world, CloseSessions { sessions: vec![(seq, how)] }).unwrap();
+    call(world, CloseSessions { sessions: vec![OverSession { seq, processes: processes(), how }] }).unwrap();
 }
 
 fn verdict(world: &World, login: &str) -> SessionVerdict {
@@ -64,6 +67,10 @@ fn the_end_of_a_session_is_recorded_once() {
     // The grant may be over by then.
     world.pass("2h");
     world.run("root", &["expire"]).ok();
+    let mut other = OverSession { seq, processes: processes(), how: SessionEnd::Closed };
+    other.processes.started += 1;
+    call(&world, CloseSessions { sessions: vec![other] }).unwrap();
+    assert_eq!(call(&world, OpenSessions {}).unwrap().1.len(), 1, "it is another session");
     close(&world, seq, SessionEnd::Ended);
     close(&world, seq, SessionEnd::Gone);
     close(&world, 1, SessionEnd::Closed);
