@@ -185,12 +185,12 @@ fn who_became_another_user_is_that_no_longer() {
     let (outer, inner) = (pid("/home/bob/outer"), pid("/srv/orders/inner"));
     assert_eq!((&sessions(&id)[0]["service"], &sessions(&id)[0]["login"]), (&"su".into(), &"bob".into()));
     // What carol runs as the same user is hers.
-    let other = start("carol", "su orders -c 'echo $$ > /srv/orders/hers; exec sleep 300'");
+    let _other = start("carol", "su orders -c 'echo $$ > /srv/orders/hers; exec sleep 300'");
     let hers = pid("/srv/orders/hers");
     access("alice", &["revoke", &id]).ok();
     reconcile();
     assert!(!is_running(inner) && is_running(outer) && is_running(hers));
-    drop(other);
+    root("kill", &[&hers.to_string()]).ok();
 }
 
 #[test]
