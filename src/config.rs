@@ -26,7 +26,7 @@ use crate::domain::subscriber::Topic;
 use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
 
-pub use connector::{Connector, ConnectorPlace};
+pub use connector::{Connector, ConnectorPlace, SESSIONS};
 pub use trusted::{trusted, trusted_argument};
 
 pub const SYSTEM: &str = "/etc/access/config.toml";

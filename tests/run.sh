@@ -10,7 +10,7 @@ set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqli
     ldapsearch=ldap-utils
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
-    set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo \
+    set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo sudoreplay=sudo \
         systemd-analyze=systemd unshare=util-linux useradd=passwd /usr/sbin/sshd=openssh-server ssh=openssh-client
 fi
 # A Python without ensurepip can't make an environment.
@@ -24,7 +24,7 @@ step() {
 
 step cargo fmt --check
 step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh benches/run.sh benches/deliver.sh .ci/run examples/tour.sh \
-    completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/orders-psql packaging/recipes/pre-receive \
+    completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/pam-session packaging/recipes/orders-psql packaging/recipes/pre-receive \
     packaging/recipes/prompt.bash packaging/recipes/ssh-cert
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features test-overrides -- -D warnings

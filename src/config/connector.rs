@@ -14,6 +14,8 @@ use crate::domain::name::Name;
 use crate::domain::policy::pattern::is_like;
 use crate::error::{Failure, Kind};
 
+/// The name under which `reconcile` has the sessions of this host. No connector can have it.
+pub const SESSIONS: &str = "sessions";
 /// How long one run of a program may take by default.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -109,6 +111,9 @@ pub(super) fn check(path: &Path, connectors: &[Connector]) -> Result<(), Failure
     };
     let mut names = BTreeSet::new();
     for connector in connectors {
+        if connector.name.as_str() == SESSIONS {
+            return Err(wrong(connector, "has a name that means the sessions of this host"));
+        }
         if !names.insert(&connector.name) {
             return Err(wrong(connector, "is there twice"));
         }

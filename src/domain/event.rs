@@ -14,6 +14,7 @@ use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
 use super::resource::Resource;
+use super::session::{ClosedSession, OpenedSession};
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::Text;
@@ -164,6 +165,11 @@ pub enum Event {
     /// An SSH certificate for a grant. Recorded before it is signed.
     #[serde(rename = "certificate.issued")]
     CertificateIssued(Certificate),
+    /// Somebody opened a session with their access.
+    #[serde(rename = "session.opened")]
+    SessionOpened(OpenedSession),
+    #[serde(rename = "session.closed")]
+    SessionClosed(ClosedSession),
 }
 
 /// What a new request says.
@@ -348,6 +354,8 @@ impl Event {
             Event::DriftResolved(_) => "drift.resolved",
             Event::DriftOmitted(_) => "drift.omitted",
             Event::CertificateIssued(_) => "certificate.issued",
+            Event::SessionOpened(_) => "session.opened",
+            Event::SessionClosed(_) => "session.closed",
         }
     }
 
@@ -380,7 +388,9 @@ impl Event {
             | Event::DriftFound(_)
             | Event::DriftResolved(_)
             | Event::DriftOmitted(_)
-            | Event::CertificateIssued(_) => false,
+            | Event::CertificateIssued(_)
+            | Event::SessionOpened(_)
+            | Event::SessionClosed(_) => false,
         }
     }
 
@@ -406,7 +416,9 @@ impl Event {
             Event::AttemptRefused { request, .. }
             | Event::GrantProvisioned(ProvisionedAccess { request, .. })
             | Event::GrantDeprovisioned(Deprovisioned { provision: ProvisionedAccess { request, .. }, .. })
-            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. }) => *request,
+            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. })
+            | Event::SessionOpened(OpenedSession { request, .. })
+            | Event::SessionClosed(ClosedSession { request, .. }) => *request,
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }
@@ -419,7 +431,7 @@ impl Event {
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 27] = [
+pub const ACTIONS: [&str; 29] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -447,4 +459,6 @@ pub const ACTIONS: [&str; 27] = [
     "drift.resolved",
     "drift.omitted",
     "certificate.issued",
+    "session.opened",
+    "session.closed",
 ];

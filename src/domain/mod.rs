@@ -30,6 +30,7 @@ pub mod replay;
 pub mod request;
 pub mod resource;
 pub mod role;
+pub mod session;
 pub mod simulation;
 pub mod subscriber;
 pub mod team;

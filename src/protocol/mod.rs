@@ -6,6 +6,7 @@ mod delivery;
 mod log;
 mod provisioning;
 mod request;
+mod session;
 mod team;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
     TimelineView,
 };
+pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
 pub use team::{
     AgainstView, CheckView, FollowView, Follows, HolderView, NeedView, NeedsView, OtherwiseView, PlanView, ProfileView,
     ResourceView,

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CertificateView, ProvisioningView, Seen};
+use super::{CertificateView, ProvisioningView, Seen, SessionView};
 use crate::domain::duration::Duration;
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
@@ -62,6 +62,12 @@ pub struct RequestView {
     /// Its entries in the audit log, oldest first (`show` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<TimelineView>,
+    /// The sessions that were opened under its grant, newest first (`show` only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionView>,
+    /// How many older sessions there are (`show` only).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_sessions: u64,
     /// Whether the caller may decide on it (`show` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_decide: Option<bool>,
@@ -156,6 +162,10 @@ pub struct TimelineView {
     pub actor: Option<Name>,
     pub action: String,
     pub text: String,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 fn spelled(duration: Option<Duration>) -> Option<String> {
@@ -257,6 +267,8 @@ impl RequestView {
             also_ended: Vec::new(),
             rules: Vec::new(),
             timeline: Vec::new(),
+            sessions: Vec::new(),
+            more_sessions: 0,
             may_decide: None,
             narrowest_scope: None,
             last_seq: None,

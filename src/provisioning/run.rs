@@ -7,6 +7,7 @@ use std::thread;
 
 use super::krl::{krl_fault, write_krl};
 use super::lock::{adopt_strays, end_strays};
+use super::sessions::{SessionRun, sessions_name};
 use super::system::{DesiredRows, Report, SystemAsk, SystemRun, restored};
 use super::view::ReconcileView;
 use crate::backend::Backend;
@@ -57,7 +58,12 @@ pub fn reconcile(
     if wanted.names.is_empty() {
         warnings.extend(revocations(backend, wanted.fix));
     }
-    let names = names(&connectors, &first, &journal, &wanted.names)?;
+    let mut names = names(&connectors, &first, &journal, &wanted.names)?;
+    // First, because a connector may take long.
+    if names.remove(&sessions_name()) {
+        let mut sessions = SessionRun { backend, journal: &journal, show: &mut *show };
+        if wanted.fix { sessions.fix() } else { sessions.compare() }?;
+    }
     drop(journal);
     let (asks, asked) = channel();
     let done = thread::scope(|scope| {
@@ -80,7 +86,7 @@ fn revocations(backend: &Backend, fix: bool) -> Option<String> {
     looked.unwrap_or_else(|failure| Some(failure.message))
 }
 
-/// All systems that are configured, bound, or on record.
+/// All systems that are configured, bound, or on record, and the sessions of this host.
 fn names(
     connectors: &[Connector],
     first: &DesiredRows,
@@ -91,6 +97,7 @@ fn names(
     names.extend(first.state.bindings.iter().map(|binding| binding.connector.clone()));
     names.extend(first.state.recorded.iter().map(|row| row.holding.connector.clone()));
     names.extend(journal.connectors()?);
+    names.insert(sessions_name());
     if let Some(unknown) = wanted.iter().find(|name| !names.contains(*name)) {
         return Err(no_connector(unknown));
     }

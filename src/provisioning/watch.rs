@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use super::krl::write_krl;
 use super::plan::each;
 use super::run::desired_since;
+use super::sessions::{SessionEnds, session_ends, sessions_name};
 use super::start::rows;
 use super::system::{DesiredRows, saw};
 use super::view::{ReconcileState, ReconcileView};
@@ -174,6 +175,8 @@ struct Followed {
     next_end: Option<Timestamp>,
     /// When all systems were due.
     round: Option<Instant>,
+    /// The last session that was reported.
+    session: i64,
 }
 
 /// Why what is wanted was read.
@@ -184,6 +187,8 @@ enum Cause {
     Change,
     /// A run ended that a change overtook.
     Unsure,
+    /// A session was opened, whose access ends too.
+    Session,
 }
 
 /// What a look at the log found.
@@ -202,26 +207,36 @@ impl Followed {
             Some(end) => identity::clock()? >= end,
             None => false,
         };
+        let journal = Journal::open(&backend.journal()?)?;
+        let session = journal.last_session()?;
         let cause = if self.round.is_none_or(|round| round.elapsed() >= ROUND) {
             Cause::Round
         } else if is_news || is_over {
             Cause::Change
         } else if is_unsure {
             Cause::Unsure
+        } else if session != self.session {
+            Cause::Session
         } else {
             self.seen = Some(position);
             return Ok(None);
         };
-        let journal = Journal::open(&backend.journal()?)?;
         let rows = desired_since(backend, &journal)?;
         if rows.state.continues {
             // No run may follow that notes it.
             saw(&journal, &rows.state.position)?;
         }
         let now = rows.state.now;
-        let next_end = rows.rows.iter().filter_map(|row| row.until).filter(|&until| until > now).min();
-        let systems = systems(rows, &journal, names)?;
-        (self.seen, self.next_end) = (Some(position), next_end);
+        let sessions = journal.sessions()?;
+        let SessionEnds { is_over, next } = session_ends(backend, &sessions)?;
+        let ends = rows.rows.iter().filter_map(|row| row.until).chain(next);
+        let next_end = ends.filter(|&until| until > now).min();
+        let mut systems = systems(rows, &journal)?;
+        if cause == Cause::Round || !sessions.is_empty() {
+            systems.insert(sessions_name(), (SystemAccess::default(), is_over));
+        }
+        systems.retain(|name, _| names.is_empty() || names.contains(name));
+        (self.seen, self.next_end, self.session) = (Some(position), next_end, session);
         if cause == Cause::Round {
             self.round = Some(Instant::now());
         }
@@ -230,11 +245,7 @@ impl Followed {
 }
 
 /// All systems that are configured, bound, or on record.
-fn systems(
-    rows: DesiredRows,
-    journal: &Journal,
-    names: &[Name],
-) -> Result<BTreeMap<Name, (SystemAccess, bool)>, Failure> {
+fn systems(rows: DesiredRows, journal: &Journal) -> Result<BTreeMap<Name, (SystemAccess, bool)>, Failure> {
     let DesiredRows { rows, state } = rows;
     let mut systems: BTreeMap<Name, (SystemAccess, bool)> = BTreeMap::new();
     for name in config::connectors()?.into_iter().map(|connector| connector.name).chain(journal.connectors()?) {
@@ -253,7 +264,6 @@ fn systems(
     for row in rows {
         systems.entry(row.holding.connector.clone()).or_default().0.rows.push(row);
     }
-    systems.retain(|name, _| names.is_empty() || names.contains(name));
     Ok(systems)
 }
 

@@ -14,6 +14,7 @@ use super::request::item;
 use super::resources::narrowest_scope;
 use super::{Call, Listed, Never, Problem, Rows, Service, no_such_member, review, sees, view, visible};
 use crate::domain::describe::briefly;
+use crate::domain::event::{Entry, Event};
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
@@ -23,11 +24,15 @@ use crate::domain::request::{Request, authorize, emergency};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{CertificateView, ListFilter, ProvisioningView, RequestView, TimelineView, UnconfirmedView};
+use crate::protocol::{
+    CertificateView, ListFilter, ProvisioningView, RequestView, SessionView, TimelineView, UnconfirmedView,
+};
 use crate::store::{Error, Page, Read, VisibleTo};
 
 /// The most pages that wait to be shown.
 const PAGES: usize = 2;
+/// The most sessions of a request that are shown.
+const SESSIONS: usize = 20;
 
 /// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up. While one
 /// thread shows a page, the other reads the next: each is half of the work.
@@ -275,6 +280,7 @@ impl Call for Show {
             view.may_decide = Some(may_decide);
             view.rules = rules.unwrap_or_default();
             view.timeline = timeline(read, id)?;
+            (view.sessions, view.more_sessions) = sessions(read, id)?;
             view.last_seq = Some(read.last_entry_about(id)?);
             view.certificates = read.certificates_of(id)?.into_iter().map(CertificateView::from).collect();
             view.extended_by = read.extensions(id)?.into_iter().map(|request| request.id).collect();
@@ -286,13 +292,22 @@ impl Call for Show {
     }
 }
 
+/// The last sessions, and how many there are besides.
+fn sessions(read: &Read<'_>, id: RequestId) -> Result<(Vec<SessionView>, u64), Error> {
+    let (sessions, count) = read.sessions_of(id, SESSIONS)?;
+    let more = count.saturating_sub(sessions.len() as u64);
+    Ok((sessions.into_iter().map(SessionView::from).collect(), more))
+}
+
 fn timeline(read: &Read<'_>, id: RequestId) -> Result<Vec<TimelineView>, Problem> {
     let entries = read.entries_about(id)?;
-    let view = |entry: crate::domain::event::Entry| TimelineView {
+    let view = |entry: Entry| TimelineView {
         at: entry.at,
         text: briefly(&entry.event, entry.actor.as_ref()),
         action: entry.event.action().to_owned(),
         actor: entry.actor,
     };
-    Ok(entries.into_iter().map(view).collect())
+    // `sessions` has these.
+    let is_session = |entry: &Entry| matches!(entry.event, Event::SessionOpened(_) | Event::SessionClosed(_));
+    Ok(entries.into_iter().filter(|entry| !is_session(entry)).map(view).collect())
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    Inbox, Init, IssueCertificate, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals,
-    RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, StillHeld, SubmitRequest, TeamApply,
-    TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer,
+    Preferences, Principals, RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, StillHeld,
+    SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::certificate::{Certificate, ssh_principal};
@@ -22,6 +22,7 @@ use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
 use crate::domain::provisioning::{Deprovisioned, ProvisionedAccess, ProvisioningOutcome};
 use crate::domain::request::edit::Edit;
+use crate::domain::session::{ClosedSession, OpenedSession, SessionEnd, SessionProcesses};
 use crate::domain::team::{Team, team_file};
 use crate::domain::terms::{End, Modification, RequestDetails, RequestId, Terms};
 use crate::domain::time::Timestamp;
@@ -105,6 +106,8 @@ impl World {
                     let drafts = vec![submitted(n, "connection:prod"), approved(n), started(n, begun, Length::HOUR)];
                     write.record(&by("bob", begun), drafts)?;
                     write.record(&by_nobody(begun), vec![provisioned(n), certified(n, begun)])?;
+                    let next = write.head()?.seq + 1;
+                    write.record(&by_nobody(begun), session(n, next).into())?;
                     let event = Event::GrantExpired {
                         request: id(n),
                         resource: parsed("connection:prod"),
@@ -265,6 +268,36 @@ fn outcome(n: i64) -> OutcomeView {
     OutcomeView { holding, request, outcome: ProvisioningOutcome::RevokeFailed { why: "down".to_owned() } }
 }
 
+fn open_session() -> OpenSession {
+    let processes = SessionProcesses { pid: 2, started: 1, boot: "b".into(), audit_session: None, scope: None };
+    OpenSession {
+        login: parsed("bob"),
+        resource: parsed("connection:prod"),
+        service: "sshd".to_owned(),
+        from: String::new(),
+        processes,
+        recording: String::new(),
+    }
+}
+
+/// A session that was closed.
+fn session(n: i64, seq: i64) -> [Draft; 2] {
+    let OpenSession { login, resource, service, processes, .. } = open_session();
+    let opened = OpenedSession {
+        request: Some(id(n)),
+        member: parsed("bob"),
+        login,
+        resource,
+        service,
+        from: None,
+        processes,
+        recording: None,
+        last_in_hour: false,
+    };
+    let closed = ClosedSession { request: Some(id(n)), session: seq, how: SessionEnd::Closed };
+    [Event::SessionOpened(opened), Event::SessionClosed(closed)].map(|event| Draft { event, recipients: Vec::new() })
+}
+
 fn ask(resource: &str, dry_run: bool) -> Asked {
     call(SubmitRequest {
         details: details(resource),
@@ -341,6 +374,8 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("root", call(DesiredAccess { known: None })),
         ("root", call(StillHeld {})),
         ("root", call(RevokedCertificates { known: None })),
+        ("root", call(OpenSessions {})),
+        ("root", call(JudgeSessions { sessions: vec![(parsed("bob"), parsed("connection:free"))] })),
     ];
     for who in ["alice", "bob"] {
         commands.extend([(who, list(ListFilter::default())), (who, list(all.clone()))]);
@@ -393,6 +428,7 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
             }),
         ),
         ("olivia", call(Outbox { dead: true })),
+        ("root", call(open_session())),
         (
             "root",
             call(RecordProvisioning { outcomes: vec![outcome(7)], drift: Vec::new(), looked_at: vec![parsed("pg")] }),

@@ -39,6 +39,7 @@ mod request;
 mod resources;
 mod review;
 mod revoke;
+mod sessions;
 mod team;
 mod verify;
 mod view;
@@ -77,6 +78,7 @@ macro_rules! calls {
             resources: Find, Resources;
             review: ReviewEmergency;
             revoke: Revoke, RevokeMember;
+            sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
             verify: AuditCheckpoint, AuditVerify;
             who: Who;

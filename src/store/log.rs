@@ -56,7 +56,7 @@ impl Read<'_> {
     pub fn last_entry_about(&self, id: RequestId) -> Result<i64, Error> {
         let sql = "SELECT e.seq, e.request IS ?1, e.action IN
                  ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
-                  'certificate.issued')
+                  'certificate.issued', 'session.opened', 'session.closed')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([id.get()])?;
@@ -87,7 +87,7 @@ impl Read<'_> {
     pub fn has_news_after(&self, seq: i64) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM event WHERE seq > ?1 AND action NOT IN
                  ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved',
-                  'drift.omitted', 'certificate.issued')
+                  'drift.omitted', 'certificate.issued', 'session.opened', 'session.closed')
              LIMIT 1";
         Ok(self.one(sql, [seq], |_| Ok(()))?.is_some())
     }

@@ -85,6 +85,8 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         | Event::DriftFound(_)
         | Event::DriftResolved(_) => write.project_provisioning(entry)?,
         Event::CertificateIssued(certificate) => write.put_certificate(entry, certificate)?,
+        Event::SessionOpened(opened) => write.project_opened_session(entry, opened)?,
+        Event::SessionClosed(closed) => write.project_closed_session(entry, closed)?,
     }
     Ok(())
 }

@@ -109,3 +109,16 @@ CREATE TABLE certificate (
 CREATE INDEX certificate_by_request ON certificate (request);
 CREATE INDEX certificate_by_member ON certificate (member, issued_at);
 CREATE INDEX certificate_by_end ON certificate (valid_until);
+-- The sessions that people opened with their access.
+CREATE TABLE session (
+    seq       INTEGER PRIMARY KEY REFERENCES event (seq),
+    request   INTEGER REFERENCES request (id),           -- NULL: baseline access
+    member    TEXT NOT NULL,
+    opened    TEXT NOT NULL,                             -- JSON: the detail of the entry
+    opened_at INTEGER NOT NULL,
+    closed_at INTEGER,
+    how       TEXT                                       -- closed, ended, gone, restarted
+) STRICT;
+CREATE INDEX session_by_request ON session (request) WHERE request IS NOT NULL;
+CREATE INDEX session_by_member ON session (member, opened_at);
+CREATE INDEX session_open ON session (seq) WHERE closed_at IS NULL;

@@ -15,7 +15,7 @@ use crate::domain::text::{joined, quantity, shortened};
 use crate::domain::time::Timestamp;
 use crate::protocol::{
     ApprovalsView, CertificateView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView,
-    ReviewView,
+    ReviewView, SessionView,
 };
 use crate::time_format::{date_and_time, in_full, relative};
 
@@ -402,6 +402,13 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     for decision in &view.decisions {
         sheet.field("decision", &decided(decision, now));
     }
+    for session in &view.sessions {
+        sheet.field("session", &self::session(session, now));
+    }
+    if view.more_sessions > 0 {
+        let command = format!("`access audit --request {} --action session.opened`", view.id);
+        sheet.field("session", &format!("and {} older: {command}", view.more_sessions));
+    }
     if !view.timeline.is_empty() {
         sheet.line("Timeline");
     }
@@ -420,6 +427,24 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
 fn certificate(certificate: &CertificateView) -> String {
     let CertificateView { principal, key, until, issued_by, .. } = certificate;
     line(&format!("{principal} until {}, {key} (signed by {issued_by})", date_and_time(*until))).into_owned()
+}
+
+/// `sshd from 10.0.0.7, since 10:00, open`.
+fn session(session: &SessionView, now: Timestamp) -> String {
+    let SessionView { service, from, resource, opened_at, closed_at, how, recording, .. } = session;
+    let from = from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+    let mut text = line(&format!("{service}{from} on {resource}")).into_owned();
+    let _ = write!(text, ", since {}, ", in_full(*opened_at, now));
+    match (closed_at, how) {
+        (Some(at), Some(how)) => {
+            let _ = write!(text, "{} {}", how.in_words(), in_full(*at, now));
+        }
+        _ => text += "open",
+    }
+    if let Some(recording) = recording {
+        let _ = write!(text, "\nrecording: {}", line(recording));
+    }
+    text
 }
 
 fn granted(grant: &GrantView, now: Timestamp) -> String {

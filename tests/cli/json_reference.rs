@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::connectors::{Doors, NORTH};
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, slack, smtp};
-use crate::provisioning;
 use crate::webhooks::{column, paths};
+use crate::{provisioning, sessions};
 
 const RULES: &str = r#"
 [[rules]]
@@ -111,6 +111,10 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("A request", "erin", &["list"]);
     let seq = world.json("erin", &["show", "1"])["last_seq"].to_string();
     printed.add("A request", "erin", &["approve", "1", "--seen", &seq]);
+    for _ in 0..21 {
+        sessions::open(world, "bob");
+    }
+    printed.add("A request", "bob", &["show", "1"]);
     let other = world.json("bob", &["extend", "1", "--reason", "more"])["id"].to_string();
     world.run("alice", &["approve", &other]).ok();
     world.run("erin", &["approve", &other]).ok();

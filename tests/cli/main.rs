@@ -50,6 +50,7 @@ mod revoke;
 mod rules;
 mod rules_found;
 mod run;
+mod sessions;
 mod tampered;
 mod team;
 mod team_size;

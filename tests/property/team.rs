@@ -850,6 +850,9 @@ impl Rule {
         lines.extend(length("remind_after", self.reminds));
         lines.extend(list("escalate_to", self.escalates));
         lines.extend(self.emergency.then(|| "emergency = true".to_owned()));
+        // It decides nothing.
+        let is_about_some = self.longer_than.is_some() || self.permanent.is_some();
+        lines.extend((self.auto && !is_about_some).then(|| "end_sessions = true".to_owned()));
         lines.join("\n") + "\n"
     }
 

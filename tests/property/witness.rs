@@ -22,6 +22,8 @@ pub struct Witness {
     since: BTreeMap<String, i64>,
     /// What connectors gave or failed to give, for which request, and whether they have it now.
     given: BTreeMap<(i64, String), bool>,
+    /// The entries of the sessions that are open, and their requests.
+    sessions: BTreeMap<i64, i64>,
 }
 
 struct Record {
@@ -192,6 +194,22 @@ impl Witness {
                 prop_assert_eq!(certificate.member.as_str(), record.requester.as_str());
                 prop_assert_eq!(certificate.login.as_str(), team.members[certificate.member.as_str()].login);
                 prop_assert_eq!(certificate.serial.get(), id);
+            }
+            Event::SessionOpened(opened) => {
+                prop_assert!(entry.actor.is_none(), "{:?} records a session", entry.actor);
+                if opened.request.is_some() {
+                    let record = self.request(id)?;
+                    let grant = record.grant.as_ref().filter(|_| record.ended.is_none());
+                    let is_live = |grant: &&Granted| grant.starts_at.unix() <= at && at < unix(grant.ends_at);
+                    let member = grant.filter(is_live).map(|grant| &grant.member);
+                    prop_assert!(member == Some(&opened.member), "a session of {} under grant {id}", opened.member);
+                }
+                self.sessions.insert(entry.seq, id);
+            }
+            Event::SessionClosed(closed) => {
+                prop_assert!(entry.actor.is_none(), "{:?} records the end of a session", entry.actor);
+                let opened = self.sessions.remove(&closed.session);
+                prop_assert!(opened == Some(id), "the session of entry {} is not open", closed.session);
             }
             Event::GrantProvisioned(provision) => {
                 self.check_provision(entry, provision)?;

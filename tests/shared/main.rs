@@ -47,6 +47,8 @@ mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]
+mod sessions;
+#[cfg(not(feature = "test-overrides"))]
 mod ssh;
 #[cfg(not(feature = "test-overrides"))]
 mod sudoers;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::host::{ACCESS, CONFIG, Host, Ran, TEAM, access, python, root, shell, within};
 
-const MORE: &str = r#"
+pub const MORE: &str = r#"
 [connections.staging]
 environment = "non-production"
 
@@ -17,7 +17,7 @@ connections = ["staging"]
 "#;
 
 /// A program that ends with the test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -27,9 +27,9 @@ impl Drop for Running {
 }
 
 /// An sshd that trusts the certificates of a CA, and asks access whom each may log in as. It is the target orders-db.
-struct Sshd {
+pub struct Sshd {
     _daemon: Running,
-    port: u16,
+    pub port: u16,
 }
 
 impl Sshd {
@@ -37,14 +37,14 @@ impl Sshd {
         Sshd::with(command, "")
     }
 
-    /// With more lines in its configuration.
-    fn with(command: &str, more: &str) -> Sshd {
+    /// With more lines in its configuration, which come first and so count.
+    pub fn with(command: &str, more: &str) -> Sshd {
         // The port is free again when sshd takes it.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey /srv/ssh/host\nTrustedUserCAKeys /srv/ssh/ca.pub\n\
-             AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nPidFile none\n\
-             AuthorizedPrincipalsCommand {command}\nAuthorizedPrincipalsCommandUser root\n{more}"
+             AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n{more}\nUsePAM no\nPidFile none\n\
+             AuthorizedPrincipalsCommand {command}\nAuthorizedPrincipalsCommandUser root\n"
         );
         fs::write("/srv/ssh/sshd_config", config).unwrap();
         let mut sshd = Command::new("/usr/sbin/sshd");
@@ -101,7 +101,7 @@ fn certify(login: &str, principals: &str) {
 }
 
 /// A host on which everybody has a key with a certificate for their own name, as many companies have it.
-fn host() -> Option<Host> {
+pub fn host() -> Option<Host> {
     let host = Host::new()?;
     host.apply("ana", &(TEAM.to_owned() + MORE)).ok();
     fs::create_dir_all("/srv/ssh").unwrap();
@@ -118,7 +118,7 @@ fn host() -> Option<Host> {
     Some(host)
 }
 
-fn grant(host: &Host, login: &str, resource: &str) -> String {
+pub fn grant(host: &Host, login: &str, resource: &str) -> String {
     let id = host.request(login, resource);
     access("alice", &["approve", &id, "--duration", "1h"]).ok();
     id
@@ -129,7 +129,7 @@ fn principals(args: &[&str]) -> Ran {
 }
 
 const DB: &str = "target:orders-db";
-const COMMAND: &str = "/usr/bin/access ssh principals --for target:orders-db -- %u";
+pub const COMMAND: &str = "/usr/bin/access ssh principals --for target:orders-db -- %u";
 
 #[test]
 fn a_member_logs_in_while_a_grant_is_live() {

@@ -37,6 +37,9 @@ pub struct SudoersArgs {
     /// Ask people for their own password, as sudo does by default
     #[arg(long)]
     pub ask_password: bool,
+    /// Let sudo record the input and output of the commands, for sudoreplay
+    #[arg(long)]
+    pub log_io: bool,
     /// Where sudo reads its files
     #[arg(long, value_name = "DIR", default_value = "/etc/sudoers.d")]
     pub directory: PathBuf,
@@ -99,6 +102,7 @@ impl System for Sudoers {
             commands,
             run_as: &self.args.run_as,
             ask_password: self.args.ask_password,
+            log_io: self.args.log_io,
             until: act.until,
         };
         let path = file::write(&self.args.directory, &rules)?;

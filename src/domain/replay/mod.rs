@@ -16,6 +16,7 @@ mod grants;
 mod past;
 mod provisioning;
 mod requests;
+mod sessions;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,11 +29,12 @@ use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::Provisioning;
 use super::request::{Recorded, Request};
+use super::session::RecordedSession;
 use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{Certificates, Provisioned};
+use given::{Certificates, Provisioned, Sessions};
 use past::{Numbers, Past};
 
 /// What the entries so far amount to.
@@ -69,6 +71,7 @@ pub struct Model {
     past: Past,
     provisioned: Provisioned,
     certificates: Certificates,
+    sessions: Sessions,
     notified: Numbers,
     last_notified: i64,
 }
@@ -90,6 +93,7 @@ pub struct Released {
     pub notifications: Vec<Notified>,
     pub provisioning: Vec<Provisioning>,
     pub certificates: Vec<IssuedCertificate>,
+    pub sessions: Vec<RecordedSession>,
 }
 
 /// Something that no honest log has, in words.
@@ -156,6 +160,8 @@ impl Model {
             Event::DriftResolved(drifted) => self.resolve_drift(context, &drifted),
             Event::DriftOmitted(omitted) => provisioning::omit_drift(context, &omitted),
             Event::CertificateIssued(certificate) => self.certify(context, certificate),
+            Event::SessionOpened(opened) => self.open_session(context, opened),
+            Event::SessionClosed(closed) => self.close_session(context, &closed),
         }
     }
 
@@ -191,12 +197,23 @@ impl Model {
             notifications: std::mem::take(&mut self.notifications),
             provisioning: self.provisioned.take_ended(),
             certificates: self.certificates.take(),
+            sessions: self.sessions.take_closed(),
         }
     }
 
     /// What connectors gave and did not take back, and the drift that is not resolved.
     pub fn take_open_provisioning(&mut self) -> Vec<Provisioning> {
         self.provisioned.take_open()
+    }
+
+    /// The sessions that nobody closed.
+    pub fn take_open_sessions(&mut self) -> Vec<RecordedSession> {
+        self.sessions.take_open()
+    }
+
+    /// Whether an entry with this number opens a session.
+    pub fn has_opened_session(&self, seq: i64) -> bool {
+        self.sessions.has_begun(seq)
     }
 
     /// Whether an entry with this number begins something that a connector gave or found.

@@ -127,10 +127,10 @@ pub(super) fn omit_drift(context: EntryContext<'_>, omitted: &OmittedDrift) -> R
     if omitted.count == 0 { Err(format!("no drift of {} is left out", omitted.connector)) } else { Ok(()) }
 }
 
-fn by_nobody(context: EntryContext<'_>) -> Result<(), Fault> {
+pub(super) fn by_nobody(context: EntryContext<'_>) -> Result<(), Fault> {
     match context.actor {
         None => Ok(()),
-        Some(actor) => Err(format!("{actor} records what connectors do, which no member does")),
+        Some(actor) => Err(format!("{actor} records what the reconciler does, which no member does")),
     }
 }
 

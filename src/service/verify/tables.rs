@@ -6,6 +6,7 @@ use crate::domain::grant::Grant;
 use crate::domain::provisioning::Provisioning;
 use crate::domain::replay::{Model, Notified, Released};
 use crate::domain::request::{Decision, Request};
+use crate::domain::session::RecordedSession;
 use crate::protocol::FaultView;
 use crate::store::{Between, EachRow, Error, Projection, Read, RowKey};
 
@@ -18,6 +19,7 @@ pub struct Tables<'r, 'c> {
     notifications: Vec<Notified>,
     provisioning: Vec<Provisioning>,
     certificates: Vec<IssuedCertificate>,
+    sessions: Vec<RecordedSession>,
     /// How many rows were compared, by table.
     compared: [u64; Projection::ALL.len()],
 }
@@ -36,6 +38,7 @@ impl<'r, 'c> Tables<'r, 'c> {
             notifications: Vec::new(),
             provisioning: Vec::new(),
             certificates: Vec::new(),
+            sessions: Vec::new(),
             compared: [0; Projection::ALL.len()],
         }
     }
@@ -51,6 +54,7 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.notifications.extend(released.notifications);
         self.provisioning.extend(released.provisioning);
         self.certificates.extend(released.certificates);
+        self.sessions.extend(released.sessions);
         if self.requests.len() >= COMPARED {
             self.compare_requests()?;
         }
@@ -63,17 +67,23 @@ impl<'r, 'c> Tables<'r, 'c> {
         if self.certificates.len() >= COMPARED {
             self.compare_certificates()?;
         }
+        if self.sessions.len() >= COMPARED {
+            self.compare_sessions()?;
+        }
         Ok(())
     }
 
     /// Compares what is left, and looks for rows that nothing was compared with.
     pub fn end(&mut self, model: &mut Model) -> Result<(), Error> {
-        let Released { requests, notifications, provisioning, certificates } = model.release();
+        let Released { requests, notifications, provisioning, certificates, sessions } = model.release();
         self.certificates.extend(certificates);
         self.compare_certificates()?;
         self.provisioning.extend(provisioning);
         self.provisioning.extend(model.take_open_provisioning());
         self.compare_provisioning()?;
+        self.sessions.extend(sessions);
+        self.sessions.extend(model.take_open_sessions());
+        self.compare_sessions()?;
         self.requests.extend(requests);
         self.notifications.extend(notifications);
         self.compare_requests()?;
@@ -93,6 +103,7 @@ impl<'r, 'c> Tables<'r, 'c> {
                 Projection::Notification => model.has_notified(number),
                 Projection::Provisioning => model.has_provisioned(number),
                 Projection::Certificate => model.has_issued(number),
+                Projection::Session => model.has_opened_session(number),
                 Projection::Request | Projection::Decision | Projection::Grant => model.has_filed(number),
             };
             let read = self.read;
@@ -158,6 +169,15 @@ impl<'r, 'c> Tables<'r, 'c> {
         })
     }
 
+    fn compare_sessions(&mut self) -> Result<(), Error> {
+        let mut sessions = std::mem::take(&mut self.sessions);
+        sessions.sort_by_key(|row| row.seq);
+        let numbers: Vec<i64> = sessions.iter().map(|row| row.seq).collect();
+        let sessions = sessions.into_iter().map(|row| ((row.seq, row.seq), row));
+        let read = self.read;
+        self.compare(Projection::Session, &numbers, sessions, |numbers, each| read.sessions_between(numbers, each))
+    }
+
     /// Compares the rows of these numbers with what the log says they should be; both are in the order of their keys.
     pub fn compare<T: PartialEq>(
         &mut self,
@@ -214,5 +234,6 @@ fn named(table: Projection, (number, seq): RowKey) -> String {
         Projection::Notification => format!("notification {number}"),
         Projection::Provisioning => format!("what the connector of entry {number} did"),
         Projection::Certificate => format!("the certificate of entry {number}"),
+        Projection::Session => format!("the session of entry {number}"),
     }
 }
