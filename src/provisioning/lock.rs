@@ -28,7 +28,7 @@ pub struct SystemLock {
 }
 
 /// How long to wait for a lock.
-pub struct Patience {
+pub struct LockWait {
     /// To be the one that waits for the run under way.
     pub queue: Duration,
     /// For that run.
@@ -46,7 +46,7 @@ pub enum NoLock {
 
 impl SystemLock {
     /// Waits for the lock. Where another process waits for it already, this one has nothing to add.
-    pub fn take(journal: &Path, connector: &Name, patience: &Patience) -> Result<SystemLock, NoLock> {
+    pub fn take(journal: &Path, connector: &Name, patience: &LockWait) -> Result<SystemLock, NoLock> {
         let path = store::beside(journal, &format!("-{connector}.lock"));
         let failed = |error: store::Error| NoLock::Failure(error.into());
         let file = store::open_private(&path).map_err(failed)?;

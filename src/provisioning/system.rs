@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answers::Answered;
-use super::lock::{NoLock, Patience, SystemLock};
+use super::lock::{LockWait, NoLock, SystemLock};
 use super::plan::{
     ActKind, Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, Unseen, conclude, plan,
 };
@@ -117,9 +117,9 @@ impl SystemRun<'_> {
     }
 
     /// Long enough for all that another run may do.
-    fn patience(&self) -> Patience {
+    fn patience(&self) -> LockWait {
         let programs = self.connector.map_or(Duration::ZERO, program::longest) * PROGRAMS * ROUNDS;
-        Patience { queue: if self.background { Duration::ZERO } else { QUEUE }, run: programs + BESIDES }
+        LockWait { queue: if self.background { Duration::ZERO } else { QUEUE }, run: programs + BESIDES }
     }
 
     /// Returns whether nothing is left to do.

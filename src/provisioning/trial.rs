@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::answers::Answered;
-use super::lock::{NoLock, Patience, SystemLock, adopt_strays, end_strays};
+use super::lock::{LockWait, NoLock, SystemLock, adopt_strays, end_strays};
 use super::program;
 use crate::backend::Backend;
 use crate::config::Connector;
@@ -52,7 +52,7 @@ pub fn try_out(
     let others = adopt_strays();
     let path = backend.journal()?;
     let mut journal = Journal::open(&path)?;
-    let patience = Patience { queue: PATIENCE, run: PATIENCE };
+    let patience = LockWait { queue: PATIENCE, run: PATIENCE };
     let lock = match SystemLock::take(&path, &connector.name, &patience) {
         Ok(lock) => lock,
         Err(NoLock::Failure(failure)) => return Err(failure),

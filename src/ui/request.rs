@@ -402,13 +402,21 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     for decision in &view.decisions {
         sheet.field("decision", &decided(decision, now));
     }
-    for session in &view.sessions {
-        sheet.field("session", &self::session(session, now));
+    sessions(sheet, view, now);
+    timeline(sheet, view);
+}
+
+fn sessions(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
+    for opened in &view.sessions {
+        sheet.field("session", &session(opened, now));
     }
     if view.more_sessions > 0 {
         let command = format!("`access audit --request {} --action session.opened`", view.id);
         sheet.field("session", &format!("and {} older: {command}", view.more_sessions));
     }
+}
+
+fn timeline(sheet: &mut Sheet, view: &RequestView) {
     if !view.timeline.is_empty() {
         sheet.line("Timeline");
     }
