@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod binding;
 pub mod catalog;
+pub mod certificate;
 pub mod channel;
 pub mod contact;
 pub mod describe;
@@ -29,6 +30,7 @@ pub mod replay;
 pub mod request;
 pub mod resource;
 pub mod role;
+pub mod session;
 pub mod simulation;
 pub mod subscriber;
 pub mod team;

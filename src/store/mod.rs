@@ -13,10 +13,13 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
+//! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
+//! | `sessions.rs` | the sessions that people opened |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
+mod certificates;
 mod file;
 mod grants;
 mod inbox;
@@ -37,6 +40,7 @@ mod requests;
 mod row;
 mod rules;
 mod schema;
+mod sessions;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -45,7 +49,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
-pub use journal::{Journal, JournalChange, JournalEntry, JournalState, shared_journal};
+pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;
