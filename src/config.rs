@@ -27,7 +27,7 @@ use crate::domain::text::shortened;
 use crate::error::{Failure, Kind};
 use crate::log::LogConfig;
 
-pub use connector::{Connector, ConnectorPlace};
+pub use connector::{Connector, ConnectorPlace, SESSIONS};
 pub use trusted::{trusted, trusted_argument};
 
 pub const SYSTEM: &str = "/etc/access/config.toml";
@@ -54,6 +54,7 @@ pub struct Config {
     pub slack: Option<Slack>,
     pub webhooks: Option<Vec<Webhook>>,
     pub connectors: Option<Vec<Connector>>,
+    pub ssh: Option<Ssh>,
     pub deliver: Option<DeliverConfig>,
     /// The log that several hosts share.
     pub log: Option<LogConfig>,
@@ -133,6 +134,16 @@ pub struct DeliverConfig {
     pub timeout: Option<Length>,
     /// The proxy for encrypted requests to Slack and webhooks. `none`: no proxy, not even one from the environment.
     pub proxy: Option<String>,
+}
+
+/// Where the list of revoked SSH certificates is written for sshd.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ssh {
+    /// The KRL.
+    pub krl: PathBuf,
+    /// The public key of the CA whose certificates it is about.
+    pub ca: PathBuf,
 }
 
 /// A shared host, as the file in `/etc` declares it.
@@ -235,6 +246,7 @@ pub fn transports() -> Result<Config, Failure> {
         slack: own.slack.or(system.slack),
         webhooks: own.webhooks.or(system.webhooks),
         connectors: None,
+        ssh: None,
         deliver: own.deliver.or(system.deliver),
         log: None,
     })
@@ -253,20 +265,30 @@ pub fn log() -> Result<LogConfig, Failure> {
 
 /// The programs that give and take back access. On a shared host only the machine's file counts.
 pub fn connectors() -> Result<Vec<Connector>, Failure> {
+    Ok(enforcing("the connectors", |config| config.connectors)?.unwrap_or_default())
+}
+
+/// Where the list of revoked SSH certificates is written. On a shared host only the machine's file counts.
+pub fn ssh() -> Result<Option<Ssh>, Failure> {
+    enforcing("[ssh]", |config| config.ssh)
+}
+
+/// A section about systems that enforce access: the user's, from a file that nobody else can change, or else the machine's.
+fn enforcing<T>(what: &str, section: impl Fn(Config) -> Option<T>) -> Result<Option<T>, Failure> {
     let path = system();
     let system = read_system(&path)?;
     let folders = if system.socket.is_some() { None } else { folders().ok() };
     if let Some(folders) = folders {
         let path = folders.config_dir().join("config.toml");
-        if let Some(own) = read_own(&path)?.connectors {
+        if let Some(own) = section(read_own(&path)?) {
             trusted(&path).map_err(|why| {
-                Failure::new(Kind::Invalid, format!("the connectors in {} are not used: {why}", path.display()))
+                Failure::new(Kind::Invalid, format!("{what} in {} cannot be used: {why}", path.display()))
                     .hint("make sure that only you can change it: chmod go-w")
             })?;
-            return Ok(own);
+            return Ok(Some(own));
         }
     }
-    Ok(system.connectors.unwrap_or_default())
+    Ok(section(system))
 }
 
 /// The folder for what this user's commands keep between runs, outside the database.
@@ -359,11 +381,13 @@ fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
-            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]], [deliver] and [log]")
+            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]], [ssh], [deliver] and [log]")
     })?;
     connector::check(path, config.connectors.as_deref().unwrap_or_default())?;
-    for (key, value) in [("database", &config.database), ("socket", &config.socket)] {
-        if value.as_ref().is_some_and(|value| value.is_relative()) {
+    let (krl, ca) = config.ssh.as_ref().map(|ssh| (&ssh.krl, &ssh.ca)).unzip();
+    let paths = [("database", config.database.as_ref()), ("socket", config.socket.as_ref()), ("krl", krl), ("ca", ca)];
+    for (key, value) in paths {
+        if value.is_some_and(|value| value.is_relative()) {
             return Err(Failure::new(Kind::Invalid, format!("{}: {key} is not an absolute path", path.display())));
         }
     }

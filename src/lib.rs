@@ -17,6 +17,7 @@ pub mod deliver;
 pub mod domain;
 pub mod error;
 pub mod frame;
+pub mod http_client;
 pub mod identity;
 pub mod log;
 pub mod prompt;

@@ -15,7 +15,7 @@ fail() {
     exit 1
 }
 
-# A shared host of whoever calls: heeded, it would refuse --db, or find nobody at the socket.
+# A shared host that the caller configures: if it counted, the program would refuse --db, or find nobody at the socket.
 echo "socket = \"$home/sock\"" >"$home/config.toml"
 run init --owner tester >/dev/null 2>&1
 log=$(run audit --json)

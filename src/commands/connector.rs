@@ -36,6 +36,10 @@ pub enum ConnectorVerb {
 
 /// List the connectors of this machine, and what is wrong with them
 #[derive(Debug, Args)]
+#[command(
+    after_help = "WHERE matters only where several hosts share one log: `leased` is for what the hosts share. On one host, `leased` \
+and `every-host` do the same."
+)]
 pub struct ConnectorListArgs {}
 
 /// Try a connector: list, grant and revoke, each twice. Exit 1: something is wrong

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::app::App;
 use super::{Run, input};
+use crate::backend::Backend;
 use crate::error::Kind;
 use crate::protocol::{FindingView, Health};
 use crate::provisioning;
@@ -38,6 +39,10 @@ impl Run for DoctorArgs {
         }
         let against = input::read_checkpoints(self.against.as_deref())?;
         let backend = app.backend.get()?;
+        // On a shared host root asks first. To check the file, this process becomes the owner of the file, who can't ask for
+        // the bindings, or run the programs.
+        let asked = matches!(backend, Backend::Shared(_)).then(|| provisioning::findings(Some(backend)));
+        let krl = provisioning::krl_finding(backend);
         let mut list = app.printer.list();
         let mut print = |view: FindingView| list.painted(&view, |sheet, color| finding(sheet, &view, color));
         // A file that can't be opened is a finding too.
@@ -51,8 +56,9 @@ impl Run for DoctorArgs {
             }
         };
         let mut broken = false;
-        // A database or a server with faults is not asked for its bindings.
-        for view in provisioning::findings((!wrong).then_some(backend)) {
+        // A database with faults is not asked for its bindings.
+        let systems = asked.unwrap_or_else(|| provisioning::findings((!wrong).then_some(backend)));
+        for view in systems.into_iter().chain(krl) {
             broken |= view.health == Health::Wrong;
             list.painted(&view, |sheet, color| finding(sheet, &view, color))?;
         }
@@ -67,14 +73,14 @@ impl Run for DoctorArgs {
 
 /// `ok`, `warning` or `WRONG`, what was looked at, what was found, and what to do.
 fn finding(sheet: &mut Sheet, view: &FindingView, color: bool) {
-    const FOUND: usize = 20;
+    const FOUND: usize = 21;
     let (mark, code) = match view.health {
         Health::Ok => ("ok", "32"),
         Health::Warning => ("warning", "33"),
         Health::Wrong => ("WRONG", "1;31"),
     };
     let mark = if color { format!("\x1b[{code}m{mark:<7}\x1b[0m") } else { format!("{mark:<7}") };
-    let lead = format!("{mark}  {:<9}  ", view.what);
+    let lead = format!("{mark}  {:<10}  ", view.what);
     sheet.item(&lead, FOUND, &bounded(&lines(&view.found)));
     for mend in &view.mend {
         // A command to copy stays on one line.

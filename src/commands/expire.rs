@@ -7,12 +7,12 @@ use serde::Serialize;
 use super::Run;
 use super::app::App;
 use super::reconcile;
-use crate::domain::provisioning::held_still;
+use crate::domain::provisioning::{held_still, not_taken_back};
 use crate::error::Failure;
-use crate::protocol::{ExpireView, RecordedView};
+use crate::protocol::{ExpireView, StillHeldView, UnconfirmedView};
 use crate::provisioning;
 use crate::provisioning::ReconcileState;
-use crate::service::{Expire, FailedRevokes, Warned};
+use crate::service::{Expire, StillHeld, Warned};
 
 /// Record what has expired, and notify people (for cron, every minute)
 #[derive(Debug, Args)]
@@ -20,7 +20,9 @@ use crate::service::{Expire, FailedRevokes, Warned};
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
 notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
 
-While access that should be over could not be taken back by a connector, it says who still has what, and exits 1.
+While access that should be over could not be taken back by a connector, it says who still has what, and exits 1. It also \
+does if nobody has taken back access that ended 10 minutes ago, and while the list of revoked SSH certificates can't be \
+written.
 
 A line for crontab(5):
   * * * * *  access expire --quiet"
@@ -38,7 +40,8 @@ impl Run for ExpireArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let call = Expire { dry_run: self.dry_run, deliver: !self.no_deliver };
         // Asked before the call: root becomes the owner of the file, who can't read root's configuration.
-        let connectors = if self.dry_run { Ok(false) } else { provisioning::has_connectors(app.backend()?) };
+        let systems = if self.dry_run { Ok(false) } else { provisioning::has_systems(app.backend()?) };
+        let krl = if self.dry_run { Ok(None) } else { provisioning::write_krl(app.backend()?) };
         let printer = &mut app.printer;
         let expired = app.backend.get()?.call(call, &mut |progress| {
             printer.progress(progress);
@@ -46,9 +49,9 @@ impl Run for ExpireArgs {
         })?;
         let Warned { answer: view, warnings } = expired;
         // What was recorded is shown, whatever comes of this.
-        let carried = connectors.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
-        let failed = if self.dry_run { Vec::new() } else { app.backend.get()?.answer(FailedRevokes {})? };
-        let view = Expired { view, failed_revokes: failed };
+        let carried = systems.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
+        let held = if self.dry_run { StillHeldView::default() } else { app.backend.get()?.answer(StillHeld {})? };
+        let view = Expired { view, held };
         let quiet = app.printer.is_quiet();
         app.printer.object(&view, |sheet| {
             if !quiet {
@@ -56,8 +59,15 @@ impl Run for ExpireArgs {
             }
         })?;
         app.warn_all(&warnings);
-        for failed in &view.failed_revokes {
+        for failed in &view.held.failed_revokes {
             app.printer.warn(&held_still(&failed.holding, failed.request, failed.error.as_deref()));
+        }
+        if let Some(UnconfirmedView { grants, since }) = view.held.unconfirmed_revokes {
+            app.printer.warn(&not_taken_back(grants, since));
+        }
+        let krl_failed = krl.is_err();
+        if let Err(failure) = krl {
+            app.printer.warn(&failure.message);
         }
         // No output for cron, but an answer for a user who asks what is due.
         if view.view == ExpireView::default() && self.dry_run {
@@ -65,7 +75,8 @@ impl Run for ExpireArgs {
         }
         carried?;
         // Cron reports it, each time, until somebody helps.
-        Ok(u8::from(!view.failed_revokes.is_empty()))
+        let is_held = !view.held.failed_revokes.is_empty() || view.held.unconfirmed_revokes.is_some();
+        Ok(u8::from(krl_failed || is_held))
     }
 
     fn changes(&self) -> bool {
@@ -85,12 +96,13 @@ impl App {
     }
 }
 
-/// What was done, and what could not be taken back.
+/// What was done, and what was not taken back.
 #[derive(Serialize)]
 struct Expired {
     #[serde(flatten)]
     view: ExpireView,
-    failed_revokes: Vec<RecordedView>,
+    #[serde(flatten)]
+    held: StillHeldView,
 }
 
 /// Empty if nothing was due.

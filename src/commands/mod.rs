@@ -34,6 +34,7 @@ mod review;
 mod revoke;
 mod run;
 mod serve;
+mod session;
 mod show;
 mod ssh;
 mod team;
@@ -207,6 +208,7 @@ verbs! {
     Doctor(doctor::DoctorArgs),
     Serve(serve::ServeArgs),
     Ssh(ssh::SshArgs),
+    Session(session::SessionArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Version(version::VersionArgs),

@@ -62,19 +62,17 @@ impl Run for ReconcileArgs {
             code |= u8::from(!view.state.is_settled());
             list.row(&view, &ROWS, || row(&view))
         });
-        let warning = match done {
-            Ok(warning) => warning,
+        let warnings = match done {
+            Ok(warnings) => warnings,
             Err(failure) => {
                 list.cut_short();
                 return Err(failure.into());
             }
         };
         let count = list.end()?;
-        if let Some(warning) = warning {
-            app.printer.warn(&warning);
-            code = 1;
-        }
-        if count == 0 {
+        code |= u8::from(!warnings.is_empty());
+        app.warn_all(&warnings);
+        if count == 0 && warnings.is_empty() {
             app.printer.status("Nothing differs");
         }
         Ok(code)

@@ -17,6 +17,7 @@ use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::prompt::cancelled;
 use crate::protocol::{AgainstView, Follows, PlanView, Seen};
+use crate::provisioning;
 use crate::service::{Call, ReplaceOwner, TeamApply, TeamShow, Warned};
 use crate::time_format::date_and_time;
 use crate::ui::{Sheet, line};
@@ -134,10 +135,10 @@ impl App {
         question: &str,
     ) -> Result<u8> {
         if dry_run || self.yes {
-            let planned = self.backend()?.answer(call(dry_run, None))?;
+            let planned = self.plan(call(dry_run, None))?;
             return self.print_plan(&planned);
         }
-        let planned = self.backend()?.answer(call(true, None))?;
+        let planned = self.plan(call(true, None))?;
         if !planned.answer.does_anything() {
             return self.print_plan(&planned);
         }
@@ -154,7 +155,7 @@ impl App {
         if !prompt.confirm(question)? {
             return Err(cancelled().into());
         }
-        let applied = self.backend()?.answer(call(false, planned.answer.seen))?;
+        let applied = self.plan(call(false, planned.answer.seen))?;
         self.access_changed = true;
         if self.printer.is_json() {
             return self.print_plan(&applied);
@@ -162,6 +163,18 @@ impl App {
         // What it does was shown already.
         self.printer.print("Applied.")?;
         Ok(0)
+    }
+
+    /// Makes the call, and adds what the service can't know: which new bindings the configuration of this machine refuses.
+    fn plan(&self, call: impl Call<Reply = Warned<PlanView>>) -> Result<Warned<PlanView>, Failure> {
+        let mut planned = self.backend()?.answer(call)?;
+        let bindings = planned.answer.changes.iter().filter_map(|change| match change {
+            Change::Binding(diff) => diff.after().cloned(),
+            _ => None,
+        });
+        let refused = provisioning::refusals(&bindings.collect::<Vec<_>>());
+        planned.warnings.extend(refused.unwrap_or_else(|failure| vec![failure.message]));
+        Ok(planned)
     }
 
     fn print_plan(&mut self, planned: &Warned<PlanView>) -> Result<u8> {

@@ -1,17 +1,21 @@
 //! `[[connectors]]`: the programs that give and take back access in other systems.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
 
+use super::trusted::{trusted, trusted_argument};
 use crate::domain::binding::Parameters;
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::policy::pattern::is_like;
 use crate::error::{Failure, Kind};
 
+/// The name under which `reconcile` has the sessions of this host. No connector can have it.
+pub const SESSIONS: &str = "sessions";
 /// How long one run of a program may take by default.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -30,7 +34,7 @@ pub struct Connector {
     allow: BTreeMap<Name, Vec<String>>,
 }
 
-/// Which hosts of several run it.
+/// Which of several hosts with one log run it. On one host it makes no difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConnectorPlace {
@@ -54,6 +58,18 @@ impl Connector {
     pub fn timeout(&self) -> Duration {
         let seconds = self.timeout.and_then(|length| u64::try_from(length.seconds()).ok());
         seconds.map_or(TIMEOUT, Duration::from_secs)
+    }
+
+    /// The path of the program, without links. Fails, with the reason, if it can't be run, or if another user could decide
+    /// what it does: it, or a file among its arguments, such as a script or settings.
+    pub fn program(&self) -> Result<PathBuf, String> {
+        let named = self.command.first().ok_or("the command is empty")?;
+        let program = trusted(Path::new(named))?;
+        if !program.is_file() || access(&program, AccessFlags::X_OK).is_err() {
+            return Err(format!("{named} is not an executable file"));
+        }
+        self.command[1..].iter().flat_map(|argument| paths(argument)).try_for_each(trusted_argument)?;
+        Ok(program)
     }
 
     /// Why a binding must not have these parameters, if it must not. One that leaves out a key could mean everything.
@@ -82,6 +98,12 @@ impl Connector {
     }
 }
 
+/// The absolute paths that an argument may mean: `/x`, and `--y=/x`.
+fn paths(argument: &str) -> impl Iterator<Item = &Path> {
+    let values = argument.match_indices('=').map(|(at, _)| &argument[at + 1..]);
+    [argument].into_iter().chain(values).map(Path::new).filter(|path| path.is_absolute())
+}
+
 /// Checks what the types do not say.
 pub(super) fn check(path: &Path, connectors: &[Connector]) -> Result<(), Failure> {
     let wrong = |connector: &Connector, why: &str| {
@@ -89,6 +111,9 @@ pub(super) fn check(path: &Path, connectors: &[Connector]) -> Result<(), Failure
     };
     let mut names = BTreeSet::new();
     for connector in connectors {
+        if connector.name.as_str() == SESSIONS {
+            return Err(wrong(connector, "has a name that means the sessions of this host"));
+        }
         if !names.insert(&connector.name) {
             return Err(wrong(connector, "is there twice"));
         }

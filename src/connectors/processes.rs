@@ -40,7 +40,7 @@ fn has_group(status: &str, uids: &[RangeInclusive<u32>], gid: u32) -> bool {
 }
 
 /// Ends all processes that are found, also those that they start meanwhile.
-pub fn end(find: impl Fn() -> Result<Vec<Pid>, NotDone>) -> Result<(), NotDone> {
+pub fn end(mut find: impl FnMut() -> Result<Vec<Pid>, NotDone>) -> Result<(), NotDone> {
     let begun = Instant::now();
     let mut signals = &[Signal::SIGHUP, Signal::SIGTERM, Signal::SIGCONT][..];
     loop {

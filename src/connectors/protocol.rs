@@ -41,15 +41,25 @@ pub struct Provision {
 pub enum ConnectorAnswer {
     /// `{"holds":[{"login":"bob","parameters":{"group":"docker"}}]}`
     Holds(Vec<Holder>),
-    /// `{"done":{}}`; `note` says what the act does not reach, such as open sessions.
+    /// `{"done":{}}`
     Done {
+        /// What the act does not reach, such as open sessions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
+        /// A `grant` changed nothing, because the login had it already.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        was_there: bool,
     },
     /// `{"later":"the server is restarting"}`
     Later(String),
     /// `{"failed":"there is no role orders_rw"}`
     Failed(String),
+}
+
+impl ConnectorAnswer {
+    pub fn done() -> ConnectorAnswer {
+        ConnectorAnswer::Done { note: None, was_there: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

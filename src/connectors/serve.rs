@@ -11,10 +11,18 @@ pub trait System {
     /// Everyone who holds these parameters now, including those to whom access did not give them.
     fn list(&mut self, parameters: &[Parameters]) -> Result<Vec<Holder>, NotDone>;
 
-    /// Returns a note on what the act does not reach, if any.
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone>;
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone>;
 
+    /// Returns a note on what the act does not reach, if any.
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone>;
+}
+
+/// What a grant did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrantEffect {
+    Given,
+    /// It changed nothing: the login had it. If an earlier try of the same act can have given it, that is `Given`.
+    WasThere,
 }
 
 /// Why an operation was not done.
@@ -31,6 +39,12 @@ impl NotDone {
         match self {
             NotDone::Later(why) | NotDone::Failed(why) => NotDone::Later(why),
         }
+    }
+}
+
+impl From<GrantEffect> for ConnectorAnswer {
+    fn from(effect: GrantEffect) -> ConnectorAnswer {
+        ConnectorAnswer::Done { note: None, was_there: effect == GrantEffect::WasThere }
     }
 }
 
@@ -59,12 +73,10 @@ pub fn serve(system: &mut dyn System, input: impl BufRead, mut output: impl Writ
 }
 
 fn carry_out(system: &mut dyn System, operation: &Operation) -> ConnectorAnswer {
-    let done = match operation {
-        Operation::List { parameters } => {
-            return system.list(parameters).map_or_else(Into::into, ConnectorAnswer::Holds);
-        }
-        Operation::Grant(act) => system.grant(act),
-        Operation::Revoke(act) => system.revoke(act),
+    let answer = match operation {
+        Operation::List { parameters } => system.list(parameters).map(ConnectorAnswer::Holds),
+        Operation::Grant(act) => system.grant(act).map(Into::into),
+        Operation::Revoke(act) => system.revoke(act).map(|note| ConnectorAnswer::Done { note, was_there: false }),
     };
-    done.map_or_else(Into::into, |note| ConnectorAnswer::Done { note })
+    answer.unwrap_or_else(Into::into)
 }

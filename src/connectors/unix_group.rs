@@ -10,7 +10,7 @@ use std::process::Output;
 use clap::Args;
 
 use super::protocol::{Holder, Provision};
-use super::{NotDone, System, account, parameters, processes, tool};
+use super::{GrantEffect, NotDone, System, account, parameters, processes, tool};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 
@@ -59,7 +59,7 @@ impl System for UnixGroup {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let name = parameters::only(&act.parameters, "group")?;
         // usermod would take it for the number of a group.
         if name.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -67,10 +67,10 @@ impl System for UnixGroup {
         }
         let group = find(name)?.ok_or_else(|| NotDone::Failed(format!("this host has no local group {name}")))?;
         account::of(&act.login)?;
-        if !group.has(&act.login) {
-            self.add(&act.login, name)?;
+        if group.has(&act.login) {
+            return Ok(GrantEffect::WasThere);
         }
-        Ok(None)
+        self.add(&act.login, name).map(|()| GrantEffect::Given)
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {

@@ -1,15 +1,14 @@
 //! HTTPS requests of connectors.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::http::Response;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::NotDone;
 use crate::error::{Failure, Kind};
+use crate::http_client;
 use crate::tls;
 
 /// How long one request may take.
@@ -40,22 +39,8 @@ impl Website {
             return usage("is not valid");
         }
         let trusted = if encrypted { tls::trusted(ca_file)? } else { Vec::new() };
-        let trusted: Vec<_> = trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(trusted)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            // Redirects are not followed: they could lead anywhere, with the secret.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent("access")
-            .proxy(None)
-            .timeout_global(Some(LIMIT))
-            .tls_config(tls)
-            .build();
-        Ok(Website { agent: agent.into(), base: url.trim_end_matches('/').to_owned(), down: None })
+        let agent = http_client::open(&trusted, Some(LIMIT));
+        Ok(Website { agent, base: url.trim_end_matches('/').to_owned(), down: None })
     }
 
     /// Sends a request. Returns the status and the text.

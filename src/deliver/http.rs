@@ -2,18 +2,17 @@
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use ureq::Agent;
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use super::proxy::Proxies;
 use crate::config;
 use crate::error::{Failure, Kind};
+use crate::http_client;
 
 /// A response.
 #[derive(Debug)]
@@ -128,23 +127,7 @@ impl HttpClient {
             return Ok(agent);
         }
         let trusted = if self.encrypted { roots(self.ca_file.as_deref())? } else { Vec::new() };
-        let trusted: Vec<Certificate<'static>> =
-            trusted.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect();
-        let tls = TlsConfig::builder()
-            .root_certs(RootCerts::Specific(Arc::new(trusted)))
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .build();
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            // Redirects are not followed: they could lead anywhere.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent("access")
-            // Set for each request. (By default the library takes one from the environment.)
-            .proxy(None)
-            .tls_config(tls)
-            .build();
-        Ok(self.agent.get_or_init(|| agent.into()))
+        Ok(self.agent.get_or_init(|| http_client::open(&trusted, None)))
     }
 
     /// Posts JSON. The error never contains the URL, which can be a secret.

@@ -1,14 +1,18 @@
 //! Events as text: for notifications, the audit log and a request's timeline.
 
 use super::binding::{Holding, in_connector};
+use super::certificate::Certificate;
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
-use super::provisioning::{Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, ProvisioningOperation};
+use super::provisioning::{
+    Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
+};
 use super::request::Request;
+use super::session::{ClosedSession, OpenedSession};
 use super::team::difference;
 use super::terms::{RequestDetails, Terms};
-use super::text::{Text, Ticket, joined};
+use super::text::{Text, Ticket, joined, quantity};
 use super::time::Timestamp;
 
 /// Writes a time for a reader.
@@ -69,19 +73,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
             let changes = changes(from, to, times).join("; ");
             format!("{by} changed request {request} ({}): {changes}{}", to.asked.resource, no_longer_counted(voids))
         }
-        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
-            let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
-            let note = note.as_ref().map(|note| format!(": {note}"));
-            let voids = no_longer_counted(voids);
-            format!(
-                "{by} approved request {request}: {} {}{}{voids}{}{}",
-                terms.resource,
-                how_long(terms, times),
-                asked.unwrap_or_default(),
-                extended(about, times),
-                note.unwrap_or_default()
-            )
-        }
+        Event::RequestApproved(approval) => approved(approval, about, times),
         Event::RequestDenied { request, by, reason } => {
             format!("{by} denied request {request}{of}{}", after_colon(reason.as_ref()))
         }
@@ -130,8 +122,39 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         | Event::GrantDeprovisioned(_)
         | Event::ProvisioningFailed(_)
         | Event::DriftFound(_)
-        | Event::DriftResolved(_) => provisioned(event),
+        | Event::DriftResolved(_)
+        | Event::DriftOmitted(_) => provisioned(event),
+        Event::CertificateIssued(certificate) => certified(certificate, times),
+        Event::SessionOpened(opened) => session_opened(opened),
+        Event::SessionClosed(ClosedSession { session, how, .. }) => {
+            format!("The session of entry {session} is {}", how.in_words())
+        }
     }
+}
+
+fn approved(approval: &Approval, about: Option<&Request>, times: Times<'_>) -> String {
+    let Approval { request, by, terms, asked, note, voids } = approval;
+    let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
+    let note = note.as_ref().map(|note| format!(": {note}"));
+    let voids = no_longer_counted(voids);
+    format!(
+        "{by} approved request {request}: {} {}{}{voids}{}{}",
+        terms.resource,
+        how_long(terms, times),
+        asked.unwrap_or_default(),
+        extended(about, times),
+        note.unwrap_or_default()
+    )
+}
+
+fn session_opened(opened: &OpenedSession) -> String {
+    let OpenedSession { request, member, login, resource, service, from, recording, last_in_hour, .. } = opened;
+    let who = if member.as_str() == login.as_str() { login.to_string() } else { format!("{member} (login {login})") };
+    let from = from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+    let by = request.map_or_else(|| "without a grant".to_owned(), |request| format!("request {request}"));
+    let recording = recording.as_ref().map_or_else(String::new, |recording| format!("; recording: {recording}"));
+    let more = if *last_in_hour { "; more within this hour are not recorded" } else { "" };
+    format!("{who} opened a session of {service}{from} on {resource} ({by}){recording}{more}")
 }
 
 /// ` of bob`.
@@ -183,8 +206,17 @@ fn provisioned(event: &Event) -> String {
             let what = in_connector(parameters, connector);
             format!("{login} and {what}: no longer {}", drift.as_str())
         }
+        Event::DriftOmitted(OmittedDrift { connector, count }) => {
+            let differences = quantity(*count, "more difference", "more differences");
+            format!("{differences} in {connector}, too many to record each")
+        }
         _ => String::new(),
     }
+}
+
+fn certified(certificate: &Certificate, times: Times<'_>) -> String {
+    let Certificate { request, member, principal, key, until, .. } = certificate;
+    format!("{member} got an SSH certificate for {principal}, until {} (request {request}, key {key})", times(*until))
 }
 
 fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> String {

@@ -21,7 +21,9 @@ pub enum Duration {
 const UNITS: [(char, i64); 5] = [('w', 7 * 86_400), ('d', 86_400), ('h', 3600), ('m', 60), ('s', 1)];
 
 impl Length {
+    pub const TEN_MINUTES: Length = Length(600);
     pub const HOUR: Length = Length(3600);
+    pub const HALF_DAY: Length = Length(43_200);
     pub const DAY: Length = Length(86_400);
     pub const WEEK: Length = Length(7 * 86_400);
     pub const YEAR: Length = Length(365 * 86_400);

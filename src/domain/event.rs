@@ -6,13 +6,15 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+use super::certificate::Certificate;
 use super::grant::Grant;
 use super::member::Login;
 use super::name::{Name, RuleName};
 use super::notification::Recipient;
 use super::preference::Preference;
-use super::provisioning::{Deprovisioned, Drifted, Failed, ProvisionedAccess};
+use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
 use super::resource::Resource;
+use super::session::{ClosedSession, OpenedSession};
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::Text;
@@ -166,6 +168,17 @@ pub enum Event {
     DriftFound(Drifted),
     #[serde(rename = "drift.resolved")]
     DriftResolved(Drifted),
+    /// More drift than is recorded in an hour. Recorded once an hour.
+    #[serde(rename = "drift.omitted")]
+    DriftOmitted(OmittedDrift),
+    /// An SSH certificate for a grant. Recorded before it is signed.
+    #[serde(rename = "certificate.issued")]
+    CertificateIssued(Certificate),
+    /// Somebody opened a session with their access.
+    #[serde(rename = "session.opened")]
+    SessionOpened(OpenedSession),
+    #[serde(rename = "session.closed")]
+    SessionClosed(ClosedSession),
 }
 
 /// What a new request says.
@@ -348,6 +361,10 @@ impl Event {
             Event::ProvisioningFailed(_) => "provisioning.failed",
             Event::DriftFound(_) => "drift.found",
             Event::DriftResolved(_) => "drift.resolved",
+            Event::DriftOmitted(_) => "drift.omitted",
+            Event::CertificateIssued(_) => "certificate.issued",
+            Event::SessionOpened(_) => "session.opened",
+            Event::SessionClosed(_) => "session.closed",
         }
     }
 
@@ -378,7 +395,11 @@ impl Event {
             | Event::GrantDeprovisioned(_)
             | Event::ProvisioningFailed(_)
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => false,
+            | Event::DriftResolved(_)
+            | Event::DriftOmitted(_)
+            | Event::CertificateIssued(_)
+            | Event::SessionOpened(_)
+            | Event::SessionClosed(_) => false,
         }
     }
 
@@ -399,23 +420,27 @@ impl Event {
             | Event::GrantStarted(Granted { request, .. })
             | Event::GrantExpiring { request, .. }
             | Event::GrantExpired { request, .. }
-            | Event::GrantRevoked { request, .. } => Some(*request),
+            | Event::GrantRevoked { request, .. }
+            | Event::CertificateIssued(Certificate { request, .. }) => Some(*request),
             Event::AttemptRefused { request, .. }
             | Event::GrantProvisioned(ProvisionedAccess { request, .. })
             | Event::GrantDeprovisioned(Deprovisioned { provision: ProvisionedAccess { request, .. }, .. })
-            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. }) => *request,
+            | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. })
+            | Event::SessionOpened(OpenedSession { request, .. })
+            | Event::SessionClosed(ClosedSession { request, .. }) => *request,
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => None,
+            | Event::DriftResolved(_)
+            | Event::DriftOmitted(_) => None,
         }
     }
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 25] = [
+pub const ACTIONS: [&str; 29] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -441,4 +466,8 @@ pub const ACTIONS: [&str; 25] = [
     "provisioning.failed",
     "drift.found",
     "drift.resolved",
+    "drift.omitted",
+    "certificate.issued",
+    "session.opened",
+    "session.closed",
 ];

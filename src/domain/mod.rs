@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod binding;
 pub mod catalog;
+pub mod certificate;
 pub mod channel;
 pub mod contact;
 pub mod describe;
@@ -30,6 +31,7 @@ pub mod replica;
 pub mod request;
 pub mod resource;
 pub mod role;
+pub mod session;
 pub mod simulation;
 pub mod subscriber;
 pub mod team;

@@ -63,6 +63,14 @@ impl Principal {
         self.grants.iter().filter(move |grant| !disabled && grant.is_live(now))
     }
 
+    /// Those that begin later, in the order in which they do.
+    pub fn following_grants(&self, now: Timestamp) -> Vec<&Grant> {
+        let follows = |grant: &&Grant| !self.is_disabled() && grant.ended.is_none() && grant.starts_at > now;
+        let mut grants: Vec<&Grant> = self.grants.iter().filter(follows).collect();
+        grants.sort_by_key(|grant| grant.starts_at);
+        grants
+    }
+
     fn roles_held(&self, now: Timestamp) -> Vec<RoleHeld> {
         let base = RoleHeld { role: self.member.role, request: None, until: None };
         let granted = self.live_grants(now).filter_map(|grant| match grant.terms.resource {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::binding::{Holding, in_connector};
 use super::name::Name;
 use super::terms::RequestId;
+use super::text::quantity;
 use super::time::Timestamp;
 
 /// Something that a connector gave, failed to give, or found. It begins with one entry of the log and ends with another.
@@ -86,6 +87,13 @@ pub struct Drifted {
     pub drift: Drift,
 }
 
+/// How many new differences of a system were not recorded. A part of events.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OmittedDrift {
+    pub connector: Name,
+    pub count: u64,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ProvisioningOperation {
@@ -165,4 +173,10 @@ pub fn held_still(holding: &Holding, request: Option<RequestId>, why: Option<&st
     let by = request.map_or_else(String::new, |request| format!(" (request {request})"));
     let what = in_connector(&holding.parameters, &holding.connector);
     format!("{} STILL HAS {what}{by}: {}", holding.login, why.unwrap_or("it could not be taken back"))
+}
+
+/// `access by 3 grants that have ended was not taken back, since 2026-11-24T10:00:00Z: the reconciler may not be running`.
+pub fn not_taken_back(grants: usize, since: Timestamp) -> String {
+    let grants = quantity(grants, "grant that has ended", "grants that have ended");
+    format!("access by {grants} was not taken back, since {since}: the reconciler may not be running")
 }

@@ -29,6 +29,8 @@ pub const UNREVIEWED: usize = 3;
 pub const PREFERENCES: Limit = Limit { done: "changed how you are notified", most: 30, within: Length::HOUR };
 /// High enough for an owner who has to shut people out quickly.
 pub const TEAM_CHANGES: Limit = Limit { done: "changed the team", most: 60, within: Length::HOUR };
+/// SSH certificates that one member gets within an hour. Enough for one for each host of a fleet.
+pub const CERTIFICATES: usize = 60;
 /// Changes of the terms of one request by one approver: each voids what others approved, and notifies them. To approve what
 /// another approver put there has no limit, or that approver could use it up.
 pub const TERMS: Limit = Limit { done: "changed the terms of this request", most: 5, within: Length::HOUR };

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::duration::Length;
 use super::event::Event;
 use super::name::Name;
 use super::provisioning::{
-    Condition, Deprovisioned, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation,
+    Condition, Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess, Provisioning, ProvisioningOperation,
     ProvisioningOutcome,
 };
 use super::text::visible;
@@ -15,8 +16,11 @@ use super::time::Timestamp;
 const AGAIN_AFTER: i64 = 24 * 3600;
 /// What fails for another reason, if it does not change at each try: an hour.
 const OTHER_REASON_AFTER: i64 = 3600;
-/// The most drift of one system that is new on the record in one run. The rest is on it after the next runs, if it is still there.
+/// The most drift of one system that is new on the record in an hour. The rest is on it later, if it is still there. Each
+/// entry stays in the log, and a system may list other logins each time.
 const NEW_DRIFT: usize = 100;
+/// The time that this limit covers.
+pub const DRIFT_WITHIN: Length = Length::HOUR;
 /// The most characters of a reason that are recorded.
 const LONGEST_REASON: usize = 500;
 
@@ -70,10 +74,18 @@ fn is_due(open: &Provisioning, why: &str, now: Timestamp) -> bool {
     now.since(open.recorded_at) >= if is_same { AGAIN_AFTER } else { OTHER_REASON_AFTER }
 }
 
+/// The drift of one system that was recorded in the last hour.
+#[derive(Debug, Default)]
+pub struct RecentDrift {
+    pub found: usize,
+    /// Whether an entry says that some was left out.
+    pub is_omitted: bool,
+}
+
 /// What is new of the drift in these systems, and what is no longer there. `open`: the drift on record.
 pub fn drift<'p>(
     open: impl IntoIterator<Item = &'p Provisioning>,
-    looked_at: &[Name],
+    looked_at: &BTreeMap<Name, RecentDrift>,
     found: Vec<Drifted>,
 ) -> Vec<Event> {
     let known: BTreeSet<Drifted> = open
@@ -82,16 +94,17 @@ pub fn drift<'p>(
             Condition::Drifted(drift) => Some(Drifted { holding: open.holding.clone(), drift }),
             _ => None,
         })
-        .filter(|known| looked_at.contains(&known.holding.connector))
+        .filter(|known| looked_at.contains_key(&known.holding.connector))
         .collect();
     let found: BTreeSet<Drifted> = found.into_iter().collect();
-    let resolved = known.difference(&found).cloned().map(Event::DriftResolved);
-    // An entry is for ever, and a list may show other logins at each run.
-    let mut counts: BTreeMap<&Name, usize> = BTreeMap::new();
-    let new = found.difference(&known).filter(|new| {
-        let count = counts.entry(&new.holding.connector).or_default();
-        *count += 1;
-        *count <= NEW_DRIFT
-    });
-    resolved.chain(new.cloned().map(Event::DriftFound)).collect()
+    let mut events: Vec<Event> = known.difference(&found).cloned().map(Event::DriftResolved).collect();
+    for (connector, recent) in looked_at {
+        let new: Vec<&Drifted> = found.difference(&known).filter(|new| new.holding.connector == *connector).collect();
+        let recorded = new.len().min(NEW_DRIFT.saturating_sub(recent.found));
+        events.extend(new[..recorded].iter().map(|&new| Event::DriftFound(new.clone())));
+        let count = (new.len() - recorded) as u64;
+        let is_news = count > 0 && !recent.is_omitted;
+        events.extend(is_news.then(|| Event::DriftOmitted(OmittedDrift { connector: connector.clone(), count })));
+    }
+    events
 }

@@ -3,7 +3,8 @@
 --
 -- A host is a login role. It calls the functions that are granted to access_host, and reads and writes no table itself.
 -- The functions run as the owner. They refer to every object by its schema, contain no backslash, and parse times
--- without a zone, so that no setting of the caller's session changes what they do.
+-- without a zone, so that no setting of the caller's session changes what they do. Those that set no search_path are
+-- called only by those that do.
 
 SET LOCAL client_min_messages = warning;
 
@@ -100,7 +101,7 @@ END $$;
 
 -- The commit waits for the standby, whatever the session says.
 CREATE OR REPLACE FUNCTION access.wait_for_standby() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
         PERFORM set_config('synchronous_commit', 'on', true);
@@ -139,7 +140,7 @@ ALTER TABLE access.side ENABLE ALWAYS TRIGGER durable;
 
 -- The host that calls.
 CREATE OR REPLACE FUNCTION access.caller() RETURNS access.host
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     found_host access.host;
 BEGIN
@@ -163,7 +164,7 @@ END $$;
 
 -- Whether the log has this entry. Number 0 with 32 zero bytes is before the first.
 CREATE OR REPLACE FUNCTION access.has(p_seq bigint, p_hash bytea) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF p_seq = 0 THEN
         RETURN coalesce(p_hash = decode(repeat('00', 32), 'hex'), false);
@@ -174,7 +175,7 @@ END $$;
 -- Names the host that has the turn, for a message. Ends its session if it has kept the turn longer than any honest
 -- host does; for that, the owner needs pg_signal_backend and pg_read_all_stats, or is a superuser.
 CREATE OR REPLACE FUNCTION access.evict() RETURNS name
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     holder record;
 BEGIN
@@ -198,7 +199,7 @@ END $$;
 
 -- Takes the turn: until the transaction ends, nobody else appends. A host that then stalls loses it.
 CREATE OR REPLACE FUNCTION access.lock() RETURNS access.log
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     log access.log;
     holder name;
@@ -241,7 +242,7 @@ END $$;
 
 -- The hashes of entries that follow this one.
 CREATE OR REPLACE FUNCTION access.chain(p_hash bytea, p_bodies text[]) RETURNS bytea[]
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     hash bytea := p_hash;
     hashes bytea[] := ARRAY[]::bytea[];
@@ -267,14 +268,14 @@ END $$;
 
 -- The JSON of a body. An escaped NUL, which jsonb refuses, becomes another character here; the body keeps it.
 CREATE OR REPLACE FUNCTION access.parse(p_body text) RETURNS jsonb
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     RETURN replace(p_body, chr(92) || 'u0000', chr(92) || 'ufffd')::jsonb;
 END $$;
 
 -- The time that an entry says.
 CREATE OR REPLACE FUNCTION access.time_of(p_entry jsonb) RETURNS timestamptz
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF p_entry->>'at' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$' THEN
         RETURN left(p_entry->>'at', 19)::timestamp AT TIME ZONE 'UTC';
@@ -286,7 +287,7 @@ END $$;
 -- grants and preferences of their own. It may claim any member, as each of them could come to that host, so at worst
 -- it asks for somebody and takes access back early. It never gives any: no approval, no grant, no change of the team.
 CREATE OR REPLACE FUNCTION access.may_ask(p_entry jsonb) RETURNS boolean
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     detail jsonb := p_entry->'event'->'detail';
     actor text := p_entry->>'actor';
@@ -303,7 +304,7 @@ END $$;
 
 -- Refuses an entry that this host may not append at this place.
 CREATE OR REPLACE FUNCTION access.inspect(p_host access.host, p_seq bigint, p_entry jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     action text := p_entry->'event'->>'action';
 BEGIN
@@ -328,7 +329,7 @@ END $$;
 -- Makes a row for what this host will report. Only by whoever has the turn, so nobody else makes one meanwhile.
 -- ON CONFLICT would wait for a host that keeps its row locked.
 CREATE OR REPLACE FUNCTION access.expect(p_role name) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
     IF NOT EXISTS (SELECT FROM access.seen s WHERE s.role = p_role) THEN
         INSERT INTO access.seen (role) VALUES (p_role);
@@ -337,7 +338,7 @@ END $$;
 
 -- Follows what an entry says about hosts.
 CREATE OR REPLACE FUNCTION access.follow(p_entry jsonb) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
     change record;
 BEGIN
@@ -398,9 +399,9 @@ BEGIN
     seq := coalesce(seq, 0);
     hash := coalesce(hash, decode(repeat('00', 32), 'hex'));
     IF access.has(p_prev_seq + count, hashes[count]) THEN
-        -- The answer must not come from a server that is no longer the leader: its commit waits too.
+        -- The answer must not come from a server that is no longer the leader. The row lock makes this a transaction
+        -- that is committed; here its commit is made to wait for the standby.
         PERFORM access.wait_for_standby();
-        PERFORM pg_logical_emit_message(true, 'access', 'already');
         verdict := 'already';
         seq := p_prev_seq + count;
         hash := hashes[count];

@@ -1,10 +1,12 @@
 //! The data of calls and of their answers, between a front end and the service: in one process, and over a shared
 //! host's socket. No logic except conversions.
 
+mod certificate;
 mod delivery;
 mod log;
 mod provisioning;
 mod request;
+mod session;
 mod shared_log;
 mod team;
 
@@ -18,18 +20,20 @@ use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
+pub use certificate::{CertificateView, RevokedView};
 pub use delivery::{
     DeliverView, EventPreferenceView, HowView, NotificationView, PreferenceView, Progress, QueuedView, TestView,
 };
 pub use log::{Checkpoint, EntryView, FaultView, RawView, RecipientView, VerifyView};
 pub use provisioning::{
     DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
-    ProvisioningState, ProvisioningView, RecordedState, RecordedView,
+    ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
     TimelineView,
 };
+pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
 pub use shared_log::{AsOf, EngineView, HostView, LogStatusView, MovedView};
 pub use team::{
     AgainstView, CheckView, FollowView, Follows, HolderView, NeedView, NeedsView, OtherwiseView, PlanView, ProfileView,

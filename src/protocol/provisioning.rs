@@ -71,6 +71,22 @@ pub enum RecordedState {
     RevokeFailed,
 }
 
+/// Access that should be over, and is not.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct StillHeldView {
+    /// What could not be taken back.
+    pub failed_revokes: Vec<RecordedView>,
+    pub unconfirmed_revokes: Option<UnconfirmedView>,
+}
+
+/// Access by grants that ended some time ago, of which no reconciler has said that it was taken back, or that this failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnconfirmedView {
+    pub grants: usize,
+    /// When the first of them ended.
+    pub since: Timestamp,
+}
+
 /// Something that happened in a system, to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutcomeView {

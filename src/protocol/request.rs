@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProvisioningView, Seen};
+use super::{CertificateView, ProvisioningView, Seen, SessionView};
 use crate::domain::duration::Duration;
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
@@ -47,6 +47,9 @@ pub struct RequestView {
     pub decisions: Vec<DecisionView>,
     pub approvals: ApprovalsView,
     pub grant: Option<GrantView>,
+    /// The SSH certificates for it, in the order in which they were issued (`show` only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<CertificateView>,
     /// The requests that extend its grant (`show` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub extended_by: Vec<RequestId>,
@@ -59,6 +62,12 @@ pub struct RequestView {
     /// Its entries in the audit log, oldest first (`show` only).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timeline: Vec<TimelineView>,
+    /// The sessions that were opened under its grant, newest first (`show` only).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sessions: Vec<SessionView>,
+    /// How many older sessions there are (`show` only).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_sessions: u64,
     /// Whether the caller may decide on it (`show` only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_decide: Option<bool>,
@@ -155,6 +164,10 @@ pub struct TimelineView {
     pub text: String,
 }
 
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 fn spelled(duration: Option<Duration>) -> Option<String> {
     duration.map(|duration| duration.to_string())
 }
@@ -249,10 +262,13 @@ impl RequestView {
             decisions: request.decisions.into_iter().map(decision).collect(),
             approvals,
             grant: request.grant.map(|grant| GrantView::at(grant, now)),
+            certificates: Vec::new(),
             extended_by: Vec::new(),
             also_ended: Vec::new(),
             rules: Vec::new(),
             timeline: Vec::new(),
+            sessions: Vec::new(),
+            more_sessions: 0,
             may_decide: None,
             narrowest_scope: None,
             last_seq: None,

@@ -104,7 +104,7 @@ fn in_part(operations: &[Operation], parsed: Vec<ConnectorAnswer>, ended: &Progr
     let silent = acts.is_empty();
     let (mut lists, mut acts) = (lists.into_iter(), acts.into_iter());
     let by_status = |is_list: bool| match ended {
-        ProgramEnd::Exited(0) if silent && !is_list => Ok(ConnectorAnswer::Done { note: None }),
+        ProgramEnd::Exited(0) if silent && !is_list => Ok(ConnectorAnswer::done()),
         ProgramEnd::Exited(LATER) => Ok(ConnectorAnswer::Later(ended.describe(said))),
         ProgramEnd::Exited(code) if *code != 0 => Ok(ConnectorAnswer::Failed(ended.describe(said))),
         ProgramEnd::Exited(_) | ProgramEnd::Killed(_) | ProgramEnd::Stopped(_) => Err(ended.describe(said)),
@@ -126,7 +126,9 @@ fn parse(line: &str) -> Result<ConnectorAnswer, String> {
     Ok(match answer {
         ConnectorAnswer::Later(why) => ConnectorAnswer::Later(one_line(&why)),
         ConnectorAnswer::Failed(why) => ConnectorAnswer::Failed(one_line(&why)),
-        ConnectorAnswer::Done { note } => ConnectorAnswer::Done { note: note.map(|note| one_line(&note)) },
+        ConnectorAnswer::Done { note, was_there } => {
+            ConnectorAnswer::Done { note: note.map(|note| one_line(&note)), was_there }
+        }
         ConnectorAnswer::Holds(_) => return Err("holds is not a list".to_owned()),
     })
 }
@@ -162,7 +164,7 @@ mod tests {
     }
 
     fn done() -> Answered {
-        Ok(ConnectorAnswer::Done { note: None })
+        Ok(ConnectorAnswer::done())
     }
 
     const HOLDS: &str = r#"{"holds":[{"login":"bob","parameters":{"role":"rw"}}]}"#;

@@ -1,6 +1,5 @@
 //! One run at a time for each system, and an end for the program of a run that was killed.
 
-use std::fs;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,6 +10,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 
+use super::process_table::{boot, find, processes};
 use crate::domain::name::Name;
 use crate::error::Failure;
 use crate::store;
@@ -27,30 +27,36 @@ pub struct SystemLock {
     path: PathBuf,
 }
 
+/// How long to wait for a lock.
+pub struct LockWait {
+    /// To be the one that waits for the run under way.
+    pub queue: Duration,
+    /// For that run.
+    pub run: Duration,
+}
+
 /// Why there is no lock.
 pub enum NoLock {
     /// Another process waits for it, and will see all that is recorded now.
     Waiting,
-    /// Another process did not release it in time.
+    /// The run under way did not end in time.
     Busy,
     Failure(Failure),
 }
 
 impl SystemLock {
-    /// Waits for the lock. `leave`: not if another process waits already, since there is nothing that this one would add.
-    pub fn take(journal: &Path, connector: &Name, patience: Duration, leave: bool) -> Result<SystemLock, NoLock> {
+    /// Waits for the lock. Where another process waits for it already, this one has nothing to add.
+    pub fn take(journal: &Path, connector: &Name, patience: &LockWait) -> Result<SystemLock, NoLock> {
         let path = store::beside(journal, &format!("-{connector}.lock"));
         let failed = |error: store::Error| NoLock::Failure(error.into());
         let file = store::open_private(&path).map_err(failed)?;
         let waiting = store::open_private(&path).map_err(failed)?;
-        let until = Instant::now() + patience;
-        for (file, byte) in [(&waiting, NEXT), (&file, RUN)] {
+        let steps = [(&waiting, NEXT, patience.queue, NoLock::Waiting), (&file, RUN, patience.run, NoLock::Busy)];
+        for (file, byte, patience, otherwise) in steps {
+            let until = Instant::now() + patience;
             while !store::try_lock(file, byte, &path).map_err(failed)? {
-                if leave && byte == NEXT {
-                    return Err(NoLock::Waiting);
-                }
                 if Instant::now() >= until {
-                    return Err(NoLock::Busy);
+                    return Err(otherwise);
                 }
                 sleep(Duration::from_millis(10));
             }
@@ -63,7 +69,8 @@ impl SystemLock {
     /// Notes the program that is about to work. It is written before the program gets anything to do, so that whatever it
     /// does after this process was killed, the next run ends it first.
     pub fn note(&self, program: Pid) -> Result<(), String> {
-        let note = format!("{program} {} {}", started_at(program).unwrap_or_default(), boot());
+        let started = find(program).map(|found| found.started).unwrap_or_default();
+        let note = format!("{program} {started} {}", boot());
         self.write(&note).map_err(|error| format!("{}: {error}", self.path.display()))
     }
 
@@ -90,7 +97,7 @@ impl SystemLock {
         let [group, started, booted] = words.as_slice() else { return };
         let Some(group) = group.parse().ok().filter(|&group: &i32| group > 1).map(Pid::from_raw) else { return };
         // While the group exists, no other process gets its number.
-        let other = started_at(group).is_some_and(|at| at != *started);
+        let other = find(group).is_some_and(|found| found.started.to_string() != *started);
         if *booted != boot() || other || !is_running(group) {
             return;
         }
@@ -138,44 +145,7 @@ fn children() -> impl Iterator<Item = Pid> {
     processes().filter(move |found| found.parent == own).map(|found| found.pid)
 }
 
-struct Found {
-    pid: Pid,
-    zombie: bool,
-    parent: i32,
-    group: i32,
-    started: String,
-}
-
 /// Whether a process of this group runs.
 fn is_running(group: Pid) -> bool {
     processes().any(|found| found.group == group.as_raw() && !found.zombie)
-}
-
-/// When a process was started, in ticks since the system was booted.
-fn started_at(pid: Pid) -> Option<String> {
-    found(pid).map(|found| found.started)
-}
-
-fn processes() -> impl Iterator<Item = Found> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter_map(|pid| found(Pid::from_raw(pid)))
-}
-
-/// See proc_pid_stat(5).
-fn found(pid: Pid) -> Option<Found> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses, and may have some itself.
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    Some(Found {
-        pid,
-        zombie: matches!(*fields.first()?, "Z" | "X"),
-        parent: fields.get(1)?.parse().ok()?,
-        group: fields.get(2)?.parse().ok()?,
-        started: (*fields.get(19)?).to_owned(),
-    })
-}
-
-fn boot() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }

@@ -11,7 +11,9 @@
 //! | `system.rs` | a run for one system |
 //! | `run.rs` | a run for all of them, each on a thread |
 //! | `program.rs`, `answers.rs` | running a connector's program, and reading what it says |
+//! | `krl.rs`, `ssh_keygen.rs` | the list of revoked SSH certificates |
 //! | `lock.rs` | one run at a time for each system; processes that are left over |
+//! | `sessions.rs`, `process_table.rs` | the sessions of this host, and their processes |
 //! | `start.rs` | a run after a command that changed who has access |
 //! | `survey.rs` | `connector list`, and what `doctor` finds |
 //! | `trial.rs` | `connector test` |
@@ -19,12 +21,16 @@
 //! | `view.rs` | what is reported |
 
 mod answers;
+mod krl;
 mod lock;
 mod plan;
 #[cfg(test)]
 mod plan_test;
+mod process_table;
 mod program;
 mod run;
+mod sessions;
+mod ssh_keygen;
 mod start;
 mod survey;
 mod system;
@@ -32,9 +38,12 @@ mod trial;
 mod view;
 mod watch;
 
+pub use krl::{krl_fault, krl_finding, write_krl};
 pub use run::{Reconciliation, no_connector, reconcile};
-pub use start::{has_connectors, in_background, in_foreground, run_command};
-pub use survey::{ConnectorView, connectors, findings, named};
+pub use sessions::{ReportedSession, close_session, open_session};
+pub use ssh_keygen::{fingerprint, finish, ssh_keygen};
+pub use start::{has_systems, in_background, in_foreground, run_command};
+pub use survey::{ConnectorView, connectors, findings, named, refusals};
 pub use trial::{TrialStep, try_out};
 pub use view::{ReconcileState, ReconcileView};
 pub use watch::{Watched, watch};

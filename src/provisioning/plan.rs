@@ -198,6 +198,11 @@ pub fn conclude(
     };
     let is_done = matches!(answer, Ok(ConnectorAnswer::Done { .. }));
     match (act.kind, is_found) {
+        // The list did not show it. After an earlier try of ours it proves nothing: that one may have given it.
+        (ActKind::Grant, _) if was_there(answer) && before.is_none_or(is_foreign) => {
+            let entry = JournalEntry { state: JournalState::Before, key: String::new(), ..act.intent.clone() };
+            (Some(entry), if is_found == Some(true) { Ok(()) } else { Err(why()) })
+        }
         (_, None) => (intent(), Err(why())),
         // The list decides what happened to an act without an answer, unless it was listed before too.
         (ActKind::Grant, Some(true)) if is_done || (answer.is_err() && !act.was_found) => {
@@ -225,6 +230,14 @@ pub fn conclude(
         (ActKind::Revoke, Some(false)) => (intent(), Ok(())),
         (ActKind::Revoke, Some(true)) => (intent(), Err(why())),
     }
+}
+
+fn was_there(answer: &Answered) -> bool {
+    matches!(answer, Ok(ConnectorAnswer::Done { was_there: true, .. }))
+}
+
+fn is_foreign(entry: &JournalEntry) -> bool {
+    entry.state == JournalState::Before
 }
 
 /// Whether it was certainly given, or a revoke is under way that ends sessions too.
@@ -342,6 +355,6 @@ impl Aftermath<'_> {
 }
 
 /// The requests of a holding. Baseline access has none.
-fn each(requests: &[RequestId]) -> Vec<Option<RequestId>> {
+pub fn each(requests: &[RequestId]) -> Vec<Option<RequestId>> {
     if requests.is_empty() { vec![None] } else { requests.iter().copied().map(Some).collect() }
 }

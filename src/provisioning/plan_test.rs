@@ -58,6 +58,8 @@ mod tests {
         Later,
         /// The list lacks all that access gave. The acts work, or they all fail.
         Blind(bool),
+        /// The first list lacks what somebody else put there. Whether the list after the acts shows it; None: that one fails.
+        Hidden(Option<bool>),
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -143,11 +145,13 @@ mod tests {
             let fault = if lies { Fault::Fails } else { fault };
             let nonce = self.runs.to_string();
             let now = Now { now: time(i64::from(self.runs)), nonce: &nonce, end_sessions: &|_| None };
-            let listed = |model: &Model| match fault {
-                Fault::Blind(_) => model.foreign.clone(),
-                _ => model.system.clone(),
+            let all_but_foreign = |model: &Model| model.system.difference(&model.foreign).cloned().collect();
+            let first = match fault {
+                Fault::Blind(_) => self.foreign.clone(),
+                Fault::Hidden(_) => all_but_foreign(self),
+                _ => self.system.clone(),
             };
-            let planned = plan(&self.desired, &listed(self), &self.journal, &now);
+            let planned = plan(&self.desired, &first, &self.journal, &now);
             for (holding, entry) in planned.settled {
                 self.write(&holding, entry);
             }
@@ -160,10 +164,16 @@ mod tests {
                     0
                 }
                 Fault::AfterActs(count) => count,
-                Fault::None | Fault::Silent | Fault::NoList | Fault::Blind(true) => planned.acts.len(),
+                Fault::None | Fault::Silent | Fault::NoList | Fault::Blind(true) | Fault::Hidden(_) => {
+                    planned.acts.len()
+                }
             };
+            let mut were_there = BTreeSet::new();
             for act in planned.acts.iter().take(done) {
                 self.land(Some(&act.holding));
+                if act.kind == ActKind::Grant && self.system.contains(&act.holding) {
+                    were_there.insert(act.holding.clone());
+                }
                 self.act(act.kind, &act.holding);
             }
             if matches!(fault, Fault::Late | Fault::Later) {
@@ -172,15 +182,23 @@ mod tests {
             if matches!(fault, Fault::AfterIntents | Fault::AfterActs(_)) {
                 return;
             }
-            let answer: Answered = match fault {
-                Fault::Silent | Fault::Late => Err("no answer".to_owned()),
-                Fault::Fails | Fault::Blind(false) => Ok(ConnectorAnswer::Failed("no".to_owned())),
-                Fault::Later => Ok(ConnectorAnswer::Later("not now".to_owned())),
-                _ => Ok(ConnectorAnswer::Done { note: None }),
+            let answer = |holding: &Holding| -> Answered {
+                match fault {
+                    Fault::Silent | Fault::Late => Err("no answer".to_owned()),
+                    Fault::Fails | Fault::Blind(false) => Ok(ConnectorAnswer::Failed("no".to_owned())),
+                    Fault::Later => Ok(ConnectorAnswer::Later("not now".to_owned())),
+                    _ => Ok(ConnectorAnswer::Done { note: None, was_there: were_there.contains(holding) }),
+                }
+            };
+            let after: Option<FoundHoldings> = match fault {
+                Fault::NoList | Fault::Hidden(None) => None,
+                Fault::Blind(_) => Some(self.foreign.clone()),
+                Fault::Hidden(Some(false)) => Some(all_but_foreign(self)),
+                _ => Some(self.system.clone()),
             };
             for act in &planned.acts {
-                let is_found = (!matches!(fault, Fault::NoList)).then(|| listed(self).contains(&act.holding));
-                let (entry, _) = conclude(act, is_found, &answer, before.get(&act.holding));
+                let is_found = after.as_ref().map(|after| after.contains(&act.holding));
+                let (entry, _) = conclude(act, is_found, &answer(&act.holding), before.get(&act.holding));
                 self.write(&act.holding, entry);
             }
         }
@@ -198,6 +216,7 @@ mod tests {
             2 => Just(Fault::Late),
             1 => Just(Fault::Later),
             2 => any::<bool>().prop_map(Fault::Blind),
+            3 => any::<Option<bool>>().prop_map(Fault::Hidden),
         ]
     }
 
@@ -251,7 +270,7 @@ mod tests {
         for (answer, state) in [
             (Err("no answer".to_owned()), JournalState::Granting),
             (Ok(ConnectorAnswer::Failed("no".to_owned())), JournalState::Granting),
-            (Ok(ConnectorAnswer::Done { note: None }), JournalState::Granted),
+            (Ok(ConnectorAnswer::done()), JournalState::Granted),
         ] {
             let (entry, _) = conclude(&planned.acts[0], Some(true), &answer, model.journal.get(&holding(0)));
             assert_eq!(entry.unwrap().state, state, "{answer:?}");
@@ -271,10 +290,36 @@ mod tests {
             (Err("no answer".to_owned()), false),
             (Ok(ConnectorAnswer::Failed("no".to_owned())), false),
             (Ok(ConnectorAnswer::Later("not now".to_owned())), false),
-            (Ok(ConnectorAnswer::Done { note: None }), true),
+            (Ok(ConnectorAnswer::done()), true),
         ] {
             let (entry, done) = conclude(&planned.acts[0], Some(false), &answer, model.journal.get(&holding(0)));
             assert_eq!((entry.is_none(), done.is_ok()), (is_over, is_over), "{answer:?}");
+        }
+    }
+
+    /// What the list did not show was there before, unless an earlier try of ours can have given it.
+    #[test]
+    fn what_a_grant_found_is_ours_only_if_we_can_have_given_it() {
+        use JournalState::{Before, Granted, Granting, Revoking};
+        let mut model = Model::default();
+        model.step(Step::Want(0, None));
+        let now = Now { now: time(5), nonce: "n", end_sessions: &|_| None };
+        let planned = plan(&model.desired, &FoundHoldings::new(), &model.journal, &now);
+        let answer = Ok(ConnectorAnswer::Done { note: None, was_there: true });
+        for (known, expected) in [
+            (None, Before),
+            (Some(Before), Before),
+            (Some(Granting), Granted),
+            (Some(Granted), Granted),
+            (Some(Revoking), Granted),
+        ] {
+            let entry = known.map(|state| JournalEntry { state, ..planned.acts[0].intent.clone() });
+            let (after, done) = conclude(&planned.acts[0], Some(true), &answer, entry.as_ref());
+            assert_eq!((after.unwrap().state, done), (expected, Ok(())), "{known:?}");
+        }
+        for is_found in [None, Some(false)] {
+            let (after, done) = conclude(&planned.acts[0], is_found, &answer, None);
+            assert!(after.unwrap().state == Before && done.is_err(), "{is_found:?}");
         }
     }
 

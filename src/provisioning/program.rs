@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -15,7 +14,8 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 
 use super::answers::{Answered, ProgramEnd, answers, one_line};
-use crate::config::{Connector, trusted, trusted_argument};
+use crate::config::Connector;
+use crate::connectors::TIME_LIMIT;
 use crate::connectors::protocol::{ConnectorAnswer, Operation};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -29,6 +29,11 @@ const GRACE: Duration = Duration::from_secs(2);
 const LINGER: Duration = Duration::from_millis(500);
 /// How often a program is tried that is just being written.
 const TEXT_BUSY: usize = 20;
+
+/// The longest that a run of the program takes.
+pub fn longest(connector: &Connector) -> Duration {
+    connector.timeout() + GRACE + LINGER
+}
 
 /// Runs the program with these operations. Returns an answer for each. `started` is called before the program gets anything
 /// to do. If it fails, nothing is done.
@@ -83,15 +88,12 @@ pub fn run(
 
 /// Starts the program, if nobody else could have changed it.
 fn start(connector: &Connector) -> Result<Child, String> {
-    let named = connector.command.first().ok_or("the command is empty")?;
-    let program = trusted(Path::new(named)).map_err(|why| format!("the program is not run: {why}"))?;
-    // A script that an interpreter runs, or a file with settings.
-    for path in connector.command[1..].iter().flat_map(|argument| paths(argument)) {
-        trusted_argument(path).map_err(|why| format!("the program is not run: {why}"))?;
-    }
+    let program = connector.program().map_err(|why| format!("the program is not run: {why}"))?;
+    let (named, arguments) = connector.command.split_first().ok_or("the command is empty")?;
     let mut command = Command::new(program);
-    command.arg0(named).args(&connector.command[1..]);
+    command.arg0(named).args(arguments);
     command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", "/").current_dir("/");
+    command.env(TIME_LIMIT, connector.timeout().as_secs().to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut tries = 0;
     loop {
@@ -103,12 +105,6 @@ fn start(connector: &Connector) -> Result<Child, String> {
             started => return started.map_err(|error| format!("{named} can't be run: {error}")),
         }
     }
-}
-
-/// The absolute paths that an argument may mean: `/x`, and `--y=/x`.
-fn paths(argument: &str) -> impl Iterator<Item = &Path> {
-    let values = argument.match_indices('=').map(|(at, _)| &argument[at + 1..]);
-    [argument].into_iter().chain(values).map(Path::new).filter(|path| path.is_absolute())
 }
 
 /// Waits until the program has ended and its output is read. Returns why it was stopped, if it was.

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use super::krl::{krl_fault, write_krl};
 use super::lock::{adopt_strays, end_strays};
+use super::sessions::{SessionRun, sessions_name};
 use super::system::{DesiredRows, Report, SystemAsk, SystemRun, restored};
 use super::view::ReconcileView;
 use crate::backend::Backend;
@@ -34,25 +36,34 @@ pub struct Reconciliation {
     pub names: Vec<Name>,
 }
 
-/// Compares what is desired with what the systems have, and closes the difference. Returns a warning, if there is one.
+/// Compares what is desired with what the systems have, and closes the difference. Returns warnings.
 pub fn reconcile(
     backend: &Backend,
     wanted: &Reconciliation,
     show: &mut dyn FnMut(ReconcileView) -> Result<(), Failure>,
-) -> Result<Option<String>, Failure> {
+) -> Result<Vec<String>, Failure> {
     let others = adopt_strays();
     let connectors = config::connectors()?;
     let path = backend.journal()?;
     let journal = Journal::open(&path)?;
     let first = desired_since(backend, &journal)?;
-    let mut warning = None;
+    let mut warnings = Vec::new();
     match (first.state.continues, wanted.accept_restore) {
         (true, _) => {}
         (false, true) => journal.accept(&first.state.position)?,
         (false, false) if wanted.fix => return Err(restored(&journal)?),
-        (false, false) => warning = Some(restored(&journal)?.message),
+        (false, false) => warnings.push(restored(&journal)?.message),
     }
-    let names = names(&connectors, &first, &journal, &wanted.names)?;
+    // First, since it takes no time.
+    if wanted.names.is_empty() {
+        warnings.extend(revocations(backend, wanted.fix));
+    }
+    let mut names = names(&connectors, &first, &journal, &wanted.names)?;
+    // First, because a connector may take long.
+    if names.remove(&sessions_name()) {
+        let mut sessions = SessionRun { backend, journal: &journal, show: &mut *show };
+        if wanted.fix { sessions.fix() } else { sessions.compare() }?;
+    }
     drop(journal);
     let (asks, asked) = channel();
     let done = thread::scope(|scope| {
@@ -66,10 +77,16 @@ pub fn reconcile(
         serve(backend, &path, &asked, show)
     });
     end_strays(&others);
-    done.map(|()| warning)
+    done.map(|()| warnings)
 }
 
-/// All systems that are configured, bound, or on record.
+/// Writes the list of revoked SSH certificates, or looks at it. Returns what is wrong.
+fn revocations(backend: &Backend, fix: bool) -> Option<String> {
+    let looked = if fix { write_krl(backend).map(|_| None) } else { krl_fault(backend) };
+    looked.unwrap_or_else(|failure| Some(failure.message))
+}
+
+/// All systems that are configured, bound, or on record, and the sessions of this host.
 fn names(
     connectors: &[Connector],
     first: &DesiredRows,
@@ -80,6 +97,7 @@ fn names(
     names.extend(first.state.bindings.iter().map(|binding| binding.connector.clone()));
     names.extend(first.state.recorded.iter().map(|row| row.holding.connector.clone()));
     names.extend(journal.connectors()?);
+    names.insert(sessions_name());
     if let Some(unknown) = wanted.iter().find(|name| !names.contains(*name)) {
         return Err(no_connector(unknown));
     }
@@ -129,7 +147,7 @@ pub fn desired(backend: &Backend, known: Option<Position>) -> Result<DesiredRows
 }
 
 /// Also says whether the log goes on from what the journal has seen of it.
-fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows, Failure> {
+pub fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows, Failure> {
     let known = journal.position()?;
     let rows = desired(backend, known.clone())?;
     if known.is_none() && !rows.state.continues {

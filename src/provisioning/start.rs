@@ -11,9 +11,9 @@ use crate::config;
 use crate::error::{Failure, Kind};
 
 /// Whether a command on this database starts a run.
-pub fn has_connectors(backend: &Backend) -> Result<bool, Failure> {
+pub fn has_systems(backend: &Backend) -> Result<bool, Failure> {
     match backend {
-        Backend::Own(_) => Ok(!config::connectors()?.is_empty()),
+        Backend::Own(_) => Ok(!config::connectors()?.is_empty() || config::ssh()?.is_some()),
         Backend::Shared(_) => Ok(false),
     }
 }
@@ -31,7 +31,7 @@ pub fn run_command(program: &Path, db: Option<&Path>) -> Command {
 
 /// Starts a run that goes on when this command has ended. Never fails: the next run does what this one does not.
 pub fn in_background(backend: &Backend, db: Option<&Path>) {
-    if !has_connectors(backend).unwrap_or(false) {
+    if !has_systems(backend).unwrap_or(false) {
         return;
     }
     let started = std::env::current_exe().and_then(|program| {

@@ -1,14 +1,12 @@
 //! The connectors of this machine, what is wrong with them, and which bindings they refuse.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::run::{desired, no_connector, refused_bindings};
 use crate::backend::Backend;
 use crate::config;
-use crate::config::{Connector, trusted};
-use crate::domain::binding::written;
+use crate::config::Connector;
+use crate::domain::binding::{Binding, written};
 use crate::domain::duration::spell;
 use crate::domain::name::Name;
 use crate::error::Failure;
@@ -45,7 +43,7 @@ pub fn connectors(backend: Option<&Backend>) -> Result<Vec<ConnectorView>, Failu
         r#where: connector.place.as_str().to_owned(),
         timeout: spell(i64::try_from(connector.timeout().as_secs()).unwrap_or(i64::MAX)),
         allow: connector.allowed(),
-        fault: fault(connector),
+        fault: connector.program().err(),
         refused: refused.iter().filter(|(of, _)| *of == connector.name).map(|(_, why)| why.clone()).collect(),
     };
     let mut views: Vec<ConnectorView> = configured.iter().map(view).collect();
@@ -72,25 +70,25 @@ fn refused(backend: Option<&Backend>, configured: &[Connector]) -> Vec<(Name, St
     // Others would be refused, and that is recorded.
     let may = backend.filter(|backend| matches!(backend, Backend::Own(_)) || identity::is_root());
     let bindings = may.and_then(|backend| desired(backend, None).ok()).map(|rows| rows.state.bindings);
-    let mut refused: Vec<(Name, String)> = refused_bindings(configured, &bindings.unwrap_or_default())
-        .into_iter()
-        .map(|(binding, why)| {
-            let what = format!("{} {}", binding.resource, written(&binding.parameters));
-            (binding.connector, format!("{}: {why}", what.trim_end()))
-        })
-        .collect();
+    let mut refused: Vec<(Name, String)> =
+        refused_bindings(configured, &bindings.unwrap_or_default()).into_iter().map(in_words).collect();
     refused.sort();
     refused
 }
 
-/// Why the program can't be run, as far as can be seen without running it.
-fn fault(connector: &Connector) -> Option<String> {
-    let program = connector.command.first()?;
-    let checked = trusted(Path::new(program)).and_then(|path| {
-        let is_program = path.is_file() && nix::unistd::access(&path, nix::unistd::AccessFlags::X_OK).is_ok();
-        if is_program { Ok(()) } else { Err(format!("{program} is not an executable file")) }
-    });
-    checked.err()
+/// `target:orders-db role=postgres: the connector orders-pg does not allow role=postgres`.
+fn in_words((binding, why): (Binding, String)) -> (Name, String) {
+    let what = format!("{} {}", binding.resource, written(&binding.parameters));
+    (binding.connector, format!("{}: {why}", what.trim_end()))
+}
+
+/// Which of these bindings this machine refuses, and why.
+pub fn refusals(bindings: &[Binding]) -> Result<Vec<String>, Failure> {
+    if bindings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let refused = refused_bindings(&config::connectors()?, bindings);
+    Ok(refused.into_iter().map(|refused| format!("a binding is refused: {}", in_words(refused).1)).collect())
 }
 
 /// What `doctor` says of them. Nothing, if there are none.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answers::Answered;
-use super::lock::{NoLock, SystemLock};
+use super::lock::{LockWait, NoLock, SystemLock};
 use super::plan::{
     ActKind, Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, Unseen, conclude, plan,
 };
@@ -20,10 +20,14 @@ use crate::error::{Failure, Kind};
 use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, RecordedState};
 use crate::store::{Journal, JournalChange};
 
-/// How long to wait for another run, beside what its program may take twice.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long to wait where another run waits already: it will do what this one would.
+const QUEUE: Duration = Duration::from_secs(10);
+/// What a run may take besides its programs.
+const BESIDES: Duration = Duration::from_secs(30);
 /// How often the rest is done that turned up meanwhile.
-const ROUNDS: usize = 3;
+const ROUNDS: u32 = 3;
+/// The most runs of the program in a round: a list, another for each set, the acts, and the two lists again.
+const PROGRAMS: u32 = 5;
 
 /// What a run for one system asks of the thread that has the backend.
 pub enum SystemAsk {
@@ -89,12 +93,17 @@ impl SystemRun<'_> {
     }
 
     fn try_run(&self) -> Result<(), Failure> {
-        let limit = self.connector.map_or(Duration::ZERO, Connector::timeout);
-        let lock = match SystemLock::take(self.journal, self.name, limit * 2 + PATIENCE, self.background) {
+        let lock = match SystemLock::take(self.journal, self.name, &self.patience()) {
             Ok(lock) => lock,
-            Err(NoLock::Waiting) => return Ok(()),
+            Err(NoLock::Waiting) if self.background => return Ok(()),
+            Err(NoLock::Waiting) => {
+                return Err(Failure::new(
+                    Kind::Busy,
+                    "another run waits for this system already, and does what is due",
+                ));
+            }
             Err(NoLock::Busy) => {
-                return Err(Failure::new(Kind::Busy, "another run for this system is under way"));
+                return Err(Failure::new(Kind::Busy, "another run for this system does not end"));
             }
             Err(NoLock::Failure(failure)) => return Err(failure),
         };
@@ -105,6 +114,12 @@ impl SystemRun<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Long enough for all that another run may do.
+    fn patience(&self) -> LockWait {
+        let programs = self.connector.map_or(Duration::ZERO, program::longest) * PROGRAMS * ROUNDS;
+        LockWait { queue: if self.background { Duration::ZERO } else { QUEUE }, run: programs + BESIDES }
     }
 
     /// Returns whether nothing is left to do.
@@ -437,7 +452,7 @@ fn make_plan(known: &Known, listed: &SystemHoldings, entries: &Entries) -> Syste
 }
 
 /// Writes only what is new: each write waits for the disk.
-fn saw(journal: &Journal, position: &Position) -> Result<(), Failure> {
+pub fn saw(journal: &Journal, position: &Position) -> Result<(), Failure> {
     if journal.position()?.as_ref() != Some(position) {
         journal.saw(position)?;
     }

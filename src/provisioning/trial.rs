@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::answers::Answered;
-use super::lock::{NoLock, SystemLock, adopt_strays, end_strays};
+use super::lock::{LockWait, NoLock, SystemLock, adopt_strays, end_strays};
 use super::program;
 use crate::backend::Backend;
 use crate::config::Connector;
@@ -15,6 +15,9 @@ use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::store::{Journal, JournalEntry, JournalState};
+
+/// How long to wait for a run of the reconciler.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One step of a test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +52,8 @@ pub fn try_out(
     let others = adopt_strays();
     let path = backend.journal()?;
     let mut journal = Journal::open(&path)?;
-    let lock = match SystemLock::take(&path, &connector.name, Duration::from_secs(60), false) {
+    let patience = LockWait { queue: PATIENCE, run: PATIENCE };
+    let lock = match SystemLock::take(&path, &connector.name, &patience) {
         Ok(lock) => lock,
         Err(NoLock::Failure(failure)) => return Err(failure),
         Err(NoLock::Waiting | NoLock::Busy) => {
@@ -157,7 +161,11 @@ impl Trial<'_> {
         ];
         for (step, operation, is_held) in steps {
             let done = match self.run(operation) {
-                Ok(ConnectorAnswer::Done { note }) => Ok(note),
+                // What it says was there would never be taken back.
+                Ok(ConnectorAnswer::Done { was_there: true, .. }) if step == "grant" => {
+                    Err("it says that this was there before, and did not list it".to_owned())
+                }
+                Ok(ConnectorAnswer::Done { note, .. }) => Ok(note),
                 Ok(ConnectorAnswer::Failed(why) | ConnectorAnswer::Later(why)) | Err(why) => Err(why),
                 Ok(ConnectorAnswer::Holds(_)) => Err("it answered with a list".to_owned()),
             };

@@ -39,7 +39,7 @@ pub enum ReconcileState {
     Refused,
     /// The system could not be asked.
     Unreachable,
-    /// Another run is under way.
+    /// Another run does it.
     Busy,
 }
 

@@ -6,17 +6,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
+use super::provisioning::unconfirmed;
 use super::quota::NAMED;
 use super::rejudge::few;
 use super::{Call, Callers, Rows, Service, expire, review, verify};
 use crate::domain::contact::Timezone;
 use crate::domain::duration::spell;
-use crate::domain::provisioning::held_still;
+use crate::domain::provisioning::{Provisioning, held_still, not_taken_back};
 use crate::domain::request::emergency;
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{Checkpoint, FindingView, Health};
+use crate::protocol::{Checkpoint, FindingView, Health, UnconfirmedView};
 use crate::store::{Error, Read, Store};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
@@ -52,7 +53,7 @@ impl Call for Doctor {
                 expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
                 reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
             ];
-            findings.extend(revokes(read).unwrap_or_else(|error| Some(unreadable("revokes", error))));
+            findings.extend(revokes(read, clock).unwrap_or_else(|error| vec![unreadable("revokes", error)]));
             findings.extend((service.outside.delivery_findings)(read));
             let zones = time_zones(read, service.outside.knows_zone)
                 .unwrap_or_else(|error| Some(unreadable("time zones", error)));
@@ -181,26 +182,32 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     Ok(finding("reviews", Health::Warning, found, &MEND))
 }
 
-/// Access that should be over and could not be taken back. None where no connector gives anything.
-fn revokes(read: &Read<'_>) -> Result<Option<FindingView>, Error> {
+/// Access that should be over and was not taken back. Nothing where no connector gives anything.
+fn revokes(read: &Read<'_>, clock: Timestamp) -> Result<Vec<FindingView>, Error> {
+    const START: [&str; 2] =
+        ["on a shared host: systemctl enable --now access-reconcile.service", "elsewhere: access reconcile --fix"];
     const MEND: [&str; 2] = [
         "take it back in the system by hand, or repair what keeps the connector from it",
         "`access audit --action provisioning.failed` has all of them",
     ];
     if !read.has_provisioning()? {
-        return Ok(None);
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    if let Some(UnconfirmedView { grants, since }) = unconfirmed(read, clock)? {
+        found.push(finding("revokes", Health::Wrong, not_taken_back(grants, since), &START));
     }
     let failed = read.failed_revokes()?;
-    if failed.is_empty() {
-        return Ok(Some(ok("revokes", "all access that is over was taken back, or is about to be")));
-    }
-    let mut each: Vec<String> = failed
-        .iter()
-        .take(NAMED)
-        .map(|failed| held_still(&failed.holding, failed.request, failed.error.as_deref()))
-        .collect();
+    let said = |failed: &Provisioning| held_still(&failed.holding, failed.request, failed.error.as_deref());
+    let mut each: Vec<String> = failed.iter().take(NAMED).map(said).collect();
     each.extend((failed.len() > NAMED).then(|| format!("and {} more", failed.len() - NAMED)));
-    Ok(Some(finding("revokes", Health::Wrong, each.join("; "), &MEND)))
+    if !each.is_empty() {
+        found.push(finding("revokes", Health::Wrong, each.join("; "), &MEND));
+    }
+    if found.is_empty() {
+        found.push(ok("revokes", "all access that is over was taken back, or is about to be"));
+    }
+    Ok(found)
 }
 
 /// Requests from an older version that need other approvers in this version.

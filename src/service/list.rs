@@ -8,25 +8,31 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
+use super::provisioning::unconfirmed;
 use super::quota::NAMED;
 use super::request::item;
 use super::resources::narrowest_scope;
 use super::{Call, Listed, Never, Problem, Rows, Service, no_such_member, review, sees, view, visible};
 use crate::domain::describe::briefly;
+use crate::domain::event::{Entry, Event};
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
-use crate::domain::provisioning::held_still;
+use crate::domain::provisioning::{held_still, not_taken_back};
 use crate::domain::request::vote::Tally;
 use crate::domain::request::{Request, authorize, emergency};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{ListFilter, ProvisioningView, RequestView, TimelineView};
+use crate::protocol::{
+    CertificateView, ListFilter, ProvisioningView, RequestView, SessionView, TimelineView, UnconfirmedView,
+};
 use crate::store::{Error, Page, Read, VisibleTo};
 
 /// The most pages that wait to be shown.
 const PAGES: usize = 2;
+/// The most sessions of a request that are shown.
+const SESSIONS: usize = 20;
 
 /// Requests, newest first, in pages each of its own short transaction, so that a long list holds nobody up. While one
 /// thread shows a page, the other reads the next: each is half of the work.
@@ -53,7 +59,7 @@ impl Call for List {
             let mut warnings = owed_warnings(&named, owed.len() - named.len(), me);
             let mut first = Vec::new();
             if only.is_none() && is_unfiltered(filter) {
-                first = still_held(read, &mut warnings)?;
+                first = still_held(read, now, &mut warnings)?;
             }
             Ok((only, policy, warnings, first, now))
         })?;
@@ -151,14 +157,17 @@ fn is_unfiltered(filter: &ListFilter) -> bool {
 }
 
 /// The requests whose access could not be taken back, which come first in an admin's list. Where there is no request, it
-/// is a warning.
-fn still_held(read: &Read<'_>, warnings: &mut Vec<String>) -> Result<Vec<RequestId>, Error> {
+/// is a warning, and so is access that nobody has taken back.
+fn still_held(read: &Read<'_>, now: Timestamp, warnings: &mut Vec<String>) -> Result<Vec<RequestId>, Error> {
     let mut first = Vec::new();
     for failed in read.failed_revokes()? {
         match failed.request {
             Some(id) => first.push(id),
             None => warnings.push(held_still(&failed.holding, None, failed.error.as_deref())),
         }
+    }
+    if let Some(UnconfirmedView { grants, since }) = unconfirmed(read, now)? {
+        warnings.push(not_taken_back(grants, since));
     }
     let mut seen = BTreeSet::new();
     first.retain(|id| seen.insert(*id));
@@ -271,7 +280,9 @@ impl Call for Show {
             view.may_decide = Some(may_decide);
             view.rules = rules.unwrap_or_default();
             view.timeline = timeline(read, id)?;
+            (view.sessions, view.more_sessions) = sessions(read, id)?;
             view.last_seq = Some(read.last_entry_about(id)?);
+            view.certificates = read.certificates_of(id)?.into_iter().map(CertificateView::from).collect();
             view.extended_by = read.extensions(id)?.into_iter().map(|request| request.id).collect();
             if pending {
                 view.narrowest_scope = narrowest_scope(&read.team()?, &resource);
@@ -281,13 +292,22 @@ impl Call for Show {
     }
 }
 
+/// The last sessions, and how many there are besides.
+fn sessions(read: &Read<'_>, id: RequestId) -> Result<(Vec<SessionView>, u64), Error> {
+    let (sessions, count) = read.sessions_of(id, SESSIONS)?;
+    let more = count.saturating_sub(sessions.len() as u64);
+    Ok((sessions.into_iter().map(SessionView::from).collect(), more))
+}
+
 fn timeline(read: &Read<'_>, id: RequestId) -> Result<Vec<TimelineView>, Problem> {
     let entries = read.entries_about(id)?;
-    let view = |entry: crate::domain::event::Entry| TimelineView {
+    let view = |entry: Entry| TimelineView {
         at: entry.at,
         text: briefly(&entry.event, entry.actor.as_ref()),
         action: entry.event.action().to_owned(),
         actor: entry.actor,
     };
-    Ok(entries.into_iter().map(view).collect())
+    // `sessions` has these.
+    let is_session = |entry: &Entry| matches!(entry.event, Event::SessionOpened(_) | Event::SessionClosed(_));
+    Ok(entries.into_iter().filter(|entry| !is_session(entry)).map(view).collect())
 }

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
     Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    FailedRevokes, Inbox, Init, List, MarkRead, Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning,
-    Resources, Revoke, Service, Show, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer,
+    Preferences, Principals, RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, StillHeld,
+    SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
+use crate::domain::certificate::{Certificate, ssh_principal};
 use crate::domain::duration::Length;
 use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand, Submission};
 use crate::domain::grant::State;
@@ -21,6 +23,7 @@ use crate::domain::preference::PreferenceChange;
 use crate::domain::provisioning::{Deprovisioned, ProvisionedAccess, ProvisioningOutcome};
 use crate::domain::replica::Replica;
 use crate::domain::request::edit::Edit;
+use crate::domain::session::{ClosedSession, OpenedSession, SessionEnd, SessionProcesses};
 use crate::domain::team::{Team, team_file};
 use crate::domain::terms::{End, Modification, RequestDetails, RequestId, Terms};
 use crate::domain::time::Timestamp;
@@ -35,6 +38,8 @@ const SHORT: i64 = 1_600;
 const LONG: i64 = 4 * SHORT;
 /// The number of bob's pending requests, after his active grant.
 const PENDING: i64 = 4;
+
+const KEY: &str = "SHA256:KIH+LzaoZhmZrFQvBG95c/RYldddvcc9rBen8sqTLLU";
 
 const TEAM: &str = r#"
 [team]
@@ -101,7 +106,9 @@ impl World {
                     let begun = start + n * 4 * HOUR;
                     let drafts = vec![submitted(n, "connection:prod"), approved(n), started(n, begun, Length::HOUR)];
                     write.record(&by("bob", begun), drafts)?;
-                    write.record(&by_nobody(begun), vec![provisioned(n)])?;
+                    write.record(&by_nobody(begun), vec![provisioned(n), certified(n, begun)])?;
+                    let next = write.head()?.seq + 1;
+                    write.record(&by_nobody(begun), session(n, next).into())?;
                     let event = Event::GrantExpired {
                         request: id(n),
                         resource: parsed("connection:prod"),
@@ -185,6 +192,22 @@ fn provisioned(n: i64) -> Draft {
     Draft { event: Event::GrantProvisioned(provision(n)), recipients: Vec::new() }
 }
 
+fn certified(n: i64, at_unix: i64) -> Draft {
+    let (login, resource) = (parsed("bob"), parsed("connection:prod"));
+    let event = Event::CertificateIssued(Certificate {
+        request: id(n),
+        member: parsed("bob"),
+        principal: ssh_principal(&login, &resource),
+        login,
+        resource,
+        serial: id(n),
+        key: parsed(KEY),
+        from: at(at_unix),
+        until: at(at_unix + HOUR),
+    });
+    Draft { event, recipients: Vec::new() }
+}
+
 fn deprovisioned(n: i64) -> Draft {
     let event = Event::GrantDeprovisioned(Deprovisioned { provision: provision(n), still_held: false });
     Draft { event, recipients: Vec::new() }
@@ -245,6 +268,36 @@ fn started(n: i64, begun: i64, length: Length) -> Draft {
 fn outcome(n: i64) -> OutcomeView {
     let ProvisionedAccess { request, holding, .. } = provision(n);
     OutcomeView { holding, request, outcome: ProvisioningOutcome::RevokeFailed { why: "down".to_owned() } }
+}
+
+fn open_session() -> OpenSession {
+    let processes = SessionProcesses { pid: 2, started: 1, boot: "b".into(), audit_session: None, scope: None };
+    OpenSession {
+        login: parsed("bob"),
+        resource: parsed("connection:prod"),
+        service: "sshd".to_owned(),
+        from: String::new(),
+        processes,
+        recording: String::new(),
+    }
+}
+
+/// A session that was closed.
+fn session(n: i64, seq: i64) -> [Draft; 2] {
+    let OpenSession { login, resource, service, processes, .. } = open_session();
+    let opened = OpenedSession {
+        request: Some(id(n)),
+        member: parsed("bob"),
+        login,
+        resource,
+        service,
+        from: None,
+        processes,
+        recording: None,
+        last_in_hour: false,
+    };
+    let closed = ClosedSession { request: Some(id(n)), session: seq, how: SessionEnd::Closed };
+    [Event::SessionOpened(opened), Event::SessionClosed(closed)].map(|event| Draft { event, recipients: Vec::new() })
 }
 
 fn ask(resource: &str, dry_run: bool) -> Asked {
@@ -321,7 +374,10 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", list(ListFilter { mine: true, ..all.clone() })),
         ("bob", call(Expire { dry_run: true, deliver: false })),
         ("root", call(DesiredAccess { known: None })),
-        ("root", call(FailedRevokes {})),
+        ("root", call(StillHeld {})),
+        ("root", call(RevokedCertificates { known: None })),
+        ("root", call(OpenSessions {})),
+        ("root", call(JudgeSessions { sessions: vec![(parsed("bob"), parsed("connection:free"))] })),
     ];
     for who in ["alice", "bob"] {
         commands.extend([(who, list(ListFilter::default())), (who, list(all.clone()))]);
@@ -353,6 +409,15 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Revoke { id: id(pending - 1), reason: reason(), seen: None })),
         ("alice", call(Prefer { change: PreferenceChange::Mute(Vec::new()) })),
         ("alice", call(MarkRead { ids: vec![1] })),
+        (
+            "alice",
+            call(IssueCertificate {
+                login: parsed("bob"),
+                resource: parsed("connection:prod"),
+                key: parsed(KEY),
+                longest: Length::HOUR,
+            }),
+        ),
         ("bob", call(Expire { dry_run: false, deliver: false })),
         (
             "olivia",
@@ -365,6 +430,7 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
             }),
         ),
         ("olivia", call(Outbox { dead: true })),
+        ("root", call(open_session())),
         (
             "root",
             call(RecordProvisioning { outcomes: vec![outcome(7)], drift: Vec::new(), looked_at: vec![parsed("pg")] }),

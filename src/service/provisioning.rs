@@ -9,6 +9,7 @@ use super::provisioned::Bound;
 use super::{Call, Callers, Never, Rows, Service};
 use crate::domain::audit;
 use crate::domain::binding::{Binding, Holding};
+use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
@@ -16,16 +17,22 @@ use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::principal::lasts_longer;
 use crate::domain::provisioning::{Condition, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation};
 use crate::domain::reconciliation;
+use crate::domain::reconciliation::RecentDrift;
 use crate::domain::request::authorize;
 use crate::domain::role::Role;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{DesiredState, DesiredView, DriftView, OutcomeView, Position, RecordedState, RecordedView};
+use crate::protocol::{
+    DesiredState, DesiredView, DriftView, OutcomeView, Position, RecordedState, RecordedView, StillHeldView,
+    UnconfirmedView,
+};
 use crate::store::{Error, Read, Write};
 
-/// The most failures, and the most drift, of one run that the admins are notified of. All are in the log, and in `list`.
+/// The most failures of one run, and the most drift of an hour, that the admins are notified of. All are in the log.
 const NOTIFIED: usize = 20;
+/// How long after its end access may stay before that is reported: the longest pause of a reconciler.
+const UNCONFIRMED_AFTER: Length = Length::TEN_MINUTES;
 
 /// What every login should hold now, in every system that a binding names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -68,14 +75,14 @@ impl Call for DesiredAccess {
     }
 }
 
-fn position(read: &Read<'_>) -> Result<Position, Error> {
+pub fn position(read: &Read<'_>) -> Result<Position, Error> {
     let head = read.head()?;
     Ok(Position { seq: head.seq, hash: audit::hex(&head.hash) })
 }
 
 /// Whether the log goes on from what the reconciler saw. One that saw nothing yet can take only a log that has given
 /// nothing: another may be a backup, which gives again what was taken back since.
-fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
+pub fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
     match known {
         Some(known) => Ok(read.hash_of(known.seq)?.is_some_and(|hash| audit::hex(&hash) == known.hash)),
         None => Ok(!read.has_provisioned()?),
@@ -110,10 +117,13 @@ fn desired(read: &Read<'_>, bindings: &[Binding], now: Timestamp) -> Result<Vec<
     let mut desired: BTreeMap<Holding, DesiredView> = BTreeMap::new();
     for name in candidates {
         let Some(principal) = read.principal(&name)? else { continue };
+        let holding = |binding: &Binding| Holding {
+            connector: binding.connector.clone(),
+            login: principal.member.login.clone(),
+            parameters: binding.parameters.clone(),
+        };
         let mut give = |binding: &Binding, request: Option<RequestId>, until: Option<Timestamp>| {
-            let (connector, parameters) = (binding.connector.clone(), binding.parameters.clone());
-            let holding = Holding { connector, login: principal.member.login.clone(), parameters };
-            let view = desired.entry(holding).or_insert_with_key(|holding| DesiredView {
+            let view = desired.entry(holding(binding)).or_insert_with_key(|holding| DesiredView {
                 holding: holding.clone(),
                 member: name.clone(),
                 requests: Vec::new(),
@@ -132,6 +142,16 @@ fn desired(read: &Read<'_>, bindings: &[Binding], now: Timestamp) -> Result<Vec<
         for grant in principal.live_grants(now) {
             let given = bound.given_by(&principal, grant, now).into_iter();
             given.for_each(|binding| give(binding, Some(grant.request), grant.ends_at));
+        }
+        // An extension follows the grant. A system that ends access by itself has to know its end before.
+        for grant in principal.following_grants(now) {
+            for binding in bound.given_by(&principal, grant, grant.starts_at) {
+                let Some(view) = desired.get_mut(&holding(binding)) else { continue };
+                let follows = view.until.is_some_and(|until| grant.starts_at <= until);
+                if follows && lasts_longer(grant.ends_at, view.until) {
+                    view.until = grant.ends_at;
+                }
+            }
         }
     }
     let mut desired: Vec<DesiredView> = desired.into_values().collect();
@@ -175,9 +195,13 @@ impl Call for RecordProvisioning {
             }
             let found = drift.into_iter().filter(|view| looked_at.contains(&view.holding.connector));
             let found = found.map(|view| Drifted { holding: view.holding, drift: view.drift }).collect();
+            let hour_ago = now.minus(reconciliation::DRIFT_WITHIN);
+            let recent = |name: &Name| Ok((name.clone(), write.recent_drift(name, hour_ago)?));
+            let recent: BTreeMap<Name, RecentDrift> = looked_at.iter().map(recent).collect::<Result<_, Error>>()?;
+            recipients.notified.insert(NotificationKind::DriftFound, recent.values().map(|recent| recent.found).sum());
             let open = if looked_at.is_empty() { Vec::new() } else { write.open_provisioning()? };
             let mut drafts = Vec::new();
-            for event in reconciliation::drift(&open, &looked_at, found) {
+            for event in reconciliation::drift(&open, &recent, found) {
                 drafts.push(Draft { recipients: recipients.of(write, &event, now)?, event });
             }
             write.record(&context, drafts)?;
@@ -204,20 +228,29 @@ fn provision(write: &Write<'_>, outcome: &OutcomeView) -> Result<ProvisionedAcce
     Ok(ProvisionedAccess { request: None, member: of_login, holding })
 }
 
-/// What could not be taken back: who still has access that they should not have.
+/// Access that should be over: what could not be taken back, and what nobody has taken back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FailedRevokes {}
+pub struct StillHeld {}
 
-impl Call for FailedRevokes {
-    const NAME: &'static str = "FailedRevokes";
+impl Call for StillHeld {
+    const NAME: &'static str = "StillHeld";
     const CALLERS: Callers = Callers::Keepers;
     type Row = Never;
-    type Reply = Vec<RecordedView>;
+    type Reply = StillHeldView;
 
-    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Vec<RecordedView>, Failure> {
-        let failed = service.store.read(|read| read.failed_revokes())?;
-        Ok(failed.into_iter().filter_map(recorded_view).collect())
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<StillHeldView, Failure> {
+        service.store.read(|read| {
+            let failed = read.failed_revokes()?;
+            let failed_revokes = failed.into_iter().filter_map(recorded_view).collect();
+            Ok(StillHeldView { failed_revokes, unconfirmed_revokes: unconfirmed(read, service.now(read)?)? })
+        })
     }
+}
+
+/// Access that nobody has taken back long after its end. A reconciler that runs either takes it back or says why it can't.
+pub fn unconfirmed(read: &Read<'_>, now: Timestamp) -> Result<Option<UnconfirmedView>, Error> {
+    let found = read.unconfirmed_revokes(now.minus(UNCONFIRMED_AFTER))?;
+    Ok(found.map(|(grants, since)| UnconfirmedView { grants, since }))
 }
 
 /// Who is notified: the admins, but of not too many things at once, and the requester whose grant could not be given.
@@ -235,21 +268,25 @@ impl Recipients {
                 ProvisioningOperation::Revoke => (NotificationKind::RevokeFailed, None),
             },
             Event::DriftFound(_) => (NotificationKind::DriftFound, None),
+            // It is recorded once an hour.
+            Event::DriftOmitted(_) => return Ok(NotificationKind::DriftFound.to_all(&self.admins(read, now)?)),
             _ => return Ok(Vec::new()),
         };
         let notified = self.notified.entry(kind).or_default();
         *notified += 1;
         let mut names = BTreeSet::new();
         if *notified <= NOTIFIED {
-            let admins = match self.admins.take() {
-                Some(admins) => admins,
-                None => admins(read, now)?,
-            };
-            names.extend(admins.iter().cloned());
-            self.admins = Some(admins);
+            names = self.admins(read, now)?;
         }
         names.extend(requester);
         Ok(kind.to_all(&names))
+    }
+
+    fn admins(&mut self, read: &Read<'_>, now: Timestamp) -> Result<BTreeSet<Name>, Error> {
+        if self.admins.is_none() {
+            self.admins = Some(admins(read, now)?);
+        }
+        Ok(self.admins.clone().unwrap_or_default())
     }
 }
 

@@ -1,4 +1,4 @@
-//! The journal of the reconciler: what it gave, in which system, and what it was about to do. A database of its own, so that a
+//! The journal of the reconciler: what it gave, in which system, what it was about to do, and the sessions of this host. A database of its own, so that a
 //! restored database of access can't make it forget what it has to take back.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use super::open::harden;
 use super::{Error, file, row};
 use crate::domain::binding::{Holding, Parameters};
+use crate::domain::member::Login;
 use crate::domain::name::Name;
+use crate::domain::resource::Resource;
+use crate::domain::session::SessionProcesses;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::protocol::Position;
@@ -32,6 +35,15 @@ CREATE TABLE IF NOT EXISTS holding (
     key TEXT NOT NULL,
     PRIMARY KEY (connector, login, parameters)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS session (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER,
+    login TEXT NOT NULL,
+    resource TEXT NOT NULL,
+    processes TEXT NOT NULL,
+    state TEXT NOT NULL,
+    UNIQUE (seq, processes, login, resource)
+) STRICT;
 CREATE TABLE IF NOT EXISTS position (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     seq INTEGER NOT NULL,
@@ -75,6 +87,39 @@ impl JournalState {
             JournalState::Granting => "granting",
             JournalState::Granted => "granted",
             JournalState::Revoking => "revoking",
+        }
+    }
+}
+
+/// A session on this host that was opened with access.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackedSession {
+    pub id: i64,
+    /// The entry of the log that records it. None: there were too many in the hour.
+    pub seq: Option<i64>,
+    pub login: Login,
+    pub resource: Resource,
+    pub processes: SessionProcesses,
+    pub state: TrackedState,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackedState {
+    Open,
+    /// The reconciler ends it, and records that.
+    Ending,
+    /// It is over, and may have left processes behind.
+    Closed,
+}
+
+impl TrackedState {
+    const ALL: [TrackedState; 3] = [TrackedState::Open, TrackedState::Ending, TrackedState::Closed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            TrackedState::Open => "open",
+            TrackedState::Ending => "ending",
+            TrackedState::Closed => "closed",
         }
     }
 }
@@ -201,6 +246,60 @@ impl Journal {
             }
         }
         Ok(transaction.commit()?)
+    }
+
+    /// Notes a session that was opened. Two runs may note the same.
+    pub fn track_session(
+        &self,
+        seq: Option<i64>,
+        login: &Login,
+        resource: &Resource,
+        processes: &SessionProcesses,
+    ) -> Result<(), Error> {
+        let sql = "INSERT INTO session (seq, login, resource, processes, state) VALUES (?, ?, ?, ?, ?)
+                   ON CONFLICT DO NOTHING";
+        let processes = serde_json::to_string(processes).map_err(internal)?;
+        let state = TrackedState::Open.as_str();
+        self.conn.execute(sql, params![seq, login.as_str(), resource.to_string(), processes, state])?;
+        Ok(())
+    }
+
+    /// All sessions that may still have processes, oldest first.
+    pub fn sessions(&self) -> Result<Vec<TrackedSession>, Error> {
+        let mut statement =
+            self.conn.prepare("SELECT id, seq, login, resource, processes, state FROM session ORDER BY id")?;
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let state: String = row.get(5)?;
+            let state = TrackedState::ALL.into_iter().find(|known| known.as_str() == state);
+            found.push(TrackedSession {
+                id: row.get(0)?,
+                seq: row.get(1)?,
+                login: row::parsed(row, 2)?,
+                resource: row::parsed(row, 3)?,
+                processes: row::json(row, 4)?,
+                state: state.ok_or_else(|| Error::damaged("the journal has an unknown state"))?,
+            });
+        }
+        Ok(found)
+    }
+
+    /// The number of the last session, also of one that was forgotten.
+    pub fn last_session(&self) -> Result<i64, Error> {
+        let sql = "SELECT ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'session'), 0)";
+        Ok(self.conn.query_row(sql, [], |row| row.get(0))?)
+    }
+
+    /// Changes the state of an open session, or of one that is being ended. Returns whether it was in the state `from`.
+    pub fn turn_session(&self, id: i64, from: TrackedState, to: TrackedState) -> Result<bool, Error> {
+        let sql = "UPDATE session SET state = ? WHERE id = ? AND state = ?";
+        Ok(self.conn.execute(sql, params![to.as_str(), id, from.as_str()])? == 1)
+    }
+
+    pub fn forget_session(&self, id: i64) -> Result<(), Error> {
+        self.conn.execute("DELETE FROM session WHERE id = ?", [id])?;
+        Ok(())
     }
 
     /// The last entry of the log that was seen.

@@ -28,7 +28,8 @@ const REFUSALS_AMONG: i64 = 2000;
 /// The actions that are not in the index `event_by_action`.
 const FREQUENT: [&str; 4] = ["request.submitted", "request.approved", "grant.started", "grant.expired"];
 /// The condition of the index `event_by_action`. A query uses a partial index only if it repeats its condition.
-const RARE: &str = "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
+pub(super) const RARE: &str =
+    "action NOT IN ('request.submitted', 'request.approved', 'grant.started', 'grant.expired')";
 
 /// The condition that makes SQLite use the index `event_by_action`. None for an action that is not in it.
 fn rare(action: &str) -> Option<&'static str> {
@@ -50,11 +51,12 @@ impl Read<'_> {
         self.one(sql, [], |row| row::time(row, 0))?.ok_or_else(|| Error::damaged("the audit log is empty"))
     }
 
-    /// The number of the last entry about a request that changes it: refused attempts do not, and neither does what
-    /// connectors do.
+    /// The number of the last entry about a request that changes it: refused attempts do not, and neither do what connectors do
+    /// and certificates.
     pub fn last_entry_about(&self, id: RequestId) -> Result<i64, Error> {
         let sql = "SELECT e.seq, e.request IS ?1, e.action IN
-                 ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed')
+                 ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
+                  'certificate.issued', 'session.opened', 'session.closed')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
         let mut statement = self.conn.prepare_cached(sql)?;
         let mut rows = statement.query([id.get()])?;
@@ -80,10 +82,12 @@ impl Read<'_> {
         Ok(self.one(&sql, [], |_| Ok(()))?.is_some())
     }
 
-    /// Whether there is an entry after this one that the reconciler did not record.
+    /// Whether there is an entry after this one that can change what systems should have. What the reconciler recorded does not,
+    /// and neither do certificates.
     pub fn has_news_after(&self, seq: i64) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM event WHERE seq > ?1 AND action NOT IN
-                 ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved')
+                 ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved',
+                  'drift.omitted', 'certificate.issued', 'session.opened', 'session.closed')
              LIMIT 1";
         Ok(self.one(sql, [seq], |_| Ok(()))?.is_some())
     }

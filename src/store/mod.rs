@@ -14,10 +14,13 @@
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
 //! | `shared.rs` | writing to a log that several hosts share, and this host's copy of it |
+//! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
+//! | `sessions.rs` | the sessions that people opened |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
+mod certificates;
 mod file;
 mod grants;
 mod inbox;
@@ -38,6 +41,7 @@ mod requests;
 mod row;
 mod rules;
 mod schema;
+mod sessions;
 mod shared;
 mod write;
 
@@ -47,7 +51,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
-pub use journal::{Journal, JournalChange, JournalEntry, JournalState, shared_journal};
+pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;

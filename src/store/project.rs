@@ -67,7 +67,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::GrantRevoked { request, by, .. } => {
             end_grant(write, *request, entry.at, Some(by.as_ref().map_or("", Name::as_str)))?;
         }
-        Event::AttemptRefused { .. } => {}
+        Event::AttemptRefused { .. } | Event::DriftOmitted(_) => {}
         // Otherwise the last run of `expire` would keep the latest recorded time in the future, and messages would wait until
         // then.
         Event::ClockAccepted { .. } => {
@@ -84,6 +84,9 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         | Event::ProvisioningFailed(_)
         | Event::DriftFound(_)
         | Event::DriftResolved(_) => write.project_provisioning(entry)?,
+        Event::CertificateIssued(certificate) => write.put_certificate(entry, certificate)?,
+        Event::SessionOpened(opened) => write.project_opened_session(entry, opened)?,
+        Event::SessionClosed(closed) => write.project_closed_session(entry, closed)?,
     }
     Ok(())
 }

@@ -5,15 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::Row;
 
+use super::certificates::{CERTIFICATE, certificate};
 use super::provisioning::{PROVISIONING, provisioning};
 use super::read::Read;
+use super::sessions::{SESSION, session};
 use super::{Error, row};
 use crate::domain::audit::Hash;
+use crate::domain::certificate::IssuedCertificate;
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::provisioning::Provisioning;
 use crate::domain::request::{Decision, Request};
+use crate::domain::session::RecordedSession;
 use crate::error::Failure;
 
 /// A row of the log as it is stored: the body that was hashed, and the columns beside it, which may not be valid text.
@@ -37,6 +41,8 @@ pub enum Projection {
     Grant,
     Notification,
     Provisioning,
+    Certificate,
+    Session,
 }
 
 /// A row's key: the number of its request, notification or entry, and for a decision also the entry that records it.
@@ -50,12 +56,14 @@ pub struct Between(pub i64, pub i64);
 pub type EachRow<'e, T> = &'e mut dyn FnMut(RowKey, Result<T, String>);
 
 impl Projection {
-    pub const ALL: [Projection; 5] = [
+    pub const ALL: [Projection; 7] = [
         Projection::Request,
         Projection::Decision,
         Projection::Grant,
         Projection::Notification,
         Projection::Provisioning,
+        Projection::Certificate,
+        Projection::Session,
     ];
 
     fn name(self) -> &'static str {
@@ -65,6 +73,8 @@ impl Projection {
             Projection::Grant => "grant",
             Projection::Notification => "notification",
             Projection::Provisioning => "provisioning",
+            Projection::Certificate => "certificate",
+            Projection::Session => "session",
         }
     }
 
@@ -73,7 +83,7 @@ impl Projection {
             Projection::Request | Projection::Notification => "id, id",
             Projection::Decision => "request, seq",
             Projection::Grant => "request, request",
-            Projection::Provisioning => "seq, seq",
+            Projection::Provisioning | Projection::Certificate | Projection::Session => "seq, seq",
         }
     }
 }
@@ -168,6 +178,20 @@ impl Read<'_> {
             "SELECT p.seq, p.seq, {PROVISIONING} FROM provisioning p WHERE p.seq BETWEEN ?1 AND ?2 ORDER BY p.seq"
         );
         self.each(&sql, numbers, |row| provisioning(row, 2), each)
+    }
+
+    /// Certificates in the order of the entries that record them.
+    pub fn certificates_between(&self, numbers: Between, each: EachRow<'_, IssuedCertificate>) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT c.seq, c.seq, {CERTIFICATE} FROM certificate c WHERE c.seq BETWEEN ?1 AND ?2 ORDER BY c.seq"
+        );
+        self.each(&sql, numbers, |row| certificate(row, 2), each)
+    }
+
+    /// Sessions, in the order of the entries that opened them.
+    pub fn sessions_between(&self, numbers: Between, each: EachRow<'_, RecordedSession>) -> Result<(), Error> {
+        let sql = format!("SELECT s.seq, s.seq, {SESSION} FROM session s WHERE s.seq BETWEEN ?1 AND ?2 ORDER BY s.seq");
+        self.each(&sql, numbers, |row| session(row, 2), each)
     }
 
     fn each<T>(

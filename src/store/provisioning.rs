@@ -1,7 +1,10 @@
 //! What connectors gave and took back, by the log.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Row, params};
 
+use super::log::RARE;
 use super::project::{one, to_json};
 use super::read::{Read, agree};
 use super::{Error, Write, row};
@@ -13,6 +16,7 @@ use crate::domain::name::Name;
 use crate::domain::provisioning::{
     Condition, Deprovisioned, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation,
 };
+use crate::domain::reconciliation::RecentDrift;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
@@ -77,6 +81,20 @@ impl Read<'_> {
         self.provisioning_where(&format!("{STAGE} = 2 ORDER BY p.seq"), [], failed)
     }
 
+    /// The grants that ended up to this time and that the record still has as given, and when the first of them ended.
+    pub fn unconfirmed_revokes(&self, until: Timestamp) -> Result<Option<(usize, Timestamp)>, Error> {
+        let sql = format!(
+            "SELECT p.request, ifnull(g.ended_at, g.ends_at)
+             FROM provisioning i CROSS JOIN provisioning p ON p.seq = i.seq CROSS JOIN grant g ON g.request = p.request
+             WHERE {STAGE} = 0 AND i.request > 0 AND p.condition = 'granted' AND ifnull(g.ended_at, g.ends_at) <= ?1"
+        );
+        let mut ended: BTreeMap<i64, Timestamp> = BTreeMap::new();
+        for (request, at) in self.rows(&sql, [until.unix()], |row| Ok((row.get(0)?, row::time(row, 1)?)))? {
+            ended.insert(request, at);
+        }
+        Ok(ended.values().min().map(|&first| (ended.len(), first)))
+    }
+
     fn provisioning_where(
         &self,
         clause: &str,
@@ -89,6 +107,19 @@ impl Read<'_> {
         let rows = self.rows(&sql, params, |row| provisioning(row, 0))?;
         agree(rows.iter().all(is_found), "provisioning_open")?;
         Ok(rows)
+    }
+
+    /// The drift of a system that was recorded after this time. A limit keeps it small, also that of other systems.
+    pub fn recent_drift(&self, connector: &Name, since: Timestamp) -> Result<RecentDrift, Error> {
+        let count = |action: &str| -> Result<usize, Error> {
+            let sql = format!(
+                "SELECT at, body ->> '$.event.detail.connector' FROM event WHERE action = '{action}' AND {RARE}
+                 ORDER BY seq DESC"
+            );
+            let of = |row: &Row<'_>, _| Ok(row.get_ref(1)?.as_str_or_null().ok().flatten() == Some(connector.as_str()));
+            Ok(self.newest(&sql, [], since, of)?.into_iter().filter(|&is_of| is_of).count())
+        };
+        Ok(RecentDrift { found: count("drift.found")?, is_omitted: count("drift.omitted")? > 0 })
     }
 
     /// The members with a grant that is live by the clock.

@@ -150,7 +150,7 @@ impl Read<'_> {
     }
 
     /// Reads rows whose first column is a time, newest first, up to the first that is not after `since`.
-    fn newest<T>(
+    pub(super) fn newest<T>(
         &self,
         sql: &str,
         values: impl Params,

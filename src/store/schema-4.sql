@@ -104,3 +104,32 @@ CREATE TABLE replica (
     wall_at    INTEGER NOT NULL,
     pending    TEXT                     -- JSON: entries of which it is not known whether the log has them
 ) STRICT;
+-- The SSH certificates that were issued, each by one entry of the log.
+CREATE TABLE certificate (
+    seq         INTEGER PRIMARY KEY REFERENCES event (seq),
+    request     INTEGER NOT NULL REFERENCES request (id),    -- and the serial number
+    member      TEXT NOT NULL,
+    login       TEXT NOT NULL,
+    resource    TEXT NOT NULL,
+    key         TEXT NOT NULL,                           -- the fingerprint of the key
+    valid_from  INTEGER NOT NULL,
+    valid_until INTEGER NOT NULL,
+    issued_at   INTEGER NOT NULL,
+    os_user     TEXT NOT NULL                            -- who had it signed
+) STRICT;
+CREATE INDEX certificate_by_request ON certificate (request);
+CREATE INDEX certificate_by_member ON certificate (member, issued_at);
+CREATE INDEX certificate_by_end ON certificate (valid_until);
+-- The sessions that people opened with their access.
+CREATE TABLE session (
+    seq       INTEGER PRIMARY KEY REFERENCES event (seq),
+    request   INTEGER REFERENCES request (id),           -- NULL: baseline access
+    member    TEXT NOT NULL,
+    opened    TEXT NOT NULL,                             -- JSON: the detail of the entry
+    opened_at INTEGER NOT NULL,
+    closed_at INTEGER,
+    how       TEXT                                       -- closed, ended, gone, restarted
+) STRICT;
+CREATE INDEX session_by_request ON session (request) WHERE request IS NOT NULL;
+CREATE INDEX session_by_member ON session (member, opened_at);
+CREATE INDEX session_open ON session (seq) WHERE closed_at IS NULL;

@@ -14,7 +14,8 @@ use crate::domain::resource::Resource;
 use crate::domain::text::{joined, quantity, shortened};
 use crate::domain::time::Timestamp;
 use crate::protocol::{
-    ApprovalsView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView, ReviewView,
+    ApprovalsView, CertificateView, DecisionView, GrantView, ProvisioningState, ProvisioningView, RequestView,
+    ReviewView, SessionView,
 };
 use crate::time_format::{date_and_time, in_full, relative};
 
@@ -351,6 +352,10 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
         if let Some(each) = &grant.provisioning {
             sheet.field("in systems", &provisioning(each, now));
         }
+        // The timeline has all of them.
+        for valid in view.certificates.iter().filter(|certificate| certificate.until > now) {
+            sheet.field("certificate", &certificate(valid));
+        }
     }
     sheet.field("reason", &lines(view.reason.as_str()));
     if let Some(ticket) = &view.ticket {
@@ -397,6 +402,21 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
     for decision in &view.decisions {
         sheet.field("decision", &decided(decision, now));
     }
+    sessions(sheet, view, now);
+    timeline(sheet, view);
+}
+
+fn sessions(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
+    for opened in &view.sessions {
+        sheet.field("session", &session(opened, now));
+    }
+    if view.more_sessions > 0 {
+        let command = format!("`access audit --request {} --action session.opened`", view.id);
+        sheet.field("session", &format!("and {} older: {command}", view.more_sessions));
+    }
+}
+
+fn timeline(sheet: &mut Sheet, view: &RequestView) {
     if !view.timeline.is_empty() {
         sheet.line("Timeline");
     }
@@ -410,6 +430,29 @@ pub fn whole(sheet: &mut Sheet, view: &RequestView, now: Timestamp) {
             sheet.item(&lead, lead.len(), &lines(&step.text));
         }
     }
+}
+
+fn certificate(certificate: &CertificateView) -> String {
+    let CertificateView { principal, key, until, issued_by, .. } = certificate;
+    line(&format!("{principal} until {}, {key} (signed by {issued_by})", date_and_time(*until))).into_owned()
+}
+
+/// `sshd from 10.0.0.7, since 10:00, open`.
+fn session(session: &SessionView, now: Timestamp) -> String {
+    let SessionView { service, from, resource, opened_at, closed_at, how, recording, .. } = session;
+    let from = from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
+    let mut text = line(&format!("{service}{from} on {resource}")).into_owned();
+    let _ = write!(text, ", since {}, ", in_full(*opened_at, now));
+    match (closed_at, how) {
+        (Some(at), Some(how)) => {
+            let _ = write!(text, "{} {}", how.in_words(), in_full(*at, now));
+        }
+        _ => text += "open",
+    }
+    if let Some(recording) = recording {
+        let _ = write!(text, "\nrecording: {}", line(recording));
+    }
+    text
 }
 
 fn granted(grant: &GrantView, now: Timestamp) -> String {

@@ -81,7 +81,7 @@ fn a_filter_by_an_unknown_name_is_an_error_with_the_nearest() {
         shows(&error, &json!({ "error": { "kind": "not_found" } }));
         assert_eq!(ran.out, "", "no empty list: {ran:?}");
     }
-    // Whoever is a member, and whatever is in the catalogue, is known though there is nothing to list.
+    // Members, and what is in the catalogue, are known though there is nothing to list.
     for args in [
         &["list", "--requester", "heidi"][..],
         &["list", "--resource", "target:billing-db"],
@@ -98,7 +98,7 @@ fn a_filter_by_an_unknown_name_is_an_error_with_the_nearest() {
 }
 
 #[test]
-fn who_left_and_what_is_gone_is_known_to_whoever_may_see_it() {
+fn who_left_and_what_is_gone_is_known_to_those_who_may_see_it() {
     let world = without_bob();
     // olivia made the team of one, and applied the file: bob did nothing but ask.
     for args in [&["list", "--all", "--requester", "bob"][..], &["list", "--all", "--resource", "target:old-db"]] {
@@ -160,7 +160,7 @@ fn times_between_which_nothing_can_lie_are_errors() {
     world.run("olivia", &["list", "--since", "in 2h"]).fails(2, "is in the future");
     let between = ["audit", "--since", "1d ago", "--until", "2d ago"];
     world.run("olivia", &between).fails(2, "--until is before --since");
-    // The clock of whoever wrote it may be a little ahead.
+    // The clock of the user who wrote it may be a little ahead.
     world.run("olivia", &["list", "--since", "2026-11-24T09:00:30Z"]).ok();
     world.run("olivia", &["audit", "--until", "in 2h"]).ok();
 }

@@ -200,7 +200,7 @@ fn those_one_may_decide_on_are_offered_and_described() {
     let ids = |login, line| bash(&world, login, line).into_iter().filter(|word| !word.starts_with('-')).count();
     assert_eq!(ids("bob", "access approve "), 0, "a member decides on nothing");
     assert_eq!(ids("olivia", "access approve "), 3);
-    assert_eq!(ids("bob", "access withdraw "), 1, "one's own");
+    assert_eq!(ids("bob", "access withdraw "), 1, "their own");
     assert_eq!(fish(&world, "bob", "access edit "), ["1\tbob target:orders-db"]);
     assert_eq!(bash(&world, "bob", "access edit "), ["1"]);
     assert_eq!(bash(&world, "bob", "access edit 1 --no-"), ["--no-start", "--no-ticket"]);

@@ -288,6 +288,63 @@ fn what_was_there_before_is_never_taken_away() {
     doors.verify();
 }
 
+/// Lists nothing while the file `hidden` is there, dies once it has given something while `dies` is, and says what was there.
+const HIDES: &str = r#"#!/bin/sh
+set -eu
+here=$(dirname "$1")
+while read -r line; do
+    entry=$(printf %s "$line" | jq -r 'if .login then "\(.login) \(.parameters.door)" else "" end')
+    case $(printf %s "$line" | jq -r .operation) in
+    list) [ ! -e "$here/dies" ] || exit 1; [ -e "$here/hidden" ] && echo '{"holds":[]}' ||
+        jq -cRn '{holds: [inputs / " " | {login: .[0], parameters: {door: .[1]}}]}' "$1" ;;
+    grant) if grep -qxF "$entry" "$1"; then echo '{"done":{"was_there":true}}'; else
+        echo "$entry" >>"$1"; [ ! -e "$here/dying" ] || { mv "$here/dying" "$here/dies"; kill -9 $$; }; echo '{"done":{}}'; fi ;;
+    revoke) grep -vxF "$entry" "$1" >"$1.new" || [ $? = 1 ] && mv "$1.new" "$1"; echo '{"done":{}}' ;;
+    esac
+done
+"#;
+
+#[test]
+fn what_a_list_hid_was_there_before_and_what_a_killed_run_gave_was_not() {
+    let doors = Doors::new(NORTH);
+    doors.program("hides", HIDES);
+    let config = doors.connector("doors", &["hides", "allowed"]);
+    fs::write(doors.path("allowed"), "bob north\n").unwrap();
+    // Without the configuration, so that nothing runs in the background.
+    let grant = |login: &str| {
+        doors.configure("");
+        doors.world.grant(login, "target:orders-db", "alice", &["--duration", "1h"]);
+        doors.configure(&config);
+    };
+    grant("bob");
+    fs::write(doors.path("hidden"), "").unwrap();
+    doors.fix().exits(1).says("does not list it");
+    fs::remove_file(doors.path("hidden")).unwrap();
+    doors.fix().ok();
+
+    grant("carol");
+    fs::write(doors.path("dying"), "").unwrap();
+    doors.fix().exits(1);
+    fs::remove_file(doors.path("dies")).unwrap();
+    assert_eq!(doors.held("allowed"), ["bob north", "carol north"]);
+    doors.fix().ok();
+
+    doors.world.pass("61m");
+    doors.expire();
+    assert_eq!(doors.held("allowed"), ["bob north"]);
+    doors.verify();
+}
+
+#[test]
+fn a_connector_that_says_of_what_it_gives_that_it_was_there_fails_the_test() {
+    let doors = Doors::new(NORTH);
+    doors.program("hides", &HIDES.replace(r#"'{"done":{}}'; fi"#, r#"'{"done":{"was_there":true}}'; fi"#));
+    fs::write(doors.path("allowed"), "").unwrap();
+    doors.configure(&doors.connector("doors", &["hides", "allowed"]));
+    let ran = doors.world.run("root", &["connector", "test", "doors", "--login", "probe", "door=north"]).exits(1);
+    assert!(ran.out.contains("was there before, and did not list it"), "{}", ran.out);
+}
+
 #[test]
 fn what_somebody_removed_is_reported_and_given_again() {
     let doors = Doors::new(NORTH);
@@ -483,7 +540,7 @@ fn a_binding_that_the_system_does_not_know_holds_up_no_other_and_leaves_nothing_
     let dave = doors.world.grant("dave", "target:orders-db", "alice", &[]);
     doors.becomes("allowed", &["dave vault"]);
     doors.fix().ok();
-    // The vault is gone, and whoever asks about it gets no answer about the rest.
+    // The vault is gone, and a list that asks about it gets no answer about the rest.
     let text = format!(
         "#!/bin/sh\nwhile read -r line; do case $line in *vault*) echo '{{\"failed\":\"there is no door vault\"}}' ;;
          *) printf '%s\\n' \"$line\" | {} \"$1\" ;; esac; done\n",
@@ -604,7 +661,7 @@ fn a_program_gets_a_clean_environment() {
     let seen = fs::read_to_string(&seen).unwrap();
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let list = r#"{"operation":"list","parameters":[{"door":"north"}]}"#;
-    assert_eq!(seen.lines().collect::<Vec<_>>(), ["HOME=/", "LANG=C.UTF-8", path, "/", list]);
+    assert_eq!(seen.lines().collect::<Vec<_>>(), ["ACCESS_TIMEOUT=20", "HOME=/", "LANG=C.UTF-8", path, "/", list]);
 }
 
 #[test]
@@ -709,6 +766,12 @@ fn two_reconcilers_at_once_do_each_thing_once() {
 #[test]
 fn a_watching_reconciler_follows_the_log() {
     let doors = Doors::new(NORTH);
+    // The run that the change of the team started would say what the watching one should.
+    let until = Instant::now() + Duration::from_secs(30);
+    while doors.held("doors.log").is_empty() && Instant::now() < until {
+        sleep(Duration::from_millis(20));
+    }
+    doors.fix().ok();
     let mut watch = doors.world.command("root", &["reconcile", "--fix", "--watch"]);
     let output = fs::File::create(doors.path("watch.out")).unwrap();
     let mut watch = watch.stdout(output).stderr(Stdio::null()).spawn().unwrap();
@@ -836,12 +899,15 @@ fn a_program_whose_arguments_others_can_change_or_make_is_not_run() {
             let ran = with(&argument);
             let text = format!("{}{}", ran.out, ran.err);
             assert!(ran.code != 0 && text.contains("can be written by others"), "{argument}: {ran:?}");
+            let examined = doors.world.run("root", &["doctor"]).exits(1);
+            assert!(examined.out.contains("can be written by others"), "{argument}: {examined:?}");
         }
     }
     assert!(!doors.path("doors.log").exists(), "nothing was run");
     for argument in ["--settings=/etc/absent", "/nowhere/at/all", "--mode=fast", "--path=/etc"] {
         with(argument).ok();
     }
+    doors.world.run("root", &["doctor"]).says("connectors  doors");
 }
 
 #[test]
@@ -869,22 +935,36 @@ fn a_backup_under_another_path_gives_nothing_until_it_is_accepted() {
 }
 
 #[test]
-fn a_run_records_at_most_a_hundred_new_differences_of_a_system() {
+fn a_system_that_lists_others_each_time_fills_neither_the_log_nor_an_inbox() {
     let doors = Doors::new(NORTH);
-    let strangers: String = (0..250).map(|number| format!("stranger-{number} north\n")).collect();
-    fs::write(doors.path("allowed"), strangers).unwrap();
-    let recorded = || {
-        let log = doors.world.json("olivia", &["audit", "--action", "drift.found", "--limit", "1000"]);
-        log.as_array().unwrap().len()
+    doors.fix().ok();
+    let counts = || {
+        let actions = doors.actions();
+        let count = |of: &str| actions.iter().filter(|action| *action == of).count();
+        (count("drift.found"), count("drift.omitted"))
     };
-    doors.fix();
-    // The run that the team's change started may be another one.
-    let first = recorded();
-    assert!([100, 200].contains(&first), "{first}");
-    for _ in 0..3 {
+    let unread = || doors.world.unread("alice").iter().filter(|kind| *kind == "drift.found").count();
+    doors.world.run("alice", &["inbox", "--mark-read"]).ok();
+    let list = |run: usize| {
+        let strangers: String = (0..70).map(|number| format!("stranger-{run}-{number} north\n")).collect();
+        fs::write(doors.path("allowed"), strangers).unwrap();
+        doors.world.pass("5m");
         doors.fix();
-    }
-    assert_eq!(recorded(), 250);
+    };
+    list(0);
+    assert_eq!((counts(), unread()), ((70, 0), 20));
+    // Others at each run, for the rest of the hour. One entry says how many were left out when it began.
+    (1..9).for_each(list);
+    assert_eq!((counts(), unread()), ((100, 1), 21));
+    let (_, omitted) = doors.recorded().into_iter().find(|(action, _)| action == "drift.omitted").unwrap();
+    assert_eq!(omitted, json!({ "connector": "doors", "count": 40 }));
+    doors.world.run("alice", &["inbox"]).ok().says("40 more differences in doors, too many to record each");
+    // An hour later the rest is recorded, if it is still there.
+    doors.world.pass("1h");
+    doors.fix();
+    assert_eq!((counts(), unread()), ((170, 1), 41));
+    doors.fix();
+    assert_eq!(counts(), (170, 1));
     doors.verify();
 }
 
@@ -916,4 +996,216 @@ fn what_a_watching_reconciler_records_makes_no_system_due() {
     watch.kill().unwrap();
     watch.wait().unwrap();
     assert_eq!((listed, recorded), (0, 0));
+}
+
+#[test]
+fn a_team_file_warns_of_bindings_that_this_machine_refuses() {
+    let doors = Doors::new(NORTH);
+    doors.configure(&doors.connector("doors", &["logged", "allowed"]).replace("\"*\"", "\"north\""));
+    let cellar = NORTH.replace("north", "cellar");
+    let file = doors.path("team.toml");
+    fs::write(&file, format!("{TEAM}{NORTH}{cellar}{}", NORTH.replace("doors", "gates"))).unwrap();
+    let file = file.to_str().unwrap();
+    let refusals = [
+        "target:orders-db door=cellar: the connector doors does not allow door=cellar",
+        "target:orders-db door=north: no connector gates is configured on this machine",
+    ];
+    for more in ["--dry-run", "--yes"] {
+        let ran = doors.world.run("olivia", &["team", "apply", file, more]).ok();
+        for refusal in refusals {
+            assert!(ran.err.contains(&format!("warning: a binding is refused: {refusal}")), "{ran:?}");
+        }
+        assert_eq!(ran.err.matches("is refused").count(), 2, "{ran:?}");
+    }
+    // They are the words of the list, which says it as long as it is so.
+    let listed = doors.world.run("root", &["connector", "list", "--json"]).ok().json();
+    let said: Vec<&Value> = listed.as_array().unwrap().iter().map(|view| &view["refused"][0]).collect();
+    assert_eq!(said, refusals);
+    // What the file does not change is not repeated.
+    let ran = doors.world.run("olivia", &["team", "apply", file, "--yes"]).ok();
+    assert!(!ran.err.contains("is refused"), "{ran:?}");
+    // A configuration that is wrong stops nobody.
+    doors.configure("connectors = 1\n");
+    let ran = doors.world.apply("olivia", &format!("{TEAM}{NORTH}")).ok();
+    assert_eq!(ran.err.matches("is refused").count(), 0, "{ran:?}");
+    let ran = doors.world.apply("olivia", &format!("{TEAM}{cellar}")).ok();
+    assert!(ran.err.contains("config.toml, line 1"), "{ran:?}");
+}
+
+/// A watching reconciler with the connector `doors`, which notes each list.
+struct Watching<'d> {
+    doors: &'d Doors,
+    watch: Child,
+}
+
+impl Watching<'_> {
+    /// When it has looked at everything once.
+    fn start(doors: &Doors) -> Watching<'_> {
+        let mut watch = doors.world.command("root", &["reconcile", "--fix", "--watch"]);
+        let watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let watching = Watching { doors, watch };
+        let before = watching.lists();
+        watching.within(Duration::from_secs(20), || watching.lists() > before);
+        sleep(Duration::from_secs(2));
+        watching
+    }
+
+    fn lists(&self) -> usize {
+        self.doors.held("doors.log").iter().filter(|line| line.contains("\"list\"")).count()
+    }
+
+    #[track_caller]
+    fn within(&self, limit: Duration, done: impl Fn() -> bool) {
+        let until = Instant::now() + limit;
+        while !done() {
+            assert!(Instant::now() < until, "not within {limit:?}");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A command that starts no run by itself.
+    #[track_caller]
+    fn quiet(&self, login: &str, args: &[&str]) {
+        let mut command = self.doors.world.command(login, args);
+        let ran = command.env("HOME", self.doors.path("elsewhere")).output().unwrap();
+        assert!(ran.status.success(), "{args:?}: {ran:?}");
+    }
+}
+
+impl Drop for Watching<'_> {
+    fn drop(&mut self) {
+        let _ = self.watch.kill();
+        let _ = self.watch.wait();
+    }
+}
+
+/// Without a person: dave may have it at once.
+const AT_ONCE: &str = "\n[[rules]]\nname = \"at once\"\nmatch = { resources = [\"target:orders-db\"], requesters = [\"member:dave\"] }\nauto_approve = true\n";
+
+#[test]
+fn requests_that_change_nobodys_access_make_no_system_due() {
+    let doors = Doors::new(NORTH);
+    doors.world.grant("carol", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["carol north"]);
+    doors.fix().ok();
+    let watching = Watching::start(&doors);
+    let before = watching.lists();
+    for _ in 0..6 {
+        let id = doors.world.request("bob", "target:orders-db", &[]);
+        sleep(Duration::from_millis(600));
+        watching.quiet("bob", &["withdraw", &id]);
+        sleep(Duration::from_millis(600));
+    }
+    sleep(Duration::from_secs(2));
+    assert_eq!(watching.lists(), before);
+}
+
+#[test]
+fn access_that_comes_and_goes_is_taken_back_at_once_and_looked_at_seldom() {
+    let doors = Doors::new(&format!("{NORTH}{AT_ONCE}"));
+    let watching = Watching::start(&doors);
+    let before = watching.lists();
+    let begun = Instant::now();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..10 {
+        let mut asked = doors.world.command("dave", &["request", "target:orders-db", "--reason", "now", "--json"]);
+        let asked = asked.env("HOME", doors.path("elsewhere")).output().unwrap();
+        let asked: Value = serde_json::from_slice(&asked.stdout).unwrap();
+        assert_eq!(asked["state"], "active");
+        sleep(Duration::from_millis(700));
+        watching.quiet("dave", &["revoke", &asked["id"].to_string()]);
+        let gone = Instant::now();
+        watching.within(Duration::from_secs(10), || doors.held("allowed").is_empty());
+        slowest = slowest.max(gone.elapsed());
+        sleep(Duration::from_millis(700));
+        assert!(doors.held("allowed").is_empty(), "what has ended is not given");
+    }
+    let (lists, seconds) = (watching.lists() - before, begun.elapsed().as_secs());
+    // A run lists before and after what it does, and each access that was given is taken back by another run.
+    let most = 4 * (usize::try_from(seconds).unwrap() / 5 + 1);
+    assert!(lists <= most, "{lists} lists in {seconds} s, the slowest revoke took {slowest:?}");
+    assert!(slowest < Duration::from_secs(3), "{slowest:?}");
+    // In the end all is on the record.
+    let id = doors.world.grant("bob", "target:orders-db", "alice", &[]);
+    doors.becomes("allowed", &["bob north"]);
+    watching.quiet("alice", &["revoke", &id]);
+    doors.becomes("allowed", &[]);
+    drop(watching);
+    assert_eq!(doors.rows(&[]), (0, vec![]));
+    doors.fix().ok();
+    doors.verify();
+}
+
+#[test]
+fn what_a_slow_run_gives_that_has_ended_meanwhile_is_taken_back() {
+    let doors = Doors::new(NORTH);
+    let slow = doors.file("slow");
+    let paused = format!("{{ test ! -e {slow} || sleep 1.5; {} \"$1\"; }}", doors.file("doors"));
+    doors.program("logged", &format!("#!/bin/sh\ntee -a {} | {paused}\n", doors.file("doors.log")));
+    let watching = Watching::start(&doors);
+    fs::write(&slow, "").unwrap();
+    let approved = |login| {
+        let id = doors.world.request(login, "target:orders-db", &[]);
+        watching.quiet("alice", &["approve", &id]);
+        id
+    };
+    // The run begins for carol, and gives bob's too, since it goes on until nothing else has turned up.
+    let lists = watching.lists();
+    approved("carol");
+    watching.within(Duration::from_secs(10), || watching.lists() > lists);
+    let bob = approved("bob");
+    watching.within(Duration::from_secs(20), || doors.acts().contains(&"grant bob north".to_owned()));
+    watching.quiet("alice", &["revoke", &bob]);
+    watching.within(Duration::from_secs(20), || doors.held("allowed") == ["bob north", "carol north"]);
+    watching.within(Duration::from_secs(20), || doors.held("allowed") == ["carol north"]);
+    watching.within(Duration::from_secs(20), || doors.provisioning(&bob)[0]["state"] == "revoked");
+}
+
+#[test]
+fn a_run_waits_for_a_slow_one_and_a_third_leaves_it_to_the_second() {
+    let doors = Doors::new(&format!("{NORTH}{}", NORTH.replace("north", "south")));
+    doors.fix().ok();
+    let begun = doors.file("begun");
+    // Each run of the program takes 4.8 seconds, and a list of both doors fails: so a run takes five of them, which is more
+    // than two programs that reach their limit of 6 seconds, and 10 seconds.
+    let both = "list) case $line in *'},{'*) echo '{\"failed\":\"one by one\"}'; continue ;; esac; ";
+    let done = "esac\ncase $line in *'\"list\"'*) ;; *) echo '{\"done\":{}}' ;; esac\ndone";
+    let slow = documented().replace("while read", &format!("touch {begun}; sleep 4.8\nwhile read"));
+    doors.program("slow", &slow.replace("list) ", both).replace("esac\ndone", done));
+    let run = || {
+        let mut command = doors.world.command("root", &["reconcile", "--fix", "--json"]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    doors.configure("");
+    for login in ["bob", "carol"] {
+        doors.world.grant(login, "target:orders-db", "alice", &[]);
+    }
+    doors.configure(&doors.connector("doors", &["slow", "allowed"]).replace("20s", "6s"));
+    let mut first = run();
+    while !Path::new(&begun).exists() {
+        sleep(Duration::from_millis(10));
+    }
+    let since = Instant::now();
+    let mut waiting = [run(), run()];
+    let third = loop {
+        match waiting.iter_mut().position(|child| child.try_wait().unwrap().is_some()) {
+            Some(ended) => break ended,
+            None => sleep(Duration::from_millis(20)),
+        }
+    };
+    assert!(first.try_wait().unwrap().is_none(), "it does not wait for the first to end");
+    let [one, other] = waiting;
+    let (second, third) = if third == 0 { (other, one) } else { (one, other) };
+    let third = third.wait_with_output().unwrap();
+    let said: Value = serde_json::from_slice(&third.stdout).unwrap();
+    let why = "another run waits for this system already, and does what is due";
+    shows(&said, &json!([{ "connector": "doors", "state": "busy", "error": why }]));
+    assert_eq!(third.status.code(), Some(1));
+    let first = first.wait_with_output().unwrap();
+    assert!(since.elapsed() > Duration::from_secs(22), "{:?} {first:?}", since.elapsed());
+    let second = second.wait_with_output().unwrap();
+    for (ran, rows) in [(&first, 4), (&second, 0)] {
+        let said: Value = serde_json::from_slice(&ran.stdout).unwrap();
+        assert_eq!((ran.status.code(), said.as_array().unwrap().len()), (Some(0), rows), "{said}");
+    }
 }

@@ -289,7 +289,7 @@ fn a_refused_recipient_holds_up_nobody_and_one_to_be_tried_again_keeps_its_order
     assert!(dead[0]["error"].as_str().unwrap().contains("550"), "{dead:#}");
     let left = world.json("root", &["outbox"]);
     shows(&left, &json!([{ "to": "alice", "attempts": 1 }, { "to": "alice", "attempts": 0, "error": null }]));
-    world.run("root", &["doctor"]).ok().says("warning  outbox     2 notifications were given up, and 2 wait");
+    world.run("root", &["doctor"]).ok().says("warning  outbox      2 notifications were given up, and 2 wait");
 
     fs::write(&rules, "{}").unwrap();
     world.pass("59s");
@@ -453,7 +453,7 @@ approvals = 2
     let world = fresh(&format!("{}{rules}", TEAM.replace("slack = \"U0ALICE\"", "")));
     let server = Server::mail(&world, &[]);
     configure(&world, &smtp(server.port));
-    // Whoever muted everything, and would have it once a day, is told of an emergency at once.
+    // A member who muted everything, or has a daily digest, is notified of an emergency at once.
     world.run("alice", &["notify", "set", "all", "--digest", "daily"]).ok();
     world.run("alice", &["notify", "mute"]).ok();
     let deliver = || world.json("root", &["expire"]);

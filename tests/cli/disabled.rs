@@ -99,7 +99,7 @@ fn who_is_disabled_or_no_member_is_refused_before_anything_is_looked_up() {
     assert!(world.actions().contains(&"attempt.refused".to_owned()));
 }
 
-/// Whoever may not do something at all is on the record for trying it out too.
+/// A member who may not do something at all is on the record for a dry run too.
 #[test]
 fn a_dry_run_of_who_may_not_is_on_the_record_and_one_that_rules_refuse_is_not() {
     let world = world();

@@ -91,16 +91,18 @@ fn with_configuration(text: &str) -> String {
 #[test]
 fn the_reference_of_the_configuration_has_every_key() {
     let page = read("docs/config.md");
-    for heading in ["Top level", "`[smtp]`", "`[slack]`", "`[[webhooks]]`", "`[[connectors]]`", "`[deliver]`"] {
+    for heading in
+        ["Top level", "`[smtp]`", "`[slack]`", "`[[webhooks]]`", "`[[connectors]]`", "`[ssh]`", "`[deliver]`"]
+    {
         let header = if heading == "Top level" { "" } else { heading.trim_matches('`') };
         // The program names the keys that it knows.
         let refusal = with_configuration(&format!("{header}\nnonsense = 1\n"));
-        let (_, known) = refusal.split_once("expected one of ").unwrap_or_else(|| panic!("{refusal}"));
+        let (_, known) = refusal.split_once(", expected ").unwrap_or_else(|| panic!("{refusal}"));
         let known = known.lines().next().unwrap().split('`').skip(1).step_by(2).map(str::to_owned);
         let mut known: BTreeSet<String> = known.collect();
         if header.is_empty() {
             // These have tables of their own.
-            known.retain(|key| !["smtp", "slack", "webhooks", "connectors", "deliver"].contains(&key.as_str()));
+            known.retain(|key| !["smtp", "slack", "webhooks", "connectors", "ssh", "deliver"].contains(&key.as_str()));
         }
         let begin = format!("## {heading}\n");
         let section = between(&page, &begin, "\n## ").next();
@@ -112,7 +114,7 @@ fn the_reference_of_the_configuration_has_every_key() {
 fn the_examples_of_the_configuration_are_valid() {
     let page = read("docs/config.md");
     let mut examples: Vec<String> = between(&page, "```toml\n", "```").map(str::to_owned).collect();
-    assert_eq!(examples.len(), 6);
+    assert_eq!(examples.len(), 7);
     // The file to start from, as it is, and with all that is commented out.
     let example = read("examples/config.toml");
     let uncommented = example.lines().map(|line| match line.strip_prefix("# ") {
@@ -274,6 +276,7 @@ fn each_threat_names_the_test_that_attacks_it() {
     let page = read("docs/security.md");
     let tests = all_sources(&repository().join("tests/shared"))
         + &all_sources(&repository().join("tests/connectors"))
+        + &all_sources(&repository().join("tests/fleet"))
         + &all_sources(&repository().join("tests/cli"))
         + &all_sources(&repository().join("src"));
     let (_, threats) = page.split_once("\n## Threats and tests\n").unwrap();

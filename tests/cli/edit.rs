@@ -164,7 +164,7 @@ fn who_approves_has_been_shown_what_an_edit_says() {
     let screen = terminal.exits(5);
     assert!(screen.contains("has changed since it was shown"), "{screen}");
 
-    // Whoever is shown nothing says which version they looked at.
+    // Where nothing is shown, the command says which version was looked at.
     for args in
         [vec!["approve", &id], vec!["approve", &id, "--yes"], vec!["approve", &id, "--duration", "1h", "--json"]]
     {
@@ -280,7 +280,7 @@ fn an_approver_who_left_is_not_told_that_their_approval_is_void() {
     world.run("erin", &["approve", &approved, "--duration", "10m", "--seen", &seq]).ok();
     shows(&last(&world), &json!({ "action": "request.approved", "detail": { "voids": ["alice"] } }));
     assert_eq!(faults(&world), [""; 0]);
-    // And whoever has the name next is another person, who may not know of it.
+    // The next member of that name is another person, who may not know of it.
     let third = world.request("dave", "target:orders-db", &[]);
     world.apply("olivia", &team()).ok();
     world.run("alice", &["approve", &third]).ok();
@@ -519,7 +519,7 @@ fn a_list_by_state_has_those_requests_that_show_that_state() {
     assert_eq!(faults(&world), [""; 0]);
 }
 
-/// Whoever looked at a request before another approver changed it, or before it came to reach more, does not approve that.
+/// An approver who looked at a request before another changed it, or before it came to reach more, does not approve that.
 #[test]
 fn nobody_approves_what_another_approver_put_there_unseen() {
     let world = world();
@@ -529,7 +529,7 @@ fn nobody_approves_what_another_approver_put_there_unseen() {
     for args in [vec!["approve", &id, "--yes"], vec!["approve", &id, "--duration", "30m", "--yes"]] {
         world.run("alice", &args).fails(5, says);
     }
-    // Whoever put them there has seen them.
+    // The member who set them has seen them.
     world.run("erin", &["approve", &id, "--duration", "2h", "--yes"]).ok();
     // That the terms are those asked again makes no difference: another version was looked at.
     let seq = world.json("alice", &["show", &id])["last_seq"].to_string();

@@ -360,7 +360,7 @@ fn a_gate_and_an_approval_name_the_resource_in_full() {
 }
 
 #[test]
-fn whoever_denies_or_revokes_is_asked_why() {
+fn a_denial_or_a_revocation_asks_for_a_reason() {
     let world = World::sample();
     let denied = world.request("bob", "target:orders-db", &[]);
     let terminal = Terminal::access(&world, "alice", &["deny", &denied]);

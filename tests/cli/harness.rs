@@ -1,4 +1,4 @@
-//! A world of one's own: a folder, a database, and a clock that moves when it is told to.
+//! A world for each test: a folder, a database, and a clock that moves when it is told to.
 
 use std::cell::RefCell;
 use std::fmt::Debug;

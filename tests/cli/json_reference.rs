@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use access::service::IssueCertificate;
 use serde_json::Value;
 
 use crate::connectors::{Doors, NORTH};
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, slack, smtp};
-use crate::provisioning;
 use crate::webhooks::{column, paths};
+use crate::{provisioning, sessions};
 
 const RULES: &str = r#"
 [[rules]]
@@ -79,6 +80,14 @@ fn the_page_has_every_field_that_is_printed() {
     assert_eq!(headings.count(), printed.fields.len());
 }
 
+/// One for bob's grant.
+fn certificate(world: &World) {
+    let key = "SHA256:KIH+LzaoZhmZrFQvBG95c/RYldddvcc9rBen8sqTLLU".parse().unwrap();
+    let (login, resource) = ("bob".parse().unwrap(), "target:orders-db".parse().unwrap());
+    let issue = IssueCertificate { login, resource, key, longest: "1h".parse().unwrap() };
+    provisioning::call_as_root(world, issue).unwrap();
+}
+
 /// Requests in every state, and each command that prints something.
 fn everything(printed: &mut Printed<'_>) {
     let world = printed.world;
@@ -102,9 +111,14 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("A request", "erin", &["list"]);
     let seq = world.json("erin", &["show", "1"])["last_seq"].to_string();
     printed.add("A request", "erin", &["approve", "1", "--seen", &seq]);
+    for _ in 0..21 {
+        sessions::open(world, "bob");
+    }
+    printed.add("A request", "bob", &["show", "1"]);
     let other = world.json("bob", &["extend", "1", "--reason", "more"])["id"].to_string();
     world.run("alice", &["approve", &other]).ok();
     world.run("erin", &["approve", &other]).ok();
+    certificate(world);
     printed.add("A request", "bob", &["show", "1"]);
     printed.add("whoami", "bob", &["whoami"]);
     printed.add("check", "bob", &["check", "target:orders-db"]);
@@ -127,7 +141,9 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("notify test", "bob", &["notify", "test"]);
     printed.add("outbox", "root", &["outbox"]);
     printed.add("deliver", "root", &["deliver"]);
-    provisioning::record(world, vec![provisioning::revoke_failed("bob", Some(1), "the server is down")]);
+    let extended = provisioning::granted("bob", other.parse().unwrap());
+    provisioning::record(world, vec![provisioning::revoke_failed("bob", Some(1), "the server is down"), extended]);
+    world.pass("11m");
     printed.add("expire", "root", &["expire"]);
     printed.add("outbox retry", "root", &["outbox", "retry"]);
     printed.add("outbox discard", "root", &["outbox", "discard"]);

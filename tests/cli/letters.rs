@@ -141,7 +141,7 @@ fn a_mail_of_a_decision_says_when_access_ends_and_who_gave_it() {
             ("Decided by", "the rule \"sandbox\""),
         ],
     );
-    // For good, by who decides where no rule does.
+    // Permanent, by those who decide where no rule does.
     world.request("bob", "feature:cost-explorer", &["--duration", "permanent"]);
     world.run("erin", &["approve", "3"]).ok();
     world.run("root", &["deliver"]).ok();

@@ -103,9 +103,9 @@ fn only_who_looks_after_the_file_discards_or_tries_again() {
 #[test]
 fn doctor_names_what_waits_with_no_way_to_send_it() {
     let world = fresh(TEAM);
-    world.run("root", &["doctor"]).ok().says("ok       outbox     0 notifications wait");
+    world.run("root", &["doctor"]).ok().says("ok       outbox      0 notifications wait");
     world.request("bob", "target:orders-db", &[]);
-    let lacking = "warning  outbox     4 notifications wait, and config.toml does not configure how to send them (email: 3, slack: 1)";
+    let lacking = "warning  outbox      4 notifications wait, and config.toml does not configure how to send them (email: 3, slack: 1)";
     world.run("root", &["doctor"]).ok().says(lacking).says("[smtp]");
     configure(&world, &smtp(1));
     world
@@ -113,7 +113,7 @@ fn doctor_names_what_waits_with_no_way_to_send_it() {
         .ok()
         .says("1 notification waits, and config.toml does not configure how to send it (slack: 1)");
     world.rows("DELETE FROM outbox WHERE subscriber = 'slack'");
-    world.run("root", &["doctor"]).ok().says("ok       outbox     3 notifications wait");
+    world.run("root", &["doctor"]).ok().says("ok       outbox      3 notifications wait");
 
     // A webhook or a channel that the configuration no longer names.
     world.rows(

@@ -167,7 +167,7 @@ fn all_admins_are_told_those_by_a_granted_role_too() {
     assert!(!world.unread("bob").contains(&"team.changed".to_owned()));
 }
 
-/// Whoever can't connect under a login could never act as the owner: the kernel's overflow user, and a login that the
+/// A user who can't connect under a login could never act as the owner: the kernel's overflow user, and a login that the
 /// user database spells in another way.
 #[test]
 fn nobody_becomes_the_owner_with_a_login_that_nobody_can_have() {

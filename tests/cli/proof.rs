@@ -1,4 +1,4 @@
-//! `audit verify`: whoever writes into the file past the program is found out, whatever they touch.
+//! `audit verify` finds what was written into the file by another program, wherever it is.
 
 use std::io::Write;
 use std::path::Path;
@@ -974,13 +974,14 @@ fn what_is_released_is_what_would_have_been_held_and_only_what_is_open_is_left()
 #[test]
 fn the_logs_of_all_formats_read_back_and_contradict_themselves_nowhere() {
     let mut actions: Vec<&str> = Vec::new();
-    // The second begins where rules do, the third where edits do; the fourth goes on in format 2, the fifth has connectors.
+    // The second begins where rules do, the third where edits do; the fourth goes on in format 2, the fifth has connectors, the sixth sessions.
     let fixtures = [
         ("log-v1.jsonl", 1..=1, 9, 9),
         ("log-v1-rules.jsonl", 1..=1, 11, 8),
         ("log-v2-edits.jsonl", 2..=2, 10, 4),
         ("log-v2-team.jsonl", 1..=2, 6, 5),
         ("log-v2-connectors.jsonl", 2..=2, 10, 2),
+        ("log-v2-sessions.jsonl", 2..=2, 10, 1),
     ];
     for (name, formats, members, requests) in fixtures {
         let mut format = *formats.start();

@@ -68,7 +68,7 @@ fn a_queue_of_more_than_500_begins_with_the_oldest_and_has_all() {
     let offered = completion::bash(&world, "alice", "access approve ");
     assert_eq!(offered[..2], ["2", "3"]);
     assert!(offered.len() >= 500, "{}", offered.len());
-    // Of what is one's own the oldest are offered among all the others.
+    // A member's own are offered among all others, also the oldest.
     assert_eq!(completion::bash(&world, "m1", "access withdraw ").last().unwrap(), "2");
 }
 

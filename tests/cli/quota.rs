@@ -200,7 +200,7 @@ fn approvers_do_not_void_each_other_without_end() {
     approve("alice", &["--duration", "6h"]).fails(3, says);
     approve("olivia", &["--duration", "6h"]).fails(3, says);
     assert_eq!(world.unread("carol").len(), told);
-    // Whoever has used it up can still approve what is there, or put other terms there later.
+    // A member who has used it up can still approve what is there, or put other terms there later.
     approve("alice", &[]).ok();
     world.pass("1h");
     approve("alice", &["--duration", "6h"]).ok();

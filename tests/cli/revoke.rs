@@ -170,7 +170,7 @@ fn all_that_a_member_holds_ends_at_once() {
     let ran = world.run("alice", &["revoke", "--member", "bob"]).ok();
     assert!(ran.err.contains("bob has no granted access"), "{ran:?}");
     assert_eq!(world.json("alice", &["revoke", "--member", "bob"]), json!([]));
-    assert_eq!(world.json("carol", &["revoke", "--member", "carol"])[0]["id"], 5, "one's own");
+    assert_eq!(world.json("carol", &["revoke", "--member", "carol"])[0]["id"], 5, "their own");
     world.run("olivia", &["audit", "verify"]).ok();
 }
 
@@ -196,7 +196,7 @@ fn only_who_may_end_each_grant_ends_all() {
     let world = holding();
     let before = world.actions();
     let refused = world.run("carol", &["revoke", "--member", "bob"]).fails(3, "only admins and the owner");
-    // A name that nobody has looks the same to whoever may not ask.
+    // A name that nobody has looks the same to those who may not ask.
     assert_eq!(refused.err, world.run("carol", &["revoke", "--member", "nobody"]).exits(3).err);
     world.run("stranger", &["revoke", "--member", "bob"]).fails(3, "not a member");
     for (args, says) in [

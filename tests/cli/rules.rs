@@ -210,7 +210,7 @@ impl Play {
             }
             args.push(word);
         }
-        // Whoever approves has looked at what it says now.
+        // The approver has looked at what it says now.
         let shown =
             rest.first().filter(|_| verb == "approves").map(|id| self.world.run("olivia", &["show", id, "--json"]));
         let seen = shown.filter(|shown| shown.code == 0).map(|shown| shown.json()["last_seq"].to_string());
@@ -695,7 +695,7 @@ fn an_extension_is_linked_both_ways() {
     assert_eq!(world.json("alice", &["show", &first])["extended_by"], serde_json::json!([2]));
 }
 
-/// Whoever approves what they have been shown approves exactly that.
+/// An approval is of exactly what the approver was shown.
 #[test]
 fn an_approval_of_terms_that_changed_meanwhile_is_none() {
     let world = world(&["approvers = [\"role:admin\"], approvals = 2"]);

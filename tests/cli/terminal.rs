@@ -103,11 +103,11 @@ fn a_missing_reason_is_asked_for() {
     terminal.shows("Why?");
     terminal.text("because").key("Enter");
     terminal.exits(0);
-    assert_eq!(world.json("bob", &["show", "1"])["duration"], "1h", "an hour unless said: only the form asks");
+    assert_eq!(world.json("bob", &["show", "1"])["duration"], "1h", "an hour by default: only the form asks");
 }
 
 #[test]
-fn whoever_decides_sees_the_request_first() {
+fn an_approver_sees_the_request_first() {
     let world = World::sample();
     let id = world.request("bob", "connection:prod-aws", &["--duration", "4h"]);
     let terminal = Terminal::access(&world, "alice", &["deny", &id]);
@@ -391,7 +391,7 @@ fn wait_while(world: &World, more: &[&str], act: &[&str]) -> Output {
 }
 
 #[test]
-fn whoever_waits_is_told_of_an_approval() {
+fn wait_reports_an_approval() {
     let ended = wait_while(&World::sample(), &[], &["approve", "1"]);
     assert_eq!(ended.status.code(), Some(0), "{ended:?}");
     assert!(String::from_utf8_lossy(&ended.stdout).contains("approved"), "{ended:?}");
@@ -399,14 +399,14 @@ fn whoever_waits_is_told_of_an_approval() {
 }
 
 #[test]
-fn whoever_waits_is_told_of_a_denial() {
+fn wait_reports_a_denial() {
     let ended = wait_while(&World::sample(), &[], &["deny", "1", "--reason", "not today"]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(String::from_utf8_lossy(&ended.stdout).contains("denied"), "{ended:?}");
 }
 
 #[test]
-fn whoever_waits_waits_no_longer_than_they_said() {
+fn wait_ends_at_its_time_limit() {
     let world = World::sample();
     let ended = wait_while(&world, &["--timeout", "1s", "--json"], &[]);
     assert_eq!(ended.status.code(), Some(1), "{ended:?}");

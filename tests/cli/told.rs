@@ -604,7 +604,7 @@ fn a_request_that_is_withdrawn_before_delivery_is_sent_to_nobody() {
 }
 
 #[test]
-fn whoever_was_sent_a_request_is_sent_its_withdrawal() {
+fn members_who_were_sent_a_request_are_sent_its_withdrawal() {
     let (world, mail, _web) = wired();
     // Erin's mail does not arrive, and alice has hers in a digest.
     world.run("alice", &["notify", "set", "request.submitted", "--digest", "hourly"]).ok();

@@ -58,7 +58,7 @@ fn within(most: Duration, says: &str, mut what: impl FnMut() -> bool) {
 }
 
 #[test]
-fn whoever_waits_goes_on_waiting_while_the_database_is_busy() {
+fn wait_goes_on_while_the_database_is_busy() {
     let world = World::sample();
     let args = ["request", "target:orders-db", "--reason", "x", "--wait"];
     let mut waiting = world.command("bob", &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -80,7 +80,7 @@ fn whoever_waits_goes_on_waiting_while_the_database_is_busy() {
 }
 
 #[test]
-fn whoever_waits_no_longer_than_so_is_told_that_it_is_filed() {
+fn wait_says_at_its_time_limit_that_the_request_is_filed() {
     let world = World::sample();
     let args = ["request", "target:orders-db", "--reason", "x", "--wait", "--timeout", "3s"];
     let mut waiting = world.command("bob", &args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -1,116 +1,9 @@
-//! What the connector gives and takes in AWS, as moto plays it. moto checks signatures and policies here.
+//! What the connector gives and takes in groups of AWS IAM.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-use crate::{Connector, act, assert_done, assert_says, free_port, holders, list, private_file, run, wait_until};
-
-pub struct Aws {
-    folder: TempDir,
-    port: u16,
-    server: Option<Child>,
-    /// Of an administrator.
-    keys: Value,
-    credentials: PathBuf,
-}
-
-fn python(name: &str) -> Command {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("test-python/bin").join(name);
-    assert!(path.exists(), "{} is missing: run tests/python.sh", path.display());
-    Command::new(path)
-}
-
-impl Aws {
-    pub fn start() -> Aws {
-        let folder = tempfile::tempdir().unwrap();
-        let credentials = private_file(&folder.path().join("credentials"), "");
-        let keys = json!({ "id": "first", "secret": "first" });
-        let mut aws = Aws { folder, port: free_port(), server: None, keys, credentials };
-        aws.restart();
-        aws
-    }
-
-    /// It keeps everything in memory.
-    fn restart(&mut self) {
-        self.stop();
-        let mut command = python("moto_server");
-        command.args(["-p", &self.port.to_string()]);
-        self.server = Some(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-        wait_until("moto starts", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
-        self.keys = json!({ "id": "first", "secret": "first" });
-        let keys = self.key_of("root", &json!({ "Effect": "Allow", "Action": "*", "Resource": "*" }));
-        let ours = ["iam:GetGroup", "iam:AddUserToGroup", "iam:RemoveUserFromGroup"];
-        let connector = self.key_of("access", &json!({ "Effect": "Allow", "Action": ours, "Resource": "*" }));
-        let (id, secret) = (connector["id"].as_str().unwrap(), connector["secret"].as_str().unwrap());
-        let section = format!("[access]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n[other]\n");
-        private_file(&self.credentials, &format!("[default]\nregion = x\n\n{section}"));
-        // From here on it checks.
-        ureq::post(format!("{}/moto-api/reset-auth", self.url())).send("0").unwrap();
-        self.keys = keys;
-    }
-
-    fn stop(&mut self) {
-        if let Some(mut server) = self.server.take() {
-            kill(Pid::from_raw(server.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
-            server.wait().unwrap();
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
-    }
-
-    pub fn call(&self, action: &str, arguments: &Value) -> Value {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/iam.py");
-        let mut command = python("python");
-        command.arg(script).args([&self.url(), &self.keys.to_string(), action, &arguments.to_string()]);
-        serde_json::from_str(&run(&mut command)).unwrap()
-    }
-
-    /// Creates a user who may do this. Returns the access key.
-    fn key_of(&self, user: &str, statement: &Value) -> Value {
-        self.call("create_user", &json!({ "UserName": user }));
-        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
-        self.call("put_user_policy", &json!({ "UserName": user, "PolicyName": "x", "PolicyDocument": policy }));
-        let key = &self.call("create_access_key", &json!({ "UserName": user }))["AccessKey"];
-        json!({ "id": key["AccessKeyId"], "secret": key["SecretAccessKey"] })
-    }
-
-    pub fn create(&self, group: &str, users: &[&str]) {
-        self.call("create_group", &json!({ "GroupName": group }));
-        for user in users {
-            self.call("create_user", &json!({ "UserName": user }));
-        }
-    }
-
-    /// By AWS's own list.
-    pub fn groups_of(&self, user: &str) -> Vec<String> {
-        let answer = self.call("list_groups_for_user", &json!({ "UserName": user }));
-        let groups = answer["Groups"].as_array().unwrap();
-        groups.iter().map(|group| group["GroupName"].as_str().unwrap().to_owned()).collect()
-    }
-
-    pub fn connector(&self) -> Connector {
-        self.connector_with(&self.credentials)
-    }
-
-    fn connector_with(&self, credentials: &Path) -> Connector {
-        let file = credentials.to_str().unwrap();
-        let words = ["aws-iam-group", "--url", &self.url(), "--allow-plain", "--credentials-file", file];
-        Connector::new(&words).and(&["--profile", "access"])
-    }
-}
-
-impl Drop for Aws {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
+use crate::aws::Aws;
+use crate::{Connector, act, assert_done, assert_says, holders, list, private_file};
 
 fn grant(login: &str) -> Value {
     act("grant", login, "group", "orders")
@@ -127,8 +20,8 @@ fn a_user_is_added_and_removed() {
     aws.call("add_user_to_group", &json!({ "GroupName": "orders", "UserName": "carol" }));
     let connector = aws.connector();
     assert_eq!(holders(&connector.one(list("group", &["orders", "gone"]))), ["carol"]);
-    for _ in 0..2 {
-        assert_eq!(connector.one(grant("bob")), json!({ "done": {} }));
+    for answer in [json!({}), json!({ "was_there": true })] {
+        assert_eq!(connector.one(grant("bob")), json!({ "done": answer }));
         assert_eq!(aws.groups_of("bob"), ["orders"]);
     }
     assert_eq!(holders(&connector.one(list("group", &["orders"]))), ["bob", "carol"]);
@@ -137,6 +30,20 @@ fn a_user_is_added_and_removed() {
         assert_eq!(aws.groups_of("bob"), [""; 0]);
     }
     assert_eq!(aws.groups_of("carol"), ["orders"], "what was there before stays");
+}
+
+#[test]
+fn a_group_of_many_pages() {
+    let aws = Aws::start();
+    let users = ["a", "b", "c", "d", "e"];
+    aws.create("orders", &users);
+    for user in users {
+        aws.call("add_user_to_group", &json!({ "GroupName": "orders", "UserName": user }));
+    }
+    for page in [1, 2, 5, 6] {
+        aws.set(&json!({ "page": page }));
+        assert_eq!(holders(&aws.connector().one(list("group", &["orders"]))), users, "pages of {page}");
+    }
 }
 
 #[test]
@@ -202,7 +109,7 @@ fn keys_that_do_not_fit_or_may_not() {
     let weak = aws.key_of("weak", &json!({ "Effect": "Allow", "Action": "iam:ListUsers", "Resource": "*" }));
     let connector = |id: &str, secret: &str| {
         let text = format!("[access]\naws_access_key_id={id}\naws_secret_access_key={secret}");
-        aws.connector_with(&private_file(&aws.folder.path().join("other"), &text))
+        aws.connector_with(&aws.file("other", &text))
     };
     let (id, secret) = (weak["id"].as_str().unwrap(), weak["secret"].as_str().unwrap());
     for operation in [list("group", &["orders"]), grant("bob"), revoke("bob")] {

@@ -25,6 +25,8 @@ include /etc/ldap/schema/nis.schema
 include /etc/ldap/schema/inetorgperson.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
+moduleload dds
+moduleload refint
 pidfile FOLDER/slapd.pid
 TLSCACertificateFile FOLDER/ca.pem
 TLSCertificateFile FOLDER/cert.pem
@@ -40,6 +42,8 @@ access to dn.base="cn=payroll,dc=example,dc=com" by group.exact="cn=orders,ou=gr
 access to dn.base="cn=hidden,ou=groups,dc=example,dc=com" by * none
 access to dn.base="cn=sealed,ou=groups,dc=example,dc=com" attrs=member by dn.exact="cn=access,dc=example,dc=com" none by * none
 access to dn.subtree="ou=closed,dc=example,dc=com" by * none
+access to dn.subtree="ou=grants,dc=example,dc=com" attrs=entryTtl by dn.exact="cn=access,dc=example,dc=com" manage by * read
+access to dn.subtree="ou=grants,dc=example,dc=com" by dn.exact="cn=access,dc=example,dc=com" write by dn.exact="cn=reader,dc=example,dc=com" write by users read
 access to dn.subtree="ou=groups,dc=example,dc=com" by dn.exact="cn=access,dc=example,dc=com" write by users read
 access to * by users read
 "#;
@@ -54,6 +58,15 @@ dn: ou=people,dc=example,dc=com
 objectClass: organizationalUnit
 
 dn: ou=groups,dc=example,dc=com
+objectClass: organizationalUnit
+
+dn: ou=alumni,dc=example,dc=com
+objectClass: organizationalUnit
+
+dn: ou=grants,dc=example,dc=com
+objectClass: organizationalUnit
+
+dn: ou=orders,ou=grants,dc=example,dc=com
 objectClass: organizationalUnit
 
 dn: ou=closed,dc=example,dc=com
@@ -99,14 +112,21 @@ gidNumber: 5000
 ";
 
 /// Whose entries there are. `Zoe` is not `zoe`, but a directory takes them for one.
-pub const LOGINS: [&str; 9] = ["alice", "bob", "carol", "o'brien", "a+b", "a\"b", "#1000", "sélect", "Zoe"];
+pub const LOGINS: [&str; 11] =
+    ["alice", "bob", "carol", "dave", "frank", "o'brien", "a+b", "a\"b", "#1000", "sélect", "Zoe"];
 
 impl Directory {
     pub fn start() -> Directory {
+        Directory::with("")
+    }
+
+    /// With these lines for the database, such as overlays.
+    pub fn with(lines: &str) -> Directory {
         let folder = tempfile::tempdir().unwrap();
         certificates(folder.path());
         std::fs::create_dir(folder.path().join("db")).unwrap();
-        let configuration = CONFIGURATION.replace("FOLDER", folder.path().to_str().unwrap());
+        let configuration = format!("{CONFIGURATION}{lines}\n");
+        let configuration = configuration.replace("FOLDER", folder.path().to_str().unwrap());
         std::fs::write(folder.path().join("slapd.conf"), configuration).unwrap();
         let mut entries = ENTRIES.to_owned();
         for login in LOGINS.iter().copied().chain([longest().as_str()]) {
@@ -203,6 +223,15 @@ impl Directory {
     /// The lines of an entry.
     pub fn entry(&self, dn: &str) -> String {
         String::from_utf8(self.search("cn=root,dc=example,dc=com", "root", dn).stdout).unwrap()
+    }
+
+    /// The time to live that an entry has left. None: it has none, or is not there.
+    pub fn ttl(&self, dn: &str) -> Option<i64> {
+        let mut command = Command::new("ldapsearch");
+        command.args(["-x", "-LLL", "-H", &self.url(), "-D", "cn=root,dc=example,dc=com", "-w", "root"]);
+        let ran = command.args(["-b", dn, "-s", "base", "(objectClass=*)", "entryTtl"]).output().unwrap();
+        let text = String::from_utf8(ran.stdout).unwrap();
+        text.lines().find_map(|line| line.strip_prefix("entryTtl: ")?.parse().ok())
     }
 
     /// Changes by hand, in LDIF.

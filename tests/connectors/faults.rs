@@ -47,6 +47,19 @@ fn aws(port: u16, folder: &std::path::Path) -> Connector {
     Connector::new(&["aws-iam-group", "--url", &url, "--allow-plain", "--credentials-file", file.to_str().unwrap()])
 }
 
+/// IAM Identity Center, in the place of IAM.
+fn center(port: u16, folder: &std::path::Path) -> Connector {
+    let Connector(mut words) = aws(port, folder);
+    words[0] = "aws-identity-center".to_owned();
+    Connector(words).and(&["--region", "us-east-1"])
+}
+
+fn assignment(operation: &str) -> Value {
+    let mut act = act(operation, "bob", "account", "123456789012");
+    act["parameters"]["permission-set"] = "arn:aws:sso:::permissionSet/ssoins-x/ps-x".into();
+    act
+}
+
 #[test]
 fn a_request_whose_answer_is_lost_is_for_later() {
     let folder = tempfile::tempdir().unwrap();
@@ -67,6 +80,10 @@ fn a_request_whose_answer_is_lost_is_for_later() {
                 let said = connector.one(act(operation, "bob", "group", "orders"));
                 assert!(said.get("later").is_some(), "{begin:?}: {said}");
             }
+        }
+        for operation in ["grant", "revoke"] {
+            let said = center(port, folder.path()).one(assignment(operation));
+            assert!(said.get("later").is_some(), "{begin:?}: {said}");
         }
     }
 }
@@ -101,6 +118,16 @@ fn a_service_that_gives_only_a_part_of_a_list_is_a_failure() {
     {
         assert_says(&connector.one(operation), "failed", "returns 1 of 2");
     }
+    // A group that says that there is more, and not where. A page that names itself as the next.
+    let group = "<GetGroupResult><UserName>bob</UserName><IsTruncated>true</IsTruncated></GetGroupResult>";
+    let again = group.replace("<IsTr", "<Marker>1</Marker><IsTr");
+    for body in [group, &again] {
+        let connector = aws(website(ok(body.as_bytes())), folder.path());
+        assert_says(&connector.one(list("group", &["orders"])), "failed", "returns only a part of the group orders");
+    }
+    let page = json!({ "Instances": [], "NextToken": "x" });
+    let connector = center(website(ok(page.to_string().as_bytes())), folder.path());
+    assert_says(&connector.one(assignment("revoke")), "failed", "returns only a part of Instances");
 }
 
 /// Passes everything on to a server of this machine. Once the switch is on, rubbish comes back instead of answers.

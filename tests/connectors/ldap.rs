@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use serde_json::{Value, json};
 
 use crate::directory::{Directory, LOGINS, longest};
-use crate::{Connector, act, assert_done, assert_says, holders, list, private_file};
+use crate::{Connector, act, assert_done, assert_says, holders, list, private_file, wait_until};
 
 const ORDERS: &str = "cn=orders,ou=groups,dc=example,dc=com";
 const LOGIN_DN: [&str; 2] = ["--login-dn", "uid={login},ou=people,dc=example,dc=com"];
@@ -23,8 +23,8 @@ fn a_member_is_added_and_removed() {
     let directory = Directory::start();
     let connector = directory.connector();
     assert!(!directory.can_read("bob"));
-    for _ in 0..2 {
-        assert_eq!(connector.one(grant("bob")), json!({ "done": {} }));
+    for answer in [json!({}), json!({ "was_there": true })] {
+        assert_eq!(connector.one(grant("bob")), json!({ "done": answer }));
         assert!(directory.can_read("bob"));
     }
     assert_eq!(holders(&connector.one(list("group", &[ORDERS]))), ["bob"]);
@@ -77,13 +77,13 @@ fn a_login_in_another_case_is_another_person() {
 fn logins_and_groups_that_are_not_there() {
     let directory = Directory::start();
     let connector = directory.connector();
-    assert_says(&connector.one(grant("dave")), "failed", "there is no entry uid=dave,ou=people");
+    assert_says(&connector.one(grant("erin")), "failed", "there is no entry uid=erin,ou=people");
     // An entry that is gone may still be a member.
     directory.modify(&format!(
-        "dn: {ORDERS}\nchangetype: modify\nadd: member\nmember: uid=dave,ou=people,dc=example,dc=com\n"
+        "dn: {ORDERS}\nchangetype: modify\nadd: member\nmember: uid=erin,ou=people,dc=example,dc=com\n"
     ));
-    assert_eq!(holders(&connector.one(list("group", &[ORDERS]))), ["dave"]);
-    assert_done(&connector.one(revoke("dave")));
+    assert_eq!(holders(&connector.one(list("group", &[ORDERS]))), ["erin"]);
+    assert_done(&connector.one(revoke("erin")));
 
     let gone = "cn=gone,ou=groups,dc=example,dc=com";
     assert_says(&connector.one(act("grant", "bob", "group", gone)), "failed", "there is no group");
@@ -143,6 +143,42 @@ fn what_the_connector_may_not_see_is_a_failure() {
     let reader = directory.connector_as("cn=reader,dc=example,dc=com").and(&LOGIN_DN);
     assert_says(&reader.one(grant("bob")), "failed", "insufficientAccessRights");
     assert_says(&reader.one(revoke("bob")), "failed", "insufficientAccessRights");
+}
+
+/// A directory with the overlay refint moves the membership with the person.
+#[test]
+fn a_person_who_was_renamed_is_reported() {
+    let directory = Directory::with("overlay refint\nrefint_attributes member\n");
+    let connector = directory.connector();
+    let listed = || holders(&connector.one(list("group", &[ORDERS])));
+    let rename = |dn: &str, name: &str, below: &str| {
+        directory.modify(&format!(
+            "dn: {dn}\nchangetype: modrdn\nnewrdn: uid={name}\ndeleteoldrdn: 1\nnewsuperior: ou={below},dc=example,dc=com\n"
+        ));
+    };
+    for (name, below, reported) in [
+        ("bob", "alumni", "dn=uid=bob;ou=alumni;dc=example;dc=com"),
+        ("bob the, 2nd: a/b", "alumni", "dn=uid=bob\\20the\\2c\\202nd\\3a\\20a\\2fb;ou=alumni;dc=example;dc=com"),
+        ("bobby", "people", "bobby"),
+    ] {
+        assert_done(&connector.one(grant("bob")));
+        assert_eq!(listed(), ["bob"]);
+        let dn = format!("uid={},ou={below},dc=example,dc=com", ldap3::dn_escape(name));
+        rename("uid=bob,ou=people,dc=example,dc=com", &ldap3::dn_escape(name), below);
+        wait_until("refint has renamed the member", || listed() == [reported]);
+        connector.one(revoke("bob"));
+        assert_eq!(listed(), [reported], "what is there is said, whatever a revoke answered");
+        rename(&dn, "bob", "people");
+        wait_until("refint has renamed the member", || listed() == ["bob"]);
+        assert_done(&connector.one(revoke("bob")));
+    }
+    // Neither a group in the group nor a name without an entry is a person.
+    directory.modify(&format!(
+        "dn: {ORDERS}\nchangetype: modify\nadd: member\nmember: cn=unix,ou=groups,dc=example,dc=com\nmember: cn=gone,dc=x\n"
+    ));
+    assert_eq!(listed(), [""; 0]);
+    directory.modify(&format!("dn: {ORDERS}\nchangetype: modify\nadd: member\nmember: cn=reader,dc=example,dc=com\n"));
+    assert_eq!(listed(), ["dn=cn=reader;dc=example;dc=com"]);
 }
 
 #[test]
@@ -248,6 +284,10 @@ fn arguments_that_are_wrong() {
         (&["--url", "http://x"], "begins with"),
         (&["--url", "ldaps://x", "--starttls"], "--starttls"),
         (&["--url", "ldaps://x", "--attribute", "a;b"], "--attribute"),
+        (&["--url", "ldaps://x", "--entry-class", "a b"], "--entry-class"),
+        (&["--url", "ldaps://x", "--entry-class", "account", "--entry-naming", "u+d"], "--entry-naming"),
+        (&["--url", "ldaps://x", "--entry-naming", "cn"], "--entry-class"),
+        (&["--url", "ldaps://x", "--entry-class", "account", "--attribute", "member"], "--attribute"),
         (&["--url", "ldaps://x", "--login-dn", "uid=bob,dc=x"], "--login-dn is not valid"),
     ] {
         let mut connector = Connector::new(&["ldap"]).and(words).and(&bind);

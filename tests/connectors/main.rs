@@ -2,8 +2,12 @@
 //! Each test starts its own on loopback and stops it by its process id.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+#![allow(clippy::print_stderr, reason = "a test says how much it did")]
 
+mod aws;
 mod aws_iam_group;
+mod aws_identity_center;
+mod aws_keys;
 mod directory;
 mod faults;
 #[allow(dead_code, reason = "the other tests use the rest of it")]
@@ -11,7 +15,11 @@ mod faults;
 mod harness;
 #[path = "../cli/hosts.rs"]
 mod hosts;
+mod kills;
 mod ldap;
+mod ldap_entries;
+mod meanwhile;
+mod no_gap;
 mod postgres;
 mod postgres_cluster;
 mod postgres_faults;
@@ -76,9 +84,7 @@ impl Connector {
 
     /// A run whose lines are written one by one.
     fn open(&self) -> Running {
-        let mut child = self.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Running { child, input, output }
+        Running::start(&mut self.command())
     }
 }
 
@@ -97,6 +103,12 @@ struct Running {
 }
 
 impl Running {
+    fn start(command: &mut Command) -> Running {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        Running { child, input, output }
+    }
+
     fn one(&mut self, operation: &Value) -> Value {
         writeln!(self.input, "{operation}").unwrap();
         let mut line = String::new();

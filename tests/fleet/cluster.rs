@@ -65,7 +65,12 @@ impl Writer {
     fn begin(self: &Arc<Writer>, config: Config) {
         let session = self.session.fetch_add(1, Ordering::SeqCst) + 1;
         let writer = Arc::clone(self);
-        std::thread::spawn(move || writer.write(session, config));
+        std::thread::spawn(move || {
+            // A new leader refuses for a moment.
+            while writer.is_current(session) && writer.write(session, config.clone()).is_err() {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
     }
 
     fn write(&self, session: u64, config: Config) -> Result<(), postgres::Error> {
@@ -73,7 +78,7 @@ impl Writer {
         let mut client = config.connect(NoTls)?;
         let mut end = Place::empty();
         for number in 0.. {
-            if self.session.load(Ordering::SeqCst) != session {
+            if !self.is_current(session) {
                 return Ok(());
             }
             while let Some((last, ..)) = client.since(end.0, 10_000)?.pop() {
@@ -89,6 +94,10 @@ impl Writer {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    fn is_current(&self, session: u64) -> bool {
+        self.session.load(Ordering::SeqCst) == session
     }
 
     fn end(&self) {

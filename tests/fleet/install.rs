@@ -46,3 +46,14 @@ fn a_schema_or_database_that_does_not_fit_is_refused() {
     assert_refused(connect("alpha").turn(&Place::empty()), "42501", "alpha is not a host");
     assert_eq!(connect("desk").turn(&Place::empty()).unwrap(), "ok");
 }
+
+#[test]
+fn the_functions_know_actions_that_exist() {
+    let events = include_str!("../../src/domain/event.rs");
+    let known: Vec<&str> =
+        SQL.split('\'').filter(|text| text.contains('.') && !text.contains([' ', '\n', '('])).collect();
+    assert!(known.contains(&"team.applied") && known.contains(&"clock.accepted") && known.len() >= 8, "{known:?}");
+    for action in known.iter().filter(|text| !text.starts_with("access.") && !text.contains('[')) {
+        assert!(events.contains(&format!(r#"#[serde(rename = "{action}")]"#)), "{action}");
+    }
+}

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use postgres::{Client, NoTls};
 
-use crate::shared_log::{Body, Calls as _, Place, SharedLog};
+use crate::shared_log::{Body, Calls as _, Place, SharedLog, assert_refused};
 use crate::tools::wait_until;
 
 /// Every commit of another session than this waits from now on, if it waits for standbys at all.
@@ -97,8 +97,9 @@ fn a_setting_after_the_append_changes_nothing() {
         assert!(!session.is_finished(), "acknowledged before the standby");
         waits(&mut admin, "alpha")
     });
-    // Nobody sees the entry meanwhile, and a host that waits for the standby is not one that keeps the turn.
+    // Nobody sees the entry meanwhile, and a host that waits for the standby does not count as one that keeps the turn.
     assert_eq!(log.end(), Place::empty());
+    assert_refused(log.connect("beta").turn(&Place::empty()), "55P03", "somebody else has it");
     admin.batch_execute("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'alpha'").unwrap();
     session.join().unwrap();
 }

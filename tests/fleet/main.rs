@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+#![allow(clippy::print_stdout, reason = "figures of a run, and what servers said before a failure")]
 
 mod cluster;
 mod hostile;

@@ -70,7 +70,7 @@ fn what_a_session_plants_is_not_called() {
     let mut alpha = log.connect("alpha");
     alpha
         .batch_execute(
-            "CREATE SCHEMA evil;
+            "CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC;
              CREATE FUNCTION evil.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT decode(repeat(''ff'', 32), ''hex'')';
              CREATE FUNCTION evil.convert_to(text, name) RETURNS bytea LANGUAGE sql AS 'SELECT ''x''::bytea';
              CREATE FUNCTION evil.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS 'SELECT timestamptz ''2000-01-01''';

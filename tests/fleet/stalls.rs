@@ -46,7 +46,7 @@ fn a_host_that_keeps_the_turn_is_ended() {
     assert!(keeps.join().unwrap().is_err(), "its session is ended");
 }
 
-/// Waiting for the standby is not keeping the turn.
+/// It has locked what it can, and stays in its transaction.
 #[test]
 fn who_reads_holds_up_nobody() {
     let log = SharedLog::start();

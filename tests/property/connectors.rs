@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::domain::provisioning::{Drift, ProvisioningOutcome};
-use access::protocol::{DriftView, OutcomeView, RecordedState};
-use access::service::{DesiredAccess, RecordProvisioning};
+use access::error::Kind;
+use access::protocol::{DesiredView, DriftView, OutcomeView, RecordedState};
+use access::service::{DesiredAccess, IssueCertificate, RecordProvisioning, RevokedCertificates};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -75,6 +76,52 @@ impl Model {
 }
 
 impl Run<'_> {
+    /// One of those who hold something by a grant gets a certificate for it. The list of revoked certificates has those whose
+    /// grants no longer give what they say.
+    fn certify(&mut self, rows: &[DesiredView], number: usize) -> Checked {
+        let now = self.now();
+        let what = |row: &DesiredView| {
+            let what = access::domain::binding::written(&row.holding.parameters);
+            what.strip_prefix("what=").map(str::to_owned)
+        };
+        let revoked = self.answer("root", RevokedCertificates { known: None });
+        let revoked = revoked.map_err(|kind| TestCaseError::fail(format!("what is revoked gave {kind:?}")))?.serials;
+        for certificate in self.certificates.iter().filter(|certificate| certificate.until.unix() > now) {
+            let gives = |row: &DesiredView| {
+                row.holding.login == certificate.login
+                    && what(row) == Some(certificate.resource.to_string())
+                    && row.requests.contains(&certificate.request)
+            };
+            let backed = rows.iter().any(gives);
+            let on_it = revoked.contains(&certificate.serial);
+            // One that is not backed revokes others of its request.
+            prop_assert!(backed || on_it, "the certificate {certificate:?} is not on the list");
+            let all = self.certificates.iter().filter(|other| other.serial == certificate.serial);
+            let alone = all.count() == 1;
+            prop_assert!(!backed || !on_it || !alone, "the certificate {certificate:?} is on the list");
+        }
+        let by_grant: Vec<&DesiredView> =
+            rows.iter().filter(|row| !row.requests.is_empty() && what(row).is_some()).collect();
+        let Some(row) = (!by_grant.is_empty()).then(|| by_grant[number % by_grant.len()]) else { return Ok(()) };
+        let resource = what(row).unwrap().parse().unwrap();
+        let key = "SHA256:KIH+LzaoZhmZrFQvBG95c/RYldddvcc9rBen8sqTLLU".parse().unwrap();
+        let issue =
+            IssueCertificate { login: row.holding.login.clone(), resource, key, longest: "1h".parse().unwrap() };
+        let issued = self.answer("root", issue);
+        // So many within an hour.
+        if issued == Err(Kind::Refused) && self.certificates.len() >= 60 {
+            return Ok(());
+        }
+        let issued = issued.map_err(|kind| TestCaseError::fail(format!("a certificate gave {kind:?}")))?;
+        prop_assert!(row.requests.contains(&issued.request), "{issued:?} is not for {row:?}");
+        let end = row.until.map_or(EVER, |until| until.unix());
+        prop_assert_eq!(issued.until.unix(), end.min(now + 3600));
+        self.model.last = now;
+        let request = issued.request.get();
+        self.certificates.push(issued);
+        self.recorded(vec![("certificate.issued", Some(request))])
+    }
+
     /// The program and the model agree on what everybody should hold. Then a reconciler gives and takes it.
     pub fn reconcile(&mut self, number: usize) -> Checked {
         let asked = self.list("root", DesiredAccess { known: self.position.clone() });
@@ -94,6 +141,7 @@ impl Run<'_> {
             return Ok(());
         }
 
+        self.certify(&rows, number)?;
         let mut wanted = BTreeSet::new();
         for row in &rows {
             wanted.extend(row.requests.iter().map(|id| (row.holding.clone(), Some(*id))));

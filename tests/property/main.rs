@@ -21,6 +21,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Mutex;
 
+use access::domain::certificate::Certificate;
 use access::domain::duration::{Duration, Length};
 use access::domain::event::{ACTIONS, Approval, Because, Entry, Event, Revision, Submission};
 use access::domain::notification::{NotificationKind, Recipient};
@@ -100,6 +101,8 @@ struct Run<'t> {
     log: i64,
     /// The last entry that the reconciler saw.
     position: Option<Position>,
+    /// The SSH certificates that were issued.
+    certificates: Vec<Certificate>,
     tally: &'t Tally,
 }
 
@@ -561,7 +564,7 @@ impl Run<'_> {
                 against.extend(refused(!model.team.active(asked.requester)));
                 against.extend(model.against_terms(asked.requester, terms, now));
                 against.extend(refused(model.forbidden(asked, terms, now)));
-                // Where a demand was relaxed since, what was given may be enough, and whoever gave it can say so again.
+                // Where a demand was relaxed since, what was given may be enough, and those who gave it can say so again.
                 let given = Asked { votes: model.counting(asked, terms, now), table: *terms, ..asked.clone() };
                 against.extend(conflict(given.votes.contains(&who) && !model.complete(&given, now)));
             }
@@ -873,7 +876,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Whoever holds or held something lately, and others that the step's number picks.
+    /// Members who hold or held something lately, and others that the step's number picks.
     fn sample(&self, number: usize) -> Checked {
         for asked in self.model.requests.iter().rev().take(2) {
             self.agrees(asked.requester, asked.table.resource)?;
@@ -928,7 +931,7 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     };
     let witness = Witness::default();
     let store = Store::open(&path).unwrap();
-    let mut run = Run { store, clock: START, model, witness, log: 0, position: None, tally };
+    let mut run = Run { store, clock: START, model, witness, log: 0, position: None, certificates: Vec::new(), tally };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
     for (number, step) in steps.iter().enumerate() {
         run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;

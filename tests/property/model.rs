@@ -322,7 +322,7 @@ impl Model {
             || self.escalated(asked, now).contains(&who)
     }
 
-    /// Whose approvals of these terms count: they were of these, and whoever gave them may decide now.
+    /// Whose approvals of these terms count: they were of these, and those who gave them may decide now.
     pub fn counting(&self, asked: &Asked, terms: &Terms, now: i64) -> Vec<&'static str> {
         let votes = asked.votes.iter().copied().filter(|_| *terms == asked.table);
         votes.filter(|who| self.may_decide(who, asked, terms, now)).collect()
@@ -612,7 +612,7 @@ impl Model {
             .all(|demand| able.iter().filter(|who| self.meets(who, demand, &case, now)).count() >= demand.approvals)
     }
 
-    /// A team is applied. Whoever has another login is another person.
+    /// A team is applied. A member with another login is another person.
     pub fn team_becomes(&mut self, new: Team, now: i64) -> Vec<Happened> {
         let old = std::mem::replace(&mut self.team, new);
         let new = self.team.clone();

@@ -124,7 +124,7 @@ pub enum Step {
         who: Who,
         edits: Vec<Edit>,
     },
-    /// Changes whoever this is, as far as the request in question goes.
+    /// Changes this person, as far as the request in question goes.
     Change {
         whom: Who,
         back: usize,
@@ -336,7 +336,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         let ask = Step::Ask { who, on_behalf_of: Some(requester), ask };
         vec![ask, approve(Who::Approver), approve(Who::Approver), approve(Who::Owner)]
     });
-    // Whoever filed it is an admin no more, and knows of the grant still.
+    // The filer is no admin any more, and still knows of the grant.
     let parted =
         (prop::sample::select(&PEOPLE[1..3]), person(), resource()).prop_map(move |(who, requester, resource)| {
             let end = Ends::After(DAY);
@@ -364,7 +364,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     };
     let changed =
         (needy(), plain(), whom, how()).prop_map(move |(who, ask, whom, how)| between(who, None, ask, whom, how));
-    // Or whoever filed it for another leaves.
+    // Or the member who filed it for another leaves.
     let leaves = prop::sample::select(&[How::Member, How::Login, How::Exchange][..]);
     let orphaned = (prop::sample::select(&PEOPLE[1..3]), prop::sample::select(&PEOPLE[3..]), plain(), leaves).prop_map(
         move |(filer, requester, ask, how)| between(Who::Principal(filer), Some(requester), ask, Who::Filer, how),
@@ -389,7 +389,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             steps.extend([approve(Who::Approver), approve(Who::LastApprover), drop_it(FOUR_EYES)]);
             steps
         });
-    // It is changed between the approvals, by whoever asked or filed it.
+    // It is changed between the approvals, by the requester or the filer.
     let editor = prop_oneof![3 => Just(Who::Requester), 1 => Just(Who::Filer)];
     let edited = (
         (prop::sample::select(&PEOPLE[1..3]), prop::option::weighted(0.6, needy()), plain(), editor, change()),
@@ -550,7 +550,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             steps.push(Step::Review { who: Who::Owner, back: 0 });
             under(rules, steps)
         });
-    // One deny ends it, whoever approved before and after.
+    // One deny ends it, no matter who approved before and after.
     let denied = (needy(), plain(), prop_oneof![3 => Just(Who::Approver), 1 => decider()]).prop_map(
         move |(who, ask, denier)| {
             let ask = Step::Ask { who, on_behalf_of: None, ask };
@@ -599,7 +599,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             let mut steps = vec![adopt(FOUR_EYES)];
             steps.extend(before);
             steps.extend([Step::Ask { who, on_behalf_of: None, ask: Ask { resource, ..ask } }, approve(Who::Approver)]);
-            // Whoever approved it is another person then.
+            // The approver is another person then.
             steps.extend(how.map(|how| Step::Change { whom: Who::Voter, back: 0, how }));
             steps.extend([change(after), approve(Who::Approver), approve(Who::LastApprover), drop_it(FOUR_EYES)]);
             steps.extend(turns.then(|| change(Edit::Environment("stage"))));

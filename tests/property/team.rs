@@ -52,7 +52,7 @@ pub struct Rule {
     production: Option<bool>,
     requesters: &'static [&'static str],
     longer_than: Option<i64>,
-    for_good: Option<bool>,
+    permanent: Option<bool>,
     pub approvers: &'static [&'static str],
     pub approvals: usize,
     pub longest: i64,
@@ -60,7 +60,7 @@ pub struct Rule {
     pub cooldown: i64,
     /// How many requests there may be in a day.
     pub per_day: Option<usize>,
-    pub never_for_good: bool,
+    pub never_permanent: bool,
     /// Whether it wants a ticket of OPS's.
     pub ticket: bool,
     pub reason: usize,
@@ -78,13 +78,13 @@ const RULE: Rule = Rule {
     production: None,
     requesters: &[],
     longer_than: None,
-    for_good: None,
+    permanent: None,
     approvers: &[],
     approvals: 1,
     longest: EVER,
     cooldown: 0,
     per_day: None,
-    never_for_good: false,
+    never_permanent: false,
     ticket: false,
     reason: 0,
     auto: false,
@@ -112,10 +112,10 @@ pub const RULES: [Rule; 43] = [
     Rule { name: "anybody", resources: &["scope:*"], approvers: &["role:viewer"], approvals: 2, ..RULE },
     Rule { name: "short", resources: &["connection:*", "target:*"], longest: 8 * HOUR, ..RULE },
     Rule { name: "shorter", production: Some(true), longest: 4 * HOUR, reason: 10, ..RULE },
-    Rule { name: "not for good", requesters: &["group:backend", "role:viewer"], never_for_good: true, ..RULE },
+    Rule { name: "not permanent", requesters: &["group:backend", "role:viewer"], never_permanent: true, ..RULE },
     Rule { name: "ticket", resources: &["scope:*", "feature:deploy"], ticket: true, reason: 10, ..RULE },
     Rule { name: "no viewer", resources: &["target:*"], requesters: &["role:viewer"], deny: true, ..RULE },
-    Rule { name: "not eva", requesters: &["member:eva"], for_good: Some(true), deny: true, ..RULE },
+    Rule { name: "not eva", requesters: &["member:eva"], permanent: Some(true), deny: true, ..RULE },
     Rule { name: "free stage", production: Some(false), auto: true, ..RULE },
     Rule { name: "free targets", resources: &["target:*", "feature:deploy"], auto: true, ..RULE },
     Rule { name: "free stores", resources: &["scope:stores"], requesters: &["role:member"], auto: true, ..RULE },
@@ -176,9 +176,9 @@ pub const RULES: [Rule; 43] = [
     // Requesters or lengths alone, which take no role's default away.
     Rule { name: "backend's own", requesters: &["group:backend"], approvers: &["member:fay"], ..RULE },
     Rule { name: "free for members", requesters: &["role:member"], auto: true, ..RULE },
-    Rule { name: "free when short", for_good: Some(false), requesters: &["member:fay"], auto: true, ..RULE },
+    Rule { name: "free when short", permanent: Some(false), requesters: &["member:fay"], auto: true, ..RULE },
     Rule { name: "fire for members", requesters: &["role:member", "role:viewer"], emergency: true, ..RULE },
-    Rule { name: "for good", for_good: Some(true), approvers: &["role:admin", "member:dee"], ..RULE },
+    Rule { name: "permanent", permanent: Some(true), approvers: &["role:admin", "member:dee"], ..RULE },
     // Lengths that count together.
     Rule { name: "in all", longest: 5 * HOUR, cooldown: 4 * HOUR, ..RULE },
     Rule { name: "db in all", resources: &["target:db"], longest: 4 * HOUR, cooldown: DAY, ..RULE },
@@ -509,7 +509,7 @@ impl Team {
         (rule.requesters.is_empty() || rule.requesters.iter().any(is_requester))
             && (rule.resources.is_empty() || rule.names(thing))
             && rule.production.is_none_or(|there| self.is_in(thing, there))
-            && rule.for_good.is_none_or(|for_good| for_good == (span.to == EVER))
+            && rule.permanent.is_none_or(|permanent| permanent == (span.to == EVER))
             && rule.longer_than.is_none_or(|least| self.length(span, others, thing, rule.cooldown) > least)
     }
 
@@ -612,7 +612,7 @@ impl Team {
         let forbids = |rule: &&Rule| {
             !self.concerned(rule, case).is_empty()
                 && (rule.deny
-                    || rule.never_for_good && case.granted.to == EVER
+                    || rule.never_permanent && case.granted.to == EVER
                     || self.exceeds(rule, case)
                     || rule.wants_more(reason, ticket))
         };
@@ -655,7 +655,7 @@ impl Team {
 
     /// Whether a request for this counts towards a rule's number of a day, however long it is.
     pub fn counts(&self, rule: &Rule, requester: &str, resource: &str) -> bool {
-        let any_length = Rule { longer_than: None, for_good: None, ..*rule };
+        let any_length = Rule { longer_than: None, permanent: None, ..*rule };
         let span = Span { resource, from: 0, to: EVER };
         !self.matched(&any_length, requester, &span, &[]).is_empty()
     }
@@ -806,7 +806,7 @@ impl Team {
         for place in &self.rules {
             file += &RULES[*place].written();
         }
-        // Everything is bound, so that whoever is granted something gets it.
+        // Everything is bound, so that every grant gives something.
         for resource in RESOURCES.into_iter().filter(|it| self.has(it) && *it != "role:owner") {
             let binding = format!("[[bindings]]\nresource = \"{resource}\"\nconnector = \"sys\"");
             writeln!(file, "{binding}\nwhat = \"{resource}\"").unwrap();
@@ -831,7 +831,7 @@ impl Rule {
         matches.extend(self.production.and_then(|it| list("environments", &[environment(it)])));
         matches.extend(list("requesters", self.requesters));
         matches.extend(length("longer_than", self.longer_than));
-        matches.extend(self.for_good.map(|it| format!("permanent = {it}")));
+        matches.extend(self.permanent.map(|it| format!("permanent = {it}")));
         let mut lines = vec!["[[rules]]".to_owned(), format!("name = {:?}", self.name)];
         lines.push(format!("match = {{ {} }}", matches.join(", ")));
         if !self.approvers.is_empty() {
@@ -841,7 +841,7 @@ impl Rule {
         lines.extend(length("max_duration", Some(self.longest).filter(|it| *it != EVER)));
         lines.extend(length("cooldown", Some(self.cooldown).filter(|it| *it != 0)));
         lines.extend(self.per_day.map(|most| format!("max_per_day = {most}")));
-        lines.extend(self.never_for_good.then(|| "allow_permanent = false".to_owned()));
+        lines.extend(self.never_permanent.then(|| "allow_permanent = false".to_owned()));
         lines.extend(self.ticket.then(|| "ticket = \"OPS-[0-9]+\"".to_owned()));
         lines.extend((self.reason > 0).then(|| format!("reason_min = {}", self.reason)));
         lines.extend(self.auto.then(|| "auto_approve = true".to_owned()));
@@ -850,6 +850,9 @@ impl Rule {
         lines.extend(length("remind_after", self.reminds));
         lines.extend(list("escalate_to", self.escalates));
         lines.extend(self.emergency.then(|| "emergency = true".to_owned()));
+        // It decides nothing.
+        let is_about_some = self.longer_than.is_some() || self.permanent.is_some();
+        lines.extend((self.auto && !is_about_some).then(|| "end_sessions = true".to_owned()));
         lines.join("\n") + "\n"
     }
 

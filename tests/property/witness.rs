@@ -22,6 +22,8 @@ pub struct Witness {
     since: BTreeMap<String, i64>,
     /// What connectors gave or failed to give, for which request, and whether they have it now.
     given: BTreeMap<(i64, String), bool>,
+    /// The entries of the sessions that are open, and their requests.
+    sessions: BTreeMap<i64, i64>,
 }
 
 struct Record {
@@ -180,6 +182,35 @@ impl Witness {
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_) => {}
+            Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
+            Event::CertificateIssued(certificate) => {
+                let record = self.request(id)?;
+                let grant = record.grant.clone();
+                let ends = grant.as_ref().map_or(0, |granted| unix(granted.ends_at));
+                let live = record.ended.is_none() && grant.is_some_and(|granted| granted.starts_at.unix() <= at);
+                let (from, until) = (certificate.from.unix(), certificate.until.unix());
+                prop_assert!(live && at < ends, "a certificate for grant {id}, which is not live");
+                prop_assert!(from <= at && at < until && until <= ends, "a certificate outlives grant {id}");
+                prop_assert_eq!(certificate.member.as_str(), record.requester.as_str());
+                prop_assert_eq!(certificate.login.as_str(), team.members[certificate.member.as_str()].login);
+                prop_assert_eq!(certificate.serial.get(), id);
+            }
+            Event::SessionOpened(opened) => {
+                prop_assert!(entry.actor.is_none(), "{:?} records a session", entry.actor);
+                if opened.request.is_some() {
+                    let record = self.request(id)?;
+                    let grant = record.grant.as_ref().filter(|_| record.ended.is_none());
+                    let is_live = |grant: &&Granted| grant.starts_at.unix() <= at && at < unix(grant.ends_at);
+                    let member = grant.filter(is_live).map(|grant| &grant.member);
+                    prop_assert!(member == Some(&opened.member), "a session of {} under grant {id}", opened.member);
+                }
+                self.sessions.insert(entry.seq, id);
+            }
+            Event::SessionClosed(closed) => {
+                prop_assert!(entry.actor.is_none(), "{:?} records the end of a session", entry.actor);
+                let opened = self.sessions.remove(&closed.session);
+                prop_assert!(opened == Some(id), "the session of entry {} is not open", closed.session);
+            }
             Event::GrantProvisioned(provision) => {
                 self.check_provision(entry, provision)?;
                 let before = self.given.insert((id, provision.holding.to_string()), true);
@@ -263,7 +294,7 @@ impl Witness {
             let gives = team.giving(&case).contains(&name.as_str());
             let unasked = record.votes.is_empty() && granted.approved_by.is_empty() && terms == record.asked;
             prop_assert!(gives && unasked, "request {id} is granted by {}, which does not give it", name.as_str());
-            prop_assert!(!record.emergency || granted.ends_at.is_some(), "emergency {id} is for good");
+            prop_assert!(!record.emergency || granted.ends_at.is_some(), "emergency {id} is permanent");
             prop_assert!(granted.demands.is_empty(), "request {id} is granted by a rule, and met demands");
             if record.emergency {
                 // Another member who is a base admin or meets every demand.

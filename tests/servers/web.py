@@ -24,7 +24,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         length = int(self.headers.get("Content-Length", 0))
         body = self.rfile.read(length).decode(errors="replace")
-        if len(body.encode()) < length:  # whoever sent it has gone in the middle
+        if len(body.encode()) < length:  # the sender has gone in the middle
             self.close_connection = True
             return
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -75,6 +75,24 @@ fn root_carries_access_to_a_system_and_nobody_else_can() {
 }
 
 #[test]
+fn roots_doctor_sees_what_the_reconciler_sees() {
+    let Some(host) = doors() else { return };
+    // A program that only root can reach.
+    fs::create_dir("/srv/closed").unwrap();
+    fs::rename("/srv/program", "/srv/closed/program").unwrap();
+    fs::set_permissions("/srv/closed", fs::Permissions::from_mode(0o700)).unwrap();
+    let config = fs::read_to_string(CONFIG).unwrap();
+    fs::write(CONFIG, config.replace("/srv/program", "/srv/closed/program")).unwrap();
+    root(ACCESS, &["doctor"]).ok().says("connectors  doors");
+    let refused = "target:orders-db door=cellar: the connector doors does not allow door=cellar";
+    let applied = host.apply("ana", &format!("{TEAM}\n{}", BINDING.replace("north", "cellar"))).ok();
+    assert!(applied.err.contains(refused), "the owner reads root's configuration: {applied:?}");
+    root(ACCESS, &["connector", "list", "--json"]).ok().says(refused);
+    let examined = root(ACCESS, &["doctor", "--json"]).exits(1);
+    assert!(examined.out.contains(refused), "{examined:?}");
+}
+
+#[test]
 fn root_runs_no_connectors_for_a_users_own_database() {
     let Some(_host) = Host::bare() else { return };
     fs::write("/srv/program", DOORS).unwrap();

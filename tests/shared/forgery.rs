@@ -239,7 +239,7 @@ fn who_connects_counts_and_not_who_speaks_later() {
     assert_eq!(access("alice", &["show", "1", "--json"]).ok().json()["state"], "pending");
 }
 
-/// Copies what it reads to its output, with the rights of whoever owns it.
+/// Copies what it reads to its output, with the rights of its owner.
 const HELPER: &str = r#"
 #include <unistd.h>
 int main(void) {
@@ -505,7 +505,7 @@ fn an_admin_no_more_reads_no_further_page() {
     let program = "s = connect(); s.sendall(command('AuditExport')); s.shutdown(socket.SHUT_WR); first = s.recv(100000)\n\
                    time.sleep(2.5)\nrest = answers(s)\nprint(len(first), len(rest), ascii(rest[-300:]))";
     python("bob", program).ok().says("only admins and the owner may read the audit log");
-    // Whoever still is one reads all of it, however slowly.
+    // An admin who still is one reads all of it, however slowly.
     python("alice", &program.replace("2.5", "0.5")).ok().says("Done");
 }
 

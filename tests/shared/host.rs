@@ -1,4 +1,4 @@
-//! A machine of one's own, with five people on it and a database that they share.
+//! A machine for each test, with five people on it and a database that they share.
 
 use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
@@ -68,7 +68,7 @@ pub enum Start {
 pub struct Host {
     pub scratch: TempDir,
     server: Option<Server>,
-    /// Held until the end: whoever measures time has the real machine to themselves.
+    /// Held until the end: a test that measures time has the real machine to itself.
     _turn: Turn,
 }
 

@@ -1,4 +1,4 @@
-//! Four people, one database, over the socket; and the answers are those of one's own file.
+//! Four people, one database, over the socket; and the answers are those of a database of your own.
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -77,7 +77,7 @@ fn the_whole_lifecycle(start: Start) {
     root(ACCESS, &["doctor"]).ok();
 }
 
-/// Whoever asked can't put other terms under an approval that is on its way.
+/// The requester can't put other terms under an approval that is on its way.
 #[test]
 fn an_edit_slips_under_nobodys_approval() {
     let Some(host) = Host::new() else { return };

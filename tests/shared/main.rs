@@ -38,11 +38,16 @@ mod layout;
 #[cfg(not(feature = "test-overrides"))]
 mod lifecycle;
 #[cfg(not(feature = "test-overrides"))]
+#[path = "../connectors/meanwhile.rs"]
+mod meanwhile;
+#[cfg(not(feature = "test-overrides"))]
 mod names;
 #[cfg(not(feature = "test-overrides"))]
 mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
+#[cfg(not(feature = "test-overrides"))]
+mod sessions;
 #[cfg(not(feature = "test-overrides"))]
 mod ssh;
 #[cfg(not(feature = "test-overrides"))]

@@ -49,11 +49,11 @@ fn host() -> Option<Host> {
     Some(host)
 }
 
-fn install(from: &Path, to: &str) {
+pub fn install(from: &Path, to: &str) {
     root("install", &["-m", "755", from.to_str().unwrap(), to]).ok();
 }
 
-fn recipe(name: &str) -> std::path::PathBuf {
+pub fn recipe(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/recipes").join(name)
 }
 
@@ -64,7 +64,7 @@ fn append(path: &str, text: &str) {
 }
 
 /// The lines of docs/recipes.md that hold these words and are to be copied.
-fn documented(word: &str) -> String {
+pub fn documented(word: &str) -> String {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/recipes.md")).unwrap();
     let lines: Vec<&str> = page.lines().filter(|line| line.contains(word) && !line.contains('`')).collect();
     assert!(!lines.is_empty(), "docs/recipes.md says nothing of {word}");

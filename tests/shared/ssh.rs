@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::host::{ACCESS, Host, Ran, TEAM, access, root, shell, within};
+use crate::host::{ACCESS, CONFIG, Host, Ran, TEAM, access, python, root, shell, within};
 
-const MORE: &str = r#"
+pub const MORE: &str = r#"
 [connections.staging]
 environment = "non-production"
 
@@ -16,7 +17,7 @@ connections = ["staging"]
 "#;
 
 /// A program that ends with the test.
-struct Running(Child);
+pub struct Running(pub Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -26,18 +27,23 @@ impl Drop for Running {
 }
 
 /// An sshd that trusts the certificates of a CA, and asks access whom each may log in as. It is the target orders-db.
-struct Sshd {
+pub struct Sshd {
     _daemon: Running,
-    port: u16,
+    pub port: u16,
 }
 
 impl Sshd {
     fn start(command: &str) -> Sshd {
+        Sshd::with(command, "")
+    }
+
+    /// With more lines in its configuration, which come first and so count.
+    pub fn with(command: &str, more: &str) -> Sshd {
         // The port is free again when sshd takes it.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey /srv/ssh/host\nTrustedUserCAKeys /srv/ssh/ca.pub\n\
-             AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nPidFile none\n\
+             AuthorizedKeysFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n{more}\nUsePAM no\nPidFile none\n\
              AuthorizedPrincipalsCommand {command}\nAuthorizedPrincipalsCommandUser root\n"
         );
         fs::write("/srv/ssh/sshd_config", config).unwrap();
@@ -73,8 +79,12 @@ impl Sshd {
 
 /// The block of docs/connectors.md that begins with this line.
 fn documented(line: &str) -> String {
+    documented_as("", line)
+}
+
+fn documented_as(language: &str, line: &str) -> String {
     let page = fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/connectors.md")).unwrap();
-    let (_, rest) = page.split_once(&format!("```\n{line}")).unwrap_or_else(|| panic!("no block {line}"));
+    let (_, rest) = page.split_once(&format!("```{language}\n{line}")).unwrap_or_else(|| panic!("no block {line}"));
     format!("{line}{}", rest.split_once("```").unwrap().0)
 }
 
@@ -91,7 +101,7 @@ fn certify(login: &str, principals: &str) {
 }
 
 /// A host on which everybody has a key with a certificate for their own name, as many companies have it.
-fn host() -> Option<Host> {
+pub fn host() -> Option<Host> {
     let host = Host::new()?;
     host.apply("ana", &(TEAM.to_owned() + MORE)).ok();
     fs::create_dir_all("/srv/ssh").unwrap();
@@ -108,7 +118,7 @@ fn host() -> Option<Host> {
     Some(host)
 }
 
-fn grant(host: &Host, login: &str, resource: &str) -> String {
+pub fn grant(host: &Host, login: &str, resource: &str) -> String {
     let id = host.request(login, resource);
     access("alice", &["approve", &id, "--duration", "1h"]).ok();
     id
@@ -118,7 +128,8 @@ fn principals(args: &[&str]) -> Ran {
     root(ACCESS, &[&["ssh", "principals"], args].concat())
 }
 
-const COMMAND: &str = "/usr/bin/access ssh principals --for target:orders-db -- %u";
+const DB: &str = "target:orders-db";
+pub const COMMAND: &str = "/usr/bin/access ssh principals --for target:orders-db -- %u";
 
 #[test]
 fn a_member_logs_in_while_a_grant_is_live() {
@@ -213,7 +224,8 @@ fn with_signer() -> Option<Host> {
     let host = host()?;
     let recipe = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/recipes/ssh-cert");
     root("install", &["-D", "-m", "755", recipe.to_str().unwrap(), "/usr/local/lib/access/ssh-cert"]).ok();
-    root("cp", &["-p", "/srv/ssh/ca", "/etc/access/ssh-ca"]).ok();
+    fs::create_dir_all("/etc/ssh").unwrap();
+    root("cp", &["-p", "/srv/ssh/ca", "/etc/ssh/access-ca"]).ok();
     root("groupadd", &["engineers"]).ok();
     for login in ["bob", "carol", "alice"] {
         root("usermod", &["-aG", "engineers", login]).ok();
@@ -285,7 +297,7 @@ fn a_certificate_is_for_one_grant_and_ends_with_it() {
     access("alice", &["approve", &host.request("bob", "target:web"), "--duration", "permanent"]).ok();
     let id = grant(&host, "bob", "connection:staging");
     let cert = |args: &[&str]| {
-        let all = [&["ssh", "cert", "--ca", "/etc/access/ssh-ca", "--login=bob"], args].concat();
+        let all = [&["ssh", "cert", "--ca", "/etc/ssh/access-ca", "--login=bob"], args].concat();
         shell(
             "root",
             &format!("{ACCESS} {} < /home/bob/id.pub > /srv/c.pub && ssh-keygen -L -f /srv/c.pub", all.join(" ")),
@@ -329,8 +341,8 @@ fn nobody_gets_a_certificate_of_another_or_for_what_they_may_not_use() {
         ("bob", format!("{SIGN} target:orders-db < /dev/zero")),
         ("bob", format!("{SIGN} target:orders-db < /dev/null")),
         // The CA's key is root's.
-        ("bob", "cat /etc/access/ssh-ca".to_owned()),
-        ("bob", format!("{ACCESS} ssh cert --ca /etc/access/ssh-ca --for target:orders-db --login=bob < ~/id.pub")),
+        ("bob", "cat /etc/ssh/access-ca".to_owned()),
+        ("bob", format!("{ACCESS} ssh cert --ca /etc/ssh/access-ca --for target:orders-db --login=bob < ~/id.pub")),
     ] {
         let ran = shell(login, &line).not_done();
         assert!(!ran.out.contains("ssh-ed25519") && !ran.err.contains("root:x:0"), "{ran:?}");
@@ -344,38 +356,196 @@ fn nobody_gets_a_certificate_of_another_or_for_what_they_may_not_use() {
 }
 
 #[test]
+fn what_members_say_on_the_socket_issues_and_reveals_nothing() {
+    let Some(host) = with_signer() else { return };
+    let id = grant(&host, "bob", DB);
+    let say = |login: &str, call: &str| python(login, &format!("print(say(command({call})))")).ok();
+    let key = "SHA256:KIH+LzaoZhmZrFQvBG95c/RYldddvcc9rBen8sqTLLU";
+    let issue = |login: &str, key: &str, longest: &str| {
+        format!(
+            r#"{{"IssueCertificate": {{"login": "{login}", "resource": "{DB}", "key": "{key}", "longest": "{longest}"}}}}"#
+        )
+    };
+    for login in ["bob", "carol", "mallory"] {
+        say(login, &issue("bob", key, "1h")).says("Failed");
+        say(login, r#"{"RevokedCertificates": {"known": None}}"#).says("Failed");
+    }
+    // Not even an admin reads the list, or makes the record say what is not so.
+    say("alice", r#"{"RevokedCertificates": {"known": None}}"#).says("only root");
+    say("alice", &issue("alice", key, "1h")).says("has no grant");
+    for (key, longest) in [("MD5:x", "1h"), (key, "0s"), (key, "permanent"), ("SHA256:\\n", "1h")] {
+        say("alice", &issue("bob", key, longest)).says("Failed");
+    }
+    let issued = || access("alice", &["audit", "--action", "certificate.issued", "--json"]).ok().json();
+    assert_eq!(issued().as_array().unwrap().len(), 0);
+    say("alice", &issue("bob", key, "9d")).says("Done");
+    let entry = &issued()[0];
+    let ends = access("alice", &["show", &id, "--json"]).ok().json()["grant"]["ends_at"].clone();
+    assert_eq!((&entry["actor"], &entry["detail"]["until"]), (&"alice".into(), &ends));
+    access("ana", &["audit", "verify"]).ok();
+}
+
+#[test]
 fn an_agent_can_hold_the_key_of_the_ca() {
     let Some(host) = with_signer() else { return };
-    grant(&host, "bob", "target:orders-db");
-    // The agent is of a user of its own, and root has no file with the key.
-    root("useradd", &["--system", "ssh-ca"]).ok();
-    root("install", &["-d", "-o", "ssh-ca", "-m", "755", "/run/ssh-ca"]).ok();
-    root("install", &["-o", "ssh-ca", "-m", "600", "/srv/ssh/ca", "/run/ssh-ca/key"]).ok();
-    let mut agent = crate::host::as_user("ssh-ca", "/usr/bin/ssh-agent", &["-D", "-a", "/run/ssh-ca/agent"]);
-    let agent = Running(agent.stdout(Stdio::null()).spawn().unwrap());
-    within(Duration::from_secs(5), || fs::exists("/run/ssh-ca/agent").unwrap(), "the agent listens");
-    shell("ssh-ca", "SSH_AUTH_SOCK=/run/ssh-ca/agent ssh-add -q /run/ssh-ca/key").ok();
-    for key in ["/etc/access/ssh-ca", "/srv/ssh/ca", "/run/ssh-ca/key"] {
-        fs::remove_file(key).unwrap();
-    }
-    let sign = |agent: &str| {
-        let args = format!("--ca /srv/ssh/ca.pub --agent {agent} --for target:orders-db --login=bob");
-        shell("root", &format!("{ACCESS} ssh cert {args} < /home/bob/id.pub > /home/bob/id-cert.pub"))
-    };
-    sign("/run/nothing").fails(1, "ssh-keygen did not sign the key");
-    sign("/run/ssh-ca/agent").ok();
+    grant(&host, "bob", DB);
+    fs::remove_file("/srv/ssh/ca").unwrap();
+    root("cp", &["/srv/ssh/ca.pub", "/etc/ssh/access-ca.pub"]).ok();
+    shell("root", &documented_as("sh", "useradd --system --create-home")).ok();
+    let unit = documented("[Service]");
+    let line = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    let (user, folder) = (line("User="), format!("/run/{}", line("RuntimeDirectory=")));
+    root("install", &["-d", "-o", &user, "-m", &line("RuntimeDirectoryMode="), &folder]).ok();
+    let begun = shell(&user, &line("ExecStart=")).ok().out;
+    let pid: i32 = begun.split("SSH_AGENT_PID=").nth(1).unwrap().split(';').next().unwrap().parse().unwrap();
+    let end = || nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    shell(&user, &format!("{} {}", line("Environment="), line("ExecStartPost="))).ok();
+    let recipe = "/usr/local/lib/access/ssh-cert";
+    let text = fs::read_to_string(recipe).unwrap();
+    let with_agent = "CA=\"--ca /etc/ssh/access-ca.pub --agent /run/access-ca/agent\"";
+    fs::write(recipe, text.replace("CA=\"--ca /etc/ssh/access-ca\"", with_agent)).unwrap();
     let sshd = Sshd::start(COMMAND);
-    sshd.login("bob", "bob").ok().says("bob");
-    shell("bob", "SSH_AUTH_SOCK=/run/ssh-ca/agent ssh-add -l").not_done();
-    drop(agent);
-    sign("/run/ssh-ca/agent").fails(1, "ssh-keygen did not sign the key");
+    sshd.types("bob", "ssh orders-db id -un").ok().says("bob");
+    // Nobody else can use it, not even who reaches the socket.
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions("/run/access-ca/agent", fs::Permissions::from_mode(0o666)).unwrap();
+    shell("bob", "SSH_AUTH_SOCK=/run/access-ca/agent ssh-add -l").not_done().not("SHA256");
+    shell("bob", "cat /var/lib/access-ca/key").not_done();
+    let sign = || shell("bob", &format!("{SIGN} {DB} < ~/id.pub"));
+    sign().ok().says("-cert-v01@openssh.com");
+    end().unwrap();
+    sign().fails(1, "ssh-keygen did not sign the key");
 }
 
 #[test]
 fn a_ca_with_a_passphrase_asks_nobody_at_the_terminal() {
     let Some(host) = with_signer() else { return };
     grant(&host, "bob", "target:orders-db");
-    root("ssh-keygen", &["-q", "-p", "-P", "", "-N", "passphrase", "-f", "/etc/access/ssh-ca"]).ok();
+    root("ssh-keygen", &["-q", "-p", "-P", "", "-N", "passphrase", "-f", "/etc/ssh/access-ca"]).ok();
     let line = format!("script -qec '{SIGN} target:orders-db < /home/bob/id.pub' /dev/null");
     shell("bob", &line).not_done().says("ssh-keygen did not sign the key");
+}
+
+// The list of revoked certificates, on a host that has nothing else
+
+const KRL: &str = "/etc/ssh/access.krl";
+
+/// A host with the signer, and the list as docs/connectors.md says.
+fn with_list() -> Option<Host> {
+    let host = with_signer()?;
+    root("cp", &["/srv/ssh/ca.pub", "/etc/ssh/access-ca.pub"]).ok();
+    let config = fs::read_to_string(CONFIG).unwrap();
+    fs::write(CONFIG, config + &documented_as("toml", "[ssh]")).unwrap();
+    fs::create_dir_all("/etc/ssh").unwrap();
+    root(ACCESS, &["reconcile", "--fix"]).ok();
+    Some(host)
+}
+
+/// An sshd that has the list and no access. The lines about principals and the list are those of docs/connectors.md.
+fn far_host() -> Sshd {
+    let lines = documented(
+        "TrustedUserCAKeys /etc/ssh/user-ca.pub\nAuthorizedKeysFile none\nAuthorizedPrincipalsCommand /bin/echo",
+    );
+    let line = |key: &str| lines.lines().find_map(|line| line.strip_prefix(key)).unwrap().to_owned();
+    Sshd::with(&line("AuthorizedPrincipalsCommand "), &format!("RevokedKeys {}\n", line("RevokedKeys ")))
+}
+
+/// Logs in with a certificate in this person's home.
+fn login_with(sshd: &Sshd, login: &str, certificate: &str) -> Ran {
+    let options =
+        "-F none -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o IdentitiesOnly=yes";
+    let line = format!("ssh {options} -o CertificateFile=~/{certificate} -i ~/id -p {} 127.0.0.1 id -un", sshd.port);
+    shell(login, &line)
+}
+
+fn certify_grant(login: &str, certificate: &str) {
+    shell(login, &format!("{SIGN} {DB} < ~/id.pub > ~/{certificate}")).ok();
+}
+
+fn write_list() -> Ran {
+    root(ACCESS, &["expire", "--no-deliver"])
+}
+
+#[test]
+fn a_host_without_access_refuses_a_revoked_certificate() {
+    let Some(host) = with_list() else { return };
+    let sshd = far_host();
+    let (first, hers) = (grant(&host, "bob", DB), grant(&host, "carol", DB));
+    certify_grant("bob", "first.pub");
+    certify_grant("carol", "hers.pub");
+    login_with(&sshd, "bob", "first.pub").ok().says("bob");
+    access("alice", &["revoke", &first]).ok();
+    // The host can't know yet.
+    login_with(&sshd, "bob", "first.pub").ok();
+    write_list().ok();
+    login_with(&sshd, "bob", "first.pub").not_done();
+    login_with(&sshd, "carol", "hers.pub").ok().says("carol");
+    // What is granted again has another number.
+    let second = grant(&host, "bob", DB);
+    assert_ne!(first, second);
+    certify_grant("bob", "second.pub");
+    write_list().ok();
+    login_with(&sshd, "bob", "second.pub").ok().says("bob");
+    login_with(&sshd, "bob", "first.pub").not_done();
+    // The service writes it at once, also where somebody removed it.
+    let _watching = Running(Command::new(ACCESS).args(["reconcile", "--fix", "--watch"]).spawn().unwrap());
+    access("alice", &["revoke", &hers]).ok();
+    within(Duration::from_secs(10), || login_with(&sshd, "carol", "hers.pub").code != Some(0), "it is on the list");
+    login_with(&sshd, "bob", "second.pub").ok();
+    fs::remove_file(KRL).unwrap();
+    within(Duration::from_secs(10), || login_with(&sshd, "bob", "second.pub").code == Some(0), "the list is back");
+    login_with(&sshd, "carol", "hers.pub").not_done();
+    access("ana", &["audit", "verify"]).ok();
+}
+
+#[test]
+fn only_root_writes_the_list_on_a_shared_host() {
+    let Some(host) = with_list() else { return };
+    let inode = || fs::metadata(KRL).unwrap().ino();
+    let (before, id) = (inode(), grant(&host, "bob", DB));
+    certify_grant("bob", "cert.pub");
+    access("alice", &["revoke", &id]).ok();
+    access("bob", &["reconcile", "--fix"]).not_done();
+    // The user who owns the database runs expire each minute, and writes nothing else.
+    access("access", &["expire", "--no-deliver"]).ok();
+    root(ACCESS, &["expire", "--dry-run"]).ok();
+    assert_eq!(inode(), before);
+    root(ACCESS, &["doctor"]).exits(1).says("does not list what was revoked");
+    write_list().ok();
+    assert_ne!(inode(), before);
+    root(ACCESS, &["doctor"]).ok().says("lists what was revoked");
+}
+
+#[test]
+fn a_list_on_a_full_disk_or_of_another_user_is_not_replaced() {
+    let Some(host) = with_list() else { return };
+    let id = grant(&host, "bob", DB);
+    certify_grant("bob", "cert.pub");
+    let is_revoked = || shell("bob", &format!("ssh-keygen -Q -f {KRL} ~/cert.pub")).code == Some(1);
+    let whole = fs::read(KRL).unwrap();
+    // A disk of one page, which the list has.
+    let small = Some("size=4k,mode=755");
+    nix::mount::mount(Some("tmpfs"), "/etc/ssh", Some("tmpfs"), nix::mount::MsFlags::empty(), small).unwrap();
+    fs::write(KRL, &whole).unwrap();
+    access("alice", &["revoke", &id]).ok();
+    let refused = |why: &str| {
+        let ran = write_list().exits(1);
+        assert!(ran.err.contains("was not written") && ran.err.contains(why), "{ran:?}");
+    };
+    refused("");
+    assert_eq!(fs::read(KRL).unwrap(), whole, "the old one is there, whole");
+    assert_eq!(fs::read_dir("/etc/ssh").unwrap().count(), 1);
+    nix::mount::umount("/etc/ssh").unwrap();
+    write_list().ok();
+    assert!(is_revoked());
+    // Somebody else owns it: they can write what they want there.
+    root("chown", &["bob", KRL]).ok();
+    refused("it belongs to another user");
+    root("chown", &["root", KRL]).ok();
+    root("chown", &["bob", "/etc/ssh"]).ok();
+    refused("belongs to another user");
+    root("chown", &["root", "/etc/ssh"]).ok();
+    write_list().ok();
+    // The server can't be asked.
+    drop(host);
 }

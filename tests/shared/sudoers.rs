@@ -407,3 +407,17 @@ fn who_is_not_root_changes_nothing() {
     shell("bob", &line).ok().says("Permission denied");
     assert!(!fs::exists(FILE).unwrap());
 }
+
+#[test]
+fn sudo_records_a_command_where_root_says_so() {
+    let Some(_host) = host() else { return };
+    fs::write("/etc/sudoers.d/recordings", "Defaults iolog_dir=/srv/io\n").unwrap();
+    root("chmod", &["440", "/etc/sudoers.d/recordings"]).ok();
+    assert_eq!(SUDO.grant("bob", "web"), done());
+    sudo("bob", "web restart").ok();
+    root("sudoreplay", &["-d", "/srv/io", "-l", "user", "bob"]).not("restart");
+    let logging = ["sudoers", "--profile", "web=/usr/local/bin/web restart", "--log-io"];
+    assert_eq!(Connector { args: &logging, parameter: "profile" }.grant("bob", "web"), done());
+    sudo("bob", "web restart").ok();
+    root("sudoreplay", &["-d", "/srv/io", "-l", "user", "bob"]).ok().says("COMMAND=/usr/local/bin/web restart");
+}

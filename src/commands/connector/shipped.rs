@@ -7,6 +7,7 @@ use clap::Subcommand;
 
 use super::super::app::App;
 use crate::connectors::aws_iam_group::AwsIamGroupArgs;
+use crate::connectors::aws_identity_center::AwsIdentityCenterArgs;
 use crate::connectors::ldap::LdapArgs;
 use crate::connectors::postgres::PostgresArgs;
 use crate::connectors::scim::ScimArgs;
@@ -22,6 +23,7 @@ pub enum Shipped {
     Ldap(LdapArgs),
     Scim(ScimArgs),
     AwsIamGroup(AwsIamGroupArgs),
+    AwsIdentityCenter(AwsIdentityCenterArgs),
 }
 
 impl Shipped {
@@ -31,9 +33,10 @@ impl Shipped {
             Shipped::UnixGroup(UnixGroupArgs {}) => Box::new(UnixGroup::default()),
             Shipped::Sudoers(args) => Box::new(Sudoers::new(args)),
             Shipped::Postgres(args) => Box::new(args.open()?),
-            Shipped::Ldap(args) => Box::new(args.open()?),
+            Shipped::Ldap(args) => args.open()?,
             Shipped::Scim(args) => Box::new(args.open()?),
             Shipped::AwsIamGroup(args) => Box::new(args.open()?),
+            Shipped::AwsIdentityCenter(args) => Box::new(args.open()?),
         };
         serve(&mut *system, stdin().lock(), app.printer.output())?;
         Ok(0)

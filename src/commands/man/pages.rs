@@ -32,7 +32,7 @@ const FORMATS: [(&str, &str, &str); 2] = [
 ];
 
 /// Pages that a reader of one page may want next. The pages above and below it, and beside it in a group, are added.
-const RELATED: [(&str, &[&str]); 35] = [
+const RELATED: [(&str, &[&str]); 36] = [
     ("access-approve(1)", &["access-deny(1)", "access-show(1)", "access-list(1)", "access-team(5)"]),
     ("access-audit(1)", &["access-doctor(1)"]),
     ("access-backup(1)", &["access-doctor(1)", "access-audit-checkpoint(1)"]),
@@ -58,6 +58,7 @@ const RELATED: [(&str, &[&str]); 35] = [
     ("access-revoke(1)", &["access-who(1)", "access-list(1)"]),
     ("access-run(1)", &["access-request(1)", "access-check(1)", "access-extend(1)"]),
     ("access-serve(1)", &["access-init(1)", "access-config(5)"]),
+    ("access-session(1)", &["access-reconcile(1)", "access-show(1)", "access-team(5)"]),
     ("access-show(1)", &["access-list(1)", "access-approve(1)", "access-audit(1)"]),
     ("access-ssh-cert(1)", &["access-check(1)"]),
     ("access-ssh-principals(1)", &["access-check(1)"]),

@@ -4,7 +4,6 @@ use std::fs::{self, DirBuilder};
 use std::io::{Read as _, stdin};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
@@ -13,20 +12,21 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::super::app::App;
 use crate::completion;
+use crate::domain::certificate::{Certificate, KeyFingerprint, ssh_principal};
 use crate::domain::duration::Length;
-use crate::domain::entitlement::{Entitlement, longest};
+use crate::domain::entitlement::Entitlement;
 use crate::domain::member::Login;
 use crate::domain::resource::Resource;
-use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::CheckView;
-use crate::service::Check;
+use crate::provisioning::{fingerprint, finish, ssh_keygen};
+use crate::service::{Check, IssueCertificate};
 
-/// The most bytes of a public key.
-const LONGEST_KEY: u64 = 16 << 10;
-/// How much the clock of the host may be behind ours.
-const SLACK: i64 = 60;
+/// The most bytes of a public key and a certificate.
+const LONGEST_INPUT: u64 = 32 << 10;
+/// A certificate that ends sooner is replaced, if there can be a longer one: 10 minutes.
+const SOON: i64 = 600;
 
 /// Sign an SSH key for the time of a grant (for the user who has the key of the CA)
 #[derive(Debug, Args)]
@@ -34,6 +34,9 @@ const SLACK: i64 = 60;
     after_help = "Reads a public key on standard input and writes a certificate on standard output. It has the principal \
 LOGIN:RESOURCE, the number of the request as its serial number, and ends with the grant, or after --longest if that is earlier. \
 Access without a grant, by a role or a scope, gets no certificate.
+
+If the next line of standard input is such a certificate of the same key and CA, its grant is live, and it is good for another \
+10 minutes, it is written as it is. Each new certificate is on the record before it is signed.
 
 Example:
   access ssh cert --ca ca --for target:orders-db --login=bob < id.pub"
@@ -51,18 +54,9 @@ pub struct CertArgs {
     /// The Unix user whose key it is (root and admins)
     #[arg(long, value_name = "LOGIN")]
     pub login: Login,
-    /// The longest that a certificate lasts
+    /// The longest that a certificate lasts, at most 12h
     #[arg(long, value_name = "LENGTH", default_value = "12h")]
     pub longest: Length,
-}
-
-/// What the certificate says.
-struct Certificate {
-    login: Login,
-    resource: Resource,
-    request: RequestId,
-    from: Timestamp,
-    until: Timestamp,
 }
 
 impl CertArgs {
@@ -70,92 +64,155 @@ impl CertArgs {
         let CertArgs { ca, agent, resource, login, longest } = self;
         let check = Check { resource: resource.clone(), user: None, login: Some(login.clone()) };
         let view = app.backend()?.answer(check)?;
-        let (request, end) = grant(&view)?;
-        let most = view.now.plus(longest);
-        let certificate = Certificate {
-            login,
-            resource,
-            request,
-            from: Timestamp::from_unix((view.now.unix() - SLACK).max(0)).unwrap_or(view.now),
-            until: end.map_or(most, |end| end.min(most)),
-        };
-        let mut key = String::new();
+        let granted = granted(&view)?;
+        let mut text = String::new();
         let unreadable = |error| Failure::new(Kind::Io, format!("the public key can't be read: {error}"));
-        stdin().lock().take(LONGEST_KEY).read_to_string(&mut key).map_err(unreadable)?;
-        let signed = certificate.sign(&public_key(&key)?, &ca, agent.as_deref())?;
-        app.printer.raw(&signed)?;
+        stdin().lock().take(LONGEST_INPUT).read_to_string(&mut text).map_err(unreadable)?;
+        let mut lines = text.lines();
+        let key = key(lines.next().unwrap_or_default(), KeyKind::Plain).ok_or_else(no_key)?;
+        let folder = Scratch::new()?;
+        let key = folder.put("key.pub", &format!("{key} {login}\n"))?;
+        let fingerprint = fingerprint(&key).map_err(|_| no_key())?;
+        if let Some(old) = lines.next().and_then(|line| self::key(line, KeyKind::Certificate)) {
+            let principal = ssh_principal(&login, &resource);
+            if OldCertificate::of(&folder, &old)
+                .is_some_and(|old| old.is_good(&fingerprint, &ca, &principal, &granted, view.now))
+            {
+                app.printer.raw(format!("{old} {login}\n").as_bytes())?;
+                return Ok(0);
+            }
+        }
+        let issue = IssueCertificate { login, resource, key: fingerprint, longest };
+        let certificate = app.backend()?.answer(issue)?;
+        app.printer.raw(&sign(&certificate, &folder, &ca, agent.as_deref())?)?;
         Ok(0)
     }
 }
 
-/// The grant that lasts longest.
-fn grant(view: &CheckView) -> Result<(RequestId, Option<Timestamp>), Failure> {
+/// The grants by which the member may use the resource.
+fn granted(view: &CheckView) -> Result<Vec<Entitlement>, Failure> {
     let granted: Vec<Entitlement> = view.because.iter().filter(|way| way.request.is_some()).cloned().collect();
-    match longest(&granted) {
-        Some(Entitlement { request: Some(request), until, .. }) => Ok((*request, *until)),
-        Some(_) | None => {
-            let (member, resource) = (&view.member, &view.resource);
-            let message = format!("{member} has no grant for {resource}, so there is no certificate");
-            Err(Failure::new(Kind::Failure, message).hint(format!("ask with `access request {resource}`")))
-        }
+    if granted.is_empty() {
+        let (member, resource) = (&view.member, &view.resource);
+        let message = format!("{member} has no grant for {resource}, so there is no certificate");
+        return Err(Failure::new(Kind::Failure, message).hint(format!("ask with `access request {resource}`")));
     }
+    Ok(granted)
 }
 
-/// The key, without options and comment.
-fn public_key(text: &str) -> Result<String, Failure> {
-    let invalid = || {
-        Failure::new(Kind::Invalid, "standard input is not an SSH public key")
-            .hint("give it a file such as ~/.ssh/id_ed25519.pub")
-    };
-    let mut words = text.lines().next().unwrap_or_default().split_whitespace();
-    let (kind, blob) = words.next().zip(words.next()).ok_or_else(invalid)?;
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum KeyKind {
+    Plain,
+    Certificate,
+}
+
+/// The key in a line, without options and comment.
+fn key(line: &str, kind: KeyKind) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let (name, blob) = words.next().zip(words.next())?;
     let plain = |text: &str, signs: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || signs.contains(c));
-    let is_key = ["ssh-", "ecdsa-", "sk-"].iter().any(|family| kind.starts_with(family)) && !kind.contains("-cert-");
-    if is_key && plain(kind, "-@.") && plain(blob, "+/=") { Ok(format!("{kind} {blob}")) } else { Err(invalid()) }
+    let is_key = ["ssh-", "ecdsa-", "sk-"].iter().any(|family| name.starts_with(family));
+    let is_certificate = name.contains("-cert-");
+    let is_wanted = is_key && is_certificate == (kind == KeyKind::Certificate);
+    (is_wanted && plain(name, "-@.") && plain(blob, "+/=")).then(|| format!("{name} {blob}"))
 }
 
-impl Certificate {
-    /// Runs ssh-keygen, which writes the certificate beside the key.
-    fn sign(&self, key: &str, ca: &Path, agent: Option<&Path>) -> Result<Vec<u8>, Failure> {
+fn no_key() -> Failure {
+    Failure::new(Kind::Invalid, "standard input is not an SSH public key")
+        .hint("give it a file such as ~/.ssh/id_ed25519.pub")
+}
+
+/// A folder for the files of ssh-keygen, removed when it is dropped.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Scratch, Failure> {
         // Others can make folders there too, so the name is not to be guessed.
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let name = format!("access-ssh-cert-{}-{}", std::process::id(), since.as_nanos());
         let folder = std::env::temp_dir().join(name);
-        let failed = |error| Failure::new(Kind::Io, format!("{}: {error}", folder.display()));
-        DirBuilder::new().mode(0o700).create(&folder).map_err(failed)?;
-        let signed = fs::write(folder.join("key.pub"), format!("{key} {}\n", self.login))
-            .map_err(failed)
-            .and_then(|()| self.run_ssh_keygen(&folder, ca, agent))
-            .and_then(|()| fs::read(folder.join("key-cert.pub")).map_err(failed));
-        let _ = fs::remove_dir_all(&folder);
-        signed
+        DirBuilder::new().mode(0o700).create(&folder).map_err(|error| failed(&folder, &error))?;
+        Ok(Scratch(folder))
     }
 
-    fn run_ssh_keygen(&self, folder: &Path, ca: &Path, agent: Option<&Path>) -> Result<(), Failure> {
-        let Certificate { login, resource, request, .. } = self;
-        let mut command = Command::new("ssh-keygen");
-        // It reads times in the local time zone.
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").env("TZ", "UTC");
-        // It must not ask at the terminal for the passphrase of the CA.
-        command.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force");
-        if let Some(agent) = agent {
-            command.env("SSH_AUTH_SOCK", agent).arg("-U");
-        }
-        command.arg("-q").arg("-s").arg(ca).args(["-I", &format!("{login} request {request}")]);
-        command.args(["-n", &format!("{login}:{resource}"), "-z", &request.to_string()]);
-        command.args(["-V", &format!("{}:{}", digits(self.from), digits(self.until))]);
-        let output = command
-            .arg(folder.join("key.pub"))
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| Failure::new(Kind::Failure, format!("ssh-keygen can't be run: {error}")))?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or("it said nothing");
-        Err(Failure::new(Kind::Failure, format!("ssh-keygen did not sign the key: {said}")))
+    fn put(&self, name: &str, text: &str) -> Result<PathBuf, Failure> {
+        let path = self.0.join(name);
+        fs::write(&path, text).map_err(|error| failed(&path, &error))?;
+        Ok(path)
     }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(Kind::Io, format!("{}: {error}", path.display()))
+}
+
+/// A certificate that the member has already, as ssh-keygen shows it. Its signature is not checked: whoever forges one gets it
+/// back.
+struct OldCertificate(String);
+
+impl OldCertificate {
+    fn of(folder: &Scratch, certificate: &str) -> Option<OldCertificate> {
+        let path = folder.put("old-cert.pub", certificate).ok()?;
+        finish(ssh_keygen().args(["-L", "-f"]).arg(path)).ok().map(OldCertificate)
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        self.0.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    fn time(&self, before: &str) -> Option<Timestamp> {
+        let valid = self.field("Valid")?;
+        let mut words = valid.split_whitespace().skip_while(|word| *word != before);
+        format!("{}Z", words.nth(1)?).parse().ok()
+    }
+
+    /// Whether it is of this key, CA and principal, its grant is live, and a new one would not last longer or this one does not
+    /// end soon.
+    fn is_good(
+        &self,
+        key: &KeyFingerprint,
+        ca: &Path,
+        principal: &str,
+        granted: &[Entitlement],
+        now: Timestamp,
+    ) -> bool {
+        let names = |field, key: &KeyFingerprint| {
+            self.field(field).is_some_and(|value| value.split_whitespace().nth(1) == Some(key.as_str()))
+        };
+        let serial = self.field("Serial").and_then(|serial| serial.trim().parse::<i64>().ok());
+        let way = granted.iter().find(|way| way.request.map(|request| request.get()) == serial);
+        let (Some(way), Some(from), Some(until)) = (way, self.time("from"), self.time("to")) else { return false };
+        let is_last = granted.iter().all(|other| other.until.is_some_and(|end| end <= until));
+        let lasts = until.since(now) > if is_last { 0 } else { SOON };
+        names("Public key", key)
+            && fingerprint(ca).is_ok_and(|ca| names("Signing CA", &ca))
+            && self.0.lines().filter(|line| line.trim() == principal).count() == 1
+            && way.until.is_none_or(|end| until <= end)
+            && from <= now
+            && lasts
+    }
+}
+
+/// Runs ssh-keygen, which writes the certificate beside the key.
+fn sign(certificate: &Certificate, folder: &Scratch, ca: &Path, agent: Option<&Path>) -> Result<Vec<u8>, Failure> {
+    let Certificate { login, principal, serial, from, until, .. } = certificate;
+    let mut command = ssh_keygen();
+    if let Some(agent) = agent {
+        command.env("SSH_AUTH_SOCK", agent).arg("-U");
+    }
+    command.arg("-q").arg("-s").arg(ca).args(["-I", &format!("{login} request {serial}")]);
+    command.args(["-n", principal, "-z", &serial.to_string()]);
+    command.args(["-V", &format!("{}:{}", digits(*from), digits(*until))]);
+    let failed_to_sign = |why| Failure::new(Kind::Failure, format!("ssh-keygen did not sign the key: {why}"));
+    finish(command.arg(folder.0.join("key.pub"))).map_err(failed_to_sign)?;
+    let path = folder.0.join("key-cert.pub");
+    fs::read(&path).map_err(|error| failed(&path, &error))
 }
 
 /// `20261127150000`
@@ -169,8 +226,9 @@ mod tests {
 
     #[test]
     fn a_key_is_its_kind_and_its_number_and_nothing_else() {
-        assert_eq!(public_key("ssh-ed25519 AAAA+/== bob@host x\nsecond").unwrap(), "ssh-ed25519 AAAA+/==");
-        assert!(public_key("sk-ssh-ed25519@openssh.com AAAA").is_ok());
+        let public_key = |text| key(text, KeyKind::Plain);
+        assert_eq!(public_key("ssh-ed25519 AAAA+/== bob@host x").unwrap(), "ssh-ed25519 AAAA+/==");
+        assert!(public_key("sk-ssh-ed25519@openssh.com AAAA").is_some());
         for text in [
             "",
             "\n",
@@ -182,7 +240,7 @@ mod tests {
             "ssh-ed25519 A!",
             "ssh-ed25519-cert-v01@openssh.com AAAA",
         ] {
-            assert!(public_key(text).is_err(), "{text:?}");
+            assert!(public_key(text).is_none(), "{text:?}");
         }
     }
 }

@@ -2,16 +2,16 @@
 
 mod iam;
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 
-use self::iam::{Iam, IamKeys, IamProblem};
+use self::iam::Iam;
+use super::aws::{AwsArgs, AwsProblem};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
 use super::user_name::UserNames;
-use super::web::Website;
-use super::{NotDone, System};
+use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::error::Failure;
 
@@ -24,18 +24,8 @@ pub struct AwsIamGroupArgs {
     /// The region that signatures name
     #[arg(long, default_value = "us-east-1")]
     pub region: String,
-    /// Allow http://
-    #[arg(long)]
-    pub allow_plain: bool,
-    /// The certificates to trust, in PEM (default: the system's)
-    #[arg(long, value_name = "FILE")]
-    pub ca_file: Option<PathBuf>,
-    /// The file with the access key, as the AWS tools write it
-    #[arg(long, value_name = "FILE")]
-    pub credentials_file: PathBuf,
-    /// The section of that file
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    pub profile: String,
+    #[command(flatten)]
+    pub aws: AwsArgs,
     /// The IAM user of a login
     #[arg(long, value_name = "NAME", default_value = "{login}")]
     pub user_name: String,
@@ -44,16 +34,16 @@ pub struct AwsIamGroupArgs {
 impl AwsIamGroupArgs {
     pub fn open(self) -> Result<AwsIamGroup, Failure> {
         let names = UserNames::parse(&self.user_name)?;
-        let keys = IamKeys::read(&self.credentials_file, &self.profile)?;
-        let website = Website::new(&self.url, self.allow_plain, self.ca_file.as_deref())?;
-        let iam = Iam::new(website, self.region, &keys);
-        Ok(AwsIamGroup { iam, names })
+        let iam = Iam { client: self.aws.client(&self.region)?, endpoint: self.aws.endpoint("iam", &self.url)? };
+        Ok(AwsIamGroup { iam, names, members: BTreeMap::new() })
     }
 }
 
 pub struct AwsIamGroup {
     iam: Iam,
     names: UserNames,
+    /// The members of groups, as this run knows them.
+    members: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl System for AwsIamGroup {
@@ -70,24 +60,29 @@ impl System for AwsIamGroup {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let group = only(&act.parameters, "group")?;
         let user = self.names.of(&act.login);
-        // To add a member again changes nothing.
+        if self.known_members(group)?.contains(&user) {
+            return Ok(GrantEffect::WasThere);
+        }
         match self.iam.call("AddUserToGroup", &[("GroupName", group), ("UserName", &user)]) {
-            Ok(_) => Ok(None),
-            Err(IamProblem::NoSuchEntity(why)) => Err(NotDone::Failed(why)),
-            Err(IamProblem::NotDone(why)) => Err(why),
+            Ok(_) => {
+                self.members.entry(group.to_owned()).or_default().insert(user);
+                Ok(GrantEffect::Given)
+            }
+            Err(problem) => Err(problem.not_done()),
         }
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
         let group = only(&act.parameters, "group")?;
         let user = self.names.of(&act.login);
+        self.members.remove(group);
         match self.iam.call("RemoveUserFromGroup", &[("GroupName", group), ("UserName", &user)]) {
             Ok(_) => Ok(None),
             // The group, the user or the membership is not there.
-            Err(IamProblem::NoSuchEntity(why)) => {
+            Err(AwsProblem::Missing(why)) => {
                 let members = self.members(group)?;
                 if members.contains(&user) {
                     return Err(NotDone::Failed(why));
@@ -96,7 +91,7 @@ impl System for AwsIamGroup {
                 let has_user = !why.to_lowercase().contains(NO_USER);
                 if has_user || members.is_empty() { Ok(None) } else { Err(self.names.gone(&act.login)) }
             }
-            Err(IamProblem::NotDone(why)) => Err(why),
+            Err(AwsProblem::NotDone(why)) => Err(why),
         }
     }
 }
@@ -105,6 +100,15 @@ impl System for AwsIamGroup {
 const NO_USER: &str = "the user with name";
 
 impl AwsIamGroup {
+    /// The members of a group, which one list finds for all grants of a run.
+    fn known_members(&mut self, group: &str) -> Result<&BTreeSet<String>, NotDone> {
+        if !self.members.contains_key(group) {
+            let members = self.members(group)?.into_iter().collect();
+            self.members.insert(group.to_owned(), members);
+        }
+        Ok(self.members.entry(group.to_owned()).or_default())
+    }
+
     /// Empty if the group is gone.
     fn members(&mut self, group: &str) -> Result<Vec<String>, NotDone> {
         let mut members = Vec::new();
@@ -114,17 +118,19 @@ impl AwsIamGroup {
             arguments.extend(marker.as_deref().map(|marker| ("Marker", marker)));
             let page = match self.iam.call("GetGroup", &arguments) {
                 Ok(page) => page,
-                Err(IamProblem::NoSuchEntity(_)) => return Ok(Vec::new()),
-                Err(IamProblem::NotDone(why)) => return Err(why),
+                Err(AwsProblem::Missing(_)) => return Ok(Vec::new()),
+                Err(AwsProblem::NotDone(why)) => return Err(why),
             };
             if !page.contains("<GetGroupResult>") {
                 return Err(NotDone::Failed("the service answers without a group: check --url".to_owned()));
             }
             members.extend(iam::elements(&page, "UserName"));
-            let more = iam::elements(&page, "IsTruncated").iter().any(|it| it == "true");
-            let next = iam::elements(&page, "Marker").pop().filter(|_| more);
-            if next.is_none() || next == marker {
+            if !iam::elements(&page, "IsTruncated").iter().any(|it| it == "true") {
                 return Ok(members);
+            }
+            let next = iam::elements(&page, "Marker").pop();
+            if next.is_none() || next == marker {
+                return Err(NotDone::Failed(format!("the service returns only a part of the group {group}")));
             }
             marker = next;
         }

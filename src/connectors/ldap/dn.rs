@@ -158,6 +158,19 @@ pub fn canonical(text: &str) -> Option<String> {
     Some(parse(text)?.iter().map(level).collect::<Vec<_>>().join(","))
 }
 
+/// In bytes.
+const LONGEST_LOGIN: usize = 256;
+
+/// How a list names an entry that no login has: `dn=uid=bob;ou=alumni;dc=example`. Logins have no `,`, `/`, `:` or spaces.
+pub fn as_login(dn: &str) -> String {
+    let plain = canonical(dn).unwrap_or_else(|| dn.to_owned()).replace(',', ";");
+    let mut login = format!("dn={}", plain.replace(' ', "\\20").replace('/', "\\2f").replace(':', "\\3a"));
+    while login.len() > LONGEST_LOGIN {
+        login.pop();
+    }
+    login
+}
+
 /// Whether both name the same entry.
 pub fn are_same(one: &str, other: &str) -> bool {
     match (parse(one), parse(other)) {
@@ -214,5 +227,14 @@ mod tests {
         assert_eq!(parent("dc=x"), None);
         assert!(are_same("CN=Nobody, dc=x", "cn=nobody,DC=X"));
         assert!(!are_same("cn=a,dc=x", "cn=b,dc=x"));
+    }
+
+    #[test]
+    fn any_name_can_be_listed() {
+        assert_eq!(as_login("UID=bob, ou=old people,dc=x"), "dn=uid=bob;ou=old\\20people;dc=x");
+        for dn in ["cn=a\\,b/c:d,dc=x", "cn=#04", "uid=é\\ ,dc=x", &format!("cn={},dc=x", "é".repeat(200)), "", "x y"]
+        {
+            assert!(as_login(dn).parse::<crate::domain::member::Login>().is_ok(), "{dn}");
+        }
     }
 }

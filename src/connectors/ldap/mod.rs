@@ -1,24 +1,28 @@
-//! LDAP: membership of a group.
+//! LDAP: membership of a group, or an entry for each grant.
 
 mod dn;
+mod entries;
+mod people;
 mod session;
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use ldap3::{Mod, Scope, SearchEntry};
+use ldap3::{Mod, SearchEntry};
 
 use self::dn::Template;
+use self::entries::LdapEntries;
 use self::session::{Directory, Url};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
-use super::{NotDone, System};
+use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::error::{Failure, Kind};
 use crate::tls;
 
-/// LDAP: membership of a group (parameter: group, its distinguished name)
+/// LDAP: membership of a group (parameter: group), or an entry for each grant (parameter: container)
 #[derive(Debug, Args)]
 pub struct LdapArgs {
     /// ldaps://HOST[:PORT], ldap://HOST[:PORT], or ldapi://%2Frun%2Fslapd%2Fldapi
@@ -42,8 +46,8 @@ pub struct LdapArgs {
     /// The attribute of the group that has its members
     #[arg(long, value_name = "NAME", default_value = "member")]
     pub attribute: String,
-    /// The entry of a login: uid={login},ou=people,dc=example,dc=com (memberUid needs none)
-    #[arg(long, value_name = "DN", required_unless_present_any = ["memberuid"])]
+    /// The entry of a login: uid={login},ou=people,dc=example,dc=com (memberUid and entries need none)
+    #[arg(long, value_name = "DN", required_unless_present_any = ["memberuid", "entry_classes"])]
     pub login_dn: Option<String>,
     /// Members are logins, in the attribute memberUid of a posixGroup
     #[arg(long, conflicts_with_all = ["login_dn", "attribute"])]
@@ -51,10 +55,16 @@ pub struct LdapArgs {
     /// The member to put into a group that would be empty, which a groupOfNames can't be
     #[arg(long, value_name = "DN")]
     pub empty_member: Option<String>,
+    /// Make an entry of this class for each grant, which the directory deletes at its end (repeatable)
+    #[arg(long = "entry-class", value_name = "CLASS", conflicts_with_all = ["attribute", "memberuid", "empty_member"])]
+    pub entry_classes: Vec<String>,
+    /// The attribute that names such an entry, and has the login
+    #[arg(long, value_name = "NAME", default_value = "uid", requires = "entry_classes")]
+    pub entry_naming: String,
 }
 
 impl LdapArgs {
-    pub fn open(self) -> Result<Ldap, Failure> {
+    pub fn open(self) -> Result<Box<dyn System>, Failure> {
         let url = Url::check(&self.url, self.starttls, self.allow_plain)?;
         let tls = if url.is_encrypted { Some(tls::client_config(self.ca_file.as_deref(), None)?) } else { None };
         let password = self.password_file.as_deref().map(tls::secret).transpose()?;
@@ -63,16 +73,23 @@ impl LdapArgs {
             return Err(Failure::new(Kind::Usage, "--bind-dn and --password-file are missing"));
         }
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        if !self.attribute.chars().all(plain) {
-            return Err(Failure::new(Kind::Usage, format!("--attribute is not valid: {}", self.attribute)));
+        let names = [("attribute", &self.attribute), ("entry-naming", &self.entry_naming)].into_iter();
+        for (flag, name) in names.chain(self.entry_classes.iter().map(|class| ("entry-class", class))) {
+            if name.is_empty() || !name.chars().all(plain) {
+                return Err(Failure::new(Kind::Usage, format!("--{flag} is not valid: {name}")));
+            }
         }
         let template = self.login_dn.as_deref().map(Template::parse).transpose()?;
+        let directory = Directory::new(url, tls, bind);
+        if !self.entry_classes.is_empty() {
+            return Ok(Box::new(LdapEntries::new(directory, template, self.entry_classes, self.entry_naming)));
+        }
         let attribute = if self.memberuid { "memberUid".to_owned() } else { self.attribute };
-        Ok(Ldap { directory: Directory::new(url, tls, bind), attribute, template, empty_member: self.empty_member })
+        Ok(Box::new(Ldap { directory, attribute, template, empty_member: self.empty_member }))
     }
 }
 
-pub struct Ldap {
+struct Ldap {
     directory: Directory,
     attribute: String,
     /// None: the members are logins.
@@ -83,11 +100,14 @@ pub struct Ldap {
 /// Result codes (RFC 4511, appendix A.2).
 mod code {
     pub const SUCCESS: u32 = 0;
+    pub const SIZE_LIMIT_EXCEEDED: u32 = 4;
     pub const NO_SUCH_ATTRIBUTE: u32 = 16;
     pub const ALREADY_THERE: u32 = 20;
     pub const NO_SUCH_OBJECT: u32 = 32;
     pub const INVALID_DN: u32 = 34;
+    pub const INSUFFICIENT_ACCESS: u32 = 50;
     pub const OBJECT_CLASS_VIOLATION: u32 = 65;
+    pub const ENTRY_ALREADY_EXISTS: u32 = 68;
 }
 
 impl System for Ldap {
@@ -95,9 +115,8 @@ impl System for Ldap {
         let mut holders = Vec::new();
         for all in parameters {
             // Nobody holds parameters that no operation accepts.
-            let Ok(group) = only(all, "group").and_then(spelled) else { continue };
+            let Ok(group) = spelled(all, "group") else { continue };
             for member in self.members(group)? {
-                // A member that is no login: another group, a service.
                 let Some(login) = self.login(&member)?.and_then(|login| login.parse().ok()) else { continue };
                 holders.push(Holder { login, parameters: all.clone() });
             }
@@ -105,23 +124,22 @@ impl System for Ldap {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
-        let group = spelled(only(&act.parameters, "group")?)?;
-        let member = self.member(act.login.as_str());
-        if self.template.is_some() {
-            match self.spelling(&member)? {
-                Some(spelling) if spelling == act.login.as_str() => {}
-                Some(spelling) => {
-                    let why = format!("the directory has no login {}, but {spelling}", act.login);
-                    return Err(NotDone::Failed(why));
-                }
-                None => return Err(NotDone::Failed(format!("there is no entry {member}"))),
-            }
-        }
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
+        let group = spelled(&act.parameters, "group")?;
+        let member = match &self.template {
+            Some(template) => people::entry_of(&mut self.directory, template, &act.login)?,
+            None => act.login.to_string(),
+        };
         let add = || vec![Mod::Add(self.attribute.clone(), HashSet::from([member.clone()]))];
-        let result = self.directory.with(|session| session.modify(group, add()))?;
+        let tries = Cell::new(0);
+        let result = self.directory.with(|session| {
+            tries.set(tries.get() + 1);
+            session.modify(group, add())
+        })?;
         match result.rc {
-            code::SUCCESS | code::ALREADY_THERE => Ok(None),
+            // The first of two tries may have had its effect. Active Directory has another code for it.
+            code::ALREADY_THERE | code::ENTRY_ALREADY_EXISTS if tries.get() == 1 => Ok(GrantEffect::WasThere),
+            code::SUCCESS | code::ALREADY_THERE | code::ENTRY_ALREADY_EXISTS => Ok(GrantEffect::Given),
             code::NO_SUCH_OBJECT => Err(no_group(group)),
             _ => Err(session::not_done(&result)),
         }
@@ -151,13 +169,14 @@ impl System for Ldap {
     }
 }
 
-/// The name of a group, if it is written as it has to be: otherwise one group would be several, and a pattern of `allow` could
+/// The name of a group or container, if it is written as it has to be: otherwise one group would be several, and a pattern of `allow` could
 /// let through what nobody sees in it.
-fn spelled(group: &str) -> Result<&str, NotDone> {
-    match dn::canonical(group) {
-        Some(canonical) if canonical.eq_ignore_ascii_case(group) => Ok(group),
-        Some(canonical) => Err(NotDone::Failed(format!("write the group as {canonical}"))),
-        None => Err(NotDone::Failed(format!("{group} is no distinguished name"))),
+fn spelled<'p>(parameters: &'p Parameters, key: &str) -> Result<&'p str, NotDone> {
+    let name = only(parameters, key)?;
+    match dn::canonical(name) {
+        Some(canonical) if canonical.eq_ignore_ascii_case(name) => Ok(name),
+        Some(canonical) => Err(NotDone::Failed(format!("write the {key} as {canonical}"))),
+        None => Err(NotDone::Failed(format!("{name} is no distinguished name"))),
     }
 }
 
@@ -179,10 +198,8 @@ impl Ldap {
             Ok(entry) => entry,
             Err(result) if result.rc == code::INVALID_DN => return Ok(Vec::new()),
             Err(result) if result.rc == code::NO_SUCH_OBJECT => {
-                // Gone, or hidden from this login? It is gone if the login can see the entry above.
-                let Some(above) = dn::parent(group) else { return Err(no_group(group)) };
-                let seen = self.directory.with(|session| session.read(above, &["objectClass"]))?;
-                return if seen.is_ok() { Ok(Vec::new()) } else { Err(no_group(group)) };
+                let gone = is_gone(&mut self.directory, group)?;
+                return if gone { Ok(Vec::new()) } else { Err(no_group(group)) };
             }
             Err(result) => return Err(session::not_done(&result)),
         };
@@ -202,33 +219,36 @@ impl Ldap {
         Ok(members.into_iter().filter(|member| !is_empty_member(member)).collect())
     }
 
-    /// The login of a member.
+    /// The login of a member. One that is no login is reported under its own name, such as a person who was renamed, unless it is a
+    /// group, or nobody.
     fn login(&mut self, member: &str) -> Result<Option<String>, NotDone> {
         let Some(template) = &self.template else { return Ok(Some(member.to_owned())) };
         match template.login(member) {
             // A group can have another spelling than the entry.
-            Some(login) if login.chars().any(char::is_uppercase) => Ok(self.spelling(member)?.or(Some(login))),
-            login => Ok(login),
+            Some(login) if login.chars().any(char::is_uppercase) => {
+                Ok(people::spelling(&mut self.directory, template, member)?.or(Some(login)))
+            }
+            Some(login) => Ok(Some(login)),
+            None => Ok(self.is_somebody(member)?.then(|| dn::as_login(member))),
         }
     }
 
-    /// The login as its own entry spells it. None: there is no such entry.
-    fn spelling(&mut self, entry: &str) -> Result<Option<String>, NotDone> {
-        let Some(template) = &self.template else { return Ok(None) };
-        let (attribute, wanted) = (template.attribute().to_owned(), template.login(entry));
-        match self.directory.with(|session| session.read(entry, &[&attribute]))? {
+    fn is_somebody(&mut self, member: &str) -> Result<bool, NotDone> {
+        match self.directory.with(|session| session.read(member, &["objectClass"]))? {
             Ok(entry) => {
-                let spellings = values(&entry, &attribute);
-                let exact = spellings.iter().find(|spelling| wanted.as_ref() == Some(*spelling));
-                let same = |spelling: &&String| {
-                    wanted.as_ref().is_some_and(|wanted| wanted.to_lowercase() == spelling.to_lowercase())
-                };
-                Ok(exact.or_else(|| spellings.iter().find(same)).cloned().or(wanted))
+                let is_group = |class: &String| class.to_lowercase().contains("group");
+                Ok(!values(&entry, "objectClass").iter().any(is_group))
             }
-            Err(result) if result.rc == code::NO_SUCH_OBJECT => Ok(None),
+            Err(result) if [code::NO_SUCH_OBJECT, code::INVALID_DN].contains(&result.rc) => Ok(false),
             Err(result) => Err(session::not_done(&result)),
         }
     }
+}
+
+/// Whether an entry that can't be found is gone, and not hidden from this login: then the entry above can be seen.
+fn is_gone(directory: &mut Directory, entry: &str) -> Result<bool, NotDone> {
+    let Some(above) = dn::parent(entry) else { return Ok(false) };
+    Ok(directory.with(|session| session.read(above, &["objectClass"]))?.is_ok())
 }
 
 /// The values of an attribute. Its name may come in another case.
@@ -236,6 +256,3 @@ fn values(entry: &SearchEntry, attribute: &str) -> Vec<String> {
     let named = |(name, _): &(&String, &Vec<String>)| name.eq_ignore_ascii_case(attribute);
     entry.attrs.iter().find(named).map(|(_, values)| values.clone()).unwrap_or_default()
 }
-
-/// The entry itself.
-const SELF: Scope = Scope::Base;

@@ -1,14 +1,17 @@
 //! The connection to the directory, and what its errors mean.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ldap3::result::SearchResult;
-use ldap3::{LdapConn, LdapConnSettings, LdapError, LdapResult, Mod, SearchEntry};
+use ldap3::exop::Exop;
+use ldap3::result::{ExopResult, SearchResult};
+use ldap3::{LdapConn, LdapConnSettings, LdapError, LdapResult, Mod, Scope, SearchEntry};
 use rustls::ClientConfig;
 
-use super::{SELF, code};
+use super::code;
+use super::entries::REFRESH;
 use crate::connectors::NotDone;
 use crate::error::{Failure, Kind};
 
@@ -65,7 +68,7 @@ impl LdapSession {
     /// Reads one entry, or returns the result that says why not.
     pub fn read(&mut self, dn: &str, attributes: &[&str]) -> Result<Result<SearchEntry, LdapResult>, LdapError> {
         let SearchResult(entries, mut result) =
-            self.0.with_timeout(LIMIT).search(dn, SELF, "(objectClass=*)", attributes)?;
+            self.0.with_timeout(LIMIT).search(dn, Scope::Base, "(objectClass=*)", attributes)?;
         let entry = entries.into_iter().next().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
         if let (Some(entry), code::SUCCESS) = (entry, result.rc) {
             return Ok(Ok(SearchEntry::construct(entry)));
@@ -76,6 +79,55 @@ impl LdapSession {
         }
         Ok(Err(result))
     }
+
+    /// The entries right below one, or the result that says why not.
+    pub fn children(&mut self, dn: &str, attribute: &str) -> Result<Result<Vec<SearchEntry>, LdapResult>, LdapError> {
+        let SearchResult(entries, result) =
+            self.0.with_timeout(LIMIT).search(dn, Scope::OneLevel, "(objectClass=*)", [attribute])?;
+        if result.rc != code::SUCCESS {
+            return Ok(Err(result));
+        }
+        let real = entries.into_iter().filter(|entry| !entry.is_ref() && !entry.is_intermediate());
+        Ok(Ok(real.map(SearchEntry::construct).collect()))
+    }
+
+    pub fn add(&mut self, dn: &str, attributes: Vec<(String, HashSet<String>)>) -> Result<LdapResult, LdapError> {
+        self.0.with_timeout(LIMIT).add(dn, attributes)
+    }
+
+    pub fn delete(&mut self, dn: &str) -> Result<LdapResult, LdapError> {
+        self.0.with_timeout(LIMIT).delete(dn)
+    }
+
+    /// Sets the time to live of an entry, in seconds (RFC 2589). Returns what the directory set.
+    pub fn refresh(&mut self, dn: &str, ttl: i32) -> Result<Result<i32, LdapResult>, LdapError> {
+        let request = Exop { name: Some(REFRESH.to_owned()), val: Some(refresh_request(dn, ttl)) };
+        let ExopResult(answer, result) = self.0.with_timeout(LIMIT).extended(request)?;
+        if result.rc != code::SUCCESS {
+            return Ok(Err(result));
+        }
+        Ok(answer.val.and_then(|value| refresh_answer(&value)).ok_or(result))
+    }
+}
+
+/// `SEQUENCE { entryName [0] LDAPDN, requestTtl [1] INTEGER }`, in BER.
+fn refresh_request(dn: &str, ttl: i32) -> Vec<u8> {
+    let element = |tag: u8, content: &[u8]| {
+        let length = u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes();
+        [&[tag, 0x84], &length[..], content].concat()
+    };
+    element(0x30, &[element(0x80, dn.as_bytes()), element(0x81, &ttl.to_be_bytes())].concat())
+}
+
+/// `SEQUENCE { responseTtl [1] INTEGER }`. None: it is not valid.
+fn refresh_answer(value: &[u8]) -> Option<i32> {
+    let (sequence, content) = value.split_first_chunk::<2>()?;
+    let (integer, digits) = content.split_first_chunk::<2>()?;
+    let is_whole = usize::from(sequence[1]) == content.len() && usize::from(integer[1]) == digits.len();
+    if sequence[0] != 0x30 || integer[0] != 0x81 || !is_whole || !(1..=4).contains(&digits.len()) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |number, digit| (number << 8) | i32::from(*digit)))
 }
 
 impl Directory {

@@ -3,6 +3,7 @@
 mod session;
 mod sql;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use postgres::Row;
 use self::session::{PostgresProblem, PostgresServer, PostgresSession};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
-use super::{NotDone, System};
+use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
@@ -131,9 +132,10 @@ impl System for Postgres {
         Ok(rows.iter().flat_map(holders).collect())
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let role = only(&act.parameters, "role")?;
         let (create_logins, allow_system_roles) = (self.create_logins, self.allow_system_roles);
+        let is_sent = Cell::new(false);
         self.server.with(|session| {
             let login = &act.login;
             let until = act.until.map(|until| until.unix());
@@ -160,13 +162,17 @@ impl System for Postgres {
             }
             // One transaction.
             let mut statements = text(&found, if has_login { "extend_login" } else { "make_login" });
-            if !found.get::<_, bool>("is_held") {
+            let is_held: bool = found.get("is_held");
+            // If the session ended meanwhile, this is the second try, and the first may have had its effect.
+            let effect = if is_held && !is_sent.get() { GrantEffect::WasThere } else { GrantEffect::Given };
+            if !is_held {
                 statements += &text(&found, "grant");
+                is_sent.set(true);
             }
             if !statements.is_empty() {
                 session.client.batch_execute(&statements)?;
             }
-            Ok(None)
+            Ok(effect)
         })
     }
 

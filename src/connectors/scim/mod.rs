@@ -13,7 +13,7 @@ use super::parameters::only;
 use super::protocol::{Holder, Provision};
 use super::user_name::UserNames;
 use super::web::{Website, encode};
-use super::{NotDone, System};
+use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
 use crate::error::Failure;
@@ -45,7 +45,7 @@ impl ScimArgs {
         let token = tls::secret(&self.token_file)?;
         let website = Website::new(&self.url, self.allow_plain, self.ca_file.as_deref())?;
         let service = ScimService::new(website, &token);
-        Ok(Scim { service, names, groups: BTreeMap::new(), users: BTreeMap::new() })
+        Ok(Scim { service, names, groups: BTreeMap::new(), users: BTreeMap::new(), members: BTreeMap::new() })
     }
 }
 
@@ -56,6 +56,8 @@ pub struct Scim {
     groups: BTreeMap<String, String>,
     /// The userNames of ids.
     users: BTreeMap<String, String>,
+    /// The members of groups, as this run knows them.
+    members: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl System for Scim {
@@ -74,7 +76,7 @@ impl System for Scim {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let name = only(&act.parameters, "group")?;
         let Some(group) = self.group(name)? else {
             return Err(NotDone::Failed(format!("there is no group {name}")));
@@ -82,14 +84,14 @@ impl System for Scim {
         let Some(user) = self.user(&act.login)? else {
             return Err(NotDone::Failed(format!("there is no user {}", self.names.of(&act.login))));
         };
-        // To add a member again changes nothing (RFC 7644, 3.5.2.1). A service that adds it again fails the next list.
+        if self.known_members(&group)?.contains(&user) {
+            return Ok(GrantEffect::WasThere);
+        }
         let change = json!({ "op": "add", "path": "members", "value": [{ "value": user }] });
         let answer = self.change(&group, &change)?;
-        if answer.is_success() {
-            return Ok(None);
-        }
-        if answer.status < 500 && self.members(&group)?.contains(&user) {
-            return Ok(None);
+        if answer.is_success() || (answer.status < 500 && self.members(&group)?.contains(&user)) {
+            self.members.entry(group).or_default().insert(user);
+            return Ok(GrantEffect::Given);
         }
         Err(answer.not_done())
     }
@@ -103,6 +105,7 @@ impl System for Scim {
             return if is_empty { Ok(None) } else { Err(self.names.gone(&act.login)) };
         };
         let path = format!("members[value eq {}]", Value::from(user.as_str()));
+        self.members.remove(&group);
         let answer = self.change(&group, &json!({ "op": "remove", "path": path }))?;
         // A service may say that there is no such member (`noTarget`), or that the group is gone.
         if answer.is_success() || answer.status == 404 {
@@ -182,6 +185,15 @@ impl Scim {
         };
         self.users.insert(id.to_owned(), name);
         Ok(Some(id.to_owned()))
+    }
+
+    /// The members of a group, which one request finds for all grants of a run.
+    fn known_members(&mut self, group: &str) -> Result<&BTreeSet<String>, NotDone> {
+        if !self.members.contains_key(group) {
+            let members = self.members(group)?;
+            self.members.insert(group.to_owned(), members);
+        }
+        Ok(self.members.entry(group.to_owned()).or_default())
     }
 
     /// The ids of a group's members: users, and groups in it. Empty if the group is gone.

@@ -36,6 +36,7 @@ pub struct Rules<'r> {
     pub commands: Vec<&'r SudoCommand>,
     pub run_as: &'r RunAs,
     pub ask_password: bool,
+    pub log_io: bool,
     pub until: Option<Timestamp>,
 }
 
@@ -85,8 +86,9 @@ impl Rules<'_> {
         let mut text = format!("{}\n", self.granted.header()?);
         let user = quoted(&self.granted.login)?;
         let tag = if self.ask_password { "PASSWD" } else { "NOPASSWD" };
+        let log = if self.log_io { "LOG_INPUT: LOG_OUTPUT: " } else { "" };
         for command in &self.commands {
-            let _ = writeln!(text, "{user} ALL=({}) {}{tag}: {command}", self.run_as, not_after(self.until));
+            let _ = writeln!(text, "{user} ALL=({}) {}{log}{tag}: {command}", self.run_as, not_after(self.until));
         }
         Ok(text)
     }

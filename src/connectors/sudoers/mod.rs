@@ -14,7 +14,7 @@ pub use command::{ProfileCommand, RunAs};
 use file::{Rules, SudoGrant};
 
 use super::protocol::{Holder, Provision};
-use super::{NotDone, System, account, parameters};
+use super::{GrantEffect, NotDone, System, account, parameters};
 use crate::domain::binding::Parameters;
 use crate::domain::name::Name;
 
@@ -37,6 +37,9 @@ pub struct SudoersArgs {
     /// Ask people for their own password, as sudo does by default
     #[arg(long)]
     pub ask_password: bool,
+    /// Let sudo record the input and output of the commands, for sudoreplay
+    #[arg(long)]
+    pub log_io: bool,
     /// Where sudo reads its files
     #[arg(long, value_name = "DIR", default_value = "/etc/sudoers.d")]
     pub directory: PathBuf,
@@ -80,7 +83,7 @@ impl System for Sudoers {
         Ok(holders)
     }
 
-    fn grant(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {
+    fn grant(&mut self, act: &Provision) -> Result<GrantEffect, NotDone> {
         let granted = Sudoers::named(act)?;
         let of_profile = self.args.profiles.iter().filter(|one| one.profile == granted.profile);
         let commands: Vec<_> = of_profile.map(|one| &one.command).collect();
@@ -99,6 +102,7 @@ impl System for Sudoers {
             commands,
             run_as: &self.args.run_as,
             ask_password: self.args.ask_password,
+            log_io: self.args.log_io,
             until: act.until,
         };
         let path = file::write(&self.args.directory, &rules)?;
@@ -106,7 +110,8 @@ impl System for Sudoers {
             file::check_that_sudo_reads(&path)?;
             self.is_read = true;
         }
-        Ok(None)
+        // Only this connector writes such a file, and the list shows all of them.
+        Ok(GrantEffect::Given)
     }
 
     fn revoke(&mut self, act: &Provision) -> Result<Option<String>, NotDone> {

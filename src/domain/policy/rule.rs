@@ -58,6 +58,9 @@ pub struct Rule {
     /// It allows emergency access, and its limits bind that only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub emergency: bool,
+    /// The end of access ends the sessions that were opened with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub end_sessions: bool,
     #[serde(default, rename = "match", skip_serializing_if = "Match::is_empty")]
     pub matches: Match,
 }
@@ -145,6 +148,7 @@ impl Rule {
         says.extend(self.remind_after.map(|length| format!("a reminder after {length}")));
         says.extend((!self.escalate_to.is_empty()).then(|| format!("and then also to {}", joined(&self.escalate_to))));
         says.extend(self.emergency.then(|| "emergencies allowed".to_owned()));
+        says.extend(self.end_sessions.then(|| "sessions end with access".to_owned()));
         says
     }
 

@@ -2,6 +2,8 @@
 
 use super::kind::RefusalKind;
 use crate::domain::grant::State;
+use crate::domain::name::Name;
+use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,7 @@ pub enum LifecycleRefusal {
     NeedsOwnRequest { id: RequestId },
     NotPending { id: RequestId, state: State },
     NotLive { id: RequestId, state: State },
+    NoGrant { member: Name, resource: Resource },
 }
 
 impl LifecycleRefusal {
@@ -25,7 +28,8 @@ impl LifecycleRefusal {
             LifecycleRefusal::ExtensionStart { .. } => RefusalKind::Usage,
             LifecycleRefusal::NeedsOwnToEdit { .. }
             | LifecycleRefusal::NeedsOwnGrant { .. }
-            | LifecycleRefusal::NeedsOwnRequest { .. } => RefusalKind::Refused,
+            | LifecycleRefusal::NeedsOwnRequest { .. }
+            | LifecycleRefusal::NoGrant { .. } => RefusalKind::Refused,
             LifecycleRefusal::NotEditable { .. }
             | LifecycleRefusal::NothingToEdit { .. }
             | LifecycleRefusal::NotExtendable { .. }
@@ -71,6 +75,9 @@ impl LifecycleRefusal {
             LifecycleRefusal::NotLive { id, state } => {
                 format!("request {id} is {state}, so there is nothing to revoke")
             }
+            LifecycleRefusal::NoGrant { member, resource } => {
+                format!("{member} has no grant for {resource}, so there is no certificate")
+            }
         }
     }
 
@@ -106,6 +113,7 @@ impl LifecycleRefusal {
             LifecycleRefusal::NothingToExtend { .. }
             | LifecycleRefusal::NotPending { .. }
             | LifecycleRefusal::NotLive { .. } => Vec::new(),
+            LifecycleRefusal::NoGrant { resource, .. } => vec![format!("ask with `access request {resource}`")],
         }
     }
 }

@@ -24,6 +24,11 @@ pub enum LimitRefusal {
         requester: Name,
         next: Timestamp,
     },
+    TooManyCertificates {
+        member: Name,
+        most: usize,
+        next: Timestamp,
+    },
     /// `owed`: which, and who can review each. `first`: one of them.
     ReviewsOwed {
         count: usize,
@@ -52,6 +57,9 @@ impl LimitRefusal {
                 quantity(*most, "request", "requests"),
                 Length::DAY
             ),
+            LimitRefusal::TooManyCertificates { member, most, next } => {
+                format!("{member} got {most} certificates within {}; the next is possible at {next}", Length::HOUR)
+            }
             LimitRefusal::ReviewsOwed { count, owed, .. } => {
                 format!("{count} of your emergencies need a review before you can take another one: {owed}")
             }
@@ -61,6 +69,9 @@ impl LimitRefusal {
     pub fn hints(&self) -> Vec<String> {
         match self {
             LimitRefusal::TooOften { .. } => Vec::new(),
+            LimitRefusal::TooManyCertificates { .. } => {
+                vec!["use the certificate again that you have: `access ssh cert` takes it after the key".to_owned()]
+            }
             LimitRefusal::TooManyPending { .. } => vec![
                 "`access list --mine` shows them; withdraw what is no longer needed with `access withdraw ID`"
                     .to_owned(),

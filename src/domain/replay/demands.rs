@@ -76,7 +76,7 @@ impl Model {
     }
 
     /// Whether this member is among the approvers, by the team and the granted roles of this moment.
-    fn could_approve(
+    pub(super) fn could_approve(
         &self,
         team: &Team,
         name: &Name,

@@ -1,10 +1,12 @@
-//! What replay keeps of connectors.
+//! What replay keeps of connectors, certificates and sessions.
 
 use std::collections::BTreeMap;
 
 use super::past::Numbers;
 use crate::domain::binding::Holding;
+use crate::domain::certificate::IssuedCertificate;
 use crate::domain::provisioning::{Drifted, Provisioning};
+use crate::domain::session::RecordedSession;
 use crate::domain::terms::RequestId;
 
 /// What is open, and what ended since the last release.
@@ -24,6 +26,41 @@ impl Provisioned {
     pub(super) fn take_open(&mut self) -> Vec<Provisioning> {
         let (given, drift) = (std::mem::take(&mut self.given), std::mem::take(&mut self.drift));
         given.into_values().chain(drift.into_values()).collect()
+    }
+
+    pub(super) fn has_begun(&self, seq: i64) -> bool {
+        self.begun.contains(seq)
+    }
+}
+
+/// The certificates since the last release, and the numbers of all entries that record one.
+#[derive(Debug, Default)]
+pub(super) struct Certificates {
+    pub(super) since: Vec<IssuedCertificate>,
+    pub(super) issued: Numbers,
+}
+
+impl Certificates {
+    pub(super) fn take(&mut self) -> Vec<IssuedCertificate> {
+        std::mem::take(&mut self.since)
+    }
+}
+
+/// What replay keeps of sessions: those that are open, and those that were closed since the last release.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    pub(super) open: BTreeMap<i64, RecordedSession>,
+    pub(super) closed: Vec<RecordedSession>,
+    pub(super) begun: Numbers,
+}
+
+impl Sessions {
+    pub(super) fn take_closed(&mut self) -> Vec<RecordedSession> {
+        std::mem::take(&mut self.closed)
+    }
+
+    pub(super) fn take_open(&mut self) -> Vec<RecordedSession> {
+        std::mem::take(&mut self.open).into_values().collect()
     }
 
     pub(super) fn has_begun(&self, seq: i64) -> bool {

@@ -8,6 +8,7 @@
 //! The team of that moment is judged by the code of today. So a change of what a rule gives or demands needs a new log
 //! format, and entries of earlier formats keep being judged as they were.
 
+mod certificates;
 mod decisions;
 mod demands;
 mod given;
@@ -15,10 +16,12 @@ mod grants;
 mod past;
 mod provisioning;
 mod requests;
+mod sessions;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::certificate::IssuedCertificate;
 use super::event::{Entry, Event, FORMAT};
 use super::member::Login;
 use super::name::Name;
@@ -26,11 +29,12 @@ use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::Provisioning;
 use super::request::{Recorded, Request};
+use super::session::RecordedSession;
 use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::Provisioned;
+use given::{Certificates, Provisioned, Sessions};
 use past::{Numbers, Past};
 
 /// What the entries so far amount to.
@@ -66,6 +70,8 @@ pub struct Model {
     final_since: Vec<RequestId>,
     past: Past,
     provisioned: Provisioned,
+    certificates: Certificates,
+    sessions: Sessions,
     notified: Numbers,
     last_notified: i64,
 }
@@ -86,6 +92,8 @@ pub struct Released {
     pub requests: Vec<Request>,
     pub notifications: Vec<Notified>,
     pub provisioning: Vec<Provisioning>,
+    pub certificates: Vec<IssuedCertificate>,
+    pub sessions: Vec<RecordedSession>,
 }
 
 /// Something that no honest log has, in words.
@@ -97,6 +105,7 @@ struct EntryContext<'e> {
     seq: i64,
     at: Timestamp,
     actor: Option<&'e Name>,
+    os_user: &'e str,
 }
 
 impl Model {
@@ -116,7 +125,8 @@ impl Model {
         self.last = Some(entry.at);
         self.format = entry.v;
         let id = entry.event.request();
-        let context = EntryContext { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref() };
+        let context =
+            EntryContext { seq: entry.seq, at: entry.at, actor: entry.actor.as_ref(), os_user: &entry.os_user };
         faults.extend(self.fold(context, entry.event).err());
         self.final_since.extend(id.filter(|id| self.requests.get(id).is_some_and(is_final)));
         self.notify(entry.seq, entry.recipients, entry.first_notification, &mut faults);
@@ -151,6 +161,10 @@ impl Model {
             Event::ProvisioningFailed(failed) => self.fail(context, failed),
             Event::DriftFound(drifted) => self.find_drift(context, drifted),
             Event::DriftResolved(drifted) => self.resolve_drift(context, &drifted),
+            Event::DriftOmitted(omitted) => provisioning::omit_drift(context, &omitted),
+            Event::CertificateIssued(certificate) => self.certify(context, certificate),
+            Event::SessionOpened(opened) => self.open_session(context, opened),
+            Event::SessionClosed(closed) => self.close_session(context, &closed),
         }
     }
 
@@ -181,8 +195,13 @@ impl Model {
             self.of_format_1.remove(&request.id);
             self.edited_at.remove(&request.id);
         }
-        let provisioning = self.provisioned.take_ended();
-        Released { requests, notifications: std::mem::take(&mut self.notifications), provisioning }
+        Released {
+            requests,
+            notifications: std::mem::take(&mut self.notifications),
+            provisioning: self.provisioned.take_ended(),
+            certificates: self.certificates.take(),
+            sessions: self.sessions.take_closed(),
+        }
     }
 
     /// What connectors gave and did not take back, and the drift that is not resolved.
@@ -190,9 +209,24 @@ impl Model {
         self.provisioned.take_open()
     }
 
+    /// The sessions that nobody closed.
+    pub fn take_open_sessions(&mut self) -> Vec<RecordedSession> {
+        self.sessions.take_open()
+    }
+
+    /// Whether an entry with this number opens a session.
+    pub fn has_opened_session(&self, seq: i64) -> bool {
+        self.sessions.has_begun(seq)
+    }
+
     /// Whether an entry with this number begins something that a connector gave or found.
     pub fn has_provisioned(&self, seq: i64) -> bool {
         self.provisioned.has_begun(seq)
+    }
+
+    /// Whether an entry with this number records a certificate.
+    pub fn has_issued(&self, seq: i64) -> bool {
+        self.certificates.issued.contains(seq)
     }
 
     /// Whether any entry filed a request with this number.

@@ -2,7 +2,8 @@
 
 use super::{EntryContext, Fault, Model};
 use crate::domain::provisioning::{
-    Condition, Deprovisioned, Drift, Drifted, Failed, ProvisionedAccess, Provisioning, ProvisioningOperation,
+    Condition, Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, Provisioning,
+    ProvisioningOperation,
 };
 
 impl Model {
@@ -120,10 +121,16 @@ impl Model {
     }
 }
 
-fn by_nobody(context: EntryContext<'_>) -> Result<(), Fault> {
+/// Each difference that is left out is on no record, so there is nothing to replay.
+pub(super) fn omit_drift(context: EntryContext<'_>, omitted: &OmittedDrift) -> Result<(), Fault> {
+    by_nobody(context)?;
+    if omitted.count == 0 { Err(format!("no drift of {} is left out", omitted.connector)) } else { Ok(()) }
+}
+
+pub(super) fn by_nobody(context: EntryContext<'_>) -> Result<(), Fault> {
     match context.actor {
         None => Ok(()),
-        Some(actor) => Err(format!("{actor} records what connectors do, which no member does")),
+        Some(actor) => Err(format!("{actor} records what the reconciler does, which no member does")),
     }
 }
 

@@ -374,7 +374,7 @@ impl Reading {
     }
 
     fn rule(&mut self, table: Table<'_>, team: &Team) -> Option<Rule> {
-        const SAYS: [&str; 11] = [
+        const SAYS: [&str; 12] = [
             "approvers",
             "max_duration",
             "max_per_day",
@@ -386,6 +386,7 @@ impl Reading {
             "lapse_after",
             "remind_after",
             "emergency",
+            "end_sessions",
         ];
         const WITH: [&str; 5] = ["name", "match", "approvals", "escalate_to", "cooldown"];
         self.refuse_unknown(table, &[&SAYS[..], &WITH[..]].concat());
@@ -410,6 +411,7 @@ impl Reading {
             remind_after: self.optional(table, "remind_after"),
             escalate_to: self.people(table, "escalate_to"),
             emergency: self.flag(table, "emergency"),
+            end_sessions: self.flag(table, "end_sessions"),
             matches,
         };
         self.check_rule(table, &rule, !SAYS.iter().any(|key| given(key)), team);
@@ -422,7 +424,7 @@ impl Reading {
         let mut wrong = |why: &str| self.mistake(table.line, format!("{what} {why}"));
         let given = |key: &str| table.keys.contains_key(key);
         if is_empty {
-            wrong("says nothing: give it approvers, a limit, auto_approve, deny or emergency");
+            wrong("says nothing: give it approvers, a limit, auto_approve, deny, emergency or end_sessions");
         }
         if given("approvals") && !given("approvers") {
             wrong("has approvals and no approvers");
@@ -438,6 +440,10 @@ impl Reading {
         }
         if rule.emergency && (rule.auto_approve || rule.deny.is_some()) {
             wrong("allows emergencies; auto_approve and deny belong in a rule of their own");
+        }
+        let is_about_some = rule.matches.longer_than.is_some() || rule.matches.permanent.is_some();
+        if rule.end_sessions && (rule.emergency || rule.deny.is_some() || is_about_some) {
+            wrong("ends sessions; emergency, deny, longer_than and permanent belong in a rule of their own");
         }
         if rule.deny.is_some() && (rule.auto_approve || !rule.approvers.is_empty()) {
             wrong("denies; there is nothing left to approve");

@@ -1,10 +1,12 @@
 //! The tables compared row by row with what the log says they should be.
 
 use super::MOST_FAULTS;
+use crate::domain::certificate::IssuedCertificate;
 use crate::domain::grant::Grant;
 use crate::domain::provisioning::Provisioning;
 use crate::domain::replay::{Model, Notified, Released};
 use crate::domain::request::{Decision, Request};
+use crate::domain::session::RecordedSession;
 use crate::protocol::FaultView;
 use crate::store::{Between, EachRow, Error, Projection, Read, RowKey};
 
@@ -16,6 +18,8 @@ pub struct Tables<'r, 'c> {
     requests: Vec<Request>,
     notifications: Vec<Notified>,
     provisioning: Vec<Provisioning>,
+    certificates: Vec<IssuedCertificate>,
+    sessions: Vec<RecordedSession>,
     /// How many rows were compared, by table.
     compared: [u64; Projection::ALL.len()],
 }
@@ -33,6 +37,8 @@ impl<'r, 'c> Tables<'r, 'c> {
             requests: Vec::new(),
             notifications: Vec::new(),
             provisioning: Vec::new(),
+            certificates: Vec::new(),
+            sessions: Vec::new(),
             compared: [0; Projection::ALL.len()],
         }
     }
@@ -47,6 +53,8 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.requests.extend(released.requests);
         self.notifications.extend(released.notifications);
         self.provisioning.extend(released.provisioning);
+        self.certificates.extend(released.certificates);
+        self.sessions.extend(released.sessions);
         if self.requests.len() >= COMPARED {
             self.compare_requests()?;
         }
@@ -56,15 +64,26 @@ impl<'r, 'c> Tables<'r, 'c> {
         if self.provisioning.len() >= COMPARED {
             self.compare_provisioning()?;
         }
+        if self.certificates.len() >= COMPARED {
+            self.compare_certificates()?;
+        }
+        if self.sessions.len() >= COMPARED {
+            self.compare_sessions()?;
+        }
         Ok(())
     }
 
     /// Compares what is left, and looks for rows that nothing was compared with.
     pub fn end(&mut self, model: &mut Model) -> Result<(), Error> {
-        let Released { requests, notifications, provisioning } = model.release();
+        let Released { requests, notifications, provisioning, certificates, sessions } = model.release();
+        self.certificates.extend(certificates);
+        self.compare_certificates()?;
         self.provisioning.extend(provisioning);
         self.provisioning.extend(model.take_open_provisioning());
         self.compare_provisioning()?;
+        self.sessions.extend(sessions);
+        self.sessions.extend(model.take_open_sessions());
+        self.compare_sessions()?;
         self.requests.extend(requests);
         self.notifications.extend(notifications);
         self.compare_requests()?;
@@ -83,6 +102,8 @@ impl<'r, 'c> Tables<'r, 'c> {
             let known = |number| match table {
                 Projection::Notification => model.has_notified(number),
                 Projection::Provisioning => model.has_provisioned(number),
+                Projection::Certificate => model.has_issued(number),
+                Projection::Session => model.has_opened_session(number),
                 Projection::Request | Projection::Decision | Projection::Grant => model.has_filed(number),
             };
             let read = self.read;
@@ -135,6 +156,26 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.compare(Projection::Provisioning, &numbers, provisioning, |numbers, each| {
             read.provisioning_between(numbers, each)
         })
+    }
+
+    pub fn compare_certificates(&mut self) -> Result<(), Error> {
+        let mut certificates = std::mem::take(&mut self.certificates);
+        certificates.sort_by_key(|issued| issued.seq);
+        let numbers: Vec<i64> = certificates.iter().map(|issued| issued.seq).collect();
+        let certificates = certificates.into_iter().map(|issued| ((issued.seq, issued.seq), issued));
+        let read = self.read;
+        self.compare(Projection::Certificate, &numbers, certificates, |numbers, each| {
+            read.certificates_between(numbers, each)
+        })
+    }
+
+    fn compare_sessions(&mut self) -> Result<(), Error> {
+        let mut sessions = std::mem::take(&mut self.sessions);
+        sessions.sort_by_key(|row| row.seq);
+        let numbers: Vec<i64> = sessions.iter().map(|row| row.seq).collect();
+        let sessions = sessions.into_iter().map(|row| ((row.seq, row.seq), row));
+        let read = self.read;
+        self.compare(Projection::Session, &numbers, sessions, |numbers, each| read.sessions_between(numbers, each))
     }
 
     /// Compares the rows of these numbers with what the log says they should be; both are in the order of their keys.
@@ -192,5 +233,7 @@ fn named(table: Projection, (number, seq): RowKey) -> String {
         Projection::Grant => format!("grant {number}"),
         Projection::Notification => format!("notification {number}"),
         Projection::Provisioning => format!("what the connector of entry {number} did"),
+        Projection::Certificate => format!("the certificate of entry {number}"),
+        Projection::Session => format!("the session of entry {number}"),
     }
 }
