@@ -5,9 +5,10 @@ use std::path::Path;
 use aws_credential_types::Credentials;
 use serde_json::Value;
 
+use crate::connectors::NotDone;
 use crate::connectors::web::{Website, encode};
-use crate::connectors::{NotDone, files};
 use crate::error::{Failure, Kind};
+use crate::tls;
 
 pub enum KeySource {
     Known(Credentials),
@@ -32,7 +33,7 @@ impl KeySource {
 
 /// Reads a section of a file such as `~/.aws/credentials`.
 pub fn read(path: &Path, profile: &str) -> Result<Credentials, Failure> {
-    let text = files::private(path)?;
+    let text = tls::private(path)?;
     let header = format!("[{profile}]");
     let lines = text.lines().map(str::trim).skip_while(|line| *line != header).skip(1);
     let section: Vec<(&str, &str)> = lines
