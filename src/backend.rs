@@ -110,10 +110,15 @@ impl Backend {
     pub fn database(&self) -> Result<&Store, Failure> {
         match self {
             Backend::Own(own) | Backend::Shared(Host { file: Some(own), .. }) => own.opened(),
-            Backend::Shared(Host { file: None, .. }) => {
-                Err(Failure::new(Kind::Refused, "only root may do this on a shared host")
-                    .hint("run the same command as root on this machine"))
-            }
+            Backend::Shared(Host { file: None, .. }) => Err(only_root()),
+        }
+    }
+
+    /// The same, for one command that replaces the file. Nobody else in this process has it open.
+    pub fn open_database(&self) -> Result<Store, Failure> {
+        match self {
+            Backend::Own(own) | Backend::Shared(Host { file: Some(own), .. }) => own.open_now(),
+            Backend::Shared(Host { file: None, .. }) => Err(only_root()),
         }
     }
 
@@ -177,6 +182,11 @@ fn looks_after(database: &Path) -> bool {
     identity::is_root() || owner()
 }
 
+fn only_root() -> Failure {
+    Failure::new(Kind::Refused, "only root may do this on a shared host")
+        .hint("run the same command as root on this machine")
+}
+
 impl Own {
     fn new(path: PathBuf, acting_as: Option<Name>) -> Result<Own, Failure> {
         let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
@@ -209,16 +219,20 @@ impl Own {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let opened = match server::another_owner(&self.path)? {
-            None => (self.open)(&self.path)?,
+        let opened = self.open_now()?;
+        Ok(self.store.get_or_init(|| opened))
+    }
+
+    fn open_now(&self) -> Result<Store, Failure> {
+        match server::another_owner(&self.path)? {
+            None => (self.open)(&self.path),
             Some(owner) => {
                 let path = store::resolve(&self.path)?;
                 server::become_user(&owner)?;
                 self.became_owner.set(true);
-                (self.open)(&path)?
+                (self.open)(&path)
             }
-        };
-        Ok(self.store.get_or_init(|| opened))
+        }
     }
 
     fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {

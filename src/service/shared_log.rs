@@ -1,24 +1,19 @@
-//! The log that several hosts share: preparing it, moving to it and back, and how far everyone is.
+//! The log that several hosts share: joining it, how far each host is, and how old an answer of a copy may be.
 
 use std::path::Path;
 
-use super::verify::prove;
 use crate::domain::audit;
-use crate::domain::catalog::{CatalogItem, Environment};
+use crate::domain::catalog::CatalogItem;
 use crate::domain::duration::spell;
-use crate::domain::name::Name;
-use crate::domain::replica::{ContactAge, HostClocks, Replica};
+use crate::domain::replica::{ContactAge, HostClocks, OfflineLimit, Replica};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::log::{Engine, EngineError};
-use crate::protocol::{AsOf, EngineView, HostView, LogStatusView, MovedView, Position};
+use crate::log::EngineError;
+use crate::protocol::{AsOf, EngineView, HostView, LogStatusView, Position};
 use crate::store::{EngineAccess, Read, Store};
 
 /// A copy that is younger than this needs no remark, in milliseconds.
 const FRESH: i64 = 10_000;
-/// How old a copy may be for a resource in production, and elsewhere, in milliseconds.
-const OFFLINE_IN_PRODUCTION: i64 = 5 * 60_000;
-const OFFLINE: i64 = 15 * 60_000;
 
 /// Why the database did not do what its owner asked.
 pub fn engine_failure(error: EngineError) -> Failure {
@@ -30,41 +25,9 @@ pub fn engine_failure(error: EngineError) -> Failure {
     }
 }
 
-/// Installs or upgrades the database's side, for the team of this database.
-pub fn prepare_log(store: &Store, owner: &mut Engine) -> Result<Name, Failure> {
-    let team = store.read(|read| read.team_name())?;
-    owner.install(team.as_str()).map_err(engine_failure)?;
-    Ok(team)
-}
-
-/// Moves the log of this database into the shared one.
-pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<MovedView, Failure> {
-    let proof = store.read(|read| prove(read, &[]))?;
-    if let Some(fault) = proof.faults.first() {
-        return Err(Failure::new(
-            Kind::Invalid,
-            format!("the log is not whole, so it was not moved: {}", fault.problem),
-        )
-        .hint("see `access audit verify`"));
-    }
-    owner.role().map_err(engine_failure)?;
-    let host = store.host_role()?;
-    if dry_run {
-        return Ok(MovedView { entries: proof.entries, host });
-    }
-    let place = store.move_log(owner, &host)?;
-    Ok(MovedView { entries: place.seq, host })
-}
-
 /// Makes this host's copy of the shared log.
 pub fn join_log(path: &Path, engine: EngineAccess) -> Result<Position, Failure> {
     let place = Store::join(path, engine)?;
-    Ok(Position { seq: place.seq, hash: audit::hex(&place.hash) })
-}
-
-/// Closes the shared log, and makes this copy the log again.
-pub fn leave_log(store: &Store, owner: &mut Engine) -> Result<Position, Failure> {
-    let place = store.leave_log(owner)?;
     Ok(Position { seq: place.seq, hash: audit::hex(&place.hash) })
 }
 
@@ -100,17 +63,13 @@ pub fn as_of(
     clocks: &dyn Fn() -> Result<HostClocks, Failure>,
 ) -> Result<Option<AsOf>, Failure> {
     let Some(replica) = read.replica()? else { return Ok(None) };
-    let limit = match item.environment() {
-        Some(Environment::Production) => OFFLINE_IN_PRODUCTION,
-        Some(Environment::NonProduction) | None => OFFLINE,
-    };
-    answered(&replica, &clocks()?, limit)
+    answered(&replica, &clocks()?, read.offline_limit(item)?)
 }
 
-fn answered(replica: &Replica, clocks: &HostClocks, limit: i64) -> Result<Option<AsOf>, Failure> {
+fn answered(replica: &Replica, clocks: &HostClocks, limit: OfflineLimit) -> Result<Option<AsOf>, Failure> {
     let age = match replica.contact.age(clocks) {
         ContactAge::Milliseconds(age) if age <= FRESH => return Ok(None),
-        ContactAge::Milliseconds(age) if age <= limit => age,
+        ContactAge::Milliseconds(age) if age <= limit.milliseconds() => age,
         ContactAge::Milliseconds(age) => {
             let message =
                 format!("this host last heard from the shared log {} ago, which is too long", spell(age / 1000));
@@ -138,12 +97,17 @@ mod tests {
         let clocks = |now: i64| HostClocks { boot_id: "a".to_owned(), since_boot: now, wall: now };
         let contact = LastContact { engine: 1_800_000_000_000, clocks: clocks(0) };
         let replica = Replica { host: "h".to_owned(), epoch: 1, contact };
-        let age = |now| answered(&replica, &clocks(now), OFFLINE).map(|as_of| as_of.map(|as_of| as_of.age_seconds));
+        let limit: OfflineLimit = "15m".parse().unwrap();
+        let age = |now| answered(&replica, &clocks(now), limit).map(|as_of| as_of.map(|as_of| as_of.age_seconds));
         assert_eq!(age(10_000).unwrap(), None);
         assert_eq!(age(10_001).unwrap(), Some(10));
-        assert_eq!(age(OFFLINE).unwrap(), Some(OFFLINE / 1000));
-        assert_eq!(age(OFFLINE + 1).unwrap_err().kind, Kind::Unavailable);
+        assert_eq!(age(900_000).unwrap(), Some(900));
+        assert_eq!(age(900_001).unwrap_err().kind, Kind::Unavailable);
+        // Whatever the limit, a host that is in contact answers.
+        let never: OfflineLimit = "0".parse().unwrap();
+        assert_eq!(answered(&replica, &clocks(10_000), never).unwrap(), None);
+        assert_eq!(answered(&replica, &clocks(10_001), never).unwrap_err().kind, Kind::Unavailable);
         let rebooted = HostClocks { boot_id: "b".to_owned(), ..clocks(1) };
-        assert_eq!(answered(&replica, &rebooted, OFFLINE).unwrap_err().kind, Kind::Unavailable);
+        assert_eq!(answered(&replica, &rebooted, limit).unwrap_err().kind, Kind::Unavailable);
     }
 }
