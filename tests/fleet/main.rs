@@ -10,11 +10,15 @@ mod hostile;
 mod hosts;
 mod install;
 mod lies;
+mod moving;
 mod nodes;
 #[allow(dead_code, reason = "the connectors' tests use the rest of it")]
 #[path = "../connectors/postgres_cluster.rs"]
 mod postgres_cluster;
+mod powers;
+mod program;
 mod protocol;
+mod restored;
 mod sessions;
 mod shared_log;
 mod side;

@@ -777,6 +777,17 @@ impl Team {
 
     pub fn file(&self) -> String {
         let mut file = "[team]\nname = \"model\"\n".to_owned();
+        // Who shares the log, and for how long a copy answers: nothing that the model decides depends on it.
+        let backend = self.backend.len();
+        if backend > 1 {
+            writeln!(file, "offline_for = \"{backend}h\"").unwrap();
+        }
+        let others = ["decide", "ask", "read"].into_iter().cycle().skip(backend);
+        for (name, may) in
+            ["alpha"].into_iter().chain(self.connections.keys().copied()).zip(["decide"].into_iter().chain(others))
+        {
+            writeln!(file, "[hosts.{name}]\nmay = {may:?}").unwrap();
+        }
         for (name, Member { role, disabled, login }) in &self.members {
             writeln!(file, "[members.{name}]\nrole = \"{}\"", ROLES[*role]).unwrap();
             writeln!(file, "disabled = {disabled}\nlogin = {login:?}").unwrap();
@@ -784,6 +795,9 @@ impl Team {
         writeln!(file, "[groups.backend]\nmembers = {:?}", Vec::from_iter(&self.backend)).unwrap();
         for (name, production) in &self.connections {
             writeln!(file, "[connections.{name}]\nenvironment = {:?}", environment(*production)).unwrap();
+            if *production {
+                writeln!(file, "offline_for = \"0\"").unwrap();
+            }
         }
         for (name, connections) in &self.targets {
             writeln!(file, "[targets.{name}]\nconnections = {:?}", Vec::from_iter(connections)).unwrap();
