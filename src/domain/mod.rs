@@ -15,6 +15,7 @@ pub mod entitlement;
 pub mod event;
 pub mod grant;
 pub mod host;
+pub mod host_rights;
 pub mod interval;
 pub mod member;
 pub mod message;

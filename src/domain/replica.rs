@@ -8,7 +8,6 @@ use std::str::FromStr;
 
 use serde::Serialize;
 
-use super::catalog::Environment;
 use super::duration::{Length, spell};
 use super::time::Timestamp;
 use super::{Malformed, read_by_parsing};
@@ -49,14 +48,9 @@ pub struct OfflineLimit {
 }
 
 impl OfflineLimit {
-    /// Where the team file says nothing.
-    pub fn of_environment(environment: Option<Environment>) -> OfflineLimit {
-        let minutes = match environment {
-            Some(Environment::Production) => 5,
-            Some(Environment::NonProduction) | None => 15,
-        };
-        OfflineLimit { seconds: minutes * 60 }
-    }
+    /// Where the team file says nothing: in production, and elsewhere.
+    pub const IN_PRODUCTION: OfflineLimit = OfflineLimit { seconds: 5 * 60 };
+    pub const ELSEWHERE: OfflineLimit = OfflineLimit { seconds: 15 * 60 };
 
     pub fn milliseconds(self) -> i64 {
         self.seconds * 1000

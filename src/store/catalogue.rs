@@ -54,7 +54,12 @@ impl Read<'_> {
     /// strictest connection, if it has no limit of its own.
     pub fn offline_limit(&self, item: &CatalogItem) -> Result<OfflineLimit, Error> {
         let of_team = self.team_header()?.offline_for;
-        let or_default = |environment| of_team.unwrap_or_else(|| OfflineLimit::of_environment(environment));
+        let or_default = |environment| {
+            of_team.unwrap_or(match environment {
+                Some(Environment::Production) => OfflineLimit::IN_PRODUCTION,
+                Some(Environment::NonProduction) | None => OfflineLimit::ELSEWHERE,
+            })
+        };
         let of_connection = |name: &Name, environment: Environment| {
             let connection: Option<Connection> = self.catalogue_body("connection", name)?;
             let own = connection.and_then(|connection| connection.offline_for);

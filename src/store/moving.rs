@@ -138,7 +138,7 @@ impl Store {
             let conn = conn.map_or_else(|| open::connect(&path), Ok)?;
             conn.pragma_update(None, "journal_mode", "DELETE")?;
             conn.close().map_err(|(_, error)| Error::from(error))?;
-            file::replace(&path, &draft, kept)?;
+            replace(&path, &draft, kept)?;
             Ok(place)
         });
         file::remove_draft(&draft);
@@ -210,6 +210,13 @@ impl Store {
             each(RawView { seq: place.seq, hash: audit::hex(&place.hash), body })
         })
     }
+}
+
+/// Puts a finished draft in the place of a file, which is kept under another name. Nobody may have the file open.
+fn replace(path: &Path, draft: &Path, kept: &Path) -> Result<(), Error> {
+    file::move_into_place(path, kept)?;
+    std::fs::rename(draft, path).map_err(|error| file::io(path, &error))?;
+    file::sync(path.parent().unwrap_or(Path::new("/")))
 }
 
 /// A copy that has not heard from its log yet.

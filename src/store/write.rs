@@ -15,8 +15,8 @@ use super::{Error, project};
 use crate::domain::audit;
 use crate::domain::audit::LogPlace;
 use crate::domain::event::{Draft, Entry, Event, FILE_FORMAT, FORMAT};
-use crate::domain::host;
 use crate::domain::host::Hosts;
+use crate::domain::host_rights;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::team::change::Change;
@@ -180,7 +180,7 @@ impl<'c> Write<'c> {
             Some(hosts) => hosts,
             none => none.insert(self.read.hosts()?),
         };
-        if host::may_append(hosts, entry) {
+        if host_rights::may_append(hosts, entry) {
             return Ok(true);
         }
         // One call may remove its own host, and append what follows from that. All its entries have one time.
@@ -190,7 +190,7 @@ impl<'c> Write<'c> {
             if (&before.host, before.at) != (&entry.host, entry.at) {
                 return Ok(false);
             }
-            if host::changes_hosts(&before) {
+            if host_rights::changes_hosts(&before) {
                 return Ok(true);
             }
             seq -= 1;
@@ -213,7 +213,7 @@ impl<'c> Write<'c> {
         ])?;
         self.head.set(Some(Head { seq: entry.seq, at: entry.at, hash }));
         project::project(self, entry)?;
-        if host::changes_hosts(entry) {
+        if host_rights::changes_hosts(entry) {
             self.hosts.take();
         }
         self.notify(entry)

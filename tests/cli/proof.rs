@@ -785,7 +785,9 @@ fn nobody_acts_who_could_not_and_time_goes_on_in_a_log_that_is_true() {
         &["entry 12: its time, 2026-11-24T08:00:00Z, is before that of the entry before it"],
     );
     // What a later version of this program may write.
-    impossible(&[(12, "\"v\":2", "\"v\":3")], "", &["entry 12: it is of format 3, which this program does not know"]);
+    let unknown = "entry 12: it is of format 4, which this program does not know";
+    let without_host = "entry 12: a host and a nonce are part of format 3, and of no earlier one";
+    impossible(&[(12, "\"v\":2", "\"v\":4")], "", &[unknown, without_host]);
 }
 
 #[test]
@@ -804,6 +806,30 @@ fn only_the_owner_changed_the_team_in_a_log_that_is_true() {
         forge(&world, &bodies, "");
         assert_eq!(faults(&world), [expected]);
     }
+}
+
+#[test]
+fn each_host_appended_what_it_may_in_a_log_that_is_true() {
+    let world = World::sample();
+    let team = world.run("olivia", &["team", "show"]).ok().out;
+    world.apply("olivia", &format!("{team}\n[hosts.desk]\nmay = \"ask\"\n[hosts.main]\nmay = \"decide\"\n")).ok();
+    world.run("bob", &["request", "target:orders-db", "--reason", "deploy"]).ok();
+    world.run("alice", &["deny", "1"]).ok();
+    let honest = bodies(&world);
+    let by = |host: &str| {
+        let mut bodies = honest.clone();
+        for body in &mut bodies[2..] {
+            let with_host = body.replace("\"event\":{", &format!("\"host\":\"{host}\",\"nonce\":\"1\",\"event\":{{"));
+            *body = with_host.replacen("\"v\":2", "\"v\":3", 1);
+        }
+        forge(&world, &bodies, "");
+        faults(&world)
+    };
+    let denied = "entry 4: request.denied is by the host";
+    assert_eq!(by("main"), [""; 0]);
+    assert_eq!(by("desk"), [format!("{denied} desk, which may not append that")]);
+    let asked = "entry 3: request.submitted is by the host";
+    assert_eq!(by("other"), [asked, denied].map(|what| format!("{what} other, which may not append that")));
 }
 
 #[test]

@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::certificate::IssuedCertificate;
 use super::event::{Entry, Event, FORMAT};
+use super::host_rights;
 use super::member::Login;
 use super::name::Name;
 use super::notification::Recipient;
@@ -36,6 +37,7 @@ use super::terms::RequestId;
 use super::time::Timestamp;
 use given::{Certificates, Provisioned, Sessions};
 use past::{Numbers, Past};
+use smol_str::SmolStr;
 
 /// What the entries so far amount to.
 ///
@@ -63,6 +65,8 @@ pub struct Model {
     edited_at: BTreeMap<RequestId, Timestamp>,
     /// Who changed the team, while the entries that follow from it are replayed. None: nobody, or nobody who may.
     changed_by: Option<TeamChanger>,
+    /// The host and the time of the call that changed the hosts last, while its entries are replayed.
+    hosts_changed: Option<(Option<SmolStr>, Timestamp)>,
     /// The format of the current entry.
     format: u32,
     last: Option<Timestamp>,
@@ -118,6 +122,7 @@ impl Model {
         if (entry.v >= 3) != (entry.host.is_some() && entry.nonce.is_some()) {
             faults.push("a host and a nonce are part of format 3, and of no earlier one".to_owned());
         }
+        self.check_host(&entry, &mut faults);
         self.check_time(&entry, &mut faults);
         self.check_actor(&entry, &mut faults);
         self.note_team_changer(&entry);
@@ -131,6 +136,22 @@ impl Model {
         self.final_since.extend(id.filter(|id| self.requests.get(id).is_some_and(is_final)));
         self.notify(entry.seq, entry.recipients, entry.first_notification, &mut faults);
         faults
+    }
+
+    /// An entry is by a host that may append it, or by the call that took the host's power away.
+    fn check_host(&mut self, entry: &Entry, faults: &mut Vec<Fault>) {
+        let call = (entry.host.clone(), entry.at);
+        let is_same_call = self.hosts_changed.as_ref() == Some(&call);
+        let may = self.team.as_ref().is_none_or(|team| host_rights::may_append(&team.hosts, entry));
+        if !may && !is_same_call {
+            let (host, action) = (entry.host.as_deref().unwrap_or_default(), entry.event.action());
+            faults.push(format!("{action} is by the host {host}, which may not append that"));
+        }
+        if host_rights::changes_hosts(entry) {
+            self.hosts_changed = Some(call);
+        } else if !is_same_call {
+            self.hosts_changed = None;
+        }
     }
 
     fn fold(&mut self, context: EntryContext<'_>, event: Event) -> Result<(), Fault> {
