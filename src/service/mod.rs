@@ -106,7 +106,7 @@ pub use expire::access_continues;
 pub use init::{Init, init};
 pub use policy_context::PolicyContext;
 pub use review::emergency;
-pub use shared_log::{engine_failure, join_log, leave_log, log_status, move_log, prepare_log};
+pub use shared_log::{as_of, engine_failure, join_log, leave_log, log_status, move_log, prepare_log};
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::copy::KnownState;
 use super::read::Read;
 use super::write::{Made, Write};
 use super::{Error, Store, file, open};
@@ -19,7 +20,7 @@ use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::event::FORMAT;
 use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
-use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry, PAGE};
+use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, LogUrl, LoggedEntry, PAGE};
 
 /// How long to ask again for an outcome that is not known.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,11 +32,13 @@ pub struct EngineAccess {
     pub url: fn() -> Result<LogUrl, Failure>,
     pub clocks: fn() -> Result<HostClocks, Failure>,
     pub(super) engine: RefCell<Option<Engine>>,
+    /// What the last transaction on the copy knew.
+    pub(super) known: RefCell<Option<KnownState>>,
 }
 
 impl EngineAccess {
     pub fn new(url: fn() -> Result<LogUrl, Failure>, clocks: fn() -> Result<HostClocks, Failure>) -> EngineAccess {
-        EngineAccess { url, clocks, engine: RefCell::new(None) }
+        EngineAccess { url, clocks, engine: RefCell::new(None), known: RefCell::new(None) }
     }
 }
 
@@ -149,7 +152,10 @@ impl Store {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Engine, &EngineAccess) -> Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Engine, &EngineAccess) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let unreachable = |failure: Failure| Error::Unreachable { message: failure.message };
         let Some(access) = &self.engine else {
             return Err(Error::Unreachable { message: "this database is a copy of a shared log".to_owned() });
@@ -201,7 +207,9 @@ impl Store {
         let settled = self.with(|engine, _| append(engine, &pending, true))?;
         self.transact(conn, |write| {
             write.store_expire_ran(made.expire_ran_at)?;
-            end_pending(write, &pending, &settled)
+            end_pending(write, &pending, &settled)?;
+            self.note_known(write);
+            Ok::<_, Error>(())
         })?;
         match settled {
             Settled::Recorded => Ok(answer),
@@ -300,7 +308,7 @@ impl Store {
 }
 
 /// The last entry of this copy.
-fn place(conn: &Connection) -> Result<LogPlace, Error> {
+pub(super) fn place(conn: &Connection) -> Result<LogPlace, Error> {
     Ok(Write::new(conn)?.place())
 }
 
@@ -356,7 +364,7 @@ fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settled) -> Resul
     write.note_last()
 }
 
-fn problem(error: EngineError) -> Error {
+pub(super) fn problem(error: EngineError) -> Error {
     match error {
         EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why) => {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
@@ -380,19 +388,6 @@ impl Store {
     /// The role that this host logs in as: its name in the shared log.
     pub fn host_role(&self) -> Result<String, Error> {
         self.with(|engine, _| engine.role().map_err(problem))
-    }
-
-    /// How far the shared log and each host are.
-    pub fn engine_state(&self) -> Result<(EngineState, Vec<HostState>), Error> {
-        let conn = self.connection(open::connect)?;
-        self.with(|engine, _| {
-            let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
-            let hosts = engine.hosts().map_err(problem)?;
-            match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => Ok((state, hosts)),
-                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
-            }
-        })
     }
 
     /// Copies the log of this file into an empty shared one, byte for byte, and makes this database a copy of it. A run that was
