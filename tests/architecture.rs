@@ -90,7 +90,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("frame", &["error", "protocol"]),
     ("http_client", &[]),
     ("store", &["protocol", "domain", "error", "log"]),
-    ("service", &["protocol", "domain", "error", "log", "store"]),
+    ("service", &["protocol", "domain", "error", "log", "store", "tls"]),
     ("deliver", &["config", "domain", "error", "http_client"]),
     ("subscribers", &["deliver", "domain", "error", "protocol", "service", "store"]),
     ("connectors", &["domain", "error", "http_client", "tls"]),

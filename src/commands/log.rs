@@ -66,7 +66,7 @@ pub struct Owner {
 impl Owner {
     fn engine(self) -> Result<Engine> {
         let Owner { url, password_file, certificate, key, ca_file, allow_plain } = self;
-        let config = LogConfig { url, password_file, certificate, key, ca_file, allow_plain };
+        let config = LogConfig { url, password_file, certificate, key, ca_file, allow_plain, patroni: None };
         Ok(Engine::new(config.resolve()?))
     }
 }

@@ -259,10 +259,6 @@ impl Engine {
         read().map_err(|error| unexpected(&error))
     }
 
-    pub fn url(&self) -> &LogUrl {
-        &self.url
-    }
-
     fn connected(&mut self) -> Result<&LogConnection, EngineError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,

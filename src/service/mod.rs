@@ -18,9 +18,11 @@ mod doctor;
 mod edit;
 mod expire;
 mod extend;
+mod hosts_behind;
 mod inbox;
 mod init;
 mod list;
+mod log_findings;
 #[cfg(test)]
 mod long_history;
 mod needs;
@@ -65,6 +67,7 @@ macro_rules! calls {
             edit: EditRequest;
             expire: Expire;
             extend: Extend, NeedsToExtend;
+            hosts_behind: HostsBehind;
             inbox: Inbox, MarkRead, Unread;
             list: List, Show;
             needs: Needs;

@@ -127,7 +127,7 @@ pub fn freshen(store: &Store, freshness: Option<&Freshness>) -> Result<(), Failu
 }
 
 /// A question has other hints than a change.
-fn unanswered(error: Error) -> Failure {
+pub fn unanswered(error: Error) -> Failure {
     match error {
         Error::Unreachable { message } => too_old(message),
         other => other.into(),

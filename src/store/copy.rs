@@ -8,6 +8,7 @@ use super::{Error, Store, open};
 use crate::domain::event::FORMAT;
 use crate::domain::name::Name;
 use crate::domain::replica::{NamedPosition, Replica};
+use crate::error::{Failure, Kind};
 use crate::log::{Contacted, EngineSettings, EngineState, HostState, LogUrl};
 
 /// The pause between two looks at the copy.
@@ -24,7 +25,6 @@ pub struct KnownState {
 
 /// What `doctor` asks about the engine.
 pub struct EngineHealth {
-    pub url: LogUrl,
     pub settings: EngineSettings,
     pub state: EngineState,
     /// Whether the log lacks an entry of this copy.
@@ -80,6 +80,12 @@ impl Store {
         })
     }
 
+    /// How this host reaches the shared log.
+    pub fn log_url(&self) -> Result<LogUrl, Failure> {
+        let none = || Failure::new(Kind::Internal, "the database was opened without a shared log");
+        (self.engine.as_ref().ok_or_else(none)?.url)()
+    }
+
     /// Asks the engine how it is.
     pub fn engine_health(&self) -> Result<EngineHealth, Error> {
         let conn = self.connection(open::connect)?;
@@ -89,9 +95,7 @@ impl Store {
             let hosts = engine.hosts().map_err(problem)?;
             let is_fork = matches!(contacted, Contacted::Fork(_));
             match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => {
-                    Ok(EngineHealth { url: engine.url().clone(), settings, state, is_fork, hosts })
-                }
+                Contacted::Open(state) | Contacted::Fork(state) => Ok(EngineHealth { settings, state, is_fork, hosts }),
                 Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
             }
         })
