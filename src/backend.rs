@@ -114,10 +114,19 @@ impl Backend {
     pub fn database(&self) -> Result<&Store, Failure> {
         match self {
             Backend::Own(own) | Backend::Shared(Host { file: Some(own), .. }) => own.opened(),
-            Backend::Shared(Host { file: None, .. }) => {
-                Err(Failure::new(Kind::Refused, "only root may do this on a shared host")
-                    .hint("run the same command as root on this machine"))
+            Backend::Shared(Host { file: None, .. }) => Err(only_root()),
+        }
+    }
+
+    /// Where a copy of a shared log is made. On a shared host root does it, and becomes the user who will own it.
+    pub fn place_for_copy(&self) -> Result<&Path, Failure> {
+        match self {
+            Backend::Own(own) => Ok(own.path()),
+            Backend::Shared(host) if identity::is_root() => {
+                server::become_owner(&host.shared.database)?;
+                Ok(&host.shared.database)
             }
+            Backend::Shared(_) => Err(only_root()),
         }
     }
 
@@ -173,6 +182,11 @@ impl Backend {
     pub fn has_member(&self) -> bool {
         matches!(self, Backend::Own(_) | Backend::Shared(Host { file: None, .. }))
     }
+}
+
+fn only_root() -> Failure {
+    Failure::new(Kind::Refused, "only root may do this on a shared host")
+        .hint("run the same command as root on this machine")
 }
 
 /// Whether this user may open a shared host's database directly.

@@ -151,7 +151,7 @@ impl Run for LogArgs {
             }
             LogVerb::Move(to) => return to.run(app),
             LogVerb::Join(_) => {
-                let path = app.backend()?.own()?.path().to_owned();
+                let path = app.backend()?.place_for_copy()?.to_owned();
                 let place = service::join_log(&path, server::engine())?;
                 app.printer.print(&format!("Joined the shared log: {} entries, at {}", place.seq, path.display()))?;
                 app.printer.hint("keep the copy fresh with `access follow`");
