@@ -39,7 +39,7 @@ impl Call for HostsBehind {
                 let granted = read.request(id)?.and_then(|request| request.grant);
                 let Some(grant) = granted else { continue };
                 if let Some(item) = read.catalog_item(&grant.terms.resource)? {
-                    limit = limit.max(offline_for(&item));
+                    limit = limit.max(offline_for(read, &item)?);
                 }
             }
             Ok(Some(limit))

@@ -15,6 +15,8 @@ use crate::log::{Engine, EngineError};
 use crate::protocol::{AsOf, EngineView, Freshness, HostView, LogStatusView, MovedView, Position};
 use crate::store::{EngineAccess, Error, KnownState, Read, Store};
 
+/// A host is in contact if it heard from the shared log so many milliseconds ago.
+const IN_CONTACT: i64 = 10_000;
 /// How long to wait for an entry.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How old a copy may be for a resource in production, and elsewhere, in milliseconds.
@@ -141,15 +143,17 @@ pub fn is_recent_enough(
     clocks: &dyn Fn() -> Result<HostClocks, Failure>,
 ) -> Result<(), Failure> {
     let Some(replica) = read.replica()? else { return Ok(()) };
-    within(&replica, &clocks()?, offline_for(item))
+    within(&replica, &clocks()?, offline_for(read, item)?)
 }
 
 /// How old a copy may be to answer about a resource, in milliseconds.
-pub fn offline_for(item: &CatalogItem) -> i64 {
-    match item.environment() {
+pub fn offline_for(_: &Read<'_>, item: &CatalogItem) -> Result<i64, Error> {
+    let limit = match item.environment() {
         Some(Environment::Production) => OFFLINE_IN_PRODUCTION,
         Some(Environment::NonProduction) | None => OFFLINE,
-    }
+    };
+    // Whatever the limit, a host that is in contact answers.
+    Ok(limit.max(IN_CONTACT))
 }
 
 fn within(replica: &Replica, clocks: &HostClocks, limit: i64) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use crate::domain::event::FORMAT;
 use crate::domain::name::Name;
 use crate::domain::replica::{NamedPosition, Replica};
 use crate::error::{Failure, Kind};
-use crate::log::{Contacted, EngineSettings, EngineState, HostState, LogUrl};
+use crate::log::{Contacted, EngineSettings, EngineState, LogUrl};
 
 /// The pause between two looks at the copy.
 const POLL: Duration = Duration::from_millis(100);
@@ -29,7 +29,6 @@ pub struct EngineHealth {
     pub state: EngineState,
     /// Whether the log lacks an entry of this copy.
     pub is_fork: bool,
-    pub hosts: Vec<HostState>,
 }
 
 impl Store {
@@ -67,19 +66,6 @@ impl Store {
         }
     }
 
-    /// How far the shared log and each host are.
-    pub fn engine_state(&self) -> Result<(EngineState, Vec<HostState>), Error> {
-        let conn = self.connection(open::connect)?;
-        self.with(|engine, _| {
-            let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
-            let hosts = engine.hosts().map_err(problem)?;
-            match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => Ok((state, hosts)),
-                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
-            }
-        })
-    }
-
     /// How this host reaches the shared log.
     pub fn log_url(&self) -> Result<LogUrl, Failure> {
         let none = || Failure::new(Kind::Internal, "the database was opened without a shared log");
@@ -92,10 +78,9 @@ impl Store {
         self.with(|engine, _| {
             let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
             let settings = engine.settings().map_err(problem)?;
-            let hosts = engine.hosts().map_err(problem)?;
             let is_fork = matches!(contacted, Contacted::Fork(_));
             match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => Ok(EngineHealth { settings, state, is_fork, hosts }),
+                Contacted::Open(state) | Contacted::Fork(state) => Ok(EngineHealth { settings, state, is_fork }),
                 Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
             }
         })

@@ -20,7 +20,7 @@ use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::event::FORMAT;
 use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
-use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, LogUrl, LoggedEntry, PAGE};
+use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry, PAGE};
 
 /// How long to ask again for an outcome that is not known.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -388,6 +388,19 @@ impl Store {
     /// The role that this host logs in as: its name in the shared log.
     pub fn host_role(&self) -> Result<String, Error> {
         self.with(|engine, _| engine.role().map_err(problem))
+    }
+
+    /// How far the shared log and each host are.
+    pub fn engine_state(&self) -> Result<(EngineState, Vec<HostState>), Error> {
+        let conn = self.connection(open::connect)?;
+        self.with(|engine, _| {
+            let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
+            let hosts = engine.hosts().map_err(problem)?;
+            match contacted {
+                Contacted::Open(state) | Contacted::Fork(state) => Ok((state, hosts)),
+                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
+            }
+        })
     }
 
     /// Copies the log of this file into an empty shared one, byte for byte, and makes this database a copy of it. A run that was

@@ -165,7 +165,7 @@ fn answers_say_which_entry_they_know_and_how_old_they_are() {
     assert!((240..250).contains(&old["age_seconds"].as_i64().unwrap()), "{old}");
     hosts.age("h2", 700);
     hosts.run("h2", &check).exits(69).says("too long");
-    let one = hosts.run("h2", &["--as", "alice", "ssh", "principals", "bob", "--resource", "connection:staging"]);
+    let one = hosts.run("h2", &["--as", "alice", "ssh", "principals", "--for", "connection:staging", "bob"]);
     assert!(one.code == 69 && one.out.is_empty(), "{one:?}");
     assert_eq!(principals().out, "");
 }
