@@ -1,7 +1,7 @@
 //! What `doctor` finds of the log that several hosts share: the engine, its replication, and this host's copy.
 
 use super::doctor::{finding, ok};
-use crate::domain::duration::spell;
+use crate::domain::duration::{brief, spell};
 use crate::domain::replica::{ContactAge, HostClocks};
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
@@ -148,7 +148,7 @@ fn certificate(url: &LogUrl, clocks: &HostClocks) -> Option<FindingView> {
     Some(if left <= 0 {
         finding("log cert", Health::Wrong, format!("{} ended at {end}", path.display()), &MEND)
     } else if left < RENEW {
-        finding("log cert", Health::Warning, format!("{} ends in {}, at {end}", path.display(), spell(left)), &MEND)
+        finding("log cert", Health::Warning, format!("{} ends in {}, at {end}", path.display(), brief(left)), &MEND)
     } else {
         ok("log cert", format!("{} ends at {end}", path.display()))
     })

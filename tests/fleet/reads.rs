@@ -8,6 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::postgres_cluster::Cluster;
+use crate::tools::run;
 
 const TEAM: &str = r#"
 [team]
@@ -271,4 +272,60 @@ fn doctor_looks_at_the_shared_log() {
     hosts.age("h2", 60);
     let copy = health(&doctor("h2"), "copy").unwrap();
     assert!(copy.0 == "warning" && copy.1.contains("3 entries behind"), "{copy:?}");
+}
+
+/// An authority, and in this folder a certificate of each of these: its file, its name, and for how many days.
+fn certificates(folder: &Path, each: &[(&str, &str, &str)]) {
+    let openssl = |words: &[&str]| run(Command::new("openssl").args(words).current_dir(folder));
+    let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    openssl(&[&make[..], &["-days", "90", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt"]].concat());
+    for (file, name, days) in each {
+        let (subject, alternative) = (format!("/CN={name}"), format!("subjectAltName=DNS:{name}"));
+        let (key, certificate) = (format!("{file}.key"), format!("{file}.crt"));
+        let usage = ["-addext", "basicConstraints=critical,CA:FALSE", "-CA", "ca.crt", "-CAkey", "ca.key"];
+        let names = ["-subj", &subject, "-addext", &alternative, "-keyout", &key, "-out", &certificate];
+        openssl(&[&make[..], &["-days", days], &usage, &names].concat());
+    }
+}
+
+#[test]
+fn a_host_logs_in_with_its_certificate_and_doctor_says_when_that_ends() {
+    let mut hosts = Hosts::start();
+    let folder = hosts.folder.path().to_owned();
+    let each = [("server", "localhost", "60"), ("h1", "h1", "60"), ("h2", "h2", "10")];
+    certificates(&folder, &each);
+    std::fs::write(folder.join("hba"), "local all all trust\nhostssl acme h1,h2 all cert\n").unwrap();
+    for (file, name) in
+        [("server.crt", "server.crt"), ("server.key", "server.key"), ("ca.crt", "ca.crt"), ("hba", "pg_hba.conf")]
+    {
+        hosts.cluster.put(&folder.join(file), name);
+    }
+    hosts.cluster.configure("ssl = on\nssl_ca_file = 'ca.crt'\n");
+    let port = hosts.cluster.port();
+    let configure = |host: &str, role: &str, own: &str| {
+        let at = folder.display();
+        let url = format!("url = \"postgresql://{role}@localhost:{port}/acme\"");
+        let files = format!("certificate = \"{at}/{own}.crt\"\nkey = \"{at}/{own}.key\"\nca_file = \"{at}/ca.crt\"");
+        let path = folder.join(host).join(".config/access/config.toml");
+        std::fs::write(path, format!("[log]\n{url}\n{files}\n")).unwrap();
+    };
+    configure("h1", "h1", "h1");
+    configure("h2", "h2", "h2");
+    hosts.grant("connection:staging", "1h");
+    hosts.run("h2", &["follow", "--once"]).exits(0);
+    hosts.run("h2", &["--as", "bob", "check", "connection:staging"]).exits(0);
+    let certificate = |host| {
+        let found = hosts.run(host, &["doctor", "--json"]).json();
+        found.as_array().unwrap().iter().find(|finding| finding["what"] == "log cert").unwrap()["health"].clone()
+    };
+    assert_eq!(certificate("h1"), "ok");
+    assert_eq!(certificate("h2"), "warning");
+    // Another host's role is not for it.
+    configure("h2", "h1", "h2");
+    hosts.run("h2", &["follow", "--once"]).exits(69).says("certificate authentication failed");
+    // A key that others can read is no secret.
+    configure("h2", "h2", "h2");
+    let key = folder.join("h2.key");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    hosts.run("h2", &["follow", "--once"]).says("others can read").exits(69);
 }
