@@ -9,9 +9,11 @@
 mod config;
 mod connection;
 mod engine;
+mod patroni;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LoggedEntry, PAGE};
+pub use engine::{Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LoggedEntry, PAGE};
+pub use patroni::PatroniSettings;
 
 /// The database's side: installed by `access log init`.
 pub const SQL: &str = include_str!("postgres.sql");

@@ -13,7 +13,7 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `shared.rs` | writing to a log that several hosts share, and this host's copy of it |
+//! | `shared.rs`, `copy.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
@@ -21,6 +21,7 @@
 
 mod catalogue;
 mod certificates;
+mod copy;
 mod file;
 mod grants;
 mod inbox;
@@ -49,6 +50,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+pub use copy::{EngineHealth, KnownState};
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
 pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
@@ -251,7 +253,9 @@ impl Store {
         let _turn = if self.conn.is_none() { Some(file::LockFile::wait_for(&self.path)?) } else { None };
         let conn = self.connection(open::connect_alone)?;
         let transaction = conn.unchecked_transaction().map_err(Error::from)?;
-        let answer = work(&Read::new(&transaction))?;
+        let read = Read::new(&transaction);
+        self.note_known(&read);
+        let answer = work(&read)?;
         transaction.finish().map_err(Error::from)?;
         Ok(answer)
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::copy::KnownState;
 use super::read::Read;
 use super::write::{Made, Write};
 use super::{Error, Store, file, open};
@@ -31,11 +32,13 @@ pub struct EngineAccess {
     pub url: fn() -> Result<LogUrl, Failure>,
     pub clocks: fn() -> Result<HostClocks, Failure>,
     pub(super) engine: RefCell<Option<Engine>>,
+    /// What the last transaction on the copy knew.
+    pub(super) known: RefCell<Option<KnownState>>,
 }
 
 impl EngineAccess {
     pub fn new(url: fn() -> Result<LogUrl, Failure>, clocks: fn() -> Result<HostClocks, Failure>) -> EngineAccess {
-        EngineAccess { url, clocks, engine: RefCell::new(None) }
+        EngineAccess { url, clocks, engine: RefCell::new(None), known: RefCell::new(None) }
     }
 }
 
@@ -149,7 +152,10 @@ impl Store {
         })
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Engine, &EngineAccess) -> Result<T, Error>) -> Result<T, Error> {
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Engine, &EngineAccess) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let unreachable = |failure: Failure| Error::Unreachable { message: failure.message };
         let Some(access) = &self.engine else {
             return Err(Error::Unreachable { message: "this database is a copy of a shared log".to_owned() });
@@ -201,7 +207,9 @@ impl Store {
         let settled = self.with(|engine, _| append(engine, &pending, true))?;
         self.transact(conn, |write| {
             write.store_expire_ran(made.expire_ran_at)?;
-            end_pending(write, &pending, &settled)
+            end_pending(write, &pending, &settled)?;
+            self.note_known(write);
+            Ok::<_, Error>(())
         })?;
         match settled {
             Settled::Recorded => Ok(answer),
@@ -300,7 +308,7 @@ impl Store {
 }
 
 /// The last entry of this copy.
-fn place(conn: &Connection) -> Result<LogPlace, Error> {
+pub(super) fn place(conn: &Connection) -> Result<LogPlace, Error> {
     Ok(Write::new(conn)?.place())
 }
 
@@ -356,7 +364,7 @@ fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settled) -> Resul
     write.note_last()
 }
 
-fn problem(error: EngineError) -> Error {
+pub(super) fn problem(error: EngineError) -> Error {
     match error {
         EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why) => {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
