@@ -12,7 +12,10 @@ mod engine;
 mod patroni;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LoggedEntry, PAGE};
+pub use engine::{
+    Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LogState, LoggedEntry, OwnedLog,
+    PAGE,
+};
 pub use patroni::PatroniSettings;
 
 /// The database's side: installed by `access log init`.

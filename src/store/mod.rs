@@ -13,7 +13,7 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `shared.rs`, `copy.rs` | writing to a log that several hosts share, and this host's copy of it |
+//! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
@@ -30,6 +30,7 @@ mod list;
 mod log;
 mod maintenance;
 mod members;
+mod moving;
 mod open;
 mod outbox;
 mod pending;
@@ -57,6 +58,7 @@ pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSes
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;
+pub use moving::LostTail;
 pub use outbox::Waiting;
 pub use pending::QueuePosition;
 pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};

@@ -4,8 +4,7 @@
 //! the log; then they are applied like those of any other host. No transaction of SQLite is open while the network is used, so
 //! that readers never wait for it.
 
-use std::cell::RefCell;
-use std::path::Path;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
@@ -20,7 +19,7 @@ use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::event::FORMAT;
 use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
-use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry, PAGE};
+use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, LogUrl, LoggedEntry, PAGE};
 
 /// How long to ask again for an outcome that is not known.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,7 +51,7 @@ pub struct Pending {
 }
 
 impl Pending {
-    fn place(&self) -> Result<LogPlace, Error> {
+    pub(super) fn place(&self) -> Result<LogPlace, Error> {
         let hash = unhex(&self.hash).ok_or_else(|| Error::damaged("the pending entries have no place"))?;
         Ok(LogPlace { seq: self.after, hash })
     }
@@ -62,6 +61,15 @@ fn unhex(text: &str) -> Option<Hash> {
     let bytes: Option<Vec<u8>> =
         (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
     bytes?.try_into().ok()
+}
+
+/// What a closed log means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClosedLog {
+    /// Its entries count, but the log continues elsewhere.
+    Refused,
+    /// This host has closed it, or fills it.
+    Accepted,
 }
 
 /// What became of pending entries.
@@ -146,7 +154,7 @@ impl Store {
             let followed = self.catch_up(engine, access, &conn)?;
             if Read::new(&conn).pending_entries()?.is_some() {
                 let _turn = file::LockFile::wait_for(&self.path)?;
-                self.settle(engine, access, &conn)?;
+                self.settle(engine, access, &conn, ClosedLog::Refused)?;
             }
             Ok(followed)
         })
@@ -176,10 +184,10 @@ impl Store {
         work: impl FnOnce(&Write<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let state = self.with(|engine, access| {
-            self.settle(engine, access, conn)?;
+            self.settle(engine, access, conn, ClosedLog::Refused)?;
             self.take_turn(engine, access, conn)
         })?;
-        let decided = self.decide(conn, replica.host, work);
+        let decided = self.decide(conn, replica.host, state.write_format, work);
         let let_go = || {
             self.with(|engine, _| {
                 engine.let_go();
@@ -224,12 +232,13 @@ impl Store {
         &self,
         conn: &Connection,
         host: String,
+        write_format: u32,
         work: impl FnOnce(&Write<'_>) -> Result<T, E>,
     ) -> Result<(T, LogPlace, Made), E> {
         let transaction = rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
-        let write = Write::for_shared_log(&transaction, host)?;
+        let write = Write::for_shared_log(&transaction, host, write_format)?;
         let after = write.place();
         let answer = work(&write)?;
         let made = write.made();
@@ -248,7 +257,7 @@ impl Store {
             let at = place(conn)?;
             let (contacted, entries) = engine.turn(&at).map_err(problem)?;
             let complete = entries.len() < PAGE as usize;
-            let state = self.take_in(access, conn, contacted, &entries)?;
+            let state = self.take_in(access, conn, contacted, &entries, ClosedLog::Refused)?;
             if complete && place(conn)? == state.head {
                 return Ok(state);
             }
@@ -259,10 +268,20 @@ impl Store {
     }
 
     fn catch_up(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<u64, Error> {
+        self.catch_up_with(engine, access, conn, ClosedLog::Refused)
+    }
+
+    pub(super) fn catch_up_with(
+        &self,
+        engine: &mut Engine,
+        access: &EngineAccess,
+        conn: &Connection,
+        closed: ClosedLog,
+    ) -> Result<u64, Error> {
         let mut total = 0;
         loop {
             let (contacted, entries) = engine.contact(&place(conn)?, FORMAT).map_err(problem)?;
-            let state = self.take_in(access, conn, contacted, &entries)?;
+            let state = self.take_in(access, conn, contacted, &entries, closed)?;
             total += entries.len() as u64;
             if entries.is_empty() || place(conn)?.seq >= state.head.seq {
                 return Ok(total);
@@ -277,32 +296,62 @@ impl Store {
         conn: &Connection,
         contacted: Contacted,
         entries: &[LoggedEntry],
+        closed: ClosedLog,
     ) -> Result<EngineState, Error> {
-        let state = match contacted {
-            Contacted::Open(state) => state,
-            Contacted::Fork(state) => return Err(fork(&place(conn)?, &state)),
-            Contacted::Closed => {
-                let message = "the shared log is closed: it was moved, or is being filled".to_owned();
-                return Err(Error::Unreachable { message });
+        let (state, is_closed) = match contacted {
+            Contacted::Open(state) => (state, false),
+            Contacted::Closed(state) => (state, true),
+            Contacted::Fork(state) => {
+                let known = Read::new(conn).replica()?.map_or(0, |replica| replica.epoch);
+                return Err(fork(&place(conn)?, &state, known));
             }
         };
         let clocks = (access.clocks)().map_err(|failure| Error::Io { message: failure.message })?;
-        self.transact(conn, |write| {
+        // A closed log says nothing about what its team does now, so it does not make the copy any fresher.
+        let contact = if is_closed && closed == ClosedLog::Refused {
+            None
+        } else {
+            Some(LastContact { engine: state.now, clocks })
+        };
+        let applied = Cell::new(0);
+        let taken = self.transact(conn, |write| {
             // Another process may have taken them in meanwhile.
-            let mut new = entries.iter().skip_while(|entry| entry.seq <= write.place().seq);
-            new.try_for_each(|entry| write.apply(entry))?;
+            for entry in entries.iter().skip_while(|entry| entry.seq <= write.place().seq) {
+                write.apply(entry)?;
+                applied.set(entry.seq);
+            }
             write.note_last()?;
-            write.set_contact(state.epoch, &LastContact { engine: state.now, clocks })
-        })?;
-        Ok(state)
+            contact.as_ref().map_or(Ok(()), |contact| write.set_contact(state.epoch, contact))
+        });
+        if let Err(Error::Shared { .. } | Error::Invalid { .. }) = taken {
+            // What comes before an entry that can't be used counts all the same: it may take access away.
+            self.transact(conn, |write| {
+                let new = entries.iter().skip_while(|entry| entry.seq <= write.place().seq);
+                new.take_while(|entry| entry.seq <= applied.get()).try_for_each(|entry| write.apply(entry))?;
+                write.note_last()
+            })?;
+        }
+        taken?;
+        match contact {
+            Some(_) => Ok(state),
+            None => Err(Error::Unreachable {
+                message: "the shared log is closed: it was moved, or is being filled".to_owned(),
+            }),
+        }
     }
 
     /// Finds out what became of entries whose outcome was not known.
-    fn settle(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<(), Error> {
+    pub(super) fn settle(
+        &self,
+        engine: &mut Engine,
+        access: &EngineAccess,
+        conn: &Connection,
+        closed: ClosedLog,
+    ) -> Result<(), Error> {
         let Some(pending) = Read::new(conn).pending_entries()? else { return Ok(()) };
         // Not the first try.
         let settled = append(engine, &pending, false)?;
-        self.catch_up(engine, access, conn)?;
+        self.catch_up_with(engine, access, conn, closed)?;
         self.transact(conn, |write| end_pending(write, &pending, &settled))
     }
 }
@@ -373,108 +422,15 @@ pub(super) fn problem(error: EngineError) -> Error {
     }
 }
 
-fn fork(ours: &LogPlace, state: &EngineState) -> Error {
-    Error::Shared {
-        message: format!(
-            "FORK: the shared log does not have entry {} of this copy (its last is {}); one of the two was rewritten or restored",
-            ours.seq, state.head.seq
-        ),
-        hint: "keep both as they are, and compare them: see docs/fleet.md".to_owned(),
+/// `known`: the last epoch that this copy has seen.
+pub(super) fn fork(ours: &LogPlace, state: &EngineState, known: i64) -> Error {
+    let what =
+        format!("FORK: the shared log does not have entry {} of this copy (its last is {})", ours.seq, state.head.seq);
+    if state.epoch > known {
+        let message = format!("{what}; it was restored from a backup (epoch {}, after {known})", state.epoch);
+        let hint = "collect what it lacks with `access log salvage`".to_owned();
+        return Error::Shared { message, hint };
     }
-}
-
-// Moving a log, and joining one.
-impl Store {
-    /// The role that this host logs in as: its name in the shared log.
-    pub fn host_role(&self) -> Result<String, Error> {
-        self.with(|engine, _| engine.role().map_err(problem))
-    }
-
-    /// How far the shared log and each host are.
-    pub fn engine_state(&self) -> Result<(EngineState, Vec<HostState>), Error> {
-        let conn = self.connection(open::connect)?;
-        self.with(|engine, _| {
-            let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
-            let hosts = engine.hosts().map_err(problem)?;
-            match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => Ok((state, hosts)),
-                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
-            }
-        })
-    }
-
-    /// Copies the log of this file into an empty shared one, byte for byte, and makes this database a copy of it. A run that was
-    /// interrupted goes on where it was.
-    pub fn move_log(&self, owner: &mut Engine, host: &str) -> Result<LogPlace, Error> {
-        let conn = self.connection(open::connect)?;
-        let copied = self.export(owner, LogPlace::START)?;
-        // Nobody writes from here on, so what is left is the rest.
-        let _turn = file::LockFile::wait_for(&self.path)?;
-        let copied = self.export(owner, copied)?;
-        if Read::new(&conn).replica()?.is_none() {
-            let clocks = HostClocks { boot_id: String::new(), since_boot: 0, wall: 0 };
-            let replica = Replica { host: host.to_owned(), epoch: 0, contact: LastContact { engine: 0, clocks } };
-            self.transact(&conn, |write| write.begin_replica(&replica))?;
-        }
-        owner.open_log().map_err(problem)?;
-        self.with(|engine, access| self.catch_up(engine, access, &conn))?;
-        Ok(copied)
-    }
-
-    /// Sends what follows a place. Returns the last place.
-    fn export(&self, owner: &mut Engine, mut after: LogPlace) -> Result<LogPlace, Error> {
-        loop {
-            let page = self.read(|read| read.raw_entries_after(after.seq))?;
-            if page.rows.is_empty() {
-                return Ok(after);
-            }
-            let bodies: Vec<String> = page.rows.into_iter().map(|entry| entry.body).collect();
-            owner.import(&after, &bodies).map_err(problem)?;
-            after = bodies.iter().fold(after, |place, body| place.then(body.as_bytes()));
-        }
-    }
-
-    /// Closes the shared log, and makes this copy the log again.
-    pub fn leave_log(&self, owner: &mut Engine) -> Result<LogPlace, Error> {
-        let conn = self.connection(open::connect)?;
-        self.follow()?;
-        owner.close_log().map_err(problem)?;
-        let _turn = file::LockFile::wait_for(&self.path)?;
-        // A closed log still answers what it has.
-        self.with(|engine, access| self.catch_up(engine, access, &conn))?;
-        if Read::new(&conn).pending_entries()?.is_some() {
-            return Err(Error::Unreachable { message: "there are pending entries: see `access pending`".to_owned() });
-        }
-        self.transact(&conn, |write| write.end_replica())?;
-        place(&conn)
-    }
-
-    /// Makes a database that is a copy of a shared log. The file appears complete or not at all.
-    pub fn join(path: &Path, access: EngineAccess) -> Result<LogPlace, Error> {
-        let path = file::prepare(path)?;
-        let draft = file::beside(&path, &format!(".new-{}", std::process::id()));
-        let made =
-            Store::copy_log(&draft, access).and_then(|place| file::move_into_place(&draft, &path).map(|()| place));
-        file::remove_draft(&draft);
-        made
-    }
-
-    fn copy_log(draft: &Path, access: EngineAccess) -> Result<LogPlace, Error> {
-        let store = Store::draft_at(draft)?.with_engine(access);
-        let host = store.host_role()?;
-        let clocks = HostClocks { boot_id: String::new(), since_boot: 0, wall: 0 };
-        let replica = Replica { host, epoch: 0, contact: LastContact { engine: 0, clocks } };
-        let last = {
-            let conn = store.connection(open::connect)?;
-            conn.execute_batch("PRAGMA cache_size=-64000; PRAGMA synchronous=OFF")?;
-            store.transact(&conn, |write| write.begin_replica(&replica))?;
-            store.with(|engine, access| store.catch_up(engine, access, &conn))?;
-            place(&conn)?
-        };
-        if last == LogPlace::START {
-            return Err(Error::Unreachable { message: "the shared log is empty".to_owned() });
-        }
-        store.checkpoint_and_close()?;
-        Ok(last)
-    }
+    let message = format!("{what}; one of the two was rewritten or restored");
+    Error::Shared { message, hint: "keep both as they are, and compare them: see docs/fleet.md".to_owned() }
 }
