@@ -84,9 +84,14 @@ impl App {
                 self.printer.relay(&ran.stderr);
                 shown = ran.stderr;
             }
-            // A failed mail server, a full disk or a busy database may recover, and a run may be killed by a signal. Any other
+            // A failed mail server, a shared log that can't be reached, a full disk or a busy database may recover, and a run may be killed by a signal. Any other
             // failure, such as a refusal, needs somebody to fix it.
-            const PASSING: [u8; 3] = [Kind::Failure.exit_code(), Kind::Io.exit_code(), Kind::Busy.exit_code()];
+            const PASSING: [u8; 4] = [
+                Kind::Failure.exit_code(),
+                Kind::Io.exit_code(),
+                Kind::Busy.exit_code(),
+                Kind::Unavailable.exit_code(),
+            ];
             match ran.status.code().map(|code| u8::try_from(code).unwrap_or(1)) {
                 Some(code) if code > 0 && !PASSING.contains(&code) => return Ok(code),
                 Some(_) | None => sleep(PAUSE),
@@ -98,7 +103,7 @@ impl App {
 /// Empty if nothing was sent.
 fn counts(view: &DeliverView) -> String {
     if view.busy {
-        return "Another process is sending the outbox.\n".to_owned();
+        return "Another process, or another host, is sending the outbox.\n".to_owned();
     }
     let counts = [
         (view.delivered, "sent"),

@@ -241,7 +241,7 @@ impl Engine {
         self.finish(rows)?.iter().map(|row| host(row).map_err(|error| unexpected(&error))).collect()
     }
 
-    fn connected(&mut self) -> Result<&LogConnection, EngineError> {
+    pub(super) fn connected(&mut self) -> Result<&LogConnection, EngineError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => LogConnection::open(&self.url).map_err(|error| problem(&error))?,
@@ -250,7 +250,7 @@ impl Engine {
     }
 
     /// Drops the connection unless the server itself answered.
-    fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
+    pub(super) fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
         answer.map_err(|error| {
             let problem = problem(&error);
             // A transaction that failed is open until it is rolled back.
@@ -263,7 +263,7 @@ impl Engine {
     }
 
     /// A commit with a warning did not wait for the standby.
-    fn no_warnings(&mut self) -> Result<(), EngineError> {
+    pub(super) fn no_warnings(&mut self) -> Result<(), EngineError> {
         let warnings = self.connection.as_ref().map(LogConnection::take_warnings).unwrap_or_default();
         match warnings.into_iter().next() {
             None => Ok(()),
@@ -288,7 +288,7 @@ pub struct HostState {
     pub retired: bool,
 }
 
-type Param<'p> = (&'p (dyn ToSql + Sync), Type);
+pub(super) type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
 const CONTACT: &str = "SELECT verdict, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
      FROM access.contact($1, $2, $3)";
@@ -349,7 +349,7 @@ fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
 }
 
 /// The database's side is not what this program expects.
-fn unexpected(error: &tokio_postgres::Error) -> EngineError {
+pub(super) fn unexpected(error: &tokio_postgres::Error) -> EngineError {
     EngineError::Refused(format!("the database's answer can't be read ({error}): is its schema older?"))
 }
 

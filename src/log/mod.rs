@@ -9,9 +9,11 @@
 mod config;
 mod connection;
 mod engine;
+mod side;
 
 pub use config::{LogConfig, LogUrl};
 pub use engine::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LoggedEntry, PAGE};
+pub use side::SideValue;
 
 /// The database's side: installed by `access log init`.
 pub const SQL: &str = include_str!("postgres.sql");

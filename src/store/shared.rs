@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
+use super::outstanding::Outstanding;
 use super::read::Read;
 use super::write::{Made, Write};
 use super::{Error, Store, file, open};
@@ -121,7 +122,7 @@ impl Write<'_> {
 
     /// Makes this database the log again.
     pub fn end_replica(&self) -> Result<(), Error> {
-        self.conn().execute("DELETE FROM replica", [])?;
+        self.conn().execute_batch("DELETE FROM replica; DELETE FROM read_mark")?;
         Ok(())
     }
 }
@@ -139,17 +140,27 @@ impl Store {
         if Read::new(&conn).replica()?.is_none() {
             return Err(Error::Unreachable { message: "this database is not a copy of a shared log".to_owned() });
         }
-        self.with(|engine, access| {
+        let followed = self.with(|engine, access| {
             let followed = self.catch_up(engine, access, &conn)?;
             if Read::new(&conn).pending_entries()?.is_some() {
                 let _turn = file::LockFile::wait_for(&self.path)?;
                 self.settle(engine, access, &conn)?;
             }
             Ok(followed)
-        })
+        })?;
+        self.share_new_read_marks()?;
+        Ok(followed)
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Engine, &EngineAccess) -> Result<T, Error>) -> Result<T, Error> {
+    /// Whether this database is a copy of a log that several hosts share.
+    pub fn shares_log(&self) -> Result<bool, Error> {
+        self.read(|read| Ok(read.replica()?.is_some()))
+    }
+
+    pub(super) fn with<T>(
+        &self,
+        work: impl FnOnce(&mut Engine, &EngineAccess) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let unreachable = |failure: Failure| Error::Unreachable { message: failure.message };
         let Some(access) = &self.engine else {
             return Err(Error::Unreachable { message: "this database is a copy of a shared log".to_owned() });
@@ -250,7 +261,7 @@ impl Store {
         Err(Error::Busy)
     }
 
-    fn catch_up(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<u64, Error> {
+    pub(super) fn catch_up(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<u64, Error> {
         let mut total = 0;
         loop {
             let (contacted, entries) = engine.contact(&place(conn)?, FORMAT).map_err(problem)?;
@@ -356,7 +367,7 @@ fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settled) -> Resul
     write.note_last()
 }
 
-fn problem(error: EngineError) -> Error {
+pub(super) fn problem(error: EngineError) -> Error {
     match error {
         EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why) => {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
@@ -408,6 +419,8 @@ impl Store {
             let replica = Replica { host: host.to_owned(), epoch: 0, contact: LastContact { engine: 0, clocks } };
             self.transact(&conn, |write| write.begin_replica(&replica))?;
         }
+        // Whoever joins goes on from this outbox. Where it was said already, an earlier run was interrupted.
+        self.publish_outstanding(&mut Outstanding::default())?;
         owner.open_log().map_err(problem)?;
         self.with(|engine, access| self.catch_up(engine, access, &conn))?;
         Ok(copied)
@@ -430,6 +443,7 @@ impl Store {
     pub fn leave_log(&self, owner: &mut Engine) -> Result<LogPlace, Error> {
         let conn = self.connection(open::connect)?;
         self.follow()?;
+        self.take_outstanding_on(&conn)?;
         owner.close_log().map_err(problem)?;
         let _turn = file::LockFile::wait_for(&self.path)?;
         // A closed log still answers what it has.
@@ -460,7 +474,10 @@ impl Store {
             let conn = store.connection(open::connect)?;
             conn.execute_batch("PRAGMA cache_size=-64000; PRAGMA synchronous=OFF")?;
             store.transact(&conn, |write| write.begin_replica(&replica))?;
-            store.with(|engine, access| store.catch_up(engine, access, &conn))?;
+            // Its own outbox would have all that was ever queued.
+            if store.take_outstanding_on(&conn)?.is_none() {
+                conn.execute_batch("DELETE FROM outbox")?;
+            }
             place(&conn)?
         };
         if last == LogPlace::START {
