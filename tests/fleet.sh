@@ -26,8 +26,6 @@ as_postgres "$server/pg_ctl" -D "$folder/data" -l "$folder/log" -s -w \
     -o "-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=200" start
 # Else tests that install their logs at once would race for it.
 psql -q -h "$folder" -U postgres -c "CREATE ROLE access_host NOLOGIN"
-# Else tests that install their logs at once would race for it.
-psql -q -h "$folder" -U postgres -c "CREATE ROLE access_host NOLOGIN"
 for host in alpha beta; do
     psql -q -h "$folder" -U postgres -c "CREATE ROLE $host LOGIN"
 done

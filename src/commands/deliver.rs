@@ -14,13 +14,16 @@ use crate::service::{Deliver, Delivered};
 
 /// Send notifications that are due by email, Slack and webhooks
 #[derive(Debug, Args)]
-#[command(after_help = "`access expire` does this too. One process sends at a time, for at most a minute. \
+#[command(
+    after_help = "`access expire` does this too. One process sends at a time, for at most a minute; of hosts that \
+share a log, one. \
 Failed messages are retried after 1, 5 and 30 minutes, 2 and 12 hours, and then given up: \
 see `access outbox`.
 
 Examples:
   access deliver
-  access deliver --watch     as a service, in place of cron")]
+  access deliver --watch     as a service, in place of cron"
+)]
 pub struct DeliverArgs {
     /// Keep running: check again every few seconds
     #[arg(long)]

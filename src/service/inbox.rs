@@ -7,7 +7,7 @@ use super::{Call, Listed, Never, Problem, Rows, Service, review};
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::refusal::{LookupRefusal, Refusal, RefusalKind};
 use crate::domain::request::authorize;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -119,6 +119,7 @@ fn mark<R>(
     match marked {
         Ok(marked) => Ok(marked),
         Err(Problem::Failure(failure)) => Err(failure),
+        Err(Problem::Refusal(refusal)) if refusal.kind() != RefusalKind::Refused => Err(refusal.into()),
         Err(Problem::Refusal(_)) => service.write_as_member(MARK, None, |read| service.now(read), work),
     }
 }

@@ -237,10 +237,15 @@ impl Read<'_> {
     fn delivery_version(&self) -> Result<i64, Error> {
         Ok(self.one("SELECT delivery FROM replica", [], |row| Ok(row.get(0)?))?.unwrap_or(0))
     }
+
+    /// Whether it may be worth to ask what is still outstanding.
+    pub(super) fn outbox_is_long(&self) -> Result<bool, Error> {
+        Ok(self.one("SELECT 1 FROM outbox LIMIT 1 OFFSET 100", [], |_| Ok(()))?.is_some())
+    }
 }
 
 impl Write<'_> {
-    pub(super) fn set_delivery_version(&self, version: i64) -> Result<(), Error> {
+    fn set_delivery_version(&self, version: i64) -> Result<(), Error> {
         self.conn().prepare_cached("UPDATE replica SET delivery = ?1")?.execute([version])?;
         Ok(())
     }
@@ -332,6 +337,11 @@ impl Store {
             let Some((version, state)) = fetched else { return Ok(None) };
             if version != Read::new(conn).delivery_version()? {
                 self.transact(conn, |write| {
+                    // What was queued while the log was copied is dealt with. One statement is faster than many.
+                    if write.delivery_version()? == 0 {
+                        let sql = "DELETE FROM outbox WHERE notification IS NOT NULL AND seq <= ?1";
+                        write.conn().execute(sql, [state.through])?;
+                    }
                     write.take_over(&state)?;
                     write.set_delivery_version(version)
                 })?;

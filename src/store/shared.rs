@@ -99,6 +99,11 @@ impl Write<'_> {
 
     fn set_contact(&self, epoch: i64, contact: &LastContact) -> Result<(), Error> {
         let LastContact { engine, clocks } = contact;
+        // After a restore, what is kept beside the log is older than what is known here, under versions that are used again.
+        let sql = "UPDATE replica SET delivery = 0 WHERE epoch <> ?1";
+        if self.conn().prepare_cached(sql)?.execute([epoch])? > 0 {
+            self.conn().execute_batch("UPDATE read_mark SET version = -1, changes = changes + 1")?;
+        }
         let sql = "UPDATE replica SET epoch = ?1, engine_at = max(engine_at, ?2), boot_id = ?3, since_boot = ?4, wall_at = ?5";
         self.conn().prepare_cached(sql)?.execute(params![
             epoch,
@@ -149,6 +154,13 @@ impl Store {
             Ok(followed)
         })?;
         self.share_new_read_marks()?;
+        // A host that never sends would keep what the others have sent.
+        if followed > 0
+            && self.read(|read| read.outbox_is_long())?
+            && let Some(_lock) = self.begin_sending()?
+        {
+            self.take_outstanding_on(&conn)?;
+        }
         Ok(followed)
     }
 

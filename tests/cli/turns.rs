@@ -322,3 +322,68 @@ fn expire_on_both_hosts_at_once_records_each_lapse_once() {
     let times = times(&server);
     assert!(times.iter().all(|times| *times == 1), "{times:?}");
 }
+
+#[test]
+fn a_host_that_only_follows_does_not_keep_what_the_others_sent() {
+    let Some((world, _server)) = by_email() else { return };
+    for _ in 0..30 {
+        ask_in_vain(&world, ALPHA);
+        sent(&world, ALPHA);
+        world.run_on(BETA, "root", &["follow", "--once"]).ok();
+    }
+    let rows = queued(&world, BETA);
+    assert!(rows <= 110, "{rows}");
+}
+
+#[test]
+fn what_the_hosts_tell_each_other_may_be_long() {
+    let Some((world, _server)) = by_email() else { return };
+    let beta = hosts(&world).home(BETA).join("access.db");
+    // On both copies, as if the log had them.
+    let notifications = "INSERT INTO notification (id, seq, member, kind)
+         WITH RECURSIVE n(i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 3999)
+         SELECT i, 2, 'bob', 'team.changed' FROM n;";
+    for path in [&world.db(), &beta] {
+        rusqlite::Connection::open(path).unwrap().execute_batch(notifications).unwrap();
+    }
+    // Each with a reason of its own, and every other one without.
+    world.rows(
+        "INSERT INTO outbox (notification, seq, topic, subscriber, due_at, attempts, dead, error)
+         SELECT id, seq, kind, 'email', 7, 6, 1, CASE id % 2 WHEN 0 THEN id || printf('%.*c', 150, 'x') END
+         FROM notification WHERE id >= 1000",
+    );
+    let dead = |host| -> Vec<Value> {
+        let rows = world.run_on(host, "root", &["outbox", "--dead", "--json"]).ok().json();
+        let facts = |row: &Value| json!([row["to"], row["attempts"], row["error"]]);
+        rows.as_array().unwrap().iter().map(facts).collect()
+    };
+    sent(&world, ALPHA);
+    let all = dead(ALPHA);
+    assert_eq!((all.len(), dead(BETA)), (3000, all.clone()));
+    let parts: i64 = hosts(&world)
+        .superuser()
+        .query_one("SELECT count(*) FROM access.side WHERE starts_with(key, 'delivery/')", &[])
+        .unwrap()
+        .get(0);
+    assert!(parts > 3, "{parts}");
+    world.run_on(BETA, "root", &["outbox", "discard"]).ok().says("Discarded 3000 messages");
+    assert_eq!(dead(ALPHA), Vec::<Value>::new());
+}
+
+#[test]
+fn after_a_restore_of_the_database_what_it_says_counts_whatever_the_version() {
+    let Some((world, server)) = by_email() else { return };
+    let mut database = hosts(&world).superuser();
+    fs::write(world.folder().join("mail.rules"), json!({ "data": "451 later" }).to_string()).unwrap();
+    world.request("bob", "target:orders-db", &[]);
+    world.run_on(BETA, "root", &["deliver"]).exits(1);
+    // As beta has it, under the version that alpha knows.
+    let value = database.query_one("SELECT value::text FROM access.side WHERE key = 'delivery'", &[]).unwrap();
+    let value: String = value.get(0);
+    fs::remove_file(world.folder().join("mail.rules")).unwrap();
+    world.pass("2m");
+    assert_eq!(sent(&world, ALPHA), json!(3));
+    database.execute("UPDATE access.side SET value = $1::text::jsonb WHERE key = 'delivery'", &[&value]).unwrap();
+    database.execute("SELECT access.raise_epoch()", &[]).unwrap();
+    assert_eq!((sent(&world, ALPHA), times(&server)), (json!(3), vec![2, 2, 2]), "it is not lost, and has the same id");
+}
