@@ -302,7 +302,7 @@ impl Engine {
         read().map_err(|error| unexpected(&error))
     }
 
-    fn connected(&mut self) -> Result<&LogConnection, EngineError> {
+    pub(super) fn connected(&mut self) -> Result<&LogConnection, EngineError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => LogConnection::open(&self.url).map_err(|error| problem(&error))?,
@@ -311,7 +311,7 @@ impl Engine {
     }
 
     /// Drops the connection unless the server itself answered.
-    fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
+    pub(super) fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
         answer.map_err(|error| {
             let problem = problem(&error);
             // A transaction that failed is open until it is rolled back.
@@ -324,7 +324,7 @@ impl Engine {
     }
 
     /// A commit with a warning did not wait for the standby.
-    fn no_warnings(&mut self) -> Result<(), EngineError> {
+    pub(super) fn no_warnings(&mut self) -> Result<(), EngineError> {
         let warnings = self.connection.as_ref().map(LogConnection::take_warnings).unwrap_or_default();
         match warnings.into_iter().next() {
             None => Ok(()),
@@ -381,7 +381,7 @@ pub struct HostState {
     pub retired: bool,
 }
 
-type Param<'p> = (&'p (dyn ToSql + Sync), Type);
+pub(super) type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
 const CONTACT: &str = "SELECT CASE WHEN verdict = 'ok' AND state <> 'open' THEN 'closed' ELSE verdict END, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
      FROM access.contact($1, $2, $3)";
@@ -465,7 +465,7 @@ fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
 }
 
 /// The database's side is not what this program expects.
-fn unexpected(error: &tokio_postgres::Error) -> EngineError {
+pub(super) fn unexpected(error: &tokio_postgres::Error) -> EngineError {
     EngineError::Refused(format!("the database's answer can't be read ({error}): is its schema older?"))
 }
 

@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod engine;
 mod patroni;
+mod side;
 
 pub use config::{LogConfig, LogUrl};
 pub use engine::{
@@ -17,6 +18,7 @@ pub use engine::{
     PAGE,
 };
 pub use patroni::PatroniSettings;
+pub use side::SideValue;
 
 /// The database's side: installed by `access log init`.
 pub const SQL: &str = include_str!("postgres.sql");

@@ -13,6 +13,7 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
+//! | `outstanding.rs`, `read_marks.rs` | what hosts that share a log tell each other about delivery and inboxes |
 //! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
@@ -33,11 +34,13 @@ mod members;
 mod moving;
 mod open;
 mod outbox;
+mod outstanding;
 mod pending;
 mod project;
 mod proof;
 mod provisioning;
 mod read;
+mod read_marks;
 mod recent;
 mod requests;
 mod row;
@@ -60,6 +63,7 @@ pub use log::Head;
 pub use maintenance::NewFile;
 pub use moving::LostTail;
 pub use outbox::Waiting;
+pub use outstanding::Outstanding;
 pub use pending::QueuePosition;
 pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
@@ -273,6 +277,21 @@ impl Store {
         self.transact(&conn, |write| {
             let answer = work(write)?;
             write.store_expire_ran(write.expire_ran_at())?;
+            Ok(answer)
+        })
+    }
+
+    /// Changes what is no part of the record: the outbox, positions, read marks. Other hosts that share the log are not asked, so
+    /// nothing can be recorded.
+    pub fn write_unrecorded<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
+        let _turn = file::LockFile::wait_for(&self.path)?;
+        let conn = self.connection(open::connect)?;
+        self.transact(&conn, |write| {
+            let before = write.place();
+            let answer = work(write)?;
+            if write.place() != before {
+                return Err(Error::Internal { message: "this may not be recorded".to_owned() }.into());
+            }
             Ok(answer)
         })
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::outstanding::Outstanding;
 use super::read::Read;
 use super::shared::{ClosedLog, EngineAccess, fork, place, problem};
 use super::{Error, Store, file, open};
@@ -63,6 +64,8 @@ impl Store {
         if Read::new(&conn).replica()?.is_none() {
             self.transact(&conn, |write| write.begin_replica(&new_replica(host.to_owned())))?;
         }
+        // A host that joins continues from this outbox. An earlier run that was interrupted may have published it.
+        self.publish_outstanding(&mut Outstanding::default())?;
         owner.open_log().map_err(problem)?;
         self.with(|engine, access| self.catch_up_with(engine, access, &conn, ClosedLog::Refused))?;
         Ok(copied)
@@ -85,6 +88,7 @@ impl Store {
     /// where it was.
     pub fn leave_log(&self, owner: &mut Engine, host: &str) -> Result<LogPlace, Error> {
         let conn = self.connection(open::connect)?;
+        self.take_outstanding_on(&conn)?;
         let _turn = file::LockFile::wait_for(&self.path)?;
         self.with(|engine, access| {
             // What is pending can be settled before and after.
@@ -152,7 +156,10 @@ impl Store {
             let conn = store.connection(open::connect)?;
             conn.execute_batch("PRAGMA cache_size=-64000; PRAGMA synchronous=OFF")?;
             store.transact(&conn, |write| write.begin_replica(&new_replica(host)))?;
-            store.with(|engine, access| store.catch_up_with(engine, access, &conn, ClosedLog::Refused))?;
+            // Its own outbox would have all that was ever queued.
+            if store.take_outstanding_on(&conn)?.is_none() {
+                conn.execute_batch("DELETE FROM outbox")?;
+            }
             place(&conn)?
         };
         if last == LogPlace::START {

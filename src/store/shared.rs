@@ -109,6 +109,11 @@ impl Write<'_> {
 
     fn set_contact(&self, epoch: i64, contact: &LastContact) -> Result<(), Error> {
         let LastContact { engine, clocks } = contact;
+        // After a restore, what is kept beside the log is older than what is known here, under versions that are used again.
+        let sql = "UPDATE replica SET delivery = 0 WHERE epoch <> ?1";
+        if self.conn().prepare_cached(sql)?.execute([epoch])? > 0 {
+            self.conn().execute_batch("UPDATE read_mark SET version = -1, changes = changes + 1")?;
+        }
         let sql = "UPDATE replica SET epoch = ?1, engine_at = max(engine_at, ?2), boot_id = ?3, since_boot = ?4, wall_at = ?5";
         self.conn().prepare_cached(sql)?.execute(params![
             epoch,
@@ -132,7 +137,7 @@ impl Write<'_> {
 
     /// Makes this database the log again.
     pub fn end_replica(&self) -> Result<(), Error> {
-        self.conn().execute("DELETE FROM replica", [])?;
+        self.conn().execute_batch("DELETE FROM replica; DELETE FROM read_mark")?;
         Ok(())
     }
 }
@@ -150,14 +155,28 @@ impl Store {
         if Read::new(&conn).replica()?.is_none() {
             return Err(Error::Unreachable { message: "this database is not a copy of a shared log".to_owned() });
         }
-        self.with(|engine, access| {
+        let followed = self.with(|engine, access| {
             let followed = self.catch_up(engine, access, &conn)?;
             if Read::new(&conn).pending_entries()?.is_some() {
                 let _turn = file::LockFile::wait_for(&self.path)?;
                 self.settle(engine, access, &conn, ClosedLog::Refused)?;
             }
             Ok(followed)
-        })
+        })?;
+        self.share_new_read_marks()?;
+        // A host that never sends would keep what the others have sent.
+        if followed > 0
+            && self.read(|read| read.outbox_is_long())?
+            && let Some(_lock) = self.begin_sending()?
+        {
+            self.take_outstanding_on(&conn)?;
+        }
+        Ok(followed)
+    }
+
+    /// Whether this database is a copy of a log that several hosts share.
+    pub fn shares_log(&self) -> Result<bool, Error> {
+        self.read(|read| Ok(read.replica()?.is_some()))
     }
 
     pub(super) fn with<T>(
@@ -267,7 +286,7 @@ impl Store {
         Err(Error::Busy)
     }
 
-    fn catch_up(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<u64, Error> {
+    pub(super) fn catch_up(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<u64, Error> {
         self.catch_up_with(engine, access, conn, ClosedLog::Refused)
     }
 
