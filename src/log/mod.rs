@@ -11,7 +11,7 @@ mod connection;
 mod engine;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LoggedEntry, PAGE};
+pub use engine::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LoggedEntry};
 
 /// The database's side: installed by `access log init`.
 pub const SQL: &str = include_str!("postgres.sql");

@@ -6,23 +6,19 @@
 
 use std::cell::RefCell;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
 
 use super::read::Read;
+use super::settle::{Pending, Settled, end_pending};
 use super::write::{Made, Write};
 use super::{Error, Store, file, open};
-use crate::domain::audit;
-use crate::domain::audit::{Hash, LogPlace};
+use crate::domain::audit::LogPlace;
 use crate::domain::event::FORMAT;
 use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
-use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry, PAGE};
+use crate::log::{Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry};
 
-/// How long to ask again for an outcome that is not known.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// How many pages a turn may be behind before it is let go.
 const PAGES_A_TURN: usize = 1;
 
@@ -39,37 +35,6 @@ impl EngineAccess {
     }
 }
 
-/// Entries of which it is not known whether the log has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
-    epoch: i64,
-    after: i64,
-    hash: String,
-    pub bodies: Vec<String>,
-}
-
-impl Pending {
-    fn place(&self) -> Result<LogPlace, Error> {
-        let hash = unhex(&self.hash).ok_or_else(|| Error::damaged("the pending entries have no place"))?;
-        Ok(LogPlace { seq: self.after, hash })
-    }
-}
-
-fn unhex(text: &str) -> Option<Hash> {
-    let bytes: Option<Vec<u8>> =
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
-    bytes?.try_into().ok()
-}
-
-/// What became of pending entries.
-enum Settled {
-    Recorded,
-    /// The log has others in their place, so it will never have these.
-    NotRecorded,
-    /// The log refused them at the first try, so it does not have them.
-    Refused(String),
-}
-
 impl Read<'_> {
     /// None: the log is in this file alone.
     pub fn replica(&self) -> Result<Option<Replica>, Error> {
@@ -80,25 +45,15 @@ impl Read<'_> {
             Ok(Replica { host: row.get(0)?, epoch: row.get(1)?, contact })
         })
     }
-
-    /// The entries of which it is not known whether the shared log has them.
-    pub fn pending_entries(&self) -> Result<Option<Pending>, Error> {
-        let text: Option<Option<String>> = self.one("SELECT pending FROM replica", [], |row| Ok(row.get(0)?))?;
-        let parse = |text: String| serde_json::from_str(&text).map_err(Error::damaged);
-        text.flatten().map(parse).transpose()
-    }
 }
 
 impl Write<'_> {
-    fn set_pending(&self, pending: Option<&Pending>) -> Result<(), Error> {
-        let text = pending.map(serde_json::to_string).transpose().map_err(Error::damaged)?;
-        self.conn().prepare_cached("UPDATE replica SET pending = ?1")?.execute([text])?;
-        Ok(())
-    }
-
     fn set_contact(&self, epoch: i64, contact: &LastContact) -> Result<(), Error> {
         let LastContact { engine, clocks } = contact;
-        let sql = "UPDATE replica SET epoch = ?1, engine_at = max(engine_at, ?2), boot_id = ?3, since_boot = ?4, wall_at = ?5";
+        // Not by a process that asked before another and was held up since.
+        let sql =
+            "UPDATE replica SET epoch = ?1, engine_at = max(engine_at, ?2), boot_id = ?3, since_boot = ?4, wall_at = ?5
+             WHERE boot_id <> ?3 OR since_boot <= ?4";
         self.conn().prepare_cached(sql)?.execute(params![
             epoch,
             engine,
@@ -140,12 +95,15 @@ impl Store {
             return Err(Error::Unreachable { message: "this database is not a copy of a shared log".to_owned() });
         }
         self.with(|engine, access| {
-            let followed = self.catch_up(engine, access, &conn)?;
+            let (followed, contacted) = self.catch_up(engine, access, &conn)?;
             if Read::new(&conn).pending_entries()?.is_some() {
                 let _turn = file::LockFile::wait_for(&self.path)?;
                 self.settle(engine, access, &conn)?;
             }
-            Ok(followed)
+            match contacted {
+                Contacted::Closed(_) => Err(closed()),
+                Contacted::Open(_) | Contacted::Fork(_) => Ok(followed),
+            }
         })
     }
 
@@ -170,8 +128,15 @@ impl Store {
         work: impl FnOnce(&Write<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let state = self.with(|engine, access| {
-            self.settle(engine, access, conn)?;
-            self.take_turn(engine, access, conn)
+            let ready = self.settle(engine, access, conn).and_then(|()| self.take_turn(engine, access, conn));
+            ready.map_err(|error| {
+                engine.let_go();
+                match error {
+                    // What was not written is in the shared log, and this change is not begun.
+                    Error::CommitUnknown { message } => Error::Io { message },
+                    other => other,
+                }
+            })
         })?;
         let decided = self.decide(conn, replica.host, work);
         let let_go = || {
@@ -191,22 +156,26 @@ impl Store {
             let_go()?;
             return Ok(answer);
         }
-        let hash = audit::hex(&after.hash);
-        let pending = Pending { epoch: state.epoch, after: after.seq, hash, bodies: made.bodies };
+        let pending = Pending::new(state.epoch, &after, made.bodies);
         let kept: Result<(), Error> = self.transact(conn, |write| write.set_pending(Some(&pending)));
         if let Err(error) = kept {
             let_go()?;
             return Err(error.into());
         }
-        let settled = self.with(|engine, _| append(engine, &pending, true))?;
-        self.transact(conn, |write| {
-            write.store_expire_ran(made.expire_ran_at)?;
+        let settled = self.with(|engine, access| self.append_pending(engine, access, conn, &pending))?;
+        let ended = self.transact(conn, |write| {
+            if settled == Settled::Recorded {
+                write.store_expire_ran(made.expire_ran_at)?;
+            }
             end_pending(write, &pending, &settled)
-        })?;
-        match settled {
-            Settled::Recorded => Ok(answer),
-            Settled::NotRecorded => Err(Error::Busy.into()),
-            Settled::Refused(message) => Err(Error::Unreachable { message }.into()),
+        });
+        match (settled, ended) {
+            // The log has it, even if it can't be written here yet: what is pending is applied later.
+            (Settled::Recorded, _) => Ok(answer),
+            (Settled::NotRecorded, _) => Err(Error::Busy.into()),
+            (Settled::Refused(message), Ok(())) => Err(Error::Unreachable { message }.into()),
+            // It would be sent again.
+            (Settled::Refused(message), Err(_)) => Err(Error::CommitUnknown { message }.into()),
         }
     }
 
@@ -237,12 +206,12 @@ impl Store {
     /// Takes the turn, with this copy up to date.
     fn take_turn(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<EngineState, Error> {
         for _ in 0..=PAGES_A_TURN {
-            let at = place(conn)?;
-            let (contacted, entries) = engine.turn(&at).map_err(problem)?;
-            let complete = entries.len() < PAGE as usize;
-            let state = self.take_in(access, conn, contacted, &entries)?;
-            if complete && place(conn)? == state.head {
-                return Ok(state);
+            let clocks = clocks(access)?;
+            let (contacted, entries) = engine.turn(&place(conn)?).map_err(problem)?;
+            match self.take_in(clocks, conn, contacted, &entries)? {
+                Contacted::Open(state) if place(conn)? == state.head => return Ok(state),
+                Contacted::Open(_) | Contacted::Fork(_) => {}
+                Contacted::Closed(_) => return Err(closed()),
             }
             engine.let_go();
             self.catch_up(engine, access, conn)?;
@@ -250,113 +219,91 @@ impl Store {
         Err(Error::Busy)
     }
 
-    fn catch_up(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<u64, Error> {
+    /// Takes in what this copy does not have, page by page. A log that is closed still says what it has.
+    pub(super) fn catch_up(
+        &self,
+        engine: &mut Engine,
+        access: &EngineAccess,
+        conn: &Connection,
+    ) -> Result<(u64, Contacted), Error> {
         let mut total = 0;
         loop {
+            let clocks = clocks(access)?;
             let (contacted, entries) = engine.contact(&place(conn)?, FORMAT).map_err(problem)?;
-            let state = self.take_in(access, conn, contacted, &entries)?;
+            let contacted = self.take_in(clocks, conn, contacted, &entries)?;
             total += entries.len() as u64;
-            if entries.is_empty() || place(conn)?.seq >= state.head.seq {
-                return Ok(total);
+            let (Contacted::Open(state) | Contacted::Closed(state) | Contacted::Fork(state)) = &contacted;
+            let seq = place(conn)?.seq;
+            if seq >= state.head.seq {
+                return Ok((total, contacted));
+            }
+            if entries.is_empty() {
+                let message =
+                    format!("the shared log has {} entries, and does not give those after {seq}", state.head.seq);
+                return Err(Error::Unreachable { message });
             }
         }
     }
 
-    /// Applies entries, and notes the contact, in one transaction.
+    /// Applies entries, and notes the contact, in one transaction. `clocks`: from before the database was asked, so that a
+    /// process that is held up meanwhile does not take an old answer for a new one.
     fn take_in(
         &self,
-        access: &EngineAccess,
+        clocks: HostClocks,
         conn: &Connection,
         contacted: Contacted,
         entries: &[LoggedEntry],
-    ) -> Result<EngineState, Error> {
-        let state = match contacted {
-            Contacted::Open(state) => state,
-            Contacted::Fork(state) => return Err(fork(&place(conn)?, &state)),
-            Contacted::Closed => {
-                let message = "the shared log is closed: it was moved, or is being filled".to_owned();
-                return Err(Error::Unreachable { message });
-            }
+    ) -> Result<Contacted, Error> {
+        let state = match &contacted {
+            Contacted::Open(state) | Contacted::Closed(state) => state,
+            Contacted::Fork(state) => return Err(fork(&place(conn)?, state)),
         };
-        let clocks = (access.clocks)().map_err(|failure| Error::Io { message: failure.message })?;
-        self.transact(conn, |write| {
-            // Another process may have taken them in meanwhile.
-            let mut new = entries.iter().skip_while(|entry| entry.seq <= write.place().seq);
-            new.try_for_each(|entry| write.apply(entry))?;
-            write.note_last()?;
-            write.set_contact(state.epoch, &LastContact { engine: state.now, clocks })
-        })?;
-        Ok(state)
+        let mut applied = 0;
+        let taken = self.transact(conn, |write| {
+            for entry in entries {
+                apply_new(write, entry)?;
+                applied += 1;
+            }
+            let end = write.place();
+            if end.seq == state.head.seq && end.hash != state.head.hash {
+                return Err(fork(&end, state));
+            }
+            // A copy that lacks entries is not fresh, nor is one whose log has moved away.
+            if matches!(contacted, Contacted::Open(_)) && end.seq >= state.head.seq {
+                write.set_contact(state.epoch, &LastContact { engine: state.now, clocks })?;
+            }
+            write.note_last()
+        });
+        if matches!(taken, Err(Error::Shared { .. })) {
+            // What comes before the entry that can't be used counts: it may take access away.
+            self.transact(conn, |write| {
+                entries.iter().take(applied).try_for_each(|entry| apply_new(write, entry))?;
+                write.note_last()
+            })?;
+        }
+        taken.map(|()| contacted)
     }
+}
 
-    /// Finds out what became of entries whose outcome was not known.
-    fn settle(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<(), Error> {
-        let Some(pending) = Read::new(conn).pending_entries()? else { return Ok(()) };
-        // Not the first try.
-        let settled = append(engine, &pending, false)?;
-        self.catch_up(engine, access, conn)?;
-        self.transact(conn, |write| end_pending(write, &pending, &settled))
-    }
+/// Another process of this host may have applied it meanwhile.
+fn apply_new(write: &Write<'_>, entry: &LoggedEntry) -> Result<(), Error> {
+    if entry.seq > write.place().seq { write.apply(entry) } else { Ok(()) }
+}
+
+fn clocks(access: &EngineAccess) -> Result<HostClocks, Error> {
+    (access.clocks)().map_err(|failure| Error::Io { message: failure.message })
+}
+
+fn closed() -> Error {
+    Error::Unreachable { message: "the shared log is closed: it was moved, or is being filled".to_owned() }
 }
 
 /// The last entry of this copy.
-fn place(conn: &Connection) -> Result<LogPlace, Error> {
+pub(super) fn place(conn: &Connection) -> Result<LogPlace, Error> {
     Ok(Write::new(conn)?.place())
 }
 
-/// Sends the entries until an answer says what became of them.
-///
-/// `first`: they were not sent before. Then a refusal means that the log does not have them.
-fn append(engine: &mut Engine, pending: &Pending, mut first: bool) -> Result<Settled, Error> {
-    let after = pending.place()?;
-    let begun = Instant::now();
-    loop {
-        match engine.append(pending.epoch, &after, &pending.bodies) {
-            Ok(Appended::Done) => return Ok(Settled::Recorded),
-            Ok(Appended::Behind | Appended::Fork | Appended::Epoch | Appended::Closed) => {
-                return Ok(Settled::NotRecorded);
-            }
-            Ok(Appended::Clock) if first => {
-                return Ok(Settled::Refused("the shared log does not accept the time".to_owned()));
-            }
-            // The time of the first try is too old by now, so these bytes are not there and never will be.
-            Ok(Appended::Clock) => return Ok(Settled::NotRecorded),
-            Err(EngineError::Refused(why)) if first => {
-                return Ok(Settled::Refused(format!("the shared log refuses: {why}")));
-            }
-            Err(EngineError::Refused(why)) => {
-                return Err(Error::Unreachable { message: format!("the shared log refuses: {why}") });
-            }
-            Err(EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why)) => {
-                if begun.elapsed() > PATIENCE {
-                    return Err(Error::CommitUnknown { message: why });
-                }
-                std::thread::sleep(Duration::from_millis(200));
-            }
-        }
-        first = false;
-    }
-}
-
-/// Applies pending entries that the log has, and forgets those that it will never have.
-fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settled) -> Result<(), Error> {
-    write.set_pending(None)?;
-    if !matches!(settled, Settled::Recorded) {
-        return Ok(());
-    }
-    let mut place = pending.place()?;
-    for body in &pending.bodies {
-        place = place.then(body.as_bytes());
-        if place.seq <= write.place().seq {
-            continue;
-        }
-        let host = write.replica()?.map(|replica| replica.host).unwrap_or_default();
-        write.apply(&LoggedEntry { seq: place.seq, hash: place.hash, body: body.clone(), host })?;
-    }
-    write.note_last()
-}
-
-fn problem(error: EngineError) -> Error {
+pub(super) fn problem(error: EngineError) -> Error {
     match error {
         EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why) => {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
@@ -390,7 +337,7 @@ impl Store {
             let hosts = engine.hosts().map_err(problem)?;
             match contacted {
                 Contacted::Open(state) | Contacted::Fork(state) => Ok((state, hosts)),
-                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
+                Contacted::Closed(_) => Err(closed()),
             }
         })
     }
