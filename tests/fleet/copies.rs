@@ -6,8 +6,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use postgres::{Client, Config, NoTls};
 use rusqlite::Connection;
 use tempfile::TempDir;
+
+use crate::postgres_cluster::Cluster;
 
 const ACCESS: &str = env!("CARGO_BIN_EXE_access");
 
@@ -18,10 +21,10 @@ pub struct Host {
     folder: PathBuf,
 }
 
-/// olivia owns; ada0 ... are admins; bob0 ... are members; account0 ... can be asked for.
-fn crowd(hosts: usize) -> String {
+/// olivia owns; ada0 to ada7 are admins; bob0 to bob7 are members; account0 to account19 can be asked for.
+fn crowd() -> String {
     let mut team = String::from("[team]\nname = \"crowd\"\n[members.olivia]\nrole = \"owner\"\n");
-    for number in 0..hosts {
+    for number in 0..8 {
         writeln!(team, "[members.ada{number}]\nrole = \"admin\"\n[members.bob{number}]\nrole = \"member\"").unwrap();
     }
     for number in 0..20 {
@@ -139,7 +142,7 @@ pub fn share(folder: &TempDir, server: &str, password: &str, names: &[String]) -
     let hosts: Vec<Host> = names.iter().map(|name| Host::new(folder.path(), name, server, password)).collect();
     let first = &hosts[0];
     let team = folder.path().join("team.toml");
-    std::fs::write(&team, crowd(hosts.len())).unwrap();
+    std::fs::write(&team, crowd()).unwrap();
     first.ok("olivia", &["init"]);
     first.ok("olivia", &["team", "apply", team.to_str().unwrap(), "--yes"]);
     let secret = folder.path().join(&first.name).join("password");
@@ -155,6 +158,51 @@ pub fn share(folder: &TempDir, server: &str, password: &str, names: &[String]) -
         host.ok("olivia", &["log", "join"]);
     }
     hosts
+}
+
+/// A server of its own with the log of a new team, and hosts that have joined it. Its superuser has the hosts' password.
+pub struct Team {
+    pub cluster: Cluster,
+    pub hosts: Vec<Host>,
+    _folder: TempDir,
+}
+
+pub const PASSWORD: &str = "sesame";
+
+impl Team {
+    pub fn start(hosts: usize) -> Team {
+        let (cluster, folder) = (Cluster::start(), tempfile::tempdir().unwrap());
+        let names: Vec<String> = (1..=hosts).map(|number| format!("h{number}")).collect();
+        cluster.sql("postgres", &format!("ALTER ROLE postgres PASSWORD '{PASSWORD}'"));
+        cluster.sql("postgres", "CREATE DATABASE acme TEMPLATE template0");
+        for name in &names {
+            cluster.sql("postgres", &format!("CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'"));
+        }
+        let hosts = share(&folder, &Team::address(&cluster.port(), "acme"), PASSWORD, &names);
+        Team { cluster, hosts, _folder: folder }
+    }
+
+    fn address(port: &str, database: &str) -> String {
+        format!("127.0.0.1:{port}/{database}")
+    }
+
+    /// What follows the role in the URL of the log.
+    pub fn server(&self, database: &str) -> String {
+        Team::address(&self.cluster.port(), database)
+    }
+
+    /// A session of the superuser.
+    pub fn admin(&self, database: &str) -> Client {
+        let mut config = Config::new();
+        config.host_path(self.cluster.folder()).port(self.cluster.port().parse().unwrap()).user("postgres");
+        config.dbname(database).connect(NoTls).unwrap()
+    }
+
+    /// How many entries of the log have this text.
+    pub fn count(&self, text: &str) -> i64 {
+        let sql = "SELECT count(*) FROM access.entry WHERE strpos(body, $1) > 0";
+        self.admin("acme").query_one(sql, &[&text]).unwrap().get(0)
+    }
 }
 
 /// Each copy takes in what is new, settles what is pending, and is what the others are.

@@ -18,9 +18,11 @@ mod nodes;
 #[path = "../connectors/postgres_cluster.rs"]
 mod postgres_cluster;
 mod protocol;
+mod restored;
 mod sessions;
 mod shared_log;
 mod side;
 mod stalls;
 #[path = "../connectors/tools.rs"]
 mod tools;
+mod wire;
