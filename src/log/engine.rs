@@ -139,7 +139,8 @@ impl Engine {
         Ok((contacted, entries))
     }
 
-    /// Takes the turn: until `append` or `let_go`, no other host can append. The database ends a turn of more than 4 seconds.
+    /// Takes the turn: until it ends, no other host can append. The database ends a turn of more than 4 seconds. What this
+    /// returns may come from a server that no longer leads: only the commit of `append` or `end_turn` proves it.
     pub fn turn(&mut self, at: &LogPlace) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
         let connection = self.connected()?;
         let hash = at.hash.as_slice();
@@ -162,7 +163,17 @@ impl Engine {
         Ok((contacted, entries))
     }
 
-    /// Ends a turn without appending.
+    /// Ends a turn without appending, and proves what it returned.
+    pub fn end_turn(&mut self) -> Result<(), EngineError> {
+        self.turn = Turn::Not;
+        let connection = self.connected()?;
+        connection.take_warnings();
+        let committed = connection.wait(connection.client.batch_execute("COMMIT"));
+        self.finish(committed)?;
+        self.no_warnings()
+    }
+
+    /// Gives up a turn.
     pub fn let_go(&mut self) {
         self.turn = Turn::Not;
         if let Some(connection) = self.connection.take()

@@ -230,6 +230,8 @@ BEGIN
     IF host.may = 'read' THEN
         RAISE 'the host % may only read', session_user USING ERRCODE = '42501';
     END IF;
+    -- A commit of the turn proves what it answers.
+    PERFORM access.wait_for_standby();
     log := access.lock();
     SELECT e.seq, e.hash INTO seq, hash FROM access.entry e ORDER BY e.seq DESC LIMIT 1;
     seq := coalesce(seq, 0);

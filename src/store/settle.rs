@@ -171,7 +171,8 @@ pub(super) fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settle
     let mut place = pending.place()?;
     for body in &pending.bodies {
         place = place.then(body.as_bytes());
-        if place.seq <= write.place().seq {
+        // It is here already, or a contact brings what is before it.
+        if place.seq != write.place().seq + 1 {
             continue;
         }
         let host = write.replica()?.map(|replica| replica.host).unwrap_or_default();

@@ -1,8 +1,8 @@
 //! This host's copy of a log that several hosts share.
 //!
 //! A change is decided in a transaction on the copy, which is rolled back; its entries are kept as pending; they get their place in
-//! the log; then they are applied like those of any other host. No transaction of SQLite is open while the network is used, so
-//! that readers never wait for it.
+//! the log; then they are applied like those of any other host. No transaction of SQLite is open while the network is used (but
+//! for the commit of a turn in which nothing was recorded).
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -19,8 +19,8 @@ use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
 use crate::log::{Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry};
 
-/// How many pages a turn may be behind before it is let go.
-const PAGES_A_TURN: usize = 1;
+/// A turn that finds more new entries than this is let go, to take them in before.
+const NEW_IN_A_TURN: usize = 500;
 
 /// How to reach the shared log, and the clocks of this host.
 pub struct EngineAccess {
@@ -81,6 +81,22 @@ impl Write<'_> {
     }
 }
 
+/// What a turn answered. It is used to decide, and stored once a commit in the database has proved that it came from the
+/// leader: one that was frozen and led before answers reads too.
+struct Taken {
+    state: EngineState,
+    entries: Vec<LoggedEntry>,
+    clocks: HostClocks,
+}
+
+impl Taken {
+    fn apply(&self, write: &Write<'_>) -> Result<(), Error> {
+        self.entries.iter().try_for_each(|entry| apply_new(write, entry))?;
+        write.set_contact(self.state.epoch, &LastContact { engine: self.state.now, clocks: self.clocks.clone() })?;
+        write.note_last()
+    }
+}
+
 impl Store {
     /// Says how to reach the shared log, in case this database is a copy of one.
     #[must_use]
@@ -127,7 +143,7 @@ impl Store {
         replica: Replica,
         work: impl FnOnce(&Write<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let state = self.with(|engine, access| {
+        let taken = self.with(|engine, access| {
             let ready = self.settle(engine, access, conn).and_then(|()| self.take_turn(engine, access, conn));
             ready.map_err(|error| {
                 engine.let_go();
@@ -138,7 +154,7 @@ impl Store {
                 }
             })
         })?;
-        let decided = self.decide(conn, replica.host, work);
+        let decided = self.decide(conn, &taken, replica.host, work);
         let let_go = || {
             self.with(|engine, _| {
                 engine.let_go();
@@ -153,10 +169,9 @@ impl Store {
             }
         };
         if made.bodies.is_empty() {
-            let_go()?;
             return Ok(answer);
         }
-        let pending = Pending::new(state.epoch, &after, made.bodies);
+        let pending = Pending::new(taken.state.epoch, &after, made.bodies);
         let kept: Result<(), Error> = self.transact(conn, |write| write.set_pending(Some(&pending)));
         if let Err(error) = kept {
             let_go()?;
@@ -165,6 +180,7 @@ impl Store {
         let settled = self.with(|engine, access| self.append_pending(engine, access, conn, &pending))?;
         let ended = self.transact(conn, |write| {
             if settled == Settled::Recorded {
+                taken.apply(write)?;
                 write.store_expire_ran(made.expire_ran_at)?;
             }
             end_pending(write, &pending, &settled)
@@ -184,18 +200,24 @@ impl Store {
     fn decide<T, E: From<Error>>(
         &self,
         conn: &Connection,
+        taken: &Taken,
         host: String,
         work: impl FnOnce(&Write<'_>) -> Result<T, E>,
     ) -> Result<(T, LogPlace, Made), E> {
         let transaction = rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
+        taken.apply(&Write::new(&transaction)?)?;
         let write = Write::for_shared_log(&transaction, host)?;
         let after = write.place();
+        if after != taken.state.head {
+            return Err(Error::Busy.into());
+        }
         let answer = work(&write)?;
         let made = write.made();
         if made.bodies.is_empty() {
             Write::new(&transaction)?.store_expire_ran(made.expire_ran_at)?;
+            self.with(|engine, _| engine.end_turn().map_err(problem))?;
             transaction.commit().map_err(Error::from)?;
         } else {
             transaction.rollback().map_err(Error::from)?;
@@ -203,13 +225,17 @@ impl Store {
         Ok((answer, after, made))
     }
 
-    /// Takes the turn, with this copy up to date.
-    fn take_turn(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<EngineState, Error> {
-        for _ in 0..=PAGES_A_TURN {
-            let clocks = clocks(access)?;
-            let (contacted, entries) = engine.turn(&place(conn)?).map_err(problem)?;
-            match self.take_in(clocks, conn, contacted, &entries)? {
-                Contacted::Open(state) if place(conn)? == state.head => return Ok(state),
+    /// Takes the turn, with few entries that this copy does not have.
+    fn take_turn(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<Taken, Error> {
+        for _ in 0..2 {
+            let (clocks, at) = (clocks(access)?, place(conn)?);
+            let (contacted, entries) = engine.turn(&at).map_err(problem)?;
+            let end = entries.last().map_or(at.seq, |entry| entry.seq);
+            match contacted {
+                Contacted::Open(state) if entries.len() <= NEW_IN_A_TURN && end == state.head.seq => {
+                    return Ok(Taken { state, entries, clocks });
+                }
+                // A contact says whether it is true.
                 Contacted::Open(_) | Contacted::Fork(_) => {}
                 Contacted::Closed(_) => return Err(closed()),
             }

@@ -9,6 +9,7 @@
 mod cluster;
 mod copies;
 mod faults;
+mod figures;
 mod hostile;
 mod hosts;
 mod install;
