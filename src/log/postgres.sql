@@ -32,7 +32,12 @@ BEGIN
         END IF;
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'access_host') THEN
-        CREATE ROLE access_host NOLOGIN;
+        BEGIN
+            CREATE ROLE access_host NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            -- Another database of this server was prepared at the same moment.
+            NULL;
+        END;
     END IF;
 END $$;
 

@@ -95,7 +95,7 @@ impl Crowd {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // Some are killed wherever they are.
         if dice.below(25) == 0 {
-            std::thread::sleep(Duration::from_millis(dice.below(150)));
+            std::thread::sleep(Duration::from_millis(dice.below(800)));
             child.kill().unwrap();
         }
         let ran = child.wait_with_output().unwrap();
