@@ -15,7 +15,6 @@ mod side;
 pub use config::{LogConfig, LogUrl};
 pub use engine::{
     Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LogState, LoggedEntry, OwnedLog,
-    PAGE,
 };
 pub use patroni::PatroniSettings;
 pub use side::SideValue;

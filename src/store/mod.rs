@@ -47,6 +47,7 @@ mod row;
 mod rules;
 mod schema;
 mod sessions;
+mod settle;
 mod shared;
 mod write;
 
@@ -69,7 +70,8 @@ pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
-pub use shared::{EngineAccess, Pending};
+pub use settle::Pending;
+pub use shared::EngineAccess;
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::outstanding::Outstanding;
 use super::read::Read;
-use super::shared::{ClosedLog, EngineAccess, fork, place, problem};
+use super::shared::{EngineAccess, fork, place, problem};
 use super::{Error, Store, file, open};
 use crate::domain::audit;
 use crate::domain::audit::LogPlace;
@@ -67,7 +67,7 @@ impl Store {
         // A host that joins continues from this outbox. An earlier run that was interrupted may have published it.
         self.publish_outstanding(&mut Outstanding::default())?;
         owner.open_log().map_err(problem)?;
-        self.with(|engine, access| self.catch_up_with(engine, access, &conn, ClosedLog::Refused))?;
+        self.with(|engine, access| self.catch_up_open(engine, access, &conn))?;
         Ok(copied)
     }
 
@@ -94,7 +94,7 @@ impl Store {
             // What is pending can be settled before and after.
             self.settle_with(engine, access, &conn)?;
             owner.close_log(host).map_err(problem)?;
-            self.catch_up_with(engine, access, &conn, ClosedLog::Accepted).map(drop)
+            self.catch_up(engine, access, &conn).map(drop)
         })?;
         let (here, there) = (place(&conn)?, owner.owned().map_err(problem)?.head);
         if here != there {
@@ -111,8 +111,8 @@ impl Store {
         access: &EngineAccess,
         conn: &rusqlite::Connection,
     ) -> Result<(), Error> {
-        self.settle(engine, access, conn, ClosedLog::Accepted)?;
-        self.catch_up_with(engine, access, conn, ClosedLog::Accepted).map(drop)
+        self.settle(engine, access, conn)?;
+        self.catch_up(engine, access, conn).map(drop)
     }
 
     /// Takes in what the log has, though it may be closed.

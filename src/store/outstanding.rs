@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outbox::SendLock;
 use super::read::Read;
-use super::shared::{ClosedLog, problem};
+use super::shared::problem;
 use super::{Error, Store, Write, open};
 use crate::domain::subscriber::{Subscriber, Topic};
 use crate::log::Engine;
@@ -333,7 +333,7 @@ impl Store {
         self.with(|engine, access| {
             let fetched = Outstanding::fetched(engine)?;
             // Now all the entries that it is about are here.
-            self.catch_up_with(engine, access, conn, ClosedLog::Accepted)?;
+            self.catch_up(engine, access, conn)?;
             let Some((version, state)) = fetched else { return Ok(None) };
             if version != Read::new(conn).delivery_version()? {
                 self.transact(conn, |write| {
