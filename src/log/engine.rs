@@ -37,7 +37,7 @@ pub enum Contacted {
     Open(EngineState),
     /// The log has another entry at our place, or none.
     Fork(EngineState),
-    /// The log was moved away, or its import has not ended.
+    /// The log was moved away, or its import has not ended. It still says what it has.
     Closed(EngineState),
 }
 
@@ -70,11 +70,19 @@ pub enum Appended {
 pub struct Engine {
     url: LogUrl,
     connection: Option<LogConnection>,
+    turn: Turn,
+}
+
+/// Whether the connection has a transaction open that has the turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Taken,
+    Not,
 }
 
 impl Engine {
     pub fn new(url: LogUrl) -> Engine {
-        Engine { url, connection: None }
+        Engine { url, connection: None, turn: Turn::Not }
     }
 
     /// Installs or upgrades the database's side. Needs a role that may create schemas. Returns the team whose log it has.
@@ -113,6 +121,7 @@ impl Engine {
         let asked: [Param<'_>; 3] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA), (&format, Type::INT4)];
         let page = page_of(&at.seq);
         let client = &connection.client;
+        connection.take_warnings();
         let answer = connection.wait(async {
             let (begun, state, entries, committed) = tokio::join!(
                 client.batch_execute("BEGIN"),
@@ -127,12 +136,13 @@ impl Engine {
         });
         let (state, entries) = self.finish(answer)?;
         self.no_warnings()?;
-        let contacted = contacted(state.first())?;
+        let contacted = contacted(at, state.first())?;
         let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
         Ok((contacted, entries))
     }
 
-    /// Takes the turn: until `append` or `let_go`, no other host can append. The database ends a turn of more than 4 seconds.
+    /// Takes the turn: until it ends, no other host can append. The database ends a turn of more than 4 seconds. What this
+    /// returns may come from a server that no longer leads: only the commit of `append` or `end_turn` proves it.
     pub fn turn(&mut self, at: &LogPlace) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
         let connection = self.connected()?;
         let hash = at.hash.as_slice();
@@ -149,13 +159,25 @@ impl Engine {
             Ok((state?, entries?))
         });
         let (state, entries) = self.finish(answer)?;
-        let contacted = contacted(state.first())?;
+        self.turn = Turn::Taken;
+        let contacted = contacted(at, state.first())?;
         let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
         Ok((contacted, entries))
     }
 
-    /// Ends a turn without appending.
+    /// Ends a turn without appending, and proves what it returned.
+    pub fn end_turn(&mut self) -> Result<(), EngineError> {
+        self.turn = Turn::Not;
+        let connection = self.connected()?;
+        connection.take_warnings();
+        let committed = connection.wait(connection.client.batch_execute("COMMIT"));
+        self.finish(committed)?;
+        self.no_warnings()
+    }
+
+    /// Gives up a turn.
     pub fn let_go(&mut self) {
+        self.turn = Turn::Not;
         if let Some(connection) = self.connection.take()
             && connection.wait(connection.client.batch_execute("ROLLBACK")).is_ok()
         {
@@ -163,8 +185,14 @@ impl Engine {
         }
     }
 
-    /// Appends after a place, and commits. The same bytes to the same place are appended once, however often this is called.
+    /// Appends after a place, in the turn if it is taken, and commits. The same bytes to the same place are appended once,
+    /// however often this is called.
     pub fn append(&mut self, epoch: i64, after: &LogPlace, bodies: &[String]) -> Result<Appended, EngineError> {
+        let begin = match std::mem::replace(&mut self.turn, Turn::Not) {
+            Turn::Taken => "",
+            // A COMMIT without it is warned of, as if it had not waited for the standby.
+            Turn::Not => "BEGIN",
+        };
         let connection = self.connected()?;
         let hash = after.hash.as_slice();
         let asked: [Param<'_>; 4] =
@@ -172,8 +200,12 @@ impl Engine {
         let client = &connection.client;
         connection.take_warnings();
         let answer = connection.wait(async {
-            let (appended, committed) =
-                tokio::join!(client.query_typed(APPEND, &asked), client.batch_execute("COMMIT"));
+            let (begun, appended, committed) = tokio::join!(
+                client.batch_execute(begin),
+                client.query_typed(APPEND, &asked),
+                client.batch_execute("COMMIT")
+            );
+            begun?;
             let appended = appended?;
             committed?;
             Ok(appended)
@@ -185,7 +217,7 @@ impl Engine {
             Err(error) => return Err(error),
         };
         self.no_warnings()?;
-        let verdict: &str = rows.first().map_or(Ok(""), |row| row.try_get(0)).map_err(|error| unexpected(&error))?;
+        let verdict: &str = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or("nothing");
         match verdict {
             "ok" | "already" => Ok(Appended::Done),
             "behind" => Ok(Appended::Behind),
@@ -284,7 +316,25 @@ impl Engine {
         self.finish(rows)?.iter().map(|row| host(row).map_err(|error| unexpected(&error))).collect()
     }
 
-    fn connected(&mut self) -> Result<&LogConnection, EngineError> {
+    pub fn settings(&mut self) -> Result<EngineSettings, EngineError> {
+        let connection = self.connected()?;
+        let sql = "SELECT current_setting('server_version'), current_setting('synchronous_standby_names'),
+                   (SELECT count(*) FROM pg_stat_replication), current_setting('fsync') = 'on'";
+        let rows = connection.wait(connection.client.query_typed(sql, &[]));
+        let rows = self.finish(rows)?;
+        let row = rows.first().ok_or_else(|| EngineError::Refused("the database gave no answer".to_owned()))?;
+        let read = || -> Result<EngineSettings, tokio_postgres::Error> {
+            Ok(EngineSettings {
+                version: row.try_get(0)?,
+                synchronous_standbys: row.try_get(1)?,
+                standbys: row.try_get(2)?,
+                fsync: row.try_get(3)?,
+            })
+        };
+        read().map_err(|error| unexpected(&error))
+    }
+
+    pub(super) fn connected(&mut self) -> Result<&LogConnection, EngineError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => LogConnection::open(&self.url).map_err(|error| problem(&error))?,
@@ -293,29 +343,49 @@ impl Engine {
     }
 
     /// Drops the connection unless the server itself answered.
-    fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
+    pub(super) fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
         answer.map_err(|error| {
             let problem = problem(&error);
             // A transaction that failed is open until it is rolled back.
             match problem {
                 EngineError::Refused(_) => self.let_go(),
-                _ => self.connection = None,
+                _ => {
+                    self.drop_connection();
+                    // It may be one that does not know that another leads now.
+                    self.url.servers.rotate_left(1);
+                }
             }
             problem
         })
     }
 
+    fn drop_connection(&mut self) {
+        self.connection = None;
+        self.turn = Turn::Not;
+    }
+
     /// A commit with a warning did not wait for the standby.
-    fn no_warnings(&mut self) -> Result<(), EngineError> {
+    pub(super) fn no_warnings(&mut self) -> Result<(), EngineError> {
         let warnings = self.connection.as_ref().map(LogConnection::take_warnings).unwrap_or_default();
         match warnings.into_iter().next() {
             None => Ok(()),
             Some(warning) => {
-                self.connection = None;
+                self.drop_connection();
                 Err(EngineError::OutcomeUnknown(format!("the database warned: {warning}")))
             }
         }
     }
+}
+
+/// How the database keeps what it acknowledges, as far as a host may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    pub version: String,
+    /// Empty: commits wait for no standby.
+    pub synchronous_standbys: String,
+    /// How many standbys are connected.
+    pub standbys: i64,
+    pub fsync: bool,
 }
 
 /// A log as its owner sees it.
@@ -352,7 +422,7 @@ pub struct HostState {
     pub retired: bool,
 }
 
-type Param<'p> = (&'p (dyn ToSql + Sync), Type);
+pub(super) type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
 const CONTACT: &str = "SELECT CASE WHEN verdict = 'ok' AND state <> 'open' THEN 'closed' ELSE verdict END, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
      FROM access.contact($1, $2, $3)";
@@ -367,13 +437,13 @@ const APPEND: &str = "SELECT verdict FROM access.append($1, $2, $3, $4)";
 /// The first format with a host.
 const FIRST_FORMAT: i32 = 3;
 /// How many entries a page has at most.
-pub const PAGE: i32 = 10_000;
+const PAGE: i32 = 10_000;
 
 fn page_of(seq: &i64) -> [Param<'_>; 2] {
     [(seq, Type::INT8), (&PAGE, Type::INT4)]
 }
 
-fn contacted(row: Option<&Row>) -> Result<Contacted, EngineError> {
+fn contacted(at: &LogPlace, row: Option<&Row>) -> Result<Contacted, EngineError> {
     let row = row.ok_or_else(|| EngineError::Refused("the database gave no answer".to_owned()))?;
     let read = || -> Result<Contacted, tokio_postgres::Error> {
         let verdict: &str = row.try_get(0)?;
@@ -384,10 +454,12 @@ fn contacted(row: Option<&Row>) -> Result<Contacted, EngineError> {
             now: row.try_get(4)?,
             write_format: u32::try_from(row.try_get::<_, i32>(5)?).unwrap_or_default(),
         };
+        // Not only because the database says so.
+        let is_behind = state.head.seq < at.seq || state.head.seq == at.seq && state.head.hash != at.hash;
         Ok(match verdict {
-            "fork" => Contacted::Fork(state),
-            "closed" => Contacted::Closed(state),
-            _ => Contacted::Open(state),
+            "ok" if !is_behind => Contacted::Open(state),
+            "closed" if !is_behind => Contacted::Closed(state),
+            _ => Contacted::Fork(state),
         })
     };
     read().map_err(|error| unexpected(&error))
@@ -436,7 +508,7 @@ fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
 }
 
 /// The database's side is not what this program expects.
-fn unexpected(error: &tokio_postgres::Error) -> EngineError {
+pub(super) fn unexpected(error: &tokio_postgres::Error) -> EngineError {
     EngineError::Refused(format!("the database's answer can't be read ({error}): is its schema older?"))
 }
 
@@ -449,9 +521,9 @@ fn problem(error: &StepError) -> EngineError {
     if let Some(error) = error.as_db_error() {
         let code = error.code().code();
         let text = format!("{} ({code})", error.message());
-        // Connections, conflicts, resources, shutdown, a standby, locked.
+        // Connections, conflicts, resources, shutdown, a standby, a turn that was lost, locked.
         let passing = ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            || ["25006", "55P03"].contains(&code);
+            || ["25006", "25P03", "55P03"].contains(&code);
         return if passing { EngineError::Unreachable(text) } else { EngineError::Refused(text) };
     }
     let mut text = error.to_string();

@@ -32,7 +32,12 @@ BEGIN
         END IF;
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'access_host') THEN
-        CREATE ROLE access_host NOLOGIN;
+        BEGIN
+            CREATE ROLE access_host NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            -- Another database of this server was prepared at the same moment.
+            NULL;
+        END;
     END IF;
 END $$;
 
@@ -232,6 +237,8 @@ BEGIN
     IF host.may = 'read' THEN
         RAISE 'the host % may only read', session_user USING ERRCODE = '42501';
     END IF;
+    -- A commit of the turn proves what it answers.
+    PERFORM access.wait_for_standby();
     log := access.lock();
     SELECT e.seq, e.hash INTO seq, hash FROM access.entry e ORDER BY e.seq DESC LIMIT 1;
     seq := coalesce(seq, 0);

@@ -18,9 +18,11 @@ mod doctor;
 mod edit;
 mod expire;
 mod extend;
+mod hosts_behind;
 mod inbox;
 mod init;
 mod list;
+mod log_findings;
 #[cfg(test)]
 mod long_history;
 mod moving;
@@ -66,6 +68,7 @@ macro_rules! calls {
             edit: EditRequest;
             expire: Expire;
             extend: Extend, NeedsToExtend;
+            hosts_behind: HostsBehind;
             inbox: Inbox, MarkRead, Unread;
             list: List, Show;
             needs: Needs;
@@ -108,7 +111,7 @@ pub use init::{Init, init};
 pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, salvage_log};
 pub use policy_context::PolicyContext;
 pub use review::emergency;
-pub use shared_log::{engine_failure, join_log, log_status};
+pub use shared_log::{as_of, engine_failure, join_log, log_status};
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};

@@ -13,7 +13,8 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `shared.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
+//! | `outstanding.rs`, `read_marks.rs` | what hosts that share a log tell each other about delivery and inboxes |
+//! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
@@ -21,6 +22,7 @@
 
 mod catalogue;
 mod certificates;
+mod copy;
 mod file;
 mod grants;
 mod inbox;
@@ -32,17 +34,20 @@ mod members;
 mod moving;
 mod open;
 mod outbox;
+mod outstanding;
 mod pending;
 mod project;
 mod proof;
 mod provisioning;
 mod read;
+mod read_marks;
 mod recent;
 mod requests;
 mod row;
 mod rules;
 mod schema;
 mod sessions;
+mod settle;
 mod shared;
 mod write;
 
@@ -50,6 +55,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+pub use copy::{EngineHealth, KnownState};
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
 pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
@@ -58,12 +64,14 @@ pub use log::Head;
 pub use maintenance::NewFile;
 pub use moving::LostTail;
 pub use outbox::Waiting;
+pub use outstanding::Outstanding;
 pub use pending::QueuePosition;
 pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
-pub use shared::{EngineAccess, Pending};
+pub use settle::Pending;
+pub use shared::EngineAccess;
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};
@@ -253,7 +261,9 @@ impl Store {
         let _turn = if self.conn.is_none() { Some(file::LockFile::wait_for(&self.path)?) } else { None };
         let conn = self.connection(open::connect_alone)?;
         let transaction = conn.unchecked_transaction().map_err(Error::from)?;
-        let answer = work(&Read::new(&transaction))?;
+        let read = Read::new(&transaction);
+        self.note_known(&read);
+        let answer = work(&read)?;
         transaction.finish().map_err(Error::from)?;
         Ok(answer)
     }
@@ -269,6 +279,21 @@ impl Store {
         self.transact(&conn, |write| {
             let answer = work(write)?;
             write.store_expire_ran(write.expire_ran_at())?;
+            Ok(answer)
+        })
+    }
+
+    /// Changes what is no part of the record: the outbox, positions, read marks. Other hosts that share the log are not asked, so
+    /// nothing can be recorded.
+    pub fn write_unrecorded<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
+        let _turn = file::LockFile::wait_for(&self.path)?;
+        let conn = self.connection(open::connect)?;
+        self.transact(&conn, |write| {
+            let before = write.place();
+            let answer = work(write)?;
+            if write.place() != before {
+                return Err(Error::Internal { message: "this may not be recorded".to_owned() }.into());
+            }
             Ok(answer)
         })
     }

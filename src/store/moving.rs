@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::outstanding::Outstanding;
 use super::read::Read;
-use super::shared::{ClosedLog, EngineAccess, fork, place, problem};
+use super::shared::{EngineAccess, fork, place, problem};
 use super::{Error, Store, file, open};
 use crate::domain::audit;
 use crate::domain::audit::LogPlace;
@@ -63,8 +64,10 @@ impl Store {
         if Read::new(&conn).replica()?.is_none() {
             self.transact(&conn, |write| write.begin_replica(&new_replica(host.to_owned())))?;
         }
+        // A host that joins continues from this outbox. An earlier run that was interrupted may have published it.
+        self.publish_outstanding(&mut Outstanding::default())?;
         owner.open_log().map_err(problem)?;
-        self.with(|engine, access| self.catch_up_with(engine, access, &conn, ClosedLog::Refused))?;
+        self.with(|engine, access| self.catch_up_open(engine, access, &conn))?;
         Ok(copied)
     }
 
@@ -85,12 +88,13 @@ impl Store {
     /// where it was.
     pub fn leave_log(&self, owner: &mut Engine, host: &str) -> Result<LogPlace, Error> {
         let conn = self.connection(open::connect)?;
+        self.take_outstanding_on(&conn)?;
         let _turn = file::LockFile::wait_for(&self.path)?;
         self.with(|engine, access| {
             // What is pending can be settled before and after.
             self.settle_with(engine, access, &conn)?;
             owner.close_log(host).map_err(problem)?;
-            self.catch_up_with(engine, access, &conn, ClosedLog::Accepted).map(drop)
+            self.catch_up(engine, access, &conn).map(drop)
         })?;
         let (here, there) = (place(&conn)?, owner.owned().map_err(problem)?.head);
         if here != there {
@@ -107,8 +111,8 @@ impl Store {
         access: &EngineAccess,
         conn: &rusqlite::Connection,
     ) -> Result<(), Error> {
-        self.settle(engine, access, conn, ClosedLog::Accepted)?;
-        self.catch_up_with(engine, access, conn, ClosedLog::Accepted).map(drop)
+        self.settle(engine, access, conn)?;
+        self.catch_up(engine, access, conn).map(drop)
     }
 
     /// Takes in what the log has, though it may be closed.
@@ -152,7 +156,10 @@ impl Store {
             let conn = store.connection(open::connect)?;
             conn.execute_batch("PRAGMA cache_size=-64000; PRAGMA synchronous=OFF")?;
             store.transact(&conn, |write| write.begin_replica(&new_replica(host)))?;
-            store.with(|engine, access| store.catch_up_with(engine, access, &conn, ClosedLog::Refused))?;
+            // Its own outbox would have all that was ever queued.
+            if store.take_outstanding_on(&conn)?.is_none() {
+                conn.execute_batch("DELETE FROM outbox")?;
+            }
             place(&conn)?
         };
         if last == LogPlace::START {
