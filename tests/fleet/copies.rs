@@ -121,7 +121,7 @@ impl Host {
 
 fn rows(conn: &Connection, table: &str) -> Vec<String> {
     let mut rows = conn.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
-    let names: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = rows.column_names().map(str::to_owned).collect();
     let of_log: Vec<usize> =
         (0..names.len()).filter(|at| !["expire_ran_at", "read_at"].contains(&names[*at].as_str())).collect();
     let rows = rows.query_map([], |row| {

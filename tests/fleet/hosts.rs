@@ -1,6 +1,6 @@
 //! Which hosts there are: the log says it, once it names any.
 
-use crate::shared_log::{Body, Calls as _, Place, SharedLog, assert_refused, verdict};
+use crate::shared_log::{Body, Calls as _, Place, SharedLog, assert_refused, time, verdict};
 
 fn hosts(log: &SharedLog) -> Vec<String> {
     let sql = "SELECT host || ' ' || may || CASE WHEN retired THEN ' retired' ELSE '' END FROM access.hosts()";
@@ -61,7 +61,11 @@ fn the_log_names_its_hosts() {
 fn a_batch_has_the_rights_of_its_beginning() {
     let log = SharedLog::start();
     let mut alpha = log.connect("alpha");
-    let bodies = [Body::new("alpha", 1).hosts(&[("add", "beta", "decide")]).text(), Body::new("alpha", 2).text()];
+    let (first, second) = (Body::new("alpha", 1).hosts(&[("add", "beta", "decide")]), Body::new("alpha", 2));
+    // Copies know what was one call by its time.
+    let bodies = [first.clone().text(), second.clone().at(&time(5)).text()];
+    assert_refused(alpha.append(&Place::empty(), &bodies), "22023", "have one time");
+    let bodies = [first.at(&second.at), second.clone()].map(|body| body.text());
     assert_eq!(verdict(alpha.append(&Place::empty(), &bodies)), "ok");
     assert_refused(alpha.turn(&log.end()), "42501", "alpha is not a host");
 }
