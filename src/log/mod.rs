@@ -9,13 +9,13 @@
 mod config;
 mod connection;
 mod engine;
+mod owner;
 mod patroni;
 mod side;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{
-    Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LogState, LoggedEntry, OwnedLog,
-};
+pub use engine::{Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LoggedEntry};
+pub use owner::{LogState, OwnedLog};
 pub use patroni::PatroniSettings;
 pub use side::SideValue;
 
