@@ -18,8 +18,9 @@ use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::identity;
-use crate::protocol::{BackupView, Checkpoint, FindingView};
+use crate::protocol::{AsOfLast, BackupView, Checkpoint, FindingView};
 use crate::server;
+use crate::service;
 use crate::service::{Backup, Call, Caller, Callers, Doctor, Outside, Rows, Service};
 use crate::store;
 use crate::store::{NewFile, Store};
@@ -40,6 +41,8 @@ pub struct Own {
     /// Whether this process was root and became the owner of the file.
     became_owner: Cell<bool>,
     open: fn(&Path) -> Result<Store, Failure>,
+    /// What the copy of a shared log knew that gave the last answer.
+    as_of: AsOfLast,
 }
 
 /// A shared host. Only root and the system user who owns the database open the file directly.
@@ -51,7 +54,8 @@ pub struct Host {
 
 impl Backend {
     /// If the machine's config names a socket, flags and variables cannot bypass it.
-    pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>) -> Result<Backend, Failure> {
+    /// `as_of`: keeps what the last answer knew.
+    pub fn choose(db: Option<PathBuf>, acting_as: Option<Name>, as_of: AsOfLast) -> Result<Backend, Failure> {
         identity::refuse_setid()?;
         let Some(shared) = config::shared()? else {
             let path = match db.map_or_else(config::database_by_variable, |path| Ok(Some(path)))? {
@@ -59,7 +63,7 @@ impl Backend {
                 None => config::database()?,
             };
             let acting_as = acting_as.map_or_else(config::member_by_variable, |name| Ok(Some(name)))?;
-            return Ok(Backend::Own(Own::new(path, acting_as)?));
+            return Ok(Backend::Own(Own::new(path, acting_as, as_of)?));
         };
         if let Some(name) = config::variable_set() {
             return Err(Failure::new(Kind::Refused, format!("{name} is set, but a shared host does not use it"))
@@ -70,15 +74,15 @@ impl Backend {
                 .hint("leave out --as: the operating system tells who you are"));
         }
         let file = match (db, looks_after(&shared.database)) {
-            (Some(path), true) => Some(Own::new(path, None)?),
-            (None, true) => Some(Own::shared(shared.database.clone())?),
+            (Some(path), true) => Some(Own::new(path, None, as_of.clone())?),
+            (None, true) => Some(Own::shared(shared.database.clone(), as_of.clone())?),
             (None, false) => None,
             (Some(_), false) => {
                 return Err(Failure::new(Kind::Refused, "on a shared host you cannot choose the database")
                     .hint("leave out --db: all commands use the host's shared database"));
             }
         };
-        Ok(Backend::Shared(Host { client: Client::new(shared.socket.clone()), shared, file }))
+        Ok(Backend::Shared(Host { client: Client::new(shared.socket.clone()).noting(as_of), shared, file }))
     }
 
     /// The file that `init` creates. Only for a caller's own file.
@@ -110,10 +114,19 @@ impl Backend {
     pub fn database(&self) -> Result<&Store, Failure> {
         match self {
             Backend::Own(own) | Backend::Shared(Host { file: Some(own), .. }) => own.opened(),
-            Backend::Shared(Host { file: None, .. }) => {
-                Err(Failure::new(Kind::Refused, "only root may do this on a shared host")
-                    .hint("run the same command as root on this machine"))
+            Backend::Shared(Host { file: None, .. }) => Err(only_root()),
+        }
+    }
+
+    /// Where a copy of a shared log is made. On a shared host root does it, and becomes the user who will own it.
+    pub fn place_for_copy(&self) -> Result<&Path, Failure> {
+        match self {
+            Backend::Own(own) => Ok(own.path()),
+            Backend::Shared(host) if identity::is_root() => {
+                server::become_owner(&host.shared.database)?;
+                Ok(&host.shared.database)
             }
+            Backend::Shared(_) => Err(only_root()),
         }
     }
 
@@ -127,11 +140,21 @@ impl Backend {
     }
 
     /// Runs the checks of `doctor`; on a shared host, those of its installation first. Returns whether any failed.
-    pub fn doctor(&self, against: Vec<Checkpoint>, rows: Rows<'_, FindingView>) -> Result<bool, Failure> {
+    ///
+    /// `ask_server`: called where the server answers, before this process becomes the owner of the file, who may not ask.
+    pub fn doctor(
+        &self,
+        against: Vec<Checkpoint>,
+        ask_server: &mut dyn FnMut(),
+        rows: Rows<'_, FindingView>,
+    ) -> Result<bool, Failure> {
         let Backend::Shared(Host { shared, file: Some(file), .. }) = self else {
             return self.call(Doctor { against }, rows);
         };
         let inspected = server::inspect(shared, rows)?;
+        if inspected.answers {
+            ask_server();
+        }
         if file.path == shared.database && !inspected.openable {
             return Ok(true);
         }
@@ -171,6 +194,11 @@ impl Backend {
     }
 }
 
+fn only_root() -> Failure {
+    Failure::new(Kind::Refused, "only root may do this on a shared host")
+        .hint("run the same command as root on this machine")
+}
+
 /// Whether this user may open a shared host's database directly.
 fn looks_after(database: &Path) -> bool {
     let owner = || std::fs::metadata(database).is_ok_and(|found| found.uid() == geteuid().as_raw());
@@ -178,7 +206,7 @@ fn looks_after(database: &Path) -> bool {
 }
 
 impl Own {
-    fn new(path: PathBuf, acting_as: Option<Name>) -> Result<Own, Failure> {
+    fn new(path: PathBuf, acting_as: Option<Name>, as_of: AsOfLast) -> Result<Own, Failure> {
         let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
         Ok(Own {
             path,
@@ -186,12 +214,13 @@ impl Own {
             caller,
             became_owner: Cell::new(false),
             open: |path| Ok(Store::open(path)?.with_engine(server::engine())),
+            as_of,
         })
     }
 
     /// A shared host's.
-    fn shared(path: PathBuf) -> Result<Own, Failure> {
-        let mut own = Own::new(path, None)?;
+    fn shared(path: PathBuf, as_of: AsOfLast) -> Result<Own, Failure> {
+        let mut own = Own::new(path, None, as_of)?;
         own.open = server::open;
         Ok(own)
     }
@@ -263,7 +292,9 @@ impl Own {
             delivery_findings: &|read| subscribers::findings(read, &open()),
         };
         let service = Service { store, caller: &self.caller, clock: &identity::clock_of, outside: &outside };
-        call.carry_out(&service, rows)
+        let reply = call.carry_out(&service, rows)?;
+        self.as_of.set(service::as_of(store, outside.clocks)?);
+        Ok(reply)
     }
 
     fn back_up(&self, to: PathBuf) -> Result<BackupView, Failure> {

@@ -19,6 +19,7 @@ use nix::sys::time::TimeVal;
 
 use crate::error::{Failure, Kind};
 use crate::frame::{self, Answer, Broken, Timed};
+use crate::protocol::AsOfLast;
 use crate::service::{Call, Callers, Rows};
 
 /// How long to keep trying for a free connection.
@@ -37,6 +38,8 @@ pub struct Client {
     /// How long to keep trying for a free connection, and how long to wait for the next frame of an answer.
     patience: Duration,
     silence: Duration,
+    /// What the copy of a shared log knew that gave the last answer.
+    as_of: AsOfLast,
 }
 
 /// How one attempt ended.
@@ -48,12 +51,18 @@ enum Tried<T> {
 
 impl Client {
     pub fn new(socket: PathBuf) -> Client {
-        Client { socket, patience: PATIENCE, silence: SILENCE }
+        Client { socket, patience: PATIENCE, silence: SILENCE, as_of: AsOfLast::default() }
     }
 
     /// A client with shorter limits.
     pub fn within(socket: PathBuf, limit: Duration) -> Client {
-        Client { socket, patience: limit.min(PATIENCE), silence: limit.min(SILENCE) }
+        Client { patience: limit.min(PATIENCE), silence: limit.min(SILENCE), ..Client::new(socket) }
+    }
+
+    /// Keeps what the last answer knew here.
+    #[must_use]
+    pub fn noting(self, as_of: AsOfLast) -> Client {
+        Client { as_of, ..self }
     }
 
     pub fn call<C: Call>(&self, mut call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
@@ -115,6 +124,7 @@ impl Client {
             from.get_mut().until = over.min(Instant::now() + self.silence);
             match next::<C>(&mut from)? {
                 Answer::Row(row) => rows(row)?,
+                Answer::AsOf(as_of) => self.as_of.set(Some(as_of)),
                 Answer::Done(reply) => return Ok(Tried::Answered(reply)),
                 Answer::Failed(failure) => return Err(failure),
                 Answer::SendFile => {

@@ -12,6 +12,7 @@ use crate::domain::grant::State;
 use crate::domain::notification::NotificationKind;
 use crate::domain::text::is_hostile;
 use crate::error::Failure;
+use crate::protocol::AsOfLast;
 use crate::service::{Candidate, Complete, Words};
 
 /// With the start and the end of the program, a completion takes at most half a second.
@@ -107,7 +108,11 @@ fn words(words: Words) -> Vec<CompletionCandidate> {
 }
 
 fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
-    let backend = Backend::choose(option("--db").map(Into::into), option("--as").and_then(|name| name.parse().ok()))?;
+    let backend = Backend::choose(
+        option("--db").map(Into::into),
+        option("--as").and_then(|name| name.parse().ok()),
+        AsOfLast::default(),
+    )?;
     let mut candidates = Vec::new();
     let harmless = |text: &str| !text.contains(is_hostile);
     backend.call(Complete { words }, &mut |Candidate { word, help }| {

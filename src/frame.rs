@@ -6,7 +6,7 @@
 //! | | the greeting of its own version, and a frame: the command |
 //! | of `team apply`: "send the file" | a frame: the file |
 //! | | end of stream; any further data makes the command invalid |
-//! | frames: rows, then the reply or a failure | |
+//! | frames: rows, then what a copy of a shared log knows, then the reply or a failure | |
 //!
 //! A frame is a length (4 bytes, big-endian), then that many bytes: JSON, except for the file. A server that closes
 //! before it sends the greeting has begun nothing.
@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::protocol::AsOf;
 
 /// Both sides send it first. The digit is the protocol version.
 pub const GREETING: [u8; 9] = *b"access 1\n";
@@ -34,6 +35,8 @@ pub enum Answer<R, D> {
     Row(R),
     /// The file that belongs to the call may come now.
     SendFile,
+    /// Before the reply, where the database is a copy of a shared log.
+    AsOf(AsOf),
     Done(D),
     Failed(Failure),
 }

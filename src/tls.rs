@@ -1,5 +1,6 @@
 //! Encrypted connections, and the files that they need: passwords, keys, and certificates to trust.
 
+pub mod certificate;
 pub mod postgres;
 
 use std::fs::{File, OpenOptions};

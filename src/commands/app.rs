@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use super::Global;
 use crate::backend::Backend;
+use crate::domain::duration::spell;
 use crate::domain::name::Name;
 use crate::domain::resource::{Resource, ResourceOrName};
 use crate::domain::terms::RequestId;
@@ -15,7 +16,7 @@ use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
-use crate::protocol::RequestView;
+use crate::protocol::{AsOf, AsOfLast, RequestView};
 use crate::service::{Call, Find, Show, Unread};
 use crate::time_input::{Pick, TypedTime};
 use crate::ui::{Listing, Printer, counted, request};
@@ -41,6 +42,7 @@ pub struct App {
 pub struct LazyBackend {
     db: Option<PathBuf>,
     acting_as: Option<Name>,
+    as_of: AsOfLast,
     chosen: OnceCell<Backend>,
 }
 
@@ -54,19 +56,20 @@ impl LazyBackend {
         if let Some(chosen) = self.chosen.get() {
             return Ok(chosen);
         }
-        let chosen = Backend::choose(self.db.clone(), self.acting_as.clone())?;
+        let chosen = Backend::choose(self.db.clone(), self.acting_as.clone(), self.as_of.clone())?;
         Ok(self.chosen.get_or_init(|| chosen))
     }
 }
 
 impl App {
     pub fn new(global: &Global, clock: Timestamp) -> App {
-        let printer = Printer::new(global.json, global.quiet, global.color, clock);
+        let as_of = AsOfLast::default();
+        let printer = Printer::new(global.json, global.quiet, global.color, clock).noting(as_of.clone());
         let prompt = Prompt::on_terminal(global.yes, printer.in_color());
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let attended = terminal && !global.quiet && !global.json;
-        let backend =
-            LazyBackend { db: global.db.clone(), acting_as: global.acting_as.clone(), chosen: OnceCell::new() };
+        let (db, acting_as) = (global.db.clone(), global.acting_as.clone());
+        let backend = LazyBackend { db, acting_as, as_of, chosen: OnceCell::new() };
         App { backend, printer, prompt, clock, yes: global.yes, attended, stopped: false, access_changed: false }
     }
 
@@ -191,6 +194,26 @@ impl App {
             self.printer.print(&format!("… and {} more (--limit 0 shows all)", counted(more)))?;
         }
         Ok(())
+    }
+
+    /// What the copy of a shared log knew that gave the last answer. None: the log is not shared.
+    pub fn as_of(&self) -> Option<AsOf> {
+        self.backend.as_of.get()
+    }
+
+    /// Says how old the copy is that gave the answer, if it is not fresh.
+    pub fn mention_age(&mut self) {
+        /// A copy that is no older needs no remark, in seconds.
+        const FRESH: i64 = 10;
+        match self.as_of().map(|as_of| as_of.age_seconds) {
+            Some(Some(age)) if age > FRESH => self
+                .printer
+                .status(&format!("as of {} ago: this host has not heard from the shared log since", spell(age))),
+            Some(None) => {
+                self.printer.status("this host has not heard from the shared log since it started");
+            }
+            Some(Some(_)) | None => {}
+        }
     }
 
     /// Prints the number of unread notifications, on a terminal.

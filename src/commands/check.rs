@@ -11,20 +11,23 @@ use crate::domain::duration::brief;
 use crate::domain::entitlement::{Entitlement, Via, longest};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
+use crate::domain::replica::NamedPosition;
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::CheckView;
+use crate::protocol::{CheckView, Freshness};
 use crate::service::Check;
 
 /// Check whether you have access now. Exit 0: yes; 1: no
 #[derive(Debug, Args)]
 #[command(after_help = "The end time is compared with the clock, so the answer does not depend on cron.
+With a log that several hosts share, this host answers from its copy, until that is too old. --json has its age.
 
 Examples:
   access check target:orders-db
   access check --quiet target:orders-db && psql orders
   access check connection:prod-aws --user bob
+  access check connection:prod-aws --at-least acme@12345
   access check connection:prod-aws --login \"$PAM_USER\"")]
 pub struct CheckArgs {
     #[arg(add = ArgValueCandidates::new(completion::resources))]
@@ -35,11 +38,19 @@ pub struct CheckArgs {
     /// The member of this Unix user name (root and admins): for PAM, sudo and hooks
     #[arg(long, value_name = "LOGIN", conflicts_with = "user")]
     pub login: Option<Login>,
+    /// Ask the shared log first. Exit 69: it can't be reached
+    #[arg(long, conflicts_with = "at_least")]
+    pub fresh: bool,
+    /// Wait until this host knows this entry of the shared log, such as acme@12345, for at most 10 seconds
+    #[arg(long, value_name = "POSITION")]
+    pub at_least: Option<NamedPosition>,
 }
 
 impl Run for CheckArgs {
     fn run(self, app: &mut App) -> Result<u8> {
-        let view = app.backend()?.answer(Check { resource: self.resource, user: self.user, login: self.login })?;
+        let CheckArgs { resource, user, login, fresh, at_least } = self;
+        let freshness = if fresh { Some(Freshness::Asked) } else { at_least.map(Freshness::AtLeast) };
+        let view = app.backend()?.answer(Check { resource, user, login, freshness })?;
         // Exit code 0 opens gates, so the two parts of the answer have to agree.
         if view.allowed == view.because.is_empty() {
             return Err(Failure::new(Kind::Internal, "the answer contradicts itself").into());

@@ -8,7 +8,7 @@ use super::Run;
 use super::app::App;
 use super::reconcile;
 use crate::domain::provisioning::{held_still, not_taken_back};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::protocol::{ExpireView, StillHeldView, UnconfirmedView};
 use crate::provisioning;
 use crate::provisioning::ReconcileState;
@@ -46,10 +46,18 @@ impl Run for ExpireArgs {
         let expired = app.backend.get()?.call(call, &mut |progress| {
             printer.progress(progress);
             Ok(())
-        })?;
-        let Warned { answer: view, warnings } = expired;
+        });
+        let carry = match &expired {
+            Ok(_) => true,
+            // Access has ended, whether or not the shared log knows it.
+            Err(failure) => failure.kind == Kind::Unavailable && app.backend()?.answer(StillHeld {}).is_ok(),
+        };
         // What was recorded is shown, whatever comes of this.
-        let carried = systems.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
+        let carried = if carry && systems? { app.carry_to_systems() } else { Ok(()) };
+        if let (Err(_), Err(failure)) = (&expired, &carried) {
+            app.printer.warn(&failure.message);
+        }
+        let Warned { answer: view, warnings } = expired?;
         let held = if self.dry_run { StillHeldView::default() } else { app.backend.get()?.answer(StillHeld {})? };
         let view = Expired { view, held };
         let quiet = app.printer.is_quiet();

@@ -66,7 +66,7 @@ pub struct Owner {
 impl Owner {
     fn engine(self) -> Result<Engine> {
         let Owner { url, password_file, certificate, key, ca_file, allow_plain } = self;
-        let config = LogConfig { url, password_file, certificate, key, ca_file, allow_plain };
+        let config = LogConfig { url, password_file, certificate, key, ca_file, allow_plain, patroni: None };
         Ok(Engine::new(config.resolve()?))
     }
 }
@@ -151,7 +151,7 @@ impl Run for LogArgs {
             }
             LogVerb::Move(to) => return to.run(app),
             LogVerb::Join(_) => {
-                let path = app.backend()?.own()?.path().to_owned();
+                let path = app.backend()?.place_for_copy()?.to_owned();
                 let place = service::join_log(&path, server::engine())?;
                 app.printer.print(&format!("Joined the shared log: {} entries, at {}", place.seq, path.display()))?;
                 app.printer.hint("keep the copy fresh with `access follow`");

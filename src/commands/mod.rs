@@ -236,6 +236,7 @@ pub fn run(cli: Cli) -> Result<u8> {
     if let Some(why) = time_zone::local_zone_error() {
         app.printer.warn(&format!("{why}; times are shown in UTC"));
     }
+    app.mention_age();
     app.mention_unread();
     Ok(code)
 }

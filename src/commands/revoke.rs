@@ -1,5 +1,8 @@
 //! `access revoke`: ends access before its end time.
 
+use std::thread::sleep;
+use std::time::{Duration as Wait, Instant};
+
 use anyhow::Result;
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -8,15 +11,22 @@ use super::Run;
 use super::app::App;
 use super::each::each;
 use crate::completion;
+use crate::domain::duration::Length;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::terms::RequestId;
 use crate::domain::text::{Text, joined};
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
+use crate::identity;
 use crate::prompt::{Prompt, cancelled};
-use crate::protocol::{RequestView, Seen};
-use crate::service::{Revoke, RevokeMember};
+use crate::protocol::{HostBehindView, RequestView, Seen};
+use crate::service::{HostsBehind, Revoke, RevokeMember};
+use crate::time_format::in_full;
 use crate::ui::request;
+
+/// How long `--wait` waits, and the pause between two looks.
+const PATIENCE: Wait = Wait::from_secs(10);
+const POLL: Wait = Wait::from_millis(200);
 
 /// End access now, before its end time
 #[derive(Debug, Args)]
@@ -28,7 +38,8 @@ With --member, all grants of a member end together, or none does. Access that th
 Examples:
   access revoke 12
   access revoke 12 --reason 'The incident is over'
-  access revoke --member bob --reason 'Laptop stolen'"
+  access revoke --member bob --reason 'Laptop stolen'
+  access revoke 12 --wait --timeout 1m"
 )]
 pub struct RevokeArgs {
     /// Numbers of the granted requests
@@ -40,14 +51,32 @@ pub struct RevokeArgs {
     /// Reason, which the member sees
     #[arg(short, long, value_name = "TEXT")]
     pub reason: Option<Text>,
+    /// Wait until every host of a shared log knows it. Exit 1: some do not yet
+    #[arg(long)]
+    pub wait: bool,
+    /// Wait no longer than this (default: 10s)
+    #[arg(long, value_name = "LENGTH", requires = "wait")]
+    pub timeout: Option<Length>,
 }
 
 impl Run for RevokeArgs {
     fn run(self, app: &mut App) -> Result<u8> {
-        match &self.member {
-            Some(member) => app.revoke_all(member, self.reason.as_ref()),
-            None => app.revoke(&self.ids, self.reason.as_ref()),
+        let (code, ids) = match &self.member {
+            Some(member) => (0, app.revoke_all(member, self.reason.as_ref())?),
+            None => (app.revoke(&self.ids, self.reason.as_ref())?, self.ids),
+        };
+        if ids.is_empty() {
+            return Ok(code);
         }
+        if self.wait {
+            let waited = app.wait_for_hosts(ids, self.timeout)?;
+            return Ok(if code == 0 { waited } else { code });
+        }
+        if app.as_of().is_some() {
+            app.printer
+                .hint("other hosts know it within seconds; `access revoke --wait` waits, and names those that do not");
+        }
+        Ok(code)
     }
 
     fn changes(&self) -> bool {
@@ -97,7 +126,8 @@ impl App {
     }
 
     /// Ends all grants of a member. On a terminal it lists them and asks first.
-    fn revoke_all(&mut self, member: &Name, reason: Option<&Text>) -> Result<u8> {
+    /// Returns the requests that ended.
+    fn revoke_all(&mut self, member: &Name, reason: Option<&Text>) -> Result<Vec<RequestId>> {
         let call = |seen, dry_run| RevokeMember { member: member.clone(), reason: reason.cloned(), seen, dry_run };
         let mut seen = None;
         if let Some(prompt) = &self.prompt {
@@ -118,8 +148,10 @@ impl App {
             }
             seen = Some(Seen::of(views.iter().filter_map(|view| view.last_seq)));
         }
+        let mut ended = Vec::new();
         let ((), count) = self.rows_to_the_end(call(seen, false), |list, view| {
             let now = list.now();
+            ended.push(view.id);
             list.item(&view, |sheet| request::outcomes(sheet, &view, now))
         })?;
         self.access_changed = count > 0;
@@ -128,6 +160,37 @@ impl App {
         }
         self.printer
             .hint("access that the team file gives stays; to end it too, set `disabled = true` for this member there");
-        Ok(0)
+        Ok(ended)
+    }
+
+    /// Waits until every host of a shared log knows what was revoked, and names those that do not. Exit 0: all know it.
+    fn wait_for_hosts(&mut self, requests: Vec<RequestId>, timeout: Option<Length>) -> Result<u8> {
+        let Some(as_of) = self.as_of() else { return Ok(0) };
+        let patience = timeout.map_or(PATIENCE, |length| Wait::from_secs(length.seconds().unsigned_abs()));
+        let begun = Instant::now();
+        loop {
+            let call = HostsBehind { seq: as_of.position.seq, requests: requests.clone() };
+            let behind = self.backend()?.answer(call);
+            let is_over = begun.elapsed() >= patience;
+            match behind {
+                Ok(behind) if behind.is_empty() => {
+                    self.printer.status("Every host knows it, or denies already");
+                    return Ok(0);
+                }
+                Ok(behind) if is_over => {
+                    for HostBehindView { host, denies_by } in behind {
+                        let by = in_full(denies_by, identity::clock()?);
+                        self.printer.warn(&format!("{host} does not know it yet; it denies by {by} at the latest"));
+                    }
+                    return Ok(1);
+                }
+                Err(failure) if is_over || failure.kind != Kind::Unavailable => {
+                    let why = failure.message;
+                    self.printer.warn(&format!("it is revoked, but which hosts know it can't be asked: {why}"));
+                    return Ok(1);
+                }
+                Ok(_) | Err(_) => sleep(POLL),
+            }
+        }
     }
 }

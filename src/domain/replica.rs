@@ -3,7 +3,13 @@
 //! The engine that orders the entries has the clock that counts. Between two contacts the time goes on by the host's own
 //! count of seconds since it started, which nobody can set. A wall clock only makes a copy look older, never younger.
 
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
 use super::Malformed;
+use super::name::Name;
 use super::time::Timestamp;
 
 /// The clocks of this host at one moment.
@@ -33,6 +39,46 @@ pub struct Replica {
     /// Changes when the engine was restored from a backup.
     pub epoch: i64,
     pub contact: LastContact,
+}
+
+/// An entry of the log of a team, as people pass it on: `acme@12345`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NamedPosition {
+    pub team: Name,
+    pub seq: i64,
+}
+
+impl fmt::Display for NamedPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.team, self.seq)
+    }
+}
+
+impl FromStr for NamedPosition {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<NamedPosition, Malformed> {
+        let malformed = || Malformed::new(format!("{text:?} is not a position in a log, such as acme@12345"));
+        let (team, seq) = text.rsplit_once('@').ok_or_else(malformed)?;
+        let digits = !seq.is_empty() && seq.bytes().all(|byte| byte.is_ascii_digit());
+        let seq = seq.parse().ok().filter(|_| digits).ok_or_else(malformed)?;
+        Ok(NamedPosition { team: team.parse()?, seq })
+    }
+}
+
+impl TryFrom<String> for NamedPosition {
+    type Error = Malformed;
+
+    fn try_from(text: String) -> Result<NamedPosition, Malformed> {
+        text.parse()
+    }
+}
+
+impl From<NamedPosition> for String {
+    fn from(position: NamedPosition) -> String {
+        position.to_string()
+    }
 }
 
 /// How long ago the last contact was.
@@ -83,6 +129,15 @@ mod tests {
         assert_eq!(contact.now(&clocks("a", 0, 0)).unwrap().unix(), 1_800_000_000);
         assert_eq!(contact.now(&clocks("b", 0, -5)).unwrap().unix(), 1_800_000_000);
         assert_eq!(contact.now(&clocks("b", 0, 7_000)).unwrap().unix(), 1_800_000_007);
+    }
+
+    #[test]
+    fn a_position_is_a_team_and_a_number() {
+        let position: NamedPosition = "acme@12345".parse().unwrap();
+        assert_eq!((position.seq, position.to_string().as_str()), (12345, "acme@12345"));
+        for wrong in ["acme", "acme@", "@1", "acme@-1", "acme@+1", "acme@1 ", "a b@1", "acme@99999999999999999999"] {
+            assert!(wrong.parse::<NamedPosition>().is_err(), "{wrong}");
+        }
     }
 
     #[test]

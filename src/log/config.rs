@@ -29,6 +29,8 @@ pub struct LogConfig {
     /// Allows a connection that is not encrypted.
     #[serde(default)]
     pub allow_plain: bool,
+    /// Where `doctor` asks Patroni how it is set, such as `http://db1:8008`.
+    pub patroni: Option<String>,
 }
 
 /// Where to connect, and how.
@@ -37,6 +39,10 @@ pub struct LogUrl {
     pub config: Config,
     /// None: sockets of this machine, or a plain connection.
     pub tls: Option<Arc<ClientConfig>>,
+    /// This host's certificate.
+    pub certificate: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub patroni: Option<String>,
 }
 
 impl LogConfig {
@@ -77,6 +83,7 @@ impl LogConfig {
             .connect_timeout(Duration::from_secs(3))
             .tcp_user_timeout(Duration::from_secs(4))
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        Ok(LogUrl { config, tls })
+        let LogConfig { certificate, ca_file, patroni, .. } = self.clone();
+        Ok(LogUrl { config, tls, certificate, ca_file, patroni })
     }
 }

@@ -241,6 +241,24 @@ impl Engine {
         self.finish(rows)?.iter().map(|row| host(row).map_err(|error| unexpected(&error))).collect()
     }
 
+    pub fn settings(&mut self) -> Result<EngineSettings, EngineError> {
+        let connection = self.connected()?;
+        let sql = "SELECT current_setting('server_version'), current_setting('synchronous_standby_names'),
+                   (SELECT count(*) FROM pg_stat_replication), current_setting('fsync') = 'on'";
+        let rows = connection.wait(connection.client.query_typed(sql, &[]));
+        let rows = self.finish(rows)?;
+        let row = rows.first().ok_or_else(|| EngineError::Refused("the database gave no answer".to_owned()))?;
+        let read = || -> Result<EngineSettings, tokio_postgres::Error> {
+            Ok(EngineSettings {
+                version: row.try_get(0)?,
+                synchronous_standbys: row.try_get(1)?,
+                standbys: row.try_get(2)?,
+                fsync: row.try_get(3)?,
+            })
+        };
+        read().map_err(|error| unexpected(&error))
+    }
+
     pub(super) fn connected(&mut self) -> Result<&LogConnection, EngineError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
@@ -273,6 +291,17 @@ impl Engine {
             }
         }
     }
+}
+
+/// How the database keeps what it acknowledges, as far as a host may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    pub version: String,
+    /// Empty: commits wait for no standby.
+    pub synchronous_standbys: String,
+    /// How many standbys are connected.
+    pub standbys: i64,
+    pub fsync: bool,
 }
 
 /// How far a host is, as the database knows it.

@@ -9,10 +9,12 @@
 mod config;
 mod connection;
 mod engine;
+mod patroni;
 mod side;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LoggedEntry, PAGE};
+pub use engine::{Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LoggedEntry, PAGE};
+pub use patroni::PatroniSettings;
 pub use side::SideValue;
 
 /// The database's side: installed by `access log init`.

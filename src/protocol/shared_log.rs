@@ -1,16 +1,53 @@
 //! A log that several hosts share, and this host's copy of it.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use serde::{Deserialize, Serialize};
 
 use super::Position;
+use crate::domain::replica::NamedPosition;
 use crate::domain::time::Timestamp;
 
-/// An answer from a copy that was not in contact with the shared log for a while.
+/// The state of the copy of a shared log that gave an answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AsOf {
-    /// The last contact.
+    /// An entry that the answer knows, and all before it.
+    pub position: NamedPosition,
+    /// The last contact with the shared log, by its clock.
     pub at: Timestamp,
-    pub age_seconds: i64,
+    /// How long ago that was. None: the host has started since.
+    pub age_seconds: Option<i64>,
+}
+
+/// Of the last answer; shared by what asks and what prints.
+#[derive(Debug, Clone, Default)]
+pub struct AsOfLast(Arc<Mutex<Option<AsOf>>>);
+
+impl AsOfLast {
+    pub fn get(&self) -> Option<AsOf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn set(&self, as_of: Option<AsOf>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = as_of;
+    }
+}
+
+/// What a reader asks of a copy before it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Freshness {
+    /// It has asked the shared log.
+    Asked,
+    /// It has this entry.
+    AtLeast(NamedPosition),
+}
+
+/// A host that does not know a change yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostBehindView {
+    pub host: String,
+    /// When its copy is too old to allow anything that was revoked.
+    pub denies_by: Timestamp,
 }
 
 /// What `log move` did, or would do.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ApprovalsView, AsOf, RequestView, Seen};
+use super::{ApprovalsView, RequestView, Seen};
 use crate::domain::duration::Length;
 use crate::domain::entitlement::Entitlement;
 use crate::domain::grant::State;
@@ -152,9 +152,6 @@ pub struct CheckView {
     /// The pending request that would allow it, if there is one.
     pub pending: Option<RequestId>,
     pub now: Timestamp,
-    /// None: the log is in this database alone, or the copy of it is fresh.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub as_of: Option<AsOf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

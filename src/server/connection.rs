@@ -199,7 +199,12 @@ impl Peer<'_> {
         let mut out = BufWriter::with_capacity(64 << 10, for_answer(self.stream));
         let mut write = |answer| frame::answer(&mut out, &answer).map_err(|error| io(&error));
         let reply = call.carry_out(&service, &mut |row| write(Answer::Row::<C::Row, C::Reply>(row)));
-        let written = reply.and_then(|reply| write(Answer::Done(reply)));
+        let written = reply.and_then(|reply| {
+            if let Some(as_of) = service::as_of(&store, outside.clocks)? {
+                write(Answer::AsOf(as_of))?;
+            }
+            write(Answer::Done(reply))
+        });
         out.flush().map_err(|error| io(&error))?;
         written
     }

@@ -15,7 +15,7 @@ pub use connection::serve_connection;
 pub use doctor::{inspect, unopenable};
 pub use init::{SharedInit, init_shared};
 pub use listen::listen;
-pub use process::{another_owner, as_user, become_user};
+pub use process::{another_owner, as_user, become_owner, become_user};
 
 use std::path::Path;
 

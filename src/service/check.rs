@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::request::item;
-use super::shared_log::as_of;
+use super::shared_log::{freshen, is_recent_enough};
 use super::{Call, Never, Problem, Rows, Service, member};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -12,7 +12,7 @@ use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::CheckView;
+use crate::protocol::{CheckView, Freshness};
 use crate::store::Read;
 
 /// Whether a member has access to something now. Never writes.
@@ -22,6 +22,9 @@ pub struct Check {
     pub user: Option<Name>,
     /// The member with this Unix user name, for gates such as PAM.
     pub login: Option<Login>,
+    /// What the copy of a shared log has to know first.
+    #[serde(default)]
+    pub freshness: Option<Freshness>,
 }
 
 impl Call for Check {
@@ -35,7 +38,12 @@ impl Call for Check {
     }
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<CheckView, Failure> {
-        let Check { resource, user, login } = self;
+        let Check { resource, user, login, freshness } = self;
+        if freshness.is_some() && !service.caller.root {
+            // Strangers make nobody ask the shared log.
+            service.store.read(|read| service.actor(read)).map_err(Problem::unrecorded)?;
+        }
+        freshen(service.store, freshness.as_ref())?;
         let login = login.as_ref();
         let checked = service.store.read(|read| {
             let now = service.now(read)?;
@@ -59,11 +67,12 @@ impl Call for Check {
             };
             // A disabled member holds nothing, and does not learn what exists.
             let disabled = own && principal.is_disabled();
-            let (because, as_of) = if disabled {
-                (Vec::new(), None)
+            let because = if disabled {
+                Vec::new()
             } else {
                 let item = item(read, &resource)?;
-                (principal.entitlements(&item, now), as_of(read, &item, service.outside.clocks)?)
+                is_recent_enough(read, &item, service.outside.clocks)?;
+                principal.entitlements(&item, now)
             };
             let may_wait = because.is_empty() && !disabled;
             let pending = if may_wait { read.pending_request(&principal.name, &resource, now)? } else { None };
@@ -74,7 +83,6 @@ impl Call for Check {
                 because,
                 pending: pending.map(|request| request.id),
                 now,
-                as_of,
             })
         });
         checked.map_err(Problem::unrecorded)

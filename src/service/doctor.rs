@@ -9,7 +9,7 @@ use super::policy_context::PolicyContext;
 use super::provisioning::unconfirmed;
 use super::quota::NAMED;
 use super::rejudge::few;
-use super::{Call, Callers, Rows, Service, expire, review, verify};
+use super::{Call, Callers, Rows, Service, expire, log_findings, review, verify};
 use crate::domain::contact::Timezone;
 use crate::domain::duration::spell;
 use crate::domain::provisioning::{Provisioning, held_still, not_taken_back};
@@ -43,7 +43,7 @@ impl Call for Doctor {
         let (sqlite, schema) = service.store.versions();
         let path = service.store.path().display();
         let clock = service.store.read(|read| (service.clock)(read.replica()?.as_ref()))?;
-        let findings = service.store.read(|read| -> Result<Vec<FindingView>, Error> {
+        let mut findings = service.store.read(|read| -> Result<Vec<FindingView>, Error> {
             let mut findings = vec![
                 file(service.store, &path.to_string())?,
                 ok("version", format!("SQLite {sqlite}, version {schema} of the schema")),
@@ -61,6 +61,7 @@ impl Call for Doctor {
             findings.extend(upgrade(read, clock).unwrap_or_else(|error| Some(unreadable("upgrade", error))));
             Ok(findings)
         })?;
+        findings.extend(log_findings::findings(service.store, service.outside.clocks));
         let wrong = findings.iter().any(|finding| finding.health == Health::Wrong);
         findings.into_iter().try_for_each(rows)?;
         Ok(wrong)

@@ -18,8 +18,9 @@ use crate::domain::policy::demand::{Requirement, RoleBasis};
 use crate::domain::principal::Principal;
 use crate::domain::request::{Request, lifecycle, vote};
 use crate::domain::terms::RequestId;
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
-use crate::error::Failure;
+use crate::error::{Failure, Kind};
 use crate::protocol::{ExpireView, Progress};
 use crate::store::{Error, Read};
 
@@ -47,7 +48,7 @@ impl Call for Expire {
                 Ok(due(read, &PolicyContext::default(), service.now_to_write(read)?, usize::MAX)?.1)
             })?
         } else {
-            run(service)?
+            run(service).map_err(|failure| not_recorded(service, failure))?
         };
         let mut warnings = Vec::new();
         if deliver && !dry_run {
@@ -68,6 +69,26 @@ impl Call for Expire {
         }
         Ok(Warned { answer: tally, warnings })
     }
+}
+
+/// Says what could not be recorded because the shared log can't be reached.
+fn not_recorded(service: &Service<'_>, failure: Failure) -> Failure {
+    let due = || -> Result<ExpireView, Failure> {
+        service.store.read(|read| Ok(due(read, &PolicyContext::default(), service.now(read)?, usize::MAX)?.1))
+    };
+    let (Kind::Unavailable, Ok(due)) = (failure.kind, due()) else { return failure };
+    let counts = [
+        (due.expired, "end of access", "ends of access"),
+        (due.started, "start of access", "starts of access"),
+        (due.lapsed, "request that lapsed", "requests that lapsed"),
+    ];
+    let some = counts.into_iter().filter(|(count, ..)| *count > 0);
+    let each: Vec<String> = some.map(|(count, one, many)| quantity(count, one, many)).collect();
+    if each.is_empty() {
+        return failure;
+    }
+    let message = format!("{}; not recorded: {}", failure.message, each.join(", "));
+    Failure { message, ..failure }.hint("access ends by the clock all the same; the next run records it")
 }
 
 fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {

@@ -311,7 +311,7 @@ fn ask(resource: &str, dry_run: bool) -> Asked {
 }
 
 fn check(resource: &str) -> Asked {
-    call(Check { resource: parsed(resource), user: None, login: None })
+    call(Check { resource: parsed(resource), user: None, login: None, freshness: None })
 }
 
 fn list(filter: ListFilter) -> Asked {

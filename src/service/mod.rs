@@ -18,9 +18,11 @@ mod doctor;
 mod edit;
 mod expire;
 mod extend;
+mod hosts_behind;
 mod inbox;
 mod init;
 mod list;
+mod log_findings;
 #[cfg(test)]
 mod long_history;
 mod needs;
@@ -65,6 +67,7 @@ macro_rules! calls {
             edit: EditRequest;
             expire: Expire;
             extend: Extend, NeedsToExtend;
+            hosts_behind: HostsBehind;
             inbox: Inbox, MarkRead, Unread;
             list: List, Show;
             needs: Needs;
@@ -106,7 +109,7 @@ pub use expire::access_continues;
 pub use init::{Init, init};
 pub use policy_context::PolicyContext;
 pub use review::emergency;
-pub use shared_log::{engine_failure, join_log, leave_log, log_status, move_log, prepare_log};
+pub use shared_log::{as_of, engine_failure, join_log, leave_log, log_status, move_log, prepare_log};
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};

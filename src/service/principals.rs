@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::check::of_login;
 use super::request::item;
+use super::shared_log::is_recent_enough;
 use super::{Call, Problem, Rows, Service, member};
 use crate::domain::member::Login;
 use crate::domain::resource::{Resource, ResourceKind};
@@ -33,13 +34,23 @@ impl Call for Principals {
             let now = service.now(read)?;
             let principal = member(read, &of_login(service, read, &login, now)?)?;
             let of_a_host = |kind| matches!(kind, ResourceKind::Connection | ResourceKind::Target);
+            let is_named = resource.is_some();
             let candidates = match resource {
                 Some(resource) => vec![resource],
                 None => read.resource_names()?.into_iter().filter(|resource| of_a_host(resource.kind())).collect(),
             };
             let mut usable = Vec::new();
             for resource in candidates {
-                if !principal.entitlements(&item(read, &resource)?, now).is_empty() {
+                let item = item(read, &resource)?;
+                if principal.entitlements(&item, now).is_empty() {
+                    continue;
+                }
+                // What an old copy still answers depends on the resource.
+                let recent = is_recent_enough(read, &item, service.outside.clocks);
+                if is_named {
+                    recent?;
+                    usable.push(resource);
+                } else if recent.is_ok() {
                     usable.push(resource);
                 }
             }

@@ -1,21 +1,24 @@
 //! The log that several hosts share: preparing it, moving to it and back, and how far everyone is.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::verify::prove;
 use crate::domain::audit;
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::duration::spell;
 use crate::domain::name::Name;
-use crate::domain::replica::{ContactAge, HostClocks, Replica};
+use crate::domain::replica::{ContactAge, HostClocks, NamedPosition, Replica};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::log::{Engine, EngineError};
-use crate::protocol::{AsOf, EngineView, HostView, LogStatusView, MovedView, Position};
-use crate::store::{EngineAccess, Read, Store};
+use crate::protocol::{AsOf, EngineView, Freshness, HostView, LogStatusView, MovedView, Position};
+use crate::store::{EngineAccess, Error, KnownState, Read, Store};
 
-/// A copy that is younger than this needs no remark, in milliseconds.
-const FRESH: i64 = 10_000;
+/// A host is in contact if it heard from the shared log so many milliseconds ago.
+const IN_CONTACT: i64 = 10_000;
+/// How long to wait for an entry.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How old a copy may be for a resource in production, and elsewhere, in milliseconds.
 const OFFLINE_IN_PRODUCTION: i64 = 5 * 60_000;
 const OFFLINE: i64 = 15 * 60_000;
@@ -70,7 +73,7 @@ pub fn leave_log(store: &Store, owner: &mut Engine) -> Result<Position, Failure>
 
 /// How far this copy, the shared log and all hosts are.
 pub fn log_status(store: &Store) -> Result<LogStatusView, Failure> {
-    let (replica, head) = store.read(|read| Ok::<_, crate::store::Error>((read.replica()?, read.head()?)))?;
+    let (replica, head) = store.read(|read| Ok::<_, Error>((read.replica()?, read.head()?)))?;
     let replica = replica.ok_or_else(|| {
         Failure::new(Kind::Failure, "the log is in this database alone; it is not shared")
             .hint("see `access log init --help`")
@@ -93,35 +96,78 @@ pub fn log_status(store: &Store) -> Result<LogStatusView, Failure> {
     Ok(LogStatusView { host: replica.host, position, engine: engine.map_err(|error| Failure::from(error).message) })
 }
 
-/// How old the copy is, for an answer about a resource. Fails if it is too old to answer.
-pub fn as_of(
+/// What the last transaction knew, and how old that is. None: the log is in this database alone.
+pub fn as_of(store: &Store, clocks: &dyn Fn() -> Result<HostClocks, Failure>) -> Result<Option<AsOf>, Failure> {
+    let Some(KnownState { team, seq, replica }) = store.known() else { return Ok(None) };
+    let age_seconds = match replica.contact.age(&clocks()?) {
+        ContactAge::Milliseconds(age) => Some(age / 1000),
+        ContactAge::BeforeBoot => None,
+    };
+    let at = Timestamp::from_unix(replica.contact.engine / 1000)
+        .map_err(|why| Failure::new(Kind::Failure, format!("the shared log's time: {why}")))?;
+    Ok(Some(AsOf { position: NamedPosition { team, seq }, at, age_seconds }))
+}
+
+/// Makes sure that the next answer is as fresh as its reader asks.
+pub fn freshen(store: &Store, freshness: Option<&Freshness>) -> Result<(), Failure> {
+    let Some(freshness) = freshness else { return Ok(()) };
+    let team = store.read(|read| Ok::<_, Error>((read.team_name()?, read.replica()?.is_some())))?;
+    match (freshness, team) {
+        // The log is in this file, so nothing is fresher.
+        (Freshness::Asked, (_, false)) => Ok(()),
+        (Freshness::Asked, (_, true)) => store.follow().map(drop).map_err(unanswered),
+        (Freshness::AtLeast(wanted), (team, _)) if wanted.team != team => {
+            Err(Failure::new(Kind::Usage, format!("{wanted} is not in the log of this team, {team}")))
+        }
+        (Freshness::AtLeast(wanted), _) => {
+            if store.wait_for(wanted, PATIENCE).map_err(unanswered)? {
+                return Ok(());
+            }
+            Err(too_old(format!("this host does not know {wanted} yet")))
+        }
+    }
+}
+
+/// A question has other hints than a change.
+pub fn unanswered(error: Error) -> Failure {
+    match error {
+        Error::Unreachable { message } => too_old(message),
+        other => other.into(),
+    }
+}
+
+/// Fails if the copy is too old to answer about a resource.
+pub fn is_recent_enough(
     read: &Read<'_>,
     item: &CatalogItem,
     clocks: &dyn Fn() -> Result<HostClocks, Failure>,
-) -> Result<Option<AsOf>, Failure> {
-    let Some(replica) = read.replica()? else { return Ok(None) };
+) -> Result<(), Failure> {
+    let Some(replica) = read.replica()? else { return Ok(()) };
+    within(&replica, &clocks()?, offline_for(read, item)?)
+}
+
+/// How old a copy may be to answer about a resource, in milliseconds.
+pub fn offline_for(_: &Read<'_>, item: &CatalogItem) -> Result<i64, Error> {
     let limit = match item.environment() {
         Some(Environment::Production) => OFFLINE_IN_PRODUCTION,
         Some(Environment::NonProduction) | None => OFFLINE,
     };
-    answered(&replica, &clocks()?, limit)
+    // Whatever the limit, a host that is in contact answers.
+    Ok(limit.max(IN_CONTACT))
 }
 
-fn answered(replica: &Replica, clocks: &HostClocks, limit: i64) -> Result<Option<AsOf>, Failure> {
-    let age = match replica.contact.age(clocks) {
-        ContactAge::Milliseconds(age) if age <= FRESH => return Ok(None),
-        ContactAge::Milliseconds(age) if age <= limit => age,
+fn within(replica: &Replica, clocks: &HostClocks, limit: i64) -> Result<(), Failure> {
+    match replica.contact.age(clocks) {
+        ContactAge::Milliseconds(age) if age <= limit => Ok(()),
         ContactAge::Milliseconds(age) => {
             let message =
                 format!("this host last heard from the shared log {} ago, which is too long", spell(age / 1000));
-            return Err(too_old(message));
+            Err(too_old(message))
         }
         ContactAge::BeforeBoot => {
-            return Err(too_old("this host has not heard from the shared log since it started".to_owned()));
+            Err(too_old("this host has not heard from the shared log since it started".to_owned()))
         }
-    };
-    let at = Timestamp::from_unix(replica.contact.engine / 1000);
-    Ok(at.ok().map(|at| AsOf { at, age_seconds: age / 1000 }))
+    }
 }
 
 fn too_old(message: String) -> Failure {
@@ -134,16 +180,13 @@ mod tests {
     use crate::domain::replica::LastContact;
 
     #[test]
-    fn an_old_copy_says_so_and_a_very_old_one_does_not_answer() {
+    fn a_very_old_copy_does_not_answer() {
         let clocks = |now: i64| HostClocks { boot_id: "a".to_owned(), since_boot: now, wall: now };
         let contact = LastContact { engine: 1_800_000_000_000, clocks: clocks(0) };
         let replica = Replica { host: "h".to_owned(), epoch: 1, contact };
-        let age = |now| answered(&replica, &clocks(now), OFFLINE).map(|as_of| as_of.map(|as_of| as_of.age_seconds));
-        assert_eq!(age(10_000).unwrap(), None);
-        assert_eq!(age(10_001).unwrap(), Some(10));
-        assert_eq!(age(OFFLINE).unwrap(), Some(OFFLINE / 1000));
-        assert_eq!(age(OFFLINE + 1).unwrap_err().kind, Kind::Unavailable);
+        assert!(within(&replica, &clocks(OFFLINE), OFFLINE).is_ok());
+        assert_eq!(within(&replica, &clocks(OFFLINE + 1), OFFLINE).unwrap_err().kind, Kind::Unavailable);
         let rebooted = HostClocks { boot_id: "b".to_owned(), ..clocks(1) };
-        assert_eq!(answered(&replica, &rebooted, OFFLINE).unwrap_err().kind, Kind::Unavailable);
+        assert_eq!(within(&replica, &rebooted, OFFLINE).unwrap_err().kind, Kind::Unavailable);
     }
 }

@@ -13,8 +13,8 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `outstanding.rs`, `read_marks.rs` | what hosts that share a log tell each other about delivery and inboxes |
-//! | `shared.rs` | writing to a log that several hosts share, and this host's copy of it |
+//! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, this host's copy of it, and moving there |
+//! | `outstanding.rs`, `read_marks.rs` | what such hosts tell each other about delivery and inboxes |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
@@ -22,6 +22,7 @@
 
 mod catalogue;
 mod certificates;
+mod copy;
 mod file;
 mod grants;
 mod inbox;
@@ -30,6 +31,7 @@ mod list;
 mod log;
 mod maintenance;
 mod members;
+mod moving;
 mod open;
 mod outbox;
 mod outstanding;
@@ -52,6 +54,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+pub use copy::{EngineHealth, KnownState};
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
 pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
@@ -255,7 +258,9 @@ impl Store {
         let _turn = if self.conn.is_none() { Some(file::LockFile::wait_for(&self.path)?) } else { None };
         let conn = self.connection(open::connect_alone)?;
         let transaction = conn.unchecked_transaction().map_err(Error::from)?;
-        let answer = work(&Read::new(&transaction))?;
+        let read = Read::new(&transaction);
+        self.note_known(&read);
+        let answer = work(&read)?;
         transaction.finish().map_err(Error::from)?;
         Ok(answer)
     }

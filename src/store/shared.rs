@@ -5,13 +5,12 @@
 //! that readers never wait for it.
 
 use std::cell::RefCell;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
 
-use super::outstanding::Outstanding;
+use super::copy::KnownState;
 use super::read::Read;
 use super::write::{Made, Write};
 use super::{Error, Store, file, open};
@@ -20,7 +19,7 @@ use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::event::FORMAT;
 use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
-use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry, PAGE};
+use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, LogUrl, LoggedEntry, PAGE};
 
 /// How long to ask again for an outcome that is not known.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,11 +31,13 @@ pub struct EngineAccess {
     pub url: fn() -> Result<LogUrl, Failure>,
     pub clocks: fn() -> Result<HostClocks, Failure>,
     pub(super) engine: RefCell<Option<Engine>>,
+    /// What the last transaction on the copy knew.
+    pub(super) known: RefCell<Option<KnownState>>,
 }
 
 impl EngineAccess {
     pub fn new(url: fn() -> Result<LogUrl, Failure>, clocks: fn() -> Result<HostClocks, Failure>) -> EngineAccess {
-        EngineAccess { url, clocks, engine: RefCell::new(None) }
+        EngineAccess { url, clocks, engine: RefCell::new(None), known: RefCell::new(None) }
     }
 }
 
@@ -153,13 +154,10 @@ impl Store {
             }
             Ok(followed)
         })?;
-        self.share_new_read_marks()?;
-        // A host that never sends would keep what the others have sent.
-        if followed > 0
-            && self.read(|read| read.outbox_is_long())?
-            && let Some(_lock) = self.begin_sending()?
-        {
-            self.take_outstanding_on(&conn)?;
+        // What is no record can wait for the next time.
+        let _ = self.share_new_read_marks();
+        if followed > 0 {
+            let _ = self.shorten_outbox(&conn);
         }
         Ok(followed)
     }
@@ -224,7 +222,9 @@ impl Store {
         let settled = self.with(|engine, _| append(engine, &pending, true))?;
         self.transact(conn, |write| {
             write.store_expire_ran(made.expire_ran_at)?;
-            end_pending(write, &pending, &settled)
+            end_pending(write, &pending, &settled)?;
+            self.note_known(write);
+            Ok::<_, Error>(())
         })?;
         match settled {
             Settled::Recorded => Ok(answer),
@@ -323,7 +323,7 @@ impl Store {
 }
 
 /// The last entry of this copy.
-fn place(conn: &Connection) -> Result<LogPlace, Error> {
+pub(super) fn place(conn: &Connection) -> Result<LogPlace, Error> {
     Ok(Write::new(conn)?.place())
 }
 
@@ -395,107 +395,5 @@ fn fork(ours: &LogPlace, state: &EngineState) -> Error {
             ours.seq, state.head.seq
         ),
         hint: "keep both as they are, and compare them: see docs/fleet.md".to_owned(),
-    }
-}
-
-// Moving a log, and joining one.
-impl Store {
-    /// The role that this host logs in as: its name in the shared log.
-    pub fn host_role(&self) -> Result<String, Error> {
-        self.with(|engine, _| engine.role().map_err(problem))
-    }
-
-    /// How far the shared log and each host are.
-    pub fn engine_state(&self) -> Result<(EngineState, Vec<HostState>), Error> {
-        let conn = self.connection(open::connect)?;
-        self.with(|engine, _| {
-            let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
-            let hosts = engine.hosts().map_err(problem)?;
-            match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => Ok((state, hosts)),
-                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
-            }
-        })
-    }
-
-    /// Copies the log of this file into an empty shared one, byte for byte, and makes this database a copy of it. A run that was
-    /// interrupted goes on where it was.
-    pub fn move_log(&self, owner: &mut Engine, host: &str) -> Result<LogPlace, Error> {
-        let conn = self.connection(open::connect)?;
-        let copied = self.export(owner, LogPlace::START)?;
-        // Nobody writes from here on, so what is left is the rest.
-        let _turn = file::LockFile::wait_for(&self.path)?;
-        let copied = self.export(owner, copied)?;
-        if Read::new(&conn).replica()?.is_none() {
-            let clocks = HostClocks { boot_id: String::new(), since_boot: 0, wall: 0 };
-            let replica = Replica { host: host.to_owned(), epoch: 0, contact: LastContact { engine: 0, clocks } };
-            self.transact(&conn, |write| write.begin_replica(&replica))?;
-        }
-        // Whoever joins goes on from this outbox. Where it was said already, an earlier run was interrupted.
-        self.publish_outstanding(&mut Outstanding::default())?;
-        owner.open_log().map_err(problem)?;
-        self.with(|engine, access| self.catch_up(engine, access, &conn))?;
-        Ok(copied)
-    }
-
-    /// Sends what follows a place. Returns the last place.
-    fn export(&self, owner: &mut Engine, mut after: LogPlace) -> Result<LogPlace, Error> {
-        loop {
-            let page = self.read(|read| read.raw_entries_after(after.seq))?;
-            if page.rows.is_empty() {
-                return Ok(after);
-            }
-            let bodies: Vec<String> = page.rows.into_iter().map(|entry| entry.body).collect();
-            owner.import(&after, &bodies).map_err(problem)?;
-            after = bodies.iter().fold(after, |place, body| place.then(body.as_bytes()));
-        }
-    }
-
-    /// Closes the shared log, and makes this copy the log again.
-    pub fn leave_log(&self, owner: &mut Engine) -> Result<LogPlace, Error> {
-        let conn = self.connection(open::connect)?;
-        self.follow()?;
-        self.take_outstanding_on(&conn)?;
-        owner.close_log().map_err(problem)?;
-        let _turn = file::LockFile::wait_for(&self.path)?;
-        // A closed log still answers what it has.
-        self.with(|engine, access| self.catch_up(engine, access, &conn))?;
-        if Read::new(&conn).pending_entries()?.is_some() {
-            return Err(Error::Unreachable { message: "there are pending entries: see `access pending`".to_owned() });
-        }
-        self.transact(&conn, |write| write.end_replica())?;
-        place(&conn)
-    }
-
-    /// Makes a database that is a copy of a shared log. The file appears complete or not at all.
-    pub fn join(path: &Path, access: EngineAccess) -> Result<LogPlace, Error> {
-        let path = file::prepare(path)?;
-        let draft = file::beside(&path, &format!(".new-{}", std::process::id()));
-        let made =
-            Store::copy_log(&draft, access).and_then(|place| file::move_into_place(&draft, &path).map(|()| place));
-        file::remove_draft(&draft);
-        made
-    }
-
-    fn copy_log(draft: &Path, access: EngineAccess) -> Result<LogPlace, Error> {
-        let store = Store::draft_at(draft)?.with_engine(access);
-        let host = store.host_role()?;
-        let clocks = HostClocks { boot_id: String::new(), since_boot: 0, wall: 0 };
-        let replica = Replica { host, epoch: 0, contact: LastContact { engine: 0, clocks } };
-        let last = {
-            let conn = store.connection(open::connect)?;
-            conn.execute_batch("PRAGMA cache_size=-64000; PRAGMA synchronous=OFF")?;
-            store.transact(&conn, |write| write.begin_replica(&replica))?;
-            // Its own outbox would have all that was ever queued.
-            if store.take_outstanding_on(&conn)?.is_none() {
-                conn.execute_batch("DELETE FROM outbox")?;
-            }
-            place(&conn)?
-        };
-        if last == LogPlace::START {
-            return Err(Error::Unreachable { message: "the shared log is empty".to_owned() });
-        }
-        store.checkpoint_and_close()?;
-        Ok(last)
     }
 }

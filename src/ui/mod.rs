@@ -19,7 +19,7 @@ use table::TableWriter;
 
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::{COUNTED, EntryView, Progress};
+use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress};
 
 pub use escape::{bounded, line, lines};
 pub use fold::Sheet;
@@ -55,6 +55,8 @@ pub struct Printer {
     now: Timestamp,
     out: BufWriter<Pipe>,
     progress: ProgressBar,
+    /// What the copy of a shared log knew that gave the answer.
+    as_of: AsOfLast,
 }
 
 /// Standard output. Once its reader has closed it, the rest is discarded: the command still runs to its end, and its exit
@@ -106,7 +108,14 @@ impl Printer {
             now,
             out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
             progress: ProgressBar::default(),
+            as_of: AsOfLast::default(),
         }
+    }
+
+    /// Takes what an answer knew from here.
+    #[must_use]
+    pub fn noting(self, as_of: AsOfLast) -> Printer {
+        Printer { as_of, ..self }
     }
 
     pub fn is_json(&self) -> bool {
@@ -148,7 +157,7 @@ impl Printer {
     pub fn object<T: Serialize>(&mut self, value: &T, words: impl FnOnce(&mut Sheet)) -> Result<(), Failure> {
         self.progress.clear();
         match self.mode {
-            Mode::Json => self.json(value),
+            Mode::Json => self.dated(value),
             Mode::Human => self.sheet(words),
         }
         .and_then(|()| self.out.flush())
@@ -172,7 +181,7 @@ impl Printer {
     pub fn print_or<T: Serialize>(&mut self, words: &str, value: &T) -> Result<(), Failure> {
         match self.mode {
             Mode::Human => self.print(words),
-            Mode::Json => self.json(value).map_err(broken),
+            Mode::Json => self.dated(value).map_err(broken),
         }
     }
 
@@ -200,6 +209,31 @@ impl Printer {
         writeln!(self.out)
     }
 
+    /// An object, with what the copy of a shared log knew that gave it.
+    fn dated<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+        let Some(as_of) = self.as_of.get() else { return self.json(value) };
+        let text = serde_json::to_string(value)?;
+        match text.strip_suffix('}') {
+            Some(fields) => {
+                let comma = if fields == "{" { "" } else { "," };
+                let as_of = serde_json::to_string(&as_of)?;
+                write_text(&mut self.out, format!("{fields}{comma}\"as_of\":{as_of}}}\n").into_bytes())
+            }
+            None => {
+                self.json(value)?;
+                self.tell_as_of();
+                Ok(())
+            }
+        }
+    }
+
+    /// What has no place in an array: what the copy of a shared log knew that gave it.
+    fn tell_as_of(&self) {
+        if let (false, Some(as_of)) = (self.quiet, self.as_of.get()) {
+            let _ = writeln!(io::stderr(), "{}", serde_json::json!({ "as_of": as_of }));
+        }
+    }
+
     fn sheet(&mut self, words: impl FnOnce(&mut Sheet)) -> io::Result<()> {
         let mut sheet = Sheet::new(self.width);
         words(&mut sheet);
@@ -220,7 +254,7 @@ impl Printer {
         words: impl FnOnce(&mut Sheet, bool),
     ) -> Result<(), Failure> {
         match self.mode {
-            Mode::Json => self.json(value),
+            Mode::Json => self.dated(value),
             Mode::Human => self.painted(words),
         }
         .and_then(|()| self.out.flush())
@@ -414,7 +448,11 @@ impl Listing<'_> {
             (Mode::Json, _) => writeln!(self.printer.out, "\n]")?,
             (Mode::Human, _) => self.page()?,
         }
-        self.printer.out.flush()
+        self.printer.out.flush()?;
+        if self.printer.is_json() {
+            self.printer.tell_as_of();
+        }
+        Ok(())
     }
 }
 
@@ -428,6 +466,10 @@ fn write_value<T: Serialize + ?Sized>(out: &mut dyn Write, value: &T) -> io::Res
     // Room for most values, so that it does not grow step by step.
     let mut text = Vec::with_capacity(1024);
     serde_json::to_writer(&mut text, value)?;
+    write_text(out, text)
+}
+
+fn write_text(out: &mut dyn Write, text: Vec<u8>) -> io::Result<()> {
     if text.is_ascii() {
         return out.write_all(&text);
     }

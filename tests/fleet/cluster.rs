@@ -6,6 +6,7 @@ use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use access::log::PatroniSettings;
 use postgres::{Client, Config, NoTls};
 
 use crate::nodes::Nodes;
@@ -206,11 +207,18 @@ fn a_zombie_acknowledges_nothing(nodes: &Nodes, zombie: &str, writer: &Writer) {
     assert!(lease.try_recv().is_err(), "a zombie gives a lease");
 }
 
+fn patroni_says_how_it_is_set(nodes: &Nodes) {
+    let settings = PatroniSettings::ask(&nodes.rest(&nodes.leader().unwrap()), None).unwrap();
+    assert!(settings.is_synchronous && settings.is_strict && !settings.is_old(), "{settings:?}");
+    assert!(PatroniSettings::ask("http://127.0.0.1:9", None).is_err());
+}
+
 /// The leader's host freezes for longer than its lease and thaws, its server before its agent.
 #[test]
 fn what_is_acknowledged_stays() {
     let nodes = Nodes::start();
     install(&nodes);
+    patroni_says_how_it_is_set(&nodes);
     a_cancelled_wait_shows(&nodes);
     nodes.until("three nodes are ready again", 60, Nodes::is_whole);
 

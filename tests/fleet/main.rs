@@ -15,6 +15,7 @@ mod nodes;
 #[path = "../connectors/postgres_cluster.rs"]
 mod postgres_cluster;
 mod protocol;
+mod reads;
 mod sessions;
 mod shared_log;
 mod side;

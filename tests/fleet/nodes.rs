@@ -208,6 +208,11 @@ impl Nodes {
         config
     }
 
+    /// Where its agent answers over HTTP.
+    pub fn rest(&self, node: &str) -> String {
+        format!("http://127.0.0.1:{}", self.nodes[node].rest)
+    }
+
     pub fn password(&self) -> &str {
         &self.password
     }

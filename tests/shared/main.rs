@@ -43,11 +43,17 @@ mod meanwhile;
 #[cfg(not(feature = "test-overrides"))]
 mod names;
 #[cfg(not(feature = "test-overrides"))]
+#[allow(dead_code, reason = "the connectors' tests use the rest of it")]
+#[path = "../connectors/postgres_cluster.rs"]
+mod postgres_cluster;
+#[cfg(not(feature = "test-overrides"))]
 mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]
 mod sessions;
+#[cfg(not(feature = "test-overrides"))]
+mod shared_log;
 #[cfg(not(feature = "test-overrides"))]
 mod ssh;
 #[cfg(not(feature = "test-overrides"))]
@@ -56,6 +62,10 @@ mod sudoers;
 mod surroundings;
 #[cfg(not(feature = "test-overrides"))]
 mod systemd;
+#[cfg(not(feature = "test-overrides"))]
+#[allow(dead_code, reason = "the connectors' tests use the rest of it")]
+#[path = "../connectors/tools.rs"]
+mod tools;
 #[cfg(not(feature = "test-overrides"))]
 mod units;
 #[cfg(not(feature = "test-overrides"))]

@@ -36,6 +36,7 @@ fn systemd_finds_the_units_sound_and_tight() {
         "access-expire.service",
         "access-expire.timer",
         "access-reconcile.service",
+        "access-follow.service",
     ];
     fs::create_dir_all("/etc/systemd/system").unwrap();
     let place = |unit: &str| format!("/etc/systemd/system/{unit}");
@@ -47,8 +48,18 @@ fn systemd_finds_the_units_sound_and_tight() {
         assert_eq!(verified.out + &verified.err, "", "{unit}");
     }
     // In tenths: 1.5 for the server, and what delivers may reach the network.
-    for unit in ["access@.service", "access-serve.service", "access-expire.service"] {
+    let security = |unit: &str| {
         root("systemd-analyze", &["security", "--offline=true", "--threshold", "15", &place(unit)]).ok();
+    };
+    let services = ["access@.service", "access-serve.service", "access-expire.service"];
+    services.into_iter().chain(["access-follow.service"]).for_each(security);
+    // They reach a log that hosts share with this beside them.
+    for unit in services {
+        fs::create_dir_all(place(&format!("{unit}.d"))).unwrap();
+        fs::copy(packaging().join("shared-log.conf"), place(&format!("{unit}.d/shared-log.conf"))).unwrap();
+        let verified = root("systemd-analyze", &["verify", "--man=no", &place(unit)]).ok();
+        assert_eq!(verified.out + &verified.err, "", "{unit}");
+        security(unit);
     }
 }
 

@@ -32,7 +32,7 @@ const FORMATS: [(&str, &str, &str); 2] = [
 ];
 
 /// Pages that a reader of one page may want next. The pages above and below it, and beside it in a group, are added.
-const RELATED: [(&str, &[&str]); 36] = [
+const RELATED: [(&str, &[&str]); 39] = [
     ("access-approve(1)", &["access-deny(1)", "access-show(1)", "access-list(1)", "access-team(5)"]),
     ("access-audit(1)", &["access-doctor(1)"]),
     ("access-backup(1)", &["access-doctor(1)", "access-audit-checkpoint(1)"]),
@@ -46,11 +46,14 @@ const RELATED: [(&str, &[&str]); 36] = [
     ("access-edit(1)", &["access-request(1)", "access-withdraw(1)"]),
     ("access-expire(1)", &["access-deliver(1)", "access-doctor(1)"]),
     ("access-extend(1)", &["access-request(1)", "access-whoami(1)"]),
+    ("access-follow(1)", &["access-log(1)", "access-pending(1)", "access-config(5)"]),
     ("access-inbox(1)", &["access-notify(1)"]),
     ("access-init(1)", &["access-team-apply(1)", "access-team(5)", "access-config(5)"]),
     ("access-list(1)", &["access-show(1)", "access-approve(1)"]),
+    ("access-log(1)", &["access-follow(1)", "access-pending(1)", "access-doctor(1)", "access-config(5)"]),
     ("access-notify(1)", &["access-inbox(1)", "access-team(5)", "access-config(5)"]),
     ("access-outbox(1)", &["access-deliver(1)", "access-config(5)"]),
+    ("access-pending(1)", &["access-log(1)", "access-follow(1)", "access-audit(1)"]),
     ("access-reconcile(1)", &["access-connector(1)", "access-expire(1)", "access-config(5)"]),
     ("access-request(1)", &["access-resources(1)", "access-edit(1)", "access-extend(1)", "access-withdraw(1)"]),
     ("access-resources(1)", &["access-request(1)", "access-check(1)"]),
@@ -84,7 +87,11 @@ const EXIT_STATUS: [(&str, &str); 12] = [
     ("4", "Not found, or not visible to you."),
     ("5", "Conflict: already decided, already yours, already there, or changed since you looked at it."),
     ("65", "The team file, the configuration or the database is not valid."),
-    ("69", "There is no database, or the shared host's socket or the user database cannot be reached."),
+    (
+        "69",
+        "There is no database; the shared host's socket, the user database or a shared log cannot be reached; or the copy of a \
+         shared log is too old to answer.",
+    ),
     ("70", "A bug."),
     (
         "74",

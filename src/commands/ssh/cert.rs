@@ -62,7 +62,7 @@ pub struct CertArgs {
 impl CertArgs {
     pub fn run(self, app: &mut App) -> Result<u8> {
         let CertArgs { ca, agent, resource, login, longest } = self;
-        let check = Check { resource: resource.clone(), user: None, login: Some(login.clone()) };
+        let check = Check { resource: resource.clone(), user: None, login: Some(login.clone()), freshness: None };
         let view = app.backend()?.answer(check)?;
         let granted = granted(&view)?;
         let mut text = String::new();
@@ -152,7 +152,7 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, format!("{}: {error}", path.display()))
 }
 
-/// A certificate that the member has already, as ssh-keygen shows it. Its signature is not checked: whoever forges one gets it
+/// A certificate that the member has already, as ssh-keygen shows it. Its signature is not checked: somebody who forges one gets it
 /// back.
 struct OldCertificate(String);
 

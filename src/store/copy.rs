@@ -1,0 +1,88 @@
+//! What readers ask of this host's copy of a shared log: what it knows, and how its engine is.
+
+use std::time::{Duration, Instant};
+
+use super::read::Read;
+use super::shared::{place, problem};
+use super::{Error, Store, open};
+use crate::domain::event::FORMAT;
+use crate::domain::name::Name;
+use crate::domain::replica::{NamedPosition, Replica};
+use crate::error::{Failure, Kind};
+use crate::log::{Contacted, EngineSettings, EngineState, LogUrl};
+
+/// The pause between two looks at the copy.
+const POLL: Duration = Duration::from_millis(100);
+
+/// What a transaction on a copy knew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownState {
+    pub team: Name,
+    /// The last entry.
+    pub seq: i64,
+    pub replica: Replica,
+}
+
+/// What `doctor` asks about the engine.
+pub struct EngineHealth {
+    pub settings: EngineSettings,
+    pub state: EngineState,
+    /// Whether the log lacks an entry of this copy.
+    pub is_fork: bool,
+}
+
+impl Store {
+    /// What the last transaction knew. None: the log is in this file alone.
+    pub fn known(&self) -> Option<KnownState> {
+        self.engine.as_ref()?.known.borrow().clone()
+    }
+
+    /// A copy that can't say what it knows is damaged, which its other reads report.
+    pub(super) fn note_known(&self, read: &Read<'_>) {
+        let Some(access) = &self.engine else { return };
+        let known = || -> Result<Option<KnownState>, Error> {
+            let Some(replica) = read.replica()? else { return Ok(None) };
+            Ok(Some(KnownState { team: read.team_name()?, seq: read.head()?.seq, replica }))
+        };
+        access.known.replace(known().ok().flatten());
+    }
+
+    /// Waits until this copy has an entry, and asks the shared log for it meanwhile. Returns whether it has it.
+    pub fn wait_for(&self, wanted: &NamedPosition, patience: Duration) -> Result<bool, Error> {
+        let begun = Instant::now();
+        loop {
+            let (head, is_copy) = self.read(|read| Ok::<_, Error>((read.head()?, read.replica()?.is_some())))?;
+            if head.seq >= wanted.seq {
+                return Ok(true);
+            }
+            if !is_copy || begun.elapsed() >= patience {
+                return Ok(false);
+            }
+            match self.follow() {
+                Ok(0) | Err(Error::Unreachable { .. } | Error::Busy) => std::thread::sleep(POLL),
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// How this host reaches the shared log.
+    pub fn log_url(&self) -> Result<LogUrl, Failure> {
+        let none = || Failure::new(Kind::Internal, "the database was opened without a shared log");
+        (self.engine.as_ref().ok_or_else(none)?.url)()
+    }
+
+    /// Asks the engine how it is.
+    pub fn engine_health(&self) -> Result<EngineHealth, Error> {
+        let conn = self.connection(open::connect)?;
+        self.with(|engine, _| {
+            let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
+            let settings = engine.settings().map_err(problem)?;
+            let is_fork = matches!(contacted, Contacted::Fork(_));
+            match contacted {
+                Contacted::Open(state) | Contacted::Fork(state) => Ok(EngineHealth { settings, state, is_fork }),
+                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
+            }
+        })
+    }
+}
