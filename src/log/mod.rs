@@ -13,7 +13,9 @@ mod patroni;
 mod side;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LoggedEntry, PAGE};
+pub use engine::{
+    Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LogState, LoggedEntry, OwnedLog,
+};
 pub use patroni::PatroniSettings;
 pub use side::SideValue;
 

@@ -13,8 +13,8 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, this host's copy of it, and moving there |
-//! | `outstanding.rs`, `read_marks.rs` | what such hosts tell each other about delivery and inboxes |
+//! | `outstanding.rs`, `read_marks.rs` | what hosts that share a log tell each other about delivery and inboxes |
+//! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
@@ -47,6 +47,7 @@ mod row;
 mod rules;
 mod schema;
 mod sessions;
+mod settle;
 mod shared;
 mod write;
 
@@ -61,6 +62,7 @@ pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSes
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;
+pub use moving::LostTail;
 pub use outbox::Waiting;
 pub use outstanding::Outstanding;
 pub use pending::QueuePosition;
@@ -68,7 +70,8 @@ pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
-pub use shared::{EngineAccess, Pending};
+pub use settle::Pending;
+pub use shared::EngineAccess;
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};

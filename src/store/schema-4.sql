@@ -93,6 +93,9 @@ CREATE INDEX provisioning_open ON provisioning (
     CASE condition WHEN 'revoked' THEN 1 WHEN 'resolved' THEN 1 WHEN 'revoke_failed' THEN 2 ELSE 0 END, request, login
 );
 
+-- How long hosts answer about resources without contact to a shared log, if these have no limit of their own.
+ALTER TABLE team ADD COLUMN offline_for TEXT;
+
 -- Only in a copy of a log that several hosts share: one row.
 CREATE TABLE replica (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
