@@ -92,6 +92,7 @@ impl Call for MarkRead {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
         let MarkRead { ids } = self;
         let ids = ids.as_slice();
+        share_marks(service);
         let marked = if ids.is_empty() { mark_all_read(service)? } else { mark_these_read(service, ids)? };
         share_marks(service);
         Ok(marked)

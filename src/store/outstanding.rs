@@ -239,7 +239,7 @@ impl Read<'_> {
     }
 
     /// Whether it may be worth to ask what is still outstanding.
-    pub(super) fn outbox_is_long(&self) -> Result<bool, Error> {
+    fn outbox_is_long(&self) -> Result<bool, Error> {
         Ok(self.one("SELECT 1 FROM outbox LIMIT 1 OFFSET 100", [], |_| Ok(()))?.is_some())
     }
 }
@@ -350,6 +350,16 @@ impl Store {
         })
     }
 
+    /// Forgets what others have sent, on a host that never sends itself.
+    pub(super) fn shorten_outbox(&self, conn: &Connection) -> Result<(), Error> {
+        if self.read(|read| read.outbox_is_long())?
+            && let Some(_lock) = self.begin_sending()?
+        {
+            self.take_outstanding_on(conn)?;
+        }
+        Ok(())
+    }
+
     /// Says what is outstanding here, unless the others know that already. False: another host was first.
     pub fn publish_outstanding(&self, known: &mut Outstanding) -> Result<bool, Error> {
         let (version, state) =
@@ -410,5 +420,68 @@ impl Store {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+
+    use super::*;
+
+    /// A database whose outbox is as this text says, and how many rows that are.
+    fn taken_over(state: &str) -> Result<i64, Error> {
+        let conn = Connection::open_in_memory().unwrap();
+        for migration in super::super::open::MIGRATIONS {
+            conn.execute_batch(migration).unwrap();
+        }
+        conn.execute_batch(
+            "INSERT INTO event VALUES (1, 5, NULL, 'root', 'team.applied', NULL, zeroblob(32), '{}');
+             INSERT INTO notification (id, seq, member, kind) VALUES (7, 1, 'bob', 'team.changed');",
+        )
+        .unwrap();
+        Write::new(&conn)?.take_over(&parsed(state)?)?;
+        Ok(conn.query_row("SELECT count(*) FROM outbox", [], |row| row.get(0)).unwrap())
+    }
+
+    #[test]
+    fn what_no_honest_host_says_is_refused_or_left_out() {
+        let with = |rows: &str| taken_over(&format!(r#"{{"through": 1, "positions": {{}}, "rows": [{rows}]}}"#));
+        assert_eq!(with(r#"{"to": "email", "notifications": [[7, 7]]}"#).unwrap(), 1);
+        for rows in ["[1, 9223372036854775807]", "[-9223372036854775808, 9223372036854775807]"] {
+            let refused = with(&format!(r#"{{"to": "email", "notifications": [{rows}]}}"#));
+            assert!(matches!(refused, Err(Error::Shared { .. })), "{refused:?}");
+        }
+        for rows in [
+            r#"{"to": "email", "notifications": [[9, 3], [8, 8]]}"#,
+            r#"{"to": "fax", "notifications": [[7, 7]]}"#,
+            r#"{"to": "webhook:siem", "entries": [[2, "audit"], [1, "gossip"]]}"#,
+        ] {
+            assert_eq!(with(rows).unwrap(), 0, "{rows}");
+        }
+        assert!(matches!(taken_over("[]"), Err(Error::Shared { .. })));
+    }
+
+    #[test]
+    fn each_value_is_small_enough_and_together_they_are_the_whole() {
+        let rows = |id: i64| OutstandingRows {
+            to: "email".to_owned(),
+            fate: RowFate { error: Some(format!("{id} {}", "x".repeat(190))), ..RowFate::default() },
+            notifications: vec![(id, id)],
+            entries: Vec::new(),
+        };
+        let state = Outstanding { rows: (0..5000).map(rows).collect(), ..Outstanding::default() };
+        let (first, further) = state.values(4).unwrap();
+        let mut whole: Outstanding = parsed(&first).unwrap();
+        assert_eq!(whole.parts, further.len());
+        for (_, part) in &further {
+            assert!(part.len() < 50_000);
+            let part: OutstandingPart = parsed(part).unwrap();
+            assert_eq!(part.of, 4);
+            whole.rows.extend(part.rows);
+        }
+        assert_eq!(whole.rows, state.rows);
+        let more = Outstanding { rows: (0..50_000).map(rows).collect(), ..state };
+        assert!(matches!(more.values(1), Err(Error::Shared { .. })));
     }
 }

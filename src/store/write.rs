@@ -336,4 +336,18 @@ mod tests {
         let inbox: i64 = conn.query_row("SELECT count(*) FROM notification", [], |row| row.get(0)).unwrap();
         assert_eq!(inbox, 6);
     }
+
+    #[test]
+    fn what_is_no_record_records_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.db");
+        crate::store::Store::create(&path, |_| Ok::<(), Error>(())).unwrap();
+        let store = crate::store::Store::open(&path).unwrap();
+        let context =
+            Context { now: Timestamp::from_unix(1_800_000_000).unwrap(), actor: None, os_user: "root".to_owned() };
+        let draft = Draft { event: Event::RequestRejudged { request: RequestId::FIRST }, recipients: Vec::new() };
+        let tried = store.write_unrecorded(|write| write.record(&context, vec![draft]));
+        assert!(matches!(tried, Err(Error::Internal { .. })), "{tried:?}");
+        assert_eq!(store.read(|read| read.last_seq()).unwrap(), None);
+    }
 }
