@@ -782,7 +782,7 @@ impl Run<'_> {
         self.tally.checked();
         let now = self.now();
         let There { login, who } = self.there(name);
-        let outcome = self.answer(login, Check { resource: resource(what), user: None, login: None });
+        let outcome = self.answer(login, Check { resource: resource(what), user: None, login: None, freshness: None });
         let Some(who) = who else {
             prop_assert_eq!(outcome.map(|view| view.allowed), Err(Kind::Refused));
             return Ok(());
