@@ -140,11 +140,21 @@ impl Backend {
     }
 
     /// Runs the checks of `doctor`; on a shared host, those of its installation first. Returns whether any failed.
-    pub fn doctor(&self, against: Vec<Checkpoint>, rows: Rows<'_, FindingView>) -> Result<bool, Failure> {
+    ///
+    /// `ask_server`: called where the server answers, before this process becomes the owner of the file, who may not ask.
+    pub fn doctor(
+        &self,
+        against: Vec<Checkpoint>,
+        ask_server: &mut dyn FnMut(),
+        rows: Rows<'_, FindingView>,
+    ) -> Result<bool, Failure> {
         let Backend::Shared(Host { shared, file: Some(file), .. }) = self else {
             return self.call(Doctor { against }, rows);
         };
         let inspected = server::inspect(shared, rows)?;
+        if inspected.answers {
+            ask_server();
+        }
         if file.path == shared.database && !inspected.openable {
             return Ok(true);
         }

@@ -39,14 +39,17 @@ impl Run for DoctorArgs {
         }
         let against = input::read_checkpoints(self.against.as_deref())?;
         let backend = app.backend.get()?;
-        // On a shared host root asks first. To check the file, this process becomes the owner of the file, who can't ask for
-        // the bindings, or run the programs.
-        let asked = matches!(backend, Backend::Shared(_)).then(|| provisioning::findings(Some(backend)));
-        let krl = provisioning::krl_finding(backend);
+        let mut found: Vec<FindingView> = Vec::new();
+        let mut ask_server = || {
+            found = provisioning::findings(Some(backend));
+            found.extend(provisioning::krl_finding(backend));
+        };
+        // Looked at first: root becomes the owner of the file.
+        let krl = if matches!(backend, Backend::Own(_)) { provisioning::krl_finding(backend) } else { None };
         let mut list = app.printer.list();
         let mut print = |view: FindingView| list.painted(&view, |sheet, color| finding(sheet, &view, color));
         // A file that can't be opened is a finding too.
-        let wrong = match backend.doctor(against, &mut print) {
+        let wrong = match backend.doctor(against, &mut ask_server, &mut print) {
             Ok(wrong) => wrong,
             Err(failure) if failure.kind == Kind::Refused => return Err(failure.into()),
             Err(failure) => {
@@ -57,8 +60,11 @@ impl Run for DoctorArgs {
         };
         let mut broken = false;
         // A database with faults is not asked for its bindings.
-        let systems = asked.unwrap_or_else(|| provisioning::findings((!wrong).then_some(backend)));
-        for view in systems.into_iter().chain(krl) {
+        if matches!(backend, Backend::Own(_)) {
+            found = provisioning::findings((!wrong).then_some(backend));
+            found.extend(krl);
+        }
+        for view in found {
             broken |= view.health == Health::Wrong;
             list.painted(&view, |sheet, color| finding(sheet, &view, color))?;
         }

@@ -38,6 +38,8 @@ pub struct Inspection {
     pub wrong: bool,
     /// Whether the database exists and belongs to the system user. Otherwise it is not opened.
     pub openable: bool,
+    /// Whether the server answers.
+    pub answers: bool,
     data_is_wrong: bool,
 }
 
@@ -73,7 +75,7 @@ pub fn inspect(shared: &Shared, rows: Rows<'_, FindingView>) -> Result<Inspectio
     for finding in findings {
         rows(finding)?;
     }
-    Ok(Inspection { wrong, openable, data_is_wrong })
+    Ok(Inspection { wrong, openable, answers, data_is_wrong })
 }
 
 /// What is wrong, and the command that repairs it, if there is one.

@@ -785,7 +785,12 @@ fn nobody_acts_who_could_not_and_time_goes_on_in_a_log_that_is_true() {
         &["entry 12: its time, 2026-11-24T08:00:00Z, is before that of the entry before it"],
     );
     // What a later version of this program may write.
-    impossible(&[(12, "\"v\":2", "\"v\":3")], "", &["entry 12: it is of format 3, which this program does not know"]);
+    impossible(
+        &[(12, "\"v\":2", "\"v\":3")],
+        "",
+        &["entry 12: a host and a nonce are part of format 3, and of no earlier one"],
+    );
+    impossible(&[(12, "\"v\":2", "\"v\":4")], "", &["entry 12: it is of format 4, which this program does not know"]);
 }
 
 #[test]

@@ -48,6 +48,24 @@ impl Model {
         granted == resource || inside
     }
 
+    /// When the last live grant ends that gives something to a login.
+    fn live_end(&self, login: &str, resource: &str, now: i64) -> i64 {
+        let (who, _) = self.team.members.iter().find(|(_, member)| member.login == login).unwrap();
+        let theirs = self.requests.iter().filter(|asked| asked.requester == *who && asked.live(now));
+        theirs.filter(|asked| self.gives(asked, resource)).map(|asked| asked.ends).max().unwrap()
+    }
+
+    /// The end of access, where grants that begin later go on from it without a gap.
+    fn end_with_those_that_follow(&self, who: &str, resource: &str, until: i64, now: i64) -> i64 {
+        let later = self.requests.iter().filter(|asked| asked.requester == who && asked.given(now));
+        let later: Vec<&Asked> = later.filter(|asked| asked.starts > now && self.gives(asked, resource)).collect();
+        let mut until = until;
+        while let Some(next) = later.iter().find(|asked| asked.starts <= until && asked.ends > until) {
+            until = next.ends;
+        }
+        until
+    }
+
     /// Every resource is bound; features also for those who have them by their role.
     fn held(&self, now: i64) -> Vec<Held> {
         let mut held = Vec::new();
@@ -58,6 +76,7 @@ impl Model {
                 let given: Vec<(&Asked, i64)> = theirs.filter(|(asked, _)| self.gives(asked, resource)).collect();
                 let requests: Vec<i64> = given.iter().map(|(_, id)| *id).collect();
                 let until = given.iter().map(|(asked, _)| asked.ends).max();
+                let until = until.map(|until| self.end_with_those_that_follow(who, resource, until, now));
                 if let Some(until) = until {
                     held.push((member.login.to_owned(), format!("what={resource}"), requests.clone(), until));
                 }
@@ -114,7 +133,7 @@ impl Run<'_> {
         }
         let issued = issued.map_err(|kind| TestCaseError::fail(format!("a certificate gave {kind:?}")))?;
         prop_assert!(row.requests.contains(&issued.request), "{issued:?} is not for {row:?}");
-        let end = row.until.map_or(EVER, |until| until.unix());
+        let end = self.model.live_end(row.holding.login.as_str(), &issued.resource.to_string(), now);
         prop_assert_eq!(issued.until.unix(), end.min(now + 3600));
         self.model.last = now;
         let request = issued.request.get();

@@ -70,27 +70,31 @@ fn every_file_is_the_systems_alone_under_any_umask() {
     assert_eq!(bits.ok().out, "", "no set-id bit anywhere");
 }
 
+/// The processes of this server that serve a connection.
+fn serving(host: &Host) -> Vec<u32> {
+    let parent = host.server_pid().unwrap();
+    let owner = crate::host::user("access").uid.as_raw();
+    let is_one = |pid: &u32| {
+        let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let ours = status.contains(&format!("PPid:\t{parent}\n")) && status.contains(&format!("Uid:\t{owner}\t"));
+        ours && command == "access\0serve\0--connection\0"
+    };
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_one).collect()
+}
+
 /// The process that serves a connection which stays silent, and the one who holds it.
 fn under_way(host: &Host, login: &str) -> (Child, u32) {
-    let parent = host.server_pid().unwrap();
+    within(Duration::from_secs(5), || serving(host).is_empty(), "what served the last command has ended");
     let program = format!("{PRELUDE}s = connect(); print(s.recv(9)); sys.stdout.flush(); time.sleep(5)");
     let mut silent = as_user(login, "/usr/bin/python3", &["-I", "-c", &program]);
     let silent = silent.stdout(Stdio::null()).spawn().unwrap();
-    let owner = crate::host::user("access").uid.as_raw();
     let mut found = None;
     let mut seek = || {
-        for entry in fs::read_dir("/proc").unwrap().flatten() {
-            let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-            let command = fs::read_to_string(entry.path().join("cmdline")).unwrap_or_default();
-            let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
-            let ours = status.contains(&format!("PPid:\t{parent}\n")) && status.contains(&format!("Uid:\t{owner}\t"));
-            if ours && command == "access\0serve\0--connection\0" {
-                found = Some(pid);
-                // Once it has closed up, what is told of it is root's.
-                return entry.path().join("environ").metadata().is_ok_and(|of| of.uid() == 0);
-            }
-        }
-        false
+        found = serving(host).first().copied();
+        // Once it has closed up, what is told of it is root's.
+        found.is_some_and(|pid| fs::metadata(format!("/proc/{pid}/environ")).is_ok_and(|of| of.uid() == 0))
     };
     within(Duration::from_secs(5), &mut seek, "a connection is served");
     (silent, found.unwrap())

@@ -152,7 +152,7 @@ fn failed(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Io, format!("{}: {error}", path.display()))
 }
 
-/// A certificate that the member has already, as ssh-keygen shows it. Its signature is not checked: whoever forges one gets it
+/// A certificate that the member has already, as ssh-keygen shows it. Its signature is not checked: somebody who forges one gets it
 /// back.
 struct OldCertificate(String);
 

@@ -114,8 +114,7 @@ impl Model {
         let mut faults = Vec::new();
         if !(1..=FORMAT).contains(&entry.v) {
             faults.push(format!("it is of format {}, which this program does not know", entry.v));
-        }
-        if (entry.v >= 3) != (entry.host.is_some() && entry.nonce.is_some()) {
+        } else if (entry.v >= 3) != (entry.host.is_some() && entry.nonce.is_some()) {
             faults.push("a host and a nonce are part of format 3, and of no earlier one".to_owned());
         }
         self.check_time(&entry, &mut faults);
