@@ -19,10 +19,10 @@ use crate::time_format::relative;
 check` reads. How this host reaches it is in [log] of the configuration file.
 
 Examples:
-  access log init postgresql://owner@db1,db2/access     once
-  access log allow bastion1 decide postgresql://owner@db1,db2/access
-  access log move postgresql://owner@db1,db2/access     the log of this host
-  access log join                                       on every other host
+  access log init postgresql://owner@db1/access
+  access log allow bastion1 decide postgresql://owner@db1/access
+  access log move postgresql://owner@db1/access    on the first host
+  access log join                                  on every other host
   access log status"
 )]
 pub struct LogArgs {
