@@ -130,6 +130,14 @@ impl Backend {
         }
     }
 
+    /// The same, for one command that replaces the file. Nobody else in this process has it open.
+    pub fn open_database(&self) -> Result<Store, Failure> {
+        match self {
+            Backend::Own(own) | Backend::Shared(Host { file: Some(own), .. }) => own.open_now(),
+            Backend::Shared(Host { file: None, .. }) => Err(only_root()),
+        }
+    }
+
     /// Copies the database to this file.
     pub fn back_up(&self, to: PathBuf) -> Result<BackupView, Failure> {
         match self {
@@ -238,16 +246,20 @@ impl Own {
         if let Some(store) = self.store.get() {
             return Ok(store);
         }
-        let opened = match server::another_owner(&self.path)? {
-            None => (self.open)(&self.path)?,
+        let opened = self.open_now()?;
+        Ok(self.store.get_or_init(|| opened))
+    }
+
+    fn open_now(&self) -> Result<Store, Failure> {
+        match server::another_owner(&self.path)? {
+            None => (self.open)(&self.path),
             Some(owner) => {
                 let path = store::resolve(&self.path)?;
                 server::become_user(&owner)?;
                 self.became_owner.set(true);
-                (self.open)(&path)?
+                (self.open)(&path)
             }
-        };
-        Ok(self.store.get_or_init(|| opened))
+        }
     }
 
     fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {

@@ -1,9 +1,14 @@
 #!/bin/sh
 # Runs tests of the command line again, unchanged, with the log in PostgreSQL and two hosts that take turns.
-# Usage: tests/fleet.sh [TESTS...]   (default: the rules, the lifecycle and the races)
+# Usage: tests/fleet.sh [TESTS...]   (default: the rules, the lifecycle, the races, and what takes two hosts)
+#        tests/fleet.sh --long [ROUNDS]   real servers that fail in every way, ROUNDS times (default: 1), and a line that is
+#                                         bad at every message
 set -eu
 cd "$(dirname "$0")/.."
-[ "$#" -gt 0 ] || set -- rules:: lifecycle:: races::
+if [ "${1-}" = --long ]; then
+    ACCESS_TEST_LONG=${2-1} exec cargo test --features test-overrides --test fleet -- --nocapture --test-threads 1 faults:: wire::
+fi
+[ "$#" -gt 0 ] || set -- rules:: lifecycle:: races:: turns::
 
 server=$(find /usr/lib/postgresql -maxdepth 1 -mindepth 1 | sort -V | tail -1)/bin
 folder=$(mktemp -d)
@@ -24,6 +29,8 @@ chmod 755 "$folder"
 as_postgres "$server/initdb" -D "$folder/data" --username=postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync >/dev/null
 as_postgres "$server/pg_ctl" -D "$folder/data" -l "$folder/log" -s -w \
     -o "-c listen_addresses= -c unix_socket_directories=$folder -c fsync=off -c max_connections=200" start
+# Else tests that install their logs at once would race for it.
+psql -q -h "$folder" -U postgres -c "CREATE ROLE access_host NOLOGIN"
 for host in alpha beta; do
     psql -q -h "$folder" -U postgres -c "CREATE ROLE $host LOGIN"
 done

@@ -14,13 +14,16 @@ use crate::service::{Deliver, Delivered};
 
 /// Send notifications that are due by email, Slack and webhooks
 #[derive(Debug, Args)]
-#[command(after_help = "`access expire` does this too. One process sends at a time, for at most a minute. \
+#[command(
+    after_help = "`access expire` does this too. One process sends at a time, for at most a minute; of hosts that \
+share a log, one. \
 Failed messages are retried after 1, 5 and 30 minutes, 2 and 12 hours, and then given up: \
 see `access outbox`.
 
 Examples:
   access deliver
-  access deliver --watch     as a service, in place of cron")]
+  access deliver --watch     as a service, in place of cron"
+)]
 pub struct DeliverArgs {
     /// Keep running: check again every few seconds
     #[arg(long)]
@@ -84,9 +87,14 @@ impl App {
                 self.printer.relay(&ran.stderr);
                 shown = ran.stderr;
             }
-            // A failed mail server, a full disk or a busy database may recover, and a run may be killed by a signal. Any other
+            // A failed mail server, a shared log that can't be reached, a full disk or a busy database may recover, and a run may be killed by a signal. Any other
             // failure, such as a refusal, needs somebody to fix it.
-            const PASSING: [u8; 3] = [Kind::Failure.exit_code(), Kind::Io.exit_code(), Kind::Busy.exit_code()];
+            const PASSING: [u8; 4] = [
+                Kind::Failure.exit_code(),
+                Kind::Io.exit_code(),
+                Kind::Busy.exit_code(),
+                Kind::Unavailable.exit_code(),
+            ];
             match ran.status.code().map(|code| u8::try_from(code).unwrap_or(1)) {
                 Some(code) if code > 0 && !PASSING.contains(&code) => return Ok(code),
                 Some(_) | None => sleep(PAUSE),
@@ -98,7 +106,7 @@ impl App {
 /// Empty if nothing was sent.
 fn counts(view: &DeliverView) -> String {
     if view.busy {
-        return "Another process is sending the outbox.\n".to_owned();
+        return "Another process, or another host, is sending the outbox.\n".to_owned();
     }
     let counts = [
         (view.delivered, "sent"),

@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use clap::builder::{EnumValueParser, PossibleValue};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Run;
 use super::app::App;
+use crate::domain::host::HostPower;
+use crate::domain::text::quantity;
 use crate::log::{Engine, LogConfig};
+use crate::protocol::{MoveOutcome, MovedView};
 use crate::server;
 use crate::service;
 use crate::time_format::relative;
@@ -23,7 +27,8 @@ Examples:
   access log allow bastion1 decide postgresql://owner@db1/access
   access log move postgresql://owner@db1/access    on the first host
   access log join                                  on every other host
-  access log status"
+  access log status
+  access log leave postgresql://owner@db1/access   back into the file"
 )]
 pub struct LogArgs {
     #[command(subcommand)]
@@ -38,6 +43,9 @@ pub enum LogVerb {
     Join(LogJoinArgs),
     Leave(LogLeaveArgs),
     Status(LogStatusArgs),
+    Upgrade(LogUpgradeArgs),
+    RaiseEpoch(LogRaiseEpochArgs),
+    Salvage(LogSalvageArgs),
 }
 
 /// How the owner of the log's database logs in.
@@ -78,36 +86,31 @@ pub struct LogInitArgs {
     pub owner: Owner,
 }
 
-/// Let a host in, or change what it may do
+/// Let a host in, or change what it may do. Once the team file names hosts, they are changed there
 #[derive(Debug, Args)]
 pub struct LogAllowArgs {
     /// The role that the host logs in to PostgreSQL as: its name in the log
     #[arg(value_name = "HOST")]
     pub role: String,
     /// What people on it may do
-    #[arg(value_name = "WHAT", value_enum)]
+    #[arg(value_name = "WHAT", value_parser = EnumValueParser::<HostPower>::new())]
     pub may: HostPower,
     #[command(flatten)]
     pub owner: Owner,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum HostPower {
-    /// All commands
-    Decide,
-    /// Request, edit and withdraw; give back access
-    Ask,
-    /// Check and list only
-    Read,
-}
+impl ValueEnum for HostPower {
+    fn value_variants<'a>() -> &'a [HostPower] {
+        &HostPower::ALL
+    }
 
-impl HostPower {
-    fn as_str(self) -> &'static str {
-        match self {
-            HostPower::Decide => "decide",
-            HostPower::Ask => "ask",
-            HostPower::Read => "read",
-        }
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            HostPower::Decide => "All commands",
+            HostPower::Ask => "Request, edit and withdraw; give back access",
+            HostPower::Read => "Check and list only",
+        };
+        Some(PossibleValue::new(self.as_str()).help(help))
     }
 }
 
@@ -130,6 +133,42 @@ pub struct LogJoinArgs {}
 pub struct LogLeaveArgs {
     #[command(flatten)]
     pub owner: Owner,
+    /// Verify the copy and both connections, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Write entries in the newest format that this version knows, once every host reads it
+#[derive(Debug, Args)]
+pub struct LogUpgradeArgs {
+    #[command(flatten)]
+    pub owner: Owner,
+}
+
+/// After the database was restored from a backup, or a standby was promoted by hand: begin another epoch
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Hosts that know more entries than the log has stop. Collect what it lacks on each of them with `access log \
+salvage`; nothing is appended again by itself."
+)]
+pub struct LogRaiseEpochArgs {
+    #[command(flatten)]
+    pub owner: Owner,
+}
+
+/// After a restore: write the entries of this copy that the log lacks to a file
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The file has one JSON object a line: the number, the hash and the text of an entry. Entries whose outcome was not \
+known are in it too. Nothing is appended again: do again by hand what still matters."
+)]
+pub struct LogSalvageArgs {
+    /// The file to create
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Then put a new copy of the shared log in the place of this one, which is kept beside it
+    #[arg(long)]
+    pub rejoin: bool,
 }
 
 /// Show how far the shared log and each host are
@@ -158,10 +197,21 @@ impl Run for LogArgs {
             }
             LogVerb::Leave(leave) => {
                 let mut owner = leave.owner.engine()?;
-                let place = service::leave_log(app.backend()?.database()?, &mut owner)?;
-                app.printer.print(&format!("The log is in this database again, at entry {}", place.seq))?;
+                let left = service::leave_log(app.backend()?.database()?, &mut owner, leave.dry_run)?;
+                print_moved(app, &left, ("Would bring back", "Brought back", "The log is in this database already:"))?;
             }
             LogVerb::Status(_) => status(app)?,
+            LogVerb::Upgrade(upgrade) => {
+                let format = service::raise_format(&mut upgrade.owner.engine()?)?;
+                app.printer.print(&format!("The hosts write entries of format {format}"))?;
+            }
+            LogVerb::RaiseEpoch(raise) => {
+                let mut owner = raise.owner.engine()?;
+                let epoch = service::raise_epoch(app.backend()?.database()?, &mut owner)?;
+                app.printer.print(&format!("The shared log is in epoch {epoch}"))?;
+                app.printer.hint("on hosts that stop with FORK, collect what the log lacks with `access log salvage`");
+            }
+            LogVerb::Salvage(salvage) => return salvage.run(app),
         }
         Ok(0)
     }
@@ -174,14 +224,37 @@ impl Run for LogArgs {
 impl LogMoveArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let mut owner = self.owner.engine()?;
-        let store = app.backend.get()?.database()?;
-        let moved = service::move_log(store, &mut owner, self.dry_run)?;
-        let words = if self.dry_run {
-            format!("Would move {} entries, as host {}", moved.entries, moved.host)
-        } else {
-            format!("Moved {} entries; this host is {}", moved.entries, moved.host)
-        };
-        app.printer.print_or(&words, &moved)?;
+        let moved = service::move_log(app.backend()?.database()?, &mut owner, self.dry_run)?;
+        print_moved(app, &moved, ("Would move", "Moved", "The log is shared already:"))?;
+        Ok(0)
+    }
+}
+
+/// `words`: of a dry run, of a move, and if an earlier run has moved the log.
+fn print_moved(app: &mut App, moved: &MovedView, words: (&str, &str, &str)) -> Result<()> {
+    let words = match moved.outcome {
+        MoveOutcome::DryRun => words.0,
+        MoveOutcome::Moved => words.1,
+        MoveOutcome::AlreadyMoved => words.2,
+    };
+    let entries = quantity(moved.entries, "entry", "entries");
+    app.printer.print_or(&format!("{words} {entries}; this host is {}", moved.host), moved)?;
+    Ok(())
+}
+
+impl LogSalvageArgs {
+    fn run(self, app: &mut App) -> Result<u8> {
+        let store = app.backend()?.open_database()?;
+        let anew = self.rejoin.then(server::engine);
+        let salvaged = service::salvage_log(store, &self.file, anew)?;
+        let entries = quantity(salvaged.entries, "entry", "entries");
+        let file = self.file.display();
+        let mut words = format!("Wrote {entries} that the shared log lacks after {} to {file}", salvaged.common);
+        match &salvaged.kept {
+            Some(kept) => words += &format!("; the old copy is {}", kept.display()),
+            None => app.printer.hint("make a new copy with --rejoin, once nobody else uses this database"),
+        }
+        app.printer.print_or(&words, &salvaged)?;
         Ok(0)
     }
 }

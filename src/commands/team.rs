@@ -250,6 +250,7 @@ fn changed(change: &Change) -> (char, String) {
         | Change::Target(..)
         | Change::Feature(..)
         | Change::Scope(..)
+        | Change::Host(..)
         | Change::Rule(..)
         | Change::Notifications(_) => line(&change.what()).into_owned(),
     };

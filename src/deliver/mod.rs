@@ -241,8 +241,8 @@ impl Transports {
         }
     }
 
-    /// Waits for outcomes. Empty: the deadline has passed.
-    pub fn outcomes(&mut self) -> Vec<(u64, Outcome)> {
+    /// Waits for outcomes, for so long at most. None: the deadline has passed.
+    pub fn outcomes(&mut self, within: Duration) -> Option<Vec<(u64, Outcome)>> {
         let now = Instant::now();
         let patience = if self.is_over() {
             self.over.store(true, Ordering::SeqCst);
@@ -251,9 +251,10 @@ impl Transports {
             self.deadline - now
         };
         let mut outcomes = Vec::new();
-        match self.results.recv_timeout(patience) {
+        match self.results.recv_timeout(patience.min(within)) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return outcomes,
+            Err(RecvTimeoutError::Timeout) if patience > within => return Some(outcomes),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return None,
         }
         let until = Instant::now() + BATCH_WAIT;
         while outcomes.len() < BATCH {
@@ -262,7 +263,7 @@ impl Transports {
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
-        outcomes
+        Some(outcomes)
     }
 
     /// Whether the deadline has passed.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Malformed;
 use super::member::Assignee;
 use super::name::Name;
+use super::replica::OfflineLimit;
 use super::resource::Resource;
 use super::role::Role;
 
@@ -48,11 +49,17 @@ impl FromStr for Environment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     pub environment: Environment,
+    /// How long a host answers about it without contact to the shared log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline_for: Option<OfflineLimit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub connections: BTreeSet<Name>,
+    /// How long a host answers about it without contact to the shared log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline_for: Option<OfflineLimit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

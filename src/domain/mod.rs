@@ -14,6 +14,7 @@ pub mod duration;
 pub mod entitlement;
 pub mod event;
 pub mod grant;
+pub mod host;
 pub mod interval;
 pub mod member;
 pub mod message;

@@ -8,9 +8,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Malformed;
+use super::catalog::Environment;
+use super::duration::{Length, spell};
 use super::name::Name;
 use super::time::Timestamp;
+use super::{Malformed, read_by_parsing};
 
 /// The clocks of this host at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +80,49 @@ impl TryFrom<String> for NamedPosition {
 impl From<NamedPosition> for String {
     fn from(position: NamedPosition) -> String {
         position.to_string()
+    }
+}
+
+/// How long after the last contact a copy still answers about a resource: `offline_for` in the team file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OfflineLimit {
+    seconds: i64,
+}
+
+impl OfflineLimit {
+    /// Where the team file says nothing.
+    pub fn of_environment(environment: Option<Environment>) -> OfflineLimit {
+        let minutes = match environment {
+            Some(Environment::Production) => 5,
+            Some(Environment::NonProduction) | None => 15,
+        };
+        OfflineLimit { seconds: minutes * 60 }
+    }
+
+    pub fn milliseconds(self) -> i64 {
+        self.seconds * 1000
+    }
+}
+
+impl fmt::Display for OfflineLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.seconds == 0 { f.pad("0") } else { f.pad(&spell(self.seconds)) }
+    }
+}
+
+impl FromStr for OfflineLimit {
+    type Err = Malformed;
+    fn from_str(text: &str) -> Result<OfflineLimit, Malformed> {
+        let seconds = if text == "0" { 0 } else { text.parse::<Length>()?.seconds() };
+        Ok(OfflineLimit { seconds })
+    }
+}
+
+read_by_parsing!(OfflineLimit);
+
+impl Serialize for OfflineLimit {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -36,7 +36,8 @@ pub struct LogConfig {
 /// Where to connect, and how.
 #[derive(Clone)]
 pub struct LogUrl {
-    pub config: Config,
+    /// One for each server, as one that hangs must not keep the others from being tried.
+    pub servers: Vec<Config>,
     /// None: sockets of this machine, or a plain connection.
     pub tls: Option<Arc<ClientConfig>>,
     /// This host's certificate.
@@ -49,9 +50,8 @@ impl LogConfig {
     pub fn resolve(&self) -> Result<LogUrl, Failure> {
         let invalid = |why: String| Failure::new(Kind::Invalid, why);
         // The error does not repeat the URL.
-        let config: Config =
+        let mut config: Config =
             self.url.parse().map_err(|error| invalid(format!("the URL of the log is not valid: {error}")))?;
-        let mut config = config;
         if config.get_password().is_some() {
             return Err(invalid("the URL of the log has a password".to_owned())
                 .hint("write it to a file of mode 0600, and name that with password_file"));
@@ -76,14 +76,41 @@ impl LogConfig {
             config.ssl_mode(SslMode::Require);
             Some(tls::client_config(self.ca_file.as_deref(), own)?)
         };
-        config
+        let LogConfig { certificate, ca_file, patroni, .. } = self.clone();
+        Ok(LogUrl { servers: each_server(&config), tls, certificate, ca_file, patroni })
+    }
+}
+
+fn each_server(all: &Config) -> Vec<Config> {
+    let ports = all.get_ports();
+    let of = |(number, host): (usize, &Host)| {
+        let mut one = Config::new();
+        match host {
+            Host::Tcp(name) => one.host(name.as_str()),
+            Host::Unix(path) => one.host_path(path),
+        };
+        if let Some(address) = all.get_hostaddrs().get(number) {
+            one.hostaddr(*address);
+        }
+        if let Some(port) = ports.get(number).or(ports.first()) {
+            one.port(*port);
+        }
+        if let Some(user) = all.get_user() {
+            one.user(user);
+        }
+        if let Some(password) = all.get_password() {
+            one.password(password);
+        }
+        one.dbname(all.get_dbname().unwrap_or_default())
+            .ssl_mode(all.get_ssl_mode())
+            .channel_binding(all.get_channel_binding())
             .application_name("access")
             // A session whose host has gone leaves the queue of those who wait for their turn.
             .options("-c client_connection_check_interval=1000")
             .connect_timeout(Duration::from_secs(3))
             .tcp_user_timeout(Duration::from_secs(4))
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
-        let LogConfig { certificate, ca_file, patroni, .. } = self.clone();
-        Ok(LogUrl { config, tls, certificate, ca_file, patroni })
-    }
+        one
+    };
+    all.get_hosts().iter().enumerate().map(of).collect()
 }

@@ -1,19 +1,24 @@
 //! One connection to the database, with a deadline for each step.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_postgres::{AsyncMessage, Client, Connection, Error, NoTls};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
 
 use super::config::LogUrl;
 use crate::tls::postgres::Tls;
 
 /// How long a step may take.
 pub const DEADLINE: Duration = Duration::from_secs(4);
+
+/// How long a server may take to answer before the next is tried beside it.
+const NEXT_AFTER: Duration = Duration::from_millis(500);
 
 /// Why a step failed.
 #[derive(Debug)]
@@ -44,22 +49,14 @@ impl LogConnection {
     pub fn open(url: &LogUrl) -> Result<LogConnection, StepError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StepError::Io)?;
         let warnings = Warnings::default();
-        let connect = async {
-            match &url.tls {
-                Some(tls) => {
-                    let (client, connection) = url.config.connect(Tls::new(Arc::clone(tls))).await?;
-                    tokio::spawn(drive(connection, Arc::clone(&warnings)));
-                    Ok(client)
-                }
-                None => {
-                    let (client, connection) = url.config.connect(NoTls).await?;
-                    tokio::spawn(drive(connection, Arc::clone(&warnings)));
-                    Ok(client)
-                }
+        match within(&runtime, connect_to_any(url, &warnings)) {
+            Ok(client) => Ok(LogConnection { runtime, client, warnings }),
+            Err(error) => {
+                // Does not wait for the look-up of a name.
+                runtime.shutdown_background();
+                Err(error)
             }
-        };
-        let client = within(&runtime, connect)?;
-        Ok(LogConnection { runtime, client, warnings })
+        }
     }
 
     /// Waits for a step. After an error the connection is of no use, unless the server itself reported the error.
@@ -73,9 +70,57 @@ impl LogConnection {
     }
 }
 
-fn within<T>(runtime: &Runtime, step: impl Future<Output = Result<T, Error>>) -> Result<T, StepError> {
+/// Connects to the first server that answers and can be written to. A server that hangs accepts connections and says nothing.
+async fn connect_to_any(url: &LogUrl, warnings: &Warnings) -> Result<Client, StepError> {
+    let mut left: VecDeque<&Config> = url.servers.iter().collect();
+    let mut begun = JoinSet::new();
+    let mut failed: Option<Error> = None;
+    loop {
+        if let Some(server) = left.pop_front() {
+            begun.spawn(connect_to(server.clone(), url.tls.clone(), Arc::clone(warnings)));
+        }
+        let answered = if left.is_empty() {
+            begun.join_next().await
+        } else {
+            match timeout(NEXT_AFTER, begun.join_next()).await {
+                Ok(answered) => answered,
+                Err(_) => continue,
+            }
+        };
+        match answered {
+            Some(Ok(Ok(client))) => return Ok(client),
+            // What a server itself says explains more than a server that is down.
+            Some(Ok(Err(error))) if failed.as_ref().is_none_or(|failed| failed.as_db_error().is_none()) => {
+                failed = Some(error);
+            }
+            Some(_) => {}
+            None => return Err(failed.map_or(StepError::Late, StepError::Sql)),
+        }
+    }
+}
+
+async fn connect_to(
+    server: Config,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    warnings: Warnings,
+) -> Result<Client, Error> {
+    match tls {
+        Some(tls) => {
+            let (client, connection) = server.connect(Tls::new(tls)).await?;
+            tokio::spawn(drive(connection, warnings));
+            Ok(client)
+        }
+        None => {
+            let (client, connection) = server.connect(NoTls).await?;
+            tokio::spawn(drive(connection, warnings));
+            Ok(client)
+        }
+    }
+}
+
+fn within<T, E: Into<StepError>>(runtime: &Runtime, step: impl Future<Output = Result<T, E>>) -> Result<T, StepError> {
     match runtime.block_on(async { timeout(DEADLINE, step).await }) {
-        Ok(done) => Ok(done?),
+        Ok(done) => done.map_err(E::into),
         Err(_) => Err(StepError::Late),
     }
 }

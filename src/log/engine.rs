@@ -37,8 +37,8 @@ pub enum Contacted {
     Open(EngineState),
     /// The log has another entry at our place, or none.
     Fork(EngineState),
-    /// The log was moved away, or its import has not ended.
-    Closed,
+    /// The log was moved away, or its import has not ended. It still says what it has.
+    Closed(EngineState),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,22 +70,31 @@ pub enum Appended {
 pub struct Engine {
     url: LogUrl,
     connection: Option<LogConnection>,
+    turn: Turn,
+}
+
+/// Whether the connection has a transaction open that has the turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Taken,
+    Not,
 }
 
 impl Engine {
     pub fn new(url: LogUrl) -> Engine {
-        Engine { url, connection: None }
+        Engine { url, connection: None, turn: Turn::Not }
     }
 
-    /// Installs or upgrades the database's side. Needs a role that may create schemas.
-    pub fn install(&mut self, team: &str) -> Result<(), EngineError> {
+    /// Installs or upgrades the database's side. Needs a role that may create schemas. Returns the team whose log it has.
+    pub fn install(&mut self, team: &str) -> Result<String, EngineError> {
         let connection = self.connected()?;
         let installed = connection.wait(async {
             connection.client.batch_execute(SQL).await?;
-            let create = "SELECT access.create($1, $2)";
+            let create = "SELECT access.create($1, $2) WHERE NOT EXISTS (SELECT FROM access.log)";
             connection.client.query_typed(create, &[(&team, Type::TEXT), (&FIRST_FORMAT, Type::INT4)]).await
         });
-        self.finish(installed).map(drop)
+        self.finish(installed)?;
+        Ok(self.owned()?.team)
     }
 
     /// Lets a host in. `may`: decide, ask or read.
@@ -93,14 +102,15 @@ impl Engine {
         let connection = self.connected()?;
         let allowed = connection.wait(async {
             let client = &connection.client;
+            client.query_typed("SELECT access.allow($1, $2)", &[(&role, Type::NAME), (&may, Type::TEXT)]).await?;
             let grant = "SELECT format('GRANT access_host TO %I', $1::text)";
             let grant = client.query_typed(grant, &[(&role, Type::TEXT)]).await?;
             if let Some(row) = grant.first() {
                 client.batch_execute(row.try_get(0)?).await?;
             }
-            client.query_typed("SELECT access.allow($1, $2)", &[(&role, Type::NAME), (&may, Type::TEXT)]).await
+            Ok(())
         });
-        self.finish(allowed).map(drop)
+        self.finish(allowed)
     }
 
     /// Notes how far this host is, and returns how far the log is, with the first page of what follows. What it returns is
@@ -111,6 +121,7 @@ impl Engine {
         let asked: [Param<'_>; 3] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA), (&format, Type::INT4)];
         let page = page_of(&at.seq);
         let client = &connection.client;
+        connection.take_warnings();
         let answer = connection.wait(async {
             let (begun, state, entries, committed) = tokio::join!(
                 client.batch_execute("BEGIN"),
@@ -125,12 +136,13 @@ impl Engine {
         });
         let (state, entries) = self.finish(answer)?;
         self.no_warnings()?;
-        let contacted = contacted(state.first())?;
+        let contacted = contacted(at, state.first())?;
         let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
         Ok((contacted, entries))
     }
 
-    /// Takes the turn: until `append` or `let_go`, no other host can append. The database ends a turn of more than 4 seconds.
+    /// Takes the turn: until it ends, no other host can append. The database ends a turn of more than 4 seconds. What this
+    /// returns may come from a server that no longer leads: only the commit of `append` or `end_turn` proves it.
     pub fn turn(&mut self, at: &LogPlace) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
         let connection = self.connected()?;
         let hash = at.hash.as_slice();
@@ -147,13 +159,25 @@ impl Engine {
             Ok((state?, entries?))
         });
         let (state, entries) = self.finish(answer)?;
-        let contacted = contacted(state.first())?;
+        self.turn = Turn::Taken;
+        let contacted = contacted(at, state.first())?;
         let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
         Ok((contacted, entries))
     }
 
-    /// Ends a turn without appending.
+    /// Ends a turn without appending, and proves what it returned.
+    pub fn end_turn(&mut self) -> Result<(), EngineError> {
+        self.turn = Turn::Not;
+        let connection = self.connected()?;
+        connection.take_warnings();
+        let committed = connection.wait(connection.client.batch_execute("COMMIT"));
+        self.finish(committed)?;
+        self.no_warnings()
+    }
+
+    /// Gives up a turn.
     pub fn let_go(&mut self) {
+        self.turn = Turn::Not;
         if let Some(connection) = self.connection.take()
             && connection.wait(connection.client.batch_execute("ROLLBACK")).is_ok()
         {
@@ -161,8 +185,14 @@ impl Engine {
         }
     }
 
-    /// Appends after a place, and commits. The same bytes to the same place are appended once, however often this is called.
+    /// Appends after a place, in the turn if it is taken, and commits. The same bytes to the same place are appended once,
+    /// however often this is called.
     pub fn append(&mut self, epoch: i64, after: &LogPlace, bodies: &[String]) -> Result<Appended, EngineError> {
+        let begin = match std::mem::replace(&mut self.turn, Turn::Not) {
+            Turn::Taken => "",
+            // A COMMIT without it is warned of, as if it had not waited for the standby.
+            Turn::Not => "BEGIN",
+        };
         let connection = self.connected()?;
         let hash = after.hash.as_slice();
         let asked: [Param<'_>; 4] =
@@ -170,8 +200,12 @@ impl Engine {
         let client = &connection.client;
         connection.take_warnings();
         let answer = connection.wait(async {
-            let (appended, committed) =
-                tokio::join!(client.query_typed(APPEND, &asked), client.batch_execute("COMMIT"));
+            let (begun, appended, committed) = tokio::join!(
+                client.batch_execute(begin),
+                client.query_typed(APPEND, &asked),
+                client.batch_execute("COMMIT")
+            );
+            begun?;
             let appended = appended?;
             committed?;
             Ok(appended)
@@ -183,7 +217,7 @@ impl Engine {
             Err(error) => return Err(error),
         };
         self.no_warnings()?;
-        let verdict: &str = rows.first().map_or(Ok(""), |row| row.try_get(0)).map_err(|error| unexpected(&error))?;
+        let verdict: &str = rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or("nothing");
         match verdict {
             "ok" | "already" => Ok(Appended::Done),
             "behind" => Ok(Appended::Behind),
@@ -217,19 +251,60 @@ impl Engine {
         self.finish(opened).map(drop)
     }
 
-    /// Ends appending, so that the log can be moved away.
-    pub fn close_log(&mut self) -> Result<(), EngineError> {
+    /// Ends appending, as a host takes the log. No other host can take it from then on.
+    pub fn close_log(&mut self, host: &str) -> Result<(), EngineError> {
         let connection = self.connected()?;
-        let closed = connection.wait(connection.client.query_typed("SELECT access.close()", &[]));
+        let sql = "SELECT access.close($1)";
+        let closed = connection.wait(connection.client.query_typed(sql, &[(&host, Type::NAME)]));
         self.finish(closed).map(drop)
     }
 
-    /// The role that this connection logs in as: the name of the host.
-    pub fn role(&mut self) -> Result<String, EngineError> {
+    /// The log as its owner sees it.
+    pub fn owned(&mut self) -> Result<OwnedLog, EngineError> {
         let connection = self.connected()?;
-        let row = connection.wait(connection.client.query_typed("SELECT session_user::text", &[]));
+        let read = connection.wait(connection.client.query_typed(OWNED, &[]));
+        let rows = self.finish(read)?;
+        let row = rows.first().ok_or_else(|| EngineError::Refused("there is no log in it".to_owned()))?;
+        owned(row).map_err(|error| unexpected(&error))
+    }
+
+    /// Begins an epoch that is later than this one: after a restore. Only for the owner.
+    pub fn raise_epoch(&mut self, known: i64) -> Result<i64, EngineError> {
+        let connection = self.connected()?;
+        let sql = "SELECT access.raise_epoch($1)";
+        let raised = connection.wait(connection.client.query_typed(sql, &[(&known, Type::INT8)]));
+        let rows = self.finish(raised)?;
+        rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(|error| unexpected(&error))
+    }
+
+    /// Lets hosts write this format. Refused while a host does not read it. Only for the owner.
+    pub fn raise_format(&mut self, format: u32) -> Result<(), EngineError> {
+        let connection = self.connected()?;
+        let format = i32::try_from(format).unwrap_or(i32::MAX);
+        let sql = "SELECT access.raise_format($1)";
+        let raised = connection.wait(connection.client.query_typed(sql, &[(&format, Type::INT4)]));
+        self.finish(raised).map(drop)
+    }
+
+    /// The role that this connection logs in as, which is the name of the host, and what tells its database from all others.
+    pub fn identity(&mut self) -> Result<(String, String), EngineError> {
+        let connection = self.connected()?;
+        let row = connection.wait(connection.client.query_typed(IDENTITY, &[]));
         let rows = self.finish(row)?;
-        rows.first().map_or(Ok(String::new()), |row| row.try_get(0)).map_err(|error| unexpected(&error))
+        let row = rows.first().ok_or_else(|| EngineError::Refused("the database gave no answer".to_owned()))?;
+        let read = || Ok((row.try_get(0)?, row.try_get(1)?));
+        read().map_err(|error| unexpected(&error))
+    }
+
+    /// The hash of an entry. None: there is none of this number.
+    pub fn hash_at(&mut self, seq: i64) -> Result<Option<Hash>, EngineError> {
+        let connection = self.connected()?;
+        let before = seq - 1;
+        let asked: [Param<'_>; 2] = [(&before, Type::INT8), (&1, Type::INT4)];
+        let read = connection.wait(connection.client.query_typed(SINCE, &asked));
+        let rows = self.finish(read)?;
+        let entry = rows.first().map(entry).transpose()?;
+        Ok(entry.filter(|entry| entry.seq == seq).map(|entry| entry.hash))
     }
 
     /// How far each host is.
@@ -259,7 +334,7 @@ impl Engine {
         read().map_err(|error| unexpected(&error))
     }
 
-    fn connected(&mut self) -> Result<&LogConnection, EngineError> {
+    pub(super) fn connected(&mut self) -> Result<&LogConnection, EngineError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
             None => LogConnection::open(&self.url).map_err(|error| problem(&error))?,
@@ -268,25 +343,34 @@ impl Engine {
     }
 
     /// Drops the connection unless the server itself answered.
-    fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
+    pub(super) fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
         answer.map_err(|error| {
             let problem = problem(&error);
             // A transaction that failed is open until it is rolled back.
             match problem {
                 EngineError::Refused(_) => self.let_go(),
-                _ => self.connection = None,
+                _ => {
+                    self.drop_connection();
+                    // It may be one that does not know that another leads now.
+                    self.url.servers.rotate_left(1);
+                }
             }
             problem
         })
     }
 
+    fn drop_connection(&mut self) {
+        self.connection = None;
+        self.turn = Turn::Not;
+    }
+
     /// A commit with a warning did not wait for the standby.
-    fn no_warnings(&mut self) -> Result<(), EngineError> {
+    pub(super) fn no_warnings(&mut self) -> Result<(), EngineError> {
         let warnings = self.connection.as_ref().map(LogConnection::take_warnings).unwrap_or_default();
         match warnings.into_iter().next() {
             None => Ok(()),
             Some(warning) => {
-                self.connection = None;
+                self.drop_connection();
                 Err(EngineError::OutcomeUnknown(format!("the database warned: {warning}")))
             }
         }
@@ -304,6 +388,27 @@ pub struct EngineSettings {
     pub fsync: bool,
 }
 
+/// A log as its owner sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnedLog {
+    pub team: String,
+    pub state: LogState,
+    pub epoch: i64,
+    pub write_format: i32,
+    /// The host that has taken a closed log.
+    pub taken_by: Option<String>,
+    pub head: LogPlace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogState {
+    /// It is filled with the entries of another log.
+    Importing,
+    Open,
+    /// It was moved away.
+    Closed,
+}
+
 /// How far a host is, as the database knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostState {
@@ -317,30 +422,31 @@ pub struct HostState {
     pub retired: bool,
 }
 
-type Param<'p> = (&'p (dyn ToSql + Sync), Type);
+pub(super) type Param<'p> = (&'p (dyn ToSql + Sync), Type);
 
-const CONTACT: &str = "SELECT verdict, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
+const CONTACT: &str = "SELECT CASE WHEN verdict = 'ok' AND state <> 'open' THEN 'closed' ELSE verdict END, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
      FROM access.contact($1, $2, $3)";
 const TURN: &str = "SELECT verdict, epoch, seq, hash, (extract(epoch FROM now) * 1000)::int8, write_format
      FROM access.turn($1, $2)";
 const SINCE: &str = "SELECT seq, hash, body, host FROM access.since($1, $2)";
+const OWNED: &str = "SELECT l.name, l.state, l.epoch, l.write_format, l.taken_by::text, coalesce(e.seq, 0), e.hash
+     FROM access.log l LEFT JOIN (SELECT seq, hash FROM access.entry ORDER BY seq DESC LIMIT 1) e ON true";
+const IDENTITY: &str = "SELECT session_user::text, d.oid || ' ' || d.datname || ' ' || pg_postmaster_start_time()
+     FROM pg_database d WHERE d.datname = current_database()";
 const APPEND: &str = "SELECT verdict FROM access.append($1, $2, $3, $4)";
 /// The first format with a host.
 const FIRST_FORMAT: i32 = 3;
 /// How many entries a page has at most.
-pub const PAGE: i32 = 10_000;
+const PAGE: i32 = 10_000;
 
 fn page_of(seq: &i64) -> [Param<'_>; 2] {
     [(seq, Type::INT8), (&PAGE, Type::INT4)]
 }
 
-fn contacted(row: Option<&Row>) -> Result<Contacted, EngineError> {
+fn contacted(at: &LogPlace, row: Option<&Row>) -> Result<Contacted, EngineError> {
     let row = row.ok_or_else(|| EngineError::Refused("the database gave no answer".to_owned()))?;
     let read = || -> Result<Contacted, tokio_postgres::Error> {
         let verdict: &str = row.try_get(0)?;
-        if verdict == "closed" {
-            return Ok(Contacted::Closed);
-        }
         let hash: &[u8] = row.try_get(3)?;
         let state = EngineState {
             epoch: row.try_get(1)?,
@@ -348,7 +454,13 @@ fn contacted(row: Option<&Row>) -> Result<Contacted, EngineError> {
             now: row.try_get(4)?,
             write_format: u32::try_from(row.try_get::<_, i32>(5)?).unwrap_or_default(),
         };
-        Ok(if verdict == "fork" { Contacted::Fork(state) } else { Contacted::Open(state) })
+        // Not only because the database says so.
+        let is_behind = state.head.seq < at.seq || state.head.seq == at.seq && state.head.hash != at.hash;
+        Ok(match verdict {
+            "ok" if !is_behind => Contacted::Open(state),
+            "closed" if !is_behind => Contacted::Closed(state),
+            _ => Contacted::Fork(state),
+        })
     };
     read().map_err(|error| unexpected(&error))
 }
@@ -366,6 +478,24 @@ fn entry(row: &Row) -> Result<LoggedEntry, EngineError> {
     read().map_err(|error| unexpected(&error))
 }
 
+fn owned(row: &Row) -> Result<OwnedLog, tokio_postgres::Error> {
+    let state = match row.try_get(1)? {
+        "importing" => LogState::Importing,
+        "open" => LogState::Open,
+        _ => LogState::Closed,
+    };
+    let hash: Option<&[u8]> = row.try_get(6)?;
+    let hash = hash.map_or(LogPlace::START.hash, |hash| hash.try_into().unwrap_or_default());
+    Ok(OwnedLog {
+        team: row.try_get(0)?,
+        state,
+        epoch: row.try_get(2)?,
+        write_format: row.try_get(3)?,
+        taken_by: row.try_get(4)?,
+        head: LogPlace { seq: row.try_get(5)?, hash },
+    })
+}
+
 fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
     Ok(HostState {
         host: row.try_get(0)?,
@@ -378,7 +508,7 @@ fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
 }
 
 /// The database's side is not what this program expects.
-fn unexpected(error: &tokio_postgres::Error) -> EngineError {
+pub(super) fn unexpected(error: &tokio_postgres::Error) -> EngineError {
     EngineError::Refused(format!("the database's answer can't be read ({error}): is its schema older?"))
 }
 
@@ -391,9 +521,9 @@ fn problem(error: &StepError) -> EngineError {
     if let Some(error) = error.as_db_error() {
         let code = error.code().code();
         let text = format!("{} ({code})", error.message());
-        // Connections, conflicts, resources, shutdown, a standby, locked.
+        // Connections, conflicts, resources, shutdown, a standby, a turn that was lost, locked.
         let passing = ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            || ["25006", "55P03"].contains(&code);
+            || ["25006", "25P03", "55P03"].contains(&code);
         return if passing { EngineError::Unreachable(text) } else { EngineError::Refused(text) };
     }
     let mut text = error.to_string();

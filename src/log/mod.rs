@@ -10,10 +10,14 @@ mod config;
 mod connection;
 mod engine;
 mod patroni;
+mod side;
 
 pub use config::{LogConfig, LogUrl};
-pub use engine::{Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LoggedEntry, PAGE};
+pub use engine::{
+    Appended, Contacted, Engine, EngineError, EngineSettings, EngineState, HostState, LogState, LoggedEntry, OwnedLog,
+};
 pub use patroni::PatroniSettings;
+pub use side::SideValue;
 
 /// The database's side: installed by `access log init`.
 pub const SQL: &str = include_str!("postgres.sql");

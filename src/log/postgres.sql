@@ -32,7 +32,12 @@ BEGIN
         END IF;
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'access_host') THEN
-        CREATE ROLE access_host NOLOGIN;
+        BEGIN
+            CREATE ROLE access_host NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            -- Another database of this server was prepared at the same moment.
+            NULL;
+        END;
     END IF;
 END $$;
 
@@ -48,6 +53,8 @@ CREATE TABLE IF NOT EXISTS access.log (
     -- The newest format of an entry that hosts may write. Entries of format 3 and later name their host.
     write_format int NOT NULL CHECK (write_format >= 3),
     state text NOT NULL DEFAULT 'importing' CHECK (state IN ('importing', 'open', 'closed')),
+    -- The host that has taken a closed log into its file.
+    taken_by name,
     sql_version int NOT NULL DEFAULT 1
 );
 
@@ -230,6 +237,8 @@ BEGIN
     IF host.may = 'read' THEN
         RAISE 'the host % may only read', session_user USING ERRCODE = '42501';
     END IF;
+    -- A commit of the turn proves what it answers.
+    PERFORM access.wait_for_standby();
     log := access.lock();
     SELECT e.seq, e.hash INTO seq, hash FROM access.entry e ORDER BY e.seq DESC LIMIT 1;
     seq := coalesce(seq, 0);
@@ -442,6 +451,11 @@ BEGIN
     FOREACH entry IN ARRAY entries LOOP
         PERFORM access.follow(entry);
     END LOOP;
+    -- Hosts accept what follows from a host's own removal only at the same time.
+    IF NOT EXISTS (SELECT FROM access.host h WHERE h.role = host.role AND h.may = host.may AND NOT h.retired)
+        AND (SELECT count(DISTINCT t) FROM unnest(times) t) > 1 THEN
+        RAISE 'entries by which a host loses its rights have one time' USING ERRCODE = '22023';
+    END IF;
     verdict := 'ok';
     seq := p_prev_seq + count;
     hash := hashes[count];
@@ -593,7 +607,9 @@ CREATE OR REPLACE FUNCTION access.allow(p_role name, p_may text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM access.lock();
-    IF EXISTS (SELECT FROM access.host h WHERE h.named AND NOT h.retired) THEN
+    IF EXISTS (SELECT FROM access.host h WHERE h.role = p_role AND h.may = p_may AND NOT h.retired) THEN
+        RETURN;
+    ELSIF EXISTS (SELECT FROM access.host h WHERE h.named AND NOT h.retired) THEN
         RAISE 'the log itself names its hosts' USING ERRCODE = '55000', HINT = 'Change [hosts] in the team file.';
     END IF;
     IF p_may IS NULL THEN
@@ -605,7 +621,8 @@ BEGIN
     PERFORM access.expect(p_role);
 END $$;
 
--- Copies entries of another log, with their numbers, hashes and times. Verdicts: ok; already; fork.
+-- Copies entries of another log, with their numbers, hashes and times: before the log is opened, or while it is closed.
+-- Verdicts: ok; already; fork.
 CREATE OR REPLACE FUNCTION access.import(p_prev_seq bigint, p_prev_hash bytea, p_bodies text[],
     OUT verdict text, OUT seq bigint, OUT hash bytea)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -616,7 +633,7 @@ DECLARE
     log access.log := access.lock();
     entry jsonb;
 BEGIN
-    IF log.state <> 'importing' THEN
+    IF log.state = 'open' THEN
         RAISE 'the log is %: entries are imported before it is opened', log.state USING ERRCODE = '55000';
     END IF;
     SELECT e.seq, e.hash INTO seq, hash FROM access.entry e ORDER BY e.seq DESC LIMIT 1;
@@ -649,15 +666,20 @@ CREATE OR REPLACE FUNCTION access.open() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM access.lock();
-    UPDATE access.log l SET state = 'open', epoch = l.epoch + (l.state = 'closed')::int WHERE l.state <> 'open';
+    UPDATE access.log l SET state = 'open', epoch = l.epoch + (l.state = 'closed')::int, taken_by = NULL
+        WHERE l.state <> 'open';
 END $$;
 
--- Closes a log, so that it can be moved elsewhere.
-CREATE OR REPLACE FUNCTION access.close() RETURNS void
+-- Closes a log, so that it can be moved elsewhere: by one host only.
+CREATE OR REPLACE FUNCTION access.close(p_host name DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    log access.log := access.lock();
 BEGIN
-    PERFORM access.lock();
-    UPDATE access.log l SET state = 'closed' WHERE l.state = 'open';
+    IF log.state = 'closed' AND log.taken_by IS DISTINCT FROM p_host THEN
+        RAISE 'the log was moved to the host %', coalesce(log.taken_by, 'of somebody else') USING ERRCODE = '55000';
+    END IF;
+    UPDATE access.log l SET state = 'closed', taken_by = p_host WHERE l.state = 'open';
 END $$;
 
 -- Begins an epoch, after a restore or where a standby was promoted by hand. It is later than the one given: the latest

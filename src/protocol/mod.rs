@@ -34,7 +34,10 @@ pub use request::{
     TimelineView,
 };
 pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
-pub use shared_log::{AsOf, AsOfLast, EngineView, Freshness, HostBehindView, HostView, LogStatusView, MovedView};
+pub use shared_log::{
+    AsOf, AsOfLast, EngineView, Freshness, HostBehindView, HostView, LogStatusView, MoveOutcome, MovedView,
+    SalvagedView,
+};
 pub use team::{
     AgainstView, CheckView, FollowView, Follows, HolderView, NeedView, NeedsView, OtherwiseView, PlanView, ProfileView,
     ResourceView,

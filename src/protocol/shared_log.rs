@@ -1,5 +1,6 @@
 //! A log that several hosts share, and this host's copy of it.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -59,11 +60,34 @@ pub struct HostBehindView {
     pub denies_by: Timestamp,
 }
 
-/// What `log move` did, or would do.
+/// What `log move` or `log leave` did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovedView {
+    pub outcome: MoveOutcome,
+    /// How many entries the log has.
     pub entries: i64,
     pub host: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MoveOutcome {
+    Moved,
+    /// By an earlier run.
+    AlreadyMoved,
+    DryRun,
+}
+
+/// What `log salvage` found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SalvagedView {
+    /// How many entries of this copy the shared log lacks.
+    pub entries: u64,
+    /// The last entry that both have.
+    pub common: i64,
+    pub epoch: i64,
+    /// Where the copy was kept that has them, if a new one took its place.
+    pub kept: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

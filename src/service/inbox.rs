@@ -6,12 +6,13 @@ use super::policy_context::PolicyContext;
 use super::{Call, Listed, Never, Problem, Rows, Service, review};
 use crate::domain::describe::words;
 use crate::domain::notification::NotificationKind;
-use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::principal::Principal;
+use crate::domain::refusal::{LookupRefusal, Refusal, RefusalKind};
 use crate::domain::request::authorize;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::NotificationView;
-use crate::store::{InboxItem, Page, Read};
+use crate::store::{InboxItem, Page, Read, Write};
 
 const MARK: &str = "inbox --mark-read";
 /// How many are marked in one transaction, plus a page at most.
@@ -35,6 +36,7 @@ impl Call for Inbox {
         let Inbox { all, limit } = self;
         let mut left = limit.unwrap_or(u64::MAX);
         let mut before = i64::MAX;
+        share_marks(service);
         loop {
             let (views, end) = service.ask("inbox", |read, me, now| {
                 let most = usize::try_from(left).unwrap_or(usize::MAX);
@@ -90,24 +92,48 @@ impl Call for MarkRead {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<u64, Failure> {
         let MarkRead { ids } = self;
         let ids = ids.as_slice();
-        if ids.is_empty() {
-            return mark_all_read(service);
-        }
-        service.write_as_member(
-            MARK,
-            None,
-            |read| service.now(read),
-            |write, me, now| {
-                for &id in ids {
-                    if !write.has_notification(&me.name, id)? {
-                        return Err(Refusal::from(LookupRefusal::NoSuchNotification { id }).into());
-                    }
-                }
-                let marked: Result<Vec<u64>, _> = ids.iter().map(|&id| write.mark_read(&me.name, id, now)).collect();
-                Ok(marked?.into_iter().sum())
-            },
-        )
+        let marked = if ids.is_empty() { mark_all_read(service)? } else { mark_these_read(service, ids)? };
+        share_marks(service);
+        Ok(marked)
     }
+}
+
+/// Learns what the caller read on other hosts, and tells them what was read here. If they can't be reached, that happens later.
+fn share_marks(service: &Service<'_>) {
+    if let Ok(me) = service.store.read(|read| service.actor(read)) {
+        let _ = service.store.share_read_marks(&me.name);
+    }
+}
+
+/// Changes the caller's read marks. They are no part of the record, so the shared log need not be reached; it must be to record
+/// a refusal.
+fn mark<R>(
+    service: &Service<'_>,
+    work: impl Fn(&Write<'_>, &Principal, Timestamp) -> Result<R, Problem>,
+) -> Result<R, Failure> {
+    let marked = service.store.write_unrecorded(|write| {
+        let me = service.actor(write)?;
+        authorize::may_act(&me)?;
+        work(write, &me, service.now(write)?)
+    });
+    match marked {
+        Ok(marked) => Ok(marked),
+        Err(Problem::Failure(failure)) => Err(failure),
+        Err(Problem::Refusal(refusal)) if refusal.kind() != RefusalKind::Refused => Err(refusal.into()),
+        Err(Problem::Refusal(_)) => service.write_as_member(MARK, None, |read| service.now(read), work),
+    }
+}
+
+fn mark_these_read(service: &Service<'_>, ids: &[i64]) -> Result<u64, Failure> {
+    mark(service, |write, me, now| {
+        for &id in ids {
+            if !write.has_notification(&me.name, id)? {
+                return Err(Refusal::from(LookupRefusal::NoSuchNotification { id }).into());
+            }
+        }
+        let marked: Result<Vec<u64>, _> = ids.iter().map(|&id| write.mark_read(&me.name, id, now)).collect();
+        Ok(marked?.into_iter().sum())
+    })
 }
 
 /// Marks everything that is unread now, in batches, so that others wait briefly. Later notifications stay unread.
@@ -115,22 +141,17 @@ fn mark_all_read(service: &Service<'_>) -> Result<u64, Failure> {
     let mut count = 0;
     let mut before = Some(i64::MAX);
     while let Some(from) = before {
-        let marked = service.write_as_member(
-            MARK,
-            None,
-            |read| service.now(read),
-            |write, me, now| {
-                let (mut count, mut before) = (0, Some(from));
-                while let Some(below) = before.filter(|_| count < BATCH) {
-                    let page = write.notifications_before(&me.name, false, below, usize::MAX)?;
-                    for row in &page.rows {
-                        count += write.mark_read(&me.name, row.id, now)?;
-                    }
-                    before = page.rows.last().map(|row| row.id).filter(|_| !page.last);
+        let marked = mark(service, |write, me, now| {
+            let (mut count, mut before) = (0, Some(from));
+            while let Some(below) = before.filter(|_| count < BATCH) {
+                let page = write.notifications_before(&me.name, false, below, usize::MAX)?;
+                for row in &page.rows {
+                    count += write.mark_read(&me.name, row.id, now)?;
                 }
-                Ok((count, before))
-            },
-        )?;
+                before = page.rows.last().map(|row| row.id).filter(|_| !page.last);
+            }
+            Ok((count, before))
+        })?;
         count += marked.0;
         before = marked.1;
     }

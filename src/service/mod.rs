@@ -25,6 +25,7 @@ mod list;
 mod log_findings;
 #[cfg(test)]
 mod long_history;
+mod moving;
 mod needs;
 mod notify;
 mod outbox;
@@ -107,9 +108,10 @@ pub use deliver::Delivered;
 pub use doctor::{finding, ok, unreadable};
 pub use expire::access_continues;
 pub use init::{Init, init};
+pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, salvage_log};
 pub use policy_context::PolicyContext;
 pub use review::emergency;
-pub use shared_log::{as_of, engine_failure, join_log, leave_log, log_status, move_log, prepare_log};
+pub use shared_log::{as_of, engine_failure, join_log, log_status};
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};

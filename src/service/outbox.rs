@@ -33,6 +33,7 @@ impl Call for Outbox {
         if !is_keeper(service) {
             service.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
         }
+        service.store.take_outstanding_if_reachable()?;
         let mut after = 0;
         loop {
             let page = service
@@ -120,7 +121,7 @@ fn change(
         service.ask(command, |_, _, _| Err::<(), _>(Refusal::from(CallerRefusal::NeedsKeeper { command }).into()))?;
     }
     let ids: BTreeSet<i64> = ids.into_iter().collect();
-    let count = service.store.write(|write| -> Result<Result<u64, Refusal>, Failure> {
+    let count = service.store.change_outbox(|write| -> Result<Result<u64, Refusal>, Failure> {
         if ids.is_empty() {
             return Ok(Ok(each(write, None)?));
         }

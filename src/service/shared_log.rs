@@ -1,27 +1,22 @@
-//! The log that several hosts share: preparing it, moving to it and back, and how far everyone is.
+//! The log that several hosts share: joining it, how far each host is, and how old an answer of a copy may be.
 
 use std::path::Path;
 use std::time::Duration;
 
-use super::verify::prove;
 use crate::domain::audit;
-use crate::domain::catalog::{CatalogItem, Environment};
+use crate::domain::catalog::CatalogItem;
 use crate::domain::duration::spell;
-use crate::domain::name::Name;
 use crate::domain::replica::{ContactAge, HostClocks, NamedPosition, Replica};
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::log::{Engine, EngineError};
-use crate::protocol::{AsOf, EngineView, Freshness, HostView, LogStatusView, MovedView, Position};
+use crate::log::EngineError;
+use crate::protocol::{AsOf, EngineView, Freshness, HostView, LogStatusView, Position};
 use crate::store::{EngineAccess, Error, KnownState, Read, Store};
 
 /// A host is in contact if it heard from the shared log so many milliseconds ago.
 const IN_CONTACT: i64 = 10_000;
 /// How long to wait for an entry.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How old a copy may be for a resource in production, and elsewhere, in milliseconds.
-const OFFLINE_IN_PRODUCTION: i64 = 5 * 60_000;
-const OFFLINE: i64 = 15 * 60_000;
 
 /// Why the database did not do what its owner asked.
 pub fn engine_failure(error: EngineError) -> Failure {
@@ -33,41 +28,9 @@ pub fn engine_failure(error: EngineError) -> Failure {
     }
 }
 
-/// Installs or upgrades the database's side, for the team of this database.
-pub fn prepare_log(store: &Store, owner: &mut Engine) -> Result<Name, Failure> {
-    let team = store.read(|read| read.team_name())?;
-    owner.install(team.as_str()).map_err(engine_failure)?;
-    Ok(team)
-}
-
-/// Moves the log of this database into the shared one.
-pub fn move_log(store: &Store, owner: &mut Engine, dry_run: bool) -> Result<MovedView, Failure> {
-    let proof = store.read(|read| prove(read, &[]))?;
-    if let Some(fault) = proof.faults.first() {
-        return Err(Failure::new(
-            Kind::Invalid,
-            format!("the log is not whole, so it was not moved: {}", fault.problem),
-        )
-        .hint("see `access audit verify`"));
-    }
-    owner.role().map_err(engine_failure)?;
-    let host = store.host_role()?;
-    if dry_run {
-        return Ok(MovedView { entries: proof.entries, host });
-    }
-    let place = store.move_log(owner, &host)?;
-    Ok(MovedView { entries: place.seq, host })
-}
-
 /// Makes this host's copy of the shared log.
 pub fn join_log(path: &Path, engine: EngineAccess) -> Result<Position, Failure> {
     let place = Store::join(path, engine)?;
-    Ok(Position { seq: place.seq, hash: audit::hex(&place.hash) })
-}
-
-/// Closes the shared log, and makes this copy the log again.
-pub fn leave_log(store: &Store, owner: &mut Engine) -> Result<Position, Failure> {
-    let place = store.leave_log(owner)?;
     Ok(Position { seq: place.seq, hash: audit::hex(&place.hash) })
 }
 
@@ -147,13 +110,9 @@ pub fn is_recent_enough(
 }
 
 /// How old a copy may be to answer about a resource, in milliseconds.
-pub fn offline_for(_: &Read<'_>, item: &CatalogItem) -> Result<i64, Error> {
-    let limit = match item.environment() {
-        Some(Environment::Production) => OFFLINE_IN_PRODUCTION,
-        Some(Environment::NonProduction) | None => OFFLINE,
-    };
+pub fn offline_for(read: &Read<'_>, item: &CatalogItem) -> Result<i64, Error> {
     // Whatever the limit, a host that is in contact answers.
-    Ok(limit.max(IN_CONTACT))
+    Ok(read.offline_limit(item)?.milliseconds().max(IN_CONTACT))
 }
 
 fn within(replica: &Replica, clocks: &HostClocks, limit: i64) -> Result<(), Failure> {
@@ -184,9 +143,10 @@ mod tests {
         let clocks = |now: i64| HostClocks { boot_id: "a".to_owned(), since_boot: now, wall: now };
         let contact = LastContact { engine: 1_800_000_000_000, clocks: clocks(0) };
         let replica = Replica { host: "h".to_owned(), epoch: 1, contact };
-        assert!(within(&replica, &clocks(OFFLINE), OFFLINE).is_ok());
-        assert_eq!(within(&replica, &clocks(OFFLINE + 1), OFFLINE).unwrap_err().kind, Kind::Unavailable);
+        let limit = 15 * 60_000;
+        assert!(within(&replica, &clocks(limit), limit).is_ok());
+        assert_eq!(within(&replica, &clocks(limit + 1), limit).unwrap_err().kind, Kind::Unavailable);
         let rebooted = HostClocks { boot_id: "b".to_owned(), ..clocks(1) };
-        assert_eq!(within(&replica, &rebooted, OFFLINE).unwrap_err().kind, Kind::Unavailable);
+        assert_eq!(within(&replica, &rebooted, limit).unwrap_err().kind, Kind::Unavailable);
     }
 }

@@ -12,6 +12,7 @@ use crate::domain::contact::Timezone;
 use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event};
 use crate::domain::grant::{Grant, State};
+use crate::domain::host::HostPower;
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
@@ -113,6 +114,7 @@ impl Call for TeamApply {
         })?;
         let new_owner = NewOwner::of(&new, outside);
         let mut warnings = warnings(service, outside, &new);
+        warnings.extend(service.store.read(|read| warning_about_hosts(read, &new))?);
         let (view, left_out) = if dry_run {
             service.ask("team apply", |read, me, now| {
                 let (_, mut view, left_out) = plan(read, me, &new, &new_owner, revoke_unmatched, now)?;
@@ -426,6 +428,24 @@ fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<Str
         );
     }
     warnings
+}
+
+/// What a shared log would make of the hosts of the new team. Fails if nobody could change anything any more.
+fn warning_about_hosts(read: &Read<'_>, new: &Team) -> Result<Option<String>, Failure> {
+    let Some(replica) = read.replica()? else { return Ok(None) };
+    if new.hosts.is_empty() {
+        return match read.hosts()?.is_empty() {
+            true => Ok(None),
+            false => Err(Failure::new(Kind::Invalid, "the team file names no host, and the log is shared")
+                .hint("name at least one with may = \"decide\" in [hosts], or move the log back first")),
+        };
+    }
+    let this = new.hosts.iter().find(|(name, _)| name.as_str() == replica.host);
+    Ok(match this {
+        Some((_, host)) if host.may == HostPower::Decide => None,
+        Some((name, host)) => Some(format!("with this team, this host ({name}) may only {}", host.may)),
+        None => Some(format!("with this team, this host ({}) may do nothing with the log", replica.host)),
+    })
 }
 
 /// The members' time zones that this machine does not know.

@@ -6,7 +6,9 @@ use super::read::Read;
 use super::{Error, row};
 use crate::domain::binding::Binding;
 use crate::domain::catalog::{CatalogItem, Connection, Environment, Feature, Scope, Target};
+use crate::domain::host::Hosts;
 use crate::domain::name::Name;
+use crate::domain::replica::OfflineLimit;
 use crate::domain::resource::{Resource, ResourceKind};
 use crate::domain::role::Role;
 use crate::domain::team::{Group, Header, Team};
@@ -22,17 +24,55 @@ impl Read<'_> {
             Ok((row::parsed(row, 0)?, row::member(row, 1)?))
         })?;
         Ok(Team {
-            team: Header { name: self.team_name()? },
+            team: self.team_header()?,
             members: members.into_iter().collect(),
             groups: self.catalogued("group")?,
             connections: self.catalogued("connection")?,
             targets: self.catalogued("target")?,
             features: self.catalogued("feature")?,
             scopes: self.catalogued("scope")?,
+            hosts: self.hosts()?,
             rules: self.rules()?,
             bindings: self.bindings()?.into_iter().collect(),
             notifications: self.policy()?,
         })
+    }
+
+    fn team_header(&self) -> Result<Header, Error> {
+        let header = self.one("SELECT name, offline_for FROM team", [], |row| {
+            Ok(Header { name: row::parsed(row, 0)?, offline_for: row::maybe_parsed(row, 1)? })
+        })?;
+        header.ok_or_else(|| Error::damaged("the team is missing"))
+    }
+
+    /// The hosts that the team file names.
+    pub fn hosts(&self) -> Result<Hosts, Error> {
+        self.catalogued("host")
+    }
+
+    /// How long this host may answer about a resource without contact to the shared log. A target is as strict as its
+    /// strictest connection, if it has no limit of its own.
+    pub fn offline_limit(&self, item: &CatalogItem) -> Result<OfflineLimit, Error> {
+        let of_team = self.team_header()?.offline_for;
+        let or_default = |environment| of_team.unwrap_or_else(|| OfflineLimit::of_environment(environment));
+        let of_connection = |name: &Name, environment: Environment| {
+            let connection: Option<Connection> = self.catalogue_body("connection", name)?;
+            let own = connection.and_then(|connection| connection.offline_for);
+            Ok::<_, Error>(own.unwrap_or_else(|| or_default(Some(environment))))
+        };
+        match item {
+            CatalogItem::Connection { name, environment } => of_connection(name, *environment),
+            CatalogItem::Target { name, connections } => {
+                let target: Option<Target> = self.catalogue_body("target", name)?;
+                if let Some(own) = target.and_then(|target| target.offline_for) {
+                    return Ok(own);
+                }
+                let limits = connections.iter().map(|(name, environment)| of_connection(name, *environment));
+                let limits: Vec<OfflineLimit> = limits.collect::<Result<_, _>>()?;
+                Ok(limits.into_iter().min().unwrap_or_else(|| or_default(None)))
+            }
+            CatalogItem::Feature { .. } | CatalogItem::Scope { .. } | CatalogItem::Role(_) => Ok(or_default(None)),
+        }
     }
 
     pub fn bindings(&self) -> Result<Vec<Binding>, Error> {
@@ -44,7 +84,7 @@ impl Read<'_> {
         Ok(Team {
             connections: self.catalogued("connection")?,
             targets: self.catalogued("target")?,
-            ..Team::named(Header { name: self.team_name()? })
+            ..Team::named(self.team_header()?)
         })
     }
 

@@ -81,7 +81,7 @@ impl Store {
             let is_fork = matches!(contacted, Contacted::Fork(_));
             match contacted {
                 Contacted::Open(state) | Contacted::Fork(state) => Ok(EngineHealth { settings, state, is_fork }),
-                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
+                Contacted::Closed(_) => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
             }
         })
     }

@@ -348,6 +348,13 @@ pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
     sync(folder_of(path))
 }
 
+/// Puts a finished draft in the place of a file, which is kept under another name. Nobody may have the file open.
+pub fn replace(path: &Path, draft: &Path, kept: &Path) -> Result<(), Error> {
+    move_into_place(path, kept)?;
+    fs::rename(draft, path).map_err(|error| io(path, &error))?;
+    sync(folder_of(path))
+}
+
 /// Removes a draft and the files beside it. Failures are ignored: there may be none, and leftovers do no harm.
 pub fn remove_draft(draft: &Path) {
     for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {

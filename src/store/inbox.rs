@@ -97,6 +97,10 @@ impl Write<'_> {
     pub fn mark_read(&self, member: &Name, id: i64, now: Timestamp) -> Result<u64, Error> {
         let sql = "UPDATE notification SET read_at = ?1 WHERE id = ?2 AND +member = ?3 AND read_at IS NULL
                  AND seq >= (SELECT since FROM member WHERE name = ?3)";
-        Ok(self.conn().prepare_cached(sql)?.execute(params![now.unix(), id, member.as_str()])? as u64)
+        let marked = self.conn().prepare_cached(sql)?.execute(params![now.unix(), id, member.as_str()])?;
+        if marked > 0 {
+            self.note_marked(member)?;
+        }
+        Ok(marked as u64)
     }
 }

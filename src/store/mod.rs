@@ -13,7 +13,8 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `shared.rs`, `copy.rs` | writing to a log that several hosts share, and this host's copy of it |
+//! | `outstanding.rs`, `read_marks.rs` | what hosts that share a log tell each other about delivery and inboxes |
+//! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
@@ -30,19 +31,23 @@ mod list;
 mod log;
 mod maintenance;
 mod members;
+mod moving;
 mod open;
 mod outbox;
+mod outstanding;
 mod pending;
 mod project;
 mod proof;
 mod provisioning;
 mod read;
+mod read_marks;
 mod recent;
 mod requests;
 mod row;
 mod rules;
 mod schema;
 mod sessions;
+mod settle;
 mod shared;
 mod write;
 
@@ -57,13 +62,16 @@ pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSes
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;
+pub use moving::LostTail;
 pub use outbox::Waiting;
+pub use outstanding::Outstanding;
 pub use pending::QueuePosition;
 pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
 pub use recent::{Act, Filed};
 pub use rules::keys as rule_keys;
-pub use shared::{EngineAccess, Pending};
+pub use settle::Pending;
+pub use shared::EngineAccess;
 pub use write::{Context, Write};
 
 use crate::error::{Failure, Kind};
@@ -271,6 +279,21 @@ impl Store {
         self.transact(&conn, |write| {
             let answer = work(write)?;
             write.store_expire_ran(write.expire_ran_at())?;
+            Ok(answer)
+        })
+    }
+
+    /// Changes what is no part of the record: the outbox, positions, read marks. Other hosts that share the log are not asked, so
+    /// nothing can be recorded.
+    pub fn write_unrecorded<T, E: From<Error>>(&self, work: impl FnOnce(&Write<'_>) -> Result<T, E>) -> Result<T, E> {
+        let _turn = file::LockFile::wait_for(&self.path)?;
+        let conn = self.connection(open::connect)?;
+        self.transact(&conn, |write| {
+            let before = write.place();
+            let answer = work(write)?;
+            if write.place() != before {
+                return Err(Error::Internal { message: "this may not be recorded".to_owned() }.into());
+            }
             Ok(answer)
         })
     }

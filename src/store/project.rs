@@ -255,8 +255,9 @@ fn project_change(write: &Write<'_>, kept: &Kept<'_>, seq: i64, at: Timestamp, c
         Change::Team(diff) => match diff.after() {
             Some(header) => one(
                 write,
-                "INSERT INTO team (only, name, last_seq) VALUES (1, ?1, 0) ON CONFLICT (only) DO UPDATE SET name = ?1",
-                [header.name.as_str()],
+                "INSERT INTO team (only, name, last_seq, offline_for) VALUES (1, ?1, 0, ?2)
+                 ON CONFLICT (only) DO UPDATE SET name = ?1, offline_for = ?2",
+                params![header.name.as_str(), header.offline_for.map(|limit| limit.to_string())],
             ),
             None => Err(Error::Internal { message: "a team can't be removed".to_owned() }),
         },
@@ -269,6 +270,7 @@ fn project_change(write: &Write<'_>, kept: &Kept<'_>, seq: i64, at: Timestamp, c
         Change::Target(name, diff) => project_catalogued(write, "target", name.as_str(), diff),
         Change::Feature(name, diff) => project_catalogued(write, "feature", name.as_str(), diff),
         Change::Scope(name, diff) => project_scope(write, name, diff),
+        Change::Host(name, diff) => project_catalogued(write, "host", name.as_str(), diff),
         Change::Rule(name, diff) => {
             project_catalogued(write, "rule", name.as_str(), diff)?;
             write.put_rule(name, diff)

@@ -125,6 +125,7 @@ impl Write<'_> {
                 | Change::Target(..)
                 | Change::Feature(..)
                 | Change::Scope(..)
+                | Change::Host(..)
                 | Change::Binding(_)
                 | Change::Notifications(_) => {}
             }

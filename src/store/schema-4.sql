@@ -93,6 +93,9 @@ CREATE INDEX provisioning_open ON provisioning (
     CASE condition WHEN 'revoked' THEN 1 WHEN 'resolved' THEN 1 WHEN 'revoke_failed' THEN 2 ELSE 0 END, request, login
 );
 
+-- How long hosts answer about resources without contact to a shared log, if these have no limit of their own.
+ALTER TABLE team ADD COLUMN offline_for TEXT;
+
 -- Only in a copy of a log that several hosts share: one row.
 CREATE TABLE replica (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
@@ -102,8 +105,15 @@ CREATE TABLE replica (
     boot_id    TEXT NOT NULL,           -- this host's clocks at that moment
     since_boot INTEGER NOT NULL,
     wall_at    INTEGER NOT NULL,
-    pending    TEXT                     -- JSON: entries of which it is not known whether the log has them
+    pending    TEXT,                    -- JSON: entries of which it is not known whether the log has them
+    delivery   INTEGER NOT NULL DEFAULT 0   -- the version of the hosts' common outbox that this one goes on from
 ) STRICT;
+-- Only in such a copy: what the hosts know of each member's read marks.
+CREATE TABLE read_mark (
+    member  TEXT PRIMARY KEY,
+    version INTEGER NOT NULL,           -- the last that was taken over
+    changes INTEGER NOT NULL            -- here, which the other hosts do not know
+) STRICT, WITHOUT ROWID;
 -- The SSH certificates that were issued, each by one entry of the log.
 CREATE TABLE certificate (
     seq         INTEGER PRIMARY KEY REFERENCES event (seq),

@@ -1,31 +1,26 @@
 //! This host's copy of a log that several hosts share.
 //!
 //! A change is decided in a transaction on the copy, which is rolled back; its entries are kept as pending; they get their place in
-//! the log; then they are applied like those of any other host. No transaction of SQLite is open while the network is used, so
-//! that readers never wait for it.
+//! the log; then they are applied like those of any other host. No transaction of SQLite is open while the network is used (but
+//! for the commit of a turn in which nothing was recorded).
 
 use std::cell::RefCell;
-use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, params};
-use serde::{Deserialize, Serialize};
 
 use super::copy::KnownState;
 use super::read::Read;
+use super::settle::{Pending, Settled, end_pending};
 use super::write::{Made, Write};
 use super::{Error, Store, file, open};
-use crate::domain::audit;
-use crate::domain::audit::{Hash, LogPlace};
+use crate::domain::audit::LogPlace;
 use crate::domain::event::FORMAT;
 use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
-use crate::log::{Appended, Contacted, Engine, EngineError, EngineState, HostState, LogUrl, LoggedEntry, PAGE};
+use crate::log::{Contacted, Engine, EngineError, EngineState, LogUrl, LoggedEntry};
 
-/// How long to ask again for an outcome that is not known.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How many pages a turn may be behind before it is let go.
-const PAGES_A_TURN: usize = 1;
+/// A turn that finds more new entries than this is let go, to take them in before.
+const NEW_IN_A_TURN: usize = 500;
 
 /// How to reach the shared log, and the clocks of this host.
 pub struct EngineAccess {
@@ -42,37 +37,6 @@ impl EngineAccess {
     }
 }
 
-/// Entries of which it is not known whether the log has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
-    epoch: i64,
-    after: i64,
-    hash: String,
-    pub bodies: Vec<String>,
-}
-
-impl Pending {
-    fn place(&self) -> Result<LogPlace, Error> {
-        let hash = unhex(&self.hash).ok_or_else(|| Error::damaged("the pending entries have no place"))?;
-        Ok(LogPlace { seq: self.after, hash })
-    }
-}
-
-fn unhex(text: &str) -> Option<Hash> {
-    let bytes: Option<Vec<u8>> =
-        (0..text.len()).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
-    bytes?.try_into().ok()
-}
-
-/// What became of pending entries.
-enum Settled {
-    Recorded,
-    /// The log has others in their place, so it will never have these.
-    NotRecorded,
-    /// The log refused them at the first try, so it does not have them.
-    Refused(String),
-}
-
 impl Read<'_> {
     /// None: the log is in this file alone.
     pub fn replica(&self) -> Result<Option<Replica>, Error> {
@@ -83,25 +47,20 @@ impl Read<'_> {
             Ok(Replica { host: row.get(0)?, epoch: row.get(1)?, contact })
         })
     }
-
-    /// The entries of which it is not known whether the shared log has them.
-    pub fn pending_entries(&self) -> Result<Option<Pending>, Error> {
-        let text: Option<Option<String>> = self.one("SELECT pending FROM replica", [], |row| Ok(row.get(0)?))?;
-        let parse = |text: String| serde_json::from_str(&text).map_err(Error::damaged);
-        text.flatten().map(parse).transpose()
-    }
 }
 
 impl Write<'_> {
-    fn set_pending(&self, pending: Option<&Pending>) -> Result<(), Error> {
-        let text = pending.map(serde_json::to_string).transpose().map_err(Error::damaged)?;
-        self.conn().prepare_cached("UPDATE replica SET pending = ?1")?.execute([text])?;
-        Ok(())
-    }
-
     fn set_contact(&self, epoch: i64, contact: &LastContact) -> Result<(), Error> {
         let LastContact { engine, clocks } = contact;
-        let sql = "UPDATE replica SET epoch = ?1, engine_at = max(engine_at, ?2), boot_id = ?3, since_boot = ?4, wall_at = ?5";
+        // After a restore, what is kept beside the log is older than what is known here, under versions that are used again.
+        let sql = "UPDATE replica SET delivery = 0 WHERE epoch <> ?1";
+        if self.conn().prepare_cached(sql)?.execute([epoch])? > 0 {
+            self.conn().execute_batch("UPDATE read_mark SET version = -1, changes = changes + 1")?;
+        }
+        // Not by a process that asked before another and was held up since.
+        let sql =
+            "UPDATE replica SET epoch = ?1, engine_at = max(engine_at, ?2), boot_id = ?3, since_boot = ?4, wall_at = ?5
+             WHERE boot_id <> ?3 OR since_boot <= ?4";
         self.conn().prepare_cached(sql)?.execute(params![
             epoch,
             engine,
@@ -129,6 +88,22 @@ impl Write<'_> {
     }
 }
 
+/// What a turn answered. It is used to decide, and stored once a commit in the database has proved that it came from the
+/// leader: one that was frozen and led before answers reads too.
+struct Taken {
+    state: EngineState,
+    entries: Vec<LoggedEntry>,
+    clocks: HostClocks,
+}
+
+impl Taken {
+    fn apply(&self, write: &Write<'_>) -> Result<(), Error> {
+        self.entries.iter().try_for_each(|entry| apply_new(write, entry))?;
+        write.set_contact(self.state.epoch, &LastContact { engine: self.state.now, clocks: self.clocks.clone() })?;
+        write.note_last()
+    }
+}
+
 impl Store {
     /// Says how to reach the shared log, in case this database is a copy of one.
     #[must_use]
@@ -142,14 +117,28 @@ impl Store {
         if Read::new(&conn).replica()?.is_none() {
             return Err(Error::Unreachable { message: "this database is not a copy of a shared log".to_owned() });
         }
-        self.with(|engine, access| {
-            let followed = self.catch_up(engine, access, &conn)?;
+        let followed = self.with(|engine, access| {
+            let followed = self.catch_up_open(engine, access, &conn)?;
             if Read::new(&conn).pending_entries()?.is_some() {
                 let _turn = file::LockFile::wait_for(&self.path)?;
                 self.settle(engine, access, &conn)?;
             }
             Ok(followed)
-        })
+        })?;
+        self.share_new_read_marks()?;
+        // A host that never sends would keep what the others have sent.
+        if followed > 0
+            && self.read(|read| read.outbox_is_long())?
+            && let Some(_lock) = self.begin_sending()?
+        {
+            self.take_outstanding_on(&conn)?;
+        }
+        Ok(followed)
+    }
+
+    /// Whether this database is a copy of a log that several hosts share.
+    pub fn shares_log(&self) -> Result<bool, Error> {
+        self.read(|read| Ok(read.replica()?.is_some()))
     }
 
     pub(super) fn with<T>(
@@ -175,11 +164,18 @@ impl Store {
         replica: Replica,
         work: impl FnOnce(&Write<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let state = self.with(|engine, access| {
-            self.settle(engine, access, conn)?;
-            self.take_turn(engine, access, conn)
+        let taken = self.with(|engine, access| {
+            let ready = self.settle(engine, access, conn).and_then(|()| self.take_turn(engine, access, conn));
+            ready.map_err(|error| {
+                engine.let_go();
+                match error {
+                    // What was not written is in the shared log, and this change is not begun.
+                    Error::CommitUnknown { message } => Error::Io { message },
+                    other => other,
+                }
+            })
         })?;
-        let decided = self.decide(conn, replica.host, work);
+        let decided = self.decide(conn, &taken, replica.host, work);
         let let_go = || {
             self.with(|engine, _| {
                 engine.let_go();
@@ -194,27 +190,31 @@ impl Store {
             }
         };
         if made.bodies.is_empty() {
-            let_go()?;
             return Ok(answer);
         }
-        let hash = audit::hex(&after.hash);
-        let pending = Pending { epoch: state.epoch, after: after.seq, hash, bodies: made.bodies };
+        let pending = Pending::new(taken.state.epoch, &after, made.bodies);
         let kept: Result<(), Error> = self.transact(conn, |write| write.set_pending(Some(&pending)));
         if let Err(error) = kept {
             let_go()?;
             return Err(error.into());
         }
-        let settled = self.with(|engine, _| append(engine, &pending, true))?;
-        self.transact(conn, |write| {
-            write.store_expire_ran(made.expire_ran_at)?;
+        let settled = self.with(|engine, access| self.append_pending(engine, access, conn, &pending))?;
+        let ended = self.transact(conn, |write| {
+            if settled == Settled::Recorded {
+                taken.apply(write)?;
+                write.store_expire_ran(made.expire_ran_at)?;
+            }
             end_pending(write, &pending, &settled)?;
             self.note_known(write);
             Ok::<_, Error>(())
-        })?;
-        match settled {
-            Settled::Recorded => Ok(answer),
-            Settled::NotRecorded => Err(Error::Busy.into()),
-            Settled::Refused(message) => Err(Error::Unreachable { message }.into()),
+        });
+        match (settled, ended) {
+            // The log has it, even if it can't be written here yet: what is pending is applied later.
+            (Settled::Recorded, _) => Ok(answer),
+            (Settled::NotRecorded, _) => Err(Error::Busy.into()),
+            (Settled::Refused(message), Ok(())) => Err(Error::Unreachable { message }.into()),
+            // It would be sent again.
+            (Settled::Refused(message), Err(_)) => Err(Error::CommitUnknown { message }.into()),
         }
     }
 
@@ -223,18 +223,24 @@ impl Store {
     fn decide<T, E: From<Error>>(
         &self,
         conn: &Connection,
+        taken: &Taken,
         host: String,
         work: impl FnOnce(&Write<'_>) -> Result<T, E>,
     ) -> Result<(T, LogPlace, Made), E> {
         let transaction = rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
-        let write = Write::for_shared_log(&transaction, host)?;
+        taken.apply(&Write::new(&transaction)?)?;
+        let write = Write::for_shared_log(&transaction, host, taken.state.write_format)?;
         let after = write.place();
+        if after != taken.state.head {
+            return Err(Error::Busy.into());
+        }
         let answer = work(&write)?;
         let made = write.made();
         if made.bodies.is_empty() {
             Write::new(&transaction)?.store_expire_ran(made.expire_ran_at)?;
+            self.with(|engine, _| engine.end_turn().map_err(problem))?;
             transaction.commit().map_err(Error::from)?;
         } else {
             transaction.rollback().map_err(Error::from)?;
@@ -242,15 +248,19 @@ impl Store {
         Ok((answer, after, made))
     }
 
-    /// Takes the turn, with this copy up to date.
-    fn take_turn(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<EngineState, Error> {
-        for _ in 0..=PAGES_A_TURN {
-            let at = place(conn)?;
+    /// Takes the turn, with few entries that this copy does not have.
+    fn take_turn(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<Taken, Error> {
+        for _ in 0..2 {
+            let (clocks, at) = (clocks(access)?, place(conn)?);
             let (contacted, entries) = engine.turn(&at).map_err(problem)?;
-            let complete = entries.len() < PAGE as usize;
-            let state = self.take_in(access, conn, contacted, &entries)?;
-            if complete && place(conn)? == state.head {
-                return Ok(state);
+            let end = entries.last().map_or(at.seq, |entry| entry.seq);
+            match contacted {
+                Contacted::Open(state) if entries.len() <= NEW_IN_A_TURN && end == state.head.seq => {
+                    return Ok(Taken { state, entries, clocks });
+                }
+                // A contact says whether it is true.
+                Contacted::Open(_) | Contacted::Fork(_) => {}
+                Contacted::Closed(_) => return Err(closed()),
             }
             engine.let_go();
             self.catch_up(engine, access, conn)?;
@@ -258,110 +268,101 @@ impl Store {
         Err(Error::Busy)
     }
 
-    fn catch_up(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<u64, Error> {
+    /// The same, for a log that has not moved away.
+    pub(super) fn catch_up_open(
+        &self,
+        engine: &mut Engine,
+        access: &EngineAccess,
+        conn: &Connection,
+    ) -> Result<u64, Error> {
+        match self.catch_up(engine, access, conn)? {
+            (_, Contacted::Closed(_)) => Err(closed()),
+            (taken, Contacted::Open(_) | Contacted::Fork(_)) => Ok(taken),
+        }
+    }
+
+    /// Takes in what this copy does not have, page by page. A log that is closed still says what it has.
+    pub(super) fn catch_up(
+        &self,
+        engine: &mut Engine,
+        access: &EngineAccess,
+        conn: &Connection,
+    ) -> Result<(u64, Contacted), Error> {
         let mut total = 0;
         loop {
+            let clocks = clocks(access)?;
             let (contacted, entries) = engine.contact(&place(conn)?, FORMAT).map_err(problem)?;
-            let state = self.take_in(access, conn, contacted, &entries)?;
+            let contacted = self.take_in(clocks, conn, contacted, &entries)?;
             total += entries.len() as u64;
-            if entries.is_empty() || place(conn)?.seq >= state.head.seq {
-                return Ok(total);
+            let (Contacted::Open(state) | Contacted::Closed(state) | Contacted::Fork(state)) = &contacted;
+            let seq = place(conn)?.seq;
+            if seq >= state.head.seq {
+                return Ok((total, contacted));
+            }
+            if entries.is_empty() {
+                let message =
+                    format!("the shared log has {} entries, and does not give those after {seq}", state.head.seq);
+                return Err(Error::Unreachable { message });
             }
         }
     }
 
-    /// Applies entries, and notes the contact, in one transaction.
+    /// Applies entries, and notes the contact, in one transaction. `clocks`: from before the database was asked, so that a
+    /// process that is held up meanwhile does not take an old answer for a new one.
     fn take_in(
         &self,
-        access: &EngineAccess,
+        clocks: HostClocks,
         conn: &Connection,
         contacted: Contacted,
         entries: &[LoggedEntry],
-    ) -> Result<EngineState, Error> {
-        let state = match contacted {
-            Contacted::Open(state) => state,
-            Contacted::Fork(state) => return Err(fork(&place(conn)?, &state)),
-            Contacted::Closed => {
-                let message = "the shared log is closed: it was moved, or is being filled".to_owned();
-                return Err(Error::Unreachable { message });
-            }
+    ) -> Result<Contacted, Error> {
+        let state = match &contacted {
+            Contacted::Open(state) | Contacted::Closed(state) => state,
+            Contacted::Fork(state) => return Err(forked(conn, &place(conn)?, state)),
         };
-        let clocks = (access.clocks)().map_err(|failure| Error::Io { message: failure.message })?;
-        self.transact(conn, |write| {
-            // Another process may have taken them in meanwhile.
-            let mut new = entries.iter().skip_while(|entry| entry.seq <= write.place().seq);
-            new.try_for_each(|entry| write.apply(entry))?;
-            write.note_last()?;
-            write.set_contact(state.epoch, &LastContact { engine: state.now, clocks })
-        })?;
-        Ok(state)
+        let mut applied = 0;
+        let taken = self.transact(conn, |write| {
+            for entry in entries {
+                apply_new(write, entry)?;
+                applied += 1;
+            }
+            let end = write.place();
+            if end.seq == state.head.seq && end.hash != state.head.hash {
+                return Err(forked(write.conn(), &end, state));
+            }
+            // A copy that lacks entries is not fresh, nor is one whose log has moved away.
+            if matches!(contacted, Contacted::Open(_)) && end.seq >= state.head.seq {
+                write.set_contact(state.epoch, &LastContact { engine: state.now, clocks })?;
+            }
+            write.note_last()
+        });
+        if matches!(taken, Err(Error::Shared { .. })) {
+            // What comes before the entry that can't be used counts: it may take access away.
+            self.transact(conn, |write| {
+                entries.iter().take(applied).try_for_each(|entry| apply_new(write, entry))?;
+                write.note_last()
+            })?;
+        }
+        taken.map(|()| contacted)
     }
+}
 
-    /// Finds out what became of entries whose outcome was not known.
-    fn settle(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<(), Error> {
-        let Some(pending) = Read::new(conn).pending_entries()? else { return Ok(()) };
-        // Not the first try.
-        let settled = append(engine, &pending, false)?;
-        self.catch_up(engine, access, conn)?;
-        self.transact(conn, |write| end_pending(write, &pending, &settled))
-    }
+/// Another process of this host may have applied it meanwhile.
+fn apply_new(write: &Write<'_>, entry: &LoggedEntry) -> Result<(), Error> {
+    if entry.seq > write.place().seq { write.apply(entry) } else { Ok(()) }
+}
+
+fn clocks(access: &EngineAccess) -> Result<HostClocks, Error> {
+    (access.clocks)().map_err(|failure| Error::Io { message: failure.message })
+}
+
+fn closed() -> Error {
+    Error::Unreachable { message: "the shared log is closed: it was moved, or is being filled".to_owned() }
 }
 
 /// The last entry of this copy.
 pub(super) fn place(conn: &Connection) -> Result<LogPlace, Error> {
     Ok(Write::new(conn)?.place())
-}
-
-/// Sends the entries until an answer says what became of them.
-///
-/// `first`: they were not sent before. Then a refusal means that the log does not have them.
-fn append(engine: &mut Engine, pending: &Pending, mut first: bool) -> Result<Settled, Error> {
-    let after = pending.place()?;
-    let begun = Instant::now();
-    loop {
-        match engine.append(pending.epoch, &after, &pending.bodies) {
-            Ok(Appended::Done) => return Ok(Settled::Recorded),
-            Ok(Appended::Behind | Appended::Fork | Appended::Epoch | Appended::Closed) => {
-                return Ok(Settled::NotRecorded);
-            }
-            Ok(Appended::Clock) if first => {
-                return Ok(Settled::Refused("the shared log does not accept the time".to_owned()));
-            }
-            // The time of the first try is too old by now, so these bytes are not there and never will be.
-            Ok(Appended::Clock) => return Ok(Settled::NotRecorded),
-            Err(EngineError::Refused(why)) if first => {
-                return Ok(Settled::Refused(format!("the shared log refuses: {why}")));
-            }
-            Err(EngineError::Refused(why)) => {
-                return Err(Error::Unreachable { message: format!("the shared log refuses: {why}") });
-            }
-            Err(EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why)) => {
-                if begun.elapsed() > PATIENCE {
-                    return Err(Error::CommitUnknown { message: why });
-                }
-                std::thread::sleep(Duration::from_millis(200));
-            }
-        }
-        first = false;
-    }
-}
-
-/// Applies pending entries that the log has, and forgets those that it will never have.
-fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settled) -> Result<(), Error> {
-    write.set_pending(None)?;
-    if !matches!(settled, Settled::Recorded) {
-        return Ok(());
-    }
-    let mut place = pending.place()?;
-    for body in &pending.bodies {
-        place = place.then(body.as_bytes());
-        if place.seq <= write.place().seq {
-            continue;
-        }
-        let host = write.replica()?.map(|replica| replica.host).unwrap_or_default();
-        write.apply(&LoggedEntry { seq: place.seq, hash: place.hash, body: body.clone(), host })?;
-    }
-    write.note_last()
 }
 
 pub(super) fn problem(error: EngineError) -> Error {
@@ -373,108 +374,22 @@ pub(super) fn problem(error: EngineError) -> Error {
     }
 }
 
-fn fork(ours: &LogPlace, state: &EngineState) -> Error {
-    Error::Shared {
-        message: format!(
-            "FORK: the shared log does not have entry {} of this copy (its last is {}); one of the two was rewritten or restored",
-            ours.seq, state.head.seq
-        ),
-        hint: "keep both as they are, and compare them: see docs/fleet.md".to_owned(),
+fn forked(conn: &Connection, ours: &LogPlace, state: &EngineState) -> Error {
+    match Read::new(conn).replica() {
+        Ok(replica) => fork(ours, state, replica.map_or(0, |replica| replica.epoch)),
+        Err(error) => error,
     }
 }
 
-// Moving a log, and joining one.
-impl Store {
-    /// The role that this host logs in as: its name in the shared log.
-    pub fn host_role(&self) -> Result<String, Error> {
-        self.with(|engine, _| engine.role().map_err(problem))
+/// `known`: the last epoch that this copy has seen.
+pub(super) fn fork(ours: &LogPlace, state: &EngineState, known: i64) -> Error {
+    let what =
+        format!("FORK: the shared log does not have entry {} of this copy (its last is {})", ours.seq, state.head.seq);
+    if state.epoch > known {
+        let message = format!("{what}; it was restored from a backup (epoch {}, after {known})", state.epoch);
+        let hint = "collect what it lacks with `access log salvage`".to_owned();
+        return Error::Shared { message, hint };
     }
-
-    /// How far the shared log and each host are.
-    pub fn engine_state(&self) -> Result<(EngineState, Vec<HostState>), Error> {
-        let conn = self.connection(open::connect)?;
-        self.with(|engine, _| {
-            let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
-            let hosts = engine.hosts().map_err(problem)?;
-            match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) => Ok((state, hosts)),
-                Contacted::Closed => Err(Error::Unreachable { message: "the shared log is closed".to_owned() }),
-            }
-        })
-    }
-
-    /// Copies the log of this file into an empty shared one, byte for byte, and makes this database a copy of it. A run that was
-    /// interrupted goes on where it was.
-    pub fn move_log(&self, owner: &mut Engine, host: &str) -> Result<LogPlace, Error> {
-        let conn = self.connection(open::connect)?;
-        let copied = self.export(owner, LogPlace::START)?;
-        // Nobody writes from here on, so what is left is the rest.
-        let _turn = file::LockFile::wait_for(&self.path)?;
-        let copied = self.export(owner, copied)?;
-        if Read::new(&conn).replica()?.is_none() {
-            let clocks = HostClocks { boot_id: String::new(), since_boot: 0, wall: 0 };
-            let replica = Replica { host: host.to_owned(), epoch: 0, contact: LastContact { engine: 0, clocks } };
-            self.transact(&conn, |write| write.begin_replica(&replica))?;
-        }
-        owner.open_log().map_err(problem)?;
-        self.with(|engine, access| self.catch_up(engine, access, &conn))?;
-        Ok(copied)
-    }
-
-    /// Sends what follows a place. Returns the last place.
-    fn export(&self, owner: &mut Engine, mut after: LogPlace) -> Result<LogPlace, Error> {
-        loop {
-            let page = self.read(|read| read.raw_entries_after(after.seq))?;
-            if page.rows.is_empty() {
-                return Ok(after);
-            }
-            let bodies: Vec<String> = page.rows.into_iter().map(|entry| entry.body).collect();
-            owner.import(&after, &bodies).map_err(problem)?;
-            after = bodies.iter().fold(after, |place, body| place.then(body.as_bytes()));
-        }
-    }
-
-    /// Closes the shared log, and makes this copy the log again.
-    pub fn leave_log(&self, owner: &mut Engine) -> Result<LogPlace, Error> {
-        let conn = self.connection(open::connect)?;
-        self.follow()?;
-        owner.close_log().map_err(problem)?;
-        let _turn = file::LockFile::wait_for(&self.path)?;
-        // A closed log still answers what it has.
-        self.with(|engine, access| self.catch_up(engine, access, &conn))?;
-        if Read::new(&conn).pending_entries()?.is_some() {
-            return Err(Error::Unreachable { message: "there are pending entries: see `access pending`".to_owned() });
-        }
-        self.transact(&conn, |write| write.end_replica())?;
-        place(&conn)
-    }
-
-    /// Makes a database that is a copy of a shared log. The file appears complete or not at all.
-    pub fn join(path: &Path, access: EngineAccess) -> Result<LogPlace, Error> {
-        let path = file::prepare(path)?;
-        let draft = file::beside(&path, &format!(".new-{}", std::process::id()));
-        let made =
-            Store::copy_log(&draft, access).and_then(|place| file::move_into_place(&draft, &path).map(|()| place));
-        file::remove_draft(&draft);
-        made
-    }
-
-    fn copy_log(draft: &Path, access: EngineAccess) -> Result<LogPlace, Error> {
-        let store = Store::draft_at(draft)?.with_engine(access);
-        let host = store.host_role()?;
-        let clocks = HostClocks { boot_id: String::new(), since_boot: 0, wall: 0 };
-        let replica = Replica { host, epoch: 0, contact: LastContact { engine: 0, clocks } };
-        let last = {
-            let conn = store.connection(open::connect)?;
-            conn.execute_batch("PRAGMA cache_size=-64000; PRAGMA synchronous=OFF")?;
-            store.transact(&conn, |write| write.begin_replica(&replica))?;
-            store.with(|engine, access| store.catch_up(engine, access, &conn))?;
-            place(&conn)?
-        };
-        if last == LogPlace::START {
-            return Err(Error::Unreachable { message: "the shared log is empty".to_owned() });
-        }
-        store.checkpoint_and_close()?;
-        Ok(last)
-    }
+    let message = format!("{what}; one of the two was rewritten or restored");
+    Error::Shared { message, hint: "keep both as they are, and compare them: see docs/fleet.md".to_owned() }
 }

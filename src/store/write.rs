@@ -7,6 +7,7 @@ use std::io::Read as _;
 use std::ops::Deref;
 
 use rusqlite::{Connection, params};
+use serde::Deserialize;
 
 use super::log::Head;
 use super::read::Read;
@@ -14,6 +15,8 @@ use super::{Error, project};
 use crate::domain::audit;
 use crate::domain::audit::LogPlace;
 use crate::domain::event::{Draft, Entry, Event, FILE_FORMAT, FORMAT};
+use crate::domain::host;
+use crate::domain::host::Hosts;
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::team::change::Change;
@@ -37,12 +40,22 @@ pub struct Write<'c> {
     expire_ran_at: Cell<Option<Timestamp>>,
     /// None: entries are appended to the file alone.
     shared: Option<SharedEntries>,
+    /// The hosts that the team file names. None: not loaded since they last changed.
+    hosts: RefCell<Option<Hosts>>,
 }
 
 /// The entries that a transaction makes for a shared log.
 struct SharedEntries {
     host: String,
+    /// The format that all hosts read.
+    format: u32,
     bodies: RefCell<Vec<String>>,
+}
+
+/// What every format has.
+#[derive(Deserialize)]
+struct Version {
+    v: u32,
 }
 
 /// What a transaction for a shared log leaves to be done.
@@ -63,12 +76,19 @@ impl<'c> Write<'c> {
         let read = Read::new(conn);
         let any: bool = conn.prepare_cached("SELECT EXISTS (SELECT 1 FROM event)")?.query_row([], |row| row.get(0))?;
         let head = if any { Some(read.head()?) } else { None };
-        Ok(Write { read, head: Cell::new(head), expire_ran_at: Cell::new(None), shared: None })
+        Ok(Write {
+            read,
+            head: Cell::new(head),
+            expire_ran_at: Cell::new(None),
+            shared: None,
+            hosts: RefCell::default(),
+        })
     }
 
     /// A transaction whose entries get their place in a shared log before they count. It is rolled back.
-    pub(super) fn for_shared_log(conn: &'c Connection, host: String) -> Result<Write<'c>, Error> {
-        Ok(Write { shared: Some(SharedEntries { host, bodies: RefCell::default() }), ..Write::new(conn)? })
+    pub(super) fn for_shared_log(conn: &'c Connection, host: String, write_format: u32) -> Result<Write<'c>, Error> {
+        let format = write_format.min(FORMAT);
+        Ok(Write { shared: Some(SharedEntries { host, format, bodies: RefCell::default() }), ..Write::new(conn)? })
     }
 
     pub(super) fn made(self) -> Made {
@@ -101,7 +121,7 @@ impl<'c> Write<'c> {
             None => (None, None),
         };
         Ok(Entry {
-            v: if host.is_some() { FORMAT } else { FILE_FORMAT },
+            v: self.shared.as_ref().map_or(FILE_FORMAT, |shared| shared.format),
             seq: self.place().seq + 1,
             at: context.now,
             actor: context.actor.clone(),
@@ -129,17 +149,53 @@ impl<'c> Write<'c> {
         if (logged.seq, logged.hash) != (place.seq, place.hash) {
             return Err(wrong("does not follow the one before it: it was changed, or one is missing"));
         }
-        let entry: Entry =
-            serde_json::from_str(&logged.body).map_err(|error| wrong(&format!("can't be read: {error}")))?;
-        if entry.v > FORMAT {
-            let message = format!("entry {} of the shared log is of format {}", logged.seq, entry.v);
+        let parsed = serde_json::from_str::<Entry>(&logged.body);
+        // An entry of a newer format may be unreadable but for its version.
+        let version = match &parsed {
+            Ok(entry) => entry.v,
+            Err(_) => serde_json::from_str::<Version>(&logged.body).map_or(0, |version| version.v),
+        };
+        if version > FORMAT {
+            let message = format!(
+                "entry {} of the shared log is of format {version}; this version reads up to {FORMAT}",
+                logged.seq
+            );
             return Err(Error::Shared { message, hint: "install a newer version of access on this host".to_owned() });
         }
+        let entry = parsed.map_err(|error| wrong(&format!("can't be read: {error}")))?;
         let host = entry.host.as_deref().unwrap_or_default();
         if entry.seq != logged.seq || host != logged.host || (entry.v >= 3) == host.is_empty() {
             return Err(wrong("says another number or host than the log"));
         }
+        if !self.host_may_append(&entry)? {
+            return Err(wrong(&format!("is {} by the host {host}, which may not append that", entry.event.action())));
+        }
         self.append(&entry, &logged.body)
+    }
+
+    /// Whether the host of an entry that comes next may append it. The database decides the same; this does not trust it.
+    fn host_may_append(&self, entry: &Entry) -> Result<bool, Error> {
+        let mut hosts = self.hosts.borrow_mut();
+        let hosts = match &mut *hosts {
+            Some(hosts) => hosts,
+            none => none.insert(self.read.hosts()?),
+        };
+        if host::may_append(hosts, entry) {
+            return Ok(true);
+        }
+        // One call may remove its own host, and append what follows from that. All its entries have one time.
+        let mut seq = self.place().seq;
+        while seq > 0 {
+            let before = self.entry(seq)?;
+            if (&before.host, before.at) != (&entry.host, entry.at) {
+                return Ok(false);
+            }
+            if host::changes_hosts(&before) {
+                return Ok(true);
+            }
+            seq -= 1;
+        }
+        Ok(false)
     }
 
     /// Appends an entry to the log in the file, and makes its changes.
@@ -157,6 +213,9 @@ impl<'c> Write<'c> {
         ])?;
         self.head.set(Some(Head { seq: entry.seq, at: entry.at, hash }));
         project::project(self, entry)?;
+        if host::changes_hosts(entry) {
+            self.hosts.take();
+        }
         self.notify(entry)
     }
 

@@ -11,7 +11,8 @@
 //! A run first moves the positions forward (`follow`), then decides what becomes of the deliveries that are due (`settle`,
 //! `relevance`), makes a message of each (`compose`), hands it to its transport (`deliver/`) and marks the outcome (`run`).
 //! Each step is a short transaction, and none is open while something is sent. One process sends at a time; a kernel lock
-//! ensures that. What it sent but did not mark when it died is sent again by the next run, under the same id.
+//! ensures that, and a lease where several hosts share the log (`turn`). What it sent but did not mark when it died is sent again
+//! by the next run, under the same id.
 
 mod compose;
 mod doctor;
@@ -20,6 +21,7 @@ mod notify_test;
 mod relevance;
 mod run;
 mod settle;
+mod turn;
 mod zones;
 
 pub use doctor::findings;

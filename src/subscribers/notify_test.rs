@@ -1,5 +1,7 @@
 //! The messages of `notify test`: one on each channel of a member, at once. Nothing is queued or recorded.
 
+use std::time::Duration;
+
 use sha2::{Digest as _, Sha256};
 
 use super::zones::Zones;
@@ -15,10 +17,7 @@ pub fn notify_test(transports: &mut Transports, recipient: &TestRecipient) -> Ve
     let mut tests: Vec<TestView> =
         (0..).zip(Channel::ALL).map(|(ticket, channel)| start(transports, recipient, ticket, channel)).collect();
     while tests.iter().any(|test| test.ok.is_none() && test.to.is_some()) {
-        let outcomes = transports.outcomes();
-        if outcomes.is_empty() {
-            break;
-        }
+        let Some(outcomes) = transports.outcomes(Duration::MAX) else { break };
         for (ticket, outcome) in outcomes {
             let Some(test) = usize::try_from(ticket).ok().and_then(|place| tests.get_mut(place)) else { continue };
             (test.ok, test.answer) = match outcome {

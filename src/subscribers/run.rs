@@ -7,6 +7,7 @@ use super::compose::compose;
 use super::follow::{follow, is_behind};
 use super::relevance::{Relevance, drop_irrelevant};
 use super::settle::{Batch, STALE, Settling};
+use super::turn::Turn;
 use super::zones::Zones;
 use crate::deliver::{Availability, Outcome, Transports};
 use crate::domain::channel::{Channel, Route};
@@ -31,18 +32,27 @@ const LONGEST_PAUSE: i64 = 24 * 3600;
 /// Sends what is due.
 pub fn deliver(feed: &Feed<'_>, transports: &mut Transports, rows: Rows<'_, Progress>) -> Result<DeliveryRun, Failure> {
     let mut done = DeliveryRun { failures: transports.failures(), ..DeliveryRun::default() };
-    drop_stale(feed, transports)?;
-    if !is_anything_due(feed, transports)? {
+    // What another host did meanwhile is known only with the turn.
+    let is_shared = feed.store.shares_log()?;
+    if !is_shared && !is_anything_due(feed, transports)? {
         return Ok(done);
     }
-    let Some(_lock) = feed.store.begin_sending()? else {
-        done.view.busy = true;
+    done.view.busy = true;
+    let Some(_lock) = feed.store.begin_sending()? else { return Ok(done) };
+    let Some(turn) = Turn::take(feed.store)? else { return Ok(done) };
+    done.view.busy = false;
+    if is_shared && !is_anything_due(feed, transports)? {
+        turn.end()?;
         return Ok(done);
-    };
-    let mut run = Sending::new(feed, transports);
-    let ended = run.all(rows);
-    done.view = run.total;
-    transports.close();
+    }
+    let mut run = Sending::new(feed, transports, turn);
+    let sent = run.all(rows);
+    run.transports.close();
+    let Sending { total, turn, stopped, .. } = run;
+    done.view = total;
+    let ended = turn.end();
+    sent?;
+    stopped.map_or(Ok(()), Err)?;
     ended?;
     if done.view.dead > 0 {
         let dead = quantity(done.view.dead, "notification", "notifications");
@@ -71,13 +81,14 @@ fn drop_stale(feed: &Feed<'_>, transports: &Transports) -> Result<(), Failure> {
     {
         return Ok(());
     }
-    feed.store.write(|write| {
+    feed.store.write_unrecorded(|write| {
         let before = before(write)?;
         missing.iter().try_for_each(|&channel| Ok::<_, Failure>(write.outbox_drop_stale(channel, before)?))
     })
 }
 
 fn is_anything_due(feed: &Feed<'_>, transports: &Transports) -> Result<bool, Failure> {
+    drop_stale(feed, transports)?;
     feed.store.read(|read| -> Result<bool, Failure> {
         let due = read.outbox_due(feed.now(read)?, &closed_channels(transports), 0, 1)?;
         Ok(!due.is_empty() || is_behind(read, transports)?)
@@ -99,10 +110,13 @@ struct Sending<'r> {
     /// The last delivery that was settled.
     cursor: i64,
     total: DeliverView,
+    turn: Turn<'r>,
+    /// Why nothing more is handed out: the turn is over.
+    stopped: Option<Failure>,
 }
 
 impl<'r> Sending<'r> {
-    fn new(feed: &'r Feed<'r>, transports: &'r mut Transports) -> Sending<'r> {
+    fn new(feed: &'r Feed<'r>, transports: &'r mut Transports, turn: Turn<'r>) -> Sending<'r> {
         Sending {
             feed,
             transports,
@@ -114,30 +128,42 @@ impl<'r> Sending<'r> {
             tickets: 0,
             cursor: 0,
             total: DeliverView::default(),
+            turn,
+            stopped: None,
         }
     }
 
     fn all(&mut self, rows: Rows<'_, Progress>) -> Result<(), Failure> {
         let mut more = true;
         loop {
+            let kept = self.turn.keep();
+            self.go_on_if(kept);
             // What is queued meanwhile is fetched when the rest is done.
-            if self.queued() < QUEUED && (more || self.in_flight.is_empty()) {
+            if self.stopped.is_none() && self.queued() < QUEUED && (more || self.in_flight.is_empty()) {
                 more = self.fetch()?;
             }
             self.hand_out()?;
             if self.in_flight.is_empty() {
-                if more && !self.transports.is_over() {
+                if more && self.stopped.is_none() && !self.transports.is_over() {
                     continue;
                 }
                 return Ok(());
             }
-            let outcomes = self.transports.outcomes();
-            if outcomes.is_empty() {
+            let Some(outcomes) = self.transports.outcomes(self.turn.patience()) else {
                 return self.out_of_time();
-            }
+            };
             self.mark(outcomes)?;
             let waiting = (self.queued() + self.in_flight.len()) as u64;
             rows(Progress { done: self.total.delivered, waiting })?;
+        }
+    }
+
+    /// Without the turn, what was handed out is still marked here, in case no other host has sent it when this one has the turn
+    /// again.
+    fn go_on_if(&mut self, kept: Result<(), Failure>) {
+        if let Err(failure) = kept {
+            self.stopped.get_or_insert(failure);
+            self.queues.clear();
         }
     }
 
@@ -148,15 +174,16 @@ impl<'r> Sending<'r> {
     /// Moves the subscribers forward, and settles the next page of what is due. False: there is no more.
     fn fetch(&mut self) -> Result<bool, Failure> {
         let (feed, transports, zones, cursor) = (self.feed, &*self.transports, &self.zones, self.cursor);
-        let (batches, last, moved) = feed.store.write(|write| -> Result<(Vec<Batch>, Option<i64>, bool), Failure> {
-            let now = feed.now(write)?;
-            let policy = write.policy()?;
-            let moved = follow(write, transports, &policy, now)?;
-            let due = write.outbox_due(now, &closed_channels(transports), cursor, PAGE)?;
-            let last = due.last().map(|delivery| delivery.id);
-            let settling = Settling { write, transports, zones, policy: &policy, now };
-            Ok((settling.settle(due)?, last, moved))
-        })?;
+        let (batches, last, moved) =
+            feed.store.write_unrecorded(|write| -> Result<(Vec<Batch>, Option<i64>, bool), Failure> {
+                let now = feed.now(write)?;
+                let policy = write.policy()?;
+                let moved = follow(write, transports, &policy, now)?;
+                let due = write.outbox_due(now, &closed_channels(transports), cursor, PAGE)?;
+                let last = due.last().map(|delivery| delivery.id);
+                let settling = Settling { write, transports, zones, policy: &policy, now };
+                Ok((settling.settle(due)?, last, moved))
+            })?;
         self.cursor = last.unwrap_or(cursor);
         for batch in batches {
             let route = batch.address.route();
@@ -168,7 +195,7 @@ impl<'r> Sending<'r> {
     }
 
     fn hand_out(&mut self) -> Result<(), Failure> {
-        if self.transports.is_over() {
+        if self.transports.is_over() || self.stopped.is_some() {
             self.queues.clear();
         }
         let (feed, zones) = (self.feed, &self.zones);
@@ -204,7 +231,7 @@ impl<'r> Sending<'r> {
             marked.push((batch, outcome));
         }
         let feed = self.feed;
-        let tally = feed.store.write(|write| -> Result<DeliverView, Failure> {
+        let tally = feed.store.write_unrecorded(|write| -> Result<DeliverView, Failure> {
             let now = feed.now(write)?;
             let mut tally = DeliverView::default();
             for (batch, outcome) in &marked {
@@ -212,6 +239,10 @@ impl<'r> Sending<'r> {
             }
             Ok(tally)
         })?;
+        if self.stopped.is_none() {
+            let published = self.turn.publish();
+            self.go_on_if(published);
+        }
         self.total.delivered += tally.delivered;
         self.total.failed += tally.failed;
         self.total.dead += tally.dead;
@@ -307,7 +338,7 @@ fn still_relevant(feed: &Feed<'_>, batch: Batch) -> Result<Option<Batch>, Failur
         return Ok(Some(batch));
     }
     let Batch { deliveries, address } = batch;
-    let deliveries = feed.store.write(|write| -> Result<Vec<Delivery>, Failure> {
+    let deliveries = feed.store.write_unrecorded(|write| -> Result<Vec<Delivery>, Failure> {
         let now = feed.now(write)?;
         Ok(drop_irrelevant(write, deliveries, now)?)
     })?;

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use access::domain::duration::Length;
 use access::domain::time::Timestamp;
@@ -94,6 +94,18 @@ impl World {
         command
     }
 
+    /// The two hosts, if the log is shared.
+    pub fn hosts(&self) -> Option<&Hosts> {
+        self.hosts.as_ref()
+    }
+
+    /// The program on this host, with its copy as it is.
+    pub fn command_on(&self, host: usize, login: &str, args: &[&str]) -> Command {
+        let mut command = self.on_no_host(login, args);
+        self.hosts.as_ref().expect("the log is shared").run_on(host, &mut command);
+        command
+    }
+
     fn on_no_host(&self, login: &str, args: &[&str]) -> Command {
         let mut command = Command::new(ACCESS);
         command
@@ -115,12 +127,12 @@ impl World {
         if let Some(hosts) = &self.hosts {
             hosts.share(args, &|login, args| self.on_no_host(login, args));
         }
-        Ran {
-            line: format!("{login}$ access {}", args.join(" ")),
-            code: output.status.code().expect("no signal ended it"),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
+        ran(login, args, output)
+    }
+
+    /// The same on this host.
+    pub fn run_on(&self, host: usize, login: &str, args: &[&str]) -> Ran {
+        ran(login, args, self.command_on(host, login, args).output().unwrap())
     }
 
     /// The same with `--json`, which must succeed.
@@ -190,6 +202,15 @@ impl World {
         let log = self.json("olivia", &["audit"]);
         let actions = log.as_array().unwrap().iter().rev();
         actions.map(|row| row["action"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn ran(login: &str, args: &[&str], output: Output) -> Ran {
+    Ran {
+        line: format!("{login}$ access {}", args.join(" ")),
+        code: output.status.code().expect("no signal ended it"),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
     }
 }
 

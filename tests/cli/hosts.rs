@@ -31,18 +31,46 @@ impl Hosts {
         for host in NAMES {
             let config = folder.join(host).join(".config/access");
             std::fs::create_dir_all(&config).unwrap();
-            let url = format!("{}{database}", server.replace("postgres@", &format!("{host}@")));
-            std::fs::write(config.join("config.toml"), format!("[log]\nurl = \"{url}\"\n")).unwrap();
         }
-        Some(Hosts { server, database, folder: folder.to_owned(), clock: RefCell::new(None), next: Cell::new(0) })
+        let hosts =
+            Hosts { server, database, folder: folder.to_owned(), clock: RefCell::new(None), next: Cell::new(0) };
+        (0..NAMES.len()).for_each(|host| hosts.configure(host, ""));
+        Some(hosts)
+    }
+
+    /// Writes this host's configuration, which has the shared log as well.
+    pub fn configure(&self, host: usize, more: &str) {
+        let config = format!("[log]\nurl = \"{}\"\n{more}", self.url(host));
+        std::fs::write(self.home(host).join(".config/access/config.toml"), config).unwrap();
     }
 
     fn connect(&self, database: &str) -> Client {
         Client::connect(&format!("{}{database}", self.server), NoTls).unwrap()
     }
 
+    /// Where this host keeps its own.
+    pub fn home(&self, host: usize) -> PathBuf {
+        self.folder.join(NAMES[host])
+    }
+
+    /// The URL of the shared log for this host.
+    pub fn url(&self, host: usize) -> String {
+        format!("{}{}", self.server.replace("postgres@", &format!("{}@", NAMES[host])), self.database)
+    }
+
+    /// A connection to the shared log's database, for its superuser.
+    pub fn superuser(&self) -> Client {
+        self.connect(&self.database)
+    }
+
+    /// Runs the command on this host, at its time, with the copy as it is.
+    pub fn run_on(&self, host: usize, command: &mut Command) {
+        set_clock(self.clock.borrow_mut().as_mut().expect("the log is shared"), command);
+        self.on(host, command);
+    }
+
     fn on(&self, host: usize, command: &mut Command) {
-        let home = self.folder.join(NAMES[host]);
+        let home = self.home(host);
         command.env("HOME", &home);
         // The first host has the database that the test knows.
         if host > 0 {

@@ -13,6 +13,7 @@ mod faults;
 #[allow(dead_code, reason = "the other tests use the rest of it")]
 #[path = "../cli/harness.rs"]
 mod harness;
+#[allow(dead_code, reason = "the tests of the command line use the rest of it")]
 #[path = "../cli/hosts.rs"]
 mod hosts;
 mod kills;

@@ -46,6 +46,9 @@ fn noting(mut config: Config) -> (Config, Arc<Mutex<Vec<String>>>) {
     (config, notices)
 }
 
+/// Gives a verdict.
+type Call = Box<dyn FnOnce() -> Result<String, postgres::Error> + Send>;
+
 /// What a call answers, later if at all.
 fn later<T: Send + 'static>(call: impl FnOnce() -> Result<T, postgres::Error> + Send + 'static) -> mpsc::Receiver<T> {
     let (sender, receiver) = mpsc::channel();
@@ -159,18 +162,34 @@ fn a_cancelled_wait_shows(nodes: &Nodes) {
     let standby = nodes.with_role("sync_standby").unwrap();
     let mut admin = config(nodes, &leader, "postgres").connect(NoTls).unwrap();
     let (session, notices) = noting(config(nodes, &leader, "alpha"));
-    let mut alpha = session.connect(NoTls).unwrap();
-    alpha.batch_execute("SET synchronous_commit = off").unwrap();
+    let mut turn = session.connect(NoTls).unwrap();
+    let mut append = session.connect(NoTls).unwrap();
     let bodies = [Body::new("alpha", 1).text()];
     let frozen = nodes.freeze_server(&standby);
-    let answer = later(move || alpha.append(&Place::empty(), &bodies));
-    let waiting = "SELECT pid FROM pg_stat_activity WHERE usename = 'alpha' AND wait_event = 'SyncRep'";
-    nodes.until("the append waits", 10, |_| admin.query_opt(waiting, &[]).unwrap().is_some());
-    assert!(answer.try_recv().is_err());
-    admin.batch_execute(&format!("SELECT pg_cancel_backend(pid) FROM ({waiting}) AS session")).unwrap();
-    assert_eq!(answer.recv_timeout(PATIENCE).unwrap().0, "ok");
-    let notices = notices.lock().unwrap();
-    assert!(notices.iter().any(|notice| notice.contains("canceling wait for synchronous replication")), "{notices:?}");
+    let calls: [Call; 2] = [
+        Box::new(move || {
+            turn.batch_execute("SET synchronous_commit = off; BEGIN")?;
+            let verdict = turn.turn(&Place::empty())?;
+            turn.batch_execute("COMMIT").map(|()| verdict)
+        }),
+        Box::new(move || {
+            append.batch_execute("SET synchronous_commit = off")?;
+            append.append(&Place::empty(), &bodies).map(|(verdict, _)| verdict)
+        }),
+    ];
+    for call in calls {
+        let answer = later(call);
+        let waiting = "SELECT pid FROM pg_stat_activity WHERE usename = 'alpha' AND wait_event = 'SyncRep'";
+        nodes.until("the commit waits", 10, |_| admin.query_opt(waiting, &[]).unwrap().is_some());
+        assert!(answer.try_recv().is_err());
+        admin.batch_execute(&format!("SELECT pg_cancel_backend(pid) FROM ({waiting}) AS session")).unwrap();
+        assert_eq!(answer.recv_timeout(PATIENCE).unwrap(), "ok");
+        let notices = std::mem::take(&mut *notices.lock().unwrap());
+        assert!(
+            notices.iter().any(|notice| notice.contains("canceling wait for synchronous replication")),
+            "{notices:?}"
+        );
+    }
     frozen.thaw();
 }
 

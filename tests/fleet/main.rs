@@ -1,4 +1,5 @@
-//! The database side of a shared log, by raw SQL: what honest hosts rely on, and what a hostile one can't do.
+//! The shared log. Its database side by raw SQL: what honest hosts rely on, and what a hostile one can't do. And hosts that
+//! run real commands while servers fail.
 //! Each test starts its own servers on loopback and stops them by their process ids.
 
 #![forbid(unsafe_code)]
@@ -6,6 +7,9 @@
 #![allow(clippy::print_stdout, reason = "figures of a run, and what servers said before a failure")]
 
 mod cluster;
+mod copies;
+mod faults;
+mod figures;
 mod hostile;
 mod hosts;
 mod install;
@@ -16,9 +20,11 @@ mod nodes;
 mod postgres_cluster;
 mod protocol;
 mod reads;
+mod restored;
 mod sessions;
 mod shared_log;
 mod side;
 mod stalls;
 #[path = "../connectors/tools.rs"]
 mod tools;
+mod wire;

@@ -25,6 +25,7 @@ pub struct Nodes {
 }
 
 struct Node {
+    number: usize,
     patroni: Child,
     port: u16,
     rest: u16,
@@ -151,7 +152,46 @@ impl Nodes {
         patroni.env("PYTHONPATH", path.join("python")).env("PYTHONDONTWRITEBYTECODE", "1");
         patroni.env("PATH", format!("{}:/usr/bin:/bin", programs.folder().display()));
         let patroni = patroni.args(["-m", "patroni"]).arg(path.join(format!("{name}.yml"))).spawn().unwrap();
-        self.nodes.insert(name, Node { patroni, port, rest, data: path.join(format!("data{number}")) });
+        self.nodes.insert(name, Node { number, patroni, port, rest, data: path.join(format!("data{number}")) });
+    }
+
+    /// Kills everything that runs on a node, as a power cut does.
+    pub fn kill_host(&mut self, node: &str) {
+        let agent = self.nodes.get_mut(node).unwrap();
+        agent.patroni.kill().unwrap();
+        agent.patroni.wait().unwrap();
+        for pid in self.freeze_server(node).0 {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Starts a node again that was killed.
+    pub fn start_host(&mut self, node: &str) {
+        let Node { number, port, rest, .. } = self.nodes[node];
+        self.begin(number, port, rest, &Programs::of_debian());
+    }
+
+    /// Kills the server's first process. The others end by themselves.
+    pub fn kill_postmaster(&self, node: &str) {
+        kill(self.server(node).unwrap(), Signal::SIGKILL).unwrap();
+    }
+
+    /// Makes the synchronous standby the leader, by Patroni.
+    pub fn switch_over(&self) {
+        let (leader, candidate) = (self.leader().unwrap(), self.with_role("sync_standby").unwrap());
+        let url = format!("http://127.0.0.1:{}/switchover", self.nodes[&leader].rest);
+        let body = format!(r#"{{"leader":"{leader}","candidate":"{candidate}"}}"#);
+        ureq::post(url).send(body).unwrap();
+    }
+
+    /// Stops the store in which the agents agree on a leader.
+    pub fn freeze_etcd(&self) -> Frozen {
+        stop_processes(vec![Pid::from_raw(self.etcd.id().try_into().unwrap())])
+    }
+
+    /// The port of each server.
+    pub fn ports(&self) -> Vec<u16> {
+        self.nodes.values().map(|node| node.port).collect()
     }
 
     /// Waits, and shows what the nodes say if it takes too long.

@@ -296,8 +296,9 @@ mod tests {
         let mut covered = BTreeSet::new();
         for number in 0..targets {
             let (target, connection) = (name(&format!("t{number}")), name(&format!("c{number}")));
-            team.connections.insert(connection.clone(), Connection { environment: Environment::Production });
-            team.targets.insert(target.clone(), Target { connections: [connection].into() });
+            team.connections
+                .insert(connection.clone(), Connection { environment: Environment::Production, offline_for: None });
+            team.targets.insert(target.clone(), Target { connections: [connection].into(), offline_for: None });
             covered.insert(target);
         }
         let scope = Scope { covers: Covers::Targets(covered), assigned: BTreeSet::new() };

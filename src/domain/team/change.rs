@@ -7,6 +7,7 @@ use super::{Group, Header};
 use crate::domain::Malformed;
 use crate::domain::binding::Binding;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
+use crate::domain::host::TeamHost;
 use crate::domain::member::Member;
 use crate::domain::name::{Name, RuleName};
 use crate::domain::policy::rule::Rule;
@@ -59,6 +60,7 @@ pub enum Change {
     Target(Name, Diff<Target>),
     Feature(Name, Diff<Feature>),
     Scope(Name, Diff<Scope>),
+    Host(Name, Diff<TeamHost>),
     Rule(RuleName, Box<Diff<Rule>>),
     /// Always a change of one order to another.
     RuleOrder(Diff<RuleOrder>),
@@ -84,6 +86,7 @@ impl Change {
             Change::Target(name, _) => format!("target:{name}"),
             Change::Feature(name, _) => format!("feature:{name}"),
             Change::Scope(name, _) => format!("scope:{name}"),
+            Change::Host(name, _) => format!("host:{name}"),
             Change::Rule(name, _) => format!("rule:{name}"),
             Change::RuleOrder(_) => "rules".to_owned(),
             Change::Binding(diff) => format!("binding:{}", diff.either()),
@@ -105,6 +108,7 @@ impl Change {
             | Change::Target(..)
             | Change::Feature(..)
             | Change::Scope(..)
+            | Change::Host(..)
             | Change::Rule(..)
             | Change::RuleOrder(_)
             | Change::Binding(_)
@@ -122,6 +126,7 @@ impl Change {
             | Change::Target(..)
             | Change::Feature(..)
             | Change::Scope(..)
+            | Change::Host(..)
             | Change::Rule(..)
             | Change::RuleOrder(_)
             | Change::Binding(_)
@@ -196,6 +201,7 @@ impl From<Change> for WrittenChange {
             Change::Target(_, diff) => write_diff(what, diff),
             Change::Feature(_, diff) => write_diff(what, diff),
             Change::Scope(_, diff) => write_diff(what, diff),
+            Change::Host(_, diff) => write_diff(what, diff),
             Change::Rule(_, diff) => write_diff(what, *diff),
             Change::RuleOrder(diff) => write_diff(what, diff),
             Change::Binding(diff) => write_diff(what, *diff),
@@ -218,6 +224,7 @@ impl TryFrom<WrittenChange> for Change {
             Some(("target", name)) => Ok(Change::Target(name.parse()?, read_diff(written)?)),
             Some(("feature", name)) => Ok(Change::Feature(name.parse()?, read_diff(written)?)),
             Some(("scope", name)) => Ok(Change::Scope(name.parse()?, read_diff(written)?)),
+            Some(("host", name)) => Ok(Change::Host(name.parse()?, read_diff(written)?)),
             Some(("rule", name)) => Ok(Change::Rule(name.parse()?, Box::new(read_diff(written)?))),
             Some(("binding", _)) => {
                 let change = Change::Binding(Box::new(read_diff(written)?));

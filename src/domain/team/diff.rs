@@ -22,6 +22,7 @@ impl Team {
         diff_maps(&self.targets, &new.targets, Change::Target, &mut changes);
         diff_maps(&self.features, &new.features, Change::Feature, &mut changes);
         diff_maps(&self.scopes, &new.scopes, Change::Scope, &mut changes);
+        diff_maps(&self.hosts, &new.hosts, Change::Host, &mut changes);
         diff_rules(&self.rules, &new.rules, &mut changes);
         diff_bindings(&self.bindings, &new.bindings, &mut changes);
         changes.extend(diff_policy(&self.notifications, &new.notifications).map(Change::Notifications));
@@ -59,6 +60,7 @@ impl Team {
             Change::Target(name, diff) => take_diff(&mut team.targets, name, diff),
             Change::Feature(name, diff) => take_diff(&mut team.features, name, diff),
             Change::Scope(name, diff) => take_diff(&mut team.scopes, name, diff),
+            Change::Host(name, diff) => take_diff(&mut team.hosts, name, diff),
             Change::Rule(name, diff) => take_rule(&mut team.rules, name, diff),
             Change::RuleOrder(diff) => take_order(&mut team.rules, diff),
             Change::Binding(diff) => take_binding(&mut team.bindings, diff),

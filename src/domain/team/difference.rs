@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::change::{Change, Diff};
 use crate::domain::binding::{Binding, in_connector};
+use crate::domain::host::HostPower;
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
@@ -140,6 +141,7 @@ fn one(change: &Change) -> String {
         | Change::Target(..)
         | Change::Feature(..)
         | Change::Scope(..)
+        | Change::Host(..)
         | Change::Notifications(_) => change.what().replacen(':', " ", 1),
     };
     if let Change::Member(name, Diff::Add { to }) = change {
@@ -214,6 +216,10 @@ fn danger(change: &Change) -> u8 {
                 4
             }
         }
+        Change::Host(_, diff) => match diff.after() {
+            Some(host) if host.may == HostPower::Decide => 1,
+            Some(_) | None => 3,
+        },
         Change::Target(_, Diff::Change { .. }) | Change::Notifications(_) => 3,
         Change::Group(_, Diff::Remove { .. }) | Change::Scope(_, Diff::Remove { .. }) => 4,
         Change::Team(_) | Change::Connection(..) | Change::Target(..) | Change::Feature(..) | Change::RuleOrder(_) => 5,

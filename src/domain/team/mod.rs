@@ -15,11 +15,13 @@ use serde::{Deserialize, Serialize};
 use super::channel::Addresses;
 use crate::domain::binding::Binding;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
+use crate::domain::host::Hosts;
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::Name;
 use crate::domain::policy::rule::Rule;
 use crate::domain::preference::Policy;
 use crate::domain::principal::Principal;
+use crate::domain::replica::OfflineLimit;
 use crate::domain::role::Role;
 
 /// Serialized in the shape of the team file.
@@ -38,6 +40,9 @@ pub struct Team {
     pub features: BTreeMap<Name, Feature>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub scopes: BTreeMap<Name, Scope>,
+    /// The hosts that share the log. Empty: the owner of the log's database lets them in.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hosts: Hosts,
     /// In the order of the file; all that match hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
@@ -50,6 +55,9 @@ pub struct Team {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     pub name: Name,
+    /// Where a resource has no limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offline_for: Option<OfflineLimit>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +76,7 @@ impl Team {
             targets: BTreeMap::new(),
             features: BTreeMap::new(),
             scopes: BTreeMap::new(),
+            hosts: BTreeMap::new(),
             rules: Vec::new(),
             bindings: BTreeSet::new(),
             notifications: Policy::default(),
@@ -78,7 +87,7 @@ impl Team {
     pub fn of_one(team: Name, owner: Name, login: Login) -> Team {
         let member =
             Member { role: Role::Owner, login, addresses: Addresses::default(), timezone: None, disabled: false };
-        let mut team = Team::named(Header { name: team });
+        let mut team = Team::named(Header { name: team, offline_for: None });
         team.members.insert(owner, member);
         team
     }

@@ -17,6 +17,7 @@ use crate::domain::binding::{Binding, Parameters};
 use crate::domain::catalog::{Connection, Covers, Environment, Feature, Scope, Target};
 use crate::domain::channel::{Addresses, Channel, SlackChannel};
 use crate::domain::contact::Email;
+use crate::domain::host::{HostPower, TeamHost};
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::NotificationKind;
@@ -78,7 +79,7 @@ const MOST_MISTAKES: usize = 100;
 const MOST_COMPARED: usize = 50_000;
 /// In a file of more bytes than this, only the first syntax error is reported.
 const MOST_RECOVERED: usize = 256 << 10;
-/// The most members, groups, connections, targets, features and scopes together in a file.
+/// The most members, groups, connections, targets, features, scopes and hosts together in a file.
 pub const MOST_ITEMS: usize = 100_000;
 /// The most rules in a file.
 pub const MOST_RULES: usize = 10_000;
@@ -116,9 +117,9 @@ pub fn parse(text: &str) -> Result<Team, Mistakes> {
 fn too_many(root: &DeTable<'_>) -> Mistakes {
     let mut mistakes = Mistakes::default();
     let section = |section: &&str| root.get(*section).and_then(|value| value.get_ref().as_table());
-    let items: usize = SECTIONS[1..7].iter().filter_map(section).map(|table| table.len()).sum();
+    let items: usize = SECTIONS[NAMED].iter().filter_map(section).map(|table| table.len()).sum();
     if items > MOST_ITEMS {
-        let kinds = SECTIONS[1..7].join(", ");
+        let kinds = SECTIONS[NAMED].join(", ");
         mistakes.add(1, format!("the file has {items} items ({kinds}); it may have {MOST_ITEMS}"));
     }
     let rules = root.get("rules").and_then(|value| value.get_ref().as_array()).map_or(0, |rules| rules.len());
@@ -168,8 +169,21 @@ struct Table<'a> {
     keys: &'a DeTable<'a>,
 }
 
-const SECTIONS: [&str; 10] =
-    ["team", "members", "groups", "connections", "targets", "features", "scopes", "rules", "bindings", "notifications"];
+const SECTIONS: [&str; 11] = [
+    "team",
+    "members",
+    "groups",
+    "connections",
+    "targets",
+    "features",
+    "scopes",
+    "hosts",
+    "rules",
+    "bindings",
+    "notifications",
+];
+/// The sections with a table for each name.
+const NAMED: std::ops::Range<usize> = 1..8;
 
 impl Reading {
     fn mistake(&mut self, line: usize, what: impl Into<String>) {
@@ -183,7 +197,7 @@ impl Reading {
     fn team(&mut self, root: &DeTable<'_>) -> Team {
         let root = Table { what: "the file", line: 1, keys: root };
         self.refuse_unknown(root, &SECTIONS);
-        for section in &SECTIONS[1..7] {
+        for section in &SECTIONS[NAMED] {
             let names = self.section(root, section).into_iter().filter_map(|(key, ..)| key.parse().ok()).collect();
             self.names.insert(section, names);
         }
@@ -195,12 +209,14 @@ impl Reading {
             targets: self.collect(root, "targets", "target", Reading::target),
             features: self.collect(root, "features", "feature", Reading::feature),
             scopes: self.collect(root, "scopes", "scope", Reading::scope),
+            hosts: self.collect(root, "hosts", "host", Reading::host),
             rules: Vec::new(),
             bindings: self.bindings(root),
             notifications: self.notifications(root),
         };
         self.check_owner(root);
         self.check_logins(root, &team);
+        self.check_hosts(root, &team);
         let rules = self.rules(root, &team);
         Team { rules, ..team }
     }
@@ -209,16 +225,17 @@ impl Reading {
         let fallback = || "unnamed".parse().expect("a plain word is a name");
         let Some(value) = root.keys.get("team") else {
             self.mistake(1, "there is no [team] section with the team's name");
-            return Header { name: fallback() };
+            return Header { name: fallback(), offline_for: None };
         };
         let line = self.line(value.span().start);
         let Some(keys) = value.get_ref().as_table() else {
             self.mistake(line, "team is a section: [team]");
-            return Header { name: fallback() };
+            return Header { name: fallback(), offline_for: None };
         };
         let table = Table { what: "[team]", line, keys };
-        self.refuse_unknown(table, &["name"]);
-        Header { name: self.required(table, "name").unwrap_or_else(fallback) }
+        self.refuse_unknown(table, &["name", "offline_for"]);
+        let name = self.required(table, "name").unwrap_or_else(fallback);
+        Header { name, offline_for: self.optional(table, "offline_for") }
     }
 
     fn member(&mut self, name: &Name, table: Table<'_>) -> Option<Member> {
@@ -255,17 +272,19 @@ impl Reading {
     }
 
     fn connection(&mut self, _: &Name, table: Table<'_>) -> Option<Connection> {
-        self.refuse_unknown(table, &["environment"]);
-        Some(Connection { environment: self.required(table, "environment")? })
+        self.refuse_unknown(table, &["environment", "offline_for"]);
+        let offline_for = self.optional(table, "offline_for");
+        Some(Connection { environment: self.required(table, "environment")?, offline_for })
     }
 
     fn target(&mut self, _: &Name, table: Table<'_>) -> Option<Target> {
-        self.refuse_unknown(table, &["connections"]);
+        self.refuse_unknown(table, &["connections", "offline_for"]);
+        let offline_for = self.optional(table, "offline_for");
         let connections = self.references(table, "connections", "connections", "connection")?;
         if connections.is_empty() {
             self.mistake(table.line, format!("{} has no connection; it needs one or more", table.what));
         }
-        Some(Target { connections })
+        Some(Target { connections, offline_for })
     }
 
     fn feature(&mut self, _: &Name, table: Table<'_>) -> Option<Feature> {
@@ -300,6 +319,20 @@ impl Reading {
             }
         };
         Some(Scope { covers, assigned })
+    }
+
+    fn host(&mut self, _: &Name, table: Table<'_>) -> Option<TeamHost> {
+        self.refuse_unknown(table, &["may"]);
+        Some(TeamHost { may: self.required(table, "may")? })
+    }
+
+    /// A shared log whose hosts can't decide could never change again.
+    fn check_hosts(&mut self, root: Table<'_>, team: &Team) {
+        let Some(value) = root.keys.get("hosts").filter(|_| !team.hosts.is_empty()) else { return };
+        if !team.hosts.values().any(|host| host.may == HostPower::Decide) {
+            let line = self.line(value.span().start);
+            self.mistake(line, "no host may decide; at least one needs may = \"decide\"");
+        }
     }
 
     /// The rules, in their order. `team`: the rest of the file.

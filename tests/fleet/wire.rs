@@ -1,0 +1,241 @@
+//! A line between a host and the log that is cut, hangs or is slow at each message: what the command said is true, and what it
+//! could not say is found out.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::copies::{Host, PASSWORD, Team, assert_equal, said};
+use crate::tools::wait_until;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Host,
+    Server,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// Both ends see the connection end.
+    Cut,
+    /// Nothing passes any more.
+    Hangs,
+    /// Nothing passes any more, and the command is killed.
+    Killed,
+    /// Each byte takes its time, from the beginning.
+    Drips(Duration),
+}
+
+/// After so many messages of this side.
+type Plan = (Side, usize, Trouble);
+
+/// One that forwards. The first connection after `plan` has its trouble; those after it have none.
+struct Line {
+    port: u16,
+    plan: Mutex<Option<Plan>>,
+    reached: AtomicBool,
+    /// How many messages each side sent on the last connection without trouble.
+    sent: [AtomicUsize; 2],
+    held: Mutex<Vec<TcpStream>>,
+}
+
+impl Line {
+    fn to(server: u16) -> Arc<Line> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let line = Arc::new(Line {
+            port: listener.local_addr().unwrap().port(),
+            plan: Mutex::default(),
+            reached: AtomicBool::new(false),
+            sent: [AtomicUsize::new(0), AtomicUsize::new(0)],
+            held: Mutex::default(),
+        });
+        let forwards = Arc::clone(&line);
+        std::thread::spawn(move || {
+            for host in listener.incoming() {
+                let host = host.unwrap();
+                let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+                let plan = forwards.plan.lock().unwrap().take();
+                for (side, from, to) in [(Side::Host, &host, &server), (Side::Server, &server, &host)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let line = Arc::clone(&forwards);
+                    std::thread::spawn(move || line.forward(side, &from, &to, plan));
+                }
+            }
+        });
+        line
+    }
+
+    fn forward(&self, side: Side, from: &TcpStream, to: &TcpStream, plan: Option<Plan>) -> Option<()> {
+        let mut count = 0;
+        loop {
+            let message = message(from, side == Side::Host && count == 0);
+            let Some(message) = message else {
+                let _ = from.shutdown(Shutdown::Both);
+                let _ = to.shutdown(Shutdown::Both);
+                return None;
+            };
+            match plan {
+                Some((its, after, trouble)) if its == side && after == count => {
+                    if trouble == Trouble::Cut {
+                        let _ = from.shutdown(Shutdown::Both);
+                        let _ = to.shutdown(Shutdown::Both);
+                    }
+                    self.held.lock().unwrap().extend([from.try_clone().ok()?, to.try_clone().ok()?]);
+                    self.reached.store(true, Ordering::SeqCst);
+                    return None;
+                }
+                Some((_, _, Trouble::Drips(each))) => {
+                    for byte in message {
+                        (&*to).write_all(&[byte]).ok()?;
+                        std::thread::sleep(each);
+                    }
+                }
+                _ => (&*to).write_all(&message).ok()?,
+            }
+            count += 1;
+            if plan.is_none() {
+                self.sent[side as usize].store(count, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn plan(&self, plan: Plan) {
+        self.reached.store(false, Ordering::SeqCst);
+        *self.plan.lock().unwrap() = Some(plan);
+    }
+
+    /// Ends what hangs.
+    fn clear(&self) {
+        self.plan.lock().unwrap().take();
+        for stream in self.held.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// The next message. The first of a host has no kind before its length.
+fn message(mut from: &TcpStream, first: bool) -> Option<Vec<u8>> {
+    let mut message = vec![0; if first { 4 } else { 5 }];
+    from.read_exact(&mut message).ok()?;
+    let length = u32::from_be_bytes(message[message.len() - 4..].try_into().ok()?) as usize;
+    let start = message.len();
+    message.resize(start + length - 4, 0);
+    from.read_exact(&mut message[start..]).ok()?;
+    Some(message)
+}
+
+struct World {
+    team: Team,
+    line: Arc<Line>,
+    next: usize,
+}
+
+impl World {
+    fn start() -> World {
+        let team = Team::start(2);
+        let line = Line::to(team.cluster.port().parse().unwrap());
+        team.hosts[0].configure(&format!("127.0.0.1:{}/acme", line.port), PASSWORD);
+        World { team, line, next: 0 }
+    }
+
+    fn host(&self) -> &Host {
+        &self.team.hosts[0]
+    }
+
+    /// A member asks for what nobody asked for yet, on a line with this trouble.
+    #[track_caller]
+    fn ask(&mut self, plan: Option<Plan>) -> Option<i32> {
+        let (text, login) = (format!("say-{}-", self.next), format!("bob{}", self.next / 20 % 8));
+        let what = format!("connection:account{}", self.next % 20);
+        self.next += 1;
+        if let Some(plan) = plan {
+            self.line.plan(plan);
+        }
+        let begun = Instant::now();
+        let mut command = self.host().command(&login, &["request", &what, "--reason", &text]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        if let Some((_, _, Trouble::Killed)) = plan {
+            wait_until("the message", || self.line.reached.load(Ordering::SeqCst));
+            child.kill().unwrap();
+        }
+        let ran = child.wait_with_output().unwrap();
+        if let Some((_, _, Trouble::Killed)) = plan {
+            self.line.clear();
+        }
+        let took = begun.elapsed();
+        // It is known at the next contact at the latest, and nobody else is needed for that.
+        self.line.plan.lock().unwrap().take();
+        self.host().ok("olivia", &["follow", "--once"]);
+        self.host().ok("olivia", &["pending"]);
+        self.line.clear();
+        let times = self.team.count(&text);
+        let line = format!("{plan:?}: {} after {took:?}, recorded {times} times", said(&ran));
+        assert!(took < Duration::from_secs(45), "{line}");
+        match ran.status.code() {
+            Some(0) => assert_eq!(times, 1, "{line}"),
+            Some(69 | 75) => assert_eq!(times, 0, "{line}"),
+            Some(74) | None => assert!(times <= 1, "{line}"),
+            Some(_) => panic!("{line}"),
+        }
+        let here = self.host().log().iter().filter(|(_, body)| body.contains(&text)).count();
+        assert_eq!(i64::try_from(here).unwrap(), times, "{line}");
+        ran.status.code()
+    }
+
+    /// Each place where a message of this side could be the last.
+    fn places(&mut self, side: Side) -> usize {
+        assert_eq!(self.ask(None), Some(0));
+        // The last of the connection that asked, not of those that followed: a follow sends fewer.
+        self.line.sent[side as usize].load(Ordering::SeqCst)
+    }
+
+    /// Trouble at each place, or at one in so many in the short form.
+    fn everywhere(&mut self, trouble: Trouble, step: usize) {
+        let step = if std::env::var_os("ACCESS_TEST_LONG").is_some() { 1 } else { step };
+        let mut outcomes = std::collections::BTreeMap::new();
+        for side in [Side::Host, Side::Server] {
+            // A request has a few messages more than a contact.
+            for place in (0..self.places(side) + 8).step_by(step) {
+                let outcome = self.ask(Some((side, place, trouble)));
+                *outcomes.entry(format!("{outcome:?}")).or_insert(0) += 1;
+            }
+        }
+        println!("{trouble:?}: {outcomes:?}");
+        assert!(outcomes.len() > 1, "{outcomes:?}");
+        assert_equal(&self.team.hosts);
+    }
+}
+
+#[test]
+fn a_line_that_is_cut_at_any_message() {
+    World::start().everywhere(Trouble::Cut, 2);
+}
+
+#[test]
+fn a_command_that_is_killed_at_any_message() {
+    let mut world = World::start();
+    for side in [Side::Host, Side::Server] {
+        // The last messages are those of the append and its commit.
+        for place in (0..world.places(side)).step_by(2) {
+            assert_eq!(world.ask(Some((side, place, Trouble::Killed))), None);
+        }
+    }
+    assert_equal(&world.team.hosts);
+}
+
+#[test]
+fn a_line_that_hangs_at_any_message() {
+    World::start().everywhere(Trouble::Hangs, 11);
+}
+
+#[test]
+fn a_line_that_drips() {
+    let mut world = World::start();
+    assert_eq!(world.ask(Some((Side::Host, usize::MAX, Trouble::Drips(Duration::from_micros(100))))), Some(0));
+    let begun = Instant::now();
+    assert_eq!(world.ask(Some((Side::Host, usize::MAX, Trouble::Drips(Duration::from_millis(20))))), Some(69));
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
