@@ -12,7 +12,6 @@ use crate::domain::grant::State;
 use crate::domain::notification::NotificationKind;
 use crate::domain::text::is_hostile;
 use crate::error::Failure;
-use crate::protocol::AsOfLast;
 use crate::service::{Candidate, Complete, Words};
 
 /// With the start and the end of the program, a completion takes at most half a second.
@@ -111,7 +110,7 @@ fn ask(words: Words) -> Result<Vec<CompletionCandidate>, Failure> {
     let backend = Backend::choose(
         option("--db").map(Into::into),
         option("--as").and_then(|name| name.parse().ok()),
-        AsOfLast::default(),
+        Default::default(),
     )?;
     let mut candidates = Vec::new();
     let harmless = |text: &str| !text.contains(is_hostile);

@@ -203,17 +203,11 @@ impl App {
 
     /// Says how old the copy is that gave the answer, if it is not fresh.
     pub fn mention_age(&mut self) {
-        /// A copy that is no older needs no remark, in seconds.
-        const FRESH: i64 = 10;
-        match self.as_of().map(|as_of| as_of.age_seconds) {
-            Some(Some(age)) if age > FRESH => self
-                .printer
-                .status(&format!("as of {} ago: this host has not heard from the shared log since", spell(age))),
-            Some(None) => {
-                self.printer.status("this host has not heard from the shared log since it started");
-            }
-            Some(Some(_)) | None => {}
-        }
+        let Some(as_of) = self.as_of().filter(|as_of| !as_of.is_fresh()) else { return };
+        self.printer.status(&match as_of.age_seconds {
+            Some(age) => format!("as of {} ago: this host has not heard from the shared log since", spell(age)),
+            None => "this host has not heard from the shared log since it started".to_owned(),
+        });
     }
 
     /// Prints the number of unread notifications, on a terminal.

@@ -23,12 +23,12 @@ use crate::time_format::relative;
 check` reads. How this host reaches it is in [log] of the configuration file.
 
 Examples:
-  access log init postgresql://owner@db1/access       once
+  access log init postgresql://owner@db1/access
   access log allow bastion1 decide postgresql://owner@db1/access
-  access log move postgresql://owner@db1/access       the log of this host
-  access log join                                     on every other host
+  access log move postgresql://owner@db1/access    on the first host
+  access log join                                  on every other host
   access log status
-  access log leave postgresql://owner@db1/access      back into its file"
+  access log leave postgresql://owner@db1/access   back into the file"
 )]
 pub struct LogArgs {
     #[command(subcommand)]

@@ -20,6 +20,15 @@ pub struct AsOf {
     pub age_seconds: Option<i64>,
 }
 
+impl AsOf {
+    /// A copy that is no older needs no remark: 10 seconds.
+    const FRESH: i64 = 10;
+
+    pub fn is_fresh(&self) -> bool {
+        self.age_seconds.is_some_and(|age| age <= AsOf::FRESH)
+    }
+}
+
 /// Of the last answer; shared by what asks and what prints.
 #[derive(Debug, Clone, Default)]
 pub struct AsOfLast(Arc<Mutex<Option<AsOf>>>);

@@ -227,9 +227,9 @@ impl Printer {
         }
     }
 
-    /// What has no place in an array: what the copy of a shared log knew that gave it.
+    /// What has no place in an array: what the copy of a shared log knew that gave it, if that is old.
     fn tell_as_of(&self) {
-        if let (false, Some(as_of)) = (self.quiet, self.as_of.get()) {
+        if let (false, Some(as_of)) = (self.quiet, self.as_of.get().filter(|as_of| !as_of.is_fresh())) {
             let _ = writeln!(io::stderr(), "{}", serde_json::json!({ "as_of": as_of }));
         }
     }

@@ -91,9 +91,16 @@ fn with_configuration(text: &str) -> String {
 #[test]
 fn the_reference_of_the_configuration_has_every_key() {
     let page = read("docs/config.md");
-    for heading in
-        ["Top level", "`[smtp]`", "`[slack]`", "`[[webhooks]]`", "`[[connectors]]`", "`[ssh]`", "`[deliver]`"]
-    {
+    for heading in [
+        "Top level",
+        "`[smtp]`",
+        "`[slack]`",
+        "`[[webhooks]]`",
+        "`[[connectors]]`",
+        "`[ssh]`",
+        "`[log]`",
+        "`[deliver]`",
+    ] {
         let header = if heading == "Top level" { "" } else { heading.trim_matches('`') };
         // The program names the keys that it knows.
         let refusal = with_configuration(&format!("{header}\nnonsense = 1\n"));
@@ -102,7 +109,9 @@ fn the_reference_of_the_configuration_has_every_key() {
         let mut known: BTreeSet<String> = known.collect();
         if header.is_empty() {
             // These have tables of their own.
-            known.retain(|key| !["smtp", "slack", "webhooks", "connectors", "ssh", "deliver"].contains(&key.as_str()));
+            known.retain(|key| {
+                !["smtp", "slack", "webhooks", "connectors", "ssh", "log", "deliver"].contains(&key.as_str())
+            });
         }
         let begin = format!("## {heading}\n");
         let section = between(&page, &begin, "\n## ").next();
@@ -114,7 +123,7 @@ fn the_reference_of_the_configuration_has_every_key() {
 fn the_examples_of_the_configuration_are_valid() {
     let page = read("docs/config.md");
     let mut examples: Vec<String> = between(&page, "```toml\n", "```").map(str::to_owned).collect();
-    assert_eq!(examples.len(), 7);
+    assert_eq!(examples.len(), 8);
     // The file to start from, as it is, and with all that is commented out.
     let example = read("examples/config.toml");
     let uncommented = example.lines().map(|line| match line.strip_prefix("# ") {

@@ -144,12 +144,13 @@ fn answers_say_which_entry_they_know_and_how_old_they_are() {
         assert!(as_of["age_seconds"].as_i64().unwrap() < 10 && as_of["at"].is_string(), "{as_of}");
     }
     // An array has no place for it.
-    for list in [&["list"][..], &["resources"], &["who", "connection:staging"]] {
+    let lists = [&["list"][..], &["resources"], &["who", "connection:staging"]];
+    let listed = |list: &[&str]| {
         let ran = hosts.run("h2", &[&["--as", "alice", "--json"], list].concat()).exits(0);
         assert!(ran.json().is_array(), "{ran:?}");
-        let err: Value = serde_json::from_str(&ran.err).unwrap();
-        assert_eq!(err["as_of"]["position"], position.as_str(), "{list:?}");
-    }
+        ran.err
+    };
+    lists.iter().for_each(|list| assert_eq!(listed(list), "", "{list:?}"));
     let check = ["--as", "bob", "check", "connection:staging"];
     assert_eq!(hosts.run("h2", &check).exits(0).err, "", "fresh");
     // A change says where it is.
@@ -161,6 +162,10 @@ fn answers_say_which_entry_they_know_and_how_old_they_are() {
     principals().says("connection:staging");
     hosts.age("h2", 240);
     hosts.run("h2", &check).exits(0).says("as of 4m ago");
+    for list in lists {
+        let err: Value = serde_json::from_str(&listed(list)).unwrap();
+        assert_eq!(err["as_of"]["position"], position.as_str(), "{list:?}");
+    }
     assert_eq!(hosts.run("h2", &[&check[..], &["--quiet"]].concat()).exits(0).err, "");
     let old = as_of(&hosts.run("h2", &[&check[..], &["--json"]].concat()).exits(0));
     assert!((240..250).contains(&old["age_seconds"].as_i64().unwrap()), "{old}");
@@ -328,4 +333,45 @@ fn a_host_logs_in_with_its_certificate_and_doctor_says_when_that_ends() {
     let key = folder.join("h2.key");
     std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
     hosts.run("h2", &["follow", "--once"]).says("others can read").exits(69);
+}
+
+/// Keeps lines such as "bob north" in the file that its argument names.
+const DOORS: &str = r#"#!/bin/sh
+touch "$1"
+while read -r line; do
+    entry=$(printf %s "$line" | jq -r 'if .login then "\(.login) \(.parameters.door)" else "" end')
+    case $(printf %s "$line" | jq -r .operation) in
+    list) jq -cRn '{holds: [inputs / " " | {login: .[0], parameters: {door: .[1]}}]}' "$1" ;;
+    grant) grep -qxF "$entry" "$1" || echo "$entry" >>"$1" ;;
+    revoke) grep -vxF "$entry" "$1" >"$1.new" || [ $? = 1 ] && mv "$1.new" "$1" ;;
+    esac
+done
+"#;
+
+#[test]
+fn access_is_taken_back_while_the_log_is_away() {
+    let mut hosts = Hosts::start();
+    let folder = hosts.folder.path().to_owned();
+    let (program, allowed) = (folder.join("doors"), folder.join("allowed"));
+    std::fs::write(&program, DOORS).unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let config = folder.join("h1/.config/access/config.toml");
+    let command = format!("command = [{program:?}, {allowed:?}]\nallow = {{ door = [\"*\"] }}\n");
+    let log = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("{log}\n[[connectors]]\nname = \"doors\"\n{command}")).unwrap();
+    let team = folder.join("team.toml");
+    let binding = "[[bindings]]\nresource = \"connection:staging\"\nconnector = \"doors\"\ndoor = \"north\"\n";
+    std::fs::write(&team, std::fs::read_to_string(&team).unwrap() + binding).unwrap();
+    hosts.run("h1", &["team", "apply", team.to_str().unwrap(), "--yes"]).exits(0);
+    hosts.grant("connection:staging", "1m");
+    let held = || std::fs::read_to_string(&allowed).unwrap_or_default();
+    hosts.run("h1", &["reconcile", "--fix"]).exits(0);
+    assert_eq!(held(), "bob north\n");
+    hosts.cluster.stop();
+    hosts.age("h1", 61);
+    hosts.run("h1", &["expire", "--quiet"]).exits(69).says("not recorded: 1 end of access");
+    assert_eq!(held(), "");
+    hosts.cluster.restart();
+    hosts.run("h1", &["expire", "--quiet"]);
+    hosts.run("h1", &["audit", "verify"]).exits(0);
 }

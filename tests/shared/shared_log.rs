@@ -8,12 +8,12 @@ use crate::postgres_cluster::Cluster;
 const SECRET: &str = "/etc/access/log-password";
 
 /// A log in a server of its own, which this host reaches as the role `bastion` with a password.
-struct Log {
+pub struct Log {
     cluster: Cluster,
 }
 
 impl Log {
-    fn start() -> Log {
+    pub fn start() -> Log {
         let cluster = Cluster::start();
         cluster.sql("postgres", "CREATE ROLE bastion LOGIN PASSWORD 'sesame'; CREATE ROLE other LOGIN");
         cluster.sql("postgres", "CREATE DATABASE acme TEMPLATE template0");
@@ -37,7 +37,7 @@ impl Log {
     }
 
     /// Of a host: its log is moved here.
-    fn moved(&self) {
+    pub fn moved(&self) {
         let owner = self.owner();
         self.configure();
         root(ACCESS, &["log", "init", &owner]).ok();
@@ -45,8 +45,18 @@ impl Log {
         root(ACCESS, &["log", "move", &owner]).ok();
     }
 
+    pub fn sql(&self, sql: &str) -> String {
+        self.cluster.sql("postgres", &format!("\\connect acme\n{sql}"))
+    }
+
+    /// The same as a line of a shell script.
+    pub fn asking(&self, sql: &str) -> String {
+        let folder = self.cluster.folder().display();
+        format!("psql -XAtq -h {folder} -p {} -U postgres -d acme -c '{sql}'", self.cluster.port())
+    }
+
     fn entries(&self) -> String {
-        self.cluster.sql("postgres", "\\connect acme\nSELECT count(*) FROM access.entry")
+        self.sql("SELECT count(*) FROM access.entry")
     }
 }
 
