@@ -14,7 +14,7 @@ use crate::copies::{Host, PASSWORD, Team, share};
 use crate::nodes::Nodes;
 use crate::tools::run;
 
-const SECONDS: u64 = 5;
+const SECONDS: u64 = 10;
 /// Enough that none of them reaches a quota.
 const PEOPLE: usize = 200;
 
