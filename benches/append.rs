@@ -55,7 +55,7 @@ fn write(config: &LogConfig, number: usize, seconds: Duration) -> Result<Vec<Dur
         let (contacted, entries) = match engine.turn(&at) {
             Ok(answer) => answer,
             // Nobody gave the turn in time.
-            Err(EngineError::Unreachable(_)) => {
+            Err(EngineError::Busy(_)) => {
                 sleep(Duration::from_millis(10));
                 continue;
             }

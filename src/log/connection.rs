@@ -17,6 +17,8 @@ use crate::tls::postgres::Tls;
 /// How long a step may take.
 pub const DEADLINE: Duration = Duration::from_secs(4);
 
+/// How long the turn may take: longer than the database lets a host wait for it, so that it says who has it.
+pub const TURN_DEADLINE: Duration = Duration::from_secs(6);
 /// How long a server may take to answer before the next is tried beside it.
 const NEXT_AFTER: Duration = Duration::from_millis(500);
 
@@ -49,7 +51,7 @@ impl LogConnection {
     pub fn open(url: &LogUrl) -> Result<LogConnection, StepError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(StepError::Io)?;
         let warnings = Warnings::default();
-        match within(&runtime, connect_to_any(url, &warnings)) {
+        match within(DEADLINE, &runtime, connect_to_any(url, &warnings)) {
             Ok(client) => Ok(LogConnection { runtime, client, warnings }),
             Err(error) => {
                 // Does not wait for the look-up of a name.
@@ -61,7 +63,11 @@ impl LogConnection {
 
     /// Waits for a step. After an error the connection is of no use, unless the server itself reported the error.
     pub fn wait<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, StepError> {
-        within(&self.runtime, step)
+        within(DEADLINE, &self.runtime, step)
+    }
+
+    pub fn wait_for_turn<T>(&self, step: impl Future<Output = Result<T, Error>>) -> Result<T, StepError> {
+        within(TURN_DEADLINE, &self.runtime, step)
     }
 
     /// The warnings since the last call.
@@ -118,8 +124,12 @@ async fn connect_to(
     }
 }
 
-fn within<T, E: Into<StepError>>(runtime: &Runtime, step: impl Future<Output = Result<T, E>>) -> Result<T, StepError> {
-    match runtime.block_on(async { timeout(DEADLINE, step).await }) {
+fn within<T, E: Into<StepError>>(
+    deadline: Duration,
+    runtime: &Runtime,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, StepError> {
+    match runtime.block_on(async { timeout(deadline, step).await }) {
         Ok(done) => done.map_err(E::into),
         Err(_) => Err(StepError::Late),
     }

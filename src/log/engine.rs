@@ -14,6 +14,8 @@ use crate::domain::audit::{Hash, LogPlace};
 pub enum EngineError {
     /// Nothing was changed.
     Unreachable(String),
+    /// Other hosts had the turn for too long. Nothing was changed.
+    Busy(String),
     /// The database refuses, and says why. Nothing was changed.
     Refused(String),
     /// Whether the entries were appended is not known.
@@ -120,7 +122,7 @@ impl Engine {
         let asked: [Param<'_>; 2] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA)];
         let page = page_of(&at.seq);
         let client = &connection.client;
-        let answer = connection.wait(async {
+        let answer = connection.wait_for_turn(async {
             let (begun, state, entries) = tokio::join!(
                 client.batch_execute("BEGIN"),
                 client.query_typed(TURN, &asked),
@@ -184,7 +186,9 @@ impl Engine {
         // From here on, only an answer of the server itself says that nothing was appended.
         let rows = match self.finish(answer) {
             Ok(rows) => rows,
-            Err(EngineError::Unreachable(why)) => return Err(EngineError::OutcomeUnknown(why)),
+            Err(EngineError::Unreachable(why) | EngineError::Busy(why)) => {
+                return Err(EngineError::OutcomeUnknown(why));
+            }
             Err(error) => return Err(error),
         };
         self.no_warnings()?;
@@ -392,9 +396,12 @@ fn problem(error: &StepError) -> EngineError {
     if let Some(error) = error.as_db_error() {
         let code = error.code().code();
         let text = format!("{} ({code})", error.message());
-        // Connections, conflicts, resources, shutdown, a standby, a turn that was lost, locked.
+        if code == "55P03" {
+            return EngineError::Busy(text);
+        }
+        // Connections, conflicts, resources, shutdown, a standby, a turn that was lost.
         let passing = ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            || ["25006", "25P03", "55P03"].contains(&code);
+            || ["25006", "25P03"].contains(&code);
         return if passing { EngineError::Unreachable(text) } else { EngineError::Refused(text) };
     }
     let mut text = error.to_string();

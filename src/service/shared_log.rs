@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Why the database did not do what its owner asked.
 pub fn engine_failure(error: EngineError) -> Failure {
     match error {
-        EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why) => {
+        EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why) => {
             Failure::new(Kind::Unavailable, format!("the database can't be reached: {why}"))
         }
         EngineError::Refused(why) => Failure::new(Kind::Failure, format!("the database refuses: {why}")),

@@ -106,7 +106,7 @@ impl Store {
                 return Ok(Settled::NotRecorded);
             }
             Err(EngineError::Refused(why)) => return Ok(Settled::Refused(format!("the shared log refuses: {why}"))),
-            Err(EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why)) => why,
+            Err(EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why)) => why,
         };
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {

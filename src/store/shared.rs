@@ -248,8 +248,14 @@ impl Store {
     /// Takes the turn, with few entries that this copy does not have.
     fn take_turn(&self, engine: &mut Engine, access: &EngineAccess, conn: &Connection) -> Result<Taken, Error> {
         for _ in 0..2 {
-            let (clocks, at) = (clocks(access)?, place(conn)?);
-            let (contacted, entries) = engine.turn(&at).map_err(problem)?;
+            let at = place(conn)?;
+            let (contacted, entries) = match engine.turn(&at) {
+                // Many others wait too.
+                Err(EngineError::Busy(_)) => continue,
+                answer => answer.map_err(problem)?,
+            };
+            // Now, after the wait for the turn. A process that is held up for long has lost the turn, so nothing of it counts.
+            let clocks = clocks(access)?;
             let end = entries.last().map_or(at.seq, |entry| entry.seq);
             match contacted {
                 Contacted::Open(state) if entries.len() <= NEW_IN_A_TURN && end == state.head.seq => {
@@ -364,6 +370,7 @@ pub(super) fn place(conn: &Connection) -> Result<LogPlace, Error> {
 
 pub(super) fn problem(error: EngineError) -> Error {
     match error {
+        EngineError::Busy(_) => Error::Busy,
         EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why) => {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
         }

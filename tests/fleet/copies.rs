@@ -21,10 +21,10 @@ pub struct Host {
     folder: PathBuf,
 }
 
-/// olivia owns; ada0 to ada7 are admins; bob0 to bob7 are members; account0 to account19 can be asked for.
-fn crowd() -> String {
+/// olivia owns; ada0 ... are admins; bob0 ... are members, so many of each; account0 to account19 can be asked for.
+fn crowd(people: usize) -> String {
     let mut team = String::from("[team]\nname = \"crowd\"\n[members.olivia]\nrole = \"owner\"\n");
-    for number in 0..8 {
+    for number in 0..people {
         writeln!(team, "[members.ada{number}]\nrole = \"admin\"\n[members.bob{number}]\nrole = \"member\"").unwrap();
     }
     for number in 0..20 {
@@ -138,11 +138,11 @@ pub fn said(ran: &Output) -> String {
 }
 
 /// Moves a new team's log into an empty database, as its owner `postgres`, and makes a copy of it on each host.
-pub fn share(folder: &TempDir, server: &str, password: &str, names: &[String]) -> Vec<Host> {
+pub fn share(folder: &TempDir, server: &str, password: &str, names: &[String], people: usize) -> Vec<Host> {
     let hosts: Vec<Host> = names.iter().map(|name| Host::new(folder.path(), name, server, password)).collect();
     let first = &hosts[0];
     let team = folder.path().join("team.toml");
-    std::fs::write(&team, crowd()).unwrap();
+    std::fs::write(&team, crowd(people)).unwrap();
     first.ok("olivia", &["init"]);
     first.ok("olivia", &["team", "apply", team.to_str().unwrap(), "--yes"]);
     let secret = folder.path().join(&first.name).join("password");
@@ -178,7 +178,7 @@ impl Team {
         for name in &names {
             cluster.sql("postgres", &format!("CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'"));
         }
-        let hosts = share(&folder, &Team::address(&cluster.port(), "acme"), PASSWORD, &names);
+        let hosts = share(&folder, &Team::address(&cluster.port(), "acme"), PASSWORD, &names, 8);
         Team { cluster, hosts, _folder: folder }
     }
 

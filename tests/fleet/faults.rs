@@ -253,7 +253,7 @@ fn prepare(nodes: &Nodes, folder: &tempfile::TempDir) -> Vec<Host> {
         admin.batch_execute(&format!("CREATE ROLE {name} LOGIN PASSWORD '{}'", nodes.password())).unwrap();
     }
     let servers: Vec<String> = nodes.ports().iter().map(|port| format!("127.0.0.1:{port}")).collect();
-    share(folder, &format!("{}/acme", servers.join(",")), nodes.password(), &names)
+    share(folder, &format!("{}/acme", servers.join(",")), nodes.password(), &names, HOSTS)
 }
 
 /// Two faults, or with `ACCESS_TEST_LONG` all of them, as often as it says. `ACCESS_TEST_SEED` repeats a run.

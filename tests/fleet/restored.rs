@@ -170,3 +170,34 @@ fn a_copy_that_is_not_this_hosts_appends_nothing() {
     assert_eq!(team.count("say-"), 1);
     host.ok("olivia", &["pending"]);
 }
+
+/// A host that lost the right to append is not held up by what it had not settled.
+#[test]
+fn what_is_pending_and_refused_is_given_up_once_it_is_too_old() {
+    let team = Team::start(1);
+    let host = &team.hosts[0];
+    host.ok("bob0", &ASK);
+    let log = host.log();
+    let (hash, body) = log.last().unwrap();
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = body.replace(&format!("\"seq\":{}", log.len()), &format!("\"seq\":{}", log.len() + 1));
+    let keep = |body: &str| {
+        let pending = serde_json::json!({ "epoch": 1, "after": log.len(), "hash": hash, "bodies": [body] });
+        host.sqlite().execute("UPDATE replica SET pending = ?1", [pending.to_string()]).unwrap();
+    };
+    team.admin("acme").batch_execute("SELECT access.allow('h1', 'read')").unwrap();
+    // Until then it may still be on its way.
+    keep(&body);
+    host.fails("olivia", &["pending"], 1, "may not append");
+    let year = body.find("\"at\":\"").unwrap() + 6;
+    let old = format!("{}2020{}", &body[..year], &body[year + 4..]);
+    keep(&old);
+    host.ok("olivia", &["pending"]);
+    assert!(host.log() == log);
+    team.admin("acme").batch_execute("SELECT access.allow('h1', 'decide')").unwrap();
+    host.ok("bob1", &ASK);
+    // What is too old is not recorded later either.
+    keep(&old);
+    host.ok("olivia", &["pending"]);
+    assert_eq!(host.log().len(), log.len() + 1);
+}
