@@ -7,7 +7,7 @@ use super::compose::compose;
 use super::follow::{follow, is_behind};
 use super::relevance::{Relevance, drop_irrelevant};
 use super::settle::{Batch, STALE, Settling};
-use super::turn::Turn;
+use super::turn::SendingTurn;
 use super::zones::Zones;
 use crate::deliver::{Availability, Outcome, Transports};
 use crate::domain::channel::{Channel, Route};
@@ -39,7 +39,7 @@ pub fn deliver(feed: &Feed<'_>, transports: &mut Transports, rows: Rows<'_, Prog
     }
     done.view.busy = true;
     let Some(_lock) = feed.store.begin_sending()? else { return Ok(done) };
-    let Some(turn) = Turn::take(feed.store)? else { return Ok(done) };
+    let Some(turn) = SendingTurn::take(feed.store)? else { return Ok(done) };
     done.view.busy = false;
     if is_shared && !is_anything_due(feed, transports)? {
         turn.end()?;
@@ -110,13 +110,13 @@ struct Sending<'r> {
     /// The last delivery that was settled.
     cursor: i64,
     total: DeliverView,
-    turn: Turn<'r>,
+    turn: SendingTurn<'r>,
     /// Why nothing more is handed out: the turn is over.
     stopped: Option<Failure>,
 }
 
 impl<'r> Sending<'r> {
-    fn new(feed: &'r Feed<'r>, transports: &'r mut Transports, turn: Turn<'r>) -> Sending<'r> {
+    fn new(feed: &'r Feed<'r>, transports: &'r mut Transports, turn: SendingTurn<'r>) -> Sending<'r> {
         Sending {
             feed,
             transports,

@@ -12,7 +12,7 @@ const LEASE: i32 = 30;
 const EXTEND: Duration = Duration::from_secs(10);
 
 /// The right to send.
-pub enum Turn<'t> {
+pub enum SendingTurn<'t> {
     /// No other host shares the log.
     Alone,
     Leased {
@@ -23,29 +23,29 @@ pub enum Turn<'t> {
     },
 }
 
-impl<'t> Turn<'t> {
+impl<'t> SendingTurn<'t> {
     /// None: another host has the turn. What it has sent by now is no longer in the outbox here.
-    pub fn take(store: &'t Store) -> Result<Option<Turn<'t>>, Failure> {
+    pub fn take(store: &'t Store) -> Result<Option<SendingTurn<'t>>, Failure> {
         if !store.shares_log()? {
-            return Ok(Some(Turn::Alone));
+            return Ok(Some(SendingTurn::Alone));
         }
         let extended = Instant::now();
         let is_ours = store.lease_delivery(LEASE)?;
         let known = store.take_outstanding()?;
-        Ok(is_ours.then_some(Turn::Leased { store, extended, known }))
+        Ok(is_ours.then_some(SendingTurn::Leased { store, extended, known }))
     }
 
     /// How long to wait before the next `keep`.
     pub fn patience(&self) -> Duration {
         match self {
-            Turn::Alone => Duration::MAX,
-            Turn::Leased { .. } => EXTEND,
+            SendingTurn::Alone => Duration::MAX,
+            SendingTurn::Leased { .. } => EXTEND,
         }
     }
 
     /// Extends the turn in time. Fails if another host has it by now.
     pub fn keep(&mut self) -> Result<(), Failure> {
-        if let Turn::Leased { store, extended, .. } = self
+        if let SendingTurn::Leased { store, extended, .. } = self
             && extended.elapsed() >= EXTEND
         {
             let now = Instant::now();
@@ -60,14 +60,14 @@ impl<'t> Turn<'t> {
     /// Tells the other hosts what is outstanding.
     pub fn publish(&mut self) -> Result<(), Failure> {
         self.keep()?;
-        let Turn::Leased { store, known, .. } = self else { return Ok(()) };
+        let SendingTurn::Leased { store, known, .. } = self else { return Ok(()) };
         if store.publish_outstanding(known)? { Ok(()) } else { Err(taken()) }
     }
 
     /// Tells the other hosts what is outstanding, and gives the turn back.
     pub fn end(mut self) -> Result<(), Failure> {
         let published = self.publish();
-        if let Turn::Leased { store, .. } = self {
+        if let SendingTurn::Leased { store, .. } = self {
             store.release_delivery()?;
         }
         published
