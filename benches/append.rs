@@ -24,6 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         key: None,
         ca_file: None,
         allow_plain: true,
+        patroni: None,
     };
     let running: Vec<_> = (0..writers)
         .map(|number| {
@@ -47,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn write(config: &LogConfig, number: usize, seconds: Duration) -> Result<Vec<Duration>, Box<dyn Error>> {
     let mut engine = Engine::new(config.resolve().map_err(|failure| failure.message)?);
-    let host = engine.role().map_err(|error| format!("{error:?}"))?;
+    let host = engine.identity().map_err(|error| format!("{error:?}"))?.0;
     let (mut at, mut times) = (LogPlace::START, Vec::new());
     let end = Instant::now() + seconds;
     while Instant::now() < end {
