@@ -53,7 +53,8 @@ impl Run for ExpireArgs {
             Err(failure) => failure.kind == Kind::Unavailable && app.backend()?.answer(StillHeld {}).is_ok(),
         };
         // What was recorded is shown, whatever comes of this.
-        let carried = if carry && systems? { app.carry_to_systems() } else { Ok(()) };
+        let carried = if carry { systems } else { Ok(false) };
+        let carried = carried.and_then(|any| if any { app.carry_to_systems() } else { Ok(()) });
         if let (Err(_), Err(failure)) = (&expired, &carried) {
             app.printer.warn(&failure.message);
         }

@@ -549,7 +549,7 @@ fn a_file_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_it() {
 /// What was made on a disk of nearly enough room is whole, or is not there.
 fn whole_or_nothing(world: &World, make: impl Fn(&str) -> Ran) {
     let (mut made, mut failed) = (0, 0);
-    for kib in (180..=460).step_by(4) {
+    for kib in (220..=520).step_by(4) {
         let folder = world.folder().join(format!("disk-{kib}"));
         let how = ["-t", "tmpfs", "-o", &format!("size={kib}k,mode=700"), "tmpfs"];
         let Some(disk) = SmallDisk::mount_of(folder, &how) else { return };
