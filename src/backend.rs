@@ -207,6 +207,11 @@ fn only_root() -> Failure {
         .hint("run the same command as root on this machine")
 }
 
+/// Whether the configuration says how to reach a shared log.
+pub fn names_shared_log() -> bool {
+    config::log().is_ok()
+}
+
 /// Whether this user may open a shared host's database directly.
 fn looks_after(database: &Path) -> bool {
     let owner = || std::fs::metadata(database).is_ok_and(|found| found.uid() == geteuid().as_raw());

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Run;
 use super::app::App;
+use crate::backend;
 use crate::error::Kind;
 use crate::protocol::DeliverView;
 use crate::service::{Deliver, Delivered};
@@ -87,15 +88,12 @@ impl App {
                 self.printer.relay(&ran.stderr);
                 shown = ran.stderr;
             }
-            // A failed mail server, a shared log that can't be reached, a full disk or a busy database may recover, and a run may be killed by a signal. Any other
-            // failure, such as a refusal, needs somebody to fix it.
-            const PASSING: [u8; 4] = [
-                Kind::Failure.exit_code(),
-                Kind::Io.exit_code(),
-                Kind::Busy.exit_code(),
-                Kind::Unavailable.exit_code(),
-            ];
+            // A failed mail server, a full disk or a busy database may recover, and a run may be killed by a signal. So may a
+            // shared log that can't be reached. Any other failure, such as a refusal, needs somebody to fix it.
+            const PASSING: [u8; 3] = [Kind::Failure.exit_code(), Kind::Io.exit_code(), Kind::Busy.exit_code()];
+            const UNREACHABLE: u8 = Kind::Unavailable.exit_code();
             match ran.status.code().map(|code| u8::try_from(code).unwrap_or(1)) {
+                Some(UNREACHABLE) if backend::names_shared_log() => sleep(PAUSE),
                 Some(code) if code > 0 && !PASSING.contains(&code) => return Ok(code),
                 Some(_) | None => sleep(PAUSE),
             }
