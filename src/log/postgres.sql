@@ -335,7 +335,7 @@ BEGIN
     END IF;
 END $$;
 
--- Makes a row for what this host will report. Only by whoever has the turn, so nobody else makes one meanwhile.
+-- Makes a row for what this host will report. Only the session that has the turn does this, so no other makes one meanwhile.
 -- ON CONFLICT would wait for a host that keeps its row locked.
 CREATE OR REPLACE FUNCTION access.expect(p_role name) RETURNS void
 LANGUAGE plpgsql AS $$

@@ -409,7 +409,7 @@ mod tests {
             (known(false, None, Some(Granted), failed), revoke_failed("it is down")),
             // A run was killed before it could record that it gave this.
             (known(false, None, Some(Granted), None), revoke_failed("it is down")),
-            // It was never given, so nobody is told that it is not taken back.
+            // It was never given, so nobody is notified that it is not taken back.
             (known(false, None, None, Some(RecordedState::GrantFailed)), revoked(false)),
             (known(false, Some(false), None, None), vec![]),
             (known(false, Some(true), None, None), vec![]),
