@@ -75,7 +75,7 @@ pub enum SessionVerdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SessionRecord {
-    /// The login has no access, so that the session is none of access's.
+    /// The login has no access, so the session is not recorded.
     NoAccess,
     Recorded {
         seq: i64,

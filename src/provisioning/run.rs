@@ -146,7 +146,7 @@ pub fn desired(backend: &Backend, known: Option<Position>) -> Result<DesiredRows
     Ok(DesiredRows { rows, state })
 }
 
-/// Also says whether the log goes on from what the journal has seen of it.
+/// Also says whether the log continues from what the journal has seen of it.
 pub fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows, Failure> {
     let known = journal.position()?;
     let rows = desired(backend, known.clone())?;

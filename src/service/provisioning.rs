@@ -80,7 +80,7 @@ pub fn position(read: &Read<'_>) -> Result<Position, Error> {
     Ok(Position { seq: head.seq, hash: audit::hex(&head.hash) })
 }
 
-/// Whether the log goes on from what the reconciler saw. One that saw nothing yet can take only a log that has given
+/// Whether the log continues from what the reconciler saw. One that saw nothing yet can take only a log that has given
 /// nothing: another may be a backup, which gives again what was taken back since.
 pub fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
     match known {

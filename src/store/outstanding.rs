@@ -233,7 +233,7 @@ fn unreadable(why: impl std::fmt::Display) -> Error {
 }
 
 impl Read<'_> {
-    /// The version of what is outstanding that this copy's outbox goes on from.
+    /// The version of what is outstanding that this copy's outbox continues from.
     fn delivery_version(&self) -> Result<i64, Error> {
         Ok(self.one("SELECT delivery FROM replica", [], |row| Ok(row.get(0)?))?.unwrap_or(0))
     }

@@ -8,7 +8,7 @@ use super::{Error, Store, Write, open};
 use crate::domain::name::Name;
 use crate::log::EngineError;
 
-/// The most ranges that other hosts are told: about 50 kB.
+/// The most ranges that other hosts get: about 50 kB.
 const MOST_RANGES: usize = 1400;
 
 /// The member's notifications from the first number to the second, read at this time.
@@ -83,7 +83,7 @@ impl Store {
         if self.shares_log()? { self.share_marks(member.as_str()) } else { Ok(()) }
     }
 
-    /// Tells other hosts what was marked here while they could not be told.
+    /// Tells other hosts what was marked here while they could not be reached.
     pub(super) fn share_new_read_marks(&self) -> Result<(), Error> {
         let sql = "SELECT member FROM read_mark WHERE changes > 0";
         let members: Vec<String> = self.read(|read| read.rows(sql, [], |row| Ok(row.get(0)?)))?;

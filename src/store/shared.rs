@@ -115,7 +115,10 @@ impl Store {
     pub fn follow(&self) -> Result<u64, Error> {
         let conn = self.connection(open::connect)?;
         if Read::new(&conn).replica()?.is_none() {
-            return Err(Error::Unreachable { message: "this database is not a copy of a shared log".to_owned() });
+            return Err(Error::Invalid {
+                message: "this database is not a copy of a shared log".to_owned(),
+                hint: "see `access log --help`".to_owned(),
+            });
         }
         let followed = self.with(|engine, access| {
             let followed = self.catch_up_open(engine, access, &conn)?;

@@ -110,3 +110,12 @@ fn check_exits_0_for_nothing_but_yes() {
     world.run("olivia", &["check", "--help"]).exits(2).says("Usage: access check");
     world.run("olivia", &["request", "--help"]).ok().says("Usage: access request");
 }
+
+#[test]
+fn following_a_log_that_is_not_shared_ends_at_once_and_says_so() {
+    let world = World::sample();
+    for args in [&["follow"][..], &["follow", "--once"]] {
+        let ran = world.run("olivia", args).exits(65);
+        assert!(ran.err.contains("error: this database is not a copy of a shared log"), "{ran:?}");
+    }
+}
