@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -222,7 +223,7 @@ fn principals_are_what_check_allows() {
 /// A host on which people get certificates as docs/connectors.md says.
 fn with_signer() -> Option<Host> {
     let host = host()?;
-    let recipe = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/recipes/ssh-cert");
+    let recipe = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/recipes/ssh-cert");
     root("install", &["-D", "-m", "755", recipe.to_str().unwrap(), "/usr/local/lib/access/ssh-cert"]).ok();
     fs::create_dir_all("/etc/ssh").unwrap();
     root("cp", &["-p", "/srv/ssh/ca", "/etc/ssh/access-ca"]).ok();
