@@ -129,6 +129,7 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::SessionClosed(ClosedSession { session, how, .. }) => {
             format!("The session of entry {session} is {}", how.in_words())
         }
+        Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
 }
 
