@@ -446,7 +446,7 @@ impl Event {
     }
 }
 
-/// Every action, for filters and completion.
+/// Every action that is recorded, for filters and completion.
 pub const ACTIONS: [&str; 29] = [
     "team.initialized",
     "team.applied",

@@ -40,7 +40,8 @@ fn ask_meanwhile(team: &Team, host: &Host, text: &str, args: &[&str], work: impl
              SELECT pg_advisory_lock(99)",
         )
         .unwrap();
-    let ask = ["request", "connection:account1", "--reason", text];
+    let what = format!("connection:account{}", text.len());
+    let ask = ["request", &what, "--reason", text];
     let mut command = host.command("bob1", &[&ask[..], args].concat());
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     wait_until("the entry is sent", || {
@@ -74,7 +75,7 @@ fn what_the_log_has_and_a_full_disk_has_not_is_done_and_said_so() {
     assert_eq!(team.count("full-2"), 0);
     std::fs::remove_file(&filler).unwrap();
 
-    let ran = ask_meanwhile(&team, host, "full-3", &["--duration", "30m", "--json"], fill);
+    let ran = ask_meanwhile(&team, host, "full-three", &["--duration", "30m", "--json"], fill);
     let printed: serde_json::Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(printed["as_of"]["position"], format!("crowd@{}", team.count("")).as_str());
     assert!(printed["as_of"]["unwritten"].as_str().unwrap().contains("full"), "{printed}");
@@ -82,7 +83,7 @@ fn what_the_log_has_and_a_full_disk_has_not_is_done_and_said_so() {
     team.admin("acme").batch_execute("DROP TRIGGER held ON access.entry").unwrap();
     assert_equal(&team.hosts);
     let times = |text: &str| host.log().iter().filter(|(_, body)| body.contains(text)).count();
-    assert_eq!((times("full-1"), times("full-3")), (1, 1));
+    assert_eq!((times("full-1"), times("full-three")), (1, 1));
 }
 
 #[test]

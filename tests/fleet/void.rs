@@ -78,9 +78,10 @@ fn what_no_program_can_read_or_apply_is_void_on_every_host() {
         let named: Vec<i64> = faults.iter().filter(void).map(|fault| fault["seq"].as_i64().unwrap()).collect();
         assert_eq!(named, voids, "{faults:?}");
         assert_eq!(faults.len(), voids.len(), "{faults:?}");
-        let listed = host.ok("olivia", &["audit", "--action", "entry.void", "--json"]);
-        assert_eq!(serde_json::from_str::<Vec<Value>>(&listed).unwrap().len(), voids.len());
-        host.ok("olivia", &["audit", "--all"]);
+        let listed: Vec<Value> = serde_json::from_str(&host.ok("olivia", &["audit", "--json"])).unwrap();
+        let listed = listed.iter().filter(|entry| entry["action"] == "entry.void");
+        assert_eq!(listed.count(), voids.len());
+        assert!(host.ok("olivia", &["audit"]).contains("it changes nothing"));
     }
     assert_eq!(serde_json::from_str::<Value>(&h3.ok("bob1", &["show", "1", "--json"])).unwrap()["requester"], "bob1");
     // A new host comes to the same.
