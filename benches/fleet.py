@@ -20,7 +20,7 @@ import urllib.error
 import urllib.request
 
 import run
-from run import BENCHES, ROOT, Line, fail, ms, opened
+from run import BENCHES, ROOT, fail, ms, opened
 
 sys.path.insert(0, str(ROOT / "target/test-patroni"))
 import psycopg2  # noqa: E402
@@ -396,7 +396,7 @@ class Benches:
             for relays in (0, 100):
                 ages, busy = simulate(poll, entry, rate, relays, seconds)
                 how = f"{relays} relays" if relays else "no relays"
-                what = f"simulated: 10,000 hosts, {how}, {rate} entries a second: age of a revoke, p50, p99, most; the server's processors"
+                what = f"simulated: 10,000 hosts, {how}, {rate} entries a second: age of a revoke, p50, p99, most; how many of the server's two processors are busy"
                 self.add(what, f"{percent(ages, 50):.2f} s, {percent(ages, 99):.2f} s, {max(ages):.2f} s; {busy:.2f}")
 
     def check(self):
@@ -424,7 +424,7 @@ class Benches:
         os.kill(following[3], 15)
         os.waitpid(following[3], 0)
         self.nodes.stop()
-        if host.run(host.words("check", "connection:c0", "--fresh"), code=69).wall > 5:
+        if host.end(host.start(host.words("check", "connection:c0", "--fresh")), code=69).wall > 5:
             fail("a server that is down held up a command")
         time.sleep(11)
         beside("`check` on a copy while PostgreSQL is down, \"as of\"")
@@ -441,15 +441,15 @@ def percent(times, part):
 class Server:
     """Serves polls in turn on two processors, as the machine of the figures has."""
 
-    def __init__(self, poll, entry):
-        self.poll, self.entry = poll, entry
+    def __init__(self, poll, entry, end):
+        self.poll, self.entry, self.end = poll, entry, end
         self.free, self.busy = [0.0, 0.0], 0.0
 
     def serve(self, now, entries):
         """When a poll is begun, whose answer is from then, and when it is answered."""
         begun = max(now, heapq.heappop(self.free))
         cost = self.poll + self.entry * entries
-        self.busy += cost
+        self.busy += max(0, min(begun + cost, self.end) - begun)
         heapq.heappush(self.free, begun + cost)
         return begun, begun + cost
 
@@ -478,13 +478,13 @@ def simulate(poll, entry, rate, relays, seconds):
     chance = random.Random(15)
     revokes = sorted(chance.uniform(seconds / 6, seconds * 4 / 6) for _ in range(20))
     begin = lambda count: [chance.random() for _ in range(count)]
-    server = Server(poll, entry)
+    server = Server(poll, entry, seconds)
     if relays == 0:
         results = followers(server, begin(10_000), rate, seconds, revokes)
     else:
         results = []
         for known in followers(server, begin(relays), rate, seconds, revokes):
-            results += followers(Server(poll, entry), begin(10_000 // relays), rate, seconds, known)
+            results += followers(Server(poll, entry, seconds), begin(10_000 // relays), rate, seconds, known)
     # What is not known at the end is as old as that.
     ages = [at - since for result in results for at, since in zip(result + [seconds] * (len(revokes) - len(result)), revokes)]
     return ages, server.busy / seconds

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::read::Read;
 use super::shared::{place, problem};
-use super::{Error, Store, open};
+use super::{Error, Store, open, row};
 use crate::domain::event::FORMAT;
 use crate::domain::name::Name;
 use crate::domain::replica::{NamedPosition, Replica};
@@ -44,7 +44,10 @@ impl Store {
         let Some(access) = &self.engine else { return };
         let known = || -> Result<Option<KnownState>, Error> {
             let Some(replica) = read.replica()? else { return Ok(None) };
-            Ok(Some(KnownState { team: read.team_name()?, seq: read.head()?.seq, replica, unwritten: None }))
+            // One short statement: every check runs it.
+            let position =
+                read.one("SELECT name, last_seq FROM team", [], |row| Ok((row::parsed(row, 0)?, row.get(1)?)))?;
+            Ok(position.map(|(team, seq)| KnownState { team, seq, replica, unwritten: None }))
         };
         access.known.replace(known().ok().flatten());
     }

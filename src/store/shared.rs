@@ -19,6 +19,9 @@ use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
 use crate::log::{Contacted, Engine, EngineError, EngineState, LogUrl, LoggedEntry};
 
+/// A copy that lacks more entries than this needs more memory to take them in.
+const MANY: usize = 1000;
+
 /// How to reach the shared log, and the clocks of this host.
 pub struct EngineAccess {
     pub url: fn() -> Result<LogUrl, Failure>,
@@ -342,6 +345,10 @@ impl Store {
             Contacted::Open(state) | Contacted::Closed(state) => state,
             Contacted::Fork(state) => return Err(forked(conn, &place(conn)?, state)),
         };
+        if entries.len() > MANY {
+            // They touch many pages.
+            conn.execute_batch("PRAGMA cache_size=-16000")?;
+        }
         let mut applied = 0;
         let taken = self.transact(conn, |write| {
             for entry in entries {
