@@ -99,7 +99,7 @@ impl Read<'_> {
                  ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
                   'certificate.issued', 'session.opened', 'session.closed')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query([id.get()])?;
         while let Some(row) = rows.next()? {
             agree(row.get(1)?, "event_by_request")?;
@@ -199,7 +199,7 @@ impl Read<'_> {
         most: usize,
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Page<T>, Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut found = statement.query(params)?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
@@ -265,7 +265,7 @@ impl Read<'_> {
         let sql = "SELECT at, action = 'attempt.refused' AND actor IS ?1
                        AND (os_user = ?2 OR (?2 GLOB '#*' AND os_user GLOB '#*'))
                    FROM event ORDER BY seq DESC LIMIT ?3";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params![actor.map(Name::as_str), os_user, REFUSALS_AMONG])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {

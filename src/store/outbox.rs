@@ -146,7 +146,7 @@ impl Read<'_> {
         let sql = "SELECT count(*) FILTER (WHERE NOT dead), count(*) FILTER (WHERE NOT dead AND attempts > 0),
              count(*) FILTER (WHERE dead) FROM outbox";
         let counts = |row: &Row<'_>| -> rusqlite::Result<[i64; 3]> { Ok([row.get(0)?, row.get(1)?, row.get(2)?]) };
-        let [waiting, failing, dead] = self.conn.prepare_cached(sql)?.query_row([], counts)?.map(i64::unsigned_abs);
+        let [waiting, failing, dead] = self.statement(sql)?.query_row([], counts)?.map(i64::unsigned_abs);
         Ok(Waiting { waiting, failing, dead })
     }
 
