@@ -236,9 +236,16 @@ impl App {
         self.backend.as_of.get()
     }
 
-    /// Says how old the copy is that gave the answer, if it is not fresh.
+    /// Says how old the copy is that gave the answer, if it is not fresh, and what it lacks.
     pub fn mention_age(&mut self) {
-        let Some(as_of) = self.as_of().filter(|as_of| !as_of.is_fresh()) else { return };
+        let Some(as_of) = self.as_of() else { return };
+        if let Some(why) = &as_of.unwritten {
+            self.printer.warn(&format!("it is recorded in the shared log, but not in this host's copy yet: {why}"));
+            self.printer.hint("do not repeat it: `access follow` brings it here once the copy can be written");
+        }
+        if as_of.is_fresh() {
+            return;
+        }
         self.printer.status(&match as_of.age_seconds {
             Some(age) => format!("as of {} ago: this host has not heard from the shared log since", spell(age)),
             None => "this host has not heard from the shared log since it started".to_owned(),

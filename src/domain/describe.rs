@@ -144,6 +144,7 @@ fn describe(
         Event::SessionClosed(ClosedSession { session, how, .. }) => {
             format!("The session of entry {session} is {}", how.in_words())
         }
+        Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
 }
 

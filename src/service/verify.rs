@@ -20,7 +20,7 @@ use tables::Tables;
 use super::{Call, Never, Rows, Service};
 use crate::domain::audit;
 use crate::domain::audit::{GENESIS, Hash};
-use crate::domain::event::Entry;
+use crate::domain::event::{Entry, Event};
 use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Released};
 use crate::domain::request::authorize;
@@ -344,6 +344,10 @@ impl Proof {
 
     fn entry(&mut self, raw: &RawEntry<'_>, parsed: Parsed) {
         let seq = raw.seq;
+        if raw.action == Event::Void.action().as_bytes() {
+            let why = parsed.map_or_else(|why| format!("it can't be read: {why}"), |_| "it can't follow".to_owned());
+            return self.at(seq, format!("it is void and changes nothing, because {why}"));
+        }
         match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
             Ok(entry) => {

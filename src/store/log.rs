@@ -21,6 +21,12 @@ pub struct Head {
     pub hash: Hash,
 }
 
+/// The column of an entry as it is understood. What is stored of a void entry can't be, or means nothing.
+pub(super) const ENTRY: &str = "CASE action WHEN 'entry.void'
+    THEN json_object('v', 3, 'seq', seq, 'at', strftime('%Y-%m-%dT%H:%M:%SZ', at, 'unixepoch'), 'os_user', '',
+        'event', json_object('action', action))
+    ELSE body END";
+
 /// A page ends with the entry that reaches this size, in bytes.
 const PAGE_BYTES: usize = 4 << 20;
 /// The number of entries in which refused attempts are counted: 2 milliseconds of reading.
@@ -93,7 +99,7 @@ impl Read<'_> {
                  ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
                   'certificate.issued', 'session.opened', 'session.closed')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query([id.get()])?;
         while let Some(row) = rows.next()? {
             agree(row.get(1)?, "event_by_request")?;
@@ -128,7 +134,7 @@ impl Read<'_> {
     }
 
     pub fn entry(&self, seq: i64) -> Result<Entry, Error> {
-        self.one("SELECT body FROM event WHERE seq = ?1", [seq], |row| row::json(row, 0))?
+        self.one(&format!("SELECT {ENTRY} FROM event WHERE seq = ?1"), [seq], |row| row::json(row, 0))?
             .ok_or_else(|| Error::damaged(format!("entry {seq} is missing")))
     }
 
@@ -144,7 +150,7 @@ impl Read<'_> {
     pub fn entries_before(&self, filter: &AuditFilter, before: i64, most: usize) -> Result<Page<(Entry, Hash)>, Error> {
         let (clauses, values) = self.audit_clauses(filter)?;
         let most = most.min(PAGE);
-        let sql = format!("SELECT body, hash FROM event WHERE seq < ?{clauses} ORDER BY seq DESC LIMIT {most}");
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq < ?{clauses} ORDER BY seq DESC LIMIT {most}");
         let page = self.entries(&sql, before, values, most)?;
         let asked = |entry: &Entry| filter.request.is_none() || entry.event.request() == filter.request;
         agree(page.rows.iter().all(|(entry, _)| asked(entry)), "event_by_request")?;
@@ -164,7 +170,7 @@ impl Read<'_> {
 
     /// A page of the entries after this one, oldest first.
     pub fn entries_after(&self, after: i64) -> Result<Page<(Entry, Hash)>, Error> {
-        let sql = format!("SELECT body, hash FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
         self.entries(&sql, after, Vec::new(), PAGE)
     }
 
@@ -193,7 +199,7 @@ impl Read<'_> {
         most: usize,
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Page<T>, Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut found = statement.query(params)?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
@@ -259,7 +265,7 @@ impl Read<'_> {
         let sql = "SELECT at, action = 'attempt.refused' AND actor IS ?1
                        AND (os_user = ?2 OR (?2 GLOB '#*' AND os_user GLOB '#*'))
                    FROM event ORDER BY seq DESC LIMIT ?3";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params![actor.map(Name::as_str), os_user, REFUSALS_AMONG])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {

@@ -88,11 +88,12 @@ pub(super) fn differences(conn: &Connection) -> Result<Vec<String>, Error> {
     Ok(differences)
 }
 
-/// Fails if there is a view. Access makes none, and one in place of a table can return anything.
-pub(super) fn no_views(conn: &Connection) -> Result<(), Error> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'view')";
-    let any: bool = conn.query_row(sql, [], |row| row.get(0))?;
-    if any { check(conn) } else { Ok(()) }
+/// Why a statement of this program can't be prepared: a table that it names was changed, or is now a view. Otherwise it is a bug.
+pub(super) fn unprepared(conn: &Connection, error: rusqlite::Error) -> Error {
+    match Error::from(error) {
+        bug @ Error::Internal { .. } => check(conn).err().unwrap_or(bug),
+        other => other,
+    }
 }
 
 #[cfg(test)]

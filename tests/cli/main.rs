@@ -56,6 +56,7 @@ mod rules;
 mod rules_found;
 mod run;
 mod sessions;
+mod tables;
 mod tampered;
 mod team;
 mod team_size;

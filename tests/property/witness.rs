@@ -182,6 +182,7 @@ impl Witness {
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_) => {}
+            Event::Void => prop_assert!(false, "no program records it"),
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::CertificateIssued(certificate) => {
                 let record = self.request(id)?;

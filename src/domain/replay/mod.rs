@@ -186,6 +186,7 @@ impl Model {
             Event::CertificateIssued(certificate) => self.certify(context, certificate),
             Event::SessionOpened(opened) => self.open_session(context, opened),
             Event::SessionClosed(closed) => self.close_session(context, &closed),
+            Event::Void => Err("no program records it".to_owned()),
         }
     }
 
