@@ -52,6 +52,7 @@ mod rules;
 mod rules_found;
 mod run;
 mod sessions;
+mod start;
 mod tampered;
 mod team;
 mod team_size;
