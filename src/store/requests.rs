@@ -35,6 +35,11 @@ impl Read<'_> {
         }
     }
 
+    /// Who asked.
+    pub fn requester(&self, id: RequestId) -> Result<Option<Name>, Error> {
+        self.one("SELECT requester FROM request WHERE id = ?1", [id.get()], |row| row::parsed(row, 0))
+    }
+
     pub fn request(&self, id: RequestId) -> Result<Option<Request>, Error> {
         let found = self.requests(REQUESTS, "r.id = ?", vec![Value::Integer(id.get())])?;
         Ok(found.into_iter().next())
