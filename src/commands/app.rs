@@ -18,6 +18,7 @@ use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
 use crate::protocol::{AsOf, AsOfLast, RequestView};
 use crate::service::{Call, Find, Show, Unread};
+use crate::time_format::date_and_time;
 use crate::time_input::{Pick, TypedTime};
 use crate::ui::{Listing, Printer, counted, request};
 
@@ -120,6 +121,24 @@ impl App {
         self.backend.get()?.call(call, &mut |row| print(printer, row)).map(drop)
     }
 
+    /// The same as CSV, under this header.
+    pub fn csv<C: Call>(
+        &mut self,
+        call: C,
+        header: &'static str,
+        mut print: impl FnMut(&mut Printer, C::Row) -> Result<(), Failure> + Send,
+    ) -> Result<(), Failure> {
+        // A failure prints no header.
+        let mut first = true;
+        self.lines(call, |printer, row| {
+            if std::mem::take(&mut first) {
+                printer.csv_header(header)?;
+            }
+            print(printer, row)
+        })?;
+        if first { self.printer.csv_header(header) } else { Ok(()) }
+    }
+
     pub fn warn_all(&mut self, warnings: &[String]) {
         for warning in warnings {
             self.printer.warn(warning);
@@ -178,6 +197,22 @@ impl App {
             );
         }
         Ok(since)
+    }
+
+    /// The moment of the past that `--at` names. From here on, times are shown relative to it.
+    pub fn look_back(&mut self, at: Option<TypedTime>) -> Result<Option<Timestamp>, Failure> {
+        let at = at.map(|at| self.resolve(at, Pick::Last)).transpose()?;
+        if let Some(at) = at {
+            self.printer.set_now(at);
+        }
+        Ok(at)
+    }
+
+    /// Says that an answer is about the past.
+    pub fn mention_past(&mut self, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.printer.status(&format!("as of {}, by the log", date_and_time(at)));
+        }
     }
 
     pub fn limit(&self, given: Option<u64>) -> Option<u64> {

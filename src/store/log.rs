@@ -42,6 +42,41 @@ fn rare(action: &str) -> Option<&'static str> {
     (!FREQUENT.contains(&action)).then_some(RARE)
 }
 
+/// The condition of entries that are about something: by this member, about a request of it or for it, or without a request
+/// and with it in the entry itself.
+fn about(kind: LogSubject, text: &str, values: &mut Vec<Value>) -> String {
+    let (by, requests, field, what) = match kind {
+        LogSubject::Member => (
+            "actor = ? OR ",
+            "SELECT id FROM request WHERE requester = ? UNION SELECT id FROM request WHERE filed_by = ?",
+            "member",
+            format!("member:{text}"),
+        ),
+        LogSubject::Resource => (
+            "",
+            "SELECT id FROM request WHERE resource = ? UNION SELECT request FROM grant WHERE resource = ?
+             UNION SELECT request FROM decision WHERE CASE WHEN json_valid(terms) THEN terms ->> '$.resource' = ? END",
+            "resource",
+            text.to_owned(),
+        ),
+    };
+    let same = (by.to_owned() + requests).matches('?').count() + 1;
+    values.extend(std::iter::repeat_n(Value::from(text.to_owned()), same));
+    values.push(what.into());
+    format!(
+        " AND ({by}request IN ({requests}) OR request IS NULL AND CASE WHEN json_valid(body) THEN
+             body ->> '$.event.detail.{field}' = ? OR action IN ('team.initialized', 'team.applied') AND EXISTS (
+                 SELECT 1 FROM json_each(body, '$.event.detail.changes') c WHERE c.value ->> '$.what' = ?) END)"
+    )
+}
+
+/// What entries are about.
+#[derive(Debug, Clone, Copy)]
+enum LogSubject {
+    Member,
+    Resource,
+}
+
 impl Read<'_> {
     pub fn head(&self) -> Result<Head, Error> {
         self.one("SELECT seq, at, hash FROM event ORDER BY seq DESC LIMIT 1", [], |row| {
@@ -64,7 +99,7 @@ impl Read<'_> {
                  ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
                   'certificate.issued', 'session.opened', 'session.closed')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query([id.get()])?;
         while let Some(row) = rows.next()? {
             agree(row.get(1)?, "event_by_request")?;
@@ -126,6 +161,13 @@ impl Read<'_> {
         Ok(page)
     }
 
+    /// A page of the entries after this one in a range of times, oldest first.
+    pub fn entries_within(&self, after: i64, filter: &AuditFilter) -> Result<Page<(Entry, Hash)>, Error> {
+        let (clauses, values) = self.audit_clauses(filter)?;
+        let sql = format!("SELECT body, hash FROM event WHERE seq > ?{clauses} ORDER BY seq LIMIT {PAGE}");
+        self.entries(&sql, after, values, PAGE)
+    }
+
     /// A page of the entries after this one, oldest first.
     pub fn entries_after(&self, after: i64) -> Result<Page<(Entry, Hash)>, Error> {
         let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
@@ -157,7 +199,7 @@ impl Read<'_> {
         most: usize,
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Page<T>, Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut found = statement.query(params)?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
@@ -196,6 +238,12 @@ impl Read<'_> {
         if let Some(until) = filter.until {
             add(" AND at <= ?", Value::Integer(until.unix()));
         }
+        if let Some(resource) = &filter.resource {
+            clauses += &about(LogSubject::Resource, &resource.to_string(), &mut values);
+        }
+        if let Some(member) = &filter.member {
+            clauses += &about(LogSubject::Member, member.as_str(), &mut values);
+        }
         let rare = filter.action.as_ref().filter(|_| filter.request.is_none()).and_then(|action| rare(action));
         clauses.extend(rare.map(|rare| format!(" AND {rare}")));
         Ok((clauses, values))
@@ -217,7 +265,7 @@ impl Read<'_> {
         let sql = "SELECT at, action = 'attempt.refused' AND actor IS ?1
                        AND (os_user = ?2 OR (?2 GLOB '#*' AND os_user GLOB '#*'))
                    FROM event ORDER BY seq DESC LIMIT ?3";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params![actor.map(Name::as_str), os_user, REFUSALS_AMONG])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {

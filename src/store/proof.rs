@@ -223,7 +223,7 @@ impl Read<'_> {
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
         each: EachRow<'_, T>,
     ) -> Result<(), Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query([first, last])?;
         while let Some(row) = rows.next()? {
             each((row.get(0)?, row.get(1)?), read(row).map_err(|error| Failure::from(error).message));

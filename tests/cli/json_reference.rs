@@ -126,6 +126,12 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("check", "bob", &["check", "target:orders-db"]);
     printed.add("who", "alice", &["who", "target:orders-db"]);
     printed.add("resources", "bob", &["resources"]);
+    let now = world.now().to_string();
+    printed.add("whoami", "bob", &["whoami", "--at", &now]);
+    printed.add("check", "bob", &["check", "target:orders-db", "--at", &now]);
+    printed.add("who", "alice", &["who", "--user", "bob", "--at", &now]);
+    printed.add("resources", "bob", &["resources", "--at", &now]);
+    printed.add("A request", "alice", &["list", "--at", &now]);
     printed.add("A request", "alice", &["revoke", "1"]);
 
     // An emergency and its review; one that is denied, and one that is withdrawn.

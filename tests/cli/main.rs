@@ -6,6 +6,8 @@
 mod addresses;
 mod answers;
 mod audit;
+mod auditor;
+mod auditors_hour;
 mod backup;
 mod bad_input;
 mod certificates;
@@ -34,10 +36,12 @@ mod kills;
 mod letters;
 mod lifecycle;
 mod line;
+mod list_filters;
 mod long_history;
 mod notify;
 mod outbox;
 mod owner;
+mod past;
 mod post;
 mod prompt;
 mod proof;
@@ -65,3 +69,5 @@ mod upgrade;
 mod waiting;
 mod webhooks;
 mod width;
+#[path = "../../benches/year.rs"]
+mod year;

@@ -304,7 +304,7 @@ impl Witness {
                     let role = self.role_at(name, at, team);
                     let meets = |demand: &Demand| team.is_one_of(demand.named, name, basis, role);
                     let own = [&record.requester, &record.filer].iter().any(|it| *it == name);
-                    team.active(name)
+                    team.can_decide(name)
                         && !own
                         && !record.logins.iter().any(|other| other == login)
                         && (team.base(name) >= ADMIN || !demands.is_empty() && demands.iter().all(meets))

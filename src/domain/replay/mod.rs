@@ -13,6 +13,7 @@ mod decisions;
 mod demands;
 mod given;
 mod grants;
+pub mod history;
 mod past;
 mod provisioning;
 mod requests;
