@@ -96,7 +96,13 @@ fn an_auditor_is_no_approver_by_role_or_rule_and_applying_that_warns() {
     world.apply("olivia", &(TEAM.to_owned() + two)).ok();
     let id = world.request("frank", "target:billing-db", &[]);
     for approver in ["dave", "alice"] {
-        world.json(approver, &["list"]).as_array().unwrap().iter().find(|row| row["id"].to_string() == id).unwrap();
+        world
+            .json(approver, &["list"])
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["id"].as_i64() == id.parse().ok())
+            .unwrap();
     }
     world.run("dave", &["approve", &id]).ok();
     // Both become auditors: dave's approval no longer counts, and neither gives another.
