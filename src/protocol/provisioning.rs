@@ -43,6 +43,8 @@ pub struct DesiredState {
     pub position: Position,
     /// Whether this log has the entry that the caller saw last. False: it was restored from a backup, or is another log.
     pub continues: bool,
+    /// False: a host whose copy of a shared log is not fresh gives nothing, it only takes back.
+    pub may_give: bool,
     pub bindings: Vec<Binding>,
     /// What the log records as given and not as taken back, and what failed.
     pub recorded: Vec<RecordedView>,

@@ -9,6 +9,8 @@
 //! | --- | --- |
 //! | `plan.rs` | the decisions: pure |
 //! | `system.rs` | a run for one system |
+//! | `listing.rs` | what a system has |
+//! | `lease.rs` | the journal, and which host runs a connector that several have |
 //! | `run.rs` | a run for all of them, each on a thread |
 //! | `program.rs`, `answers.rs` | running a connector's program, and reading what it says |
 //! | `krl.rs`, `ssh_keygen.rs` | the list of revoked SSH certificates |
@@ -22,6 +24,8 @@
 
 mod answers;
 mod krl;
+mod lease;
+mod listing;
 mod lock;
 mod plan;
 #[cfg(test)]

@@ -314,8 +314,11 @@ impl Slot {
             Err(TryRecvError::Disconnected) => Err("the run ended without a result".to_owned()),
         };
         self.running = None;
+        let mut is_of_others = false;
         let failed = match ended {
             Ok(rows) => {
+                let mut failures = rows.iter().filter(|row| row.state.is_failure()).peekable();
+                is_of_others = failures.peek().is_some() && failures.all(|row| row.state.is_of_others());
                 let failed = rows.iter().any(|row| row.state.is_failure());
                 for row in &rows {
                     if row.state.is_settled() || !self.said.contains(row) {
@@ -333,7 +336,14 @@ impl Slot {
                 true
             }
         };
-        self.failures = if failed { self.failures + 1 } else { 0 };
+        // When another host is gone, or the shared log is back, it is known within seconds.
+        self.failures = if !failed {
+            0
+        } else if is_of_others {
+            1
+        } else {
+            self.failures + 1
+        };
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(ROUND);
         self.not_before = failed.then(|| Instant::now() + pause);
         Ok(())

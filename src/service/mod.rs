@@ -21,6 +21,7 @@ mod extend;
 mod hosts_behind;
 mod inbox;
 mod init;
+mod leased;
 mod list;
 mod log_findings;
 #[cfg(test)]
@@ -70,6 +71,7 @@ macro_rules! calls {
             extend: Extend, NeedsToExtend;
             hosts_behind: HostsBehind;
             inbox: Inbox, MarkRead, Unread;
+            leased: FetchJournal, LeaseConnector, PublishJournal, ReleaseConnector;
             list: List, Show;
             needs: Needs;
             notify: NotifyTest, Prefer, Preferences;
@@ -108,6 +110,7 @@ pub use deliver::Delivered;
 pub use doctor::{finding, ok, unreadable};
 pub use expire::access_continues;
 pub use init::{Init, init};
+pub use leased::{ConnectorLease, FetchedJournal};
 pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, salvage_log};
 pub use policy_context::PolicyContext;
 pub use review::emergency;

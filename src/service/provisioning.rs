@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::provisioned::Bound;
+use super::shared_log::is_in_contact;
 use super::{Call, Callers, Never, Rows, Service};
 use crate::domain::audit;
 use crate::domain::binding::{Binding, Holding};
@@ -62,6 +63,7 @@ impl Call for DesiredAccess {
                 now,
                 position: position(read)?,
                 continues,
+                may_give: is_in_contact(read, service.outside.clocks)?,
                 bindings,
                 recorded: recorded.into_iter().filter_map(recorded_view).collect(),
                 drift: drift.into_iter().filter_map(drift_view).collect(),
@@ -81,15 +83,19 @@ pub fn position(read: &Read<'_>) -> Result<Position, Error> {
 }
 
 /// Whether the log continues from what the reconciler saw. One that saw nothing yet can take only a log that has given
-/// nothing: another may be a backup, which gives again what was taken back since.
+/// nothing: another may be a backup, which gives again what was taken back since. In a log that hosts share, only what this host
+/// gave counts: the others have journals of their own.
 pub fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
     match known {
         Some(known) => Ok(read.hash_of(known.seq)?.is_some_and(|hash| audit::hex(&hash) == known.hash)),
-        None => Ok(!read.has_provisioned()?),
+        None => {
+            let host = read.replica()?.map(|replica| replica.host);
+            Ok(!read.has_provisioned(host.as_deref())?)
+        }
     }
 }
 
-fn recorded_view(open: Provisioning) -> Option<RecordedView> {
+pub fn recorded_view(open: Provisioning) -> Option<RecordedView> {
     let state = match open.condition {
         Condition::Granted => RecordedState::Granted,
         Condition::GrantFailed => RecordedState::GrantFailed,
