@@ -45,6 +45,8 @@ pub struct DesiredState {
     pub continues: bool,
     /// False: a host whose copy of a shared log is not fresh gives nothing, it only takes back.
     pub may_give: bool,
+    /// This host, as the shared log names it. None: the log is not shared.
+    pub host: Option<String>,
     pub bindings: Vec<Binding>,
     /// What the log records as given and not as taken back, and what failed.
     pub recorded: Vec<RecordedView>,

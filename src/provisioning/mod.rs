@@ -11,6 +11,7 @@
 //! | `system.rs` | a run for one system |
 //! | `listing.rs` | what a system has |
 //! | `lease.rs` | the journal, and which host runs a connector that several have |
+//! | `record.rs` | what the log records of a system |
 //! | `run.rs` | a run for all of them, each on a thread |
 //! | `program.rs`, `answers.rs` | running a connector's program, and reading what it says |
 //! | `krl.rs`, `ssh_keygen.rs` | the list of revoked SSH certificates |
@@ -32,6 +33,7 @@ mod plan;
 mod plan_test;
 mod process_table;
 mod program;
+mod record;
 mod run;
 mod sessions;
 mod ssh_keygen;

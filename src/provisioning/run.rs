@@ -163,8 +163,10 @@ pub fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows
 
 /// Records what came of a run, in as many calls as it takes.
 fn record(backend: &Backend, journal: &Journal, report: Report) -> Result<(), Failure> {
+    let host = report.host;
     let send = |outcomes, drift, looked_at| -> Result<(), Failure> {
-        let position = backend.answer(RecordProvisioning { outcomes, drift, looked_at })?;
+        let host = host.clone();
+        let position = backend.answer(RecordProvisioning { outcomes, drift, looked_at, host })?;
         Ok(journal.saw(&position)?)
     };
     let mut part: Vec<OutcomeView> = Vec::new();

@@ -13,11 +13,12 @@ use super::plan::{
     ActKind, Aftermath, Desired, Entries, Mismatch, Now, PlannedAct, SystemPlan, Unseen, conclude, plan,
 };
 use super::program;
+use super::record::SystemRecord;
 use super::view::{ReconcileState, ReconcileView};
 use crate::backend::Backend;
 use crate::config::Connector;
 use crate::connectors::protocol::Operation;
-use crate::domain::binding::{Binding, Holding, Parameters};
+use crate::domain::binding::{Binding, Holding, ParameterValue, Parameters};
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, RecordedState};
@@ -52,6 +53,8 @@ pub struct Report {
     pub outcomes: Vec<OutcomeView>,
     /// None: the system was not looked at.
     pub drift: Option<Vec<DriftView>>,
+    /// The host, if each has a system of its own.
+    pub host: Option<ParameterValue>,
 }
 
 pub struct SystemRun<'s> {
@@ -76,6 +79,7 @@ struct Known {
     bindings: Vec<Binding>,
     /// Otherwise this host only takes back: it can't know what the others recorded.
     may_give: bool,
+    record: SystemRecord,
     state: DesiredState,
 }
 
@@ -134,6 +138,10 @@ impl SystemRun<'_> {
     fn round(&self, lock: &SystemLock, journal: &mut SystemJournal<'_>) -> Result<bool, Failure> {
         let known = self.desired(journal)?;
         let entries = journal.entries()?;
+        if self.connector.is_none() && known.state.host.is_some() && entries.is_empty() {
+            // Other hosts have the connector.
+            return Ok(true);
+        }
         let parameters = self.parameters(&known, &entries);
         let listed = match self.list(lock, &parameters) {
             Ok(listed) => listed,
@@ -246,7 +254,8 @@ impl SystemRun<'_> {
         let is_ours = |binding: &Binding| binding.connector == *self.name;
         let bindings = state.bindings.iter().filter(|binding| is_ours(binding)).cloned().collect();
         let may_give = state.may_give && journal.offline().is_none();
-        Ok(Known { allowed, all, refused, bindings, may_give, state })
+        let record = SystemRecord::new(self.name, self.connector.map(|connector| connector.place), &state);
+        Ok(Known { allowed, all, refused, bindings, may_give, record, state })
     }
 
     fn refusal(&self, parameters: &Parameters) -> Option<String> {
@@ -260,9 +269,8 @@ impl SystemRun<'_> {
     fn parameters(&self, known: &Known, entries: &Entries) -> BTreeSet<Parameters> {
         let bound = known.bindings.iter().map(|binding| &binding.parameters);
         // What could not be given leaves nothing to look for, unless the journal knows better.
-        let given = known.state.recorded.iter().filter(|row| row.state != RecordedState::GrantFailed);
+        let given = known.record.rows.iter().filter(|row| row.state != RecordedState::GrantFailed);
         let recorded = given.map(|row| &row.holding);
-        let recorded = recorded.filter(|holding| holding.connector == *self.name);
         let ours = entries.keys().chain(recorded).map(|holding| &holding.parameters);
         // What is refused today is still listed if something was given: it has to be taken back.
         let bound = bound.filter(|parameters| self.refusal(parameters).is_none());
@@ -304,18 +312,17 @@ impl SystemRun<'_> {
         failure: Option<&str>,
         differences: &[Mismatch],
     ) -> Result<(), Failure> {
-        if !self.fix {
+        // Another host may have the connector.
+        if !self.fix || known.state.host.is_some() && self.connector.is_none() {
             return Ok(());
         }
-        let of_this = |holding: &Holding| holding.connector == *self.name;
-        let recorded: Vec<_> = known.state.recorded.iter().filter(|row| of_this(&row.holding)).cloned().collect();
         let none = Unseen::new();
         let aftermath = Aftermath {
             desired: &known.all,
             found: listed.map(|listed| &listed.found),
             unseen: listed.map_or(&none, |listed| &listed.unseen),
             journal: entries,
-            recorded: &recorded,
+            recorded: &known.record.rows,
             failures,
             failure,
         };
@@ -323,20 +330,22 @@ impl SystemRun<'_> {
             let real = differences.iter().filter(|difference| !difference.is_due);
             let real = real.map(|it| DriftView { drift: it.drift, holding: it.holding.clone() });
             // What could not be looked at is as it was.
-            let hidden = |it: &&DriftView| of_this(&it.holding) && !listed.is_seen(&it.holding);
-            real.chain(known.state.drift.iter().filter(hidden).cloned()).collect::<Vec<_>>()
+            let hidden = |it: &&DriftView| !listed.is_seen(&it.holding);
+            real.chain(known.record.drift.iter().filter(hidden).cloned()).collect::<Vec<_>>()
         });
         let outcomes = aftermath.outcomes();
         let untried = |it: &&OutcomeView| failure.is_some() || aftermath.unseen.contains_key(&it.holding.parameters);
         outcomes.iter().filter(untried).filter_map(ReconcileView::of_failed).for_each(|view| self.show(view));
-        let was: BTreeSet<String> = known.state.drift.iter().filter(|it| of_this(&it.holding)).map(key_of).collect();
+        let outcomes = known.record.outcomes(outcomes, entries);
+        let was: BTreeSet<String> = known.record.drift.iter().map(key_of).collect();
         let is_news = drift.as_ref().is_some_and(|drift| drift.iter().map(key_of).collect::<BTreeSet<_>>() != was);
         if outcomes.is_empty() && !is_news {
             return Ok(());
         }
         let (answer, answered) = channel();
         let gone = || Failure::new(Kind::Internal, "the thread that writes the record has ended");
-        let report = Report { connector: self.name.clone(), outcomes, drift };
+        let (drift, host) = (drift.map(|drift| known.record.drift(drift)), known.record.host.clone());
+        let report = Report { connector: self.name.clone(), outcomes, drift, host };
         self.asks.send(SystemAsk::Record(report, answer)).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
     }

@@ -256,8 +256,12 @@ fn systems(rows: DesiredRows, journal: &Journal) -> Result<BTreeMap<Name, (Syste
     }
     let wanted: BTreeMap<&Holding, &DesiredView> = rows.iter().map(|row| (&row.holding, row)).collect();
     for given in state.recorded {
-        let (_, has_stale) = systems.entry(given.holding.connector.clone()).or_default();
-        let is_wanted = wanted.get(&given.holding).is_some_and(|row| each(&row.requests).contains(&given.request));
+        let (holding, host) = given.holding.without_host();
+        if host.is_some_and(|host| state.host.as_deref() != Some(host.as_str())) {
+            continue;
+        }
+        let (_, has_stale) = systems.entry(holding.connector.clone()).or_default();
+        let is_wanted = wanted.get(&holding).is_some_and(|row| each(&row.requests).contains(&given.request));
         // What can't be taken back is tried again as a failure.
         *has_stale |= !is_wanted && given.state != RecordedState::RevokeFailed;
     }

@@ -340,3 +340,69 @@ fn a_host_that_may_not_decide_runs_no_leased_connector() {
     assert!(said[0]["error"].as_str().unwrap().contains("the host beta may not take leases"), "{said}");
     assert!(!fleet.has("bob"));
 }
+
+/// The connector of docs/connectors.md, which keeps a file. It fails for those who are in another file.
+const DOORS: &str = r#"#!/bin/sh
+set -eu
+touch "$1"
+while read -r line; do
+    entry=$(printf %s "$line" | jq -r 'if .login then "\(.login) \(.parameters.role)" else "" end')
+    case $(printf %s "$line" | jq -r .operation) in
+    list) jq -cRn '{holds: [inputs / " " | {login: .[0], parameters: {role: .[1]}}]}' "$1" ;;
+    grant) [ ! -e "$1.broken" ] || { echo "the lock is broken" >&2; exit 1; }
+        grep -qxF "$entry" "$1" || echo "$entry" >>"$1" ;;
+    revoke) grep -vxF "$entry" "$1" >"$1.new" || [ $? = 1 ] && mv "$1.new" "$1" ;;
+    esac
+done
+"#;
+
+#[test]
+fn hosts_with_systems_of_their_own_have_records_of_their_own() {
+    let fleet = Fleet::start("every-host");
+    let program = fleet.file("doors.sh");
+    std::fs::write(&program, DOORS).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let doors = |host: usize| fleet.hosts().home(host).join("doors");
+    for host in [ALPHA, BETA] {
+        let words = [program.to_str().unwrap().to_owned(), doors(host).to_str().unwrap().to_owned()];
+        let section =
+            format!("[[connectors]]\nname = \"orders-pg\"\ncommand = {words:?}\nallow = {{ role = [\"*\"] }}\n");
+        fleet.hosts().configure(host, &section);
+    }
+    // Carol had it before on one host, and on the other it can't be given.
+    std::fs::write(doors(ALPHA), "carol orders_rw\n").unwrap();
+    let broken = doors(BETA).with_extension("broken");
+    std::fs::write(&broken, "").unwrap();
+    let id = fleet.grant("bob", &[]);
+    for _ in 0..3 {
+        fleet.reconcile(ALPHA, 1);
+        fleet.reconcile(BETA, 1);
+    }
+    let counts = ["grant.provisioned", "provisioning.failed", "drift.found", "drift.resolved"];
+    let recorded = || counts.map(|action| fleet.actions(action));
+    assert_eq!(recorded(), [1, 1, 1, 0], "nothing is recorded again and again");
+    let shown = || -> Vec<(Value, Value)> {
+        let view = fleet.world.run_on(ALPHA, "olivia", &["show", &id, "--json"]).ok().json();
+        let rows = view["grant"]["provisioning"].as_array().unwrap().clone();
+        rows.iter().map(|row| (row["parameters"]["on-host"].clone(), row["state"].clone())).collect()
+    };
+    assert_eq!(shown(), [(json!("alpha"), json!("granted")), (json!("beta"), json!("failed"))]);
+    std::fs::remove_file(broken).unwrap();
+    fleet.reconcile(BETA, 0);
+    assert_eq!(recorded(), [2, 1, 1, 0]);
+    fleet.world.pass("61m");
+    fleet.reconcile(BETA, 0);
+    assert_eq!(
+        (std::fs::read_to_string(doors(BETA)).unwrap(), fleet.actions("grant.deprovisioned")),
+        (String::new(), 1)
+    );
+    assert_eq!(std::fs::read_to_string(doors(ALPHA)).unwrap(), "carol orders_rw\nbob orders_rw\n");
+    fleet.reconcile(ALPHA, 1);
+    assert_eq!(std::fs::read_to_string(doors(ALPHA)).unwrap(), "carol orders_rw\n");
+    // A host that does not have the connector says nothing about it.
+    fleet.hosts().configure(BETA, "");
+    fleet.grant("bob", &[]);
+    assert_eq!(fleet.reconcile(BETA, 0), []);
+    assert_eq!((fleet.actions("grant.deprovisioned"), recorded()), (2, [2, 1, 1, 0]));
+    fleet.verify();
+}
