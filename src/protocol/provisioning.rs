@@ -138,3 +138,14 @@ impl ProvisioningState {
         }
     }
 }
+
+/// Who may run a connector now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectorLease {
+    /// No other host shares the log.
+    NotShared,
+    Ours,
+    /// Another host runs it.
+    Taken,
+}

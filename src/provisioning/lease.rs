@@ -12,12 +12,14 @@ use super::plan::Entries;
 use super::system::{SystemAsk, SystemRun, restored};
 use crate::backend::Backend;
 use crate::config::ConnectorPlace;
+use crate::domain::binding::Holding;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
-use crate::service::{
-    Call, ConnectorLease, FetchJournal, FetchedJournal, LeaseConnector, PublishJournal, ReleaseConnector,
+use crate::protocol::ConnectorLease;
+use crate::service::{Call, FetchJournal, LeaseConnector, PublishJournal, ReleaseConnector};
+use crate::store::{
+    FetchedJournal, Journal, JournalChange, JournalEntry, JournalState, SharedJournal, SharedJournalRow,
 };
-use crate::store::{Journal, JournalChange, JournalState, SharedJournal, SharedJournalRow};
 
 /// How often a run extends its lease.
 const EXTEND: Duration = Duration::from_secs(10);
@@ -47,11 +49,11 @@ impl Calls {
 enum Sharing {
     /// No other host.
     Alone,
-    /// None, while this host has the lease. `version`: of the shared journal, which has these entries too.
+    /// This host has the lease. `version`: of the shared journal, which has the same entries as this host's.
     Leased { version: i64, epoch: i64, entries: Entries, _extended: Extended },
-    /// The shared log can't be reached. As far as this host knows, it takes back.
+    /// The shared log can't be reached. So this host only takes back, as far as it knows.
     Offline { why: String },
-    /// Nothing is changed, so there is no lease.
+    /// The run changes nothing, so it has no lease.
     Compared(Entries),
 }
 
@@ -68,7 +70,7 @@ impl<'r> SystemJournal<'r> {
         let mut journal = SystemJournal { local, run, sharing: Sharing::Alone };
         // What is no longer configured here may be on other hosts.
         if run.connector.is_some_and(|connector| connector.place == ConnectorPlace::Leased) {
-            journal.share(&[])?;
+            journal.share(&Entries::new())?;
         }
         Ok(journal)
     }
@@ -104,7 +106,7 @@ impl<'r> SystemJournal<'r> {
 
     /// The same for what came of acts. If another host took over meanwhile, it may not know of what was given since: the acts are
     /// put back into the journal as begun. Returns whether the changes were made.
-    pub fn conclude(&mut self, begun: &[JournalChange], changes: &[JournalChange]) -> Result<bool, Failure> {
+    pub fn conclude(&mut self, begun: &Entries, changes: &[JournalChange]) -> Result<bool, Failure> {
         match self.change(changes) {
             Err(failure) if failure.kind == Kind::Busy => self.share(begun).map(|()| false),
             done => done.map(|()| true),
@@ -113,7 +115,7 @@ impl<'r> SystemJournal<'r> {
 
     /// Gets the lease, and takes over the shared journal. `begun`: what this run has begun to give, which the shared journal may
     /// not have.
-    fn share(&mut self, begun: &[JournalChange]) -> Result<(), Failure> {
+    fn share(&mut self, begun: &Entries) -> Result<(), Failure> {
         // Else the lease that is gone would be extended.
         self.sharing = Sharing::Alone;
         let run = self.run;
@@ -150,7 +152,7 @@ impl<'r> SystemJournal<'r> {
         &self,
         fetched: FetchedJournal,
         extended: Option<Extended>,
-        begun: &[JournalChange],
+        begun: &Entries,
     ) -> Result<Sharing, Failure> {
         let FetchedJournal { journal: SharedJournal { version, epoch: written, rows }, epoch, has_given } = fetched;
         let run = self.run;
@@ -161,11 +163,7 @@ impl<'r> SystemJournal<'r> {
         match (is_restored, run.accept_restore) {
             (true, false) if run.fix => return Err(lost(version == 0, &self.local)?),
             // The first host that has the lease tells the others, and after a restore each may know more.
-            _ if version == 0 || is_restored => {
-                let mine: Vec<JournalChange> =
-                    mine.iter().map(|(holding, entry)| (holding.clone(), Some(entry.clone()))).collect();
-                add(&mut entries, &mine);
-            }
+            _ if version == 0 || is_restored => add(&mut entries, &mine),
             _ => {}
         }
         add(&mut entries, begun);
@@ -193,14 +191,15 @@ fn apply(entries: &mut Entries, changes: &[JournalChange]) {
     }
 }
 
-/// Adds what is ours, unless it is known as ours.
-fn add(entries: &mut Entries, ours: &[JournalChange]) {
-    for (holding, entry) in ours {
-        let Some(entry) = entry else { continue };
-        let is_known =
-            |known: &&_| matches!(known, JournalState::Granting | JournalState::Granted | JournalState::Revoking);
-        let known = entries.get(holding).map(|known| known.state);
-        if known.as_ref().filter(is_known).is_none() && (known.is_none() || entry.state != JournalState::Before) {
+/// Adds what access gave, or may have given, unless that is known.
+fn add<'j>(entries: &mut Entries, more: impl IntoIterator<Item = (&'j Holding, &'j JournalEntry)>) {
+    for (holding, entry) in more {
+        let is_known = match entries.get(holding).map(|known| known.state) {
+            None => false,
+            Some(JournalState::Before) => entry.state == JournalState::Before,
+            Some(_) => true,
+        };
+        if !is_known {
             entries.insert(holding.clone(), entry.clone());
         }
     }

@@ -213,11 +213,8 @@ impl SystemRun<'_> {
                 failures.insert(act.holding.clone(), why);
             }
         }
-        let begun: Vec<JournalChange> = acts
-            .iter()
-            .filter(|act| act.kind == ActKind::Grant)
-            .map(|act| (act.holding.clone(), Some(act.intent.clone())))
-            .collect();
+        let given = acts.iter().filter(|act| act.kind == ActKind::Grant);
+        let begun = given.map(|act| (act.holding.clone(), act.intent.clone())).collect();
         if !journal.conclude(&begun, &changes)? {
             return Ok(false);
         }

@@ -2,26 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::provisioning::recorded_view;
 use super::{Call, Callers, Never, Rows, Service};
 use crate::domain::name::Name;
 use crate::error::Failure;
-use crate::protocol::RecordedState;
-use crate::store::{Error, SharedJournal};
+use crate::protocol::ConnectorLease;
+use crate::store::{FetchedJournal, SharedJournal};
 
 /// A host that dies is replaced after this long, in seconds.
 const LEASE: i32 = 30;
-
-/// Who may run a connector now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ConnectorLease {
-    /// No other host shares the log.
-    NotShared,
-    Ours,
-    /// Another host runs it.
-    Taken,
-}
 
 /// Takes the lease of a connector, or extends it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,16 +55,6 @@ pub struct FetchJournal {
     pub connector: Name,
 }
 
-/// The journal that hosts share, and what it is compared with.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct FetchedJournal {
-    pub journal: SharedJournal,
-    /// The epoch of the shared log now.
-    pub epoch: i64,
-    /// Whether the log says that this connector gave something.
-    pub has_given: bool,
-}
-
 impl Call for FetchJournal {
     const NAME: &'static str = "FetchJournal";
     const CALLERS: Callers = Callers::Reconciler;
@@ -89,12 +67,7 @@ impl Call for FetchJournal {
         if !service.store.shares_log()? {
             return Ok(None);
         }
-        let (journal, epoch) = service.store.connector_journal(&connector)?;
-        let open = service.store.read(|read| Ok::<_, Error>(read.open_provisioning()?))?;
-        let mut recorded = open.into_iter().filter_map(recorded_view);
-        let has_given =
-            recorded.any(|row| row.holding.connector == connector && row.state != RecordedState::GrantFailed);
-        Ok(Some(FetchedJournal { journal, epoch, has_given }))
+        Ok(Some(service.store.connector_journal(&connector)?))
     }
 }
 

@@ -110,7 +110,6 @@ pub use deliver::Delivered;
 pub use doctor::{finding, ok, unreadable};
 pub use expire::access_continues;
 pub use init::{Init, init};
-pub use leased::{ConnectorLease, FetchedJournal};
 pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, salvage_log};
 pub use policy_context::PolicyContext;
 pub use review::emergency;

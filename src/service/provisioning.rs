@@ -96,7 +96,7 @@ pub fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Erro
     }
 }
 
-pub fn recorded_view(open: Provisioning) -> Option<RecordedView> {
+fn recorded_view(open: Provisioning) -> Option<RecordedView> {
     let state = match open.condition {
         Condition::Granted => RecordedState::Granted,
         Condition::GrantFailed => RecordedState::GrantFailed,

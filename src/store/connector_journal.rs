@@ -1,7 +1,6 @@
 //! The journal of a leased connector, as the hosts that share a log tell each other: what was given, by whichever host. Beside the
 //! log, so that the host that takes over knows what it has to take back, and what was there before.
 
-use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 
 use super::journal::JournalEntry;
@@ -12,6 +11,7 @@ use super::{Error, Store, open};
 use crate::domain::binding::{Holding, Parameters};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
+use crate::domain::provisioning::{Condition, Provisioning};
 
 /// What to do if it is too much to tell.
 const TOO_LONG: &str = "bind less to this connector, or have several connectors";
@@ -24,6 +24,16 @@ pub struct SharedJournal {
     /// Of the shared log when it was written. An earlier one than now: the log was restored from a backup since, and so was this.
     pub epoch: i64,
     pub rows: Vec<SharedJournalRow>,
+}
+
+/// The journal that hosts share, and what it is compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchedJournal {
+    pub journal: SharedJournal,
+    /// The epoch of the shared log now.
+    pub epoch: i64,
+    /// Whether the log says that the connector gave something, and that it is still there.
+    pub has_given: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,8 +70,11 @@ fn key(connector: &Name) -> String {
     format!("journal/{connector}")
 }
 
-fn epoch(conn: &Connection) -> Result<i64, Error> {
-    Ok(Read::new(conn).replica()?.map_or(0, |replica| replica.epoch))
+impl Read<'_> {
+    fn has_given(&self, connector: &Name) -> Result<bool, Error> {
+        let is_there = |open: &Provisioning| matches!(open.condition, Condition::Granted | Condition::RevokeFailed);
+        Ok(self.open_provisioning()?.iter().any(|open| open.holding.connector == *connector && is_there(open)))
+    }
 }
 
 impl Store {
@@ -74,15 +87,17 @@ impl Store {
         self.with(|engine, _| engine.release(&lease_key(connector)).map_err(problem))
     }
 
-    /// What the hosts know of the system, and the epoch now. This copy has every entry that it follows from.
-    pub fn connector_journal(&self, connector: &Name) -> Result<(SharedJournal, i64), Error> {
+    /// What the hosts know of the system. This copy has every entry that it follows from.
+    pub fn connector_journal(&self, connector: &Name) -> Result<FetchedJournal, Error> {
         let conn = self.connection(open::connect)?;
         self.with(|engine, access| {
             let fetched = JournalList::fetch(engine, &key(connector))?;
             self.catch_up_open(engine, access, &conn)?;
-            let now = epoch(&conn)?;
-            let (version, list) = fetched.unwrap_or_else(|| (0, JournalList::new(Epoch { epoch: now }, Vec::new())));
-            Ok((SharedJournal { version, epoch: list.about.epoch, rows: list.rows }, now))
+            let read = Read::new(&conn);
+            let epoch = read.replica()?.map_or(0, |replica| replica.epoch);
+            let (version, list) = fetched.unwrap_or_else(|| (0, JournalList::new(Epoch { epoch }, Vec::new())));
+            let journal = SharedJournal { version, epoch: list.about.epoch, rows: list.rows };
+            Ok(FetchedJournal { journal, epoch, has_given: read.has_given(connector)? })
         })
     }
 

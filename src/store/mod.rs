@@ -57,7 +57,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
-pub use connector_journal::{SharedJournal, SharedJournalRow};
+pub use connector_journal::{FetchedJournal, SharedJournal, SharedJournalRow};
 pub use copy::{EngineHealth, KnownState};
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
