@@ -22,6 +22,9 @@ pub struct SideList<H, R> {
     pub rows: Vec<R>,
 }
 
+/// A list and its version.
+type Versioned<H, R> = (i64, SideList<H, R>);
+
 /// A further value with rows, of this version of the first.
 #[derive(Debug, Serialize, Deserialize)]
 struct SidePart<R> {
@@ -54,7 +57,7 @@ where
     }
 
     /// What the hosts last told each other, and its version. None: nothing yet.
-    pub fn fetch(engine: &mut Engine, key: &str) -> Result<Option<(i64, SideList<H, R>)>, Error> {
+    pub fn fetch(engine: &mut Engine, key: &str) -> Result<Option<Versioned<H, R>>, Error> {
         const TRIES: usize = 5;
         for _ in 0..TRIES {
             let first = engine.side_get(&[key.to_owned()]).map_err(problem)?;
