@@ -21,8 +21,8 @@ mod extend;
 mod hosts_behind;
 mod inbox;
 mod init;
-mod leased;
 mod list;
+mod list_past;
 mod log_findings;
 #[cfg(test)]
 mod long_history;
@@ -45,6 +45,7 @@ mod review;
 mod revoke;
 mod sessions;
 mod shared_log;
+mod snapshot;
 mod team;
 mod verify;
 mod view;
@@ -71,7 +72,6 @@ macro_rules! calls {
             extend: Extend, NeedsToExtend;
             hosts_behind: HostsBehind;
             inbox: Inbox, MarkRead, Unread;
-            leased: FetchJournal, LeaseConnector, PublishJournal, ReleaseConnector;
             list: List, Show;
             needs: Needs;
             notify: NotifyTest, Prefer, Preferences;
@@ -79,7 +79,7 @@ macro_rules! calls {
             owner: ReplaceOwner;
             position: LogPosition;
             principals: Principals;
-            provisioning: DesiredAccess, StillHeld, RecordProvisioning;
+            provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
             request: SubmitRequest;
             resources: Find, Resources;
@@ -88,7 +88,7 @@ macro_rules! calls {
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
             verify: AuditCheckpoint, AuditVerify;
-            who: Who;
+            who: Holdings, Who;
             whoami: Whoami;
             withdraw: Withdraw;
         }

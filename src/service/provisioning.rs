@@ -1,7 +1,10 @@
 //! What connectors should give now, by the grants and the bindings, and the record of what they gave and took back.
 
+mod leased;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use leased::{FetchJournal, LeaseConnector, PublishJournal, ReleaseConnector};
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;

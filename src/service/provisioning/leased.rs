@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Callers, Never, Rows, Service};
+use super::super::{Call, Callers, Never, Rows, Service};
 use crate::domain::name::Name;
 use crate::error::Failure;
 use crate::protocol::ConnectorLease;
