@@ -167,7 +167,7 @@ impl Read<'_> {
     /// A page of the entries after this one in a range of times, oldest first.
     pub fn entries_within(&self, after: i64, filter: &AuditFilter) -> Result<Page<(Entry, Hash)>, Error> {
         let (clauses, values) = self.audit_clauses(filter)?;
-        let sql = format!("SELECT body, hash FROM event WHERE seq > ?{clauses} ORDER BY seq LIMIT {PAGE}");
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq > ?{clauses} ORDER BY seq LIMIT {PAGE}");
         self.entries(&sql, after, values, PAGE)
     }
 
