@@ -38,6 +38,7 @@ mod provisioning;
 mod queue;
 mod quota;
 mod rejudge;
+mod report;
 mod request;
 mod resources;
 mod review;
@@ -79,6 +80,7 @@ macro_rules! calls {
             principals: Principals;
             provisioning: DesiredAccess, StillHeld, RecordProvisioning;
             queue: Queue;
+            report: Report;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;

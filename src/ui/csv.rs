@@ -1,5 +1,5 @@
-//! The audit log as comma-separated values (RFC 4180). It is safe to open in a spreadsheet: a cell that would be taken for a
-//! formula begins with an apostrophe (OWASP, "CSV Injection").
+//! Comma-separated values (RFC 4180), and the audit log as such. They are safe to open in a spreadsheet: a cell that would be
+//! taken for a formula begins with an apostrophe (OWASP, "CSV Injection").
 
 use std::io::{self, Write};
 
@@ -27,12 +27,18 @@ pub fn entry(out: &mut dyn Write, entry: &EntryView) -> io::Result<()> {
         recipients.join("; "),
         entry.hash.clone(),
     ];
+    line(out, &cells)
+}
+
+/// One line of cells.
+pub fn line(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
     let line: Vec<String> = cells.iter().map(|text| cell(&escape::lines(text))).collect();
     write!(out, "{}\r\n", line.join(","))
 }
 
 fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    // The last four are the first four in full width, which some spreadsheets take for the same.
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
@@ -46,5 +52,6 @@ mod tests {
         assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
         assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(cell("plain"), "plain");
+        assert_eq!(cell("＝1+1"), "'＝1+1");
     }
 }

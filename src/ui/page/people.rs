@@ -1,0 +1,123 @@
+//! Changes of the team, and its members.
+
+use super::{HtmlColumn, LONGEST_TEXT, Page, time};
+use crate::domain::describe::words;
+use crate::domain::event::Event;
+use crate::domain::team::difference;
+use crate::domain::text::{cut, joined};
+use crate::report::{Citation, Figure, MemberUse};
+
+const CHANGES: [HtmlColumn; 4] =
+    [HtmlColumn("Entry", "n"), HtmlColumn("At", "t"), HtmlColumn("By", ""), HtmlColumn("What changed", "long")];
+
+const MEMBERS: [HtmlColumn; 7] = [
+    HtmlColumn("Member", ""),
+    HtmlColumn("Role", ""),
+    HtmlColumn("Scopes by the team file", ""),
+    HtmlColumn("Grants", "n"),
+    HtmlColumn("Last recorded act", "t"),
+    HtmlColumn("Last session", "t"),
+    HtmlColumn("Member since", "t"),
+];
+
+/// The most members, and the most changes of one entry.
+const MEMBERS_SHOWN: usize = 100;
+const CHANGES_SHOWN: usize = 30;
+
+impl Page<'_> {
+    pub(super) fn team(&mut self) {
+        self.section("team");
+        self.html.raw("<p>");
+        self.figure(Figure::TeamChanges);
+        self.html.raw(" entries changed who is in the team, what there is to ask for, and by which rules.</p>\n");
+        let digest = self.digest;
+        if digest.team_changes.total > 0 {
+            self.open_table("Changes of the team, newest first.", &CHANGES);
+            for entry in &digest.team_changes.rows {
+                self.html.raw("<tr>");
+                self.heading_cell(&CHANGES[0], |page| page.cite(&Citation::of(entry)));
+                self.text_cell(&CHANGES[1], &time(entry.at));
+                self.cell(&CHANGES[2], |page| page.actor(entry));
+                self.cell(&CHANGES[3], |page| page.changes(&entry.event));
+                self.html.raw("</tr>\n");
+            }
+            self.close_table();
+            self.more(digest.team_changes.more(), "team-changes.csv");
+        }
+        self.end_section();
+    }
+
+    fn changes(&mut self, event: &Event) {
+        let (Event::TeamApplied { changes } | Event::TeamInitialized { changes }) = event else {
+            self.html.text(&words(event, None, None));
+            return;
+        };
+        if matches!(event, Event::TeamInitialized { .. }) {
+            self.html.text(&words(event, None, None)).raw(". ");
+        }
+        for (index, change) in difference::by_danger(changes).into_iter().take(CHANGES_SHOWN).enumerate() {
+            if index > 0 {
+                self.html.raw("<br>");
+            }
+            self.html.isolated(&cut(&difference::one(change), LONGEST_TEXT));
+        }
+        if changes.len() > CHANGES_SHOWN {
+            self.html
+                .raw("<br>and ")
+                .count((changes.len() - CHANGES_SHOWN) as u64)
+                .raw(" more in <code>team-changes.csv</code>");
+        }
+    }
+
+    pub(super) fn members(&mut self) {
+        self.section("members");
+        let members = &self.digest.members;
+        self.html.raw("<p>Of the ").count(members.len() as u64).raw(" members of today’s team, ");
+        self.figure(Figure::Unused);
+        self.html.raw(" made no use of it in the period: they held no grant, opened no recorded session, and did nothing else that the log has. Use of what a role or a scope gives is not recorded, unless sessions are.</p>\n");
+        let mut sorted: Vec<&MemberUse> = members.iter().collect();
+        // Those who could lose the most go first.
+        sorted.sort_by_key(|it| (!it.is_unused(), std::cmp::Reverse(it.member.role), std::cmp::Reverse(it.grants)));
+        self.open_table("Members: those without use first, then by role.", &MEMBERS);
+        for used in sorted.iter().take(MEMBERS_SHOWN) {
+            self.member_row(used);
+        }
+        self.close_table();
+        self.more(sorted.len().saturating_sub(MEMBERS_SHOWN) as u64, "members.csv");
+        self.end_section();
+    }
+
+    fn member_row(&mut self, used: &MemberUse) {
+        let member = &used.member;
+        self.html.raw("<tr>");
+        self.heading_cell(&MEMBERS[0], |page| {
+            page.html.text(member.name.as_str());
+            if used.is_unused() {
+                page.html.raw(" <span class=\"tag\">no use</span>");
+            }
+            if member.disabled {
+                page.html.raw(" <span class=\"tag\">disabled</span>");
+            }
+        });
+        self.text_cell(&MEMBERS[1], member.role.as_str());
+        self.text_cell(&MEMBERS[2], &joined(&member.scopes));
+        self.count_cell(&MEMBERS[3], used.grants);
+        self.cell(&MEMBERS[4], |page| {
+            if let Some(entry) = &member.last_act {
+                page.html.text(&time(entry.at)).raw(" ");
+                page.cite(&Citation::about(entry, None));
+            }
+        });
+        self.cell(&MEMBERS[5], |page| {
+            if let Some(session) = &member.last_session {
+                page.html.text(&time(session.at)).raw(" ");
+                page.cite(&Citation::about(session, None));
+            }
+        });
+        self.cell(&MEMBERS[6], |page| {
+            page.html.text(&time(member.since.at)).raw(" ");
+            page.cite(&Citation::about(&member.since, None));
+        });
+        self.html.raw("</tr>\n");
+    }
+}
