@@ -35,7 +35,7 @@ The page is one file that needs nothing else. It shows the last of each list; th
 Examples:
   access report
   access report --html report.html
-  access report --since 2026-07-01 --until 2026-10-01 --html q3.html --csv q3"
+  access report --since 2026-07-01 --until 2026-10-01 --csv q3"
 )]
 pub struct ReportArgs {
     /// From this time on (default: 90 days before the end)

@@ -138,6 +138,7 @@ fn answers_say_which_entry_they_know_and_how_old_they_are() {
         &["--as", "bob", "check", "connection:staging", "--json"][..],
         &["--as", "bob", "whoami", "--json"],
         &["--as", "bob", "show", &id, "--json"],
+        &["--as", "alice", "report", "--json"],
     ] {
         let as_of = as_of(&hosts.run("h2", args).exits(0));
         assert_eq!(as_of["position"], position.as_str(), "{args:?}");

@@ -11,7 +11,7 @@ impl Page<'_> {
         for figure in Figure::ALL {
             self.html.raw("<dt><b>").raw(figure.title()).raw("</b></dt><dd>").raw(figure.meaning()).raw("</dd>\n");
         }
-        self.html.raw("<dt><b>Time to decision</b></dt><dd>from filing to the approval that granted, or to the denial. The median and the 90th percentile are by nearest rank: the least time that so many percent of the decisions did not exceed.</dd>\n</dl>\n");
+        self.html.raw("<dt><b>Time held</b></dt><dd>within the period, summed over people; what one person held twice at a time counts once.</dd>\n<dt><b>Time to decision</b></dt><dd>from filing to the approval that granted, or to the denial. The median and the 90th percentile are by nearest rank: the least time that so many percent of the decisions did not exceed.</dd>\n</dl>\n");
         self.paragraph("Requests are shown as they were at the end of the period: decisions, ends and reviews after it are left out. The members are those of the team when the report was made. A grant ends by the clock, whether or not its end was recorded by then. Texts longer than 600 characters are cut; <code>access show REQUEST</code> has all of them. Characters that hide or reorder text are shown by their number.");
         self.paragraph("To check this report, keep the checkpoint above and run:");
         self.html.raw("<ul>\n<li><code>access audit verify --against CHECKPOINTS</code>: the log is whole, and has not changed since the checkpoint</li>\n");

@@ -9,10 +9,10 @@ use crate::protocol::{DecisionView, EntryView, GrantView, ReportedRequest, Reque
 use crate::report::{Citation, Facts, Figure, ListedRequests, asked, given, percentile};
 
 const REQUESTS: [HtmlColumn; 9] = [
-    HtmlColumn("Request", "n"),
+    HtmlColumn("Request", "id"),
     HtmlColumn("Filed", "t"),
-    HtmlColumn("Requester", ""),
-    HtmlColumn("Resource", ""),
+    HtmlColumn("Requester", "who"),
+    HtmlColumn("Resource", "res"),
     HtmlColumn("Asked, given", ""),
     HtmlColumn("Reason", "long"),
     HtmlColumn("Outcome", "w"),
@@ -29,37 +29,38 @@ const APPROVERS: [HtmlColumn; 5] = [
 ];
 
 const EMERGENCIES: [HtmlColumn; 7] = [
-    HtmlColumn("Request", "n"),
+    HtmlColumn("Request", "id"),
     HtmlColumn("Taken", "t"),
-    HtmlColumn("Member", ""),
-    HtmlColumn("Resource", ""),
+    HtmlColumn("Member", "who"),
+    HtmlColumn("Resource", "res"),
     HtmlColumn("Reason", "long"),
     HtmlColumn("Review", "long"),
     HtmlColumn("Entries", "refs"),
 ];
 
-const PERMANENT: [HtmlColumn; 7] = [
-    HtmlColumn("Request", "n"),
+const PERMANENT: [HtmlColumn; 8] = [
+    HtmlColumn("Request", "id"),
     HtmlColumn("Since", "t"),
-    HtmlColumn("Member", ""),
-    HtmlColumn("Resource", ""),
+    HtmlColumn("Member", "who"),
+    HtmlColumn("Resource", "res"),
     HtmlColumn("Reason", "long"),
     HtmlColumn("Approved by", ""),
     HtmlColumn("State at end", ""),
+    HtmlColumn("Entries", "refs"),
 ];
 
 const DENIED: [HtmlColumn; 7] = [
-    HtmlColumn("Request", "n"),
+    HtmlColumn("Request", "id"),
     HtmlColumn("Denied", "t"),
-    HtmlColumn("Requester", ""),
-    HtmlColumn("Resource", ""),
+    HtmlColumn("Requester", "who"),
+    HtmlColumn("Resource", "res"),
     HtmlColumn("Reason", "long"),
     HtmlColumn("Denied by, because", "long"),
     HtmlColumn("Entries", "refs"),
 ];
 
 const REFUSED: [HtmlColumn; 5] = [
-    HtmlColumn("Entry", "n"),
+    HtmlColumn("Entry", "id"),
     HtmlColumn("At", "t"),
     HtmlColumn("By", ""),
     HtmlColumn("Command", ""),
@@ -85,29 +86,24 @@ impl Page<'_> {
     pub(super) fn requests(&mut self) {
         self.section("requests");
         let digest = self.digest;
-        self.html.raw("<p>");
-        self.figure(Figure::Submitted);
-        self.html.raw(" requests were filed in the period. People decided ");
-        self.figure(Figure::Decided);
-        self.html.raw(", rules granted ");
-        self.figure(Figure::ByRule);
-        self.html.raw(", ");
-        self.figure(Figure::Undecided);
-        self.html.raw(" lapsed or were withdrawn, and ");
-        self.figure(Figure::Pending);
-        self.html.raw(" were pending at the end.</p>\n");
+        self.counts(&[
+            ("Filed in the period", Figure::Submitted),
+            ("Decided by people", Figure::Decided),
+            ("Granted by a rule", Figure::ByRule),
+            ("Lapsed or withdrawn", Figure::Undecided),
+            ("Pending at the end", Figure::Pending),
+        ]);
         if let (Some(median), Some(late)) = (digest.wait(50), digest.wait(90)) {
             self.html.raw("<p>Half of the decisions came within ");
             self.link(Figure::Decided, &length_of(median));
-            self.html.raw(", nine of ten within ");
+            self.html.raw(" of filing, nine of ten within ");
             self.link(Figure::Decided, &length_of(late));
-            self.html
-                .raw(" of filing. Emergencies and what a rule granted do not count here: both are immediate.</p>\n");
+            self.html.raw(". Emergencies and what a rule granted do not count: both are immediate.</p>\n");
             self.spread();
             self.approvers();
         }
         if digest.filed.total > 0 {
-            self.open_table("The last requests that were filed, newest first.", &REQUESTS);
+            self.open_table("The last requests that were filed, newest first", &REQUESTS);
             for row in digest.filed.rows.iter().rev() {
                 self.request_row(row);
             }
@@ -121,7 +117,7 @@ impl Page<'_> {
         let waits = &self.digest.waits;
         let most = waits.len().max(1);
         self.html.raw("<div class=\"spread\">\n");
-        self.open_table("How long people took to decide.", &SPREAD);
+        self.open_table("How long people took to decide", &SPREAD);
         let mut before = 0;
         for (step, words) in STEPS {
             let until = waits.partition_point(|&wait| wait <= step);
@@ -147,7 +143,7 @@ impl Page<'_> {
         let digest = self.digest;
         let mut sorted: Vec<_> = digest.approvers.iter().collect();
         sorted.sort_by_key(|(_, used)| std::cmp::Reverse(used.approved + used.denied));
-        self.open_table("Who decided, and how long after filing.", &APPROVERS);
+        self.open_table("Who decided, and how long after filing", &APPROVERS);
         for (name, used) in sorted.iter().take(PEOPLE) {
             self.html.raw("<tr>");
             self.heading_cell(&APPROVERS[0], |page| {
@@ -170,9 +166,7 @@ impl Page<'_> {
         let RequestView { id, submitted_at, requester, filed_by, resource, reason, ticket, grant, state, .. } =
             &row.request;
         self.html.raw("<tr>");
-        self.heading_cell(&REQUESTS[0], |page| {
-            page.html.digits(*id);
-        });
+        self.request_cell(&REQUESTS[0], *id);
         self.text_cell(&REQUESTS[1], &time(*submitted_at));
         self.cell(&REQUESTS[2], |page| {
             page.html.text(requester.as_str());
@@ -181,9 +175,10 @@ impl Page<'_> {
             }
         });
         self.cell(&REQUESTS[3], |page| {
-            page.html.raw("<code>").text(&resource.to_string()).raw("</code>");
+            page.resource(resource);
             if let Some(grant) = grant.as_ref().filter(|grant| grant.resource != *resource) {
-                page.html.raw(" → <code>").text(&grant.resource.to_string()).raw("</code>");
+                page.html.raw(" → ");
+                page.resource(&grant.resource);
             }
         });
         self.cell(&REQUESTS[4], |page| {
@@ -244,12 +239,11 @@ impl Page<'_> {
 
     pub(super) fn emergencies(&mut self) {
         self.section("emergencies");
-        self.html.raw("<p>");
-        self.figure(Figure::Emergencies);
-        self.html.raw(" emergencies were taken in the period. ");
-        self.figure(Figure::ReviewsOwed);
-        self.html.raw(" had no review at its end, including earlier ones.</p>\n");
-        self.requests_table("Emergency access, newest first.", &EMERGENCIES, &self.digest.emergencies, |page, row| {
+        self.counts(&[
+            ("Taken in the period", Figure::Emergencies),
+            ("Without a review at its end, including earlier ones", Figure::ReviewsOwed),
+        ]);
+        self.requests_table("Emergency access, newest first", &EMERGENCIES, &self.digest.emergencies, |page, row| {
             let facts = page.facts(row);
             let request = facts.request;
             page.first_cells(&EMERGENCIES, request, &facts.granted.map(|entry| time(entry.at)).unwrap_or_default());
@@ -271,24 +265,21 @@ impl Page<'_> {
 
     pub(super) fn permanent(&mut self) {
         self.section("permanent");
-        self.html.raw("<p>");
-        self.figure(Figure::Permanent);
-        self.html.raw(" grants without an end gave access in the period. What the team file gives without a grant is listed with the <a href=\"#members\">members</a>.</p>\n");
-        self.requests_table("Permanent grants, newest first.", &PERMANENT, &self.digest.permanent, |page, row| {
+        self.counts(&[("Grants without an end, in force in the period", Figure::Permanent)]);
+        self.paragraph("What the team file gives without a grant is listed with the <a href=\"#members\">members</a>.");
+        self.requests_table("Permanent grants, newest first", &PERMANENT, &self.digest.permanent, |page, row| {
             let facts = page.facts(row);
             let request = facts.request;
             let since = request.grant.as_ref().map(|grant| time(grant.starts_at)).unwrap_or_default();
             page.first_cells(&PERMANENT, request, &since);
-            page.cell(&PERMANENT[5], |page| {
-                page.html.text(&joined(facts.approvers())).raw(" ");
-                page.cite_all(facts.entries, request.id);
-            });
+            page.text_cell(&PERMANENT[5], &joined(facts.approvers()));
             page.cell(&PERMANENT[6], |page| {
                 page.html.text(request.state.as_str());
                 if let Some(grant) = request.grant.as_ref().filter(|grant| grant.ended_at.is_some()) {
                     page.html.raw(", ").text(&end_of(request, grant));
                 }
             });
+            page.cell(&PERMANENT[7], |page| page.cite_all(facts.entries, request.id));
         });
         self.more(self.digest.permanent.more(), "permanent.csv");
         self.end_section();
@@ -296,12 +287,11 @@ impl Page<'_> {
 
     pub(super) fn refusals(&mut self) {
         self.section("refusals");
-        self.html.raw("<p>");
-        self.figure(Figure::Denied);
-        self.html.raw(" requests were denied by approvers. ");
-        self.figure(Figure::Refused);
-        self.html.raw(" attempts were refused, by a rule or for a missing right.</p>\n");
-        self.requests_table("Denied requests, newest first.", &DENIED, &self.digest.denied, |page, row| {
+        self.counts(&[
+            ("Requests denied by approvers", Figure::Denied),
+            ("Attempts refused by a rule or for a missing right", Figure::Refused),
+        ]);
+        self.requests_table("Denied requests, newest first", &DENIED, &self.digest.denied, |page, row| {
             let facts = page.facts(row);
             let request = facts.request;
             page.first_cells(&DENIED, request, &facts.decided.map(|entry| time(entry.at)).unwrap_or_default());
@@ -317,7 +307,7 @@ impl Page<'_> {
         });
         self.more(self.digest.denied.more(), "denied.csv");
         if self.digest.refused.total > 0 {
-            self.open_table("Refused attempts, newest first.", &REFUSED);
+            self.open_table("Refused attempts, newest first", &REFUSED);
             for entry in &self.digest.refused.rows {
                 self.refused_row(entry);
             }
@@ -380,14 +370,10 @@ impl Page<'_> {
     /// The first five cells: the request, a time, the person, the resource and the reason.
     fn first_cells(&mut self, columns: &[HtmlColumn], request: &RequestView, time: &str) {
         let resource = request.grant.as_ref().map_or(&request.resource, |grant| &grant.resource);
-        self.heading_cell(&columns[0], |page| {
-            page.html.digits(request.id);
-        });
+        self.request_cell(&columns[0], request.id);
         self.text_cell(&columns[1], time);
         self.text_cell(&columns[2], request.requester.as_str());
-        self.cell(&columns[3], |page| {
-            page.html.raw("<code>").text(&resource.to_string()).raw("</code>");
-        });
+        self.resource_cell(&columns[3], resource);
         self.cell(&columns[4], |page| page.reason(request.reason.as_str()));
     }
 }

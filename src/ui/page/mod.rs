@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use super::html::{Html, grouped};
 use crate::domain::request::as_of::EntryRef;
+use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
 use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
@@ -160,7 +161,7 @@ impl Page<'_> {
     /// Begins a section, and ends the one before.
     fn section(&mut self, id: &'static str) {
         let title = SECTIONS.iter().find(|(it, _)| *it == id).map_or("", |(_, title)| title);
-        let is_new_page = ["grants", "requests", "basis"].contains(&id);
+        let is_new_page = ["requests", "basis"].contains(&id);
         self.html.raw(if is_new_page { "<section class=\"new\" id=\"" } else { "<section id=\"" }).raw(id);
         self.html
             .raw("\" aria-labelledby=\"h-")
@@ -254,6 +255,37 @@ impl Page<'_> {
         self.html.raw("<p>").raw(text).raw("</p>\n");
     }
 
+    /// A line of figures, each after its words.
+    fn counts(&mut self, counts: &[(&'static str, Figure)]) {
+        self.html.raw("<p>");
+        for (words, figure) in counts {
+            self.html.raw(words).raw(": ");
+            self.figure(*figure);
+            self.html.raw(". ");
+        }
+        self.html.raw("</p>\n");
+    }
+
+    /// A resource, which breaks after its kind.
+    fn resource(&mut self, resource: &Resource) {
+        self.html
+            .raw("<code>")
+            .text(resource.kind().as_str())
+            .raw(":<wbr>")
+            .text(&resource.name().to_string())
+            .raw("</code>");
+    }
+
+    fn resource_cell(&mut self, column: &HtmlColumn, resource: &Resource) {
+        self.cell(column, |page| page.resource(resource));
+    }
+
+    fn request_cell(&mut self, column: &HtmlColumn, request: RequestId) {
+        self.heading_cell(column, |page| {
+            page.html.digits(request);
+        });
+    }
+
     /// What the page leaves out, and where it is.
     fn more(&mut self, more: u64, file: &'static str) {
         if more == 0 {
@@ -284,4 +316,88 @@ fn day(at: Timestamp) -> String {
 /// A measured time: `2d4h`, or `under 1m`.
 fn length_of(seconds: i64) -> String {
     if seconds < 60 { "under 1m".to_owned() } else { crate::domain::duration::brief(seconds) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::protocol::ReportRow;
+
+    const BEGIN: i64 = 1_800_000_000;
+
+    fn at(seconds: i64) -> String {
+        Timestamp::from_unix(BEGIN + seconds).unwrap().to_string()
+    }
+
+    fn entry(seq: i64, action: &str) -> Value {
+        json!({ "seq": seq, "at": at(seq * 60), "actor": "alice", "action": action })
+    }
+
+    fn row(row: Value) -> ReportRow {
+        serde_json::from_value(row).unwrap()
+    }
+
+    /// A grant of an hour to one of many people for one of many things, an emergency or one without an end now and then.
+    fn request(id: i64) -> ReportRow {
+        let (seq, from) = (id * 4, id * 240);
+        let (member, resource) = (format!("m{}", id % 700), format!("connection:c{}", id % 90));
+        let permanent = id % 5 == 0;
+        let ends = (!permanent).then(|| at(from + 3600));
+        let grant = json!({
+            "resource": resource, "scope": null, "duration": if permanent { "permanent" } else { "1h" }, "modified": false,
+            "by_rule": null, "starts_at": at(from), "ends_at": ends, "remaining_seconds": null, "ended_at": ends, "ended_by": null,
+        });
+        let decision = json!({ "by": format!("m{}", id % 300), "verdict": "approve", "note": null, "at": at(from), "counts": true });
+        row(json!({ "Request": {
+            "request": {
+                "id": id, "state": if permanent { "active" } else { "expired" }, "requester": member, "filed_by": member,
+                "resource": resource, "reason": "word ".repeat(800), "duration": "1h", "until": null, "start": null,
+                "ticket": null, "extends": null, "emergency": id % 7 == 0, "review": if id % 7 == 0 { json!("owed") } else { json!(null) },
+                "submitted_at": at(from), "lapses_at": at(from + 9999), "decisions": [decision],
+                "approvals": { "have": 1, "need": 1, "waiting_on": [], "requirements": [] }, "grant": grant,
+            },
+            "entries": [entry(seq, "request.submitted"), entry(seq + 1, "request.approved"), entry(seq + 2, "grant.started")],
+        } }))
+    }
+
+    fn digest(requests: i64) -> Digest {
+        let opening: ReportOpening = serde_json::from_value(json!({
+            "since": at(0), "until": at(requests * 240), "made_by": "alice", "first": entry(1, "team.initialized"),
+            "last_at": at(requests * 240), "checkpoint": { "team": "acme", "seq": requests * 4, "head": "0", "at": at(requests * 240) },
+            "verify": { "ok": true, "entries": requests * 4, "head": "0", "faults": [], "checkpoints": 0 },
+            "entries": requests * 4, "ends": [1, requests * 4],
+        }))
+        .unwrap();
+        let mut digest = Digest::of(opening);
+        let mut names: Vec<String> = (0..700).map(|n| format!("m{n}")).collect();
+        names.sort();
+        for name in names {
+            digest.take(row(json!({ "Member": {
+                "name": name, "role": "member", "disabled": false, "scopes": [], "since": entry(1, "team.applied"),
+                "last_act": null, "last_session": null,
+            } })));
+        }
+        (1..=requests).for_each(|id| digest.take(request(id)));
+        digest.close();
+        digest
+    }
+
+    #[test]
+    fn a_page_about_a_long_history_stays_small() {
+        let (short, long) = (page(&digest(2000)), page(&digest(8000)));
+        assert!(long.len() < 1_500_000, "{}", long.len());
+        assert!(long.len() < short.len() * 5 / 4, "{} and {}", short.len(), long.len());
+        for more in [
+            "7,900 more in <code>requests.csv</code>",
+            "600 more in <code>members.csv</code>",
+            "30 more in <code>grants.csv</code>",
+        ] {
+            assert!(long.contains(more), "{more}");
+        }
+        assert!(long.contains("<a href=\"#b-grants_held\">8,000</a>"));
+    }
 }

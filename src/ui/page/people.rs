@@ -8,7 +8,7 @@ use crate::domain::text::{cut, joined};
 use crate::report::{Citation, Figure, MemberUse};
 
 const CHANGES: [HtmlColumn; 4] =
-    [HtmlColumn("Entry", "n"), HtmlColumn("At", "t"), HtmlColumn("By", ""), HtmlColumn("What changed", "long")];
+    [HtmlColumn("Entry", "id"), HtmlColumn("At", "t"), HtmlColumn("By", ""), HtmlColumn("What changed", "long")];
 
 const MEMBERS: [HtmlColumn; 7] = [
     HtmlColumn("Member", ""),
@@ -27,12 +27,13 @@ const CHANGES_SHOWN: usize = 30;
 impl Page<'_> {
     pub(super) fn team(&mut self) {
         self.section("team");
-        self.html.raw("<p>");
-        self.figure(Figure::TeamChanges);
-        self.html.raw(" entries changed who is in the team, what there is to ask for, and by which rules.</p>\n");
+        self.counts(&[(
+            "Entries that changed who is in the team, what there is to ask for, or by which rules",
+            Figure::TeamChanges,
+        )]);
         let digest = self.digest;
         if digest.team_changes.total > 0 {
-            self.open_table("Changes of the team, newest first.", &CHANGES);
+            self.open_table("Changes of the team, newest first", &CHANGES);
             for entry in &digest.team_changes.rows {
                 self.html.raw("<tr>");
                 self.heading_cell(&CHANGES[0], |page| page.cite(&Citation::of(entry)));
@@ -72,13 +73,15 @@ impl Page<'_> {
     pub(super) fn members(&mut self) {
         self.section("members");
         let members = &self.digest.members;
-        self.html.raw("<p>Of the ").count(members.len() as u64).raw(" members of today’s team, ");
+        self.html.raw("<p>Members of the team when this report was made: ").count(members.len() as u64);
+        self.html.raw(". Without use in the period: ");
         self.figure(Figure::Unused);
-        self.html.raw(" made no use of it in the period: they held no grant, opened no recorded session, and did nothing else that the log has. Use of what a role or a scope gives is not recorded, unless sessions are.</p>\n");
+        self.html.raw(".</p>\n");
+        self.paragraph("Members without use held no grant, opened no recorded session, and did nothing else that the log has. Use of what a role or a scope gives is recorded only where sessions are.");
         let mut sorted: Vec<&MemberUse> = members.iter().collect();
         // Those who could lose the most go first.
         sorted.sort_by_key(|it| (!it.is_unused(), std::cmp::Reverse(it.member.role), std::cmp::Reverse(it.grants)));
-        self.open_table("Members: those without use first, then by role.", &MEMBERS);
+        self.open_table("Members: those without use first, then by role", &MEMBERS);
         for used in sorted.iter().take(MEMBERS_SHOWN) {
             self.member_row(used);
         }

@@ -2,6 +2,7 @@
 
 use super::{HtmlColumn, Page, day, length_of, time};
 use crate::domain::name::Name;
+use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::protocol::ReportedRequest;
 use crate::report::{Facts, Figure, HeldHow, Holdings, ResourceUse, Span, at_once, covered, given, merged};
@@ -9,7 +10,7 @@ use crate::ui::html::SvgPath;
 
 /// The width of a drawing, and the least that can be seen, in its own units.
 const WIDTH: i64 = 2000;
-const LEAST: i64 = 5;
+const LEAST: i64 = 8;
 /// The parts of a curve.
 const PARTS: usize = 250;
 const HEIGHT: i64 = 100;
@@ -19,7 +20,7 @@ const PEOPLE: usize = 10;
 const RESOURCES: usize = 60;
 
 const COLUMNS: [HtmlColumn; 9] = [
-    HtmlColumn("Resource", ""),
+    HtmlColumn("Resource", "res"),
     HtmlColumn("Grants", "n"),
     HtmlColumn("People", "n"),
     HtmlColumn("Live at end", "n"),
@@ -31,9 +32,9 @@ const COLUMNS: [HtmlColumn; 9] = [
 ];
 
 const LONGEST: [HtmlColumn; 7] = [
-    HtmlColumn("Request", "n"),
+    HtmlColumn("Request", "id"),
     HtmlColumn("Member", ""),
-    HtmlColumn("Resource", ""),
+    HtmlColumn("Resource", "res"),
     HtmlColumn("Granted", ""),
     HtmlColumn("From", "t"),
     HtmlColumn("To", "t"),
@@ -49,14 +50,13 @@ impl Page<'_> {
             self.paragraph("Nobody held access by a grant in this period.");
             return self.end_section();
         }
-        self.html.raw("<p>");
-        self.figure(Figure::Held);
-        self.html.raw(" grants gave ").count(digest.people() as u64).raw(" people access to ");
-        self.html.count(holdings.resources.len() as u64).raw(" resources. ");
-        self.figure(Figure::Live);
-        self.html.raw(" were live at the end of the period, ");
-        self.figure(Figure::Permanent);
-        self.html.raw(" of all are permanent.</p>\n");
+        self.counts(&[
+            ("Grants held", Figure::Held),
+            ("Live at the end", Figure::Live),
+            ("Permanent", Figure::Permanent),
+        ]);
+        self.html.raw("<p>Held by ").text(&quantity(digest.people(), "person", "people")).raw(", on ");
+        self.html.text(&quantity(holdings.resources.len(), "resource", "resources")).raw(".</p>\n");
         self.legend();
         self.html.raw("<h3>Grants in force at the same time</h3>\n<div class=\"chart\">");
         self.curve("All grants", holdings.spans(), "tall all");
@@ -87,7 +87,9 @@ impl Page<'_> {
     fn lanes(&mut self, holdings: &Holdings) {
         let sorted = holdings.by_grants();
         for (resource, used) in sorted.iter().take(DRAWN) {
-            self.html.raw("<div class=\"lane\">\n<h3><code>").text(&resource.to_string()).raw("</code> <small>");
+            self.html.raw("<div class=\"lane\">\n<h3>");
+            self.resource(resource);
+            self.html.raw(" <small>");
             let grants = if used.grants == 1 { " grant" } else { " grants" };
             self.html.count(used.grants).raw(grants).raw(", ").count(used.people.len() as u64);
             self.html
@@ -187,14 +189,12 @@ impl Page<'_> {
     }
 
     fn by_resource(&mut self, holdings: &Holdings) {
-        self.open_table("Grants by resource, those with the most grants first. Time held is the sum over people; what one person held twice at a time counts once.", &COLUMNS);
+        self.open_table("Grants by resource, those with the most first", &COLUMNS);
         let sorted = holdings.by_grants();
         for (resource, used) in sorted.iter().take(RESOURCES) {
             let ResourceUse { grants, live, permanent, emergencies, people, longest, cited } = used;
             self.html.raw("<tr>");
-            self.heading_cell(&COLUMNS[0], |page| {
-                page.html.raw("<code>").text(&resource.to_string()).raw("</code>");
-            });
+            self.heading_cell(&COLUMNS[0], |page| page.resource(resource));
             for (index, count) in
                 [*grants, people.len() as u64, *live, *permanent, *emergencies].into_iter().enumerate()
             {
@@ -216,7 +216,7 @@ impl Page<'_> {
 
     fn longest(&mut self) {
         let digest = self.digest;
-        self.open_table("The grants that gave access longest within the period.", &LONGEST);
+        self.open_table("The grants that gave access longest within the period", &LONGEST);
         for row in &digest.longest {
             self.longest_row(row);
         }
@@ -228,13 +228,9 @@ impl Page<'_> {
         let facts = Facts::of(row, self.digest.opening.since, self.digest.opening.until);
         let Some(grant) = &facts.request.grant else { return };
         self.html.raw("<tr>");
-        self.heading_cell(&LONGEST[0], |page| {
-            page.html.digits(facts.request.id);
-        });
+        self.request_cell(&LONGEST[0], facts.request.id);
         self.text_cell(&LONGEST[1], facts.request.requester.as_str());
-        self.cell(&LONGEST[2], |page| {
-            page.html.raw("<code>").text(&grant.resource.to_string()).raw("</code>");
-        });
+        self.resource_cell(&LONGEST[2], &grant.resource);
         self.cell(&LONGEST[3], |page| {
             page.html.text(&given(grant));
             page.emergency_tag(facts.request.emergency);
