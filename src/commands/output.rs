@@ -12,21 +12,21 @@ use nix::unistd::geteuid;
 use crate::error::{Failure, Kind};
 
 /// A file or a folder in the making, beside the place where it will be. It is removed unless it is finished.
-struct Place {
+struct OutputDraft {
     path: PathBuf,
     draft: PathBuf,
     finished: bool,
 }
 
-impl Place {
-    fn beside(path: &Path) -> Result<Place, Failure> {
+impl OutputDraft {
+    fn beside(path: &Path) -> Result<OutputDraft, Failure> {
         let Some(name) = path.file_name() else {
             return Err(Failure::new(Kind::Usage, format!("{} does not name a file", path.display())));
         };
         let mut draft = OsString::from(".");
         draft.push(name);
         draft.push(format!(".new-{}", std::process::id()));
-        Ok(Place { path: path.to_owned(), draft: path.with_file_name(draft), finished: false })
+        Ok(OutputDraft { path: path.to_owned(), draft: path.with_file_name(draft), finished: false })
     }
 
     fn folder(&self) -> &Path {
@@ -34,7 +34,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for OutputDraft {
     fn drop(&mut self) {
         if !self.finished {
             // Only what this process made is removed: creating fails where something of this name exists.
@@ -46,7 +46,7 @@ impl Drop for Place {
 /// Writes a file. It may replace a file of the same user; a link is never followed.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let exists = is_own_file(path)?;
-    let mut place = Place::beside(path)?;
+    let mut place = OutputDraft::beside(path)?;
     let created = private_file(&place.draft);
     let mut file = created.map_err(|error| {
         // There is nothing of this process to remove.
@@ -74,7 +74,7 @@ fn is_own_file(path: &Path) -> Result<bool, Failure> {
 }
 
 /// A new folder for several files.
-pub struct NewFolder(Place);
+pub struct NewFolder(OutputDraft);
 
 impl NewFolder {
     pub fn begin(path: &Path) -> Result<NewFolder, Failure> {
@@ -82,7 +82,7 @@ impl NewFolder {
             return Err(Failure::new(Kind::Conflict, format!("{} exists; nothing was written", path.display()))
                 .hint("name a folder that does not exist yet"));
         }
-        let mut place = Place::beside(path)?;
+        let mut place = OutputDraft::beside(path)?;
         DirBuilder::new().mode(0o700).create(&place.draft).map_err(|error| {
             place.finished = true;
             failed(path, &error)
@@ -159,7 +159,7 @@ mod tests {
     fn somebody_elses_draft_is_neither_used_nor_removed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("page.html");
-        let (draft, target) = (Place::beside(&path).unwrap(), folder.path().join("target"));
+        let (draft, target) = (OutputDraft::beside(&path).unwrap(), folder.path().join("target"));
         symlink(&target, &draft.draft).unwrap();
         assert_eq!(write_file(&path, b"one").unwrap_err().kind, Kind::Io);
         assert!(!target.exists() && !path.exists() && draft.draft.is_symlink());

@@ -13,11 +13,10 @@ use super::app::App;
 use super::output::{NewFolder, write_file};
 use crate::domain::duration::{Length, brief};
 use crate::domain::text::quantity;
-use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::ReportRow;
-use crate::report::{Digest, Figure, FiguresView};
-use crate::service::Report;
+use crate::report::{Evidence, Figure, FiguresView};
+use crate::service::PeriodReport;
 use crate::time_format::date_and_time;
 use crate::time_input::{self, Pick, TypedTime};
 use crate::ui::{Sheet, Sheets, grouped, page};
@@ -79,17 +78,17 @@ impl Run for ReportArgs {
         if until.is_some_and(|until| until < since) {
             return Err(Failure::new(Kind::Usage, "--until is before --since, so nothing can match").into());
         }
-        let digest = app.collect(Report { since, until }, csv.as_deref())?;
+        let evidence = app.collect(PeriodReport { since, until }, csv.as_deref())?;
         if to_output {
-            app.printer.raw(page(&digest).as_bytes())?;
+            app.printer.raw(page(&evidence).as_bytes())?;
         } else if let Some(file) = &html {
-            write_file(file, page(&digest).as_bytes())?;
+            write_file(file, page(&evidence).as_bytes())?;
         }
         if !to_output {
-            let view = ReportView { figures: FiguresView::from(&digest), html: html.as_deref(), csv: csv.as_deref() };
-            app.printer.object(&view, |sheet| figures(sheet, &digest, &view))?;
+            let view = ReportView { figures: FiguresView::from(&evidence), html: html.as_deref(), csv: csv.as_deref() };
+            app.printer.object(&view, |sheet| figures(sheet, &evidence, &view))?;
         }
-        let verify = &digest.opening.verify;
+        let verify = &evidence.opening.verify;
         if !verify.ok {
             let faults = quantity(verify.faults.len(), "fault", "faults");
             app.printer.warn(&format!("the log is not whole: {faults}; run `access audit verify`"));
@@ -100,13 +99,13 @@ impl Run for ReportArgs {
 
 impl App {
     /// Collects the report, and writes the CSV files as its rows arrive.
-    fn collect(&mut self, report: Report, csv: Option<&Path>) -> Result<Digest, Failure> {
-        let mut digest: Option<Digest> = None;
+    fn collect(&mut self, report: PeriodReport, csv: Option<&Path>) -> Result<Evidence, Failure> {
+        let mut evidence: Option<Evidence> = None;
         let mut files: Option<(NewFolder, Sheets<BufWriter<File>>)> = None;
         self.backend()?.call(report, &mut |row| {
-            match (row, &mut digest) {
+            match (row, &mut evidence) {
                 (ReportRow::Opening(opening), none) => {
-                    *none = Some(Digest::of(*opening));
+                    *none = Some(Evidence::of(*opening));
                     // Not before: where this process becomes the user who owns the database, that user writes the files.
                     if let Some(path) = csv {
                         let folder = NewFolder::begin(path)?;
@@ -114,25 +113,26 @@ impl App {
                         files = Some((folder, sheets.map_err(|error| not_written(path, &error))?));
                     }
                 }
-                (row, Some(digest)) => {
+                (row, Some(evidence)) => {
                     if let (Some((_, sheets)), Some(path)) = (&mut files, csv) {
-                        let (since, until) = (digest.opening.since, digest.opening.until);
+                        let (since, until) = (evidence.opening.since, evidence.opening.until);
                         sheets.row(&row, since, until).map_err(|error| not_written(path, &error))?;
                     }
-                    digest.take(row);
+                    evidence.take(row);
                 }
                 (_, None) => return Err(incomplete()),
             }
             Ok(())
         })?;
-        let mut digest = digest.ok_or_else(incomplete)?;
-        digest.close();
+        let mut evidence = evidence.ok_or_else(incomplete)?;
+        evidence.as_of = self.as_of();
+        evidence.close();
         if let (Some((folder, sheets)), Some(path)) = (files, csv) {
-            let written = sheets.close(&digest).map_err(|error| not_written(path, &error))?;
+            let written = sheets.close(&evidence).map_err(|error| not_written(path, &error))?;
             let files: Result<Vec<File>, _> = written.map(BufWriter::into_inner).collect();
             folder.finish(files.map_err(|error| not_written(path, error.error()))?.into_iter())?;
         }
-        Ok(digest)
+        Ok(evidence)
     }
 }
 
@@ -144,41 +144,32 @@ fn not_written(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Kind::Io, format!("{} can't be written: {error}", path.display()))
 }
 
-fn figures(sheet: &mut Sheet, digest: &Digest, view: &ReportView<'_>) {
+fn figures(sheet: &mut Sheet, evidence: &Evidence, view: &ReportView<'_>) {
     let FiguresView { team, since, until, log, people, resources, .. } = &view.figures;
-    let count = |figure: Figure| grouped(digest.count(figure));
-    let span = |since: &Timestamp, until: &Timestamp| format!("{} to {}", date_and_time(*since), date_and_time(*until));
-    sheet.line(&format!("Report for {team}, {}", span(since, until)));
-    let entries = grouped(log.entries.unsigned_abs());
+    let count = |figure: Figure| grouped(evidence.count(figure));
+    let of = |figure: Figure, one: &str, many: &str| quantity(evidence.count(figure), one, many);
+    sheet.line(&format!("Report for {team}, {} to {}", date_and_time(*since), date_and_time(*until)));
+    let entries = quantity(log.entries, "entry", "entries");
     let whole = if log.ok { "whole" } else { "NOT WHOLE" };
-    sheet.field("log", &format!("{whole}, {entries} entries, {} in the period", grouped(log.entries_in_period)));
+    sheet.field("log", &format!("{whole}, {entries}, {} in the period", grouped(log.entries_in_period)));
     sheet.field("head", &log.head);
     let (people, resources) = (quantity(*people, "person", "people"), quantity(*resources, "resource", "resources"));
     let (held, live, permanent) = (count(Figure::Held), count(Figure::Live), count(Figure::Permanent));
-    sheet.field(
-        "grants",
-        &format!("{held} held by {people} on {resources}; {live} live at the end; {permanent} permanent"),
-    );
+    let grants = format!("{held} held by {people} on {resources}; {live} live at the end; {permanent} permanent");
+    sheet.field("grants", &grants);
     let (pending, undecided) = (count(Figure::Pending), count(Figure::Undecided));
-    sheet.field(
-        "requests",
-        &format!(
-            "{} filed, {} decided by people, {} granted by a rule, {undecided} lapsed or withdrawn, {pending} pending at the end",
-            count(Figure::Submitted),
-            count(Figure::Decided),
-            count(Figure::ByRule),
-        ),
-    );
-    if let (Some(median), Some(late)) = (digest.wait(50), digest.wait(90)) {
+    let (filed, decided, by_rule) = (count(Figure::Submitted), count(Figure::Decided), count(Figure::ByRule));
+    let decided = format!("{filed} filed; {decided} decided by people, {by_rule} granted by a rule");
+    sheet.field("requests", &format!("{decided}; {undecided} lapsed or withdrawn; {pending} pending at the end"));
+    if let (Some(median), Some(late)) = (evidence.wait(50), evidence.wait(90)) {
         sheet.field("time taken", &format!("median {}, 90th percentile {}", brief(median), brief(late)));
     }
-    let (emergencies, owed) = (count(Figure::Emergencies), count(Figure::ReviewsOwed));
-    sheet.field("emergencies", &format!("{emergencies}; {owed} reviews owed"));
-    sheet.field("denied", &format!("{} requests; {} attempts refused", count(Figure::Denied), count(Figure::Refused)));
-    sheet.field(
-        "team",
-        &format!("{} changes; {} members without use", count(Figure::TeamChanges), count(Figure::Unused)),
-    );
+    let owed = of(Figure::ReviewsOwed, "review owed", "reviews owed");
+    sheet.field("emergencies", &format!("{}; {owed}", count(Figure::Emergencies)));
+    let refused = of(Figure::Refused, "attempt refused", "attempts refused");
+    sheet.field("denied", &format!("{}; {refused}", of(Figure::Denied, "request", "requests")));
+    let unused = of(Figure::Unused, "member without use", "members without use");
+    sheet.field("team", &format!("{}; {unused}", of(Figure::TeamChanges, "change", "changes")));
     for (label, path) in [("page", view.html), ("files", view.csv)] {
         if let Some(path) = path {
             sheet.field(label, &path.display().to_string());

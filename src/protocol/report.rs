@@ -13,7 +13,7 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ReportRow {
     Opening(Box<ReportOpening>),
-    Member(ReportedMember),
+    Member(Box<ReportedMember>),
     Request(Box<ReportedRequest>),
     Entry(Box<EntryView>),
 }

@@ -14,7 +14,7 @@ use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::request::Verdict;
 use crate::domain::time::Timestamp;
-use crate::protocol::{EntryView, ReportOpening, ReportRow, ReportedMember, ReportedRequest};
+use crate::protocol::{AsOf, EntryView, ReportOpening, ReportRow, ReportedMember, ReportedRequest};
 
 pub use facts::{Facts, HeldHow, Span, asked, given, length};
 pub use figures::{Citation, Figure, Last, percentile};
@@ -29,8 +29,10 @@ const CITED: usize = 50;
 pub type ListedRequests = Last<Arc<ReportedRequest>>;
 
 /// A report.
-pub struct Digest {
+pub struct Evidence {
     pub opening: ReportOpening,
+    /// What the copy of a shared log knew that it was made from.
+    pub as_of: Option<AsOf>,
     bases: BTreeMap<Figure, Basis>,
     pub holdings: Holdings,
     /// Those that gave access the longest, from then on.
@@ -77,11 +79,12 @@ impl MemberUse {
     }
 }
 
-impl Digest {
-    pub fn of(opening: ReportOpening) -> Digest {
+impl Evidence {
+    pub fn of(opening: ReportOpening) -> Evidence {
         let basis = Basis { count: 0, cited: Last::of(CITED) };
-        Digest {
+        Evidence {
             opening,
+            as_of: None,
             bases: Figure::ALL.into_iter().map(|figure| (figure, basis.clone())).collect(),
             holdings: Holdings::default(),
             longest: Vec::new(),
@@ -108,7 +111,7 @@ impl Digest {
     pub fn take(&mut self, row: ReportRow) {
         match row {
             ReportRow::Opening(opening) => self.opening = *opening,
-            ReportRow::Member(member) => self.members.push(MemberUse { member, grants: 0 }),
+            ReportRow::Member(member) => self.members.push(MemberUse { member: *member, grants: 0 }),
             ReportRow::Request(request) => self.request(Arc::new(*request)),
             ReportRow::Entry(entry) => self.entry(*entry),
         }
@@ -281,9 +284,10 @@ pub struct ReportedLogView {
     pub entries_in_period: u64,
 }
 
-impl From<&Digest> for FiguresView {
-    fn from(digest: &Digest) -> FiguresView {
-        let ReportOpening { since, until, made_by, first, last_at, checkpoint, verify, entries, .. } = &digest.opening;
+impl From<&Evidence> for FiguresView {
+    fn from(evidence: &Evidence) -> FiguresView {
+        let ReportOpening { since, until, made_by, first, last_at, checkpoint, verify, entries, .. } =
+            &evidence.opening;
         FiguresView {
             team: checkpoint.team.clone(),
             since: *since,
@@ -299,11 +303,11 @@ impl From<&Digest> for FiguresView {
                 last_at: *last_at,
                 entries_in_period: *entries,
             },
-            figures: Figure::ALL.into_iter().map(|figure| (figure.key(), digest.count(figure))).collect(),
-            people: digest.people(),
-            resources: digest.holdings.resources.len(),
-            median_seconds_to_decision: digest.wait(50),
-            p90_seconds_to_decision: digest.wait(90),
+            figures: Figure::ALL.into_iter().map(|figure| (figure.key(), evidence.count(figure))).collect(),
+            people: evidence.people(),
+            resources: evidence.holdings.resources.len(),
+            median_seconds_to_decision: evidence.wait(50),
+            p90_seconds_to_decision: evidence.wait(90),
         }
     }
 }

@@ -80,7 +80,7 @@ macro_rules! calls {
             principals: Principals;
             provisioning: DesiredAccess, StillHeld, RecordProvisioning;
             queue: Queue;
-            report: Report;
+            report: PeriodReport;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;

@@ -24,14 +24,14 @@ const PAGE: usize = 500;
 
 /// What happened in a period.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Report {
+pub struct PeriodReport {
     pub since: Timestamp,
     /// None: now.
     pub until: Option<Timestamp>,
 }
 
-impl Call for Report {
-    const NAME: &'static str = "Report";
+impl Call for PeriodReport {
+    const NAME: &'static str = "PeriodReport";
 
     type Row = ReportRow;
     type Reply = ();
@@ -43,7 +43,7 @@ impl Call for Report {
         })?;
         rows(ReportRow::Opening(Box::new(opening)))?;
         for member in members {
-            rows(ReportRow::Member(member))?;
+            rows(ReportRow::Member(Box::new(member)))?;
         }
         let mut after = 0;
         loop {
@@ -71,7 +71,7 @@ fn may_read(me: &Principal, now: Timestamp) -> Result<(), Problem> {
 
 fn open(
     read: &Read<'_>,
-    report: &Report,
+    report: &PeriodReport,
     me: &Principal,
     now: Timestamp,
 ) -> Result<(ReportOpening, Vec<ReportedMember>, Period), Error> {

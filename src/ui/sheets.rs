@@ -13,7 +13,7 @@ use crate::domain::team::difference;
 use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 use crate::protocol::{DecisionView, EntryView, ReportRow, ReportedMember, RequestView, ReviewView};
-use crate::report::{Digest, Facts, FiguresView, asked, given};
+use crate::report::{Evidence, Facts, FiguresView, asked, given};
 
 const GRANTS: &str = "grants.csv";
 const REQUESTS: &str = "requests.csv";
@@ -78,12 +78,14 @@ impl<W: Write> Sheets<W> {
     }
 
     /// Writes what is known at the end. Gives the files, for the caller to close.
-    pub fn close(mut self, digest: &Digest) -> io::Result<impl Iterator<Item = W>> {
-        let value = serde_json::to_value(FiguresView::from(digest))?;
-        for (key, value) in flat("", &value) {
+    pub fn close(mut self, evidence: &Evidence) -> io::Result<impl Iterator<Item = W>> {
+        let value = serde_json::to_value(FiguresView::from(evidence))?;
+        let as_of = evidence.as_of.as_ref().map(serde_json::to_value).transpose()?;
+        let as_of = as_of.map(|as_of| flat("as_of", &as_of)).unwrap_or_default();
+        for (key, value) in flat("", &value).into_iter().chain(as_of) {
             self.line(SUMMARY, vec![key, value])?;
         }
-        for used in &digest.members {
+        for used in &evidence.members {
             let ReportedMember { name, role, disabled, scopes, since, last_act, last_session } = &used.member;
             let at = |entry: &Option<EntryRef>| entry.as_ref().map(|entry| entry.at.to_string()).unwrap_or_default();
             let seq = |entry: &Option<EntryRef>| entry.as_ref().map(|entry| entry.seq.to_string()).unwrap_or_default();

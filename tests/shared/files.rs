@@ -254,7 +254,7 @@ fn a_report_over_the_server_is_the_callers_own_file() {
         access(login, &["report", "--html", "/srv/all/other.html"]).fails(3, "may make a report");
     }
     // By hand, the server refuses a call like any other, and root is no member.
-    let program = "s = connect(); s.sendall(command({'Report': {'since': '2026-01-01T00:00:00Z', 'until': None}})); \
+    let program = "s = connect(); s.sendall(command({'PeriodReport': {'since': '2026-01-01T00:00:00Z', 'until': None}})); \
                    s.shutdown(socket.SHUT_WR); print(ascii(answers(s)))";
     python("bob", program).ok().says("may make a report");
     access("root", &["report"]).fails(3, "root is not a member");

@@ -1,6 +1,6 @@
 //! Requests: all of the period, emergencies, permanent access, and what was denied or refused.
 
-use super::{HtmlColumn, LONGEST_TEXT, Page, length_of, time};
+use super::{HtmlColumn, LONGEST_TEXT, ReportPage, length_of, time};
 use crate::domain::event::Event;
 use crate::domain::grant::State;
 use crate::domain::request::Verdict;
@@ -82,10 +82,10 @@ const SPREAD: [HtmlColumn; 3] =
 /// The most people in the table of decisions.
 const PEOPLE: usize = 50;
 
-impl Page<'_> {
+impl ReportPage<'_> {
     pub(super) fn requests(&mut self) {
         self.section("requests");
-        let digest = self.digest;
+        let evidence = self.evidence;
         self.counts(&[
             ("Filed in the period", Figure::Submitted),
             ("Decided by people", Figure::Decided),
@@ -93,7 +93,7 @@ impl Page<'_> {
             ("Lapsed or withdrawn", Figure::Undecided),
             ("Pending at the end", Figure::Pending),
         ]);
-        if let (Some(median), Some(late)) = (digest.wait(50), digest.wait(90)) {
+        if let (Some(median), Some(late)) = (evidence.wait(50), evidence.wait(90)) {
             self.html.raw("<p>Half of the decisions came within ");
             self.link(Figure::Decided, &length_of(median));
             self.html.raw(" of filing, nine of ten within ");
@@ -102,19 +102,19 @@ impl Page<'_> {
             self.spread();
             self.approvers();
         }
-        if digest.filed.total > 0 {
+        if evidence.filed.total > 0 {
             self.open_table("The last requests that were filed, newest first", &REQUESTS);
-            for row in digest.filed.rows.iter().rev() {
+            for row in evidence.filed.rows.iter().rev() {
                 self.request_row(row);
             }
             self.close_table();
-            self.more(digest.filed.more(), "requests.csv");
+            self.more(evidence.filed.more(), "requests.csv");
         }
         self.end_section();
     }
 
     fn spread(&mut self) {
-        let waits = &self.digest.waits;
+        let waits = &self.evidence.waits;
         let most = waits.len().max(1);
         self.html.raw("<div class=\"spread\">\n");
         self.open_table("How long people took to decide", &SPREAD);
@@ -140,8 +140,8 @@ impl Page<'_> {
     }
 
     fn approvers(&mut self) {
-        let digest = self.digest;
-        let mut sorted: Vec<_> = digest.approvers.iter().collect();
+        let evidence = self.evidence;
+        let mut sorted: Vec<_> = evidence.approvers.iter().collect();
         sorted.sort_by_key(|(_, used)| std::cmp::Reverse(used.approved + used.denied));
         self.open_table("Who decided, and how long after filing", &APPROVERS);
         for (name, used) in sorted.iter().take(PEOPLE) {
@@ -234,7 +234,7 @@ impl Page<'_> {
     }
 
     fn facts<'r>(&self, row: &'r ReportedRequest) -> Facts<'r> {
-        Facts::of(row, self.digest.opening.since, self.digest.opening.until)
+        Facts::of(row, self.evidence.opening.since, self.evidence.opening.until)
     }
 
     pub(super) fn emergencies(&mut self) {
@@ -243,7 +243,7 @@ impl Page<'_> {
             ("Taken in the period", Figure::Emergencies),
             ("Without a review at its end, including earlier ones", Figure::ReviewsOwed),
         ]);
-        self.requests_table("Emergency access, newest first", &EMERGENCIES, &self.digest.emergencies, |page, row| {
+        self.requests_table("Emergency access, newest first", &EMERGENCIES, &self.evidence.emergencies, |page, row| {
             let facts = page.facts(row);
             let request = facts.request;
             page.first_cells(&EMERGENCIES, request, &facts.granted.map(|entry| time(entry.at)).unwrap_or_default());
@@ -259,7 +259,7 @@ impl Page<'_> {
             });
             page.cell(&EMERGENCIES[6], |page| page.cite_all(facts.entries, request.id));
         });
-        self.more(self.digest.emergencies.more(), "emergencies.csv");
+        self.more(self.evidence.emergencies.more(), "emergencies.csv");
         self.end_section();
     }
 
@@ -267,7 +267,7 @@ impl Page<'_> {
         self.section("permanent");
         self.counts(&[("Grants without an end, in force in the period", Figure::Permanent)]);
         self.paragraph("What the team file gives without a grant is listed with the <a href=\"#members\">members</a>.");
-        self.requests_table("Permanent grants, newest first", &PERMANENT, &self.digest.permanent, |page, row| {
+        self.requests_table("Permanent grants, newest first", &PERMANENT, &self.evidence.permanent, |page, row| {
             let facts = page.facts(row);
             let request = facts.request;
             let since = request.grant.as_ref().map(|grant| time(grant.starts_at)).unwrap_or_default();
@@ -281,7 +281,7 @@ impl Page<'_> {
             });
             page.cell(&PERMANENT[7], |page| page.cite_all(facts.entries, request.id));
         });
-        self.more(self.digest.permanent.more(), "permanent.csv");
+        self.more(self.evidence.permanent.more(), "permanent.csv");
         self.end_section();
     }
 
@@ -291,7 +291,7 @@ impl Page<'_> {
             ("Requests denied by approvers", Figure::Denied),
             ("Attempts refused by a rule or for a missing right", Figure::Refused),
         ]);
-        self.requests_table("Denied requests, newest first", &DENIED, &self.digest.denied, |page, row| {
+        self.requests_table("Denied requests, newest first", &DENIED, &self.evidence.denied, |page, row| {
             let facts = page.facts(row);
             let request = facts.request;
             page.first_cells(&DENIED, request, &facts.decided.map(|entry| time(entry.at)).unwrap_or_default());
@@ -305,14 +305,14 @@ impl Page<'_> {
             });
             page.cell(&DENIED[6], |page| page.cite_all(facts.entries, request.id));
         });
-        self.more(self.digest.denied.more(), "denied.csv");
-        if self.digest.refused.total > 0 {
+        self.more(self.evidence.denied.more(), "denied.csv");
+        if self.evidence.refused.total > 0 {
             self.open_table("Refused attempts, newest first", &REFUSED);
-            for entry in &self.digest.refused.rows {
+            for entry in &self.evidence.refused.rows {
                 self.refused_row(entry);
             }
             self.close_table();
-            self.more(self.digest.refused.more(), "refused.csv");
+            self.more(self.evidence.refused.more(), "refused.csv");
         }
         self.end_section();
     }

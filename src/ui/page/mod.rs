@@ -4,7 +4,7 @@
 //! Every figure leads to the entries of the log that it rests on. Whatever there is, the page stays bounded: it shows the
 //! last of each list, and says how many more there are and which file of `--csv` has them.
 
-mod evidence;
+mod basis;
 mod lists;
 mod people;
 mod timeline;
@@ -18,7 +18,7 @@ use crate::domain::terms::RequestId;
 use crate::domain::text::cut;
 use crate::domain::time::Timestamp;
 use crate::protocol::ReportOpening;
-use crate::report::{Citation, Digest, Figure};
+use crate::report::{Citation, Evidence, Figure};
 
 const STYLE: &str = include_str!("style.css");
 /// The most characters of a text that somebody wrote. `access show` has all of it.
@@ -31,16 +31,16 @@ const FAULTS: usize = 20;
 /// A column of a table: its heading, and its class in the style sheet.
 struct HtmlColumn(&'static str, &'static str);
 
-struct Page<'d> {
+struct ReportPage<'d> {
     html: Html,
-    digest: &'d Digest,
+    evidence: &'d Evidence,
     /// The entries that the page names, to be listed at its end.
     cited: BTreeMap<i64, Citation>,
 }
 
 /// The whole page.
-pub fn page(digest: &Digest) -> String {
-    let mut page = Page { html: Html::default(), digest, cited: BTreeMap::new() };
+pub fn page(evidence: &Evidence) -> String {
+    let mut page = ReportPage { html: Html::default(), evidence, cited: BTreeMap::new() };
     page.head();
     page.opening();
     page.figures();
@@ -73,9 +73,9 @@ const SECTIONS: [(&str, &str); 10] = [
     ("entries", "Entries"),
 ];
 
-impl Page<'_> {
+impl ReportPage<'_> {
     fn head(&mut self) {
-        let opening = &self.digest.opening;
+        let opening = &self.evidence.opening;
         let html = &mut self.html;
         html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
         html.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">\n");
@@ -87,7 +87,7 @@ impl Page<'_> {
 
     fn opening(&mut self) {
         let ReportOpening { since, until, made_by, first, last_at, checkpoint, verify, entries, ends } =
-            &self.digest.opening;
+            &self.evidence.opening;
         let html = &mut self.html;
         html.raw("<header>\n<h1>Access report for ").text(checkpoint.team.as_str()).raw("</h1>\n<p class=\"lede\">");
         html.text(&time(*since)).raw(" to ").text(&time(*until)).raw(". All times are UTC.</p>\n");
@@ -118,14 +118,19 @@ impl Page<'_> {
         html.raw("</dd>\n<dt>Head</dt><dd><code>")
             .text(&checkpoint.head)
             .raw("</code></dd>\n<dt>Checkpoint</dt><dd><code>");
-        html.text(&serde_json::to_string(checkpoint).unwrap_or_default()).raw("</code></dd>\n</dl>\n</header>\n");
+        html.text(&serde_json::to_string(checkpoint).unwrap_or_default()).raw("</code></dd>\n");
+        if let Some(as_of) = &self.evidence.as_of {
+            html.raw("<dt>Read from</dt><dd>this host’s copy of the shared log at ").text(&as_of.position.to_string());
+            html.raw(", which last heard from it at ").text(&time(as_of.at)).raw("</dd>\n");
+        }
+        html.raw("</dl>\n</header>\n");
     }
 
     fn figures(&mut self) {
         let shown = [
             (Figure::Held, "grants held"),
             (Figure::Live, "still live at the end"),
-            (Figure::Permanent, "of them permanent"),
+            (Figure::Permanent, "permanent grants"),
             (Figure::Submitted, "requests filed"),
             (Figure::Denied, "requests denied"),
             (Figure::Refused, "attempts refused"),
@@ -136,14 +141,14 @@ impl Page<'_> {
         ];
         self.html.raw("<ul class=\"figures\">\n");
         for (figure, words) in shown {
-            let alert = figure == Figure::ReviewsOwed && self.digest.count(figure) > 0;
+            let alert = figure == Figure::ReviewsOwed && self.evidence.count(figure) > 0;
             self.html.raw(if alert { "<li class=\"alert\"><span>" } else { "<li><span>" }).raw(words).raw("</span><b>");
             self.figure(figure);
             self.html.raw("</b></li>\n");
         }
         for (percent, words) in [(50, "median time to decision"), (90, "90th percentile of it")] {
             self.html.raw("<li><span>").raw(words).raw("</span><b>");
-            let wait = self.digest.wait(percent).map_or_else(|| "–".to_owned(), length_of);
+            let wait = self.evidence.wait(percent).map_or_else(|| "–".to_owned(), length_of);
             self.link(Figure::Decided, &wait);
             self.html.raw("</b></li>\n");
         }
@@ -179,7 +184,7 @@ impl Page<'_> {
 
     /// A figure, leading to what it rests on.
     fn figure(&mut self, figure: Figure) {
-        let count = grouped(self.digest.count(figure));
+        let count = grouped(self.evidence.count(figure));
         self.link(figure, &count);
     }
 
@@ -272,7 +277,7 @@ impl Page<'_> {
             .raw("<code>")
             .text(resource.kind().as_str())
             .raw(":<wbr>")
-            .text(&resource.name().to_string())
+            .text(resource.name())
             .raw("</code>");
     }
 
@@ -297,7 +302,7 @@ impl Page<'_> {
     }
 
     fn csv_command(&mut self) {
-        let ReportOpening { since, until, .. } = &self.digest.opening;
+        let ReportOpening { since, until, .. } = &self.evidence.opening;
         let command = format!("access report --since {since} --until {until} --csv DIR");
         self.html.text(&command);
     }
@@ -364,7 +369,7 @@ mod tests {
         } }))
     }
 
-    fn digest(requests: i64) -> Digest {
+    fn evidence(requests: i64) -> Evidence {
         let opening: ReportOpening = serde_json::from_value(json!({
             "since": at(0), "until": at(requests * 240), "made_by": "alice", "first": entry(1, "team.initialized"),
             "last_at": at(requests * 240), "checkpoint": { "team": "acme", "seq": requests * 4, "head": "0", "at": at(requests * 240) },
@@ -372,23 +377,23 @@ mod tests {
             "entries": requests * 4, "ends": [1, requests * 4],
         }))
         .unwrap();
-        let mut digest = Digest::of(opening);
+        let mut evidence = Evidence::of(opening);
         let mut names: Vec<String> = (0..700).map(|n| format!("m{n}")).collect();
         names.sort();
         for name in names {
-            digest.take(row(json!({ "Member": {
+            evidence.take(row(json!({ "Member": {
                 "name": name, "role": "member", "disabled": false, "scopes": [], "since": entry(1, "team.applied"),
                 "last_act": null, "last_session": null,
             } })));
         }
-        (1..=requests).for_each(|id| digest.take(request(id)));
-        digest.close();
-        digest
+        (1..=requests).for_each(|id| evidence.take(request(id)));
+        evidence.close();
+        evidence
     }
 
     #[test]
     fn a_page_about_a_long_history_stays_small() {
-        let (short, long) = (page(&digest(2000)), page(&digest(8000)));
+        let (short, long) = (page(&evidence(2000)), page(&evidence(8000)));
         assert!(long.len() < 1_500_000, "{}", long.len());
         assert!(long.len() < short.len() * 5 / 4, "{} and {}", short.len(), long.len());
         for more in [

@@ -1,6 +1,6 @@
 //! Changes of the team, and its members.
 
-use super::{HtmlColumn, LONGEST_TEXT, Page, time};
+use super::{HtmlColumn, LONGEST_TEXT, ReportPage, time};
 use crate::domain::describe::words;
 use crate::domain::event::Event;
 use crate::domain::team::difference;
@@ -24,17 +24,17 @@ const MEMBERS: [HtmlColumn; 7] = [
 const MEMBERS_SHOWN: usize = 100;
 const CHANGES_SHOWN: usize = 30;
 
-impl Page<'_> {
+impl ReportPage<'_> {
     pub(super) fn team(&mut self) {
         self.section("team");
         self.counts(&[(
             "Entries that changed who is in the team, what there is to ask for, or by which rules",
             Figure::TeamChanges,
         )]);
-        let digest = self.digest;
-        if digest.team_changes.total > 0 {
+        let evidence = self.evidence;
+        if evidence.team_changes.total > 0 {
             self.open_table("Changes of the team, newest first", &CHANGES);
-            for entry in &digest.team_changes.rows {
+            for entry in &evidence.team_changes.rows {
                 self.html.raw("<tr>");
                 self.heading_cell(&CHANGES[0], |page| page.cite(&Citation::of(entry)));
                 self.text_cell(&CHANGES[1], &time(entry.at));
@@ -43,7 +43,7 @@ impl Page<'_> {
                 self.html.raw("</tr>\n");
             }
             self.close_table();
-            self.more(digest.team_changes.more(), "team-changes.csv");
+            self.more(evidence.team_changes.more(), "team-changes.csv");
         }
         self.end_section();
     }
@@ -72,7 +72,7 @@ impl Page<'_> {
 
     pub(super) fn members(&mut self) {
         self.section("members");
-        let members = &self.digest.members;
+        let members = &self.evidence.members;
         self.html.raw("<p>Members of the team when this report was made: ").count(members.len() as u64);
         self.html.raw(". Without use in the period: ");
         self.figure(Figure::Unused);

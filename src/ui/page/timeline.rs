@@ -1,6 +1,6 @@
 //! Who held what when: drawn for a reader who looks, and as a table.
 
-use super::{HtmlColumn, Page, day, length_of, time};
+use super::{HtmlColumn, ReportPage, day, length_of, time};
 use crate::domain::name::Name;
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
@@ -41,11 +41,11 @@ const LONGEST: [HtmlColumn; 7] = [
     HtmlColumn("Entries", "refs"),
 ];
 
-impl Page<'_> {
+impl ReportPage<'_> {
     pub(super) fn held(&mut self) {
         self.section("grants");
-        let digest = self.digest;
-        let holdings = &digest.holdings;
+        let evidence = self.evidence;
+        let holdings = &evidence.holdings;
         if holdings.resources.is_empty() {
             self.paragraph("Nobody held access by a grant in this period.");
             return self.end_section();
@@ -55,7 +55,7 @@ impl Page<'_> {
             ("Live at the end", Figure::Live),
             ("Permanent", Figure::Permanent),
         ]);
-        self.html.raw("<p>Held by ").text(&quantity(digest.people(), "person", "people")).raw(", on ");
+        self.html.raw("<p>Held by ").text(&quantity(evidence.people(), "person", "people")).raw(", on ");
         self.html.text(&quantity(holdings.resources.len(), "resource", "resources")).raw(".</p>\n");
         self.legend();
         self.html.raw("<h3>Grants in force at the same time</h3>\n<div class=\"chart\">");
@@ -139,7 +139,7 @@ impl Page<'_> {
             }
             begin = index;
         }
-        self.html.raw("<div class=\"who\">").text(label).raw("</div><div class=\"bar ").raw(class);
+        self.html.raw("<div class=\"who\" aria-hidden=\"true\">").text(label).raw("</div><div class=\"bar ").raw(class);
         self.html.raw("\"><svg viewBox=\"0 0 250 100\" preserveAspectRatio=\"none\" shape-rendering=\"crispEdges\" role=\"img\" aria-label=\"");
         self.html
             .text(label)
@@ -147,13 +147,13 @@ impl Page<'_> {
             .count(most)
             .raw(" at the same time\"><path class=\"area\" d=\"")
             .path(&path);
-        self.html.raw("\"/></svg></div><div class=\"sum\">up to ").count(most).raw("</div>");
+        self.html.raw("\"/></svg></div><div class=\"sum\" aria-hidden=\"true\">up to ").count(most).raw("</div>");
     }
 
     /// When one person held something.
     fn lane(&mut self, name: &Name, spans: &[Span]) {
         let (since, until) = self.period();
-        self.html.raw("<div class=\"who\">").text(name.as_str()).raw("</div><div class=\"bar\">");
+        self.html.raw("<div class=\"who\" aria-hidden=\"true\">").text(name.as_str()).raw("</div><div class=\"bar\">");
         self.html.raw("<svg viewBox=\"0 0 2000 18\" preserveAspectRatio=\"none\" role=\"img\" aria-label=\"");
         let held = length_of(covered(spans));
         let ends = spans.iter().map(|span| span.from).min().zip(spans.iter().map(|span| span.to).max());
@@ -168,7 +168,7 @@ impl Page<'_> {
                 self.html.raw("<path class=\"").raw(class(how)).raw("\" d=\"").path(&path).raw("\"/>");
             }
         }
-        self.html.raw("</svg></div><div class=\"sum\">").text(&held).raw("</div>");
+        self.html.raw("</svg></div><div class=\"sum\" aria-hidden=\"true\">").text(&held).raw("</div>");
     }
 
     /// Where each quarter of the period begins.
@@ -215,17 +215,17 @@ impl Page<'_> {
     }
 
     fn longest(&mut self) {
-        let digest = self.digest;
+        let evidence = self.evidence;
         self.open_table("The grants that gave access longest within the period", &LONGEST);
-        for row in &digest.longest {
+        for row in &evidence.longest {
             self.longest_row(row);
         }
         self.close_table();
-        self.more(digest.count(Figure::Held) - digest.longest.len() as u64, "grants.csv");
+        self.more(evidence.count(Figure::Held) - evidence.longest.len() as u64, "grants.csv");
     }
 
     fn longest_row(&mut self, row: &ReportedRequest) {
-        let facts = Facts::of(row, self.digest.opening.since, self.digest.opening.until);
+        let facts = Facts::of(row, self.evidence.opening.since, self.evidence.opening.until);
         let Some(grant) = &facts.request.grant else { return };
         self.html.raw("<tr>");
         self.request_cell(&LONGEST[0], facts.request.id);
@@ -242,7 +242,7 @@ impl Page<'_> {
     }
 
     fn period(&self) -> (i64, i64) {
-        (self.digest.opening.since.unix(), self.digest.opening.until.unix())
+        (self.evidence.opening.since.unix(), self.evidence.opening.until.unix())
     }
 }
 

@@ -1,10 +1,10 @@
 //! What the figures mean, the entries that they rest on, and how to check both.
 
-use super::{Page, time};
+use super::{ReportPage, time};
 use crate::domain::request::as_of::EntryRef;
 use crate::report::Figure;
 
-impl Page<'_> {
+impl ReportPage<'_> {
     pub(super) fn method(&mut self) {
         self.section("method");
         self.html.raw("<dl>\n");
@@ -25,7 +25,7 @@ impl Page<'_> {
         self.section("basis");
         self.paragraph("The entries of the log behind each figure; the last of them, where there are many. Of a grant and of a decision it is the entry that made it, of a request the one that filed it, and of a member the one that brought them into the team.");
         for figure in Figure::ALL {
-            let basis = self.digest.basis(figure).clone();
+            let basis = self.evidence.basis(figure).clone();
             self.html
                 .raw("<div class=\"basis\" id=\"b-")
                 .raw(figure.key())
