@@ -11,9 +11,9 @@ use crate::report::{Citation, Facts, Figure, ListedRequests, asked, given, perce
 const REQUESTS: [HtmlColumn; 9] = [
     HtmlColumn("Request", "id"),
     HtmlColumn("Filed", "t"),
-    HtmlColumn("Requester", "who"),
+    HtmlColumn("Requester", "word"),
     HtmlColumn("Resource", "res"),
-    HtmlColumn("Asked, given", ""),
+    HtmlColumn("Asked, given", "word"),
     HtmlColumn("Reason", "long"),
     HtmlColumn("Outcome", "w"),
     HtmlColumn("After", "n"),
@@ -31,7 +31,7 @@ const APPROVERS: [HtmlColumn; 5] = [
 const EMERGENCIES: [HtmlColumn; 7] = [
     HtmlColumn("Request", "id"),
     HtmlColumn("Taken", "t"),
-    HtmlColumn("Member", "who"),
+    HtmlColumn("Member", "word"),
     HtmlColumn("Resource", "res"),
     HtmlColumn("Reason", "long"),
     HtmlColumn("Review", "long"),
@@ -41,18 +41,18 @@ const EMERGENCIES: [HtmlColumn; 7] = [
 const PERMANENT: [HtmlColumn; 8] = [
     HtmlColumn("Request", "id"),
     HtmlColumn("Since", "t"),
-    HtmlColumn("Member", "who"),
+    HtmlColumn("Member", "word"),
     HtmlColumn("Resource", "res"),
     HtmlColumn("Reason", "long"),
-    HtmlColumn("Approved by", ""),
-    HtmlColumn("State at end", ""),
+    HtmlColumn("Approved by", "word"),
+    HtmlColumn("State at end", "word"),
     HtmlColumn("Entries", "refs"),
 ];
 
 const DENIED: [HtmlColumn; 7] = [
     HtmlColumn("Request", "id"),
     HtmlColumn("Denied", "t"),
-    HtmlColumn("Requester", "who"),
+    HtmlColumn("Requester", "word"),
     HtmlColumn("Resource", "res"),
     HtmlColumn("Reason", "long"),
     HtmlColumn("Denied by, because", "long"),
@@ -62,7 +62,7 @@ const DENIED: [HtmlColumn; 7] = [
 const REFUSED: [HtmlColumn; 5] = [
     HtmlColumn("Entry", "id"),
     HtmlColumn("At", "t"),
-    HtmlColumn("By", ""),
+    HtmlColumn("By", "word"),
     HtmlColumn("Command", ""),
     HtmlColumn("Why", "long"),
 ];

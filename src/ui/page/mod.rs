@@ -273,12 +273,7 @@ impl ReportPage<'_> {
 
     /// A resource, which breaks after its kind.
     fn resource(&mut self, resource: &Resource) {
-        self.html
-            .raw("<code>")
-            .text(resource.kind().as_str())
-            .raw(":<wbr>")
-            .text(resource.name())
-            .raw("</code>");
+        self.html.raw("<code>").text(resource.kind().as_str()).raw(":<wbr>").text(resource.name()).raw("</code>");
     }
 
     fn resource_cell(&mut self, column: &HtmlColumn, resource: &Resource) {

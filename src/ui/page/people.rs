@@ -8,11 +8,11 @@ use crate::domain::text::{cut, joined};
 use crate::report::{Citation, Figure, MemberUse};
 
 const CHANGES: [HtmlColumn; 4] =
-    [HtmlColumn("Entry", "id"), HtmlColumn("At", "t"), HtmlColumn("By", ""), HtmlColumn("What changed", "long")];
+    [HtmlColumn("Entry", "id"), HtmlColumn("At", "t"), HtmlColumn("By", "word"), HtmlColumn("What changed", "long")];
 
 const MEMBERS: [HtmlColumn; 7] = [
     HtmlColumn("Member", ""),
-    HtmlColumn("Role", ""),
+    HtmlColumn("Role", "word"),
     HtmlColumn("Scopes by the team file", ""),
     HtmlColumn("Grants", "n"),
     HtmlColumn("Last recorded act", "t"),

@@ -35,7 +35,7 @@ const LONGEST: [HtmlColumn; 7] = [
     HtmlColumn("Request", "id"),
     HtmlColumn("Member", ""),
     HtmlColumn("Resource", "res"),
-    HtmlColumn("Granted", ""),
+    HtmlColumn("Granted", "word"),
     HtmlColumn("From", "t"),
     HtmlColumn("To", "t"),
     HtmlColumn("Entries", "refs"),
