@@ -21,7 +21,7 @@ use crate::time_format::date_and_time;
 use crate::time_input::{self, Pick, TypedTime};
 use crate::ui::{Sheet, Sheets, grouped, page};
 
-/// A report about a period, to hand to an auditor (admins). Exit 1: the log is not whole
+/// A report about a period, to hand over (admins and auditors). Exit 1: the log is not whole
 #[derive(Debug, Args)]
 #[command(
     after_help = "Verifies the log, then shows who held what and when, the requests and how long they took to decide, \

@@ -179,6 +179,10 @@ pub enum Event {
     SessionOpened(OpenedSession),
     #[serde(rename = "session.closed")]
     SessionClosed(ClosedSession),
+    /// Nothing. Readers of a shared log take it in the place of an entry that can't be read, or that can't follow what is
+    /// recorded, so that a host that appends one holds up no other. No program writes it.
+    #[serde(rename = "entry.void")]
+    Void,
 }
 
 /// What a new request says.
@@ -365,6 +369,7 @@ impl Event {
             Event::CertificateIssued(_) => "certificate.issued",
             Event::SessionOpened(_) => "session.opened",
             Event::SessionClosed(_) => "session.closed",
+            Event::Void => "entry.void",
         }
     }
 
@@ -399,7 +404,8 @@ impl Event {
             | Event::DriftOmitted(_)
             | Event::CertificateIssued(_)
             | Event::SessionOpened(_)
-            | Event::SessionClosed(_) => false,
+            | Event::SessionClosed(_)
+            | Event::Void => false,
         }
     }
 
@@ -434,12 +440,13 @@ impl Event {
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_)
-            | Event::DriftOmitted(_) => None,
+            | Event::DriftOmitted(_)
+            | Event::Void => None,
         }
     }
 }
 
-/// Every action, for filters and completion.
+/// Every action that is recorded, for filters and completion.
 pub const ACTIONS: [&str; 29] = [
     "team.initialized",
     "team.applied",

@@ -45,7 +45,8 @@ impl HostPower {
                 | Event::DriftOmitted(_)
                 | Event::CertificateIssued(_)
                 | Event::SessionOpened(_)
-                | Event::SessionClosed(_),
+                | Event::SessionClosed(_)
+                | Event::Void,
             ) => false,
         }
     }

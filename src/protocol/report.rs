@@ -51,6 +51,7 @@ pub struct ReportedRequest {
 pub struct ReportedMember {
     pub name: Name,
     pub role: Role,
+    pub auditor: bool,
     pub disabled: bool,
     /// The scopes that the team file assigns to them.
     pub scopes: Vec<Name>,

@@ -22,6 +22,7 @@ mod hosts_behind;
 mod inbox;
 mod init;
 mod list;
+mod list_past;
 mod log_findings;
 #[cfg(test)]
 mod long_history;
@@ -45,6 +46,7 @@ mod review;
 mod revoke;
 mod sessions;
 mod shared_log;
+mod snapshot;
 mod team;
 mod verify;
 mod view;
@@ -88,7 +90,7 @@ macro_rules! calls {
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
             verify: AuditCheckpoint, AuditVerify;
-            who: Who;
+            who: Holdings, Who;
             whoami: Whoami;
             withdraw: Withdraw;
         }

@@ -66,7 +66,7 @@ impl Call for PeriodReport {
 
 /// Who may read it: those who may read the whole log.
 fn may_read(me: &Principal, now: Timestamp) -> Result<(), Problem> {
-    Ok(authorize::needs_admin(me, "make a report", now)?)
+    Ok(authorize::needs_auditor(me, "make a report", now)?)
 }
 
 fn open(
@@ -100,6 +100,7 @@ fn members(read: &Read<'_>, period: &Period) -> Result<Vec<ReportedMember>, Erro
     let members = team.members.iter().map(|(name, member)| {
         Ok(ReportedMember {
             role: member.role,
+            auditor: member.auditor,
             disabled: member.disabled,
             scopes: scopes.remove(name).unwrap_or_default(),
             since: entry_of(since.get(name).copied().unwrap_or(0))?,

@@ -10,7 +10,6 @@ use crate::domain::grant::State;
 use crate::domain::request::Verdict;
 use crate::domain::request::as_of::EntryRef;
 use crate::domain::team::difference;
-use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 use crate::protocol::{DecisionView, EntryView, ReportRow, ReportedMember, RequestView, ReviewView};
 use crate::report::{Evidence, Facts, FiguresView, asked, given};
@@ -47,7 +46,7 @@ pub const FILES: [(&str, &str); 10] = [
     (TEAM_CHANGES, "seq,at,actor,os_user,what,change"),
     (
         MEMBERS,
-        "member,role,disabled,scopes,grants,last_act_at,last_act,last_act_seq,last_session_at,last_session_seq,since_at,since_seq,used",
+        "member,role,auditor,disabled,scopes,grants,last_act_at,last_act,last_act_seq,last_session_at,last_session_seq,since_at,since_seq,used",
     ),
     (ENTRIES, "seq,at,actor,action,request"),
 ];
@@ -86,7 +85,7 @@ impl<W: Write> Sheets<W> {
             self.line(SUMMARY, vec![key, value])?;
         }
         for used in &evidence.members {
-            let ReportedMember { name, role, disabled, scopes, since, last_act, last_session } = &used.member;
+            let ReportedMember { name, role, auditor, disabled, scopes, since, last_act, last_session } = &used.member;
             let at = |entry: &Option<EntryRef>| entry.as_ref().map(|entry| entry.at.to_string()).unwrap_or_default();
             let seq = |entry: &Option<EntryRef>| entry.as_ref().map(|entry| entry.seq.to_string()).unwrap_or_default();
             self.line(
@@ -94,8 +93,9 @@ impl<W: Write> Sheets<W> {
                 vec![
                     name.to_string(),
                     role.to_string(),
+                    yes(*auditor),
                     yes(*disabled),
-                    joined(scopes),
+                    list(scopes),
                     used.grants.to_string(),
                     at(last_act),
                     last_act.as_ref().map(|entry| entry.action.clone()).unwrap_or_default(),
@@ -116,7 +116,7 @@ impl<W: Write> Sheets<W> {
 
     fn line(&mut self, file: &'static str, cells: Vec<String>) -> io::Result<()> {
         match self.files.get_mut(file) {
-            Some(out) => csv::line(out, &cells),
+            Some(out) => csv::row(out, &cells),
             None => Err(io::Error::other("there is no such sheet")),
         }
     }
@@ -181,6 +181,11 @@ fn text<T: ToString>(value: Option<&T>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
 }
 
+/// Several values in one cell.
+fn list<T: ToString>(values: impl IntoIterator<Item = T>) -> String {
+    values.into_iter().map(|value| value.to_string()).collect::<Vec<_>>().join("; ")
+}
+
 fn yes(value: bool) -> String {
     if value { "yes" } else { "no" }.to_owned()
 }
@@ -210,7 +215,7 @@ fn request(facts: &Facts<'_>) -> Vec<String> {
         grant.map(given).unwrap_or_default(),
         state.to_string(),
         submitted_at.to_string(),
-        joined(facts.approvers()),
+        list(facts.approvers()),
         denial(facts).map(|denial| denial.by.to_string()).unwrap_or_default(),
         text(grant.and_then(|grant| grant.by_rule.as_ref())),
         text(facts.decided.map(|entry| entry.at).as_ref()),
@@ -234,7 +239,7 @@ fn grant(facts: &Facts<'_>) -> Vec<String> {
         asked(facts.request),
         given(grant),
         yes(grant.modified),
-        joined(facts.approvers()),
+        list(facts.approvers()),
         text(grant.by_rule.as_ref()),
         yes(*emergency),
         text(facts.granted.map(|entry| entry.at).as_ref()),
@@ -257,7 +262,7 @@ fn permanent(facts: &Facts<'_>) -> Vec<String> {
         grant.resource.to_string(),
         reason.to_string(),
         text(ticket.as_ref()),
-        joined(facts.approvers()),
+        list(facts.approvers()),
         text(grant.by_rule.as_ref()),
         grant.starts_at.to_string(),
         text(grant.ended_at.as_ref()),

@@ -13,6 +13,7 @@ mod decisions;
 mod demands;
 mod given;
 mod grants;
+pub mod history;
 mod past;
 mod provisioning;
 mod requests;
@@ -185,6 +186,7 @@ impl Model {
             Event::CertificateIssued(certificate) => self.certify(context, certificate),
             Event::SessionOpened(opened) => self.open_session(context, opened),
             Event::SessionClosed(closed) => self.close_session(context, &closed),
+            Event::Void => Err("no program records it".to_owned()),
         }
     }
 

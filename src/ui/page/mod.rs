@@ -377,7 +377,7 @@ mod tests {
         names.sort();
         for name in names {
             evidence.take(row(json!({ "Member": {
-                "name": name, "role": "member", "disabled": false, "scopes": [], "since": entry(1, "team.applied"),
+                "name": name, "role": "member", "auditor": false, "disabled": false, "scopes": [], "since": entry(1, "team.applied"),
                 "last_act": null, "last_session": null,
             } })));
         }

@@ -102,7 +102,12 @@ impl ReportPage<'_> {
                 page.html.raw(" <span class=\"tag\">disabled</span>");
             }
         });
-        self.text_cell(&MEMBERS[1], member.role.as_str());
+        self.cell(&MEMBERS[1], |page| {
+            page.html.text(member.role.as_str());
+            if member.auditor {
+                page.html.raw(", auditor");
+            }
+        });
         self.text_cell(&MEMBERS[2], &joined(&member.scopes));
         self.count_cell(&MEMBERS[3], used.grants);
         self.cell(&MEMBERS[4], |page| {
