@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client shellcheck=shellcheck script=bsdutils \
     stty=coreutils jq=jq openssl=openssl chromium=chromium cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
-    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server
+    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
     set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo sudoreplay=sudo \
@@ -36,4 +36,6 @@ fi
 step tests/python.sh
 # The shared host, by real users on the plain build (root only; it says so).
 step timeout 900 cargo test --test shared
+# The rules, the lifecycle and the races again, on a shared log. It takes 3 minutes of a quiet machine with two cores.
+step timeout 900 tests/fleet.sh
 step cargo test --features test-overrides --lib --bins --tests

@@ -57,6 +57,7 @@ mod rules;
 mod rules_found;
 mod run;
 mod sessions;
+mod start;
 mod tables;
 mod tampered;
 mod team;
