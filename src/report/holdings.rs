@@ -12,7 +12,7 @@ const CITED: usize = 10;
 
 /// The access that people held in the period.
 #[derive(Debug, Default)]
-pub struct Holdings {
+pub struct HeldAccess {
     pub resources: BTreeMap<Resource, ResourceUse>,
 }
 
@@ -41,7 +41,7 @@ impl Default for ResourceUse {
     }
 }
 
-impl Holdings {
+impl HeldAccess {
     pub fn add(&mut self, resource: &Resource, member: &Name, span: Span, is_live: bool) -> &mut ResourceUse {
         let found = self.resources.entry(resource.clone()).or_default();
         found.grants += 1;

@@ -18,7 +18,7 @@ use crate::protocol::{AsOf, EntryView, ReportOpening, ReportRow, ReportedMember,
 
 pub use facts::{Facts, HeldHow, Span, asked, given, length};
 pub use figures::{Citation, Figure, Last, percentile};
-pub use holdings::{Holdings, ResourceUse, at_once, covered, merged};
+pub use holdings::{HeldAccess, ResourceUse, at_once, covered, merged};
 
 /// The most rows of each list, and the most entries that are cited of a figure.
 const ROWS: usize = 100;
@@ -34,7 +34,7 @@ pub struct Evidence {
     /// What the copy of a shared log knew that it was made from.
     pub as_of: Option<AsOf>,
     bases: BTreeMap<Figure, Basis>,
-    pub holdings: Holdings,
+    pub holdings: HeldAccess,
     /// Those that gave access the longest, from then on.
     pub longest: Vec<Arc<ReportedRequest>>,
     pub filed: ListedRequests,
@@ -86,7 +86,7 @@ impl Evidence {
             opening,
             as_of: None,
             bases: Figure::ALL.into_iter().map(|figure| (figure, basis.clone())).collect(),
-            holdings: Holdings::default(),
+            holdings: HeldAccess::default(),
             longest: Vec::new(),
             filed: Last::of(ROWS),
             emergencies: Last::of(ROWS),

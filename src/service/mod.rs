@@ -478,12 +478,9 @@ fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
     let mut asked: Vec<Name> = Vec::new();
     for entry in read.entries_about(request.id)? {
         for Recipient(member, notice) in entry.recipients {
-            if !notice.asks_for_a_decision() {
-                continue;
-            }
             let asks = member == request.requester || member == request.filed_by;
             let still = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
-            if !asks && !asked.contains(&member) && still()? {
+            if notice.asks_for_a_decision() && !asks && !asked.contains(&member) && still()? {
                 asked.push(member);
             }
         }

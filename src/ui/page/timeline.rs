@@ -5,7 +5,7 @@ use crate::domain::name::Name;
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::protocol::ReportedRequest;
-use crate::report::{Facts, Figure, HeldHow, Holdings, ResourceUse, Span, at_once, covered, given, merged};
+use crate::report::{Facts, Figure, HeldAccess, HeldHow, ResourceUse, Span, at_once, covered, given, merged};
 use crate::ui::html::SvgPath;
 
 /// The width of a drawing, and the least that can be seen, in its own units.
@@ -84,7 +84,7 @@ impl ReportPage<'_> {
         self.html.raw("</ul>\n");
     }
 
-    fn lanes(&mut self, holdings: &Holdings) {
+    fn lanes(&mut self, holdings: &HeldAccess) {
         let sorted = holdings.by_grants();
         for (resource, used) in sorted.iter().take(DRAWN) {
             self.html.raw("<div class=\"lane\">\n<h3>");
@@ -188,7 +188,7 @@ impl ReportPage<'_> {
         self.html.raw("</div>");
     }
 
-    fn by_resource(&mut self, holdings: &Holdings) {
+    fn by_resource(&mut self, holdings: &HeldAccess) {
         self.open_table("Grants by resource, those with the most first", &COLUMNS);
         let sorted = holdings.by_grants();
         for (resource, used) in sorted.iter().take(RESOURCES) {
