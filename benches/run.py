@@ -745,6 +745,22 @@ class Benches:
             self.slowest(14, f"`{' '.join(question)} --at` in the middle of 1,000,000 entries", times, 2000)
 
 
+    def row_14(self):
+        """`report` of 10,000 grants, and of a million entries"""
+        for name, what, bound, most in (("ten-thousand", "10,000 grants", 3, 64), ("million-entries", "1,000,000 entries", 15, 128)):
+            out = self.place.folder / "report.html"
+            report = access(self.data(name), "--as", "alice", "report", "--since", "2001-01-01", "--html", out)
+            runs = [self.place.run_heavy(report) for _ in range(self.runs(5))]
+            page = out.read_text()
+            grants = one(self.data(name), "SELECT count(*) FROM grant")
+            if f'<a href="#b-grants_held">{grants:,}</a>' not in page:
+                fail(f"row 14: the page does not count {grants:,} grants")
+            if len(page) > 2 << 20:
+                fail(f"row 14: the page has {len(page):,} bytes")
+            self.slowest(14, f"`report --html` of {what}", [run.wall for run in runs], bound * 1000)
+            self.peak(14, "its memory", runs, most)
+
+
 def ask(turn):
     """The words of one more request: each by another member, or for something else."""
     member, resource = f"m{1 + turn % ASKERS}", f"connection:c{1 + turn // ASKERS}"
@@ -846,7 +862,7 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(prog="benches/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 13); can be given again")
+    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 14); can be given again")
     parser.add_argument("--runs", metavar="N", type=int, help="so many runs of each side")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the sizes: to try the benchmarks, not to measure")
     parser.add_argument("--show-sql", action="store_true", help="print what the sqlite3 shell is given, and stop")

@@ -23,6 +23,7 @@ pub mod log;
 pub mod prompt;
 pub mod protocol;
 pub mod provisioning;
+pub mod report;
 pub mod server;
 pub mod service;
 pub mod store;

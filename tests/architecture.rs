@@ -118,7 +118,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ),
     ("completion", &["backend", "domain", "error", "service"]),
     ("prompt", &["protocol", "domain", "error"]),
-    ("ui", &["protocol", "domain", "error", "time_format"]),
+    ("report", &["protocol", "domain"]),
+    ("ui", &["protocol", "domain", "error", "report", "time_format"]),
     (
         "provisioning",
         &["backend", "config", "connectors", "domain", "error", "identity", "protocol", "service", "store"],
@@ -136,6 +137,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "prompt",
             "protocol",
             "provisioning",
+            "report",
             "server",
             "service",
             "time_format",

@@ -26,8 +26,10 @@ mod man;
 mod notify;
 mod outage;
 mod outbox;
+mod output;
 mod pending;
 mod reconcile;
+mod report;
 mod request;
 mod resources;
 mod review;
@@ -201,6 +203,7 @@ verbs! {
     Reconcile(reconcile::ReconcileArgs),
     Connector(connector::ConnectorArgs),
     Audit(audit::AuditArgs),
+    Report(report::ReportArgs),
     Log(Box<log::LogArgs>),
     Follow(follow::FollowArgs),
     Pending(pending::PendingArgs),

@@ -5,6 +5,7 @@ mod certificate;
 mod delivery;
 mod log;
 mod provisioning;
+mod report;
 mod request;
 mod session;
 mod shared_log;
@@ -30,6 +31,7 @@ pub use provisioning::{
     ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
+pub use report::{ReportOpening, ReportRow, ReportedMember, ReportedRequest};
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
     TimelineView,

@@ -1,9 +1,9 @@
 //! Every command takes as many steps of SQLite's in a long history as in a short one. Counted, not timed: an index that is
 //! missing, or that a query does not use, fails here on any machine. `benches/run.sh` measures the times.
 //!
-//! Left out: `audit verify`, `audit export`, `doctor` and `backup`, which read everything; questions about the past (`--at`),
-//! which read all grants or requests once; and lists that read on until they have found enough of something rare that no
-//! index has (`list --all --resource`, `list --mine --all --state`, `list --search`, `audit --member`).
+//! Left out: `audit verify`, `audit export`, `report`, `doctor` and `backup`, which read everything; questions about the past
+//! (`--at`), which read all grants or requests once; and lists that read on until they have found enough of something rare
+//! that no index has (`list --all --resource`, `list --mine --all --state`, `list --search`, `audit --member`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -39,6 +39,7 @@ mod provisioning;
 mod queue;
 mod quota;
 mod rejudge;
+mod report;
 mod request;
 mod resources;
 mod review;
@@ -81,6 +82,7 @@ macro_rules! calls {
             principals: Principals;
             provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
+            report: PeriodReport;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;
@@ -476,12 +478,9 @@ fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
     let mut asked: Vec<Name> = Vec::new();
     for entry in read.entries_about(request.id)? {
         for Recipient(member, notice) in entry.recipients {
-            if !notice.asks_for_a_decision() {
-                continue;
-            }
             let asks = member == request.requester || member == request.filed_by;
             let still = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
-            if !asks && !asked.contains(&member) && still()? {
+            if notice.asks_for_a_decision() && !asks && !asked.contains(&member) && still()? {
                 asked.push(member);
             }
         }

@@ -25,6 +25,7 @@ use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Released};
 use crate::domain::request::authorize;
 use crate::domain::team::Team;
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{Checkpoint, FaultView, VerifyView};
 use crate::store::{Error, RawEntry, Read, rule_keys};
@@ -49,15 +50,18 @@ impl Call for AuditVerify {
         let AuditVerify { against } = self;
         let against = against.as_slice();
         service.ask("audit verify", |_, me, now| Ok(authorize::needs_auditor(me, "verify the audit log", now)?))?;
-        Ok(service.store.read(|read| -> Result<VerifyView, Error> {
-            let mut view = prove(read, against)?;
-            // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
-            let faults = read.structural_faults()?;
-            view.faults.extend(faults.into_iter().map(|problem| FaultView { seq: None, problem }));
-            view.ok = view.faults.is_empty();
-            Ok(view)
-        })?)
+        Ok(service.store.read(|read| verify(read, against))?)
     }
+}
+
+/// Proves the record of one state of the database, and that its indexes agree with its tables.
+pub fn verify(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Error> {
+    let mut view = prove(read, against)?;
+    // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
+    let faults = read.structural_faults()?;
+    view.faults.extend(faults.into_iter().map(|problem| FaultView { seq: None, problem }));
+    view.ok = view.faults.is_empty();
+    Ok(view)
 }
 
 /// The state of the log now, to be kept elsewhere.
@@ -73,10 +77,15 @@ impl Call for AuditCheckpoint {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Checkpoint, Failure> {
         service.ask("audit checkpoint", |read, me, now| {
             authorize::needs_auditor(me, "take a checkpoint of the audit log", now)?;
-            let head = read.head()?;
-            Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
+            Ok(checkpoint(read, now)?)
         })
     }
+}
+
+/// The state of the log now.
+pub fn checkpoint(read: &Read<'_>, now: Timestamp) -> Result<Checkpoint, Error> {
+    let head = read.head()?;
+    Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
 }
 
 /// Proves the record of one state of the database.

@@ -1,5 +1,5 @@
-//! The audit log and requests as comma-separated values (RFC 4180). They are safe to open in a spreadsheet: a cell that would be taken for a
-//! formula begins with an apostrophe (OWASP, "CSV Injection").
+//! Comma-separated values (RFC 4180): the audit log and requests. They are safe to open in a spreadsheet: a cell that would be
+//! taken for a formula begins with an apostrophe (OWASP, "CSV Injection").
 
 use std::io::{self, Write};
 
@@ -8,6 +8,7 @@ use crate::domain::name::Name;
 use crate::domain::request::Verdict;
 use crate::domain::time::Timestamp;
 use crate::protocol::{EntryView, RequestView, ReviewView};
+use crate::report::{asked, length};
 
 pub const ENTRY_HEADER: &str = "seq,at,actor,os_user,action,request,detail,told,hash\r\n";
 
@@ -37,16 +38,11 @@ pub const REQUEST_HEADER: &str = "id,requester,resource,reason,ticket,asked,gran
 
 pub fn request(out: &mut dyn Write, view: &RequestView) -> io::Result<()> {
     let time = |time: Option<Timestamp>| time.map(|time| time.to_string()).unwrap_or_default();
-    let length = |duration: &Option<String>, until: Option<Timestamp>| match (duration, until) {
-        (Some(duration), _) => duration.clone(),
-        (None, Some(until)) => format!("until {until}"),
-        (None, None) => String::new(),
-    };
     let grant = view.grant.as_ref();
     let granted = grant.map(|grant| {
         let ends_at = grant.ends_at.filter(|_| grant.duration.is_none());
         let other = if grant.resource == view.resource { String::new() } else { format!("{} ", grant.resource) };
-        format!("{other}{}", length(&grant.duration, ends_at))
+        format!("{other}{}", length(grant.duration.as_ref(), ends_at))
     });
     let approvals = view.decisions.iter().filter(|it| it.verdict == Verdict::Approve && it.counts);
     let rule = grant.and_then(|grant| grant.by_rule.as_ref()).map(|rule| format!("rule:{rule}"));
@@ -63,7 +59,7 @@ pub fn request(out: &mut dyn Write, view: &RequestView) -> io::Result<()> {
             view.resource.to_string(),
             view.reason.to_string(),
             view.ticket.as_ref().map(ToString::to_string).unwrap_or_default(),
-            length(&view.duration, view.until),
+            asked(view),
             granted.unwrap_or_default(),
             approvers.join("; "),
             time(view.decisions.last().map(|decision| decision.at)),
@@ -80,13 +76,15 @@ pub fn request(out: &mut dyn Write, view: &RequestView) -> io::Result<()> {
     )
 }
 
-fn row(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
+/// A line of cells.
+pub fn row(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
     let line: Vec<String> = cells.iter().map(|text| cell(&escape::lines(text))).collect();
     write!(out, "{}\r\n", line.join(","))
 }
 
 fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    // The last four are the first four in full width, which some spreadsheets take for the same.
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
@@ -100,5 +98,6 @@ mod tests {
         assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
         assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
         assert_eq!(cell("plain"), "plain");
+        assert_eq!(cell("＝1+1"), "'＝1+1");
     }
 }

@@ -3,9 +3,12 @@
 pub mod csv;
 mod escape;
 mod fold;
+mod html;
+mod page;
 mod progress;
 mod report;
 pub mod request;
+mod sheets;
 mod table;
 
 use std::io;
@@ -23,7 +26,10 @@ use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress, RequestView};
 
 pub use escape::{bounded, line, lines};
 pub use fold::Sheet;
+pub use html::grouped;
+pub use page::page;
 pub use report::{help, report};
+pub use sheets::Sheets;
 pub use table::{Color, Column, Fit, NARROW, Shown, table};
 
 /// When to use colours.

@@ -158,6 +158,7 @@ fn everything(printed: &mut Printed<'_>) {
 
     printed.add("audit", "alice", &["audit"]);
     printed.add("audit checkpoint", "alice", &["audit", "checkpoint"]);
+    printed.add("report", "alice", &["report"]);
     printed.add("backup", "olivia", &["backup", "copy.db"]);
     printed.add("doctor", "olivia", &["doctor"]);
     printed.add("version", "olivia", &["version"]);

@@ -151,11 +151,14 @@ fn answers_say_which_entry_they_know_and_how_old_they_are() {
         &["--as", "bob", "check", "connection:staging", "--json"][..],
         &["--as", "bob", "whoami", "--json"],
         &["--as", "bob", "show", &id, "--json"],
+        &["--as", "alice", "report", "--json"],
     ] {
         let as_of = as_of(&hosts.run("h2", args).exits(0));
         assert_eq!(as_of["position"], position.as_str(), "{args:?}");
         assert!(as_of["age_seconds"].as_i64().unwrap() < 10 && as_of["at"].is_string(), "{as_of}");
     }
+    let report = hosts.run("h2", &["--as", "alice", "report", "--html", "-"]).exits(0);
+    report.says(&format!("this host’s copy of the shared log at {position}"));
     // An array has no place for it.
     let lists = [&["list"][..], &["resources"], &["who", "connection:staging"]];
     let listed = |list: &[&str]| {

@@ -5,7 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::host::{ACCESS, DATABASE, Host, PEOPLE, PRELUDE, Ran, SOCKET, Start, access, as_user, root, shell, within};
+use crate::host::{
+    ACCESS, DATABASE, Host, PEOPLE, PRELUDE, Ran, SOCKET, Start, access, as_user, python, root, shell, within,
+};
 
 /// All that stands in the database's folder, by name, size and hash.
 fn stands() -> String {
@@ -228,6 +230,34 @@ fn a_log_that_another_user_puts_beside_a_database_is_not_read() {
     access("bob", &["whoami", "--db", "/srv/tmp/b.db"]).fails(65, "b.db-wal belongs to another user");
     root("rm", &["/srv/tmp/b.db-wal"]).ok();
     access("bob", &["team", "show", "--db", "/srv/tmp/b.db"]).ok().says("honest");
+}
+
+#[test]
+fn a_report_over_the_server_is_the_callers_own_file() {
+    let Some(host) = Host::new() else { return };
+    let id = host.request("bob", "target:orders-db");
+    access("alice", &["approve", &id]).ok();
+    shell("alice", "umask 000; exec access report --html ~/page.html --csv ~/sheets").ok().says("1 held by 1 person");
+    let made =
+        root("sh", &["-c", "cd /home/alice && stat -c '%U:%G %a %n' page.html sheets sheets/grants.csv"]).ok().out;
+    assert_eq!(made, "alice:alice 600 page.html\nalice:alice 700 sheets\nalice:alice 600 sheets/grants.csv\n");
+    let page = fs::read_to_string("/home/alice/page.html").unwrap();
+    assert!(page.contains("The log is whole") && page.contains("target:<wbr>orders-db"));
+    // A link of somebody else in a folder that all can write, and what others may not read.
+    root("mkdir", &["-m", "1777", "/srv/all"]).ok();
+    shell("bob", "echo bob > ~/own; ln -s ~/own /srv/all/page.html; echo bob > /srv/all/bobs.html").ok();
+    access("alice", &["report", "--html", "/srv/all/page.html"]).fails(5, "is a symbolic link");
+    access("alice", &["report", "--html", "/srv/all/bobs.html"]).fails(5, "is no file of yours");
+    shell("bob", "test \"$(cat ~/own /srv/all/bobs.html)\" = \"$(printf 'bob\\nbob')\"").ok();
+    shell("carol", "cat /home/alice/page.html").not_done();
+    for login in ["bob", "carol"] {
+        access(login, &["report", "--html", "/srv/all/other.html"]).fails(3, "may make a report");
+    }
+    // By hand, the server refuses a call like any other, and root is no member.
+    let program = "s = connect(); s.sendall(command({'PeriodReport': {'since': '2026-01-01T00:00:00Z', 'until': None}})); \
+                   s.shutdown(socket.SHUT_WR); print(ascii(answers(s)))";
+    python("bob", program).ok().says("may make a report");
+    access("root", &["report"]).fails(3, "root is not a member");
 }
 
 #[test]

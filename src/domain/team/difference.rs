@@ -109,8 +109,7 @@ fn plain(value: &Value) -> String {
 
 /// A change of the team in words: the most dangerous changes first, and how many more there are.
 pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
-    let mut sorted: Vec<&Change> = changes.iter().collect();
-    sorted.sort_by_key(|change| danger(change));
+    let sorted = by_danger(changes);
     let mut named: Vec<String> = sorted.iter().take(NAMED).map(|change| cut(&one(change), LONGEST)).collect();
     match sorted.len() - named.len() {
         0 => {}
@@ -123,8 +122,15 @@ pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
     format!("{actor} changed the team:{begin}{}", named.join(separator))
 }
 
+/// The most dangerous changes first.
+pub fn by_danger(changes: &[Change]) -> Vec<&Change> {
+    let mut sorted: Vec<&Change> = changes.iter().collect();
+    sorted.sort_by_key(|change| danger(change));
+    sorted
+}
+
 /// `bob: role member → admin`, `member zoe added (admin)`, `group dba: + dave`.
-fn one(change: &Change) -> String {
+pub fn one(change: &Change) -> String {
     let what = match change {
         Change::Member(name, Diff::Change { .. }) => name.to_string(),
         Change::Rule(name, _) => format!("rule {:?}", name.as_str()),
