@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod checkpoints;
 pub mod client;
 pub mod commands;
 pub mod completion;
@@ -32,3 +33,4 @@ pub mod time_input;
 pub mod time_zone;
 pub mod tls;
 pub mod ui;
+pub mod witness;

@@ -116,6 +116,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "time_zone",
         ],
     ),
+    ("witness", &["config", "domain", "error", "store"]),
+    ("checkpoints", &["backend", "config", "domain", "error", "identity", "service"]),
     ("completion", &["backend", "domain", "error", "service"]),
     ("prompt", &["protocol", "domain", "error"]),
     ("ui", &["protocol", "domain", "error", "time_format"]),
@@ -127,6 +129,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "backend",
+            "checkpoints",
             "completion",
             "connectors",
             "domain",
@@ -142,6 +145,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "time_input",
             "time_zone",
             "ui",
+            "witness",
         ],
     ),
 ];

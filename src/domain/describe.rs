@@ -129,6 +129,13 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::SessionClosed(ClosedSession { session, how, .. }) => {
             format!("The session of entry {session} is {}", how.in_words())
         }
+        Event::CheckpointTaken { .. } => "A checkpoint of the entries before this one was signed".to_owned(),
+        Event::CheckpointKeyAdded { key, replaces: None } => {
+            format!("The key {} signs checkpoints of this log", key.id())
+        }
+        Event::CheckpointKeyAdded { key, replaces: Some(old) } => {
+            format!("The key {} signs checkpoints of this log, in place of {}", key.id(), old.id())
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::certificate::Certificate;
 use super::grant::Grant;
 use super::member::Login;
 use super::name::{Name, RuleName};
+use super::note::{Note, NoteKey};
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
@@ -179,6 +180,17 @@ pub enum Event {
     SessionOpened(OpenedSession),
     #[serde(rename = "session.closed")]
     SessionClosed(ClosedSession),
+    /// A key that signs checkpoints of the log from now on.
+    #[serde(rename = "checkpoint_key.added")]
+    CheckpointKeyAdded {
+        key: NoteKey,
+        /// The key that it replaces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<NoteKey>,
+    },
+    /// A checkpoint of all entries before this one, signed by a key of the log.
+    #[serde(rename = "checkpoint.taken")]
+    CheckpointTaken { note: Note },
 }
 
 /// What a new request says.
@@ -365,6 +377,8 @@ impl Event {
             Event::CertificateIssued(_) => "certificate.issued",
             Event::SessionOpened(_) => "session.opened",
             Event::SessionClosed(_) => "session.closed",
+            Event::CheckpointKeyAdded { .. } => "checkpoint_key.added",
+            Event::CheckpointTaken { .. } => "checkpoint.taken",
         }
     }
 
@@ -399,7 +413,9 @@ impl Event {
             | Event::DriftOmitted(_)
             | Event::CertificateIssued(_)
             | Event::SessionOpened(_)
-            | Event::SessionClosed(_) => false,
+            | Event::SessionClosed(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. } => false,
         }
     }
 
@@ -434,13 +450,15 @@ impl Event {
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_)
-            | Event::DriftOmitted(_) => None,
+            | Event::DriftOmitted(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. } => None,
         }
     }
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 29] = [
+pub const ACTIONS: [&str; 31] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -470,4 +488,6 @@ pub const ACTIONS: [&str; 29] = [
     "certificate.issued",
     "session.opened",
     "session.closed",
+    "checkpoint_key.added",
+    "checkpoint.taken",
 ];

@@ -45,7 +45,9 @@ impl HostPower {
                 | Event::DriftOmitted(_)
                 | Event::CertificateIssued(_)
                 | Event::SessionOpened(_)
-                | Event::SessionClosed(_),
+                | Event::SessionClosed(_)
+                | Event::CheckpointKeyAdded { .. }
+                | Event::CheckpointTaken { .. },
             ) => false,
         }
     }

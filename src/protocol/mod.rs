@@ -24,7 +24,10 @@ pub use certificate::{CertificateView, RevokedView};
 pub use delivery::{
     DeliverView, EventPreferenceView, HowView, NotificationView, PreferenceView, Progress, QueuedView, TestView,
 };
-pub use log::{Checkpoint, EntryView, FaultView, RawView, RecipientView, VerifyView};
+pub use log::{
+    Checkpoint, ConsistencyView, EntryView, FaultView, KeptCheckpoint, KeyView, ProofView, RawView, RecipientView,
+    VerifyView,
+};
 pub use provisioning::{
     DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,

@@ -10,6 +10,7 @@ mod backup;
 mod call;
 mod certificates;
 mod check;
+mod checkpoint;
 mod clock;
 mod completion;
 mod deliver;
@@ -33,6 +34,7 @@ mod owner;
 mod policy_context;
 mod position;
 mod principals;
+mod prove;
 mod provisioned;
 mod provisioning;
 mod queue;
@@ -60,6 +62,7 @@ macro_rules! calls {
             backup: Backup;
             certificates: IssueCertificate, RevokedCertificates;
             check: Check;
+            checkpoint: AuditCheckpoint, CheckpointKeys, RotateCheckpointKey, TakeCheckpoint;
             clock: AcceptClock;
             completion: Complete;
             deliver: Deliver;
@@ -77,6 +80,7 @@ macro_rules! calls {
             owner: ReplaceOwner;
             position: LogPosition;
             principals: Principals;
+            prove: AuditConsistency, AuditProve;
             provisioning: DesiredAccess, StillHeld, RecordProvisioning;
             queue: Queue;
             request: SubmitRequest;
@@ -85,7 +89,7 @@ macro_rules! calls {
             revoke: Revoke, RevokeMember;
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
-            verify: AuditCheckpoint, AuditVerify;
+            verify: AuditVerify;
             who: Who;
             whoami: Whoami;
             withdraw: Withdraw;
@@ -110,6 +114,7 @@ pub use expire::access_continues;
 pub use init::{Init, init};
 pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, salvage_log};
 pub use policy_context::PolicyContext;
+pub use prove::EarlierLog;
 pub use review::emergency;
 pub use shared_log::{as_of, engine_failure, join_log, log_status};
 

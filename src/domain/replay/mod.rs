@@ -13,6 +13,7 @@ mod decisions;
 mod demands;
 mod given;
 mod grants;
+mod keys;
 mod past;
 mod provisioning;
 mod requests;
@@ -36,6 +37,7 @@ use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
 use given::{Certificates, Provisioned, Sessions};
+use keys::Keys;
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -76,6 +78,7 @@ pub struct Model {
     provisioned: Provisioned,
     certificates: Certificates,
     sessions: Sessions,
+    keys: Keys,
     notified: Numbers,
     last_notified: i64,
 }
@@ -185,6 +188,8 @@ impl Model {
             Event::CertificateIssued(certificate) => self.certify(context, certificate),
             Event::SessionOpened(opened) => self.open_session(context, opened),
             Event::SessionClosed(closed) => self.close_session(context, &closed),
+            Event::CheckpointKeyAdded { key, replaces } => self.add_key(context, key, replaces.as_ref()),
+            Event::CheckpointTaken { note } => self.check_checkpoint(context, &note),
         }
     }
 
