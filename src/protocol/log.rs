@@ -95,6 +95,15 @@ impl KeptCheckpoint {
     }
 }
 
+/// The log to which this one is compared.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlierLog {
+    Size(u64),
+    /// A checkpoint that was kept.
+    Checkpoint(String),
+}
+
 /// The proof that an entry is in the log, in the form of C2SP's `tlog-proof`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ProofView {

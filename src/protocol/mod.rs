@@ -25,8 +25,8 @@ pub use delivery::{
     DeliverView, EventPreferenceView, HowView, NotificationView, PreferenceView, Progress, QueuedView, TestView,
 };
 pub use log::{
-    Checkpoint, ConsistencyView, EntryView, FaultView, KeptCheckpoint, KeyView, ProofView, RawView, RecipientView,
-    VerifyView,
+    Checkpoint, ConsistencyView, EarlierLog, EntryView, FaultView, KeptCheckpoint, KeyView, ProofView, RawView,
+    RecipientView, VerifyView,
 };
 pub use provisioning::{
     DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,

@@ -1,6 +1,8 @@
 //! `audit checkpoint` and `audit key`: signed statements of what the log is now, to be kept elsewhere, and the keys that sign
 //! them. Each host that writes the log has a key of its own. The log says which keys there are.
 
+mod prove;
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,8 @@ use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{Checkpoint, KeyView};
 use crate::store::{Error, Read, Write};
+
+pub use prove::{AuditConsistency, AuditProve};
 
 const TAKE: &str = "take a checkpoint of the audit log";
 const ROTATE: &str = "the owner makes another one with `access audit key --rotate`";
@@ -157,7 +161,7 @@ impl Call for RotateCheckpointKey {
 
 impl Service<'_> {
     /// Reads something that this host's key signs, as an admin. The first time, this makes the key.
-    pub(super) fn with_key<T>(
+    fn with_key<T>(
         &self,
         command: &str,
         to: &'static str,
@@ -309,7 +313,7 @@ impl Keys {
 }
 
 /// The name of this log, for the origin of checkpoints and the name of its keys: its first team and its first entry. It never
-/// changes, and no two logs have the same one.
+/// changes. Two logs have the same one only if they began with the same text in the same second, and their keys differ then.
 pub(super) fn origin(read: &Read<'_>) -> Result<String, Error> {
     let (first, hash) = read.first_entry()?;
     let team = match &first.event {
@@ -323,7 +327,7 @@ pub(super) fn origin(read: &Read<'_>) -> Result<String, Error> {
 }
 
 /// Signs the tree of all entries. Gives the roots of these ranges of it too.
-pub(super) fn sign(read: &Read<'_>, key: &SigningKey, ranges: Vec<Range<u64>>) -> Result<(Note, Vec<Hash>), Error> {
+fn sign(read: &Read<'_>, key: &SigningKey, ranges: Vec<Range<u64>>) -> Result<(Note, Vec<Hash>), Error> {
     let size = read.head()?.seq.unsigned_abs();
     let (root, roots) = tree(read, size, ranges)?;
     Ok((head_note(key, size, root), roots))
@@ -336,7 +340,7 @@ fn head_note(key: &SigningKey, size: u64, root: Hash) -> Note {
 }
 
 /// The root of the tree of the first `size` entries, and those of these ranges of it.
-pub(super) fn tree(read: &Read<'_>, size: u64, ranges: Vec<Range<u64>>) -> Result<(Hash, Vec<Hash>), Error> {
+fn tree(read: &Read<'_>, size: u64, ranges: Vec<Range<u64>>) -> Result<(Hash, Vec<Hash>), Error> {
     let mut all = Ranges::new(std::iter::once(0..size).chain(ranges).collect());
     read.each_body(0, size, |body| all.push(merkle::leaf(body)))?;
     let mut roots = all.roots();

@@ -34,7 +34,6 @@ mod owner;
 mod policy_context;
 mod position;
 mod principals;
-mod prove;
 mod provisioned;
 mod provisioning;
 mod queue;
@@ -62,7 +61,7 @@ macro_rules! calls {
             backup: Backup;
             certificates: IssueCertificate, RevokedCertificates;
             check: Check;
-            checkpoint: AuditCheckpoint, CheckpointKeys, RotateCheckpointKey, TakeCheckpoint;
+            checkpoint: AuditCheckpoint, AuditConsistency, AuditProve, CheckpointKeys, RotateCheckpointKey, TakeCheckpoint;
             clock: AcceptClock;
             completion: Complete;
             deliver: Deliver;
@@ -80,7 +79,6 @@ macro_rules! calls {
             owner: ReplaceOwner;
             position: LogPosition;
             principals: Principals;
-            prove: AuditConsistency, AuditProve;
             provisioning: DesiredAccess, StillHeld, RecordProvisioning;
             queue: Queue;
             request: SubmitRequest;
@@ -114,7 +112,6 @@ pub use expire::access_continues;
 pub use init::{Init, init};
 pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, salvage_log};
 pub use policy_context::PolicyContext;
-pub use prove::EarlierLog;
 pub use review::emergency;
 pub use shared_log::{as_of, engine_failure, join_log, log_status};
 

@@ -65,7 +65,7 @@ impl Call for AuditVerify {
 /// Proves the record of one state of the database.
 pub fn prove(read: &Read<'_>, against: &[KeptCheckpoint]) -> Result<VerifyView, Error> {
     let mut chain = Chain::new(against);
-    let mut signed = SignedHeads::new(against);
+    let mut signed = SignedHeads::new(read, against);
     let mut tables = Tables::new(read);
     let mut proof = thread::scope(|scope| {
         let (sender, batches) = mpsc::channel::<EntryBatch>();

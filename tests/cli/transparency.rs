@@ -9,7 +9,7 @@ use access::domain::note::{KeyUse, Note, NoteKey, SigningKey, TreeHead};
 use serde_json::{Value, json};
 
 use crate::harness::{World, shows};
-use crate::proof::forge;
+use crate::proof::{append, faults, forge};
 
 /// The verifier in Go.
 static GO: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -81,8 +81,8 @@ fn a_checkpoint_and_every_proof_is_verified_by_others() {
     let world = history();
     let mut notes = vec![world.keep("note-1", &world.note())];
     let key = world.key();
-    for n in 2..6 {
-        world.request("dave", "target:orders-db", &["--duration", &format!("{n}h")]);
+    for (n, member) in (2..6).zip(["dave", "carol", "frank", "grace"]) {
+        world.request(member, "target:orders-db", &[]);
         notes.push(world.keep(&format!("note-{n}"), &world.note()));
     }
     let log = raw(&world);
@@ -264,4 +264,146 @@ fn the_key_is_made_once_and_replaced_by_the_owner() {
     world.run("alice", &["audit", "checkpoint"]).fails(65, "is not the key that the log names");
     std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
     world.run("alice", &["list"]).fails(65, "can be read or written by others");
+}
+
+/// Entries that are forged by one who can write the file, with hashes that agree.
+#[test]
+fn forged_keys_and_checkpoints_are_found() {
+    let world = history();
+    let note: Note = world.note().parse().unwrap();
+    let head = TreeHead::of(&note).unwrap();
+    let whole = std::fs::read(world.db()).unwrap();
+    let ours: SigningKey = std::fs::read_to_string(world.folder().join("access.db.key")).unwrap().parse().unwrap();
+    let other = SigningKey::new(&head.origin, KeyUse::Checkpoint, [7; 32]).unwrap();
+    let foreign = SigningKey::new("access/other/00", KeyUse::Checkpoint, [7; 32]).unwrap();
+    let cosigner = SigningKey::new(&head.origin, KeyUse::Cosignature, [7; 32]).unwrap();
+    let signed = |head: &TreeHead, key: &SigningKey| json!({ "note": Note { text: head.text(), signatures: vec![key.sign(&head.text())] }.to_string() });
+    let short = TreeHead { size: 5, ..head.clone() };
+    let wrong = TreeHead { root: [0; 32], ..head.clone() };
+    let (key, old) = (other.public(), ours.public());
+    for (actor, action, detail, fault) in [
+        ("alice", "checkpoint_key.added", json!({ "key": old }), "is added a second time"),
+        ("alice", "checkpoint_key.added", json!({ "key": foreign.public() }), "names another log"),
+        ("alice", "checkpoint_key.added", json!({ "key": cosigner.public() }), "does not sign checkpoints"),
+        ("bob", "checkpoint_key.added", json!({ "key": key }), "by somebody who is not an admin"),
+        ("alice", "checkpoint_key.added", json!({ "key": key, "replaces": old }), "not by the owner"),
+        ("olivia", "checkpoint_key.added", json!({ "key": key, "replaces": key }), "replaces one that did not sign"),
+        ("", "checkpoint.taken", signed(&head, &other), "is not signed by a key of this log"),
+        ("", "checkpoint.taken", signed(&short, &ours), "is of 5 entries, and is not of those before it"),
+        ("", "checkpoint.taken", signed(&wrong, &ours), "its checkpoint is not of the entries before it"),
+        ("alice", "checkpoint.taken", signed(&head, &ours), "is taken by a member"),
+        ("", "checkpoint.taken", json!({ "note": "nothing" }), "it can't be read"),
+        // These two are honest.
+        ("olivia", "checkpoint_key.added", json!({ "key": key, "replaces": old }), ""),
+        ("", "checkpoint.taken", signed(&head, &ours), ""),
+    ] {
+        let actor = if actor.is_empty() { "null".to_owned() } else { format!("{actor:?}") };
+        let event = json!({ "action": action, "detail": detail });
+        append(
+            &world,
+            &format!(
+                r#"{{"v":2,"seq":{},"at":"2026-11-24T09:00:00Z","actor":{actor},"os_user":"root","event":{event}}}"#,
+                head.size + 1
+            ),
+        );
+        let found = faults(&world);
+        assert_eq!(found.len(), usize::from(!fault.is_empty()), "{action} {detail}: {found:?}");
+        assert!(found.iter().all(|found| found.contains(fault)), "{action} {detail}: {found:?}");
+        std::fs::write(world.db(), &whole).unwrap();
+    }
+}
+
+#[test]
+fn expire_takes_checkpoints_at_a_rhythm_and_keeps_the_last_in_a_file() {
+    let world = history();
+    let kept = world.folder().join("kept");
+    std::fs::create_dir_all(world.folder().join(".config/access")).unwrap();
+    let config = format!("[checkpoints]\nevery = \"1d\"\nfile = {kept:?}\n");
+    std::fs::write(world.folder().join(".config/access/config.toml"), config).unwrap();
+    let taken = || world.actions().iter().filter(|action| *action == "checkpoint.taken").count();
+    world.run("olivia", &["expire", "--dry-run"]).ok();
+    assert_eq!(taken(), 0);
+    world.run("olivia", &["expire"]).ok();
+    world.run("olivia", &["expire"]).ok();
+    assert_eq!(taken(), 1);
+    let (key, first) = (world.key(), world.keep("first", &std::fs::read_to_string(&kept).unwrap()));
+    assert!(verified(&[&key], "export", &[&raw(&world), &first]).is_some());
+    // What is lost is written again, and what is not ours is left alone.
+    std::fs::remove_file(&kept).unwrap();
+    world.run("olivia", &["expire"]).ok();
+    assert_eq!(std::fs::read(&kept).unwrap(), std::fs::read(&first).unwrap());
+    world.pass("23h");
+    world.run("olivia", &["expire"]).ok();
+    assert_eq!(taken(), 1);
+    world.pass("1h");
+    world.run("olivia", &["expire"]).ok();
+    assert_eq!(taken(), 2);
+    let proof = world.output(&["audit", "prove", "--consistency", kept.to_str().unwrap()]);
+    assert!(verified(&[&key], "consistency", &[&kept, &world.keep("proof", &proof)]).is_some());
+    let proof = world.output(&["audit", "prove", "--consistency", first.to_str().unwrap()]);
+    assert!(verified(&[&key], "consistency", &[&first, &world.keep("proof", &proof)]).is_some());
+    world.run("olivia", &["audit", "verify", "--against", kept.to_str().unwrap()]).ok();
+
+    let rewritten = std::fs::read_to_string(&first).unwrap().replace("\n6\n", "\n999\n");
+    for other in ["important\n", rewritten.as_str()] {
+        std::fs::write(&kept, other).unwrap();
+        let ran = world.run("olivia", &["expire"]).exits(1);
+        assert!(ran.err.contains("is kept as it is"), "{}", ran.err);
+        world.run("alice", &["audit", "checkpoint", "--to", kept.to_str().unwrap()]).fails(5, "is kept as it is");
+        assert_eq!(std::fs::read_to_string(&kept).unwrap(), other);
+    }
+    world.run("alice", &["audit", "checkpoint", "--to", first.to_str().unwrap()]).ok();
+    assert!(verified(&[&key], "export", &[&raw(&world), &first]).is_some());
+}
+
+#[test]
+fn a_witness_signs_continuations_and_no_fork() {
+    let (world, witness) = (history(), World::empty());
+    let first = world.keep("first", &world.note());
+    let key = world.key();
+    let sign = |file: &Path, more: &[&str]| {
+        witness.run("wanda", &[&["audit", "witness", file.to_str().unwrap()], more].concat())
+    };
+    let name = ["--name", "example.com/wanda"];
+    let known = witness.run("wanda", &[&["audit", "witness"], &name[..]].concat()).ok().out.trim().to_owned();
+    assert!(known.starts_with("example.com/wanda+"), "{known}");
+    sign(&first, &[]).fails(3, "no key that this witness trusts");
+    let cosigned = |note: &str, signature: &str| world.keep("cosigned", &format!("{note}{signature}"));
+    let signature = sign(&first, &["--log", &key]).ok().out;
+    let both = cosigned(&std::fs::read_to_string(&first).unwrap(), &signature);
+    assert!(verified(&[&key, &known], "export", &[&raw(&world), &both]).is_some());
+    assert_eq!(verified(&[&key, &known], "export", &[&raw(&world), &first]), None);
+    sign(&first, &[]).ok();
+    // A proof that leads to what the witness signed.
+    let proof = world.output(&["audit", "prove", "3", "--checkpoint", both.to_str().unwrap()]);
+    assert!(verified(&[&key, &known], "entry", &[&world.keep("proof", &proof)]).is_some());
+
+    let whole = std::fs::read(world.db()).unwrap();
+    world.request("dave", "target:orders-db", &[]);
+    world.request("carol", "target:orders-db", &[]);
+    let request = |old: &str| world.keep("request", &world.output(&["audit", "prove", "--consistency", old]));
+    sign(&request("5"), &[]).fails(5, "has seen 6 entries, not 5");
+    sign(&world.keep("alone", &world.note()), &[]).fails(5, "has seen 6 entries, not 0");
+    sign(&request("6"), &[]).ok();
+
+    // Smaller, forked at the same size, and forked before a larger one.
+    sign(&first, &[]).fails(1, "has 6 entries, and this witness has seen 8");
+    std::fs::write(world.db(), &whole).unwrap();
+    world.request("grace", "target:orders-db", &[]);
+    world.request("frank", "target:orders-db", &[]);
+    sign(&request("6"), &[]).fails(1, "is not the one that this witness has seen");
+    world.request("dave", "target:orders-db", &[]);
+    sign(&request("8"), &[]).fails(1, "does not continue the one of 8");
+    let forged = SigningKey::new(&key.parse::<NoteKey>().unwrap().name, KeyUse::Checkpoint, [7; 32]).unwrap();
+    let head = TreeHead { origin: forged.public().name.clone(), size: 9, root: [0; 32] };
+    let note = Note { text: head.text(), signatures: vec![forged.sign(&head.text())] };
+    sign(&world.keep("forged", &format!("old 8\n\n{note}")), &[]).fails(3, "no key that this witness trusts");
+    sign(&world.keep("nothing", "nothing"), &[]).fails(65, "nothing that a witness signs");
+    // None of this has changed what it knows.
+    std::fs::write(world.db(), &whole).unwrap();
+    world.request("dave", "target:orders-db", &[]);
+    world.request("carol", "target:orders-db", &[]);
+    world.request("grace", "target:orders-db", &[]);
+    let request = request("8");
+    sign(&request, &[]).ok();
 }

@@ -17,16 +17,21 @@ pub(super) struct SignedHeads {
     waiting: BTreeMap<u64, Vec<TreeHead>>,
     notes: Vec<(Note, TreeHead)>,
     tree: Tree,
+    /// The size up to which the tree is needed.
+    until: u64,
     pub faults: Vec<FaultView>,
 }
 
 impl SignedHeads {
-    pub fn new(against: &[KeptCheckpoint]) -> SignedHeads {
-        let mut signed =
-            SignedHeads { waiting: BTreeMap::new(), notes: Vec::new(), tree: Tree::default(), faults: Vec::new() };
+    pub fn new(read: &Read<'_>, against: &[KeptCheckpoint]) -> SignedHeads {
+        // Where the index can't be trusted, the whole tree is computed.
+        let last = read.last_checkpoint().map_or(u64::MAX, |last| last.map_or(0, |entry| entry.seq.unsigned_abs()));
+        let (waiting, notes, tree, faults) = (BTreeMap::new(), Vec::new(), Tree::default(), Vec::new());
+        let mut signed = SignedHeads { waiting, notes, tree, until: last, faults };
         for text in against.iter().filter_map(KeptCheckpoint::note) {
             match read_head(text) {
                 Ok((note, head)) => {
+                    signed.until = signed.until.max(head.size);
                     signed.waiting.entry(head.size).or_default().push(head.clone());
                     signed.notes.push((note, head));
                 }
@@ -42,6 +47,9 @@ impl SignedHeads {
     }
 
     pub fn entry(&mut self, raw: &RawEntry<'_>) {
+        if self.tree.size() >= self.until {
+            return;
+        }
         if raw.action == b"checkpoint.taken" {
             self.compare_recorded(raw);
         }

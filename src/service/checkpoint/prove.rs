@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::{sign, tree};
-use super::{Call, Never, Problem, Rows, Service};
+use super::{sign, tree};
 use crate::domain::Malformed;
 use crate::domain::audit::Hash;
 use crate::domain::merkle;
 use crate::domain::note::{Note, TreeHead, WitnessRequest, base64};
 use crate::error::{Failure, Kind};
-use crate::protocol::{ConsistencyView, ProofView};
+use crate::protocol::{ConsistencyView, EarlierLog, ProofView};
+use crate::service::{Call, Never, Problem, Rows, Service};
 use crate::store::Read;
 
 const PROVE: &str = "prove entries of the audit log";
@@ -55,15 +55,6 @@ impl Call for AuditProve {
             Ok(ProofView { seq, size, proof })
         })
     }
-}
-
-/// The log to which this one is compared.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EarlierLog {
-    Size(u64),
-    /// A checkpoint that was kept.
-    Checkpoint(String),
 }
 
 /// Proves that an earlier log is the beginning of this one.
