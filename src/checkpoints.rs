@@ -1,8 +1,9 @@
 //! Checkpoints that `expire` takes at a set rhythm, and the file that has the last one.
 
 use std::fs;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::backend::Backend;
@@ -10,12 +11,14 @@ use crate::config;
 use crate::config::Checkpoints;
 use crate::domain::note::{Note, TreeHead};
 use crate::error::{Failure, Kind};
-use crate::identity;
 use crate::service::TakeCheckpoint;
 
-/// The rhythm, where the user takes checkpoints: root on a shared host, and the owner of a database elsewhere.
+/// A checkpoint is for others to fetch.
+const MODE: u32 = 0o644;
+
+/// The rhythm, where the user takes checkpoints: the owner of the database, and root.
 pub fn configured(backend: &Backend) -> Result<Option<Checkpoints>, Failure> {
-    let may = matches!(backend, Backend::Own(_)) || identity::is_root();
+    let may = matches!(backend, Backend::Own(_)) || !backend.has_member();
     if may { config::checkpoints() } else { Ok(None) }
 }
 
@@ -43,6 +46,7 @@ pub fn keep(path: &Path, note: &str) -> Result<(), Failure> {
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let written = File::create(&draft).and_then(|mut file| {
+        file.set_permissions(Permissions::from_mode(MODE))?;
         file.write_all(note.as_bytes())?;
         file.sync_all()
     });

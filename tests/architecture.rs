@@ -117,7 +117,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("witness", &["config", "domain", "error", "store"]),
-    ("checkpoints", &["backend", "config", "domain", "error", "identity", "service"]),
+    ("checkpoints", &["backend", "config", "domain", "error", "service"]),
     ("completion", &["backend", "domain", "error", "service"]),
     ("prompt", &["protocol", "domain", "error"]),
     ("ui", &["protocol", "domain", "error", "time_format"]),

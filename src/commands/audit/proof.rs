@@ -40,11 +40,15 @@ pub struct CheckpointArgs {
 impl CheckpointArgs {
     pub(super) fn run(self, app: &mut App) -> Result<u8> {
         let checkpoint = app.backend()?.answer(AuditCheckpoint {})?;
-        if let Some(file) = &self.to {
-            let note = checkpoint.note.as_deref().ok_or_else(|| {
-                Failure::new(Kind::Refused, "this host signs no checkpoints")
-                    .hint("run the command on a host that decides")
-            })?;
+        if checkpoint.note.is_none() && (self.note || self.to.is_some()) {
+            return Err(Failure::new(
+                Kind::Unavailable,
+                "this host signs nothing: the shared log does not take its key",
+            )
+            .hint("run the command on a host that decides, or without --note and --to")
+            .into());
+        }
+        if let (Some(file), Some(note)) = (&self.to, &checkpoint.note) {
             checkpoints::keep(file, note)?;
             app.printer.status(&format!("Kept a checkpoint of {} entries", checkpoint.seq));
             return Ok(0);
