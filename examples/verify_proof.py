@@ -34,8 +34,7 @@ def node(left, right):
 
 
 def middle(size):
-    """The largest power of two below a size of at least 2."""
-    return 1 << (size - 1).bit_length() - 1
+    return 1 << (size - 1).bit_length() - 1  # the largest power of two below a size of at least 2
 
 
 def root_of_entry(hashed, index, size, proof):
@@ -78,9 +77,9 @@ def need(true, why):
 def is_signed(key, text, signatures):
     """Whether the key, NAME+ID+KEY, signed the text of a note: as a log (1) or as a witness (4)."""
     name, number, coded = key.split("+", 2)
-    kind, *public = base64.b64decode(coded)
-    public = bytes(public)
-    need(sha256(f"{name}\n".encode() + bytes([kind]) + public)[:4].hex() == number, f"{key} is not a key")
+    coded = base64.b64decode(coded)
+    kind, public = coded[0], coded[1:]
+    need(sha256(f"{name}\n".encode() + coded)[:4].hex() == number, f"{key} is not a key")
     for signature in signatures:
         _, signer, value = signature.split(" ", 2)
         value = base64.b64decode(value)

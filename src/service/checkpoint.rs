@@ -82,7 +82,9 @@ impl Call for TakeCheckpoint {
         let TakeCheckpoint { every } = self;
         let is_due = |read: &Read<'_>| -> Result<bool, Failure> {
             let (last, now) = (read.last_checkpoint()?, service.now(read)?);
-            Ok(may_sign(read)? && last.is_none_or(|last| last.at.plus(every) <= now))
+            // A last one in the future was taken before the clock was set back.
+            let is_old = |last: Entry| last.at > now || last.at.plus(every) <= now;
+            Ok(may_sign(read)? && last.is_none_or(is_old))
         };
         // Most of the tree is computed before the others have to wait.
         let tree = service.store.read(|read| -> Result<Option<Tree>, Failure> {
@@ -127,7 +129,7 @@ impl Call for CheckpointKeys {
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, KeyView>) -> Result<(), Failure> {
         let keys = service.ask("audit key", |read, me, now| {
             authorize::needs_admin(me, "see the keys of the audit log", now)?;
-            Ok(Keys::of(read)?)
+            Ok(RecordedKeys::of(read)?)
         })?;
         keys.0.iter().map(RecordedKey::view).try_for_each(rows)
     }
@@ -147,18 +149,19 @@ impl Call for RotateCheckpointKey {
         let time = |read: &Read<'_>| service.now_to_write(read);
         service.write_as_member("audit key", None, time, |write, me, now| {
             authorize::needs_owner(me, "replace the key that signs checkpoints")?;
-            let keys = Keys::of(write)?;
-            // A file that can't be read is what a new key is for.
-            let stored = service.store.checkpoint_key().ok().flatten();
-            let stored = stored.as_ref().and_then(|key| keys.current(key.public()));
-            let replaces = match stored {
-                Some(stored) => Some(stored),
-                None => keys.of_host(write)?,
+            if !may_sign(write)? {
+                return Err(signs_nothing().into());
+            }
+            // A key that is lost or can't be read is what a new one is for.
+            let replaces = match service.host_key(write) {
+                Ok(HostKey::Recorded(key)) => Some(key.public().clone()),
+                Ok(HostKey::Unrecorded(_) | HostKey::Missing) | Err(_) => {
+                    RecordedKeys::of(write)?.of_host(write)?.map(|old| old.key.clone())
+                }
             };
-            let replaces = replaces.map(|old| old.key.clone());
-            let key = service.store.make_checkpoint_key(&origin(write)?)?;
+            let key = service.store.draft_checkpoint_key(&origin(write)?)?;
             service.add_key(write, Some(me), now, &key, replaces)?;
-            let keys = Keys::of(write)?;
+            let keys = RecordedKeys::of(write)?;
             let added = keys.current(key.public()).map(RecordedKey::view);
             added.ok_or_else(|| Failure::new(Kind::Internal, "the key was not recorded").into())
         })
@@ -176,8 +179,7 @@ impl Service<'_> {
         let has_key = self.ask(command, |read, me, now| {
             authorize::needs_admin(me, to, now)?;
             if !may_sign(read)? {
-                let message = "this host signs nothing: by the team file it does not decide";
-                return Err(Failure::new(Kind::Refused, message).hint("run the command on a host that decides").into());
+                return Err(signs_nothing().into());
             }
             Ok(matches!(self.host_key(read)?, HostKey::Recorded(_)))
         })?;
@@ -210,7 +212,7 @@ impl Service<'_> {
         let key = match self.host_key(write)? {
             HostKey::Recorded(key) => return Ok(key),
             HostKey::Unrecorded(key) => key,
-            HostKey::Missing => self.store.make_checkpoint_key(&origin(write)?)?,
+            HostKey::Missing => self.store.draft_checkpoint_key(&origin(write)?)?,
         };
         self.add_key(write, me, now, &key, None)?;
         Ok(key)
@@ -230,9 +232,14 @@ impl Service<'_> {
 
     /// This host's key, if the log and the file beside the database agree.
     fn host_key(&self, read: &Read<'_>) -> Result<HostKey, Failure> {
-        let keys = Keys::of(read)?;
+        let keys = RecordedKeys::of(read)?;
         let path = self.store.key_path();
         let wrong = |why: &str| Failure::new(Kind::Invalid, format!("{} {why}", path.display())).hint(ROTATE);
+        // A new key takes its place once the log has it.
+        let draft = self.store.drafted_checkpoint_key()?;
+        if draft.is_some_and(|draft| keys.current(draft.public()).is_some()) {
+            self.store.adopt_checkpoint_key()?;
+        }
         let Some(key) = self.store.checkpoint_key()? else {
             return match keys.of_host(read)? {
                 Some(_) => {
@@ -246,12 +253,17 @@ impl Service<'_> {
         } else if keys.current(key.public()).is_some() {
             Ok(HostKey::Recorded(key))
         } else if keys.of_host(read)?.is_none() && !keys.has(key.public()) {
-            // The command that made it did not come to its end.
+            // The database was restored from a backup that is older than the key.
             Ok(HostKey::Unrecorded(key))
         } else {
             Err(wrong("is not the key that the log names for this host"))
         }
     }
+}
+
+fn signs_nothing() -> Failure {
+    Failure::new(Kind::Refused, "this host signs nothing: by the team file it does not decide")
+        .hint("run the command on a host that decides")
 }
 
 /// Whether this host may add its key to the log.
@@ -269,7 +281,7 @@ enum HostKey {
 }
 
 /// The keys that the log names, in order.
-struct Keys(Vec<RecordedKey>);
+struct RecordedKeys(Vec<RecordedKey>);
 
 struct RecordedKey {
     key: NoteKey,
@@ -289,8 +301,8 @@ impl RecordedKey {
     }
 }
 
-impl Keys {
-    fn of(read: &Read<'_>) -> Result<Keys, Error> {
+impl RecordedKeys {
+    fn of(read: &Read<'_>) -> Result<RecordedKeys, Error> {
         let mut keys: Vec<RecordedKey> = Vec::new();
         for entry in read.checkpoint_keys()? {
             let Event::CheckpointKeyAdded { key, replaces } = &entry.event else { continue };
@@ -299,7 +311,7 @@ impl Keys {
             }
             keys.push(RecordedKey { key: key.clone(), entry, replaced_by: None });
         }
-        Ok(Keys(keys))
+        Ok(RecordedKeys(keys))
     }
 
     fn has(&self, key: &NoteKey) -> bool {

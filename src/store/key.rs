@@ -1,8 +1,10 @@
 //! The private key that signs checkpoints. It is in a file beside the database, so that no backup or copy of the database
 //! has it.
+//!
+//! A new key is a draft, in a file of its own, until the log has it. Until then the key before it is not lost.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -21,35 +23,60 @@ impl Store {
         file::beside(&self.path, ".key")
     }
 
-    /// The key of this host. None: there is no file.
-    pub fn checkpoint_key(&self) -> Result<Option<SigningKey>, Error> {
-        let path = self.key_path();
-        let mut text = String::new();
-        match open(&path, OpenOptions::new().read(true)) {
-            Ok(file) => file.take(LARGEST).read_to_string(&mut text).map_err(|error| file::io(&path, &error))?,
-            Err(_) if fs::symlink_metadata(&path).is_err() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let invalid = |why| Error::Invalid {
-            message: format!("{} is no key that signs checkpoints: {why}", path.display()),
-            hint: "restore it from your copy, or move it away, and the owner runs `access audit key --rotate`"
-                .to_owned(),
-        };
-        text.parse::<SigningKey>().map(Some).map_err(invalid)
+    fn draft_path(&self) -> PathBuf {
+        file::beside(&self.path, ".key-new")
     }
 
-    /// Makes a key for the log with this name, and stores it.
-    pub fn make_checkpoint_key(&self, origin: &str) -> Result<SigningKey, Error> {
+    /// The key of this host. None: there is no file.
+    pub fn checkpoint_key(&self) -> Result<Option<SigningKey>, Error> {
+        read(&self.key_path())
+    }
+
+    /// The key that was made last, if it has not taken its place.
+    pub fn drafted_checkpoint_key(&self) -> Result<Option<SigningKey>, Error> {
+        read(&self.draft_path())
+    }
+
+    /// Makes a key for the log with this name, as a draft.
+    pub fn draft_checkpoint_key(&self, origin: &str) -> Result<SigningKey, Error> {
         let key = SigningKey::new(origin, KeyUse::Checkpoint, random_seed()?)
             .map_err(|why| Error::Internal { message: format!("no key was made: {why}") })?;
-        let path = self.key_path();
-        let draft = file::beside(&path, "-new");
-        let mut file = open(&draft, OpenOptions::new().write(true).create(true).truncate(true))?;
+        let path = self.draft_path();
+        let mut file = open(&path, OpenOptions::new().write(true).create(true).truncate(true))?;
         let written = file.write_all(key.secret_text().as_bytes()).and_then(|()| file.sync_all());
-        written.and_then(|()| fs::rename(&draft, &path)).map_err(|error| file::io(&path, &error))?;
-        file::sync(path.parent().unwrap_or(Path::new("/")))?;
+        written.map_err(|error| file::io(&path, &error))?;
+        sync_folder(&path)?;
         Ok(key)
     }
+
+    /// Puts the draft in its place.
+    pub fn adopt_checkpoint_key(&self) -> Result<(), Error> {
+        let path = self.key_path();
+        match fs::rename(self.draft_path(), &path) {
+            Ok(()) => sync_folder(&path),
+            // Another process has done it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(file::io(&path, &error)),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<SigningKey>, Error> {
+    let mut text = String::new();
+    match open(path, OpenOptions::new().read(true)) {
+        Ok(file) => file.take(LARGEST).read_to_string(&mut text).map_err(|error| file::io(path, &error))?,
+        Err(_) if fs::symlink_metadata(path).is_err() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let invalid = |why| Error::Invalid {
+        message: format!("{} is no key that signs checkpoints: {why}", path.display()),
+        hint: "restore it from your copy, or move it away, and the owner runs `access audit key --rotate`".to_owned(),
+    };
+    text.parse::<SigningKey>().map(Some).map_err(invalid)
+}
+
+fn sync_folder(path: &Path) -> Result<(), Error> {
+    file::sync(path.parent().unwrap_or(Path::new("/")))
 }
 
 /// 32 random bytes for a key.

@@ -240,6 +240,18 @@ fn the_key_is_made_once_and_replaced_by_the_owner() {
     assert_eq!(verified(&[&first], "export", &[&raw(&world), &new]), None);
     assert!(verified(&[&second], "export", &[&raw(&world), &new]).is_some());
 
+    // A draft that the log does not have, and one whose command died before it took its place.
+    let draft = world.folder().join("access.db.key-new");
+    let private = |path: &Path, text: &str| {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    private(&draft, &SigningKey::new(&name, KeyUse::Checkpoint, [9; 32]).unwrap().secret_text());
+    assert!(verified(&[&second], "export", &[&raw(&world), &world.keep("new", &world.note())]).is_some());
+    std::fs::rename(&file, &draft).unwrap();
+    assert!(verified(&[&second], "export", &[&raw(&world), &world.keep("new", &world.note())]).is_some());
+    assert!(file.exists() && !draft.exists());
+
     // Lost, of another log, or the one before.
     let secret = std::fs::read_to_string(&file).unwrap();
     std::fs::remove_file(&file).unwrap();
@@ -253,8 +265,7 @@ fn the_key_is_made_once_and_replaced_by_the_owner() {
         ),
         ("nothing".to_owned(), "is no key"),
     ] {
-        std::fs::write(&file, text).unwrap();
-        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        private(&file, &text);
         world.run("alice", &["audit", "checkpoint"]).fails(65, says);
     }
     std::fs::remove_file(&file).unwrap();

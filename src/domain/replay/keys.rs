@@ -1,15 +1,9 @@
 //! Replays which keys sign checkpoints.
 
+use super::given::AddedKeys;
 use super::{EntryContext, Fault, Model};
 use crate::domain::note::{KeyUse, Note, NoteKey, TreeHead};
 use crate::domain::role::Role;
-
-/// The keys that the log names, in the order in which they were added.
-#[derive(Debug, Default)]
-pub(super) struct Keys {
-    all: Vec<NoteKey>,
-    replaced: Vec<NoteKey>,
-}
 
 impl Model {
     /// The keys that have ever signed checkpoints. A checkpoint that was kept may be older than the key of today.
@@ -34,7 +28,7 @@ impl Model {
     /// are read.
     pub(super) fn check_checkpoint(&self, context: EntryContext<'_>, note: &Note) -> Result<(), Fault> {
         let head = TreeHead::of(note).map_err(|why| format!("its checkpoint can't be read: {why}"))?;
-        let Keys { all, replaced } = &self.keys;
+        let AddedKeys { all, replaced } = &self.keys;
         let mut current = all.iter().filter(|key| !replaced.contains(key));
         if head.size != (context.seq - 1).unsigned_abs() {
             Err(format!("its checkpoint is of {} entries, and is not of those before it", head.size))
@@ -48,7 +42,7 @@ impl Model {
     }
 
     fn check_key(&self, context: EntryContext<'_>, key: &NoteKey, replaces: Option<&NoteKey>) -> Result<(), Fault> {
-        let Keys { all, replaced } = &self.keys;
+        let AddedKeys { all, replaced } = &self.keys;
         let role = |name| self.team.as_ref()?.members.get(name).map(|member| member.role);
         let by_owner = context.actor.and_then(role) == Some(Role::Owner);
         let wrong = |why: &str| Err(format!("the key {} {why}", key.id()));

@@ -36,8 +36,7 @@ use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{Certificates, Provisioned, Sessions};
-use keys::Keys;
+use given::{AddedKeys, Certificates, Provisioned, Sessions};
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -78,7 +77,7 @@ pub struct Model {
     provisioned: Provisioned,
     certificates: Certificates,
     sessions: Sessions,
-    keys: Keys,
+    keys: AddedKeys,
     notified: Numbers,
     last_notified: i64,
 }

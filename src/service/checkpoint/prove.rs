@@ -72,13 +72,12 @@ impl Call for AuditConsistency {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<ConsistencyView, Failure> {
         service.with_key("audit prove", PROVE, |read, key, _| {
             let size = read.head()?.seq.unsigned_abs();
-            let kept = match &self.old {
-                EarlierLog::Size(_) => None,
-                EarlierLog::Checkpoint(note) => Some(kept(read, &key.public().name, note)?.1),
-            };
-            let old = match (&self.old, &kept) {
-                (EarlierLog::Size(old), _) => *old,
-                (EarlierLog::Checkpoint(_), head) => head.as_ref().map_or(0, |head| head.size),
+            let (old, kept) = match &self.old {
+                EarlierLog::Size(old) => (*old, None),
+                EarlierLog::Checkpoint(note) => {
+                    let (_, head) = kept(read, &key.public().name, note)?;
+                    (head.size, Some(head))
+                }
             };
             if old > size {
                 return Err(shorter(old, size).into());
