@@ -107,6 +107,7 @@ impl Call for TakeCheckpoint {
                 let event = Event::CheckpointTaken { note: head_note(&key, size, tree.root()) };
                 Ok(write.record(&service.context(None, now), vec![Draft { event, recipients: Vec::new() }])?)
             })?;
+            service.settle_key()?;
         }
         let last = service.store.read(|read| read.last_checkpoint())?;
         Ok(last.and_then(|entry| match entry.event {
@@ -147,7 +148,7 @@ impl Call for RotateCheckpointKey {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<KeyView, Failure> {
         let time = |read: &Read<'_>| service.now_to_write(read);
-        service.write_as_member("audit key", None, time, |write, me, now| {
+        let view = service.write_as_member("audit key", None, time, |write, me, now| {
             authorize::needs_owner(me, "replace the key that signs checkpoints")?;
             if !may_sign(write)? {
                 return Err(signs_nothing().into());
@@ -164,7 +165,9 @@ impl Call for RotateCheckpointKey {
             let keys = RecordedKeys::of(write)?;
             let added = keys.current(key.public()).map(RecordedKey::view);
             added.ok_or_else(|| Failure::new(Kind::Internal, "the key was not recorded").into())
-        })
+        })?;
+        service.settle_key()?;
+        Ok(view)
     }
 }
 
@@ -228,6 +231,11 @@ impl Service<'_> {
     ) -> Result<(), Error> {
         let event = Event::CheckpointKeyAdded { key: key.public().clone(), replaces };
         write.record(&self.context(me, now), vec![Draft { event, recipients: Vec::new() }])
+    }
+
+    /// Has a key that was just recorded take its place.
+    fn settle_key(&self) -> Result<(), Failure> {
+        self.store.read(|read| self.host_key(read).map(drop))
     }
 
     /// This host's key, if the log and the file beside the database agree.
