@@ -191,6 +191,10 @@ pub enum Event {
     /// A checkpoint of all entries before this one, signed by a key of the log.
     #[serde(rename = "checkpoint.taken")]
     CheckpointTaken { note: Note },
+    /// Nothing. Readers of a shared log take it in the place of an entry that can't be read, or that can't follow what is
+    /// recorded, so that a host that appends one holds up no other. No program writes it.
+    #[serde(rename = "entry.void")]
+    Void,
 }
 
 /// What a new request says.
@@ -379,6 +383,7 @@ impl Event {
             Event::SessionClosed(_) => "session.closed",
             Event::CheckpointKeyAdded { .. } => "checkpoint_key.added",
             Event::CheckpointTaken { .. } => "checkpoint.taken",
+            Event::Void => "entry.void",
         }
     }
 
@@ -415,7 +420,8 @@ impl Event {
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
             | Event::CheckpointKeyAdded { .. }
-            | Event::CheckpointTaken { .. } => false,
+            | Event::CheckpointTaken { .. }
+            | Event::Void => false,
         }
     }
 
@@ -452,12 +458,13 @@ impl Event {
             | Event::DriftResolved(_)
             | Event::DriftOmitted(_)
             | Event::CheckpointKeyAdded { .. }
-            | Event::CheckpointTaken { .. } => None,
+            | Event::CheckpointTaken { .. }
+            | Event::Void => None,
         }
     }
 }
 
-/// Every action, for filters and completion.
+/// Every action that is recorded, for filters and completion.
 pub const ACTIONS: [&str; 31] = [
     "team.initialized",
     "team.applied",

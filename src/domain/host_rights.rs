@@ -47,7 +47,8 @@ impl HostPower {
                 | Event::SessionOpened(_)
                 | Event::SessionClosed(_)
                 | Event::CheckpointKeyAdded { .. }
-                | Event::CheckpointTaken { .. },
+                | Event::CheckpointTaken { .. }
+                | Event::Void,
             ) => false,
         }
     }

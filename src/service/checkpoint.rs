@@ -42,8 +42,12 @@ impl Call for AuditCheckpoint {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Checkpoint, Failure> {
         let (unsigned, may_sign) = service.ask("audit checkpoint", |read, me, now| {
-            authorize::needs_admin(me, TAKE, now)?;
-            Ok((unsigned(read, now)?, may_sign(read)?))
+            authorize::needs_auditor(me, TAKE, now)?;
+            // An auditor, who changes nothing, adds no key.
+            let may_sign = may_sign(read)?
+                && (authorize::needs_admin(me, TAKE, now).is_ok()
+                    || matches!(service.host_key(read)?, HostKey::Recorded(_)));
+            Ok((unsigned(read, now)?, may_sign))
         })?;
         if !may_sign {
             return Ok(unsigned);
@@ -129,7 +133,7 @@ impl Call for CheckpointKeys {
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, KeyView>) -> Result<(), Failure> {
         let keys = service.ask("audit key", |read, me, now| {
-            authorize::needs_admin(me, "see the keys of the audit log", now)?;
+            authorize::needs_auditor(me, "see the keys of the audit log", now)?;
             Ok(RecordedKeys::of(read)?)
         })?;
         keys.0.iter().map(RecordedKey::view).try_for_each(rows)
@@ -172,7 +176,7 @@ impl Call for RotateCheckpointKey {
 }
 
 impl Service<'_> {
-    /// Reads something that this host's key signs, as an admin. The first time, this makes the key.
+    /// Reads something that this host's key signs, as an auditor or an admin. The first time, an admin makes the key.
     fn with_key<T>(
         &self,
         command: &str,
@@ -180,7 +184,7 @@ impl Service<'_> {
         work: impl FnOnce(&Read<'_>, &SigningKey, Timestamp) -> Result<T, Problem>,
     ) -> Result<T, Failure> {
         let has_key = self.ask(command, |read, me, now| {
-            authorize::needs_admin(me, to, now)?;
+            authorize::needs_auditor(me, to, now)?;
             if !may_sign(read)? {
                 return Err(signs_nothing().into());
             }
@@ -198,7 +202,7 @@ impl Service<'_> {
             )?;
         }
         self.ask(command, |read, me, now| {
-            authorize::needs_admin(me, to, now)?;
+            authorize::needs_auditor(me, to, now)?;
             match self.host_key(read)? {
                 HostKey::Recorded(key) => work(read, &key, now),
                 HostKey::Unrecorded(_) | HostKey::Missing => {

@@ -23,6 +23,7 @@ mod hosts_behind;
 mod inbox;
 mod init;
 mod list;
+mod list_past;
 mod log_findings;
 #[cfg(test)]
 mod long_history;
@@ -45,6 +46,7 @@ mod review;
 mod revoke;
 mod sessions;
 mod shared_log;
+mod snapshot;
 mod team;
 mod verify;
 mod view;
@@ -88,7 +90,7 @@ macro_rules! calls {
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
             verify: AuditVerify;
-            who: Who;
+            who: Holdings, Who;
             whoami: Whoami;
             withdraw: Withdraw;
         }
@@ -123,7 +125,6 @@ use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
 use crate::domain::replica::{HostClocks, Replica};
-use crate::domain::request::authorize::Case;
 use crate::domain::request::{Request, authorize};
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
@@ -321,8 +322,7 @@ impl Service<'_> {
         })
     }
 
-    /// One write transaction by the member who calls. Where `work` refuses, which it does before it writes anything,
-    /// that is recorded instead. `time`: the time that counts for it.
+    /// One write transaction by the member who calls. Where `work` refuses, before it writes anything, that is recorded.
     fn write_as_member<R>(
         &self,
         command: &str,
@@ -463,11 +463,12 @@ fn deciding<T>(
     request: &Request,
     terms: &Terms,
     now: Timestamp,
-    decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
+    decide: impl FnOnce(&authorize::Case<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
     let judged = policy.judge_and_fit(read, request, terms, now)?;
     let people = judged.people();
-    let case = Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
+    let case =
+        authorize::Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
     Ok(decide(&case)?)
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::copies::{Host, PASSWORD, Team, assert_equal, said};
+use crate::shared_log::{Body, Calls as _, Place};
 use crate::tools::wait_until;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ struct Line {
     /// How many messages each side sent on the last connection without trouble.
     sent: [AtomicUsize; 2],
     held: Mutex<Vec<TcpStream>>,
+    /// How many bytes a second pass from the server, on every connection. 0: any number.
+    pace: AtomicUsize,
 }
 
 impl Line {
@@ -51,6 +54,7 @@ impl Line {
             reached: AtomicBool::new(false),
             sent: [AtomicUsize::new(0), AtomicUsize::new(0)],
             held: Mutex::default(),
+            pace: AtomicUsize::new(0),
         });
         let forwards = Arc::clone(&line);
         std::thread::spawn(move || {
@@ -93,7 +97,13 @@ impl Line {
                         std::thread::sleep(each);
                     }
                 }
-                _ => (&*to).write_all(&message).ok()?,
+                _ => {
+                    let pace = self.pace.load(Ordering::SeqCst);
+                    if side == Side::Server && pace > 0 {
+                        std::thread::sleep(Duration::from_micros((message.len() * 1_000_000 / pace) as u64));
+                    }
+                    (&*to).write_all(&message).ok()?;
+                }
             }
             count += 1;
             if plan.is_none() {
@@ -238,4 +248,26 @@ fn a_line_that_drips() {
     let begun = Instant::now();
     assert_eq!(world.ask(Some((Side::Host, usize::MAX, Trouble::Drips(Duration::from_millis(20))))), Some(69));
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
+/// A page of what this host lacks takes longer than an answer may.
+#[test]
+fn a_line_that_is_slow_catches_up() {
+    let world = World::start();
+    let mut config = postgres::Config::new();
+    config.host("127.0.0.1").port(world.team.cluster.port().parse().unwrap());
+    let mut h2 = config.user("h2").password(PASSWORD).dbname("acme").connect(postgres::NoTls).unwrap();
+    let row = world.team.admin("acme").query_one("SELECT max(seq) FROM access.entry", &[]).unwrap();
+    let begin: i64 = row.get(0);
+    let hash = "SELECT hash FROM access.entry WHERE seq = $1";
+    let at = Place(begin, world.team.admin("acme").query_one(hash, &[&begin]).unwrap().get(0));
+    let detail = format!(r#"{{"command":"approve","why":"{}"}}"#, "x".repeat(4000));
+    let body = |seq| Body::new("h2", seq).action("attempt.refused", &detail).text();
+    let bodies: Vec<String> = (begin + 1..begin + 601).map(body).collect();
+    assert_eq!(h2.append(&at, &bodies).unwrap().0, "ok");
+    // 500 entries are 2 MB.
+    world.line.pace.store(300_000, Ordering::SeqCst);
+    world.host().ok("olivia", &["follow", "--once"]);
+    world.line.pace.store(0, Ordering::SeqCst);
+    assert_equal(&world.team.hosts);
 }

@@ -184,6 +184,7 @@ impl Witness {
             | Event::DriftResolved(_)
             | Event::CheckpointKeyAdded { .. }
             | Event::CheckpointTaken { .. } => {}
+            Event::Void => prop_assert!(false, "no program records it"),
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::CertificateIssued(certificate) => {
                 let record = self.request(id)?;
@@ -305,7 +306,7 @@ impl Witness {
                     let role = self.role_at(name, at, team);
                     let meets = |demand: &Demand| team.is_one_of(demand.named, name, basis, role);
                     let own = [&record.requester, &record.filer].iter().any(|it| *it == name);
-                    team.active(name)
+                    team.can_decide(name)
                         && !own
                         && !record.logins.iter().any(|other| other == login)
                         && (team.base(name) >= ADMIN || !demands.is_empty() && demands.iter().all(meets))

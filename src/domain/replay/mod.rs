@@ -13,6 +13,7 @@ mod decisions;
 mod demands;
 mod given;
 mod grants;
+pub mod history;
 mod keys;
 mod past;
 mod provisioning;
@@ -189,6 +190,7 @@ impl Model {
             Event::SessionClosed(closed) => self.close_session(context, &closed),
             Event::CheckpointKeyAdded { key, replaces } => self.add_key(context, key, replaces.as_ref()),
             Event::CheckpointTaken { note } => self.check_checkpoint(context, &note),
+            Event::Void => Err("no program records it".to_owned()),
         }
     }
 
