@@ -125,7 +125,7 @@ use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
 use crate::domain::replica::{HostClocks, Replica};
-use crate::domain::request::{Request, authorize};
+use crate::domain::request::{Request, authorize, authorize::Case};
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
@@ -463,12 +463,11 @@ fn deciding<T>(
     request: &Request,
     terms: &Terms,
     now: Timestamp,
-    decide: impl FnOnce(&authorize::Case<'_>) -> Result<T, Refusal>,
+    decide: impl FnOnce(&Case<'_>) -> Result<T, Refusal>,
 ) -> Result<T, Problem> {
     let judged = policy.judge_and_fit(read, request, terms, now)?;
     let people = judged.people();
-    let case =
-        authorize::Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
+    let case = Case { request, requester: &judged.requester, terms, judgement: &judged.judgement, people: &people };
     Ok(decide(&case)?)
 }
 

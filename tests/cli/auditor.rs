@@ -145,3 +145,15 @@ fn an_auditor_with_a_granted_role_still_decides_nothing() {
     world.run("zoe", &["revoke", "1"]).ok();
     assert_eq!(world.state(&id), "pending");
 }
+
+#[test]
+fn an_auditor_proves_entries_once_an_admin_has_made_the_key() {
+    let world = world();
+    assert!(!world.run("zoe", &["audit", "checkpoint"]).ok().out.contains("note"));
+    world.run("zoe", &["audit", "prove", "1"]).fails(3, "only admins and the owner");
+    world.run("alice", &["audit", "checkpoint"]).ok();
+    assert!(world.run("zoe", &["audit", "checkpoint"]).ok().out.contains("note"));
+    world.run("zoe", &["audit", "prove", "1"]).ok().says("tlog-proof");
+    world.run("zoe", &["audit", "key"]).ok().says("access/acme/");
+    world.run("zoe", &["audit", "key", "--rotate"]).fails(3, "only the owner");
+}
