@@ -145,14 +145,14 @@ fn describe(
             format!("The session of entry {session} is {}", how.in_words())
         }
         Event::CheckpointTaken { .. } => "A checkpoint of the entries before this one was signed".to_owned(),
-        Event::CheckpointKeyAdded { key, replaces: None } => {
-            format!("The key {} signs checkpoints of this log", key.id())
-        }
-        Event::CheckpointKeyAdded { key, replaces: Some(old) } => {
-            format!("The key {} signs checkpoints of this log, in place of {}", key.id(), old.id())
-        }
+        Event::CheckpointKeyAdded { key, replaces } => key_added(key, replaces.as_ref()),
         Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
+}
+
+fn key_added(key: &NoteKey, replaces: Option<&NoteKey>) -> String {
+    let replaces = replaces.map(|old| format!(", in place of {}", old.id()));
+    format!("The key {} signs checkpoints of this log{}", key.id(), replaces.unwrap_or_default())
 }
 
 /// What happens to a grant.
