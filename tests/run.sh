@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client shellcheck=shellcheck script=bsdutils \
     stty=coreutils jq=jq openssl=openssl cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
-    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server go=golang-go \
+    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind go=golang-go \
     /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog=golang-golang-x-mod-dev
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
@@ -37,4 +37,6 @@ fi
 step tests/python.sh
 # The shared host, by real users on the plain build (root only; it says so).
 step timeout 900 cargo test --test shared
+# The rules, the lifecycle and the races again, on a shared log. It takes 3 minutes of a quiet machine with two cores.
+step timeout 900 tests/fleet.sh
 step cargo test --features test-overrides --lib --bins --tests

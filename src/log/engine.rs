@@ -4,12 +4,11 @@ use std::cell::Cell;
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 
-use rustls::{AlertDescription, CertificateError};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::config::LogUrl;
-use super::connection::{LogConnection, StepError};
+use super::connection::{LogConnection, StepError, ended_certificate};
 use crate::domain::audit::{Hash, LogPlace};
 
 /// Why an answer is missing.
@@ -47,6 +46,14 @@ pub enum Contacted {
     Closed(EngineState),
 }
 
+impl Contacted {
+    pub fn state(&self) -> &EngineState {
+        match self {
+            Contacted::Open(state) | Contacted::Fork(state) | Contacted::Closed(state) => state,
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineState {
     pub epoch: i64,
@@ -79,6 +86,8 @@ pub struct Engine {
     turn: Turn,
     /// How many entries to ask for, so that they come in time: fewer on a slow line.
     page: i32,
+    /// What follows an entry, as this connection read it ahead.
+    ahead: Option<(i64, Vec<LoggedEntry>)>,
 }
 
 /// Whether the connection has a transaction open that has the turn.
@@ -90,13 +99,13 @@ enum Turn {
 
 impl Engine {
     pub fn new(url: LogUrl) -> Engine {
-        Engine { url, connection: None, turn: Turn::Not, page: FIRST_PAGE }
+        Engine { url, connection: None, turn: Turn::Not, page: FIRST_PAGE, ahead: None }
     }
 
     /// Notes how far this host is, and returns how far the log is, with the first page of what follows. What it returns is
     /// replicated: its commit waits for the standby.
     pub fn contact(&mut self, at: &LogPlace, format: u32) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
-        let limit = self.page;
+        let (limit, ahead) = (self.page, self.ahead.take().filter(|(after, _)| *after == at.seq));
         let connection = self.connected()?;
         let (hash, format) = (at.hash.as_slice(), i32::try_from(format).unwrap_or(i32::MAX));
         let asked: [Param<'_>; 3] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA), (&format, Type::INT4)];
@@ -108,7 +117,7 @@ impl Engine {
             let (begun, state, entries, committed) = tokio::join!(
                 client.batch_execute("BEGIN"),
                 noting(&answered, client.query_typed(CONTACT, &asked)),
-                client.query_typed(SINCE, &page),
+                async { if ahead.is_some() { Ok(Vec::new()) } else { client.query_typed(SINCE, &page).await } },
                 client.batch_execute("COMMIT")
             );
             begun?;
@@ -118,10 +127,26 @@ impl Engine {
         });
         let (state, entries) = self.finish_page(answer, limit, answered.get())?;
         self.no_warnings()?;
-        self.page = next_page(limit, entries.len(), begun.elapsed());
         let contacted = contacted(at, state.first())?;
+        if let Some((_, entries)) = ahead {
+            return Ok((contacted, entries));
+        }
+        self.page = next_page(limit, entries.len(), begun.elapsed());
         let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
         Ok((contacted, entries))
+    }
+
+    /// Reads what follows an entry, for the next contact, which proves it: it is on the same connection. What can't be read now
+    /// is read then.
+    pub fn read_ahead(&mut self, after: i64) {
+        let limit = self.page;
+        let Some(connection) = &self.connection else { return };
+        let page: [Param<'_>; 2] = [(&after, Type::INT8), (&limit, Type::INT4)];
+        let begun = Instant::now();
+        let answer = connection.wait(connection.client.query_typed(SINCE, &page));
+        let Ok(rows) = self.finish_page(answer, limit, true) else { return };
+        self.page = next_page(limit, rows.len(), begun.elapsed());
+        self.ahead = rows.iter().map(entry).collect::<Result<_, _>>().ok().map(|entries| (after, entries));
     }
 
     /// Takes the turn: until it ends, no other host can append. The database ends a turn of more than 4 seconds. What this
@@ -164,6 +189,7 @@ impl Engine {
     /// Gives up a turn.
     pub fn let_go(&mut self) {
         self.turn = Turn::Not;
+        self.ahead = None;
         if let Some(connection) = self.connection.take()
             && connection.wait(connection.client.batch_execute("ROLLBACK")).is_ok()
         {
@@ -185,7 +211,7 @@ impl Engine {
             [(&epoch, Type::INT8), (&after.seq, Type::INT8), (&hash, Type::BYTEA), (&bodies, Type::TEXT_ARRAY)];
         let client = &connection.client;
         connection.take_warnings();
-        let answer = connection.wait(async {
+        let appending = async {
             let (begun, appended, committed) = tokio::join!(
                 client.batch_execute(begin),
                 client.query_typed(APPEND, &asked),
@@ -195,7 +221,9 @@ impl Engine {
             let appended = appended?;
             committed?;
             Ok(appended)
-        });
+        };
+        // Without the turn the database waits for it, and ends a session that keeps it for too long.
+        let answer = if begin.is_empty() { connection.wait(appending) } else { connection.wait_for_turn(appending) };
         // From here on, only an answer of the server itself says that nothing was appended.
         let rows = match self.finish(answer) {
             Ok(rows) => rows,
@@ -303,6 +331,7 @@ impl Engine {
     fn drop_connection(&mut self) {
         self.connection = None;
         self.turn = Turn::Not;
+        self.ahead = None;
     }
 
     /// A commit with a warning did not wait for the standby.
@@ -427,18 +456,6 @@ fn host(row: &Row) -> Result<HostState, tokio_postgres::Error> {
 /// The database's side is not what this program expects.
 pub(super) fn unexpected(error: &tokio_postgres::Error) -> EngineError {
     EngineError::Refused(format!("the database's answer can't be read ({error}): is its schema older?"))
-}
-
-/// Whose certificate has ended, if that is why.
-fn ended_certificate(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
-    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
-    match inner.downcast_ref::<rustls::Error>()? {
-        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => Some("this host's certificate has ended"),
-        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            Some("the server's certificate has ended")
-        }
-        _ => None,
-    }
 }
 
 fn problem(error: &StepError) -> EngineError {

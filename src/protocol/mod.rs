@@ -30,7 +30,7 @@ pub use log::{
     RecipientView, VerifyView,
 };
 pub use provisioning::{
-    DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
+    ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
 pub use request::{

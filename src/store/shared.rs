@@ -317,16 +317,20 @@ impl Store {
                 Err(EngineError::Slow) => continue,
                 answer => answer.map_err(problem)?,
             };
-            let contacted = self.take_in(clocks, conn, contacted, &entries)?;
+            let more = entries.last().filter(|last| entries.len() > MANY && last.seq < contacted.state().head.seq);
+            let contacted = std::thread::scope(|scope| {
+                if let Some(last) = more {
+                    scope.spawn(|| engine.read_ahead(last.seq));
+                }
+                self.take_in(clocks, conn, contacted, &entries)
+            })?;
             total += entries.len() as u64;
-            let (Contacted::Open(state) | Contacted::Closed(state) | Contacted::Fork(state)) = &contacted;
-            let seq = place(conn)?.seq;
-            if seq >= state.head.seq {
+            let (seq, end) = (place(conn)?.seq, contacted.state().head.seq);
+            if seq >= end {
                 return Ok((total, contacted));
             }
             if entries.is_empty() {
-                let message =
-                    format!("the shared log has {} entries, and does not give those after {seq}", state.head.seq);
+                let message = format!("the shared log has {end} entries, and does not give those after {seq}");
                 return Err(Error::Unreachable { message });
             }
         }

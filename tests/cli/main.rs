@@ -56,6 +56,7 @@ mod rules;
 mod rules_found;
 mod run;
 mod sessions;
+mod start;
 mod tables;
 mod tampered;
 mod team;
