@@ -5,6 +5,7 @@ use super::certificate::Certificate;
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
+use super::note::NoteKey;
 use super::provisioning::{
     Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
 };
