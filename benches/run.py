@@ -569,6 +569,11 @@ class Benches:
         runs = self.turns(5, lambda _: self.place.run_heavy(prove), lambda _: self.place.run_heavy(shell(db, READ_LOG)))
         self.ratio(9, "`audit verify` of 1,000,000 entries; `integrity_check` and reading their bytes", *runs, 2.5)
         self.peak(9, "its memory", runs[0], 64)
+        # The first makes the key.
+        one_entry = access(db, "--as", "alice", "audit", "prove", "500000")
+        proofs = [self.place.run_heavy(one_entry) for _ in range(self.runs(5) + 1)][1:]
+        self.slowest(9, "`audit prove` of one of 1,000,000 entries", [proof.wall for proof in proofs], 2000)
+        self.peak(9, "its memory", proofs, 64)
 
     def row_10(self):
         """`list` of 100,000 requests beside the shell's"""

@@ -18,7 +18,7 @@ use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::identity;
-use crate::protocol::{AsOfLast, BackupView, Checkpoint, FindingView};
+use crate::protocol::{AsOfLast, BackupView, FindingView, KeptCheckpoint};
 use crate::server;
 use crate::service;
 use crate::service::{Backup, Call, Caller, Callers, Doctor, Outside, Rows, Service};
@@ -152,7 +152,7 @@ impl Backend {
     /// `ask_server`: called where the server answers, before this process becomes the owner of the file, who may not ask.
     pub fn doctor(
         &self,
-        against: Vec<Checkpoint>,
+        against: Vec<KeptCheckpoint>,
         ask_server: &mut dyn FnMut(),
         rows: Rows<'_, FindingView>,
     ) -> Result<bool, Failure> {

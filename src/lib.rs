@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod checkpoints;
 pub mod client;
 pub mod commands;
 pub mod completion;
@@ -33,3 +34,4 @@ pub mod time_input;
 pub mod time_zone;
 pub mod tls;
 pub mod ui;
+pub mod witness;

@@ -116,6 +116,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "time_zone",
         ],
     ),
+    ("witness", &["config", "domain", "error", "store"]),
+    ("checkpoints", &["backend", "config", "domain", "error", "service"]),
     ("completion", &["backend", "domain", "error", "service"]),
     ("prompt", &["protocol", "domain", "error"]),
     ("report", &["protocol", "domain"]),
@@ -128,6 +130,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "commands",
         &[
             "backend",
+            "checkpoints",
             "completion",
             "connectors",
             "domain",
@@ -144,6 +147,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "time_input",
             "time_zone",
             "ui",
+            "witness",
         ],
     ),
 ];

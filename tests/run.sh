@@ -7,7 +7,8 @@ cd "$(dirname "$0")/.."
 set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client shellcheck=shellcheck script=bsdutils \
     stty=coreutils jq=jq openssl=openssl chromium=chromium cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
-    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind
+    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind go=golang-go \
+    /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog=golang-golang-x-mod-dev
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
     set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo sudoreplay=sudo \

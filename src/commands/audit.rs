@@ -1,5 +1,7 @@
 //! `access audit`: reads, verifies and exports the log.
 
+mod proof;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -17,7 +19,7 @@ use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, EntryView, VerifyView};
-use crate::service::{Audit, AuditCheckpoint, AuditExport, AuditExportRaw, AuditVerify};
+use crate::service::{Audit, AuditExport, AuditExportRaw, AuditVerify};
 use crate::time_format::date_and_time;
 use crate::time_input;
 use crate::time_input::{Pick, TypedTime};
@@ -67,7 +69,10 @@ pub struct AuditArgs {
 #[derive(Debug, Subcommand)]
 pub enum AuditVerb {
     Verify(AuditVerifyArgs),
-    Checkpoint(AuditCheckpointArgs),
+    Checkpoint(proof::CheckpointArgs),
+    Prove(proof::ProveArgs),
+    Key(proof::KeyArgs),
+    Witness(proof::WitnessArgs),
     Export(AuditExportArgs),
 }
 
@@ -80,21 +85,10 @@ Examples:
   access audit verify
   access audit verify --against checkpoints.jsonl")]
 pub struct AuditVerifyArgs {
-    /// File of checkpoints, one per line; - for standard input
+    /// File of checkpoints, one per line, or signed notes; - for standard input
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
 }
-
-/// Print a checkpoint of the log, to keep outside the database
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Anyone who can write to the database could rewrite the whole log. A checkpoint that they can't change \
-(in a mail, on paper, in git) proves it.
-
-Example:
-  access audit checkpoint >> checkpoints.jsonl"
-)]
-pub struct AuditCheckpointArgs {}
 
 /// Write the log, oldest first
 #[derive(Debug, Args)]
@@ -138,12 +132,10 @@ impl Run for AuditArgs {
                 app.printer.object(&view, |sheet| verified(sheet, &view))?;
                 Ok(u8::from(!view.ok))
             }
-            Some(AuditVerb::Checkpoint(_)) => {
-                // One line to keep, the same for people and programs.
-                let checkpoint = app.backend()?.answer(AuditCheckpoint {})?;
-                app.printer.json_line(&checkpoint)?;
-                Ok(0)
-            }
+            Some(AuditVerb::Checkpoint(checkpoint)) => checkpoint.run(app),
+            Some(AuditVerb::Prove(prove)) => prove.run(app),
+            Some(AuditVerb::Key(key)) => key.run(app),
+            Some(AuditVerb::Witness(witness)) => witness.run(app),
         }
     }
 }

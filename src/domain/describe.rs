@@ -5,6 +5,7 @@ use super::certificate::Certificate;
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
+use super::note::NoteKey;
 use super::provisioning::{
     Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
 };
@@ -144,8 +145,15 @@ fn describe(
         Event::SessionClosed(ClosedSession { session, how, .. }) => {
             format!("The session of entry {session} is {}", how.in_words())
         }
+        Event::CheckpointTaken { .. } => "A checkpoint of the entries before this one was signed".to_owned(),
+        Event::CheckpointKeyAdded { key, replaces } => key_added(key, replaces.as_ref()),
         Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
+}
+
+fn key_added(key: &NoteKey, replaces: Option<&NoteKey>) -> String {
+    let replaces = replaces.map(|old| format!(", in place of {}", old.id()));
+    format!("The key {} signs checkpoints of this log{}", key.id(), replaces.unwrap_or_default())
 }
 
 /// What happens to a grant.

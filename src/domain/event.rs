@@ -10,6 +10,7 @@ use super::certificate::Certificate;
 use super::grant::Grant;
 use super::member::Login;
 use super::name::{Name, RuleName};
+use super::note::{Note, NoteKey};
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
@@ -179,6 +180,17 @@ pub enum Event {
     SessionOpened(OpenedSession),
     #[serde(rename = "session.closed")]
     SessionClosed(ClosedSession),
+    /// A key that signs checkpoints of the log from now on.
+    #[serde(rename = "checkpoint_key.added")]
+    CheckpointKeyAdded {
+        key: NoteKey,
+        /// The key that it replaces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<NoteKey>,
+    },
+    /// A checkpoint of all entries before this one, signed by a key of the log.
+    #[serde(rename = "checkpoint.taken")]
+    CheckpointTaken { note: Note },
     /// Nothing. Readers of a shared log take it in the place of an entry that can't be read, or that can't follow what is
     /// recorded, so that a host that appends one holds up no other. No program writes it.
     #[serde(rename = "entry.void")]
@@ -369,6 +381,8 @@ impl Event {
             Event::CertificateIssued(_) => "certificate.issued",
             Event::SessionOpened(_) => "session.opened",
             Event::SessionClosed(_) => "session.closed",
+            Event::CheckpointKeyAdded { .. } => "checkpoint_key.added",
+            Event::CheckpointTaken { .. } => "checkpoint.taken",
             Event::Void => "entry.void",
         }
     }
@@ -405,6 +419,8 @@ impl Event {
             | Event::CertificateIssued(_)
             | Event::SessionOpened(_)
             | Event::SessionClosed(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. }
             | Event::Void => false,
         }
     }
@@ -441,13 +457,15 @@ impl Event {
             | Event::DriftFound(_)
             | Event::DriftResolved(_)
             | Event::DriftOmitted(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. }
             | Event::Void => None,
         }
     }
 }
 
 /// Every action that is recorded, for filters and completion.
-pub const ACTIONS: [&str; 29] = [
+pub const ACTIONS: [&str; 31] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -477,4 +495,6 @@ pub const ACTIONS: [&str; 29] = [
     "certificate.issued",
     "session.opened",
     "session.closed",
+    "checkpoint_key.added",
+    "checkpoint.taken",
 ];

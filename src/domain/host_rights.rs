@@ -46,6 +46,8 @@ impl HostPower {
                 | Event::CertificateIssued(_)
                 | Event::SessionOpened(_)
                 | Event::SessionClosed(_)
+                | Event::CheckpointKeyAdded { .. }
+                | Event::CheckpointTaken { .. }
                 | Event::Void,
             ) => false,
         }

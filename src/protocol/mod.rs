@@ -26,7 +26,10 @@ pub use certificate::{CertificateView, RevokedView};
 pub use delivery::{
     DeliverView, EventPreferenceView, HowView, NotificationView, PreferenceView, Progress, QueuedView, TestView,
 };
-pub use log::{Checkpoint, EntryView, FaultView, RawView, RecipientView, VerifyView};
+pub use log::{
+    Checkpoint, ConsistencyView, EarlierLog, EntryView, FaultView, KeptCheckpoint, KeyView, ProofView, RawView,
+    RecipientView, VerifyView,
+};
 pub use provisioning::{
     ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,

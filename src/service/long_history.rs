@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
+    Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
     Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer,
     Preferences, Principals, RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, StillHeld,
     SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
@@ -346,7 +346,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Principals { login: parsed("bob"), resource: None })),
         ("alice", call(TeamShow { at: None })),
         ("bob", call(Preferences {})),
-        ("alice", call(AuditCheckpoint {})),
+        ("alice", call(CheckpointKeys {})),
         (
             "olivia",
             call(TeamApply {

@@ -10,6 +10,7 @@ mod backup;
 mod call;
 mod certificates;
 mod check;
+mod checkpoint;
 mod clock;
 mod completion;
 mod deliver;
@@ -63,6 +64,7 @@ macro_rules! calls {
             backup: Backup;
             certificates: IssueCertificate, RevokedCertificates;
             check: Check;
+            checkpoint: AuditCheckpoint, AuditConsistency, AuditProve, CheckpointKeys, RotateCheckpointKey, TakeCheckpoint;
             clock: AcceptClock;
             completion: Complete;
             deliver: Deliver;
@@ -89,7 +91,7 @@ macro_rules! calls {
             revoke: Revoke, RevokeMember;
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
-            verify: AuditCheckpoint, AuditVerify;
+            verify: AuditVerify;
             who: Holdings, Who;
             whoami: Whoami;
             withdraw: Withdraw;
@@ -125,8 +127,7 @@ use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
 use crate::domain::replica::{HostClocks, Replica};
-use crate::domain::request::authorize::Case;
-use crate::domain::request::{Request, authorize};
+use crate::domain::request::{Request, authorize, authorize::Case};
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
@@ -323,8 +324,7 @@ impl Service<'_> {
         })
     }
 
-    /// One write transaction by the member who calls. Where `work` refuses, which it does before it writes anything,
-    /// that is recorded instead. `time`: the time that counts for it.
+    /// One write transaction by the member who calls. Where `work` refuses, before it writes anything, that is recorded.
     fn write_as_member<R>(
         &self,
         command: &str,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::verify::{checkpoint, verify};
+use super::checkpoint::unsigned;
+use super::verify::verify;
 use super::{Call, Problem, Rows, Service};
 use crate::domain::audit;
 use crate::domain::name::Name;
@@ -82,9 +83,9 @@ fn open(
         since: period.since,
         until,
         made_by: me.name.clone(),
-        first: read.first_entry()?,
+        first: read.first_entry_ref()?,
         last_at: read.head()?.at,
-        checkpoint: checkpoint(read, now)?,
+        checkpoint: unsigned(read, now)?,
         verify: verify(read, &[])?,
         entries: entries.count,
         ends: entries.ends,

@@ -131,7 +131,8 @@ impl Read<'_> {
     pub fn has_news_after(&self, seq: i64) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM event WHERE seq > ?1 AND action NOT IN
                  ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved',
-                  'drift.omitted', 'certificate.issued', 'session.opened', 'session.closed')
+                  'drift.omitted', 'certificate.issued', 'session.opened', 'session.closed', 'checkpoint_key.added',
+                  'checkpoint.taken')
              LIMIT 1";
         Ok(self.one(sql, [seq], |_| Ok(()))?.is_some())
     }
@@ -139,6 +140,52 @@ impl Read<'_> {
     pub fn entry(&self, seq: i64) -> Result<Entry, Error> {
         self.one(&format!("SELECT {ENTRY} FROM event WHERE seq = ?1"), [seq], |row| row::json(row, 0))?
             .ok_or_else(|| Error::damaged(format!("entry {seq} is missing")))
+    }
+
+    /// The first entry, and its hash.
+    pub fn first_entry(&self) -> Result<(Entry, Hash), Error> {
+        let sql = "SELECT body, hash FROM event WHERE seq = 1";
+        self.one(sql, [], |row| Ok((row::json(row, 0)?, row.get(1)?)))?
+            .ok_or_else(|| Error::damaged("entry 1 is missing"))
+    }
+
+    /// The entries that add a key which signs checkpoints.
+    pub fn checkpoint_keys(&self) -> Result<Vec<Entry>, Error> {
+        let sql = format!("SELECT body FROM event WHERE action = 'checkpoint_key.added' AND {RARE} ORDER BY seq");
+        let entries = self.rows(&sql, [], |row| row::json::<Entry>(row, 0))?;
+        agree(entries.iter().all(|entry| entry.event.action() == "checkpoint_key.added"), "event_by_action")?;
+        Ok(entries)
+    }
+
+    /// The stored text of an entry. None: there is no such entry.
+    pub fn body(&self, seq: i64) -> Result<Option<String>, Error> {
+        self.one("SELECT body FROM event WHERE seq = ?1", [seq], |row| Ok(row.get(0)?))
+    }
+
+    /// The last checkpoint that `expire` took.
+    pub fn last_checkpoint(&self) -> Result<Option<Entry>, Error> {
+        let sql =
+            format!("SELECT body FROM event WHERE action = 'checkpoint.taken' AND {RARE} ORDER BY seq DESC LIMIT 1");
+        let entry = self.one(&sql, [], |row| row::json::<Entry>(row, 0))?;
+        agree(entry.as_ref().is_none_or(|entry| entry.event.action() == "checkpoint.taken"), "event_by_action")?;
+        Ok(entry)
+    }
+
+    /// Reads the stored texts of the entries after the first `after`, up to `last`, in order.
+    pub fn each_body(&self, after: u64, last: u64, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
+        let number = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        let sql = "SELECT seq, body FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([number(after), number(last)])?;
+        let mut next = after + 1;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(0)?.unsigned_abs() != next {
+                return Err(Error::damaged(format!("entry {next} is missing")));
+            }
+            each(row.get_ref(1)?.as_bytes().map_err(Error::damaged)?);
+            next += 1;
+        }
+        if next <= last { Err(Error::damaged(format!("entry {next} is missing"))) } else { Ok(()) }
     }
 
     pub fn entries_about(&self, id: RequestId) -> Result<Vec<Entry>, Error> {

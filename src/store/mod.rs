@@ -18,6 +18,7 @@
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
+//! | `key.rs` | the private key that signs checkpoints, in a file beside the database |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
@@ -28,6 +29,7 @@ mod file;
 mod grants;
 mod inbox;
 mod journal;
+mod key;
 mod list;
 mod log;
 mod maintenance;
@@ -64,6 +66,7 @@ pub use copy::{EngineHealth, KnownState};
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
 pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
+pub use key::random_seed;
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;

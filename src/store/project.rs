@@ -67,7 +67,11 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::GrantRevoked { request, by, .. } => {
             end_grant(write, *request, entry.at, Some(by.as_ref().map_or("", Name::as_str)))?;
         }
-        Event::AttemptRefused { .. } | Event::DriftOmitted(_) | Event::Void => {}
+        Event::AttemptRefused { .. }
+        | Event::DriftOmitted(_)
+        | Event::CheckpointKeyAdded { .. }
+        | Event::CheckpointTaken { .. }
+        | Event::Void => {}
         // Otherwise the last run of `expire` would keep the latest recorded time in the future, and messages would wait until
         // then.
         Event::ClockAccepted { .. } => {

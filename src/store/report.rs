@@ -52,7 +52,7 @@ impl Read<'_> {
     }
 
     /// The first entry of the log.
-    pub fn first_entry(&self) -> Result<EntryRef, Error> {
+    pub fn first_entry_ref(&self) -> Result<EntryRef, Error> {
         self.one("SELECT seq, at, actor, action FROM event ORDER BY seq LIMIT 1", [], |row| entry_ref(row, 0))?
             .ok_or_else(|| Error::damaged("the audit log is empty"))
     }

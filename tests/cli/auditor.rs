@@ -148,6 +148,18 @@ fn an_auditor_with_a_granted_role_still_decides_nothing() {
 }
 
 #[test]
+fn an_auditor_proves_entries_once_an_admin_has_made_the_key() {
+    let world = world();
+    assert!(!world.run("zoe", &["audit", "checkpoint"]).ok().out.contains("note"));
+    world.run("zoe", &["audit", "prove", "1"]).fails(3, "may not prove entries");
+    world.run("alice", &["audit", "checkpoint"]).ok();
+    assert!(world.run("zoe", &["audit", "checkpoint"]).ok().out.contains("note"));
+    world.run("zoe", &["audit", "prove", "1"]).ok().says("tlog-proof");
+    world.run("zoe", &["audit", "key"]).ok().says("access/acme/");
+    world.run("zoe", &["audit", "key", "--rotate"]).fails(3, "only the owner");
+}
+
+#[test]
 fn a_log_in_which_an_auditor_approved_or_a_table_that_hides_one_is_found() {
     let world = world();
     world.grant("bob", "target:orders-db", "alice", &[]);

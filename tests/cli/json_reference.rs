@@ -159,6 +159,9 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("audit", "alice", &["audit"]);
     printed.add("audit checkpoint", "alice", &["audit", "checkpoint"]);
     printed.add("report", "alice", &["report"]);
+    printed.add("audit key", "alice", &["audit", "key"]);
+    printed.add("audit prove", "alice", &["audit", "prove", "1"]);
+    printed.add("audit prove --consistency", "alice", &["audit", "prove", "--consistency", "1"]);
     printed.add("backup", "olivia", &["backup", "copy.db"]);
     printed.add("doctor", "olivia", &["doctor"]);
     printed.add("version", "olivia", &["version"]);

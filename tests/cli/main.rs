@@ -66,6 +66,7 @@ mod terminal;
 mod times;
 mod tmux;
 mod told;
+mod transparency;
 mod turns;
 mod upgrade;
 mod waiting;

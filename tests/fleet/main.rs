@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 #![allow(clippy::print_stdout, reason = "figures of a run, and what servers said before a failure")]
 
+mod checkpoints;
 mod cluster;
 mod copies;
 mod expired;

@@ -181,7 +181,9 @@ impl Witness {
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => {}
+            | Event::DriftResolved(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. } => {}
             Event::Void => prop_assert!(false, "no program records it"),
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::CertificateIssued(certificate) => {

@@ -1,10 +1,11 @@
-//! What replay keeps of connectors, certificates and sessions.
+//! What replay keeps of connectors, certificates, sessions and keys.
 
 use std::collections::BTreeMap;
 
 use super::past::Numbers;
 use crate::domain::binding::Holding;
 use crate::domain::certificate::IssuedCertificate;
+use crate::domain::note::NoteKey;
 use crate::domain::provisioning::{Drifted, Provisioning};
 use crate::domain::session::RecordedSession;
 use crate::domain::terms::RequestId;
@@ -44,6 +45,13 @@ impl Certificates {
     pub(super) fn take(&mut self) -> Vec<IssuedCertificate> {
         std::mem::take(&mut self.since)
     }
+}
+
+/// The keys that sign checkpoints, in the order in which they were added.
+#[derive(Debug, Default)]
+pub(super) struct AddedKeys {
+    pub(super) all: Vec<NoteKey>,
+    pub(super) replaced: Vec<NoteKey>,
 }
 
 /// What replay keeps of sessions: those that are open, and those that were closed since the last release.

@@ -14,6 +14,7 @@ mod demands;
 mod given;
 mod grants;
 pub mod history;
+mod keys;
 mod past;
 mod provisioning;
 mod requests;
@@ -36,7 +37,7 @@ use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{Certificates, Provisioned, Sessions};
+use given::{AddedKeys, Certificates, Provisioned, Sessions};
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -77,6 +78,7 @@ pub struct Model {
     provisioned: Provisioned,
     certificates: Certificates,
     sessions: Sessions,
+    keys: AddedKeys,
     notified: Numbers,
     last_notified: i64,
 }
@@ -186,6 +188,8 @@ impl Model {
             Event::CertificateIssued(certificate) => self.certify(context, certificate),
             Event::SessionOpened(opened) => self.open_session(context, opened),
             Event::SessionClosed(closed) => self.close_session(context, &closed),
+            Event::CheckpointKeyAdded { key, replaces } => self.add_key(context, key, replaces.as_ref()),
+            Event::CheckpointTaken { note } => self.check_checkpoint(context, &note),
             Event::Void => Err("no program records it".to_owned()),
         }
     }
