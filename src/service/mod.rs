@@ -81,7 +81,7 @@ macro_rules! calls {
             owner: ReplaceOwner;
             position: LogPosition;
             principals: Principals;
-            provisioning: DesiredAccess, StillHeld, RecordProvisioning;
+            provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
             request: SubmitRequest;
             resources: Find, Resources;
