@@ -15,7 +15,7 @@ use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
 use access::protocol::Checkpoint;
 use access::service::{
-    Approve, AuditCheckpoint, Call, Caller, Deny, Expire, Init, Outside, ReviewEmergency, Revoke, Service,
+    ActingAs, Approve, AuditCheckpoint, Call, Caller, Deny, Expire, Init, Outside, ReviewEmergency, Revoke, Service,
     SubmitRequest, TeamApply, Withdraw, init,
 };
 use access::store::Store;
@@ -111,7 +111,8 @@ impl Year {
             delivery_findings: &|_| Vec::new(),
         };
         let malformed = |why: access::domain::Malformed| Failure::new(Kind::Internal, why.to_string());
-        let caller = Caller { login: login.parse().map_err(malformed)?, root: login == "root", acting_as: None };
+        let caller =
+            Caller { login: login.parse().map_err(malformed)?, root: login == "root", acting_as: ActingAs::Login };
         let now = Timestamp::from_unix(self.now.get()).map_err(malformed)?;
         let service = Service { store: &self.store, caller: &caller, clock: &|_| Ok(now), outside: &outside };
         service.answer(call)

@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
 use crate::protocol::{AsOf, AsOfLast, RequestView};
+use crate::server::OverSsh;
 use crate::service::{Call, Find, Show, Unread};
 use crate::time_format::date_and_time;
 use crate::time_input::{Pick, TypedTime};
@@ -63,14 +64,19 @@ impl LazyBackend {
 }
 
 impl App {
-    pub fn new(global: &Global, clock: Timestamp) -> App {
+    /// `over_ssh`: the member who gives the command, if it came over SSH.
+    pub fn new(global: &Global, over_ssh: Option<OverSsh>, clock: Timestamp) -> App {
         let as_of = AsOfLast::default();
         let printer = Printer::new(global.json, global.quiet, global.color, clock).noting(as_of.clone());
         let prompt = Prompt::on_terminal(global.yes, printer.in_color());
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let attended = terminal && !global.quiet && !global.json;
         let (db, acting_as) = (global.db.clone(), global.acting_as.clone());
-        let backend = LazyBackend { db, acting_as, as_of, chosen: OnceCell::new() };
+        let chosen = OnceCell::new();
+        if let Some(over_ssh) = over_ssh {
+            let _ = chosen.set(Backend::over_ssh(over_ssh.noting(as_of.clone())));
+        }
+        let backend = LazyBackend { db, acting_as, as_of, chosen };
         App { backend, printer, prompt, clock, yes: global.yes, attended, stopped: false, access_changed: false }
     }
 

@@ -35,6 +35,7 @@ mod resources;
 mod review;
 mod revoke;
 mod run;
+pub mod run_line;
 mod serve;
 mod session;
 mod show;
@@ -56,6 +57,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::completion;
 use crate::domain::name::Name;
 use crate::identity;
+use crate::server::OverSsh;
 use crate::time_zone;
 use crate::ui::ColorWhen;
 
@@ -218,11 +220,11 @@ verbs! {
     Help(help::HelpArgs),
 }
 
-/// Runs the command. Returns the exit code.
-pub fn run(cli: Cli) -> Result<u8> {
+/// Runs the command. Returns the exit code. `over_ssh`: the member who gives it, if it came over SSH.
+fn run(cli: Cli, over_ssh: Option<OverSsh>) -> Result<u8> {
     let Cli { global, verb } = cli;
     let changes = verb.changes();
-    let mut app = App::new(&global, identity::clock()?);
+    let mut app = App::new(&global, over_ssh, identity::clock()?);
     let ended = match verb.run(&mut app) {
         // The reader closed the pipe (`| head`).
         Err(_) if app.stopped => Ok(0),

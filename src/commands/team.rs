@@ -1,6 +1,6 @@
 //! `access team`: shows the team, applies a team file, replaces the owner.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -98,6 +98,16 @@ pub struct ReplaceOwnerArgs {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+impl TeamArgs {
+    /// The file that it reads.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.verb {
+            TeamVerb::Apply(args) => Some(&args.file),
+            TeamVerb::Show(_) | TeamVerb::ReplaceOwner(_) => None,
+        }
+    }
 }
 
 impl Run for TeamArgs {

@@ -37,6 +37,7 @@ pub mod resource;
 pub mod role;
 pub mod session;
 pub mod simulation;
+pub mod ssh_key;
 pub mod subscriber;
 pub mod team;
 pub mod terms;

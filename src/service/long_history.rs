@@ -8,10 +8,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer,
-    Preferences, Principals, RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, StillHeld,
-    SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    ActingAs, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, Deny, DesiredAccess, EditRequest, Expire,
+    Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead, OpenSession, OpenSessions,
+    Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning, Resources, Revoke, RevokedCertificates,
+    Service, Show, StillHeld, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::certificate::{Certificate, ssh_principal};
@@ -137,7 +137,7 @@ impl World {
 
     /// How many steps a call takes.
     fn steps(&self, who: &str, asked: &Asked) -> u64 {
-        let caller = Caller { login: parsed(who), root: false, acting_as: None };
+        let caller = Caller { login: parsed(who), root: false, acting_as: ActingAs::Login };
         let nothing = || Failure::new(Kind::Failure, "nothing can be sent");
         let outside = Outside {
             owns_file: &|| false,
@@ -344,6 +344,7 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", call(Resources { kind: None, mine: false, at: None })),
         ("alice", call(Who { resource: parsed("connection:prod"), at: None })),
         ("alice", call(Principals { login: parsed("bob"), resource: None })),
+        ("root", call(HolderOfKey { blob: "AAAAC3NzaC1lZDI1NTE5AAAAI".to_owned() })),
         ("alice", call(TeamShow { at: None })),
         ("bob", call(Preferences {})),
         ("alice", call(CheckpointKeys {})),

@@ -8,6 +8,7 @@ mod approve;
 mod audit;
 mod backup;
 mod call;
+mod caller;
 mod certificates;
 mod check;
 mod checkpoint;
@@ -48,6 +49,7 @@ mod revoke;
 mod sessions;
 mod shared_log;
 mod snapshot;
+mod ssh_keys;
 mod team;
 mod verify;
 mod view;
@@ -90,6 +92,7 @@ macro_rules! calls {
             review: ReviewEmergency;
             revoke: Revoke, RevokeMember;
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
+            ssh_keys: HolderOfKey;
             team: TeamApply, TeamShow;
             verify: AuditVerify;
             who: Holdings, Who;
@@ -109,6 +112,7 @@ calls!(export);
 
 pub use admission::{is_member, record_refused};
 pub use call::{Call, Callers, Listed, Never, Rows, Warned};
+pub use caller::{ActingAs, Caller};
 pub use completion::{Candidate, Words};
 pub use deliver::Delivered;
 pub use doctor::{finding, ok, unreadable};
@@ -118,6 +122,7 @@ pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, sa
 pub use policy_context::PolicyContext;
 pub use review::emergency;
 pub use shared_log::{as_of, engine_failure, join_log, log_status};
+pub use ssh_keys::{key_holder, refuse_over_ssh};
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
@@ -125,7 +130,7 @@ use crate::domain::member::{Login, Member};
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
+use crate::domain::refusal::{LookupRefusal, Refusal, RefusalKind};
 use crate::domain::replica::{HostClocks, Replica};
 use crate::domain::request::{Request, authorize, authorize::Case};
 use crate::domain::terms::{RequestId, Terms};
@@ -134,15 +139,6 @@ use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{DeliverView, FindingView, Progress, Seen, TestView};
 use crate::store::{Context, Error, Read, Store, Write};
-
-/// The caller: the Unix user as the operating system reports it, and the member they act as if the file is their own.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub login: Login,
-    /// Whether that user is root, who may maintain the file without being a member, but decides nothing.
-    pub root: bool,
-    pub acting_as: Option<Name>,
-}
 
 /// Reads the clock: the system's, or in a copy of a shared log that of its database. It is read once per transaction, after the
 /// wait for the write lock, so that requests that lapsed during the wait count as lapsed.
@@ -238,19 +234,6 @@ impl Service<'_> {
     /// Answers a call and discards its rows, if any.
     pub fn answer<C: Call>(&self, call: C) -> Result<C::Reply, Failure> {
         call.carry_out(self, &mut |_| Ok(()))
-    }
-
-    /// The member who acts.
-    fn actor(&self, read: &Read<'_>) -> Result<Principal, Problem> {
-        let name = match &self.caller.acting_as {
-            Some(name) => name.clone(),
-            None => {
-                let login = &self.caller.login;
-                read.member_of_login(login)?
-                    .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?
-            }
-        };
-        member(read, &name)
     }
 
     fn now(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
@@ -355,7 +338,7 @@ impl Service<'_> {
     }
 
     fn context(&self, actor: Option<&Principal>, now: Timestamp) -> Context {
-        Context { now, actor: actor.map(|principal| principal.name.clone()), os_user: self.caller.login.to_string() }
+        Context { now, actor: actor.map(|principal| principal.name.clone()), os_user: self.caller.os_user() }
     }
 
     fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {

@@ -71,7 +71,7 @@ fn view(delivery: Delivery) -> QueuedView {
 
 /// Whether the caller looks after the file: root or the user who owns it, and not in the name of a member.
 fn is_keeper(service: &Service<'_>) -> bool {
-    service.caller.acting_as.is_none() && (service.caller.root || (service.outside.owns_file)())
+    service.caller.acts_as_login() && (service.caller.root || (service.outside.owns_file)())
 }
 
 /// Makes these due now, or all that are given up. The next `deliver` or `expire` sends them.

@@ -87,7 +87,7 @@ impl Read<'_> {
     /// A member as the team file declares them, with the entry that added them.
     pub fn member(&self, name: &Name) -> Result<Option<(Member, i64)>, Error> {
         let sql = format!("SELECT {}, since FROM member WHERE name = ?1", row::MEMBER);
-        self.one(&sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(6)?)))
+        self.one(&sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(7)?)))
     }
 
     /// What is due, in order: deliveries after this id, at most so many. Those to members on the closed channels are left

@@ -328,8 +328,8 @@ fn put_member(
     let (since, preference) = kept.map_or((seq, None), |(since, preference)| (*since, preference.as_deref()));
     one(
         write,
-        "INSERT INTO member (name, role, login, addresses, timezone, disabled, auditor, since, preference)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO member (name, role, login, addresses, timezone, disabled, auditor, ssh_keys, since, preference)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             name.as_str(),
             member.role.as_str(),
@@ -338,6 +338,7 @@ fn put_member(
             member.timezone.as_ref().map(|zone| zone.as_str()),
             member.disabled,
             member.auditor,
+            (!member.ssh_keys.is_empty()).then(|| to_json(&member.ssh_keys)).transpose()?,
             since,
             preference
         ],

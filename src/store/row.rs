@@ -21,7 +21,7 @@ pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r
 pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.start, g.modified, g.starts_at, \
      g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by, g.reviewers";
 pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request";
-pub const MEMBER: &str = "role, login, addresses, timezone, disabled, auditor";
+pub const MEMBER: &str = "role, login, addresses, timezone, disabled, auditor, ssh_keys";
 const REQUEST_COLUMNS: usize = 19;
 pub const GRANT_COLUMNS: usize = 15;
 
@@ -87,6 +87,7 @@ pub fn member(row: &Row<'_>, column: usize) -> Result<Member, Error> {
         timezone: maybe_parsed(row, column + 3)?,
         disabled: row.get(column + 4)?,
         auditor: row.get(column + 5)?,
+        ssh_keys: maybe_json(row, column + 6)?.unwrap_or_default(),
     })
 }
 

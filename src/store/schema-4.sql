@@ -51,6 +51,8 @@ UPDATE member SET addresses = json_patch('{}', json_object('email', email, 'slac
 ALTER TABLE member DROP COLUMN email;
 ALTER TABLE member DROP COLUMN slack;
 ALTER TABLE member ADD COLUMN auditor INTEGER NOT NULL DEFAULT 0;
+-- The SSH public keys of a member.
+ALTER TABLE member ADD COLUMN ssh_keys TEXT;                         -- JSON
 
 -- What follows the log: how far it is, and what is queued for it. Not part of the record.
 CREATE TABLE subscriber (

@@ -57,6 +57,7 @@ mod rules;
 mod rules_found;
 mod run;
 mod sessions;
+mod ssh_keys;
 mod start;
 mod tables;
 mod tampered;

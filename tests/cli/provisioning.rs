@@ -6,7 +6,7 @@ use access::domain::provisioning::{Drift, ProvisioningOutcome};
 use access::domain::replica::Replica;
 use access::error::{Failure, Kind};
 use access::protocol::{DesiredState, DesiredView, DriftView, OutcomeView, Position};
-use access::service::{Call, Caller, DesiredAccess, Outside, RecordProvisioning, Service};
+use access::service::{ActingAs, Call, Caller, DesiredAccess, Outside, RecordProvisioning, Service};
 use access::store::Store;
 use serde_json::{Value, json};
 
@@ -27,11 +27,11 @@ role = "orders_rw"
 
 /// Makes a call as the file's owner does.
 pub fn call<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
-    call_by(world, Caller { login: "cron".parse().unwrap(), root: false, acting_as: None }, call)
+    call_by(world, Caller { login: "cron".parse().unwrap(), root: false, acting_as: ActingAs::Login }, call)
 }
 
 pub fn call_as_root<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
-    call_by(world, Caller { login: "root".parse().unwrap(), root: true, acting_as: None }, call)
+    call_by(world, Caller { login: "root".parse().unwrap(), root: true, acting_as: ActingAs::Login }, call)
 }
 
 fn call_by<C: Call>(world: &World, caller: Caller, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {

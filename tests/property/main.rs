@@ -34,8 +34,8 @@ use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
 use access::protocol::{ListFilter, Position, RequestView, Seen};
 use access::service::{
-    AcceptClock, Approve, AuditVerify, Call, Caller, Check, Deny, EditRequest, Expire, Extend, Init, List, Outside,
-    Prefer, ReviewEmergency, Revoke, Service, Show, SubmitRequest, TeamApply, Withdraw, init,
+    AcceptClock, ActingAs, Approve, AuditVerify, Call, Caller, Check, Deny, EditRequest, Expire, Extend, Init, List,
+    Outside, Prefer, ReviewEmergency, Revoke, Service, Show, SubmitRequest, TeamApply, Withdraw, init,
 };
 use access::store::{Error, Store};
 use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
@@ -125,7 +125,7 @@ fn resource(name: &str) -> Resource {
 }
 
 fn caller(login: &str) -> Caller {
-    Caller { login: login.parse().unwrap(), root: login == "root", acting_as: None }
+    Caller { login: login.parse().unwrap(), root: login == "root", acting_as: ActingAs::Login }
 }
 
 /// Has a call carried out as a shared host does.

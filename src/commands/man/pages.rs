@@ -32,7 +32,7 @@ const FORMATS: [(&str, &str, &str); 2] = [
 ];
 
 /// Pages that a reader of one page may want next. The pages above and below it, and beside it in a group, are added.
-const RELATED: [(&str, &[&str]); 40] = [
+const RELATED: [(&str, &[&str]); 42] = [
     ("access-approve(1)", &["access-deny(1)", "access-show(1)", "access-list(1)", "access-team(5)"]),
     ("access-audit(1)", &["access-report(1)", "access-doctor(1)"]),
     ("access-backup(1)", &["access-doctor(1)", "access-audit-checkpoint(1)"]),
@@ -65,6 +65,8 @@ const RELATED: [(&str, &[&str]); 40] = [
     ("access-session(1)", &["access-reconcile(1)", "access-show(1)", "access-team(5)"]),
     ("access-show(1)", &["access-list(1)", "access-approve(1)", "access-audit(1)"]),
     ("access-ssh-cert(1)", &["access-check(1)"]),
+    ("access-ssh-command(1)", &["access-serve(1)", "access-team(5)"]),
+    ("access-ssh-keys(1)", &["access-serve(1)", "access-team(5)"]),
     ("access-ssh-principals(1)", &["access-check(1)"]),
     ("access-team(1)", &["access-team(5)"]),
     ("access-team(5)", &["access-team-apply(1)", "access-team-show(1)", "access-config(5)"]),

@@ -12,11 +12,12 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::super::app::App;
 use crate::completion;
-use crate::domain::certificate::{Certificate, KeyFingerprint, ssh_principal};
+use crate::domain::certificate::{Certificate, ssh_principal};
 use crate::domain::duration::Length;
 use crate::domain::entitlement::Entitlement;
 use crate::domain::member::Login;
 use crate::domain::resource::Resource;
+use crate::domain::ssh_key::KeyFingerprint;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::CheckView;

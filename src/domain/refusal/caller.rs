@@ -2,6 +2,7 @@
 
 use super::kind::RefusalKind;
 use crate::domain::name::Name;
+use crate::domain::ssh_key::KeyFingerprint;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallerRefusal {
@@ -16,6 +17,8 @@ pub enum CallerRefusal {
     OwnerIsThere { owner: Name, login: String },
     OwnerAlready { member: Name },
     NoAccount { member: Name, login: String },
+    NotTheirKey { member: Name, key: KeyFingerprint },
+    NotOverSsh { what: String },
 }
 
 impl CallerRefusal {
@@ -30,7 +33,9 @@ impl CallerRefusal {
             | CallerRefusal::NeedsRoot { .. }
             | CallerRefusal::NeedsKeeper { .. }
             | CallerRefusal::OwnerIsThere { .. }
-            | CallerRefusal::NoAccount { .. } => RefusalKind::Refused,
+            | CallerRefusal::NoAccount { .. }
+            | CallerRefusal::NotTheirKey { .. }
+            | CallerRefusal::NotOverSsh { .. } => RefusalKind::Refused,
             CallerRefusal::OwnerAlready { .. } => RefusalKind::Conflict,
         }
     }
@@ -56,6 +61,8 @@ impl CallerRefusal {
             CallerRefusal::NoAccount { member, login } => {
                 format!("{member} can't become the owner: the login {login} is not a person's account on this machine")
             }
+            CallerRefusal::NotTheirKey { member, key } => format!("the SSH key {key} is not one of {member}'s"),
+            CallerRefusal::NotOverSsh { what } => format!("{what} can't be used over SSH"),
         }
     }
 
@@ -84,6 +91,8 @@ impl CallerRefusal {
                 format!("create the account {login} first, or the next user with that name would own the team"),
                 "or, if the login is wrong, have it corrected in the team file".to_owned(),
             ],
+            CallerRefusal::NotTheirKey { .. } => one("the owner changes ssh_keys in the team file"),
+            CallerRefusal::NotOverSsh { .. } => one("log in to the host, and run it there"),
         }
     }
 }

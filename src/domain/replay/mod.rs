@@ -34,6 +34,7 @@ use super::provisioning::Provisioning;
 use super::request::{Recorded, Request};
 use super::session::RecordedSession;
 use super::simulation::historical::TeamThen;
+use super::ssh_key::SSH_KEY;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
@@ -127,6 +128,7 @@ impl Model {
         self.check_host(&entry, &mut faults);
         self.check_time(&entry, &mut faults);
         self.check_actor(&entry, &mut faults);
+        self.check_ssh_key(&entry, &mut faults);
         self.note_team_changer(&entry);
         self.check_logins(&entry, &mut faults);
         self.last = Some(entry.at);
@@ -279,21 +281,39 @@ impl Model {
     /// The actor is a member who is not disabled. (Anybody may have made an attempt that was refused.)
     fn check_actor(&self, entry: &Entry, faults: &mut Vec<Fault>) {
         let (Some(actor), Some(team)) = (&entry.actor, &self.team) else { return };
-        if matches!(entry.event, Event::AttemptRefused { .. }) {
-            return;
-        }
-        // A team file may remove or disable the member who applies it. They still act in what follows in the same command.
-        let changer = match &self.changed_by {
-            Some(TeamChanger::Member(name)) => Some(name),
-            Some(TeamChanger::Root) | None => None,
-        };
-        if entry.event.follows_team() && changer == Some(actor) {
+        if matches!(entry.event, Event::AttemptRefused { .. }) || self.follows_change_by(entry, actor) {
             return;
         }
         match team.members.get(actor) {
             Some(member) if member.disabled => faults.push(format!("{actor} acts, who is disabled")),
             Some(_) => {}
             None => faults.push(format!("{actor} acts, who is not a member")),
+        }
+    }
+
+    /// Whether an entry is part of the command with which this member has changed the team. The file may remove or disable the
+    /// member who applies it, or take their key; they still act in what follows.
+    fn follows_change_by(&self, entry: &Entry, actor: &Name) -> bool {
+        let changer = match &self.changed_by {
+            Some(TeamChanger::Member(name)) => Some(name),
+            Some(TeamChanger::Root) | None => None,
+        };
+        entry.event.follows_team() && changer == Some(actor)
+    }
+
+    /// What came over SSH is by the member who had the key then, or was refused.
+    fn check_ssh_key(&self, entry: &Entry, faults: &mut Vec<Fault>) {
+        let Some(key) = entry.os_user.strip_prefix(SSH_KEY) else { return };
+        let Some(actor) = &entry.actor else {
+            if !matches!(entry.event, Event::AttemptRefused { .. }) {
+                faults.push(format!("it came with the SSH key {key}, and is by nobody"));
+            }
+            return;
+        };
+        let holder = self.team.as_ref().and_then(|team| team.members.get(actor));
+        let has_key = holder.is_some_and(|holder| holder.ssh_keys.iter().any(|it| it.fingerprint().as_str() == key));
+        if !has_key && !self.follows_change_by(entry, actor) {
+            faults.push(format!("it came with the SSH key {key}, which is not one of {actor}'s"));
         }
     }
 

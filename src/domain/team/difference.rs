@@ -8,6 +8,7 @@ use crate::domain::host::HostPower;
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
+use crate::domain::ssh_key::SshKey;
 use crate::domain::text::{cut, joined, quantity};
 
 /// What a change does to what it is about.
@@ -44,7 +45,11 @@ impl Difference {
             (Some(from), Some(to)) => Difference::Changed(field_changes(from, to)),
             (None, Some(to)) => {
                 let fields = to.iter().filter(|(key, _)| *key != "name");
-                Difference::Added(fields.map(|(key, value)| (key.clone(), plain(value))).collect())
+                let shown = |key: &str, value: &Value| match value {
+                    Value::Array(keys) if key == "ssh_keys" => joined(keys.iter().map(short_key)),
+                    value => plain(value),
+                };
+                Difference::Added(fields.map(|(key, value)| (key.clone(), shown(key, value))).collect())
             }
             (_, None) => Difference::Removed,
         }
@@ -53,7 +58,7 @@ impl Difference {
 
 /// The fields that differ, those first that say who somebody is and what they may do.
 fn field_changes(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<(String, FieldChange)> {
-    const FIRST: [&str; 5] = ["role", "login", "approvals", "approvers", "environment"];
+    const FIRST: [&str; 6] = ["role", "login", "ssh_keys", "approvals", "approvers", "environment"];
     let mut keys: Vec<&String> = from.keys().chain(to.keys().filter(|key| !from.contains_key(*key))).collect();
     keys.retain(|key| from.get(*key) != to.get(*key));
     keys.sort_by_key(|key| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
@@ -63,6 +68,7 @@ fn field_changes(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<(Str
 fn field_change(key: &str, from: Option<&Value>, to: Option<&Value>) -> FieldChange {
     let list = |value: Option<&Value>| match value {
         None => Some(Vec::new()),
+        Some(Value::Array(items)) if key == "ssh_keys" => Some(items.iter().map(short_key).collect()),
         Some(Value::Array(items)) => Some(items.iter().map(plain).collect()),
         Some(_) => None,
     };
@@ -78,6 +84,11 @@ fn field_change(key: &str, from: Option<&Value>, to: Option<&Value>) -> FieldCha
     }
     let text = |value: Option<&Value>| value.map_or_else(|| default_of(key).to_owned(), plain);
     FieldChange::Value { from: text(from), to: text(to) }
+}
+
+/// A key of SSH is as good as its fingerprint, and too long to be read.
+fn short_key(value: &Value) -> String {
+    value.as_str().and_then(|key| key.parse::<SshKey>().ok()).map_or_else(|| plain(value), |key| key.in_words())
 }
 
 fn without(these: &[String], those: &[String]) -> Vec<String> {
@@ -186,6 +197,9 @@ fn joining(name: &str, member: &Member) -> String {
     if member.login.as_str() != name {
         text += &format!(", login {}", member.login);
     }
+    for key in &member.ssh_keys {
+        text += &format!(", SSH key {}", key.in_words());
+    }
     if member.disabled {
         text += ", disabled";
     }
@@ -204,7 +218,8 @@ fn danger(change: &Change) -> u8 {
                 if from.role != to.role
                     || from.login != to.login
                     || (from.disabled && !to.disabled)
-                    || from.auditor != to.auditor =>
+                    || from.auditor != to.auditor
+                    || !to.ssh_keys.is_subset(&from.ssh_keys) =>
             {
                 0
             }

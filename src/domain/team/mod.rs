@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::Addresses;
 use crate::domain::binding::Binding;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
 use crate::domain::host::Hosts;
@@ -85,16 +84,8 @@ impl Team {
 
     /// A team of one: its owner.
     pub fn of_one(team: Name, owner: Name, login: Login) -> Team {
-        let member = Member {
-            role: Role::Owner,
-            login,
-            addresses: Addresses::default(),
-            timezone: None,
-            disabled: false,
-            auditor: false,
-        };
         let mut team = Team::named(Header { name: team, offline_for: None });
-        team.members.insert(owner, member);
+        team.members.insert(owner, Member::plain(Role::Owner, login));
         team
     }
 
