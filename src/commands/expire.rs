@@ -123,6 +123,8 @@ fn counts(view: &ExpireView) -> String {
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
         (view.rejudged, "from before the upgrade judged again"),
+        (view.closed, if view.closed == 1 { "recertification closed" } else { "recertifications closed" }),
+        (view.revoked, "revoked that nobody kept"),
         (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];

@@ -27,6 +27,7 @@ mod notify;
 mod outage;
 mod outbox;
 mod pending;
+mod recertify;
 mod reconcile;
 mod request;
 mod resources;
@@ -187,6 +188,7 @@ verbs! {
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
     Review(review::ReviewArgs),
+    Recertify(recertify::RecertifyArgs),
     Withdraw(withdraw::WithdrawArgs),
     Revoke(revoke::RevokeArgs),
     Whoami(whoami::WhoamiArgs),

@@ -8,6 +8,7 @@ use super::name::{Name, RuleName};
 use super::provisioning::{
     Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
 };
+use super::recertification::{ClosedRecertification, ItemDecision, ItemVerdict, StartedRecertification};
 use super::request::Request;
 use super::session::{ClosedSession, OpenedSession};
 use super::team::difference;
@@ -112,6 +113,10 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
             let by = or_root(by.as_ref());
             format!("{by} revoked access to {resource} (request {request}){}", after_colon(reason.as_ref()))
         }
+        Event::GrantRevoked { request, resource, by: Some(by), because: Because::NotKept(item), reason } => format!(
+            "{by} did not keep access to {resource} in a recertification (item {item}, request {request}){}",
+            after_colon(reason.as_ref())
+        ),
         Event::GrantRevoked { request, resource, because, .. } => {
             format!("Access to {resource} was revoked (request {request}): {because}")
         }
@@ -129,6 +134,41 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::SessionClosed(ClosedSession { session, how, .. }) => {
             format!("The session of entry {session} is {}", how.in_words())
         }
+        Event::RecertificationStarted(_)
+        | Event::RecertificationDecided(_)
+        | Event::RecertificationReminded { .. }
+        | Event::RecertificationClosed(_) => recertified(event, times),
+    }
+}
+
+/// What became of a review of what people hold.
+fn recertified(event: &Event, times: Times<'_>) -> String {
+    match event {
+        Event::RecertificationStarted(StartedRecertification {
+            recertification, by, selection, due, items, ..
+        }) => {
+            let count = quantity(items.len(), "item", "items");
+            format!("{by} started recertification {recertification} of {selection}: {count}, due {}", times(*due))
+        }
+        Event::RecertificationDecided(ItemDecision { item, member, held, by, verdict, reason }) => {
+            let verdict = match verdict {
+                ItemVerdict::Keep => "kept",
+                ItemVerdict::Revoke => "did not keep",
+            };
+            let reason = after_colon(reason.as_ref());
+            format!("{by} {verdict} {held} of {member} in a recertification (item {item}){reason}")
+        }
+        Event::RecertificationReminded { recertification } => {
+            format!("Items of recertification {recertification} still wait for a review")
+        }
+        Event::RecertificationClosed(ClosedRecertification { recertification, not_kept }) => match not_kept.len() {
+            0 => format!("Recertification {recertification} is over"),
+            count => {
+                let count = quantity(count, "item was not kept", "items were not kept");
+                format!("Recertification {recertification} is over; {count}")
+            }
+        },
+        _ => String::new(),
     }
 }
 

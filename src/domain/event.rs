@@ -1,11 +1,10 @@
 //! What can happen. An event carries the outcome, not the input: the terms granted, the end, who was notified.
 //! Reading an event never asks whether today's rules would allow it.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+pub use super::because::Because;
 use super::certificate::Certificate;
 use super::grant::Grant;
 use super::member::Login;
@@ -13,6 +12,7 @@ use super::name::{Name, RuleName};
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
+use super::recertification::{ClosedRecertification, ItemDecision, RecertificationId, StartedRecertification};
 use super::resource::Resource;
 use super::session::{ClosedSession, OpenedSession};
 use super::team::change::Change;
@@ -179,6 +179,16 @@ pub enum Event {
     SessionOpened(OpenedSession),
     #[serde(rename = "session.closed")]
     SessionClosed(ClosedSession),
+    /// People begin to review what others hold.
+    #[serde(rename = "recertification.started")]
+    RecertificationStarted(StartedRecertification),
+    #[serde(rename = "recertification.decided")]
+    RecertificationDecided(ItemDecision),
+    /// Those who may still decide were reminded.
+    #[serde(rename = "recertification.reminded")]
+    RecertificationReminded { recertification: RecertificationId },
+    #[serde(rename = "recertification.closed")]
+    RecertificationClosed(ClosedRecertification),
 }
 
 /// What a new request says.
@@ -297,42 +307,6 @@ impl From<Granted> for Grant {
     }
 }
 
-/// Why a request was withdrawn or a grant revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Because {
-    /// Somebody asked for it.
-    Asked,
-    /// The team file no longer has the member it was for, or has disabled them.
-    MemberGone,
-    /// The team file no longer has the member who filed it.
-    FilerGone,
-    /// The team file no longer has this.
-    Gone(Resource),
-    /// The grant that it extends, of this request, was revoked.
-    Fell(RequestId),
-    /// It was filed or granted while the clock was ahead of this time, which was then accepted as the right one.
-    ClockAccepted(Timestamp),
-    /// By the rules and the team that were applied, this grant would not be given. The text says why; it is bounded.
-    NoLongerGiven(String),
-}
-
-impl fmt::Display for Because {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Because::Asked => f.write_str("as asked"),
-            Because::MemberGone => f.write_str("the member was removed or disabled, or has another login"),
-            Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
-            Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
-            Because::Fell(request) => write!(f, "the grant that it extends, {request}, was revoked"),
-            Because::ClockAccepted(time) => {
-                write!(f, "the clock was ahead when it was made; {time} was accepted instead")
-            }
-            Because::NoLongerGiven(why) => write!(f, "the team file no longer gives it: {why}"),
-        }
-    }
-}
-
 impl Event {
     pub fn action(&self) -> &'static str {
         match self {
@@ -365,6 +339,10 @@ impl Event {
             Event::CertificateIssued(_) => "certificate.issued",
             Event::SessionOpened(_) => "session.opened",
             Event::SessionClosed(_) => "session.closed",
+            Event::RecertificationStarted(_) => "recertification.started",
+            Event::RecertificationDecided(_) => "recertification.decided",
+            Event::RecertificationReminded { .. } => "recertification.reminded",
+            Event::RecertificationClosed(_) => "recertification.closed",
         }
     }
 
@@ -399,7 +377,11 @@ impl Event {
             | Event::DriftOmitted(_)
             | Event::CertificateIssued(_)
             | Event::SessionOpened(_)
-            | Event::SessionClosed(_) => false,
+            | Event::SessionClosed(_)
+            | Event::RecertificationStarted(_)
+            | Event::RecertificationDecided(_)
+            | Event::RecertificationReminded { .. }
+            | Event::RecertificationClosed(_) => false,
         }
     }
 
@@ -428,19 +410,23 @@ impl Event {
             | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. })
             | Event::SessionOpened(OpenedSession { request, .. })
             | Event::SessionClosed(ClosedSession { request, .. }) => *request,
+            Event::RecertificationDecided(decision) => decision.held.request(),
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_)
-            | Event::DriftOmitted(_) => None,
+            | Event::DriftOmitted(_)
+            | Event::RecertificationStarted(_)
+            | Event::RecertificationReminded { .. }
+            | Event::RecertificationClosed(_) => None,
         }
     }
 }
 
 /// Every action, for filters and completion.
-pub const ACTIONS: [&str; 29] = [
+pub const ACTIONS: [&str; 33] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -470,4 +456,8 @@ pub const ACTIONS: [&str; 29] = [
     "certificate.issued",
     "session.opened",
     "session.closed",
+    "recertification.started",
+    "recertification.decided",
+    "recertification.reminded",
+    "recertification.closed",
 ];

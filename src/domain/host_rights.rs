@@ -45,7 +45,11 @@ impl HostPower {
                 | Event::DriftOmitted(_)
                 | Event::CertificateIssued(_)
                 | Event::SessionOpened(_)
-                | Event::SessionClosed(_),
+                | Event::SessionClosed(_)
+                | Event::RecertificationStarted(_)
+                | Event::RecertificationDecided(_)
+                | Event::RecertificationReminded { .. }
+                | Event::RecertificationClosed(_),
             ) => false,
         }
     }

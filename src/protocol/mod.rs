@@ -5,6 +5,7 @@ mod certificate;
 mod delivery;
 mod log;
 mod provisioning;
+mod recertification;
 mod request;
 mod session;
 mod shared_log;
@@ -29,6 +30,7 @@ pub use provisioning::{
     DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
+pub use recertification::{ItemCounts, ItemState, ItemView, RecertificationView};
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
     TimelineView,
@@ -91,6 +93,10 @@ pub struct ExpireView {
     pub reminded: u64,
     /// Requests of an older version that are judged by the rules of this one from now on.
     pub rejudged: u64,
+    /// Recertifications whose due day came.
+    pub closed: u64,
+    /// Grants that nobody kept in them.
+    pub revoked: u64,
     pub delivered: u64,
     pub failed: u64,
 }

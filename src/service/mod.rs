@@ -37,6 +37,7 @@ mod provisioned;
 mod provisioning;
 mod queue;
 mod quota;
+mod recertify;
 mod rejudge;
 mod request;
 mod resources;
@@ -79,6 +80,7 @@ macro_rules! calls {
             principals: Principals;
             provisioning: DesiredAccess, StillHeld, RecordProvisioning;
             queue: Queue;
+            recertify: DecideItem, Recertifications, ShowRecertification, StartRecertification;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;

@@ -18,6 +18,7 @@
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
+//! | `recertifications.rs` | reviews of what people hold |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
@@ -42,6 +43,7 @@ mod provisioning;
 mod read;
 mod read_marks;
 mod recent;
+mod recertifications;
 mod requests;
 mod row;
 mod rules;

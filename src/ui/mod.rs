@@ -4,6 +4,7 @@ mod csv;
 mod escape;
 mod fold;
 mod progress;
+pub mod recertification;
 mod report;
 pub mod request;
 mod table;

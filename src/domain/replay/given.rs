@@ -1,4 +1,4 @@
-//! What replay keeps of connectors, certificates and sessions.
+//! What replay keeps of connectors, certificates, sessions and recertifications.
 
 use std::collections::BTreeMap;
 
@@ -6,6 +6,7 @@ use super::past::Numbers;
 use crate::domain::binding::Holding;
 use crate::domain::certificate::IssuedCertificate;
 use crate::domain::provisioning::{Drifted, Provisioning};
+use crate::domain::recertification::{Recertification, RecertificationId};
 use crate::domain::session::RecordedSession;
 use crate::domain::terms::RequestId;
 
@@ -65,5 +66,23 @@ impl Sessions {
 
     pub(super) fn has_begun(&self, seq: i64) -> bool {
         self.begun.contains(seq)
+    }
+}
+
+/// What replay keeps of recertifications: those that are open, and those that were closed since the last release.
+#[derive(Debug, Default)]
+pub(super) struct Recertifications {
+    pub(super) open: BTreeMap<RecertificationId, Recertification>,
+    pub(super) closed: Vec<Recertification>,
+    pub(super) begun: Numbers,
+}
+
+impl Recertifications {
+    pub(super) fn take_closed(&mut self) -> Vec<Recertification> {
+        std::mem::take(&mut self.closed)
+    }
+
+    pub(super) fn take_open(&mut self) -> Vec<Recertification> {
+        std::mem::take(&mut self.open).into_values().collect()
     }
 }

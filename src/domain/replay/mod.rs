@@ -15,6 +15,7 @@ mod given;
 mod grants;
 mod past;
 mod provisioning;
+mod recertifications;
 mod requests;
 mod sessions;
 mod team;
@@ -29,13 +30,14 @@ use super::name::Name;
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::Provisioning;
+use super::recertification::{ItemId, Recertification};
 use super::request::{Recorded, Request};
 use super::session::RecordedSession;
 use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{Certificates, Provisioned, Sessions};
+use given::{Certificates, Provisioned, Recertifications, Sessions};
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -76,6 +78,9 @@ pub struct Model {
     provisioned: Provisioned,
     certificates: Certificates,
     sessions: Sessions,
+    recertifications: Recertifications,
+    /// The grants that a review did not keep, until they are revoked: the item of each, and who revokes it. None: the due day.
+    unrevoked: BTreeMap<RequestId, (ItemId, Option<Name>)>,
     notified: Numbers,
     last_notified: i64,
 }
@@ -98,6 +103,7 @@ pub struct Released {
     pub provisioning: Vec<Provisioning>,
     pub certificates: Vec<IssuedCertificate>,
     pub sessions: Vec<RecordedSession>,
+    pub recertifications: Vec<Recertification>,
 }
 
 /// Something that no honest log has, in words.
@@ -126,6 +132,7 @@ impl Model {
         self.check_actor(&entry, &mut faults);
         self.note_team_changer(&entry);
         self.check_logins(&entry, &mut faults);
+        self.check_unrevoked(&entry.event, &mut faults);
         self.last = Some(entry.at);
         self.format = entry.v;
         let id = entry.event.request();
@@ -185,6 +192,12 @@ impl Model {
             Event::CertificateIssued(certificate) => self.certify(context, certificate),
             Event::SessionOpened(opened) => self.open_session(context, opened),
             Event::SessionClosed(closed) => self.close_session(context, &closed),
+            Event::RecertificationStarted(started) => self.start_recertification(context, started),
+            Event::RecertificationDecided(decision) => self.decide_item(context, decision),
+            Event::RecertificationReminded { recertification } => {
+                self.remind_of_recertification(context, recertification)
+            }
+            Event::RecertificationClosed(closed) => self.close_recertification(context, closed),
         }
     }
 
@@ -221,6 +234,7 @@ impl Model {
             provisioning: self.provisioned.take_ended(),
             certificates: self.certificates.take(),
             sessions: self.sessions.take_closed(),
+            recertifications: self.recertifications.take_closed(),
         }
     }
 
@@ -232,6 +246,16 @@ impl Model {
     /// The sessions that nobody closed.
     pub fn take_open_sessions(&mut self) -> Vec<RecordedSession> {
         self.sessions.take_open()
+    }
+
+    /// The recertifications that were not closed.
+    pub fn take_open_recertifications(&mut self) -> Vec<Recertification> {
+        self.recertifications.take_open()
+    }
+
+    /// Whether any entry starts a recertification with this number.
+    pub fn has_recertified(&self, id: i64) -> bool {
+        self.recertifications.begun.contains(id)
     }
 
     /// Whether an entry with this number opens a session.
