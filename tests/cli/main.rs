@@ -46,6 +46,7 @@ mod proxy;
 mod queue;
 mod quota;
 mod races;
+mod recertify;
 mod review;
 mod revoke;
 mod rules;

@@ -26,6 +26,8 @@ use crate::domain::time::Timestamp;
 
 /// The most items of one recertification, so that its entry stays small enough to read at once.
 const MOST_ITEMS: usize = 1000;
+/// The same in bytes. A shared log takes entries of 1 MiB.
+const MOST_BYTES: usize = 768 * 1024;
 
 /// What a member holds that such a recertification reviews. `item`: what a selection by resource is about.
 pub fn holdings(
@@ -143,6 +145,13 @@ pub struct Start<'s> {
     pub people: &'s [&'s Principal],
 }
 
+/// About how long an item is in JSON.
+fn size(item: &ItemToReview) -> usize {
+    let ItemToReview { member, login, held, reviewers } = item;
+    let reviewers: usize = reviewers.iter().map(|assignee| assignee.to_string().len() + 3).sum();
+    member.as_str().len() + login.as_str().len() + held.to_string().len() + reviewers + 150
+}
+
 /// Starts a recertification of what is held now. Someone else than its holder must be able to review each item.
 pub fn start(start: Start<'_>, principal: &Principal, now: Timestamp) -> Result<Draft, Refusal> {
     needs_admin(principal, "start a recertification", now)?;
@@ -153,7 +162,7 @@ pub fn start(start: Start<'_>, principal: &Principal, now: Timestamp) -> Result<
         return Err(RecertifyRefusal::DueTooLate { most: Length::YEAR }.into());
     } else if items.is_empty() {
         return Err(RecertifyRefusal::NothingHeld { selection }.into());
-    } else if items.len() > MOST_ITEMS {
+    } else if items.len() > MOST_ITEMS || items.iter().map(size).sum::<usize>() > MOST_BYTES {
         return Err(RecertifyRefusal::TooManyItems { count: items.len(), most: MOST_ITEMS }.into());
     }
     let mut asked: BTreeSet<&Name> = BTreeSet::new();
