@@ -14,7 +14,7 @@ pub const COLUMNS: [Column; 5] = [
     Column("ID", Fit::Whole),
     Column("OF", Fit::Shorten),
     Column("DUE", Fit::Whole),
-    Column("DECIDED", Fit::Whole),
+    Column("DONE", Fit::Whole),
     Column("WAITS FOR YOU", Fit::Whole),
 ];
 
@@ -27,13 +27,13 @@ pub fn row(view: &RecertificationView, now: Timestamp) -> Vec<Shown> {
         view.id.to_string().into(),
         view.selection.to_string().into(),
         due.into(),
-        decided(&view.counts).into(),
+        done(&view.counts).into(),
         view.waiting_for_you.to_string().into(),
     ]
 }
 
 /// `3 of 5`: those that no longer wait.
-fn decided(counts: &ItemCounts) -> String {
+fn done(counts: &ItemCounts) -> String {
     let ItemCounts { waiting, kept, revoked, not_kept, ended } = *counts;
     let over = kept + revoked + not_kept + ended;
     format!("{over} of {}", over + waiting)
@@ -56,7 +56,7 @@ pub fn whole(sheet: &mut Sheet, view: &RecertificationView, now: Timestamp) {
         Some(closed) => sheet.field("closed", &in_full(closed, now)),
         None => sheet.field("due", &in_full(view.due, now)),
     }
-    sheet.field("decided", &decided(&view.counts));
+    sheet.field("done", &done(&view.counts));
     if view.waiting_for_you > 0 {
         sheet.field("for you", &view.waiting_for_you.to_string());
     }

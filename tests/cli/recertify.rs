@@ -103,8 +103,14 @@ fn a_reviewer_who_is_no_admin_ends_a_grant_and_its_extensions() {
             "1.6 olivia role:owner"
         ]
     );
-    // Only admins review a role, whoever is named.
-    assert_eq!(view["waiting_for_you"], 3);
+    assert_eq!(view["waiting_for_you"], 6);
+    world.run("dave", &["revoke", "3"]).fails(4, "there is no request 3");
+    world.run("dave", &["recertify", "revoke", "1.2", "--reason", "Moved on"]).ok();
+    assert_eq!((world.state("3"), world.state("4")), ("revoked".into(), "revoked".into()));
+    assert_eq!(states(&show(&world, "dave", "1"))[1..3], ["revoked", "ended"]);
+    world.run("carol", &["show", "3"]).ok().says("dave did not keep access to target:billing-db");
+    assert_eq!(world.unread("carol").last().unwrap(), "access.revoked");
+    assert_eq!(faults(&world), [""; 0]);
 }
 
 #[test]
@@ -150,7 +156,7 @@ fn the_team_file_is_reviewed_line_by_line_and_changed_by_nobody() {
     world.apply("olivia", &TEAM.replace("members = [\"bob\", \"carol\"]", "members = [\"carol\"]")).ok();
     let text = world.run("alice", &["recertify", "show", "1"]).ok().out;
     assert!(!text.contains("(item 1.4)") && text.contains("(item 1.6)"), "{text}");
-    assert_eq!(world.unread("olivia").last().unwrap(), "recertification.closed");
+    assert!(world.unread("olivia").contains(&"recertification.closed".to_owned()));
     assert_eq!(faults(&world), [""; 0]);
 }
 
