@@ -522,7 +522,7 @@ fn no_forged_review_is_in_a_log_that_is_true() {
         vec![(by("actor", "erin"), by("actor", name)), (by("by", "erin"), by("by", name))]
     };
     let one = |from: &str, to: &str| vec![(from.to_owned(), to.to_owned())];
-    let cases: Vec<(usize, Vec<(String, String)>, &str)> = vec![
+    let cases = [
         (kept, as_another("bob"), "bob reviews item 1.1, which is their own"),
         (kept, as_another("alice"), "alice reviews item 1.1, which is for others to review"),
         (kept, as_another("frank"), "frank reviews item 1.1, which is for others to review"),

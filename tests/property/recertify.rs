@@ -105,7 +105,7 @@ impl Model {
             ("group", _) => !self.team.backend.is_empty(),
             _ => true,
         };
-        if !named.iter().all(|it| there(it)) {
+        if !named.iter().all(there) {
             return vec![Kind::NotFound];
         }
         let items = self.holdings(permanent, now + length, now);
