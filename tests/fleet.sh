@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs tests of the command line again, unchanged, with the log in PostgreSQL and two hosts that take turns.
-# Usage: tests/fleet.sh [TESTS...]   (default: the rules, the lifecycle, the races, and what takes two hosts)
+# Usage: tests/fleet.sh [TESTS...]   (default: the rules, the lifecycle, the races, recertifications, and what takes two hosts)
 #        tests/fleet.sh --long [ROUNDS]   real servers that fail in every way, ROUNDS times (default: 1), and a line that is
 #                                         bad at every message
 set -eu
@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 if [ "${1-}" = --long ]; then
     ACCESS_TEST_LONG=${2-1} exec cargo test --features test-overrides --test fleet -- --nocapture --test-threads 1 faults:: wire::
 fi
-[ "$#" -gt 0 ] || set -- rules:: lifecycle:: races:: turns::
+[ "$#" -gt 0 ] || set -- rules:: lifecycle:: races:: turns:: recertify::what_ recertify::two_
 
 server=$(find /usr/lib/postgresql -maxdepth 1 -mindepth 1 | sort -V | tail -1)/bin
 folder=$(mktemp -d)

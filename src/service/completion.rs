@@ -10,7 +10,7 @@ use crate::domain::grant::State;
 use crate::domain::request::{Request, authorize, lifecycle};
 use crate::domain::resource::{Resource, ResourceKind};
 use crate::error::Failure;
-use crate::protocol::{ListFilter, RecertificationView};
+use crate::protocol::ListFilter;
 use crate::store::Page;
 
 /// About the most requests that a shell is offered.
@@ -90,10 +90,7 @@ impl Call for Complete {
                     }
                 }
                 Words::Items => return Ok(recertify::decidable(read, &me, now)?),
-                Words::Recertifications => {
-                    let described = |view: RecertificationView| (view.id.to_string(), Some(view.selection.to_string()));
-                    return Ok(recertify::visible(read, &me, true, now)?.into_iter().map(described).collect());
-                }
+                Words::Recertifications => return Ok(recertify::named(read, &me, now)?),
                 Words::Reviewable => &|request| {
                     Ok(request.owes_review() && review::reviewers(read, &policy, request, now)?.contains(&me.name))
                 },

@@ -307,7 +307,7 @@ impl Call for Recertifications {
 }
 
 /// Those that the caller may see, newest first.
-pub fn visible(read: &Read<'_>, me: &Principal, all: bool, now: Timestamp) -> Result<Vec<RecertificationView>, Error> {
+fn visible(read: &Read<'_>, me: &Principal, all: bool, now: Timestamp) -> Result<Vec<RecertificationView>, Error> {
     let policy = PolicyContext::default();
     let found = match all {
         true => read.all_recertifications()?,
@@ -426,6 +426,12 @@ pub fn tend(read: &Read<'_>, policy: &PolicyContext, now: Timestamp) -> Result<T
         }
     }
     Ok(tended)
+}
+
+/// The numbers of the recertifications that the caller may see, with what each is about.
+pub fn named(read: &Read<'_>, me: &Principal, now: Timestamp) -> Result<Vec<(String, Option<String>)>, Error> {
+    let views = visible(read, me, true, now)?;
+    Ok(views.into_iter().map(|view| (view.id.to_string(), Some(view.selection.to_string()))).collect())
 }
 
 /// The items that the caller may decide on now, with what each is about.

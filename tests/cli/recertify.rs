@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::completion::bash;
 use crate::harness::{TEAM, World, shows};
 use crate::proof::{bodies, faults, forge};
 use crate::tmux::Terminal;
@@ -140,10 +141,10 @@ fn the_team_file_is_reviewed_line_by_line_and_changed_by_nobody() {
         "carol's grant ends before the due time"
     );
     world.run("alice", &["recertify", "revoke", "1.4"]).ok().says("[groups.backend] members: remove \"bob\"");
-    let before = world.json("olivia", &["team", "show"]);
+    let before = world.run("olivia", &["team", "show"]).ok().out;
     world.pass("2d");
     world.run("root", &["expire"]).ok();
-    assert_eq!(world.json("olivia", &["team", "show"]), before);
+    assert_eq!(world.run("olivia", &["team", "show"]).ok().out, before);
     assert!(world.may("bob", "target:orders-api"), "the scope of the group is there");
     let text = world.run("alice", &["recertify", "show", "1"]).ok().out;
     for line in [
@@ -583,4 +584,15 @@ fn no_forged_review_is_in_a_log_that_is_true() {
     left.remove(closed + 1);
     forge(&world, &left, "");
     assert!(faults(&world).iter().any(|found| found.contains("grant 2 was not kept, and is not revoked")));
+}
+
+#[test]
+fn a_shell_offers_what_waits_for_its_user() {
+    let world = world();
+    start(&world, &["--permanent", "--due", "4d"]);
+    world.run("erin", &["recertify", "keep", "1.1"]).ok();
+    assert_eq!(bash(&world, "erin", "access recertify keep "), ["1.2"]);
+    assert_eq!(bash(&world, "bob", "access recertify revoke "), [""; 0]);
+    assert_eq!(bash(&world, "bob", "access recertify show "), ["1"]);
+    assert_eq!(bash(&world, "carol", "access recertify show "), [""; 0]);
 }

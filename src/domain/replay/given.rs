@@ -71,13 +71,13 @@ impl Sessions {
 
 /// What replay keeps of recertifications: those that are open, and those that were closed since the last release.
 #[derive(Debug, Default)]
-pub(super) struct Recertifications {
+pub(super) struct Recertified {
     pub(super) open: BTreeMap<RecertificationId, Recertification>,
     pub(super) closed: Vec<Recertification>,
     pub(super) begun: Numbers,
 }
 
-impl Recertifications {
+impl Recertified {
     pub(super) fn take_closed(&mut self) -> Vec<Recertification> {
         std::mem::take(&mut self.closed)
     }

@@ -37,7 +37,7 @@ use super::simulation::historical::TeamThen;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{Certificates, Provisioned, Recertifications, Sessions};
+use given::{Certificates, Provisioned, Recertified, Sessions};
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -78,7 +78,7 @@ pub struct Model {
     provisioned: Provisioned,
     certificates: Certificates,
     sessions: Sessions,
-    recertifications: Recertifications,
+    recertifications: Recertified,
     /// The grants that a review did not keep, until they are revoked: the item of each, and who revokes it. None: the due day.
     unrevoked: BTreeMap<RequestId, (ItemId, Option<Name>)>,
     notified: Numbers,
