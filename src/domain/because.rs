@@ -25,7 +25,7 @@ pub enum Because {
     Fell(RequestId),
     /// It was filed or granted while the clock was ahead of this time, which was then accepted as the right one.
     ClockAccepted(Timestamp),
-    /// A review of what people hold did not keep it: a reviewer revoked it, or nobody decided until the due day.
+    /// A review of what people hold did not keep it: a reviewer revoked it, or nobody decided until the due time.
     NotKept(ItemId),
     /// By the rules and the team that were applied, this grant would not be given. The text says why; it is bounded.
     NoLongerGiven(String),

@@ -176,7 +176,7 @@ impl ItemToReview {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Selection {
-    /// Grants that do not end before the due day, roles, memberships of groups, and scopes.
+    /// Grants that do not end before the due time, roles, memberships of groups, and scopes.
     All,
     /// Grants without an end.
     Permanent,
@@ -230,7 +230,7 @@ pub struct ItemDecision {
     pub reason: Option<Text>,
 }
 
-/// The due day came. A part of events.
+/// The due time came. A part of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClosedRecertification {
     pub recertification: RecertificationId,
@@ -248,7 +248,7 @@ pub enum ItemOutcome {
         reason: Option<Text>,
         at: Timestamp,
     },
-    /// Nobody decided until the due day.
+    /// Nobody decided until the due time.
     NotKept,
 }
 

@@ -93,7 +93,7 @@ pub struct ExpireView {
     pub reminded: u64,
     /// Requests of an older version that are judged by the rules of this one from now on.
     pub rejudged: u64,
-    /// Recertifications whose due day came.
+    /// Recertifications whose due time came.
     pub closed: u64,
     /// Grants that nobody kept in them.
     pub revoked: u64,

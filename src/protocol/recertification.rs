@@ -59,7 +59,7 @@ pub enum ItemState {
     Waiting,
     Kept,
     Revoked,
-    /// Nobody decided until the due day.
+    /// Nobody decided until the due time.
     NotKept,
     /// It ended before anybody decided.
     Ended,

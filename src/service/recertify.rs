@@ -1,4 +1,4 @@
-//! `recertify`: reviews of what people hold. What nobody keeps until the due day is revoked by `expire`.
+//! `recertify`: reviews of what people hold. What nobody keeps until the due time is revoked by `expire`.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;

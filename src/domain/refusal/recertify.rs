@@ -1,7 +1,6 @@
 //! Refused to start a recertification, or to decide on one of its items.
 
 use super::kind::RefusalKind;
-use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::recertification::{ItemId, RecertificationId, Selection};
 use crate::domain::text::joined;
@@ -17,8 +16,8 @@ pub enum RecertifyRefusal {
     NoSuchGroup { name: Name },
     NothingHeld { selection: Selection },
     TooManyItems { count: usize, most: usize },
-    DueTooSoon { least: Length },
-    DueTooLate { most: Length },
+    DueTooSoon,
+    DueTooLate,
     NobodyReviews { items: Vec<String> },
     OwnItem { id: ItemId },
     NeedsItemReviewer { id: ItemId, reviewers: Vec<String> },
@@ -30,9 +29,9 @@ pub enum RecertifyRefusal {
 impl RecertifyRefusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
-            RecertifyRefusal::DueTooSoon { .. }
-            | RecertifyRefusal::DueTooLate { .. }
-            | RecertifyRefusal::TooManyItems { .. } => RefusalKind::Usage,
+            RecertifyRefusal::DueTooSoon | RecertifyRefusal::DueTooLate | RecertifyRefusal::TooManyItems { .. } => {
+                RefusalKind::Usage
+            }
             RecertifyRefusal::NobodyReviews { .. }
             | RecertifyRefusal::OwnItem { .. }
             | RecertifyRefusal::NeedsItemReviewer { .. } => RefusalKind::Refused,
@@ -55,8 +54,8 @@ impl RecertifyRefusal {
             RecertifyRefusal::TooManyItems { count, most } => {
                 format!("there are {count} items to review, and at most {most} fit in one recertification")
             }
-            RecertifyRefusal::DueTooSoon { least } => format!("the due day is at least {least} ahead"),
-            RecertifyRefusal::DueTooLate { most } => format!("the due day is at most {most} ahead"),
+            RecertifyRefusal::DueTooSoon => "the due time is at least an hour ahead".to_owned(),
+            RecertifyRefusal::DueTooLate => "the due time is at most a year ahead".to_owned(),
             RecertifyRefusal::NobodyReviews { items } => {
                 let more = items.len().saturating_sub(NAMED);
                 let more = if more > 0 { format!(", and {more} more") } else { String::new() };
@@ -102,8 +101,8 @@ impl RecertifyRefusal {
                 one("the next `access expire` revokes what nobody kept; `access request` asks for it again")
             }
             RecertifyRefusal::NothingHeld { .. }
-            | RecertifyRefusal::DueTooSoon { .. }
-            | RecertifyRefusal::DueTooLate { .. }
+            | RecertifyRefusal::DueTooSoon
+            | RecertifyRefusal::DueTooLate
             | RecertifyRefusal::ItemOver { .. } => Vec::new(),
         }
     }

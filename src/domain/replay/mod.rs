@@ -79,7 +79,7 @@ pub struct Model {
     certificates: Certificates,
     sessions: Sessions,
     recertifications: Recertified,
-    /// The grants that a review did not keep, until they are revoked: the item of each, and who revokes it. None: the due day.
+    /// The grants that a review did not keep, until they are revoked: the item of each, and who revokes it. None: the due time.
     unrevoked: BTreeMap<RequestId, (ItemId, Option<Name>)>,
     notified: Numbers,
     last_notified: i64,

@@ -126,7 +126,7 @@ impl Model {
         } else if !self.could_approve(team, by, &item.reviewers, basis, context.at) {
             Err(format!("{by} reviews item {id}, which is for others to review"))
         } else if context.at >= recertification.due {
-            Err(format!("item {id} is decided after the due day"))
+            Err(format!("item {id} is decided after the due time"))
         } else if !self.still_holds(recertification, item, context.at) {
             Err(format!("item {id} is decided, which was over"))
         } else {
@@ -164,7 +164,7 @@ impl Model {
         }
     }
 
-    /// The due day came. What nobody decided on and is still held was not kept.
+    /// The due time came. What nobody decided on and is still held was not kept.
     pub(super) fn close_recertification(
         &mut self,
         context: EntryContext<'_>,

@@ -116,7 +116,7 @@ pub fn revoke(
 
 /// Who ends a grant, and why.
 pub(super) struct Ending<'e> {
-    /// None: the due day of a recertification.
+    /// None: the due time of a recertification.
     pub by: Option<&'e Name>,
     pub because: Because,
     pub reason: Option<Text>,
@@ -156,7 +156,7 @@ pub(super) fn end(request: &Request, following: &[Request], ending: Ending<'_>, 
     drafts
 }
 
-/// `by`: None for root, and for the due day of a recertification.
+/// `by`: None for root, and for the due time of a recertification.
 pub(super) fn revoked(grant: &Grant, by: Option<&Name>, because: Because, reason: Option<Text>) -> Event {
     Event::GrantRevoked {
         request: grant.request,

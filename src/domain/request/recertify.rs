@@ -40,7 +40,7 @@ pub fn holdings(
     if principal.is_disabled() {
         return BTreeSet::new();
     }
-    // A grant that ends before the due day needs no review.
+    // A grant that ends before the due time needs no review.
     let outlasts = |grant: &&Grant| grant.ended.is_none() && grant.ends_at.is_none_or(|end| end > due);
     let grants = principal.grants.iter().filter(outlasts);
     match selection {
@@ -157,9 +157,9 @@ pub fn start(start: Start<'_>, principal: &Principal, now: Timestamp) -> Result<
     needs_admin(principal, "start a recertification", now)?;
     let Start { id, selection, due_in, items, requests, people } = start;
     if due_in < Length::HOUR {
-        return Err(RecertifyRefusal::DueTooSoon { least: Length::HOUR }.into());
+        return Err(RecertifyRefusal::DueTooSoon.into());
     } else if due_in > Length::YEAR {
-        return Err(RecertifyRefusal::DueTooLate { most: Length::YEAR }.into());
+        return Err(RecertifyRefusal::DueTooLate.into());
     } else if items.is_empty() {
         return Err(RecertifyRefusal::NothingHeld { selection }.into());
     } else if items.len() > MOST_ITEMS || items.iter().map(size).sum::<usize>() > MOST_BYTES {
