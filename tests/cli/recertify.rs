@@ -279,8 +279,15 @@ fn only_admins_start_one_and_what_it_names_must_be_there() {
     // A role without a grant; nobody holds anything of this scope but admins, by their role.
     let view = start(&world, &["--resource", "scope:orders-read", "--due", "1d"]);
     assert_eq!(items(&view), ["1.1 alice role:admin", "1.2 erin role:admin", "1.3 olivia role:owner"]);
-    world.apply("olivia", "[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n[members.alice]\nrole = \"admin\"\n").ok();
-    world.run("alice", &["recertify", "start", "--permanent", "--due", "1d"]).fails(4, "nobody holds anything to review");
+    world
+        .apply(
+            "olivia",
+            "[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n[members.alice]\nrole = \"admin\"\n",
+        )
+        .ok();
+    world
+        .run("alice", &["recertify", "start", "--permanent", "--due", "1d"])
+        .fails(4, "nobody holds anything to review");
 }
 
 #[test]
@@ -290,13 +297,16 @@ fn no_more_is_reviewed_at_once_than_fits_in_one_entry() {
     let team = |groups: usize| {
         let list = names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
         let groups: String = (0..groups).map(|n| format!("[groups.g{n}]\nmembers = [{list}]\n")).collect();
-        format!("[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n[members.alice]\nrole = \"admin\"\n{members}{groups}")
+        format!(
+            "[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n[members.alice]\nrole = \"admin\"\n{members}{groups}"
+        )
     };
     let world = World::of("olivia", &team(2));
-    world.run("alice", &["recertify", "start", "--due", "1d"]).fails(2, "there are 1022 items to review, and at most 1000 fit");
+    world
+        .run("alice", &["recertify", "start", "--due", "1d"])
+        .fails(2, "there are 1022 items to review, and at most 1000 fit");
     world.apply("olivia", &team(1)).ok();
     assert_eq!(start(&world, &["--due", "1d"])["counts"]["waiting"], 682);
-}
 }
 
 #[test]
