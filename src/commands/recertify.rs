@@ -59,7 +59,7 @@ their own access: if nobody else can review an item, nothing is started.
 Examples:
   access recertify start --due 14d
   access recertify start --permanent --due 2w
-  access recertify start --resource prod-aws --due 1w --reviewers erin,group:dba
+  access recertify start --resource prod-aws --due 1w --reviewers erin
   access recertify start --group backend --due 30d --dry-run"
 )]
 pub struct RecertifyStartArgs {
