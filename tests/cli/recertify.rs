@@ -372,6 +372,20 @@ fn two_recertifications_that_are_due_together_end_a_grant_once() {
 }
 
 #[test]
+fn however_many_run_expire_at_once_each_grant_ends_once() {
+    let world = world();
+    start(&world, &["--permanent", "--due", "2h"]);
+    world.pass("2h");
+    let mut running: Vec<_> = (0..6).map(|_| world.command("root", &["expire", "--quiet"]).spawn().unwrap()).collect();
+    // Nothing is kept while they run.
+    world.run("erin", &["recertify", "keep", "1.1"]).exits(5);
+    assert!(running.iter_mut().all(|expire| expire.wait().unwrap().success()));
+    let count = |wanted: &str| world.actions().iter().filter(|action| *action == wanted).count();
+    assert_eq!((count("recertification.closed"), count("grant.revoked")), (1, 2));
+    assert_eq!(faults(&world), [""; 0]);
+}
+
+#[test]
 fn reviewers_are_notified_and_reminded_once_while_anything_waits_for_them() {
     let world = world();
     start(&world, &["--permanent", "--due", "4d", "--reviewers", "erin,dave"]);
