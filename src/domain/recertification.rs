@@ -77,9 +77,10 @@ impl FromStr for ItemId {
     fn from_str(text: &str) -> Result<ItemId, Malformed> {
         let item = || Malformed::new("an item is written as `access recertify show` does, such as 1.4");
         let (recertification, number) = text.split_once('.').ok_or_else(item)?;
-        let is_plain = !number.starts_with(['+', '0']);
-        let number = number.parse().ok().filter(|_| is_plain).ok_or_else(item)?;
-        Ok(ItemId { recertification: recertification.parse()?, number })
+        if [recertification, number].iter().any(|part| part.starts_with(['+', '0'])) {
+            return Err(item());
+        }
+        Ok(ItemId { recertification: recertification.parse()?, number: number.parse().map_err(|_| item())? })
     }
 }
 
@@ -307,7 +308,21 @@ mod tests {
     fn an_item_is_written_in_one_way() {
         let id: ItemId = "12.4".parse().unwrap();
         assert_eq!((id.recertification.get(), id.number, id.to_string()), (12, 4, "12.4".to_owned()));
-        for text in ["12", "12.", ".4", "12.0", "12.04", "12.+4", "0.1", "-1.1", "12.4.1", "12.4294967296", "a.b"] {
+        for text in [
+            "12",
+            "12.",
+            ".4",
+            "12.0",
+            "12.04",
+            "12.+4",
+            "+12.4",
+            "012.4",
+            "0.1",
+            "-1.1",
+            "12.4.1",
+            "12.4294967296",
+            "a.b",
+        ] {
             assert!(text.parse::<ItemId>().is_err(), "{text}");
         }
     }
