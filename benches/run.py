@@ -734,6 +734,16 @@ class Benches:
             self.verify(db)
             self.place.drop(db)
 
+    def row_14(self):
+        """Questions about a moment of the past"""
+        db = self.data("million-entries")
+        middle = "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', at, 'unixepoch') FROM event WHERE seq = (SELECT max(seq) / 2 FROM event)"
+        moment = ("--at", one(db, middle))
+        for question in [("who", "connection:c0"), ("who", "--user", "m9"), ("list",), ("team", "show")]:
+            words = access(db, "--as", "alice", *question, *moment)
+            times = [self.place.run(words).wall for _ in range(self.runs(5))]
+            self.slowest(14, f"`{' '.join(question)} --at` in the middle of 1,000,000 entries", times, 2000)
+
 
 def ask(turn):
     """The words of one more request: each by another member, or for something else."""
@@ -771,7 +781,7 @@ FLAT = [
     ("`expire` with nothing to do", ("expire",), 0),
     ("`deliver` with nothing to do", ("deliver",), 0),
 ]
-ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 14)}
+ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 15)}
 
 
 # Data, and the machine

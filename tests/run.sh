@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client shellcheck=shellcheck script=bsdutils \
     stty=coreutils jq=jq openssl=openssl cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
-    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server
+    ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
     set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo sudoreplay=sudo \
@@ -23,7 +23,7 @@ step() {
 }
 
 step cargo fmt --check
-step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh tests/fleet.sh benches/run.sh benches/deliver.sh .ci/run examples/tour.sh \
+step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh tests/fleet.sh benches/run.sh benches/deliver.sh benches/fleet.sh .ci/run examples/tour.sh \
     completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/pam-session packaging/recipes/orders-psql packaging/recipes/pre-receive \
     packaging/recipes/prompt.bash packaging/recipes/ssh-cert
 step cargo clippy --all-targets -- -D warnings

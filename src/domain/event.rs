@@ -189,6 +189,10 @@ pub enum Event {
     RecertificationReminded { recertification: RecertificationId },
     #[serde(rename = "recertification.closed")]
     RecertificationClosed(ClosedRecertification),
+    /// Nothing. Readers of a shared log take it in the place of an entry that can't be read, or that can't follow what is
+    /// recorded, so that a host that appends one holds up no other. No program writes it.
+    #[serde(rename = "entry.void")]
+    Void,
 }
 
 /// What a new request says.
@@ -343,6 +347,7 @@ impl Event {
             Event::RecertificationDecided(_) => "recertification.decided",
             Event::RecertificationReminded { .. } => "recertification.reminded",
             Event::RecertificationClosed(_) => "recertification.closed",
+            Event::Void => "entry.void",
         }
     }
 
@@ -381,7 +386,8 @@ impl Event {
             | Event::RecertificationStarted(_)
             | Event::RecertificationDecided(_)
             | Event::RecertificationReminded { .. }
-            | Event::RecertificationClosed(_) => false,
+            | Event::RecertificationClosed(_)
+            | Event::Void => false,
         }
     }
 
@@ -420,12 +426,13 @@ impl Event {
             | Event::DriftOmitted(_)
             | Event::RecertificationStarted(_)
             | Event::RecertificationReminded { .. }
-            | Event::RecertificationClosed(_) => None,
+            | Event::RecertificationClosed(_)
+            | Event::Void => None,
         }
     }
 }
 
-/// Every action, for filters and completion.
+/// Every action that is recorded, for filters and completion.
 pub const ACTIONS: [&str; 33] = [
     "team.initialized",
     "team.applied",

@@ -49,7 +49,8 @@ impl HostPower {
                 | Event::RecertificationStarted(_)
                 | Event::RecertificationDecided(_)
                 | Event::RecertificationReminded { .. }
-                | Event::RecertificationClosed(_),
+                | Event::RecertificationClosed(_)
+                | Event::Void,
             ) => false,
         }
     }

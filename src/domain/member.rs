@@ -23,6 +23,16 @@ pub struct Member {
     pub timezone: Option<Timezone>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+    /// Whether this member sees everything and decides nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auditor: bool,
+}
+
+impl Member {
+    /// Whether this member may decide on requests, if a role or a rule says so.
+    pub fn can_decide(&self) -> bool {
+        !self.disabled && !self.auditor
+    }
 }
 
 /// A Unix user name, as the system's user database spells it.

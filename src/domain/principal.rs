@@ -37,8 +37,14 @@ impl Principal {
     /// Somebody who was a member once: of them only the name is left.
     pub fn gone(name: Name) -> Principal {
         let login = Login::from(&name);
-        let member =
-            Member { role: Role::Viewer, login, addresses: Addresses::default(), timezone: None, disabled: true };
+        let member = Member {
+            role: Role::Viewer,
+            login,
+            addresses: Addresses::default(),
+            timezone: None,
+            disabled: true,
+            auditor: false,
+        };
         let (groups, scopes) = (BTreeSet::new(), BTreeMap::new());
         Principal { name, member, since: i64::MAX, groups, scopes, grants: Vec::new() }
     }

@@ -20,6 +20,9 @@ pub struct EntryView {
     #[serde(flatten)]
     pub event: Event,
     pub request: Option<RequestId>,
+    /// Whose request that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Name>,
     #[serde(rename = "told")]
     pub recipients: Vec<RecipientView>,
     /// The number of the first notification of these recipients; the others follow it.
@@ -81,6 +84,7 @@ impl EntryView {
         EntryView {
             v: entry.v,
             request: entry.event.request(),
+            requester: None,
             seq: entry.seq,
             at: entry.at,
             actor: entry.actor,

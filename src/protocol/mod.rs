@@ -19,6 +19,7 @@ use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
+use crate::domain::text::Ticket;
 use crate::domain::time::Timestamp;
 
 pub use certificate::{CertificateView, RevokedView};
@@ -67,13 +68,36 @@ pub struct ListFilter {
     pub resource: Option<Resource>,
     /// Submitted then or later.
     pub since: Option<Timestamp>,
+    pub kind: Option<RequestKind>,
+    pub ticket: Option<Ticket>,
+    /// In the reason, the ticket or a note. ASCII letters match in either case.
+    pub search: Option<String>,
+    /// With an approval by this member that counts.
+    pub approver: Option<Name>,
+    /// Access was granted then or later.
+    pub granted_since: Option<Timestamp>,
+    /// As of this moment. None: now.
+    pub at: Option<Timestamp>,
     /// The most to list. None: all.
     pub limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestKind {
+    /// The access granted, or else asked for, has no end.
+    Permanent,
+    Emergency,
+    /// An emergency without a review.
+    Unreviewed,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AuditFilter {
     pub request: Option<RequestId>,
+    /// About this resource: requests for it, changes of it in the team, and access to it without a request.
+    pub resource: Option<Resource>,
+    /// By this member, about their requests, or about what the team says of them.
+    pub member: Option<Name>,
     pub actor: Option<Name>,
     pub action: Option<String>,
     pub since: Option<Timestamp>,

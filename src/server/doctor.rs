@@ -399,7 +399,7 @@ fn try_command(shared: &Shared, people: &People<'_>, otherwise_ok: bool) -> Opti
     let user = User::from_name(login.as_str()).ok().flatten()?;
     let asked = process::as_user(&user, || {
         let Some(seen) = config::shared()? else { return Err(connection::no_shared_host()) };
-        Client::within(seen.socket, ANSWERED_WITHIN).call(Whoami {}, &mut |_| Ok(()))
+        Client::within(seen.socket, ANSWERED_WITHIN).call(Whoami { at: None }, &mut |_| Ok(()))
     });
     let who = format!("{name} (Unix user {login})");
     let Err(failure) = asked else {

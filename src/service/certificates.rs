@@ -13,6 +13,7 @@ use crate::domain::certificate::{Certificate, KeyFingerprint, is_backed, issue};
 use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::Login;
+use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
@@ -45,7 +46,7 @@ impl Call for IssueCertificate {
         let IssueCertificate { login, resource, key, longest } = self;
         let issued = service.store.write(|write| -> Result<Certificate, Problem> {
             let now = service.now_to_write(write)?;
-            let name = of_login(service, write, &login, now)?;
+            let name = of_login(service, write, &login, now, authorize::needs_admin)?;
             // Root need not be a member.
             let me = if service.caller.root { None } else { Some(service.actor(write)?) };
             let lately = write.certified_since(&name, now.minus(Length::HOUR))?;

@@ -1,8 +1,9 @@
 //! Every command takes as many steps of SQLite's in a long history as in a short one. Counted, not timed: an index that is
 //! missing, or that a query does not use, fails here on any machine. `benches/run.sh` measures the times.
 //!
-//! Left out: `audit verify`, `audit export`, `doctor` and `backup`, which read everything; and lists that read on until they
-//! have found enough of something rare that no index has (`list --all --resource`, `list --mine --all --state`).
+//! Left out: `audit verify`, `audit export`, `doctor` and `backup`, which read everything; questions about the past (`--at`),
+//! which read all grants or requests once; and lists that read on until they have found enough of something rare that no
+//! index has (`list --all --resource`, `list --mine --all --state`, `list --search`, `audit --member`).
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -314,7 +315,7 @@ fn ask(resource: &str, dry_run: bool) -> Asked {
 }
 
 fn check(resource: &str) -> Asked {
-    call(Check { resource: parsed(resource), user: None, login: None, freshness: None })
+    call(Check { resource: parsed(resource), user: None, login: None, freshness: None, at: None })
 }
 
 fn list(filter: ListFilter) -> Asked {
@@ -338,15 +339,15 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", check("connection:p0")),
         ("bob", check("connection:free")),
         ("bob", ask("connection:free", true)),
-        ("bob", call(Whoami {})),
-        ("alice", call(Whoami {})),
+        ("bob", call(Whoami { at: None })),
+        ("alice", call(Whoami { at: None })),
         ("alice", call(Unread {})),
         ("alice", call(Show { id: id(7) })),
         ("alice", call(Show { id: id(pending) })),
-        ("bob", call(Resources { kind: None, mine: false })),
-        ("alice", call(Who { resource: parsed("connection:prod") })),
+        ("bob", call(Resources { kind: None, mine: false, at: None })),
+        ("alice", call(Who { resource: parsed("connection:prod"), at: None })),
         ("alice", call(Principals { login: parsed("bob"), resource: None })),
-        ("alice", call(TeamShow {})),
+        ("alice", call(TeamShow { at: None })),
         ("bob", call(Preferences {})),
         ("alice", call(AuditCheckpoint {})),
         (
@@ -404,7 +405,7 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", ask("role:admin", false)),
         ("bob", call(EditRequest { id: id(pending), edit: shorter.clone(), dry_run: true })),
         ("bob", call(EditRequest { id: id(pending), edit: shorter, dry_run: false })),
-        ("bob", call(Who { resource: parsed("connection:prod") })),
+        ("bob", call(Who { resource: parsed("connection:prod"), at: None })),
         ("alice", call(Approve { id: id(pending + 1), modification: Modification::default(), note: None, seen: None })),
         ("alice", call(Deny { id: id(pending + 2), reason: reason(), seen: None })),
         ("bob", call(Withdraw { id: id(pending + 3), seen: None })),

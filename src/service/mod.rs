@@ -22,6 +22,7 @@ mod hosts_behind;
 mod inbox;
 mod init;
 mod list;
+mod list_past;
 mod log_findings;
 #[cfg(test)]
 mod long_history;
@@ -45,6 +46,7 @@ mod review;
 mod revoke;
 mod sessions;
 mod shared_log;
+mod snapshot;
 mod team;
 mod verify;
 mod view;
@@ -88,7 +90,7 @@ macro_rules! calls {
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
             team: TeamApply, TeamShow;
             verify: AuditCheckpoint, AuditVerify;
-            who: Who;
+            who: Holdings, Who;
             whoami: Whoami;
             withdraw: Withdraw;
         }
@@ -115,6 +117,8 @@ pub use policy_context::PolicyContext;
 pub use review::emergency;
 pub use shared_log::{as_of, engine_failure, join_log, log_status};
 
+use clock::{now, now_to_write};
+
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::{Login, Member};
@@ -128,7 +132,7 @@ use crate::domain::request::{Request, authorize};
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::protocol::{DeliverView, FindingView, Progress, Seen, TestView};
 use crate::store::{Context, Error, Read, Store, Write};
 
@@ -180,8 +184,6 @@ impl Problem {
     }
 }
 
-/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
-const CLOCK_SLACK: i64 = 60;
 /// The most refused attempts of one user that are recorded in an hour; more would only be noise.
 const REFUSALS_AN_HOUR: u64 = 20;
 
@@ -387,30 +389,6 @@ impl Service<'_> {
         let event = Event::AttemptRefused { command: command.to_owned(), request, why: refusal.message() };
         Ok(write.record(&context, vec![Draft { event, recipients: Vec::new() }])?)
     }
-}
-
-/// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
-fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    Ok(clock(read.replica()?.as_ref())?.max(read.last_time()?))
-}
-
-/// The same for a change, which is refused while the clock is plainly wrong.
-fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    let clock = clock(read.replica()?.as_ref())?;
-    let last = read.last_time()?;
-    let behind = last.since(clock);
-    if behind > CLOCK_SLACK {
-        let behind = crate::domain::duration::spell(behind);
-        return Err(Failure::new(
-            Kind::Failure,
-            format!(
-                "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
-            ),
-        )
-        .hint("set the clock right")
-        .hint("or, if it was wrong before and is right now, the owner runs `access doctor --accept-clock`"));
-    }
-    Ok(clock.max(last))
 }
 
 /// A member by name, or a refusal.

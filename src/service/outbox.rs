@@ -31,7 +31,7 @@ impl Call for Outbox {
         let Outbox { dead } = self;
         // The file's owner need not be a member. Members need to be admins.
         if !is_keeper(service) {
-            service.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
+            service.ask("outbox", |_, me, now| Ok(authorize::needs_auditor(me, "look at the outbox", now)?))?;
         }
         service.store.take_outstanding_if_reachable()?;
         let mut after = 0;

@@ -221,7 +221,7 @@ impl Loaded {
         self.items.iter().map(|loaded| loaded.case(&self.recertification)).collect()
     }
 
-    /// As this member may see it: admins see all items, others those that they may review, and their own.
+    /// As this member may see it: auditors and admins see all items, others those that they may review, and their own.
     fn view(&self, me: &Principal, with_items: bool, now: Timestamp) -> RecertificationView {
         let Recertification { id, selection, by, started_at, due, closed_at, .. } = self.recertification.clone();
         let mut counts = ItemCounts::default();
@@ -252,7 +252,7 @@ impl Loaded {
 
 fn may_see(me: &Principal, case: &ItemCase<'_>, now: Timestamp) -> bool {
     let ItemToReview { member, login, .. } = &case.item.item;
-    authorize::needs_admin(me, "see all items", now).is_ok()
+    authorize::needs_auditor(me, "see all items", now).is_ok()
         || case.may_review(me, now).is_ok()
         || me.was(member, Some(login), case.recertification.seq)
 }

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::policy_context::{PolicyContext, counted};
 use super::rejudge::{Rejudge, few};
+use super::snapshot::TeamSnapshot;
 use super::{Call, Never, Outside, Problem, Rows, Service, Warned, those_asked};
 use crate::domain::contact::Timezone;
 use crate::domain::duration::Length;
@@ -49,7 +50,10 @@ const MOST_OTHERWISE: usize = 1000;
 
 /// The team, as in a team file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TeamShow {}
+pub struct TeamShow {
+    /// As of this moment. None: now.
+    pub at: Option<Timestamp>,
+}
 
 impl Call for TeamShow {
     const NAME: &'static str = "TeamShow";
@@ -58,7 +62,12 @@ impl Call for TeamShow {
     type Reply = Team;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Team, Failure> {
-        service.ask("team show", |read, _, _| Ok(read.team()?))
+        service.ask("team show", |read, me, now| {
+            if self.at.is_some() {
+                authorize::needs_auditor(me, "see an earlier team", now)?;
+            }
+            Ok(TeamSnapshot::of(read, self.at, now)?.team(read)?)
+        })
     }
 }
 

@@ -20,7 +20,7 @@ use tables::Tables;
 use super::{Call, Never, Rows, Service};
 use crate::domain::audit;
 use crate::domain::audit::{GENESIS, Hash};
-use crate::domain::event::Entry;
+use crate::domain::event::{Entry, Event};
 use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Released};
 use crate::domain::request::authorize;
@@ -48,7 +48,7 @@ impl Call for AuditVerify {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<VerifyView, Failure> {
         let AuditVerify { against } = self;
         let against = against.as_slice();
-        service.ask("audit verify", |_, me, now| Ok(authorize::needs_admin(me, "verify the audit log", now)?))?;
+        service.ask("audit verify", |_, me, now| Ok(authorize::needs_auditor(me, "verify the audit log", now)?))?;
         Ok(service.store.read(|read| -> Result<VerifyView, Error> {
             let mut view = prove(read, against)?;
             // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
@@ -72,7 +72,7 @@ impl Call for AuditCheckpoint {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Checkpoint, Failure> {
         service.ask("audit checkpoint", |read, me, now| {
-            authorize::needs_admin(me, "take a checkpoint of the audit log", now)?;
+            authorize::needs_auditor(me, "take a checkpoint of the audit log", now)?;
             let head = read.head()?;
             Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
         })
@@ -344,6 +344,10 @@ impl Proof {
 
     fn entry(&mut self, raw: &RawEntry<'_>, parsed: Parsed) {
         let seq = raw.seq;
+        if raw.action == Event::Void.action().as_bytes() {
+            let why = parsed.map_or_else(|why| format!("it can't be read: {why}"), |_| "it can't follow".to_owned());
+            return self.at(seq, format!("it is void and changes nothing, because {why}"));
+        }
         match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
             Ok(entry) => {

@@ -36,6 +36,7 @@ mod moving;
 mod open;
 mod outbox;
 mod outstanding;
+mod past;
 mod pending;
 mod project;
 mod proof;
@@ -67,6 +68,7 @@ pub use maintenance::NewFile;
 pub use moving::LostTail;
 pub use outbox::Waiting;
 pub use outstanding::Outstanding;
+pub use past::Moment;
 pub use pending::QueuePosition;
 pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
@@ -138,7 +140,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn damaged(what: impl std::fmt::Display) -> Error {
+    pub fn damaged(what: impl std::fmt::Display) -> Error {
         Error::Invalid {
             message: format!("the database is damaged: {what}"),
             hint: "restore a backup, and keep this file to find out what happened".to_owned(),

@@ -119,7 +119,7 @@ impl Outstanding {
         let mut rows = Vec::new();
         // The last group of this subscriber and fate.
         let mut groups: HashMap<(String, RowFate), usize> = HashMap::new();
-        let mut statement = read.conn.prepare_cached(&format!("{ROWS} ORDER BY o.id"))?;
+        let mut statement = read.statement(&format!("{ROWS} ORDER BY o.id"))?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let (_, to, identity, fate) = outbox_row(row)?;
@@ -254,7 +254,7 @@ impl Write<'_> {
     fn take_over(&self, state: &Outstanding) -> Result<(), Error> {
         let mut rows = state.each()?;
         let (mut gone, mut changed) = (Vec::new(), Vec::new());
-        let mut statement = self.conn.prepare_cached(ROWS)?;
+        let mut statement = self.statement(ROWS)?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let (id, to, identity, fate) = outbox_row(row)?;

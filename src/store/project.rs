@@ -67,7 +67,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::GrantRevoked { request, by, .. } => {
             end_grant(write, *request, entry.at, Some(by.as_ref().map_or("", Name::as_str)))?;
         }
-        Event::AttemptRefused { .. } | Event::DriftOmitted(_) => {}
+        Event::AttemptRefused { .. } | Event::DriftOmitted(_) | Event::Void => {}
         // Otherwise the last run of `expire` would keep the latest recorded time in the future, and messages would wait until
         // then.
         Event::ClockAccepted { .. } => {
@@ -328,8 +328,8 @@ fn put_member(
     let (since, preference) = kept.map_or((seq, None), |(since, preference)| (*since, preference.as_deref()));
     one(
         write,
-        "INSERT INTO member (name, role, login, addresses, timezone, disabled, since, preference)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO member (name, role, login, addresses, timezone, disabled, auditor, since, preference)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             name.as_str(),
             member.role.as_str(),
@@ -337,6 +337,7 @@ fn put_member(
             to_json(&member.addresses)?,
             member.timezone.as_ref().map(|zone| zone.as_str()),
             member.disabled,
+            member.auditor,
             since,
             preference
         ],

@@ -13,11 +13,13 @@ use super::sessions::{SESSION, session};
 use super::{Error, row};
 use crate::domain::audit::Hash;
 use crate::domain::certificate::IssuedCertificate;
+use crate::domain::event::Event;
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::provisioning::Provisioning;
 use crate::domain::recertification::{Recertification, RecertificationItem};
+use crate::domain::replay::Model;
 use crate::domain::request::{Decision, Request};
 use crate::domain::session::RecordedSession;
 use crate::error::Failure;
@@ -118,6 +120,26 @@ impl Read<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether an entry that comes next is one that no honest log holds, by all entries before it. Not by the tables, which may
+    /// be damaged.
+    pub(super) fn is_dishonest(&self, body: &str) -> Result<bool, Error> {
+        let mut model = Model::default();
+        let mut count = 0;
+        self.each_raw_entry(|raw| {
+            if let Ok(entry) = serde_json::from_slice(raw.body)
+                && raw.action != Event::Void.action().as_bytes()
+            {
+                model.take(entry);
+            }
+            count += 1;
+            if count % 1000 == 0 {
+                model.release();
+            }
+            Ok(())
+        })?;
+        Ok(serde_json::from_str(body).map_or(true, |entry| !model.take(entry).is_empty()))
     }
 
     /// The number of the last entry, as stored outside the log.
@@ -228,7 +250,7 @@ impl Read<'_> {
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
         each: EachRow<'_, T>,
     ) -> Result<(), Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query([first, last])?;
         while let Some(row) = rows.next()? {
             each((row.get(0)?, row.get(1)?), read(row).map_err(|error| Failure::from(error).message));

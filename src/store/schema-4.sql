@@ -50,6 +50,7 @@ ALTER TABLE member ADD COLUMN addresses TEXT NOT NULL DEFAULT '{}';  -- JSON
 UPDATE member SET addresses = json_patch('{}', json_object('email', email, 'slack', slack));
 ALTER TABLE member DROP COLUMN email;
 ALTER TABLE member DROP COLUMN slack;
+ALTER TABLE member ADD COLUMN auditor INTEGER NOT NULL DEFAULT 0;
 
 -- What follows the log: how far it is, and what is queued for it. Not part of the record.
 CREATE TABLE subscriber (

@@ -107,6 +107,7 @@ impl Store {
             }
             Err(EngineError::Refused(why)) => return Ok(Settled::Refused(format!("the shared log refuses: {why}"))),
             Err(EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why)) => why,
+            Err(EngineError::Slow) => "the line to the shared log is slow".to_owned(),
         };
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {

@@ -1,6 +1,6 @@
 //! The only place that prints: results to stdout, everything else to stderr. Decides nothing.
 
-mod csv;
+pub mod csv;
 mod escape;
 mod fold;
 mod progress;
@@ -20,7 +20,7 @@ use table::TableWriter;
 
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress};
+use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress, RequestView};
 
 pub use escape::{bounded, line, lines};
 pub use fold::Sheet;
@@ -196,13 +196,16 @@ impl Printer {
         self.json(value).map_err(broken)
     }
 
-    /// The header of the audit log in CSV.
-    pub fn csv_header(&mut self) -> Result<(), Failure> {
-        self.out.write_all(csv::HEADER.as_bytes()).map_err(broken)
+    pub fn csv_header(&mut self, header: &str) -> Result<(), Failure> {
+        self.out.write_all(header.as_bytes()).map_err(broken)
     }
 
     pub fn csv_entry(&mut self, entry: &EntryView) -> Result<(), Failure> {
         csv::entry(&mut self.out, entry).map_err(broken)
+    }
+
+    pub fn csv_request(&mut self, view: &RequestView) -> Result<(), Failure> {
+        csv::request(&mut self.out, view).map_err(broken)
     }
 
     fn json<T: Serialize>(&mut self, value: &T) -> io::Result<()> {

@@ -372,6 +372,23 @@ fn two_recertifications_that_are_due_together_end_a_grant_once() {
 }
 
 #[test]
+fn an_auditor_sees_all_of_it_and_decides_nothing() {
+    let world = world();
+    let audited = TEAM.replace("[members.erin]\n", "[members.erin]\nauditor = true\n");
+    world.apply("olivia", &audited).ok();
+    start(&world, &["--permanent", "--due", "2h", "--reviewers", "erin,alice"]);
+    assert_eq!(items(&show(&world, "erin", "1")).len(), 2);
+    assert_eq!(show(&world, "erin", "1")["waiting_for_you"], 0);
+    for verdict in ["keep", "revoke"] {
+        world.run("erin", &["recertify", verdict, "1.1"]).fails(3, "auditor");
+    }
+    world.run("erin", &["recertify", "start", "--permanent", "--due", "2h"]).fails(3, "auditor");
+    world
+        .run("alice", &["recertify", "start", "--permanent", "--due", "2h", "--reviewers", "erin"])
+        .fails(3, "nobody else");
+}
+
+#[test]
 fn however_many_run_expire_at_once_each_grant_ends_once() {
     let world = world();
     start(&world, &["--permanent", "--due", "2h"]);

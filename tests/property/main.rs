@@ -10,6 +10,7 @@
 
 mod connectors;
 mod model;
+mod past;
 mod recertify;
 mod steps;
 mod team;
@@ -102,6 +103,8 @@ struct Run<'t> {
     clock: i64,
     model: Model,
     witness: Witness,
+    /// The model as it was, after each step that was recorded.
+    pasts: Vec<past::Then>,
     /// How many entries of the log were read.
     log: i64,
     /// The last entry that the reconciler saw.
@@ -753,6 +756,7 @@ impl Run<'_> {
             self.witness.take(&entry, &self.model.team)?;
             self.log = entry.seq;
         }
+        self.pasts.push(past::Then { seq: self.log, model: self.model.clone() });
         self.witness.rest(self.now())
     }
 
@@ -817,7 +821,8 @@ impl Run<'_> {
         self.tally.checked();
         let now = self.now();
         let There { login, who } = self.there(name);
-        let outcome = self.answer(login, Check { resource: resource(what), user: None, login: None, freshness: None });
+        let outcome =
+            self.answer(login, Check { resource: resource(what), user: None, login: None, freshness: None, at: None });
         let Some(who) = who else {
             prop_assert_eq!(outcome.map(|view| view.allowed), Err(Kind::Refused));
             return Ok(());
@@ -945,6 +950,7 @@ impl Run<'_> {
                 self.explains(who, self.pick(back))?;
             }
         }
+        self.remembers()?;
         self.proves()
     }
 }
@@ -967,7 +973,17 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     };
     let witness = Witness::default();
     let store = Store::open(&path).unwrap();
-    let mut run = Run { store, clock: START, model, witness, log: 0, position: None, certificates: Vec::new(), tally };
+    let mut run = Run {
+        store,
+        clock: START,
+        model,
+        witness,
+        pasts: Vec::new(),
+        log: 0,
+        position: None,
+        certificates: Vec::new(),
+        tally,
+    };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
     for (number, step) in steps.iter().enumerate() {
         run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;

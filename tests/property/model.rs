@@ -63,6 +63,7 @@ pub struct Asked {
     pub warned: bool,
 }
 
+#[derive(Clone)]
 pub struct Model {
     pub team: Team,
     pub requests: Vec<Asked>,
@@ -148,7 +149,7 @@ impl Model {
     }
 
     pub fn is_admin(&self, who: &str, now: i64) -> bool {
-        self.team.active(who) && self.role_now(who, now) >= ADMIN
+        self.team.can_decide(who) && self.role_now(who, now) >= ADMIN
     }
 
     fn scope_until(&self, who: &str, scope: &str, now: i64) -> Option<i64> {
@@ -299,7 +300,7 @@ impl Model {
         let demands = self.team.demands(&case);
         // What is not there any more demands nothing, and so nobody meets it.
         let all = || !demands.is_empty() && demands.iter().all(|demand| self.meets(who, demand, &case, now));
-        self.is_another(who, asked) && (self.team.base(who) >= ADMIN || all())
+        self.is_another(who, asked) && self.team.can_decide(who) && (self.team.base(who) >= ADMIN || all())
     }
 
     /// Who that is was fixed when it was taken, unless none of them could by now.
@@ -319,6 +320,7 @@ impl Model {
     pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
         self.owns(who, asked).contains(&true)
             || self.is_admin(who, now)
+            || self.team.is_auditor(who)
             || asked.owes_review()
             || self.may_decide(who, asked, &asked.table, now)
             || self.escalated(asked, now).contains(&who)

@@ -49,6 +49,7 @@ pub struct Ask {
 #[derive(Debug, Clone, Copy)]
 pub enum How {
     Disable,
+    Audit,
     Backend,
     Member,
     Login,
@@ -60,6 +61,7 @@ impl How {
     pub fn edit(self, who: &'static str) -> Edit {
         match self {
             How::Disable => Edit::Disable(who),
+            How::Audit => Edit::Audit(who),
             How::Backend => Edit::Backend(who),
             How::Member => Edit::Member(who),
             How::Login => Edit::Login(who),
@@ -244,6 +246,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         3 => (person(), VIEWER..OWNER).prop_map(|(who, role)| Edit::Role(who, role)),
         1 => prop::sample::select(&PEOPLE[1..3]).prop_map(|who| Edit::Role(who, MEMBER)),
         2 => person().prop_map(Edit::Disable),
+        2 => person().prop_map(Edit::Audit),
         2 => person().prop_map(Edit::Member),
         3 => resource().prop_map(Edit::Item),
         1 => (person(), any::<bool>()).prop_map(|(who, stays)| Edit::Owner(who, stays)),
@@ -311,7 +314,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     let applier = prop_oneof![5 => Just(Who::Owner), 1 => who()];
     let length =
         || prop::option::weighted(0.6, prop::sample::select(&[1, HOUR, 4 * HOUR, 4 * HOUR + 1, DAY, 30 * DAY][..]));
-    let hows = [How::Disable, How::Backend, How::Member, How::Login, How::Demote, How::Exchange];
+    let hows = [How::Disable, How::Audit, How::Backend, How::Member, How::Login, How::Demote, How::Exchange];
     let how = || prop::sample::select(hows.to_vec());
     let step = prop_oneof![
         8 => (asker(), prop::option::weighted(0.1, person()), ask())

@@ -235,6 +235,7 @@ impl Witness {
                     prop_assert!(before.is_none(), "item {number} was decided, and is not kept");
                 }
             }
+            Event::Void => prop_assert!(false, "no program records it"),
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::CertificateIssued(certificate) => {
                 let record = self.request(id)?;
@@ -379,7 +380,7 @@ impl Witness {
                     let role = self.role_at(name, at, team);
                     let meets = |demand: &Demand| team.is_one_of(demand.named, name, basis, role);
                     let own = [&record.requester, &record.filer].iter().any(|it| *it == name);
-                    team.active(name)
+                    team.can_decide(name)
                         && !own
                         && !record.logins.iter().any(|other| other == login)
                         && (team.base(name) >= ADMIN || !demands.is_empty() && demands.iter().all(meets))

@@ -62,7 +62,8 @@ pub struct CertArgs {
 impl CertArgs {
     pub fn run(self, app: &mut App) -> Result<u8> {
         let CertArgs { ca, agent, resource, login, longest } = self;
-        let check = Check { resource: resource.clone(), user: None, login: Some(login.clone()), freshness: None };
+        let check =
+            Check { resource: resource.clone(), user: None, login: Some(login.clone()), freshness: None, at: None };
         let view = app.backend()?.answer(check)?;
         let granted = granted(&view)?;
         let mut text = String::new();

@@ -8,6 +8,8 @@ pub enum CallerRefusal {
     NoMember { login: String },
     Disabled { member: Name },
     NeedsAdmin { to: &'static str },
+    NeedsAuditor { to: &'static str },
+    IsAuditor { member: Name, to: &'static str },
     NeedsOwner { to: &'static str },
     NeedsRoot { to: &'static str },
     NeedsKeeper { command: &'static str },
@@ -22,6 +24,8 @@ impl CallerRefusal {
             CallerRefusal::NoMember { .. }
             | CallerRefusal::Disabled { .. }
             | CallerRefusal::NeedsAdmin { .. }
+            | CallerRefusal::NeedsAuditor { .. }
+            | CallerRefusal::IsAuditor { .. }
             | CallerRefusal::NeedsOwner { .. }
             | CallerRefusal::NeedsRoot { .. }
             | CallerRefusal::NeedsKeeper { .. }
@@ -36,6 +40,10 @@ impl CallerRefusal {
             CallerRefusal::NoMember { login } => format!("the Unix user {login} is not a member of this team"),
             CallerRefusal::Disabled { member } => format!("{member} is disabled, and may do nothing here"),
             CallerRefusal::NeedsAdmin { to } => format!("only admins and the owner may {to}"),
+            CallerRefusal::NeedsAuditor { to } => format!("only admins, auditors and the owner may {to}"),
+            CallerRefusal::IsAuditor { member, to } => {
+                format!("{member} is an auditor, who sees everything and decides nothing, and may not {to}")
+            }
             CallerRefusal::NeedsOwner { to } => format!("only the owner may {to}"),
             CallerRefusal::NeedsRoot { to } => format!("only root may {to}"),
             CallerRefusal::NeedsKeeper { command } => {
@@ -58,7 +66,10 @@ impl CallerRefusal {
                 "the owner can add a member with login = \"{login}\" to the team file and run `access team apply`"
             )],
             CallerRefusal::Disabled { .. } => one("ask the owner"),
-            CallerRefusal::NeedsAdmin { .. } => one("ask for the role with `access request role:admin --reason …`"),
+            CallerRefusal::IsAuditor { .. } => one("ask an admin who is not an auditor"),
+            CallerRefusal::NeedsAdmin { .. } | CallerRefusal::NeedsAuditor { .. } => {
+                one("ask for the role with `access request role:admin --reason …`")
+            }
             CallerRefusal::NeedsOwner { .. } => one("`access team show` names the owner"),
             CallerRefusal::NeedsKeeper { .. } => one("leave --as out, or ask the person who looks after this machine"),
             CallerRefusal::NeedsRoot { .. } => {

@@ -13,6 +13,7 @@ mod decisions;
 mod demands;
 mod given;
 mod grants;
+pub mod history;
 mod past;
 mod provisioning;
 mod recertifications;
@@ -198,6 +199,7 @@ impl Model {
                 self.remind_of_recertification(context, recertification)
             }
             Event::RecertificationClosed(closed) => self.close_recertification(context, closed),
+            Event::Void => Err("no program records it".to_owned()),
         }
     }
 

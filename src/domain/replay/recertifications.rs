@@ -123,6 +123,8 @@ impl Model {
             Err(format!("the decision on item {id} is not that of the member who acts"))
         } else if self.is_holder(item, request, by) {
             Err(format!("{by} reviews item {id}, which is their own"))
+        } else if team.members.get(by).is_some_and(|member| member.auditor) {
+            Err(format!("{by} reviews item {id}, who is an auditor"))
         } else if !self.could_approve(team, by, &item.reviewers, basis, context.at) {
             Err(format!("{by} reviews item {id}, which is for others to review"))
         } else if context.at >= recertification.due {

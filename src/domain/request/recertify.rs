@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::authorize::{may_act, needs_admin};
+use super::authorize::{is_no_auditor, needs_admin};
 use super::lifecycle::{Ending, draft, end};
 use super::{Request, may_be};
 use crate::domain::catalog::{CatalogItem, grant_covers};
@@ -108,7 +108,7 @@ pub fn reviewers(requirements: &[Requirement]) -> BTreeSet<Assignee> {
 }
 
 /// Whether this person may review an item: one of its reviewers, and another person than its holder, and than those who asked
-/// for the grant. Granted roles do not count, since what is kept may last longer. `request`: that of the grant.
+/// for the grant. Auditors decide nothing. Granted roles do not count, since what is kept may last longer. `request`: that of the grant.
 pub fn may_review(
     id: ItemId,
     item: &ItemToReview,
@@ -116,7 +116,7 @@ pub fn may_review(
     principal: &Principal,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    may_act(principal)?;
+    is_no_auditor(principal, "review access")?;
     let (name, login) = (&principal.name, &principal.member.login);
     let asked = |request: &Request| request.may_be_requested_by(name, login) || request.may_be_filed_by(name, login);
     if may_be(&item.member, Some(&item.login), name, login) || request.is_some_and(asked) {

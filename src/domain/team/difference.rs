@@ -89,7 +89,7 @@ fn default_of(key: &str) -> &'static str {
     match key {
         "approvals" => "1",
         "allow_permanent" => "true",
-        "auto_approve" | "emergency" | "disabled" | "baseline" | "end_sessions" => "false",
+        "auto_approve" | "emergency" | "disabled" | "auditor" | "baseline" | "end_sessions" => "false",
         _ => "none",
     }
 }
@@ -183,6 +183,9 @@ fn joining(name: &str, member: &Member) -> String {
     if member.disabled {
         text += ", disabled";
     }
+    if member.auditor {
+        text += ", auditor";
+    }
     text
 }
 
@@ -190,9 +193,12 @@ fn joining(name: &str, member: &Member) -> String {
 fn danger(change: &Change) -> u8 {
     match change {
         Change::Member(_, diff) => match diff {
-            Diff::Add { to } if to.role >= Role::Admin => 0,
+            Diff::Add { to } if to.role >= Role::Admin || to.auditor => 0,
             Diff::Change { from, to }
-                if from.role != to.role || from.login != to.login || (from.disabled && !to.disabled) =>
+                if from.role != to.role
+                    || from.login != to.login
+                    || (from.disabled && !to.disabled)
+                    || from.auditor != to.auditor =>
             {
                 0
             }

@@ -240,7 +240,7 @@ impl Reading {
 
     fn member(&mut self, name: &Name, table: Table<'_>) -> Option<Member> {
         let channels = Channel::ALL.map(Channel::as_str);
-        self.refuse_unknown(table, &[&["role", "login", "timezone", "disabled"], &channels[..]].concat());
+        self.refuse_unknown(table, &[&["role", "login", "timezone", "disabled", "auditor"], &channels[..]].concat());
         let role = self.required(table, "role");
         let member = Member {
             role: role.unwrap_or(Role::Viewer),
@@ -248,6 +248,7 @@ impl Reading {
             addresses: self.addresses(table),
             timezone: self.optional(table, "timezone"),
             disabled: self.flag(table, "disabled"),
+            auditor: self.flag(table, "auditor"),
         };
         if member.role == Role::Owner && member.disabled {
             self.mistake(table.line, format!("{} is the owner, and the owner can't be disabled", table.what));
@@ -504,7 +505,7 @@ impl Reading {
     fn able(&mut self, named: &BTreeSet<Assignee>, enough: usize, team: &Team) -> usize {
         for assignee in named {
             if !self.able.contains_key(assignee) {
-                let is_able = |name: &&Name| team.members.get(*name).is_some_and(|member| !member.disabled);
+                let is_able = |name: &&Name| team.members.get(*name).is_some_and(Member::can_decide);
                 let able: BTreeSet<Name> = match assignee {
                     Assignee::Member(name) => std::iter::once(name).filter(is_able).cloned().collect(),
                     Assignee::Group(group) => {
