@@ -36,4 +36,6 @@ fi
 step tests/python.sh
 # The shared host, by real users on the plain build (root only; it says so).
 step timeout 900 cargo test --test shared
+# The rules, the lifecycle and the races again, on a shared log. It takes 3 minutes of a quiet machine with two cores.
+step timeout 900 tests/fleet.sh
 step cargo test --features test-overrides --lib --bins --tests

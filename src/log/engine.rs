@@ -211,7 +211,7 @@ impl Engine {
             [(&epoch, Type::INT8), (&after.seq, Type::INT8), (&hash, Type::BYTEA), (&bodies, Type::TEXT_ARRAY)];
         let client = &connection.client;
         connection.take_warnings();
-        let answer = connection.wait(async {
+        let appending = async {
             let (begun, appended, committed) = tokio::join!(
                 client.batch_execute(begin),
                 client.query_typed(APPEND, &asked),
@@ -221,7 +221,9 @@ impl Engine {
             let appended = appended?;
             committed?;
             Ok(appended)
-        });
+        };
+        // Without the turn the database waits for it, and ends a session that keeps it for too long.
+        let answer = if begin.is_empty() { connection.wait(appending) } else { connection.wait_for_turn(appending) };
         // From here on, only an answer of the server itself says that nothing was appended.
         let rows = match self.finish(answer) {
             Ok(rows) => rows,

@@ -28,7 +28,7 @@ pub use delivery::{
 };
 pub use log::{Checkpoint, EntryView, FaultView, RawView, RecipientView, VerifyView};
 pub use provisioning::{
-    DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
+    ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
 pub use recertification::{ItemCounts, ItemState, ItemView, RecertificationView};

@@ -450,7 +450,12 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("root", call(open_session())),
         (
             "root",
-            call(RecordProvisioning { outcomes: vec![outcome(7)], drift: Vec::new(), looked_at: vec![parsed("pg")] }),
+            call(RecordProvisioning {
+                outcomes: vec![outcome(7)],
+                drift: Vec::new(),
+                looked_at: vec![parsed("pg")],
+                host: None,
+            }),
         ),
     ]
 }

@@ -80,7 +80,7 @@ macro_rules! calls {
             owner: ReplaceOwner;
             position: LogPosition;
             principals: Principals;
-            provisioning: DesiredAccess, StillHeld, RecordProvisioning;
+            provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
             recertify: DecideItem, Recertifications, ShowRecertification, StartRecertification;
             request: SubmitRequest;

@@ -114,6 +114,12 @@ pub fn is_recent_enough(
     within(&replica, &clocks()?, offline_for(read, item)?)
 }
 
+/// Whether this host hears from the shared log, or has the log itself.
+pub fn is_in_contact(read: &Read<'_>, clocks: &dyn Fn() -> Result<HostClocks, Failure>) -> Result<bool, Failure> {
+    let Some(replica) = read.replica()? else { return Ok(true) };
+    Ok(within(&replica, &clocks()?, IN_CONTACT).is_ok())
+}
+
 /// How old a copy may be to answer about a resource, in milliseconds.
 pub fn offline_for(read: &Read<'_>, item: &CatalogItem) -> Result<i64, Error> {
     // Whatever the limit, a host that is in contact answers.

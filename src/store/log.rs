@@ -117,10 +117,13 @@ impl Read<'_> {
         self.one(sql, [id.get()], |row| Ok((row.get(0)?, row::time(row, 1)?)))
     }
 
-    /// Whether connectors ever gave anything, by this log.
-    pub fn has_provisioned(&self) -> Result<bool, Error> {
-        let sql = format!("SELECT 1 FROM event WHERE action = 'grant.provisioned' AND {RARE} LIMIT 1");
-        Ok(self.one(&sql, [], |_| Ok(()))?.is_some())
+    /// Whether connectors ever gave anything, by this log. `host`: those of this host.
+    pub fn has_provisioned(&self, host: Option<&str>) -> Result<bool, Error> {
+        let sql = format!(
+            "SELECT 1 FROM event WHERE action = 'grant.provisioned' AND {RARE}
+                 AND (?1 IS NULL OR json_extract(body, '$.host') = ?1) LIMIT 1"
+        );
+        Ok(self.one(&sql, [host], |_| Ok(()))?.is_some())
     }
 
     /// Whether there is an entry after this one that can change what systems should have. What the reconciler recorded does not,
@@ -164,7 +167,7 @@ impl Read<'_> {
     /// A page of the entries after this one in a range of times, oldest first.
     pub fn entries_within(&self, after: i64, filter: &AuditFilter) -> Result<Page<(Entry, Hash)>, Error> {
         let (clauses, values) = self.audit_clauses(filter)?;
-        let sql = format!("SELECT body, hash FROM event WHERE seq > ?{clauses} ORDER BY seq LIMIT {PAGE}");
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq > ?{clauses} ORDER BY seq LIMIT {PAGE}");
         self.entries(&sql, after, values, PAGE)
     }
 

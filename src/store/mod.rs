@@ -13,7 +13,7 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `outstanding.rs`, `read_marks.rs` | what hosts that share a log tell each other about delivery and inboxes |
+//! | `side_list.rs`, `outstanding.rs`, `read_marks.rs`, `connector_journal.rs` | what hosts that share a log tell each other about delivery, inboxes and connectors |
 //! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
@@ -23,6 +23,7 @@
 
 mod catalogue;
 mod certificates;
+mod connector_journal;
 mod copy;
 mod file;
 mod grants;
@@ -52,12 +53,14 @@ mod schema;
 mod sessions;
 mod settle;
 mod shared;
+mod side_list;
 mod write;
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+pub use connector_journal::{FetchedJournal, SharedJournal, SharedJournalRow};
 pub use copy::{EngineHealth, KnownState};
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;

@@ -221,7 +221,8 @@ impl Printer {
             Some(fields) => {
                 let comma = if fields == "{" { "" } else { "," };
                 let as_of = serde_json::to_string(&as_of)?;
-                write_text(&mut self.out, format!("{fields}{comma}\"as_of\":{as_of}}}\n").into_bytes())
+                write_text(&mut self.out, format!("{fields}{comma}\"as_of\":{as_of}}}").into_bytes())?;
+                writeln!(self.out)
             }
             None => {
                 self.json(value)?;

@@ -1,6 +1,7 @@
 //! An auditor sees everything, decides nothing and gains nothing, whatever their role and whatever rules say.
 
 use crate::harness::{TEAM, World};
+use crate::proof::{bodies, faults, forge};
 
 const ZOE: &str = "[members.zoe]\nrole = \"member\"\nauditor = true\n\n[groups.backend]";
 
@@ -96,13 +97,7 @@ fn an_auditor_is_no_approver_by_role_or_rule_and_applying_that_warns() {
     world.apply("olivia", &(TEAM.to_owned() + two)).ok();
     let id = world.request("frank", "target:billing-db", &[]);
     for approver in ["dave", "alice"] {
-        world
-            .json(approver, &["list"])
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|row| row["id"].as_i64() == id.parse().ok())
-            .unwrap();
+        world.run(approver, &["show", &id]).ok();
     }
     world.run("dave", &["approve", &id]).ok();
     // Both become auditors: dave's approval no longer counts, and neither gives another.
@@ -150,4 +145,23 @@ fn an_auditor_with_a_granted_role_still_decides_nothing() {
     world.run("zoe", &["approve", &id]).fails(3, "is an auditor");
     world.run("zoe", &["revoke", "1"]).ok();
     assert_eq!(world.state(&id), "pending");
+}
+
+#[test]
+fn a_log_in_which_an_auditor_approved_or_a_table_that_hides_one_is_found() {
+    let world = world();
+    world.grant("bob", "target:orders-db", "alice", &[]);
+    world.rows("UPDATE member SET auditor = 0 WHERE name = 'zoe'");
+    assert_eq!(faults(&world).len(), 1, "{:?}", faults(&world));
+    world.rows("UPDATE member SET auditor = 1 WHERE name = 'zoe'");
+    assert_eq!(faults(&world), [""; 0]);
+    // alice was an auditor when she approved, by a forged entry of the team.
+    let mut bodies = bodies(&world);
+    let place = bodies.iter().position(|body| body.contains("\"team.initialized\"")).unwrap();
+    let alice = r#""login":"alice","role":"admin""#;
+    assert!(bodies[place].contains(alice));
+    bodies[place] = bodies[place].replace(alice, &format!("\"auditor\":true,{alice}"));
+    forge(&world, &bodies, "UPDATE member SET auditor = 1 WHERE name = 'alice'");
+    let found = faults(&world).join("\n");
+    assert!(found.contains("alice could not meet the demand of the default on request 1 then"), "{found}");
 }

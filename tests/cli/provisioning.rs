@@ -63,12 +63,12 @@ pub fn desired(world: &World) -> (DesiredState, Vec<DesiredView>) {
 }
 
 pub fn record(world: &World, outcomes: Vec<OutcomeView>) -> Position {
-    call(world, RecordProvisioning { outcomes, drift: Vec::new(), looked_at: Vec::new() }).unwrap().0
+    call(world, RecordProvisioning { outcomes, drift: Vec::new(), looked_at: Vec::new(), host: None }).unwrap().0
 }
 
 pub fn found(world: &World, drift: Vec<DriftView>) {
     let looked_at = vec!["orders-pg".parse().unwrap()];
-    call(world, RecordProvisioning { outcomes: Vec::new(), drift, looked_at }).unwrap();
+    call(world, RecordProvisioning { outcomes: Vec::new(), drift, looked_at, host: None }).unwrap();
 }
 
 /// `bob orders-pg role=orders_rw: 1 2 until 2026-11-24T10:00:00Z`
@@ -346,8 +346,11 @@ fn drift_is_found_once_until_it_is_resolved() {
     world.run("alice", &["inbox"]).ok().says("mallory has role=orders_rw in orders-pg, which access did not give");
     found(&world, vec![drift("mallory", Drift::Unexplained)]);
     // A system that nobody looked at says nothing.
-    call(&world, RecordProvisioning { outcomes: vec![], drift: vec![], looked_at: vec!["other".parse().unwrap()] })
-        .unwrap();
+    call(
+        &world,
+        RecordProvisioning { outcomes: vec![], drift: vec![], looked_at: vec!["other".parse().unwrap()], host: None },
+    )
+    .unwrap();
     assert_eq!(desired(&world).0.drift, [drift("mallory", Drift::Unexplained)]);
     found(&world, vec![]);
     found(&world, vec![drift("bob", Drift::Missing)]);

@@ -133,7 +133,7 @@ impl Hosts {
 
     /// Gives bob access, from h1. Returns the number of the request.
     fn grant(&self, resource: &str, duration: &str) -> String {
-        let asked = ["--as", "bob", "request", resource, "--reason", "x", "--duration", duration, "--json"];
+        let asked = ["--as", "bob", "request", resource, "--reason", "größer", "--duration", duration, "--json"];
         let id = self.run("h1", &asked).exits(0).json()["id"].to_string();
         self.run("h1", &["--as", "alice", "approve", &id]).exits(0);
         id

@@ -178,8 +178,12 @@ impl World {
         let took = begun.elapsed();
         // It is known at the next contact at the latest, and nobody else is needed for that.
         self.line.plan.lock().unwrap().take();
-        self.host().ok("olivia", &["follow", "--once"]);
-        self.host().ok("olivia", &["pending"]);
+        for args in [&["follow", "--once"][..], &["pending"]] {
+            let begun = Instant::now();
+            let settled = self.host().run("olivia", args);
+            let after = (said(&ran), took, said(&settled), begun.elapsed());
+            assert!(settled.status.success(), "{plan:?}: {args:?} after {after:?}");
+        }
         self.line.clear();
         let times = self.team.count(&text);
         let line = format!("{plan:?}: {} after {took:?}, recorded {times} times", said(&ran));

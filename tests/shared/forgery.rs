@@ -168,8 +168,10 @@ fn no_field_that_is_sent_names_the_actor() {
     }
     // Asked of another, by one who may not.
     let check = r#"{"resource": "target:orders-db", "user": "alice", "login": None}"#;
-    python("bob", &format!("print(say(command({{\"Check\": {check}}})))")).ok().says("only admins and the owner");
-    access("bob", &["check", "target:orders-db", "--login", "ana"]).fails(3, "only admins and the owner");
+    python("bob", &format!("print(say(command({{\"Check\": {check}}})))"))
+        .ok()
+        .says("only admins, auditors and the owner");
+    access("bob", &["check", "target:orders-db", "--login", "ana"]).fails(3, "only admins, auditors and the owner");
     assert_eq!(access("alice", &["show", "1", "--json"]).ok().json()["state"], "pending");
 }
 
