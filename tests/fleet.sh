@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs tests of the command line again, unchanged, with the log in PostgreSQL and two hosts that take turns.
-# Usage: tests/fleet.sh [TESTS...]   (default: the rules, the lifecycle, the races, and what takes two hosts)
+# Usage: tests/fleet.sh [TESTS...]   (default: the rules, the lifecycle, the races, recertifications, and what takes two hosts)
 #        tests/fleet.sh --long [ROUNDS]   real servers that fail in every way, ROUNDS times (default: 1), and a line that is
 #                                         bad at every message
 set -eu
@@ -11,7 +11,7 @@ if [ "${1-}" = --long ]; then
     tests/python.sh >&2
     ACCESS_TEST_LONG=${2-1} exec cargo test --features test-overrides --test fleet -- --nocapture --test-threads 1 faults:: wire::
 fi
-[ "$#" -gt 0 ] || set -- rules:: lifecycle:: races:: turns::
+[ "$#" -gt 0 ] || set -- rules:: lifecycle:: races:: turns:: recertify::what_ recertify::two_
 # A name that no test has would test nothing.
 for tests in "$@"; do
     found=$(cargo test --quiet --features test-overrides --test cli -- --list "$tests")

@@ -19,7 +19,8 @@ use crate::service::{Expire, StillHeld, Warned};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
-notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
+notifications (see `access deliver`). It also revokes what nobody kept in a recertification that is due. \
+It prints nothing when nothing is due. Overlapping runs are safe.
 
 While access that should be over could not be taken back by a connector, it says who still has what, and exits 1. It also \
 does if nobody has taken back access that ended 10 minutes ago, while the list of revoked SSH certificates can't be \
@@ -133,6 +134,8 @@ fn counts(view: &ExpireView) -> String {
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
         (view.rejudged, "from before the upgrade judged again"),
+        (view.closed, if view.closed == 1 { "recertification closed" } else { "recertifications closed" }),
+        (view.revoked, "revoked that nobody kept"),
         (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];

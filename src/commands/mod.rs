@@ -28,6 +28,7 @@ mod outage;
 mod outbox;
 mod output;
 mod pending;
+mod recertify;
 mod reconcile;
 mod report;
 mod request;
@@ -191,6 +192,7 @@ verbs! {
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
     Review(review::ReviewArgs),
+    Recertify(recertify::RecertifyArgs),
     Withdraw(withdraw::WithdrawArgs),
     Revoke(revoke::RevokeArgs),
     Whoami(whoami::WhoamiArgs),

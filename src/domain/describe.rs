@@ -9,6 +9,7 @@ use super::note::NoteKey;
 use super::provisioning::{
     Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
 };
+use super::recertification::{ClosedRecertification, ItemDecision, ItemVerdict, StartedRecertification};
 use super::request::Request;
 use super::session::{ClosedSession, OpenedSession};
 use super::team::difference;
@@ -147,6 +148,10 @@ fn describe(
         }
         Event::CheckpointTaken { .. } => "A checkpoint of the entries before this one was signed".to_owned(),
         Event::CheckpointKeyAdded { key, replaces } => key_added(key, replaces.as_ref()),
+        Event::RecertificationStarted(_)
+        | Event::RecertificationDecided(_)
+        | Event::RecertificationReminded { .. }
+        | Event::RecertificationClosed(_) => recertified(event, times),
         Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
 }
@@ -154,6 +159,37 @@ fn describe(
 fn key_added(key: &NoteKey, replaces: Option<&NoteKey>) -> String {
     let replaces = replaces.map(|old| format!(", in place of {}", old.id()));
     format!("The key {} signs checkpoints of this log{}", key.id(), replaces.unwrap_or_default())
+}
+
+/// What became of a review of what people hold.
+fn recertified(event: &Event, times: Times<'_>) -> String {
+    match event {
+        Event::RecertificationStarted(StartedRecertification {
+            recertification, by, selection, due, items, ..
+        }) => {
+            let count = quantity(items.len(), "item", "items");
+            format!("{by} started recertification {recertification} of {selection}: {count}, due {}", times(*due))
+        }
+        Event::RecertificationDecided(ItemDecision { item, member, held, by, verdict, reason }) => {
+            let verdict = match verdict {
+                ItemVerdict::Keep => "kept",
+                ItemVerdict::Revoke => "did not keep",
+            };
+            let reason = after_colon(reason.as_ref());
+            format!("{by} {verdict} {held} of {member} in a recertification (item {item}){reason}")
+        }
+        Event::RecertificationReminded { recertification } => {
+            format!("Items of recertification {recertification} still wait for a review")
+        }
+        Event::RecertificationClosed(ClosedRecertification { recertification, not_kept }) => match not_kept.len() {
+            0 => format!("Recertification {recertification} is over"),
+            count => {
+                let count = quantity(count, "item was not kept", "items were not kept");
+                format!("Recertification {recertification} is over; {count}")
+            }
+        },
+        _ => String::new(),
+    }
 }
 
 /// What happens to a grant.
@@ -180,6 +216,11 @@ fn of_grant(event: &Event, about: Option<&Request>, whose: Option<&Name>, times:
             let request = number(request);
             format!("{by} revoked access to {resource} (request {request}){}", after_colon(reason.as_ref()))
         }
+        Event::GrantRevoked { request, resource, by: Some(by), because: Because::NotKept(item), reason } => format!(
+            "{by} did not keep access to {resource} in a recertification (item {item}, request {}){}",
+            number(request),
+            after_colon(reason.as_ref())
+        ),
         Event::GrantRevoked { request, resource, because, .. } => {
             format!("Access to {resource} was revoked (request {}): {because}", number(request))
         }

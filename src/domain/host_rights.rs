@@ -48,6 +48,10 @@ impl HostPower {
                 | Event::SessionClosed(_)
                 | Event::CheckpointKeyAdded { .. }
                 | Event::CheckpointTaken { .. }
+                | Event::RecertificationStarted(_)
+                | Event::RecertificationDecided(_)
+                | Event::RecertificationReminded { .. }
+                | Event::RecertificationClosed(_)
                 | Event::Void,
             ) => false,
         }

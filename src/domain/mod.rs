@@ -4,6 +4,7 @@
 //! needs has been loaded by the caller. Imports nothing of this project but itself.
 
 pub mod audit;
+pub mod because;
 pub mod binding;
 pub mod catalog;
 pub mod certificate;
@@ -28,6 +29,7 @@ pub mod preference;
 pub mod principal;
 pub mod provisioning;
 pub mod quota;
+pub mod recertification;
 pub mod reconciliation;
 pub mod refusal;
 pub mod replay;

@@ -5,6 +5,7 @@ mod certificate;
 mod delivery;
 mod log;
 mod provisioning;
+mod recertification;
 mod report;
 mod request;
 mod session;
@@ -34,6 +35,7 @@ pub use provisioning::{
     ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
+pub use recertification::{ItemCounts, ItemState, ItemView, RecertificationView};
 pub use report::{ReportOpening, ReportRow, ReportedMember, ReportedRequest};
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
@@ -120,6 +122,10 @@ pub struct ExpireView {
     pub reminded: u64,
     /// Requests of an older version that are judged by the rules of this one from now on.
     pub rejudged: u64,
+    /// Recertifications whose due time came.
+    pub closed: u64,
+    /// Grants that nobody kept in them.
+    pub revoked: u64,
     pub delivered: u64,
     pub failed: u64,
 }

@@ -134,7 +134,7 @@ fn record(read: &Read<'_>, against: &[KeptCheckpoint]) -> FindingView {
 fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     let last = read.last_time()?;
     let behind = last.since(clock);
-    Ok(if behind > super::CLOCK_SLACK {
+    Ok(if behind > super::clock::CLOCK_SLACK {
         finding(
             "clock",
             Health::Wrong,

@@ -5,13 +5,15 @@
 //! (`--at`), which read all grants or requests once; and lists that read on until they have found enough of something rare
 //! that no index has (`list --all --resource`, `list --mine --all --state`, `list --search`, `audit --member`).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    ActingAs, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, Deny, DesiredAccess, EditRequest, Expire,
-    Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead, OpenSession, OpenSessions,
-    Outbox, Outside, Prefer, Preferences, Principals, RecordProvisioning, Resources, Revoke, RevokedCertificates,
-    Service, Show, StillHeld, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    ActingAs, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny, DesiredAccess,
+    EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead,
+    OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals, Recertifications, RecordProvisioning,
+    Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification, StartRecertification, StillHeld,
+    SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::certificate::{Certificate, ssh_principal};
@@ -22,6 +24,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
 use crate::domain::provisioning::{Deprovisioned, ProvisionedAccess, ProvisioningOutcome};
+use crate::domain::recertification::{ItemVerdict, Selection};
 use crate::domain::replica::Replica;
 use crate::domain::request::edit::Edit;
 use crate::domain::session::{ClosedSession, OpenedSession, SessionEnd, SessionProcesses};
@@ -408,6 +411,19 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(Deny { id: id(pending + 2), reason: reason(), seen: None })),
         ("bob", call(Withdraw { id: id(pending + 3), seen: None })),
         ("bob", call(Extend { id: id(pending - 1), length: None, reason: parsed("OPS-7: more"), ticket: None })),
+        (
+            "alice",
+            call(StartRecertification {
+                selection: Selection::All,
+                due_in: Length::HOUR,
+                reviewers: BTreeSet::new(),
+                dry_run: false,
+            }),
+        ),
+        ("alice", call(Recertifications { all: true })),
+        ("alice", call(ShowRecertification { id: parsed("1") })),
+        ("olivia", call(Complete { words: Words::Items })),
+        ("olivia", call(DecideItem { id: parsed("1.1"), verdict: ItemVerdict::Keep, reason: reason() })),
         ("alice", call(Revoke { id: id(pending - 1), reason: reason(), seen: None })),
         ("alice", call(Prefer { change: PreferenceChange::Mute(Vec::new()) })),
         ("alice", call(MarkRead { ids: vec![1] })),

@@ -40,6 +40,7 @@ mod provisioned;
 mod provisioning;
 mod queue;
 mod quota;
+mod recertify;
 mod rejudge;
 mod report;
 mod request;
@@ -87,6 +88,7 @@ macro_rules! calls {
             provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
             report: PeriodReport;
+            recertify: DecideItem, Recertifications, ShowRecertification, StartRecertification;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;
@@ -124,6 +126,8 @@ pub use review::emergency;
 pub use shared_log::{as_of, engine_failure, join_log, log_status};
 pub use ssh_keys::{key_holder, refuse_over_ssh};
 
+use clock::{now, now_to_write};
+
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::{Login, Member};
@@ -136,7 +140,7 @@ use crate::domain::request::{Request, authorize, authorize::Case};
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::protocol::{DeliverView, FindingView, Progress, Seen, TestView};
 use crate::store::{Context, Error, Read, Store, Write};
 
@@ -179,8 +183,6 @@ impl Problem {
     }
 }
 
-/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
-const CLOCK_SLACK: i64 = 60;
 /// The most refused attempts of one user that are recorded in an hour; more would only be noise.
 const REFUSALS_AN_HOUR: u64 = 20;
 
@@ -372,30 +374,6 @@ impl Service<'_> {
         let event = Event::AttemptRefused { command: command.to_owned(), request, why: refusal.message() };
         Ok(write.record(&context, vec![Draft { event, recipients: Vec::new() }])?)
     }
-}
-
-/// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
-fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    Ok(clock(read.replica()?.as_ref())?.max(read.last_time()?))
-}
-
-/// The same for a change, which is refused while the clock is plainly wrong.
-fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    let clock = clock(read.replica()?.as_ref())?;
-    let last = read.last_time()?;
-    let behind = last.since(clock);
-    if behind > CLOCK_SLACK {
-        let behind = crate::domain::duration::spell(behind);
-        return Err(Failure::new(
-            Kind::Failure,
-            format!(
-                "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
-            ),
-        )
-        .hint("set the clock right")
-        .hint("or, if it was wrong before and is right now, the owner runs `access doctor --accept-clock`"));
-    }
-    Ok(clock.max(last))
 }
 
 /// A member by name, or a refusal.

@@ -19,6 +19,7 @@
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
 //! | `key.rs` | the private key that signs checkpoints, in a file beside the database |
+//! | `recertifications.rs` | reviews of what people hold |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
@@ -46,6 +47,7 @@ mod provisioning;
 mod read;
 mod read_marks;
 mod recent;
+mod recertifications;
 mod report;
 mod requests;
 mod row;

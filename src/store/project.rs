@@ -91,6 +91,10 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::CertificateIssued(certificate) => write.put_certificate(entry, certificate)?,
         Event::SessionOpened(opened) => write.project_opened_session(entry, opened)?,
         Event::SessionClosed(closed) => write.project_closed_session(entry, closed)?,
+        Event::RecertificationStarted(started) => write.start_recertification(entry, started)?,
+        Event::RecertificationDecided(decision) => write.decide_item(entry, decision)?,
+        Event::RecertificationReminded { recertification } => write.note_reminder(*recertification)?,
+        Event::RecertificationClosed(closed) => write.close_recertification(entry, closed)?,
     }
     Ok(())
 }

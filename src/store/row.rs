@@ -48,7 +48,7 @@ pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Erro
     serde_json::from_str(text).map_err(Error::damaged)
 }
 
-fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error> {
+pub fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
         _ => json(row, column).map(Some),

@@ -6,6 +6,7 @@ mod fold;
 mod html;
 mod page;
 mod progress;
+pub mod recertification;
 mod report;
 pub mod request;
 mod sheets;

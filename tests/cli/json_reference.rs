@@ -37,7 +37,10 @@ struct Printed<'w> {
 }
 
 /// A request's own fields have a section; where others hold a request, it is named and not described again.
-const CLOSED: [&str; 9] = [
+const CLOSED: [&str; 12] = [
+    "selection",
+    "held",
+    "items[].held",
     "parameters",
     "detail",
     "grants[]",
@@ -142,6 +145,12 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("A request", "alice", &["deny", &id, "--reason", "Use the replica"]);
     let id = world.request("carol", "target:orders-db", &[]);
     printed.add("A request", "carol", &["withdraw", &id]);
+
+    let start = ["recertify", "start", "--group", "backend", "--due", "1d", "--reviewers", "erin"];
+    printed.add("recertify", "alice", &start);
+    printed.add("recertify", "alice", &["recertify", "start", "--resource", "role:member", "--due", "1d", "--dry-run"]);
+    printed.add("recertify", "bob", &["recertify", "list"]);
+    printed.add("recertify keep", "erin", &["recertify", "revoke", "1.2", "--reason", "Left"]);
 
     printed.add("inbox", "bob", &["inbox"]);
     printed.add("inbox --mark-read", "bob", &["inbox", "--mark-read"]);

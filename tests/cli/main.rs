@@ -50,6 +50,7 @@ mod proxy;
 mod queue;
 mod quota;
 mod races;
+mod recertify;
 mod report;
 mod review;
 mod revoke;

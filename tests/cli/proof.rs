@@ -301,7 +301,8 @@ pub fn forge(world: &World, bodies: &[String], rest: &str) {
         statements += &format!(
             "INSERT INTO event
              SELECT body ->> '$.seq', unixepoch(body ->> '$.at'), body ->> '$.actor', body ->> '$.os_user',
-                 body ->> '$.event.action', body ->> '$.event.detail.request', x'{}', body
+                 body ->> '$.event.action',
+                 coalesce(body ->> '$.event.detail.request', body ->> '$.event.detail.held.grant.request'), x'{}', body
              FROM (SELECT CAST(x'{}' AS TEXT) AS body);",
             hex(&hash),
             hex(body.as_bytes())
@@ -1009,8 +1010,8 @@ fn what_is_released_is_what_would_have_been_held_and_only_what_is_open_is_left()
 #[test]
 fn the_logs_of_all_formats_read_back_and_contradict_themselves_nowhere() {
     let mut actions: Vec<&str> = Vec::new();
-    // The second begins where rules do, the third where edits do; the fourth goes on in format 2, the fifth has connectors, the sixth sessions, the
-    // seventh checkpoints.
+    // The second begins where rules do, the third where edits do; the fourth goes on in format 2, the fifth has connectors,
+    // the sixth sessions, the seventh checkpoints, the eighth recertifications.
     let fixtures = [
         ("log-v1.jsonl", 1..=1, 9, 9),
         ("log-v1-rules.jsonl", 1..=1, 11, 8),
@@ -1019,6 +1020,7 @@ fn the_logs_of_all_formats_read_back_and_contradict_themselves_nowhere() {
         ("log-v2-connectors.jsonl", 2..=2, 10, 2),
         ("log-v2-sessions.jsonl", 2..=2, 10, 1),
         ("log-v2-checkpoints.jsonl", 2..=2, 10, 1),
+        ("log-v2-recertifications.jsonl", 2..=2, 10, 3),
     ];
     for (name, formats, members, requests) in fixtures {
         let mut format = *formats.start();

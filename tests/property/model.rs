@@ -1,5 +1,6 @@
 //! The promises, kept by hand: what has been asked and granted, who may do what about it, and what then happens.
 
+use crate::recertify::Review;
 use crate::team::{ADMIN, Basis, Case, DAY, Demand, EVER, HOUR, OWNER, PEOPLE, ROLES, Rule, Span, Team, role};
 use access::error::Kind;
 
@@ -73,6 +74,7 @@ pub struct Model {
     pub preferred: usize,
     /// What each Unix user did and when, as far as it is limited how often they may. Changes of terms are by name.
     pub acts: Vec<(&'static str, Act, i64)>,
+    pub reviews: Vec<Review>,
 }
 
 /// What is limited; the place is the request that it is about.
@@ -554,6 +556,7 @@ impl Model {
                 happened.push(("request.reminded", Some(id)));
             }
         }
+        happened.extend(self.reviews_due(now));
         happened
     }
 
@@ -625,6 +628,8 @@ impl Model {
         };
         let out = |name: &str| left(name) || old.active(name) && !new.active(name);
         let gone = |resource: &str| old.has(resource) && !new.has(resource);
+        let items = self.reviews.iter_mut().flat_map(|review| &mut review.items);
+        items.for_each(|item| item.gone |= left(item.who));
         let mut fallen = Vec::new();
         for place in 0..self.requests.len() {
             let asked = &mut self.requests[place];

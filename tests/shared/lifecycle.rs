@@ -64,7 +64,20 @@ fn the_whole_lifecycle(start: Start) {
     let filed = access("alice", &["request", "target:orders-db", "--reason", "x", "--for", "bob", "--json"]).ok();
     let filed = filed.json()["id"].to_string();
     access("alice", &["approve", &filed]).fails(3, "filed");
-    access("ana", &["approve", &filed]).ok();
+    access("ana", &["approve", &filed, "--duration", "2d"]).ok();
+
+    // Who has it, or filed it, does not review it.
+    let start =
+        ["recertify", "start", "--resource", "target:orders-db", "--due", "1h", "--reviewers", "ana,alice", "--json"];
+    let started = access("alice", &start).ok().json();
+    let item = started["items"].as_array().unwrap().iter().find(|item| item["member"] == "bob").unwrap()["id"].clone();
+    let item = item.as_str().unwrap();
+    access("bob", &["recertify", "keep", item]).fails(3, "nobody reviews their own access");
+    access("alice", &["recertify", "keep", item]).fails(3, "nobody reviews their own access");
+    access("carol", &["recertify", "revoke", item]).fails(4, "there is no item");
+    assert!(may("bob"));
+    access("ana", &["recertify", "revoke", item, "--reason", "no longer"]).ok();
+    assert!(!may("bob"));
 
     access("bob", &["audit"]).fails(3, "only admins, auditors and the owner");
     access("alice", &["audit", "verify"]).ok();

@@ -32,7 +32,7 @@ const FORMATS: [(&str, &str, &str); 2] = [
 ];
 
 /// Pages that a reader of one page may want next. The pages above and below it, and beside it in a group, are added.
-const RELATED: [(&str, &[&str]); 42] = [
+const RELATED: [(&str, &[&str]); 43] = [
     ("access-approve(1)", &["access-deny(1)", "access-show(1)", "access-list(1)", "access-team(5)"]),
     ("access-audit(1)", &["access-report(1)", "access-doctor(1)"]),
     ("access-backup(1)", &["access-doctor(1)", "access-audit-checkpoint(1)"]),
@@ -54,6 +54,7 @@ const RELATED: [(&str, &[&str]); 42] = [
     ("access-notify(1)", &["access-inbox(1)", "access-team(5)", "access-config(5)"]),
     ("access-outbox(1)", &["access-deliver(1)", "access-config(5)"]),
     ("access-pending(1)", &["access-log(1)", "access-follow(1)", "access-audit(1)"]),
+    ("access-recertify(1)", &["access-who(1)", "access-revoke(1)", "access-expire(1)", "access-team-apply(1)"]),
     ("access-reconcile(1)", &["access-connector(1)", "access-expire(1)", "access-config(5)"]),
     ("access-report(1)", &["access-audit(1)", "access-audit-verify(1)", "access-list(1)"]),
     ("access-request(1)", &["access-resources(1)", "access-edit(1)", "access-extend(1)", "access-withdraw(1)"]),

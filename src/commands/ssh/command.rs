@@ -107,6 +107,7 @@ pub fn not_over_ssh(cli: &Cli) -> Option<&'static str> {
         | Verb::Review(_)
         | Verb::Withdraw(_)
         | Verb::Revoke(_)
+        | Verb::Recertify(_)
         | Verb::Check(_)
         | Verb::Who(_)
         | Verb::Inbox(_)

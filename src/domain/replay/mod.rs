@@ -17,6 +17,7 @@ pub mod history;
 mod keys;
 mod past;
 mod provisioning;
+mod recertifications;
 mod requests;
 mod sessions;
 mod team;
@@ -31,6 +32,7 @@ use super::name::Name;
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::Provisioning;
+use super::recertification::{ItemId, Recertification};
 use super::request::{Recorded, Request};
 use super::session::RecordedSession;
 use super::simulation::historical::TeamThen;
@@ -38,7 +40,7 @@ use super::ssh_key::SSH_KEY;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{AddedKeys, Certificates, Provisioned, Sessions};
+use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions};
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -80,6 +82,9 @@ pub struct Model {
     certificates: Certificates,
     sessions: Sessions,
     keys: AddedKeys,
+    recertifications: Recertified,
+    /// The grants that a review did not keep, until they are revoked: the item of each, and who revokes it. None: the due time.
+    unrevoked: BTreeMap<RequestId, (ItemId, Option<Name>)>,
     notified: Numbers,
     last_notified: i64,
 }
@@ -102,6 +107,7 @@ pub struct Released {
     pub provisioning: Vec<Provisioning>,
     pub certificates: Vec<IssuedCertificate>,
     pub sessions: Vec<RecordedSession>,
+    pub recertifications: Vec<Recertification>,
 }
 
 /// Something that no honest log has, in words.
@@ -131,6 +137,7 @@ impl Model {
         self.check_ssh_key(&entry, &mut faults);
         self.note_team_changer(&entry);
         self.check_logins(&entry, &mut faults);
+        self.check_unrevoked(&entry.event, &mut faults);
         self.last = Some(entry.at);
         self.format = entry.v;
         let id = entry.event.request();
@@ -192,6 +199,12 @@ impl Model {
             Event::SessionClosed(closed) => self.close_session(context, &closed),
             Event::CheckpointKeyAdded { key, replaces } => self.add_key(context, key, replaces.as_ref()),
             Event::CheckpointTaken { note } => self.check_checkpoint(context, &note),
+            Event::RecertificationStarted(started) => self.start_recertification(context, started),
+            Event::RecertificationDecided(decision) => self.decide_item(context, decision),
+            Event::RecertificationReminded { recertification } => {
+                self.remind_of_recertification(context, recertification)
+            }
+            Event::RecertificationClosed(closed) => self.close_recertification(context, closed),
             Event::Void => Err("no program records it".to_owned()),
         }
     }
@@ -229,6 +242,7 @@ impl Model {
             provisioning: self.provisioned.take_ended(),
             certificates: self.certificates.take(),
             sessions: self.sessions.take_closed(),
+            recertifications: self.recertifications.take_closed(),
         }
     }
 
@@ -240,6 +254,16 @@ impl Model {
     /// The sessions that nobody closed.
     pub fn take_open_sessions(&mut self) -> Vec<RecordedSession> {
         self.sessions.take_open()
+    }
+
+    /// The recertifications that were not closed.
+    pub fn take_open_recertifications(&mut self) -> Vec<Recertification> {
+        self.recertifications.take_open()
+    }
+
+    /// Whether any entry starts a recertification with this number.
+    pub fn has_recertified(&self, id: i64) -> bool {
+        self.recertifications.begun.contains(id)
     }
 
     /// Whether an entry with this number opens a session.

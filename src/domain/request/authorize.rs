@@ -40,7 +40,7 @@ fn sees_everything(principal: &Principal, now: Timestamp) -> bool {
 }
 
 /// An auditor decides nothing, whatever their role and whatever rules say.
-fn is_no_auditor(principal: &Principal, to: &'static str) -> Result<(), Refusal> {
+pub(super) fn is_no_auditor(principal: &Principal, to: &'static str) -> Result<(), Refusal> {
     may_act(principal)?;
     match principal.member.auditor {
         true => Err(CallerRefusal::IsAuditor { member: principal.name.clone(), to }.into()),

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod edit;
 pub mod emergency;
 pub mod lifecycle;
+pub mod recertify;
 pub mod submit;
 pub mod team_change;
 pub mod vote;
