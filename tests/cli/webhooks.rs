@@ -75,8 +75,11 @@ fn everything() -> (Vec<Value>, Value) {
     world.run("bob", &["request", "feature:export-customers", "--reason", "Down", "--emergency"]).ok();
     send();
     connectors_fail(&world);
+    world.run("olivia", &["recertify", "start", "--due", "4d"]).ok();
     send();
-    world.pass("7d");
+    world.pass("3d");
+    send();
+    world.pass("4d");
     send();
     let got = web.got();
     assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE subscriber GLOB 'webhook*'"), ["0"]);
