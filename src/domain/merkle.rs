@@ -116,7 +116,7 @@ pub fn consistency(old: u64, size: u64) -> Vec<Range<u64>> {
             within.start = middle;
         }
     }
-    // The old tree as a whole is known to whoever has its root.
+    // Those who have the root of the old tree know it as a whole.
     if within.start > 0 {
         proof.push(within);
     }

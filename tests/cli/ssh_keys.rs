@@ -61,7 +61,7 @@ fn keys_read_back_and_changes_of_them_are_shown() {
     world.apply("olivia", &with(&[OTHER], &[KEY])).ok();
     world.apply("olivia", &with(&[KEY], &[OTHER])).ok();
     assert_eq!(faults(&world), Vec::<String>::new());
-    // Only sshd and whoever keeps the file learn whose key it is.
+    // Only sshd and those who keep the file learn whose key it is.
     let blob = KEY.split(' ').nth(1).unwrap();
     world.run("olivia", &["ssh", "keys", "--", blob]).ok().says(&format!("--key={PRINT} -- bob\" {KEY}\n"));
     world.apply("olivia", &with(&[], &[])).ok();
