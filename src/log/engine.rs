@@ -10,6 +10,7 @@ use tokio_postgres::types::{ToSql, Type};
 use super::config::LogUrl;
 use super::connection::{LogConnection, StepError, ended_certificate};
 use crate::domain::audit::{Hash, LogPlace};
+use crate::domain::event::Entry;
 
 /// Why an answer is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,16 @@ pub struct LoggedEntry {
     pub body: String,
     /// Who appended it. Empty for what was there before the log was shared.
     pub host: String,
+    /// What the body says. None: it can't be read.
+    pub entry: Option<Box<Entry>>,
+}
+
+impl LoggedEntry {
+    /// Reads the body here, as this may be in another thread than the one that applies it.
+    pub fn new(seq: i64, hash: Hash, body: String, host: String) -> LoggedEntry {
+        let entry = serde_json::from_str(&body).ok();
+        LoggedEntry { seq, hash, body, host, entry }
+    }
 }
 
 /// What the database said at a contact.
@@ -432,12 +443,8 @@ fn contacted(at: &LogPlace, row: Option<&Row>) -> Result<Contacted, EngineError>
 fn entry(row: &Row) -> Result<LoggedEntry, EngineError> {
     let read = || -> Result<LoggedEntry, tokio_postgres::Error> {
         let hash: &[u8] = row.try_get(1)?;
-        Ok(LoggedEntry {
-            seq: row.try_get(0)?,
-            hash: hash.try_into().unwrap_or_default(),
-            body: row.try_get(2)?,
-            host: row.try_get(3)?,
-        })
+        let hash = hash.try_into().unwrap_or_default();
+        Ok(LoggedEntry::new(row.try_get(0)?, hash, row.try_get(2)?, row.try_get(3)?))
     };
     read().map_err(|error| unexpected(&error))
 }

@@ -177,7 +177,7 @@ pub(super) fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settle
             continue;
         }
         let host = write.replica()?.map(|replica| replica.host).unwrap_or_default();
-        write.apply(&LoggedEntry { seq: place.seq, hash: place.hash, body: body.clone(), host })?;
+        write.apply(&LoggedEntry::new(place.seq, place.hash, body.clone(), host))?;
     }
     write.note_last()
 }

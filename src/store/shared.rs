@@ -350,8 +350,8 @@ impl Store {
             Contacted::Fork(state) => return Err(forked(conn, &place(conn)?, state)),
         };
         if entries.len() > MANY {
-            // They touch many pages.
-            conn.execute_batch("PRAGMA cache_size=-16000")?;
+            // They touch many pages, and the same ones again.
+            conn.execute_batch("PRAGMA cache_size=-16000; PRAGMA wal_autocheckpoint=16000")?;
         }
         let mut applied = 0;
         let taken = self.transact(conn, |write| {

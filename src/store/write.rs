@@ -172,11 +172,10 @@ impl<'c> Write<'c> {
         if (logged.seq, logged.hash) != (place.seq, place.hash) {
             return Err(wrong("does not follow the one before it: it was changed, or one is missing"));
         }
-        let parsed = serde_json::from_str::<Entry>(&logged.body);
         // An entry of a newer format may be unreadable but for its version.
-        let version = match &parsed {
-            Ok(entry) => entry.v,
-            Err(_) => serde_json::from_str::<Version>(&logged.body).map_or(0, |version| version.v),
+        let version = match &logged.entry {
+            Some(entry) => entry.v,
+            None => serde_json::from_str::<Version>(&logged.body).map_or(0, |version| version.v),
         };
         if version > FORMAT {
             let message = format!(
@@ -186,15 +185,15 @@ impl<'c> Write<'c> {
             return Err(Error::Shared { message, hint: "install a newer version of access on this host".to_owned() });
         }
         // The database checks what it needs to know, not what an event says. Nobody can have decided on one that can't be read.
-        let Ok(entry) = parsed else { return self.apply_void(logged) };
+        let Some(entry) = &logged.entry else { return self.apply_void(logged) };
         let host = entry.host.as_deref().unwrap_or_default();
         if entry.seq != logged.seq || host != logged.host || (entry.v >= 3) == host.is_empty() {
             return Err(wrong("says another number or host than the log"));
         }
-        if !self.host_may_append(&entry)? {
+        if !self.host_may_append(entry)? {
             return Err(wrong(&format!("is {} by the host {host}, which may not append that", entry.event.action())));
         }
-        self.append(&entry, &logged.body, place.hash)
+        self.append(entry, &logged.body, place.hash)
     }
 
     /// Adds an entry of the shared log that changes nothing.
