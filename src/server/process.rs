@@ -32,17 +32,21 @@ const HARMLESS: [&str; 7] = [
 
 /// Runs this program again with an empty environment, unless that has only harmless variables.
 pub fn clear_environment() -> Result<(), Failure> {
-    clear_environment_but(&HARMLESS)
+    run_again_unless_only(&HARMLESS, &[])
 }
 
-/// Runs this program again with only these variables, unless there are no others. (A program can't remove its own variables
-/// without `unsafe`. Our listener and systemd units set none, so they rarely need this.)
+/// Runs this program again with only these variables, unless there are no others.
 pub fn clear_environment_but(kept: &[&str]) -> Result<(), Failure> {
-    let is_kept = |name: &std::ffi::OsStr| kept.iter().any(|kept| name == *kept);
-    if std::env::vars_os().all(|(name, _)| is_kept(&name)) {
+    run_again_unless_only(kept, kept)
+}
+
+/// A program can't remove its own variables without `unsafe`. Our listener and systemd units set none, so they rarely need this.
+fn run_again_unless_only(allowed: &[&str], kept: &[&str]) -> Result<(), Failure> {
+    let is_one_of = |names: &[&str], name: &std::ffi::OsStr| names.iter().any(|it| name == *it);
+    if std::env::vars_os().all(|(name, _)| is_one_of(allowed, &name)) {
         return Ok(());
     }
-    let variables = std::env::vars_os().filter(|(name, _)| is_kept(name));
+    let variables = std::env::vars_os().filter(|(name, _)| is_one_of(kept, name));
     let mut again = Command::new(OWN_PROGRAM);
     again.arg0("access").args(std::env::args_os().skip(1)).env_clear().envs(variables);
     let error = again.exec();
