@@ -225,17 +225,17 @@ fn verified(sheet: &mut Sheet, view: &VerifyView) {
         many => format!(", and the log is unchanged since {many} checkpoints"),
     };
     let entries = quantity(view.entries, "entry", "entries");
+    for fault in view.void.iter().chain(&view.faults) {
+        match fault.seq {
+            Some(seq) => sheet.line(&format!("entry {seq}: {}", fault.problem)),
+            None => sheet.line(&fault.problem),
+        }
+    }
     if view.ok {
         let them = if view.entries == 1 { "it" } else { "them" };
         sheet.line(&format!("ok: {entries}, whole; the tables agree with {them}{held}"));
         sheet.line(&format!("head {}", view.head));
         return;
-    }
-    for fault in &view.faults {
-        match fault.seq {
-            Some(seq) => sheet.line(&format!("entry {seq}: {}", fault.problem)),
-            None => sheet.line(&fault.problem),
-        }
     }
     let faults = quantity(view.faults.len(), "fault", "faults");
     sheet.line(&format!("not ok: {faults} in {entries}"));

@@ -56,6 +56,9 @@ pub struct VerifyView {
     /// The hash of the last entry, in hex.
     pub head: String,
     pub faults: Vec<FaultView>,
+    /// Entries that are void, which is no fault: they change nothing.
+    #[serde(default)]
+    pub void: Vec<FaultView>,
     /// How many checkpoints it was compared with.
     pub checkpoints: usize,
 }

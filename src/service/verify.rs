@@ -111,6 +111,7 @@ pub fn prove(read: &Read<'_>, against: &[KeptCheckpoint]) -> Result<VerifyView, 
         entries: chain.entries,
         head: audit::hex(&chain.hash),
         faults,
+        void: proof.void,
         checkpoints: against.len(),
     })
 }
@@ -318,6 +319,7 @@ impl<'c> Chain<'c> {
 #[derive(Default)]
 struct Proof {
     faults: Vec<FaultView>,
+    void: Vec<FaultView>,
     model: Model,
 }
 
@@ -336,11 +338,25 @@ impl Proof {
         self.fault(None, problem);
     }
 
+    /// An entry is void only if it can't be read, or can't follow those before it.
+    fn void(&mut self, seq: i64, parsed: Parsed) {
+        let why = match parsed {
+            Err(why) => format!("it can't be read: {why}"),
+            Ok(entry) => match self.model.clone().take(entry).into_iter().next() {
+                Some(why) => why,
+                None => return self.at(seq, "its row says that it is void, and it is not"),
+            },
+        };
+        if self.void.len() < MOST_FAULTS {
+            self.void
+                .push(FaultView { seq: Some(seq), problem: format!("it is void and changes nothing, because {why}") });
+        }
+    }
+
     fn entry(&mut self, raw: &RawEntry<'_>, parsed: Parsed) {
         let seq = raw.seq;
         if raw.action == Event::Void.action().as_bytes() {
-            let why = parsed.map_or_else(|why| format!("it can't be read: {why}"), |_| "it can't follow".to_owned());
-            return self.at(seq, format!("it is void and changes nothing, because {why}"));
+            return self.void(seq, parsed);
         }
         match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),

@@ -12,7 +12,7 @@ use crate::domain::session::RecordedSession;
 use crate::domain::terms::RequestId;
 
 /// What is open, and what ended since the last release.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Provisioned {
     pub(super) given: BTreeMap<(Option<RequestId>, Holding), Provisioning>,
     pub(super) drift: BTreeMap<Drifted, Provisioning>,
@@ -36,7 +36,7 @@ impl Provisioned {
 }
 
 /// The certificates since the last release, and the numbers of all entries that record one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Certificates {
     pub(super) since: Vec<IssuedCertificate>,
     pub(super) issued: Numbers,
@@ -49,14 +49,14 @@ impl Certificates {
 }
 
 /// The keys that sign checkpoints, in the order in which they were added.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct AddedKeys {
     pub(super) all: Vec<NoteKey>,
     pub(super) replaced: Vec<NoteKey>,
 }
 
 /// What replay keeps of sessions: those that are open, and those that were closed since the last release.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Sessions {
     pub(super) open: BTreeMap<i64, RecordedSession>,
     pub(super) closed: Vec<RecordedSession>,
@@ -78,7 +78,7 @@ impl Sessions {
 }
 
 /// What replay keeps of recertifications: those that are open, and those that were closed since the last release.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Recertified {
     pub(super) open: BTreeMap<RecertificationId, Recertification>,
     pub(super) closed: Vec<Recertification>,

@@ -48,7 +48,7 @@ use smol_str::SmolStr;
 ///
 /// It holds every request until `release` is called. A caller that does so after each batch of entries needs memory only for
 /// what is still open.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Model {
     /// None before the first entry.
     pub team: Option<Team>,
@@ -89,7 +89,7 @@ pub struct Model {
     last_notified: i64,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum TeamChanger {
     Member(Name),
     /// Root, who replaced the owner.

@@ -7,7 +7,7 @@ use crate::domain::request::Request;
 use crate::domain::terms::RequestId;
 
 /// Ascending numbers, stored as runs: those of an honest log are one run.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Numbers {
     /// The first number of each run, and how many numbers come before it.
     runs: Vec<(i64, usize)>,
@@ -47,7 +47,7 @@ impl Numbers {
 }
 
 /// What is kept of every request that was released: four bytes. A later entry may still name it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Past {
     pub(super) filed: Numbers,
     /// For each number filed: 0 until it is released, else 1 + twice the requester's index in `requesters`, and 1 more if

@@ -24,7 +24,7 @@ use crate::domain::time::Timestamp;
 const MOST_KEPT: usize = 50_000;
 
 /// What judging takes of the team, found once for many requests. It is of one team: after a change of the team start a new one.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TeamThen {
     about: BTreeMap<Resource, Opening>,
     people: BTreeMap<Name, Principal>,
@@ -32,7 +32,7 @@ pub struct TeamThen {
 }
 
 /// What a grant of a resource opens, and the places of the rules that name any of that.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Opening {
     reach: Vec<CatalogItem>,
     rules: Vec<usize>,
