@@ -198,7 +198,7 @@ impl FromStr for NoteSignature {
     type Err = Malformed;
 
     fn from_str(line: &str) -> Result<NoteSignature, Malformed> {
-        let wrong = || Malformed::new("it has a line among its signatures that is none");
+        let wrong = || Malformed::new("one of its signature lines is not valid");
         let (name, bytes) = line.strip_prefix(DASH).and_then(|rest| rest.split_once(' ')).ok_or_else(wrong)?;
         let bytes = STANDARD.decode(bytes).map_err(|_| wrong())?;
         let (key, bytes) = bytes.split_first_chunk().filter(|(_, bytes)| !bytes.is_empty()).ok_or_else(wrong)?;

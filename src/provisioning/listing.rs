@@ -75,7 +75,7 @@ impl SystemRun<'_> {
     pub fn listed(&self, parameters: &BTreeSet<Parameters>, answer: Option<Answered>) -> Result<FoundHoldings, String> {
         match answer {
             Some(Ok(ConnectorAnswer::Holds(holders))) => {
-                // What nobody asked about is none of ours.
+                // What nobody asked about is not ours.
                 let asked = holders.into_iter().filter(|holder| parameters.contains(&holder.parameters));
                 Ok(asked
                     .map(|holder| Holding {

@@ -272,7 +272,7 @@ impl Store {
                 }
                 answer => answer.map_err(problem)?,
             };
-            // Now, after the wait for the turn. A process that is held up for long has lost the turn, so nothing of it counts.
+            // Now, after the wait for the turn. A process that is held up too long has lost the turn, so its entries do not count.
             let clocks = clocks(access)?;
             let end = entries.last().map_or(at.seq, |entry| entry.seq);
             match contacted {
