@@ -154,6 +154,9 @@ pub struct Checkpoints {
     pub every: Length,
     /// The file that has the last one.
     pub file: Option<PathBuf>,
+    /// The mailboxes that each is sent to.
+    #[serde(default)]
+    pub mail: Vec<Email>,
 }
 
 /// A shared host, as the file in `/etc` declares it.
@@ -258,7 +261,7 @@ pub fn transports() -> Result<Config, Failure> {
         connectors: None,
         ssh: None,
         deliver: own.deliver.or(system.deliver),
-        checkpoints: None,
+        checkpoints: own.checkpoints.or(system.checkpoints),
         log: None,
     })
 }
@@ -402,6 +405,10 @@ fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     connector::check(path, config.connectors.as_deref().unwrap_or_default())?;
     let (krl, ca) = config.ssh.as_ref().map(|ssh| (&ssh.krl, &ssh.ca)).unzip();
     let file = config.checkpoints.as_ref().and_then(|checkpoints| checkpoints.file.as_ref());
+    for address in config.checkpoints.iter().flat_map(|checkpoints| &checkpoints.mail) {
+        Email::check(address.as_str())
+            .map_err(|why| Failure::new(Kind::Invalid, format!("{}: mail = [\"{address}\"]: {why}", path.display())))?;
+    }
     let (database, socket) = (config.database.as_ref(), config.socket.as_ref());
     let paths = [("database", database), ("socket", socket), ("krl", krl), ("ca", ca), ("file", file)];
     for (key, value) in paths {
