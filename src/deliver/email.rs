@@ -86,8 +86,11 @@ impl EmailTransport {
                 return Err(Failure::new(Kind::Invalid, "config.toml has both [smtp] and sendmail: keep one"));
             }
             (None, None) => {
-                return Err(Failure::new(Kind::Invalid, "[checkpoints] has mail, and config.toml does not say how to send it")
-                    .hint("add [smtp] or sendmail"));
+                return Err(Failure::new(
+                    Kind::Invalid,
+                    "[checkpoints] has mail, and config.toml does not say how to send it",
+                )
+                .hint("add [smtp] or sendmail"));
             }
         };
         Ok(EmailTransport { from, relay })
@@ -298,12 +301,7 @@ fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     Ok(Arc::new(config.map_err(invalid)?.with_root_certificates(trusted).with_no_client_auth()))
 }
 
-fn compose(
-    from: &EmailAddress,
-    to: &EmailAddress,
-    id: &str,
-    body: &Body,
-) -> Result<lettre::Message, String> {
+fn compose(from: &EmailAddress, to: &EmailAddress, id: &str, body: &Body) -> Result<lettre::Message, String> {
     let (team, at, subject, thread, parts) = match body {
         Body::Notifications(it) => {
             let parts = MultiPart::alternative_plain_html(plain(it), html(it));

@@ -9,7 +9,7 @@ use super::note::NoteKey;
 use super::provisioning::{
     Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
 };
-use super::recertification::{ClosedRecertification, ItemDecision, ItemVerdict, StartedRecertification};
+use super::recertification::{Cancellation, ClosedRecertification, ItemDecision, ItemVerdict, StartedRecertification};
 use super::request::Request;
 use super::session::{ClosedSession, OpenedSession};
 use super::team::difference;
@@ -151,7 +151,8 @@ fn describe(
         Event::RecertificationStarted(_)
         | Event::RecertificationDecided(_)
         | Event::RecertificationReminded { .. }
-        | Event::RecertificationClosed(_) => recertified(event, times),
+        | Event::RecertificationClosed(_)
+        | Event::RecertificationCancelled { .. } => recertified(event, times),
         Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
 }
@@ -188,6 +189,9 @@ fn recertified(event: &Event, times: Times<'_>) -> String {
                 format!("Recertification {recertification} is over; {count}")
             }
         },
+        Event::RecertificationCancelled { recertification, cancellation: Cancellation { by, reason } } => {
+            format!("{by} cancelled recertification {recertification}{}", after_colon(Some(reason)))
+        }
         _ => String::new(),
     }
 }

@@ -95,6 +95,9 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::RecertificationDecided(decision) => write.decide_item(entry, decision)?,
         Event::RecertificationReminded { recertification } => write.note_reminder(*recertification)?,
         Event::RecertificationClosed(closed) => write.close_recertification(entry, closed)?,
+        Event::RecertificationCancelled { recertification, cancellation } => {
+            write.cancel_recertification(entry, *recertification, cancellation)?;
+        }
     }
     Ok(())
 }

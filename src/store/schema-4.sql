@@ -155,7 +155,8 @@ CREATE TABLE recertification (
     selection  TEXT NOT NULL,                            -- JSON
     due        INTEGER NOT NULL,
     remind_at  INTEGER,                                  -- NULL: reviewers were reminded
-    closed_at  INTEGER
+    closed_at  INTEGER,
+    cancelled  TEXT                                      -- JSON: by whom, and why; NULL: it was due
 ) STRICT;
 CREATE INDEX recertification_open ON recertification (due) WHERE closed_at IS NULL;
 CREATE TABLE recertification_item (

@@ -368,6 +368,23 @@ fn expire_takes_checkpoints_at_a_rhythm_and_keeps_the_last_in_a_file() {
     assert!(verified(&[&key], "export", &[&raw(&world), &first]).is_some());
 }
 
+#[test]
+fn a_report_has_the_signed_checkpoint_of_its_log() {
+    let world = history();
+    let log = || world.json("alice", &["report"])["log"].clone();
+    assert_eq!(log()["note"], Value::Null, "a report makes no key");
+    assert!(world.output(&["report", "--html", "-"]).contains("&quot;head&quot;:"));
+    world.note();
+    let note = log()["note"].as_str().unwrap().to_owned();
+    let kept = world.keep("of-report", &note);
+    assert!(verified(&[&world.key()], "export", &[&raw(&world), &kept]).is_some());
+    let page = world.output(&["report", "--html", "-"]);
+    assert!(note.lines().all(|line| page.contains(line)), "{note}");
+    // Without the private key it is as before.
+    std::fs::remove_file(world.folder().join("access.db.key")).unwrap();
+    assert_eq!(log()["note"], Value::Null);
+}
+
 /// The attachments of a mail, byte by byte, as somebody else's library reads them.
 fn attachments(mail: &Value) -> Vec<String> {
     let decode = "import email, email.policy, json, sys; m = email.message_from_string(sys.argv[1], policy=email.policy.default)\n\

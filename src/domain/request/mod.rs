@@ -1,6 +1,5 @@
 //! A request, the decisions on it, and the grant that an approved one gives.
 
-pub mod as_of;
 pub mod authorize;
 pub mod clock;
 pub mod edit;
