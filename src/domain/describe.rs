@@ -143,9 +143,7 @@ fn describe(
         | Event::DriftOmitted(_) => provisioned(event),
         Event::CertificateIssued(certificate) => certified(certificate, times),
         Event::SessionOpened(opened) => session_opened(opened),
-        Event::SessionClosed(ClosedSession { session, how, .. }) => {
-            format!("The session of entry {session} is {}", how.in_words())
-        }
+        Event::SessionClosed(closed) => session_closed(closed),
         Event::CheckpointTaken { .. } => "A checkpoint of the entries before this one was signed".to_owned(),
         Event::CheckpointKeyAdded { key, replaces } => key_added(key, replaces.as_ref()),
         Event::RecertificationStarted(_)
@@ -155,6 +153,10 @@ fn describe(
         | Event::RecertificationCancelled { .. } => recertified(event, times),
         Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
+}
+
+fn session_closed(ClosedSession { session, how, .. }: &ClosedSession) -> String {
+    format!("The session of entry {session} is {}", how.in_words())
 }
 
 fn key_added(key: &NoteKey, replaces: Option<&NoteKey>) -> String {

@@ -40,7 +40,7 @@ impl Call for PeriodReport {
     type Reply = ();
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, ReportRow>) -> Result<(), Failure> {
-        let Opened { opening, members, period, past } = service.ask("report", |read, me, now| {
+        let OpenedReport { opening, members, period, past } = service.ask("report", |read, me, now| {
             may_read(me, now)?;
             Ok(open(service, read, &self, me, now)?)
         })?;
@@ -92,7 +92,7 @@ fn requests(read: &Read<'_>, period: &Period, after: i64) -> Result<Page<(Reques
     Ok(Page { rows, last: page.last })
 }
 
-struct Opened {
+struct OpenedReport {
     opening: ReportOpening,
     members: Vec<ReportedMember>,
     period: Period,
@@ -106,7 +106,7 @@ fn open(
     report: &PeriodReport,
     me: &Principal,
     now: Timestamp,
-) -> Result<Opened, Error> {
+) -> Result<OpenedReport, Error> {
     let until = report.until.map_or(now, |until| until.min(now));
     let period = read.period(report.since.min(until), until)?;
     let past = PastState::of(read, until)?;
@@ -123,7 +123,7 @@ fn open(
         entries: entries.count,
         ends: entries.ends,
     };
-    Ok(Opened { opening, members, period, past })
+    Ok(OpenedReport { opening, members, period, past })
 }
 
 fn members(read: &Read<'_>, past: &PastState, period: &Period) -> Result<Vec<ReportedMember>, Error> {
