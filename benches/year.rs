@@ -49,7 +49,7 @@ pub fn fill(path: &Path, seed: u64, requests: i64) -> Outcome<Checkpoint> {
         (BEGIN + 160 * DAY, vec![ONE_FOR_PRODUCTION, BREAK_GLASS]),
     ];
     let mut months = MONTHS.to_vec();
-    let mut reviews = vec![BEGIN + 270 * DAY, BEGIN + 90 * DAY];
+    let mut reviews = vec![(BEGIN + 270 * DAY, Selection::All), (BEGIN + 90 * DAY, Selection::Permanent)];
     for number in 0..requests {
         let next = BEGIN + DAY + number * step;
         if let Some(day) = months.pop_if(|day| BEGIN + *day * DAY - 12 * HOUR <= next) {
@@ -64,8 +64,8 @@ pub fn fill(path: &Path, seed: u64, requests: i64) -> Outcome<Checkpoint> {
             checkpoint = Some(year.call("zoe", AuditCheckpoint {})?);
         }
         year.call("root", Expire { dry_run: false, deliver: false })?;
-        if reviews.pop_if(|at| *at <= year.now.get()).is_some() {
-            year.recertify()?;
+        if let Some((_, selection)) = reviews.pop_if(|(at, _)| *at <= year.now.get()) {
+            year.recertify(selection)?;
         }
         match year.below(100) {
             0..4 => year.emergency()?,
@@ -208,15 +208,10 @@ impl Year {
         Ok(())
     }
 
-    /// What has no end is reviewed: most is kept, some revoked, and some forgotten.
-    fn recertify(&mut self) -> Outcome<()> {
+    /// What people hold is reviewed: most is kept, some revoked, and some forgotten.
+    fn recertify(&mut self, selection: Selection) -> Outcome<()> {
         let due_in = Length::from_seconds(14 * DAY)?;
-        let start = StartRecertification {
-            selection: Selection::Permanent,
-            due_in,
-            reviewers: BTreeSet::new(),
-            dry_run: false,
-        };
+        let start = StartRecertification { selection, due_in, reviewers: BTreeSet::new(), dry_run: false };
         let started = self.call("alice", start)?;
         for ItemView { id, .. } in started.items {
             self.pass(HOUR);

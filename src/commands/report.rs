@@ -149,10 +149,10 @@ fn figures(sheet: &mut Sheet, evidence: &Evidence, view: &ReportView<'_>) {
     let count = |figure: Figure| grouped(evidence.count(figure));
     let of = |figure: Figure, one: &str, many: &str| quantity(evidence.count(figure), one, many);
     sheet.line(&format!("Report for {team}, {} to {}", date_and_time(*since), date_and_time(*until)));
-    let entries = quantity(log.entries, "entry", "entries");
+    let entries = grouped(log.entries.unsigned_abs());
     let whole = if log.ok { "whole" } else { "NOT WHOLE" };
     let void = if log.void > 0 { format!(", {} void", log.void) } else { String::new() };
-    sheet.field("log", &format!("{whole}, {entries}{void}, {} in the period", grouped(log.entries_in_period)));
+    sheet.field("log", &format!("{whole}, {entries} entries{void}, {} in the period", grouped(log.entries_in_period)));
     sheet.field("head", &log.head);
     let (people, resources) = (quantity(*people, "person", "people"), quantity(*resources, "resource", "resources"));
     let (held, live, permanent) = (count(Figure::Held), count(Figure::Live), count(Figure::Permanent));

@@ -286,6 +286,8 @@ impl Evidence {
     /// Ends the collection.
     pub fn close(&mut self) {
         self.keep_longest();
+        // They come by action.
+        self.team_changes.rows.make_contiguous().sort_by_key(|entry| std::cmp::Reverse(entry.seq));
         self.waits.sort_unstable();
         self.approvers.values_mut().for_each(|used| used.waits.sort_unstable());
         let unused = self.members.iter().filter(|it| it.is_unused());

@@ -360,6 +360,11 @@ fn members_and_recertifications_are_those_of_the_end_of_the_period() {
     assert!(!now.contains("data-label=\"Member\">ivan <span"), "ivan is no member any more");
     let dave = now.split_once(&format!(">{}</th>", role_of("dave"))).unwrap().1.split_once("</tr>").unwrap().0;
     assert!(dave.contains("revoked by olivia") && !dave.contains(still), "{dave}");
+    let (_, changes) = now.split_once("<section id=\"team\"").unwrap();
+    let (changes, _) = changes.split_once("</section>").unwrap();
+    let rows = changes.split("data-label=\"Entry\"><a href=\"#e").skip(1);
+    let seqs: Vec<i64> = rows.map(|row| row.split_once('"').unwrap().0.parse().unwrap()).collect();
+    assert!(seqs.len() > 1 && seqs.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {seqs:?}");
     // Before the log there was nobody.
     let none = world.json("alice", &["report", "--since", "2026-01-01", "--until", "2026-01-02"]);
     crate::harness::shows(&none, &json!({ "recertifications": 0, "members_without_use": 0 }));
