@@ -32,10 +32,14 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::RequestEdited(Revision { request, from, to, lapses_at, remind_at, .. }) => {
             edit(write, *request, from, to, *lapses_at, *remind_at)?;
         }
-        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
+        Event::RequestApproved(Approval { request, by, terms, asked, note, voids, signature }) => {
             void_approvals(write, *request, voids)?;
             let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
             decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
+            if let Some(signature) = signature {
+                let sql = "UPDATE decision SET signed_with = ?3 WHERE request = ?1 AND seq = ?2";
+                one(write, sql, params![request.get(), entry.seq, signature.key().as_str()])?;
+            }
         }
         Event::RequestDenied { request, by, reason } => {
             decide(write, entry, *request, by, Verdict::Deny, reason.as_ref(), None)?;

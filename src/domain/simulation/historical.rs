@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::iter::once;
+use std::sync::Arc;
 
 use crate::domain::catalog::CatalogItem;
 use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::demand::SignatureDemand;
 use crate::domain::policy::judge::{Judgement, judge};
 use crate::domain::policy::opened::Proposal;
 use crate::domain::policy::other_grants::OtherGrants;
@@ -18,6 +20,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;
+use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 
 /// So many things, rules and groups are kept for the next judgement.
@@ -28,6 +31,8 @@ const MOST_KEPT: usize = 50_000;
 pub struct TeamThen {
     about: BTreeMap<Resource, Opening>,
     people: BTreeMap<Name, Principal>,
+    /// The places of the rules that demand signatures.
+    signed: Option<Arc<[usize]>>,
     kept: usize,
 }
 
@@ -91,6 +96,23 @@ impl TeamThen {
         };
         (given_by != Some(&by.name))
             .then(|| "it does not match all of it, or another rule demands approvals".to_owned())
+    }
+
+    /// Whether a rule demanded then that approvals of these terms of a request are signed.
+    pub fn signing(&mut self, team: &Team, request: &Request, terms: &Terms, at: Timestamp) -> SignatureDemand {
+        let gone = Principal::gone(request.requester.clone());
+        let places = || team.rules.iter().zip(0..).filter(|(rule, _)| rule.signed).map(|(_, place)| place);
+        let signed = self.signed.get_or_insert_with(|| places().collect()).clone();
+        let Some((about, requester)) = self.find(team, request).filter(|_| !signed.is_empty()) else {
+            return SignatureDemand::Unneeded;
+        };
+        let held = OtherGrants::default();
+        let requester = requester.unwrap_or(&gone);
+        let proposal = |terms, reach| Proposal { requester, terms, reach, held: &held, now: at };
+        let asked = proposal(&request.details.asked, &about.reach);
+        let reach = team.reach(&terms.resource, None);
+        let granted = (*terms != request.details.asked).then(|| proposal(terms, &reach));
+        judge(signed.iter().map(|&place| &team.rules[place]), asked, granted, request.emergency).signing()
     }
 
     /// How these rules judge an emergency that was taken then. None: that depends on the requester's other grants.
