@@ -13,32 +13,27 @@ use crate::domain::ssh_signature::{ALGORITHMS, SshSignature};
 use crate::domain::text::joined;
 use crate::error::{Failure, Kind};
 
-/// Signs this text, for this purpose, with one of these keys.
-pub fn sign(namespace: &str, text: &str, keys: &BTreeSet<SshKey>) -> Result<SshSignature, Failure> {
-    if keys.is_empty() {
-        return Err(Failure::new(Kind::Refused, "the team file has no SSH key of yours, so you can't sign")
-            .hint("the owner adds your public key to your `ssh_keys` in the team file"));
-    }
-    let usable: Vec<&SshKey> = keys.iter().filter(|key| ALGORITHMS.contains(&key.algorithm())).collect();
-    let key = match config::signing_key()? {
-        Some(file) => KeyFile::Own(file),
-        None => find(&usable)?,
-    };
-    ssh_keygen(namespace, text, key.path())
-}
-
 /// A file that tells ssh-keygen which key to use.
-enum KeyFile {
+pub enum KeyFile {
     Own(PathBuf),
     /// A public key of the agent, in a file that is removed.
     OfAgent(PathBuf),
 }
 
 impl KeyFile {
-    fn path(&self) -> &Path {
-        match self {
-            KeyFile::Own(path) | KeyFile::OfAgent(path) => path,
+    /// The file that the user's configuration names, or else the first of these keys that the user has.
+    pub fn find(keys: &BTreeSet<SshKey>) -> Result<KeyFile, Failure> {
+        let usable: Vec<&SshKey> = keys.iter().filter(|key| ALGORITHMS.contains(&key.algorithm())).collect();
+        match config::signing_key()? {
+            Some(file) => Ok(KeyFile::Own(file)),
+            None => find(&usable),
         }
+    }
+
+    /// Signs this text, for this purpose.
+    pub fn sign(&self, namespace: &str, text: &str) -> Result<SshSignature, Failure> {
+        let (KeyFile::Own(path) | KeyFile::OfAgent(path)) = self;
+        ssh_keygen(namespace, text, path)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::protocol::{RequestView, ToSignView};
 use crate::service::{ApprovalToSign, Approve};
-use crate::signing;
+use crate::signing::KeyFile;
 
 /// Reads a signature that was made elsewhere.
 pub(super) fn read(file: &Path) -> Result<SshSignature> {
@@ -37,9 +37,9 @@ impl App {
             return Ok(approve);
         }
         let Approve { id, modification, note, .. } = &approve;
-        // If it is refused, the approval itself says why, and that is recorded.
+        // If it is refused, such as for want of a key, the approval itself says why, and that is recorded.
         let Ok(to_sign) = self.to_sign(*id, modification, note.as_ref()) else { return Ok(approve) };
-        if !to_sign.is_needed {
+        if !to_sign.is_needed || to_sign.keys.is_empty() {
             return Ok(approve);
         }
         // What the server answers is not trusted: what is signed is what the user asked for, and what they see.
@@ -48,16 +48,16 @@ impl App {
                 format!("the terms to sign are not those of this approval of request {id}; nothing was signed");
             return Err(Failure::new(Kind::Internal, message));
         }
-        let text = to_sign.terms.to_string();
         if self.backend()?.is_over_ssh() {
-            return Err(sign_elsewhere(
-                *id,
-                Failure::new(Kind::Refused, format!("an approval of request {id} has to be signed, where your key is")),
-            ));
+            let message =
+                format!("an approval of request {id} has to be signed where your key is; --signature is missing");
+            return Err(sign_elsewhere(*id, Failure::new(Kind::Usage, message)));
         }
+        let key = KeyFile::find(&to_sign.keys).map_err(|why| sign_elsewhere(*id, why))?;
+        let text = to_sign.terms.to_string();
         self.printer.status("You sign:");
         self.printer.preview(|sheet| text.lines().for_each(|line| sheet.line(line)));
-        let signature = signing::sign(NAMESPACE, &text, &to_sign.keys).map_err(|why| sign_elsewhere(*id, why))?;
+        let signature = key.sign(NAMESPACE, &text).map_err(|why| sign_elsewhere(*id, why))?;
         Ok(Approve { signature: Some(signature), ..approve })
     }
 

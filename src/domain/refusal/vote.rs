@@ -55,6 +55,10 @@ pub enum VoteRefusal {
     Unsigned {
         id: RequestId,
     },
+    /// The same, and the approver has no key.
+    NoSigningKey {
+        id: RequestId,
+    },
     BadSignature {
         id: RequestId,
         approver: Name,
@@ -78,6 +82,7 @@ impl VoteRefusal {
             | VoteRefusal::FiledRequest { .. }
             | VoteRefusal::MayBeOwn { .. }
             | VoteRefusal::Unsigned { .. }
+            | VoteRefusal::NoSigningKey { .. }
             | VoteRefusal::BadSignature { .. } => RefusalKind::Refused,
             VoteRefusal::AlreadyVoted { .. }
             | VoteRefusal::AlreadyDecided { .. }
@@ -122,6 +127,9 @@ impl VoteRefusal {
             VoteRefusal::AlreadyReviewed { id, by } => format!("{by} has reviewed request {id} already"),
             VoteRefusal::NotOwed { id } => format!("request {id} is not an emergency, so it needs no review"),
             VoteRefusal::Unsigned { id } => format!("an approval of request {id} has to be signed"),
+            VoteRefusal::NoSigningKey { id } => {
+                format!("an approval of request {id} has to be signed, and the team file has no SSH key of yours")
+            }
             VoteRefusal::BadSignature { id, approver, why } => {
                 format!("the signature is not {approver}'s for this approval of request {id}: {why}")
             }
@@ -153,6 +161,9 @@ impl VoteRefusal {
                 vec![format!("see it with `access show {id}`")]
             }
             VoteRefusal::Unsigned { id } => vec![format!("`access approve {id}` signs it with your SSH key")],
+            VoteRefusal::NoSigningKey { .. } => {
+                vec!["the owner adds your public key to your ssh_keys in the team file".to_owned()]
+            }
             VoteRefusal::BadSignature { id, .. } => vec![
                 format!("sign what `access approve {id} --print-terms` prints now, with the same changes and note"),
                 "only with a key that the team file has in your ssh_keys".to_owned(),

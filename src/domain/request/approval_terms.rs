@@ -140,3 +140,32 @@ pub fn rests_on<'e>(entries: impl IntoIterator<Item = &'e Entry>) -> Option<i64>
     }
     last
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::terms::End;
+
+    #[test]
+    fn terms_that_were_not_meant_are_not_signed() {
+        let terms: ApprovalTerms = serde_json::from_str(
+            r#"{"log":"access/acme/0","request":12,"entry":34,"hash":"00","requester":"bob","login":"bob","filed_by":"bob",
+                "terms":{"resource":"target:orders-db","end":{"after":"4h"}},"ticket":null,"reason":"x","approver":"alice","note":"y"}"#,
+        )
+        .unwrap();
+        let (id, note): (RequestId, Text) = ("12".parse().unwrap(), "y".parse().unwrap());
+        let changes = |resource: Option<&str>, end: Option<&str>| Modification {
+            resource: resource.map(|resource| resource.parse().unwrap()),
+            end: end.map(|length| End::After(length.parse().unwrap())),
+        };
+        let none = changes(None, None);
+        let same = changes(Some("target:orders-db"), Some("4h"));
+        assert!(terms.are_meant(id, &none, Some(&note)) && terms.are_meant(id, &same, Some(&note)));
+        assert!(!terms.are_meant("13".parse().unwrap(), &none, Some(&note)));
+        assert!(!terms.are_meant(id, &changes(Some("target:web"), None), Some(&note)));
+        assert!(!terms.are_meant(id, &changes(None, Some("1h")), Some(&note)));
+        assert!(!terms.are_meant(id, &none, None));
+        let hidden = ApprovalTerms { log: "access/acme/0\nrequest: 13".to_owned(), ..terms.clone() };
+        assert!(!hidden.are_meant(id, &none, Some(&note)));
+    }
+}

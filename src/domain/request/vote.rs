@@ -194,6 +194,9 @@ fn check_signature(case: &Case<'_>, approver: &Principal, signed: Option<&Signed
             let wrong = |why| VoteRefusal::BadSignature { id, approver: approver.name.clone(), why };
             Ok(signed.check(approver).map_err(wrong)?)
         }
+        (None, SignatureDemand::Needed) if approver.member.ssh_keys.is_empty() => {
+            Err(VoteRefusal::NoSigningKey { id }.into())
+        }
         (None, SignatureDemand::Needed) => Err(VoteRefusal::Unsigned { id }.into()),
         (None, SignatureDemand::Unneeded) => Ok(()),
     }
