@@ -25,6 +25,8 @@ const END: &str = "-----END SSH SIGNATURE-----";
 const LINE: usize = 70;
 /// The longest text of a signature, in bytes. With the largest key of RSA it takes 5,700.
 const LONGEST: usize = 8192;
+/// The longest key of RSA that can be verified, in bytes: 8,192 bits, and what is around them.
+const LONGEST_RSA: usize = 8192 / 8 + 64;
 const MAGIC: &[u8] = b"SSHSIG";
 const VERSION: [u8; 4] = [0, 0, 0, 1];
 const ECDSA_256: &str = "ecdsa-sha2-nistp256";
@@ -159,6 +161,9 @@ fn check(algorithm: &str, key: &[u8], signature: &[u8], text: &[u8]) -> Result<(
     let rest = signature.0;
     let mut key = Fields(key);
     let _ = key.next();
+    if algorithm == RSA && key.0.len() > LONGEST_RSA {
+        return Err(SignatureFault::Algorithm(format!("{RSA} (of more than 8192 bits)")));
+    }
     let is_of = |name: &str| made_by == name.as_bytes();
     let verified = match algorithm {
         ED25519 if is_of(ED25519) && rest.is_empty() => {
@@ -230,4 +235,32 @@ fn rsa(how: &'static RsaParameters, key: &mut Fields<'_>, text: &[u8], signature
     let mut number = || key.next().map(|number| number.strip_prefix(&[0]).unwrap_or(number));
     let (Some(e), Some(n)) = (number(), number()) else { return false };
     RsaPublicKeyComponents { n, e }.verify(how, text, signature).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_ecdsa_get_the_length_that_they_have_lost_or_none() {
+        let both = |r: &[u8], s: &[u8]| fixed::<4>(&[field(r), field(s)].concat());
+        assert_eq!(both(&[1, 2, 3, 4], &[7]), Some(vec![1, 2, 3, 4, 0, 0, 0, 7]));
+        assert_eq!(both(&[0, 0x82, 3, 4, 5], &[]), Some(vec![0x82, 3, 4, 5, 0, 0, 0, 0]));
+        assert_eq!(both(&[1, 2, 3, 4, 5], &[7]), None);
+        assert_eq!(fixed::<4>(&field(&[1])), None);
+        assert_eq!(fixed::<4>(&[field(&[1]), field(&[1]), field(&[1])].concat()), None);
+    }
+
+    #[test]
+    fn a_signature_is_read_with_its_frame_and_written_with_it() {
+        let inner = [field(b"ssh-ed25519"), field(&[7; 64])].concat();
+        let parts = [field(b"key"), field(b"ns"), field(b""), field(b"sha512"), field(&inner)].concat();
+        let bytes = [MAGIC, &VERSION, &parts].concat();
+        let signature: SshSignature = STANDARD.encode(&bytes).parse().unwrap();
+        let armored = signature.armored();
+        assert!(armored.lines().all(|line| line.len() <= LINE));
+        assert_eq!(armored.replace('\n', "\r\n").parse(), Ok(signature));
+        let other_hash = [field(b"key"), field(b"ns"), field(b""), field(b"sha1"), field(&inner)].concat();
+        assert!(STANDARD.encode([MAGIC, &VERSION, &other_hash].concat()).parse::<SshSignature>().is_err());
+    }
 }

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    ActingAs, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny, DesiredAccess,
+    ActingAs, ApprovalToSign, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny, DesiredAccess,
     EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead,
     OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals, Recertifications, RecordProvisioning,
     Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification, StartRecertification, StillHeld,

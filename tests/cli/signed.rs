@@ -278,7 +278,7 @@ fn an_unsigned_approval_does_not_count_under_the_rule() {
     assert_eq!(world.state(&id), "pending");
     let shown = world.json("olivia", &["show", &id]);
     assert!(shown["approvals"]["waiting_on"].as_array().unwrap().contains(&json!("alice")), "{shown}");
-    // olivia has no key, and is told by the server, on the record.
+    // olivia has no key. The server says so, and records it.
     let ran = world.run("olivia", &["approve", &id]).fails(3, "the team file has no SSH key of yours");
     assert!(ran.err.contains("ssh_keys in the team file"), "{}", ran.err);
     signing.approve(&[&id]).ok();

@@ -62,8 +62,8 @@ impl ApprovalTerms {
         }
     }
 
-    /// Whether these are what somebody means who approves this request, with these changes and this note. Whoever signs need not
-    /// trust who names the terms.
+    /// Whether somebody means these terms who approves this request, with these changes and this note. So the signer need not trust
+    /// the server that names the terms.
     pub fn are_meant(&self, id: RequestId, changes: &Modification, note: Option<&Text>) -> bool {
         let is_one_word = |text: &str| !text.contains(char::is_whitespace);
         self.request == id
