@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    ActingAs, ApprovalToSign, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny, DesiredAccess,
-    EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead,
-    OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals, Recertifications, RecordProvisioning,
-    Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification, StartRecertification, StillHeld,
-    SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    ActingAs, ApprovalToSign, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny,
+    DesiredAccess, EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List,
+    MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals, Recertifications,
+    RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification,
+    StartRecertification, StillHeld, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::certificate::{Certificate, ssh_principal};
