@@ -103,16 +103,21 @@ impl Call for ApprovalToSign {
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<ToSignView, Failure> {
         let ApprovalToSign { id, modification, note } = self;
-        service.try_out("approve", Some(id), |read, me, now| {
+        // What is refused here is refused again, and recorded, where the approval is made.
+        let asked = service.store.read(|read| {
+            let me = service.actor(read)?;
+            authorize::may_act(&me)?;
+            let now = service.now_to_write(read)?;
             let policy = PolicyContext::default();
-            let (request, terms) = proposed(read, &policy, me, id, &modification, now)?;
-            let signing = deciding(read, &policy, &request, &terms, now, |case| vote::signing(case, me, now))?;
+            let (request, terms) = proposed(read, &policy, &me, id, &modification, now)?;
+            let signing = deciding(read, &policy, &request, &terms, now, |case| vote::signing(case, &me, now))?;
             Ok(ToSignView {
                 is_needed: signing == SignatureDemand::Needed,
-                terms: to_sign(read, &request, &terms, me, note.as_ref())?,
-                keys: me.member.ssh_keys.clone(),
+                terms: to_sign(read, &request, &terms, &me, note.as_ref())?,
+                keys: me.member.ssh_keys,
             })
-        })
+        });
+        asked.map_err(Problem::unrecorded)
     }
 }
 

@@ -553,6 +553,22 @@ fn nobody_who_writes_the_file_forges_an_approval() {
 }
 
 #[test]
+fn a_grant_has_all_signed_approvals_in_a_log_that_is_true() {
+    let signing = &Signing::begin();
+    let Signing { world, alice, erin } = signing;
+    let two = RULE.to_owned() + "approvers = [\"role:admin\"]\napprovals = 2\n";
+    world.apply("olivia", &team(&[("alice", &alice.1), ("erin", &erin.1)], &two)).ok();
+    let id = world.request("bob", "target:orders-db", &["--duration", "1h"]);
+    signing.approve(&[&id]).ok();
+    // One of two has signed. Another demand is met, and that of the rule is left out.
+    let granted = json!({ "action": "grant.started", "detail": { "request": 1, "member": "bob", "resource": "target:orders-db",
+        "end": { "after": "1h" }, "starts_at": world.now().to_string(), "ends_at": "2026-11-24T10:00:00Z", "modified": false,
+        "approved_by": ["alice"], "demands": [{ "approvals": 1, "by": ["alice"] }] } });
+    forged::forge(world, Some("alice"), "alice", serde_json::from_value(granted).unwrap());
+    assert_eq!(found(world), ["request 1 is granted without the approvals that rule \"signed\" demanded then"]);
+}
+
+#[test]
 fn a_rule_that_demands_signatures_lets_no_other_rule_approve() {
     let signing = &Signing::begin();
     let Signing { world, alice, .. } = signing;

@@ -42,9 +42,8 @@ use super::ssh_key::SSH_KEY;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions};
+use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions, Signatures};
 use past::{Numbers, Past};
-use signatures::Signatures;
 use smol_str::SmolStr;
 
 /// What the entries so far amount to.

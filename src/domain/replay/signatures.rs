@@ -1,56 +1,12 @@
 //! Replays what approvers signed: each signature was by a key that its approver had then, of the terms as the log has them, and no
 //! approval that had to be signed lacks one.
 
-use std::collections::BTreeMap;
-
 use super::{Fault, Model};
-use crate::domain::audit::{Hash, LogPlace};
-use crate::domain::event::{Approval, Entry, Event, Granted, Revision, Submission};
-use crate::domain::log_name::log_name;
+use crate::domain::event::{Approval, Entry, Event, Granted};
 use crate::domain::name::Name;
-use crate::domain::policy::demand::SignatureDemand;
+use crate::domain::policy::demand::Requirement;
 use crate::domain::request::approval_terms::{ApprovalTerms, NAMESPACE};
-use crate::domain::terms::{RequestId, Terms};
 use crate::domain::time::Timestamp;
-
-/// What signatures are of, besides what requests say.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Signatures {
-    /// The name of the log.
-    log: Option<String>,
-    /// The entry that the next approval of each request rests on, and the terms that an entry named last.
-    rests_on: BTreeMap<RequestId, (LogPlace, Terms)>,
-}
-
-impl Signatures {
-    pub(super) fn note(&mut self, entry: &Entry, hash: Hash) {
-        if self.log.is_none() {
-            self.log = Some(log_name(&entry.event, &hash));
-        }
-        let place = LogPlace { seq: entry.seq, hash };
-        match &entry.event {
-            Event::RequestSubmitted(Submission { request, details, .. })
-            | Event::RequestEdited(Revision { request, to: details, .. }) => {
-                self.rests_on.insert(*request, (place, details.asked.clone()));
-            }
-            Event::ApprovalsVoided { request, .. } => {
-                self.rests_on.entry(*request).and_modify(|(rests_on, _)| *rests_on = place);
-            }
-            Event::RequestApproved(Approval { request, terms, voids, .. }) => {
-                self.rests_on.entry(*request).and_modify(|(rests_on, named)| {
-                    if terms != named || !voids.is_empty() {
-                        (*rests_on, *named) = (place, terms.clone());
-                    }
-                });
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn release(&mut self, request: RequestId) {
-        self.rests_on.remove(&request);
-    }
-}
 
 impl Model {
     /// What is wrong with the signature of an approval, or with a grant whose approvals are not signed.
@@ -79,11 +35,16 @@ impl Model {
         let team = self.team.as_ref()?;
         // A grant that was scheduled was checked then.
         let request = self.requests.get(&id).filter(|request| request.grant.is_none() && granted.by_rule.is_none())?;
-        if self.team_then.signing(team, request, &granted.terms(), at) == SignatureDemand::Unneeded {
-            return None;
-        }
+        let demands = self.team_then.signed_demands(team, request, &granted.terms(), at)?;
         let is_signed = |name: &Name| request.approvals().any(|given| given.by == *name && given.signed_with.is_some());
-        let unsigned = granted.approved_by.iter().find(|name| !is_signed(name))?;
-        Some(format!("request {id} is granted by an approval of {unsigned} that had to be signed, and was not"))
+        if let Some(unsigned) = granted.approved_by.iter().find(|name| !is_signed(name)) {
+            return Some(format!(
+                "request {id} is granted by an approval of {unsigned} that had to be signed, and was not"
+            ));
+        }
+        // Nobody signs for those who were left out.
+        let is_met = |demand: &Requirement| granted.demands.iter().any(|met| met.rule == demand.rule);
+        let missing = demands.iter().find(|demand| !is_met(demand)).and_then(|demand| demand.rule.as_ref())?;
+        Some(format!("request {id} is granted without the approvals that rule {:?} demanded then", missing.as_str()))
     }
 }

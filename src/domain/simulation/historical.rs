@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::domain::catalog::CatalogItem;
 use crate::domain::name::{Name, RuleName};
-use crate::domain::policy::demand::SignatureDemand;
+use crate::domain::policy::demand::{Requirement, SignatureDemand};
 use crate::domain::policy::judge::{Judgement, judge};
 use crate::domain::policy::opened::Proposal;
 use crate::domain::policy::other_grants::OtherGrants;
@@ -98,21 +98,31 @@ impl TeamThen {
             .then(|| "it does not match all of it, or another rule demands approvals".to_owned())
     }
 
-    /// Whether a rule demanded then that approvals of these terms of a request are signed.
-    pub fn signing(&mut self, team: &Team, request: &Request, terms: &Terms, at: Timestamp) -> SignatureDemand {
-        let gone = Principal::gone(request.requester.clone());
+    /// What rules demanded then of a request on these terms, if one of them demanded that approvals are signed. Without the default
+    /// demand: a rule that the requester's other grants made match may have taken its place.
+    pub fn signed_demands(
+        &mut self,
+        team: &Team,
+        request: &Request,
+        terms: &Terms,
+        at: Timestamp,
+    ) -> Option<Vec<Requirement>> {
         let places = || team.rules.iter().zip(0..).filter(|(rule, _)| rule.signed).map(|(_, place)| place);
         let signed = self.signed.get_or_insert_with(|| places().collect()).clone();
-        let Some((about, requester)) = self.find(team, request).filter(|_| !signed.is_empty()) else {
-            return SignatureDemand::Unneeded;
-        };
-        let held = OtherGrants::default();
+        let (about, requester) = self.find(team, request).filter(|_| !signed.is_empty())?;
+        let (held, gone) = (OtherGrants::default(), Principal::gone(request.requester.clone()));
         let requester = requester.unwrap_or(&gone);
         let proposal = |terms, reach| Proposal { requester, terms, reach, held: &held, now: at };
         let asked = proposal(&request.details.asked, &about.reach);
         let reach = team.reach(&terms.resource, None);
         let granted = (*terms != request.details.asked).then(|| proposal(terms, &reach));
-        judge(signed.iter().map(|&place| &team.rules[place]), asked, granted, request.emergency).signing()
+        let signed = signed.iter().map(|&place| &team.rules[place]);
+        if judge(signed, asked, granted, request.emergency).signing() == SignatureDemand::Unneeded {
+            return None;
+        }
+        let mut demands = judge(&team.rules, asked, granted, request.emergency).requirements();
+        demands.retain(|requirement| requirement.rule.is_some());
+        Some(demands)
     }
 
     /// How these rules judge an emergency that was taken then. None: that depends on the requester's other grants.
