@@ -22,6 +22,7 @@ use super::recertification::{
 };
 use super::resource::Resource;
 use super::session::{ClosedSession, OpenedSession};
+use super::ssh_signature::SshSignature;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::Text;
@@ -274,6 +275,9 @@ pub struct Approval {
     /// Those whose earlier approvals no longer count: they were of other terms, or their givers may not decide now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub voids: Vec<Name>,
+    /// By an SSH key that the approver had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SshSignature>,
 }
 
 /// What is granted.

@@ -355,6 +355,7 @@ impl Run<'_> {
                         note: None,
                         // What an edit says is approved by those only who have seen it.
                         seen: Some(self.seen(id())),
+                        signature: None,
                     },
                 )
                 .map(drop),
