@@ -36,9 +36,9 @@ use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
 use access::protocol::{ListFilter, Position, RequestView, Seen};
 use access::service::{
-    AcceptClock, ActingAs, Approve, AuditVerify, Call, Caller, Check, DecideItem, Deny, EditRequest, Expire, Extend,
-    Init, List, Outside, Prefer, ReviewEmergency, Revoke, Service, Show, StartRecertification, SubmitRequest,
-    TeamApply, Withdraw, init,
+    AcceptClock, ActingAs, Approve, AuditVerify, Call, Caller, CancelRecertification, Check, DecideItem, Deny,
+    EditRequest, Expire, Extend, Init, List, Outside, Prefer, ReviewEmergency, Revoke, Service, Show,
+    StartRecertification, SubmitRequest, TeamApply, Withdraw, init,
 };
 use access::store::{Error, Store};
 use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
@@ -390,6 +390,10 @@ impl Run<'_> {
                 let start = StartRecertification { selection, due_in: length(*seconds), reviewers, dry_run: false };
                 self.answer(login, start).map(drop)
             }
+            Step::CancelReview { .. } => {
+                let id = i64::try_from(self.model.reviews.len().max(1)).unwrap().try_into().unwrap();
+                self.answer(login, CancelRecertification { id, reason: "a mistake".parse().unwrap() }).map(drop)
+            }
             Step::Certify { item, keeps, .. } => {
                 // One beyond the end is not there.
                 let (review, place) = match (self.model.item(*item), self.model.reviews.last()) {
@@ -629,6 +633,7 @@ impl Run<'_> {
             (Step::Recertify { named, permanent, length, .. }, _) => {
                 return model.against_review(who, REVIEWERS[*named], *permanent, *length, now);
             }
+            (Step::CancelReview { .. }, _) => return model.against_cancelling(who, now),
             (Step::Certify { item, .. }, _) => return model.against_item(who, model.item(*item), now),
             _ => {}
         }
@@ -709,6 +714,7 @@ impl Run<'_> {
             Step::Recertify { named, permanent, length, .. } => {
                 self.model.review(REVIEWERS[*named], *permanent, *length, now)
             }
+            Step::CancelReview { .. } => self.model.cancel_review(),
             Step::Certify { item, keeps, .. } => {
                 let item = self.model.item(*item).unwrap();
                 self.model.decide_item(item, *keeps, now)

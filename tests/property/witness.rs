@@ -237,6 +237,13 @@ impl Witness {
                     prop_assert!(before.is_none(), "item {number} was decided, and is not kept");
                 }
             }
+            Event::RecertificationCancelled { recertification, cancellation } => {
+                let review = &mut self.reviews[recertification.get() as usize - 1];
+                let again = std::mem::replace(&mut review.closed, true);
+                let is_due = review.started.due.unix() <= at;
+                let is_own = entry.actor.as_ref() == Some(&cancellation.by);
+                prop_assert!(is_own && !again && !is_due, "a review is cancelled when it should not be");
+            }
             Event::Void => prop_assert!(false, "no program records it"),
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::CertificateIssued(certificate) => {
