@@ -316,7 +316,9 @@ impl<'t> Life<'t> {
         match outcome {
             Ok(()) if is_cut => Err(failed("a host that is cut off changes something")),
             Err(kind) if is_cut => {
-                let is_right = kind == Kind::Unavailable || planned.against.contains(&kind);
+                // Who may send a team file is first asked of the copy.
+                let is_early = kind == Kind::Refused && matches!(step, Step::Apply { .. });
+                let is_right = kind == Kind::Unavailable || planned.against.contains(&kind) || is_early;
                 prop_assert!(
                     is_right,
                     "a host that is cut off says {kind:?}: {}",

@@ -804,15 +804,14 @@ impl<'t> Run<'t> {
     /// What a refused attempt leaves in the log: at most twenty of a person in an hour.
     fn refused(&mut self, step: &Step, there: There, kind: Kind, now: i64) -> Vec<Happened> {
         let accepts = matches!(step, Step::AcceptClock { .. });
-        let at = if accepts { self.model.last } else { now };
         let person = (there.who, there.login);
-        let lately = self.model.refused.iter().filter(|(by, when)| *by == person && *when > at - HOUR).count();
+        let lately = self.model.refused.iter().filter(|(by, when)| *by == person && *when > now - HOUR).count();
         // Without a time there is no entry.
         if kind != Kind::Refused || lately >= 20 || !accepts && self.is_clock_wrong() {
             return Vec::new();
         }
-        self.model.refused.push((person, at));
-        self.model.last = at;
+        self.model.refused.push((person, now));
+        self.model.last = now;
         vec![("attempt.refused", step.back().map(|back| self.pick(back) as i64 + 1))]
     }
 
