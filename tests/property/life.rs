@@ -260,7 +260,7 @@ impl<'t> Life<'t> {
             }
             Side::Server => {
                 if is_late {
-                    (30, 16)
+                    (32, 24)
                 } else {
                     (0, 30)
                 }
@@ -442,10 +442,14 @@ impl<'t> Life<'t> {
         let is_in_time = self.run.is_clock_wrong() || late.iter().all(|ends| *ends <= self.hindered_until);
         prop_assert!(is_in_time, "ends at {late:?} are not recorded at {now}, and cron could run");
         self.act(host, &Step::Expire)?;
-        if self.deferred[host].is_some() || self.run.is_clock_wrong() {
-            // It runs again in a minute.
-            self.gap_until = now + MINUTE;
-            self.hindered_until = self.hindered_until.max(now + MINUTE);
+        let again = match (self.deferred[host].is_some(), self.run.is_clock_wrong()) {
+            (_, true) => Some(now + HOUR),
+            (true, _) => Some(now + MINUTE),
+            (false, false) => None,
+        };
+        if let Some(again) = again {
+            self.gap_until = again;
+            self.hindered_until = self.hindered_until.max(again);
             return Ok(());
         }
         if self.dice.percent(15) {
