@@ -179,7 +179,7 @@ impl Year {
             _ => {
                 for turn in 0..2 {
                     let modification = Modification { resource: None, end: None };
-                    let approve = Approve { id, modification, note: None, seen: None };
+                    let approve = Approve { id, modification, note: None, seen: None, signature: None };
                     self.attempt(ADMINS[(first + turn) % 4], approve)?;
                     self.pass(HOUR);
                 }
@@ -197,7 +197,10 @@ impl Year {
         let Some(id) = self.submit("e39", "connection:prod-aws", day, false)? else { return Ok(()) };
         for admin in &ADMINS[..2] {
             let modification = Modification { resource: None, end: None };
-            self.attempt(admin, Approve { id, modification, note: Some("Maintenance".parse()?), seen: None })?;
+            self.attempt(
+                admin,
+                Approve { id, modification, note: Some("Maintenance".parse()?), seen: None, signature: None },
+            )?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! `access audit`: reads, verifies and exports the log.
 
 mod proof;
+mod signature;
 
 use std::path::PathBuf;
 
@@ -72,6 +73,7 @@ pub enum AuditVerb {
     Checkpoint(proof::CheckpointArgs),
     Prove(proof::ProveArgs),
     Key(proof::KeyArgs),
+    Signature(signature::SignatureArgs),
     Witness(proof::WitnessArgs),
     Export(AuditExportArgs),
 }
@@ -135,6 +137,7 @@ impl Run for AuditArgs {
             Some(AuditVerb::Checkpoint(checkpoint)) => checkpoint.run(app),
             Some(AuditVerb::Prove(prove)) => prove.run(app),
             Some(AuditVerb::Key(key)) => key.run(app),
+            Some(AuditVerb::Signature(signature)) => signature.run(app),
             Some(AuditVerb::Witness(witness)) => witness.run(app),
         }
     }

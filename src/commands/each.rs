@@ -16,7 +16,8 @@ use crate::service::{Call, Never};
 /// The same command for each request, each in its own transaction.
 ///
 /// On a terminal each request is shown first, and `ask` returns the user's choice; None: no. If the command would be refused
-/// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown.
+/// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown. `call` is
+/// made once the user has said yes.
 /// A request that ended with an earlier one of these is done. An ID that is given twice counts once.
 pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     app: &mut App,
@@ -24,7 +25,7 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
     look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
     worth_asking: impl Fn(&RequestView) -> bool,
     ask: impl Fn(&Prompt, &RequestView) -> Result<Option<T>, Failure>,
-    call: impl Fn(RequestId, Option<T>, Option<Seen>) -> C,
+    call: impl Fn(&mut App, RequestId, Option<T>, Option<Seen>) -> Result<C, Failure>,
 ) -> Result<u8> {
     let many = ids.len() > 1;
     let ids = &distinct(ids);
@@ -34,7 +35,7 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
             let why = "with --json, several requests can't be confirmed one by one";
             return Err(Failure::new(Kind::Usage, why).hint("add --yes to confirm all of them").into());
         }
-        return each_in_json(app, ids, |id| call(id, None, None));
+        return each_in_json(app, ids, |app, id| call(app, id, None, None));
     }
     let mut code = 0;
     let mut ended_with = BTreeMap::new();
@@ -53,7 +54,8 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
                     chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
                 }
             }
-            let view = app.backend()?.answer(call(id, chosen, seen))?;
+            let call = call(app, id, chosen, seen)?;
+            let view = app.backend()?.answer(call)?;
             ended_with.extend(view.also_ended.iter().map(|also| (also.id, id)));
             app.print_submitted(&view, &[], false)
         })();
@@ -73,18 +75,19 @@ pub fn distinct(ids: &[RequestId]) -> Vec<RequestId> {
 fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
     app: &mut App,
     ids: &[RequestId],
-    call: impl Fn(RequestId) -> C,
+    call: impl Fn(&mut App, RequestId) -> Result<C, Failure>,
 ) -> Result<u8> {
+    let calls: Vec<(RequestId, Result<C, Failure>)> = ids.iter().map(|&id| (id, call(app, id))).collect();
     let mut code = 0;
     let backend = app.backend.get()?;
     let mut list = app.printer.list();
     let mut ended = BTreeSet::new();
     let mut is_any_done = false;
-    for &id in ids {
+    for (id, call) in calls {
         if ended.contains(&id) {
             continue;
         }
-        let answer = backend.answer(call(id)).and_then(|view| {
+        let answer = call.and_then(|call| backend.answer(call)).and_then(|view| {
             is_any_done |= matches!(view.state, State::Active | State::Revoked);
             ended.extend(view.also_ended.iter().map(|also| also.id));
             list.item(&view, |_| {})

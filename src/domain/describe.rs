@@ -229,17 +229,19 @@ fn of_grant(event: &Event, about: Option<&Request>, whose: Option<&Name>, times:
 }
 
 fn approved(approval: &Approval, about: Option<&Request>, whose: Option<&Name>, times: Times<'_>) -> String {
-    let Approval { request, by, terms, asked, note, voids } = approval;
+    let Approval { request, by, terms, asked, note, voids, signature } = approval;
     let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
     let note = note.as_ref().map(|note| format!(": {note}"));
     let voids = no_longer_counted(voids);
+    let signed = signature.as_ref().map(|signature| format!(" (signed with {})", signature.key()));
     format!(
-        "{by} approved request {}: {} {}{}{voids}{}{}",
+        "{by} approved request {}: {} {}{}{voids}{}{}{}",
         numbered(*request, whose),
         terms.resource,
         how_long(terms, times),
         asked.unwrap_or_default(),
         extended(about, times),
+        signed.unwrap_or_default(),
         note.unwrap_or_default()
     )
 }

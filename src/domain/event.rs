@@ -16,6 +16,7 @@ use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, Provisio
 use super::recertification::{ClosedRecertification, ItemDecision, RecertificationId, StartedRecertification};
 use super::resource::Resource;
 use super::session::{ClosedSession, OpenedSession};
+use super::ssh_signature::SshSignature;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::Text;
@@ -261,6 +262,9 @@ pub struct Approval {
     /// Those whose earlier approvals no longer count: they were of other terms, or their givers may not decide now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub voids: Vec<Name>,
+    /// By an SSH key that the approver had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SshSignature>,
 }
 
 /// What is granted.

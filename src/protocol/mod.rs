@@ -29,7 +29,7 @@ pub use delivery::{
 };
 pub use log::{
     Checkpoint, ConsistencyView, EarlierLog, EntryView, FaultView, KeptCheckpoint, KeyView, ProofView, RawView,
-    RecipientView, VerifyView,
+    RecipientView, SignatureView, VerifyView,
 };
 pub use provisioning::{
     ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
@@ -39,7 +39,7 @@ pub use recertification::{ItemCounts, ItemState, ItemView, RecertificationView};
 pub use report::{ReportOpening, ReportRow, ReportedMember, ReportedRequest};
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
-    TimelineView,
+    TimelineView, ToSignView,
 };
 pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
 pub use shared_log::{

@@ -32,11 +32,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::RequestEdited(Revision { request, from, to, lapses_at, remind_at, .. }) => {
             edit(write, *request, from, to, *lapses_at, *remind_at)?;
         }
-        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
-            void_approvals(write, *request, voids)?;
-            let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
-            decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
-        }
+        Event::RequestApproved(approval) => approve(write, entry, approval)?,
         Event::RequestDenied { request, by, reason } => {
             decide(write, entry, *request, by, Verdict::Deny, reason.as_ref(), None)?;
             set_state(write, *request, "denied")?;
@@ -165,6 +161,16 @@ fn submit(write: &Write<'_>, entry: &Entry, submission: &Submission) -> Result<(
             filer_login.as_ref().map(Login::as_str)
         ],
     )
+}
+
+fn approve(write: &Write<'_>, entry: &Entry, approval: &Approval) -> Result<(), Error> {
+    let Approval { request, by, terms, asked, note, voids, signature } = approval;
+    void_approvals(write, *request, voids)?;
+    let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
+    decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
+    let Some(signature) = signature else { return Ok(()) };
+    let sql = "UPDATE decision SET signed_with = ?3 WHERE request = ?1 AND seq = ?2";
+    one(write, sql, params![request.get(), entry.seq, signature.key().as_str()])
 }
 
 fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 ALTER TABLE request ADD COLUMN seq INTEGER REFERENCES event (seq);   -- the entry that filed it
 ALTER TABLE request ADD COLUMN requester_login TEXT;                 -- Unix user names at that time
 ALTER TABLE request ADD COLUMN filer_login TEXT;
+ALTER TABLE decision ADD COLUMN signed_with TEXT;                    -- the fingerprint of the key that signed an approval
 ALTER TABLE grant ADD COLUMN reviewers TEXT;                         -- JSON: who may review an emergency
 UPDATE request SET seq = (SELECT min(seq) FROM event WHERE event.request = request.id AND action = 'request.submitted');
 -- The logins come from the last entry before the request that changed the member.

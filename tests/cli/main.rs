@@ -59,6 +59,7 @@ mod rules;
 mod rules_found;
 mod run;
 mod sessions;
+mod signed;
 mod ssh_keys;
 mod start;
 mod tables;

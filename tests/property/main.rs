@@ -434,6 +434,7 @@ impl<'t> Run<'t> {
                         note: None,
                         // What an edit says is approved by those only who have seen it.
                         seen: Some(self.seen(id())),
+                        signature: None,
                     },
                 )
                 .map(drop),

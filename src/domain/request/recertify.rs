@@ -123,7 +123,7 @@ pub fn may_review(
         return Err(RecertifyRefusal::OwnItem { id }.into());
     }
     let basis = if item.held.is_about_a_role() { RoleBasis::BaseAdmin } else { RoleBasis::Base };
-    let named = Requirement { rule: None, approvers: item.reviewers.clone(), approvals: 1 };
+    let named = Requirement::one_of(item.reviewers.clone());
     match named.is_met_by(principal, basis, now) {
         true => Ok(()),
         false => {

@@ -100,7 +100,7 @@ fn default_of(key: &str) -> &'static str {
     match key {
         "approvals" => "1",
         "allow_permanent" => "true",
-        "auto_approve" | "emergency" | "disabled" | "auditor" | "baseline" | "end_sessions" => "false",
+        "auto_approve" | "emergency" | "disabled" | "auditor" | "baseline" | "end_sessions" | "signed" => "false",
         _ => "none",
     }
 }
