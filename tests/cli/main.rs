@@ -27,6 +27,7 @@ mod forged;
 mod form;
 mod generated;
 mod harness;
+mod histories;
 mod hostile;
 mod hosts;
 mod identity;
