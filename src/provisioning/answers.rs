@@ -74,7 +74,7 @@ pub fn answers(operations: &[Operation], output: &[u8], ended: &ProgramEnd, said
         match parse(line) {
             Ok(answer) => parsed.push(answer),
             Err(why) => {
-                let shown = one_line(line);
+                let (why, shown) = (one_line(&why), one_line(line));
                 return unclear(format!("it printed a line that is no answer ({why}): {}", shortened(&shown, 80)));
             }
         }

@@ -84,7 +84,7 @@ pub fn row(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
 
 fn cell(text: &str) -> String {
     // The last four are the first four in full width, which some spreadsheets take for the same.
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
