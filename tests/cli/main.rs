@@ -28,6 +28,8 @@ mod form;
 mod generated;
 mod harness;
 mod hostile;
+mod hostile_exits;
+mod hostile_text;
 mod hosts;
 mod identity;
 mod json;
