@@ -219,6 +219,8 @@ mod tests {
             let answers = answered(output, ProgramEnd::Exited(0));
             assert!(answers.iter().all(Result::is_err), "{output}: {answers:?}");
         }
+        let hidden = answered("{\"do\u{202e}ne\":{}}\n", ProgramEnd::Exited(0));
+        assert!(hidden.iter().all(|answer| answer.as_ref().is_err_and(|why| !why.contains('\u{202e}'))), "{hidden:?}");
         let swapped = answered(&format!("{HOLDS}\n{{\"done\":{{}}}}\n{{\"done\":{{}}}}\n"), ProgramEnd::Exited(0));
         assert!(swapped[0].is_err() && swapped[1].is_ok() && swapped[2].is_err(), "{swapped:?}");
     }

@@ -97,6 +97,7 @@ mod tests {
     fn no_cell_is_a_formula() {
         assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
         assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(cell("\n=1+1"), "\"'\n=1+1\"");
         assert_eq!(cell("plain"), "plain");
         assert_eq!(cell("＝1+1"), "'＝1+1");
     }

@@ -48,7 +48,7 @@ name = "acme"
 
 [members]
 olivia = { role = "owner", email = "olivia@acme.example", slack = "U0OLIVIA" }
-alice = { role = "admin", email = "alice!#$%&'*+/=?^_{|}~@acme.example", slack = "U0ALICE" }
+alice = { role = "admin", email = "alice!#%&'*+/=?^_{|}~@acme.example", slack = "U0ALICE" }
 erin = { role = "admin" }
 carol = { role = "member", email = "carol@acme.example" }
 dave = { role = "member", ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILOGgAXUmcqZPlb7t8C0uPRWLCWHWLRfnRxcwSqkBO7j =1+1 <b>\"&'"] }
@@ -89,7 +89,7 @@ role = "=orders <b>\"&' $(id) %s"
 "#;
 
 /// With a target for each text.
-fn team() -> String {
+pub fn team() -> String {
     let targets: String =
         (0..TEXTS.len()).map(|number| format!("t{number} = {{ connections = [\"prod\"] }}\n")).collect();
     TEAM.replace("[targets]\n", &format!("[targets]\n{targets}"))

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use access::commands::completions::completed_command;
+use access::domain::team::team_file::parse;
 use access::domain::text::acts_or_hides;
 use clap::error::ErrorKind;
 use clap::{Arg, Command};
 
 use crate::harness::World;
+use crate::hostile_exits::team;
 
 /// What no field takes, since it would act on a terminal, a log reader or a header: links and the clipboard of a terminal (OSC 8
 /// and 52), colours, C1 controls, carriage returns, other directions, line ends that are none.
@@ -116,6 +118,71 @@ fn no_argument_acts_on_the_terminal_that_it_is_typed_on() {
             harmless(&name, &String::from_utf8(ran.stderr).unwrap());
         }
     }
+}
+
+/// A team file with every key: the examples of docs/team-file.md, and what it has no example of.
+fn every_key() -> toml::Table {
+    const MORE: &str = "\n[members.dave]\nrole = \"member\"\nauditor = true\nssh_keys = [\"ssh-ed25519 \
+        AAAAC3NzaC1lZDI1NTE5AAAAILOGgAXUmcqZPlb7t8C0uPRWLCWHWLRfnRxcwSqkBO7j dave\"]\n";
+    let page = include_str!("../../docs/team-file.md");
+    let examples = page.split("\n```toml\n").skip(1).map(|rest| rest.split("\n```").next().unwrap());
+    let text = examples.collect::<Vec<_>>().join("\n") + MORE;
+    parse(&text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    toml::from_str(&text).unwrap()
+}
+
+/// The strings of a file, by their keys. Names are left out of the path: `members.*.login`.
+fn strings(value: &toml::Value, path: &str, into: &mut Vec<(String, String)>) {
+    match value {
+        toml::Value::String(text) => into.push((path.to_owned(), text.clone())),
+        toml::Value::Array(items) => items.iter().for_each(|item| strings(item, path, into)),
+        toml::Value::Table(table) => {
+            for (key, value) in table {
+                let section = path.split('.').next_back().unwrap_or_default();
+                let named = ["members", "groups", "connections", "targets", "features", "scopes", "hosts"];
+                let key = if named.contains(&section) && !path.contains('.') { "*" } else { key };
+                let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+                strings(value, &path, into);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The keys of the team file that take any text. The team of `hostile_exits.rs` has such a text in each.
+pub const FREE_KEYS: [&str; 5] = ["bindings.role", "members.*.login", "members.*.ssh_keys", "rules.deny", "rules.name"];
+
+#[test]
+fn a_key_of_the_team_file_refuses_what_acts() {
+    let table = every_key();
+    let text = toml::to_string(&table).unwrap();
+    let mut all = Vec::new();
+    strings(&toml::Value::Table(table), "", &mut all);
+    // The same text with this value in place of that.
+    let with = |old: &str, new: &str| {
+        let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let changed = text.replace(&quoted(old), &quoted(new));
+        assert_ne!(changed, text, "{old} is written as {}", quoted(old));
+        parse(&changed)
+    };
+    let mut free = BTreeSet::new();
+    for (path, old) in &all {
+        for acting in ACTING {
+            assert!(with(old, &format!("{old} {acting}")).is_err(), "{path} takes {acting:?}");
+            assert!(with(old, acting).is_err(), "{path} takes {acting:?}");
+        }
+        if with(old, &format!("{old}=<b>\"&'%s")).is_ok() {
+            free.insert(path.as_str());
+        }
+    }
+    // A pattern is for comparison only.
+    free.remove("rules.ticket");
+    assert_eq!(free, FREE_KEYS.into());
+    let mut hostile = Vec::new();
+    strings(&toml::from_str(&team()).unwrap(), "", &mut hostile);
+    let hostile: BTreeSet<&str> =
+        hostile.iter().filter(|(_, text)| text.contains(['<', '$'])).map(|(path, _)| path.as_str()).collect();
+    assert_eq!(hostile, FREE_KEYS.into());
 }
 
 /// What a terminal shows has no character that acts or hides but line ends and the program's own colours.
