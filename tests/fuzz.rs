@@ -2,6 +2,7 @@
 //! makes. `ACCESS_FUZZ_RUNS` sets how many, `ACCESS_FUZZ_SEED` which.
 
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
+#![allow(clippy::print_stderr, reason = "an input that breaks a check is printed")]
 
 #[path = "../fuzz/src/lib.rs"]
 mod checks;
