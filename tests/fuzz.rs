@@ -16,8 +16,9 @@ use std::process::Command;
 use access::commands::ssh::words::words;
 use checks::{TARGETS, Target};
 
-/// How many mutations each target gets by default: seconds in all.
+/// How many mutations each target gets by default, and how many bytes of them: seconds in all.
 const RUNS: u64 = 3000;
+const BYTES: usize = 5 << 20;
 /// The most bytes of an input. Larger seeds are used as they are.
 const LONGEST: usize = 16 << 10;
 
@@ -148,8 +149,17 @@ fn run((name, check): Target) {
     let seeds = seeds(name);
     seeds.iter().for_each(|seed| run(seed));
     let mut numbers = Numbers(variable("ACCESS_FUZZ_SEED").unwrap_or(17));
-    for _ in 0..variable("ACCESS_FUZZ_RUNS").unwrap_or(RUNS) {
-        run(&mutation(&seeds, &mut numbers));
+    let (runs, mut bytes) = match variable("ACCESS_FUZZ_RUNS") {
+        Some(runs) => (runs, usize::MAX),
+        None => (RUNS, BYTES),
+    };
+    for _ in 0..runs {
+        let input = mutation(&seeds, &mut numbers);
+        run(&input);
+        bytes = bytes.saturating_sub(input.len());
+        if bytes == 0 {
+            break;
+        }
     }
 }
 
