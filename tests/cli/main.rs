@@ -29,6 +29,8 @@ mod generated;
 mod harness;
 mod histories;
 mod hostile;
+mod hostile_exits;
+mod hostile_text;
 mod hosts;
 mod identity;
 mod json;
