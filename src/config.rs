@@ -416,7 +416,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Invalid, format!("{} can't be read: {error}", path.display()))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
+/// `path`: what messages call the file.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))

@@ -22,7 +22,7 @@ use crate::config::{Config, Encryption, Smtp};
 use crate::domain::channel::Address;
 use crate::domain::contact::Email as EmailAddress;
 use crate::domain::message::{Body, Message, Notification, Notifications};
-use crate::domain::text::{acts_or_hides, visible};
+use crate::domain::text::{acts_or_hides, indented, visible};
 use crate::error::{Failure, Kind};
 
 pub struct EmailTransport {
@@ -348,12 +348,12 @@ fn plain(notifications: &Notifications) -> String {
 }
 
 fn plain_notification(notification: &Notification) -> String {
-    let mut text = format!("{}\n", visible(&notification.text, true));
+    let mut text = format!("{}\n", indented(&visible(&notification.text, true), 4));
     if !notification.facts.is_empty() {
         text += "\n";
     }
     for (label, fact) in &notification.facts {
-        let fact = visible(fact, true).replace('\n', &format!("\n{:13}", ""));
+        let fact = indented(&visible(fact, true), 13);
         text += &format!("{:<12} {fact}\n", format!("{label}:"));
     }
     if !notification.commands.is_empty() {

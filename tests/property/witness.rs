@@ -21,7 +21,7 @@ type Checked = Result<(), TestCaseError>;
 pub struct Witness {
     requests: BTreeMap<i64, Record>,
     /// The entry that brought each member, or another person by that name.
-    since: BTreeMap<String, i64>,
+    pub since: BTreeMap<String, i64>,
     /// What connectors gave or failed to give, for which request, and whether they have it now.
     given: BTreeMap<(i64, String), bool>,
     /// The entries of the sessions that are open, and their requests.
