@@ -145,7 +145,9 @@ fn the_examples_of_the_configuration_are_valid() {
         configure(&world, &example);
         let findings = world.run("root", &["doctor", "--json"]).json();
         let delivery = findings.as_array().unwrap().iter().find(|finding| finding["what"] == "delivery").unwrap();
-        let excused = ["ca.pem can't be read"].iter().any(|why| delivery["found"].to_string().contains(why));
+        // A section alone may need another one.
+        let excuses = ["ca.pem can't be read", "[checkpoints] has mail, and config.toml does not say how to send it"];
+        let excused = excuses.iter().any(|why| delivery["found"].to_string().contains(why));
         assert!(delivery["health"] == "ok" || excused, "{example}\n{delivery:#}");
     }
 }
