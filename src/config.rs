@@ -158,6 +158,9 @@ pub struct Checkpoints {
     pub every: Length,
     /// The file that has the last one.
     pub file: Option<PathBuf>,
+    /// The mailboxes that each is sent to.
+    #[serde(default)]
+    pub mail: Vec<Email>,
 }
 
 /// A shared host, as the file in `/etc` declares it.
@@ -278,7 +281,7 @@ pub fn transports() -> Result<Config, Failure> {
         connectors: None,
         ssh: None,
         deliver: own.deliver.or(system.deliver),
-        checkpoints: None,
+        checkpoints: own.checkpoints.or(system.checkpoints),
         log: None,
     })
 }
@@ -413,7 +416,8 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Invalid, format!("{} can't be read: {error}", path.display()))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
+/// `path`: what messages call the file.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
@@ -422,6 +426,10 @@ fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     connector::check(path, config.connectors.as_deref().unwrap_or_default())?;
     let (krl, ca) = config.ssh.as_ref().map(|ssh| (&ssh.krl, &ssh.ca)).unzip();
     let file = config.checkpoints.as_ref().and_then(|checkpoints| checkpoints.file.as_ref());
+    for address in config.checkpoints.iter().flat_map(|checkpoints| &checkpoints.mail) {
+        Email::check(address.as_str())
+            .map_err(|why| Failure::new(Kind::Invalid, format!("{}: mail = [\"{address}\"]: {why}", path.display())))?;
+    }
     let key = config.signing_key.as_ref().filter(|key| !key.starts_with(HOME));
     let (database, socket) = (config.database.as_ref(), config.socket.as_ref());
     let paths =

@@ -25,7 +25,7 @@ step() {
 
 step cargo fmt --check
 step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh tests/fleet.sh benches/run.sh benches/deliver.sh benches/fleet.sh .ci/run examples/tour.sh \
-    completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/pam-session packaging/recipes/orders-psql packaging/recipes/pre-receive \
+    fuzz/run completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/pam-session packaging/recipes/orders-psql packaging/recipes/pre-receive \
     packaging/recipes/prompt.bash packaging/recipes/ssh-cert
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features test-overrides -- -D warnings

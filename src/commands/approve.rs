@@ -109,7 +109,7 @@ impl Run for ApproveArgs {
         }
         let signature = self.signature.map(|file| sign::read(&file)).transpose()?;
         each(app, &self.ids, seen, decidable, ask, |app, id, chosen, seen| {
-            app.signed(Approve {
+            app.approve(Approve {
                 id,
                 modification: chosen.unwrap_or_else(|| given.clone()),
                 note: self.note.clone(),

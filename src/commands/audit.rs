@@ -47,7 +47,7 @@ pub struct AuditArgs {
     /// Only entries about this resource: requests for it, and its changes in the team
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources_or_names))]
     pub resource: Option<ResourceOrName>,
-    /// Only entries by this member, about their requests, or about them in the team
+    /// Only entries by this member, about their requests, or that change what names them in the team file
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub member: Option<Name>,
     /// Only actions of this member

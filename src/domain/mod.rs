@@ -13,6 +13,7 @@ pub mod contact;
 pub mod describe;
 pub mod duration;
 pub mod entitlement;
+pub mod entry_ref;
 pub mod event;
 pub mod grant;
 pub mod host;

@@ -36,10 +36,10 @@ pub use provisioning::{
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
 pub use recertification::{ItemCounts, ItemState, ItemView, RecertificationView};
-pub use report::{ReportOpening, ReportRow, ReportedMember, ReportedRequest};
+pub use report::{ReportOpening, ReportRow, ReportedItem, ReportedMember, ReportedRecertification, ReportedRequest};
 pub use request::{
-    ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
-    TimelineView, ToSignView,
+    ApprovalsView, ApproveAnswer, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView,
+    TermsView, TimelineView, ToSignView,
 };
 pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
 pub use shared_log::{

@@ -124,6 +124,15 @@ pub struct DecisionView {
     pub signed_with: Option<KeyFingerprint>,
 }
 
+/// What comes of an approval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApproveAnswer {
+    Approved(Box<RequestView>),
+    /// Nothing was done: it has to be signed.
+    ToSign(ToSignView),
+}
+
 /// What an approver would sign.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ToSignView {

@@ -18,7 +18,7 @@ use crate::domain::terms::{Modification, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{RequestView, Seen, ToSignView};
+use crate::protocol::{ApproveAnswer, Seen, ToSignView};
 use crate::store::{Error, Read};
 
 /// Approves a request, as it is or with changes.
@@ -28,7 +28,7 @@ pub struct Approve {
     pub modification: Modification,
     pub note: Option<Text>,
     pub seen: Option<Seen>,
-    /// The caller's signature of what `ApprovalToSign` answers.
+    /// The caller's signature of what was answered without one.
     #[serde(default)]
     pub signature: Option<SshSignature>,
 }
@@ -37,9 +37,9 @@ impl Call for Approve {
     const NAME: &'static str = "Approve";
 
     type Row = Never;
-    type Reply = RequestView;
+    type Reply = ApproveAnswer;
 
-    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<RequestView, Failure> {
+    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<ApproveAnswer, Failure> {
         let Approve { id, modification, note, seen, signature } = self;
         let modification = &modification;
         service.change(
@@ -58,16 +58,23 @@ impl Call for Approve {
                     None => None,
                 };
                 let drafts = deciding(read, &policy, &request, &terms, now, |case| {
-                    vote::approve(case, me, note, signed.as_ref(), &asked, now)
+                    vote::approve(case, me, note.clone(), signed.as_ref(), &asked, now)
                 });
                 let is_refused = match &drafts {
-                    // It may be of what the caller saw.
-                    Err(Problem::Refusal(Refusal::Vote(VoteRefusal::BadSignature { .. }))) => false,
+                    // It may be of what the caller saw, or is still to be signed.
+                    Err(Problem::Refusal(Refusal::Vote(
+                        VoteRefusal::BadSignature { .. } | VoteRefusal::Unsigned { .. },
+                    ))) => false,
                     Err(Problem::Refusal(refusal)) => refusal.kind() == RefusalKind::Refused,
                     Err(Problem::Failure(_)) | Ok(_) => false,
                 };
                 if !is_refused {
                     unchanged(read, id, seen.as_ref())?;
+                }
+                if let Err(Problem::Refusal(Refusal::Vote(VoteRefusal::Unsigned { .. }))) = drafts {
+                    let terms = to_sign(read, &request, &terms, me, note.as_ref())?;
+                    let to_sign = ToSignView { is_needed: true, terms, keys: me.member.ssh_keys.clone() };
+                    return Ok((Vec::new(), (policy, Some(to_sign))));
                 }
                 let drafts = drafts?;
                 let changes = changes(read, id)?;
@@ -80,14 +87,17 @@ impl Call for Approve {
                     TERMS.allows(own, now)?;
                     quota::may_grant(read, &policy, &request, &terms, now)?;
                 }
-                Ok((drafts, policy))
+                Ok((drafts, (policy, None)))
             },
-            |read, policy, now| view::written(read, &policy, id, now),
+            |read, (policy, to_sign), now| match to_sign {
+                Some(to_sign) => Ok(ApproveAnswer::ToSign(to_sign)),
+                None => Ok(ApproveAnswer::Approved(Box::new(view::written(read, &policy, id, now)?))),
+            },
         )
     }
 }
 
-/// What the caller signs who makes this approval, and whether it has to be signed.
+/// What the caller signs who makes this approval elsewhere, and whether it has to be signed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ApprovalToSign {
     pub id: RequestId,

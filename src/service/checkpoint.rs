@@ -176,6 +176,18 @@ impl Call for RotateCheckpointKey {
 }
 
 impl Service<'_> {
+    /// The state of the log, signed if this host has a key that the log names.
+    pub(super) fn checkpoint(&self, read: &Read<'_>, at: Timestamp) -> Result<Checkpoint, Error> {
+        let unsigned = unsigned(read, at)?;
+        match self.host_key(read) {
+            Ok(HostKey::Recorded(key)) if may_sign(read)? => {
+                let (note, _) = sign(read, &key, Vec::new())?;
+                Ok(Checkpoint { note: Some(note.to_string()), ..unsigned })
+            }
+            Ok(_) | Err(_) => Ok(unsigned),
+        }
+    }
+
     /// Reads something that this host's key signs, as an auditor or an admin. The first time, an admin makes the key.
     fn with_key<T>(
         &self,

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    ActingAs, ApprovalToSign, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny,
-    DesiredAccess, EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List,
-    MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals, Recertifications,
-    RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification,
+    ActingAs, ApprovalToSign, Approve, Audit, Call, Caller, CancelRecertification, Check, CheckpointKeys, Complete,
+    DecideItem, Deny, DesiredAccess, EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate,
+    JudgeSessions, List, MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals,
+    Recertifications, RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification,
     StartRecertification, StillHeld, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
@@ -435,6 +435,7 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(ShowRecertification { id: parsed("1") })),
         ("olivia", call(Complete { words: Words::Items })),
         ("olivia", call(DecideItem { id: parsed("1.1"), verdict: ItemVerdict::Keep, reason: reason() })),
+        ("alice", call(CancelRecertification { id: parsed("1"), reason: parsed("not now") })),
         ("alice", call(Revoke { id: id(pending - 1), reason: reason(), seen: None })),
         ("alice", call(Prefer { change: PreferenceChange::Mute(Vec::new()) })),
         ("alice", call(MarkRead { ids: vec![1] })),

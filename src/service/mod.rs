@@ -90,7 +90,7 @@ macro_rules! calls {
             provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
             report: PeriodReport;
-            recertify: DecideItem, Recertifications, ShowRecertification, StartRecertification;
+            recertify: CancelRecertification, DecideItem, Recertifications, ShowRecertification, StartRecertification;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;

@@ -11,7 +11,7 @@ use crate::domain::duration::Length;
 use crate::domain::event::{Approval, Entry, Event, Granted, Revision, Submission};
 use crate::domain::member::{Login, Member};
 use crate::domain::name::{Name, RuleName};
-use crate::domain::preference::Policy;
+use crate::domain::preference::{Policy, Preference};
 use crate::domain::request::{Review, Verdict};
 use crate::domain::team::Group;
 use crate::domain::team::change::{Change, Diff};
@@ -74,11 +74,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?;
             many(write, "UPDATE outbox SET due_at = ?1 WHERE due_at > ?1", [entry.at.unix()])?;
         }
-        Event::PreferenceChanged { member, to, .. } => {
-            let body = if to.is_empty() { None } else { Some(to_json(to)?) };
-            one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
-            write.reconsider(Some(member), entry.at)?;
-        }
+        Event::PreferenceChanged { member, to, .. } => change_preference(write, entry.at, member, to)?,
         Event::GrantProvisioned(_)
         | Event::GrantDeprovisioned(_)
         | Event::ProvisioningFailed(_)
@@ -91,6 +87,9 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::RecertificationDecided(decision) => write.decide_item(entry, decision)?,
         Event::RecertificationReminded { recertification } => write.note_reminder(*recertification)?,
         Event::RecertificationClosed(closed) => write.close_recertification(entry, closed)?,
+        Event::RecertificationCancelled { recertification, cancellation } => {
+            write.cancel_recertification(entry, *recertification, cancellation)?;
+        }
     }
     Ok(())
 }
@@ -179,6 +178,12 @@ fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<
         many(write, sql, params![request.get(), name.as_str()])?;
     }
     Ok(())
+}
+
+fn change_preference(write: &Write<'_>, at: Timestamp, member: &Name, to: &Preference) -> Result<(), Error> {
+    let body = if to.is_empty() { None } else { Some(to_json(to)?) };
+    one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
+    write.reconsider(Some(member), at)
 }
 
 /// Does in SQL what `Request::apply_edit` does: changes a pending request and voids all its approvals. Approvals of the terms

@@ -152,6 +152,7 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("recertify", "alice", &["recertify", "start", "--resource", "role:member", "--due", "1d", "--dry-run"]);
     printed.add("recertify", "bob", &["recertify", "list"]);
     printed.add("recertify keep", "erin", &["recertify", "revoke", "1.2", "--reason", "Left"]);
+    printed.add("recertify", "alice", &["recertify", "cancel", "1", "--reason", "A mistake"]);
 
     printed.add("inbox", "bob", &["inbox"]);
     printed.add("inbox --mark-read", "bob", &["inbox", "--mark-read"]);

@@ -94,6 +94,9 @@ fn what_no_program_can_read_or_apply_is_void_on_every_host() {
         let listed = listed.iter().filter(|entry| entry["action"] == "entry.void");
         assert_eq!(listed.count(), voids.len());
         assert!(host.ok("olivia", &["audit"]).contains("it changes nothing"));
+        let page = host.ok("olivia", &["report", "--html", "-"]);
+        assert!(page.contains(&format!("Void entries: {}.", voids.len())) && page.contains("The log is whole"));
+        assert!(voids.iter().all(|seq| page.contains(&format!("<li>entry {seq}: "))));
     }
     assert_eq!(serde_json::from_str::<Value>(&h3.ok("bob1", &["show", "1", "--json"])).unwrap()["requester"], "bob1");
     // A new host comes to the same.

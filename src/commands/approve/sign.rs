@@ -11,7 +11,7 @@ use crate::domain::ssh_signature::SshSignature;
 use crate::domain::terms::{Modification, RequestId};
 use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
-use crate::protocol::{RequestView, ToSignView};
+use crate::protocol::{ApproveAnswer, RequestView, ToSignView};
 use crate::service::{ApprovalToSign, Approve};
 use crate::signing::KeyFile;
 
@@ -27,21 +27,23 @@ pub(super) fn read(file: &Path) -> Result<SshSignature> {
 impl App {
     /// Approves, with a signature if a rule demands it.
     pub(super) fn approve(&mut self, approve: Approve) -> Result<RequestView, Failure> {
-        let approve = self.signed(approve)?;
-        self.backend()?.answer(approve)
+        let to_sign = match self.backend()?.answer(approve.clone())? {
+            ApproveAnswer::Approved(view) => return Ok(*view),
+            ApproveAnswer::ToSign(to_sign) => to_sign,
+        };
+        let id = approve.id;
+        let signature = self.sign(&approve, &to_sign)?;
+        match self.backend()?.answer(Approve { signature: Some(signature), ..approve })? {
+            ApproveAnswer::Approved(view) => Ok(*view),
+            ApproveAnswer::ToSign(_) => Err(Failure::new(
+                Kind::Internal,
+                format!("the approval of request {id} was signed, and still has to be"),
+            )),
+        }
     }
 
-    /// Signs an approval, if a rule demands it.
-    pub(super) fn signed(&mut self, approve: Approve) -> Result<Approve, Failure> {
-        if approve.signature.is_some() {
-            return Ok(approve);
-        }
-        let Approve { id, modification, note, .. } = &approve;
-        // If it is refused, such as for want of a key, the approval itself says why, and that is recorded.
-        let Ok(to_sign) = self.to_sign(*id, modification, note.as_ref()) else { return Ok(approve) };
-        if !to_sign.is_needed || to_sign.keys.is_empty() {
-            return Ok(approve);
-        }
+    fn sign(&mut self, approve: &Approve, to_sign: &ToSignView) -> Result<SshSignature, Failure> {
+        let Approve { id, modification, note, .. } = approve;
         // What the server answers is not trusted: what is signed is what the user asked for, and what they see.
         if !to_sign.terms.are_meant(*id, modification, note.as_ref()) {
             let message =
@@ -57,17 +59,12 @@ impl App {
         let text = to_sign.terms.to_string();
         self.printer.status("You sign:");
         self.printer.preview(|sheet| text.lines().for_each(|line| sheet.line(line)));
-        let signature = key.sign(NAMESPACE, &text).map_err(|why| sign_elsewhere(*id, why))?;
-        Ok(Approve { signature: Some(signature), ..approve })
-    }
-
-    fn to_sign(&self, id: RequestId, changes: &Modification, note: Option<&Text>) -> Result<ToSignView, Failure> {
-        self.backend()?.answer(ApprovalToSign { id, modification: changes.clone(), note: note.cloned() })
+        key.sign(NAMESPACE, &text).map_err(|why| sign_elsewhere(*id, why))
     }
 
     /// Prints the text that somebody signs who approves with these changes.
-    pub(super) fn print_terms(&mut self, id: RequestId, changes: Modification, note: Option<Text>) -> Result<u8> {
-        let to_sign = self.to_sign(id, &changes, note.as_ref())?;
+    pub(super) fn print_terms(&mut self, id: RequestId, modification: Modification, note: Option<Text>) -> Result<u8> {
+        let to_sign = self.backend()?.answer(ApprovalToSign { id, modification, note })?;
         let text = to_sign.terms.to_string();
         if self.printer.is_json() {
             let keys: Vec<String> = to_sign.keys.iter().map(ToString::to_string).collect();

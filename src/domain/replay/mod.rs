@@ -211,6 +211,9 @@ impl Model {
                 self.remind_of_recertification(context, recertification)
             }
             Event::RecertificationClosed(closed) => self.close_recertification(context, closed),
+            Event::RecertificationCancelled { recertification, cancellation } => {
+                self.cancel_recertification(context, recertification, cancellation)
+            }
             Event::Void => Err("no program records it".to_owned()),
         }
     }

@@ -1,7 +1,6 @@
 //! A request, the decisions on it, and the grant that an approved one gives.
 
 pub mod approval_terms;
-pub mod as_of;
 pub mod authorize;
 pub mod clock;
 pub mod edit;
