@@ -42,9 +42,12 @@ impl Store {
         let key = SigningKey::new(origin, KeyUse::Checkpoint, random_seed()?)
             .map_err(|why| Error::Internal { message: format!("no key was made: {why}") })?;
         let path = self.draft_path();
-        let mut file = open(&path, OpenOptions::new().write(true).create(true).truncate(true))?;
+        // A run that is killed here leaves no half of a key under the name of a draft.
+        let unwritten = file::beside(&path, "-0");
+        let mut file = open(&unwritten, OpenOptions::new().write(true).create(true).truncate(true))?;
         let written = file.write_all(key.secret_text().as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(|error| file::io(&path, &error))?;
+        let moved = written.and_then(|()| fs::rename(&unwritten, &path));
+        moved.map_err(|error| file::io(&path, &error))?;
         sync_folder(&path)?;
         Ok(key)
     }

@@ -65,7 +65,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use connector_journal::{FetchedJournal, SharedJournal, SharedJournalRow};
 pub use copy::{EngineHealth, KnownState};
-pub use file::{beside, open_private, resolve, try_lock};
+pub use file::{beside, create_folders, move_into_place, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
 pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
 pub use key::random_seed;

@@ -1,0 +1,75 @@
+//! A system call that fails: the command says that it is done only if it is, and if not, what became of it and what to do.
+
+use crate::harness::World;
+use crate::scenarios::all;
+use crate::strace::{Traced, limit_file_size};
+use crate::sweep::{Outcome, Prepared, Random, each_point, for_each_scenario, is_full};
+
+/// How many points of each command are tried, unless all are.
+const PART: usize = 4;
+const LIMITS: usize = 2;
+/// Beyond the size of every file here, and the step between two limits.
+const LARGEST: u64 = 256 << 10;
+const STEP: u64 = 1500;
+
+fn errors(call: &str) -> &'static [&'static str] {
+    match call {
+        "connect" | "sendto" | "sendmsg" => &[],
+        "ftruncate" | "fallocate" => &["error=EIO", "error=ENOSPC"],
+        _ => &["error=EIO", "error=ENOSPC", "error=EDQUOT"],
+    }
+}
+
+#[test]
+fn a_command_whose_system_call_fails_says_what_became_of_it() {
+    for_each_scenario(all(), "errors", |scenario| {
+        let prepared = Prepared::new(scenario);
+        each_point(&prepared, errors, PART, |world, point, ran| survives(&prepared, world, point, ran))
+    });
+}
+
+#[test]
+fn a_command_whose_writes_are_short_says_what_became_of_it() {
+    for_each_scenario(all(), "short writes", |scenario| {
+        let prepared = Prepared::new(scenario);
+        let mut random = Random::of(prepared.scenario.name);
+        let count = usize::try_from(LARGEST / STEP).unwrap();
+        let limits: Vec<usize> =
+            if is_full() { (0..count).collect() } else { (0..LIMITS).map(|_| random.below(count)).collect() };
+        for nth in &limits {
+            let (bytes, world) = (*nth as u64 * STEP, prepared.begin());
+            let ran = limit_file_size(&prepared.command(&world), bytes);
+            let point = format!("{}: files of at most {bytes} bytes", prepared.scenario.name);
+            survives(&prepared, &world, &point, &ran);
+        }
+        limits.len()
+    });
+}
+
+fn survives(prepared: &Prepared, world: &World, point: &str, ran: &Traced) {
+    let outcome = prepared.check(world, point, ran);
+    tells(prepared, point, ran, outcome);
+    prepared.converges(world, point, outcome);
+}
+
+/// The exit code and the text agree with what happened.
+fn tells(prepared: &Prepared, point: &str, ran: &Traced, outcome: Outcome) {
+    let code = ran.code.unwrap_or_else(|| panic!("{point}: a signal ended it: {ran:?}"));
+    assert!(code != 70 && code != 101, "{point}: {ran:?}");
+    if code == prepared.scenario.exits {
+        return;
+    }
+    // What could not be written is not there to be read.
+    if ran.injected.as_ref().is_some_and(|call| call.contains(" write(2")) {
+        return;
+    }
+    let says = |words: &[&str]| words.iter().any(|word| ran.err.contains(word));
+    assert!(says(&["error: ", "warning: "]), "{point}: {ran:?}");
+    assert!(code != 74 || says(&["hint: "]), "{point}: it does not say what to do: {ran:?}");
+    if says(&["nothing was "]) {
+        assert_eq!(outcome, Outcome::Before, "{point}: {ran:?}");
+    }
+    if outcome == Outcome::After {
+        assert!(says(&["may or may not", "was carried out", "warning: "]), "{point}: it is done: {ran:?}");
+    }
+}
