@@ -195,7 +195,7 @@ fn next<C: Call>(from: &mut BufReader<Timed<'_>>) -> Result<Answer<C::Row, C::Re
         unclear(&why)
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        Failure::new(Kind::Io, format!("the server's answer can't be parsed: {error}"))
+        unclear(&format!("the server's answer can't be parsed: {error}"))
             .hint("install the same version of access for both")
     })
 }

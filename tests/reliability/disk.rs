@@ -7,8 +7,8 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::random::Random;
 use crate::recording::Op;
-use crate::sweep::Random;
 
 /// What a disk writes at once, and what SQLite does.
 const SECTOR: usize = 512;

@@ -1,9 +1,10 @@
 //! A system call that fails: the command says that it is done only if it is, and if not, what became of it and what to do.
 
 use crate::harness::World;
-use crate::scenarios::all;
-use crate::strace::{Traced, limit_file_size};
-use crate::sweep::{Outcome, Prepared, Random, each_point, for_each_scenario, is_full};
+use crate::random::{Random, is_full};
+use crate::scenarios::{all, named};
+use crate::strace::{Injection, Traced, inject, limit_file_size};
+use crate::sweep::{Outcome, Prepared, each_point, for_each_scenario};
 
 /// How many points of each command are tried, unless all are.
 const PART: usize = 4;
@@ -66,10 +67,24 @@ fn tells(prepared: &Prepared, point: &str, ran: &Traced, outcome: Outcome) {
     let says = |words: &[&str]| words.iter().any(|word| ran.err.contains(word));
     assert!(says(&["error: ", "warning: "]), "{point}: {ran:?}");
     assert!(code != 74 || says(&["hint: "]), "{point}: it does not say what to do: {ran:?}");
-    if says(&["nothing was "]) {
+    // Of several things it says so of each.
+    if prepared.scenario.steps.is_one() && says(&["nothing was "]) {
         assert_eq!(outcome, Outcome::Before, "{point}: {ran:?}");
     }
     if outcome == Outcome::After {
         assert!(says(&["may or may not", "was carried out", "warning: "]), "{point}: it is done: {ran:?}");
     }
+}
+
+/// Another write would have succeeded.
+#[test]
+fn an_output_that_fails_once_says_that_the_command_was_carried_out() {
+    let prepared = Prepared::new(named("request"));
+    let world = prepared.begin();
+    let ran = inject(&prepared.command(&world), Injection { call: "write", nth: 1, what: "error=EIO" });
+    assert!(
+        ran.code == Some(74) && ran.err.contains("the command was carried out; only its output is lost"),
+        "{ran:?}"
+    );
+    survives(&prepared, &world, "the output fails once", &ran);
 }

@@ -20,7 +20,9 @@ mod kill_sweep;
 #[path = "../cli/post.rs"]
 mod post;
 mod power_loss;
+mod random;
 mod recording;
+mod rows;
 mod scenarios;
 mod state;
 mod strace;

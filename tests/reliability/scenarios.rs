@@ -121,7 +121,7 @@ const ELSEWHERE: [(&str, &str); 19] = [
     ("connector ldap", "tests/connectors/kills.rs"),
     ("connector postgres", "tests/connectors/kills.rs"),
     ("connector scim", "tests/connectors/kills.rs"),
-    ("connector sudoers", "tests/shared/kills.rs"),
+    ("connector sudoers", "tests/shared/sudoers.rs"),
     ("connector unix-group", "tests/shared/unix_group.rs"),
     ("follow", "tests/fleet/unwritten.rs"),
     ("log allow", "tests/fleet/hosts.rs"),
@@ -142,6 +142,10 @@ pub fn all() -> Vec<Scenario> {
     all.extend(people());
     all.extend(upkeep());
     all
+}
+
+pub fn named(name: &str) -> Scenario {
+    all().into_iter().find(|scenario| scenario.name == name).unwrap()
 }
 
 fn requests() -> Vec<Scenario> {

@@ -4,10 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OpenFlags};
-
 use crate::harness::World;
+use crate::rows::{recorded, rows};
 
 /// The content of each file by its path. Of a database: its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,17 +21,9 @@ impl State {
     /// Without random numbers: what was recorded, how many rows there are, and which files.
     #[must_use]
     pub fn recorded(self) -> State {
-        let line = |line: &str| match line.split_once(": ") {
-            // After the number: time, actor, Unix user, action and request.
-            Some(("event", entry)) => entry.splitn(7, '|').skip(1).take(5).collect::<Vec<_>>().join("|"),
-            Some((table, _)) => table.to_owned(),
-            None => line.to_owned(),
-        };
         let reduce = |(name, content): (PathBuf, String)| {
             let content = if content.starts_with("version ") {
-                let mut lines: Vec<String> = content.lines().map(line).collect();
-                lines.sort();
-                lines.join("\n")
+                recorded(&content)
             } else if name.ends_with("allowed") {
                 content
             } else {
@@ -122,40 +112,5 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<PathBuf, String>) {
         // The name of the reconciler's journal has the path of the database in it.
         let shown = if folder.ends_with("reconcile") { folder.join("journal.db") } else { path };
         files.insert(shown.strip_prefix(root).unwrap().to_owned(), content);
-    }
-}
-
-/// All rows of all tables, which SQLite itself finds sound.
-fn rows(path: &Path) -> String {
-    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
-    let check: String = conn.query_row("PRAGMA quick_check", [], |row| row.get(0)).unwrap();
-    assert_eq!(check, "ok", "{}", path.display());
-    let version: i64 = conn.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
-    let mut all = format!("version {version}\n");
-    let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name";
-    let mut statement = conn.prepare(tables).unwrap();
-    let tables: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    for table in tables {
-        let mut statement = conn.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
-        let width = statement.column_count();
-        let mut found = statement.query([]).unwrap();
-        let mut lines = Vec::new();
-        while let Some(row) = found.next().unwrap() {
-            let values: Vec<String> = (0..width).map(|at| text(row.get(at).unwrap())).collect();
-            lines.push(format!("{table}: {}\n", values.join("|")));
-        }
-        lines.sort();
-        all.extend(lines);
-    }
-    all
-}
-
-fn text(value: Value) -> String {
-    match value {
-        Value::Null => "NULL".to_owned(),
-        Value::Integer(number) => number.to_string(),
-        Value::Real(number) => number.to_string(),
-        Value::Text(text) => format!("{text:?}"),
-        Value::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
     }
 }

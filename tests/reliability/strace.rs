@@ -43,7 +43,6 @@ pub struct Injection<'i> {
 pub struct Traced {
     /// None: a signal killed it.
     pub code: Option<i32>,
-    pub out: String,
     pub err: String,
     /// The system call at which the injection happened, in this process or a child of it.
     pub injected: Option<String>,
@@ -52,7 +51,7 @@ pub struct Traced {
 impl Traced {
     pub fn new(output: Output, injected: Option<String>) -> Traced {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Traced { code: output.status.code(), out: text(output.stdout), err: text(output.stderr), injected }
+        Traced { code: output.status.code(), err: text(output.stderr), injected }
     }
 }
 
@@ -65,9 +64,13 @@ pub fn inject(command: &Command, injection: Injection<'_>) -> Traced {
     let mut strace = under_strace(command, trace.path(), &["-e", &traced, "-e", &expression]);
     let output = strace.output().unwrap();
     let trace = fs::read_to_string(trace.path()).unwrap();
-    let killed = |line: &&str| line.contains("killed by SIGKILL");
-    let injected = trace.lines().find(|line| line.contains("(INJECTED)") || killed(line)).map(str::to_owned);
-    Traced::new(output, injected)
+    Traced::new(output, injected(&trace))
+}
+
+/// The call of a trace at which something was injected.
+pub fn injected(trace: &str) -> Option<String> {
+    let is_it = |line: &&str| line.contains("(INJECTED)") || line.contains("killed by SIGKILL");
+    trace.lines().find(is_it).map(str::to_owned)
 }
 
 /// Runs the command with a limit on the size of its files: a write across it is a short one, and the next fails.
@@ -85,8 +88,13 @@ pub fn count_calls(command: &Command) -> BTreeMap<&'static str, usize> {
     let output = under_strace(command, trace.path(), &["-e", &traced]).output().unwrap();
     let text = fs::read_to_string(trace.path()).unwrap();
     assert!(text.contains("exited with"), "it was not traced: {output:?}\n{text}");
+    counts(&text)
+}
+
+/// How often each call is in a trace.
+pub fn counts(trace: &str) -> BTreeMap<&'static str, usize> {
     let mut counts: BTreeMap<(&'static str, String), usize> = BTreeMap::new();
-    for line in text.lines() {
+    for line in trace.lines() {
         let Some((process, call)) = line.split_once(' ') else { continue };
         if let Some(name) = CALLS.into_iter().find(|name| call.trim_start().starts_with(&format!("{name}("))) {
             *counts.entry((name, process.to_owned())).or_default() += 1;

@@ -34,6 +34,8 @@ mod form;
 #[cfg(not(feature = "test-overrides"))]
 mod host;
 #[cfg(not(feature = "test-overrides"))]
+mod kills;
+#[cfg(not(feature = "test-overrides"))]
 mod layout;
 #[cfg(not(feature = "test-overrides"))]
 mod lifecycle;
@@ -51,13 +53,23 @@ mod postgres_cluster;
 #[cfg(not(feature = "test-overrides"))]
 mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
+#[path = "../reliability/random.rs"]
+mod random;
+#[cfg(not(feature = "test-overrides"))]
 mod recipes;
+#[cfg(not(feature = "test-overrides"))]
+#[path = "../reliability/rows.rs"]
+mod rows;
 #[cfg(not(feature = "test-overrides"))]
 mod sessions;
 #[cfg(not(feature = "test-overrides"))]
 mod shared_log;
 #[cfg(not(feature = "test-overrides"))]
 mod ssh;
+#[cfg(not(feature = "test-overrides"))]
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
+#[path = "../reliability/strace.rs"]
+mod strace;
 #[cfg(not(feature = "test-overrides"))]
 mod sudoers;
 #[cfg(not(feature = "test-overrides"))]
