@@ -206,5 +206,5 @@ fn unclear(why: &str) -> Failure {
 }
 
 fn lost(error: std::io::Error) -> Failure {
-    Failure::new(Kind::Io, format!("the connection failed: {error}; nothing was done"))
+    Failure::new(Kind::Io, format!("the connection failed: {error}; nothing was done")).hint("try again")
 }

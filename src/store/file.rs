@@ -18,6 +18,7 @@ use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::Error;
+use crate::error::Failure;
 
 /// How long a command waits for a lock.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -163,7 +164,7 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         None => Path::new("/"),
         Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
@@ -362,7 +363,9 @@ pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
         std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
         _ => io(path, &error),
     })?;
-    sync(folder_of(path))
+    sync(folder_of(path)).map_err(|error| Error::Unfinished {
+        message: format!("{} is there, but may not survive a power loss: {}", path.display(), Failure::from(error)),
+    })
 }
 
 /// Removes a draft and the files beside it. Failures are ignored: there may be none, and leftovers do no harm.

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use super::open::harden;
-use super::{Error, file, row};
+use super::{Error, commit, file, row};
 use crate::domain::binding::{Holding, Parameters};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -178,7 +178,7 @@ impl Journal {
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
-        Ok(transaction.commit()?)
+        commit(transaction)
     }
 
     /// All that is known of one system.
@@ -246,7 +246,7 @@ impl Journal {
                 }
             }
         }
-        Ok(transaction.commit()?)
+        commit(transaction)
     }
 
     /// Notes a session that was opened. Two runs may note the same.

@@ -141,6 +141,10 @@ pub enum Error {
     CommitUnknown {
         message: String,
     },
+    /// What was done may not last, or something is left to do.
+    Unfinished {
+        message: String,
+    },
     /// A bug in access.
     Internal {
         message: String,
@@ -213,7 +217,7 @@ impl From<Error> for Failure {
             Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
             Error::Io { message } | Error::NoSharedMemory { message } => {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
-                    .hint("nothing was changed; check free disk space and permissions")
+                    .hint("this step changed nothing; check free disk space and permissions, then try again")
             }
             Error::ReadOnly { message, hint } => Failure::new(Kind::Io, message).hint(hint),
             Error::CommitUnknown { message } => Failure::new(
@@ -221,6 +225,8 @@ impl From<Error> for Failure {
                 format!("the commit failed, so the changes may or may not have been written: {message}"),
             )
             .hint("check what was recorded (`access list`, `access audit`) before you try again"),
+            Error::Unfinished { message } => Failure::new(Kind::Io, message)
+                .hint("what was recorded stays recorded; check free disk space and permissions, then try again"),
             Error::Internal { message } => {
                 Failure::new(Kind::Internal, format!("an unexpected database error: {message}"))
                     .hint("this is a bug in access; please report it")
@@ -320,12 +326,17 @@ impl Store {
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
         let answer = work(&Write::new(&transaction)?)?;
-        transaction.commit().map_err(|error| match Error::from(error) {
-            Error::Io { message } | Error::Internal { message } => Error::CommitUnknown { message },
-            other => other,
-        })?;
+        commit(transaction)?;
         Ok(answer)
     }
+}
+
+/// Commits. If that fails, nobody knows whether the changes were written.
+fn commit(transaction: rusqlite::Transaction<'_>) -> Result<(), Error> {
+    transaction.commit().map_err(|error| match Error::from(error) {
+        Error::Io { message } | Error::Internal { message } => Error::CommitUnknown { message },
+        other => other,
+    })
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ fn acknowledged(prepared: &Prepared, ops: &[Op]) -> usize {
 
 fn comes_back(prepared: &Prepared, world: &World, point: &str, acknowledged: bool) {
     let code = acknowledged.then_some(prepared.scenario.exits);
-    let ran = Traced { code, err: String::new(), injected: None };
+    let ran = Traced { code, out: String::new(), err: String::new(), injected: None };
     let outcome = prepared.check(world, point, &ran);
     if prepared.scenario.exits != 0 && acknowledged {
         assert_eq!(outcome, Outcome::After, "{point}");

@@ -43,6 +43,7 @@ pub struct Injection<'i> {
 pub struct Traced {
     /// None: a signal killed it.
     pub code: Option<i32>,
+    pub out: String,
     pub err: String,
     /// The system call at which the injection happened, in this process or a child of it.
     pub injected: Option<String>,
@@ -51,7 +52,7 @@ pub struct Traced {
 impl Traced {
     pub fn new(output: Output, injected: Option<String>) -> Traced {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Traced { code: output.status.code(), err: text(output.stderr), injected }
+        Traced { code: output.status.code(), out: text(output.stdout), err: text(output.stderr), injected }
     }
 }
 
