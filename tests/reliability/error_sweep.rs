@@ -7,8 +7,8 @@ use crate::strace::{Injection, Traced, inject, limit_file_size};
 use crate::sweep::{Outcome, Prepared, each_point, for_each_scenario};
 
 /// How many points of each command are tried, unless all are.
-const PART: usize = 4;
-const LIMITS: usize = 2;
+const PART: usize = 3;
+const LIMITS: usize = 1;
 /// Beyond the size of every file here, and the step between two limits.
 const LARGEST: u64 = 256 << 10;
 const STEP: u64 = 1500;

@@ -5,7 +5,7 @@ use crate::strace::{Injection, inject};
 use crate::sweep::{Prepared, each_point, for_each_scenario};
 
 /// How many points of each command are tried, unless all are.
-const PART: usize = 4;
+const PART: usize = 3;
 
 #[test]
 fn a_command_killed_at_any_call_is_done_or_not() {

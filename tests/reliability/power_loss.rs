@@ -16,7 +16,7 @@ use crate::sweep::{Outcome, Prepared, for_each_scenario};
 /// How many mixtures of what reached the disk are tried at each moment.
 const MIXTURES: usize = 4;
 /// How many moments and mixtures of each command are tried, unless all are.
-const PART: usize = 6;
+const PART: usize = 4;
 
 #[test]
 fn a_machine_that_loses_power_keeps_what_was_acknowledged() {
