@@ -5,13 +5,13 @@ cd "$(dirname "$0")/.."
 
 # What the tests run, and the Debian package that has it.
 set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client ssh-agent=openssh-client ssh-add=openssh-client shellcheck=shellcheck script=bsdutils \
-    stty=coreutils jq=jq openssl=openssl chromium=chromium cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
+    stty=coreutils jq=jq openssl=openssl chromium=chromium strace=strace prlimit=util-linux cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
     ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind go=golang-go \
     /usr/share/gocode/src/golang.org/x/mod/sumdb/tlog=golang-golang-x-mod-dev
 if [ "$(id -u)" = 0 ]; then
     # The shared host is tested by root, with all that it takes part with.
-    set -- "$@" git=git pamtester=pamtester prlimit=util-linux ps=procps setpriv=util-linux strace=strace sudo=sudo sudoreplay=sudo \
+    set -- "$@" git=git pamtester=pamtester ps=procps setpriv=util-linux sudo=sudo sudoreplay=sudo \
         systemd-analyze=systemd unshare=util-linux useradd=passwd /usr/sbin/sshd=openssh-server ssh=openssh-client
 fi
 # A Python without ensurepip can't make an environment.
