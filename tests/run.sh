@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # What the tests run, and the Debian package that has it.
-set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client shellcheck=shellcheck script=bsdutils \
+set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client ssh-agent=openssh-client ssh-add=openssh-client shellcheck=shellcheck script=bsdutils \
     stty=coreutils jq=jq openssl=openssl chromium=chromium cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
     ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind go=golang-go \
