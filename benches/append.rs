@@ -1,7 +1,7 @@
 //! Appends to a shared log with turns, as hosts do, but without a copy: what the database's side can take.
 //!
 //! `append URL PASSWORD_FILE WRITERS SECONDS`: each writer has a connection of its own; all are the host that the URL names.
-//! Prints how many appends a second that were, and how long the median and the slowest hundredth took.
+//! Prints how many appends a second that were, and how many seconds the median and the slowest hundredth took.
 
 use std::error::Error;
 use std::thread::{sleep, spawn};
@@ -37,11 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         times.extend(writer.join().map_err(|_| "a writer failed")??);
     }
     times.sort();
-    let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default();
+    let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default().as_secs_f64();
     let rate = times.len() as f64 / seconds.as_secs_f64();
     #[expect(clippy::print_stdout, reason = "the figures")]
     {
-        println!("{writers} writers: {rate:.0}/s, p50 {:?}, p99 {:?}", at(50), at(99));
+        println!("{rate:.0} {} {}", at(50), at(99));
     }
     Ok(())
 }

@@ -4,7 +4,11 @@
 //! - `fill create PATH LOGIN PAST LAPSED PENDING`: a team of about a thousand members with PAST requests whose access ended
 //!   long ago, LAPSED grants that have ended but whose end is not recorded yet, PENDING requests, and one live grant of
 //!   `connection:c0` to `m0`, whose login is LOGIN.
+//! - `fill year PATH SEED REQUESTS`: a year of a team of 50 people (`year.rs`).
 //! - `fill lapse PATH COUNT`: COUNT more grants that lapse. It waits until they have.
+
+#[path = "year.rs"]
+mod year;
 
 use std::error::Error;
 use std::path::Path;
@@ -42,8 +46,12 @@ fn main() -> Outcome<()> {
         ["create", path, login, past, lapsed, pending] => {
             create(Path::new(path), login, past.parse()?, lapsed.parse()?, pending.parse()?)
         }
+        ["year", path, seed, requests] => year::fill(Path::new(path), seed.parse()?, requests.parse()?).map(drop),
         ["lapse", path, count] => lapse(Path::new(path), count.parse()?),
-        _ => Err("fill create PATH LOGIN PAST LAPSED PENDING | fill lapse PATH COUNT".into()),
+        _ => {
+            Err("fill create PATH LOGIN PAST LAPSED PENDING | fill year PATH SEED REQUESTS | fill lapse PATH COUNT"
+                .into())
+        }
     }
 }
 

@@ -569,6 +569,11 @@ class Benches:
         runs = self.turns(5, lambda _: self.place.run_heavy(prove), lambda _: self.place.run_heavy(shell(db, READ_LOG)))
         self.ratio(9, "`audit verify` of 1,000,000 entries; `integrity_check` and reading their bytes", *runs, 2.5)
         self.peak(9, "its memory", runs[0], 64)
+        # The first makes the key.
+        one_entry = access(db, "--as", "alice", "audit", "prove", "500000")
+        proofs = [self.place.run_heavy(one_entry) for _ in range(self.runs(5) + 1)][1:]
+        self.slowest(9, "`audit prove` of one of 1,000,000 entries", [proof.wall for proof in proofs], 2000)
+        self.peak(9, "its memory", proofs, 64)
 
     def row_10(self):
         """`list` of 100,000 requests beside the shell's"""
@@ -734,6 +739,32 @@ class Benches:
             self.verify(db)
             self.place.drop(db)
 
+    def row_14(self):
+        """Questions about a moment of the past"""
+        db = self.data("million-entries")
+        middle = "SELECT strftime('%Y-%m-%dT%H:%M:%SZ', at, 'unixepoch') FROM event WHERE seq = (SELECT max(seq) / 2 FROM event)"
+        moment = ("--at", one(db, middle))
+        for question in [("who", "connection:c0"), ("who", "--user", "m9"), ("list",), ("team", "show")]:
+            words = access(db, "--as", "alice", *question, *moment)
+            times = [self.place.run(words).wall for _ in range(self.runs(5))]
+            self.slowest(14, f"`{' '.join(question)} --at` in the middle of 1,000,000 entries", times, 2000)
+
+
+    def row_14(self):
+        """`report` of 10,000 grants, and of a million entries"""
+        for name, what, bound, most in (("ten-thousand", "10,000 grants", 3, 64), ("million-entries", "1,000,000 entries", 15, 128)):
+            out = self.place.folder / "report.html"
+            report = access(self.data(name), "--as", "alice", "report", "--since", "2001-01-01", "--html", out)
+            runs = [self.place.run_heavy(report) for _ in range(self.runs(5))]
+            page = out.read_text()
+            grants = one(self.data(name), "SELECT count(*) FROM grant")
+            if f'<a href="#b-grants_held">{grants:,}</a>' not in page:
+                fail(f"row 14: the page does not count {grants:,} grants")
+            if len(page) > 2 << 20:
+                fail(f"row 14: the page has {len(page):,} bytes")
+            self.slowest(14, f"`report --html` of {what}", [run.wall for run in runs], bound * 1000)
+            self.peak(14, "its memory", runs, most)
+
 
 def ask(turn):
     """The words of one more request: each by another member, or for something else."""
@@ -771,7 +802,7 @@ FLAT = [
     ("`expire` with nothing to do", ("expire",), 0),
     ("`deliver` with nothing to do", ("deliver",), 0),
 ]
-ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 14)}
+ROWS = {number: getattr(Benches, f"row_{number}") for number in range(1, 15)}
 
 
 # Data, and the machine
@@ -836,7 +867,7 @@ def machine():
 
 def main():
     parser = argparse.ArgumentParser(prog="benches/run.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 13); can be given again")
+    parser.add_argument("--only", metavar="ROW", type=int, action="append", choices=ROWS, help="only this row (1 to 14); can be given again")
     parser.add_argument("--runs", metavar="N", type=int, help="so many runs of each side")
     parser.add_argument("--quick", action="store_true", help="a hundredth of the sizes: to try the benchmarks, not to measure")
     parser.add_argument("--show-sql", action="store_true", help="print what the sqlite3 shell is given, and stop")

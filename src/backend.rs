@@ -18,10 +18,11 @@ use crate::domain::member::Login;
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::identity;
-use crate::protocol::{AsOfLast, BackupView, Checkpoint, FindingView};
+use crate::protocol::{AsOfLast, BackupView, FindingView, KeptCheckpoint};
 use crate::server;
+use crate::server::OverSsh;
 use crate::service;
-use crate::service::{Backup, Call, Caller, Callers, Doctor, Outside, Rows, Service};
+use crate::service::{ActingAs, Backup, Call, Caller, Callers, Doctor, Outside, Rows, Service};
 use crate::store;
 use crate::store::{NewFile, Store};
 use crate::subscribers;
@@ -48,8 +49,25 @@ pub struct Own {
 /// A shared host. Only root and the system user who owns the database open the file directly.
 pub struct Host {
     shared: Shared,
-    client: Client,
+    members: MembersWay,
     file: Option<Own>,
+}
+
+/// How the calls of members are carried out.
+enum MembersWay {
+    /// By the server, which asks the kernel who calls.
+    Socket(Client),
+    /// In this process, which sshd started for a member.
+    OverSsh(Box<OverSsh>),
+}
+
+impl MembersWay {
+    fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
+        match self {
+            MembersWay::Socket(client) => client.call(call, rows),
+            MembersWay::OverSsh(over_ssh) => over_ssh.call(call, rows),
+        }
+    }
 }
 
 impl Backend {
@@ -82,7 +100,17 @@ impl Backend {
                     .hint("leave out --db: all commands use the host's shared database"));
             }
         };
-        Ok(Backend::Shared(Host { client: Client::new(shared.socket.clone()).noting(as_of), shared, file }))
+        let members = MembersWay::Socket(Client::new(shared.socket.clone()).noting(as_of));
+        Ok(Backend::Shared(Host { members, shared, file }))
+    }
+
+    /// For the command of a member that came over SSH.
+    pub fn over_ssh(over_ssh: OverSsh) -> Backend {
+        Backend::Shared(Host {
+            shared: over_ssh.shared.clone(),
+            members: MembersWay::OverSsh(Box::new(over_ssh)),
+            file: None,
+        })
     }
 
     /// The file that `init` creates. Only for a caller's own file.
@@ -152,7 +180,7 @@ impl Backend {
     /// `ask_server`: called where the server answers, before this process becomes the owner of the file, who may not ask.
     pub fn doctor(
         &self,
-        against: Vec<Checkpoint>,
+        against: Vec<KeptCheckpoint>,
         ask_server: &mut dyn FnMut(),
         rows: Rows<'_, FindingView>,
     ) -> Result<bool, Failure> {
@@ -220,6 +248,7 @@ fn looks_after(database: &Path) -> bool {
 
 impl Own {
     fn new(path: PathBuf, acting_as: Option<Name>, as_of: AsOfLast) -> Result<Own, Failure> {
+        let acting_as = acting_as.map_or(ActingAs::Login, ActingAs::Member);
         let caller = Caller { login: identity::login()?, root: identity::is_root(), acting_as };
         Ok(Own {
             path,
@@ -362,7 +391,7 @@ impl Drop for Own {
 
 impl Host {
     fn call<C: Call>(&self, call: C, rows: Rows<'_, C::Row>) -> Result<C::Reply, Failure> {
-        let Some(file) = &self.file else { return self.client.call(call, rows) };
+        let Some(file) = &self.file else { return self.members.call(call, rows) };
         let on_file = match C::CALLERS {
             Callers::Members | Callers::Reconciler => false,
             // Only root can correct the clock.
@@ -372,7 +401,7 @@ impl Host {
         if on_file {
             file.call(call, rows)
         } else if file.path == self.shared.database {
-            self.client.call(call, rows)
+            self.members.call(call, rows)
         } else {
             Err(Failure::new(Kind::Refused, "on a shared host --db is for expire, backup and doctor"))
         }

@@ -76,6 +76,14 @@ pub fn reviewable() -> Vec<CompletionCandidate> {
     words(Words::Reviewable)
 }
 
+pub fn recertification_items() -> Vec<CompletionCandidate> {
+    words(Words::Items)
+}
+
+pub fn recertifications() -> Vec<CompletionCandidate> {
+    words(Words::Recertifications)
+}
+
 pub fn extendable() -> Vec<CompletionCandidate> {
     words(Words::Extendable)
 }

@@ -56,6 +56,7 @@ pub struct Config {
     pub connectors: Option<Vec<Connector>>,
     pub ssh: Option<Ssh>,
     pub deliver: Option<DeliverConfig>,
+    pub checkpoints: Option<Checkpoints>,
     /// The log that several hosts share.
     pub log: Option<LogConfig>,
 }
@@ -144,6 +145,15 @@ pub struct Ssh {
     pub krl: PathBuf,
     /// The public key of the CA whose certificates it is about.
     pub ca: PathBuf,
+}
+
+/// How often `expire` takes a checkpoint of the log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Checkpoints {
+    pub every: Length,
+    /// The file that has the last one.
+    pub file: Option<PathBuf>,
 }
 
 /// A shared host, as the file in `/etc` declares it.
@@ -248,6 +258,7 @@ pub fn transports() -> Result<Config, Failure> {
         connectors: None,
         ssh: None,
         deliver: own.deliver.or(system.deliver),
+        checkpoints: None,
         log: None,
     })
 }
@@ -271,6 +282,11 @@ pub fn connectors() -> Result<Vec<Connector>, Failure> {
 /// Where the list of revoked SSH certificates is written. On a shared host only the machine's file counts.
 pub fn ssh() -> Result<Option<Ssh>, Failure> {
     enforcing("[ssh]", |config| config.ssh)
+}
+
+/// How often checkpoints are taken. On a shared host only the machine's file counts.
+pub fn checkpoints() -> Result<Option<Checkpoints>, Failure> {
+    enforcing("[checkpoints]", |config| config.checkpoints)
 }
 
 /// A section about systems that enforce access: the user's, from a file that nobody else can change, or else the machine's.
@@ -381,11 +397,13 @@ fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
-            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]], [ssh], [deliver] and [log]")
+            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]], [ssh], [deliver], [checkpoints] and [log]")
     })?;
     connector::check(path, config.connectors.as_deref().unwrap_or_default())?;
     let (krl, ca) = config.ssh.as_ref().map(|ssh| (&ssh.krl, &ssh.ca)).unzip();
-    let paths = [("database", config.database.as_ref()), ("socket", config.socket.as_ref()), ("krl", krl), ("ca", ca)];
+    let file = config.checkpoints.as_ref().and_then(|checkpoints| checkpoints.file.as_ref());
+    let (database, socket) = (config.database.as_ref(), config.socket.as_ref());
+    let paths = [("database", database), ("socket", socket), ("krl", krl), ("ca", ca), ("file", file)];
     for (key, value) in paths {
         if value.is_some_and(|value| value.is_relative()) {
             return Err(Failure::new(Kind::Invalid, format!("{}: {key} is not an absolute path", path.display())));

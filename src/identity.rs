@@ -1,7 +1,7 @@
 //! The current user and the current time, from the operating system. The environment can override them only in test builds (the
 //! feature `test-overrides`).
 
-use std::sync::mpsc;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -120,15 +120,22 @@ pub fn clocks() -> Result<HostClocks, Failure> {
         let now = clock()?.unix() * 1000;
         return Ok(HostClocks { boot_id: "test".to_owned(), since_boot: now, wall: now });
     }
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
     let wrong = |error: String| Failure::new(Kind::Failure, format!("the system's clocks can't be read: {error}"));
-    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
-    let boot_id = boot_id.map_err(|error| wrong(error.to_string()))?.trim().to_owned();
+    let boot_id = match BOOT_ID.get() {
+        Some(known) => known,
+        None => {
+            let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+            let read = read.map_err(|error| wrong(error.to_string()))?;
+            BOOT_ID.get_or_init(|| read.trim().to_owned())
+        }
+    };
     let milliseconds = |clock| {
         let time = clock_gettime(clock).map_err(|error| wrong(error.to_string()))?;
         Ok::<i64, Failure>(time.tv_sec() * 1000 + time.tv_nsec() / 1_000_000)
     };
     let since_boot = milliseconds(ClockId::CLOCK_BOOTTIME)?;
-    Ok(HostClocks { boot_id, since_boot, wall: milliseconds(ClockId::CLOCK_REALTIME)? })
+    Ok(HostClocks { boot_id: boot_id.clone(), since_boot, wall: milliseconds(ClockId::CLOCK_REALTIME)? })
 }
 
 /// The current time, from the system's clock.

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod checkpoints;
 pub mod client;
 pub mod commands;
 pub mod completion;
@@ -23,6 +24,7 @@ pub mod log;
 pub mod prompt;
 pub mod protocol;
 pub mod provisioning;
+pub mod report;
 pub mod server;
 pub mod service;
 pub mod store;
@@ -32,3 +34,4 @@ pub mod time_input;
 pub mod time_zone;
 pub mod tls;
 pub mod ui;
+pub mod witness;

@@ -91,6 +91,13 @@ pub fn local_zone() -> Result<TimeZoneRef<'static>, Malformed> {
     zone.as_ref().map(TimeZone::as_ref).map_err(Clone::clone)
 }
 
+/// Takes this zone for the local one, if it was not needed yet.
+pub fn set_local(zone: &Timezone) {
+    if let Ok(zone) = TimeZone::from_posix_tz(&format!(":{zone}")) {
+        let _ = LOCAL.set(Ok(zone));
+    }
+}
+
 /// Why the local time zone could not be read, if it was needed. Times are shown in UTC then.
 pub fn local_zone_error() -> Option<&'static Malformed> {
     LOCAL.get()?.as_ref().err()

@@ -17,7 +17,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::prompt::Prompt;
 use crate::protocol::{AsOf, AsOfLast, RequestView};
+use crate::server::OverSsh;
 use crate::service::{Call, Find, Show, Unread};
+use crate::time_format::date_and_time;
 use crate::time_input::{Pick, TypedTime};
 use crate::ui::{Listing, Printer, counted, request};
 
@@ -62,14 +64,19 @@ impl LazyBackend {
 }
 
 impl App {
-    pub fn new(global: &Global, clock: Timestamp) -> App {
+    /// `over_ssh`: the member who gives the command, if it came over SSH.
+    pub fn new(global: &Global, over_ssh: Option<OverSsh>, clock: Timestamp) -> App {
         let as_of = AsOfLast::default();
         let printer = Printer::new(global.json, global.quiet, global.color, clock).noting(as_of.clone());
         let prompt = Prompt::on_terminal(global.yes, printer.in_color());
         let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
         let attended = terminal && !global.quiet && !global.json;
         let (db, acting_as) = (global.db.clone(), global.acting_as.clone());
-        let backend = LazyBackend { db, acting_as, as_of, chosen: OnceCell::new() };
+        let chosen = OnceCell::new();
+        if let Some(over_ssh) = over_ssh {
+            let _ = chosen.set(Backend::over_ssh(over_ssh.noting(as_of.clone())));
+        }
+        let backend = LazyBackend { db, acting_as, as_of, chosen };
         App { backend, printer, prompt, clock, yes: global.yes, attended, stopped: false, access_changed: false }
     }
 
@@ -118,6 +125,24 @@ impl App {
     ) -> Result<(), Failure> {
         let printer = &mut self.printer;
         self.backend.get()?.call(call, &mut |row| print(printer, row)).map(drop)
+    }
+
+    /// The same as CSV, under this header.
+    pub fn csv<C: Call>(
+        &mut self,
+        call: C,
+        header: &'static str,
+        mut print: impl FnMut(&mut Printer, C::Row) -> Result<(), Failure> + Send,
+    ) -> Result<(), Failure> {
+        // A failure prints no header.
+        let mut first = true;
+        self.lines(call, |printer, row| {
+            if std::mem::take(&mut first) {
+                printer.csv_header(header)?;
+            }
+            print(printer, row)
+        })?;
+        if first { self.printer.csv_header(header) } else { Ok(()) }
     }
 
     pub fn warn_all(&mut self, warnings: &[String]) {
@@ -180,6 +205,22 @@ impl App {
         Ok(since)
     }
 
+    /// The moment of the past that `--at` names. From here on, times are shown relative to it.
+    pub fn look_back(&mut self, at: Option<TypedTime>) -> Result<Option<Timestamp>, Failure> {
+        let at = at.map(|at| self.resolve(at, Pick::Last)).transpose()?;
+        if let Some(at) = at {
+            self.printer.set_now(at);
+        }
+        Ok(at)
+    }
+
+    /// Says that an answer is about the past.
+    pub fn mention_past(&mut self, at: Option<Timestamp>) {
+        if let Some(at) = at {
+            self.printer.status(&format!("as of {}, by the log", date_and_time(at)));
+        }
+    }
+
     pub fn limit(&self, given: Option<u64>) -> Option<u64> {
         match given {
             Some(0) => None,
@@ -201,9 +242,16 @@ impl App {
         self.backend.as_of.get()
     }
 
-    /// Says how old the copy is that gave the answer, if it is not fresh.
+    /// Says how old the copy is that gave the answer, if it is not fresh, and what it lacks.
     pub fn mention_age(&mut self) {
-        let Some(as_of) = self.as_of().filter(|as_of| !as_of.is_fresh()) else { return };
+        let Some(as_of) = self.as_of() else { return };
+        if let Some(why) = &as_of.unwritten {
+            self.printer.warn(&format!("it is recorded in the shared log, but not in this host's copy yet: {why}"));
+            self.printer.hint("do not repeat it: `access follow` brings it here once the copy can be written");
+        }
+        if as_of.is_fresh() {
+            return;
+        }
         self.printer.status(&match as_of.age_seconds {
             Some(age) => format!("as of {} ago: this host has not heard from the shared log since", spell(age)),
             None => "this host has not heard from the shared log since it started".to_owned(),

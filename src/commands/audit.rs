@@ -1,5 +1,7 @@
 //! `access audit`: reads, verifies and exports the log.
 
+mod proof;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -9,25 +11,29 @@ use clap_complete::engine::ArgValueCandidates;
 use super::app::App;
 use super::{Run, input};
 use crate::completion;
-use crate::domain::describe::words;
+use crate::domain::describe::in_log;
 use crate::domain::name::Name;
+use crate::domain::resource::ResourceOrName;
 use crate::domain::terms::RequestId;
 use crate::domain::text::quantity;
+use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AuditFilter, EntryView, VerifyView};
-use crate::service::{Audit, AuditCheckpoint, AuditExport, AuditExportRaw, AuditVerify};
+use crate::service::{Audit, AuditExport, AuditExportRaw, AuditVerify};
 use crate::time_format::date_and_time;
 use crate::time_input;
 use crate::time_input::{Pick, TypedTime};
-use crate::ui::{Column, Fit, Sheet, Shown, line};
+use crate::ui::{Column, Fit, Sheet, Shown, csv, line};
 
-/// The audit log, newest first (admins)
+/// The audit log, newest first (admins and auditors)
 #[derive(Debug, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "Examples:
   access audit
   access audit --request 12
+  access audit --resource connection:prod-aws
+  access audit --member bob
   access audit --actor alice --action request.approved --since '30d ago'
   access audit export --format csv > audit.csv"
 )]
@@ -37,6 +43,12 @@ pub struct AuditArgs {
     /// Only entries about this request
     #[arg(long, value_name = "ID", add = ArgValueCandidates::new(completion::requests))]
     pub request: Option<RequestId>,
+    /// Only entries about this resource: requests for it, and its changes in the team
+    #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources_or_names))]
+    pub resource: Option<ResourceOrName>,
+    /// Only entries by this member, about their requests, or about them in the team
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
+    pub member: Option<Name>,
     /// Only actions of this member
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub actor: Option<Name>,
@@ -57,7 +69,10 @@ pub struct AuditArgs {
 #[derive(Debug, Subcommand)]
 pub enum AuditVerb {
     Verify(AuditVerifyArgs),
-    Checkpoint(AuditCheckpointArgs),
+    Checkpoint(proof::CheckpointArgs),
+    Prove(proof::ProveArgs),
+    Key(proof::KeyArgs),
+    Witness(proof::WitnessArgs),
     Export(AuditExportArgs),
 }
 
@@ -70,34 +85,30 @@ Examples:
   access audit verify
   access audit verify --against checkpoints.jsonl")]
 pub struct AuditVerifyArgs {
-    /// File of checkpoints, one per line; - for standard input
+    /// File of checkpoints, one per line, or signed notes; - for standard input
     #[arg(long, value_name = "FILE")]
     pub against: Option<PathBuf>,
 }
 
-/// Print a checkpoint of the log, to keep outside the database
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Anyone who can write to the database could rewrite the whole log. A checkpoint that they can't change \
-(in a mail, on paper, in git) proves it.
-
-Example:
-  access audit checkpoint >> checkpoints.jsonl"
-)]
-pub struct AuditCheckpointArgs {}
-
-/// Write the whole log, oldest first
+/// Write the log, oldest first
 #[derive(Debug, Args)]
 #[command(
     after_help = "Anyone can verify a raw export without this program: docs/log-format.md has 20 lines of Python.
 
 Examples:
   access audit export --format jsonl
+  access audit export --format csv --since 2026-07-01 --until 2026-09-30
   access audit export --format raw > log.jsonl"
 )]
 pub struct AuditExportArgs {
     #[arg(long, value_name = "FORMAT")]
     pub format: ExportFormat,
+    /// Only entries from this time on (not raw)
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub since: Option<TypedTime>,
+    /// Only entries up to this time (not raw)
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub until: Option<TypedTime>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,34 +125,34 @@ impl Run for AuditArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         match self.verb {
             None => app.audit(self),
-            Some(AuditVerb::Export(export)) => app.export(export.format),
+            Some(AuditVerb::Export(export)) => app.export(export),
             Some(AuditVerb::Verify(verify)) => {
                 let against = input::read_checkpoints(verify.against.as_deref())?;
                 let view = app.backend()?.answer(AuditVerify { against })?;
                 app.printer.object(&view, |sheet| verified(sheet, &view))?;
                 Ok(u8::from(!view.ok))
             }
-            Some(AuditVerb::Checkpoint(_)) => {
-                // One line to keep, the same for people and programs.
-                let checkpoint = app.backend()?.answer(AuditCheckpoint {})?;
-                app.printer.json_line(&checkpoint)?;
-                Ok(0)
-            }
+            Some(AuditVerb::Checkpoint(checkpoint)) => checkpoint.run(app),
+            Some(AuditVerb::Prove(prove)) => prove.run(app),
+            Some(AuditVerb::Key(key)) => key.run(app),
+            Some(AuditVerb::Witness(witness)) => witness.run(app),
         }
     }
 }
 
 impl App {
     fn audit(&mut self, args: AuditArgs) -> Result<u8> {
-        let since = args.since.map(|since| self.resolve_since(since)).transpose()?;
-        let until = args.until.map(|until| self.resolve(until, Pick::UpTo)).transpose()?;
-        if let (Some(since), Some(until)) = (since, until)
-            && until < since
-        {
-            return Err(Failure::new(Kind::Usage, "--until is before --since, so nothing can match").into());
-        }
-        let limit = self.limit(args.limit);
-        let filter = AuditFilter { request: args.request, actor: args.actor, action: args.action, since, until, limit };
+        let (since, until) = self.between(args.since, args.until)?;
+        let filter = AuditFilter {
+            request: args.request,
+            resource: args.resource.map(|resource| self.resource(resource)).transpose()?,
+            member: args.member,
+            actor: args.actor,
+            action: args.action,
+            since,
+            until,
+            limit: self.limit(args.limit),
+        };
         let (listed, count) =
             self.rows(Audit { filter }, |list, view| list.row(&view, &ENTRIES, || entry_row(&view)))?;
         if count == 0 {
@@ -151,21 +162,34 @@ impl App {
         Ok(0)
     }
 
-    fn export(&mut self, format: ExportFormat) -> Result<u8> {
-        match format {
-            ExportFormat::Jsonl => self.lines(AuditExport {}, |printer, entry| printer.json_line(&entry))?,
+    fn between(
+        &mut self,
+        since: Option<TypedTime>,
+        until: Option<TypedTime>,
+    ) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
+        let since = since.map(|since| self.resolve_since(since)).transpose()?;
+        let until = until.map(|until| self.resolve(until, Pick::UpTo)).transpose()?;
+        match (since, until) {
+            (Some(since), Some(until)) if until < since => {
+                Err(Failure::new(Kind::Usage, "--until is before --since, so nothing can match"))
+            }
+            between => Ok(between),
+        }
+    }
+
+    fn export(&mut self, args: AuditExportArgs) -> Result<u8> {
+        let (since, until) = self.between(args.since, args.until)?;
+        if args.format == ExportFormat::Raw && (since.is_some() || until.is_some()) {
+            return Err(Failure::new(Kind::Usage, "a raw export is verified as a whole, so it takes no range")
+                .hint("use --format jsonl or csv for a range")
+                .into());
+        }
+        let export = AuditExport { since, until };
+        match args.format {
+            ExportFormat::Jsonl => self.lines(export, |printer, entry| printer.json_line(&entry))?,
             ExportFormat::Raw => self.lines(AuditExportRaw {}, |printer, entry| printer.json_line(&entry))?,
             ExportFormat::Csv => {
-                let mut first = true;
-                self.lines(AuditExport {}, |printer, entry| {
-                    if std::mem::take(&mut first) {
-                        printer.csv_header()?;
-                    }
-                    printer.csv_entry(&entry)
-                })?;
-                if first {
-                    self.printer.csv_header()?;
-                }
+                self.csv(export, csv::ENTRY_HEADER, |printer, entry| printer.csv_entry(&entry))?;
             }
         }
         Ok(0)
@@ -190,7 +214,7 @@ fn entry_row(view: &EntryView) -> Vec<Shown> {
         date_and_time(view.at).into(),
         actor.into(),
         view.event.action().to_owned().into(),
-        line(&words(&view.event, view.actor.as_ref(), None)).into_owned().into(),
+        line(&in_log(&view.event, view.actor.as_ref(), view.requester.as_ref())).into_owned().into(),
     ]
 }
 

@@ -17,6 +17,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{CheckView, Freshness};
 use crate::service::Check;
+use crate::time_format::date_and_time;
+use crate::time_input;
+use crate::time_input::TypedTime;
 
 /// Check whether you have access now. Exit 0: yes; 1: no
 #[derive(Debug, Args)]
@@ -27,15 +30,16 @@ Examples:
   access check target:orders-db
   access check --quiet target:orders-db && psql orders
   access check connection:prod-aws --user bob
+  access check connection:prod-aws --user bob --at '2026-03-01 12:00'
   access check connection:prod-aws --at-least acme@12345
   access check connection:prod-aws --login \"$PAM_USER\"")]
 pub struct CheckArgs {
     #[arg(add = ArgValueCandidates::new(completion::resources))]
     pub resource: Resource,
-    /// Another member (admins)
+    /// Another member (admins and auditors)
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub user: Option<Name>,
-    /// The member of this Unix user name (root and admins): for PAM, sudo and hooks
+    /// The member of this Unix user name (root, admins and auditors): for PAM, sudo and hooks
     #[arg(long, value_name = "LOGIN", conflicts_with = "user")]
     pub login: Option<Login>,
     /// Ask the shared log first. Exit 69: it can't be reached
@@ -44,15 +48,19 @@ pub struct CheckArgs {
     /// Wait until this host knows this entry of the shared log, such as acme@12345, for at most 10 seconds
     #[arg(long, value_name = "POSITION")]
     pub at_least: Option<NamedPosition>,
+    /// Whether they had access at this time in the past
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past, conflicts_with_all = ["login", "fresh", "at_least"])]
+    pub at: Option<TypedTime>,
 }
 
 impl Run for CheckArgs {
     fn run(self, app: &mut App) -> Result<u8> {
-        let CheckArgs { resource, user, login, fresh, at_least } = self;
+        let CheckArgs { resource, user, login, fresh, at_least, at } = self;
+        let at = app.look_back(at)?;
         let freshness = if fresh { Some(Freshness::Asked) } else { at_least.map(Freshness::AtLeast) };
-        let view = app.backend()?.answer(Check { resource, user, login, freshness })?;
-        // Exit code 0 opens gates, so the two parts of the answer have to agree.
-        if view.allowed == view.because.is_empty() {
+        let view = app.backend()?.answer(Check { resource, user, login, freshness, at })?;
+        // Exit code 0 opens gates, so the parts of the answer have to agree, and be about the time that was asked about.
+        if view.allowed == view.because.is_empty() || view.at != at {
             return Err(Failure::new(Kind::Internal, "the answer contradicts itself").into());
         }
         let quiet = app.printer.is_quiet();
@@ -67,6 +75,18 @@ impl Run for CheckArgs {
 
 fn answer(view: &CheckView) -> String {
     let (member, resource) = (&view.member, &view.resource);
+    if let Some(at) = view.at {
+        let at = date_and_time(at);
+        return match (longest(&view.because), view.pending) {
+            (Some(best), _) => {
+                format!("yes, at {at}: {member} could use {resource}, through {}", describe(best, view.now))
+            }
+            (None, Some(pending)) => {
+                format!("no, at {at}: {member} could not use {resource}; request {pending} was pending")
+            }
+            (None, None) => format!("no, at {at}: {member} could not use {resource}"),
+        };
+    }
     match (longest(&view.because), view.pending) {
         (Some(best), _) => format!("yes: {member} may use {resource}, through {}", describe(best, view.now)),
         (None, Some(pending)) => format!("no: {member} may not use {resource} yet; request {pending} is pending"),

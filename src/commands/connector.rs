@@ -37,8 +37,8 @@ pub enum ConnectorVerb {
 /// List the connectors of this machine, and what is wrong with them
 #[derive(Debug, Args)]
 #[command(
-    after_help = "WHERE matters only where several hosts share one log: `leased` is for what the hosts share. On one host, `leased` \
-and `every-host` do the same."
+    after_help = "WHERE matters only where several hosts share one log: `leased` is for what the hosts share, and runs on one of them at a \
+time. On one host, `leased` and `every-host` do the same."
 )]
 pub struct ConnectorListArgs {}
 

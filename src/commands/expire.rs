@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::Run;
 use super::app::App;
 use super::reconcile;
+use crate::checkpoints;
 use crate::domain::provisioning::{held_still, not_taken_back};
 use crate::error::{Failure, Kind};
 use crate::protocol::{ExpireView, StillHeldView, UnconfirmedView};
@@ -18,11 +19,12 @@ use crate::service::{Expire, StillHeld, Warned};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Access ends by the clock whether or not this runs; this puts it on the record, and then sends what \
-notifications (see `access deliver`). It prints nothing when nothing is due. Overlapping runs are safe.
+notifications (see `access deliver`). It also revokes what nobody kept in a recertification that is due. \
+It prints nothing when nothing is due. Overlapping runs are safe.
 
 While access that should be over could not be taken back by a connector, it says who still has what, and exits 1. It also \
-does if nobody has taken back access that ended 10 minutes ago, and while the list of revoked SSH certificates can't be \
-written.
+does if nobody has taken back access that ended 10 minutes ago, while the list of revoked SSH certificates can't be \
+written, and if a checkpoint that [checkpoints] of config.toml asks for could not be taken or kept.
 
 A line for crontab(5):
   * * * * *  access expire --quiet"
@@ -42,6 +44,7 @@ impl Run for ExpireArgs {
         // Asked before the call: root becomes the owner of the file, who can't read root's configuration.
         let systems = if self.dry_run { Ok(false) } else { provisioning::has_systems(app.backend()?) };
         let krl = if self.dry_run { Ok(None) } else { provisioning::write_krl(app.backend()?) };
+        let checkpoints = if self.dry_run { Ok(None) } else { checkpoints::configured(app.backend()?) };
         let printer = &mut app.printer;
         let expired = app.backend.get()?.call(call, &mut |progress| {
             printer.progress(progress);
@@ -74,6 +77,14 @@ impl Run for ExpireArgs {
         if let Some(UnconfirmedView { grants, since }) = view.held.unconfirmed_revokes {
             app.printer.warn(&not_taken_back(grants, since));
         }
+        let taken = match (checkpoints, app.backend.get()?) {
+            (Ok(Some(checkpoints)), backend) => checkpoints::take(backend, &checkpoints),
+            (Ok(None), _) => Ok(()),
+            (Err(failure), _) => Err(failure),
+        };
+        if let Err(failure) = &taken {
+            app.printer.warn(&format!("no checkpoint was kept: {}", failure.message));
+        }
         let krl_failed = krl.is_err();
         if let Err(failure) = krl {
             app.printer.warn(&failure.message);
@@ -85,7 +96,7 @@ impl Run for ExpireArgs {
         carried?;
         // Cron reports it, each time, until somebody helps.
         let is_held = !view.held.failed_revokes.is_empty() || view.held.unconfirmed_revokes.is_some();
-        Ok(u8::from(krl_failed || is_held))
+        Ok(u8::from(krl_failed || is_held || taken.is_err()))
     }
 
     fn changes(&self) -> bool {
@@ -123,6 +134,8 @@ fn counts(view: &ExpireView) -> String {
         (view.lapsed, "lapsed undecided"),
         (view.reminded, "reminded of"),
         (view.rejudged, "from before the upgrade judged again"),
+        (view.closed, if view.closed == 1 { "recertification closed" } else { "recertifications closed" }),
+        (view.revoked, "revoked that nobody kept"),
         (view.delivered, if view.delivered == 1 { "notification sent" } else { "notifications sent" }),
         (view.failed, "not sent (`access outbox`)"),
     ];

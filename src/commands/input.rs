@@ -9,27 +9,60 @@ use anyhow::{Context as _, Result};
 use nix::fcntl::OFlag;
 
 use crate::error::{Failure, Kind};
-use crate::protocol::Checkpoint;
+use crate::protocol::KeptCheckpoint;
 
 /// The largest file that is read: 16 MiB.
 const LARGEST: u64 = 16 << 20;
 
-/// Reads checkpoints, one per line, as `audit checkpoint` prints them.
-pub fn read_checkpoints(path: Option<&Path>) -> Result<Vec<Checkpoint>> {
+/// Reads checkpoints as `audit checkpoint` prints them: one per line, or signed notes, one after the other.
+pub fn read_checkpoints(path: Option<&Path>) -> Result<Vec<KeptCheckpoint>> {
     let Some(path) = path else { return Ok(Vec::new()) };
     let text = read_text(path)?;
+    let notes = notes(&text);
+    if !notes.is_empty() {
+        return Ok(notes.into_iter().map(KeptCheckpoint::Note).collect());
+    }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(index, line)| {
-        serde_json::from_str(line).map_err(|_| {
+        let line_of_json = |line| serde_json::from_str(line).map(KeptCheckpoint::Line);
+        line_of_json(line).map_err(|_| {
             Failure::new(Kind::Invalid, format!("{}, line {}: not a checkpoint", path.display(), index + 1))
                 .hint("each line must be the output of `access audit checkpoint`")
         })
     });
-    let checkpoints = parsed.collect::<Result<Vec<Checkpoint>, Failure>>()?;
+    let checkpoints = parsed.collect::<Result<Vec<KeptCheckpoint>, Failure>>()?;
     if checkpoints.is_empty() {
         return Err(Failure::new(Kind::Invalid, format!("{} contains no checkpoint", path.display())).into());
     }
     Ok(checkpoints)
+}
+
+/// Reads one signed note.
+pub fn read_note(path: &Path) -> Result<String> {
+    match notes(&read_text(path)?).as_slice() {
+        [note] => Ok(note.clone()),
+        _ => Err(Failure::new(Kind::Invalid, format!("{} is not one signed note", path.display()))
+            .hint("`access audit checkpoint --note` prints one")
+            .into()),
+    }
+}
+
+/// The signed notes of a text. Each ends with its last signature.
+fn notes(text: &str) -> Vec<String> {
+    let (mut notes, mut lines) = (Vec::new(), text.split_inclusive('\n').peekable());
+    let mut note = String::new();
+    while let Some(line) = lines.next() {
+        if note.is_empty() && line.trim().is_empty() {
+            continue;
+        }
+        note.push_str(line);
+        let is_signature = |line: &&str| line.starts_with('\u{2014}');
+        if is_signature(&line) && !lines.peek().is_some_and(is_signature) {
+            notes.push(std::mem::take(&mut note));
+        }
+    }
+    // What is left is no note, and neither is the text.
+    if note.is_empty() { notes } else { Vec::new() }
 }
 
 /// Reads a text file of at most 16 MiB; `-` is standard input.

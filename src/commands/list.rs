@@ -10,11 +10,12 @@ use crate::completion;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::resource::ResourceOrName;
-use crate::protocol::ListFilter;
+use crate::domain::text::Ticket;
+use crate::protocol::{ListFilter, RequestKind};
 use crate::service::List;
 use crate::time_input;
 use crate::time_input::TypedTime;
-use crate::ui::request;
+use crate::ui::{csv, request};
 
 /// List requests, newest first
 #[derive(Debug, Args)]
@@ -25,6 +26,9 @@ Examples:
   access list --pending
   access list --mine --all
   access list --state expired,revoked --since '7d ago'
+  access list --permanent
+  access list --approver alice --granted-since 2026-07-01
+  access list --all --csv > requests.csv
   access list --json | jq '.[].id'")]
 pub struct ListArgs {
     /// Only your requests
@@ -45,6 +49,33 @@ pub struct ListArgs {
     /// Only requests submitted since this time
     #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
     pub since: Option<TypedTime>,
+    /// Only permanent access, granted or asked for
+    #[arg(long, group = "kind")]
+    pub permanent: bool,
+    /// Only emergencies, closed ones too
+    #[arg(long, group = "kind")]
+    pub emergency: bool,
+    /// Only emergencies that still need a review
+    #[arg(long, group = "kind")]
+    pub unreviewed: bool,
+    /// Only requests with this ticket, closed ones too
+    #[arg(long, value_name = "TICKET")]
+    pub ticket: Option<Ticket>,
+    /// Only requests with this text in the reason, the ticket or a note, closed ones too
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Only requests that this member approved, closed ones too
+    #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
+    pub approver: Option<Name>,
+    /// Only access that was granted since this time, closed requests too
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub granted_since: Option<TypedTime>,
+    /// The requests as of this time in the past
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub at: Option<TypedTime>,
+    /// Print comma-separated values, with a header and without a limit
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
     /// Include closed requests
     #[arg(long)]
     pub all: bool,
@@ -60,16 +91,41 @@ impl Run for ListArgs {
             states.push(State::Pending);
         }
         let since = self.since.map(|since| app.resolve_since(since)).transpose()?;
-        let open_only = !self.all && states.is_empty();
+        let at = app.look_back(self.at)?;
+        let granted_since = self.granted_since.map(|since| app.resolve_since(since)).transpose()?;
+        let kind = match (self.permanent, self.emergency, self.unreviewed) {
+            (true, _, _) => Some(RequestKind::Permanent),
+            (_, true, _) => Some(RequestKind::Emergency),
+            (_, _, true) => Some(RequestKind::Unreviewed),
+            (false, false, false) => None,
+        };
+        let looks_back = self.ticket.is_some()
+            || self.search.is_some()
+            || self.approver.is_some()
+            || granted_since.is_some()
+            || kind == Some(RequestKind::Emergency);
+        let all = self.all || looks_back && states.is_empty();
+        let open_only = !all && states.is_empty();
         let filter = ListFilter {
             mine: self.mine,
-            all: self.all,
+            all,
             states,
             requester: self.requester,
             resource: self.resource.map(|resource| app.resource(resource)).transpose()?,
             since,
-            limit: app.limit(self.limit),
+            kind,
+            ticket: self.ticket,
+            search: self.search,
+            approver: self.approver,
+            granted_since,
+            at,
+            limit: if self.csv { self.limit.filter(|limit| *limit > 0) } else { app.limit(self.limit) },
         };
+        if self.csv {
+            app.csv(List { filter }, csv::REQUEST_HEADER, |printer, view| printer.csv_request(&view))?;
+            app.mention_past(at);
+            return Ok(0);
+        }
         let (listed, count) = app.rows(List { filter }, |list, view| {
             let now = list.now();
             list.row(&view, &request::COLUMNS, || request::row(&view, now))
@@ -83,6 +139,7 @@ impl Run for ListArgs {
             });
         }
         app.mention_more(listed.more)?;
+        app.mention_past(at);
         Ok(0)
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::builder::{EnumValueParser, PossibleValue};
 use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
 
 use super::Run;
 use super::app::App;
@@ -181,18 +182,22 @@ impl Run for LogArgs {
             LogVerb::Init(init) => {
                 let mut owner = init.owner.engine()?;
                 let team = service::prepare_log(app.backend()?.database()?, &mut owner)?;
-                app.printer.print(&format!("The database is ready for the log of team {team}"))?;
+                let words = format!("The database is ready for the log of team {team}");
+                app.printer.print_or(&words, &json!({ "team": team }))?;
                 app.printer.hint("let each host in with `access log allow`, then move the log with `access log move`");
             }
             LogVerb::Allow(allow) => {
                 allow.owner.engine()?.allow(&allow.role, allow.may.as_str()).map_err(service::engine_failure)?;
-                app.printer.print(&format!("The host {} may {}", allow.role, allow.may.as_str()))?;
+                let may = allow.may.as_str();
+                let view = json!({ "host": allow.role, "may": may });
+                app.printer.print_or(&format!("The host {} may {may}", allow.role), &view)?;
             }
             LogVerb::Move(to) => return to.run(app),
             LogVerb::Join(_) => {
                 let path = app.backend()?.place_for_copy()?.to_owned();
                 let place = service::join_log(&path, server::engine())?;
-                app.printer.print(&format!("Joined the shared log: {} entries, at {}", place.seq, path.display()))?;
+                let words = format!("Joined the shared log: {} entries, at {}", place.seq, path.display());
+                app.printer.print_or(&words, &json!({ "entries": place.seq, "database": path }))?;
                 app.printer.hint("keep the copy fresh with `access follow`");
             }
             LogVerb::Leave(leave) => {
@@ -203,12 +208,13 @@ impl Run for LogArgs {
             LogVerb::Status(_) => status(app)?,
             LogVerb::Upgrade(upgrade) => {
                 let format = service::raise_format(&mut upgrade.owner.engine()?)?;
-                app.printer.print(&format!("The hosts write entries of format {format}"))?;
+                let words = format!("The hosts write entries of format {format}");
+                app.printer.print_or(&words, &json!({ "write_format": format }))?;
             }
             LogVerb::RaiseEpoch(raise) => {
                 let mut owner = raise.owner.engine()?;
                 let epoch = service::raise_epoch(app.backend()?.database()?, &mut owner)?;
-                app.printer.print(&format!("The shared log is in epoch {epoch}"))?;
+                app.printer.print_or(&format!("The shared log is in epoch {epoch}"), &json!({ "epoch": epoch }))?;
                 app.printer.hint("on hosts that stop with FORK, collect what the log lacks with `access log salvage`");
             }
             LogVerb::Salvage(salvage) => return salvage.run(app),
@@ -265,17 +271,17 @@ fn status(app: &mut App) -> Result<()> {
     app.printer.object(&status, |sheet| {
         sheet.field("host", &status.host);
         sheet.field("this copy", &format!("entry {}", status.position.seq));
-        match &status.engine {
-            Ok(engine) => {
-                sheet.field("shared log", &format!("entry {}, epoch {}", engine.seq, engine.epoch));
-                for host in &engine.hosts {
-                    let seen = host.seen_at.map_or("never seen".to_owned(), |at| {
-                        format!("entry {}, seen {}", host.seen_seq.unwrap_or(0), relative(at, now))
-                    });
-                    sheet.field(&host.host, &format!("{}: {seen}", host.may));
-                }
+        if let Some(engine) = &status.engine {
+            sheet.field("shared log", &format!("entry {}, epoch {}", engine.seq, engine.epoch));
+            for host in &engine.hosts {
+                let seen = host.seen_at.map_or("never seen".to_owned(), |at| {
+                    format!("entry {}, seen {}", host.seen_seq.unwrap_or(0), relative(at, now))
+                });
+                sheet.field(&host.host, &format!("{}: {seen}", host.may));
             }
-            Err(why) => sheet.field("shared log", why),
+        }
+        if let Some(why) = &status.unreachable {
+            sheet.field("shared log", why);
         }
     })?;
     Ok(())

@@ -26,13 +26,17 @@ mod man;
 mod notify;
 mod outage;
 mod outbox;
+mod output;
 mod pending;
+mod recertify;
 mod reconcile;
+mod report;
 mod request;
 mod resources;
 mod review;
 mod revoke;
 mod run;
+pub mod run_line;
 mod serve;
 mod session;
 mod show;
@@ -54,6 +58,7 @@ use clap_complete::engine::ArgValueCandidates;
 use crate::completion;
 use crate::domain::name::Name;
 use crate::identity;
+use crate::server::OverSsh;
 use crate::time_zone;
 use crate::ui::ColorWhen;
 
@@ -187,6 +192,7 @@ verbs! {
     Approve(approve::ApproveArgs),
     Deny(deny::DenyArgs),
     Review(review::ReviewArgs),
+    Recertify(recertify::RecertifyArgs),
     Withdraw(withdraw::WithdrawArgs),
     Revoke(revoke::RevokeArgs),
     Whoami(whoami::WhoamiArgs),
@@ -201,6 +207,7 @@ verbs! {
     Reconcile(reconcile::ReconcileArgs),
     Connector(connector::ConnectorArgs),
     Audit(audit::AuditArgs),
+    Report(report::ReportArgs),
     Log(Box<log::LogArgs>),
     Follow(follow::FollowArgs),
     Pending(pending::PendingArgs),
@@ -215,11 +222,11 @@ verbs! {
     Help(help::HelpArgs),
 }
 
-/// Runs the command. Returns the exit code.
-pub fn run(cli: Cli) -> Result<u8> {
+/// Runs the command. Returns the exit code. `over_ssh`: the member who gives it, if it came over SSH.
+fn run(cli: Cli, over_ssh: Option<OverSsh>) -> Result<u8> {
     let Cli { global, verb } = cli;
     let changes = verb.changes();
-    let mut app = App::new(&global, identity::clock()?);
+    let mut app = App::new(&global, over_ssh, identity::clock()?);
     let ended = match verb.run(&mut app) {
         // The reader closed the pipe (`| head`).
         Err(_) if app.stopped => Ok(0),

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use serde_json::{Value, json};
 
 use super::Run;
 use super::app::App;
@@ -20,24 +21,19 @@ impl Run for PendingArgs {
         let store = app.backend.get()?.database()?;
         let pending = || store.read(|read| read.pending_entries()).map_err(Failure::from);
         if pending()?.is_none() {
-            app.printer.status("Nothing is pending");
+            app.printer.print_or("Nothing is pending", &json!({ "pending": [] }))?;
             return Ok(0);
         }
         let asked = store.follow().map_err(Failure::from);
-        match pending()? {
-            None => {
-                app.printer.print("It is known now: see `access audit`")?;
-                Ok(0)
-            }
-            Some(pending) => {
-                for body in &pending.bodies {
-                    app.printer.print(body)?;
-                }
-                if let Err(failure) = asked {
-                    app.printer.warn(&failure.message);
-                }
-                Ok(1)
-            }
+        let Some(pending) = pending()? else {
+            app.printer.print_or("It is known now: see `access audit`", &json!({ "pending": [] }))?;
+            return Ok(0);
+        };
+        let entries: Vec<Value> = pending.bodies.iter().filter_map(|body| serde_json::from_str(body).ok()).collect();
+        app.printer.print_or(&pending.bodies.join("\n"), &json!({ "pending": entries }))?;
+        if let Err(failure) = asked {
+            app.printer.warn(&failure.message);
         }
+        Ok(1)
     }
 }

@@ -95,9 +95,11 @@ const ROWS: [Column; 6] = [
 fn row(view: &ReconcileView) -> Vec<Shown> {
     let color = match view.state {
         ReconcileState::Granted | ReconcileState::Revoked => Color::Green,
-        ReconcileState::Missing | ReconcileState::Stale | ReconcileState::Unexplained | ReconcileState::Busy => {
-            Color::Yellow
-        }
+        ReconcileState::Missing
+        | ReconcileState::Stale
+        | ReconcileState::Unexplained
+        | ReconcileState::Busy
+        | ReconcileState::Offline => Color::Yellow,
         ReconcileState::GrantFailed
         | ReconcileState::RevokeFailed
         | ReconcileState::Refused

@@ -10,6 +10,8 @@ use crate::domain::resource::ResourceKind;
 use crate::domain::time::Timestamp;
 use crate::protocol::ResourceView;
 use crate::service::Resources;
+use crate::time_input;
+use crate::time_input::TypedTime;
 use crate::ui::{Color, Column, Fit, Shown, line};
 
 /// List the resources that can be requested, and your access to each
@@ -24,11 +26,15 @@ pub struct ResourcesArgs {
     /// Only what you have
     #[arg(long)]
     pub mine: bool,
+    /// As of this time in the past
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub at: Option<TypedTime>,
 }
 
 impl Run for ResourcesArgs {
     fn run(self, app: &mut App) -> Result<u8> {
-        let call = Resources { kind: self.kind, mine: self.mine };
+        let at = app.look_back(self.at)?;
+        let call = Resources { kind: self.kind, mine: self.mine, at };
         let (_, count) = app.rows(call, |list, view| {
             let now = list.now();
             list.row(&view, &RESOURCES, || resource_row(&view, now))
@@ -37,6 +43,7 @@ impl Run for ResourcesArgs {
             let nothing = if self.mine { "You have access to no such resources" } else { "No such resources" };
             app.printer.status(nothing);
         }
+        app.mention_past(at);
         Ok(0)
     }
 }

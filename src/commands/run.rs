@@ -104,14 +104,14 @@ impl App {
     /// Your access that lasts longest. None: you have none now.
     fn access_to(&mut self, resource: &Resource) -> Result<Option<Entitlement>, Failure> {
         self.printer.set_now(identity::clock()?);
-        let check = Check { resource: resource.clone(), user: None, login: None, freshness: None };
+        let check = Check { resource: resource.clone(), user: None, login: None, freshness: None, at: None };
         let CheckView { allowed, because, .. } = self.backend()?.answer(check)?;
         Ok(longest(&because).filter(|_| allowed).cloned())
     }
 
     /// Files a request, or takes the one that is pending. Returns once access begins.
     fn ask_and_wait(&mut self, resource: &Resource, args: &RunArgs) -> Result<RequestId, Failure> {
-        let check = Check { resource: resource.clone(), user: None, login: None, freshness: None };
+        let check = Check { resource: resource.clone(), user: None, login: None, freshness: None, at: None };
         let view = match self.backend()?.answer(check)?.pending {
             Some(pending) => self.look_at(pending)?,
             None => {

@@ -1,10 +1,15 @@
 //! `access ssh`: access for sshd.
 
 mod cert;
+mod command;
+mod keys;
+mod words;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
+
+pub use command::{QUOTE_TWICE, not_over_ssh};
 
 use super::Run;
 use super::app::App;
@@ -13,7 +18,7 @@ use crate::domain::member::Login;
 use crate::domain::resource::Resource;
 use crate::service::Principals;
 
-/// Let people log in with SSH while they have access
+/// Let people log in with SSH while they have access, and give commands over it
 #[derive(Debug, Args)]
 pub struct SshArgs {
     #[command(subcommand)]
@@ -24,6 +29,8 @@ pub struct SshArgs {
 enum SshVerb {
     Principals(PrincipalsArgs),
     Cert(cert::CertArgs),
+    Keys(keys::KeysArgs),
+    Command(command::CommandArgs),
 }
 
 /// Print the certificate principals that may log in as this Unix user now (root and admins)
@@ -53,6 +60,8 @@ impl Run for SshArgs {
         match self.verb {
             SshVerb::Principals(args) => args.run(app),
             SshVerb::Cert(args) => args.run(app),
+            SshVerb::Keys(args) => args.run(app),
+            SshVerb::Command(args) => args.run(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `access team`: shows the team, applies a team file, replaces the owner.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -20,6 +20,8 @@ use crate::protocol::{AgainstView, Follows, PlanView, Seen};
 use crate::provisioning;
 use crate::service::{Call, ReplaceOwner, TeamApply, TeamShow, Warned};
 use crate::time_format::date_and_time;
+use crate::time_input;
+use crate::time_input::TypedTime;
 use crate::ui::{Sheet, line};
 
 /// Show the team, or apply a team file
@@ -70,7 +72,11 @@ pub struct TeamApplyArgs {
 
 /// Print the team, as a team file that applies back unchanged
 #[derive(Debug, Args)]
-pub struct TeamShowArgs {}
+pub struct TeamShowArgs {
+    /// The team as of this time in the past (admins and auditors)
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past)]
+    pub at: Option<TypedTime>,
+}
 
 /// Make another member the owner, once the owner's account is gone (root)
 #[derive(Debug, Args)]
@@ -94,12 +100,24 @@ pub struct ReplaceOwnerArgs {
     pub dry_run: bool,
 }
 
+impl TeamArgs {
+    /// The file that it reads.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.verb {
+            TeamVerb::Apply(args) => Some(&args.file),
+            TeamVerb::Show(_) | TeamVerb::ReplaceOwner(_) => None,
+        }
+    }
+}
+
 impl Run for TeamArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         match self.verb {
-            TeamVerb::Show(_) => {
-                let team = app.backend()?.answer(TeamShow {})?;
+            TeamVerb::Show(show) => {
+                let at = app.look_back(show.at)?;
+                let team = app.backend()?.answer(TeamShow { at })?;
                 app.printer.object(&team, |sheet| sheet.push(&team_file::write(&team)))?;
+                app.mention_past(at);
                 Ok(0)
             }
             TeamVerb::Apply(args) => {

@@ -15,6 +15,8 @@ use crate::error::{Failure, Kind};
 use crate::protocol::ProfileView;
 use crate::service::Whoami;
 use crate::time_format::day_or_hour;
+use crate::time_input;
+use crate::time_input::TypedTime;
 use crate::ui::{Sheet, counted, request};
 
 /// Show your role, scopes and active access, with the time left
@@ -23,6 +25,9 @@ pub struct WhoamiArgs {
     /// Redraw each second until Ctrl-C
     #[arg(short, long, conflicts_with = "json")]
     pub watch: bool,
+    /// As of this time in the past
+    #[arg(long, value_name = "TIME", value_parser = time_input::parse_past, conflicts_with = "watch")]
+    pub at: Option<TypedTime>,
 }
 
 impl Run for WhoamiArgs {
@@ -30,8 +35,10 @@ impl Run for WhoamiArgs {
         if self.watch {
             return app.watch();
         }
-        let view = app.backend()?.answer(Whoami {})?;
+        let at = app.look_back(self.at)?;
+        let view = app.backend()?.answer(Whoami { at })?;
         app.printer.object(&view, |sheet| profile(sheet, &view))?;
+        app.mention_past(at);
         Ok(0)
     }
 }
@@ -44,7 +51,7 @@ impl App {
         self.printer.raw(b"\x1b[2J")?;
         let mut outage = Outage::default();
         loop {
-            match self.backend()?.answer(Whoami {}) {
+            match self.backend()?.answer(Whoami { at: None }) {
                 Ok(view) => {
                     outage = Outage::default();
                     self.printer.redraw(|sheet| profile(sheet, &view))?;
@@ -90,5 +97,8 @@ fn profile(sheet: &mut Sheet, view: &ProfileView) {
         })
         .collect();
     sheet.field("access", &or_none(live.join("\n")));
+    if view.at.is_some() {
+        return;
+    }
     sheet.field("unread", &counted(view.unread + u64::from(view.more_unread)));
 }

@@ -8,7 +8,7 @@ use nix::unistd::{AccessFlags, access};
 use serde::Deserialize;
 
 use super::trusted::{trusted, trusted_argument};
-use crate::domain::binding::Parameters;
+use crate::domain::binding::{ON_HOST, Parameters};
 use crate::domain::duration::Length;
 use crate::domain::name::Name;
 use crate::domain::policy::pattern::is_like;
@@ -75,6 +75,9 @@ impl Connector {
     /// Why a binding must not have these parameters, if it must not. One that leaves out a key could mean everything.
     pub fn refusal(&self, parameters: &Parameters) -> Option<String> {
         let refused = parameters.iter().find_map(|(key, value)| {
+            if key.as_str() == ON_HOST {
+                return Some(format!("no binding can have the parameter {ON_HOST}, which means a host"));
+            }
             let Some(allowed) = self.allow.get(key) else {
                 return Some(format!("the connector {} allows no parameter {key}", self.name));
             };

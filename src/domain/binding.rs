@@ -57,6 +57,31 @@ pub struct Holding {
     pub parameters: Parameters,
 }
 
+/// Says on which host something was given, where each host has a system of its own and they share a log. No binding has it.
+pub const ON_HOST: &str = "on-host";
+
+impl Holding {
+    #[must_use]
+    pub fn on(mut self, host: &Option<ParameterValue>) -> Holding {
+        let key = ON_HOST.parse::<Name>().ok();
+        self.parameters.extend(key.zip(host.clone()));
+        self
+    }
+
+    /// The same anywhere, and the host.
+    pub fn without_host(mut self) -> (Holding, Option<ParameterValue>) {
+        let mut host = None;
+        self.parameters.retain(|key, value| {
+            let is_host = key.as_str() == ON_HOST;
+            if is_host {
+                host = Some(value.clone());
+            }
+            !is_host
+        });
+        (self, host)
+    }
+}
+
 /// `bob: role=orders_rw in orders-pg`
 impl fmt::Display for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,5 @@
 //! SSH certificates for grants.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
@@ -12,30 +10,15 @@ use super::grant::{Ended, EndedHow, Grant};
 use super::member::Login;
 use super::name::Name;
 use super::principal::Principal;
+use super::quota;
 use super::refusal::{LifecycleRefusal, LimitRefusal, Refusal};
 use super::resource::Resource;
+use super::ssh_key::KeyFingerprint;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use super::{Malformed, checked_string, quota};
 
 /// How much the clock of a host may be behind ours, in seconds.
 const SLACK: i64 = 60;
-
-/// The fingerprint of a key, as OpenSSH writes it: `SHA256:` and 43 characters of Base64.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyFingerprint(String);
-checked_string!(KeyFingerprint);
-
-impl FromStr for KeyFingerprint {
-    type Err = Malformed;
-    fn from_str(text: &str) -> Result<KeyFingerprint, Malformed> {
-        let is_digit = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
-        match text.strip_prefix("SHA256:") {
-            Some(digest) if digest.len() == 43 && digest.bytes().all(is_digit) => Ok(KeyFingerprint(text.to_owned())),
-            Some(_) | None => Err(Malformed::new("a fingerprint is SHA256: and 43 characters of Base64")),
-        }
-    }
-}
 
 /// What a certificate says. A part of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,13 +5,15 @@ use super::certificate::Certificate;
 use super::duration::Duration;
 use super::event::{Approval, Because, Event, Granted, Revision, Submission};
 use super::name::{Name, RuleName};
+use super::note::NoteKey;
 use super::provisioning::{
     Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
 };
+use super::recertification::{ClosedRecertification, ItemDecision, ItemVerdict, StartedRecertification};
 use super::request::Request;
 use super::session::{ClosedSession, OpenedSession};
 use super::team::difference;
-use super::terms::{RequestDetails, Terms};
+use super::terms::{RequestDetails, RequestId, Terms};
 use super::text::{Text, Ticket, joined, quantity};
 use super::time::Timestamp;
 
@@ -60,6 +62,29 @@ pub fn words(event: &Event, actor: Option<&Name>, about: Option<&Request>) -> St
 }
 
 pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, times: Times<'_>) -> String {
+    describe(event, actor, about, None, times)
+}
+
+/// An event as text in the log. `whose`: whose request it is about, if it is about one.
+pub fn in_log(event: &Event, actor: Option<&Name>, whose: Option<&Name>) -> String {
+    describe(event, actor, None, whose, &utc)
+}
+
+/// `12`, or `12 of bob`.
+fn numbered(request: RequestId, whose: Option<&Name>) -> String {
+    whose.map_or_else(|| request.to_string(), |name| format!("{request} of {name}"))
+}
+
+fn describe(
+    event: &Event,
+    actor: Option<&Name>,
+    about: Option<&Request>,
+    whose: Option<&Name>,
+    times: Times<'_>,
+) -> String {
+    // Nobody needs to read that somebody's own request is theirs.
+    let own = |request: &RequestId, by: Option<&Name>| numbered(*request, whose.filter(|name| Some(*name) != by));
+    let number = |request: &RequestId| numbered(*request, whose);
     // Not every event has the resource, and the reader should not have to look it up.
     let of = about.map_or_else(String::new, |request| format!(" ({})", request.details.asked.resource));
     match event {
@@ -71,50 +96,42 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         }
         Event::RequestEdited(Revision { request, by, from, to, voids, .. }) => {
             let changes = changes(from, to, times).join("; ");
+            let request = own(request, Some(by));
             format!("{by} changed request {request} ({}): {changes}{}", to.asked.resource, no_longer_counted(voids))
         }
-        Event::RequestApproved(approval) => approved(approval, about, times),
+        Event::RequestApproved(approval) => approved(approval, about, whose, times),
         Event::RequestDenied { request, by, reason } => {
-            format!("{by} denied request {request}{of}{}", after_colon(reason.as_ref()))
+            format!("{by} denied request {}{of}{}", number(request), after_colon(reason.as_ref()))
         }
         Event::RequestWithdrawn { request, by, because: Because::Asked } => {
-            format!("{} withdrew request {request}{of}", or_root(by.as_ref()))
+            format!("{} withdrew request {}{of}", or_root(by.as_ref()), own(request, by.as_ref()))
         }
-        Event::RequestWithdrawn { request, because, .. } => format!("Request {request}{of} was withdrawn: {because}"),
-        Event::RequestLapsed { request, .. } => format!("Request {request}{of} lapsed: nobody decided on it in time"),
+        Event::RequestWithdrawn { request, because, .. } => {
+            format!("Request {}{of} was withdrawn: {because}", number(request))
+        }
+        Event::RequestLapsed { request, .. } => {
+            format!("Request {}{of} lapsed: nobody decided on it in time", number(request))
+        }
         Event::RequestReminded { request } => {
-            format!("Request {request}{of}{} is still waiting for a decision", whose(about))
+            format!("Request {}{of}{} is still waiting for a decision", number(request), of_requester(about))
         }
         Event::RequestRejudged { request } => format!(
-            "Request {request}{of}{} was filed before an upgrade. Under the rules of the new version, other people can decide on it",
-            whose(about)
+            "Request {}{of}{} was filed before an upgrade. Under the rules of the new version, other people can decide on it",
+            number(request),
+            of_requester(about)
         ),
         Event::ApprovalsVoided { request, voids, gained } => {
+            let request = number(request);
             format!("Request {request}{of} would now give access to more: {gained}{}", no_longer_counted(voids))
         }
         Event::RequestReviewed { request, by, note } => {
-            format!("{by} reviewed the emergency access of request {request}{of}: {note}")
+            format!("{by} reviewed the emergency access of request {}{of}: {note}", number(request))
         }
-        Event::GrantScheduled(granted) => format!(
-            "Access to {} was granted{} and starts {}{} (request {})",
-            granted.resource,
-            by_rule(granted.by_rule.as_ref()),
-            times(granted.starts_at),
-            extended(about, times),
-            granted.request
-        ),
-        Event::GrantStarted(granted) => started(granted, about, times),
-        Event::GrantExpiring { request, resource, ends_at } => {
-            format!("Access to {resource} ends {} (request {request})", times(*ends_at))
-        }
-        Event::GrantExpired { request, resource, .. } => format!("Access to {resource} ended (request {request})"),
-        Event::GrantRevoked { request, resource, by, because: Because::Asked, reason } => {
-            let by = or_root(by.as_ref());
-            format!("{by} revoked access to {resource} (request {request}){}", after_colon(reason.as_ref()))
-        }
-        Event::GrantRevoked { request, resource, because, .. } => {
-            format!("Access to {resource} was revoked (request {request}): {because}")
-        }
+        Event::GrantScheduled(_)
+        | Event::GrantStarted(_)
+        | Event::GrantExpiring { .. }
+        | Event::GrantExpired { .. }
+        | Event::GrantRevoked { .. } => of_grant(event, about, whose, times),
         Event::AttemptRefused { command, why, .. } => format!("{command} was refused: {why}"),
         Event::ClockAccepted { .. } => "The system clock was set back, and the owner accepted its time".to_owned(),
         Event::PreferenceChanged { member, .. } => format!("{member} changed their notification settings"),
@@ -129,16 +146,96 @@ pub fn words_with(event: &Event, actor: Option<&Name>, about: Option<&Request>, 
         Event::SessionClosed(ClosedSession { session, how, .. }) => {
             format!("The session of entry {session} is {}", how.in_words())
         }
+        Event::CheckpointTaken { .. } => "A checkpoint of the entries before this one was signed".to_owned(),
+        Event::CheckpointKeyAdded { key, replaces } => key_added(key, replaces.as_ref()),
+        Event::RecertificationStarted(_)
+        | Event::RecertificationDecided(_)
+        | Event::RecertificationReminded { .. }
+        | Event::RecertificationClosed(_) => recertified(event, times),
+        Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
 }
 
-fn approved(approval: &Approval, about: Option<&Request>, times: Times<'_>) -> String {
+fn key_added(key: &NoteKey, replaces: Option<&NoteKey>) -> String {
+    let replaces = replaces.map(|old| format!(", in place of {}", old.id()));
+    format!("The key {} signs checkpoints of this log{}", key.id(), replaces.unwrap_or_default())
+}
+
+/// What became of a review of what people hold.
+fn recertified(event: &Event, times: Times<'_>) -> String {
+    match event {
+        Event::RecertificationStarted(StartedRecertification {
+            recertification, by, selection, due, items, ..
+        }) => {
+            let count = quantity(items.len(), "item", "items");
+            format!("{by} started recertification {recertification} of {selection}: {count}, due {}", times(*due))
+        }
+        Event::RecertificationDecided(ItemDecision { item, member, held, by, verdict, reason }) => {
+            let verdict = match verdict {
+                ItemVerdict::Keep => "kept",
+                ItemVerdict::Revoke => "did not keep",
+            };
+            let reason = after_colon(reason.as_ref());
+            format!("{by} {verdict} {held} of {member} in a recertification (item {item}){reason}")
+        }
+        Event::RecertificationReminded { recertification } => {
+            format!("Items of recertification {recertification} still wait for a review")
+        }
+        Event::RecertificationClosed(ClosedRecertification { recertification, not_kept }) => match not_kept.len() {
+            0 => format!("Recertification {recertification} is over"),
+            count => {
+                let count = quantity(count, "item was not kept", "items were not kept");
+                format!("Recertification {recertification} is over; {count}")
+            }
+        },
+        _ => String::new(),
+    }
+}
+
+/// What happens to a grant.
+fn of_grant(event: &Event, about: Option<&Request>, whose: Option<&Name>, times: Times<'_>) -> String {
+    let number = |request: &RequestId| numbered(*request, whose);
+    match event {
+        Event::GrantScheduled(granted) => format!(
+            "Access to {} was granted{} and starts {}{} (request {})",
+            granted.resource,
+            by_rule(granted.by_rule.as_ref()),
+            times(granted.starts_at),
+            extended(about, times),
+            number(&granted.request)
+        ),
+        Event::GrantStarted(granted) => started(granted, about, whose, times),
+        Event::GrantExpiring { request, resource, ends_at } => {
+            format!("Access to {resource} ends {} (request {})", times(*ends_at), number(request))
+        }
+        Event::GrantExpired { request, resource, .. } => {
+            format!("Access to {resource} ended (request {})", number(request))
+        }
+        Event::GrantRevoked { request, resource, by, because: Because::Asked, reason } => {
+            let by = or_root(by.as_ref());
+            let request = number(request);
+            format!("{by} revoked access to {resource} (request {request}){}", after_colon(reason.as_ref()))
+        }
+        Event::GrantRevoked { request, resource, by: Some(by), because: Because::NotKept(item), reason } => format!(
+            "{by} did not keep access to {resource} in a recertification (item {item}, request {}){}",
+            number(request),
+            after_colon(reason.as_ref())
+        ),
+        Event::GrantRevoked { request, resource, because, .. } => {
+            format!("Access to {resource} was revoked (request {}): {because}", number(request))
+        }
+        _ => String::new(),
+    }
+}
+
+fn approved(approval: &Approval, about: Option<&Request>, whose: Option<&Name>, times: Times<'_>) -> String {
     let Approval { request, by, terms, asked, note, voids } = approval;
     let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
     let note = note.as_ref().map(|note| format!(": {note}"));
     let voids = no_longer_counted(voids);
     format!(
-        "{by} approved request {request}: {} {}{}{voids}{}{}",
+        "{by} approved request {}: {} {}{}{voids}{}{}",
+        numbered(*request, whose),
         terms.resource,
         how_long(terms, times),
         asked.unwrap_or_default(),
@@ -158,7 +255,7 @@ fn session_opened(opened: &OpenedSession) -> String {
 }
 
 /// ` of bob`.
-fn whose(about: Option<&Request>) -> String {
+fn of_requester(about: Option<&Request>) -> String {
     about.map_or_else(String::new, |request| format!(" of {}", request.requester))
 }
 
@@ -219,8 +316,8 @@ fn certified(certificate: &Certificate, times: Times<'_>) -> String {
     format!("{member} got an SSH certificate for {principal}, until {} (request {request}, key {key})", times(*until))
 }
 
-fn started(granted: &Granted, about: Option<&Request>, times: Times<'_>) -> String {
-    let Granted { resource, request, .. } = granted;
+fn started(granted: &Granted, about: Option<&Request>, whose: Option<&Name>, times: Times<'_>) -> String {
+    let (resource, request) = (&granted.resource, numbered(granted.request, whose));
     if let (Some(Request { extends: Some(_), .. }), Some(end)) = (about, granted.ends_at) {
         return format!("Access to {resource} was extended until {} (request {request})", times(end));
     }

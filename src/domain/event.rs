@@ -1,18 +1,19 @@
 //! What can happen. An event carries the outcome, not the input: the terms granted, the end, who was notified.
 //! Reading an event never asks whether today's rules would allow it.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
 
+pub use super::because::Because;
 use super::certificate::Certificate;
 use super::grant::Grant;
 use super::member::Login;
 use super::name::{Name, RuleName};
+use super::note::{Note, NoteKey};
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
+use super::recertification::{ClosedRecertification, ItemDecision, RecertificationId, StartedRecertification};
 use super::resource::Resource;
 use super::session::{ClosedSession, OpenedSession};
 use super::team::change::Change;
@@ -179,6 +180,31 @@ pub enum Event {
     SessionOpened(OpenedSession),
     #[serde(rename = "session.closed")]
     SessionClosed(ClosedSession),
+    /// A key that signs checkpoints of the log from now on.
+    #[serde(rename = "checkpoint_key.added")]
+    CheckpointKeyAdded {
+        key: NoteKey,
+        /// The key that it replaces.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<NoteKey>,
+    },
+    /// A checkpoint of all entries before this one, signed by a key of the log.
+    #[serde(rename = "checkpoint.taken")]
+    CheckpointTaken { note: Note },
+    /// People begin to review what others hold.
+    #[serde(rename = "recertification.started")]
+    RecertificationStarted(StartedRecertification),
+    #[serde(rename = "recertification.decided")]
+    RecertificationDecided(ItemDecision),
+    /// Those who may still decide were reminded.
+    #[serde(rename = "recertification.reminded")]
+    RecertificationReminded { recertification: RecertificationId },
+    #[serde(rename = "recertification.closed")]
+    RecertificationClosed(ClosedRecertification),
+    /// Nothing. Readers of a shared log take it in the place of an entry that can't be read, or that can't follow what is
+    /// recorded, so that a host that appends one holds up no other. No program writes it.
+    #[serde(rename = "entry.void")]
+    Void,
 }
 
 /// What a new request says.
@@ -297,42 +323,6 @@ impl From<Granted> for Grant {
     }
 }
 
-/// Why a request was withdrawn or a grant revoked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Because {
-    /// Somebody asked for it.
-    Asked,
-    /// The team file no longer has the member it was for, or has disabled them.
-    MemberGone,
-    /// The team file no longer has the member who filed it.
-    FilerGone,
-    /// The team file no longer has this.
-    Gone(Resource),
-    /// The grant that it extends, of this request, was revoked.
-    Fell(RequestId),
-    /// It was filed or granted while the clock was ahead of this time, which was then accepted as the right one.
-    ClockAccepted(Timestamp),
-    /// By the rules and the team that were applied, this grant would not be given. The text says why; it is bounded.
-    NoLongerGiven(String),
-}
-
-impl fmt::Display for Because {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Because::Asked => f.write_str("as asked"),
-            Because::MemberGone => f.write_str("the member was removed or disabled, or has another login"),
-            Because::FilerGone => f.write_str("the member who filed it was removed, or has another login"),
-            Because::Gone(resource) => write!(f, "{resource} was removed from the team"),
-            Because::Fell(request) => write!(f, "the grant that it extends, {request}, was revoked"),
-            Because::ClockAccepted(time) => {
-                write!(f, "the clock was ahead when it was made; {time} was accepted instead")
-            }
-            Because::NoLongerGiven(why) => write!(f, "the team file no longer gives it: {why}"),
-        }
-    }
-}
-
 impl Event {
     pub fn action(&self) -> &'static str {
         match self {
@@ -365,6 +355,13 @@ impl Event {
             Event::CertificateIssued(_) => "certificate.issued",
             Event::SessionOpened(_) => "session.opened",
             Event::SessionClosed(_) => "session.closed",
+            Event::CheckpointKeyAdded { .. } => "checkpoint_key.added",
+            Event::CheckpointTaken { .. } => "checkpoint.taken",
+            Event::RecertificationStarted(_) => "recertification.started",
+            Event::RecertificationDecided(_) => "recertification.decided",
+            Event::RecertificationReminded { .. } => "recertification.reminded",
+            Event::RecertificationClosed(_) => "recertification.closed",
+            Event::Void => "entry.void",
         }
     }
 
@@ -399,7 +396,14 @@ impl Event {
             | Event::DriftOmitted(_)
             | Event::CertificateIssued(_)
             | Event::SessionOpened(_)
-            | Event::SessionClosed(_) => false,
+            | Event::SessionClosed(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. }
+            | Event::RecertificationStarted(_)
+            | Event::RecertificationDecided(_)
+            | Event::RecertificationReminded { .. }
+            | Event::RecertificationClosed(_)
+            | Event::Void => false,
         }
     }
 
@@ -428,19 +432,26 @@ impl Event {
             | Event::ProvisioningFailed(Failed { provision: ProvisionedAccess { request, .. }, .. })
             | Event::SessionOpened(OpenedSession { request, .. })
             | Event::SessionClosed(ClosedSession { request, .. }) => *request,
+            Event::RecertificationDecided(decision) => decision.held.request(),
             Event::TeamInitialized { .. }
             | Event::TeamApplied { .. }
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
             | Event::DriftResolved(_)
-            | Event::DriftOmitted(_) => None,
+            | Event::DriftOmitted(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. }
+            | Event::RecertificationStarted(_)
+            | Event::RecertificationReminded { .. }
+            | Event::RecertificationClosed(_)
+            | Event::Void => None,
         }
     }
 }
 
-/// Every action, for filters and completion.
-pub const ACTIONS: [&str; 29] = [
+/// Every action that is recorded, for filters and completion.
+pub const ACTIONS: [&str; 35] = [
     "team.initialized",
     "team.applied",
     "request.submitted",
@@ -470,4 +481,10 @@ pub const ACTIONS: [&str; 29] = [
     "certificate.issued",
     "session.opened",
     "session.closed",
+    "checkpoint_key.added",
+    "checkpoint.taken",
+    "recertification.started",
+    "recertification.decided",
+    "recertification.reminded",
+    "recertification.closed",
 ];

@@ -45,7 +45,14 @@ impl HostPower {
                 | Event::DriftOmitted(_)
                 | Event::CertificateIssued(_)
                 | Event::SessionOpened(_)
-                | Event::SessionClosed(_),
+                | Event::SessionClosed(_)
+                | Event::CheckpointKeyAdded { .. }
+                | Event::CheckpointTaken { .. }
+                | Event::RecertificationStarted(_)
+                | Event::RecertificationDecided(_)
+                | Event::RecertificationReminded { .. }
+                | Event::RecertificationClosed(_)
+                | Event::Void,
             ) => false,
         }
     }

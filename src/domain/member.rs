@@ -1,5 +1,6 @@
 //! A member of a team, and how members are named together: by name, group or role.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,6 +10,7 @@ use super::channel::Addresses;
 use super::contact::Timezone;
 use super::name::Name;
 use super::role::Role;
+use super::ssh_key::{KeyFingerprint, SshKey};
 use super::text::is_hostile;
 use super::{Malformed, checked_string, read_by_parsing};
 
@@ -23,6 +25,29 @@ pub struct Member {
     pub timezone: Option<Timezone>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
+    /// Whether this member sees everything and decides nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub auditor: bool,
+    /// The keys with which the member gives commands over SSH. No other member has one of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ssh_keys: BTreeSet<SshKey>,
+}
+
+impl Member {
+    /// A member of whom only this is known.
+    pub fn plain(role: Role, login: Login) -> Member {
+        let (addresses, ssh_keys) = (Addresses::default(), BTreeSet::new());
+        Member { role, login, addresses, timezone: None, disabled: false, auditor: false, ssh_keys }
+    }
+
+    /// Whether this member may decide on requests, if a role or a rule says so.
+    pub fn can_decide(&self) -> bool {
+        !self.disabled && !self.auditor
+    }
+
+    pub fn has_key(&self, fingerprint: &KeyFingerprint) -> bool {
+        self.ssh_keys.iter().any(|key| key.fingerprint() == *fingerprint)
+    }
 }
 
 /// A Unix user name, as the system's user database spells it.

@@ -160,7 +160,10 @@ fn headline(kind: NotificationKind, request: Option<&Request>) -> String {
         NotificationKind::TeamChanged
         | NotificationKind::ProvisioningFailed
         | NotificationKind::RevokeFailed
-        | NotificationKind::DriftFound => plain_headline(kind).to_owned(),
+        | NotificationKind::DriftFound
+        | NotificationKind::RecertificationStarted
+        | NotificationKind::RecertificationReminder
+        | NotificationKind::RecertificationClosed => plain_headline(kind).to_owned(),
     }
 }
 
@@ -202,6 +205,9 @@ fn plain_headline(kind: NotificationKind) -> &'static str {
         NotificationKind::ProvisioningFailed => "Access could not be given",
         NotificationKind::RevokeFailed => "Access COULD NOT BE TAKEN BACK",
         NotificationKind::DriftFound => "A system differs from what access says",
+        NotificationKind::RecertificationStarted => "Access of others waits for your review",
+        NotificationKind::RecertificationReminder => "Access of others still waits for your review",
+        NotificationKind::RecertificationClosed => "A recertification was closed",
     }
 }
 
@@ -305,6 +311,10 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
                 "access audit --action provisioning.failed"
             }
             NotificationKind::DriftFound => "access audit --action drift.found",
+            NotificationKind::RecertificationStarted | NotificationKind::RecertificationReminder => {
+                "access recertify keep"
+            }
+            NotificationKind::RecertificationClosed => "access recertify list --all",
             _ => "access inbox",
         };
         return vec![look.to_owned()];
@@ -333,6 +343,9 @@ fn commands(kind: NotificationKind, request: Option<&Request>) -> Vec<String> {
         | NotificationKind::TeamChanged
         | NotificationKind::ProvisioningFailed
         | NotificationKind::RevokeFailed
-        | NotificationKind::DriftFound => vec![show],
+        | NotificationKind::DriftFound
+        | NotificationKind::RecertificationStarted
+        | NotificationKind::RecertificationReminder
+        | NotificationKind::RecertificationClosed => vec![show],
     }
 }

@@ -4,6 +4,7 @@
 //! needs has been loaded by the caller. Imports nothing of this project but itself.
 
 pub mod audit;
+pub mod because;
 pub mod binding;
 pub mod catalog;
 pub mod certificate;
@@ -18,14 +19,17 @@ pub mod host;
 pub mod host_rights;
 pub mod interval;
 pub mod member;
+pub mod merkle;
 pub mod message;
 pub mod name;
+pub mod note;
 pub mod notification;
 pub mod policy;
 pub mod preference;
 pub mod principal;
 pub mod provisioning;
 pub mod quota;
+pub mod recertification;
 pub mod reconciliation;
 pub mod refusal;
 pub mod replay;
@@ -35,6 +39,7 @@ pub mod resource;
 pub mod role;
 pub mod session;
 pub mod simulation;
+pub mod ssh_key;
 pub mod subscriber;
 pub mod team;
 pub mod terms;

@@ -33,10 +33,13 @@ pub enum NotificationKind {
     ProvisioningFailed,
     RevokeFailed,
     DriftFound,
+    RecertificationStarted,
+    RecertificationReminder,
+    RecertificationClosed,
 }
 
 impl NotificationKind {
-    pub const ALL: [NotificationKind; 17] = [
+    pub const ALL: [NotificationKind; 20] = [
         NotificationKind::RequestSubmitted,
         NotificationKind::RequestApproved,
         NotificationKind::RequestDenied,
@@ -54,6 +57,9 @@ impl NotificationKind {
         NotificationKind::ProvisioningFailed,
         NotificationKind::RevokeFailed,
         NotificationKind::DriftFound,
+        NotificationKind::RecertificationStarted,
+        NotificationKind::RecertificationReminder,
+        NotificationKind::RecertificationClosed,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -75,6 +81,9 @@ impl NotificationKind {
             NotificationKind::ProvisioningFailed => "provisioning.failed",
             NotificationKind::RevokeFailed => "revoke.failed",
             NotificationKind::DriftFound => "drift.found",
+            NotificationKind::RecertificationStarted => "recertification.started",
+            NotificationKind::RecertificationReminder => "recertification.reminder",
+            NotificationKind::RecertificationClosed => "recertification.closed",
         }
     }
 
@@ -97,7 +106,10 @@ impl NotificationKind {
             | NotificationKind::TeamChanged
             | NotificationKind::ProvisioningFailed
             | NotificationKind::RevokeFailed
-            | NotificationKind::DriftFound => false,
+            | NotificationKind::DriftFound
+            | NotificationKind::RecertificationStarted
+            | NotificationKind::RecertificationReminder
+            | NotificationKind::RecertificationClosed => false,
         }
     }
 

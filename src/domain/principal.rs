@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::catalog::Scope;
-use super::channel::Addresses;
 use super::grant::Grant;
 use super::member::{Login, Member};
 use super::name::Name;
@@ -37,8 +36,7 @@ impl Principal {
     /// Somebody who was a member once: of them only the name is left.
     pub fn gone(name: Name) -> Principal {
         let login = Login::from(&name);
-        let member =
-            Member { role: Role::Viewer, login, addresses: Addresses::default(), timezone: None, disabled: true };
+        let member = Member { disabled: true, ..Member::plain(Role::Viewer, login) };
         let (groups, scopes) = (BTreeSet::new(), BTreeMap::new());
         Principal { name, member, since: i64::MAX, groups, scopes, grants: Vec::new() }
     }

@@ -5,6 +5,7 @@ use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustls::{AlertDescription, CertificateError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -147,5 +148,17 @@ where
         {
             warnings.lock().unwrap_or_else(PoisonError::into_inner).push(notice.message().to_owned());
         }
+    }
+}
+
+/// Whose certificate has ended, if that is why.
+pub fn ended_certificate(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    let inner = error.downcast_ref::<std::io::Error>()?.get_ref()?;
+    match inner.downcast_ref::<rustls::Error>()? {
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => Some("this host's certificate has ended"),
+        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
+            Some("the server's certificate has ended")
+        }
+        _ => None,
     }
 }

@@ -1,13 +1,16 @@
 //! What can be asked of the shared log, and what its answers mean.
 
+use std::cell::Cell;
 use std::error::Error as _;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::config::LogUrl;
-use super::connection::{LogConnection, StepError};
+use super::connection::{LogConnection, StepError, ended_certificate};
 use crate::domain::audit::{Hash, LogPlace};
+use crate::domain::event::Entry;
 
 /// Why an answer is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +19,8 @@ pub enum EngineError {
     Unreachable(String),
     /// Other hosts had the turn for too long. Nothing was changed.
     Busy(String),
+    /// The entries did not come in time, though the database answers. Fewer are asked for the next time. Nothing was changed.
+    Slow,
     /// The database refuses, and says why. Nothing was changed.
     Refused(String),
     /// Whether the entries were appended is not known.
@@ -30,6 +35,16 @@ pub struct LoggedEntry {
     pub body: String,
     /// Who appended it. Empty for what was there before the log was shared.
     pub host: String,
+    /// What the body says. None: it can't be read.
+    pub entry: Option<Box<Entry>>,
+}
+
+impl LoggedEntry {
+    /// Reads the body here, as this may be in another thread than the one that applies it.
+    pub fn new(seq: i64, hash: Hash, body: String, host: String) -> LoggedEntry {
+        let entry = serde_json::from_str(&body).ok();
+        LoggedEntry { seq, hash, body, host, entry }
+    }
 }
 
 /// What the database said at a contact.
@@ -40,6 +55,14 @@ pub enum Contacted {
     Fork(EngineState),
     /// The log was moved away, or its import has not ended. It still says what it has.
     Closed(EngineState),
+}
+
+impl Contacted {
+    pub fn state(&self) -> &EngineState {
+        match self {
+            Contacted::Open(state) | Contacted::Fork(state) | Contacted::Closed(state) => state,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +95,10 @@ pub struct Engine {
     url: LogUrl,
     connection: Option<LogConnection>,
     turn: Turn,
+    /// How many entries to ask for, so that they come in time: fewer on a slow line.
+    page: i32,
+    /// What follows an entry, as this connection read it ahead.
+    ahead: Option<(i64, Vec<LoggedEntry>)>,
 }
 
 /// Whether the connection has a transaction open that has the turn.
@@ -83,23 +110,25 @@ enum Turn {
 
 impl Engine {
     pub fn new(url: LogUrl) -> Engine {
-        Engine { url, connection: None, turn: Turn::Not }
+        Engine { url, connection: None, turn: Turn::Not, page: FIRST_PAGE, ahead: None }
     }
 
     /// Notes how far this host is, and returns how far the log is, with the first page of what follows. What it returns is
     /// replicated: its commit waits for the standby.
     pub fn contact(&mut self, at: &LogPlace, format: u32) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
+        let (limit, ahead) = (self.page, self.ahead.take().filter(|(after, _)| *after == at.seq));
         let connection = self.connected()?;
         let (hash, format) = (at.hash.as_slice(), i32::try_from(format).unwrap_or(i32::MAX));
         let asked: [Param<'_>; 3] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA), (&format, Type::INT4)];
-        let page = page_of(&at.seq);
+        let page: [Param<'_>; 2] = [(&at.seq, Type::INT8), (&limit, Type::INT4)];
         let client = &connection.client;
         connection.take_warnings();
+        let (answered, begun) = (Cell::new(false), Instant::now());
         let answer = connection.wait(async {
             let (begun, state, entries, committed) = tokio::join!(
                 client.batch_execute("BEGIN"),
-                client.query_typed(CONTACT, &asked),
-                client.query_typed(SINCE, &page),
+                noting(&answered, client.query_typed(CONTACT, &asked)),
+                async { if ahead.is_some() { Ok(Vec::new()) } else { client.query_typed(SINCE, &page).await } },
                 client.batch_execute("COMMIT")
             );
             begun?;
@@ -107,31 +136,51 @@ impl Engine {
             committed?;
             Ok((state, entries))
         });
-        let (state, entries) = self.finish(answer)?;
+        let (state, entries) = self.finish_page(answer, limit, answered.get())?;
         self.no_warnings()?;
         let contacted = contacted(at, state.first())?;
+        if let Some((_, entries)) = ahead {
+            return Ok((contacted, entries));
+        }
+        self.page = next_page(limit, entries.len(), begun.elapsed());
         let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
         Ok((contacted, entries))
     }
 
+    /// Reads what follows an entry, for the next contact, which proves it: it is on the same connection. What can't be read now
+    /// is read then.
+    pub fn read_ahead(&mut self, after: i64) {
+        let limit = self.page;
+        let Some(connection) = &self.connection else { return };
+        let page: [Param<'_>; 2] = [(&after, Type::INT8), (&limit, Type::INT4)];
+        let begun = Instant::now();
+        let answer = connection.wait(connection.client.query_typed(SINCE, &page));
+        let Ok(rows) = self.finish_page(answer, limit, true) else { return };
+        self.page = next_page(limit, rows.len(), begun.elapsed());
+        self.ahead = rows.iter().map(entry).collect::<Result<_, _>>().ok().map(|entries| (after, entries));
+    }
+
     /// Takes the turn: until it ends, no other host can append. The database ends a turn of more than 4 seconds. What this
-    /// returns may come from a server that no longer leads: only the commit of `append` or `end_turn` proves it.
+    /// returns may come from a server that no longer leads: only the commit of `append` or `end_turn` proves it. It returns few
+    /// entries, as others wait.
     pub fn turn(&mut self, at: &LogPlace) -> Result<(Contacted, Vec<LoggedEntry>), EngineError> {
+        let limit = self.page.min(PAGE_IN_A_TURN);
         let connection = self.connected()?;
         let hash = at.hash.as_slice();
         let asked: [Param<'_>; 2] = [(&at.seq, Type::INT8), (&hash, Type::BYTEA)];
-        let page = page_of(&at.seq);
+        let page: [Param<'_>; 2] = [(&at.seq, Type::INT8), (&limit, Type::INT4)];
         let client = &connection.client;
+        let answered = Cell::new(false);
         let answer = connection.wait_for_turn(async {
             let (begun, state, entries) = tokio::join!(
                 client.batch_execute("BEGIN"),
-                client.query_typed(TURN, &asked),
+                noting(&answered, client.query_typed(TURN, &asked)),
                 client.query_typed(SINCE, &page)
             );
             begun?;
             Ok((state?, entries?))
         });
-        let (state, entries) = self.finish(answer)?;
+        let (state, entries) = self.finish_page(answer, limit, answered.get())?;
         self.turn = Turn::Taken;
         let contacted = contacted(at, state.first())?;
         let entries = entries.iter().map(entry).collect::<Result<_, _>>()?;
@@ -151,6 +200,7 @@ impl Engine {
     /// Gives up a turn.
     pub fn let_go(&mut self) {
         self.turn = Turn::Not;
+        self.ahead = None;
         if let Some(connection) = self.connection.take()
             && connection.wait(connection.client.batch_execute("ROLLBACK")).is_ok()
         {
@@ -172,7 +222,7 @@ impl Engine {
             [(&epoch, Type::INT8), (&after.seq, Type::INT8), (&hash, Type::BYTEA), (&bodies, Type::TEXT_ARRAY)];
         let client = &connection.client;
         connection.take_warnings();
-        let answer = connection.wait(async {
+        let appending = async {
             let (begun, appended, committed) = tokio::join!(
                 client.batch_execute(begin),
                 client.query_typed(APPEND, &asked),
@@ -182,7 +232,9 @@ impl Engine {
             let appended = appended?;
             committed?;
             Ok(appended)
-        });
+        };
+        // Without the turn the database waits for it, and ends a session that keeps it for too long.
+        let answer = if begin.is_empty() { connection.wait(appending) } else { connection.wait_for_turn(appending) };
         // From here on, only an answer of the server itself says that nothing was appended.
         let rows = match self.finish(answer) {
             Ok(rows) => rows,
@@ -260,6 +312,16 @@ impl Engine {
         Ok(self.connection.insert(connection))
     }
 
+    /// The same for entries that were asked for, so many at most. `answered`: the server was in time, only the entries were not.
+    fn finish_page<T>(&mut self, answer: Result<T, StepError>, limit: i32, answered: bool) -> Result<T, EngineError> {
+        if answered && limit > 1 && matches!(answer, Err(StepError::Late)) {
+            self.drop_connection();
+            self.page = (limit / 8).max(1);
+            return Err(EngineError::Slow);
+        }
+        self.finish(answer)
+    }
+
     /// Drops the connection unless the server itself answered.
     pub(super) fn finish<T>(&mut self, answer: Result<T, StepError>) -> Result<T, EngineError> {
         answer.map_err(|error| {
@@ -280,6 +342,7 @@ impl Engine {
     fn drop_connection(&mut self) {
         self.connection = None;
         self.turn = Turn::Not;
+        self.ahead = None;
     }
 
     /// A commit with a warning did not wait for the standby.
@@ -329,11 +392,30 @@ const SINCE: &str = "SELECT seq, hash, body, host FROM access.since($1, $2)";
 const IDENTITY: &str = "SELECT session_user::text, d.oid || ' ' || d.datname || ' ' || pg_postmaster_start_time()
      FROM pg_database d WHERE d.datname = current_database()";
 const APPEND: &str = "SELECT verdict FROM access.append($1, $2, $3, $4)";
-/// How many entries a page has at most.
-const PAGE: i32 = 10_000;
+/// How many entries are asked for at first, and at most.
+const FIRST_PAGE: i32 = 500;
+const MOST_PAGE: i32 = 10_000;
+const PAGE_IN_A_TURN: i32 = 500;
+/// A page that takes less time than the first is followed by a larger one; one that takes more than the second, by a smaller one.
+const QUICK: Duration = Duration::from_millis(700);
+const LONG: Duration = Duration::from_secs(2);
 
-fn page_of(seq: &i64) -> [Param<'_>; 2] {
-    [(seq, Type::INT8), (&PAGE, Type::INT4)]
+/// How many entries to ask for after so many were asked for, and came in this time.
+fn next_page(limit: i32, came: usize, took: Duration) -> i32 {
+    if took > LONG {
+        (limit / 2).max(1)
+    } else if took < QUICK && usize::try_from(limit) == Ok(came) {
+        (limit * 4).min(MOST_PAGE)
+    } else {
+        limit
+    }
+}
+
+/// Notes that an answer came.
+async fn noting<T>(answered: &Cell<bool>, answer: impl Future<Output = T>) -> T {
+    let answer = answer.await;
+    answered.set(true);
+    answer
 }
 
 fn contacted(at: &LogPlace, row: Option<&Row>) -> Result<Contacted, EngineError> {
@@ -361,12 +443,8 @@ fn contacted(at: &LogPlace, row: Option<&Row>) -> Result<Contacted, EngineError>
 fn entry(row: &Row) -> Result<LoggedEntry, EngineError> {
     let read = || -> Result<LoggedEntry, tokio_postgres::Error> {
         let hash: &[u8] = row.try_get(1)?;
-        Ok(LoggedEntry {
-            seq: row.try_get(0)?,
-            hash: hash.try_into().unwrap_or_default(),
-            body: row.try_get(2)?,
-            host: row.try_get(3)?,
-        })
+        let hash = hash.try_into().unwrap_or_default();
+        Ok(LoggedEntry::new(row.try_get(0)?, hash, row.try_get(2)?, row.try_get(3)?))
     };
     read().map_err(|error| unexpected(&error))
 }
@@ -407,6 +485,9 @@ fn problem(error: &StepError) -> EngineError {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
+        if let Some(ended) = ended_certificate(error) {
+            return EngineError::Unreachable(ended.to_owned());
+        }
         let said = error.to_string();
         if !text.ends_with(&said) {
             text = format!("{text}: {said}");

@@ -259,8 +259,8 @@ DECLARE
     bytes bigint := 0;
 BEGIN
     IF p_bodies IS NULL OR array_ndims(p_bodies) IS DISTINCT FROM 1 OR array_lower(p_bodies, 1) <> 1
-        OR cardinality(p_bodies) > 1000 OR array_position(p_bodies, NULL) IS NOT NULL THEN
-        RAISE 'one call appends 1 to 1000 entries' USING ERRCODE = '22023';
+        OR cardinality(p_bodies) > 10000 OR array_position(p_bodies, NULL) IS NOT NULL THEN
+        RAISE 'one call appends 1 to 10000 entries' USING ERRCODE = '22023';
     ELSIF length(p_hash) IS DISTINCT FROM 32 THEN
         RAISE 'a hash has 32 bytes' USING ERRCODE = '22023';
     END IF;
@@ -464,18 +464,20 @@ END $$;
 -- A page of entries after this one. What it returns counts once a contact after it has succeeded.
 CREATE OR REPLACE FUNCTION access.since(p_seq bigint, p_limit int)
 RETURNS TABLE (seq bigint, hash bytea, body text, host text)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-#variable_conflict use_column
+-- A page is kept in memory until it is whole.
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET work_mem = '32MB' AS $$
+DECLARE
+    bytes bigint := 0;
 BEGIN
     PERFORM access.caller();
-    RETURN QUERY
-        SELECT page.seq, page.hash, page.body, page.host FROM (
-            SELECT e.seq, e.hash, e.body, e.host, sum(octet_length(e.body)) OVER (ORDER BY e.seq) AS bytes FROM (
-                SELECT * FROM access.entry WHERE entry.seq > p_seq ORDER BY entry.seq LIMIT least(p_limit, 10000)
-            ) e
-        ) page
-        -- The first is always there.
-        WHERE page.bytes - octet_length(page.body) < 8388608 ORDER BY page.seq;
+    FOR seq, hash, body, host IN
+        SELECT e.seq, e.hash, e.body, e.host FROM access.entry e WHERE e.seq > p_seq ORDER BY e.seq
+        LIMIT least(p_limit, 10000)
+    LOOP
+        RETURN NEXT;
+        bytes := bytes + octet_length(body);
+        EXIT WHEN bytes >= 8388608;
+    END LOOP;
 END $$;
 
 -- Notes how far the caller is, and returns the end of the log. The caller's commit waits for the standby: that proves

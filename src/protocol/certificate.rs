@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::Position;
-use crate::domain::certificate::{Certificate, IssuedCertificate, KeyFingerprint};
+use crate::domain::certificate::{Certificate, IssuedCertificate};
 use crate::domain::resource::Resource;
+use crate::domain::ssh_key::KeyFingerprint;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 

@@ -20,6 +20,9 @@ pub struct EntryView {
     #[serde(flatten)]
     pub event: Event,
     pub request: Option<RequestId>,
+    /// Whose request that is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requester: Option<Name>,
     #[serde(rename = "told")]
     pub recipients: Vec<RecipientView>,
     /// The number of the first notification of these recipients; the others follow it.
@@ -73,6 +76,66 @@ pub struct Checkpoint {
     pub head: String,
     /// When it was taken.
     pub at: Timestamp,
+    /// The same in the form of C2SP's `tlog-checkpoint`, signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A checkpoint that was kept: as `audit checkpoint` printed it, or the signed note alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeptCheckpoint {
+    Line(Box<Checkpoint>),
+    Note(String),
+}
+
+impl KeptCheckpoint {
+    pub fn note(&self) -> Option<&str> {
+        match self {
+            KeptCheckpoint::Line(checkpoint) => checkpoint.note.as_deref(),
+            KeptCheckpoint::Note(note) => Some(note),
+        }
+    }
+}
+
+/// The log to which this one is compared.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EarlierLog {
+    Size(u64),
+    /// A checkpoint that was kept.
+    Checkpoint(String),
+}
+
+/// The proof that an entry is in the log, in the form of C2SP's `tlog-proof`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProofView {
+    pub seq: i64,
+    /// The number of entries of the checkpoint.
+    pub size: u64,
+    pub proof: String,
+}
+
+/// The proof that an earlier log is the beginning of this one, as C2SP's `tlog-witness` takes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConsistencyView {
+    pub old: u64,
+    /// The number of entries of the checkpoint.
+    pub size: u64,
+    pub proof: String,
+}
+
+/// A key that signs checkpoints.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyView {
+    pub key: String,
+    /// The host whose key it is, of a log that several hosts share.
+    pub host: Option<String>,
+    /// The entry that added it.
+    pub seq: i64,
+    pub at: Timestamp,
+    /// The entry that replaced it.
+    pub replaced_by: Option<i64>,
 }
 
 impl EntryView {
@@ -81,6 +144,7 @@ impl EntryView {
         EntryView {
             v: entry.v,
             request: entry.event.request(),
+            requester: None,
             seq: entry.seq,
             at: entry.at,
             actor: entry.actor,

@@ -5,6 +5,8 @@ mod certificate;
 mod delivery;
 mod log;
 mod provisioning;
+mod recertification;
+mod report;
 mod request;
 mod session;
 mod shared_log;
@@ -18,17 +20,23 @@ use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
+use crate::domain::text::Ticket;
 use crate::domain::time::Timestamp;
 
 pub use certificate::{CertificateView, RevokedView};
 pub use delivery::{
     DeliverView, EventPreferenceView, HowView, NotificationView, PreferenceView, Progress, QueuedView, TestView,
 };
-pub use log::{Checkpoint, EntryView, FaultView, RawView, RecipientView, VerifyView};
+pub use log::{
+    Checkpoint, ConsistencyView, EarlierLog, EntryView, FaultView, KeptCheckpoint, KeyView, ProofView, RawView,
+    RecipientView, VerifyView,
+};
 pub use provisioning::{
-    DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
+    ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
+pub use recertification::{ItemCounts, ItemState, ItemView, RecertificationView};
+pub use report::{ReportOpening, ReportRow, ReportedMember, ReportedRequest};
 pub use request::{
     ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
     TimelineView,
@@ -65,13 +73,36 @@ pub struct ListFilter {
     pub resource: Option<Resource>,
     /// Submitted then or later.
     pub since: Option<Timestamp>,
+    pub kind: Option<RequestKind>,
+    pub ticket: Option<Ticket>,
+    /// In the reason, the ticket or a note. ASCII letters match in either case.
+    pub search: Option<String>,
+    /// With an approval by this member that counts.
+    pub approver: Option<Name>,
+    /// Access was granted then or later.
+    pub granted_since: Option<Timestamp>,
+    /// As of this moment. None: now.
+    pub at: Option<Timestamp>,
     /// The most to list. None: all.
     pub limit: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RequestKind {
+    /// The access granted, or else asked for, has no end.
+    Permanent,
+    Emergency,
+    /// An emergency without a review.
+    Unreviewed,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AuditFilter {
     pub request: Option<RequestId>,
+    /// About this resource: requests for it, changes of it in the team, and access to it without a request.
+    pub resource: Option<Resource>,
+    /// By this member, about their requests, or about what the team says of them.
+    pub member: Option<Name>,
     pub actor: Option<Name>,
     pub action: Option<String>,
     pub since: Option<Timestamp>,
@@ -91,6 +122,10 @@ pub struct ExpireView {
     pub reminded: u64,
     /// Requests of an older version that are judged by the rules of this one from now on.
     pub rejudged: u64,
+    /// Recertifications whose due time came.
+    pub closed: u64,
+    /// Grants that nobody kept in them.
+    pub revoked: u64,
     pub delivered: u64,
     pub failed: u64,
 }

@@ -43,6 +43,10 @@ pub struct DesiredState {
     pub position: Position,
     /// Whether this log has the entry that the caller saw last. False: it was restored from a backup, or is another log.
     pub continues: bool,
+    /// False: a host whose copy of a shared log is not fresh gives nothing, it only takes back.
+    pub may_give: bool,
+    /// This host, as the shared log names it. None: the log is not shared.
+    pub host: Option<String>,
     pub bindings: Vec<Binding>,
     /// What the log records as given and not as taken back, and what failed.
     pub recorded: Vec<RecordedView>,
@@ -133,4 +137,15 @@ impl ProvisioningState {
             ProvisioningState::Failed => "failed",
         }
     }
+}
+
+/// Who may run a connector now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectorLease {
+    /// No other host shares the log.
+    NotShared,
+    Ours,
+    /// Another host runs it.
+    Taken,
 }

@@ -74,6 +74,9 @@ pub struct RequestView {
     /// The narrowest declared scope that covers what is asked (`show` of a pending one only).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub narrowest_scope: Option<Name>,
+    /// The moment of the past that was asked about (`list` and `whoami` only).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
     /// The number of the last entry about it (`show` only): identifies the state that a user confirms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_seq: Option<i64>,
@@ -271,6 +274,7 @@ impl RequestView {
             more_sessions: 0,
             may_decide: None,
             narrowest_scope: None,
+            at: None,
             last_seq: None,
         }
     }

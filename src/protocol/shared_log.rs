@@ -18,6 +18,9 @@ pub struct AsOf {
     pub at: Timestamp,
     /// How long ago that was. None: the host has started since.
     pub age_seconds: Option<i64>,
+    /// Why what the shared log has recorded is not in this copy yet. None: it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<String>,
 }
 
 impl AsOf {
@@ -96,8 +99,10 @@ pub struct LogStatusView {
     pub host: String,
     /// The last entry of its copy.
     pub position: Position,
-    /// Or why the shared log can't be reached.
-    pub engine: Result<EngineView, String>,
+    pub engine: Option<EngineView>,
+    /// Why there is no `engine`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

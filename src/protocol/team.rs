@@ -99,6 +99,9 @@ pub struct ResourceView {
     pub pending: Option<RequestId>,
     /// A connection's environment, a target's connections, a feature's least role, what a scope covers.
     pub about: String,
+    /// The moment of the past that was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 /// The requirements of requesting a resource.
@@ -141,6 +144,9 @@ pub struct ProfileView {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more_unread: bool,
     pub now: Timestamp,
+    /// The moment of the past that was asked about. Then `now` is that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -152,13 +158,20 @@ pub struct CheckView {
     /// The pending request that would allow it, if there is one.
     pub pending: Option<RequestId>,
     pub now: Timestamp,
+    /// The moment of the past that was asked about. Then `now` is that moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HolderView {
     pub member: Name,
+    pub resource: Resource,
     #[serde(flatten)]
     pub entitlement: Entitlement,
+    /// The moment of the past that was asked about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
 }
 
 impl NeedsView {

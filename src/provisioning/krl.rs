@@ -19,7 +19,7 @@ use super::system::restored;
 use crate::backend::Backend;
 use crate::config;
 use crate::config::{Ssh, trusted};
-use crate::domain::certificate::KeyFingerprint;
+use crate::domain::ssh_key::KeyFingerprint;
 use crate::domain::terms::RequestId;
 use crate::error::{Failure, Kind};
 use crate::identity;

@@ -9,6 +9,9 @@
 //! | --- | --- |
 //! | `plan.rs` | the decisions: pure |
 //! | `system.rs` | a run for one system |
+//! | `listing.rs` | what a system has |
+//! | `lease.rs` | the journal, and which host runs a connector that several have |
+//! | `record.rs` | what the log records of a system |
 //! | `run.rs` | a run for all of them, each on a thread |
 //! | `program.rs`, `answers.rs` | running a connector's program, and reading what it says |
 //! | `krl.rs`, `ssh_keygen.rs` | the list of revoked SSH certificates |
@@ -22,12 +25,15 @@
 
 mod answers;
 mod krl;
+mod lease;
+mod listing;
 mod lock;
 mod plan;
 #[cfg(test)]
 mod plan_test;
 mod process_table;
 mod program;
+mod record;
 mod run;
 mod sessions;
 mod ssh_keygen;

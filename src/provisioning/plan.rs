@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::answers::Answered;
 use crate::connectors::protocol::{ConnectorAnswer, Operation, Provision};
 use crate::domain::binding::{Holding, Parameters};
+use crate::domain::principal::lasts_longer;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::protocol::{DesiredView, Drift, OutcomeView, ProvisioningOutcome, RecordedState, RecordedView};
@@ -67,6 +68,8 @@ pub struct SystemPlan {
     /// What the journal has to say without any act.
     pub settled: Vec<JournalChange>,
     pub differences: Vec<Mismatch>,
+    /// How many acts were left out because they give something.
+    pub withheld: usize,
 }
 
 /// What the plan needs beside the three sets.
@@ -164,6 +167,17 @@ impl SystemPlan {
                 }
             }
         }
+    }
+
+    /// Leaves out what gives something, or gives it for longer.
+    pub fn only_take(&mut self, journal: &Entries) {
+        let all = self.acts.len();
+        self.acts.retain(|act| match (act.kind, journal.get(&act.holding)) {
+            (ActKind::Revoke, _) => true,
+            (ActKind::Grant, Some(known)) => act.was_found && lasts_longer(known.until, act.intent.until),
+            (ActKind::Grant, None) => false,
+        });
+        self.withheld = all - self.acts.len();
     }
 
     fn key(&self, now: &Now<'_>) -> String {

@@ -69,8 +69,9 @@ pub fn reconcile(
     let done = thread::scope(|scope| {
         for name in &names {
             let connector = connectors.iter().find(|connector| connector.name == *name);
-            let (journal, fix, background) = (path.as_path(), wanted.fix, wanted.background);
-            let system = SystemRun { name, connector, journal, fix, background, asks: asks.clone() };
+            let Reconciliation { fix, accept_restore, background, .. } = *wanted;
+            let (journal, asks) = (path.as_path(), asks.clone());
+            let system = SystemRun { name, connector, journal, fix, accept_restore, background, asks };
             scope.spawn(move || system.run());
         }
         drop(asks);
@@ -125,6 +126,7 @@ fn serve(
     for ask in asked {
         // The thread that asks waits for the answer.
         match ask {
+            SystemAsk::Call(call) => call(backend),
             SystemAsk::Desired(answer) => {
                 let _ = answer.send(desired_since(backend, &journal));
             }
@@ -161,8 +163,10 @@ pub fn desired_since(backend: &Backend, journal: &Journal) -> Result<DesiredRows
 
 /// Records what came of a run, in as many calls as it takes.
 fn record(backend: &Backend, journal: &Journal, report: Report) -> Result<(), Failure> {
+    let host = report.host;
     let send = |outcomes, drift, looked_at| -> Result<(), Failure> {
-        let position = backend.answer(RecordProvisioning { outcomes, drift, looked_at })?;
+        let host = host.clone();
+        let position = backend.answer(RecordProvisioning { outcomes, drift, looked_at, host })?;
         Ok(journal.saw(&position)?)
     };
     let mut part: Vec<OutcomeView> = Vec::new();

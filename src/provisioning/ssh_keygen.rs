@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::domain::certificate::KeyFingerprint;
+use crate::domain::ssh_key::KeyFingerprint;
 
 /// ssh-keygen, which asks nothing.
 pub fn ssh_keygen() -> Command {

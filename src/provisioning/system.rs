@@ -6,15 +6,19 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::answers::Answered;
+use super::lease::{Calls, SystemJournal};
+use super::listing::SystemHoldings;
 use super::lock::{LockWait, NoLock, SystemLock};
 use super::plan::{
-    ActKind, Aftermath, Desired, Entries, FoundHoldings, Mismatch, Now, PlannedAct, SystemPlan, Unseen, conclude, plan,
+    ActKind, Aftermath, Desired, Entries, Mismatch, Now, PlannedAct, SystemPlan, Unseen, conclude, plan,
 };
 use super::program;
+use super::record::SystemRecord;
 use super::view::{ReconcileState, ReconcileView};
+use crate::backend::Backend;
 use crate::config::Connector;
-use crate::connectors::protocol::{ConnectorAnswer, Operation};
-use crate::domain::binding::{Binding, Holding, Parameters};
+use crate::connectors::protocol::Operation;
+use crate::domain::binding::{Binding, Holding, ParameterValue, Parameters};
 use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::protocol::{DesiredState, DesiredView, Drift, DriftView, OutcomeView, Position, RecordedState};
@@ -31,6 +35,7 @@ const PROGRAMS: u32 = 5;
 
 /// What a run for one system asks of the thread that has the backend.
 pub enum SystemAsk {
+    Call(Box<dyn FnOnce(&Backend) + Send>),
     Desired(Sender<Result<DesiredRows, Failure>>),
     Record(Report, Sender<Result<(), Failure>>),
     Show(ReconcileView),
@@ -48,6 +53,8 @@ pub struct Report {
     pub outcomes: Vec<OutcomeView>,
     /// None: the system was not looked at.
     pub drift: Option<Vec<DriftView>>,
+    /// The host, if each has a system of its own.
+    pub host: Option<ParameterValue>,
 }
 
 pub struct SystemRun<'s> {
@@ -56,6 +63,8 @@ pub struct SystemRun<'s> {
     pub connector: Option<&'s Connector>,
     pub journal: &'s Path,
     pub fix: bool,
+    /// Whether to go on from a log that was restored.
+    pub accept_restore: bool,
     /// Whether to leave the system to a run that waits for it already.
     pub background: bool,
     pub asks: Sender<SystemAsk>,
@@ -68,26 +77,20 @@ struct Known {
     all: Desired,
     refused: BTreeMap<Holding, String>,
     bindings: Vec<Binding>,
+    /// Otherwise this host only takes back: it can't know what the others recorded.
+    may_give: bool,
+    record: SystemRecord,
     state: DesiredState,
-}
-
-/// What the system lists.
-#[derive(Default)]
-struct SystemHoldings {
-    found: FoundHoldings,
-    unseen: Unseen,
-}
-
-impl SystemHoldings {
-    fn is_seen(&self, holding: &Holding) -> bool {
-        !self.unseen.contains_key(&holding.parameters)
-    }
 }
 
 impl SystemRun<'_> {
     pub fn run(&self) {
         if let Err(failure) = self.try_run() {
-            let state = if failure.kind == Kind::Busy { ReconcileState::Busy } else { ReconcileState::Unreachable };
+            let state = match failure.kind {
+                Kind::Busy => ReconcileState::Busy,
+                Kind::Unavailable => ReconcileState::Offline,
+                _ => ReconcileState::Unreachable,
+            };
             self.show(ReconcileView::of_system(self.name, state, failure.message));
         }
     }
@@ -107,7 +110,11 @@ impl SystemRun<'_> {
             }
             Err(NoLock::Failure(failure)) => return Err(failure),
         };
-        let mut journal = Journal::open(self.journal)?;
+        let mut journal = SystemJournal::open(self)?;
+        if let Some(why) = journal.offline() {
+            let why = format!("{why}; nothing is given until then");
+            self.show(ReconcileView::of_system(self.name, ReconcileState::Offline, why));
+        }
         for _ in 0..ROUNDS {
             if self.round(&lock, &mut journal)? {
                 break;
@@ -116,16 +123,25 @@ impl SystemRun<'_> {
         Ok(())
     }
 
+    /// For what the thread with the backend has to do.
+    pub fn calls(&self) -> Calls {
+        Calls(self.asks.clone())
+    }
+
     /// Long enough for all that another run may do.
-    fn patience(&self) -> LockWait {
+    pub fn patience(&self) -> LockWait {
         let programs = self.connector.map_or(Duration::ZERO, program::longest) * PROGRAMS * ROUNDS;
         LockWait { queue: if self.background { Duration::ZERO } else { QUEUE }, run: programs + BESIDES }
     }
 
     /// Returns whether nothing is left to do.
-    fn round(&self, lock: &SystemLock, journal: &mut Journal) -> Result<bool, Failure> {
+    fn round(&self, lock: &SystemLock, journal: &mut SystemJournal<'_>) -> Result<bool, Failure> {
         let known = self.desired(journal)?;
-        let entries = journal.entries(self.name)?;
+        let entries = journal.entries()?;
+        if self.connector.is_none() && known.state.host.is_some() && entries.is_empty() {
+            // Other hosts have the connector.
+            return Ok(true);
+        }
         let parameters = self.parameters(&known, &entries);
         let listed = match self.list(lock, &parameters) {
             Ok(listed) => listed,
@@ -143,10 +159,15 @@ impl SystemRun<'_> {
             first.differences.iter().for_each(|difference| self.show(ReconcileView::of_difference(difference)));
             return Ok(true);
         }
+        if first.withheld > 0 && journal.offline().is_none() {
+            let why =
+                format!("this host does not hear from the shared log, so it gives nothing; {} due", first.withheld);
+            self.show(ReconcileView::of_system(self.name, ReconcileState::Offline, why));
+        }
         journal.change(&first.settled)?;
         self.show_unexplained(&first);
         if first.acts.is_empty() {
-            let entries = journal.entries(self.name)?;
+            let entries = journal.entries()?;
             self.report(&known, Some(&listed), &entries, &known.refused, None, &first.differences)?;
             return Ok(true);
         }
@@ -157,12 +178,12 @@ impl SystemRun<'_> {
     fn carry_out(
         &self,
         lock: &SystemLock,
-        journal: &mut Journal,
+        journal: &mut SystemJournal<'_>,
         first: &SystemPlan,
         listed: &SystemHoldings,
         parameters: &BTreeSet<Parameters>,
     ) -> Result<bool, Failure> {
-        let before = journal.entries(self.name)?;
+        let before = journal.entries()?;
         let intents = first.acts.iter().map(|act| (act.holding.clone(), Some(act.intent.clone())));
         journal.change(&intents.collect::<Vec<_>>())?;
         // What is desired may have changed while the program listed what is there.
@@ -192,27 +213,31 @@ impl SystemRun<'_> {
                 failures.insert(act.holding.clone(), why);
             }
         }
-        journal.change(&changes)?;
+        let given = acts.iter().filter(|act| act.kind == ActKind::Grant);
+        let begun = given.map(|act| (act.holding.clone(), act.intent.clone())).collect();
+        if !journal.conclude(&begun, &changes)? {
+            return Ok(false);
+        }
         if let Err(why) = &after {
             self.show(ReconcileView::of_system(self.name, ReconcileState::Unreachable, why.clone()));
         }
-        let entries = journal.entries(self.name)?;
+        let entries = journal.entries()?;
         let why = after.as_ref().err().map(String::as_str);
         self.report(&known, after.as_ref().ok(), &entries, &failures, why, &first.differences)?;
         Ok(dropped.is_empty() && second.acts.len() == acts.len())
     }
 
     /// What should be there, as of now. The position is on record before anything is done that follows from it.
-    fn desired(&self, journal: &Journal) -> Result<Known, Failure> {
+    fn desired(&self, journal: &SystemJournal<'_>) -> Result<Known, Failure> {
         let (answer, answered) = channel();
         let gone = || Failure::new(Kind::Internal, "the thread that reads the database has ended");
         self.asks.send(SystemAsk::Desired(answer)).map_err(|_| gone())?;
         let DesiredRows { rows, state } = answered.recv().map_err(|_| gone())??;
         if self.fix {
             if !state.continues {
-                return Err(restored(journal)?);
+                return Err(restored(&journal.local)?);
             }
-            saw(journal, &state.position)?;
+            saw(&journal.local, &state.position)?;
         }
         let all = merged(rows.into_iter().filter(|row| row.holding.connector == *self.name));
         let mut allowed = all.clone();
@@ -225,7 +250,9 @@ impl SystemRun<'_> {
         }
         let is_ours = |binding: &Binding| binding.connector == *self.name;
         let bindings = state.bindings.iter().filter(|binding| is_ours(binding)).cloned().collect();
-        Ok(Known { allowed, all, refused, bindings, state })
+        let may_give = state.may_give && journal.offline().is_none();
+        let record = SystemRecord::new(self.name, self.connector.map(|connector| connector.place), &state);
+        Ok(Known { allowed, all, refused, bindings, may_give, record, state })
     }
 
     fn refusal(&self, parameters: &Parameters) -> Option<String> {
@@ -239,60 +266,12 @@ impl SystemRun<'_> {
     fn parameters(&self, known: &Known, entries: &Entries) -> BTreeSet<Parameters> {
         let bound = known.bindings.iter().map(|binding| &binding.parameters);
         // What could not be given leaves nothing to look for, unless the journal knows better.
-        let given = known.state.recorded.iter().filter(|row| row.state != RecordedState::GrantFailed);
+        let given = known.record.rows.iter().filter(|row| row.state != RecordedState::GrantFailed);
         let recorded = given.map(|row| &row.holding);
-        let recorded = recorded.filter(|holding| holding.connector == *self.name);
         let ours = entries.keys().chain(recorded).map(|holding| &holding.parameters);
         // What is refused today is still listed if something was given: it has to be taken back.
         let bound = bound.filter(|parameters| self.refusal(parameters).is_none());
         bound.chain(ours).cloned().collect()
-    }
-
-    fn list(&self, lock: &SystemLock, parameters: &BTreeSet<Parameters>) -> Result<SystemHoldings, String> {
-        let connector = match self.connector {
-            // Nothing was ever given there, and a binding that names it is refused as such.
-            None if parameters.is_empty() => return Ok(SystemHoldings::default()),
-            None => return Err(format!("no connector {} is configured on this machine", self.name)),
-            Some(connector) => connector,
-        };
-        if parameters.is_empty() {
-            return Ok(SystemHoldings::default());
-        }
-        let operation = Operation::List { parameters: parameters.iter().cloned().collect() };
-        let mut answers = program::run(connector, &[operation], |group| lock.note(group));
-        lock.forget();
-        match answers.pop() {
-            Some(Ok(ConnectorAnswer::Failed(why))) if parameters.len() > 1 => {
-                self.list_each(connector, lock, parameters).ok_or(why)
-            }
-            answer => {
-                let found = self.listed(parameters, answer)?;
-                Ok(SystemHoldings { found, unseen: Unseen::new() })
-            }
-        }
-    }
-
-    /// Asks for each set by itself, so that one which the system does not know hides no other. None: none can be listed.
-    fn list_each(
-        &self,
-        connector: &Connector,
-        lock: &SystemLock,
-        parameters: &BTreeSet<Parameters>,
-    ) -> Option<SystemHoldings> {
-        let operation = |one: &Parameters| Operation::List { parameters: vec![one.clone()] };
-        let operations: Vec<Operation> = parameters.iter().map(operation).collect();
-        let answers = program::run(connector, &operations, |group| lock.note(group));
-        lock.forget();
-        let mut listed = SystemHoldings::default();
-        for (one, answer) in parameters.iter().zip(answers) {
-            match self.listed(&BTreeSet::from([one.clone()]), Some(answer)) {
-                Ok(found) => listed.found.extend(found),
-                Err(why) => {
-                    listed.unseen.insert(one.clone(), why);
-                }
-            }
-        }
-        (listed.unseen.len() < parameters.len()).then_some(listed)
     }
 
     /// Runs the acts, and the list after them.
@@ -320,24 +299,6 @@ impl SystemRun<'_> {
         (answers, after)
     }
 
-    fn listed(&self, parameters: &BTreeSet<Parameters>, answer: Option<Answered>) -> Result<FoundHoldings, String> {
-        match answer {
-            Some(Ok(ConnectorAnswer::Holds(holders))) => {
-                // What nobody asked about is none of ours.
-                let asked = holders.into_iter().filter(|holder| parameters.contains(&holder.parameters));
-                Ok(asked
-                    .map(|holder| Holding {
-                        connector: self.name.clone(),
-                        login: holder.login,
-                        parameters: holder.parameters,
-                    })
-                    .collect())
-            }
-            Some(Ok(ConnectorAnswer::Failed(why) | ConnectorAnswer::Later(why)) | Err(why)) => Err(why),
-            Some(Ok(ConnectorAnswer::Done { .. })) | None => Err("it did not answer".to_owned()),
-        }
-    }
-
     /// Records how it is now. `failure`: why nothing could be done.
     fn report(
         &self,
@@ -348,18 +309,17 @@ impl SystemRun<'_> {
         failure: Option<&str>,
         differences: &[Mismatch],
     ) -> Result<(), Failure> {
-        if !self.fix {
+        // Another host may have the connector.
+        if !self.fix || known.state.host.is_some() && self.connector.is_none() {
             return Ok(());
         }
-        let of_this = |holding: &Holding| holding.connector == *self.name;
-        let recorded: Vec<_> = known.state.recorded.iter().filter(|row| of_this(&row.holding)).cloned().collect();
         let none = Unseen::new();
         let aftermath = Aftermath {
             desired: &known.all,
             found: listed.map(|listed| &listed.found),
             unseen: listed.map_or(&none, |listed| &listed.unseen),
             journal: entries,
-            recorded: &recorded,
+            recorded: &known.record.rows,
             failures,
             failure,
         };
@@ -367,20 +327,22 @@ impl SystemRun<'_> {
             let real = differences.iter().filter(|difference| !difference.is_due);
             let real = real.map(|it| DriftView { drift: it.drift, holding: it.holding.clone() });
             // What could not be looked at is as it was.
-            let hidden = |it: &&DriftView| of_this(&it.holding) && !listed.is_seen(&it.holding);
-            real.chain(known.state.drift.iter().filter(hidden).cloned()).collect::<Vec<_>>()
+            let hidden = |it: &&DriftView| !listed.is_seen(&it.holding);
+            real.chain(known.record.drift.iter().filter(hidden).cloned()).collect::<Vec<_>>()
         });
         let outcomes = aftermath.outcomes();
         let untried = |it: &&OutcomeView| failure.is_some() || aftermath.unseen.contains_key(&it.holding.parameters);
         outcomes.iter().filter(untried).filter_map(ReconcileView::of_failed).for_each(|view| self.show(view));
-        let was: BTreeSet<String> = known.state.drift.iter().filter(|it| of_this(&it.holding)).map(key_of).collect();
+        let outcomes = known.record.outcomes(outcomes, entries);
+        let was: BTreeSet<String> = known.record.drift.iter().map(key_of).collect();
         let is_news = drift.as_ref().is_some_and(|drift| drift.iter().map(key_of).collect::<BTreeSet<_>>() != was);
         if outcomes.is_empty() && !is_news {
             return Ok(());
         }
         let (answer, answered) = channel();
         let gone = || Failure::new(Kind::Internal, "the thread that writes the record has ended");
-        let report = Report { connector: self.name.clone(), outcomes, drift };
+        let (drift, host) = (drift.map(|drift| known.record.drift(drift)), known.record.host.clone());
+        let report = Report { connector: self.name.clone(), outcomes, drift, host };
         self.asks.send(SystemAsk::Record(report, answer)).map_err(|_| gone())?;
         answered.recv().map_err(|_| gone())?
     }
@@ -448,7 +410,11 @@ fn make_plan(known: &Known, listed: &SystemHoldings, entries: &Entries) -> Syste
     desired.retain(|holding, _| listed.is_seen(holding));
     entries.retain(|holding, _| listed.is_seen(holding));
     let now = Now { now: known.state.now, nonce: &nonce, end_sessions: &end_sessions };
-    plan(&desired, &listed.found, &entries, &now)
+    let mut plan = plan(&desired, &listed.found, &entries, &now);
+    if !known.may_give {
+        plan.only_take(&entries);
+    }
+    plan
 }
 
 /// Writes only what is new: each write waits for the disk.

@@ -41,6 +41,8 @@ pub enum ReconcileState {
     Unreachable,
     /// Another run does it.
     Busy,
+    /// This host does not hear from the shared log, so it only takes back.
+    Offline,
 }
 
 impl ReconcileState {
@@ -56,6 +58,7 @@ impl ReconcileState {
             ReconcileState::Refused => "refused",
             ReconcileState::Unreachable => "UNREACHABLE",
             ReconcileState::Busy => "busy",
+            ReconcileState::Offline => "offline",
         }
     }
 
@@ -72,7 +75,13 @@ impl ReconcileState {
                 | ReconcileState::RevokeFailed
                 | ReconcileState::Unreachable
                 | ReconcileState::Busy
+                | ReconcileState::Offline
         )
+    }
+
+    /// Whether it fails because of other runs or hosts, and not because of the system.
+    pub fn is_of_others(self) -> bool {
+        matches!(self, ReconcileState::Busy | ReconcileState::Offline)
     }
 }
 

@@ -256,8 +256,12 @@ fn systems(rows: DesiredRows, journal: &Journal) -> Result<BTreeMap<Name, (Syste
     }
     let wanted: BTreeMap<&Holding, &DesiredView> = rows.iter().map(|row| (&row.holding, row)).collect();
     for given in state.recorded {
-        let (_, has_stale) = systems.entry(given.holding.connector.clone()).or_default();
-        let is_wanted = wanted.get(&given.holding).is_some_and(|row| each(&row.requests).contains(&given.request));
+        let (holding, host) = given.holding.without_host();
+        if host.is_some_and(|host| state.host.as_deref() != Some(host.as_str())) {
+            continue;
+        }
+        let (_, has_stale) = systems.entry(holding.connector.clone()).or_default();
+        let is_wanted = wanted.get(&holding).is_some_and(|row| each(&row.requests).contains(&given.request));
         // What can't be taken back is tried again as a failure.
         *has_stale |= !is_wanted && given.state != RecordedState::RevokeFailed;
     }
@@ -314,8 +318,11 @@ impl Slot {
             Err(TryRecvError::Disconnected) => Err("the run ended without a result".to_owned()),
         };
         self.running = None;
+        let mut is_of_others = false;
         let failed = match ended {
             Ok(rows) => {
+                let mut failures = rows.iter().filter(|row| row.state.is_failure()).peekable();
+                is_of_others = failures.peek().is_some() && failures.all(|row| row.state.is_of_others());
                 let failed = rows.iter().any(|row| row.state.is_failure());
                 for row in &rows {
                     if row.state.is_settled() || !self.said.contains(row) {
@@ -333,7 +340,14 @@ impl Slot {
                 true
             }
         };
-        self.failures = if failed { self.failures + 1 } else { 0 };
+        // When another host is gone, or the shared log is back, it is known within seconds.
+        self.failures = if !failed {
+            0
+        } else if is_of_others {
+            1
+        } else {
+            self.failures + 1
+        };
         let pause = FIRST_PAUSE.saturating_mul(1 << self.failures.saturating_sub(1).min(10)).min(ROUND);
         self.not_before = failed.then(|| Instant::now() + pause);
         Ok(())

@@ -19,7 +19,7 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::Uid;
 use serde_json::Value;
 
-use super::{has_account, open, process};
+use super::{open, outside_of_members, process};
 use crate::config;
 use crate::config::Shared;
 use crate::domain::member::Login;
@@ -28,9 +28,8 @@ use crate::frame;
 use crate::frame::{Answer, Broken, Timed};
 use crate::identity;
 use crate::service;
-use crate::service::{Call, Caller, Callers, Outside, Service};
+use crate::service::{ActingAs, Call, Caller, Callers, Service};
 use crate::store;
-use crate::time_zone;
 
 /// The longest that reading a command may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(2);
@@ -174,17 +173,7 @@ impl Peer<'_> {
         }
         let mut caller = self.caller()?;
         is_for(&call, self.uid).map_err(|failure| self.refuse(failure))?;
-        let has_account: &dyn Fn(&Login) -> Result<bool, Failure> = &has_account;
-        let outside = Outside {
-            owns_file: &|| false,
-            clocks: &identity::clocks,
-            has_account,
-            knows_zone: &time_zone::is_known,
-            shared: true,
-            deliver: &|_| Err(sends_nothing()),
-            notify_test: &|_| Err(sends_nothing()),
-            delivery_findings: &|_| Vec::new(),
-        };
+        let outside = outside_of_members();
         let clock = &identity::clock_of;
         if let Some(file) = call.file() {
             let store = open(&self.begun.shared.database)?;
@@ -212,7 +201,7 @@ impl Peer<'_> {
     /// Looks up the user. An id without an account is refused; a failed lookup is an error, not a refusal.
     fn caller(&self) -> Result<Caller, Failure> {
         match identity::login_of(self.uid) {
-            Ok(login) => Ok(Caller { login, root: self.uid.is_root(), acting_as: None }),
+            Ok(login) => Ok(Caller { login, root: self.uid.is_root(), acting_as: ActingAs::Login }),
             Err(failure) if failure.kind == Kind::Unavailable => Err(failure),
             Err(failure) => Err(self.refuse(Failure { kind: Kind::Refused, ..failure })),
         }
@@ -265,12 +254,6 @@ fn not_of_this_version() -> Failure {
         .hint("install the same version of access for both")
 }
 
-fn sends_nothing() -> Failure {
-    Failure::new(Kind::Failure, "on a shared host a member's command cannot send notifications")
-        .hint("your notifications are sent within a minute; `access notify` shows where to")
-        .hint("root can send what is due with `access deliver`")
-}
-
 /// Checks that nothing follows the command.
 fn whole(from: &mut impl Read) -> Result<(), Failure> {
     match frame::fill(from, &mut [0]) {
@@ -315,10 +298,11 @@ fn root_decides_nothing() -> Failure {
 /// The places of a user are the four bytes of this file from offset `uid * 4`. Above those of the highest uid:
 const PLACES_OF_NAMELESS: i64 = 1 << 40;
 const PLACES_OF_STRANGERS: i64 = 1 << 41;
+pub const PLACES_OF_KEY_HOLDERS: i64 = 1 << 50;
 
 /// Takes one of these places, if one is free. A place is a lock on a byte of the file. The kernel releases it when the
 /// process ends. The byte need not exist.
-fn take_place(places: &File, first: i64, count: u8) -> bool {
+pub fn take_place(places: &File, first: i64, count: u8) -> bool {
     (0..count).any(|place| fcntl(places, FcntlArg::F_OFD_SETLK(&byte(first + i64::from(place)))).is_ok())
 }
 

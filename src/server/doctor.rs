@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::unistd::{Gid, Uid, User, geteuid};
 
 use super::remedy::{ServedBy, quoted};
-use super::{USER, connection, has_account, process, remedy};
+use super::{USER, connection, has_account, process, remedy, sshd};
 use crate::client;
 use crate::client::Client;
 use crate::config;
@@ -19,6 +19,7 @@ use crate::domain::member::Member;
 use crate::domain::name::Name;
 use crate::domain::role::Role;
 use crate::domain::team::Team;
+use crate::domain::text::joined;
 use crate::error::{Failure, Kind};
 use crate::frame;
 use crate::frame::{Broken, Timed};
@@ -186,6 +187,7 @@ fn program() -> FindingView {
 
 fn user(shared: &Shared) -> FindingView {
     let mut faults = Vec::new();
+    let mut if_ok = "which can't log in";
     match system_user() {
         None => {
             let data = fs::metadata(&shared.database).or_else(|_| fs::metadata(folder_of(&shared.database))).ok();
@@ -199,15 +201,24 @@ fn user(shared: &Shared) -> FindingView {
                 faults.push(fault(format!("{USER} is root"), line));
             }
             let shell = user.shell.file_name().unwrap_or_default();
-            if shell != "nologin" && shell != "false" {
-                faults.push(fault(
-                    format!("{USER} can log in (shell {})", user.shell.display()),
+            let lacking = if shell == "nologin" || shell == "false" { None } else { Some(sshd::lacks()) };
+            match lacking {
+                Some(lacking) if lacking.is_empty() => {
+                    if_ok = "as whom sshd runs commands of members, and nothing else"
+                }
+                Some(lacking) => faults.push(fault(
+                    format!(
+                        "{USER} can log in (shell {}); to keep it to commands of members, sshd needs {}",
+                        user.shell.display(),
+                        joined(lacking)
+                    ),
                     format!("usermod --shell /usr/sbin/nologin {USER}"),
-                ));
+                )),
+                None => {}
             }
         }
     }
-    finding("user", faults, format!("{USER}, which can't log in"))
+    finding("user", faults, format!("{USER}, {if_ok}"))
 }
 
 /// Checks the configuration file, and the secrets beside it.
@@ -399,7 +410,7 @@ fn try_command(shared: &Shared, people: &People<'_>, otherwise_ok: bool) -> Opti
     let user = User::from_name(login.as_str()).ok().flatten()?;
     let asked = process::as_user(&user, || {
         let Some(seen) = config::shared()? else { return Err(connection::no_shared_host()) };
-        Client::within(seen.socket, ANSWERED_WITHIN).call(Whoami {}, &mut |_| Ok(()))
+        Client::within(seen.socket, ANSWERED_WITHIN).call(Whoami { at: None }, &mut |_| Ok(()))
     });
     let who = format!("{name} (Unix user {login})");
     let Err(failure) = asked else {

@@ -30,14 +30,26 @@ const HARMLESS: [&str; 7] = [
     "LISTEN_PID",
 ];
 
-/// Runs this program again with an empty environment, unless that has only harmless variables. (A program can't remove its own
-/// variables without `unsafe`. Our listener and systemd units set none, so this is rarely needed.)
+/// Runs this program again with an empty environment, unless that has only harmless variables.
 pub fn clear_environment() -> Result<(), Failure> {
-    let known = |name: &std::ffi::OsStr| HARMLESS.iter().any(|harmless| name == *harmless);
-    if std::env::vars_os().all(|(name, _)| known(&name)) {
+    run_again_unless_only(&HARMLESS, &[])
+}
+
+/// Runs this program again with only these variables, unless there are no others.
+pub fn clear_environment_but(kept: &[&str]) -> Result<(), Failure> {
+    run_again_unless_only(kept, kept)
+}
+
+/// A program can't remove its own variables without `unsafe`. Our listener and systemd units set none, so they rarely need this.
+fn run_again_unless_only(allowed: &[&str], kept: &[&str]) -> Result<(), Failure> {
+    let is_one_of = |names: &[&str], name: &std::ffi::OsStr| names.iter().any(|it| name == *it);
+    if std::env::vars_os().all(|(name, _)| is_one_of(allowed, &name)) {
         return Ok(());
     }
-    let error = Command::new(OWN_PROGRAM).arg0("access").args(std::env::args_os().skip(1)).env_clear().exec();
+    let variables = std::env::vars_os().filter(|(name, _)| is_one_of(kept, name));
+    let mut again = Command::new(OWN_PROGRAM);
+    again.arg0("access").args(std::env::args_os().skip(1)).env_clear().envs(variables);
+    let error = again.exec();
     Err(failed("the environment can't be cleared", &error))
 }
 

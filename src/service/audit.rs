@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::request::item;
 use super::{Call, Listed, Problem, Rows, Service, no_such_member};
 use crate::domain::audit;
+use crate::domain::audit::Hash;
+use crate::domain::event::Entry;
 use crate::domain::refusal::{LookupRefusal, Refusal};
 use crate::domain::request::authorize;
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{AuditFilter, EntryView, RawView};
-use crate::store::Read;
+use crate::store::{Error, Page, Read};
 
 const READ: &str = "read the audit log";
 
@@ -31,25 +35,22 @@ impl Call for Audit {
         let mut before = i64::MAX;
         loop {
             let page = service.ask("audit", |read, me, now| {
-                authorize::needs_admin(me, READ, now)?;
+                authorize::needs_auditor(me, READ, now)?;
                 if before == i64::MAX {
                     check_names(read, filter)?;
                 }
                 // Reads one more than is shown, to find out whether there are more.
-                Ok(read.entries_before(
-                    filter,
-                    before,
-                    usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1),
-                )?)
+                let most = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1);
+                viewed(read, read.entries_before(filter, before, most)?)
             })?;
-            for (entry, hash) in page.rows {
+            for view in page.rows {
                 if left == 0 {
                     let more = service.store.read(|read| read.count_entries(filter, before))?;
                     return Ok(Listed { more, warnings: Vec::new() });
                 }
                 left -= 1;
-                before = entry.seq;
-                rows(EntryView::of(entry, audit::hex(&hash)))?;
+                before = view.seq;
+                rows(view)?;
             }
             if page.last {
                 return Ok(Listed::default());
@@ -58,14 +59,27 @@ impl Call for Audit {
     }
 }
 
+/// Entries with whose requests they are about.
+fn viewed(read: &Read<'_>, page: Page<(Entry, Hash)>) -> Result<Page<EntryView>, Problem> {
+    let view = |(entry, hash): (Entry, Hash)| {
+        let requester = entry.event.request().map(|id| read.requester(id)).transpose()?.flatten();
+        Ok(EntryView { requester, ..EntryView::of(entry, audit::hex(&hash)) })
+    };
+    let rows: Result<Vec<EntryView>, Error> = page.rows.into_iter().map(view).collect();
+    Ok(Page { rows: rows?, last: page.last })
+}
+
 /// Refuses a filter by a name or number that the log does not have, since it is probably mistyped.
 fn check_names(read: &Read<'_>, filter: &AuditFilter) -> Result<(), Problem> {
-    if let Some(name) = &filter.actor
-        && !read.is_member(name)?
-        && !read.has_acted(name)?
-        && !read.was_declared(&format!("member:{name}"))?
+    for name in [&filter.actor, &filter.member].into_iter().flatten() {
+        if !read.is_member(name)? && !read.has_acted(name)? && !read.was_declared(&format!("member:{name}"))? {
+            return Err(no_such_member(read, name)?.into());
+        }
+    }
+    if let Some(resource) = &filter.resource
+        && !read.was_declared(&resource.to_string())?
     {
-        return Err(no_such_member(read, name)?.into());
+        item(read, resource)?;
     }
     match filter.request {
         Some(id) if read.request(id)?.is_none() => Err(Refusal::from(LookupRefusal::NoSuchRequest { id }).into()),
@@ -75,7 +89,12 @@ fn check_names(read: &Read<'_>, filter: &AuditFilter) -> Result<(), Problem> {
 
 /// The log, oldest entry first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AuditExport {}
+pub struct AuditExport {
+    /// Only entries from this time on.
+    pub since: Option<Timestamp>,
+    /// Only entries up to this time.
+    pub until: Option<Timestamp>,
+}
 
 impl Call for AuditExport {
     const NAME: &'static str = "AuditExport";
@@ -84,15 +103,17 @@ impl Call for AuditExport {
     type Reply = ();
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, EntryView>) -> Result<(), Failure> {
+        let AuditExport { since, until } = self;
+        let filter = AuditFilter { since, until, ..AuditFilter::default() };
         let mut after = 0;
         loop {
             let page = service.ask("audit export", |read, me, now| {
-                authorize::needs_admin(me, READ, now)?;
-                Ok(read.entries_after(after)?)
+                authorize::needs_auditor(me, READ, now)?;
+                viewed(read, read.entries_within(after, &filter)?)
             })?;
-            for (entry, hash) in page.rows {
-                after = entry.seq;
-                rows(EntryView::of(entry, audit::hex(&hash)))?;
+            for view in page.rows {
+                after = view.seq;
+                rows(view)?;
             }
             if page.last {
                 return Ok(());
@@ -115,7 +136,7 @@ impl Call for AuditExportRaw {
         let mut after = 0;
         loop {
             let page = service.ask("audit export", |read, me, now| {
-                authorize::needs_admin(me, READ, now)?;
+                authorize::needs_auditor(me, READ, now)?;
                 Ok(read.raw_entries_after(after)?)
             })?;
             for entry in page.rows {

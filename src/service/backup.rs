@@ -38,7 +38,13 @@ impl Call for Backup {
             }
             let head = copy.head()?;
             let at = service.now(copy)?;
-            checkpoint = Some(Checkpoint { team: copy.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at });
+            checkpoint = Some(Checkpoint {
+                team: copy.team_name()?,
+                seq: head.seq,
+                head: audit::hex(&head.hash),
+                at,
+                note: None,
+            });
             Ok(())
         })?;
         let checkpoint = checkpoint.ok_or_else(|| Failure::new(Kind::Internal, "the copy was not verified"))?;

@@ -9,11 +9,13 @@ use super::policy_context::PolicyContext;
 use super::provisioning::{continues, position};
 use super::request::item;
 use super::{Call, Callers, Never, Problem, Rows, Service, member};
-use crate::domain::certificate::{Certificate, KeyFingerprint, is_backed, issue};
+use crate::domain::certificate::{Certificate, is_backed, issue};
 use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::Login;
+use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
+use crate::domain::ssh_key::KeyFingerprint;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
@@ -45,7 +47,7 @@ impl Call for IssueCertificate {
         let IssueCertificate { login, resource, key, longest } = self;
         let issued = service.store.write(|write| -> Result<Certificate, Problem> {
             let now = service.now_to_write(write)?;
-            let name = of_login(service, write, &login, now)?;
+            let name = of_login(service, write, &login, now, authorize::needs_admin)?;
             // Root need not be a member.
             let me = if service.caller.root { None } else { Some(service.actor(write)?) };
             let lately = write.certified_since(&name, now.minus(Length::HOUR))?;

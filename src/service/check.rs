@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::request::item;
 use super::shared_log::{freshen, is_recent_enough};
-use super::{Call, Never, Problem, Rows, Service, member};
+use super::snapshot::TeamSnapshot;
+use super::{Call, Never, Problem, Rows, Service};
+use crate::domain::entitlement::Entitlement;
 use crate::domain::member::Login;
 use crate::domain::name::Name;
+use crate::domain::principal::Principal;
 use crate::domain::refusal::{CallerRefusal, Refusal};
 use crate::domain::request::authorize;
 use crate::domain::resource::Resource;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{CheckView, Freshness};
@@ -25,6 +28,8 @@ pub struct Check {
     /// What the copy of a shared log has to know first.
     #[serde(default)]
     pub freshness: Option<Freshness>,
+    /// As of this moment. None: now.
+    pub at: Option<Timestamp>,
 }
 
 impl Call for Check {
@@ -38,7 +43,7 @@ impl Call for Check {
     }
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<CheckView, Failure> {
-        let Check { resource, user, login, freshness } = self;
+        let Check { resource, user, login, freshness, at } = self;
         if freshness.is_some() && !service.caller.root {
             // Strangers make nobody ask the shared log.
             service.store.read(|read| service.actor(read)).map_err(Problem::unrecorded)?;
@@ -47,54 +52,88 @@ impl Call for Check {
         let login = login.as_ref();
         let checked = service.store.read(|read| {
             let now = service.now(read)?;
-            let user = match login {
-                Some(login) => Some(of_login(service, read, login, now)?),
-                None => user,
+            let whose = asked_about(service, read, user, login, (now, at))?;
+            if let Whose::Caller(me) = &whose
+                && me.is_disabled()
+            {
+                // A disabled member holds nothing, and does not learn what exists.
+                return Ok(view(me.name.clone(), resource, Vec::new(), None, (now, at)));
+            }
+            let snapshot = TeamSnapshot::of(read, at, now)?;
+            let principal = match whose {
+                Whose::Caller(me) => snapshot.caller(read, &me)?,
+                Whose::Member(name) => snapshot.member(read, &name)?,
             };
-            let (principal, own) = match user {
-                // Root need not be a member.
-                Some(name) if service.caller.root => (member(read, &name)?, false),
-                Some(name) => {
-                    let me = service.actor(read)?;
-                    if name == me.name {
-                        (me, true)
-                    } else {
-                        authorize::needs_admin(&me, "check somebody else's access", now)?;
-                        (member(read, &name)?, false)
-                    }
-                }
-                None => (service.actor(read)?, true),
+            let item = snapshot.item(read, &resource)?;
+            is_recent_enough(read, &item, service.outside.clocks)?;
+            let because = principal.entitlements(&item, snapshot.now());
+            let pending = match (because.is_empty(), at) {
+                (false, _) => None,
+                (true, None) => read.pending_request(&principal.name, &resource, now)?.map(|request| request.id),
+                (true, Some(_)) => snapshot.pending(read, &principal.name)?.remove(&resource),
             };
-            // A disabled member holds nothing, and does not learn what exists.
-            let disabled = own && principal.is_disabled();
-            let because = if disabled {
-                Vec::new()
-            } else {
-                let item = item(read, &resource)?;
-                is_recent_enough(read, &item, service.outside.clocks)?;
-                principal.entitlements(&item, now)
-            };
-            let may_wait = because.is_empty() && !disabled;
-            let pending = if may_wait { read.pending_request(&principal.name, &resource, now)? } else { None };
-            Ok(CheckView {
-                allowed: !because.is_empty(),
-                member: principal.name,
-                resource,
-                because,
-                pending: pending.map(|request| request.id),
-                now,
-            })
+            Ok(view(principal.name, resource, because, pending, (snapshot.now(), at)))
         });
         checked.map_err(Problem::unrecorded)
     }
 }
 
-/// The member with a Unix user name. Only for callers who may ask about others: nobody else learns the login of a member.
-pub fn of_login(service: &Service<'_>, read: &Read<'_>, login: &Login, now: Timestamp) -> Result<Name, Problem> {
+/// Whose access is checked.
+enum Whose {
+    Caller(Principal),
+    Member(Name),
+}
+
+/// Refuses who may not ask about others.
+fn asked_about(
+    service: &Service<'_>,
+    read: &Read<'_>,
+    user: Option<Name>,
+    login: Option<&Login>,
+    (now, at): (Timestamp, Option<Timestamp>),
+) -> Result<Whose, Problem> {
+    if let Some(login) = login {
+        return Ok(Whose::Member(of_login(service, read, login, now, authorize::needs_auditor)?));
+    }
+    match user {
+        // Root need not be a member.
+        Some(name) if service.caller.root => Ok(Whose::Member(name)),
+        Some(name) => {
+            let me = service.actor(read)?;
+            let sees_all = authorize::needs_auditor(&me, "check somebody else's access", now);
+            // In the past, a name may have been another person's.
+            if name == me.name && (at.is_none() || sees_all.is_err()) {
+                return Ok(Whose::Caller(me));
+            }
+            sees_all?;
+            Ok(Whose::Member(name))
+        }
+        None => Ok(Whose::Caller(service.actor(read)?)),
+    }
+}
+
+/// The member with a Unix user name. Nobody else than root and those who pass `may` learns the login of a member.
+pub fn of_login(
+    service: &Service<'_>,
+    read: &Read<'_>,
+    login: &Login,
+    now: Timestamp,
+    may: impl FnOnce(&Principal, &'static str, Timestamp) -> Result<(), Refusal>,
+) -> Result<Name, Problem> {
     if !service.caller.root {
-        authorize::needs_admin(&service.actor(read)?, "check access by a Unix user name", now)?;
+        may(&service.actor(read)?, "check access by a Unix user name", now)?;
     }
     Ok(read
         .member_of_login(login)?
         .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?)
+}
+
+fn view(
+    member: Name,
+    resource: Resource,
+    because: Vec<Entitlement>,
+    pending: Option<RequestId>,
+    (now, at): (Timestamp, Option<Timestamp>),
+) -> CheckView {
+    CheckView { allowed: !because.is_empty(), member, resource, because, pending, now, at }
 }

@@ -1,4 +1,4 @@
-//! `doctor --accept-clock`: the clock was wrong before, and is right now.
+//! The time that counts; and `doctor --accept-clock`: the clock was wrong before, and is right now.
 //!
 //! What had ended by the wrong time is recorded first, so that nothing revives; then what was made while the clock was ahead
 //! is ended, so that nothing starts by itself when that time comes; and last the time is accepted. This takes a thousand
@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::revoke::following;
-use super::{Call, Callers, Never, Problem, Rows, Service, expire, those_asked};
+use super::{Call, Callers, Clock, Never, Problem, Rows, Service, expire, those_asked};
+use crate::domain::duration::spell;
 use crate::domain::event::{Because, Draft, Event};
 use crate::domain::grant::State;
 use crate::domain::name::Name;
@@ -18,8 +19,8 @@ use crate::domain::refusal::Refusal;
 use crate::domain::request::{Request, authorize, clock};
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
-use crate::error::Failure;
-use crate::store::{Error, Write};
+use crate::error::{Failure, Kind};
+use crate::store::{Error, Read, Write};
 
 /// The most requests in one transaction.
 const BATCH: usize = 1000;
@@ -174,4 +175,31 @@ impl Named {
         }
         self.first
     }
+}
+
+/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
+pub const CLOCK_SLACK: i64 = 60;
+
+/// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
+pub(super) fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
+    Ok(clock(read.replica()?.as_ref())?.max(read.last_time()?))
+}
+
+/// The same for a change, which is refused while the clock is plainly wrong.
+pub(super) fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
+    let clock = clock(read.replica()?.as_ref())?;
+    let last = read.last_time()?;
+    let behind = last.since(clock);
+    if behind > CLOCK_SLACK {
+        let behind = spell(behind);
+        return Err(Failure::new(
+            Kind::Failure,
+            format!(
+                "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
+            ),
+        )
+        .hint("set the clock right")
+        .hint("or, if it was wrong before and is right now, the owner runs `access doctor --accept-clock`"));
+    }
+    Ok(clock.max(last))
 }

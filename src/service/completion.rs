@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::list::only;
 use super::policy_context::PolicyContext;
 use super::queue::waiting;
-use super::{Call, Problem, Rows, Service, review};
+use super::{Call, Problem, Rows, Service, recertify, review};
 use crate::domain::grant::State;
 use crate::domain::request::{Request, authorize, lifecycle};
 use crate::domain::resource::{Resource, ResourceKind};
@@ -32,6 +32,9 @@ pub enum Words {
     /// Grants that the caller may revoke.
     Revocable,
     Requests,
+    /// Items of recertifications that the caller may decide on.
+    Items,
+    Recertifications,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,6 +89,8 @@ impl Call for Complete {
                         after = next;
                     }
                 }
+                Words::Items => return Ok(recertify::decidable(read, &me, now)?),
+                Words::Recertifications => return Ok(recertify::named(read, &me, now)?),
                 Words::Reviewable => &|request| {
                     Ok(request.owes_review() && review::reviewers(read, &policy, request, now)?.contains(&me.name))
                 },
@@ -105,6 +110,8 @@ impl Call for Complete {
                 | Words::Members
                 | Words::Decidable
                 | Words::Reviewable
+                | Words::Items
+                | Words::Recertifications
                 | Words::Requests => Vec::new(),
             };
             let filter = ListFilter { all: words == Words::Requests, states, ..ListFilter::default() };

@@ -17,7 +17,7 @@ use crate::domain::request::emergency;
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{Checkpoint, FindingView, Health, UnconfirmedView};
+use crate::protocol::{FindingView, Health, KeptCheckpoint, UnconfirmedView};
 use crate::store::{Error, Read, Store};
 
 /// `expire` is late when it last ran this long ago: a quarter of an hour.
@@ -29,7 +29,7 @@ const MOST_NAMED: usize = 5;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Doctor {
     /// Checkpoints kept elsewhere.
-    pub against: Vec<Checkpoint>,
+    pub against: Vec<KeptCheckpoint>,
 }
 
 impl Call for Doctor {
@@ -103,7 +103,7 @@ fn structure(read: &Read<'_>) -> FindingView {
     }
 }
 
-fn record(read: &Read<'_>, against: &[Checkpoint]) -> FindingView {
+fn record(read: &Read<'_>, against: &[KeptCheckpoint]) -> FindingView {
     const MEND: [&str; 3] = [
         "`access audit verify` lists every fault",
         "if an old copy was restored, later decisions are lost, and access revoked since is active again: revoke it (`access list --state active`)",
@@ -134,7 +134,7 @@ fn record(read: &Read<'_>, against: &[Checkpoint]) -> FindingView {
 fn the_clock(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     let last = read.last_time()?;
     let behind = last.since(clock);
-    Ok(if behind > super::CLOCK_SLACK {
+    Ok(if behind > super::clock::CLOCK_SLACK {
         finding(
             "clock",
             Health::Wrong,

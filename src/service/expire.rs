@@ -9,6 +9,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
+use super::recertify;
 use super::{Call, Callers, Rows, Service, Warned};
 use crate::domain::event::{Draft, Event};
 use crate::domain::grant::Grant;
@@ -108,6 +109,8 @@ fn run(service: &Service<'_>) -> Result<ExpireView, Failure> {
         total.lapsed += batch.lapsed;
         total.reminded += batch.reminded;
         total.rejudged += batch.rejudged;
+        total.closed += batch.closed;
+        total.revoked += batch.revoked;
         let done = batch.expired + batch.started + batch.expiring + batch.lapsed + batch.reminded + batch.rejudged;
         if done < BATCH as u64 {
             return Ok(total);
@@ -193,13 +196,18 @@ pub fn due(
     let rejudged = drafts.len();
     let stale = read.lapsed_requests(now, most - rejudged)?;
     drafts.extend(stale.iter().filter_map(|request| lifecycle::lapse(request, now)));
+    let counted = drafts.len();
+    let tended = recertify::tend(read, policy, now)?;
+    drafts.extend(tended.drafts);
     let tally = ExpireView {
         started: started as u64,
         expired: (expired - started) as u64,
         expiring: (expiring - expired) as u64,
-        reminded: (reminded - expiring) as u64,
+        reminded: (reminded - expiring) as u64 + tended.reminded,
         rejudged: (rejudged - reminded) as u64,
-        lapsed: (drafts.len() - rejudged) as u64,
+        lapsed: (counted - rejudged) as u64,
+        closed: tended.closed,
+        revoked: tended.revoked,
         ..ExpireView::default()
     };
     Ok((drafts, tally))

@@ -12,7 +12,7 @@ use super::provisioning::unconfirmed;
 use super::quota::NAMED;
 use super::request::item;
 use super::resources::narrowest_scope;
-use super::{Call, Listed, Never, Problem, Rows, Service, no_such_member, review, sees, view, visible};
+use super::{Call, Listed, Never, Problem, Rows, Service, list_past, no_such_member, review, sees, view, visible};
 use crate::domain::describe::briefly;
 use crate::domain::event::{Entry, Event};
 use crate::domain::grant::State;
@@ -48,85 +48,90 @@ impl Call for List {
     type Reply = Listed;
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, RequestView>) -> Result<Listed, Failure> {
-        let List { filter } = self;
-        let filter = &filter;
-        let (only, policy, warnings, first, now) = service.ask("list", |read, me, now| {
-            let policy = PolicyContext::default();
-            check_names(read, &policy, me, filter, now)?;
-            let only = only(read, &policy, me, filter, now)?;
-            let owed = read.reviews_owed()?;
-            let named = review::owed(read, &policy, &owed[..owed.len().min(NAMED)], now)?;
-            let mut warnings = owed_warnings(&named, owed.len() - named.len(), me);
-            let mut first = Vec::new();
-            if only.is_none() && is_unfiltered(filter) {
-                first = still_held(read, now, &mut warnings)?;
-            }
-            Ok((only, policy, warnings, first, now))
-        })?;
-        let mut left = filter.limit.unwrap_or(u64::MAX);
-        let mut begun = false;
-        let on_first_page: BTreeSet<RequestId> = first.iter().copied().collect();
-        let mut before = i64::MAX;
-        // A page with what each request waits for, and how the list ends if it does with that.
-        let mut next = || -> Result<(ListPage, Option<Listed>), Failure> {
-            service.ask("list", |read, me, today| {
-                // The caller may have lost the admin role since the previous page.
-                if only.is_none() {
-                    authorize::needs_admin(me, "see everybody's requests", today)?;
-                }
-                let most = usize::try_from(left).unwrap_or(usize::MAX);
-                if !std::mem::replace(&mut begun, true) && !first.is_empty() {
-                    let mut rows = Vec::new();
-                    for id in first.iter().take(most) {
-                        rows.extend(read.request(*id)?);
-                    }
-                    left -= rows.len() as u64;
-                    return Ok((page(read, &policy, rows, now)?, None));
-                }
-                // One more than is shown tells whether there are others.
-                let Page { mut rows, last } =
-                    read.requests_before(filter, only.as_ref(), before, most.saturating_add(1), now)?;
-                before = rows.last().map_or(before, |request| request.id.get());
-                rows.retain(|request| !on_first_page.contains(&request.id));
-                let cut = rows.len() > most;
-                rows.truncate(most);
-                left -= rows.len() as u64;
-                if cut {
-                    before = rows.last().map_or(before, |request| request.id.get());
-                }
-                let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
-                let end = (cut || last).then(|| Listed { more, warnings: warnings.clone() });
-                Ok((page(read, &policy, rows, now)?, end))
-            })
-        };
-        let mut show = |page: ListPage| {
-            page.into_iter().try_for_each(|ListedRequest { request, tallies, reviewers, provisioning }| {
-                let view = RequestView::at(request, &tallies, now).with_provisioning(provisioning);
-                rows(RequestView { reviewers, ..view })
-            })
-        };
-        let (first, end) = next()?;
-        if let Some(end) = end {
-            show(first)?;
-            return Ok(end);
+        match self.filter.at {
+            Some(at) => list_past::list(service, &self.filter, at, rows),
+            None => list(service, &self.filter, rows),
         }
-        thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(PAGES);
-            let showing = scope.spawn(move || show(first).and_then(|()| receiver.iter().try_for_each(show)));
-            let mut read = || loop {
-                let (rows, end) = next()?;
-                // This fails only if showing failed, and that failure is returned below.
-                let failed = sender.send(rows).is_err();
-                if let Some(end) = end.or_else(|| failed.then(Listed::default)) {
-                    return Ok(end);
-                }
-            };
-            let end = read();
-            drop(sender);
-            showing.join().expect("showing does not panic")?;
-            end
-        })
     }
+}
+
+fn list(service: &Service<'_>, filter: &ListFilter, rows: Rows<'_, RequestView>) -> Result<Listed, Failure> {
+    let (only, policy, warnings, first, now) = service.ask("list", |read, me, now| {
+        let policy = PolicyContext::default();
+        check_names(read, &policy, me, filter, now)?;
+        let only = only(read, &policy, me, filter, now)?;
+        let owed = read.reviews_owed()?;
+        let named = review::owed(read, &policy, &owed[..owed.len().min(NAMED)], now)?;
+        let mut warnings = owed_warnings(&named, owed.len() - named.len(), me);
+        let mut first = Vec::new();
+        if only.is_none() && is_unfiltered(filter) {
+            first = still_held(read, now, &mut warnings)?;
+        }
+        Ok((only, policy, warnings, first, now))
+    })?;
+    let mut left = filter.limit.unwrap_or(u64::MAX);
+    let mut begun = false;
+    let on_first_page: BTreeSet<RequestId> = first.iter().copied().collect();
+    let mut before = i64::MAX;
+    // A page with what each request waits for, and how the list ends if it does with that.
+    let mut next = || -> Result<(ListPage, Option<Listed>), Failure> {
+        service.ask("list", |read, me, today| {
+            // The caller may have lost the admin role since the previous page.
+            if only.is_none() {
+                authorize::needs_auditor(me, "see everybody's requests", today)?;
+            }
+            let most = usize::try_from(left).unwrap_or(usize::MAX);
+            if !std::mem::replace(&mut begun, true) && !first.is_empty() {
+                let mut rows = Vec::new();
+                for id in first.iter().take(most) {
+                    rows.extend(read.request(*id)?);
+                }
+                left -= rows.len() as u64;
+                return Ok((page(read, &policy, rows, now)?, None));
+            }
+            // One more than is shown tells whether there are others.
+            let Page { mut rows, last } =
+                read.requests_before(filter, only.as_ref(), before, most.saturating_add(1), now)?;
+            before = rows.last().map_or(before, |request| request.id.get());
+            rows.retain(|request| !on_first_page.contains(&request.id));
+            let cut = rows.len() > most;
+            rows.truncate(most);
+            left -= rows.len() as u64;
+            if cut {
+                before = rows.last().map_or(before, |request| request.id.get());
+            }
+            let more = if cut { read.count_requests(filter, only.as_ref(), before, now)? } else { 0 };
+            let end = (cut || last).then(|| Listed { more, warnings: warnings.clone() });
+            Ok((page(read, &policy, rows, now)?, end))
+        })
+    };
+    let mut show = |page: ListPage| {
+        page.into_iter().try_for_each(|ListedRequest { request, tallies, reviewers, provisioning }| {
+            let view = RequestView::at(request, &tallies, now).with_provisioning(provisioning);
+            rows(RequestView { reviewers, ..view })
+        })
+    };
+    let (first, end) = next()?;
+    if let Some(end) = end {
+        show(first)?;
+        return Ok(end);
+    }
+    thread::scope(|scope| {
+        let (sender, receiver) = mpsc::sync_channel(PAGES);
+        let showing = scope.spawn(move || show(first).and_then(|()| receiver.iter().try_for_each(show)));
+        let mut read = || loop {
+            let (rows, end) = next()?;
+            // This fails only if showing failed, and that failure is returned below.
+            let failed = sender.send(rows).is_err();
+            if let Some(end) = end.or_else(|| failed.then(Listed::default)) {
+                return Ok(end);
+            }
+        };
+        let end = read();
+        drop(sender);
+        showing.join().expect("showing does not panic")?;
+        end
+    })
 }
 
 /// A request with how far it has come, who can review it, and how far connectors are with it.
@@ -152,8 +157,25 @@ fn page(read: &Read<'_>, policy: &PolicyContext, requests: Vec<Request>, now: Ti
 }
 
 fn is_unfiltered(filter: &ListFilter) -> bool {
-    let ListFilter { mine, all: _, states, requester, resource, since, limit: _ } = filter;
-    !mine && states.is_empty() && requester.is_none() && resource.is_none() && since.is_none()
+    let ListFilter {
+        mine,
+        all: _,
+        states,
+        requester,
+        resource,
+        since,
+        kind,
+        ticket,
+        search,
+        approver,
+        granted_since,
+        at,
+        limit: _,
+    } = filter;
+    let names_nobody = requester.is_none() && resource.is_none() && approver.is_none();
+    let names_no_time = since.is_none() && granted_since.is_none() && at.is_none();
+    let names_no_text = ticket.is_none() && search.is_none();
+    !mine && states.is_empty() && kind.is_none() && names_nobody && names_no_time && names_no_text
 }
 
 /// The requests whose access could not be taken back, which come first in an admin's list. Where there is no request, it
@@ -187,7 +209,7 @@ pub fn only(
     if filter.mine {
         return Ok(Some(visible(Vec::new())));
     }
-    if authorize::needs_admin(me, "", now).is_ok() {
+    if authorize::needs_auditor(me, "", now).is_ok() {
         return Ok(None);
     }
     let mut also = read.reviews_owed()?;
@@ -204,7 +226,7 @@ pub fn only(
 /// Refuses a filter by a name that nothing the caller may see has or had: a mistyped name must not give an empty list. All members
 /// may see who is a member and what the catalogue has. Of what is gone, other members may know only what a
 /// request that they may see names.
-fn check_names(
+pub fn check_names(
     read: &Read<'_>,
     policy: &PolicyContext,
     me: &Principal,
@@ -217,6 +239,12 @@ fn check_names(
         Ok(read.has_requests(&by, only.as_ref(), now)?
             || only.is_none() && read.was_declared(&format!("{kind}:{name}"))?)
     };
+    if let Some(name) = &filter.approver
+        && !read.is_member(name)?
+        && !known("member", name, ListFilter { approver: filter.approver.clone(), ..ListFilter::default() })?
+    {
+        return Err(no_such_member(read, name)?.into());
+    }
     if let Some(name) = &filter.requester
         && !read.is_member(name)?
         && !known("member", name, ListFilter { requester: filter.requester.clone(), ..ListFilter::default() })?

@@ -1,15 +1,18 @@
 //! Every command takes as many steps of SQLite's in a long history as in a short one. Counted, not timed: an index that is
 //! missing, or that a query does not use, fails here on any machine. `benches/run.sh` measures the times.
 //!
-//! Left out: `audit verify`, `audit export`, `doctor` and `backup`, which read everything; and lists that read on until they
-//! have found enough of something rare that no index has (`list --all --resource`, `list --mine --all --state`).
+//! Left out: `audit verify`, `audit export`, `report`, `doctor` and `backup`, which read everything; questions about the past
+//! (`--at`), which read all grants or requests once; and lists that read on until they have found enough of something rare
+//! that no index has (`list --all --resource`, `list --mine --all --state`, `list --search`, `audit --member`).
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    Approve, Audit, AuditCheckpoint, Call, Caller, Check, Complete, Deny, DesiredAccess, EditRequest, Expire, Extend,
-    Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer,
-    Preferences, Principals, RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, StillHeld,
+    ActingAs, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny, DesiredAccess,
+    EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead,
+    OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals, Recertifications, RecordProvisioning,
+    Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification, StartRecertification, StillHeld,
     SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
@@ -21,6 +24,7 @@ use crate::domain::name::Name;
 use crate::domain::notification::NotificationKind;
 use crate::domain::preference::PreferenceChange;
 use crate::domain::provisioning::{Deprovisioned, ProvisionedAccess, ProvisioningOutcome};
+use crate::domain::recertification::{ItemVerdict, Selection};
 use crate::domain::replica::Replica;
 use crate::domain::request::edit::Edit;
 use crate::domain::session::{ClosedSession, OpenedSession, SessionEnd, SessionProcesses};
@@ -136,7 +140,7 @@ impl World {
 
     /// How many steps a call takes.
     fn steps(&self, who: &str, asked: &Asked) -> u64 {
-        let caller = Caller { login: parsed(who), root: false, acting_as: None };
+        let caller = Caller { login: parsed(who), root: false, acting_as: ActingAs::Login };
         let nothing = || Failure::new(Kind::Failure, "nothing can be sent");
         let outside = Outside {
             owns_file: &|| false,
@@ -311,7 +315,7 @@ fn ask(resource: &str, dry_run: bool) -> Asked {
 }
 
 fn check(resource: &str) -> Asked {
-    call(Check { resource: parsed(resource), user: None, login: None, freshness: None })
+    call(Check { resource: parsed(resource), user: None, login: None, freshness: None, at: None })
 }
 
 fn list(filter: ListFilter) -> Asked {
@@ -335,17 +339,18 @@ fn questions(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", check("connection:p0")),
         ("bob", check("connection:free")),
         ("bob", ask("connection:free", true)),
-        ("bob", call(Whoami {})),
-        ("alice", call(Whoami {})),
+        ("bob", call(Whoami { at: None })),
+        ("alice", call(Whoami { at: None })),
         ("alice", call(Unread {})),
         ("alice", call(Show { id: id(7) })),
         ("alice", call(Show { id: id(pending) })),
-        ("bob", call(Resources { kind: None, mine: false })),
-        ("alice", call(Who { resource: parsed("connection:prod") })),
+        ("bob", call(Resources { kind: None, mine: false, at: None })),
+        ("alice", call(Who { resource: parsed("connection:prod"), at: None })),
         ("alice", call(Principals { login: parsed("bob"), resource: None })),
-        ("alice", call(TeamShow {})),
+        ("root", call(HolderOfKey { blob: "AAAAC3NzaC1lZDI1NTE5AAAAI".to_owned() })),
+        ("alice", call(TeamShow { at: None })),
         ("bob", call(Preferences {})),
-        ("alice", call(AuditCheckpoint {})),
+        ("alice", call(CheckpointKeys {})),
         (
             "olivia",
             call(TeamApply {
@@ -401,11 +406,24 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", ask("role:admin", false)),
         ("bob", call(EditRequest { id: id(pending), edit: shorter.clone(), dry_run: true })),
         ("bob", call(EditRequest { id: id(pending), edit: shorter, dry_run: false })),
-        ("bob", call(Who { resource: parsed("connection:prod") })),
+        ("bob", call(Who { resource: parsed("connection:prod"), at: None })),
         ("alice", call(Approve { id: id(pending + 1), modification: Modification::default(), note: None, seen: None })),
         ("alice", call(Deny { id: id(pending + 2), reason: reason(), seen: None })),
         ("bob", call(Withdraw { id: id(pending + 3), seen: None })),
         ("bob", call(Extend { id: id(pending - 1), length: None, reason: parsed("OPS-7: more"), ticket: None })),
+        (
+            "alice",
+            call(StartRecertification {
+                selection: Selection::All,
+                due_in: Length::HOUR,
+                reviewers: BTreeSet::new(),
+                dry_run: false,
+            }),
+        ),
+        ("alice", call(Recertifications { all: true })),
+        ("alice", call(ShowRecertification { id: parsed("1") })),
+        ("olivia", call(Complete { words: Words::Items })),
+        ("olivia", call(DecideItem { id: parsed("1.1"), verdict: ItemVerdict::Keep, reason: reason() })),
         ("alice", call(Revoke { id: id(pending - 1), reason: reason(), seen: None })),
         ("alice", call(Prefer { change: PreferenceChange::Mute(Vec::new()) })),
         ("alice", call(MarkRead { ids: vec![1] })),
@@ -433,7 +451,12 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("root", call(open_session())),
         (
             "root",
-            call(RecordProvisioning { outcomes: vec![outcome(7)], drift: Vec::new(), looked_at: vec![parsed("pg")] }),
+            call(RecordProvisioning {
+                outcomes: vec![outcome(7)],
+                drift: Vec::new(),
+                looked_at: vec![parsed("pg")],
+                host: None,
+            }),
         ),
     ]
 }

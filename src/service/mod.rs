@@ -8,8 +8,10 @@ mod approve;
 mod audit;
 mod backup;
 mod call;
+mod caller;
 mod certificates;
 mod check;
+mod checkpoint;
 mod clock;
 mod completion;
 mod deliver;
@@ -22,6 +24,7 @@ mod hosts_behind;
 mod inbox;
 mod init;
 mod list;
+mod list_past;
 mod log_findings;
 #[cfg(test)]
 mod long_history;
@@ -37,13 +40,17 @@ mod provisioned;
 mod provisioning;
 mod queue;
 mod quota;
+mod recertify;
 mod rejudge;
+mod report;
 mod request;
 mod resources;
 mod review;
 mod revoke;
 mod sessions;
 mod shared_log;
+mod snapshot;
+mod ssh_keys;
 mod team;
 mod verify;
 mod view;
@@ -60,6 +67,7 @@ macro_rules! calls {
             backup: Backup;
             certificates: IssueCertificate, RevokedCertificates;
             check: Check;
+            checkpoint: AuditCheckpoint, AuditConsistency, AuditProve, CheckpointKeys, RotateCheckpointKey, TakeCheckpoint;
             clock: AcceptClock;
             completion: Complete;
             deliver: Deliver;
@@ -77,16 +85,19 @@ macro_rules! calls {
             owner: ReplaceOwner;
             position: LogPosition;
             principals: Principals;
-            provisioning: DesiredAccess, StillHeld, RecordProvisioning;
+            provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
+            report: PeriodReport;
+            recertify: DecideItem, Recertifications, ShowRecertification, StartRecertification;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;
             revoke: Revoke, RevokeMember;
             sessions: CloseSessions, JudgeSessions, OpenSession, OpenSessions;
+            ssh_keys: HolderOfKey;
             team: TeamApply, TeamShow;
-            verify: AuditCheckpoint, AuditVerify;
-            who: Who;
+            verify: AuditVerify;
+            who: Holdings, Who;
             whoami: Whoami;
             withdraw: Withdraw;
         }
@@ -103,6 +114,7 @@ calls!(export);
 
 pub use admission::{is_member, record_refused};
 pub use call::{Call, Callers, Listed, Never, Rows, Warned};
+pub use caller::{ActingAs, Caller};
 pub use completion::{Candidate, Words};
 pub use deliver::Delivered;
 pub use doctor::{finding, ok, unreadable};
@@ -112,6 +124,9 @@ pub use moving::{leave_log, move_log, prepare_log, raise_epoch, raise_format, sa
 pub use policy_context::PolicyContext;
 pub use review::emergency;
 pub use shared_log::{as_of, engine_failure, join_log, log_status};
+pub use ssh_keys::{key_holder, refuse_over_ssh};
+
+use clock::{now, now_to_write};
 
 use crate::domain::contact::Timezone;
 use crate::domain::event::{Draft, Event};
@@ -119,25 +134,15 @@ use crate::domain::member::{Login, Member};
 use crate::domain::name::Name;
 use crate::domain::notification::Recipient;
 use crate::domain::principal::Principal;
-use crate::domain::refusal::{CallerRefusal, LookupRefusal, Refusal, RefusalKind};
+use crate::domain::refusal::{LookupRefusal, Refusal, RefusalKind};
 use crate::domain::replica::{HostClocks, Replica};
-use crate::domain::request::authorize::Case;
-use crate::domain::request::{Request, authorize};
+use crate::domain::request::{Request, authorize, authorize::Case};
 use crate::domain::terms::{RequestId, Terms};
 use crate::domain::text::nearest;
 use crate::domain::time::Timestamp;
-use crate::error::{Failure, Kind};
+use crate::error::Failure;
 use crate::protocol::{DeliverView, FindingView, Progress, Seen, TestView};
 use crate::store::{Context, Error, Read, Store, Write};
-
-/// The caller: the Unix user as the operating system reports it, and the member they act as if the file is their own.
-#[derive(Debug, Clone)]
-pub struct Caller {
-    pub login: Login,
-    /// Whether that user is root, who may maintain the file without being a member, but decides nothing.
-    pub root: bool,
-    pub acting_as: Option<Name>,
-}
 
 /// Reads the clock: the system's, or in a copy of a shared log that of its database. It is read once per transaction, after the
 /// wait for the write lock, so that requests that lapsed during the wait count as lapsed.
@@ -178,8 +183,6 @@ impl Problem {
     }
 }
 
-/// A clock this much behind the last recorded time is wrong, or was: one minute. Less is taken as that time.
-const CLOCK_SLACK: i64 = 60;
 /// The most refused attempts of one user that are recorded in an hour; more would only be noise.
 const REFUSALS_AN_HOUR: u64 = 20;
 
@@ -233,19 +236,6 @@ impl Service<'_> {
     /// Answers a call and discards its rows, if any.
     pub fn answer<C: Call>(&self, call: C) -> Result<C::Reply, Failure> {
         call.carry_out(self, &mut |_| Ok(()))
-    }
-
-    /// The member who acts.
-    fn actor(&self, read: &Read<'_>) -> Result<Principal, Problem> {
-        let name = match &self.caller.acting_as {
-            Some(name) => name.clone(),
-            None => {
-                let login = &self.caller.login;
-                read.member_of_login(login)?
-                    .ok_or_else(|| Refusal::from(CallerRefusal::NoMember { login: login.to_string() }))?
-            }
-        };
-        member(read, &name)
     }
 
     fn now(&self, read: &Read<'_>) -> Result<Timestamp, Failure> {
@@ -319,8 +309,7 @@ impl Service<'_> {
         })
     }
 
-    /// One write transaction by the member who calls. Where `work` refuses, which it does before it writes anything,
-    /// that is recorded instead. `time`: the time that counts for it.
+    /// One write transaction by the member who calls. Where `work` refuses, before it writes anything, that is recorded.
     fn write_as_member<R>(
         &self,
         command: &str,
@@ -351,7 +340,7 @@ impl Service<'_> {
     }
 
     fn context(&self, actor: Option<&Principal>, now: Timestamp) -> Context {
-        Context { now, actor: actor.map(|principal| principal.name.clone()), os_user: self.caller.login.to_string() }
+        Context { now, actor: actor.map(|principal| principal.name.clone()), os_user: self.caller.os_user() }
     }
 
     fn record_refused(&self, command: &str, request: Option<RequestId>, refusal: &Refusal) -> Result<(), Failure> {
@@ -385,30 +374,6 @@ impl Service<'_> {
         let event = Event::AttemptRefused { command: command.to_owned(), request, why: refusal.message() };
         Ok(write.record(&context, vec![Draft { event, recipients: Vec::new() }])?)
     }
-}
-
-/// The time that counts: never earlier than the last recorded one, so that setting the clock back revives nothing.
-fn now(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    Ok(clock(read.replica()?.as_ref())?.max(read.last_time()?))
-}
-
-/// The same for a change, which is refused while the clock is plainly wrong.
-fn now_to_write(read: &Read<'_>, clock: Clock<'_>) -> Result<Timestamp, Failure> {
-    let clock = clock(read.replica()?.as_ref())?;
-    let last = read.last_time()?;
-    let behind = last.since(clock);
-    if behind > CLOCK_SLACK {
-        let behind = crate::domain::duration::spell(behind);
-        return Err(Failure::new(
-            Kind::Failure,
-            format!(
-                "the clock says {clock}, which is {behind} before the last recorded time, {last}; nothing was done"
-            ),
-        )
-        .hint("set the clock right")
-        .hint("or, if it was wrong before and is right now, the owner runs `access doctor --accept-clock`"));
-    }
-    Ok(clock.max(last))
 }
 
 /// A member by name, or a refusal.
@@ -474,12 +439,9 @@ fn those_asked(read: &Read<'_>, request: &Request) -> Result<Vec<Name>, Error> {
     let mut asked: Vec<Name> = Vec::new();
     for entry in read.entries_about(request.id)? {
         for Recipient(member, notice) in entry.recipients {
-            if !notice.asks_for_a_decision() {
-                continue;
-            }
             let asks = member == request.requester || member == request.filed_by;
             let still = || Ok::<_, Error>(read.member(&member)?.is_some_and(|(_, since)| since < entry.seq));
-            if !asks && !asked.contains(&member) && still()? {
+            if notice.asks_for_a_decision() && !asks && !asked.contains(&member) && still()? {
                 asked.push(member);
             }
         }

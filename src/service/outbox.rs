@@ -31,7 +31,7 @@ impl Call for Outbox {
         let Outbox { dead } = self;
         // The file's owner need not be a member. Members need to be admins.
         if !is_keeper(service) {
-            service.ask("outbox", |_, me, now| Ok(authorize::needs_admin(me, "look at the outbox", now)?))?;
+            service.ask("outbox", |_, me, now| Ok(authorize::needs_auditor(me, "look at the outbox", now)?))?;
         }
         service.store.take_outstanding_if_reachable()?;
         let mut after = 0;
@@ -71,7 +71,7 @@ fn view(delivery: Delivery) -> QueuedView {
 
 /// Whether the caller looks after the file: root or the user who owns it, and not in the name of a member.
 fn is_keeper(service: &Service<'_>) -> bool {
-    service.caller.acting_as.is_none() && (service.caller.root || (service.outside.owns_file)())
+    service.caller.acts_as_login() && (service.caller.root || (service.outside.owns_file)())
 }
 
 /// Makes these due now, or all that are given up. The next `deliver` or `expire` sends them.

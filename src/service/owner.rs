@@ -50,7 +50,7 @@ impl Call for ReplaceOwner {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Warned<PlanView>, Failure> {
         let ReplaceOwner { to, dry_run, seen } = self;
         let (outside, to, seen) = (service.outside, &to, seen.as_ref());
-        let by_root = service.caller.root && service.caller.acting_as.is_none();
+        let by_root = service.caller.root && service.caller.acts_as_login();
         // The name service may be slow, so it is asked before the write lock is held, about the logins of that moment.
         let logins = service.store.read(|read| -> Result<Logins, Failure> { Logins::of(&read.team()?, to) })?;
         let has_account = |login: Option<&Login>| match login {

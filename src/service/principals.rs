@@ -7,6 +7,7 @@ use super::request::item;
 use super::shared_log::is_recent_enough;
 use super::{Call, Problem, Rows, Service, member};
 use crate::domain::member::Login;
+use crate::domain::request::authorize;
 use crate::domain::resource::{Resource, ResourceKind};
 use crate::error::Failure;
 
@@ -32,7 +33,7 @@ impl Call for Principals {
         let Principals { login, resource } = self;
         let usable = service.store.read(|read| -> Result<Vec<Resource>, Problem> {
             let now = service.now(read)?;
-            let principal = member(read, &of_login(service, read, &login, now)?)?;
+            let principal = member(read, &of_login(service, read, &login, now, authorize::needs_admin)?)?;
             let of_a_host = |kind| matches!(kind, ResourceKind::Connection | ResourceKind::Target);
             let is_named = resource.is_some();
             let candidates = match resource {

@@ -97,19 +97,21 @@ fn views(
     let (open, over): (Vec<&Provisioning>, Vec<&Provisioning>) =
         on_record.iter().partition(|row| !row.condition.is_final());
     let mut views = Vec::new();
+    // On each host that has a system of its own.
+    let anywhere = |row: &Provisioning| row.holding.clone().without_host().0;
     for holding in wanted {
-        let row = open.iter().find(|row| row.holding == *holding);
-        views.push(match row.map(|row| (row.condition, row)) {
-            Some((Condition::Granted, row)) => view(holding, ProvisioningState::Granted, None, row.since),
-            Some((Condition::GrantFailed, row)) => {
-                view(holding, ProvisioningState::Failed, row.error.as_ref(), row.since)
-            }
+        let mut rows = open.iter().filter(|row| anywhere(row) == *holding).peekable();
+        if rows.peek().is_none() {
+            views.push(view(holding, ProvisioningState::Granting, None, grant.starts_at));
+        }
+        views.extend(rows.map(|row| match row.condition {
+            Condition::Granted => view(&row.holding, ProvisioningState::Granted, None, row.since),
+            Condition::GrantFailed => view(&row.holding, ProvisioningState::Failed, row.error.as_ref(), row.since),
             // It should be taken back no longer.
-            Some((_, row)) => view(holding, ProvisioningState::Granting, None, row.since),
-            None => view(holding, ProvisioningState::Granting, None, grant.starts_at),
-        });
+            _ => view(&row.holding, ProvisioningState::Granting, None, row.since),
+        }));
     }
-    for row in open.iter().filter(|row| !wanted.contains(&row.holding)) {
+    for row in open.iter().filter(|row| !wanted.contains(&anywhere(row))) {
         let ended_at = grant.ended_at(now).unwrap_or(row.since);
         views.push(match row.condition {
             Condition::RevokeFailed => view(&row.holding, ProvisioningState::Failed, row.error.as_ref(), row.since),

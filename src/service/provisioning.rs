@@ -1,14 +1,18 @@
 //! What connectors should give now, by the grants and the bindings, and the record of what they gave and took back.
 
+mod leased;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use leased::{FetchJournal, LeaseConnector, PublishJournal, ReleaseConnector};
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
 use super::provisioned::Bound;
+use super::shared_log::is_in_contact;
 use super::{Call, Callers, Never, Rows, Service};
 use crate::domain::audit;
-use crate::domain::binding::{Binding, Holding};
+use crate::domain::binding::{Binding, Holding, ParameterValue};
 use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::Assignee;
@@ -62,6 +66,8 @@ impl Call for DesiredAccess {
                 now,
                 position: position(read)?,
                 continues,
+                may_give: is_in_contact(read, service.outside.clocks)?,
+                host: read.replica()?.map(|replica| replica.host),
                 bindings,
                 recorded: recorded.into_iter().filter_map(recorded_view).collect(),
                 drift: drift.into_iter().filter_map(drift_view).collect(),
@@ -81,11 +87,15 @@ pub fn position(read: &Read<'_>) -> Result<Position, Error> {
 }
 
 /// Whether the log continues from what the reconciler saw. One that saw nothing yet can take only a log that has given
-/// nothing: another may be a backup, which gives again what was taken back since.
+/// nothing: another may be a backup, which gives again what was taken back since. In a log that hosts share, only what this host
+/// gave counts: the others have journals of their own.
 pub fn continues(read: &Read<'_>, known: Option<&Position>) -> Result<bool, Error> {
     match known {
         Some(known) => Ok(read.hash_of(known.seq)?.is_some_and(|hash| audit::hex(&hash) == known.hash)),
-        None => Ok(!read.has_provisioned()?),
+        None => {
+            let host = read.replica()?.map(|replica| replica.host);
+            Ok(!read.has_provisioned(host.as_deref())?)
+        }
     }
 }
 
@@ -167,6 +177,8 @@ pub struct RecordProvisioning {
     pub drift: Vec<DriftView>,
     /// The connectors that `drift` is about.
     pub looked_at: Vec<Name>,
+    /// The host that they are about, if each host has a system of its own.
+    pub host: Option<ParameterValue>,
 }
 
 impl Call for RecordProvisioning {
@@ -177,7 +189,7 @@ impl Call for RecordProvisioning {
     type Reply = Position;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Position, Failure> {
-        let RecordProvisioning { outcomes, drift, looked_at } = self;
+        let RecordProvisioning { outcomes, drift, looked_at, host } = self;
         service.store.write(|write| {
             let now = service.now_to_write(write)?;
             let context = service.context(None, now);
@@ -199,7 +211,12 @@ impl Call for RecordProvisioning {
             let recent = |name: &Name| Ok((name.clone(), write.recent_drift(name, hour_ago)?));
             let recent: BTreeMap<Name, RecentDrift> = looked_at.iter().map(recent).collect::<Result<_, Error>>()?;
             recipients.notified.insert(NotificationKind::DriftFound, recent.values().map(|recent| recent.found).sum());
-            let open = if looked_at.is_empty() { Vec::new() } else { write.open_provisioning()? };
+            let mut open = if looked_at.is_empty() { Vec::new() } else { write.open_provisioning()? };
+            if write.replica()?.is_some() {
+                // Not what another host found. Without a host: from before the log was shared.
+                let host_of = |open: &Provisioning| open.holding.clone().without_host().1;
+                open.retain(|open| host_of(open).is_none_or(|its| host.as_ref() == Some(&its)));
+            }
             let mut drafts = Vec::new();
             for event in reconciliation::drift(&open, &recent, found) {
                 drafts.push(Draft { recipients: recipients.of(write, &event, now)?, event });

@@ -1,18 +1,19 @@
 //! `resources`: what can be requested, and the caller's access to each.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
+use super::snapshot::TeamSnapshot;
 use super::{Call, Never, Problem, Rows, Service};
 use crate::domain::catalog::{CatalogItem, Covers};
 use crate::domain::entitlement::longest;
 use crate::domain::name::Name;
 use crate::domain::refusal::{LookupRefusal, Refusal};
+use crate::domain::request::authorize;
 use crate::domain::resource::{Resource, ResourceKind};
 use crate::domain::role::Role;
 use crate::domain::team::Team;
 use crate::domain::text::nearest;
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::ResourceView;
 
@@ -21,6 +22,8 @@ use crate::protocol::ResourceView;
 pub struct Resources {
     pub kind: Option<ResourceKind>,
     pub mine: bool,
+    /// As of this moment. None: now.
+    pub at: Option<Timestamp>,
 }
 
 impl Call for Resources {
@@ -30,15 +33,20 @@ impl Call for Resources {
     type Reply = ();
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, ResourceView>) -> Result<(), Failure> {
-        let Resources { kind, mine } = self;
+        let Resources { kind, mine, at } = self;
         let views = service.ask("resources", |read, me, now| {
-            let team = read.team()?;
-            let pending: BTreeMap<_, _> = read.pending_resources(&me.name, now)?.into_iter().collect();
+            let snapshot = TeamSnapshot::of(read, at, now)?;
+            let team = snapshot.team(read)?;
+            // What is gone is known only to those who held it and those who see everything.
+            let sees_all = at.is_none() || authorize::needs_auditor(me, "", now).is_ok();
+            let me = snapshot.caller(read, me)?;
+            let pending = snapshot.pending(read, &me.name)?;
             let mut views = Vec::new();
             for resource in team.resources().filter(|resource| kind.is_none_or(|kind| resource.kind() == kind)) {
                 let Some(item) = team.item(&resource) else { continue };
-                let entitlements = me.entitlements(&item, now);
-                if mine && entitlements.is_empty() {
+                let entitlements = me.entitlements(&item, snapshot.now());
+                let is_known = sees_all || read.catalog_item(&resource)?.is_some();
+                if entitlements.is_empty() && (mine || !is_known) {
                     continue;
                 }
                 views.push(ResourceView {
@@ -48,6 +56,7 @@ impl Call for Resources {
                     pending: pending.get(&resource).copied(),
                     about: about(&team, &item),
                     resource,
+                    at,
                 });
             }
             Ok(views)

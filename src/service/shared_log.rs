@@ -24,6 +24,7 @@ pub fn engine_failure(error: EngineError) -> Failure {
         EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why) => {
             Failure::new(Kind::Unavailable, format!("the database can't be reached: {why}"))
         }
+        EngineError::Slow => Failure::new(Kind::Unavailable, "the line to the database is slow"),
         EngineError::Refused(why) => Failure::new(Kind::Failure, format!("the database refuses: {why}")),
     }
 }
@@ -56,19 +57,23 @@ pub fn log_status(store: &Store) -> Result<LogStatusView, Failure> {
             })
             .collect(),
     });
-    Ok(LogStatusView { host: replica.host, position, engine: engine.map_err(|error| Failure::from(error).message) })
+    let (engine, unreachable) = match engine {
+        Ok(engine) => (Some(engine), None),
+        Err(error) => (None, Some(Failure::from(error).message)),
+    };
+    Ok(LogStatusView { host: replica.host, position, engine, unreachable })
 }
 
 /// What the last transaction knew, and how old that is. None: the log is in this database alone.
 pub fn as_of(store: &Store, clocks: &dyn Fn() -> Result<HostClocks, Failure>) -> Result<Option<AsOf>, Failure> {
-    let Some(KnownState { team, seq, replica }) = store.known() else { return Ok(None) };
+    let Some(KnownState { team, seq, replica, unwritten }) = store.known() else { return Ok(None) };
     let age_seconds = match replica.contact.age(&clocks()?) {
         ContactAge::Milliseconds(age) => Some(age / 1000),
         ContactAge::BeforeBoot => None,
     };
     let at = Timestamp::from_unix(replica.contact.engine / 1000)
         .map_err(|why| Failure::new(Kind::Failure, format!("the shared log's time: {why}")))?;
-    Ok(Some(AsOf { position: NamedPosition { team, seq }, at, age_seconds }))
+    Ok(Some(AsOf { position: NamedPosition { team, seq }, at, age_seconds, unwritten }))
 }
 
 /// Makes sure that the next answer is as fresh as its reader asks.
@@ -107,6 +112,12 @@ pub fn is_recent_enough(
 ) -> Result<(), Failure> {
     let Some(replica) = read.replica()? else { return Ok(()) };
     within(&replica, &clocks()?, offline_for(read, item)?)
+}
+
+/// Whether this host hears from the shared log, or has the log itself.
+pub fn is_in_contact(read: &Read<'_>, clocks: &dyn Fn() -> Result<HostClocks, Failure>) -> Result<bool, Failure> {
+    let Some(replica) = read.replica()? else { return Ok(true) };
+    Ok(within(&replica, &clocks()?, IN_CONTACT).is_ok())
 }
 
 /// How old a copy may be to answer about a resource, in milliseconds.

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::policy_context::{PolicyContext, counted};
 use super::rejudge::{Rejudge, few};
-use super::{Call, Never, Outside, Problem, Rows, Service, Warned, those_asked};
+use super::snapshot::TeamSnapshot;
+use super::{ActingAs, Call, Never, Outside, Problem, Rows, Service, Warned, those_asked};
 use crate::domain::contact::Timezone;
 use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event};
@@ -49,7 +50,10 @@ const MOST_OTHERWISE: usize = 1000;
 
 /// The team, as in a team file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct TeamShow {}
+pub struct TeamShow {
+    /// As of this moment. None: now.
+    pub at: Option<Timestamp>,
+}
 
 impl Call for TeamShow {
     const NAME: &'static str = "TeamShow";
@@ -58,7 +62,12 @@ impl Call for TeamShow {
     type Reply = Team;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Team, Failure> {
-        service.ask("team show", |read, _, _| Ok(read.team()?))
+        service.ask("team show", |read, me, now| {
+            if self.at.is_some() {
+                authorize::needs_auditor(me, "see an earlier team", now)?;
+            }
+            Ok(TeamSnapshot::of(read, self.at, now)?.team(read)?)
+        })
     }
 }
 
@@ -406,10 +415,20 @@ fn shown(draft: &Draft, open: &BTreeMap<RequestId, &Request>) -> Option<FollowVi
 }
 
 fn warnings(service: &Service<'_>, outside: &Outside<'_>, new: &Team) -> Vec<String> {
-    let login = &service.caller.login;
     let mut warnings = Vec::new();
-    if !new.members.values().any(|member| member.login == *login && !member.disabled) {
-        warnings.push(format!("with this team, your Unix user {login} is not a member (any more)"));
+    let able = || new.members.iter().filter(|(_, member)| !member.disabled);
+    let (remains, you) = match &service.caller.acting_as {
+        ActingAs::KeyHolder(me, key) => (
+            able().any(|(name, member)| name == me && member.has_key(key)),
+            format!("your SSH key {key} is not one of {me}'s"),
+        ),
+        ActingAs::Login | ActingAs::Member(_) => {
+            let login = &service.caller.login;
+            (able().any(|(_, member)| member.login == *login), format!("your Unix user {login} is not a member"))
+        }
+    };
+    if !remains {
+        warnings.push(format!("with this team, {you} (any more)"));
     }
     let able = new.admins().count();
     if able < 2 && new.members.len() > 1 {

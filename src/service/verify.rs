@@ -1,4 +1,4 @@
-//! `audit verify` and `audit checkpoint`: prove that the log is complete and unaltered.
+//! `audit verify`: proves that the log is complete and unaltered.
 //!
 //! The stored bytes are hashed again in order; `domain::replay` folds the events in memory; and the result is compared
 //! with every table that is a projection. This finds rows that no event explains, and events that no row reflects. One
@@ -8,6 +8,7 @@
 //! the fold returns it, and so is every notification. Counting proves that no other rows exist: each table has as many
 //! rows as were compared.
 
+mod signed;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,18 +16,19 @@ use std::sync::mpsc;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
+use signed::SignedHeads;
 use tables::Tables;
 
 use super::{Call, Never, Rows, Service};
 use crate::domain::audit;
 use crate::domain::audit::{GENESIS, Hash};
-use crate::domain::event::Entry;
+use crate::domain::event::{Entry, Event};
 use crate::domain::member::Assignee;
 use crate::domain::replay::{Model, Released};
 use crate::domain::request::authorize;
 use crate::domain::team::Team;
 use crate::error::Failure;
-use crate::protocol::{Checkpoint, FaultView, VerifyView};
+use crate::protocol::{Checkpoint, FaultView, KeptCheckpoint, VerifyView};
 use crate::store::{Error, RawEntry, Read, rule_keys};
 
 /// The most faults that are reported.
@@ -36,7 +38,7 @@ const MOST_FAULTS: usize = 1000;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct AuditVerify {
     /// Checkpoints kept elsewhere.
-    pub against: Vec<Checkpoint>,
+    pub against: Vec<KeptCheckpoint>,
 }
 
 impl Call for AuditVerify {
@@ -48,40 +50,25 @@ impl Call for AuditVerify {
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<VerifyView, Failure> {
         let AuditVerify { against } = self;
         let against = against.as_slice();
-        service.ask("audit verify", |_, me, now| Ok(authorize::needs_admin(me, "verify the audit log", now)?))?;
-        Ok(service.store.read(|read| -> Result<VerifyView, Error> {
-            let mut view = prove(read, against)?;
-            // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
-            let faults = read.structural_faults()?;
-            view.faults.extend(faults.into_iter().map(|problem| FaultView { seq: None, problem }));
-            view.ok = view.faults.is_empty();
-            Ok(view)
-        })?)
+        service.ask("audit verify", |_, me, now| Ok(authorize::needs_auditor(me, "verify the audit log", now)?))?;
+        Ok(service.store.read(|read| verify(read, against))?)
     }
 }
 
-/// The state of the log now, to be kept elsewhere.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct AuditCheckpoint {}
-
-impl Call for AuditCheckpoint {
-    const NAME: &'static str = "AuditCheckpoint";
-
-    type Row = Never;
-    type Reply = Checkpoint;
-
-    fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<Checkpoint, Failure> {
-        service.ask("audit checkpoint", |read, me, now| {
-            authorize::needs_admin(me, "take a checkpoint of the audit log", now)?;
-            let head = read.head()?;
-            Ok(Checkpoint { team: read.team_name()?, seq: head.seq, head: audit::hex(&head.hash), at: now })
-        })
-    }
+/// Proves the record of one state of the database, and that its indexes agree with its tables.
+pub fn verify(read: &Read<'_>, against: &[KeptCheckpoint]) -> Result<VerifyView, Error> {
+    let mut view = prove(read, against)?;
+    // What the proof reads it reads from the tables; what is looked up is found by their indexes, under the schema.
+    let faults = read.structural_faults()?;
+    view.faults.extend(faults.into_iter().map(|problem| FaultView { seq: None, problem }));
+    view.ok = view.faults.is_empty();
+    Ok(view)
 }
 
 /// Proves the record of one state of the database.
-pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Error> {
+pub fn prove(read: &Read<'_>, against: &[KeptCheckpoint]) -> Result<VerifyView, Error> {
     let mut chain = Chain::new(against);
+    let mut signed = SignedHeads::new(read, against);
     let mut tables = Tables::new(read);
     let mut proof = thread::scope(|scope| {
         let (sender, batches) = mpsc::channel::<EntryBatch>();
@@ -100,6 +87,7 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
         let mut batch = EntryBatch::default();
         let read = read.each_raw_entry(|raw| {
             chain.entry(&raw);
+            signed.entry(&raw);
             batch.push(&raw);
             if batch.is_full() { fold.hand_over(std::mem::take(&mut batch), &mut tables) } else { Ok(()) }
         });
@@ -108,9 +96,11 @@ pub fn prove(read: &Read<'_>, against: &[Checkpoint]) -> Result<VerifyView, Erro
         read.map(|()| proof)
     })?;
     chain.end(read.last_seq()?);
+    signed.end(read, proof.model.checkpoint_keys());
     proof.team(read);
     tables.end(&mut proof.model)?;
     let mut faults = chain.faults;
+    faults.append(&mut signed.faults);
     faults.append(&mut proof.faults);
     faults.append(&mut tables.faults);
     // By entry, and what is wrong with rows of the tables after that.
@@ -267,9 +257,13 @@ struct Chain<'c> {
 }
 
 impl<'c> Chain<'c> {
-    fn new(against: &'c [Checkpoint]) -> Chain<'c> {
+    fn new(against: &'c [KeptCheckpoint]) -> Chain<'c> {
         let mut checkpoints: BTreeMap<i64, Vec<&Checkpoint>> = BTreeMap::new();
-        for checkpoint in against {
+        let lines = against.iter().filter_map(|kept| match kept {
+            KeptCheckpoint::Line(checkpoint) => Some(&**checkpoint),
+            KeptCheckpoint::Note(_) => None,
+        });
+        for checkpoint in lines {
             checkpoints.entry(checkpoint.seq).or_default().push(checkpoint);
         }
         Chain { faults: Vec::new(), checkpoints, entries: 0, seq: 0, hash: GENESIS }
@@ -344,6 +338,10 @@ impl Proof {
 
     fn entry(&mut self, raw: &RawEntry<'_>, parsed: Parsed) {
         let seq = raw.seq;
+        if raw.action == Event::Void.action().as_bytes() {
+            let why = parsed.map_or_else(|why| format!("it can't be read: {why}"), |_| "it can't follow".to_owned());
+            return self.at(seq, format!("it is void and changes nothing, because {why}"));
+        }
         match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
             Ok(entry) => {

@@ -3,14 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
+use super::snapshot::TeamSnapshot;
 use super::{Call, Never, Rows, Service, view};
-use crate::domain::grant::State;
+use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{COUNTED, ProfileView, RequestView};
 
 /// The caller's profile.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Whoami {}
+pub struct Whoami {
+    /// As of this moment. None: now.
+    pub at: Option<Timestamp>,
+}
 
 impl Call for Whoami {
     const NAME: &'static str = "Whoami";
@@ -19,14 +23,22 @@ impl Call for Whoami {
     type Reply = ProfileView;
 
     fn carry_out(self, service: &Service<'_>, _: Rows<'_, Never>) -> Result<ProfileView, Failure> {
+        let Whoami { at } = self;
         service.ask("whoami", |read, me, now| {
-            let granted = read.requests_granted_to(&me.name)?;
-            let unread = read.unread(&me.name)?;
+            let snapshot = TeamSnapshot::of(read, at, now)?;
+            let me = snapshot.caller(read, me)?;
+            // What connectors did and which notifications were read is known only as it is now.
+            let unread = if at.is_none() { read.unread(&me.name)? } else { 0 };
+            let now = snapshot.now();
             let policy = PolicyContext::default();
             let mut grants = Vec::new();
-            for request in granted.into_iter().filter(|request| request.state(now) == State::Active) {
-                let provisioning = view::provisioning(read, &policy, &request, now)?;
-                grants.push(RequestView::at(request, &[], now).with_provisioning(provisioning));
+            for request in snapshot.active(read, &me)? {
+                let provisioning = match at {
+                    None => view::provisioning(read, &policy, &request, now)?,
+                    Some(_) => None,
+                };
+                let view = RequestView::at(request, &[], now).with_provisioning(provisioning);
+                grants.push(RequestView { at, ..view });
             }
             Ok(ProfileView {
                 role: me.member.role,
@@ -38,6 +50,7 @@ impl Call for Whoami {
                 more_unread: unread > COUNTED,
                 member: me.name.clone(),
                 now,
+                at,
             })
         })
     }

@@ -20,9 +20,8 @@ impl Read<'_> {
     }
 
     pub fn team(&self) -> Result<Team, Error> {
-        let members = self.rows("SELECT name, role, login, addresses, timezone, disabled FROM member", [], |row| {
-            Ok((row::parsed(row, 0)?, row::member(row, 1)?))
-        })?;
+        let sql = format!("SELECT name, {} FROM member", row::MEMBER);
+        let members = self.rows(&sql, [], |row| Ok((row::parsed(row, 0)?, row::member(row, 1)?)))?;
         Ok(Team {
             team: self.team_header()?,
             members: members.into_iter().collect(),

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::read::Read;
 use super::shared::{place, problem};
-use super::{Error, Store, open};
+use super::{Error, Store, open, row};
 use crate::domain::event::FORMAT;
 use crate::domain::name::Name;
 use crate::domain::replica::{NamedPosition, Replica};
@@ -21,6 +21,8 @@ pub struct KnownState {
     /// The last entry.
     pub seq: i64,
     pub replica: Replica,
+    /// Why what was recorded could not be written here. None: it was, or there was nothing.
+    pub unwritten: Option<String>,
 }
 
 /// What `doctor` asks about the engine.
@@ -42,9 +44,23 @@ impl Store {
         let Some(access) = &self.engine else { return };
         let known = || -> Result<Option<KnownState>, Error> {
             let Some(replica) = read.replica()? else { return Ok(None) };
-            Ok(Some(KnownState { team: read.team_name()?, seq: read.head()?.seq, replica }))
+            // One short statement: every check runs it.
+            let position =
+                read.one("SELECT name, last_seq FROM team", [], |row| Ok((row::parsed(row, 0)?, row.get(1)?)))?;
+            Ok(position.map(|(team, seq)| KnownState { team, seq, replica, unwritten: None }))
         };
         access.known.replace(known().ok().flatten());
+    }
+
+    /// The shared log has what was decided, but it could not be written here.
+    pub(super) fn note_unwritten(&self, error: Error) {
+        let Some(access) = &self.engine else { return };
+        if let Some(known) = &mut *access.known.borrow_mut() {
+            known.unwritten = Some(match error {
+                Error::Io { message } | Error::CommitUnknown { message } => message,
+                other => Failure::from(other).message,
+            });
+        }
     }
 
     /// Waits until this copy has an entry, and asks the shared log for it meanwhile. Returns whether it has it.

@@ -29,7 +29,7 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 const STICKY: u32 = 0o1000;
 
 /// Suffixes of the files that SQLite and access keep beside a database.
-const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+const BESIDE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".key"];
 
 /// Local file systems, where locks and shared memory work. The numbers are from the kernel's `magic.h`.
 const LOCAL: [i64; 13] = [
@@ -168,7 +168,7 @@ fn folder_of(path: &Path) -> &Path {
 }
 
 /// Refuses a file beside the database that another user could have created or can change, since SQLite reads it.
-fn check_private(path: &Path, found: &Metadata) -> Result<(), Error> {
+pub(super) fn check_private(path: &Path, found: &Metadata) -> Result<(), Error> {
     let shown = path.display();
     let hint = "find out who put it there, move it away, then run `access doctor`";
     if !found.is_file() {

@@ -63,7 +63,7 @@ impl Read<'_> {
              FROM member m CROSS JOIN notification i CROSS JOIN notification n ON n.id = i.id
              WHERE m.name = ?1 AND i.member = ?1 AND i.id < ?2 {unread} ORDER BY i.id DESC"
         );
-        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut statement = self.statement(&sql)?;
         let mut found = statement.query(params![member.as_str(), before])?;
         let mut rows = Vec::new();
         while rows.len() < most

@@ -7,6 +7,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use serde::{Deserialize, Serialize};
 
 use super::open::harden;
 use super::{Error, file, row};
@@ -52,7 +53,7 @@ CREATE TABLE IF NOT EXISTS position (
 ";
 
 /// What the reconciler knows of one holding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JournalEntry {
     pub state: JournalState,
     /// Since when it is in this state.
@@ -66,7 +67,8 @@ pub struct JournalEntry {
     pub key: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum JournalState {
     /// It was there before access wanted to give it, and is never taken away.
     Before,

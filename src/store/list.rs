@@ -9,6 +9,7 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::Error;
+use super::past::Moment;
 use super::read::{PAGE, Page, Read, agree};
 use super::requests::REQUESTS;
 use crate::domain::grant::State;
@@ -18,7 +19,7 @@ use crate::domain::request::Request;
 use crate::domain::terms::RequestId;
 use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
-use crate::protocol::{COUNTED, ListFilter};
+use crate::protocol::{COUNTED, ListFilter, RequestKind};
 
 /// Limits a list to the requests that a person may see: their own, and some others.
 pub struct VisibleTo {
@@ -65,6 +66,45 @@ impl Read<'_> {
         };
         agree(rows.iter().all(may_see), "of requests by member")?;
         Ok(Page { last: rows.len() < most, rows })
+    }
+
+    /// Requests with numbers below `before` that may have matched at a moment of the past, newest first. Each is as it is today;
+    /// its entries tell how it was.
+    pub fn requests_of_past(
+        &self,
+        filter: &ListFilter,
+        only: Option<&VisibleTo>,
+        before: i64,
+        moment: Moment,
+    ) -> Result<Page<Request>, Error> {
+        // What no entry changes once it is there.
+        let constant = ListFilter {
+            all: true,
+            requester: filter.requester.clone(),
+            since: filter.since,
+            kind: filter.kind.filter(|kind| *kind != RequestKind::Permanent).map(|_| RequestKind::Emergency),
+            ..ListFilter::default()
+        };
+        let (mut clauses, mut values) = list_clauses(&constant, only, before, false, moment.at);
+        clauses += &format!(" AND r.seq <= {}", moment.last);
+        if let Some(resource) = &filter.resource {
+            values.push(resource.to_string().into());
+            clauses += &format!(" AND {}", about_resource("1").replace("?_", &format!("?{}", values.len())));
+        }
+        if let Some(approver) = &filter.approver {
+            values.push(approver.to_string().into());
+            let by = format!("d.by = ?{}", values.len());
+            clauses += &format!(" AND EXISTS (SELECT 1 FROM decision d WHERE d.request = r.id AND {by})");
+        }
+        let (states, _) = states(filter);
+        if !states.is_empty() && states.iter().all(|state| state.is_open()) {
+            clauses += " AND (r.lapses_at > ?1 OR r.emergency
+                OR (g.ends_at > ?1 OR g.request IS NOT NULL AND g.ends_at IS NULL)
+                    AND (g.ended_at IS NULL OR g.ended_at > ?1))";
+        }
+        clauses += &format!(" ORDER BY r.id DESC LIMIT {PAGE}");
+        let rows = self.requests(REQUESTS, &clauses, values)?;
+        Ok(Page { last: rows.len() < PAGE, rows })
     }
 
     /// The number of requests with numbers below `before`, up to `COUNTED` + 1.
@@ -210,6 +250,16 @@ fn state_clause(state: State) -> &'static str {
     }
 }
 
+/// A row of the list shows the resource that was requested, and the one that was granted or that an approver proposes.
+/// `proposed`: which proposals count.
+fn about_resource(proposed: &str) -> String {
+    format!(
+        "(r.resource = ?_ OR g.resource = ?_ OR EXISTS (
+             SELECT 1 FROM decision d WHERE d.request = r.id AND d.verdict = 'approve' AND {proposed}
+                 AND CASE WHEN json_valid(d.terms) THEN d.terms ->> '$.resource' = ?_ END))"
+    )
+}
+
 /// The conditions of a list. With `narrowed`, candidates are found by number, and a `+` keeps other indexes out.
 fn list_clauses(
     filter: &ListFilter,
@@ -239,17 +289,46 @@ fn list_clauses(
         add(clause, requester.to_string().into());
     }
     if let Some(resource) = &filter.resource {
-        // A row of the list shows the resource that was requested, and the one that was granted or that an approver proposes.
-        add(
-            "(r.resource = ?_ OR g.resource = ?_ OR r.state = 'pending' AND EXISTS (
-                 SELECT 1 FROM decision d WHERE d.request = r.id AND d.verdict = 'approve' AND d.counts
-                     AND CASE WHEN json_valid(d.terms) THEN d.terms ->> '$.resource' = ?_ END))",
-            resource.to_string().into(),
-        );
+        add(&about_resource("r.state = 'pending' AND d.counts"), resource.to_string().into());
     }
     if let Some(since) = filter.since {
         add("r.submitted_at >= ?_", Value::Integer(since.unix()));
     }
+    if let Some(ticket) = &filter.ticket {
+        add("r.ticket = ?_", ticket.to_string().into());
+    }
+    if let Some(text) = &filter.search {
+        add(
+            "(instr(lower(r.reason), ?_) OR instr(lower(r.ticket), ?_)
+              OR CASE WHEN json_valid(r.review) THEN instr(lower(r.review ->> '$.note'), ?_) END
+              OR EXISTS (SELECT 1 FROM decision d WHERE d.request = r.id AND instr(lower(d.note), ?_)))",
+            text.to_ascii_lowercase().into(),
+        );
+    }
+    if let Some(approver) = &filter.approver {
+        add(
+            "EXISTS (SELECT 1 FROM decision d
+                 WHERE d.request = r.id AND d.by = ?_ AND d.verdict = 'approve' AND d.counts)",
+            approver.to_string().into(),
+        );
+    }
+    if let Some(since) = filter.granted_since {
+        // Access starts when it is granted or later.
+        add(
+            "g.starts_at >= ?_ AND (SELECT e.at FROM event e WHERE e.request = r.id
+                 AND e.action IN ('grant.started', 'grant.scheduled') ORDER BY e.seq LIMIT 1) >= ?_",
+            Value::Integer(since.unix()),
+        );
+    }
+    // The `+` keeps an index out.
+    clauses += match filter.kind {
+        None => "",
+        Some(RequestKind::Emergency) => " AND +r.emergency",
+        Some(RequestKind::Unreviewed) => " AND +r.emergency AND r.review IS NULL",
+        Some(RequestKind::Permanent) => {
+            " AND CASE WHEN g.request IS NULL THEN r.length IS NULL AND r.until IS NULL ELSE g.ends_at IS NULL END"
+        }
+    };
     let (states, owed) = states(filter);
     if !states.is_empty() {
         let mut each: Vec<&str> = states.iter().map(|&state| state_clause(state)).collect();

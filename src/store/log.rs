@@ -21,6 +21,12 @@ pub struct Head {
     pub hash: Hash,
 }
 
+/// The column of an entry as it is understood. What is stored of a void entry can't be, or means nothing.
+pub(super) const ENTRY: &str = "CASE action WHEN 'entry.void'
+    THEN json_object('v', 3, 'seq', seq, 'at', strftime('%Y-%m-%dT%H:%M:%SZ', at, 'unixepoch'), 'os_user', '',
+        'event', json_object('action', action))
+    ELSE body END";
+
 /// A page ends with the entry that reaches this size, in bytes.
 const PAGE_BYTES: usize = 4 << 20;
 /// The number of entries in which refused attempts are counted: 2 milliseconds of reading.
@@ -34,6 +40,41 @@ pub(super) const RARE: &str =
 /// The condition that makes SQLite use the index `event_by_action`. None for an action that is not in it.
 fn rare(action: &str) -> Option<&'static str> {
     (!FREQUENT.contains(&action)).then_some(RARE)
+}
+
+/// The condition of entries that are about something: by this member, about a request of it or for it, or without a request
+/// and with it in the entry itself.
+fn about(kind: LogSubject, text: &str, values: &mut Vec<Value>) -> String {
+    let (by, requests, field, what) = match kind {
+        LogSubject::Member => (
+            "actor = ? OR ",
+            "SELECT id FROM request WHERE requester = ? UNION SELECT id FROM request WHERE filed_by = ?",
+            "member",
+            format!("member:{text}"),
+        ),
+        LogSubject::Resource => (
+            "",
+            "SELECT id FROM request WHERE resource = ? UNION SELECT request FROM grant WHERE resource = ?
+             UNION SELECT request FROM decision WHERE CASE WHEN json_valid(terms) THEN terms ->> '$.resource' = ? END",
+            "resource",
+            text.to_owned(),
+        ),
+    };
+    let same = (by.to_owned() + requests).matches('?').count() + 1;
+    values.extend(std::iter::repeat_n(Value::from(text.to_owned()), same));
+    values.push(what.into());
+    format!(
+        " AND ({by}request IN ({requests}) OR request IS NULL AND CASE WHEN json_valid(body) THEN
+             body ->> '$.event.detail.{field}' = ? OR action IN ('team.initialized', 'team.applied') AND EXISTS (
+                 SELECT 1 FROM json_each(body, '$.event.detail.changes') c WHERE c.value ->> '$.what' = ?) END)"
+    )
+}
+
+/// What entries are about.
+#[derive(Debug, Clone, Copy)]
+enum LogSubject {
+    Member,
+    Resource,
 }
 
 impl Read<'_> {
@@ -58,7 +99,7 @@ impl Read<'_> {
                  ('attempt.refused', 'grant.provisioned', 'grant.deprovisioned', 'provisioning.failed',
                   'certificate.issued', 'session.opened', 'session.closed')
              FROM event i CROSS JOIN event e ON e.seq = i.seq WHERE i.request = ?1 ORDER BY i.seq DESC";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query([id.get()])?;
         while let Some(row) = rows.next()? {
             agree(row.get(1)?, "event_by_request")?;
@@ -76,10 +117,13 @@ impl Read<'_> {
         self.one(sql, [id.get()], |row| Ok((row.get(0)?, row::time(row, 1)?)))
     }
 
-    /// Whether connectors ever gave anything, by this log.
-    pub fn has_provisioned(&self) -> Result<bool, Error> {
-        let sql = format!("SELECT 1 FROM event WHERE action = 'grant.provisioned' AND {RARE} LIMIT 1");
-        Ok(self.one(&sql, [], |_| Ok(()))?.is_some())
+    /// Whether connectors ever gave anything, by this log. `host`: those of this host.
+    pub fn has_provisioned(&self, host: Option<&str>) -> Result<bool, Error> {
+        let sql = format!(
+            "SELECT 1 FROM event WHERE action = 'grant.provisioned' AND {RARE}
+                 AND (?1 IS NULL OR json_extract(body, '$.host') = ?1) LIMIT 1"
+        );
+        Ok(self.one(&sql, [host], |_| Ok(()))?.is_some())
     }
 
     /// Whether there is an entry after this one that can change what systems should have. What the reconciler recorded does not,
@@ -87,14 +131,61 @@ impl Read<'_> {
     pub fn has_news_after(&self, seq: i64) -> Result<bool, Error> {
         let sql = "SELECT 1 FROM event WHERE seq > ?1 AND action NOT IN
                  ('grant.provisioned', 'grant.deprovisioned', 'provisioning.failed', 'drift.found', 'drift.resolved',
-                  'drift.omitted', 'certificate.issued', 'session.opened', 'session.closed')
+                  'drift.omitted', 'certificate.issued', 'session.opened', 'session.closed', 'checkpoint_key.added',
+                  'checkpoint.taken')
              LIMIT 1";
         Ok(self.one(sql, [seq], |_| Ok(()))?.is_some())
     }
 
     pub fn entry(&self, seq: i64) -> Result<Entry, Error> {
-        self.one("SELECT body FROM event WHERE seq = ?1", [seq], |row| row::json(row, 0))?
+        self.one(&format!("SELECT {ENTRY} FROM event WHERE seq = ?1"), [seq], |row| row::json(row, 0))?
             .ok_or_else(|| Error::damaged(format!("entry {seq} is missing")))
+    }
+
+    /// The first entry, and its hash.
+    pub fn first_entry(&self) -> Result<(Entry, Hash), Error> {
+        let sql = "SELECT body, hash FROM event WHERE seq = 1";
+        self.one(sql, [], |row| Ok((row::json(row, 0)?, row.get(1)?)))?
+            .ok_or_else(|| Error::damaged("entry 1 is missing"))
+    }
+
+    /// The entries that add a key which signs checkpoints.
+    pub fn checkpoint_keys(&self) -> Result<Vec<Entry>, Error> {
+        let sql = format!("SELECT body FROM event WHERE action = 'checkpoint_key.added' AND {RARE} ORDER BY seq");
+        let entries = self.rows(&sql, [], |row| row::json::<Entry>(row, 0))?;
+        agree(entries.iter().all(|entry| entry.event.action() == "checkpoint_key.added"), "event_by_action")?;
+        Ok(entries)
+    }
+
+    /// The stored text of an entry. None: there is no such entry.
+    pub fn body(&self, seq: i64) -> Result<Option<String>, Error> {
+        self.one("SELECT body FROM event WHERE seq = ?1", [seq], |row| Ok(row.get(0)?))
+    }
+
+    /// The last checkpoint that `expire` took.
+    pub fn last_checkpoint(&self) -> Result<Option<Entry>, Error> {
+        let sql =
+            format!("SELECT body FROM event WHERE action = 'checkpoint.taken' AND {RARE} ORDER BY seq DESC LIMIT 1");
+        let entry = self.one(&sql, [], |row| row::json::<Entry>(row, 0))?;
+        agree(entry.as_ref().is_none_or(|entry| entry.event.action() == "checkpoint.taken"), "event_by_action")?;
+        Ok(entry)
+    }
+
+    /// Reads the stored texts of the entries after the first `after`, up to `last`, in order.
+    pub fn each_body(&self, after: u64, last: u64, mut each: impl FnMut(&[u8])) -> Result<(), Error> {
+        let number = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+        let sql = "SELECT seq, body FROM event WHERE seq > ?1 AND seq <= ?2 ORDER BY seq";
+        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut rows = statement.query([number(after), number(last)])?;
+        let mut next = after + 1;
+        while let Some(row) = rows.next()? {
+            if row.get::<_, i64>(0)?.unsigned_abs() != next {
+                return Err(Error::damaged(format!("entry {next} is missing")));
+            }
+            each(row.get_ref(1)?.as_bytes().map_err(Error::damaged)?);
+            next += 1;
+        }
+        if next <= last { Err(Error::damaged(format!("entry {next} is missing"))) } else { Ok(()) }
     }
 
     pub fn entries_about(&self, id: RequestId) -> Result<Vec<Entry>, Error> {
@@ -109,7 +200,7 @@ impl Read<'_> {
     pub fn entries_before(&self, filter: &AuditFilter, before: i64, most: usize) -> Result<Page<(Entry, Hash)>, Error> {
         let (clauses, values) = self.audit_clauses(filter)?;
         let most = most.min(PAGE);
-        let sql = format!("SELECT body, hash FROM event WHERE seq < ?{clauses} ORDER BY seq DESC LIMIT {most}");
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq < ?{clauses} ORDER BY seq DESC LIMIT {most}");
         let page = self.entries(&sql, before, values, most)?;
         let asked = |entry: &Entry| filter.request.is_none() || entry.event.request() == filter.request;
         agree(page.rows.iter().all(|(entry, _)| asked(entry)), "event_by_request")?;
@@ -120,9 +211,16 @@ impl Read<'_> {
         Ok(page)
     }
 
+    /// A page of the entries after this one in a range of times, oldest first.
+    pub fn entries_within(&self, after: i64, filter: &AuditFilter) -> Result<Page<(Entry, Hash)>, Error> {
+        let (clauses, values) = self.audit_clauses(filter)?;
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq > ?{clauses} ORDER BY seq LIMIT {PAGE}");
+        self.entries(&sql, after, values, PAGE)
+    }
+
     /// A page of the entries after this one, oldest first.
     pub fn entries_after(&self, after: i64) -> Result<Page<(Entry, Hash)>, Error> {
-        let sql = format!("SELECT body, hash FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq > ? ORDER BY seq LIMIT {PAGE}");
         self.entries(&sql, after, Vec::new(), PAGE)
     }
 
@@ -151,7 +249,7 @@ impl Read<'_> {
         most: usize,
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Page<T>, Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut found = statement.query(params)?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(row) = found.next()? {
@@ -190,6 +288,12 @@ impl Read<'_> {
         if let Some(until) = filter.until {
             add(" AND at <= ?", Value::Integer(until.unix()));
         }
+        if let Some(resource) = &filter.resource {
+            clauses += &about(LogSubject::Resource, &resource.to_string(), &mut values);
+        }
+        if let Some(member) = &filter.member {
+            clauses += &about(LogSubject::Member, member.as_str(), &mut values);
+        }
         let rare = filter.action.as_ref().filter(|_| filter.request.is_none()).and_then(|action| rare(action));
         clauses.extend(rare.map(|rare| format!(" AND {rare}")));
         Ok((clauses, values))
@@ -211,7 +315,7 @@ impl Read<'_> {
         let sql = "SELECT at, action = 'attempt.refused' AND actor IS ?1
                        AND (os_user = ?2 OR (?2 GLOB '#*' AND os_user GLOB '#*'))
                    FROM event ORDER BY seq DESC LIMIT ?3";
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params![actor.map(Name::as_str), os_user, REFUSALS_AMONG])?;
         let mut count = 0;
         while let Some(row) = rows.next()? {

@@ -21,7 +21,7 @@ impl Read<'_> {
             self.check_partial_indexes(&mut faults)?;
         }
         faults.extend(schema.into_iter().map(|fault| format!("the database's schema was changed: {fault}")));
-        let mut statement = self.conn.prepare_cached("PRAGMA foreign_key_check")?;
+        let mut statement = self.statement("PRAGMA foreign_key_check")?;
         let mut rows = statement.query([])?;
         let most = faults.len() + 10;
         while let Some(row) = rows.next()?

@@ -11,6 +11,7 @@ use crate::domain::name::Name;
 use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
+use crate::domain::ssh_key::SshKey;
 
 impl Read<'_> {
     pub fn member_names(&self) -> Result<Vec<Name>, Error> {
@@ -28,6 +29,15 @@ impl Read<'_> {
         let in_row = self.one(sql, [name.as_str()], |row| row::parsed::<Login>(row, 0))?;
         agree(in_row.as_ref() == Some(login), "of logins")?;
         Ok(Some(name))
+    }
+
+    /// The member who has this SSH key, which is in Base64, and the key. None: nobody, or a disabled member.
+    pub fn member_of_ssh_key(&self, blob: &str) -> Result<Option<(Name, SshKey)>, Error> {
+        let sql = "SELECT name, ssh_keys FROM member WHERE instr(ssh_keys, ?1) AND NOT disabled";
+        let found = self.rows(sql, [blob], |row| Ok((row::parsed::<Name>(row, 0)?, row::json(row, 1)?)))?;
+        Ok(found.into_iter().find_map(|(name, keys): (Name, BTreeSet<SshKey>)| {
+            keys.into_iter().find(|key| key.blob() == blob).map(|key| (name, key))
+        }))
     }
 
     /// A member with their groups, scopes and grants.

@@ -13,20 +13,24 @@
 //! | `requests.rs`, `pending.rs`, `list.rs`, `grants.rs`, `recent.rs` | requests and grants |
 //! | `inbox.rs`, `outbox.rs` | notifications |
 //! | `journal.rs` | the reconciler's own database |
-//! | `outstanding.rs`, `read_marks.rs` | what hosts that share a log tell each other about delivery and inboxes |
+//! | `side_list.rs`, `outstanding.rs`, `read_marks.rs`, `connector_journal.rs` | what hosts that share a log tell each other about delivery, inboxes and connectors |
 //! | `shared.rs`, `copy.rs`, `moving.rs` | writing to a log that several hosts share, and this host's copy of it |
 //! | `certificates.rs` | the SSH certificates that were issued |
 //! | `provisioning.rs` | what connectors gave and took back |
 //! | `sessions.rs` | the sessions that people opened |
+//! | `key.rs` | the private key that signs checkpoints, in a file beside the database |
+//! | `recertifications.rs` | reviews of what people hold |
 //! | `proof.rs`, `maintenance.rs` | `audit verify`, `doctor` and `backup` |
 
 mod catalogue;
 mod certificates;
+mod connector_journal;
 mod copy;
 mod file;
 mod grants;
 mod inbox;
 mod journal;
+mod key;
 mod list;
 mod log;
 mod maintenance;
@@ -35,6 +39,7 @@ mod moving;
 mod open;
 mod outbox;
 mod outstanding;
+mod past;
 mod pending;
 mod project;
 mod proof;
@@ -42,6 +47,8 @@ mod provisioning;
 mod read;
 mod read_marks;
 mod recent;
+mod recertifications;
+mod report;
 mod requests;
 mod row;
 mod rules;
@@ -49,26 +56,31 @@ mod schema;
 mod sessions;
 mod settle;
 mod shared;
+mod side_list;
 mod write;
 
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, ffi};
 
+pub use connector_journal::{FetchedJournal, SharedJournal, SharedJournalRow};
 pub use copy::{EngineHealth, KnownState};
 pub use file::{beside, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
 pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
+pub use key::random_seed;
 pub use list::VisibleTo;
 pub use log::Head;
 pub use maintenance::NewFile;
 pub use moving::LostTail;
 pub use outbox::Waiting;
 pub use outstanding::Outstanding;
+pub use past::Moment;
 pub use pending::QueuePosition;
 pub use proof::{Between, EachRow, Projection, RawEntry, RowKey};
 pub use read::{Page, Read};
 pub use recent::{Act, Filed};
+pub use report::Period;
 pub use rules::keys as rule_keys;
 pub use settle::Pending;
 pub use shared::EngineAccess;
@@ -136,7 +148,7 @@ pub enum Error {
 }
 
 impl Error {
-    fn damaged(what: impl std::fmt::Display) -> Error {
+    pub fn damaged(what: impl std::fmt::Display) -> Error {
         Error::Invalid {
             message: format!("the database is damaged: {what}"),
             hint: "restore a backup, and keep this file to find out what happened".to_owned(),

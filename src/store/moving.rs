@@ -47,9 +47,7 @@ impl Store {
         self.with(|engine, _| {
             let (contacted, _) = engine.contact(&place(&conn)?, FORMAT).map_err(problem)?;
             let hosts = engine.hosts().map_err(problem)?;
-            match contacted {
-                Contacted::Open(state) | Contacted::Fork(state) | Contacted::Closed(state) => Ok((state, hosts)),
-            }
+            Ok((contacted.state().clone(), hosts))
         })
     }
 

@@ -151,10 +151,7 @@ fn check_version(conn: &Connection, path: &Path) -> Result<bool, Error> {
             hint: "name the right file with --db".to_owned(),
         });
     }
-    if version(conn, path)? < VERSION {
-        return Ok(true);
-    }
-    schema::no_views(conn).map(|()| false)
+    Ok(version(conn, path)? < VERSION)
 }
 
 /// The version of the schema. Fails if it is newer than this program's.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Row, params};
 
+use super::log::ENTRY;
 use super::read::{Read, agree};
 use super::{Error, Store, Write, file, row};
 use crate::domain::audit::Hash;
@@ -85,8 +86,8 @@ impl Read<'_> {
 
     /// A member as the team file declares them, with the entry that added them.
     pub fn member(&self, name: &Name) -> Result<Option<(Member, i64)>, Error> {
-        let sql = "SELECT role, login, addresses, timezone, disabled, since FROM member WHERE name = ?1";
-        self.one(sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(5)?)))
+        let sql = format!("SELECT {}, since FROM member WHERE name = ?1", row::MEMBER);
+        self.one(&sql, [name.as_str()], |row| Ok((row::member(row, 0)?, row.get(7)?)))
     }
 
     /// What is due, in order: deliveries after this id, at most so many. Those to members on the closed channels are left
@@ -145,7 +146,7 @@ impl Read<'_> {
         let sql = "SELECT count(*) FILTER (WHERE NOT dead), count(*) FILTER (WHERE NOT dead AND attempts > 0),
              count(*) FILTER (WHERE dead) FROM outbox";
         let counts = |row: &Row<'_>| -> rusqlite::Result<[i64; 3]> { Ok([row.get(0)?, row.get(1)?, row.get(2)?]) };
-        let [waiting, failing, dead] = self.conn.prepare_cached(sql)?.query_row([], counts)?.map(i64::unsigned_abs);
+        let [waiting, failing, dead] = self.statement(sql)?.query_row([], counts)?.map(i64::unsigned_abs);
         Ok(Waiting { waiting, failing, dead })
     }
 
@@ -165,7 +166,8 @@ impl Read<'_> {
 
     /// An entry with its hash.
     pub fn entry_with_hash(&self, seq: i64) -> Result<(Entry, Hash), Error> {
-        self.one("SELECT body, hash FROM event WHERE seq = ?1", [seq], |row| Ok((row::json(row, 0)?, row.get(1)?)))?
+        let sql = format!("SELECT {ENTRY}, hash FROM event WHERE seq = ?1");
+        self.one(&sql, [seq], |row| Ok((row::json(row, 0)?, row.get(1)?)))?
             .ok_or_else(|| Error::damaged(format!("entry {seq} is missing")))
     }
 

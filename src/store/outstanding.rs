@@ -13,38 +13,37 @@ use serde::{Deserialize, Serialize};
 use super::outbox::SendLock;
 use super::read::Read;
 use super::shared::problem;
+use super::side_list::{SideList, unreadable};
 use super::{Error, Store, Write, open};
 use crate::domain::subscriber::{Subscriber, Topic};
-use crate::log::Engine;
 
 /// The lease of the host that sends, and the value that says what is outstanding.
 const LEASE: &str = "deliver";
 const KEY: &str = "delivery";
-/// The most ranges in a group, and bytes in a part: the database takes 64 KiB, and writes JSON with spaces.
+/// The most ranges in a group.
 const MOST_RANGES: usize = 500;
-const PART: usize = 40_000;
-const MOST_PARTS: usize = 64;
+/// What to do if it is too much to tell.
+const TOO_LONG: &str = "too much was given up: drop it with `access outbox discard`";
 /// The most characters of an error that other hosts are shown.
 const ERROR: usize = 200;
 /// More rows than these are no honest state.
 const MOST_ROWS: i64 = 5_000_000;
 
 /// What is outstanding.
+pub type Outstanding = SideList<Through, OutstandingRows>;
+
+/// How far it goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outstanding {
+pub struct Through {
     /// What was queued for the entries up to this one is dealt with, except the rows.
     through: i64,
     /// The last entry that each subscriber with a position was given.
     positions: BTreeMap<String, i64>,
-    /// How many more values have the rest of the rows.
-    #[serde(default, skip_serializing_if = "is_default")]
-    parts: usize,
-    rows: Vec<OutstandingRows>,
 }
 
 /// Rows of the outbox with the same fate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct OutstandingRows {
+pub struct OutstandingRows {
     to: String,
     #[serde(flatten)]
     fate: RowFate,
@@ -76,19 +75,8 @@ enum RowIdentity {
     Entry(i64, String),
 }
 
-/// A further value with rows, of this version of the first.
-#[derive(Debug, Serialize, Deserialize)]
-struct OutstandingPart {
-    of: i64,
-    rows: Vec<OutstandingRows>,
-}
-
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-fn part_key(part: usize) -> String {
-    format!("{KEY}/{part}")
 }
 
 /// The id, the subscriber, which row it is, and its fate.
@@ -119,7 +107,7 @@ impl Outstanding {
         let mut rows = Vec::new();
         // The last group of this subscriber and fate.
         let mut groups: HashMap<(String, RowFate), usize> = HashMap::new();
-        let mut statement = read.conn.prepare_cached(&format!("{ROWS} ORDER BY o.id"))?;
+        let mut statement = read.statement(&format!("{ROWS} ORDER BY o.id"))?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let (_, to, identity, fate) = outbox_row(row)?;
@@ -139,61 +127,7 @@ impl Outstanding {
             }
         }
         let through = read.last_seq()?.unwrap_or(0);
-        Ok(Outstanding { through, positions: positions.into_iter().collect(), parts: 0, rows })
-    }
-
-    /// The first value, and the further ones with their keys. `version`: the one that the first gets.
-    fn values(&self, version: i64) -> Result<(String, Vec<(String, String)>), Error> {
-        let mut parts: Vec<Vec<OutstandingRows>> = vec![Vec::new()];
-        let mut room = PART;
-        for rows in &self.rows {
-            let size = text(rows)?.len();
-            if size > room {
-                parts.push(Vec::new());
-                room = PART;
-            }
-            room = room.saturating_sub(size);
-            parts.last_mut().expect("there is one").push(rows.clone());
-        }
-        if parts.len() > MOST_PARTS {
-            let message = "more was given up than hosts that share a log can tell each other".to_owned();
-            return Err(Error::Shared { message, hint: "drop it with `access outbox discard`".to_owned() });
-        }
-        let mut parts = parts.into_iter();
-        let rows = parts.next().unwrap_or_default();
-        let first = text(&Outstanding { parts: parts.len(), rows, ..self.clone_without_rows() })?;
-        let further = parts.enumerate().map(|(at, rows)| {
-            let value = text(&OutstandingPart { of: version, rows })?;
-            Ok((part_key(at + 1), value))
-        });
-        Ok((first, further.collect::<Result<_, Error>>()?))
-    }
-
-    fn clone_without_rows(&self) -> Outstanding {
-        Outstanding { rows: Vec::new(), positions: self.positions.clone(), ..*self }
-    }
-
-    /// What the hosts last told each other, and its version. None: nothing yet.
-    fn fetched(engine: &mut Engine) -> Result<Option<(i64, Outstanding)>, Error> {
-        const TRIES: usize = 5;
-        for _ in 0..TRIES {
-            let first = engine.side_get(&[KEY.to_owned()]).map_err(problem)?;
-            let Some((version, value)) = first.into_iter().find_map(|side| Some((side.version, side.value?))) else {
-                return Ok(None);
-            };
-            let mut state: Outstanding = parsed(&value)?;
-            let keys: Vec<String> = (1..=state.parts.min(MOST_PARTS)).map(part_key).collect();
-            let parts = if keys.is_empty() { Vec::new() } else { engine.side_get(&keys).map_err(problem)? };
-            let parts = parts.iter().map(|side| parsed(side.value.as_deref().unwrap_or_default()));
-            let parts = parts.collect::<Result<Vec<OutstandingPart>, Error>>()?;
-            // Else it changed meanwhile.
-            if parts.iter().all(|part| part.of == version) {
-                state.rows.extend(parts.into_iter().flat_map(|part| part.rows));
-                state.parts = 0;
-                return Ok(Some((version, state)));
-            }
-        }
-        Err(Error::Busy)
+        Ok(Outstanding::new(Through { through, positions: positions.into_iter().collect() }, rows))
     }
 
     /// The rows, one by one.
@@ -214,21 +148,6 @@ impl Outstanding {
             }
         }
         Ok(rows)
-    }
-}
-
-fn text(value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::Internal { message: format!("JSON: {error}") })
-}
-
-fn parsed<'v, T: Deserialize<'v>>(text: &'v str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(unreadable)
-}
-
-fn unreadable(why: impl std::fmt::Display) -> Error {
-    Error::Shared {
-        message: format!("what the hosts tell each other about delivery can't be read: {why}"),
-        hint: "if another host has a newer version of access, install it here too".to_owned(),
     }
 }
 
@@ -254,14 +173,14 @@ impl Write<'_> {
     fn take_over(&self, state: &Outstanding) -> Result<(), Error> {
         let mut rows = state.each()?;
         let (mut gone, mut changed) = (Vec::new(), Vec::new());
-        let mut statement = self.conn.prepare_cached(ROWS)?;
+        let mut statement = self.statement(ROWS)?;
         let mut found = statement.query([])?;
         while let Some(row) = found.next()? {
             let (id, to, identity, fate) = outbox_row(row)?;
             let is_dealt_with = match identity {
-                RowIdentity::Notification(_) => row.get::<_, i64>(3)? <= state.through,
+                RowIdentity::Notification(_) => row.get::<_, i64>(3)? <= state.about.through,
                 // What follows the position is queued again.
-                RowIdentity::Entry(..) => state.positions.contains_key(&to),
+                RowIdentity::Entry(..) => state.about.positions.contains_key(&to),
             };
             match rows.remove(&(to, identity)) {
                 Some(other) if other != fate => changed.push((id, other)),
@@ -295,7 +214,7 @@ impl Write<'_> {
                 RowIdentity::Entry(..) => {}
             }
         }
-        for (name, seq) in &state.positions {
+        for (name, seq) in &state.about.positions {
             match name.parse() {
                 // The team file says which channels there are.
                 Ok(Subscriber::SlackChannel(_)) => {
@@ -331,7 +250,7 @@ impl Store {
     /// None: no host has said anything yet.
     pub(super) fn take_outstanding_on(&self, conn: &Connection) -> Result<Option<Outstanding>, Error> {
         self.with(|engine, access| {
-            let fetched = Outstanding::fetched(engine)?;
+            let fetched = Outstanding::fetch(engine, KEY)?;
             // Now all the entries that it is about are here.
             self.catch_up(engine, access, conn)?;
             let Some((version, state)) = fetched else { return Ok(None) };
@@ -340,7 +259,7 @@ impl Store {
                     // What was queued while the log was copied is dealt with. One statement is faster than many.
                     if write.delivery_version()? == 0 {
                         let sql = "DELETE FROM outbox WHERE notification IS NOT NULL AND seq <= ?1";
-                        write.conn().execute(sql, [state.through])?;
+                        write.conn().execute(sql, [state.about.through])?;
                     }
                     write.take_over(&state)?;
                     write.set_delivery_version(version)
@@ -367,8 +286,7 @@ impl Store {
         if state == *known && version > 0 {
             return Ok(true);
         }
-        let (value, parts) = state.values(version + 1)?;
-        let set = self.with(|engine, _| engine.side_set(KEY, version, &value, &parts).map_err(problem))?;
+        let set = self.with(|engine, _| state.set(engine, KEY, version, TOO_LONG))?;
         let Some(version) = set else { return Ok(false) };
         let conn = self.connection(open::connect)?;
         self.transact(&conn, |write| write.set_delivery_version(version))?;
@@ -427,6 +345,7 @@ impl Store {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 
+    use super::super::side_list::parsed;
     use super::*;
 
     /// A database whose outbox is as this text says, and how many rows that are.
@@ -460,28 +379,5 @@ mod tests {
             assert_eq!(with(rows).unwrap(), 0, "{rows}");
         }
         assert!(matches!(taken_over("[]"), Err(Error::Shared { .. })));
-    }
-
-    #[test]
-    fn each_value_is_small_enough_and_together_they_are_the_whole() {
-        let rows = |id: i64| OutstandingRows {
-            to: "email".to_owned(),
-            fate: RowFate { error: Some(format!("{id} {}", "x".repeat(190))), ..RowFate::default() },
-            notifications: vec![(id, id)],
-            entries: Vec::new(),
-        };
-        let state = Outstanding { rows: (0..5000).map(rows).collect(), ..Outstanding::default() };
-        let (first, further) = state.values(4).unwrap();
-        let mut whole: Outstanding = parsed(&first).unwrap();
-        assert_eq!(whole.parts, further.len());
-        for (_, part) in &further {
-            assert!(part.len() < 50_000);
-            let part: OutstandingPart = parsed(part).unwrap();
-            assert_eq!(part.of, 4);
-            whole.rows.extend(part.rows);
-        }
-        assert_eq!(whole.rows, state.rows);
-        let more = Outstanding { rows: (0..50_000).map(rows).collect(), ..state };
-        assert!(matches!(more.values(1), Err(Error::Shared { .. })));
     }
 }

@@ -46,7 +46,7 @@ impl Read<'_> {
         // Finds only the number first. Mostly there is none, and the statement that reads a whole request is slow to prepare.
         let sql =
             "SELECT id FROM request WHERE requester = ?1 AND resource = ?2 AND state = 'pending' AND lapses_at > ?3
-                 AND (until IS NULL OR until > ?3)
+                 AND ifnull(until, lapses_at) > ?3
              LIMIT 1";
         let values = params![requester.as_str(), resource.to_string(), now.unix()];
         let Some(id) = self.one(sql, values, |row| row::request_id(row, 0))? else { return Ok(None) };

@@ -67,7 +67,11 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::GrantRevoked { request, by, .. } => {
             end_grant(write, *request, entry.at, Some(by.as_ref().map_or("", Name::as_str)))?;
         }
-        Event::AttemptRefused { .. } | Event::DriftOmitted(_) => {}
+        Event::AttemptRefused { .. }
+        | Event::DriftOmitted(_)
+        | Event::CheckpointKeyAdded { .. }
+        | Event::CheckpointTaken { .. }
+        | Event::Void => {}
         // Otherwise the last run of `expire` would keep the latest recorded time in the future, and messages would wait until
         // then.
         Event::ClockAccepted { .. } => {
@@ -87,6 +91,10 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::CertificateIssued(certificate) => write.put_certificate(entry, certificate)?,
         Event::SessionOpened(opened) => write.project_opened_session(entry, opened)?,
         Event::SessionClosed(closed) => write.project_closed_session(entry, closed)?,
+        Event::RecertificationStarted(started) => write.start_recertification(entry, started)?,
+        Event::RecertificationDecided(decision) => write.decide_item(entry, decision)?,
+        Event::RecertificationReminded { recertification } => write.note_reminder(*recertification)?,
+        Event::RecertificationClosed(closed) => write.close_recertification(entry, closed)?,
     }
     Ok(())
 }
@@ -324,8 +332,8 @@ fn put_member(
     let (since, preference) = kept.map_or((seq, None), |(since, preference)| (*since, preference.as_deref()));
     one(
         write,
-        "INSERT INTO member (name, role, login, addresses, timezone, disabled, since, preference)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO member (name, role, login, addresses, timezone, disabled, auditor, ssh_keys, since, preference)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             name.as_str(),
             member.role.as_str(),
@@ -333,6 +341,8 @@ fn put_member(
             to_json(&member.addresses)?,
             member.timezone.as_ref().map(|zone| zone.as_str()),
             member.disabled,
+            member.auditor,
+            (!member.ssh_keys.is_empty()).then(|| to_json(&member.ssh_keys)).transpose()?,
             since,
             preference
         ],

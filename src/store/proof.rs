@@ -8,14 +8,18 @@ use rusqlite::Row;
 use super::certificates::{CERTIFICATE, certificate};
 use super::provisioning::{PROVISIONING, provisioning};
 use super::read::Read;
+use super::recertifications::{RECERTIFICATION, RECERTIFICATION_ITEM, recertification, recertification_item};
 use super::sessions::{SESSION, session};
 use super::{Error, row};
 use crate::domain::audit::Hash;
 use crate::domain::certificate::IssuedCertificate;
+use crate::domain::event::Event;
 use crate::domain::grant::Grant;
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::provisioning::Provisioning;
+use crate::domain::recertification::{Recertification, RecertificationItem};
+use crate::domain::replay::Model;
 use crate::domain::request::{Decision, Request};
 use crate::domain::session::RecordedSession;
 use crate::error::Failure;
@@ -43,9 +47,12 @@ pub enum Projection {
     Provisioning,
     Certificate,
     Session,
+    Recertification,
+    RecertificationItem,
 }
 
-/// A row's key: the number of its request, notification or entry, and for a decision also the entry that records it.
+/// A row's key: the number of its request, notification, recertification or entry; for a decision also the entry that records
+/// it, and for an item of a recertification its own number.
 pub type RowKey = (i64, i64);
 
 /// The first and last number of a range.
@@ -56,7 +63,7 @@ pub struct Between(pub i64, pub i64);
 pub type EachRow<'e, T> = &'e mut dyn FnMut(RowKey, Result<T, String>);
 
 impl Projection {
-    pub const ALL: [Projection; 7] = [
+    pub const ALL: [Projection; 9] = [
         Projection::Request,
         Projection::Decision,
         Projection::Grant,
@@ -64,6 +71,8 @@ impl Projection {
         Projection::Provisioning,
         Projection::Certificate,
         Projection::Session,
+        Projection::Recertification,
+        Projection::RecertificationItem,
     ];
 
     fn name(self) -> &'static str {
@@ -75,14 +84,17 @@ impl Projection {
             Projection::Provisioning => "provisioning",
             Projection::Certificate => "certificate",
             Projection::Session => "session",
+            Projection::Recertification => "recertification",
+            Projection::RecertificationItem => "recertification_item",
         }
     }
 
     fn key(self) -> &'static str {
         match self {
-            Projection::Request | Projection::Notification => "id, id",
+            Projection::Request | Projection::Notification | Projection::Recertification => "id, id",
             Projection::Decision => "request, seq",
             Projection::Grant => "request, request",
+            Projection::RecertificationItem => "recertification, number",
             Projection::Provisioning | Projection::Certificate | Projection::Session => "seq, seq",
         }
     }
@@ -108,6 +120,26 @@ impl Read<'_> {
             })?;
         }
         Ok(())
+    }
+
+    /// Whether an entry that comes next is one that no honest log holds, by all entries before it. Not by the tables, which may
+    /// be damaged.
+    pub(super) fn is_dishonest(&self, body: &str) -> Result<bool, Error> {
+        let mut model = Model::default();
+        let mut count = 0;
+        self.each_raw_entry(|raw| {
+            if let Ok(entry) = serde_json::from_slice(raw.body)
+                && raw.action != Event::Void.action().as_bytes()
+            {
+                model.take(entry);
+            }
+            count += 1;
+            if count % 1000 == 0 {
+                model.release();
+            }
+            Ok(())
+        })?;
+        Ok(serde_json::from_str(body).map_or(true, |entry| !model.take(entry).is_empty()))
     }
 
     /// The number of the last entry, as stored outside the log.
@@ -194,6 +226,23 @@ impl Read<'_> {
         self.each(&sql, numbers, |row| session(row, 2), each)
     }
 
+    /// Recertifications in the order of their numbers, without their items.
+    pub fn recertifications_between(&self, numbers: Between, each: EachRow<'_, Recertification>) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT c.id, c.id, {RECERTIFICATION} FROM recertification c WHERE c.id BETWEEN ?1 AND ?2 ORDER BY c.id"
+        );
+        self.each(&sql, numbers, |row| recertification(row, 2), each)
+    }
+
+    /// The items of recertifications, in the order of both numbers.
+    pub fn items_between(&self, numbers: Between, each: EachRow<'_, RecertificationItem>) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT recertification, number, {RECERTIFICATION_ITEM} FROM recertification_item
+             WHERE recertification BETWEEN ?1 AND ?2 ORDER BY recertification, number"
+        );
+        self.each(&sql, numbers, |row| recertification_item(row, 2), each)
+    }
+
     fn each<T>(
         &self,
         sql: &str,
@@ -201,7 +250,7 @@ impl Read<'_> {
         read: impl Fn(&Row<'_>) -> Result<T, Error>,
         each: EachRow<'_, T>,
     ) -> Result<(), Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query([first, last])?;
         while let Some(row) = rows.next()? {
             each((row.get(0)?, row.get(1)?), read(row).map_err(|error| Failure::from(error).message));

@@ -1,8 +1,8 @@
 //! What all queries share. The queries themselves are in the file of their subject, as methods of `Read`.
 
-use rusqlite::{Connection, Params, Row};
+use rusqlite::{CachedStatement, Connection, Params, Row};
 
-use super::Error;
+use super::{Error, schema};
 
 /// One consistent state of the database.
 pub struct Read<'c> {
@@ -35,13 +35,17 @@ impl<'c> Read<'c> {
         Read { conn }
     }
 
+    pub(super) fn statement(&self, sql: &str) -> Result<CachedStatement<'c>, Error> {
+        self.conn.prepare_cached(sql).map_err(|error| schema::unprepared(self.conn, error))
+    }
+
     pub(super) fn rows<T>(
         &self,
         sql: &str,
         params: impl Params,
         mut read: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params)?;
         let mut all = Vec::new();
         while let Some(row) = rows.next()? {
@@ -56,13 +60,13 @@ impl<'c> Read<'c> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(params)?;
         rows.next()?.map(read).transpose()
     }
 
     pub(super) fn count(&self, sql: &str, params: impl Params) -> Result<u64, Error> {
-        let count: i64 = self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))?;
+        let count: i64 = self.statement(sql)?.query_row(params, |row| row.get(0))?;
         Ok(count.unsigned_abs())
     }
 }

@@ -157,7 +157,7 @@ impl Read<'_> {
         since: Timestamp,
         mut read: impl FnMut(&Row<'_>, Timestamp) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
-        let mut statement = self.conn.prepare_cached(sql)?;
+        let mut statement = self.statement(sql)?;
         let mut rows = statement.query(values)?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {

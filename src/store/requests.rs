@@ -28,12 +28,16 @@ const OPEN: &str = "r.id IN (SELECT id FROM request WHERE state = 'pending'
 
 impl Read<'_> {
     pub fn next_request(&self) -> Result<RequestId, Error> {
-        let last: Option<i64> =
-            self.conn.prepare_cached("SELECT max(id) FROM request")?.query_row([], |row| row.get(0))?;
+        let last: Option<i64> = self.statement("SELECT max(id) FROM request")?.query_row([], |row| row.get(0))?;
         match last {
             None => Ok(RequestId::FIRST),
             Some(last) => RequestId::try_from(last).map(RequestId::next).map_err(Error::damaged),
         }
+    }
+
+    /// Who asked.
+    pub fn requester(&self, id: RequestId) -> Result<Option<Name>, Error> {
+        self.one("SELECT requester FROM request WHERE id = ?1", [id.get()], |row| row::parsed(row, 0))
     }
 
     pub fn request(&self, id: RequestId) -> Result<Option<Request>, Error> {
@@ -134,8 +138,7 @@ impl Read<'_> {
     /// The lowest number that a request submitted at or after this time can have.
     pub(super) fn first_request_since(&self, since: Timestamp) -> Result<i64, Error> {
         let (entry, _) = self.entries_between(Some(since), None)?;
-        let last: Option<i64> =
-            self.conn.prepare_cached("SELECT max(id) FROM request")?.query_row([], |row| row.get(0))?;
+        let last: Option<i64> = self.statement("SELECT max(id) FROM request")?.query_row([], |row| row.get(0))?;
         let seq = "SELECT seq FROM request WHERE id >= ?1 ORDER BY id LIMIT 1";
         self.first_with(seq, 1, last.unwrap_or(0), |seq| seq >= entry)
     }

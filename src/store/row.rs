@@ -21,6 +21,7 @@ pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r
 pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.start, g.modified, g.starts_at, \
      g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by, g.reviewers";
 pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request";
+pub const MEMBER: &str = "role, login, addresses, timezone, disabled, auditor, ssh_keys";
 const REQUEST_COLUMNS: usize = 19;
 pub const GRANT_COLUMNS: usize = 15;
 
@@ -47,7 +48,7 @@ pub fn json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<T, Erro
     serde_json::from_str(text).map_err(Error::damaged)
 }
 
-fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error> {
+pub fn maybe_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> Result<Option<T>, Error> {
     match row.get_ref(column)? {
         rusqlite::types::ValueRef::Null => Ok(None),
         _ => json(row, column).map(Some),
@@ -77,7 +78,7 @@ fn terms(row: &Row<'_>, column: usize) -> Result<Terms, Error> {
     Ok(Terms { resource: parsed(row, column)?, end, start: maybe_time(row, column + 3)? })
 }
 
-/// A member, in the columns `role, login, addresses, timezone, disabled` from this one on.
+/// A member, in the columns of `MEMBER` from this one on.
 pub fn member(row: &Row<'_>, column: usize) -> Result<Member, Error> {
     Ok(Member {
         role: parsed(row, column)?,
@@ -85,6 +86,8 @@ pub fn member(row: &Row<'_>, column: usize) -> Result<Member, Error> {
         addresses: json(row, column + 2)?,
         timezone: maybe_parsed(row, column + 3)?,
         disabled: row.get(column + 4)?,
+        auditor: row.get(column + 5)?,
+        ssh_keys: maybe_json(row, column + 6)?.unwrap_or_default(),
     })
 }
 

@@ -50,6 +50,9 @@ ALTER TABLE member ADD COLUMN addresses TEXT NOT NULL DEFAULT '{}';  -- JSON
 UPDATE member SET addresses = json_patch('{}', json_object('email', email, 'slack', slack));
 ALTER TABLE member DROP COLUMN email;
 ALTER TABLE member DROP COLUMN slack;
+ALTER TABLE member ADD COLUMN auditor INTEGER NOT NULL DEFAULT 0;
+-- The SSH public keys of a member.
+ALTER TABLE member ADD COLUMN ssh_keys TEXT;                         -- JSON
 
 -- What follows the log: how far it is, and what is queued for it. Not part of the record.
 CREATE TABLE subscriber (
@@ -143,3 +146,22 @@ CREATE TABLE session (
 CREATE INDEX session_by_request ON session (request) WHERE request IS NOT NULL;
 CREATE INDEX session_by_member ON session (member, opened_at);
 CREATE INDEX session_open ON session (seq) WHERE closed_at IS NULL;
+-- Reviews of what people hold. The items are what was held when one began.
+CREATE TABLE recertification (
+    id         INTEGER PRIMARY KEY,
+    seq        INTEGER NOT NULL REFERENCES event (seq),  -- the entry that started it
+    started_at INTEGER NOT NULL,
+    by         TEXT NOT NULL,
+    selection  TEXT NOT NULL,                            -- JSON
+    due        INTEGER NOT NULL,
+    remind_at  INTEGER,                                  -- NULL: reviewers were reminded
+    closed_at  INTEGER
+) STRICT;
+CREATE INDEX recertification_open ON recertification (due) WHERE closed_at IS NULL;
+CREATE TABLE recertification_item (
+    recertification INTEGER NOT NULL REFERENCES recertification (id),
+    number          INTEGER NOT NULL,
+    item            TEXT NOT NULL,                       -- JSON
+    outcome         TEXT,                                -- JSON; NULL: nobody decided, or it was no longer held
+    PRIMARY KEY (recertification, number)
+) STRICT, WITHOUT ROWID;

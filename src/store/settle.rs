@@ -107,6 +107,7 @@ impl Store {
             }
             Err(EngineError::Refused(why)) => return Ok(Settled::Refused(format!("the shared log refuses: {why}"))),
             Err(EngineError::Unreachable(why) | EngineError::Busy(why) | EngineError::OutcomeUnknown(why)) => why,
+            Err(EngineError::Slow) => "the line to the shared log is slow".to_owned(),
         };
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
@@ -176,7 +177,7 @@ pub(super) fn end_pending(write: &Write<'_>, pending: &Pending, settled: &Settle
             continue;
         }
         let host = write.replica()?.map(|replica| replica.host).unwrap_or_default();
-        write.apply(&LoggedEntry { seq: place.seq, hash: place.hash, body: body.clone(), host })?;
+        write.apply(&LoggedEntry::new(place.seq, place.hash, body.clone(), host))?;
     }
     write.note_last()
 }

@@ -4,7 +4,7 @@
 //! the log; then they are applied like those of any other host. No transaction of SQLite is open while the network is used (but
 //! for the commit of a turn in which nothing was recorded).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rusqlite::{Connection, params};
 
@@ -19,8 +19,8 @@ use crate::domain::replica::{HostClocks, LastContact, Replica};
 use crate::error::Failure;
 use crate::log::{Contacted, Engine, EngineError, EngineState, LogUrl, LoggedEntry};
 
-/// A turn that finds more new entries than this is let go, to take them in before.
-const NEW_IN_A_TURN: usize = 500;
+/// A copy that lacks more entries than this needs more memory to take them in.
+const MANY: usize = 1000;
 
 /// How to reach the shared log, and the clocks of this host.
 pub struct EngineAccess {
@@ -94,6 +94,7 @@ struct Taken {
     state: EngineState,
     entries: Vec<LoggedEntry>,
     clocks: HostClocks,
+    is_usable: Cell<bool>,
 }
 
 impl Taken {
@@ -186,7 +187,12 @@ impl Store {
             Ok(decided) => decided,
             Err(error) => {
                 let_go()?;
-                return Err(error);
+                if taken.is_usable.get() {
+                    return Err(error);
+                }
+                // Outside a turn there is time to find out why.
+                self.with(|engine, access| self.catch_up(engine, access, conn))?;
+                return Err(Error::Busy.into());
             }
         };
         if made.bodies.is_empty() {
@@ -209,8 +215,12 @@ impl Store {
             Ok::<_, Error>(())
         });
         match (settled, ended) {
-            // The log has it, even if it can't be written here yet: what is pending is applied later.
-            (Settled::Recorded, _) => Ok(answer),
+            (Settled::Recorded, Ok(())) => Ok(answer),
+            // The log has it: what is pending is applied later.
+            (Settled::Recorded, Err(error)) => {
+                self.note_unwritten(error);
+                Ok(answer)
+            }
             (Settled::NotRecorded, _) => Err(Error::Busy.into()),
             (Settled::Refused(message), Ok(())) => Err(Error::Unreachable { message }.into()),
             // It would be sent again.
@@ -230,13 +240,14 @@ impl Store {
         let transaction = rusqlite::Transaction::new_unchecked(conn, rusqlite::TransactionBehavior::Immediate)
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
-        taken.apply(&Write::new(&transaction)?)?;
+        taken.apply(&Write::new(&transaction)?).inspect_err(|_| taken.is_usable.set(false))?;
         let write = Write::for_shared_log(&transaction, host, taken.state.write_format)?;
         let after = write.place();
         if after != taken.state.head {
             return Err(Error::Busy.into());
         }
         let answer = work(&write)?;
+        self.note_known(&write);
         let made = write.made();
         if made.bodies.is_empty() {
             Write::new(&transaction)?.store_expire_ran(made.expire_ran_at)?;
@@ -255,14 +266,18 @@ impl Store {
             let (contacted, entries) = match engine.turn(&at) {
                 // Many others wait too.
                 Err(EngineError::Busy(_)) => continue,
+                Err(EngineError::Slow) => {
+                    self.catch_up(engine, access, conn)?;
+                    continue;
+                }
                 answer => answer.map_err(problem)?,
             };
             // Now, after the wait for the turn. A process that is held up for long has lost the turn, so nothing of it counts.
             let clocks = clocks(access)?;
             let end = entries.last().map_or(at.seq, |entry| entry.seq);
             match contacted {
-                Contacted::Open(state) if entries.len() <= NEW_IN_A_TURN && end == state.head.seq => {
-                    return Ok(Taken { state, entries, clocks });
+                Contacted::Open(state) if end == state.head.seq => {
+                    return Ok(Taken { state, entries, clocks, is_usable: Cell::new(true) });
                 }
                 // A contact says whether it is true.
                 Contacted::Open(_) | Contacted::Fork(_) => {}
@@ -297,17 +312,25 @@ impl Store {
         let mut total = 0;
         loop {
             let clocks = clocks(access)?;
-            let (contacted, entries) = engine.contact(&place(conn)?, FORMAT).map_err(problem)?;
-            let contacted = self.take_in(clocks, conn, contacted, &entries)?;
+            let (contacted, entries) = match engine.contact(&place(conn)?, FORMAT) {
+                // It asks for fewer each time, down to one.
+                Err(EngineError::Slow) => continue,
+                answer => answer.map_err(problem)?,
+            };
+            let more = entries.last().filter(|last| entries.len() > MANY && last.seq < contacted.state().head.seq);
+            let contacted = std::thread::scope(|scope| {
+                if let Some(last) = more {
+                    scope.spawn(|| engine.read_ahead(last.seq));
+                }
+                self.take_in(clocks, conn, contacted, &entries)
+            })?;
             total += entries.len() as u64;
-            let (Contacted::Open(state) | Contacted::Closed(state) | Contacted::Fork(state)) = &contacted;
-            let seq = place(conn)?.seq;
-            if seq >= state.head.seq {
+            let (seq, end) = (place(conn)?.seq, contacted.state().head.seq);
+            if seq >= end {
                 return Ok((total, contacted));
             }
             if entries.is_empty() {
-                let message =
-                    format!("the shared log has {} entries, and does not give those after {seq}", state.head.seq);
+                let message = format!("the shared log has {end} entries, and does not give those after {seq}");
                 return Err(Error::Unreachable { message });
             }
         }
@@ -326,6 +349,10 @@ impl Store {
             Contacted::Open(state) | Contacted::Closed(state) => state,
             Contacted::Fork(state) => return Err(forked(conn, &place(conn)?, state)),
         };
+        if entries.len() > MANY {
+            // They touch many pages, and the same ones again.
+            conn.execute_batch("PRAGMA cache_size=-16000; PRAGMA wal_autocheckpoint=16000")?;
+        }
         let mut applied = 0;
         let taken = self.transact(conn, |write| {
             for entry in entries {
@@ -342,14 +369,26 @@ impl Store {
             }
             write.note_last()
         });
-        if matches!(taken, Err(Error::Shared { .. })) {
-            // What comes before the entry that can't be used counts: it may take access away.
-            self.transact(conn, |write| {
-                entries.iter().take(applied).try_for_each(|entry| apply_new(write, entry))?;
-                write.note_last()
-            })?;
+        let Err(error @ (Error::Shared { .. } | Error::Internal { .. } | Error::Invalid { .. })) = taken else {
+            return taken.map(|()| contacted);
+        };
+        // What comes before the entry that can't be used counts: it may take access away.
+        self.transact(conn, |write| {
+            entries.iter().take(applied).try_for_each(|entry| apply_new(write, entry))?;
+            write.note_last()
+        })?;
+        let Some(entry) = entries.get(applied).filter(|_| !matches!(error, Error::Shared { .. })) else {
+            return Err(error);
+        };
+        // Either this copy is damaged, or no honest host appended it. The log alone says which.
+        if !Read::new(conn).is_dishonest(&entry.body)? {
+            return Err(error);
         }
-        taken.map(|()| contacted)
+        self.transact(conn, |write| {
+            write.apply_void(entry)?;
+            write.note_last()
+        })?;
+        Ok(contacted)
     }
 }
 
@@ -377,6 +416,7 @@ pub(super) fn problem(error: EngineError) -> Error {
         EngineError::Unreachable(why) | EngineError::OutcomeUnknown(why) => {
             Error::Unreachable { message: format!("the shared log can't be reached: {why}") }
         }
+        EngineError::Slow => Error::Unreachable { message: "the line to the shared log is slow".to_owned() },
         EngineError::Refused(why) => Error::Unreachable { message: format!("the shared log refuses: {why}") },
     }
 }

@@ -8,12 +8,13 @@ use std::ops::Deref;
 
 use rusqlite::{Connection, params};
 use serde::Deserialize;
+use smol_str::SmolStr;
 
 use super::log::Head;
 use super::read::Read;
 use super::{Error, project};
 use crate::domain::audit;
-use crate::domain::audit::LogPlace;
+use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::event::{Draft, Entry, Event, FILE_FORMAT, FORMAT};
 use crate::domain::host::Hosts;
 use crate::domain::host_rights;
@@ -50,6 +51,25 @@ struct SharedEntries {
     /// The format that all hosts read.
     format: u32,
     bodies: RefCell<Vec<String>>,
+}
+
+impl SharedEntries {
+    /// The database's limits for one call.
+    fn has_room_for(&self, body: &str) -> Result<(), Error> {
+        const ENTRY: usize = 1 << 20;
+        const CALL: usize = 16 << 20;
+        const ENTRIES: usize = 10_000;
+        let bodies = self.bodies.borrow();
+        let what = if body.len() > ENTRY {
+            format!("an entry of {} bytes, and a shared log takes at most {ENTRY}", body.len())
+        } else if bodies.len() >= ENTRIES || bodies.iter().map(String::len).sum::<usize>() + body.len() > CALL {
+            format!("more than {ENTRIES} entries or {} MiB, which is more than a shared log takes at once", CALL >> 20)
+        } else {
+            return Ok(());
+        };
+        let message = format!("this change makes {what}; nothing was changed");
+        Err(Error::Shared { message, hint: "change less at once, such as half of the team file".to_owned() })
+    }
 }
 
 /// What every format has.
@@ -106,7 +126,10 @@ impl<'c> Write<'c> {
             let entry = self.entry_of(context, draft)?;
             let body = serde_json::to_string(&entry)
                 .map_err(|error| Error::Internal { message: format!("an event can't be serialized: {error}") })?;
-            self.append(&entry, &body)?;
+            if let Some(shared) = &self.shared {
+                shared.has_room_for(&body)?;
+            }
+            self.append(&entry, &body, audit::link(&self.place().hash, body.as_bytes()))?;
             if let Some(shared) = &self.shared {
                 shared.bodies.borrow_mut().push(body);
             }
@@ -149,11 +172,10 @@ impl<'c> Write<'c> {
         if (logged.seq, logged.hash) != (place.seq, place.hash) {
             return Err(wrong("does not follow the one before it: it was changed, or one is missing"));
         }
-        let parsed = serde_json::from_str::<Entry>(&logged.body);
         // An entry of a newer format may be unreadable but for its version.
-        let version = match &parsed {
-            Ok(entry) => entry.v,
-            Err(_) => serde_json::from_str::<Version>(&logged.body).map_or(0, |version| version.v),
+        let version = match &logged.entry {
+            Some(entry) => entry.v,
+            None => serde_json::from_str::<Version>(&logged.body).map_or(0, |version| version.v),
         };
         if version > FORMAT {
             let message = format!(
@@ -162,15 +184,33 @@ impl<'c> Write<'c> {
             );
             return Err(Error::Shared { message, hint: "install a newer version of access on this host".to_owned() });
         }
-        let entry = parsed.map_err(|error| wrong(&format!("can't be read: {error}")))?;
+        // The database checks what it needs to know, not what an event says. Nobody can have decided on one that can't be read.
+        let Some(entry) = &logged.entry else { return self.apply_void(logged) };
         let host = entry.host.as_deref().unwrap_or_default();
         if entry.seq != logged.seq || host != logged.host || (entry.v >= 3) == host.is_empty() {
             return Err(wrong("says another number or host than the log"));
         }
-        if !self.host_may_append(&entry)? {
+        if !self.host_may_append(entry)? {
             return Err(wrong(&format!("is {} by the host {host}, which may not append that", entry.event.action())));
         }
-        self.append(&entry, &logged.body)
+        self.append(entry, &logged.body, place.hash)
+    }
+
+    /// Adds an entry of the shared log that changes nothing.
+    pub(super) fn apply_void(&self, logged: &LoggedEntry) -> Result<(), Error> {
+        let entry = Entry {
+            v: FORMAT,
+            seq: logged.seq,
+            at: self.read.head()?.at,
+            actor: None,
+            os_user: SmolStr::default(),
+            host: None,
+            nonce: None,
+            event: Event::Void,
+            recipients: Vec::new(),
+            first_notification: None,
+        };
+        self.append(&entry, &logged.body, self.place().then(logged.body.as_bytes()).hash)
     }
 
     /// Whether the host of an entry that comes next may append it. The database decides the same; this does not trust it.
@@ -199,8 +239,7 @@ impl<'c> Write<'c> {
     }
 
     /// Appends an entry to the log in the file, and makes its changes.
-    fn append(&self, entry: &Entry, body: &str) -> Result<(), Error> {
-        let hash = audit::link(&self.place().hash, body.as_bytes());
+    fn append(&self, entry: &Entry, body: &str, hash: Hash) -> Result<(), Error> {
         self.conn().prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?.execute(params![
             entry.seq,
             entry.at.unix(),

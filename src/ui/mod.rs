@@ -1,11 +1,15 @@
 //! The only place that prints: results to stdout, everything else to stderr. Decides nothing.
 
-mod csv;
+pub mod csv;
 mod escape;
 mod fold;
+mod html;
+mod page;
 mod progress;
+pub mod recertification;
 mod report;
 pub mod request;
+mod sheets;
 mod table;
 
 use std::io;
@@ -19,11 +23,14 @@ use table::TableWriter;
 
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
-use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress};
+use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress, RequestView};
 
 pub use escape::{bounded, line, lines};
 pub use fold::Sheet;
+pub use html::grouped;
+pub use page::page;
 pub use report::{help, report};
+pub use sheets::Sheets;
 pub use table::{Color, Column, Fit, NARROW, Shown, table};
 
 /// When to use colours.
@@ -195,13 +202,16 @@ impl Printer {
         self.json(value).map_err(broken)
     }
 
-    /// The header of the audit log in CSV.
-    pub fn csv_header(&mut self) -> Result<(), Failure> {
-        self.out.write_all(csv::HEADER.as_bytes()).map_err(broken)
+    pub fn csv_header(&mut self, header: &str) -> Result<(), Failure> {
+        self.out.write_all(header.as_bytes()).map_err(broken)
     }
 
     pub fn csv_entry(&mut self, entry: &EntryView) -> Result<(), Failure> {
         csv::entry(&mut self.out, entry).map_err(broken)
+    }
+
+    pub fn csv_request(&mut self, view: &RequestView) -> Result<(), Failure> {
+        csv::request(&mut self.out, view).map_err(broken)
     }
 
     fn json<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
@@ -217,7 +227,8 @@ impl Printer {
             Some(fields) => {
                 let comma = if fields == "{" { "" } else { "," };
                 let as_of = serde_json::to_string(&as_of)?;
-                write_text(&mut self.out, format!("{fields}{comma}\"as_of\":{as_of}}}\n").into_bytes())
+                write_text(&mut self.out, format!("{fields}{comma}\"as_of\":{as_of}}}").into_bytes())?;
+                writeln!(self.out)
             }
             None => {
                 self.json(value)?;

@@ -28,7 +28,7 @@ fn filtered(world: &World, filters: &[&str]) -> Vec<i64> {
 }
 
 /// RFC 4180, as any spreadsheet reads it.
-fn csv(text: &str) -> Vec<Vec<String>> {
+pub fn csv(text: &str) -> Vec<Vec<String>> {
     let (mut rows, mut row, mut cell, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
     let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
@@ -404,4 +404,91 @@ fn the_file_itself_refuses_to_change_or_drop_an_entry() {
         assert!(String::from_utf8_lossy(&output.stderr).contains("append-only"), "{output:?}");
     }
     assert_eq!(world.rows("SELECT actor, body, hex(hash) FROM event"), before);
+}
+
+#[test]
+fn the_log_about_a_resource_or_a_member() {
+    let world = World::sample();
+    // 1: bob's, approved as something else; 2: carol's, filed by alice.
+    world.request("bob", "target:orders-db", &["--duration", "1h"]);
+    world.run("alice", &["approve", "1", "--scope", "orders-read"]).ok();
+    world.request("alice", "feature:cost-explorer", &["--for", "bob"]);
+    world.request("carol", "target:billing-db", &[]);
+    world.run("erin", &["deny", "3", "--reason", "No"]).ok();
+    world.run("dave", &["audit"]).exits(3);
+    world
+        .apply(
+            "olivia",
+            &TEAM.replace("[targets.billing-db]\nconnections = [\"prod-aws\"]\n", "").replace("\"dave\"", "\"erin\""),
+        )
+        .ok();
+    let about = |filters: &[&str]| -> Vec<(String, Value)> {
+        let args: Vec<&str> = ["audit"].into_iter().chain(filters.iter().copied()).collect();
+        let entries = world.json("olivia", &args);
+        entries
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| (it["action"].as_str().unwrap().to_owned(), it["request"].clone()))
+            .collect()
+    };
+    let is = |found: Vec<(String, Value)>, expected: &[(&str, Value)]| {
+        let expected: Vec<_> = expected.iter().map(|(action, id)| ((*action).to_owned(), id.clone())).collect();
+        assert_eq!(found, expected);
+    };
+    let orders = [("grant.started", json!(1)), ("request.approved", json!(1)), ("request.submitted", json!(1))];
+    is(about(&["--resource", "scope:orders-read"]), &[&orders[..], &[("team.initialized", Value::Null)]].concat());
+    is(about(&["--resource", "orders-db"]), &[&orders[..], &[("team.initialized", Value::Null)]].concat());
+    let billing = [
+        ("team.applied", Value::Null),
+        ("request.denied", json!(3)),
+        ("request.submitted", json!(3)),
+        ("team.initialized", Value::Null),
+    ];
+    // Gone from the team, and still in the log.
+    is(about(&["--resource", "target:billing-db"]), &billing);
+    is(
+        about(&["--member", "carol"]),
+        &[("request.denied", json!(3)), ("request.submitted", json!(3)), ("team.initialized", Value::Null)],
+    );
+    is(about(&["--member", "dave"]), &[("attempt.refused", Value::Null), ("team.initialized", Value::Null)]);
+    let by_alice = ["request.submitted", "grant.started", "request.approved", "team.initialized"];
+    assert_eq!(about(&["--member", "alice"]).iter().map(|(action, _)| action.as_str()).collect::<Vec<_>>(), by_alice);
+    is(
+        about(&["--member", "bob", "--action", "request.submitted", "--resource", "feature:cost-explorer"]),
+        &[("request.submitted", json!(2))],
+    );
+    world.run("olivia", &["audit", "--member", "nobody"]).fails(4, "there is no member nobody");
+    world.run("olivia", &["audit", "--resource", "target:none"]).fails(4, "there is no target:none");
+    // Texts name whose access it is.
+    let text = world.run("olivia", &["audit"]).ok();
+    for says in ["alice approved request 1 of bob", "(request 1 of bob)", "erin denied request 3 of carol"] {
+        assert!(text.out.contains(says), "{says}: {text:?}");
+    }
+    assert_eq!(world.json("olivia", &["audit", "--request", "3"])[0]["requester"], "carol");
+}
+
+#[test]
+fn a_range_of_the_log_is_exported() {
+    let world = World::sample();
+    world.request("bob", "target:orders-db", &["--duration", "2d"]);
+    world.pass("1d");
+    world.run("alice", &["approve", "1"]).ok();
+    world.pass("1d");
+    world.run("alice", &["revoke", "1"]).ok();
+    let export = |more: &[&str]| {
+        let args: Vec<&str> = ["audit", "export", "--format"].into_iter().chain(more.iter().copied()).collect();
+        world.run("olivia", &args)
+    };
+    let actions = |more: &[&str]| -> Vec<String> {
+        let ran = export(&[&["jsonl"], more].concat()).ok();
+        let entries = ran.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        entries.map(|entry| entry["action"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(actions(&["--since", "2026-11-25"]), ["request.approved", "grant.started", "grant.revoked"]);
+    assert_eq!(actions(&["--since", "2026-11-25", "--until", "2026-11-26"]), ["request.approved", "grant.started"]);
+    assert_eq!(actions(&["--until", "2026-11-24T09:00:00Z"]), ["team.initialized", "request.submitted"]);
+    assert_eq!(csv(&export(&["csv", "--until", "2026-11-25"]).ok().out).len(), 3);
+    export(&["raw", "--since", "2026-11-25"]).fails(2, "a raw export is verified as a whole");
+    export(&["jsonl", "--since", "2026-11-26", "--until", "2026-11-25"]).fails(2, "--until is before --since");
 }

@@ -178,7 +178,15 @@ fn bash_completes_over_a_colon_when_somebody_types() {
 #[test]
 fn members_are_offered() {
     let world = World::sample();
-    for line in ["access request target:orders-db --for ca", "access --as ca", "access list --requester ca"] {
+    let lines = [
+        "access request target:orders-db --for ca",
+        "access --as ca",
+        "access list --requester ca",
+        "access list --approver ca",
+        "access who --user ca",
+        "access audit --member ca",
+    ];
+    for line in lines {
         assert_eq!(bash(&world, "alice", line), ["carol"], "{line}");
         assert_eq!(fish_words(&world, "alice", line), ["carol"], "{line}");
     }

@@ -131,6 +131,9 @@ fn every_event_on_every_channel_with_preferences_honoured() {
         NotificationKind::ProvisioningFailed => "could not be given",
         NotificationKind::RevokeFailed => "COULD NOT BE TAKEN BACK",
         NotificationKind::DriftFound => "A system differs",
+        NotificationKind::RecertificationStarted => "of others waits for your review",
+        NotificationKind::RecertificationReminder => "of others still waits for your review",
+        NotificationKind::RecertificationClosed => "A recertification was closed",
     };
     let emails = subjects(&mail, "bob@acme.example");
     let posts = web.bodies("/api/chat.postMessage");

@@ -98,6 +98,7 @@ fn the_reference_of_the_configuration_has_every_key() {
         "`[[webhooks]]`",
         "`[[connectors]]`",
         "`[ssh]`",
+        "`[checkpoints]`",
         "`[log]`",
         "`[deliver]`",
     ] {
@@ -110,7 +111,8 @@ fn the_reference_of_the_configuration_has_every_key() {
         if header.is_empty() {
             // These have tables of their own.
             known.retain(|key| {
-                !["smtp", "slack", "webhooks", "connectors", "ssh", "log", "deliver"].contains(&key.as_str())
+                !["smtp", "slack", "webhooks", "connectors", "ssh", "checkpoints", "log", "deliver"]
+                    .contains(&key.as_str())
             });
         }
         let begin = format!("## {heading}\n");
@@ -123,7 +125,7 @@ fn the_reference_of_the_configuration_has_every_key() {
 fn the_examples_of_the_configuration_are_valid() {
     let page = read("docs/config.md");
     let mut examples: Vec<String> = between(&page, "```toml\n", "```").map(str::to_owned).collect();
-    assert_eq!(examples.len(), 8);
+    assert_eq!(examples.len(), 9);
     // The file to start from, as it is, and with all that is commented out.
     let example = read("examples/config.toml");
     let uncommented = example.lines().map(|line| match line.strip_prefix("# ") {
@@ -286,6 +288,7 @@ fn each_threat_names_the_test_that_attacks_it() {
     let tests = all_sources(&repository().join("tests/shared"))
         + &all_sources(&repository().join("tests/connectors"))
         + &all_sources(&repository().join("tests/fleet"))
+        + &all_sources(&repository().join("tests/property"))
         + &all_sources(&repository().join("tests/cli"))
         + &all_sources(&repository().join("src"));
     let (_, threats) = page.split_once("\n## Threats and tests\n").unwrap();

@@ -108,7 +108,7 @@ fn anybody_verifies_an_export_with_the_lines_of_the_document() {
     verify(&world, cut, Some(&early)).unwrap();
     assert!(verify(&world, cut, Some(&late)).unwrap_err().contains("the log does not have this entry"));
     verify(&world, &[], Some(&early)).unwrap_err();
-    let moved = early.replace("\"seq\":6", "\"seq\":5");
+    let moved = early.replace("\"seq\":7", "\"seq\":6");
     assert_ne!(moved, early);
     verify(&world, &lines, Some(&moved)).unwrap_err();
 }

@@ -9,7 +9,7 @@ use crate::harness::{TEAM, World};
 use crate::proof::faults;
 
 /// Writes an event as it is, without asking any rule.
-fn forge(world: &World, actor: Option<&str>, os_user: &str, event: Event) {
+pub fn forge(world: &World, actor: Option<&str>, os_user: &str, event: Event) {
     let store = Store::open(&world.db()).unwrap();
     let actor = actor.map(|actor| actor.parse().unwrap());
     let context = Context { now: world.now(), actor, os_user: os_user.to_owned() };
@@ -19,7 +19,7 @@ fn forge(world: &World, actor: Option<&str>, os_user: &str, event: Event) {
 }
 
 /// A change of these members from what they are, as an event.
-fn changes(world: &World, members: &[(&str, Value)]) -> Event {
+pub fn changes(world: &World, members: &[(&str, Value)]) -> Event {
     let export = world.run("olivia", &["audit", "export", "--format", "jsonl"]).ok().out;
     let mut now: std::collections::BTreeMap<String, Value> = std::collections::BTreeMap::new();
     for line in export.lines() {

@@ -40,8 +40,13 @@ pub struct Ran {
 impl World {
     /// No database yet.
     pub fn empty() -> World {
+        World::sharing(std::env::var("ACCESS_TEST_LOG").ok())
+    }
+
+    /// The same. `server`: where its log will be, if two hosts share it.
+    pub fn sharing(server: Option<String>) -> World {
         let folder = tempfile::tempdir().unwrap();
-        let hosts = Hosts::of_environment(folder.path());
+        let hosts = server.map(|server| Hosts::in_server(server, folder.path()));
         World { folder, now: RefCell::new(START.parse().unwrap()), hosts }
     }
 

@@ -23,10 +23,9 @@ pub struct Hosts {
 type Prepared<'p> = &'p dyn Fn(&str, &[&str]) -> Command;
 
 impl Hosts {
-    /// `ACCESS_TEST_LOG`: the URL of a server without a database, such as `postgresql://postgres@%2Ftmp%2Fpg/`.
-    pub fn of_environment(folder: &Path) -> Option<Hosts> {
+    /// `server`: the URL of a server without a database, such as `postgresql://postgres@%2Ftmp%2Fpg/`.
+    pub fn in_server(server: String, folder: &Path) -> Hosts {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let server = std::env::var("ACCESS_TEST_LOG").ok()?;
         let database = format!("log_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         for host in NAMES {
             let config = folder.join(host).join(".config/access");
@@ -35,7 +34,7 @@ impl Hosts {
         let hosts =
             Hosts { server, database, folder: folder.to_owned(), clock: RefCell::new(None), next: Cell::new(0) };
         (0..NAMES.len()).for_each(|host| hosts.configure(host, ""));
-        Some(hosts)
+        hosts
     }
 
     /// Writes this host's configuration, which has the shared log as well.

@@ -132,7 +132,7 @@ fn what_can_not_be_said() {
         world.run("bob", &all).fails(2, says);
     }
     world.run("stranger", &["notify"]).fails(3, "not a member");
-    world.run("bob", &["outbox"]).fails(3, "only admins and the owner may look at the outbox");
+    world.run("bob", &["outbox"]).fails(3, "only admins, auditors and the owner may look at the outbox");
     world.run("alice", &["outbox"]).ok();
     world.run("root", &["outbox"]).ok();
 }

@@ -68,11 +68,13 @@ fn found(cases: &[(&str, &str)]) {
 #[test]
 fn an_honest_log_is_whole_and_its_head_can_be_compared() {
     let world = history();
-    let head = world.rows("SELECT lower(hex(hash)) FROM event ORDER BY seq DESC LIMIT 1")[0].clone();
+    let last = |world: &World| world.rows("SELECT lower(hex(hash)) FROM event ORDER BY seq DESC LIMIT 1")[0].clone();
+    let head = last(&world);
     shows(&verify(&world).ok().json(), &json!({ "ok": true, "entries": 12, "head": head, "faults": [] }));
     world.run("olivia", &["audit", "verify"]).ok().says("12 entries");
     let checkpoint = world.json("alice", &["audit", "checkpoint"]);
-    shows(&checkpoint, &json!({ "team": "acme", "seq": 12, "head": head, "at": "2026-11-24T09:00:00Z" }));
+    // The first one made a key.
+    shows(&checkpoint, &json!({ "team": "acme", "seq": 13, "head": last(&world), "at": "2026-11-24T09:00:00Z" }));
 }
 
 #[test]
@@ -157,7 +159,7 @@ fn a_row_that_no_entry_explains_is_named() {
             "the assignments of scopes are not as they were recorded",
         ),
         (
-            "INSERT INTO member SELECT 'mallory', 'admin', 'mallory', NULL, 0, 1, NULL, '{}'",
+            "INSERT INTO member (name, role, login, disabled, since) VALUES ('mallory', 'admin', 'mallory', 0, 1)",
             "member:mallory is not as it was recorded",
         ),
         ("INSERT INTO catalogue VALUES ('feature', 'door', '{\"role\":\"viewer\"}')", "feature:door is not as it was"),
@@ -299,7 +301,8 @@ pub fn forge(world: &World, bodies: &[String], rest: &str) {
         statements += &format!(
             "INSERT INTO event
              SELECT body ->> '$.seq', unixepoch(body ->> '$.at'), body ->> '$.actor', body ->> '$.os_user',
-                 body ->> '$.event.action', body ->> '$.event.detail.request', x'{}', body
+                 body ->> '$.event.action',
+                 coalesce(body ->> '$.event.detail.request', body ->> '$.event.detail.held.grant.request'), x'{}', body
              FROM (SELECT CAST(x'{}' AS TEXT) AS body);",
             hex(&hash),
             hex(body.as_bytes())
@@ -309,7 +312,7 @@ pub fn forge(world: &World, bodies: &[String], rest: &str) {
 }
 
 /// Adds this entry to the end of the log, and nothing to the tables.
-fn append(world: &World, body: &str) {
+pub fn append(world: &World, body: &str) {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let last = world.rows("SELECT hex(hash) FROM event ORDER BY seq DESC LIMIT 1")[0].clone();
     let pairs = last.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
@@ -348,8 +351,9 @@ fn a_log_rewritten_from_end_to_end_is_found_by_a_checkpoint_kept_elsewhere() {
     let kept = keep(&world, &[&early]);
     let ran = world.run("olivia", &["audit", "verify", "--against", &kept, "--json"]).exits(1);
     let fault =
-        json!({ "seq": 12, "problem": "it is not the entry that the checkpoint of 2026-11-24T09:00:00Z was taken at" });
-    shows(&ran.json(), &json!({ "ok": false, "faults": [fault] }));
+        json!({ "seq": 13, "problem": "it is not the entry that the checkpoint of 2026-11-24T09:00:00Z was taken at" });
+    let signed = json!({ "seq": 13, "problem": "the log is not the one of the signed checkpoint of 13 entries" });
+    shows(&ran.json(), &json!({ "ok": false, "faults": [fault, signed] }));
     // What is rewritten after a checkpoint only a later one shows.
     let late = keep(&world, &[&checkpoint(&world)]);
     world.run("olivia", &["audit", "verify", "--against", &late]).ok();
@@ -366,8 +370,11 @@ fn a_log_put_back_to_an_earlier_state_is_found_by_a_checkpoint_taken_since() {
     std::fs::copy(&copy, world.db()).unwrap();
     world.run("olivia", &["audit", "verify"]).ok();
     let ran = world.run("olivia", &["audit", "verify", "--against", &kept, "--json"]).exits(1);
-    let problem = "the log ends at entry 12, and had 13 when the checkpoint of 2026-11-24T09:00:00Z was taken";
-    shows(&ran.json(), &json!({ "ok": false, "entries": 12, "faults": [{ "seq": 13, "problem": problem }] }));
+    let problem = "the log ends at entry 12, and had 14 when the checkpoint of 2026-11-24T09:00:00Z was taken";
+    let signed = "the log ends at entry 12, and a signed checkpoint has 14";
+    let key = "the checkpoint of 14 entries has no valid signature of a key of this log";
+    let faults = json!([{ "seq": 14, "problem": problem }, { "seq": 14, "problem": signed }, { "problem": key }]);
+    shows(&ran.json(), &json!({ "ok": false, "entries": 12, "faults": faults }));
 }
 
 #[test]
@@ -380,10 +387,10 @@ fn checkpoints_are_read_a_line_each_from_a_file_or_from_stdin() {
     let against = |path: &str| world.run("olivia", &[&verify[..], &[path]].concat());
 
     against(&keep(&world, &[&first, "", &second])).ok();
-    let wrong = first.replace("\"seq\":12", "\"seq\":11");
+    let wrong = first.replace("\"seq\":13", "\"seq\":12");
     assert_ne!(wrong, first);
     let ran = against(&keep(&world, &[&wrong, &second])).exits(1);
-    assert_eq!(ran.json()["faults"][0]["seq"], 11);
+    assert_eq!(ran.json()["faults"][0]["seq"], 12);
 
     for (stdin, code) in [(&second, 0), (&wrong, 1), (&String::new(), 65)] {
         let mut command = world.command("olivia", &[&verify[..], &["-"]].concat());
@@ -1003,7 +1010,8 @@ fn what_is_released_is_what_would_have_been_held_and_only_what_is_open_is_left()
 #[test]
 fn the_logs_of_all_formats_read_back_and_contradict_themselves_nowhere() {
     let mut actions: Vec<&str> = Vec::new();
-    // The second begins where rules do, the third where edits do; the fourth goes on in format 2, the fifth has connectors, the sixth sessions.
+    // The second begins where rules do, the third where edits do; the fourth goes on in format 2, the fifth has connectors,
+    // the sixth sessions, the seventh checkpoints, the eighth recertifications.
     let fixtures = [
         ("log-v1.jsonl", 1..=1, 9, 9),
         ("log-v1-rules.jsonl", 1..=1, 11, 8),
@@ -1011,6 +1019,8 @@ fn the_logs_of_all_formats_read_back_and_contradict_themselves_nowhere() {
         ("log-v2-team.jsonl", 1..=2, 6, 5),
         ("log-v2-connectors.jsonl", 2..=2, 10, 2),
         ("log-v2-sessions.jsonl", 2..=2, 10, 1),
+        ("log-v2-checkpoints.jsonl", 2..=2, 10, 1),
+        ("log-v2-recertifications.jsonl", 2..=2, 10, 3),
     ];
     for (name, formats, members, requests) in fixtures {
         let mut format = *formats.start();

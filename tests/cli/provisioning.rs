@@ -6,7 +6,7 @@ use access::domain::provisioning::{Drift, ProvisioningOutcome};
 use access::domain::replica::Replica;
 use access::error::{Failure, Kind};
 use access::protocol::{DesiredState, DesiredView, DriftView, OutcomeView, Position};
-use access::service::{Call, Caller, DesiredAccess, Outside, RecordProvisioning, Service};
+use access::service::{ActingAs, Call, Caller, DesiredAccess, Outside, RecordProvisioning, Service};
 use access::store::Store;
 use serde_json::{Value, json};
 
@@ -27,11 +27,11 @@ role = "orders_rw"
 
 /// Makes a call as the file's owner does.
 pub fn call<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
-    call_by(world, Caller { login: "cron".parse().unwrap(), root: false, acting_as: None }, call)
+    call_by(world, Caller { login: "cron".parse().unwrap(), root: false, acting_as: ActingAs::Login }, call)
 }
 
 pub fn call_as_root<C: Call>(world: &World, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
-    call_by(world, Caller { login: "root".parse().unwrap(), root: true, acting_as: None }, call)
+    call_by(world, Caller { login: "root".parse().unwrap(), root: true, acting_as: ActingAs::Login }, call)
 }
 
 fn call_by<C: Call>(world: &World, caller: Caller, call: C) -> Result<(C::Reply, Vec<C::Row>), Failure> {
@@ -63,12 +63,12 @@ pub fn desired(world: &World) -> (DesiredState, Vec<DesiredView>) {
 }
 
 pub fn record(world: &World, outcomes: Vec<OutcomeView>) -> Position {
-    call(world, RecordProvisioning { outcomes, drift: Vec::new(), looked_at: Vec::new() }).unwrap().0
+    call(world, RecordProvisioning { outcomes, drift: Vec::new(), looked_at: Vec::new(), host: None }).unwrap().0
 }
 
 pub fn found(world: &World, drift: Vec<DriftView>) {
     let looked_at = vec!["orders-pg".parse().unwrap()];
-    call(world, RecordProvisioning { outcomes: Vec::new(), drift, looked_at }).unwrap();
+    call(world, RecordProvisioning { outcomes: Vec::new(), drift, looked_at, host: None }).unwrap();
 }
 
 /// `bob orders-pg role=orders_rw: 1 2 until 2026-11-24T10:00:00Z`
@@ -346,8 +346,11 @@ fn drift_is_found_once_until_it_is_resolved() {
     world.run("alice", &["inbox"]).ok().says("mallory has role=orders_rw in orders-pg, which access did not give");
     found(&world, vec![drift("mallory", Drift::Unexplained)]);
     // A system that nobody looked at says nothing.
-    call(&world, RecordProvisioning { outcomes: vec![], drift: vec![], looked_at: vec!["other".parse().unwrap()] })
-        .unwrap();
+    call(
+        &world,
+        RecordProvisioning { outcomes: vec![], drift: vec![], looked_at: vec!["other".parse().unwrap()], host: None },
+    )
+    .unwrap();
     assert_eq!(desired(&world).0.drift, [drift("mallory", Drift::Unexplained)]);
     found(&world, vec![]);
     found(&world, vec![drift("bob", Drift::Missing)]);

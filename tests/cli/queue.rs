@@ -2,7 +2,7 @@
 
 use access::domain::replica::Replica;
 use access::domain::terms::{RequestDetails, Terms};
-use access::service::{Caller, Outside, Service, SubmitRequest};
+use access::service::{ActingAs, Caller, Outside, Service, SubmitRequest};
 use access::store::Store;
 
 use crate::completion;
@@ -21,7 +21,7 @@ fn crowd(count: usize) -> World {
     let now = world.now();
     for number in 0..count {
         let login = format!("m{}", number % 30).parse().unwrap();
-        let caller = Caller { login, root: false, acting_as: None };
+        let caller = Caller { login, root: false, acting_as: ActingAs::Login };
         let resource = format!("target:t{}", number / 30).parse().unwrap();
         let end = "1h".parse::<access::domain::duration::Duration>().unwrap().into();
         let submit = SubmitRequest {

@@ -253,6 +253,8 @@ fn a_view_in_a_tables_place_is_not_read() {
     let ran = world.run("root", &["doctor", "--json"]).exits(1);
     assert!(ran.out.contains("the database's schema was changed"), "{}", ran.out);
     world.run("root", &["backup", "copy.db"]).fails(65, "schema was changed");
+    world.rows("DROP VIEW member");
+    world.run("bob", &["check", "target:orders-db"]).fails(65, "the database's schema was changed");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, fresh, webhook};
 use crate::provisioning;
+use crate::tables::{column, paths};
 
 const RULES: &str = r#"
 [[rules]]
@@ -74,8 +75,11 @@ fn everything() -> (Vec<Value>, Value) {
     world.run("bob", &["request", "feature:export-customers", "--reason", "Down", "--emergency"]).ok();
     send();
     connectors_fail(&world);
+    world.run("olivia", &["recertify", "start", "--due", "4d"]).ok();
     send();
-    world.pass("7d");
+    world.pass("3d");
+    send();
+    world.pass("4d");
     send();
     let got = web.got();
     assert_eq!(world.rows("SELECT count(*) FROM outbox WHERE subscriber GLOB 'webhook*'"), ["0"]);
@@ -91,31 +95,8 @@ fn connectors_fail(world: &World) {
     provisioning::found(world, vec![DriftView { drift: Drift::Unexplained, holding: mallory }]);
 }
 
-/// The path of every field: `data.grant.demands[].rule`. What lies below the `closed` ones is described elsewhere.
-pub fn paths(value: &Value, path: &str, closed: &[&str], into: &mut BTreeSet<String>) {
-    match value {
-        Value::Object(fields) if !closed.contains(&path) => {
-            for (name, value) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                into.insert(path.clone());
-                paths(value, &path, closed, into);
-            }
-        }
-        Value::Array(items) => items.iter().for_each(|item| paths(item, &format!("{path}[]"), closed, into)),
-        _ => {}
-    }
-}
-
 fn is_audit(body: &&Value) -> bool {
     body["type"] == "audit"
-}
-
-/// The first column of the table under a heading, without its marks.
-pub fn column(page: &str, heading: &str) -> BTreeSet<String> {
-    let section = page.split_once(&format!("## {heading}\n")).unwrap_or_else(|| panic!("no heading {heading}")).1;
-    let section = section.split("\n## ").next().unwrap();
-    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
-    rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
 }
 
 /// A hash changes with every word before it; an example shows what it looks like.

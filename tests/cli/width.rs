@@ -29,10 +29,11 @@ fn busy() -> World {
 }
 
 /// Every command that prints a table, and its headings.
-const TABLES: [(&str, &[&str], &[&str]); 6] = [
+const TABLES: [(&str, &[&str], &[&str]); 7] = [
     ("alice", &["list", "--all"], &["ID", "STATUS", "REQUESTER", "RESOURCE", "FOR", "WAITS ON/BY", "ASKED", "REASON"]),
     ("bob", &["resources"], &["RESOURCE", "YOU", "ABOUT"]),
     ("alice", &["who", "target:orders-db"], &["MEMBER", "THROUGH", "REQUEST", "UNTIL"]),
+    ("alice", &["who", "--user", "bob"], &["RESOURCE", "THROUGH", "REQUEST", "UNTIL"]),
     ("alice", &["inbox"], &["ID", "WHEN", "WHAT"]),
     ("olivia", &["audit"], &["SEQ", "AT", "ACTOR", "ACTION", "WHAT"]),
     ("olivia", &["outbox"], &["ID", "BY", "TO", "EVENT", "TRIES", "NEXT", "WHY"]),

@@ -19,6 +19,7 @@ mod hosts;
 mod kills;
 mod ldap;
 mod ldap_entries;
+mod leased;
 mod meanwhile;
 mod no_gap;
 mod postgres;

@@ -193,8 +193,17 @@ impl Team {
 
     /// A session of the superuser.
     pub fn admin(&self, database: &str) -> Client {
+        self.connect("postgres", database)
+    }
+
+    /// A session of this host.
+    pub fn session(&self, host: &str) -> Client {
+        self.connect(host, "acme")
+    }
+
+    fn connect(&self, user: &str, database: &str) -> Client {
         let mut config = Config::new();
-        config.host_path(self.cluster.folder()).port(self.cluster.port().parse().unwrap()).user("postgres");
+        config.host_path(self.cluster.folder()).port(self.cluster.port().parse().unwrap()).user(user);
         config.dbname(database).connect(NoTls).unwrap()
     }
 

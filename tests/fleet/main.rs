@@ -6,14 +6,17 @@
 #![allow(clippy::unwrap_used, reason = "in a test, panicking is failing")]
 #![allow(clippy::print_stdout, reason = "figures of a run, and what servers said before a failure")]
 
+mod checkpoints;
 mod cluster;
 mod copies;
+mod expired;
 mod faults;
-mod figures;
 mod hostile;
 mod hosts;
 mod install;
+mod json_reference;
 mod lies;
+mod many;
 mod moving;
 mod nodes;
 #[allow(dead_code, reason = "the connectors' tests use the rest of it")]
@@ -29,6 +32,10 @@ mod sessions;
 mod shared_log;
 mod side;
 mod stalls;
+#[path = "../cli/tables.rs"]
+mod tables;
 #[path = "../connectors/tools.rs"]
 mod tools;
+mod unwritten;
+mod void;
 mod wire;

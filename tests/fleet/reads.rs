@@ -27,13 +27,13 @@ environment = "non-production"
 "#;
 
 /// A server, and two hosts that share its log: h1 and h2.
-struct Hosts {
-    cluster: Cluster,
+pub struct Hosts {
+    pub cluster: Cluster,
     folder: TempDir,
 }
 
 #[derive(Debug)]
-struct Ran {
+pub struct Ran {
     code: i32,
     out: String,
     err: String,
@@ -41,7 +41,7 @@ struct Ran {
 
 impl Ran {
     #[track_caller]
-    fn exits(self, code: i32) -> Ran {
+    pub fn exits(self, code: i32) -> Ran {
         assert_eq!(self.code, code, "{self:?}");
         self
     }
@@ -51,14 +51,14 @@ impl Ran {
     }
 
     #[track_caller]
-    fn says(self, text: &str) -> Ran {
+    pub fn says(self, text: &str) -> Ran {
         assert!(self.out.contains(text) || self.err.contains(text), "{text}: {self:?}");
         self
     }
 }
 
 impl Hosts {
-    fn start() -> Hosts {
+    pub fn start() -> Hosts {
         let cluster = Cluster::start();
         cluster.sql("postgres", "CREATE ROLE h1 LOGIN");
         cluster.sql("postgres", "CREATE ROLE h2 LOGIN");
@@ -101,7 +101,20 @@ impl Hosts {
         command
     }
 
-    fn run(&self, host: &str, args: &[&str]) -> Ran {
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// From now on the host shows this certificate, and logs in as this role.
+    pub fn log_in_with_certificate(&self, host: &str, role: &str, own: &str) {
+        let (at, port) = (self.folder.path().display(), self.cluster.port());
+        let url = format!("url = \"postgresql://{role}@localhost:{port}/acme\"");
+        let files = format!("certificate = \"{at}/{own}.crt\"\nkey = \"{at}/{own}.key\"\nca_file = \"{at}/ca.crt\"");
+        let path = self.folder.path().join(host).join(".config/access/config.toml");
+        std::fs::write(path, format!("[log]\n{url}\n{files}\n")).unwrap();
+    }
+
+    pub fn run(&self, host: &str, args: &[&str]) -> Ran {
         let ran = self.command(host, args).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Ran { code: ran.status.code().unwrap(), out: text(ran.stdout), err: text(ran.stderr) }
@@ -120,7 +133,7 @@ impl Hosts {
 
     /// Gives bob access, from h1. Returns the number of the request.
     fn grant(&self, resource: &str, duration: &str) -> String {
-        let asked = ["--as", "bob", "request", resource, "--reason", "x", "--duration", duration, "--json"];
+        let asked = ["--as", "bob", "request", resource, "--reason", "größer", "--duration", duration, "--json"];
         let id = self.run("h1", &asked).exits(0).json()["id"].to_string();
         self.run("h1", &["--as", "alice", "approve", &id]).exits(0);
         id
@@ -138,11 +151,14 @@ fn answers_say_which_entry_they_know_and_how_old_they_are() {
         &["--as", "bob", "check", "connection:staging", "--json"][..],
         &["--as", "bob", "whoami", "--json"],
         &["--as", "bob", "show", &id, "--json"],
+        &["--as", "alice", "report", "--json"],
     ] {
         let as_of = as_of(&hosts.run("h2", args).exits(0));
         assert_eq!(as_of["position"], position.as_str(), "{args:?}");
         assert!(as_of["age_seconds"].as_i64().unwrap() < 10 && as_of["at"].is_string(), "{as_of}");
     }
+    let report = hosts.run("h2", &["--as", "alice", "report", "--html", "-"]).exits(0);
+    report.says(&format!("this host’s copy of the shared log at {position}"));
     // An array has no place for it.
     let lists = [&["list"][..], &["resources"], &["who", "connection:staging"]];
     let listed = |list: &[&str]| {
@@ -161,7 +177,7 @@ fn answers_say_which_entry_they_know_and_how_old_they_are() {
     let principals = || hosts.run("h2", &["--as", "alice", "ssh", "principals", "bob"]);
     principals().says("connection:staging");
     hosts.age("h2", 240);
-    hosts.run("h2", &check).exits(0).says("as of 4m ago");
+    hosts.run("h2", &check).exits(0).says("as of 4m");
     for list in lists {
         let err: Value = serde_json::from_str(&listed(list)).unwrap();
         assert_eq!(err["as_of"]["position"], position.as_str(), "{list:?}");
@@ -280,7 +296,7 @@ fn doctor_looks_at_the_shared_log() {
 }
 
 /// An authority, and in this folder a certificate of each of these: its file, its name, and for how many days.
-fn certificates(folder: &Path, each: &[(&str, &str, &str)]) {
+pub fn certificates(folder: &Path, each: &[(&str, &str, &str)]) {
     let openssl = |words: &[&str]| run(Command::new("openssl").args(words).current_dir(folder));
     let make = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
     openssl(&[&make[..], &["-days", "90", "-subj", "/CN=ca", "-keyout", "ca.key", "-out", "ca.crt"]].concat());
@@ -306,14 +322,7 @@ fn a_host_logs_in_with_its_certificate_and_doctor_says_when_that_ends() {
         hosts.cluster.put(&folder.join(file), name);
     }
     hosts.cluster.configure("ssl = on\nssl_ca_file = 'ca.crt'\n");
-    let port = hosts.cluster.port();
-    let configure = |host: &str, role: &str, own: &str| {
-        let at = folder.display();
-        let url = format!("url = \"postgresql://{role}@localhost:{port}/acme\"");
-        let files = format!("certificate = \"{at}/{own}.crt\"\nkey = \"{at}/{own}.key\"\nca_file = \"{at}/ca.crt\"");
-        let path = folder.join(host).join(".config/access/config.toml");
-        std::fs::write(path, format!("[log]\n{url}\n{files}\n")).unwrap();
-    };
+    let configure = |host: &str, role: &str, own: &str| hosts.log_in_with_certificate(host, role, own);
     configure("h1", "h1", "h1");
     configure("h2", "h2", "h2");
     hosts.grant("connection:staging", "1h");

@@ -201,3 +201,25 @@ fn what_is_pending_and_refused_is_given_up_once_it_is_too_old() {
     host.ok("olivia", &["pending"]);
     assert_eq!(host.log().len(), log.len() + 1);
 }
+
+/// A session that is cut off within a message is not idle, so the database ends it only when somebody waits for the turn.
+#[test]
+fn what_is_pending_is_settled_though_a_session_keeps_the_turn() {
+    let team = Team::start(2);
+    let host = &team.hosts[0];
+    host.ok("bob0", &ASK);
+    let log = host.log();
+    let hash: String = log.last().unwrap().0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = log.last().unwrap().1.replace(&format!("\"seq\":{}", log.len()), &format!("\"seq\":{}", log.len() + 1));
+    let pending = serde_json::json!({ "epoch": 1, "after": log.len(), "hash": hash, "bodies": [body] });
+    host.sqlite().execute("UPDATE replica SET pending = ?1", [pending.to_string()]).unwrap();
+    let mut other = team.session("h2");
+    other.batch_execute("BEGIN; SELECT access.turn(0, decode(repeat('00', 32), 'hex'))").unwrap();
+    other.batch_execute("SET idle_in_transaction_session_timeout = 0").unwrap();
+    let keeps = std::thread::spawn(move || other.batch_execute("SELECT pg_sleep(120)"));
+    let begun = std::time::Instant::now();
+    while !host.run("olivia", &["pending"]).status.success() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(90), "the turn is free again");
+    }
+    assert!(keeps.join().unwrap().is_err(), "its session is ended");
+}

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::copies::{Host, PASSWORD, Team, assert_equal, said};
+use crate::shared_log::{Body, Calls as _, Place};
 use crate::tools::wait_until;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ struct Line {
     /// How many messages each side sent on the last connection without trouble.
     sent: [AtomicUsize; 2],
     held: Mutex<Vec<TcpStream>>,
+    /// How many bytes a second pass from the server, on every connection. 0: any number.
+    pace: AtomicUsize,
 }
 
 impl Line {
@@ -51,6 +54,7 @@ impl Line {
             reached: AtomicBool::new(false),
             sent: [AtomicUsize::new(0), AtomicUsize::new(0)],
             held: Mutex::default(),
+            pace: AtomicUsize::new(0),
         });
         let forwards = Arc::clone(&line);
         std::thread::spawn(move || {
@@ -93,7 +97,13 @@ impl Line {
                         std::thread::sleep(each);
                     }
                 }
-                _ => (&*to).write_all(&message).ok()?,
+                _ => {
+                    let pace = self.pace.load(Ordering::SeqCst);
+                    if side == Side::Server && pace > 0 {
+                        std::thread::sleep(Duration::from_micros((message.len() * 1_000_000 / pace) as u64));
+                    }
+                    (&*to).write_all(&message).ok()?;
+                }
             }
             count += 1;
             if plan.is_none() {
@@ -168,8 +178,12 @@ impl World {
         let took = begun.elapsed();
         // It is known at the next contact at the latest, and nobody else is needed for that.
         self.line.plan.lock().unwrap().take();
-        self.host().ok("olivia", &["follow", "--once"]);
-        self.host().ok("olivia", &["pending"]);
+        for args in [&["follow", "--once"][..], &["pending"]] {
+            let begun = Instant::now();
+            let settled = self.host().run("olivia", args);
+            let after = (said(&ran), took, said(&settled), begun.elapsed());
+            assert!(settled.status.success(), "{plan:?}: {args:?} after {after:?}");
+        }
         self.line.clear();
         let times = self.team.count(&text);
         let line = format!("{plan:?}: {} after {took:?}, recorded {times} times", said(&ran));
@@ -238,4 +252,46 @@ fn a_line_that_drips() {
     let begun = Instant::now();
     assert_eq!(world.ask(Some((Side::Host, usize::MAX, Trouble::Drips(Duration::from_millis(20))))), Some(69));
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
+/// Appends so many entries of about this size that the host on the line does not have.
+fn append(world: &World, count: i64, size: usize) {
+    let mut config = postgres::Config::new();
+    config.host("127.0.0.1").port(world.team.cluster.port().parse().unwrap());
+    let mut h2 = config.user("h2").password(PASSWORD).dbname("acme").connect(postgres::NoTls).unwrap();
+    let sql = "SELECT seq, hash FROM access.entry ORDER BY seq DESC LIMIT 1";
+    let row = world.team.admin("acme").query_one(sql, &[]).unwrap();
+    let at = Place(row.get(0), row.get(1));
+    let detail = format!(r#"{{"command":"approve","why":"{}"}}"#, "x".repeat(size));
+    let body = |seq| Body::new("h2", seq).action("attempt.refused", &detail).text();
+    let bodies: Vec<String> = (at.0 + 1..=at.0 + count).map(body).collect();
+    assert_eq!(h2.append(&at, &bodies).unwrap().0, "ok");
+}
+
+/// A page of what this host lacks takes longer than an answer may.
+#[test]
+fn a_line_that_is_slow_catches_up() {
+    let world = World::start();
+    // 500 entries are 2 MB.
+    append(&world, 600, 4000);
+    world.line.pace.store(300_000, Ordering::SeqCst);
+    world.host().ok("olivia", &["follow", "--once"]);
+    world.line.pace.store(0, Ordering::SeqCst);
+    assert_equal(&world.team.hosts);
+}
+
+/// The pages that are read while others are applied are lost with their connection.
+#[test]
+fn a_copy_that_is_far_behind_catches_up_on_a_line_that_is_cut() {
+    let world = World::start();
+    // In the first page, in the second, and in the third, which is read ahead of its contact.
+    for after in [300, 1500, 3500] {
+        append(&world, 6000, 20);
+        world.line.plan((Side::Server, after, Trouble::Cut));
+        let ran = world.host().run("olivia", &["follow", "--once"]);
+        assert!([Some(0), Some(69)].contains(&ran.status.code()), "{}", said(&ran));
+        assert!(world.line.reached.load(Ordering::SeqCst));
+        world.line.clear();
+    }
+    assert_equal(&world.team.hosts);
 }

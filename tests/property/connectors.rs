@@ -197,8 +197,10 @@ impl Run<'_> {
             self.model.last = now;
         }
         let drift = if is_there { vec![drift] } else { Vec::new() };
-        let recorded =
-            self.answer("root", RecordProvisioning { outcomes, drift, looked_at: vec!["sys".parse().unwrap()] });
+        let recorded = self.answer(
+            "root",
+            RecordProvisioning { outcomes, drift, looked_at: vec!["sys".parse().unwrap()], host: None },
+        );
         self.position = Some(recorded.map_err(|kind| TestCaseError::fail(format!("recording gave {kind:?}")))?);
         self.recorded(expected)
     }

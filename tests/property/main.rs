@@ -10,6 +10,8 @@
 
 mod connectors;
 mod model;
+mod past;
+mod recertify;
 mod steps;
 mod team;
 mod witness;
@@ -26,6 +28,7 @@ use access::domain::duration::{Duration, Length};
 use access::domain::event::{ACTIONS, Approval, Because, Entry, Event, Revision, Submission};
 use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
+use access::domain::recertification::{ItemVerdict, Selection};
 use access::domain::request::edit::{Edit, Edited};
 use access::domain::resource::Resource;
 use access::domain::terms::{self, End, Modification, RequestDetails, RequestId};
@@ -33,13 +36,15 @@ use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
 use access::protocol::{ListFilter, Position, RequestView, Seen};
 use access::service::{
-    AcceptClock, Approve, AuditVerify, Call, Caller, Check, Deny, EditRequest, Expire, Extend, Init, List, Outside,
-    Prefer, ReviewEmergency, Revoke, Service, Show, SubmitRequest, TeamApply, Withdraw, init,
+    AcceptClock, ActingAs, Approve, AuditVerify, Call, Caller, Check, DecideItem, Deny, EditRequest, Expire, Extend,
+    Init, List, Outside, Prefer, ReviewEmergency, Revoke, Service, Show, StartRecertification, SubmitRequest,
+    TeamApply, Withdraw, init,
 };
 use access::store::{Error, Store};
 use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseError, TestRng, TestRunner};
+use recertify::REVIEWERS;
 use steps::{Ends, Step, Who, steps};
 use team::{ADMIN, BRIEF, DAY, EVER, HOUR, OWNER, PEOPLE, RESOURCES, Team, full_team};
 use witness::Witness;
@@ -80,6 +85,7 @@ impl Tally {
                 vec![
                     ("fell", matches!(because, Because::Fell(_))),
                     ("no longer given", matches!(because, Because::NoLongerGiven(_))),
+                    ("not kept", matches!(because, Because::NotKept(_))),
                 ]
             }
             _ => Vec::new(),
@@ -97,6 +103,8 @@ struct Run<'t> {
     clock: i64,
     model: Model,
     witness: Witness,
+    /// The model as it was, after each step that was recorded.
+    pasts: Vec<past::Then>,
     /// How many entries of the log were read.
     log: i64,
     /// The last entry that the reconciler saw.
@@ -122,7 +130,7 @@ fn resource(name: &str) -> Resource {
 }
 
 fn caller(login: &str) -> Caller {
-    Caller { login: login.parse().unwrap(), root: login == "root", acting_as: None }
+    Caller { login: login.parse().unwrap(), root: login == "root", acting_as: ActingAs::Login }
 }
 
 /// Has a call carried out as a shared host does.
@@ -237,6 +245,8 @@ impl Run<'_> {
                     Stands::Granted => vec![asked.starts, asked.ends],
                     Stands::Decided | Stands::Over => Vec::new(),
                 });
+                let open = self.model.reviews.iter().filter(|review| !review.closed);
+                let times = times.chain(open.flat_map(|review| [review.due, review.reminds.unwrap_or(EVER)]));
                 if let Some(next) = times.filter(|at| *at != EVER && *at + from > now).min() {
                     self.clock = next + from;
                 }
@@ -372,6 +382,23 @@ impl Run<'_> {
                 let digest = format!("daily {:02}:{:02}", minutes / 60, minutes % 60).parse().ok();
                 let choice = Choice { digest, ..Choice::default() };
                 self.answer(login, Prefer { change: PreferenceChange::Set { event: None, choice } }).map(drop)
+            }
+            Step::Recertify { named, permanent, length: seconds, .. } => {
+                let selection = if *permanent { Selection::Permanent } else { Selection::All };
+                let reviewers = REVIEWERS[*named].iter().map(|named| named.parse().unwrap()).collect();
+                let start = StartRecertification { selection, due_in: length(*seconds), reviewers, dry_run: false };
+                self.answer(login, start).map(drop)
+            }
+            Step::Certify { item, keeps, .. } => {
+                // One beyond the end is not there.
+                let (review, place) = match (self.model.item(*item), self.model.reviews.last()) {
+                    (Some(item), _) => item,
+                    (None, Some(last)) => (self.model.reviews.len() - 1, last.items.len()),
+                    (None, None) => (0, 0),
+                };
+                let verdict = if *keeps { ItemVerdict::Keep } else { ItemVerdict::Revoke };
+                let id = format!("{}.{}", review + 1, place + 1).parse().unwrap();
+                self.answer(login, DecideItem { id, verdict, reason: None }).map(drop)
             }
             Step::Expire | Step::Change { .. } | Step::Pass(_) | Step::Next(_) => {
                 self.answer(login, Expire { dry_run: false, deliver: false }).map(drop)
@@ -598,6 +625,10 @@ impl Run<'_> {
                 against.extend(refused(self.edited(edits) != model.team && model.applies_too_often(who, now)));
             }
             (Step::Prefer { .. }, _) => against.extend(refused(model.prefers_too_often(who, now))),
+            (Step::Recertify { named, permanent, length, .. }, _) => {
+                return model.against_review(who, REVIEWERS[*named], *permanent, *length, now);
+            }
+            (Step::Certify { item, .. }, _) => return model.against_item(who, model.item(*item), now),
             _ => {}
         }
         against
@@ -674,6 +705,13 @@ impl Run<'_> {
                 self.model.acts.push((there.login, Act::Prefers, now));
                 vec![("preference.changed", None)]
             }
+            Step::Recertify { named, permanent, length, .. } => {
+                self.model.review(REVIEWERS[*named], *permanent, *length, now)
+            }
+            Step::Certify { item, keeps, .. } => {
+                let item = self.model.item(*item).unwrap();
+                self.model.decide_item(item, *keeps, now)
+            }
             Step::Expire | Step::Change { .. } | Step::Pass(_) | Step::Next(_) => self.model.due(now),
         };
         match step {
@@ -718,6 +756,7 @@ impl Run<'_> {
             self.witness.take(&entry, &self.model.team)?;
             self.log = entry.seq;
         }
+        self.pasts.push(past::Then { seq: self.log, model: self.model.clone() });
         self.witness.rest(self.now())
     }
 
@@ -782,7 +821,8 @@ impl Run<'_> {
         self.tally.checked();
         let now = self.now();
         let There { login, who } = self.there(name);
-        let outcome = self.answer(login, Check { resource: resource(what), user: None, login: None, freshness: None });
+        let outcome =
+            self.answer(login, Check { resource: resource(what), user: None, login: None, freshness: None, at: None });
         let Some(who) = who else {
             prop_assert_eq!(outcome.map(|view| view.allowed), Err(Kind::Refused));
             return Ok(());
@@ -910,6 +950,7 @@ impl Run<'_> {
                 self.explains(who, self.pick(back))?;
             }
         }
+        self.remembers()?;
         self.proves()
     }
 }
@@ -928,10 +969,21 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
         refused: Vec::new(),
         preferred: 0,
         acts: Vec::new(),
+        reviews: Vec::new(),
     };
     let witness = Witness::default();
     let store = Store::open(&path).unwrap();
-    let mut run = Run { store, clock: START, model, witness, log: 0, position: None, certificates: Vec::new(), tally };
+    let mut run = Run {
+        store,
+        clock: START,
+        model,
+        witness,
+        pasts: Vec::new(),
+        log: 0,
+        position: None,
+        certificates: Vec::new(),
+        tally,
+    };
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
     for (number, step) in steps.iter().enumerate() {
         run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;
@@ -1003,6 +1055,7 @@ fn whatever_is_done_nothing_is_allowed_or_held_that_should_not_be() {
             "given by several",
             "fell",
             "no longer given",
+            "not kept",
         ];
         // Requests of older versions are another test's concern.
         for what in ACTIONS.into_iter().filter(|it| *it != "request.rejudged").chain(sorts) {

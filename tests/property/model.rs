@@ -1,5 +1,6 @@
 //! The promises, kept by hand: what has been asked and granted, who may do what about it, and what then happens.
 
+use crate::recertify::Review;
 use crate::team::{ADMIN, Basis, Case, DAY, Demand, EVER, HOUR, OWNER, PEOPLE, ROLES, Rule, Span, Team, role};
 use access::error::Kind;
 
@@ -62,6 +63,7 @@ pub struct Asked {
     pub warned: bool,
 }
 
+#[derive(Clone)]
 pub struct Model {
     pub team: Team,
     pub requests: Vec<Asked>,
@@ -72,6 +74,7 @@ pub struct Model {
     pub preferred: usize,
     /// What each Unix user did and when, as far as it is limited how often they may. Changes of terms are by name.
     pub acts: Vec<(&'static str, Act, i64)>,
+    pub reviews: Vec<Review>,
 }
 
 /// What is limited; the place is the request that it is about.
@@ -146,7 +149,7 @@ impl Model {
     }
 
     pub fn is_admin(&self, who: &str, now: i64) -> bool {
-        self.team.active(who) && self.role_now(who, now) >= ADMIN
+        self.team.can_decide(who) && self.role_now(who, now) >= ADMIN
     }
 
     fn scope_until(&self, who: &str, scope: &str, now: i64) -> Option<i64> {
@@ -297,7 +300,7 @@ impl Model {
         let demands = self.team.demands(&case);
         // What is not there any more demands nothing, and so nobody meets it.
         let all = || !demands.is_empty() && demands.iter().all(|demand| self.meets(who, demand, &case, now));
-        self.is_another(who, asked) && (self.team.base(who) >= ADMIN || all())
+        self.is_another(who, asked) && self.team.can_decide(who) && (self.team.base(who) >= ADMIN || all())
     }
 
     /// Who that is was fixed when it was taken, unless none of them could by now.
@@ -317,6 +320,7 @@ impl Model {
     pub fn may_see(&self, who: &str, asked: &Asked, now: i64) -> bool {
         self.owns(who, asked).contains(&true)
             || self.is_admin(who, now)
+            || self.team.is_auditor(who)
             || asked.owes_review()
             || self.may_decide(who, asked, &asked.table, now)
             || self.escalated(asked, now).contains(&who)
@@ -552,6 +556,7 @@ impl Model {
                 happened.push(("request.reminded", Some(id)));
             }
         }
+        happened.extend(self.reviews_due(now));
         happened
     }
 
@@ -623,6 +628,8 @@ impl Model {
         };
         let out = |name: &str| left(name) || old.active(name) && !new.active(name);
         let gone = |resource: &str| old.has(resource) && !new.has(resource);
+        let items = self.reviews.iter_mut().flat_map(|review| &mut review.items);
+        items.for_each(|item| item.gone |= left(item.who));
         let mut fallen = Vec::new();
         for place in 0..self.requests.len() {
             let asked = &mut self.requests[place];

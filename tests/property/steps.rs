@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use crate::recertify::REVIEWERS;
 use crate::team::{
     ALONE, ASSIGNEES, DAY, Edit, FIRES, FOUR_EYES, HOUR, INSIDE, LATE, LATER, LENGTHS, MEMBER, NEVER, OWNER, PEOPLE,
     RESOURCES, RULES, SCOPES, SHORT, TICKET, VIEWER,
@@ -48,6 +49,7 @@ pub struct Ask {
 #[derive(Debug, Clone, Copy)]
 pub enum How {
     Disable,
+    Audit,
     Backend,
     Member,
     Login,
@@ -59,6 +61,7 @@ impl How {
     pub fn edit(self, who: &'static str) -> Edit {
         match self {
             How::Disable => Edit::Disable(who),
+            How::Audit => Edit::Audit(who),
             How::Backend => Edit::Backend(who),
             How::Member => Edit::Member(who),
             How::Login => Edit::Login(who),
@@ -140,6 +143,19 @@ pub enum Step {
     Prefer {
         who: Who,
     },
+    /// Starts a review of all, or of what has no end, that is due after so long. `named`: the reviewers, by their place.
+    Recertify {
+        who: Who,
+        named: usize,
+        permanent: bool,
+        length: i64,
+    },
+    /// Decides on an item of the last one.
+    Certify {
+        who: Who,
+        item: usize,
+        keeps: bool,
+    },
 }
 
 impl Step {
@@ -154,7 +170,7 @@ impl Step {
             | Step::Review { back, .. }
             | Step::Change { back, .. } => Some(*back),
             Step::Ask { .. } | Step::Expire | Step::Apply { .. } | Step::Pass(_) | Step::Next(_) => None,
-            Step::AcceptClock { .. } | Step::Prefer { .. } => None,
+            Step::AcceptClock { .. } | Step::Prefer { .. } | Step::Recertify { .. } | Step::Certify { .. } => None,
         }
     }
 
@@ -170,7 +186,9 @@ impl Step {
             | Step::Review { who, .. }
             | Step::Apply { who, .. }
             | Step::AcceptClock { who }
-            | Step::Prefer { who } => *who,
+            | Step::Prefer { who }
+            | Step::Recertify { who, .. }
+            | Step::Certify { who, .. } => *who,
             Step::Change { .. } | Step::Expire | Step::Pass(_) | Step::Next(_) => Who::Owner,
         }
     }
@@ -228,6 +246,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         3 => (person(), VIEWER..OWNER).prop_map(|(who, role)| Edit::Role(who, role)),
         1 => prop::sample::select(&PEOPLE[1..3]).prop_map(|who| Edit::Role(who, MEMBER)),
         2 => person().prop_map(Edit::Disable),
+        2 => person().prop_map(Edit::Audit),
         2 => person().prop_map(Edit::Member),
         3 => resource().prop_map(Edit::Item),
         1 => (person(), any::<bool>()).prop_map(|(who, stays)| Edit::Owner(who, stays)),
@@ -295,7 +314,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
     let applier = prop_oneof![5 => Just(Who::Owner), 1 => who()];
     let length =
         || prop::option::weighted(0.6, prop::sample::select(&[1, HOUR, 4 * HOUR, 4 * HOUR + 1, DAY, 30 * DAY][..]));
-    let hows = [How::Disable, How::Backend, How::Member, How::Login, How::Demote, How::Exchange];
+    let hows = [How::Disable, How::Audit, How::Backend, How::Member, How::Login, How::Demote, How::Exchange];
     let how = || prop::sample::select(hows.to_vec());
     let step = prop_oneof![
         8 => (asker(), prop::option::weighted(0.1, person()), ask())
@@ -558,6 +577,43 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             vec![adopt(FOUR_EYES), ask, approve(Who::Approver), deny, approve(Who::Approver), drop_it(FOUR_EYES)]
         },
     );
+    // Some of what is held is reviewed, and what nobody keeps ends.
+    let certifier =
+        || prop_oneof![2 => person().prop_map(Who::Principal), 1 => Just(Who::Owner), 1 => Just(Who::Promoted)];
+    let certify = move || {
+        (certifier(), 0usize..24, prop::bool::weighted(0.6)).prop_map(|(who, item, keeps)| Step::Certify {
+            who,
+            item,
+            keeps,
+        })
+    };
+    let recertify = move || {
+        let starter = prop_oneof![4 => Just(Who::Owner), 2 => certifier()];
+        let length = prop::sample::select(&[HOUR, 4 * HOUR, DAY][..]);
+        (starter, 0..REVIEWERS.len(), prop::bool::weighted(0.4), length)
+            .prop_map(|(who, named, permanent, length)| Step::Recertify { who, named, permanent, length })
+    };
+    let between = prop_oneof![
+        3 => certify(),
+        1 => prop::sample::select(&[1, HOUR, DAY][..]).prop_map(Step::Pass),
+        1 => edit().prop_map(|edit| Step::Apply { who: Who::Owner, edits: vec![edit] }),
+        1 => Just(Step::Expire),
+        1 => recertify(),
+    ];
+    let lasts = prop_oneof![2 => Just(Ends::Never), 1 => Just(Ends::After(2 * DAY))];
+    let recertified = (
+        (needy(), plain(), lasts),
+        recertify(),
+        prop::collection::vec(between, 2..7),
+        prop::sample::select(&[-1, 0, 0, 1][..]),
+    )
+        .prop_map(move |((who, ask, end), start, between, from)| {
+            let ask = Step::Ask { who, on_behalf_of: None, ask: Ask { end, start: None, ..ask } };
+            let mut steps = vec![ask, approve(Who::Approver), approve(Who::LastApprover), start];
+            steps.extend(between);
+            steps.extend([Step::Next(from), Step::Expire, Step::Certify { who: Who::Owner, item: 0, keeps: true }]);
+            steps
+        });
     // The clock was wrong for a while.
     let set_back = prop::sample::select(&[HOUR, DAY, 8 * DAY][..])
         .prop_map(|by| vec![Step::Pass(by), Step::Expire, Step::Pass(-by), Step::AcceptClock { who: Who::Owner }]);
@@ -648,6 +704,7 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
         3 => laid,
         3 => promoted,
         2 => reviewed,
+        3 => recertified,
     ]
 }
 

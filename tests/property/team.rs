@@ -277,6 +277,7 @@ impl Basis {
 pub struct Member {
     pub role: usize,
     pub disabled: bool,
+    pub auditor: bool,
     pub login: &'static str,
 }
 
@@ -298,6 +299,8 @@ pub struct Team {
 pub enum Edit {
     Role(&'static str, usize),
     Disable(&'static str),
+    /// Makes an auditor, or no auditor any more.
+    Audit(&'static str),
     /// Takes out, or brings back.
     Member(&'static str),
     Item(&'static str),
@@ -316,7 +319,7 @@ pub enum Edit {
 }
 
 pub fn full_team() -> Team {
-    let member = |(name, role)| (name, Member { role, disabled: false, login: name });
+    let member = |(name, role)| (name, Member { role, disabled: false, auditor: false, login: name });
     Team {
         members: PEOPLE.into_iter().zip([OWNER, ADMIN, ADMIN, MEMBER, MEMBER, VIEWER]).map(member).collect(),
         backend: BTreeSet::from(["dee"]),
@@ -373,6 +376,14 @@ impl Team {
 
     pub fn active(&self, who: &str) -> bool {
         self.members.get(who).is_some_and(|member| !member.disabled)
+    }
+
+    pub fn is_auditor(&self, who: &str) -> bool {
+        self.members.get(who).is_some_and(|member| member.auditor && !member.disabled)
+    }
+
+    pub fn can_decide(&self, who: &str) -> bool {
+        self.active(who) && !self.is_auditor(who)
     }
 
     pub fn base(&self, who: &str) -> usize {
@@ -668,7 +679,7 @@ impl Team {
 
     /// Whether somebody, who has this role now, is one of those named.
     pub fn is_one_of(&self, named: &[&str], who: &str, basis: Basis, now: usize) -> bool {
-        self.active(who)
+        self.can_decide(who)
             && named.iter().any(|named| match (named.split_once(':').unwrap(), basis) {
                 (("member", name), _) => name == who,
                 (("group", _), _) => self.backend.contains(who),
@@ -688,12 +699,15 @@ impl Team {
             Edit::Disable(who) if !owns(self, who) => {
                 self.members.entry(who).and_modify(|member| member.disabled = !member.disabled);
             }
+            Edit::Audit(who) if !owns(self, who) => {
+                self.members.entry(who).and_modify(|member| member.auditor = !member.auditor);
+            }
             Edit::Member(who) if !owns(self, who) => {
                 if self.members.remove(who).is_none()
                     && let Some(login) = self.free_login(who)
                 {
                     let role = full.members[who].role.min(ADMIN);
-                    self.members.insert(who, Member { role, disabled: false, login });
+                    self.members.insert(who, Member { role, disabled: false, auditor: false, login });
                 }
             }
             Edit::Owner(who, stays) if !owns(self, who) => {
@@ -705,9 +719,9 @@ impl Team {
                 if !stays {
                     self.members.remove(old);
                 }
-                self.members.insert(who, Member { role: OWNER, disabled: false, login });
+                self.members.insert(who, Member { role: OWNER, disabled: false, auditor: false, login });
             }
-            Edit::Role(..) | Edit::Disable(_) | Edit::Member(_) | Edit::Owner(..) => {}
+            Edit::Role(..) | Edit::Disable(_) | Edit::Audit(_) | Edit::Member(_) | Edit::Owner(..) => {}
             Edit::Item(resource) => match resource.split_once(':').unwrap() {
                 ("connection", name) => toggle(&mut self.connections, &full.connections, name),
                 ("target", name) => toggle(&mut self.targets, &full.targets, name),
@@ -788,9 +802,9 @@ impl Team {
         {
             writeln!(file, "[hosts.{name}]\nmay = {may:?}").unwrap();
         }
-        for (name, Member { role, disabled, login }) in &self.members {
+        for (name, Member { role, disabled, auditor, login }) in &self.members {
             writeln!(file, "[members.{name}]\nrole = \"{}\"", ROLES[*role]).unwrap();
-            writeln!(file, "disabled = {disabled}\nlogin = {login:?}").unwrap();
+            writeln!(file, "disabled = {disabled}\nauditor = {auditor}\nlogin = {login:?}").unwrap();
         }
         writeln!(file, "[groups.backend]\nmembers = {:?}", Vec::from_iter(&self.backend)).unwrap();
         for (name, production) in &self.connections {

@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use access::domain::event::{Approval, Because, Entry, Event, Granted, MetDemand, Revision, Submission};
+use access::domain::name::Name;
 use access::domain::provisioning::{Deprovisioned, Failed, ProvisionedAccess, ProvisioningOperation};
+use access::domain::recertification::{ItemDecision, ItemToReview, ItemVerdict, StartedRecertification};
 use access::domain::team::change::{Change, Diff};
 use access::domain::terms::Terms;
 use access::domain::time::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
-use crate::team::{ADMIN, Basis, Case, Demand, EVER, OWNER, Span, Team, role};
+use crate::team::{ADMIN, Basis, Case, Demand, EVER, OWNER, Span, Team, VIEWER, role};
 
 type Checked = Result<(), TestCaseError>;
 
@@ -24,6 +26,21 @@ pub struct Witness {
     given: BTreeMap<(i64, String), bool>,
     /// The entries of the sessions that are open, and their requests.
     sessions: BTreeMap<i64, i64>,
+    reviews: Vec<Review>,
+}
+
+struct Review {
+    started: StartedRecertification,
+    /// By the number of the item. Nobody: it was not kept.
+    decided: BTreeMap<u32, (ItemVerdict, Option<Name>)>,
+    reminded: bool,
+    closed: bool,
+}
+
+impl Review {
+    fn item(&self, number: u32) -> &ItemToReview {
+        &self.started.items[number as usize - 1]
+    }
 }
 
 struct Record {
@@ -161,11 +178,18 @@ impl Witness {
                 record.resource = granted.resource.to_string();
             }
             Event::GrantExpired { .. } => self.request(id)?.ended = Some((at, false)),
-            Event::GrantRevoked { because, .. } => {
+            Event::GrantRevoked { because, by, .. } => {
                 self.request(id)?.ended = Some((at, true));
                 if let Because::Fell(before) = because {
                     let falls = self.request(before.get())?.ended.is_some_and(|(_, early)| early);
                     prop_assert!(falls, "grant {id} falls, and what it goes on from did not");
+                }
+                if let Because::NotKept(item) = because {
+                    let review = &self.reviews[item.recertification.get() as usize - 1];
+                    let is_of_it = review.item(item.number).held.request().map(|id| id.get()) == Some(id);
+                    let decided = review.decided.get(&item.number);
+                    let says_so = decided == Some(&(ItemVerdict::Revoke, by.clone()));
+                    prop_assert!(is_of_it && says_so, "grant {id} ends for a review that does not say so");
                 }
             }
             Event::RequestRejudged { .. } => prop_assert!(false, "request {id} was filed by this version"),
@@ -181,7 +205,39 @@ impl Witness {
             | Event::ClockAccepted { .. }
             | Event::PreferenceChanged { .. }
             | Event::DriftFound(_)
-            | Event::DriftResolved(_) => {}
+            | Event::DriftResolved(_)
+            | Event::CheckpointKeyAdded { .. }
+            | Event::CheckpointTaken { .. } => {}
+            Event::RecertificationStarted(started) => {
+                prop_assert!(entry.actor.as_ref() == Some(&started.by), "another than {} starts a review", started.by);
+                prop_assert_eq!(started.recertification.get() as usize, self.reviews.len() + 1);
+                prop_assert!(at < started.due.unix(), "a review is over when it starts");
+                let review =
+                    Review { started: started.clone(), decided: BTreeMap::new(), reminded: false, closed: false };
+                self.reviews.push(review);
+            }
+            Event::RecertificationDecided(decision) => {
+                self.check_review(decision, entry, team)?;
+                let review = &mut self.reviews[decision.item.recertification.get() as usize - 1];
+                let before = review.decided.insert(decision.item.number, (decision.verdict, Some(decision.by.clone())));
+                prop_assert!(before.is_none(), "item {} is decided twice", decision.item);
+            }
+            Event::RecertificationReminded { recertification } => {
+                let review = &mut self.reviews[recertification.get() as usize - 1];
+                let again = std::mem::replace(&mut review.reminded, true);
+                prop_assert!(!again && !review.closed, "people are reminded of a review twice, or too late");
+            }
+            Event::RecertificationClosed(closed) => {
+                let review = &mut self.reviews[closed.recertification.get() as usize - 1];
+                let again = std::mem::replace(&mut review.closed, true);
+                let is_due = review.started.due.unix() <= at;
+                prop_assert!(entry.actor.is_none() && !again && is_due, "a review is closed when it should not be");
+                for number in &closed.not_kept {
+                    let before = review.decided.insert(*number, (ItemVerdict::Revoke, None));
+                    prop_assert!(before.is_none(), "item {number} was decided, and is not kept");
+                }
+            }
+            Event::Void => prop_assert!(false, "no program records it"),
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),
             Event::CertificateIssued(certificate) => {
                 let record = self.request(id)?;
@@ -245,6 +301,29 @@ impl Witness {
         Ok(())
     }
 
+    /// Another person than the one who holds it and those who asked for it, one of the reviewers, and in time.
+    fn check_review(&self, decision: &ItemDecision, entry: &Entry, team: &Team) -> Checked {
+        let ItemDecision { item, member, held, by, .. } = decision;
+        let review = &self.reviews[item.recertification.get() as usize - 1];
+        let said = review.item(item.number);
+        prop_assert!((&said.member, &said.held) == (member, held), "the decision on {item} misstates it");
+        prop_assert!(entry.actor.as_ref() == Some(by), "another than {by} reviews {item}");
+        let login = team.members[by.as_str()].login;
+        let asked = held.request().and_then(|id| self.requests.get(&id.get()));
+        let asked_by = |it: &Record| {
+            [&it.requester, &it.filer].contains(&&by.to_string()) || it.logins.iter().any(|other| other == login)
+        };
+        let own = by == member || login == said.login.as_str() || asked.is_some_and(asked_by);
+        let named: Vec<String> = said.reviewers.iter().map(ToString::to_string).collect();
+        let named: Vec<&str> = named.iter().map(String::as_str).collect();
+        let basis = if held.is_about_a_role() { Basis::Roles } else { Basis::File };
+        let may = team.is_one_of(&named, by.as_str(), basis, VIEWER);
+        prop_assert!(!own && may, "{by} reviews {item} of {member}, which is for {named:?}");
+        let in_time = !review.closed && entry.at < review.started.due;
+        prop_assert!(in_time, "{item} is decided when the review is over");
+        Ok(())
+    }
+
     /// Nobody records it, and it is for the member of a grant.
     fn check_provision(&mut self, entry: &Entry, provision: &ProvisionedAccess) -> Checked {
         prop_assert!(entry.actor.is_none(), "{:?} records what connectors do", entry.actor);
@@ -303,7 +382,7 @@ impl Witness {
                     let role = self.role_at(name, at, team);
                     let meets = |demand: &Demand| team.is_one_of(demand.named, name, basis, role);
                     let own = [&record.requester, &record.filer].iter().any(|it| *it == name);
-                    team.active(name)
+                    team.can_decide(name)
                         && !own
                         && !record.logins.iter().any(|other| other == login)
                         && (team.base(name) >= ADMIN || !demands.is_empty() && demands.iter().all(meets))

@@ -170,7 +170,7 @@ fn who_may_look_at_the_outbox_and_who_may_send() {
     access("bob", &["deliver", "--watch"]).fails(3, "only root and the user who owns the database");
     assert_eq!(host.refused("bob").len(), before + 1);
     assert_eq!(sent(), 0);
-    access("bob", &["outbox"]).fails(3, "only admins and the owner");
+    access("bob", &["outbox"]).fails(3, "only admins, auditors and the owner");
     access("alice", &["outbox"]).ok().says("alice").says("request.submitted");
     root(ACCESS, &["outbox"]).ok().says("alice");
     root(ACCESS, &["outbox", "retry"]).ok();

@@ -5,7 +5,10 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::host::{ACCESS, DATABASE, Host, PEOPLE, PRELUDE, Ran, SOCKET, Start, access, as_user, root, shell, within};
+use crate::host::{
+    ACCESS, CONFIG, DATABASE, Host, PEOPLE, PRELUDE, Ran, SOCKET, Start, access, as_user, home, python, root, shell,
+    within,
+};
 
 /// All that stands in the database's folder, by name, size and hash.
 fn stands() -> String {
@@ -25,6 +28,7 @@ fn nobody_reads_copies_links_lists_or_changes_the_files() {
             "ls /var/lib/access",
             "stat /var/lib/access/access.db-wal",
             "cat /var/lib/access/access.db.lock",
+            "cat /var/lib/access/access.db.key",
             "sqlite3 /var/lib/access/access.db .dump",
             "sqlite3 'file:/var/lib/access/access.db?immutable=1' 'SELECT * FROM event'",
             "sqlite3 ~/link.db \"UPDATE member SET role = 'owner'\"",
@@ -58,6 +62,8 @@ fn every_file_is_the_systems_alone_under_any_umask() {
     root("sh", &["-c", "umask 000; exec access init --shared --owner ana"]).ok();
     host.serve(Start::Handed);
     host.request_of_own();
+    // Makes the key that signs checkpoints.
+    host.head();
     root("sh", &["-c", "umask 000; exec access expire"]).ok();
     let files = root("sh", &["-c", "cd /var/lib/access && stat -c '%U:%G %a' . *"]).ok().out;
     let mut kinds: Vec<&str> = files.lines().collect();
@@ -68,6 +74,29 @@ fn every_file_is_the_systems_alone_under_any_umask() {
     assert_eq!(around.ok().out, "root:root 755\nroot:root 644\nroot:root 755\nroot:root 666\n");
     let bits = root("find", &["/usr/bin/access", "/var/lib/access", "/run/access", "/etc/access", "-perm", "/6000"]);
     assert_eq!(bits.ok().out, "", "no set-id bit anywhere");
+}
+
+#[test]
+fn root_and_the_system_user_take_checkpoints_for_others_to_keep() {
+    let Some(_host) = Host::new() else { return };
+    let config = fs::read_to_string(CONFIG).unwrap();
+    let file = "/var/lib/access/checkpoint";
+    fs::write(CONFIG, format!("{config}\n[checkpoints]\nevery = \"1h\"\nfile = \"{file}\"\n")).unwrap();
+    let taken = || {
+        let log = access("ana", &["audit", "--json", "--action", "checkpoint.taken"]).ok().json();
+        log.as_array().unwrap().iter().map(|entry| entry["os_user"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    shell("access", "access expire").ok();
+    root("access", &["expire"]).ok();
+    assert_eq!(taken(), ["access"]);
+    let owned = root("stat", &["-c", "%U:%G %a", file, "/var/lib/access/access.db.key"]).ok().out;
+    assert_eq!(owned, "access:access 644\naccess:access 600\n");
+    let kept = fs::read_to_string(file).unwrap();
+    fs::write(home("ana").join("kept"), &kept).unwrap();
+    access("ana", &["audit", "verify", "--against", home("ana").join("kept").to_str().unwrap()]).ok();
+    // Members take no checkpoint for cron, and only admins take one at all.
+    shell("bob", "access expire").not_done();
+    access("bob", &["audit", "checkpoint", "--note"]).fails(3, "only admins");
 }
 
 /// The processes of this server that serve a connection.
@@ -228,6 +257,34 @@ fn a_log_that_another_user_puts_beside_a_database_is_not_read() {
     access("bob", &["whoami", "--db", "/srv/tmp/b.db"]).fails(65, "b.db-wal belongs to another user");
     root("rm", &["/srv/tmp/b.db-wal"]).ok();
     access("bob", &["team", "show", "--db", "/srv/tmp/b.db"]).ok().says("honest");
+}
+
+#[test]
+fn a_report_over_the_server_is_the_callers_own_file() {
+    let Some(host) = Host::new() else { return };
+    let id = host.request("bob", "target:orders-db");
+    access("alice", &["approve", &id]).ok();
+    shell("alice", "umask 000; exec access report --html ~/page.html --csv ~/sheets").ok().says("1 held by 1 person");
+    let made =
+        root("sh", &["-c", "cd /home/alice && stat -c '%U:%G %a %n' page.html sheets sheets/grants.csv"]).ok().out;
+    assert_eq!(made, "alice:alice 600 page.html\nalice:alice 700 sheets\nalice:alice 600 sheets/grants.csv\n");
+    let page = fs::read_to_string("/home/alice/page.html").unwrap();
+    assert!(page.contains("The log is whole") && page.contains("target:<wbr>orders-db"));
+    // A link of somebody else in a folder that all can write, and what others may not read.
+    root("mkdir", &["-m", "1777", "/srv/all"]).ok();
+    shell("bob", "echo bob > ~/own; ln -s ~/own /srv/all/page.html; echo bob > /srv/all/bobs.html").ok();
+    access("alice", &["report", "--html", "/srv/all/page.html"]).fails(5, "is a symbolic link");
+    access("alice", &["report", "--html", "/srv/all/bobs.html"]).fails(5, "is no file of yours");
+    shell("bob", "test \"$(cat ~/own /srv/all/bobs.html)\" = \"$(printf 'bob\\nbob')\"").ok();
+    shell("carol", "cat /home/alice/page.html").not_done();
+    for login in ["bob", "carol"] {
+        access(login, &["report", "--html", "/srv/all/other.html"]).fails(3, "may make a report");
+    }
+    // By hand, the server refuses a call like any other, and root is no member.
+    let program = "s = connect(); s.sendall(command({'PeriodReport': {'since': '2026-01-01T00:00:00Z', 'until': None}})); \
+                   s.shutdown(socket.SHUT_WR); print(ascii(answers(s)))";
+    python("bob", program).ok().says("may make a report");
+    access("root", &["report"]).fails(3, "root is not a member");
 }
 
 #[test]

@@ -168,8 +168,10 @@ fn no_field_that_is_sent_names_the_actor() {
     }
     // Asked of another, by one who may not.
     let check = r#"{"resource": "target:orders-db", "user": "alice", "login": None}"#;
-    python("bob", &format!("print(say(command({{\"Check\": {check}}})))")).ok().says("only admins and the owner");
-    access("bob", &["check", "target:orders-db", "--login", "ana"]).fails(3, "only admins and the owner");
+    python("bob", &format!("print(say(command({{\"Check\": {check}}})))"))
+        .ok()
+        .says("only admins, auditors and the owner");
+    access("bob", &["check", "target:orders-db", "--login", "ana"]).fails(3, "only admins, auditors and the owner");
     assert_eq!(access("alice", &["show", "1", "--json"]).ok().json()["state"], "pending");
 }
 
@@ -504,7 +506,7 @@ fn an_admin_no_more_reads_no_further_page() {
     // Reads the beginning, and the rest when the role has ended.
     let program = "s = connect(); s.sendall(command('AuditExport')); s.shutdown(socket.SHUT_WR); first = s.recv(100000)\n\
                    time.sleep(2.5)\nrest = answers(s)\nprint(len(first), len(rest), ascii(rest[-300:]))";
-    python("bob", program).ok().says("only admins and the owner may read the audit log");
+    python("bob", program).ok().says("only admins, auditors and the owner may read the audit log");
     // An admin who still is one reads all of it, however slowly.
     python("alice", &program.replace("2.5", "0.5")).ok().says("Done");
 }

@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::host::{ACCESS, CONFIG, DATABASE, Host, Start, access, as_user, home, ran, root, run, within};
+use crate::host::{ACCESS, CONFIG, DATABASE, Host, Start, TEAM, access, as_user, home, ran, root, run, within};
 
 fn may(login: &str) -> bool {
     match access(login, &["check", "target:orders-db"]).code {
@@ -64,9 +64,22 @@ fn the_whole_lifecycle(start: Start) {
     let filed = access("alice", &["request", "target:orders-db", "--reason", "x", "--for", "bob", "--json"]).ok();
     let filed = filed.json()["id"].to_string();
     access("alice", &["approve", &filed]).fails(3, "filed");
-    access("ana", &["approve", &filed]).ok();
+    access("ana", &["approve", &filed, "--duration", "2d"]).ok();
 
-    access("bob", &["audit"]).fails(3, "only admins and the owner");
+    // Who has it, or filed it, does not review it.
+    let start =
+        ["recertify", "start", "--resource", "target:orders-db", "--due", "1h", "--reviewers", "ana,alice", "--json"];
+    let started = access("alice", &start).ok().json();
+    let item = started["items"].as_array().unwrap().iter().find(|item| item["member"] == "bob").unwrap()["id"].clone();
+    let item = item.as_str().unwrap();
+    access("bob", &["recertify", "keep", item]).fails(3, "nobody reviews their own access");
+    access("alice", &["recertify", "keep", item]).fails(3, "nobody reviews their own access");
+    access("carol", &["recertify", "revoke", item]).fails(4, "there is no item");
+    assert!(may("bob"));
+    access("ana", &["recertify", "revoke", item, "--reason", "no longer"]).ok();
+    assert!(!may("bob"));
+
+    access("bob", &["audit"]).fails(3, "only admins, auditors and the owner");
     access("alice", &["audit", "verify"]).ok();
     let log = access("alice", &["audit", "export", "--format", "jsonl"]).ok().out;
     let users: Vec<&str> = ["ana", "alice", "bob", "carol", "root"]
@@ -247,4 +260,43 @@ fn without_seconds(mut value: Value) -> Value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
     value
+}
+
+#[test]
+fn an_auditor_of_the_host_sees_everything_and_changes_nothing() {
+    let Some(host) = Host::new() else { return };
+    host.apply("ana", &TEAM.replace("login = \"carol\"", "login = \"carol\"\nauditor = true")).ok();
+    let id = host.request("bob", "target:orders-db");
+    access("carol", &["list"]).ok().says("bob");
+    access("carol", &["show", &id]).ok().says("testing");
+    access("carol", &["who", "target:orders-db"]).ok().says("alice");
+    access("carol", &["audit"]).ok().says("request.submitted");
+    access("carol", &["audit", "verify"]).ok();
+    access("carol", &["audit", "export", "--format", "raw"]).ok();
+    access("carol", &["check", "target:orders-db", "--user", "alice"]).ok();
+    access("carol", &["check", "target:orders-db"]).exits(1);
+    // Over the socket, of the past and with the filters too.
+    let at = access("ana", &["audit", "--json", "--limit", "1"]).ok().json()[0]["at"].as_str().unwrap().to_owned();
+    access("carol", &["who", "target:orders-db", "--at", &at]).ok().says("alice");
+    access("carol", &["who", "--user", "alice", "--at", &at]).ok().says("target:orders-db");
+    access("carol", &["check", "target:orders-db", "--user", "alice", "--at", &at]).ok().says("yes, at");
+    access("carol", &["check", "target:orders-db", "--user", "bob", "--at", &at]).exits(1).says("no, at");
+    access("carol", &["list", "--at", &at]).ok().says("pending");
+    access("carol", &["team", "show", "--at", &at]).ok().says("auditor = true");
+    access("bob", &["team", "show", "--at", &at]).fails(3, "only admins, auditors and the owner");
+    access("carol", &["list", "--search", "testing", "--csv"]).ok().says("bob,target:orders-db,testing");
+    access("carol", &["audit", "--member", "bob"]).ok().says("request.submitted");
+    let recorded = || {
+        let log = access("ana", &["audit", "--json"]).ok().json();
+        log.as_array().unwrap().iter().filter(|entry| entry["action"] != "attempt.refused").count()
+    };
+    let before = recorded();
+    access("carol", &["approve", &id]).fails(3, "mallory is an auditor");
+    access("carol", &["deny", &id]).fails(3, "mallory is an auditor");
+    access("carol", &["withdraw", &id]).exits(3);
+    access("carol", &["request", "target:orders-db", "--reason", "x", "--for", "bob"]).fails(3, "is an auditor");
+    access("carol", &["revoke", "--member", "bob", "--yes"]).fails(3, "is an auditor");
+    access("carol", &["team", "apply", CONFIG, "--yes"]).exits(3);
+    assert_eq!(recorded(), before);
+    assert!(host.refused("carol").iter().any(|why| why.contains("decides nothing")));
 }

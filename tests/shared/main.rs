@@ -43,6 +43,8 @@ mod meanwhile;
 #[cfg(not(feature = "test-overrides"))]
 mod names;
 #[cfg(not(feature = "test-overrides"))]
+mod over_ssh;
+#[cfg(not(feature = "test-overrides"))]
 #[allow(dead_code, reason = "the connectors' tests use the rest of it")]
 #[path = "../connectors/postgres_cluster.rs"]
 mod postgres_cluster;

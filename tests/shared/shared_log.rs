@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::host::{ACCESS, CONFIG, DATABASE, Host, Start, TEAM, access, root};
+use crate::over_ssh::Bastion;
 use crate::postgres_cluster::Cluster;
 
 const SECRET: &str = "/etc/access/log-password";
@@ -81,6 +82,29 @@ fn the_server_writes_through_the_shared_log() {
     access("ana", &["audit", "verify"]).ok();
     access("bob", &["follow", "--once"]).fails(3, "only root");
     root(ACCESS, &["doctor"]).says("this host is bastion");
+}
+
+#[test]
+fn members_give_commands_over_ssh_on_a_copy_of_a_shared_log() {
+    let Some(bastion) = Bastion::new() else { return };
+    let mut log = Log::start();
+    log.moved();
+    let asked = bastion.types("dave", "request target:orders-db --reason x --json").ok().json();
+    let id = asked["id"].to_string();
+    assert!(asked["as_of"]["position"].is_string(), "{asked}");
+    bastion.types("alice", &format!("approve {id}")).ok();
+    bastion.types("dave", "check target:orders-db").ok();
+    bastion.types("alice", &format!("revoke {id} --wait --yes")).ok();
+    bastion.types("dave", "check target:orders-db").exits(1);
+    let by_key = log.sql("SELECT count(*) FROM access.entry WHERE body::json ->> 'os_user' LIKE 'ssh:SHA256:%'");
+    assert!(by_key.parse::<u32>().unwrap() >= 4, "{by_key}");
+    log.cluster.stop();
+    let refused =
+        bastion.types("dave", "request target:orders-db --reason y").fails(69, "the shared log can't be reached");
+    assert!(!refused.err.contains("sesame"), "{refused:?}");
+    bastion.types("dave", "whoami").ok();
+    log.cluster.restart();
+    access("ana", &["audit", "verify"]).ok();
 }
 
 #[test]

@@ -89,7 +89,7 @@ fn documented_as(language: &str, line: &str) -> String {
     format!("{line}{}", rest.split_once("```").unwrap().0)
 }
 
-fn keygen(args: &[&str]) {
+pub fn keygen(args: &[&str]) {
     root("ssh-keygen", &[&["-q", "-t", "ed25519", "-N", ""], args].concat()).ok();
 }
 

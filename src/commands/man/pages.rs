@@ -32,9 +32,9 @@ const FORMATS: [(&str, &str, &str); 2] = [
 ];
 
 /// Pages that a reader of one page may want next. The pages above and below it, and beside it in a group, are added.
-const RELATED: [(&str, &[&str]); 39] = [
+const RELATED: [(&str, &[&str]); 43] = [
     ("access-approve(1)", &["access-deny(1)", "access-show(1)", "access-list(1)", "access-team(5)"]),
-    ("access-audit(1)", &["access-doctor(1)"]),
+    ("access-audit(1)", &["access-report(1)", "access-doctor(1)"]),
     ("access-backup(1)", &["access-doctor(1)", "access-audit-checkpoint(1)"]),
     ("access-check(1)", &["access-who(1)", "access-request(1)"]),
     ("access-config(5)", &["access-deliver(1)", "access-doctor(1)", "access-serve(1)", "access-team(5)"]),
@@ -54,7 +54,9 @@ const RELATED: [(&str, &[&str]); 39] = [
     ("access-notify(1)", &["access-inbox(1)", "access-team(5)", "access-config(5)"]),
     ("access-outbox(1)", &["access-deliver(1)", "access-config(5)"]),
     ("access-pending(1)", &["access-log(1)", "access-follow(1)", "access-audit(1)"]),
+    ("access-recertify(1)", &["access-who(1)", "access-revoke(1)", "access-expire(1)", "access-team-apply(1)"]),
     ("access-reconcile(1)", &["access-connector(1)", "access-expire(1)", "access-config(5)"]),
+    ("access-report(1)", &["access-audit(1)", "access-audit-verify(1)", "access-list(1)"]),
     ("access-request(1)", &["access-resources(1)", "access-edit(1)", "access-extend(1)", "access-withdraw(1)"]),
     ("access-resources(1)", &["access-request(1)", "access-check(1)"]),
     ("access-review(1)", &["access-request(1)", "access-approve(1)"]),
@@ -64,6 +66,8 @@ const RELATED: [(&str, &[&str]); 39] = [
     ("access-session(1)", &["access-reconcile(1)", "access-show(1)", "access-team(5)"]),
     ("access-show(1)", &["access-list(1)", "access-approve(1)", "access-audit(1)"]),
     ("access-ssh-cert(1)", &["access-check(1)"]),
+    ("access-ssh-command(1)", &["access-serve(1)", "access-team(5)"]),
+    ("access-ssh-keys(1)", &["access-serve(1)", "access-team(5)"]),
     ("access-ssh-principals(1)", &["access-check(1)"]),
     ("access-team(1)", &["access-team(5)"]),
     ("access-team(5)", &["access-team-apply(1)", "access-team-show(1)", "access-config(5)"]),

@@ -124,7 +124,7 @@ impl App {
     /// Everything that can be asked for.
     pub fn offered(&self) -> Result<Vec<ResourceView>, Failure> {
         let mut offered = Vec::new();
-        self.backend()?.call(Resources { kind: None, mine: false }, &mut |view| {
+        self.backend()?.call(Resources { kind: None, mine: false, at: None }, &mut |view| {
             offered.push(view);
             Ok(())
         })?;

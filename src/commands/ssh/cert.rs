@@ -12,11 +12,12 @@ use clap_complete::engine::ArgValueCandidates;
 
 use super::super::app::App;
 use crate::completion;
-use crate::domain::certificate::{Certificate, KeyFingerprint, ssh_principal};
+use crate::domain::certificate::{Certificate, ssh_principal};
 use crate::domain::duration::Length;
 use crate::domain::entitlement::Entitlement;
 use crate::domain::member::Login;
 use crate::domain::resource::Resource;
+use crate::domain::ssh_key::KeyFingerprint;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::CheckView;
@@ -62,7 +63,8 @@ pub struct CertArgs {
 impl CertArgs {
     pub fn run(self, app: &mut App) -> Result<u8> {
         let CertArgs { ca, agent, resource, login, longest } = self;
-        let check = Check { resource: resource.clone(), user: None, login: Some(login.clone()), freshness: None };
+        let check =
+            Check { resource: resource.clone(), user: None, login: Some(login.clone()), freshness: None, at: None };
         let view = app.backend()?.answer(check)?;
         let granted = granted(&view)?;
         let mut text = String::new();

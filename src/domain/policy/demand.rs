@@ -24,7 +24,7 @@ pub struct Requirement {
 impl Requirement {
     /// Whether this person is one of those whose approval is demanded.
     pub fn is_met_by(&self, principal: &Principal, basis: RoleBasis, now: Timestamp) -> bool {
-        !principal.is_disabled()
+        principal.member.can_decide()
             && self.approvers.iter().any(|approver| match (approver, basis) {
                 (Assignee::Member(name), _) => *name == principal.name,
                 (Assignee::Group(group), _) => principal.groups.contains(group),

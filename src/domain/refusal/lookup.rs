@@ -5,6 +5,7 @@ use crate::domain::name::Name;
 use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
 use crate::domain::text::joined;
+use crate::domain::time::Timestamp;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookupRefusal {
@@ -34,18 +35,38 @@ pub enum LookupRefusal {
     NotQueued {
         id: i64,
     },
+    /// A moment of the past is asked about.
+    InTheFuture {
+        at: Timestamp,
+    },
+    BeforeTheLog {
+        at: Timestamp,
+        begins: Timestamp,
+    },
+    NoSuchMemberThen {
+        name: Name,
+        at: Timestamp,
+        nearest: Option<String>,
+    },
+    NoSuchResourceThen {
+        resource: Resource,
+        at: Timestamp,
+    },
 }
 
 impl LookupRefusal {
     pub fn kind(&self) -> RefusalKind {
         match self {
-            LookupRefusal::SeveralNamed { .. } => RefusalKind::Usage,
+            LookupRefusal::SeveralNamed { .. } | LookupRefusal::InTheFuture { .. } => RefusalKind::Usage,
             LookupRefusal::NoSuchMember { .. }
             | LookupRefusal::NoSuchResource { .. }
             | LookupRefusal::NoResourceNamed { .. }
             | LookupRefusal::NoSuchRequest { .. }
             | LookupRefusal::NoSuchNotification { .. }
-            | LookupRefusal::NotQueued { .. } => RefusalKind::NotFound,
+            | LookupRefusal::NotQueued { .. }
+            | LookupRefusal::BeforeTheLog { .. }
+            | LookupRefusal::NoSuchMemberThen { .. }
+            | LookupRefusal::NoSuchResourceThen { .. } => RefusalKind::NotFound,
         }
     }
 
@@ -60,18 +81,31 @@ impl LookupRefusal {
             LookupRefusal::NoSuchRequest { id } => format!("there is no request {id}"),
             LookupRefusal::NoSuchNotification { id } => format!("there is no notification {id} for you"),
             LookupRefusal::NotQueued { id } => format!("there is no {id} in the outbox; nothing was done"),
+            LookupRefusal::InTheFuture { at } => format!("{at} is in the future, and nothing is recorded about it"),
+            LookupRefusal::BeforeTheLog { at, begins } => {
+                format!("the log begins at {begins}, so it says nothing about {at}")
+            }
+            LookupRefusal::NoSuchMemberThen { name, at, .. } => format!("there was no member {name} at {at}"),
+            LookupRefusal::NoSuchResourceThen { resource, at } => format!("there was no {resource} at {at}"),
         }
     }
 
     pub fn hints(&self) -> Vec<String> {
         let one = |hint: &str| vec![hint.to_owned()];
         match self {
-            LookupRefusal::NoSuchMember { nearest, .. } => {
+            LookupRefusal::NoSuchMember { nearest, .. } | LookupRefusal::NoSuchMemberThen { nearest, .. } => {
                 nearest.iter().map(|near| format!("did you mean {near}?")).collect()
             }
             LookupRefusal::NoSuchResource { nearest, .. } | LookupRefusal::NoResourceNamed { nearest, .. } => {
                 let meant = (!nearest.is_empty()).then(|| format!("did you mean {}?", nearest.join(" or ")));
                 meant.into_iter().chain(["`access resources` lists what can be asked for".to_owned()]).collect()
+            }
+            LookupRefusal::InTheFuture { .. } => {
+                one("name a time in the past, as in --at \"2026-03-01 12:00\" or --at \"2d ago\"")
+            }
+            LookupRefusal::BeforeTheLog { .. } => Vec::new(),
+            LookupRefusal::NoSuchResourceThen { .. } => {
+                one("`access audit --resource NAME` shows when it was added and removed")
             }
             LookupRefusal::SeveralNamed { .. } => one("name one of them in full, with its kind"),
             LookupRefusal::NoSuchRequest { .. } => one("`access list --all` shows the requests that you may see"),

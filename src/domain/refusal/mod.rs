@@ -5,6 +5,7 @@ mod kind;
 mod lifecycle;
 mod limit;
 mod lookup;
+mod recertify;
 mod terms;
 mod vote;
 
@@ -13,6 +14,7 @@ pub use kind::RefusalKind;
 pub use lifecycle::LifecycleRefusal;
 pub use limit::LimitRefusal;
 pub use lookup::LookupRefusal;
+pub use recertify::RecertifyRefusal;
 pub use terms::TermsRefusal;
 pub use vote::VoteRefusal;
 
@@ -34,6 +36,7 @@ pub enum Refusal {
     Limit(LimitRefusal),
     Vote(VoteRefusal),
     Lifecycle(LifecycleRefusal),
+    Recertify(RecertifyRefusal),
     /// Something has changed since it was shown.
     Changed {
         what: String,
@@ -83,6 +86,12 @@ impl From<LifecycleRefusal> for Refusal {
     }
 }
 
+impl From<RecertifyRefusal> for Refusal {
+    fn from(refusal: RecertifyRefusal) -> Refusal {
+        Refusal::Recertify(refusal)
+    }
+}
+
 impl Refusal {
     /// This and what else is wrong, as one refusal.
     #[must_use]
@@ -115,6 +124,7 @@ impl Refusal {
             Refusal::Limit(refusal) => refusal.kind(),
             Refusal::Vote(refusal) => refusal.kind(),
             Refusal::Lifecycle(refusal) => refusal.kind(),
+            Refusal::Recertify(refusal) => refusal.kind(),
             Refusal::Changed { .. } | Refusal::ClockNotBack => RefusalKind::Conflict,
         }
     }
@@ -144,6 +154,7 @@ impl Refusal {
             Refusal::Limit(refusal) => refusal.message(),
             Refusal::Vote(refusal) => refusal.message(),
             Refusal::Lifecycle(refusal) => refusal.message(),
+            Refusal::Recertify(refusal) => refusal.message(),
             Refusal::Changed { what } => format!("{what} has changed since it was shown; nothing was done"),
             Refusal::ClockNotBack => {
                 "the clock is not behind the last recorded time; there is nothing to accept".to_owned()
@@ -171,6 +182,7 @@ impl Refusal {
             Refusal::Limit(refusal) => refusal.hints(),
             Refusal::Vote(refusal) => refusal.hints(),
             Refusal::Lifecycle(refusal) => refusal.hints(),
+            Refusal::Recertify(refusal) => refusal.hints(),
             Refusal::Changed { .. } => vec!["look at it again before you decide".to_owned()],
             Refusal::ClockNotBack => Vec::new(),
         }

@@ -38,7 +38,7 @@ impl Model {
             wrong("outlives it")
         } else if !self.opens(grant, resource) {
             wrong("is for what that does not open")
-        } else if !self.may_certify(context) {
+        } else if !self.is_admin(context) {
             wrong("is issued by somebody who is neither root nor an admin")
         } else {
             Ok(())
@@ -53,7 +53,8 @@ impl Model {
         team.item(resource).is_some_and(|item| matches!(granted, Resource::Role(_)) || covers(item))
     }
 
-    fn may_certify(&self, context: EntryContext<'_>) -> bool {
+    /// Whether an admin acts, or nobody who is a member.
+    pub(super) fn is_admin(&self, context: EntryContext<'_>) -> bool {
         let (Some(team), Some(actor)) = (&self.team, context.actor) else { return context.actor.is_none() };
         let admins = BTreeSet::from([Assignee::Role(Role::Admin)]);
         self.could_approve(team, actor, &admins, RoleBasis::Effective, context.at)

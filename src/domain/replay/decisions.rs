@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{EntryContext, Fault, Model};
 use crate::domain::event::Approval;
-use crate::domain::member::Login;
+use crate::domain::member::{Login, Member};
 use crate::domain::name::Name;
 use crate::domain::request::emergency::could_review;
 use crate::domain::request::{Decision, Recorded, Request, Review, Verdict};
@@ -119,7 +119,7 @@ impl Model {
             let same_person = self.since.get(name).is_some_and(|since| *since < request.seq);
             same_person && reviewers.contains(name)
         };
-        let is_able = |name: &Name| team.members.get(name).is_some_and(|member| !member.disabled);
+        let is_able = |name: &Name| team.members.get(name).is_some_and(Member::can_decide);
         if is_able(by) && is_fixed(by) {
             return None;
         }
@@ -127,7 +127,7 @@ impl Model {
         let could = |name: &Name| -> Option<bool> {
             let mut principal = team.principal(name).filter(|principal| {
                 let login = &principal.member.login;
-                !principal.is_disabled()
+                principal.member.can_decide()
                     && !request.may_be_requested_by(name, login)
                     && !request.may_be_filed_by(name, login)
             })?;

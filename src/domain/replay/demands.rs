@@ -84,7 +84,7 @@ impl Model {
         basis: RoleBasis,
         at: Timestamp,
     ) -> bool {
-        let Some(member) = team.members.get(name).filter(|member| !member.disabled) else { return false };
+        let Some(member) = team.members.get(name).filter(|member| member.can_decide()) else { return false };
         let granted = self.roles_granted(name).filter_map(|grant| match grant.terms.resource {
             Resource::Role(role) if grant.is_live(at) => Some(role),
             Resource::Role(_)

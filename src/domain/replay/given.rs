@@ -1,11 +1,13 @@
-//! What replay keeps of connectors, certificates and sessions.
+//! What replay keeps of connectors, certificates, sessions, recertifications and keys.
 
 use std::collections::BTreeMap;
 
 use super::past::Numbers;
 use crate::domain::binding::Holding;
 use crate::domain::certificate::IssuedCertificate;
+use crate::domain::note::NoteKey;
 use crate::domain::provisioning::{Drifted, Provisioning};
+use crate::domain::recertification::{Recertification, RecertificationId};
 use crate::domain::session::RecordedSession;
 use crate::domain::terms::RequestId;
 
@@ -46,6 +48,13 @@ impl Certificates {
     }
 }
 
+/// The keys that sign checkpoints, in the order in which they were added.
+#[derive(Debug, Default)]
+pub(super) struct AddedKeys {
+    pub(super) all: Vec<NoteKey>,
+    pub(super) replaced: Vec<NoteKey>,
+}
+
 /// What replay keeps of sessions: those that are open, and those that were closed since the last release.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
@@ -65,5 +74,23 @@ impl Sessions {
 
     pub(super) fn has_begun(&self, seq: i64) -> bool {
         self.begun.contains(seq)
+    }
+}
+
+/// What replay keeps of recertifications: those that are open, and those that were closed since the last release.
+#[derive(Debug, Default)]
+pub(super) struct Recertified {
+    pub(super) open: BTreeMap<RecertificationId, Recertification>,
+    pub(super) closed: Vec<Recertification>,
+    pub(super) begun: Numbers,
+}
+
+impl Recertified {
+    pub(super) fn take_closed(&mut self) -> Vec<Recertification> {
+        std::mem::take(&mut self.closed)
+    }
+
+    pub(super) fn take_open(&mut self) -> Vec<Recertification> {
+        std::mem::take(&mut self.open).into_values().collect()
     }
 }

@@ -110,11 +110,16 @@ impl Model {
         let owner_replaced = self.changed_by == Some(TeamChanger::Root);
         let submitted_at = self.requests.get(&id).map(|request| request.submitted_at);
         let edited_at = self.edited_at.get(&id).copied();
+        let not_kept = self.unrevoked.remove(&id);
         let grant = self.open_grant(id)?;
         let accepted = accepted_time(because).unwrap_or(context.at);
         let ahead =
             submitted_at.is_some_and(|at| filed_ahead(at, edited_at, accepted)) || granted_ahead(grant, accepted);
-        let checked = check_end(context, by.as_ref(), because, ahead, owner_replaced);
+        let checked = match because {
+            Because::NotKept(item) if not_kept == Some((*item, by.clone())) => Ok(()),
+            Because::NotKept(_) => Err("for a review that does not say so"),
+            _ => check_end(context, by.as_ref(), because, ahead, owner_replaced),
+        };
         let over = grant.ends_at.is_some_and(|end| end <= context.at);
         let as_stated = grant.terms.resource == *resource && context.actor == by.as_ref();
         grant.ended = Some(Ended { at: context.at, how: EndedHow::Revoked { by } });

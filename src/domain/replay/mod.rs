@@ -13,8 +13,11 @@ mod decisions;
 mod demands;
 mod given;
 mod grants;
+pub mod history;
+mod keys;
 mod past;
 mod provisioning;
+mod recertifications;
 mod requests;
 mod sessions;
 mod team;
@@ -29,13 +32,15 @@ use super::name::Name;
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::Provisioning;
+use super::recertification::{ItemId, Recertification};
 use super::request::{Recorded, Request};
 use super::session::RecordedSession;
 use super::simulation::historical::TeamThen;
+use super::ssh_key::SSH_KEY;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{Certificates, Provisioned, Sessions};
+use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions};
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -76,6 +81,10 @@ pub struct Model {
     provisioned: Provisioned,
     certificates: Certificates,
     sessions: Sessions,
+    keys: AddedKeys,
+    recertifications: Recertified,
+    /// The grants that a review did not keep, until they are revoked: the item of each, and who revokes it. None: the due time.
+    unrevoked: BTreeMap<RequestId, (ItemId, Option<Name>)>,
     notified: Numbers,
     last_notified: i64,
 }
@@ -98,6 +107,7 @@ pub struct Released {
     pub provisioning: Vec<Provisioning>,
     pub certificates: Vec<IssuedCertificate>,
     pub sessions: Vec<RecordedSession>,
+    pub recertifications: Vec<Recertification>,
 }
 
 /// Something that no honest log has, in words.
@@ -124,8 +134,10 @@ impl Model {
         self.check_host(&entry, &mut faults);
         self.check_time(&entry, &mut faults);
         self.check_actor(&entry, &mut faults);
+        self.check_ssh_key(&entry, &mut faults);
         self.note_team_changer(&entry);
         self.check_logins(&entry, &mut faults);
+        self.check_unrevoked(&entry.event, &mut faults);
         self.last = Some(entry.at);
         self.format = entry.v;
         let id = entry.event.request();
@@ -185,6 +197,15 @@ impl Model {
             Event::CertificateIssued(certificate) => self.certify(context, certificate),
             Event::SessionOpened(opened) => self.open_session(context, opened),
             Event::SessionClosed(closed) => self.close_session(context, &closed),
+            Event::CheckpointKeyAdded { key, replaces } => self.add_key(context, key, replaces.as_ref()),
+            Event::CheckpointTaken { note } => self.check_checkpoint(context, &note),
+            Event::RecertificationStarted(started) => self.start_recertification(context, started),
+            Event::RecertificationDecided(decision) => self.decide_item(context, decision),
+            Event::RecertificationReminded { recertification } => {
+                self.remind_of_recertification(context, recertification)
+            }
+            Event::RecertificationClosed(closed) => self.close_recertification(context, closed),
+            Event::Void => Err("no program records it".to_owned()),
         }
     }
 
@@ -221,6 +242,7 @@ impl Model {
             provisioning: self.provisioned.take_ended(),
             certificates: self.certificates.take(),
             sessions: self.sessions.take_closed(),
+            recertifications: self.recertifications.take_closed(),
         }
     }
 
@@ -232,6 +254,16 @@ impl Model {
     /// The sessions that nobody closed.
     pub fn take_open_sessions(&mut self) -> Vec<RecordedSession> {
         self.sessions.take_open()
+    }
+
+    /// The recertifications that were not closed.
+    pub fn take_open_recertifications(&mut self) -> Vec<Recertification> {
+        self.recertifications.take_open()
+    }
+
+    /// Whether any entry starts a recertification with this number.
+    pub fn has_recertified(&self, id: i64) -> bool {
+        self.recertifications.begun.contains(id)
     }
 
     /// Whether an entry with this number opens a session.
@@ -273,21 +305,39 @@ impl Model {
     /// The actor is a member who is not disabled. (Anybody may have made an attempt that was refused.)
     fn check_actor(&self, entry: &Entry, faults: &mut Vec<Fault>) {
         let (Some(actor), Some(team)) = (&entry.actor, &self.team) else { return };
-        if matches!(entry.event, Event::AttemptRefused { .. }) {
-            return;
-        }
-        // A team file may remove or disable the member who applies it. They still act in what follows in the same command.
-        let changer = match &self.changed_by {
-            Some(TeamChanger::Member(name)) => Some(name),
-            Some(TeamChanger::Root) | None => None,
-        };
-        if entry.event.follows_team() && changer == Some(actor) {
+        if matches!(entry.event, Event::AttemptRefused { .. }) || self.follows_change_by(entry, actor) {
             return;
         }
         match team.members.get(actor) {
             Some(member) if member.disabled => faults.push(format!("{actor} acts, who is disabled")),
             Some(_) => {}
             None => faults.push(format!("{actor} acts, who is not a member")),
+        }
+    }
+
+    /// Whether an entry is part of the command with which this member has changed the team. The file may remove or disable the
+    /// member who applies it, or take their key; they still act in what follows.
+    fn follows_change_by(&self, entry: &Entry, actor: &Name) -> bool {
+        let changer = match &self.changed_by {
+            Some(TeamChanger::Member(name)) => Some(name),
+            Some(TeamChanger::Root) | None => None,
+        };
+        entry.event.follows_team() && changer == Some(actor)
+    }
+
+    /// What came over SSH is by the member who had the key then, or was refused.
+    fn check_ssh_key(&self, entry: &Entry, faults: &mut Vec<Fault>) {
+        let Some(key) = entry.os_user.strip_prefix(SSH_KEY) else { return };
+        let Some(actor) = &entry.actor else {
+            if !matches!(entry.event, Event::AttemptRefused { .. }) {
+                faults.push(format!("it came with the SSH key {key}, and is by nobody"));
+            }
+            return;
+        };
+        let holder = self.team.as_ref().and_then(|team| team.members.get(actor));
+        let has_key = holder.is_some_and(|holder| holder.ssh_keys.iter().any(|it| it.fingerprint().as_str() == key));
+        if !has_key && !self.follows_change_by(entry, actor) {
+            faults.push(format!("it came with the SSH key {key}, which is not one of {actor}'s"));
         }
     }
 

@@ -139,6 +139,7 @@ pub(super) fn accepted_time(because: &Because) -> Option<Timestamp> {
         | Because::FilerGone
         | Because::Gone(_)
         | Because::Fell(_)
+        | Because::NotKept(_)
         | Because::NoLongerGiven(_) => None,
     }
 }

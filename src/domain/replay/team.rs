@@ -9,6 +9,7 @@ use crate::domain::name::Name;
 use crate::domain::preference::Preference;
 use crate::domain::role::Role;
 use crate::domain::simulation::historical::TeamThen;
+use crate::domain::ssh_key::SshKey;
 use crate::domain::team::Team;
 use crate::domain::team::change::{Change, Diff};
 
@@ -44,9 +45,12 @@ impl Model {
         let members = || self.team.iter().flat_map(|team| team.members.values());
         let owners = members().filter(|member| member.role == Role::Owner);
         let logins: BTreeSet<&Login> = members().map(|member| &member.login).collect();
+        let keys: Vec<&str> = members().flat_map(|member| &member.ssh_keys).map(SshKey::blob).collect();
+        let different: BTreeSet<&str> = keys.iter().copied().collect();
         match (fault, owners.count()) {
             (Some(fault), _) => Err(fault),
             (None, _) if logins.len() < members().count() => Err("it gives two members the same login".to_owned()),
+            (None, _) if different.len() < keys.len() => Err("it gives two members the same SSH key".to_owned()),
             (None, 1) => Ok(()),
             (None, owners) => Err(format!("it leaves the team with {owners} owners")),
         }

@@ -22,10 +22,30 @@ pub fn may_act(principal: &Principal) -> Result<(), Refusal> {
     }
 }
 
-/// Whether this person is an admin or the owner now, by base role or by a live grant.
+/// Whether this person may do what admins do: they are an admin or the owner now, by base role or by a live grant, and no
+/// auditor.
 pub fn needs_admin(principal: &Principal, to: &'static str, now: Timestamp) -> Result<(), Refusal> {
-    may_act(principal)?;
+    is_no_auditor(principal, to)?;
     if principal.effective_role(now) >= Role::Admin { Ok(()) } else { Err(CallerRefusal::NeedsAdmin { to }.into()) }
+}
+
+/// Whether this person may see everything: an auditor, an admin or the owner.
+pub fn needs_auditor(principal: &Principal, to: &'static str, now: Timestamp) -> Result<(), Refusal> {
+    may_act(principal)?;
+    if sees_everything(principal, now) { Ok(()) } else { Err(CallerRefusal::NeedsAuditor { to }.into()) }
+}
+
+fn sees_everything(principal: &Principal, now: Timestamp) -> bool {
+    principal.member.auditor || principal.effective_role(now) >= Role::Admin
+}
+
+/// An auditor decides nothing, whatever their role and whatever rules say.
+pub(super) fn is_no_auditor(principal: &Principal, to: &'static str) -> Result<(), Refusal> {
+    may_act(principal)?;
+    match principal.member.auditor {
+        true => Err(CallerRefusal::IsAuditor { member: principal.name.clone(), to }.into()),
+        false => Ok(()),
+    }
 }
 
 /// Whether this person is the owner, by the team file: no grant makes one.
@@ -37,7 +57,7 @@ pub fn needs_owner(principal: &Principal, to: &'static str) -> Result<(), Refusa
 /// Nobody decides on their own request. Members with the same name or the same Unix user count as one person, so neither a
 /// new name nor somebody else's name gets around this. No role and no rule does either.
 pub(super) fn is_anothers(request: &Request, principal: &Principal) -> Result<(), Refusal> {
-    may_act(principal)?;
+    is_no_auditor(principal, "decide on a request")?;
     let (name, login) = (&principal.name, &principal.member.login);
     let may_be_own = request.may_be_requested_by(name, login) || request.may_be_filed_by(name, login);
     match may_be_own {
@@ -114,7 +134,7 @@ pub(super) fn may_propose(case: &Case<'_>, principal: &Principal, now: Timestamp
 }
 
 /// Whether somebody may see a request: its requester, its filer, those who may decide on it or are notified when it is late,
-/// admins; and everybody, while an emergency owes its review.
+/// admins, auditors; and everybody, while an emergency owes its review.
 ///
 /// `judgement`: None when it has not been looked for, which is enough only for those that no rule has to name.
 pub fn may_see(principal: &Principal, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
@@ -125,7 +145,7 @@ pub fn may_see(principal: &Principal, request: &Request, judgement: Option<&Judg
     };
     !principal.is_disabled()
         && (request.belongs_to(principal)
-            || principal.effective_role(now) >= Role::Admin
+            || sees_everything(principal, now)
             || request.owes_review()
             || judgement.is_some_and(is_named))
 }

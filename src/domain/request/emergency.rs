@@ -118,7 +118,7 @@ pub fn could_review(principal: &Principal, judgement: &Judgement, terms: &Terms,
             RoleBasis::Effective
         }
     };
-    principal.member.role >= Role::Admin
+    principal.member.role >= Role::Admin && principal.member.can_decide()
         || !requirements.is_empty() && requirements.iter().all(|it| it.is_met_by(principal, basis, now))
 }
 

@@ -107,27 +107,39 @@ pub fn revoke(
     if !request.is_requested_by(principal) {
         needs_admin(principal, "revoke somebody else's access", now)?;
     }
-    let state = request.state(now);
-    let live = request.grant.as_ref().filter(|_| matches!(state, State::Active | State::Scheduled));
-    let Some(grant) = live else { return Err(LifecycleRefusal::NotLive { id: request.id, state }.into()) };
+    let drafts = end(request, following, Ending { by: Some(&principal.name), because: Because::Asked, reason }, now);
+    match drafts.is_empty() {
+        true => Err(LifecycleRefusal::NotLive { id: request.id, state: request.state(now) }.into()),
+        false => Ok(drafts),
+    }
+}
+
+/// Who ends a grant, and why.
+pub(super) struct Ending<'e> {
+    /// None: the due time of a recertification.
+    pub by: Option<&'e Name>,
+    pub because: Because,
+    pub reason: Option<Text>,
+}
+
+/// Ends a grant and its extensions. Empty: it is not live.
+pub(super) fn end(request: &Request, following: &[Request], ending: Ending<'_>, now: Timestamp) -> Vec<Draft> {
+    let Ending { by, because, reason } = ending;
+    let live = request.grant.as_ref().filter(|_| matches!(request.state(now), State::Active | State::Scheduled));
+    let Some(grant) = live else { return Vec::new() };
     let recipients =
-        |event: NotificationKind| if principal.name == grant.member { vec![] } else { vec![event.to(&grant.member)] };
-    let mut drafts = vec![draft(
-        revoked(grant, Some(&principal.name), Because::Asked, reason),
-        recipients(NotificationKind::AccessRevoked),
-    )];
+        |event: NotificationKind| if by == Some(&grant.member) { vec![] } else { vec![event.to(&grant.member)] };
+    let mut drafts = vec![draft(revoked(grant, by, because, reason), recipients(NotificationKind::AccessRevoked))];
     for next in following {
         let because = Because::Fell(next.extends.unwrap_or(request.id));
         match (next.state(now), &next.grant) {
             (State::Pending, _) => {
-                let event = Event::RequestWithdrawn { request: next.id, by: Some(principal.name.clone()), because };
+                let event = Event::RequestWithdrawn { request: next.id, by: by.cloned(), because };
                 drafts.push(draft(event, recipients(NotificationKind::RequestWithdrawn)));
             }
             (State::Scheduled | State::Active, Some(grant)) => {
-                drafts.push(draft(
-                    revoked(grant, Some(&principal.name), because, None),
-                    recipients(NotificationKind::AccessRevoked),
-                ));
+                let revoked = revoked(grant, by, because, None);
+                drafts.push(draft(revoked, recipients(NotificationKind::AccessRevoked)));
             }
             (
                 State::Scheduled
@@ -141,10 +153,10 @@ pub fn revoke(
             ) => {}
         }
     }
-    Ok(drafts)
+    drafts
 }
 
-/// `by`: None for root.
+/// `by`: None for root, and for the due time of a recertification.
 pub(super) fn revoked(grant: &Grant, by: Option<&Name>, because: Because, reason: Option<Text>) -> Event {
     Event::GrantRevoked {
         request: grant.request,

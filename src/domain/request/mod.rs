@@ -1,10 +1,12 @@
 //! A request, the decisions on it, and the grant that an approved one gives.
 
+pub mod as_of;
 pub mod authorize;
 pub mod clock;
 pub mod edit;
 pub mod emergency;
 pub mod lifecycle;
+pub mod recertify;
 pub mod submit;
 pub mod team_change;
 pub mod vote;

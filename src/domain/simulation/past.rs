@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::unused;
+use super::{auditors, unused};
 use crate::domain::catalog::{CatalogItem, Environment};
 use crate::domain::member::Assignee;
 use crate::domain::name::{Name, RuleName};
@@ -31,6 +31,7 @@ const MOST_PEOPLE: usize = 5;
 pub fn warnings(team: &Team) -> Vec<String> {
     let view = Overview::of(team);
     let mut warnings = unused::warnings(team);
+    warnings.extend(auditors::warnings(team));
     warnings.extend(team.rules.iter().zip(0..).filter_map(|(rule, at)| view.unmeetable(rule, at)));
     warnings.extend(view.easier_to_be_admin());
     warnings.extend(view.easier_in_parts());

@@ -8,6 +8,7 @@ use crate::domain::host::HostPower;
 use crate::domain::member::Member;
 use crate::domain::policy::rule::Rule;
 use crate::domain::role::Role;
+use crate::domain::ssh_key::SshKey;
 use crate::domain::text::{cut, joined, quantity};
 
 /// What a change does to what it is about.
@@ -44,7 +45,11 @@ impl Difference {
             (Some(from), Some(to)) => Difference::Changed(field_changes(from, to)),
             (None, Some(to)) => {
                 let fields = to.iter().filter(|(key, _)| *key != "name");
-                Difference::Added(fields.map(|(key, value)| (key.clone(), plain(value))).collect())
+                let shown = |key: &str, value: &Value| match value {
+                    Value::Array(keys) if key == "ssh_keys" => joined(keys.iter().map(short_key)),
+                    value => plain(value),
+                };
+                Difference::Added(fields.map(|(key, value)| (key.clone(), shown(key, value))).collect())
             }
             (_, None) => Difference::Removed,
         }
@@ -53,7 +58,7 @@ impl Difference {
 
 /// The fields that differ, those first that say who somebody is and what they may do.
 fn field_changes(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<(String, FieldChange)> {
-    const FIRST: [&str; 5] = ["role", "login", "approvals", "approvers", "environment"];
+    const FIRST: [&str; 6] = ["role", "login", "ssh_keys", "approvals", "approvers", "environment"];
     let mut keys: Vec<&String> = from.keys().chain(to.keys().filter(|key| !from.contains_key(*key))).collect();
     keys.retain(|key| from.get(*key) != to.get(*key));
     keys.sort_by_key(|key| FIRST.iter().position(|first| first == key).unwrap_or(FIRST.len()));
@@ -63,6 +68,7 @@ fn field_changes(from: &Map<String, Value>, to: &Map<String, Value>) -> Vec<(Str
 fn field_change(key: &str, from: Option<&Value>, to: Option<&Value>) -> FieldChange {
     let list = |value: Option<&Value>| match value {
         None => Some(Vec::new()),
+        Some(Value::Array(items)) if key == "ssh_keys" => Some(items.iter().map(short_key).collect()),
         Some(Value::Array(items)) => Some(items.iter().map(plain).collect()),
         Some(_) => None,
     };
@@ -80,6 +86,11 @@ fn field_change(key: &str, from: Option<&Value>, to: Option<&Value>) -> FieldCha
     FieldChange::Value { from: text(from), to: text(to) }
 }
 
+/// A key of SSH is as good as its fingerprint, and too long to be read.
+fn short_key(value: &Value) -> String {
+    value.as_str().and_then(|key| key.parse::<SshKey>().ok()).map_or_else(|| plain(value), |key| key.in_words())
+}
+
 fn without(these: &[String], those: &[String]) -> Vec<String> {
     these.iter().filter(|item| !those.contains(item)).cloned().collect()
 }
@@ -89,7 +100,7 @@ fn default_of(key: &str) -> &'static str {
     match key {
         "approvals" => "1",
         "allow_permanent" => "true",
-        "auto_approve" | "emergency" | "disabled" | "baseline" | "end_sessions" => "false",
+        "auto_approve" | "emergency" | "disabled" | "auditor" | "baseline" | "end_sessions" => "false",
         _ => "none",
     }
 }
@@ -109,8 +120,7 @@ fn plain(value: &Value) -> String {
 
 /// A change of the team in words: the most dangerous changes first, and how many more there are.
 pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
-    let mut sorted: Vec<&Change> = changes.iter().collect();
-    sorted.sort_by_key(|change| danger(change));
+    let sorted = by_danger(changes);
     let mut named: Vec<String> = sorted.iter().take(NAMED).map(|change| cut(&one(change), LONGEST)).collect();
     match sorted.len() - named.len() {
         0 => {}
@@ -123,8 +133,15 @@ pub fn in_words(actor: &str, changes: &[Change], separator: &str) -> String {
     format!("{actor} changed the team:{begin}{}", named.join(separator))
 }
 
+/// The most dangerous changes first.
+pub fn by_danger(changes: &[Change]) -> Vec<&Change> {
+    let mut sorted: Vec<&Change> = changes.iter().collect();
+    sorted.sort_by_key(|change| danger(change));
+    sorted
+}
+
 /// `bob: role member → admin`, `member zoe added (admin)`, `group dba: + dave`.
-fn one(change: &Change) -> String {
+pub fn one(change: &Change) -> String {
     let what = match change {
         Change::Member(name, Diff::Change { .. }) => name.to_string(),
         Change::Rule(name, _) => format!("rule {:?}", name.as_str()),
@@ -180,8 +197,14 @@ fn joining(name: &str, member: &Member) -> String {
     if member.login.as_str() != name {
         text += &format!(", login {}", member.login);
     }
+    for key in &member.ssh_keys {
+        text += &format!(", SSH key {}", key.in_words());
+    }
     if member.disabled {
         text += ", disabled";
+    }
+    if member.auditor {
+        text += ", auditor";
     }
     text
 }
@@ -190,9 +213,13 @@ fn joining(name: &str, member: &Member) -> String {
 fn danger(change: &Change) -> u8 {
     match change {
         Change::Member(_, diff) => match diff {
-            Diff::Add { to } if to.role >= Role::Admin => 0,
+            Diff::Add { to } if to.role >= Role::Admin || to.auditor => 0,
             Diff::Change { from, to }
-                if from.role != to.role || from.login != to.login || (from.disabled && !to.disabled) =>
+                if from.role != to.role
+                    || from.login != to.login
+                    || (from.disabled && !to.disabled)
+                    || from.auditor != to.auditor
+                    || !to.ssh_keys.is_subset(&from.ssh_keys) =>
             {
                 0
             }

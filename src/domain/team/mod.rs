@@ -12,7 +12,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::channel::Addresses;
 use crate::domain::binding::Binding;
 use crate::domain::catalog::{Connection, Feature, Scope, Target};
 use crate::domain::host::Hosts;
@@ -85,10 +84,8 @@ impl Team {
 
     /// A team of one: its owner.
     pub fn of_one(team: Name, owner: Name, login: Login) -> Team {
-        let member =
-            Member { role: Role::Owner, login, addresses: Addresses::default(), timezone: None, disabled: false };
         let mut team = Team::named(Header { name: team, offline_for: None });
-        team.members.insert(owner, member);
+        team.members.insert(owner, Member::plain(Role::Owner, login));
         team
     }
 
@@ -102,12 +99,16 @@ impl Team {
                 Assignee::Role(least) => member.role >= *least,
             })
         };
-        let able = self.members.iter().filter(|(name, member)| !member.disabled && is_named(name, member));
+        let able = self.members.iter().filter(|(name, member)| member.can_decide() && is_named(name, member));
         able.map(|(name, _)| name).collect()
     }
 
+    /// The admins and the owner, without those who are auditors.
     pub fn admins(&self) -> impl Iterator<Item = &Name> {
-        self.members.iter().filter(|(_, member)| member.role >= Role::Admin && !member.disabled).map(|(name, _)| name)
+        self.members
+            .iter()
+            .filter(|(_, member)| member.role >= Role::Admin && member.can_decide())
+            .map(|(name, _)| name)
     }
 
     pub fn owner(&self) -> Option<(&Name, &Member)> {

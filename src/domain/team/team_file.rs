@@ -26,6 +26,7 @@ use crate::domain::policy::rule::{Match, Rule};
 use crate::domain::preference::{Choice, Policy};
 use crate::domain::resource::Resource;
 use crate::domain::role::Role;
+use crate::domain::ssh_key::SshKey;
 use crate::domain::text::{check_distinct, nearest, quantity};
 
 /// A mistake in the file, and its line (the first is 1).
@@ -85,6 +86,8 @@ pub const MOST_ITEMS: usize = 100_000;
 pub const MOST_RULES: usize = 10_000;
 /// The most bindings in a file.
 pub const MOST_BINDINGS: usize = 10_000;
+/// The most SSH keys of a member.
+const MOST_SSH_KEYS: usize = 20;
 
 /// Reads a team file.
 pub fn parse(text: &str) -> Result<Team, Mistakes> {
@@ -216,6 +219,7 @@ impl Reading {
         };
         self.check_owner(root);
         self.check_logins(root, &team);
+        self.check_ssh_keys(root, &team);
         self.check_hosts(root, &team);
         let rules = self.rules(root, &team);
         Team { rules, ..team }
@@ -239,8 +243,9 @@ impl Reading {
     }
 
     fn member(&mut self, name: &Name, table: Table<'_>) -> Option<Member> {
+        const KEYS: [&str; 6] = ["role", "login", "timezone", "disabled", "auditor", "ssh_keys"];
         let channels = Channel::ALL.map(Channel::as_str);
-        self.refuse_unknown(table, &[&["role", "login", "timezone", "disabled"], &channels[..]].concat());
+        self.refuse_unknown(table, &[&KEYS, &channels[..]].concat());
         let role = self.required(table, "role");
         let member = Member {
             role: role.unwrap_or(Role::Viewer),
@@ -248,11 +253,27 @@ impl Reading {
             addresses: self.addresses(table),
             timezone: self.optional(table, "timezone"),
             disabled: self.flag(table, "disabled"),
+            auditor: self.flag(table, "auditor"),
+            ssh_keys: self.ssh_keys(table),
         };
         if member.role == Role::Owner && member.disabled {
             self.mistake(table.line, format!("{} is the owner, and the owner can't be disabled", table.what));
         }
         role.map(|_| member)
+    }
+
+    fn ssh_keys(&mut self, table: Table<'_>) -> BTreeSet<SshKey> {
+        let keys = self.some::<SshKey>(table, "ssh_keys");
+        if let Some((_, line)) = keys.get(MOST_SSH_KEYS) {
+            self.mistake(*line, format!("{} has {} SSH keys; it may have {MOST_SSH_KEYS}", table.what, keys.len()));
+        }
+        let mut seen = BTreeSet::new();
+        for (key, line) in &keys {
+            if !seen.insert(key.blob()) {
+                self.mistake(*line, format!("{} has the SSH key {} twice", table.what, key.in_words()));
+            }
+        }
+        keys.into_iter().map(|(key, _)| key).collect()
     }
 
     fn addresses(&mut self, table: Table<'_>) -> Addresses {
@@ -504,7 +525,7 @@ impl Reading {
     fn able(&mut self, named: &BTreeSet<Assignee>, enough: usize, team: &Team) -> usize {
         for assignee in named {
             if !self.able.contains_key(assignee) {
-                let is_able = |name: &&Name| team.members.get(*name).is_some_and(|member| !member.disabled);
+                let is_able = |name: &&Name| team.members.get(*name).is_some_and(Member::can_decide);
                 let able: BTreeSet<Name> = match assignee {
                     Assignee::Member(name) => std::iter::once(name).filter(is_able).cloned().collect(),
                     Assignee::Group(group) => {
@@ -703,8 +724,7 @@ impl Reading {
     }
 
     fn check_logins(&mut self, root: Table<'_>, team: &Team) {
-        let lines: BTreeMap<String, usize> =
-            self.section(root, "members").into_iter().map(|(key, line, _)| (key.to_owned(), line)).collect();
+        let lines = self.lines_of_members(root);
         let mut seen: BTreeMap<&Login, &Name> = BTreeMap::new();
         for (name, member) in &team.members {
             if let Some(first) = seen.insert(&member.login, name) {
@@ -713,6 +733,25 @@ impl Reading {
                 self.mistake(line, what);
             }
         }
+    }
+
+    /// A key says who gives a command, so it is one member's.
+    fn check_ssh_keys(&mut self, root: Table<'_>, team: &Team) {
+        let lines = self.lines_of_members(root);
+        let mut seen: BTreeMap<&str, &Name> = BTreeMap::new();
+        for (name, member) in &team.members {
+            for key in &member.ssh_keys {
+                if let Some(first) = seen.insert(key.blob(), name).filter(|first| *first != name) {
+                    let line = lines.get(name.as_str()).copied().unwrap_or(1);
+                    let key = key.in_words();
+                    self.mistake(line, format!("{first} and {name} have the same SSH key, {key}; each needs its own"));
+                }
+            }
+        }
+    }
+
+    fn lines_of_members(&self, root: Table<'_>) -> BTreeMap<String, usize> {
+        self.section(root, "members").into_iter().map(|(key, line, _)| (key.to_owned(), line)).collect()
     }
 
     /// The entries of a section: key, line, value. A section that is not a table is a mistake, reported once.

@@ -4,6 +4,7 @@ use super::MOST_FAULTS;
 use crate::domain::certificate::IssuedCertificate;
 use crate::domain::grant::Grant;
 use crate::domain::provisioning::Provisioning;
+use crate::domain::recertification::{Recertification, RecertificationItem};
 use crate::domain::replay::{Model, Notified, Released};
 use crate::domain::request::{Decision, Request};
 use crate::domain::session::RecordedSession;
@@ -20,6 +21,7 @@ pub struct Tables<'r, 'c> {
     provisioning: Vec<Provisioning>,
     certificates: Vec<IssuedCertificate>,
     sessions: Vec<RecordedSession>,
+    recertifications: Vec<Recertification>,
     /// How many rows were compared, by table.
     compared: [u64; Projection::ALL.len()],
 }
@@ -39,6 +41,7 @@ impl<'r, 'c> Tables<'r, 'c> {
             provisioning: Vec::new(),
             certificates: Vec::new(),
             sessions: Vec::new(),
+            recertifications: Vec::new(),
             compared: [0; Projection::ALL.len()],
         }
     }
@@ -55,6 +58,7 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.provisioning.extend(released.provisioning);
         self.certificates.extend(released.certificates);
         self.sessions.extend(released.sessions);
+        self.recertifications.extend(released.recertifications);
         if self.requests.len() >= COMPARED {
             self.compare_requests()?;
         }
@@ -75,7 +79,8 @@ impl<'r, 'c> Tables<'r, 'c> {
 
     /// Compares what is left, and looks for rows that nothing was compared with.
     pub fn end(&mut self, model: &mut Model) -> Result<(), Error> {
-        let Released { requests, notifications, provisioning, certificates, sessions } = model.release();
+        let released = model.release();
+        let Released { requests, notifications, provisioning, certificates, sessions, recertifications } = released;
         self.certificates.extend(certificates);
         self.compare_certificates()?;
         self.provisioning.extend(provisioning);
@@ -84,6 +89,9 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.sessions.extend(sessions);
         self.sessions.extend(model.take_open_sessions());
         self.compare_sessions()?;
+        self.recertifications.extend(recertifications);
+        self.recertifications.extend(model.take_open_recertifications());
+        self.compare_recertifications()?;
         self.requests.extend(requests);
         self.notifications.extend(notifications);
         self.compare_requests()?;
@@ -104,6 +112,7 @@ impl<'r, 'c> Tables<'r, 'c> {
                 Projection::Provisioning => model.has_provisioned(number),
                 Projection::Certificate => model.has_issued(number),
                 Projection::Session => model.has_opened_session(number),
+                Projection::Recertification | Projection::RecertificationItem => model.has_recertified(number),
                 Projection::Request | Projection::Decision | Projection::Grant => model.has_filed(number),
             };
             let read = self.read;
@@ -178,6 +187,25 @@ impl<'r, 'c> Tables<'r, 'c> {
         self.compare(Projection::Session, &numbers, sessions, |numbers, each| read.sessions_between(numbers, each))
     }
 
+    fn compare_recertifications(&mut self) -> Result<(), Error> {
+        let mut recertifications = std::mem::take(&mut self.recertifications);
+        recertifications.sort_by_key(|it| it.id);
+        let numbers: Vec<i64> = recertifications.iter().map(|it| it.id.get()).collect();
+        let mut items: Vec<(RowKey, RecertificationItem)> = Vec::new();
+        for it in &mut recertifications {
+            let id = it.id.get();
+            items.extend((1..).map(|number| (id, number)).zip(std::mem::take(&mut it.items)));
+        }
+        let recertifications = recertifications.into_iter().map(|it| ((it.id.get(), it.id.get()), it));
+        let read = self.read;
+        self.compare(Projection::Recertification, &numbers, recertifications, |numbers, each| {
+            read.recertifications_between(numbers, each)
+        })?;
+        self.compare(Projection::RecertificationItem, &numbers, items, |numbers, each| {
+            read.items_between(numbers, each)
+        })
+    }
+
     /// Compares the rows of these numbers with what the log says they should be; both are in the order of their keys.
     pub fn compare<T: PartialEq>(
         &mut self,
@@ -235,5 +263,7 @@ fn named(table: Projection, (number, seq): RowKey) -> String {
         Projection::Provisioning => format!("what the connector of entry {number} did"),
         Projection::Certificate => format!("the certificate of entry {number}"),
         Projection::Session => format!("the session of entry {number}"),
+        Projection::Recertification => format!("recertification {number}"),
+        Projection::RecertificationItem => format!("item {number}.{seq}"),
     }
 }

@@ -1,0 +1,105 @@
+//! Entries that the database takes and no program writes: they hold up no host, and change nothing.
+
+use postgres::Client;
+use serde_json::Value;
+
+use crate::copies::{Host, PASSWORD, Team, said};
+use crate::shared_log::{Body, Calls as _, Place, verdict};
+
+fn end(team: &Team) -> Place {
+    let sql = "SELECT seq, hash FROM access.entry ORDER BY seq DESC LIMIT 1";
+    let row = team.admin("acme").query_one(sql, &[]).unwrap();
+    Place(row.get(0), row.get(1))
+}
+
+/// A hostile host.
+fn hostile(team: &Team) -> Client {
+    let mut config = postgres::Config::new();
+    config.host("127.0.0.1").port(team.cluster.port().parse().unwrap()).user("h2").password(PASSWORD).dbname("acme");
+    config.connect(postgres::NoTls).unwrap()
+}
+
+fn refused(seq: i64, detail: &str) -> String {
+    Body::new("h2", seq).action("attempt.refused", detail).text()
+}
+
+fn faults(host: &Host) -> Vec<Value> {
+    let ran = host.run("olivia", &["audit", "verify", "--json"]);
+    assert_eq!(ran.status.code(), Some(1), "{}", said(&ran));
+    let printed: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    printed["faults"].as_array().unwrap().clone()
+}
+
+#[test]
+fn what_no_program_can_read_or_apply_is_void_on_every_host() {
+    let team = Team::start(3);
+    let (h1, h3) = (&team.hosts[0], &team.hosts[2]);
+    h1.ok("bob1", &["request", "connection:account1", "--reason", "x"]);
+    let mut hostile = hostile(&team);
+    let twice = r#"{"request":1,"requester":"bob2","filed_by":"alice","reason":"x","lapses_at":"2099-01-01T00:00:00Z",
+        "asked":{"resource":"connection:account2","end":{"after":"1h"}}}"#;
+    let plain = |seq| refused(seq, r#"{"command":"x","why":"x"}"#);
+    let nothing = r#"{"request":99,"resource":"connection:account1","ended_at":"2026-01-01T00:00:00Z"}"#;
+    let told = r#""told":[["ada1","request.submitted"]],"told_from":1,"event""#;
+    let bodies: Vec<Box<dyn Fn(i64) -> String>> = vec![
+        // A key twice, a detail that is missing, an action that nobody knows, and a number that is none here.
+        Box::new(|seq| refused(seq, r#"{"command":"x","command":"y","why":"x"}"#)),
+        Box::new(|seq| refused(seq, "{}")),
+        Box::new(|seq| Body::new("h2", seq).action("grant.everything", "{}").text()),
+        Box::new(|seq| plain(seq).replace(&format!(r#""seq":{seq}"#), &format!(r#""seq":{seq}e0"#))),
+        // A request whose number is taken, the end of a grant that is not there, and a notification with another's number.
+        Box::new(|seq| Body::new("h2", seq).action("request.submitted", twice).text()),
+        Box::new(|seq| Body::new("h2", seq).action("grant.expired", nothing).text()),
+        Box::new(|seq| plain(seq).replace(r#""event""#, told)),
+    ];
+    let mut voids = Vec::new();
+    for body in &bodies {
+        let at = end(&team);
+        let bodies = [body(at.0 + 1)];
+        assert_eq!(verdict(hostile.append(&at, &bodies)), "ok", "{bodies:?}");
+        voids.push(at.0 + 1);
+        // A host that changes something right after it, and one that only follows.
+        let text = format!("after-{at:?}", at = at.0);
+        let ask = ["request", &format!("connection:account{}", voids.len() + 2), "--reason", &text];
+        let mut ran = h1.run("bob1", &ask);
+        if ran.status.code() == Some(75) {
+            ran = h1.run("bob1", &ask);
+        }
+        assert!(ran.status.success(), "{bodies:?}: {}", said(&ran));
+        let ran = h3.run("bob1", &["follow", "--once"]);
+        assert!(ran.status.success(), "{bodies:?}: {}", said(&ran));
+    }
+    for host in [h1, h3] {
+        host.ok("olivia", &["follow", "--once"]);
+        assert!(host.log() == h1.log() && host.tables() == h1.tables(), "{}", host.name);
+        // It is in the log as it was appended, and named.
+        let void = |fault: &&Value| fault["problem"].as_str().unwrap().starts_with("it is void and changes nothing");
+        let faults = faults(host);
+        let named: Vec<i64> = faults.iter().filter(void).map(|fault| fault["seq"].as_i64().unwrap()).collect();
+        assert_eq!(named, voids, "{faults:?}");
+        assert_eq!(faults.len(), voids.len(), "{faults:?}");
+        let listed: Vec<Value> = serde_json::from_str(&host.ok("olivia", &["audit", "--json"])).unwrap();
+        let listed = listed.iter().filter(|entry| entry["action"] == "entry.void");
+        assert_eq!(listed.count(), voids.len());
+        assert!(host.ok("olivia", &["audit"]).contains("it changes nothing"));
+    }
+    assert_eq!(serde_json::from_str::<Value>(&h3.ok("bob1", &["show", "1", "--json"])).unwrap()["requester"], "bob1");
+    // A new host comes to the same.
+    std::fs::remove_file(h3.db()).unwrap();
+    h3.ok("bob1", &["log", "join"]);
+    assert!(h3.log() == h1.log() && h3.tables() == h1.tables());
+}
+
+/// It does not void what an honest host appended, and so never misses that access was taken away.
+#[test]
+fn a_copy_that_is_damaged_stops_at_an_honest_entry() {
+    let team = Team::start(2);
+    let (h1, h2) = (&team.hosts[0], &team.hosts[1]);
+    h1.ok("bob1", &["request", "connection:account1", "--reason", "x"]);
+    h2.ok("olivia", &["follow", "--once"]);
+    h2.sqlite().execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM request").unwrap();
+    h1.ok("bob1", &["withdraw", "1"]);
+    let ran = h2.run("olivia", &["follow", "--once"]);
+    assert!(![Some(0), Some(75)].contains(&ran.status.code()), "{}", said(&ran));
+    assert!(!h2.log().iter().any(|(_, body)| body.contains("request.withdrawn")));
+}
