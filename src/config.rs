@@ -13,7 +13,6 @@ use std::io::{ErrorKind, Read as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use directories::ProjectDirs;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use serde::Deserialize;
@@ -212,15 +211,23 @@ fn variable(name: &str, hint: &str) -> Result<Option<OsString>, Failure> {
     }
 }
 
-fn folders() -> Result<ProjectDirs, Failure> {
-    ProjectDirs::from("", "", "access")
+/// This user's folder for `access`, by the XDG Base Directory Specification.
+fn folder(variable: &str, default: &str) -> Result<PathBuf, Failure> {
+    let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = set.or_else(|| std::env::home_dir().map(|home| home.join(default)));
+    folder
+        .map(|folder| folder.join("access"))
         .ok_or_else(|| Failure::new(Kind::Failure, "this user has no home folder").hint("name the database with --db"))
+}
+
+/// The configuration of this user.
+fn own() -> Result<PathBuf, Failure> {
+    Ok(folder("XDG_CONFIG_HOME", ".config")?.join("config.toml"))
 }
 
 /// The database if neither an option nor the environment names one, on a machine that is not a shared host.
 pub fn database() -> Result<PathBuf, Failure> {
-    let folders = folders()?;
-    let own = folders.config_dir().join("config.toml");
+    let own = own()?;
     let own_config = read_own(&own)?;
     if own_config.socket.is_some() {
         let message = format!("{}: only {SYSTEM} can name a socket", own.display());
@@ -228,7 +235,10 @@ pub fn database() -> Result<PathBuf, Failure> {
     }
     match own_config.database {
         Some(database) => Ok(database),
-        None => Ok(read_system(&system())?.database.unwrap_or_else(|| folders.data_dir().join("access.db"))),
+        None => match read_system(&system())?.database {
+            Some(database) => Ok(database),
+            None => Ok(folder("XDG_DATA_HOME", ".local/share")?.join("access.db")),
+        },
     }
 }
 
@@ -238,8 +248,8 @@ pub fn transports() -> Result<Config, Failure> {
     if system.socket.is_some() {
         return Ok(system);
     }
-    let own = match folders() {
-        Ok(folders) => read_own(&folders.config_dir().join("config.toml"))?,
+    let own = match own() {
+        Ok(own) => read_own(&own)?,
         Err(_) => Config::default(),
     };
     // One of the two replaces the other: a machine sends its mail one way.
@@ -266,8 +276,8 @@ pub fn transports() -> Result<Config, Failure> {
 /// How this host reaches the log that several hosts share. On a shared host only the machine's file counts.
 pub fn log() -> Result<LogConfig, Failure> {
     let system = read_system(&system())?;
-    let own = if system.socket.is_some() { None } else { folders().ok() };
-    let own = own.map(|folders| read_own(&folders.config_dir().join("config.toml"))).transpose()?;
+    let own = if system.socket.is_some() { None } else { own().ok() };
+    let own = own.map(|path| read_own(&path)).transpose()?;
     own.and_then(|own| own.log).or(system.log).ok_or_else(|| {
         Failure::new(Kind::Unavailable, "the configuration does not say how to reach the shared log")
             .hint("add [log] with its url to /etc/access/config.toml")
@@ -293,9 +303,8 @@ pub fn checkpoints() -> Result<Option<Checkpoints>, Failure> {
 fn enforcing<T>(what: &str, section: impl Fn(Config) -> Option<T>) -> Result<Option<T>, Failure> {
     let path = system();
     let system = read_system(&path)?;
-    let folders = if system.socket.is_some() { None } else { folders().ok() };
-    if let Some(folders) = folders {
-        let path = folders.config_dir().join("config.toml");
+    let own = if system.socket.is_some() { None } else { own().ok() };
+    if let Some(path) = own {
         if let Some(own) = section(read_own(&path)?) {
             trusted(&path).map_err(|why| {
                 Failure::new(Kind::Invalid, format!("{what} in {} cannot be used: {why}", path.display()))
@@ -309,8 +318,7 @@ fn enforcing<T>(what: &str, section: impl Fn(Config) -> Option<T>) -> Result<Opt
 
 /// The folder for what this user's commands keep between runs, outside the database.
 pub fn state_folder() -> Result<PathBuf, Failure> {
-    let folders = folders()?;
-    Ok(folders.state_dir().unwrap_or_else(|| folders.data_dir()).to_owned())
+    folder("XDG_STATE_HOME", ".local/state")
 }
 
 /// The content of a regular file, with its metadata at the time when it was opened.

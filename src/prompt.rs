@@ -1,20 +1,16 @@
 //! Questions on a terminal. They check nothing: the service decides, whatever was answered here.
 //!
-//! `dialoguer` asks for yes or no. Its text input miscounts wide and wrapped text, and letters typed at its lists move and
-//! choose, so the text field (`text_input`) and the list (`menu`) are our own.
+//! `console` reads the keys. The widgets are our own: those of its libraries miscount wide and wrapped text, and letters typed at
+//! their lists move and choose.
 
+mod confirm;
 mod menu;
 mod screen;
 mod text_input;
 
 use std::io::{IsTerminal, stderr, stdin};
 
-use dialoguer::Confirm;
-use dialoguer::console::Term;
-use dialoguer::theme::{ColorfulTheme, SimpleTheme, Theme};
 use menu::Menu;
-use nix::sys::signal::{SigSet, Signal};
-use screen::RawMode;
 use text_input::TextInput;
 
 use crate::domain::resource::Resource;
@@ -39,10 +35,7 @@ impl Prompt {
     }
 
     pub fn confirm(&self, question: &str) -> Result<bool, Failure> {
-        let theme: Box<dyn Theme> = if self.color { Box::new(ColorfulTheme::default()) } else { Box::new(SimpleTheme) };
-        let confirm = Confirm::with_theme(&*theme).with_prompt(question).default(false);
-        let _raw = RawMode::begin(true)?;
-        Ok(uninterrupted(|| confirm.interact_opt())?.unwrap_or(false))
+        confirm::ask(question, self.color)
     }
 
     /// Asks for one of these. Letters do nothing. None if the user presses Esc.
@@ -140,22 +133,6 @@ fn interrupted() -> Failure {
 /// The user left a question.
 pub fn cancelled() -> Failure {
     Failure::new(Kind::Failure, "cancelled; nothing was done")
-}
-
-/// Asks with `dialoguer`. On Ctrl-C `console` raises SIGINT and returns an error. The signal is blocked meanwhile, or it
-/// would end the program before the terminal is restored.
-fn uninterrupted<T>(question: impl FnOnce() -> dialoguer::Result<T>) -> Result<T, Failure> {
-    let interrupt = SigSet::from(Signal::SIGINT);
-    let _ = interrupt.thread_block();
-    let answer = question();
-    // After Ctrl-C the program ends by itself with its own exit code, so the signal stays blocked.
-    let answer = answer.map_err(|dialoguer::Error::IO(error)| {
-        // The error is not written on the line of the question.
-        let _ = Term::stderr().write_line("");
-        failed(&error)
-    })?;
-    let _ = interrupt.thread_unblock();
-    Ok(answer)
 }
 
 fn failed(error: &std::io::Error) -> Failure {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 
-use dialoguer::console::{self, Term};
+use console::Term;
 use nix::sys::termios::{SetArg, Termios, cfmakeraw, tcgetattr, tcsetattr};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
@@ -122,6 +122,16 @@ impl Screen {
         let end = if lines.is_empty() { "\r" } else { "\r\n" };
         self.row = 0;
         self.term.write_str(end).map_err(|error| failed(&error))
+    }
+
+    /// Leaves a question with its answer on the screen.
+    pub fn close_answered(self, text: &str) -> Result<(), Failure> {
+        let mut lines = wrapped(text, self.columns() - 2);
+        for (index, line) in lines.iter_mut().enumerate() {
+            let mark = if index == 0 { self.paint("32", "✔") } else { " ".to_owned() };
+            *line = format!("{mark} {line}");
+        }
+        self.close(&lines)
     }
 
     /// Waits for a key. Ctrl-C is a failure of the kind `Interrupted`.

@@ -3,7 +3,7 @@
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-use super::screen::{KeyPress, Screen, cut, folded, wrapped};
+use super::screen::{KeyPress, Screen, cut, folded};
 use crate::error::Failure;
 
 /// A question that is answered with a text.
@@ -37,13 +37,7 @@ impl TextInput<'_> {
                 KeyPress::Enter => match (self.check)(&editor.text) {
                     Ok(()) => {
                         let shown = if editor.text.trim().is_empty() { "nothing" } else { &editor.text };
-                        let answer = format!("{} · {shown}", self.question);
-                        let mut lines = wrapped(&answer, screen.columns() - 2);
-                        for (index, line) in lines.iter_mut().enumerate() {
-                            let mark = if index == 0 { screen.paint("32", "✔") } else { " ".to_owned() };
-                            *line = format!("{mark} {line}");
-                        }
-                        screen.close(&lines)?;
+                        screen.close_answered(&format!("{} · {shown}", self.question))?;
                         return Ok(Some(editor.text));
                     }
                     Err(why) => wrong = Some(why),

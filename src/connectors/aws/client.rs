@@ -1,12 +1,12 @@
-//! Signed requests (Signature Version 4).
+//! Signed requests.
 
 use std::time::SystemTime;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4;
+use chrono::{DateTime, Utc};
+use ureq::http::Uri;
 
 use super::keys::KeySource;
+use super::signature::Post;
 use crate::connectors::NotDone;
 use crate::connectors::patience::Patience;
 use crate::connectors::web::Website;
@@ -42,46 +42,23 @@ impl AwsClient {
         headers: &[RequestHeader<'_>],
         body: &str,
     ) -> Result<(u16, String), NotDone> {
-        let credentials = self.keys.credentials()?;
+        let key = self.keys.key()?;
+        let url = format!("{}/", endpoint.website.base);
+        let uri: Uri = url.parse().map_err(|error| NotDone::Failed(format!("{url}: {error}")))?;
         let mut pauses = self.patience.pauses();
         loop {
-            let signature = self
-                .sign(&credentials, endpoint, headers, body)
-                .map_err(|why| NotDone::Failed(format!("the request can't be signed: {why}")))?;
-            let (status, text) = endpoint.website.ask(|agent, base| {
-                let signature = signature.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let time = DateTime::<Utc>::from(SystemTime::now()).format("%Y%m%dT%H%M%SZ").to_string();
+            let (region, service) = (self.region.as_str(), endpoint.service);
+            let signature = key.sign(&Post { uri: &uri, region, service, headers, body, time: &time });
+            let (status, text) = endpoint.website.ask(|agent, _| {
+                let signature = signature.iter().map(|(name, value)| (*name, value.as_str()));
                 let headers = headers.iter().copied().chain(signature);
-                headers.fold(agent.post(format!("{base}/")), |post, (name, value)| post.header(name, value)).send(body)
+                headers.fold(agent.post(&uri), |post, (name, value)| post.header(name, value)).send(body)
             })?;
             if !is_throttled(status, &text) || !pauses.wait() {
                 return Ok((status, text));
             }
         }
-    }
-
-    /// The headers of the signature.
-    fn sign(
-        &self,
-        credentials: &Credentials,
-        endpoint: &AwsEndpoint,
-        headers: &[RequestHeader<'_>],
-        body: &str,
-    ) -> Result<Vec<(String, String)>, String> {
-        let identity = credentials.clone().into();
-        let parameters = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name(endpoint.service)
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| error.to_string())?
-            .into();
-        let url = format!("{}/", endpoint.website.base);
-        let request = SignableRequest::new("POST", url, headers.iter().copied(), SignableBody::Bytes(body.as_bytes()));
-        let request = request.map_err(|error| error.to_string())?;
-        let (instructions, _) = sign(request, &parameters).map_err(|error| error.to_string())?.into_parts();
-        Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod keys;
+mod signature;
 
 use std::path::PathBuf;
 
