@@ -1,50 +1,54 @@
 #!/bin/sh
-# The Debian package in a fresh Debian with systemd: installed, used by real people, upgraded while access is granted, removed
-# and purged. tests/deb.sh [PACKAGE.deb]; without a package it builds one. It needs root, debootstrap and Debian's archive.
+# The Debian package in a fresh Debian with systemd, by the lines of the README: installed over an older version that real people
+# use, while access is granted, then removed and purged.
+# Usage: tests/deb.sh [PACKAGE.deb]   (without a package it builds one)
+# ACCESS_PREVIOUS=COMMIT builds the older version from that commit. Otherwise it is the same program with a lower version.
+# It needs root, mounts, and Debian's archive.
 set -eu
 cd "$(dirname "$0")/.."
-[ "$(id -u)" = 0 ] || { echo "skipped: tests/deb.sh needs root" >&2; exit 0; }
+if [ "$(id -u)" != 0 ] || ! unshare --mount true 2>/dev/null; then
+    echo "skipped: tests/deb.sh needs root and mounts" >&2
+    exit 0
+fi
+tests/need.sh debootstrap=debootstrap dh=debhelper lintian=lintian dpkg-buildpackage=dpkg-dev unshare=util-linux
 deb=${1:-$(packaging/build-deb | tail -n 1)}
 lintian --pedantic --display-info --fail-on error,warning,info,pedantic "$deb"
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
-base=$target/deb/debian.tar
+# The package was built for this release of Debian.
+suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+base=$target/deb/$suite.tar
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 if [ ! -e "$base" ]; then
     mkdir -p "$target/deb"
-    debootstrap --variant=minbase --include=systemd bookworm "$work/base" >&2
+    debootstrap --variant=minbase --include=systemd "$suite" "$work/base" >"$work/log" 2>&1 || { tail "$work/log" >&2; exit 1; }
     tar -C "$work/base" -cf "$base.new" .
     mv "$base.new" "$base"
-    rm -rf "$work/base"
+    rm -rf "$work/base" "$work/log"
 fi
-mkdir "$work/root"
-tar -C "$work/root" -xf "$base"
-inside=$work/root/root/inside
-mkdir "$inside"
-cp /etc/apt/sources.list* "$inside" 2>/dev/null || :
+root=$work/root
+mkdir "$root"
+tar -C "$root" -xf "$base"
+inside=$root/root/inside
+mkdir -p "$inside/target/debian"
+cp "$deb" "$inside/target/debian/"
 
-# The same, as an older version.
 dpkg-deb -R "$deb" "$work/older"
-sed -i 's/^Version: .*/Version: 0.0.9/' "$work/older/DEBIAN/control"
+sed -i 's/^Version: .*/Version: 0.0.9-1/' "$work/older/DEBIAN/control"
+if [ -n "${ACCESS_PREVIOUS:-}" ]; then
+    mkdir "$work/source"
+    git archive "$ACCESS_PREVIOUS" | tar -x -C "$work/source"
+    (cd "$work/source" && CARGO_TARGET_DIR=$target/deb/previous cargo build --locked --bin access) >&2
+    strip -o "$work/older/usr/bin/access" "$target/deb/previous/debug/access"
+fi
 dpkg-deb -b "$work/older" "$inside/older.deb" >/dev/null
-cp "$deb" "$inside/newer.deb"
+rm -rf "$work/older" "$work/source"
 
-cat >"$inside/script" <<'END'
-exec 2>&1
-cd /root/inside
-as() { login=$1; shift; runuser -u "$login" -- "$@" >/root/inside/said 2>&1; echo "$login $*: $?"; }
-quietly() { "$@" >>/root/inside/log 2>&1 || echo "$*: $?"; }
-# All that is there, but for what apt and the system itself keep.
-files() { find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /root -o -path /var/lib/dpkg -o -path /var/cache \
-    -o -path /var/log -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /home \) -prune -o -print | sort; }
-for login in ana alice bob; do useradd --create-home "$login"; done
-files >before
-quietly dpkg -i older.deb
-systemctl is-enabled access.socket access-expire.timer access-follow.service | sort -u
-quietly access init --shared --owner ana --team acme
-quietly systemctl enable --now access.socket access-expire.timer access-reconcile.service
-cat >/home/ana/team.toml <<TEAM
+# What the README says about packages.
+sed -n 's/^\(sudo apt [a-z]* [^#]*[^# ]\).*/\1/p' README.md >"$inside/readme"
+echo 'APT::Get::Assume-Yes "true"; APT::Sandbox::User "root";' >"$root/etc/apt/apt.conf.d/90inside"
+cat >"$inside/team.toml" <<'END'
 [team]
 name = "acme"
 owner = "ana"
@@ -54,86 +58,172 @@ role = "admin"
 [members.bob]
 [connections.prod]
 environment = "production"
-TEAM
+[[bindings]]
+resource = "connection:prod"
+connector = "groups"
+group = "prod"
+END
+cat >"$inside/config.toml" <<'END'
+
+[[connectors]]
+name = "groups"
+command = ["/usr/bin/access", "connector", "unix-group"]
+allow = { group = ["prod"] }
+END
+
+cat >"$inside/script" <<'END'
+exec >/root/inside/out 2>&1
+cd /root/inside
+export DEBIAN_FRONTEND=noninteractive
+as() { login=$1; shift; runuser -u "$login" -- "$@" >>log 2>&1; echo "$login $*: $?"; }
+quietly() { "$@" >>log 2>&1 || echo "$*: $?"; }
+# A line of the README.
+readme() { line=$(grep "^sudo apt $1 " readme); quietly eval "${line#sudo }"; }
+# All that is there, but for what apt and the system keep for themselves.
+files() {
+    find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /root -o -path /var/lib/dpkg -o -path /var/cache \
+        -o -path /var/log -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /home \) -prune -o -print | sort
+    find /run /var/lib/systemd -name '*access*' | sort
+}
+# Until it is so, for at most 20 seconds.
+until_so() { tries=100; until eval "$1"; do tries=$((tries - 1)); [ "$tries" -gt 0 ] || { echo "never: $1"; return; }; sleep 0.2; done; }
+in_group() { getent group prod | grep -q '[:,]bob$'; }
+for login in ana alice bob; do useradd --create-home "$login"; done
+groupadd prod
+cp team.toml /home/ana/
+files >before
+
+echo "== the older version"
+quietly apt install ./older.deb
+systemctl is-enabled access.socket access-expire.timer access-follow.service access-reconcile.service | sort -u
+systemctl is-active access.socket access-expire.timer access-follow.service access-reconcile.service | sort -u
+quietly access init --shared --owner ana --team acme
+cat config.toml >>/etc/access/config.toml
+quietly systemctl enable --now access.socket access-expire.timer access-reconcile.service
 as ana access team apply /home/ana/team.toml --yes
-as bob access request connection:prod --reason x
+as bob access request connection:prod --reason x --duration 1h
 as bob access approve 1
-as alice access approve 1 --duration 1h
 as bob access check connection:prod
-before=$(systemctl show --property=MainPID access-reconcile.service)
-quietly dpkg -i newer.deb
-[ "$before" != "$(systemctl show --property=MainPID access-reconcile.service)" ] && echo "the reconciler was restarted"
+as alice access approve 1
+as bob access check connection:prod
+as bob access request connection:prod --reason later --start 'in 2h'
+until_so in_group
+
+echo "== the upgrade"
+# Meanwhile bob asks without a pause.
+: >asking
+(asked=0; while [ -e asking ]; do runuser -u bob -- access check --quiet connection:prod >>asked.log 2>&1 || echo "bob was refused: $?"
+    asked=$((asked + 1)); done; [ "$asked" -gt 10 ] || echo "bob asked only $asked times") &
+asker=$!
+reconciler=$(systemctl show --property=MainPID access-reconcile.service)
+readme install
+rm asking
+wait "$asker"
+dpkg-query --showformat='${Version}\n' --show access | grep -v '^0\.0\.9' >>log || echo "the older version is still there"
+[ "$reconciler" != "$(systemctl show --property=MainPID access-reconcile.service)" ] || echo "the reconciler was not restarted"
 systemctl is-active access.socket access-expire.timer access-reconcile.service | sort -u
 as bob access check connection:prod
 as ana access audit verify
-as bob access request connection:prod --reason 'for a moment' --duration 2h
+as alice access approve 2
+in_group || echo "bob has left the group"
 as alice access revoke 1
 as bob access check connection:prod
+until_so '! in_group'
 quietly systemctl start access-expire.service
 quietly access doctor
 systemctl --state=failed --no-legend --plain
-quietly dpkg --remove access
-files | grep -v '^/var/lib/access' >removed
-comm -13 before removed | grep -v -x -e '/etc/access\(/.*\)\?' -e '/etc/systemd/system/.*'
+for page in access access-request access-team access-config; do ls /usr/share/man/man?/$page.?.gz >>log || echo "no manual page $page"; done
+
+echo "== removed"
+readme remove
 pgrep -l -x access
-quietly dpkg --purge access
-ls /var/lib/access
+systemctl list-units --all --no-legend --plain 'access*'
+files | grep -v '^/var/lib/access\(-reconcile\)\?\(/\|$\)' >removed
+comm -13 before removed
+echo "== installed again"
+readme install
+quietly systemctl start access.socket
+as bob access check connection:prod
+as ana access audit verify
+echo "== purged"
+readme purge
+pgrep -l -x access
+systemctl list-units --all --no-legend --plain 'access*'
 files >after
-comm -13 before after | grep -v '^/var/lib/access'
+comm -13 before after
 comm -23 before after
-echo the end
+echo "== the end"
 END
 
-cat >"$work/root/etc/systemd/system/inside.service" <<'END'
+cat >"$root/etc/systemd/system/inside.service" <<'END'
 [Unit]
-After=basic.target dbus.socket
+After=basic.target
 [Service]
 Type=oneshot
 ExecStart=/bin/sh /root/inside/script
-StandardOutput=file:/root/inside/out
 ExecStopPost=/bin/systemctl exit --force --force
 END
-ln -s ../inside.service "$work/root/etc/systemd/system/multi-user.target.wants/inside.service"
-rm -f "$work/root/etc/resolv.conf"
-# In control groups of its own. Whatever it started ends with it.
-group=/sys/fs/cgroup/access-deb-$$
-# shellcheck disable=SC2016 # the inner shells expand it
-unshare --mount sh -eu -c '
+ln -s ../inside.service "$root/etc/systemd/system/multi-user.target.wants/inside.service"
+# In a control group of its own: what it started ends with it.
+cat >"$work/boot" <<'END'
+set -eu
+root=$2
+case $1 in
+all)
     mount --make-rprivate /
-    mount -t cgroup2 none /sys/fs/cgroup 2>/dev/null || :
-    mkdir "$2"
-    echo $$ >"$2/cgroup.procs"
-    exec timeout --signal=KILL 300 unshare --mount --pid --fork --kill-child --cgroup --uts --ipc sh -eu -c "
-        mount --bind \"$1\" \"$1\"
-        mount -t proc proc \"$1/proc\"
-        mount -t tmpfs tmpfs \"$1/run\"
-        mount -t tmpfs tmpfs \"$1/tmp\"
-        mount --rbind /dev \"$1/dev\"
-        mount -t sysfs sysfs \"$1/sys\"
-        mount -t cgroup2 none \"$1/sys/fs/cgroup\"
-        exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot \"$1\" /lib/systemd/systemd --system --log-target=null
-    "' sh "$work/root" "$group" </dev/null >/dev/null 2>&1 || :
-find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || :
+    mount -t cgroup2 none /sys/fs/cgroup
+    group=/sys/fs/cgroup/access-deb-$$
+    mkdir "$group"
+    sh "$0" grouped "$root" "$group" || :
+    find "$group" -depth -type d -exec rmdir {} +
+    ;;
+grouped)
+    echo $$ >"$3/cgroup.procs"
+    exec timeout --signal=KILL 300 unshare --mount --pid --fork --kill-child --cgroup --uts --ipc sh "$0" alone "$root"
+    ;;
+alone)
+    mount --bind "$root" "$root"
+    mount -t proc proc "$root/proc"
+    mount -t tmpfs tmpfs "$root/run"
+    mount -t tmpfs tmpfs "$root/tmp"
+    mount --rbind /dev "$root/dev"
+    mount -t sysfs sysfs "$root/sys"
+    mount -t cgroup2 none "$root/sys/fs/cgroup"
+    exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot "$root" /lib/systemd/systemd --system --log-target=null
+    ;;
+esac
+END
+unshare --mount sh "$work/boot" all "$root" </dev/null >"$work/log" 2>&1 || :
 
 cat >"$work/expected" <<'END'
+== the older version
 disabled
+inactive
 ana access team apply /home/ana/team.toml --yes: 0
-bob access request connection:prod --reason x: 0
+bob access request connection:prod --reason x --duration 1h: 0
 bob access approve 1: 3
-alice access approve 1 --duration 1h: 0
+bob access check connection:prod: 1
+alice access approve 1: 0
 bob access check connection:prod: 0
-the reconciler was restarted
+bob access request connection:prod --reason later --start in 2h: 0
+== the upgrade
 active
 bob access check connection:prod: 0
 ana access audit verify: 0
-bob access request connection:prod --reason for a moment --duration 2h: 0
+alice access approve 2: 0
 alice access revoke 1: 0
 bob access check connection:prod: 1
-access.db
-the end
+== removed
+== installed again
+bob access check connection:prod: 1
+ana access audit verify: 0
+== purged
+/var/lib/access
+/var/lib/access/access.db
+== the end
 END
 if ! diff -u "$work/expected" "$inside/out"; then
-    cat "$inside/log" >&2
+    tail -n 100 "$work/log" "$inside/log" >&2
     exit 1
 fi
 echo "the package installs, upgrades and goes as it should"
