@@ -81,10 +81,11 @@ quietly() { "$@" >>log 2>&1 || echo "$*: $?"; }
 readme() { line=$(grep "^sudo apt $1 " readme); quietly eval "${line#sudo }"; }
 # All that is there, but for what apt and the system keep for themselves.
 files() {
-    find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /root -o -path /var/lib/dpkg -o -path /var/cache \
-        -o -path /var/log -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /home \) -prune -o -print | sort
-    find /run /var/lib/systemd -name '*access*' | sort
+    { find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /root -o -path /var/lib/dpkg -o -path /var/cache \
+        -o -path /var/log -o -path /var/lib/apt -o -path /var/lib/systemd -o -path /home \) -prune -o -print
+    find /run -name '*access*'; } | LC_ALL=C sort
 }
+processes() { readlink /proc/[0-9]*/exe | grep '^/usr/bin/access' || :; }
 # Until it is so, for at most 20 seconds.
 until_so() { tries=100; until eval "$1"; do tries=$((tries - 1)); [ "$tries" -gt 0 ] || { echo "never: $1"; return; }; sleep 0.2; done; }
 in_group() { getent group prod | grep -q '[:,]bob$'; }
@@ -136,10 +137,10 @@ for page in access access-request access-team access-config; do ls /usr/share/ma
 
 echo "== removed"
 readme remove
-pgrep -l -x access
+processes
 systemctl list-units --all --no-legend --plain 'access*'
-files | grep -v '^/var/lib/access\(-reconcile\)\?\(/\|$\)' >removed
-comm -13 before removed
+files | grep -v '^/var/lib/access' >removed
+LC_ALL=C comm -13 before removed
 echo "== installed again"
 readme install
 quietly systemctl start access.socket
@@ -147,11 +148,11 @@ as bob access check connection:prod
 as ana access audit verify
 echo "== purged"
 readme purge
-pgrep -l -x access
+processes
 systemctl list-units --all --no-legend --plain 'access*'
 files >after
-comm -13 before after
-comm -23 before after
+LC_ALL=C comm -13 before after | grep -v '^/var/lib/access/access\.db\(-wal\|-shm\|\.lock\|\.places\)$'
+LC_ALL=C comm -23 before after
 echo "== the end"
 END
 
@@ -214,6 +215,12 @@ alice access approve 2: 0
 alice access revoke 1: 0
 bob access check connection:prod: 1
 == removed
+/etc/access
+/etc/access/config.toml
+/etc/systemd/system/multi-user.target.wants/access-reconcile.service
+/etc/systemd/system/sockets.target.wants
+/etc/systemd/system/sockets.target.wants/access.socket
+/etc/systemd/system/timers.target.wants/access-expire.timer
 == installed again
 bob access check connection:prod: 1
 ana access audit verify: 0
