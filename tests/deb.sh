@@ -42,7 +42,7 @@ if [ -n "${ACCESS_PREVIOUS:-}" ]; then
     (cd "$work/source" && CARGO_TARGET_DIR=$target/deb/previous cargo build --locked --bin access) >&2
     strip -o "$work/older/usr/bin/access" "$target/deb/previous/debug/access"
 fi
-dpkg-deb -b "$work/older" "$inside/older.deb" >/dev/null
+dpkg-deb -Znone -b "$work/older" "$inside/older.deb" >/dev/null
 rm -rf "$work/older" "$work/source"
 
 # What the README says about packages.
