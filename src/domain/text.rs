@@ -5,6 +5,9 @@ use std::borrow::Cow;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use unicode_segmentation::UnicodeSegmentation as _;
+use unicode_width::UnicodeWidthStr as _;
+
 use super::{Malformed, checked_string};
 
 /// A reason or a note: 1 to 4096 bytes, not all blank. Line breaks are allowed, other control characters are not.
@@ -133,6 +136,21 @@ pub fn cut(text: &str, most: usize) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// The text, cut to this many columns of a terminal.
+pub fn fitted(text: &str, columns: usize) -> String {
+    if text.width() <= columns {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for piece in text.graphemes(true) {
+        if short.width() + piece.width() >= columns {
+            break;
+        }
+        short += piece;
+    }
+    short + "…"
 }
 
 /// The candidate most like the word, if any is like it at all.

@@ -9,7 +9,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
 use super::failed;
-use crate::domain::text::visible;
+use crate::domain::text::{fitted, visible};
 use crate::error::Failure;
 
 /// A key, or a paste, as the widgets see it.
@@ -232,18 +232,7 @@ impl Drop for Screen {
 
 /// The text made visible and cut to this many columns.
 pub fn cut(text: &str, columns: usize) -> String {
-    let text = visible(text, false);
-    if text.width() <= columns {
-        return text.into_owned();
-    }
-    let mut short = String::new();
-    for piece in text.graphemes(true) {
-        if short.width() + piece.width() >= columns {
-            break;
-        }
-        short += piece;
-    }
-    short + "…"
+    fitted(&visible(text, false), columns)
 }
 
 /// The text made visible, in lines of at most this many columns.

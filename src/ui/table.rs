@@ -1,8 +1,10 @@
-//! Tables for people. On a terminal, comfy-table fits each page into the width, and each row becomes a block of lines where
-//! there is too little of it. In a pipe, each row is one line, and nothing is cut or wrapped.
+//! Tables for people. On a terminal, each page fits into the width, and each row becomes a block of lines where there is too
+//! little of it. In a pipe, each row is one line, and nothing is cut or wrapped.
 
-use comfy_table::{Attribute, Cell, ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
+use textwrap::{Options, WordSplitter, wrap};
 use unicode_width::UnicodeWidthStr;
+
+use crate::domain::text::fitted;
 
 /// One column: its heading, and what may be done to make it fit.
 pub struct Column(pub &'static str, pub Fit);
@@ -39,6 +41,10 @@ pub const NARROW: usize = 60;
 /// The least that a text is shortened to, and wrapped to.
 const SHORTENED: usize = 12;
 const WRAPPED: usize = 20;
+/// Between two columns in a pipe.
+const PIPED_GAP: usize = 2;
+/// The code of a heading.
+const BOLD: &str = "1";
 
 /// A whole table as text.
 pub fn table(columns: &'static [Column], rows: &[Vec<Shown>], width: Option<usize>, color: bool) -> String {
@@ -95,88 +101,106 @@ impl TableWriter {
     }
 
     fn table(&self, rows: &[Vec<Shown>], columns: &[(usize, usize)], width: usize, gap: usize) -> String {
-        let mut table = self.empty(width);
-        table.set_header(columns.iter().map(|&(index, _)| self.heading(index)).collect::<Vec<_>>());
-        let shortens = self.columns.iter().any(|column| column.1 == Fit::Shorten);
+        let room = width - gap * columns.len().saturating_sub(1);
+        let widths = self.widths(rows, columns, room);
+        let heading = |&(index, _): &(usize, usize)| (self.columns[index].0, Some(BOLD), Fit::Wrap);
+        let mut text = String::new();
+        self.row(columns.iter().map(heading), &widths, gap, &mut text);
         for row in rows {
-            let mut row = Row::from(columns.iter().map(|&(index, _)| cell(&row[index])).collect::<Vec<_>>());
-            if shortens {
-                row.max_height(1);
-            }
-            table.add_row(row);
-        }
-        for (place, (drawn, &(index, least))) in table.column_iter_mut().zip(columns).enumerate() {
-            let gap = if place + 1 < columns.len() { gap } else { 0 };
-            drawn.set_padding((0, narrow(gap)));
-            if self.columns[index].1 == Fit::Shorten {
-                // Cut where the room ends, not behind the last word that fits: no text has this character.
-                drawn.set_delimiter('\u{1f}');
-            }
-            let least = Width::Fixed(narrow(least + gap));
-            drawn.set_constraint(match self.columns[index].1 {
-                Fit::Whole | Fit::Drop => ColumnConstraint::Absolute(least),
-                Fit::Shorten | Fit::Wrap => ColumnConstraint::LowerBoundary(least),
+            let cells = columns.iter().map(|&(index, _)| {
+                let Shown(text, color) = &row[index];
+                (text.as_str(), color.map(code), self.columns[index].1)
             });
+            self.row(cells, &widths, gap, &mut text);
         }
-        text(&table)
+        text
+    }
+
+    /// Every column gets what it needs at least. Those that need more share the rest.
+    fn widths(&self, rows: &[Vec<Shown>], columns: &[(usize, usize)], room: usize) -> Vec<usize> {
+        let wanted = |&(index, least): &(usize, usize)| match self.columns[index].1 {
+            Fit::Whole | Fit::Drop => least,
+            Fit::Shorten | Fit::Wrap => widest(rows, index).max(least),
+        };
+        let wanted: Vec<usize> = columns.iter().map(wanted).collect();
+        let mut widths: Vec<usize> = columns.iter().map(|&(_, least)| least).collect();
+        loop {
+            let rest = room.saturating_sub(widths.iter().sum());
+            let short: Vec<usize> = (0..widths.len()).filter(|&place| widths[place] < wanted[place]).collect();
+            if rest == 0 || short.is_empty() {
+                return widths;
+            }
+            let share = (rest / short.len()).max(1);
+            for place in short.into_iter().take(rest) {
+                widths[place] = wanted[place].min(widths[place] + share);
+            }
+        }
+    }
+
+    /// A row, on as many lines as it takes.
+    fn row<'c>(
+        &self,
+        cells: impl Iterator<Item = (&'c str, Option<&'static str>, Fit)>,
+        widths: &[usize],
+        gap: usize,
+        text: &mut String,
+    ) {
+        let cells: Vec<(Vec<String>, Option<&str>)> = cells
+            .zip(widths)
+            .map(|((content, code, fit), &width)| match fit {
+                Fit::Shorten => (vec![fitted(content, width)], code),
+                Fit::Whole | Fit::Drop | Fit::Wrap => (wrapped(content, width), code),
+            })
+            .collect();
+        let height = cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0);
+        for number in 0..height {
+            let line = cells.iter().map(|(lines, code)| (lines.get(number).map_or("", String::as_str), *code));
+            self.line(line, widths, gap, text);
+        }
     }
 
     /// A block of lines for each row, each with a heading and its value. Empty values are left out.
     fn blocks(&self, rows: &[Vec<Shown>], width: usize) -> String {
         let label = self.columns.iter().map(|column| column.0.len()).max().unwrap_or(0);
+        let widths = [label, width.saturating_sub(label + 1)];
         let blocks = rows.iter().map(|row| {
-            let mut block = self.empty(width);
-            for (index, value) in row.iter().enumerate().filter(|(_, value)| !value.0.is_empty()) {
-                block.add_row(vec![self.heading(index), cell(value)]);
+            let mut block = String::new();
+            for (column, Shown(text, color)) in self.columns.iter().zip(row).filter(|(_, value)| !value.0.is_empty()) {
+                let cells = [(column.0, Some(BOLD), Fit::Whole), (text, color.map(code), Fit::Wrap)];
+                self.row(cells.into_iter(), &widths, 1, &mut block);
             }
-            if let Some(labels) = block.column_mut(0) {
-                labels.set_padding((0, 1)).set_constraint(ColumnConstraint::Absolute(Width::Fixed(narrow(label + 1))));
-            }
-            if let Some(values) = block.column_mut(1) {
-                values.set_padding((0, 0));
-            }
-            text(&block)
+            block
         });
         let before = if self.begun { "\n" } else { "" };
         before.to_owned() + &blocks.collect::<Vec<_>>().join("\n")
     }
 
-    fn empty(&self, width: usize) -> Table {
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).force_no_tty().style_text_only();
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(narrow(width));
-        if self.color {
-            // `--color always` overrides NO_COLOR, which crossterm would heed.
-            crossterm::style::force_color_output(true);
-            table.enforce_styling();
-        }
-        table
-    }
-
-    fn heading(&self, index: usize) -> Cell {
-        Cell::new(self.columns[index].0).add_attribute(Attribute::Bold)
-    }
-
-    /// Not by comfy-table, which takes ten times as long: a list in a pipe may have a hundred thousand rows.
     fn piped_page(&mut self, rows: &[Vec<Shown>]) -> String {
         let mut text = String::new();
         if !self.begun {
             self.begun = true;
             let columns = self.columns.iter().enumerate();
             self.piped = columns.map(|(index, column)| widest(rows, index).max(column.0.len())).collect();
-            self.piped_line(self.columns.iter().map(|column| (column.0, Some("1"))), &mut text);
+            self.line(self.columns.iter().map(|column| (column.0, Some(BOLD))), &self.piped, PIPED_GAP, &mut text);
         }
         for row in rows {
-            self.piped_line(row.iter().map(|Shown(text, color)| (text.as_str(), color.map(code))), &mut text);
+            let cells = row.iter().map(|Shown(text, color)| (text.as_str(), color.map(code)));
+            self.line(cells, &self.piped, PIPED_GAP, &mut text);
         }
         text
     }
 
     /// A line of texts, each with the code of its colour.
-    fn piped_line<'c>(&self, cells: impl Iterator<Item = (&'c str, Option<&'static str>)>, line: &mut String) {
+    fn line<'c>(
+        &self,
+        cells: impl Iterator<Item = (&'c str, Option<&'static str>)>,
+        widths: &[usize],
+        gap: usize,
+        line: &mut String,
+    ) {
         // Blanks are written once a text follows them.
         let mut blanks = 0;
-        for ((text, code), width) in cells.zip(&self.piped) {
+        for ((text, code), width) in cells.zip(widths) {
             if !text.is_empty() {
                 line.extend(std::iter::repeat_n(' ', blanks));
                 blanks = 0;
@@ -185,7 +209,7 @@ impl TableWriter {
                     None => line.push_str(text),
                 }
             }
-            blanks += width.saturating_sub(text.width()) + 2;
+            blanks += width.saturating_sub(text.width()) + gap;
         }
         line.push('\n');
     }
@@ -193,17 +217,6 @@ impl TableWriter {
 
 fn widest(rows: &[Vec<Shown>], index: usize) -> usize {
     rows.iter().map(|row| row[index].0.width()).max().unwrap_or(0)
-}
-
-fn cell(Shown(text, color): &Shown) -> Cell {
-    let cell = Cell::new(text);
-    match color {
-        Some(Color::Red) => cell.fg(comfy_table::Color::DarkRed),
-        Some(Color::Green) => cell.fg(comfy_table::Color::DarkGreen),
-        Some(Color::Yellow) => cell.fg(comfy_table::Color::DarkYellow),
-        Some(Color::Grey) => cell.fg(comfy_table::Color::DarkGrey),
-        None => cell,
-    }
 }
 
 fn code(color: Color) -> &'static str {
@@ -215,13 +228,9 @@ fn code(color: Color) -> &'static str {
     }
 }
 
-fn narrow(width: usize) -> u16 {
-    u16::try_from(width).unwrap_or(u16::MAX)
-}
-
-/// The lines of a table, without the blanks at their ends.
-fn text(table: &Table) -> String {
-    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let options = Options::new(width).word_splitter(WordSplitter::NoHyphenation);
+    wrap(text, options).into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
 
 #[cfg(test)]
