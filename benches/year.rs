@@ -1,22 +1,24 @@
 //! A year of a team of 50 people, the same for the same seed: requests, approvals, denials, emergencies and their reviews,
-//! revoked, permanent and lapsed ones, and changes of the rules. Each step is a call of the service at its time, so the rules
+//! revoked, permanent and lapsed ones, recertifications, and changes of the rules. Each step is a call of the service at its time, so the rules
 //! hold and `access audit verify` accepts the file.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::path::Path;
 
 use access::domain::duration::Length;
 use access::domain::member::Login;
+use access::domain::recertification::{ItemVerdict, Selection};
 use access::domain::resource::Resource;
 use access::domain::terms::{End, Modification, RequestDetails, RequestId, Terms};
 use access::domain::text::Text;
 use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
-use access::protocol::Checkpoint;
+use access::protocol::{Checkpoint, ItemView};
 use access::service::{
-    ActingAs, Approve, AuditCheckpoint, Call, Caller, Deny, Expire, Init, Outside, ReviewEmergency, Revoke, Service,
-    SubmitRequest, TeamApply, Withdraw, init,
+    ActingAs, Approve, AuditCheckpoint, Call, Caller, DecideItem, Deny, Expire, Init, Outside, ReviewEmergency, Revoke,
+    Service, StartRecertification, SubmitRequest, TeamApply, Withdraw, init,
 };
 use access::store::Store;
 
@@ -47,6 +49,7 @@ pub fn fill(path: &Path, seed: u64, requests: i64) -> Outcome<Checkpoint> {
         (BEGIN + 160 * DAY, vec![ONE_FOR_PRODUCTION, BREAK_GLASS]),
     ];
     let mut months = MONTHS.to_vec();
+    let mut reviews = vec![(BEGIN + 270 * DAY, Selection::All), (BEGIN + 90 * DAY, Selection::Permanent)];
     for number in 0..requests {
         let next = BEGIN + DAY + number * step;
         if let Some(day) = months.pop_if(|day| BEGIN + *day * DAY - 12 * HOUR <= next) {
@@ -61,6 +64,9 @@ pub fn fill(path: &Path, seed: u64, requests: i64) -> Outcome<Checkpoint> {
             checkpoint = Some(year.call("zoe", AuditCheckpoint {})?);
         }
         year.call("root", Expire { dry_run: false, deliver: false })?;
+        if let Some((_, selection)) = reviews.pop_if(|(at, _)| *at <= year.now.get()) {
+            year.recertify(selection)?;
+        }
         match year.below(100) {
             0..4 => year.emergency()?,
             _ => year.request()?,
@@ -179,7 +185,7 @@ impl Year {
             _ => {
                 for turn in 0..2 {
                     let modification = Modification { resource: None, end: None };
-                    let approve = Approve { id, modification, note: None, seen: None };
+                    let approve = Approve { id, modification, note: None, seen: None, signature: None };
                     self.attempt(ADMINS[(first + turn) % 4], approve)?;
                     self.pass(HOUR);
                 }
@@ -197,7 +203,28 @@ impl Year {
         let Some(id) = self.submit("e39", "connection:prod-aws", day, false)? else { return Ok(()) };
         for admin in &ADMINS[..2] {
             let modification = Modification { resource: None, end: None };
-            self.attempt(admin, Approve { id, modification, note: Some("Maintenance".parse()?), seen: None })?;
+            self.attempt(
+                admin,
+                Approve { id, modification, note: Some("Maintenance".parse()?), seen: None, signature: None },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// What people hold is reviewed: most is kept, some revoked, and some forgotten.
+    fn recertify(&mut self, selection: Selection) -> Outcome<()> {
+        let due_in = Length::from_seconds(14 * DAY)?;
+        let start = StartRecertification { selection, due_in, reviewers: BTreeSet::new(), dry_run: false };
+        let started = self.call("alice", start)?;
+        for ItemView { id, .. } in started.items {
+            self.pass(HOUR);
+            let (verdict, reason) = match self.below(10) {
+                0..6 => (ItemVerdict::Keep, "Still on the team that runs it"),
+                6..9 => (ItemVerdict::Revoke, "Moved to another project"),
+                _ => continue,
+            };
+            let reviewer = self.among(&["arno", "ada"]);
+            self.attempt(reviewer, DecideItem { id, verdict, reason: Some(reason.parse()?) })?;
         }
         Ok(())
     }

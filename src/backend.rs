@@ -224,6 +224,11 @@ impl Backend {
         Ok(config::state_folder()?.join("reconcile").join(format!("{}.db", &digest[..16])))
     }
 
+    /// Whether the command came over SSH, so that this machine is not where the caller is.
+    pub fn is_over_ssh(&self) -> bool {
+        matches!(self, Backend::Shared(Host { members: MembersWay::OverSsh(_), .. }))
+    }
+
     /// Whether the caller acts as a member. On a shared host, root and the user who owns the file do not.
     pub fn has_member(&self) -> bool {
         matches!(self, Backend::Own(_) | Backend::Shared(Host { file: None, .. }))

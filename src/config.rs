@@ -30,6 +30,8 @@ pub use connector::{Connector, ConnectorPlace, SESSIONS};
 pub use trusted::{trusted, trusted_argument};
 
 pub const SYSTEM: &str = "/etc/access/config.toml";
+/// The user's home folder, in a path.
+const HOME: &str = "~";
 /// The default database of a shared host.
 pub const SHARED_DATABASE: &str = "/var/lib/access/access.db";
 pub const SHARED_SOCKET: &str = "/run/access/access.sock";
@@ -47,6 +49,8 @@ pub struct Config {
     socket: Option<PathBuf>,
     /// The `sendmail` program of this host's mail system, in place of `smtp`.
     pub sendmail: Option<PathBuf>,
+    /// The SSH key with which this user signs approvals.
+    signing_key: Option<PathBuf>,
     /// The sender of emails.
     pub from: Option<Email>,
     pub smtp: Option<Smtp>,
@@ -153,6 +157,9 @@ pub struct Checkpoints {
     pub every: Length,
     /// The file that has the last one.
     pub file: Option<PathBuf>,
+    /// The mailboxes that each is sent to.
+    #[serde(default)]
+    pub mail: Vec<Email>,
 }
 
 /// A shared host, as the file in `/etc` declares it.
@@ -214,7 +221,7 @@ fn variable(name: &str, hint: &str) -> Result<Option<OsString>, Failure> {
 /// This user's folder for `access`, by the XDG Base Directory Specification.
 fn folder(variable: &str, default: &str) -> Result<PathBuf, Failure> {
     let set = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let folder = set.or_else(|| std::env::home_dir().map(|home| home.join(default)));
+    let folder = set.or_else(|| home().map(|home| home.join(default)));
     folder
         .map(|folder| folder.join("access"))
         .ok_or_else(|| Failure::new(Kind::Failure, "this user has no home folder").hint("name the database with --db"))
@@ -242,6 +249,21 @@ pub fn database() -> Result<PathBuf, Failure> {
     }
 }
 
+/// The file of the SSH key with which this user signs approvals, if their own file names one: it is theirs to choose on a shared
+/// host too.
+pub fn signing_key() -> Result<Option<PathBuf>, Failure> {
+    let Ok(own) = own() else { return Ok(None) };
+    let key = read_own(&own)?.signing_key;
+    Ok(key.map(|key| match (key.strip_prefix(HOME), home()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => key,
+    }))
+}
+
+pub fn home() -> Option<PathBuf> {
+    std::env::home_dir()
+}
+
 /// How notifications are sent.
 pub fn transports() -> Result<Config, Failure> {
     let system = read_system(&system())?;
@@ -260,6 +282,7 @@ pub fn transports() -> Result<Config, Failure> {
     Ok(Config {
         database: None,
         socket: None,
+        signing_key: None,
         sendmail,
         smtp,
         from: own.from.or(system.from),
@@ -268,7 +291,7 @@ pub fn transports() -> Result<Config, Failure> {
         connectors: None,
         ssh: None,
         deliver: own.deliver.or(system.deliver),
-        checkpoints: None,
+        checkpoints: own.checkpoints.or(system.checkpoints),
         log: None,
     })
 }
@@ -401,17 +424,24 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(Kind::Invalid, format!("{} can't be read: {error}", path.display()))
 }
 
-fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
+/// `path`: what messages call the file.
+pub fn parse(path: &Path, text: &str) -> Result<Config, Failure> {
     let config: Config = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Failure::new(Kind::Invalid, format!("{}, line {line}: {}", path.display(), error.message()))
-            .hint("the keys are database, socket, sendmail and from, and the sections [smtp], [slack], [[webhooks]], [[connectors]], [ssh], [deliver], [checkpoints] and [log]")
+            .hint("the keys are database, socket, sendmail, from and signing_key, and the sections [smtp], [slack], [[webhooks]], [[connectors]], [ssh], [deliver], [checkpoints] and [log]")
     })?;
     connector::check(path, config.connectors.as_deref().unwrap_or_default())?;
     let (krl, ca) = config.ssh.as_ref().map(|ssh| (&ssh.krl, &ssh.ca)).unzip();
     let file = config.checkpoints.as_ref().and_then(|checkpoints| checkpoints.file.as_ref());
+    for address in config.checkpoints.iter().flat_map(|checkpoints| &checkpoints.mail) {
+        Email::check(address.as_str())
+            .map_err(|why| Failure::new(Kind::Invalid, format!("{}: mail = [\"{address}\"]: {why}", path.display())))?;
+    }
+    let key = config.signing_key.as_ref().filter(|key| !key.starts_with(HOME));
     let (database, socket) = (config.database.as_ref(), config.socket.as_ref());
-    let paths = [("database", database), ("socket", socket), ("krl", krl), ("ca", ca), ("file", file)];
+    let paths =
+        [("database", database), ("socket", socket), ("krl", krl), ("ca", ca), ("file", file), ("signing_key", key)];
     for (key, value) in paths {
         if value.is_some_and(|value| value.is_relative()) {
             return Err(Failure::new(Kind::Invalid, format!("{}: {key} is not an absolute path", path.display())));

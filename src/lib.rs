@@ -27,6 +27,7 @@ pub mod provisioning;
 pub mod report;
 pub mod server;
 pub mod service;
+pub mod signing;
 pub mod store;
 pub mod subscribers;
 pub mod time_format;

@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # What the tests run, and the Debian package that has it.
-set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client shellcheck=shellcheck script=bsdutils \
+set -- bash=bash zsh=zsh fish=fish mandoc=mandoc groff=groff-base tmux=tmux sqlite3=sqlite3 ssh-keygen=openssh-client ssh-agent=openssh-client ssh-add=openssh-client shellcheck=shellcheck script=bsdutils \
     stty=coreutils jq=jq openssl=openssl chromium=chromium cc=gcc /usr/include/stdio.h=libc6-dev /usr/bin/python3=python3 \
     /usr/share/zoneinfo/Europe/Berlin=tzdata /usr/lib/postgresql=postgresql psql=postgresql-client /usr/sbin/slapd=slapd \
     ldapsearch=ldap-utils /usr/bin/etcd=etcd-server valgrind=valgrind go=golang-go \
@@ -25,7 +25,7 @@ step() {
 
 step cargo fmt --check
 step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh tests/fleet.sh tests/deb.sh tests/reproducible.sh tests/supply-chain.sh packaging/build-deb benches/run.sh benches/deliver.sh benches/fleet.sh .ci/run examples/tour.sh \
-    completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/pam-session packaging/recipes/orders-psql packaging/recipes/pre-receive \
+    fuzz/run completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/pam-session packaging/recipes/orders-psql packaging/recipes/pre-receive \
     packaging/recipes/prompt.bash packaging/recipes/ssh-cert
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features test-overrides -- -D warnings

@@ -1,6 +1,9 @@
 //! `access approve`: grants a request, as asked or with changes.
 
 mod queue;
+mod sign;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -29,6 +32,8 @@ use crate::time_input::{Pick, TypedTime};
 is for exactly the proposed terms; changing the terms voids the earlier approvals. \
 If a request has changed since it was filed (an edit, other terms by another approver, a scope that covers more), \
 you need --seen whenever it is not shown to you first (with --yes, or in a pipe). \
+If a rule demands signatures, the terms are shown, and signed with an SSH key that the team file has in your ssh_keys: one of \
+your agent, a key in ~/.ssh, or `signing_key` in your config.toml. \
 On a terminal, without an ID, you are asked about each request that waits for you.
 
 Examples:
@@ -37,7 +42,10 @@ Examples:
   access approve 12 --duration 1h --note 'Enough for the fix'
   access approve 12 --scope orders-read
   access approve 12 13 14 --yes
-  access approve 12 --seen 345 --yes"
+  access approve 12 --seen 345 --yes
+  access approve 12 --print-terms > terms
+  ssh-keygen -Y sign -n access-approval -f ~/.ssh/id_ed25519 terms
+  access approve 12 --signature terms.sig"
 )]
 pub struct ApproveArgs {
     /// Request numbers
@@ -61,6 +69,12 @@ pub struct ApproveArgs {
     /// Approve only if the request has not changed since this log entry (`last_seq` in `access show --json`)
     #[arg(long, value_name = "SEQ", value_parser = clap::value_parser!(i64).range(1..))]
     pub seen: Option<i64>,
+    /// Print the text that an approval signs, and approve nothing
+    #[arg(long, conflicts_with_all = ["signature", "seen"])]
+    pub print_terms: bool,
+    /// Approve with this signature of that text, made elsewhere; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
 }
 
 impl Run for ApproveArgs {
@@ -73,8 +87,14 @@ impl Run for ApproveArgs {
             (None, Some(until)) => Some(End::At(app.resolve(until, Pick::Next)?)),
             (None, None) => None,
         };
-        if self.seen.is_some() && distinct(&self.ids).len() > 1 {
-            return Err(Failure::new(Kind::Usage, "--seen is for one request").hint("approve them one by one").into());
+        let for_one = [
+            ("--seen", self.seen.is_some()),
+            ("--signature", self.signature.is_some()),
+            ("--print-terms", self.print_terms),
+        ];
+        if let Some((flag, _)) = for_one.into_iter().find(|(_, given)| *given && distinct(&self.ids).len() > 1) {
+            let message = format!("{flag} is for one request");
+            return Err(Failure::new(Kind::Usage, message).hint("approve them one by one").into());
         }
         let given = Modification { resource: self.resource.or(self.scope.map(Resource::Scope)), end };
         let ask = |prompt: &Prompt, view: &RequestView| {
@@ -84,12 +104,19 @@ impl Run for ApproveArgs {
             let yes = prompt.confirm(&format!("Approve request {} with these changes?", view.id))?;
             Ok(yes.then(|| given.clone()))
         };
-        each(app, &self.ids, seen, decidable, ask, |id, chosen, seen| Approve {
-            id,
-            modification: chosen.unwrap_or_else(|| given.clone()),
-            note: self.note.clone(),
-            // --seen names an earlier state than the one just shown, so it is the stricter check.
-            seen: self.seen.map(|seq| Seen(seq.to_string())).or(seen),
+        if self.print_terms {
+            return app.print_terms(self.ids[0], given, self.note);
+        }
+        let signature = self.signature.map(|file| sign::read(&file)).transpose()?;
+        each(app, &self.ids, seen, decidable, ask, |app, id, chosen, seen| {
+            app.approve(Approve {
+                id,
+                modification: chosen.unwrap_or_else(|| given.clone()),
+                note: self.note.clone(),
+                // --seen names an earlier state than the one just shown, so it is the stricter check.
+                seen: self.seen.map(|seq| Seen(seq.to_string())).or(seen),
+                signature: signature.clone(),
+            })
         })
     }
 

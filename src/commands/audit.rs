@@ -1,6 +1,7 @@
 //! `access audit`: reads, verifies and exports the log.
 
 mod proof;
+mod signature;
 
 use std::path::PathBuf;
 
@@ -46,7 +47,7 @@ pub struct AuditArgs {
     /// Only entries about this resource: requests for it, and its changes in the team
     #[arg(long, value_name = "RESOURCE", add = ArgValueCandidates::new(completion::resources_or_names))]
     pub resource: Option<ResourceOrName>,
-    /// Only entries by this member, about their requests, or about them in the team
+    /// Only entries by this member, about their requests, or that change what names them in the team file
     #[arg(long, value_name = "MEMBER", add = ArgValueCandidates::new(completion::members))]
     pub member: Option<Name>,
     /// Only actions of this member
@@ -72,6 +73,7 @@ pub enum AuditVerb {
     Checkpoint(proof::CheckpointArgs),
     Prove(proof::ProveArgs),
     Key(proof::KeyArgs),
+    Signature(signature::SignatureArgs),
     Witness(proof::WitnessArgs),
     Export(AuditExportArgs),
 }
@@ -135,6 +137,7 @@ impl Run for AuditArgs {
             Some(AuditVerb::Checkpoint(checkpoint)) => checkpoint.run(app),
             Some(AuditVerb::Prove(prove)) => prove.run(app),
             Some(AuditVerb::Key(key)) => key.run(app),
+            Some(AuditVerb::Signature(signature)) => signature.run(app),
             Some(AuditVerb::Witness(witness)) => witness.run(app),
         }
     }

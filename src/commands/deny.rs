@@ -28,10 +28,8 @@ pub struct DenyArgs {
 impl Run for DenyArgs {
     fn run(self, app: &mut App) -> Result<u8> {
         let ask = with_reason("Deny", "the requester is notified; may stay empty", self.reason.as_ref());
-        each(app, &self.ids, seen, decidable, ask, |id, reason, seen| Deny {
-            id,
-            reason: reason.unwrap_or_else(|| self.reason.clone()),
-            seen,
+        each(app, &self.ids, seen, decidable, ask, |app, id, reason, seen| {
+            app.backend()?.answer(Deny { id, reason: reason.unwrap_or_else(|| self.reason.clone()), seen })
         })
     }
 

@@ -11,20 +11,20 @@ use crate::domain::text::Text;
 use crate::error::{Failure, Kind};
 use crate::prompt::{Prompt, cancelled};
 use crate::protocol::{RequestView, Seen};
-use crate::service::{Call, Never};
 
 /// The same command for each request, each in its own transaction.
 ///
 /// On a terminal each request is shown first, and `ask` returns the user's choice; None: no. If the command would be refused
-/// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown.
+/// anyway (not `worth_asking`), it does not ask. `look` may add to what is shown, and returns the state that was shown. `act`
+/// does it, once the user has said yes.
 /// A request that ended with an earlier one of these is done. An ID that is given twice counts once.
-pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
+pub fn each<T>(
     app: &mut App,
     ids: &[RequestId],
     look: impl Fn(&App, &mut RequestView) -> Result<Option<Seen>, Failure>,
     worth_asking: impl Fn(&RequestView) -> bool,
     ask: impl Fn(&Prompt, &RequestView) -> Result<Option<T>, Failure>,
-    call: impl Fn(RequestId, Option<T>, Option<Seen>) -> C,
+    act: impl Fn(&mut App, RequestId, Option<T>, Option<Seen>) -> Result<RequestView, Failure>,
 ) -> Result<u8> {
     let many = ids.len() > 1;
     let ids = &distinct(ids);
@@ -34,7 +34,7 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
             let why = "with --json, several requests can't be confirmed one by one";
             return Err(Failure::new(Kind::Usage, why).hint("add --yes to confirm all of them").into());
         }
-        return each_in_json(app, ids, |id| call(id, None, None));
+        return each_in_json(app, ids, |app, id| act(app, id, None, None));
     }
     let mut code = 0;
     let mut ended_with = BTreeMap::new();
@@ -53,7 +53,7 @@ pub fn each<C: Call<Row = Never, Reply = RequestView>, T>(
                     chosen = Some(ask(prompt, &view)?.ok_or_else(cancelled)?);
                 }
             }
-            let view = app.backend()?.answer(call(id, chosen, seen))?;
+            let view = act(app, id, chosen, seen)?;
             ended_with.extend(view.also_ended.iter().map(|also| (also.id, id)));
             app.print_submitted(&view, &[], false)
         })();
@@ -70,26 +70,27 @@ pub fn distinct(ids: &[RequestId]) -> Vec<RequestId> {
 
 /// The successes as one array on stdout, the failures as objects on stderr. A request that ended with an earlier one is in
 /// `also_ended` of that one.
-fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
+fn each_in_json(
     app: &mut App,
     ids: &[RequestId],
-    call: impl Fn(RequestId) -> C,
+    act: impl Fn(&mut App, RequestId) -> Result<RequestView, Failure>,
 ) -> Result<u8> {
-    let mut code = 0;
-    let backend = app.backend.get()?;
-    let mut list = app.printer.list();
+    let mut answers = Vec::new();
     let mut ended = BTreeSet::new();
-    let mut is_any_done = false;
-    for &id in ids {
-        if ended.contains(&id) {
-            continue;
+    for id in ids {
+        if !ended.contains(id) {
+            let answer = act(app, *id);
+            if let Ok(view) = &answer {
+                app.access_changed |= matches!(view.state, State::Active | State::Revoked);
+                ended.extend(view.also_ended.iter().map(|also| also.id));
+            }
+            answers.push(answer);
         }
-        let answer = backend.answer(call(id)).and_then(|view| {
-            is_any_done |= matches!(view.state, State::Active | State::Revoked);
-            ended.extend(view.also_ended.iter().map(|also| also.id));
-            list.item(&view, |_| {})
-        });
-        match answer {
+    }
+    let mut code = 0;
+    let mut list = app.printer.list();
+    for answer in answers {
+        match answer.and_then(|view| list.item(&view, |_| {})) {
             Ok(()) => {}
             Err(failure) => {
                 list.fail(&failure);
@@ -98,7 +99,6 @@ fn each_in_json<C: Call<Row = Never, Reply = RequestView>>(
         }
     }
     list.end()?;
-    app.access_changed |= is_any_done;
     Ok(code)
 }
 

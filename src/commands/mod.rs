@@ -40,7 +40,7 @@ pub mod run_line;
 mod serve;
 mod session;
 mod show;
-mod ssh;
+pub mod ssh;
 mod team;
 mod version;
 mod who;

@@ -16,8 +16,9 @@ use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::recertification::{ItemVerdict, RecertificationId, Selection};
 use crate::domain::resource::ResourceOrName;
+use crate::domain::text::Text;
 use crate::prompt::cancelled;
-use crate::service::{Recertifications, ShowRecertification, StartRecertification};
+use crate::service::{CancelRecertification, Recertifications, ShowRecertification, StartRecertification};
 use crate::ui::recertification;
 
 /// Review what people hold; what nobody keeps is taken away
@@ -47,6 +48,7 @@ enum RecertifyVerb {
     Keep(RecertifyDecideArgs),
     /// Revoke items: these, or one by one on a terminal
     Revoke(RecertifyDecideArgs),
+    Cancel(RecertifyCancelArgs),
 }
 
 /// Start a recertification of what people hold now (admins)
@@ -99,6 +101,24 @@ pub struct RecertifyShowArgs {
     id: RecertificationId,
 }
 
+/// End a recertification before it is due, so that nothing more comes of it (admins)
+#[derive(Debug, Args)]
+#[command(
+    after_help = "What reviewers decided stays decided. What they did not decide on is left as it is: nothing is revoked. \
+The reviewers, the owner, and who started it are notified.
+
+Example:
+  access recertify cancel 1 --reason 'Started with the wrong group'"
+)]
+pub struct RecertifyCancelArgs {
+    /// Number of the recertification
+    #[arg(add = ArgValueCandidates::new(completion::recertifications))]
+    id: RecertificationId,
+    /// Reason, which everybody sees who sees the recertification
+    #[arg(short, long, value_name = "TEXT")]
+    reason: Text,
+}
+
 /// A name alone is a member.
 fn reviewer(text: &str) -> Result<Assignee, Malformed> {
     if text.contains(':') { text.parse() } else { Ok(Assignee::Member(text.parse()?)) }
@@ -117,13 +137,14 @@ impl Run for RecertifyArgs {
             }
             RecertifyVerb::Keep(args) => app.decide_items(ItemVerdict::Keep, &args),
             RecertifyVerb::Revoke(args) => app.decide_items(ItemVerdict::Revoke, &args),
+            RecertifyVerb::Cancel(args) => app.cancel_recertification(args),
         }
     }
 
     fn changes(&self) -> bool {
         match &self.verb {
             RecertifyVerb::Start(args) => !args.dry_run,
-            RecertifyVerb::Keep(_) | RecertifyVerb::Revoke(_) => true,
+            RecertifyVerb::Keep(_) | RecertifyVerb::Revoke(_) | RecertifyVerb::Cancel(_) => true,
             RecertifyVerb::List(_) | RecertifyVerb::Show(_) => false,
         }
     }
@@ -149,6 +170,21 @@ impl App {
             }
         }
         let view = self.backend()?.answer(call)?;
+        self.printer.object(&view, |sheet| recertification::whole(sheet, &view, now))?;
+        Ok(0)
+    }
+
+    fn cancel_recertification(&mut self, args: RecertifyCancelArgs) -> Result<u8> {
+        let RecertifyCancelArgs { id, reason } = args;
+        let now = self.printer.now();
+        if let Some(prompt) = self.prompt {
+            let view = self.backend()?.answer(ShowRecertification { id })?;
+            self.printer.preview(|sheet| recertification::whole(sheet, &view, now));
+            if !prompt.confirm(&format!("Cancel recertification {id}?"))? {
+                return Err(cancelled().into());
+            }
+        }
+        let view = self.backend()?.answer(CancelRecertification { id, reason })?;
         self.printer.object(&view, |sheet| recertification::whole(sheet, &view, now))?;
         Ok(0)
     }

@@ -25,8 +25,8 @@ use crate::ui::{Sheet, Sheets, grouped, page};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Verifies the log, then shows who held what and when, the requests and how long they took to decide, \
-emergencies and their reviews, permanent access, what was denied or refused, changes of the team, and members without \
-use. Every figure names the entries of the log that it rests on.
+emergencies and their reviews, permanent access, recertifications, what was denied or refused, changes of the team, and \
+members without use. Every figure names the entries of the log that it rests on.
 
 The page is one file that needs nothing else. It shows the last of each list; the CSV files have everything. Without \
 --html and --csv, the figures are printed.
@@ -149,9 +149,10 @@ fn figures(sheet: &mut Sheet, evidence: &Evidence, view: &ReportView<'_>) {
     let count = |figure: Figure| grouped(evidence.count(figure));
     let of = |figure: Figure, one: &str, many: &str| quantity(evidence.count(figure), one, many);
     sheet.line(&format!("Report for {team}, {} to {}", date_and_time(*since), date_and_time(*until)));
-    let entries = quantity(log.entries, "entry", "entries");
+    let entries = grouped(log.entries.unsigned_abs());
     let whole = if log.ok { "whole" } else { "NOT WHOLE" };
-    sheet.field("log", &format!("{whole}, {entries}, {} in the period", grouped(log.entries_in_period)));
+    let void = if log.void > 0 { format!(", {} void", log.void) } else { String::new() };
+    sheet.field("log", &format!("{whole}, {entries} entries{void}, {} in the period", grouped(log.entries_in_period)));
     sheet.field("head", &log.head);
     let (people, resources) = (quantity(*people, "person", "people"), quantity(*resources, "resource", "resources"));
     let (held, live, permanent) = (count(Figure::Held), count(Figure::Live), count(Figure::Permanent));
@@ -166,6 +167,12 @@ fn figures(sheet: &mut Sheet, evidence: &Evidence, view: &ReportView<'_>) {
     }
     let owed = of(Figure::ReviewsOwed, "review owed", "reviews owed");
     sheet.field("emergencies", &format!("{}; {owed}", count(Figure::Emergencies)));
+    if evidence.count(Figure::Recertifications) > 0 {
+        let (reviewed, not_kept) = (count(Figure::Reviewed), count(Figure::NotKept));
+        let items = format!("{reviewed} items reviewed, {not_kept} that nobody kept");
+        let open = of(Figure::Recertifications, "recertification", "recertifications");
+        sheet.field("reviews", &format!("{open}; {items}; {} overdue", count(Figure::Overdue)));
+    }
     let refused = of(Figure::Refused, "attempt refused", "attempts refused");
     sheet.field("denied", &format!("{}; {refused}", of(Figure::Denied, "request", "requests")));
     let unused = of(Figure::Unused, "member without use", "members without use");

@@ -104,10 +104,8 @@ impl App {
             let why = reason.map_or_else(|| prompt.optional_text("Why?", hint, ""), |given| Ok(Some(given.clone())))?;
             Ok(Some(why))
         };
-        each(self, ids, look, live, ask, |id, why, seen| Revoke {
-            id,
-            reason: why.unwrap_or_else(|| reason.cloned()),
-            seen,
+        each(self, ids, look, live, ask, |app, id, why, seen| {
+            app.backend()?.answer(Revoke { id, reason: why.unwrap_or_else(|| reason.cloned()), seen })
         })
     }
 

@@ -3,7 +3,7 @@
 mod cert;
 mod command;
 mod keys;
-mod words;
+pub mod words;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

@@ -11,6 +11,7 @@ use super::Run;
 use super::app::App;
 use super::outage::Outage;
 use crate::domain::duration::spell;
+use crate::domain::text::quantity;
 use crate::error::{Failure, Kind};
 use crate::protocol::ProfileView;
 use crate::service::Whoami;
@@ -101,4 +102,8 @@ fn profile(sheet: &mut Sheet, view: &ProfileView) {
         return;
     }
     sheet.field("unread", &counted(view.unread + u64::from(view.more_unread)));
+    if view.to_review > 0 {
+        let items = quantity(view.to_review, "item", "items");
+        sheet.field("to review", &format!("{items} of recertifications: `access recertify keep`"));
+    }
 }

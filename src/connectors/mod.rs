@@ -6,7 +6,7 @@ mod parameters;
 mod patience;
 mod serve;
 mod tool;
-mod user_name;
+pub mod user_name;
 mod web;
 
 pub mod account;

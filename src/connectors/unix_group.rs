@@ -174,6 +174,17 @@ fn parse(text: &str) -> Vec<LocalGroup> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_file_panics_and_no_member_is_made_up(text in "([a-z+#]{0,3}:?x?:?[0-9]{0,11}:?[a-z, ]{0,8}\n?){0,6}\\PC{0,8}") {
+            for group in parse(&text) {
+                let names = group.members.iter().chain([&group.name]);
+                prop_assert!(names.into_iter().all(|name| text.contains(name) && !name.contains([':', ','])));
+            }
+        }
+    }
 
     #[test]
     fn the_group_file_is_read_as_the_system_reads_it() {

@@ -2,6 +2,8 @@
 //!
 //! Headers are made of ids and names that can hold nothing a header acts on; what people wrote is in the body only.
 
+mod checkpoint;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,7 +22,7 @@ use crate::config::{Config, Encryption, Smtp};
 use crate::domain::channel::Address;
 use crate::domain::contact::Email as EmailAddress;
 use crate::domain::message::{Body, Message, Notification, Notifications};
-use crate::domain::text::{acts_or_hides, visible};
+use crate::domain::text::{acts_or_hides, indented, visible};
 use crate::error::{Failure, Kind};
 
 pub struct EmailTransport {
@@ -80,8 +82,15 @@ impl EmailTransport {
         let relay = match (&config.sendmail, &config.smtp) {
             (Some(program), None) => Relay::Sendmail(program.clone()),
             (None, Some(smtp)) => Relay::Smtp(Box::new(Server::new(smtp, hello)?)),
-            (Some(_), Some(_)) | (None, None) => {
+            (Some(_), Some(_)) => {
                 return Err(Failure::new(Kind::Invalid, "config.toml has both [smtp] and sendmail: keep one"));
+            }
+            (None, None) => {
+                return Err(Failure::new(
+                    Kind::Invalid,
+                    "[checkpoints] has mail, and config.toml does not say how to send it",
+                )
+                .hint("add [smtp] or sendmail"));
             }
         };
         Ok(EmailTransport { from, relay })
@@ -90,10 +99,8 @@ impl EmailTransport {
 
 impl Transport for EmailTransport {
     fn send(&mut self, message: &Message, timeout: Duration) -> Outcome {
-        let (Address::Email(to), Body::Notifications(notifications)) = (&message.to, &message.body) else {
-            return Outcome::refused("this is not an email");
-        };
-        let email = match compose(&self.from, to, &message.id, notifications) {
+        let Address::Email(to) = &message.to else { return Outcome::refused("this is not an email") };
+        let email = match compose(&self.from, to, &message.id, &message.body) {
             Ok(email) => email,
             Err(why) => return Outcome::refused(format!("the email can't be written: {why}")),
         };
@@ -294,34 +301,35 @@ fn trust(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, Failure> {
     Ok(Arc::new(config.map_err(invalid)?.with_root_certificates(trusted).with_no_client_auth()))
 }
 
-fn compose(
-    from: &EmailAddress,
-    to: &EmailAddress,
-    id: &str,
-    notifications: &Notifications,
-) -> Result<lettre::Message, String> {
+fn compose(from: &EmailAddress, to: &EmailAddress, id: &str, body: &Body) -> Result<lettre::Message, String> {
+    let (team, at, subject, thread, parts) = match body {
+        Body::Notifications(it) => {
+            let parts = MultiPart::alternative_plain_html(plain(it), html(it));
+            (&it.team, it.at, it.subject.clone(), it.thread.as_ref(), parts)
+        }
+        Body::Checkpoint(it) => (&it.team, it.at, checkpoint::subject(it), None, checkpoint::parts(it)?),
+        Body::Json(_) => return Err("it is for a program".to_owned()),
+    };
     let mailbox = |address: &EmailAddress, name: Option<String>| -> Result<Mailbox, String> {
         let address = address.on_the_wire().parse().map_err(|_| format!("{address} is not an address for mail"))?;
         Ok(Mailbox::new(name, address))
     };
     let sender = from.on_the_wire();
     let domain = sender.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
-    let team = &notifications.team;
     let header = |name: &'static str, value: String| HeaderValue::new(HeaderName::new_from_ascii_str(name), value);
-    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(notifications.at.unix().unsigned_abs());
+    let sent = SystemTime::UNIX_EPOCH + Duration::from_secs(at.unix().unsigned_abs());
     let mut builder = lettre::Message::builder()
         .from(mailbox(from, Some(format!("access {team}")))?)
         .to(mailbox(to, None)?)
-        .subject(notifications.subject.clone())
+        .subject(subject)
         .date(sent)
-        .message_id(Some(format!("<{}@{domain}>", id)))
+        .message_id(Some(format!("<{id}@{domain}>")))
         .raw_header(header("Auto-Submitted", "auto-generated".to_owned()))
         .raw_header(header("List-Id", format!("access <{team}.access.{domain}>")));
-    if let Some(thread) = &notifications.thread {
+    if let Some(thread) = thread {
         let root = format!("<{thread}@{domain}>");
         builder = builder.in_reply_to(root.clone()).references(root);
     }
-    let parts = MultiPart::alternative_plain_html(plain(notifications), html(notifications));
     builder.multipart(parts).map_err(|error| error.to_string())
 }
 
@@ -340,12 +348,12 @@ fn plain(notifications: &Notifications) -> String {
 }
 
 fn plain_notification(notification: &Notification) -> String {
-    let mut text = format!("{}\n", visible(&notification.text, true));
+    let mut text = format!("{}\n", indented(&visible(&notification.text, true), 4));
     if !notification.facts.is_empty() {
         text += "\n";
     }
     for (label, fact) in &notification.facts {
-        let fact = visible(fact, true).replace('\n', &format!("\n{:13}", ""));
+        let fact = indented(&visible(fact, true), 13);
         text += &format!("{:<12} {fact}\n", format!("{label}:"));
     }
     if !notification.commands.is_empty() {
@@ -410,7 +418,7 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn notifications() -> Notifications {
+    fn notifications() -> Body {
         let at = "2026-11-24T09:00:00Z".parse().unwrap();
         let only = Notification {
             at,
@@ -420,7 +428,8 @@ mod tests {
             facts: vec![("Why", "a\n.\nb & \"c\"".to_owned())],
             commands: vec!["access approve 12".to_owned()],
         };
-        Notifications::new("acme".parse().unwrap(), Some("r12.cd".to_owned()), vec![only]).unwrap()
+        let thread = Some("r12.cd".to_owned());
+        Body::Notifications(Box::new(Notifications::new("acme".parse().unwrap(), thread, vec![only]).unwrap()))
     }
 
     #[test]

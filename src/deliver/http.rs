@@ -208,6 +208,17 @@ fn describe(error: &ureq::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn no_time_to_come_again_panics(
+            text in "\\PC{0,12}|[0-9.]{0,30}|(Sun|Mon|Tue), [0-9]{1,2} (Nov|Feb) -?[0-9]{1,7} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT",
+            now in -62_000_000_000_i64..253_000_000_000,
+        ) {
+            retry_after(&text, || DateTime::from_timestamp(now, 0).unwrap());
+        }
+    }
 
     #[test]
     fn when_to_come_again() {

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use crate::config;
 use crate::config::Config;
 use crate::domain::channel::{Address, Channel, Route};
+use crate::domain::contact::Email;
 use crate::domain::duration::Length;
 use crate::domain::message::Message;
 use crate::domain::name::Name;
@@ -146,7 +147,8 @@ impl Transports {
         let mut add = |route: Route, transport: Result<Box<dyn Transport + Send>, Failure>| {
             routes.insert(route, transport.map(Worker::Idle));
         };
-        if config.smtp.is_some() || config.sendmail.is_some() {
+        let mails_checkpoints = config.checkpoints.as_ref().is_some_and(|checkpoints| !checkpoints.mail.is_empty());
+        if config.smtp.is_some() || config.sendmail.is_some() || mails_checkpoints {
             add(Route::Channel(Channel::Email), email::EmailTransport::new(&config).map(|email| Box::new(email) as _));
         }
         let proxies = proxy::Proxies::new(limits);
@@ -192,15 +194,26 @@ impl Transports {
         }
     }
 
-    /// Slack takes messages with a bot's token, or for single channels by their incoming webhooks.
+    /// Slack takes messages with a bot's token, or for single channels by their incoming webhooks. Email takes checkpoints for
+    /// the mailboxes that the configuration names.
     fn covers(&self, subscriber: &Subscriber) -> bool {
-        let Some(slack) = &self.config.slack else { return true };
-        let bot = slack.token_file.is_some() || slack.token_credential.is_some() || slack.token_env.is_some();
+        let slack = self.config.slack.as_ref();
+        let has_bot = slack.is_none_or(|slack| {
+            slack.token_file.is_some() || slack.token_credential.is_some() || slack.token_env.is_some()
+        });
         match subscriber {
-            Subscriber::SlackChannel(channel) => bot || slack.webhooks.contains_key(channel),
-            Subscriber::Members(Channel::Slack) => bot,
+            Subscriber::SlackChannel(channel) => {
+                has_bot || slack.is_some_and(|slack| slack.webhooks.contains_key(channel))
+            }
+            Subscriber::Members(Channel::Slack) => has_bot,
+            Subscriber::Mailbox(address) => self.mailboxes().contains(address),
             Subscriber::Members(_) | Subscriber::Webhook(_) => true,
         }
+    }
+
+    /// The mailboxes that get checkpoints.
+    pub fn mailboxes(&self) -> &[Email] {
+        self.config.checkpoints.as_ref().map_or(&[], |checkpoints| &checkpoints.mail)
     }
 
     /// Why transports are broken.

@@ -14,7 +14,7 @@ use super::{Outcome, Transport};
 use crate::config;
 use crate::domain::channel::{Address, SlackChannel};
 use crate::domain::message::{Body, Message, Notification, Notifications};
-use crate::domain::text::visible;
+use crate::domain::text::{indented, visible};
 use crate::error::Failure;
 
 const API: &str = "https://slack.com/api";
@@ -199,7 +199,7 @@ fn section(markdown: &str) -> Value {
 }
 
 fn plain(text: &str, most: usize) -> Value {
-    json!({ "type": "plain_text", "text": fitting(text, most), "emoji": false })
+    json!({ "type": "plain_text", "text": fitting(&indented(text, 4), most), "emoji": false })
 }
 
 fn notification_blocks(notification: &Notification, team: &str) -> Vec<Value> {

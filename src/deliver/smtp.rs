@@ -343,6 +343,18 @@ fn describe(error: &io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_line_is_a_reply_or_is_none(line in proptest::collection::vec(any::<u8>(), 0..20), code in 0..1200_u16) {
+            for line in [line.clone(), [code.to_string().as_bytes(), &line].concat()] {
+                if let Some((code, _, text)) = parse(&line) {
+                    prop_assert!(line.starts_with(code.to_string().as_bytes()) && line.ends_with(text));
+                }
+            }
+        }
+    }
 
     #[test]
     fn lines_of_replies() {

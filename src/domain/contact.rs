@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::{Malformed, checked_string};
 
 /// An email address, as it was written. It holds nothing that a mail header acts on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Email(String);
 checked_string!(Email);
 

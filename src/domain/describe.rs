@@ -9,7 +9,7 @@ use super::note::NoteKey;
 use super::provisioning::{
     Deprovisioned, Drift, Drifted, Failed, OmittedDrift, ProvisionedAccess, ProvisioningOperation,
 };
-use super::recertification::{ClosedRecertification, ItemDecision, ItemVerdict, StartedRecertification};
+use super::recertification::{Cancellation, ClosedRecertification, ItemDecision, ItemVerdict, StartedRecertification};
 use super::request::Request;
 use super::session::{ClosedSession, OpenedSession};
 use super::team::difference;
@@ -143,17 +143,20 @@ fn describe(
         | Event::DriftOmitted(_) => provisioned(event),
         Event::CertificateIssued(certificate) => certified(certificate, times),
         Event::SessionOpened(opened) => session_opened(opened),
-        Event::SessionClosed(ClosedSession { session, how, .. }) => {
-            format!("The session of entry {session} is {}", how.in_words())
-        }
+        Event::SessionClosed(closed) => session_closed(closed),
         Event::CheckpointTaken { .. } => "A checkpoint of the entries before this one was signed".to_owned(),
         Event::CheckpointKeyAdded { key, replaces } => key_added(key, replaces.as_ref()),
         Event::RecertificationStarted(_)
         | Event::RecertificationDecided(_)
         | Event::RecertificationReminded { .. }
-        | Event::RecertificationClosed(_) => recertified(event, times),
+        | Event::RecertificationClosed(_)
+        | Event::RecertificationCancelled { .. } => recertified(event, times),
         Event::Void => "A host appended what can't be read or can't follow; it changes nothing".to_owned(),
     }
+}
+
+fn session_closed(ClosedSession { session, how, .. }: &ClosedSession) -> String {
+    format!("The session of entry {session} is {}", how.in_words())
 }
 
 fn key_added(key: &NoteKey, replaces: Option<&NoteKey>) -> String {
@@ -188,6 +191,9 @@ fn recertified(event: &Event, times: Times<'_>) -> String {
                 format!("Recertification {recertification} is over; {count}")
             }
         },
+        Event::RecertificationCancelled { recertification, cancellation: Cancellation { by, reason } } => {
+            format!("{by} cancelled recertification {recertification}{}", after_colon(Some(reason)))
+        }
         _ => String::new(),
     }
 }
@@ -229,17 +235,19 @@ fn of_grant(event: &Event, about: Option<&Request>, whose: Option<&Name>, times:
 }
 
 fn approved(approval: &Approval, about: Option<&Request>, whose: Option<&Name>, times: Times<'_>) -> String {
-    let Approval { request, by, terms, asked, note, voids } = approval;
+    let Approval { request, by, terms, asked, note, voids, signature } = approval;
     let asked = asked.as_ref().map(|asked| format!(" (asked: {} {})", asked.resource, how_long(asked, times)));
     let note = note.as_ref().map(|note| format!(": {note}"));
     let voids = no_longer_counted(voids);
+    let signed = signature.as_ref().map(|signature| format!(" (signed with {})", signature.key()));
     format!(
-        "{by} approved request {}: {} {}{}{voids}{}{}",
+        "{by} approved request {}: {} {}{}{voids}{}{}{}",
         numbered(*request, whose),
         terms.resource,
         how_long(terms, times),
         asked.unwrap_or_default(),
         extended(about, times),
+        signed.unwrap_or_default(),
         note.unwrap_or_default()
     )
 }

@@ -1,8 +1,12 @@
 //! What can happen. An event carries the outcome, not the input: the terms granted, the end, who was notified.
 //! Reading an event never asks whether today's rules would allow it.
 
+mod actions;
+
 use serde::{Deserialize, Serialize};
 use smol_str::SmolStr;
+
+pub use actions::ACTIONS;
 
 pub use super::because::Because;
 use super::certificate::Certificate;
@@ -13,9 +17,12 @@ use super::note::{Note, NoteKey};
 use super::notification::Recipient;
 use super::preference::Preference;
 use super::provisioning::{Deprovisioned, Drifted, Failed, OmittedDrift, ProvisionedAccess};
-use super::recertification::{ClosedRecertification, ItemDecision, RecertificationId, StartedRecertification};
+use super::recertification::{
+    Cancellation, ClosedRecertification, ItemDecision, RecertificationId, StartedRecertification,
+};
 use super::resource::Resource;
 use super::session::{ClosedSession, OpenedSession};
+use super::ssh_signature::SshSignature;
 use super::team::change::Change;
 use super::terms::{End, RequestDetails, RequestId, Terms};
 use super::text::Text;
@@ -201,6 +208,13 @@ pub enum Event {
     RecertificationReminded { recertification: RecertificationId },
     #[serde(rename = "recertification.closed")]
     RecertificationClosed(ClosedRecertification),
+    /// An admin ended it before it was due. What was decided stays, and nothing more comes of it.
+    #[serde(rename = "recertification.cancelled")]
+    RecertificationCancelled {
+        recertification: RecertificationId,
+        #[serde(flatten)]
+        cancellation: Cancellation,
+    },
     /// Nothing. Readers of a shared log take it in the place of an entry that can't be read, or that can't follow what is
     /// recorded, so that a host that appends one holds up no other. No program writes it.
     #[serde(rename = "entry.void")]
@@ -261,6 +275,9 @@ pub struct Approval {
     /// Those whose earlier approvals no longer count: they were of other terms, or their givers may not decide now.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub voids: Vec<Name>,
+    /// By an SSH key that the approver had then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<SshSignature>,
 }
 
 /// What is granted.
@@ -361,6 +378,7 @@ impl Event {
             Event::RecertificationDecided(_) => "recertification.decided",
             Event::RecertificationReminded { .. } => "recertification.reminded",
             Event::RecertificationClosed(_) => "recertification.closed",
+            Event::RecertificationCancelled { .. } => "recertification.cancelled",
             Event::Void => "entry.void",
         }
     }
@@ -403,6 +421,7 @@ impl Event {
             | Event::RecertificationDecided(_)
             | Event::RecertificationReminded { .. }
             | Event::RecertificationClosed(_)
+            | Event::RecertificationCancelled { .. }
             | Event::Void => false,
         }
     }
@@ -445,46 +464,8 @@ impl Event {
             | Event::RecertificationStarted(_)
             | Event::RecertificationReminded { .. }
             | Event::RecertificationClosed(_)
+            | Event::RecertificationCancelled { .. }
             | Event::Void => None,
         }
     }
 }
-
-/// Every action that is recorded, for filters and completion.
-pub const ACTIONS: [&str; 35] = [
-    "team.initialized",
-    "team.applied",
-    "request.submitted",
-    "request.edited",
-    "request.approved",
-    "request.denied",
-    "request.withdrawn",
-    "request.lapsed",
-    "request.reminded",
-    "request.rejudged",
-    "approvals.voided",
-    "request.reviewed",
-    "grant.scheduled",
-    "grant.started",
-    "grant.expiring",
-    "grant.expired",
-    "grant.revoked",
-    "attempt.refused",
-    "clock.accepted",
-    "preference.changed",
-    "grant.provisioned",
-    "grant.deprovisioned",
-    "provisioning.failed",
-    "drift.found",
-    "drift.resolved",
-    "drift.omitted",
-    "certificate.issued",
-    "session.opened",
-    "session.closed",
-    "checkpoint_key.added",
-    "checkpoint.taken",
-    "recertification.started",
-    "recertification.decided",
-    "recertification.reminded",
-    "recertification.closed",
-];

@@ -52,6 +52,7 @@ impl HostPower {
                 | Event::RecertificationDecided(_)
                 | Event::RecertificationReminded { .. }
                 | Event::RecertificationClosed(_)
+                | Event::RecertificationCancelled { .. }
                 | Event::Void,
             ) => false,
         }

@@ -33,7 +33,20 @@ pub struct Message {
 #[derive(Debug, Clone)]
 pub enum Body {
     Notifications(Box<Notifications>),
+    Checkpoint(Box<CheckpointMail>),
     Json(String),
+}
+
+/// A signed checkpoint of the log, for a mailbox that keeps it.
+#[derive(Debug, Clone)]
+pub struct CheckpointMail {
+    pub team: Name,
+    /// The number of entries.
+    pub size: u64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The signed note, byte by byte.
+    pub note: String,
 }
 
 /// The notifications of one message to people.

@@ -130,15 +130,24 @@ impl Held {
             Held::Scope(scope) => Some(format!("[scopes.{scope}] assigned: remove \"member:{member}\"")),
         }
     }
+
+    /// `target:orders-db`, without the request that gave it.
+    pub fn without_request(&self) -> String {
+        match self {
+            Held::Grant { resource, .. } => resource.to_string(),
+            Held::Role(role) => format!("role:{role}"),
+            Held::Group(group) => format!("group:{group}"),
+            Held::Scope(scope) => format!("scope:{scope}"),
+        }
+    }
 }
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Held::Grant { request, resource, .. } => write!(f, "{resource} (request {request})"),
-            Held::Role(role) => write!(f, "role:{role}"),
-            Held::Group(group) => write!(f, "group:{group}"),
-            Held::Scope(scope) => write!(f, "scope:{scope}"),
+        f.write_str(&self.without_request())?;
+        match self.request() {
+            Some(request) => write!(f, " (request {request})"),
+            None => Ok(()),
         }
     }
 }
@@ -239,6 +248,13 @@ pub struct ClosedRecertification {
     pub not_kept: Vec<u32>,
 }
 
+/// Who ended a recertification before it was due, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancellation {
+    pub by: Name,
+    pub reason: Text,
+}
+
 /// What became of an item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -272,6 +288,7 @@ pub struct Recertification {
     /// None: reviewers were reminded.
     pub remind_at: Option<Timestamp>,
     pub closed_at: Option<Timestamp>,
+    pub cancelled: Option<Cancellation>,
     pub items: Vec<RecertificationItem>,
 }
 
@@ -284,6 +301,21 @@ impl Recertification {
         self.items.get_mut(index(number)?)
     }
 
+    /// As it was at this time.
+    pub fn as_of(mut self, at: Timestamp) -> Recertification {
+        let was_closed = self.closed_at.is_some_and(|closed| closed <= at);
+        if !was_closed {
+            (self.closed_at, self.cancelled) = (None, None);
+        }
+        for item in &mut self.items {
+            item.outcome = item.outcome.take().filter(|outcome| match outcome {
+                ItemOutcome::Decided { at: decided, .. } => *decided <= at,
+                ItemOutcome::NotKept => was_closed,
+            });
+        }
+        self
+    }
+
     /// The items with their numbers.
     pub fn numbered(&self) -> impl Iterator<Item = (ItemId, &RecertificationItem)> {
         let id = |number| ItemId { recertification: self.id, number };
@@ -294,6 +326,15 @@ impl Recertification {
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.closed_at.is_none() && now < self.due
     }
+}
+
+/// That these were due, and nobody closed them. None: there are none.
+pub fn overdue(recertifications: &[Recertification]) -> Option<String> {
+    let named = |it: &Recertification| format!("{} (due {})", it.id, it.due);
+    let named: Vec<String> = recertifications.iter().map(named).collect();
+    let (what, are) = if named.len() == 1 { ("recertification", "is") } else { ("recertifications", "are") };
+    let held = "what nobody kept is still held";
+    (!named.is_empty()).then(|| format!("{what} {} {are} overdue and not closed: {held}", named.join(", ")))
 }
 
 fn index(number: u32) -> Option<usize> {

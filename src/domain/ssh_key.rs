@@ -14,6 +14,14 @@ use super::{Malformed, checked_string};
 pub struct KeyFingerprint(String);
 checked_string!(KeyFingerprint);
 
+impl KeyFingerprint {
+    /// The fingerprint of the key with these bytes.
+    pub(super) fn of(key: &[u8]) -> KeyFingerprint {
+        let text = format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(key)));
+        text.parse().expect("SHA-256 has 43 digits in Base64")
+    }
+}
+
 impl FromStr for KeyFingerprint {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<KeyFingerprint, Malformed> {
@@ -37,10 +45,10 @@ const LONGEST: usize = 4096;
 /// The sizes that a key of RSA may have, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=16384;
 
-const ED25519: &str = "ssh-ed25519";
-const RSA: &str = "ssh-rsa";
-const SK_ED25519: &str = "sk-ssh-ed25519@openssh.com";
-const SK_ECDSA: &str = "sk-ecdsa-sha2-nistp256@openssh.com";
+pub(super) const ED25519: &str = "ssh-ed25519";
+pub(super) const RSA: &str = "ssh-rsa";
+pub(super) const SK_ED25519: &str = "sk-ssh-ed25519@openssh.com";
+pub(super) const SK_ECDSA: &str = "sk-ecdsa-sha2-nistp256@openssh.com";
 /// The curves of ECDSA, and how long a point is.
 const CURVES: [(&str, usize); 3] = [("nistp256", 65), ("nistp384", 97), ("nistp521", 133)];
 
@@ -54,14 +62,16 @@ impl SshKey {
         self.word(1)
     }
 
+    pub fn algorithm(&self) -> &str {
+        self.word(0)
+    }
+
     pub fn without_comment(&self) -> String {
         format!("{} {}", self.word(0), self.word(1))
     }
 
     pub fn fingerprint(&self) -> KeyFingerprint {
-        let digest = Sha256::digest(STANDARD.decode(self.blob()).unwrap_or_default());
-        let text = format!("SHA256:{}", STANDARD_NO_PAD.encode(digest));
-        text.parse().expect("SHA-256 has 43 digits in Base64")
+        KeyFingerprint::of(&STANDARD.decode(self.blob()).unwrap_or_default())
     }
 
     /// The fingerprint and the comment.
@@ -117,11 +127,11 @@ fn check_algorithm(algorithm: &str, blob: &str, rest: &[&str]) -> Result<(), Mal
     Err(Malformed::new(why))
 }
 
-/// The fields of a key, each after its length.
-struct Fields<'b>(&'b [u8]);
+/// The fields of a key or of a signature, each after its length.
+pub(super) struct Fields<'b>(pub(super) &'b [u8]);
 
 impl<'b> Fields<'b> {
-    fn next(&mut self) -> Option<&'b [u8]> {
+    pub(super) fn next(&mut self) -> Option<&'b [u8]> {
         let (length, rest) = self.0.split_first_chunk()?;
         let (field, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
         self.0 = rest;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::channel::{Channel, Route, SlackChannel};
+use super::contact::Email;
 use super::duration::Length;
 use super::name::Name;
 use super::notification::NotificationKind;
@@ -11,22 +12,25 @@ use super::time::Timestamp;
 use super::{Malformed, read_by_parsing};
 use crate::domain::terms::RequestId;
 
-/// Something that follows the log. Written `email`, `slack`, `slack:#ops`, `webhook:siem`.
+/// Something that follows the log. Written `email`, `slack`, `slack:#ops`, `email:audit@acme.example`, `webhook:siem`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Subscriber {
     /// The members, each at their own address on this channel.
     Members(Channel),
     /// A Slack channel that the team file names.
     SlackChannel(SlackChannel),
+    /// A mailbox that this machine's configuration names for checkpoints.
+    Mailbox(Email),
     /// A webhook that this machine's configuration names.
     Webhook(Name),
 }
 
-/// What a subscriber gets of an entry: a notification, or the entry itself.
+/// What a subscriber gets of an entry: a notification, or the entry itself, of all or of those that have a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     Notification(NotificationKind),
     Audit,
+    Checkpoint,
 }
 
 /// An entry that is queued for a subscriber: a row of the outbox.
@@ -67,6 +71,7 @@ impl Subscriber {
         match self {
             Subscriber::Members(channel) => Route::Channel(*channel),
             Subscriber::SlackChannel(_) => Route::Channel(Channel::Slack),
+            Subscriber::Mailbox(_) => Route::Channel(Channel::Email),
             Subscriber::Webhook(name) => Route::Webhook(name.clone()),
         }
     }
@@ -77,6 +82,7 @@ impl fmt::Display for Subscriber {
         match self {
             Subscriber::Members(channel) => f.write_str(channel.as_str()),
             Subscriber::SlackChannel(channel) => write!(f, "slack:{channel}"),
+            Subscriber::Mailbox(address) => write!(f, "email:{address}"),
             Subscriber::Webhook(name) => write!(f, "webhook:{name}"),
         }
     }
@@ -88,6 +94,7 @@ impl FromStr for Subscriber {
         match text.split_once(':') {
             None => Ok(Subscriber::Members(text.parse()?)),
             Some(("slack", channel)) => Ok(Subscriber::SlackChannel(channel.parse()?)),
+            Some(("email", address)) => Ok(Subscriber::Mailbox(address.parse()?)),
             Some(("webhook", name)) => Ok(Subscriber::Webhook(name.parse()?)),
             Some(_) => Err(Malformed::new(format!("{text:?} is not a subscriber"))),
         }
@@ -107,6 +114,7 @@ impl Topic {
         match self {
             Topic::Notification(kind) => kind.as_str(),
             Topic::Audit => "audit",
+            Topic::Checkpoint => "checkpoint",
         }
     }
 }
@@ -114,7 +122,11 @@ impl Topic {
 impl FromStr for Topic {
     type Err = Malformed;
     fn from_str(text: &str) -> Result<Topic, Malformed> {
-        if text == "audit" { Ok(Topic::Audit) } else { text.parse().map(Topic::Notification) }
+        match text {
+            "audit" => Ok(Topic::Audit),
+            "checkpoint" => Ok(Topic::Checkpoint),
+            kind => kind.parse().map(Topic::Notification),
+        }
     }
 }
 
@@ -142,7 +154,7 @@ mod tests {
 
     #[test]
     fn subscribers_are_written_as_they_are_read() {
-        for text in ["email", "slack", "slack:#ops", "slack:C024BE91L", "webhook:siem"] {
+        for text in ["email", "slack", "slack:#ops", "slack:C024BE91L", "email:ana@acme.example", "webhook:siem"] {
             assert_eq!(text.parse::<Subscriber>().unwrap().to_string(), text);
         }
         for text in ["", "fax", "slack:", "webhook:A", "email:x"] {

@@ -63,6 +63,11 @@ pub fn visible(text: &str, line_breaks: bool) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(shown).collect())
 }
 
+/// The text, with its later lines indented: none that somebody wrote looks like one of the program's.
+pub fn indented(text: &str, columns: usize) -> String {
+    text.replace('\n', &format!("\n{:columns$}", ""))
+}
+
 /// The text, or its two ends where it has more characters than this: for messages that repeat what somebody gave.
 pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     let place = |skipped: usize| text.char_indices().nth(skipped).map(|(place, _)| place);

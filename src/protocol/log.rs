@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::event::{Entry, Event};
 use crate::domain::name::Name;
 use crate::domain::notification::{NotificationKind, Recipient};
+use crate::domain::ssh_key::KeyFingerprint;
 use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
@@ -117,6 +118,22 @@ pub struct ProofView {
     /// The number of entries of the checkpoint.
     pub size: u64,
     pub proof: String,
+}
+
+/// The signature of an approval, as `ssh-keygen -Y verify` takes it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SignatureView {
+    pub seq: i64,
+    pub request: RequestId,
+    pub approver: Name,
+    pub at: Timestamp,
+    pub key: KeyFingerprint,
+    pub namespace: String,
+    /// The text that is signed.
+    pub terms: String,
+    pub signature: String,
+    /// The keys that the approver had then.
+    pub allowed_signers: String,
 }
 
 /// The proof that an earlier log is the beginning of this one, as C2SP's `tlog-witness` takes it.

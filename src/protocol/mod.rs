@@ -29,17 +29,17 @@ pub use delivery::{
 };
 pub use log::{
     Checkpoint, ConsistencyView, EarlierLog, EntryView, FaultView, KeptCheckpoint, KeyView, ProofView, RawView,
-    RecipientView, VerifyView,
+    RecipientView, SignatureView, VerifyView,
 };
 pub use provisioning::{
     ConnectorLease, DesiredState, DesiredView, Drift, DriftView, LogNews, OutcomeView, Position, ProvisioningOutcome,
     ProvisioningState, ProvisioningView, RecordedState, RecordedView, StillHeldView, UnconfirmedView,
 };
 pub use recertification::{ItemCounts, ItemState, ItemView, RecertificationView};
-pub use report::{ReportOpening, ReportRow, ReportedMember, ReportedRequest};
+pub use report::{ReportOpening, ReportRow, ReportedItem, ReportedMember, ReportedRecertification, ReportedRequest};
 pub use request::{
-    ApprovalsView, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView, TermsView,
-    TimelineView,
+    ApprovalsView, ApproveAnswer, DecisionView, GrantView, MatchedView, Owed, RequestView, RequirementView, ReviewView,
+    TermsView, TimelineView, ToSignView,
 };
 pub use session::{OpenSessionView, OverSession, SessionRecord, SessionVerdict, SessionView};
 pub use shared_log::{

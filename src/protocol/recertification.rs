@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::member::Assignee;
 use crate::domain::name::Name;
-use crate::domain::recertification::{Held, ItemId, ItemVerdict, RecertificationId, Selection};
+use crate::domain::recertification::{
+    Cancellation, Held, ItemId, ItemOutcome, ItemToReview, ItemVerdict, RecertificationId, RecertificationItem,
+    Selection,
+};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
@@ -19,6 +22,8 @@ pub struct RecertificationView {
     pub started_at: Timestamp,
     pub due: Timestamp,
     pub closed_at: Option<Timestamp>,
+    /// Who ended it before it was due, and why.
+    pub cancelled: Option<Cancellation>,
     pub counts: ItemCounts,
     /// How many wait for the caller.
     pub waiting_for_you: u64,
@@ -36,6 +41,18 @@ pub struct ItemCounts {
     pub ended: u64,
 }
 
+impl ItemCounts {
+    pub fn add(&mut self, state: ItemState) {
+        *match state {
+            ItemState::Waiting => &mut self.waiting,
+            ItemState::Kept => &mut self.kept,
+            ItemState::Revoked => &mut self.revoked,
+            ItemState::NotKept => &mut self.not_kept,
+            ItemState::Ended => &mut self.ended,
+        } += 1;
+    }
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ItemView {
     pub id: ItemId,
@@ -51,6 +68,37 @@ pub struct ItemView {
     pub decided_at: Option<Timestamp>,
     /// What to change in the team file, which still gives it although nobody kept it.
     pub team_change: Option<String>,
+}
+
+impl ItemView {
+    /// For somebody who decides nothing. `is_closed`: the recertification. `is_held`: whether its member still holds it.
+    pub fn of(id: ItemId, item: &RecertificationItem, is_closed: bool, is_held: bool) -> ItemView {
+        let ItemToReview { member, held, reviewers, .. } = item.item.clone();
+        let (state, decided) = match item.outcome.clone() {
+            Some(ItemOutcome::Decided { by, verdict, reason, at }) => {
+                let kept = verdict == ItemVerdict::Keep;
+                let state = if kept { ItemState::Kept } else { ItemState::Revoked };
+                (state, Some((by, verdict, reason, at)))
+            }
+            Some(ItemOutcome::NotKept) => (ItemState::NotKept, None),
+            None if is_held && !is_closed => (ItemState::Waiting, None),
+            None => (ItemState::Ended, None),
+        };
+        let is_to_go = is_held && matches!(state, ItemState::Revoked | ItemState::NotKept);
+        ItemView {
+            id,
+            team_change: held.team_change(&member).filter(|_| is_to_go),
+            member,
+            held,
+            state,
+            reviewers,
+            may_decide: false,
+            decided_by: decided.as_ref().map(|(by, ..)| by.clone()),
+            verdict: decided.as_ref().map(|(_, verdict, ..)| *verdict),
+            decided_at: decided.as_ref().map(|(.., at)| *at),
+            reason: decided.and_then(|(_, _, reason, _)| reason),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,19 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Checkpoint, EntryView, RequestView, VerifyView};
+use super::{Checkpoint, EntryView, ItemView, RecertificationView, RequestView, VerifyView};
+use crate::domain::entry_ref::EntryRef;
 use crate::domain::name::Name;
-use crate::domain::request::as_of::EntryRef;
 use crate::domain::role::Role;
 use crate::domain::time::Timestamp;
 
 /// One part of it. The opening comes first, then the members by name, then the requests in the order of their numbers, then
-/// entries, of each action the newest first.
+/// the recertifications and the entries of each action, newest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ReportRow {
     Opening(Box<ReportOpening>),
     Member(Box<ReportedMember>),
     Request(Box<ReportedRequest>),
+    Recertification(Box<ReportedRecertification>),
     Entry(Box<EntryView>),
 }
 
@@ -46,7 +47,28 @@ pub struct ReportedRequest {
     pub entries: Vec<EntryRef>,
 }
 
-/// A member of the team as it is when the report is made, and what they did in the period.
+/// A recertification that was open in the period, as it was at its end.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReportedRecertification {
+    /// Without its items.
+    pub recertification: RecertificationView,
+    /// Whether it was due by then, and not closed.
+    pub overdue: bool,
+    /// The entry that started it.
+    pub started: EntryRef,
+    /// The entry that closed or cancelled it.
+    pub closed: Option<EntryRef>,
+    pub items: Vec<ReportedItem>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ReportedItem {
+    pub item: ItemView,
+    /// The entry that has the decision.
+    pub decided: Option<EntryRef>,
+}
+
+/// A member of the team at the end of the period, and what they did in it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ReportedMember {
     pub name: Name,

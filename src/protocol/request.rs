@@ -1,15 +1,19 @@
 //! Requests and grants.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{CertificateView, ProvisioningView, Seen, SessionView};
 use crate::domain::duration::Duration;
 use crate::domain::grant::{EndedHow, Grant, State};
 use crate::domain::name::{Name, RuleName};
+use crate::domain::request::approval_terms::ApprovalTerms;
 use crate::domain::request::emergency::Together;
 use crate::domain::request::vote::{Tally, waits_on};
 use crate::domain::request::{Decision, Request, Review, Verdict};
 use crate::domain::resource::Resource;
+use crate::domain::ssh_key::{KeyFingerprint, SshKey};
 use crate::domain::terms::{RequestDetails, RequestId, Terms};
 use crate::domain::text::{Text, Ticket};
 use crate::domain::time::Timestamp;
@@ -115,6 +119,28 @@ pub struct DecisionView {
     pub counts: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub terms: Option<TermsView>,
+    /// The SSH key that signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_with: Option<KeyFingerprint>,
+}
+
+/// What comes of an approval.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApproveAnswer {
+    Approved(Box<RequestView>),
+    /// Nothing was done: it has to be signed.
+    ToSign(ToSignView),
+}
+
+/// What an approver would sign.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ToSignView {
+    /// Whether a rule demands the signature.
+    pub is_needed: bool,
+    pub terms: ApprovalTerms,
+    /// The keys that count.
+    pub keys: BTreeSet<SshKey>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -240,6 +266,7 @@ impl RequestView {
             note: decision.note,
             at: decision.at,
             terms: decision.terms.map(TermsView::from),
+            signed_with: decision.signed_with,
         };
         let RequestDetails { asked, reason, ticket } = request.details;
         RequestView {

@@ -143,6 +143,8 @@ pub struct ProfileView {
     /// Whether more are unread than were counted.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more_unread: bool,
+    /// How many items of recertifications the member may decide on.
+    pub to_review: u64,
     pub now: Timestamp,
     /// The moment of the past that was asked about. Then `now` is that moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]

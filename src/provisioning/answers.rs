@@ -74,7 +74,7 @@ pub fn answers(operations: &[Operation], output: &[u8], ended: &ProgramEnd, said
         match parse(line) {
             Ok(answer) => parsed.push(answer),
             Err(why) => {
-                let shown = one_line(line);
+                let (why, shown) = (one_line(&why), one_line(line));
                 return unclear(format!("it printed a line that is no answer ({why}): {}", shortened(&shown, 80)));
             }
         }
@@ -219,6 +219,8 @@ mod tests {
             let answers = answered(output, ProgramEnd::Exited(0));
             assert!(answers.iter().all(Result::is_err), "{output}: {answers:?}");
         }
+        let hidden = answered("{\"do\u{202e}ne\":{}}\n", ProgramEnd::Exited(0));
+        assert!(hidden.iter().all(|answer| answer.as_ref().is_err_and(|why| !why.contains('\u{202e}'))), "{hidden:?}");
         let swapped = answered(&format!("{HOLDS}\n{{\"done\":{{}}}}\n{{\"done\":{{}}}}\n"), ProgramEnd::Exited(0));
         assert!(swapped[0].is_err() && swapped[1].is_ok() && swapped[2].is_err(), "{swapped:?}");
     }

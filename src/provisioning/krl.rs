@@ -252,7 +252,7 @@ fn ranges(serials: &[RequestId]) -> Vec<(i64, i64)> {
 
 fn push(ranges: &mut Vec<(i64, i64)>, first: i64, last: i64) {
     match ranges.last_mut() {
-        Some((_, end)) if *end + 1 == first => *end = last,
+        Some((_, end)) if end.checked_add(1) == Some(first) => *end = last,
         Some(_) | None => ranges.push((first, last)),
     }
 }
@@ -260,6 +260,7 @@ fn push(ranges: &mut Vec<(i64, i64)>, first: i64, last: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const HEAD: &str = "# KRL version 0\n# Generated at 20261127T161632\n";
 
@@ -276,8 +277,18 @@ mod tests {
             format!("{ours}hash: SHA256:y\n"),
             format!("{ours}id: bob\n"),
             format!("{ours}serial: x\n"),
+            format!("{ours}serial: 9223372036854775808\n"),
         ] {
             assert_eq!(parse(&other), None, "{other}");
+        }
+        let last = format!("{ours}serial: 9223372036854775807\nserial: 1\n");
+        assert_eq!(parse(&last).map(|listed| listed.serials), Some(vec![(2, 4), (i64::MAX, i64::MAX), (1, 1)]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_list_panics(lines in "((serial: |# Comment: |# CA key |hash: |)[-0-9]{0,20}[ -~]{0,12}\n){0,8}") {
+            parse(&lines);
         }
     }
 

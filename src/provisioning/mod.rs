@@ -23,7 +23,7 @@
 //! | `watch.rs` | `reconcile --watch` |
 //! | `view.rs` | what is reported |
 
-mod answers;
+pub mod answers;
 mod krl;
 mod lease;
 mod listing;

@@ -1,9 +1,9 @@
 //! What one request means for a period.
 
+use crate::domain::entry_ref::EntryRef;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::request::Verdict;
-use crate::domain::request::as_of::EntryRef;
 use crate::domain::time::Timestamp;
 use crate::protocol::{GrantView, Owed, ReportedRequest, RequestView, ReviewView};
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::domain::request::as_of::EntryRef;
+use crate::domain::entry_ref::EntryRef;
 use crate::domain::terms::RequestId;
 use crate::protocol::EntryView;
 
@@ -20,12 +20,16 @@ pub enum Figure {
     Refused,
     Emergencies,
     ReviewsOwed,
+    Recertifications,
+    Reviewed,
+    NotKept,
+    Overdue,
     TeamChanges,
     Unused,
 }
 
 impl Figure {
-    pub const ALL: [Figure; 14] = [
+    pub const ALL: [Figure; 18] = [
         Figure::Held,
         Figure::Live,
         Figure::Permanent,
@@ -38,6 +42,10 @@ impl Figure {
         Figure::Refused,
         Figure::Emergencies,
         Figure::ReviewsOwed,
+        Figure::Recertifications,
+        Figure::Reviewed,
+        Figure::NotKept,
+        Figure::Overdue,
         Figure::TeamChanges,
         Figure::Unused,
     ];
@@ -57,6 +65,10 @@ impl Figure {
             Figure::Refused => "refused",
             Figure::Emergencies => "emergencies",
             Figure::ReviewsOwed => "reviews_owed",
+            Figure::Recertifications => "recertifications",
+            Figure::Reviewed => "items_reviewed",
+            Figure::NotKept => "items_not_kept",
+            Figure::Overdue => "recertifications_overdue",
             Figure::TeamChanges => "team_changes",
             Figure::Unused => "members_without_use",
         }
@@ -76,6 +88,10 @@ impl Figure {
             Figure::Refused => "Attempts refused",
             Figure::Emergencies => "Emergencies",
             Figure::ReviewsOwed => "Reviews owed",
+            Figure::Recertifications => "Recertifications",
+            Figure::Reviewed => "Items reviewed",
+            Figure::NotKept => "Items that nobody kept",
+            Figure::Overdue => "Recertifications overdue",
             Figure::TeamChanges => "Changes of the team",
             Figure::Unused => "Members without use",
         }
@@ -98,11 +114,15 @@ impl Figure {
             }
             Figure::Emergencies => "emergency access taken in the period",
             Figure::ReviewsOwed => "emergencies of any time that had no review at the end of the period",
+            Figure::Recertifications => "reviews of what people hold that were open in the period",
+            Figure::Reviewed => "items of these that a reviewer kept or revoked in the period",
+            Figure::NotKept => "items of these that nobody had kept when they were due, in the period",
+            Figure::Overdue => "recertifications that were due by the end of the period, and not closed",
             Figure::TeamChanges => {
                 "entries of the period that changed the team file (members, roles, scopes, rules), or accepted a clock that was set back"
             }
             Figure::Unused => {
-                "members of today's team, not disabled, who in the period held no grant, opened no session and did nothing that is recorded"
+                "members of the team at the end of the period, not disabled, who in it held no grant, opened no session and did nothing that is recorded"
             }
         }
     }
@@ -118,6 +138,8 @@ impl Figure {
             Figure::Denied => "denied.csv",
             Figure::Refused => "refused.csv",
             Figure::Emergencies | Figure::ReviewsOwed => "emergencies.csv",
+            Figure::Recertifications | Figure::Overdue => "recertifications.csv",
+            Figure::Reviewed | Figure::NotKept => "recertification-items.csv",
             Figure::TeamChanges => "team-changes.csv",
             Figure::Unused => "members.csv",
         }

@@ -12,9 +12,13 @@ use serde::Serialize;
 use crate::domain::event::Event;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
+use crate::domain::recertification::ItemVerdict;
 use crate::domain::request::Verdict;
 use crate::domain::time::Timestamp;
-use crate::protocol::{AsOf, EntryView, ReportOpening, ReportRow, ReportedMember, ReportedRequest};
+use crate::protocol::{
+    AsOf, EntryView, ItemState, ReportOpening, ReportRow, ReportedItem, ReportedMember, ReportedRecertification,
+    ReportedRequest,
+};
 
 pub use facts::{Facts, HeldHow, Span, asked, given, length};
 pub use figures::{Citation, Figure, Last, percentile};
@@ -44,6 +48,11 @@ pub struct Evidence {
     /// Newest first.
     pub refused: Last<EntryView>,
     pub team_changes: Last<EntryView>,
+    /// Newest first, without their items.
+    pub recertifications: Last<ReportedRecertification>,
+    /// Items on which something came of the review, and those that wait, of the newest recertification first.
+    pub items: Last<ReportedItem>,
+    pub reviewers: BTreeMap<Name, ReviewerUse>,
     pub approvers: BTreeMap<Name, ApproverUse>,
     /// The times to decision, in seconds: sorted once all is collected.
     pub waits: Vec<i64>,
@@ -64,6 +73,13 @@ pub struct ApproverUse {
     pub denied: u64,
     /// The times from filing to this person's decision, in seconds.
     pub waits: Vec<i64>,
+}
+
+/// The decisions of one reviewer in recertifications, in the period.
+#[derive(Debug, Default)]
+pub struct ReviewerUse {
+    pub kept: u64,
+    pub revoked: u64,
 }
 
 pub struct MemberUse {
@@ -94,6 +110,9 @@ impl Evidence {
             denied: Last::of(FEW_ROWS),
             refused: Last::of(FEW_ROWS),
             team_changes: Last::of(FEW_ROWS),
+            recertifications: Last::of(FEW_ROWS),
+            items: Last::of(ROWS),
+            reviewers: BTreeMap::new(),
             approvers: BTreeMap::new(),
             waits: Vec::new(),
             members: Vec::new(),
@@ -113,6 +132,7 @@ impl Evidence {
             ReportRow::Opening(opening) => self.opening = *opening,
             ReportRow::Member(member) => self.members.push(MemberUse { member: *member, grants: 0 }),
             ReportRow::Request(request) => self.request(Arc::new(*request)),
+            ReportRow::Recertification(found) => self.recertification(*found),
             ReportRow::Entry(entry) => self.entry(*entry),
         }
     }
@@ -218,6 +238,37 @@ impl Evidence {
         }
     }
 
+    fn recertification(&mut self, mut found: ReportedRecertification) {
+        self.cite_newest_first(Figure::Recertifications, Some(Citation::about(&found.started, None)));
+        if found.overdue {
+            self.cite_newest_first(Figure::Overdue, Some(Citation::about(&found.started, None)));
+        }
+        let (since, until) = (self.opening.since, self.opening.until);
+        let within = |at: Timestamp| since <= at && at <= until;
+        for reported in std::mem::take(&mut found.items) {
+            let ReportedItem { item, decided } = &reported;
+            if let (Some(by), Some(verdict), Some(at)) = (&item.decided_by, item.verdict, item.decided_at)
+                && within(at)
+            {
+                let used = self.reviewers.entry(by.clone()).or_default();
+                match verdict {
+                    ItemVerdict::Keep => used.kept += 1,
+                    ItemVerdict::Revoke => used.revoked += 1,
+                }
+                let cited = decided.as_ref().map(|entry| Citation::about(entry, item.held.request()));
+                self.cite_newest_first(Figure::Reviewed, cited);
+            }
+            if item.state == ItemState::NotKept && found.recertification.closed_at.is_some_and(within) {
+                let cited = found.closed.as_ref().map(|entry| Citation::about(entry, None));
+                self.cite_newest_first(Figure::NotKept, cited);
+            }
+            if item.state != ItemState::Ended {
+                self.items.offer(reported);
+            }
+        }
+        self.recertifications.offer(found);
+    }
+
     fn cite(&mut self, figure: Figure, entry: Option<Citation>) {
         if let Some(basis) = self.bases.get_mut(&figure) {
             basis.count += 1;
@@ -235,6 +286,8 @@ impl Evidence {
     /// Ends the collection.
     pub fn close(&mut self) {
         self.keep_longest();
+        // They come by action.
+        self.team_changes.rows.make_contiguous().sort_by_key(|entry| std::cmp::Reverse(entry.seq));
         self.waits.sort_unstable();
         self.approvers.values_mut().for_each(|used| used.waits.sort_unstable());
         let unused = self.members.iter().filter(|it| it.is_unused());
@@ -277,11 +330,15 @@ pub struct FiguresView {
 pub struct ReportedLogView {
     pub ok: bool,
     pub faults: usize,
+    /// Entries that change nothing, which is no fault.
+    pub void: usize,
     pub entries: i64,
     pub head: String,
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub entries_in_period: u64,
+    /// The signed checkpoint of the log that the report was made from, if this host signs.
+    pub note: Option<String>,
 }
 
 impl From<&Evidence> for FiguresView {
@@ -297,11 +354,13 @@ impl From<&Evidence> for FiguresView {
             log: ReportedLogView {
                 ok: verify.ok,
                 faults: verify.faults.len(),
+                void: verify.void.len(),
                 entries: checkpoint.seq,
                 head: checkpoint.head.clone(),
                 first_at: first.at,
                 last_at: *last_at,
                 entries_in_period: *entries,
+                note: checkpoint.note.clone(),
             },
             figures: Figure::ALL.into_iter().map(|figure| (figure.key(), evidence.count(figure))).collect(),
             people: evidence.people(),

@@ -134,11 +134,12 @@ struct Peer<'c> {
 }
 
 /// A call as received.
-struct Sent<'s> {
-    name: String,
-    fields: Value,
+#[derive(Debug)]
+pub struct Sent<R> {
+    pub name: String,
+    pub fields: Value,
     /// The connection, on which a file may follow.
-    rest: Timed<'s>,
+    pub rest: R,
 }
 
 impl Peer<'_> {
@@ -154,7 +155,7 @@ impl Peer<'_> {
     }
 
     /// Carries out the call that was named.
-    fn serve_named(&self, sent: Sent<'_>) -> Result<(), Failure> {
+    fn serve_named(&self, sent: Sent<Timed<'_>>) -> Result<(), Failure> {
         macro_rules! serve {
             ($($file:ident: $($call:ident),+;)+) => {
                 $($(if sent.name == service::$call::NAME {
@@ -166,7 +167,7 @@ impl Peer<'_> {
         Err(self.refuse(not_of_this_version()))
     }
 
-    fn serve_call<C: Call>(&self, mut sent: Sent<'_>) -> Result<(), Failure> {
+    fn serve_call<C: Call>(&self, mut sent: Sent<Timed<'_>>) -> Result<(), Failure> {
         let mut call: C = serde_json::from_value(sent.fields).map_err(|_| self.refuse(not_of_this_version()))?;
         if call.file().is_none() {
             whole(&mut sent.rest).map_err(|failure| self.refuse(failure))?;
@@ -228,8 +229,8 @@ impl Peer<'_> {
     }
 }
 
-/// `most`: the largest command, in bytes.
-fn read_call(mut from: Timed<'_>, most: usize) -> Result<Option<Sent<'_>>, Failure> {
+/// `most`: the largest command, in bytes. None: the client sent nothing.
+pub fn read_call<R: Read>(mut from: R, most: usize) -> Result<Option<Sent<R>>, Failure> {
     let mut greeting = frame::GREETING;
     if frame::fill(&mut from, &mut greeting[..1]).is_err() {
         // A client that sent nothing attempted nothing.

@@ -13,7 +13,7 @@ mod process;
 mod remedy;
 mod sshd;
 
-pub use connection::serve_connection;
+pub use connection::{Sent, read_call, serve_connection};
 pub use doctor::{inspect, unopenable};
 pub use init::{SharedInit, init_shared};
 pub use listen::listen;

@@ -19,7 +19,6 @@ use crate::domain::note::{Note, NoteKey, SigningKey, TreeHead};
 use crate::domain::principal::Principal;
 use crate::domain::replica::Replica;
 use crate::domain::request::authorize;
-use crate::domain::team::change::Change;
 use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{Checkpoint, KeyView};
@@ -165,7 +164,7 @@ impl Call for RotateCheckpointKey {
                     RecordedKeys::of(write)?.of_host(write)?.map(|old| old.key.clone())
                 }
             };
-            let key = service.store.draft_checkpoint_key(&origin(write)?)?;
+            let key = service.store.draft_checkpoint_key(&write.log_name()?)?;
             service.add_key(write, Some(me), now, &key, replaces)?;
             let keys = RecordedKeys::of(write)?;
             let added = keys.current(key.public()).map(RecordedKey::view);
@@ -177,6 +176,18 @@ impl Call for RotateCheckpointKey {
 }
 
 impl Service<'_> {
+    /// The state of the log, signed if this host has a key that the log names.
+    pub(super) fn checkpoint(&self, read: &Read<'_>, at: Timestamp) -> Result<Checkpoint, Error> {
+        let unsigned = unsigned(read, at)?;
+        match self.host_key(read) {
+            Ok(HostKey::Recorded(key)) if may_sign(read)? => {
+                let (note, _) = sign(read, &key, Vec::new())?;
+                Ok(Checkpoint { note: Some(note.to_string()), ..unsigned })
+            }
+            Ok(_) | Err(_) => Ok(unsigned),
+        }
+    }
+
     /// Reads something that this host's key signs, as an auditor or an admin. The first time, an admin makes the key.
     fn with_key<T>(
         &self,
@@ -220,7 +231,7 @@ impl Service<'_> {
         let key = match self.host_key(write)? {
             HostKey::Recorded(key) => return Ok(key),
             HostKey::Unrecorded(key) => key,
-            HostKey::Missing => self.store.draft_checkpoint_key(&origin(write)?)?,
+            HostKey::Missing => self.store.draft_checkpoint_key(&write.log_name()?)?,
         };
         self.add_key(write, me, now, &key, None)?;
         Ok(key)
@@ -261,7 +272,7 @@ impl Service<'_> {
                 None => Ok(HostKey::Missing),
             };
         };
-        if key.public().name != origin(read)? {
+        if key.public().name != read.log_name()? {
             Err(wrong("is the key of another log"))
         } else if keys.current(key.public()).is_some() {
             Ok(HostKey::Recorded(key))
@@ -341,20 +352,6 @@ impl RecordedKeys {
         let ours = |key: &&RecordedKey| key.entry.host.as_deref() == host.as_deref() && key.replaced_by.is_none();
         Ok(self.0.iter().rev().find(ours))
     }
-}
-
-/// The name of this log, for the origin of checkpoints and the name of its keys: its first team and its first entry. It never
-/// changes. Two logs have the same one only if they began with the same text in the same second, and their keys differ then.
-pub(super) fn origin(read: &Read<'_>) -> Result<String, Error> {
-    let (first, hash) = read.first_entry()?;
-    let team = match &first.event {
-        Event::TeamInitialized { changes } => changes.iter().find_map(|change| match change {
-            Change::Team(diff) => diff.after().map(|header| header.name.to_string()),
-            _ => None,
-        }),
-        _ => None,
-    };
-    Ok(format!("access/{}/{}", team.as_deref().unwrap_or("team"), &audit::hex(&hash)[..16]))
 }
 
 /// Signs the tree of all entries. Gives the roots of these ranges of it too.

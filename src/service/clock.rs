@@ -48,7 +48,8 @@ impl Call for AcceptClock {
                     Err(Problem::Failure(failure)) => return Err(failure),
                     Err(Problem::Refusal(refusal)) => {
                         let me = service.actor(write).ok();
-                        service.write_refused(write, me.as_ref(), last, "doctor --accept-clock", None, &refusal)?;
+                        let now = time.max(last);
+                        service.write_refused(write, me.as_ref(), now, "doctor --accept-clock", None, &refusal)?;
                         return Ok(Err(refusal));
                     }
                 };

@@ -13,6 +13,7 @@ use super::{Call, Callers, Rows, Service, expire, log_findings, review, verify};
 use crate::domain::contact::Timezone;
 use crate::domain::duration::spell;
 use crate::domain::provisioning::{Provisioning, held_still, not_taken_back};
+use crate::domain::recertification::overdue;
 use crate::domain::request::emergency;
 use crate::domain::text::quantity;
 use crate::domain::time::Timestamp;
@@ -53,6 +54,9 @@ impl Call for Doctor {
                 expiry(read, clock).unwrap_or_else(|error| unreadable("expire", error)),
                 reviews(read, clock).unwrap_or_else(|error| unreadable("reviews", error)),
             ];
+            findings.extend(
+                recertifications(read, clock).unwrap_or_else(|error| Some(unreadable("recertifications", error))),
+            );
             findings.extend(revokes(read, clock).unwrap_or_else(|error| vec![unreadable("revokes", error)]));
             findings.extend((service.outside.delivery_findings)(read));
             let zones = time_zones(read, service.outside.knows_zone)
@@ -181,6 +185,14 @@ fn reviews(read: &Read<'_>, clock: Timestamp) -> Result<FindingView, Error> {
     };
     let found = format!("{need}: {}{more}", emergency::reviews_owed(&named));
     Ok(finding("reviews", Health::Warning, found, &MEND))
+}
+
+/// Those that `expire` should have closed.
+fn recertifications(read: &Read<'_>, clock: Timestamp) -> Result<Option<FindingView>, Error> {
+    const MEND: [&str; 1] =
+        ["`access expire` closes them, and revokes the grants that nobody kept: run it every minute"];
+    let found = overdue(&read.overdue_recertifications(clock)?);
+    Ok(found.map(|found| finding("recertifications", Health::Warning, found, &MEND)))
 }
 
 /// Access that should be over and was not taken back. Nothing where no connector gives anything.

@@ -241,7 +241,7 @@ fn to_remind(read: &Read<'_>, policy: &PolicyContext, request: &Request, now: Ti
     let terms = request.proposed_terms();
     let judged = policy.judge(read, request, terms, now)?;
     let mut names: BTreeSet<Name> = vote::waits_on(&judged.tally(request, terms, now)).into_iter().collect();
-    let escalation = Requirement { rule: None, approvers: judged.judgement.escalate_to(), approvals: 1 };
+    let escalation = Requirement::one_of(judged.judgement.escalate_to());
     let escalated = policy.people_named(read, &escalation.approvers)?;
     let is_approver = |principal: &&Rc<Principal>| escalation.is_met_by(principal, RoleBasis::Effective, now);
     names.extend(escalated.iter().filter(is_approver).map(|principal| principal.name.clone()));

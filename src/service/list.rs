@@ -19,6 +19,7 @@ use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
 use crate::domain::provisioning::{held_still, not_taken_back};
+use crate::domain::recertification::overdue;
 use crate::domain::request::vote::Tally;
 use crate::domain::request::{Request, authorize, emergency};
 use crate::domain::terms::RequestId;
@@ -65,6 +66,8 @@ fn list(service: &Service<'_>, filter: &ListFilter, rows: Rows<'_, RequestView>)
         let mut warnings = owed_warnings(&named, owed.len() - named.len(), me);
         let mut first = Vec::new();
         if only.is_none() && is_unfiltered(filter) {
+            let overdue = overdue(&read.overdue_recertifications(now)?);
+            warnings.extend(overdue.map(|overdue| format!("{overdue}; `access expire` closes them")));
             first = still_held(read, now, &mut warnings)?;
         }
         Ok((only, policy, warnings, first, now))

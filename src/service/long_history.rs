@@ -9,11 +9,11 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::{
-    ActingAs, Approve, Audit, Call, Caller, Check, CheckpointKeys, Complete, DecideItem, Deny, DesiredAccess,
-    EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate, JudgeSessions, List, MarkRead,
-    OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals, Recertifications, RecordProvisioning,
-    Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification, StartRecertification, StillHeld,
-    SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
+    ActingAs, ApprovalToSign, Approve, Audit, Call, Caller, CancelRecertification, Check, CheckpointKeys, Complete,
+    DecideItem, Deny, DesiredAccess, EditRequest, Expire, Extend, HolderOfKey, Inbox, Init, IssueCertificate,
+    JudgeSessions, List, MarkRead, OpenSession, OpenSessions, Outbox, Outside, Prefer, Preferences, Principals,
+    Recertifications, RecordProvisioning, Resources, Revoke, RevokedCertificates, Service, Show, ShowRecertification,
+    StartRecertification, StillHeld, SubmitRequest, TeamApply, TeamShow, Unread, Who, Whoami, Withdraw, Words, init,
 };
 use crate::domain::binding::Holding;
 use crate::domain::certificate::{Certificate, ssh_principal};
@@ -247,6 +247,7 @@ fn approved(n: i64) -> Draft {
         asked: None,
         note: None,
         voids: Vec::new(),
+        signature: None,
     });
     Draft { event, recipients: vec![NotificationKind::RequestApproved.to(&parsed::<Name>("bob"))] }
 }
@@ -407,7 +408,17 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("bob", call(EditRequest { id: id(pending), edit: shorter.clone(), dry_run: true })),
         ("bob", call(EditRequest { id: id(pending), edit: shorter, dry_run: false })),
         ("bob", call(Who { resource: parsed("connection:prod"), at: None })),
-        ("alice", call(Approve { id: id(pending + 1), modification: Modification::default(), note: None, seen: None })),
+        ("alice", call(ApprovalToSign { id: id(pending + 1), modification: Modification::default(), note: None })),
+        (
+            "alice",
+            call(Approve {
+                id: id(pending + 1),
+                modification: Modification::default(),
+                note: None,
+                seen: None,
+                signature: None,
+            }),
+        ),
         ("alice", call(Deny { id: id(pending + 2), reason: reason(), seen: None })),
         ("bob", call(Withdraw { id: id(pending + 3), seen: None })),
         ("bob", call(Extend { id: id(pending - 1), length: None, reason: parsed("OPS-7: more"), ticket: None })),
@@ -424,6 +435,7 @@ fn changes(pending: i64) -> Vec<(&'static str, Asked)> {
         ("alice", call(ShowRecertification { id: parsed("1") })),
         ("olivia", call(Complete { words: Words::Items })),
         ("olivia", call(DecideItem { id: parsed("1.1"), verdict: ItemVerdict::Keep, reason: reason() })),
+        ("alice", call(CancelRecertification { id: parsed("1"), reason: parsed("not now") })),
         ("alice", call(Revoke { id: id(pending - 1), reason: reason(), seen: None })),
         ("alice", call(Prefer { change: PreferenceChange::Mute(Vec::new()) })),
         ("alice", call(MarkRead { ids: vec![1] })),

@@ -6,6 +6,7 @@
 mod admission;
 mod approve;
 mod audit;
+mod audit_signature;
 mod backup;
 mod call;
 mod caller;
@@ -62,8 +63,9 @@ mod withdraw;
 macro_rules! calls {
     ($action:ident) => {
         $action! {
-            approve: Approve;
+            approve: ApprovalToSign, Approve;
             audit: Audit, AuditExport, AuditExportRaw;
+            audit_signature: AuditSignature;
             backup: Backup;
             certificates: IssueCertificate, RevokedCertificates;
             check: Check;
@@ -88,7 +90,7 @@ macro_rules! calls {
             provisioning: DesiredAccess, FetchJournal, LeaseConnector, PublishJournal, RecordProvisioning, ReleaseConnector, StillHeld;
             queue: Queue;
             report: PeriodReport;
-            recertify: DecideItem, Recertifications, ShowRecertification, StartRecertification;
+            recertify: CancelRecertification, DecideItem, Recertifications, ShowRecertification, StartRecertification;
             request: SubmitRequest;
             resources: Find, Resources;
             review: ReviewEmergency;

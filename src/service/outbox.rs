@@ -53,6 +53,7 @@ fn view(delivery: Delivery) -> QueuedView {
         (Subscriber::Members(_), Some((_, member))) => member.to_string(),
         (Subscriber::Members(_), None) => "nobody".to_owned(),
         (Subscriber::SlackChannel(channel), _) => channel.to_string(),
+        (Subscriber::Mailbox(address), _) => address.to_string(),
         (Subscriber::Webhook(name), _) => name.to_string(),
     };
     QueuedView {

@@ -1,5 +1,7 @@
 //! `recertify`: reviews of what people hold. What nobody keeps until the due time is revoked by `expire`.
 
+mod cancel;
+
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
@@ -12,10 +14,10 @@ use super::{Call, Never, Problem, Rows, Service, member};
 use crate::domain::duration::Length;
 use crate::domain::event::{Draft, Event};
 use crate::domain::member::Assignee;
+use crate::domain::name::Name;
 use crate::domain::principal::Principal;
 use crate::domain::recertification::{
-    Held, ItemId, ItemOutcome, ItemToReview, ItemVerdict, Recertification, RecertificationId, RecertificationItem,
-    Selection,
+    Held, ItemId, ItemToReview, ItemVerdict, Recertification, RecertificationId, RecertificationItem, Selection,
 };
 use crate::domain::refusal::{RecertifyRefusal, Refusal};
 use crate::domain::request::recertify::{ItemCase, Start, close, decide, holdings, remind, reviewers, start};
@@ -27,8 +29,10 @@ use crate::domain::terms::{End, RequestDetails, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
-use crate::protocol::{ItemCounts, ItemState, ItemView, RecertificationView};
+use crate::protocol::{ItemCounts, ItemView, RecertificationView};
 use crate::store::{Error, Read};
+
+pub use cancel::CancelRecertification;
 
 /// Starts a recertification.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -113,6 +117,7 @@ impl StartRecertification {
             due,
             remind_at: None,
             closed_at: None,
+            cancelled: None,
             items: items.into_iter().map(|item| RecertificationItem { item, outcome: None }).collect(),
         };
         Ok((draft, recertification))
@@ -223,26 +228,39 @@ impl Loaded {
 
     /// As this member may see it: auditors and admins see all items, others those that they may review, and their own.
     fn view(&self, me: &Principal, with_items: bool, now: Timestamp) -> RecertificationView {
-        let Recertification { id, selection, by, started_at, due, closed_at, .. } = self.recertification.clone();
+        let Recertification { id, selection, by, started_at, due, closed_at, cancelled, .. } =
+            self.recertification.clone();
         let mut counts = ItemCounts::default();
         let mut items = Vec::new();
         let mut waiting_for_you = 0;
         for case in self.cases().iter().filter(|case| may_see(me, case, now)) {
             let view = item_view(case, me, now);
-            let count = match view.state {
-                ItemState::Waiting => &mut counts.waiting,
-                ItemState::Kept => &mut counts.kept,
-                ItemState::Revoked => &mut counts.revoked,
-                ItemState::NotKept => &mut counts.not_kept,
-                ItemState::Ended => &mut counts.ended,
-            };
-            *count += 1;
+            counts.add(view.state);
             waiting_for_you += u64::from(view.may_decide);
             if with_items {
                 items.push(view);
             }
         }
-        RecertificationView { id, selection, by, started_at, due, closed_at, counts, waiting_for_you, items }
+        RecertificationView { id, selection, by, started_at, due, closed_at, cancelled, counts, waiting_for_you, items }
+    }
+
+    /// Those who may decide on an item that waits.
+    fn may_still_decide(
+        &self,
+        read: &Read<'_>,
+        policy: &PolicyContext,
+        now: Timestamp,
+    ) -> Result<BTreeSet<Name>, Error> {
+        let mut cases = self.cases();
+        cases.retain(|case| case.still_waits(now).is_ok());
+        let mut names = BTreeSet::new();
+        for name in read.member_names()? {
+            let Some(principal) = policy.principal(read, &name)? else { continue };
+            if cases.iter().any(|case| case.may_review(&principal, now).is_ok()) {
+                names.insert(name);
+            }
+        }
+        Ok(names)
     }
 
     fn is_visible(&self, me: &Principal, now: Timestamp) -> bool {
@@ -258,33 +276,9 @@ fn may_see(me: &Principal, case: &ItemCase<'_>, now: Timestamp) -> bool {
 }
 
 fn item_view(case: &ItemCase<'_>, me: &Principal, now: Timestamp) -> ItemView {
-    let ItemToReview { member, held, reviewers, .. } = case.item.item.clone();
-    let is_held = case.is_held(now);
-    let (state, decided) = match &case.item.outcome {
-        Some(ItemOutcome::Decided { by, verdict: ItemVerdict::Keep, reason, at }) => {
-            (ItemState::Kept, Some((by, ItemVerdict::Keep, reason, at)))
-        }
-        Some(ItemOutcome::Decided { by, verdict: ItemVerdict::Revoke, reason, at }) => {
-            (ItemState::Revoked, Some((by, ItemVerdict::Revoke, reason, at)))
-        }
-        Some(ItemOutcome::NotKept) => (ItemState::NotKept, None),
-        None if is_held && case.recertification.closed_at.is_none() => (ItemState::Waiting, None),
-        None => (ItemState::Ended, None),
-    };
-    let is_to_go = matches!(state, ItemState::Revoked | ItemState::NotKept) && is_held;
-    ItemView {
-        id: case.id,
-        team_change: held.team_change(&member).filter(|_| is_to_go),
-        member,
-        held,
-        state,
-        reviewers,
-        may_decide: case.may_review(me, now).is_ok() && case.still_waits(now).is_ok(),
-        decided_by: decided.map(|(by, ..)| by.clone()),
-        verdict: decided.map(|(_, verdict, ..)| verdict),
-        reason: decided.and_then(|(_, _, reason, _)| reason.clone()),
-        decided_at: decided.map(|(.., at)| *at),
-    }
+    let is_closed = case.recertification.closed_at.is_some();
+    let may_decide = case.may_review(me, now).is_ok() && case.still_waits(now).is_ok();
+    ItemView { may_decide, ..ItemView::of(case.id, case.item, is_closed, case.is_held(now)) }
 }
 
 /// The recertifications that the caller may see, newest first.
@@ -413,14 +407,7 @@ pub fn tend(read: &Read<'_>, policy: &PolicyContext, now: Timestamp) -> Result<T
             tended.revoked += drafts.iter().filter(is_revoked).count() as u64;
             tended.drafts.extend(drafts);
         } else {
-            let mut names = BTreeSet::new();
-            let waiting: Vec<&ItemCase<'_>> = cases.iter().filter(|case| case.still_waits(now).is_ok()).collect();
-            for name in read.member_names()? {
-                let Some(principal) = policy.principal(read, &name)? else { continue };
-                if waiting.iter().any(|case| case.may_review(&principal, now).is_ok()) {
-                    names.insert(name);
-                }
-            }
+            let names = loaded.may_still_decide(read, policy, now)?;
             tended.reminded += 1;
             tended.drafts.extend(remind(&loaded.recertification, &names, now));
         }

@@ -1,23 +1,25 @@
-//! `report`: what happened in a period, as evidence. One transaction proves the log and reads who is in the team. The requests
-//! and entries follow in pages, each in a short transaction of its own, and none of them is newer than that proof.
+//! `report`: what happened in a period, as evidence. One transaction proves the log and reads who was in the team. The requests,
+//! recertifications and entries follow in pages, each in a short transaction of its own, and none of them is newer than that proof.
+
+mod recertifications;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::checkpoint::unsigned;
+use super::snapshot::{PastState, request_then};
 use super::verify::verify;
 use super::{Call, Problem, Rows, Service};
 use crate::domain::audit;
+use crate::domain::entry_ref::EntryRef;
 use crate::domain::name::Name;
 use crate::domain::principal::Principal;
-use crate::domain::request::as_of::PastRequest;
-use crate::domain::request::authorize;
+use crate::domain::request::{Request, authorize};
 use crate::domain::team::Team;
 use crate::domain::time::Timestamp;
 use crate::error::Failure;
 use crate::protocol::{AuditFilter, EntryView, ReportOpening, ReportRow, ReportedMember, ReportedRequest, RequestView};
-use crate::store::{Error, Period, Read};
+use crate::store::{Error, Moment, Page, Period, Read};
 
 /// The actions whose entries concern no request, or an attempt, and that a report shows.
 const SHOWN: [&str; 4] = ["team.initialized", "team.applied", "clock.accepted", "attempt.refused"];
@@ -38,9 +40,9 @@ impl Call for PeriodReport {
     type Reply = ();
 
     fn carry_out(self, service: &Service<'_>, rows: Rows<'_, ReportRow>) -> Result<(), Failure> {
-        let (opening, members, period) = service.ask("report", |read, me, now| {
+        let OpenedReport { opening, members, period, past } = service.ask("report", |read, me, now| {
             may_read(me, now)?;
-            Ok(open(read, &self, me, now)?)
+            Ok(open(service, read, &self, me, now)?)
         })?;
         rows(ReportRow::Opening(Box::new(opening)))?;
         for member in members {
@@ -50,9 +52,9 @@ impl Call for PeriodReport {
         loop {
             let page = service.ask("report", |read, me, now| {
                 may_read(me, now)?;
-                Ok(read.requests_of_period(&period, after)?)
+                Ok(requests(read, &period, after)?)
             })?;
-            for PastRequest { request, entries } in page.rows {
+            for (request, entries) in page.rows {
                 after = request.id.get();
                 let request = RequestView::at(request, &[], period.until);
                 rows(ReportRow::Request(Box::new(ReportedRequest { request, entries })))?;
@@ -60,6 +62,9 @@ impl Call for PeriodReport {
             if page.last {
                 break;
             }
+        }
+        if let Some(past) = &past {
+            recertifications::each(service, &period, past, rows)?;
         }
         SHOWN.into_iter().try_for_each(|action| entries_of(service, &period, action, rows))
     }
@@ -70,14 +75,42 @@ fn may_read(me: &Principal, now: Timestamp) -> Result<(), Problem> {
     Ok(authorize::needs_auditor(me, "make a report", now)?)
 }
 
+/// A page of requests, each as it was at the end of the period.
+fn requests(read: &Read<'_>, period: &Period, after: i64) -> Result<Page<(Request, Vec<EntryRef>)>, Error> {
+    let page = read.requests_of_period(period, after)?;
+    // Where nothing was recorded since, it is as it was.
+    if period.last == read.head()?.seq {
+        return Ok(page);
+    }
+    let moment = Moment { at: period.until, last: period.last };
+    let mut rows = Vec::with_capacity(page.rows.len());
+    for (today, entries) in page.rows {
+        let id = today.id;
+        let then = request_then(read, today, moment)?;
+        rows.push((then.ok_or_else(|| Error::damaged(format!("no entry files request {id}")))?, entries));
+    }
+    Ok(Page { rows, last: page.last })
+}
+
+struct OpenedReport {
+    opening: ReportOpening,
+    members: Vec<ReportedMember>,
+    period: Period,
+    /// The team at the end of the period. None: the log begins later.
+    past: Option<PastState>,
+}
+
 fn open(
+    service: &Service<'_>,
     read: &Read<'_>,
     report: &PeriodReport,
     me: &Principal,
     now: Timestamp,
-) -> Result<(ReportOpening, Vec<ReportedMember>, Period), Error> {
+) -> Result<OpenedReport, Error> {
     let until = report.until.map_or(now, |until| until.min(now));
     let period = read.period(report.since.min(until), until)?;
+    let past = PastState::of(read, until)?;
+    let members = past.as_ref().map(|past| members(read, past, &period)).transpose()?.unwrap_or_default();
     let entries = read.entries_in(&period)?;
     let opening = ReportOpening {
         since: period.since,
@@ -85,26 +118,25 @@ fn open(
         made_by: me.name.clone(),
         first: read.first_entry_ref()?,
         last_at: read.head()?.at,
-        checkpoint: unsigned(read, now)?,
+        checkpoint: service.checkpoint(read, now)?,
         verify: verify(read, &[])?,
         entries: entries.count,
         ends: entries.ends,
     };
-    Ok((opening, members(read, &period)?, period))
+    Ok(OpenedReport { opening, members, period, past })
 }
 
-fn members(read: &Read<'_>, period: &Period) -> Result<Vec<ReportedMember>, Error> {
-    let team = read.team()?;
-    let since = read.members_since()?;
+fn members(read: &Read<'_>, past: &PastState, period: &Period) -> Result<Vec<ReportedMember>, Error> {
+    let team = &past.team().team;
     let entry_of = |seq: i64| read.entry_ref(seq);
-    let mut scopes = assigned(&team);
+    let mut scopes = assigned(team);
     let members = team.members.iter().map(|(name, member)| {
         Ok(ReportedMember {
             role: member.role,
             auditor: member.auditor,
             disabled: member.disabled,
             scopes: scopes.remove(name).unwrap_or_default(),
-            since: entry_of(since.get(name).copied().unwrap_or(0))?,
+            since: entry_of(past.team().since(name).unwrap_or_default())?,
             last_act: read.last_act(name, period)?,
             last_session: read.last_session(name, period)?.map(entry_of).transpose()?,
             name: name.clone(),

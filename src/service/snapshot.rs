@@ -35,9 +35,9 @@ impl TeamSnapshot {
     /// `at`: None for now.
     pub fn of(read: &Read<'_>, at: Option<Timestamp>, now: Timestamp) -> Result<TeamSnapshot, Problem> {
         let Some(at) = at else { return Ok(TeamSnapshot::Current(now)) };
-        let moment = moment(read, at, now)?;
-        let team = history::team(read.team_entries(moment)?).ok_or_else(|| Error::damaged("the team is missing"))?;
-        Ok(TeamSnapshot::Past(Box::new(PastState { moment, team })))
+        moment(read, at, now)?;
+        let past = PastState::of(read, at)?.ok_or_else(|| Error::damaged("the audit log is empty"))?;
+        Ok(TeamSnapshot::Past(Box::new(past)))
     }
 
     /// The time at which everything is judged.
@@ -69,10 +69,7 @@ impl TeamSnapshot {
     pub fn member(&self, read: &Read<'_>, name: &Name) -> Result<Principal, Problem> {
         match self {
             TeamSnapshot::Current(_) => member(read, name),
-            TeamSnapshot::Past(past) => {
-                let grants = read.grants_live_at(past.moment, Some(name))?;
-                past.team.principal(name, grants).ok_or_else(|| past.no_such_member(name))
-            }
+            TeamSnapshot::Past(past) => past.principal(read, name)?.ok_or_else(|| past.no_such_member(name)),
         }
     }
 
@@ -154,6 +151,22 @@ impl TeamSnapshot {
 }
 
 impl PastState {
+    /// What the log said at this moment. None: it begins later.
+    pub fn of(read: &Read<'_>, at: Timestamp) -> Result<Option<PastState>, Error> {
+        let Some(moment) = read.moment(at)? else { return Ok(None) };
+        let team = history::team(read.team_entries(moment)?).ok_or_else(|| Error::damaged("the team is missing"))?;
+        Ok(Some(PastState { moment, team }))
+    }
+
+    pub fn team(&self) -> &PastTeam {
+        &self.team
+    }
+
+    /// A member, if there was one by this name.
+    pub fn principal(&self, read: &Read<'_>, name: &Name) -> Result<Option<Principal>, Error> {
+        Ok(self.team.principal(name, read.grants_live_at(self.moment, Some(name))?))
+    }
+
     fn no_such_member(&self, name: &Name) -> Problem {
         let nearest = nearest(name.as_str(), self.team.team.members.keys().map(Name::as_str));
         Refusal::from(LookupRefusal::NoSuchMemberThen { name: name.clone(), at: self.moment.at, nearest }).into()

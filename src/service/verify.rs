@@ -182,6 +182,7 @@ struct Packed {
     actor: Option<usize>,
     os_user: usize,
     action: usize,
+    hash: Option<Hash>,
     body: usize,
 }
 
@@ -202,6 +203,7 @@ impl EntryBatch {
             actor: raw.actor.map(<[u8]>::len),
             os_user: raw.os_user.len(),
             action: raw.action.len(),
+            hash: raw.hash,
             body: raw.body.len(),
         });
     }
@@ -240,7 +242,7 @@ impl EntryBatch {
                 os_user: next(packed.os_user),
                 action: next(packed.action),
                 request: packed.request,
-                hash: None,
+                hash: packed.hash,
                 body: next(packed.body),
             });
         }
@@ -339,10 +341,10 @@ impl Proof {
     }
 
     /// An entry is void only if it can't be read, or can't follow those before it.
-    fn void(&mut self, seq: i64, parsed: Parsed) {
+    fn void(&mut self, seq: i64, hash: Hash, parsed: Parsed) {
         let why = match parsed {
             Err(why) => format!("it can't be read: {why}"),
-            Ok(entry) => match self.model.clone().take(entry).into_iter().next() {
+            Ok(entry) => match self.model.clone().take(entry, hash).into_iter().next() {
                 Some(why) => why,
                 None => return self.at(seq, "its row says that it is void, and it is not"),
             },
@@ -354,9 +356,9 @@ impl Proof {
     }
 
     fn entry(&mut self, raw: &RawEntry<'_>, parsed: Parsed) {
-        let seq = raw.seq;
+        let (seq, hash) = (raw.seq, raw.hash.unwrap_or_default());
         if raw.action == Event::Void.action().as_bytes() {
-            return self.void(seq, parsed);
+            return self.void(seq, hash, parsed);
         }
         match parsed {
             Err(why) => self.at(seq, format!("it can't be read: {why}")),
@@ -373,7 +375,7 @@ impl Proof {
                         self.at(seq, format!("its column {column} is not what was recorded"));
                     }
                 }
-                for problem in self.model.take(entry) {
+                for problem in self.model.take(entry, hash) {
                     self.at(seq, problem);
                 }
             }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::policy_context::PolicyContext;
+use super::recertify::decidable;
 use super::snapshot::TeamSnapshot;
 use super::{Call, Never, Rows, Service, view};
 use crate::domain::time::Timestamp;
@@ -29,6 +30,7 @@ impl Call for Whoami {
             let me = snapshot.caller(read, me)?;
             // What connectors did and which notifications were read is known only as it is now.
             let unread = if at.is_none() { read.unread(&me.name)? } else { 0 };
+            let to_review = if at.is_none() { decidable(read, &me, now)?.len() as u64 } else { 0 };
             let now = snapshot.now();
             let policy = PolicyContext::default();
             let mut grants = Vec::new();
@@ -48,6 +50,7 @@ impl Call for Whoami {
                 grants,
                 unread: unread.min(COUNTED),
                 more_unread: unread > COUNTED,
+                to_review,
                 member: me.name.clone(),
                 now,
                 at,

@@ -98,7 +98,8 @@ impl Read<'_> {
         }
         let (states, _) = states(filter);
         if !states.is_empty() && states.iter().all(|state| state.is_open()) {
-            clauses += " AND (r.lapses_at > ?1 OR r.emergency
+            // What was granted and over by then was no longer pending, however late it would have lapsed.
+            clauses += " AND (r.lapses_at > ?1 AND (g.ended_at IS NULL OR g.ended_at > ?1) OR r.emergency
                 OR (g.ends_at > ?1 OR g.request IS NOT NULL AND g.ends_at IS NULL)
                     AND (g.ended_at IS NULL OR g.ended_at > ?1))";
         }

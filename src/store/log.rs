@@ -62,11 +62,24 @@ fn about(kind: LogSubject, text: &str, values: &mut Vec<Value>) -> String {
     };
     let same = (by.to_owned() + requests).matches('?').count() + 1;
     values.extend(std::iter::repeat_n(Value::from(text.to_owned()), same));
-    values.push(what.into());
+    values.push(what.clone().into());
+    let (mut is_in_change, mut is_reviewed) = (String::from("c.value ->> '$.what' = ?"), "");
+    if matches!(kind, LogSubject::Member) {
+        // A group, scope or rule names a member who was not named before, or no longer does.
+        let named = |side: &str| {
+            format!(
+                "(SELECT count(*) FROM json_tree(c.value, '$.{side}') t WHERE t.atom = ? OR t.atom = ? AND t.path = '$.{side}.members')"
+            )
+        };
+        is_in_change += &format!(" OR {} <> {}", named("from"), named("to"));
+        is_reviewed = " OR action = 'recertification.started' AND EXISTS (
+                 SELECT 1 FROM json_each(body, '$.event.detail.items') i WHERE i.value ->> '$.member' = ?)";
+        values.extend([&what, text, &what, text, text].map(|value| Value::from(value.to_owned())));
+    }
     format!(
         " AND ({by}request IN ({requests}) OR request IS NULL AND CASE WHEN json_valid(body) THEN
              body ->> '$.event.detail.{field}' = ? OR action IN ('team.initialized', 'team.applied') AND EXISTS (
-                 SELECT 1 FROM json_each(body, '$.event.detail.changes') c WHERE c.value ->> '$.what' = ?) END)"
+                 SELECT 1 FROM json_each(body, '$.event.detail.changes') c WHERE {is_in_change}){is_reviewed} END)"
     )
 }
 

@@ -57,6 +57,7 @@ mod sessions;
 mod settle;
 mod shared;
 mod side_list;
+mod signatures;
 mod write;
 
 use std::path::{Path, PathBuf};

@@ -11,7 +11,7 @@ use crate::domain::duration::Length;
 use crate::domain::event::{Approval, Entry, Event, Granted, Revision, Submission};
 use crate::domain::member::{Login, Member};
 use crate::domain::name::{Name, RuleName};
-use crate::domain::preference::Policy;
+use crate::domain::preference::{Policy, Preference};
 use crate::domain::request::{Review, Verdict};
 use crate::domain::team::Group;
 use crate::domain::team::change::{Change, Diff};
@@ -32,11 +32,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::RequestEdited(Revision { request, from, to, lapses_at, remind_at, .. }) => {
             edit(write, *request, from, to, *lapses_at, *remind_at)?;
         }
-        Event::RequestApproved(Approval { request, by, terms, asked, note, voids }) => {
-            void_approvals(write, *request, voids)?;
-            let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
-            decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
-        }
+        Event::RequestApproved(approval) => approve(write, entry, approval)?,
         Event::RequestDenied { request, by, reason } => {
             decide(write, entry, *request, by, Verdict::Deny, reason.as_ref(), None)?;
             set_state(write, *request, "denied")?;
@@ -78,11 +74,7 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
             one(write, "UPDATE team SET expire_ran_at = ?1", [entry.at.unix()])?;
             many(write, "UPDATE outbox SET due_at = ?1 WHERE due_at > ?1", [entry.at.unix()])?;
         }
-        Event::PreferenceChanged { member, to, .. } => {
-            let body = if to.is_empty() { None } else { Some(to_json(to)?) };
-            one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
-            write.reconsider(Some(member), entry.at)?;
-        }
+        Event::PreferenceChanged { member, to, .. } => change_preference(write, entry.at, member, to)?,
         Event::GrantProvisioned(_)
         | Event::GrantDeprovisioned(_)
         | Event::ProvisioningFailed(_)
@@ -95,6 +87,9 @@ pub fn project(write: &Write<'_>, entry: &Entry) -> Result<(), Error> {
         Event::RecertificationDecided(decision) => write.decide_item(entry, decision)?,
         Event::RecertificationReminded { recertification } => write.note_reminder(*recertification)?,
         Event::RecertificationClosed(closed) => write.close_recertification(entry, closed)?,
+        Event::RecertificationCancelled { recertification, cancellation } => {
+            write.cancel_recertification(entry, *recertification, cancellation)?;
+        }
     }
     Ok(())
 }
@@ -167,12 +162,28 @@ fn submit(write: &Write<'_>, entry: &Entry, submission: &Submission) -> Result<(
     )
 }
 
+fn approve(write: &Write<'_>, entry: &Entry, approval: &Approval) -> Result<(), Error> {
+    let Approval { request, by, terms, asked, note, voids, signature } = approval;
+    void_approvals(write, *request, voids)?;
+    let put = asked.as_ref().map(|_| to_json(terms)).transpose()?;
+    decide(write, entry, *request, by, Verdict::Approve, note.as_ref(), put)?;
+    let Some(signature) = signature else { return Ok(()) };
+    let sql = "UPDATE decision SET signed_with = ?3 WHERE request = ?1 AND seq = ?2";
+    one(write, sql, params![request.get(), entry.seq, signature.key().as_str()])
+}
+
 fn void_approvals(write: &Write<'_>, request: RequestId, of: &[Name]) -> Result<(), Error> {
     for name in of {
         let sql = "UPDATE decision SET counts = 0 WHERE request = ?1 AND by = ?2 AND verdict = 'approve' AND counts";
         many(write, sql, params![request.get(), name.as_str()])?;
     }
     Ok(())
+}
+
+fn change_preference(write: &Write<'_>, at: Timestamp, member: &Name, to: &Preference) -> Result<(), Error> {
+    let body = if to.is_empty() { None } else { Some(to_json(to)?) };
+    one(write, "UPDATE member SET preference = ?2 WHERE name = ?1", params![member.as_str(), body])?;
+    write.reconsider(Some(member), at)
 }
 
 /// Does in SQL what `Request::apply_edit` does: changes a pending request and voids all its approvals. Approvals of the terms

@@ -11,7 +11,7 @@ use super::read::Read;
 use super::recertifications::{RECERTIFICATION, RECERTIFICATION_ITEM, recertification, recertification_item};
 use super::sessions::{SESSION, session};
 use super::{Error, row};
-use crate::domain::audit::Hash;
+use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::certificate::IssuedCertificate;
 use crate::domain::event::Event;
 use crate::domain::grant::Grant;
@@ -126,20 +126,22 @@ impl Read<'_> {
     /// be damaged.
     pub(super) fn is_dishonest(&self, body: &str) -> Result<bool, Error> {
         let mut model = Model::default();
-        let mut count = 0;
+        let (mut place, mut count) = (LogPlace::START, 0);
         self.each_raw_entry(|raw| {
             if let Ok(entry) = serde_json::from_slice(raw.body)
                 && raw.action != Event::Void.action().as_bytes()
             {
-                model.take(entry);
+                model.take(entry, raw.hash.unwrap_or_default());
             }
+            place = LogPlace { seq: raw.seq, hash: raw.hash.unwrap_or_default() };
             count += 1;
             if count % 1000 == 0 {
                 model.release();
             }
             Ok(())
         })?;
-        Ok(serde_json::from_str(body).map_or(true, |entry| !model.take(entry).is_empty()))
+        let hash = place.then(body.as_bytes()).hash;
+        Ok(serde_json::from_str(body).map_or(true, |entry| !model.take(entry, hash).is_empty()))
     }
 
     /// The number of the last entry, as stored outside the log.

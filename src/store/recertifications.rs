@@ -7,14 +7,14 @@ use super::read::{Read, agree};
 use super::{Error, Write, row};
 use crate::domain::event::Entry;
 use crate::domain::recertification::{
-    ClosedRecertification, ItemDecision, ItemId, ItemOutcome, Recertification, RecertificationId, RecertificationItem,
-    StartedRecertification,
+    Cancellation, ClosedRecertification, ItemDecision, ItemId, ItemOutcome, Recertification, RecertificationId,
+    RecertificationItem, StartedRecertification,
 };
 use crate::domain::time::Timestamp;
 
 /// The columns of a row, in the order in which `recertification` reads them.
 pub(super) const RECERTIFICATION: &str =
-    "c.id, c.seq, c.started_at, c.by, c.selection, c.due, c.remind_at, c.closed_at";
+    "c.id, c.seq, c.started_at, c.by, c.selection, c.due, c.remind_at, c.closed_at, c.cancelled";
 /// The same for `recertification_item`.
 pub(super) const RECERTIFICATION_ITEM: &str = "item, outcome";
 
@@ -29,6 +29,7 @@ pub(super) fn recertification(row: &Row<'_>, column: usize) -> Result<Recertific
         due: row::time(row, column + 5)?,
         remind_at: row::maybe_time(row, column + 6)?,
         closed_at: row::maybe_time(row, column + 7)?,
+        cancelled: row::maybe_json(row, column + 8)?,
         items: Vec::new(),
     })
 }
@@ -63,6 +64,23 @@ impl Read<'_> {
     /// Those that are due or whose reviewers are to be reminded, oldest first.
     pub fn recertifications_to_tend(&self, now: Timestamp) -> Result<Vec<Recertification>, Error> {
         self.recertifications("c.closed_at IS NULL AND (c.due <= ?1 OR c.remind_at <= ?1) ORDER BY c.id", [now.unix()])
+    }
+
+    /// The numbers of those that began by this entry and were open at this time or later, newest first.
+    pub fn recertifications_open_since(&self, last: i64, since: Timestamp) -> Result<Vec<RecertificationId>, Error> {
+        let sql = "SELECT id FROM recertification WHERE seq <= ?1 AND (closed_at IS NULL OR closed_at >= ?2)
+             ORDER BY id DESC";
+        self.rows(sql, [last, since.unix()], |row| {
+            RecertificationId::try_from(row.get::<_, i64>(0)?).map_err(Error::damaged)
+        })
+    }
+
+    /// Those that were due by this time and are not closed, oldest first, without their items.
+    pub fn overdue_recertifications(&self, now: Timestamp) -> Result<Vec<Recertification>, Error> {
+        let sql = format!(
+            "SELECT {RECERTIFICATION} FROM recertification c WHERE c.closed_at IS NULL AND c.due <= ?1 ORDER BY c.id"
+        );
+        self.rows(&sql, [now.unix()], |row| recertification(row, 0))
     }
 
     fn recertifications(&self, clause: &str, params: impl Params) -> Result<Vec<Recertification>, Error> {
@@ -125,6 +143,16 @@ impl Write<'_> {
             self.put_outcome(ItemId { recertification: *recertification, number }, &ItemOutcome::NotKept)?;
         }
         Ok(())
+    }
+
+    pub(super) fn cancel_recertification(
+        &self,
+        entry: &Entry,
+        id: RecertificationId,
+        cancellation: &Cancellation,
+    ) -> Result<(), Error> {
+        let sql = "UPDATE recertification SET closed_at = ?2, cancelled = ?3 WHERE id = ?1 AND closed_at IS NULL";
+        one(self, sql, params![id.get(), entry.at.unix(), to_json(cancellation)?])
     }
 
     fn put_outcome(&self, item: ItemId, outcome: &ItemOutcome) -> Result<(), Error> {

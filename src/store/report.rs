@@ -1,15 +1,19 @@
 //! What a report about a period reads.
 
+use std::collections::BTreeMap;
+
 use rusqlite::params;
 use rusqlite::types::Value;
 
+use super::log::RARE;
 use super::read::{PAGE, Page, Read, agree};
 use super::requests::REQUESTS;
 use super::{Error, row};
-use crate::domain::event::{Entry, Event};
+use crate::domain::entry_ref::EntryRef;
 use crate::domain::name::Name;
-use crate::domain::request::as_of::{EntryRef, PastRequest};
-use crate::domain::terms::{RequestDetails, RequestId};
+use crate::domain::recertification::{ItemId, RecertificationId};
+use crate::domain::request::Request;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
 
 /// A period, and the range of entries that can lie in it.
@@ -27,6 +31,13 @@ pub struct Period {
 pub struct PeriodEntries {
     pub count: u64,
     pub ends: Option<(i64, i64)>,
+}
+
+/// The entries of a recertification.
+#[derive(Default)]
+pub struct RecertificationEntries {
+    pub closed: Option<EntryRef>,
+    pub decided: BTreeMap<ItemId, EntryRef>,
 }
 
 /// These entries about a request do not change it.
@@ -64,8 +75,8 @@ impl Read<'_> {
     }
 
     /// A page of the requests that something happened to in the period, or under which somebody may have held access in it,
-    /// each as it was at the end of the period. With numbers above `after`, in their order.
-    pub fn requests_of_period(&self, period: &Period, after: i64) -> Result<Page<PastRequest>, Error> {
+    /// each as it is now, with the entries about it up to the end of the period. With numbers above `after`, in their order.
+    pub fn requests_of_period(&self, period: &Period, after: i64) -> Result<Page<(Request, Vec<EntryRef>)>, Error> {
         let clause = format!(
             "r.id > ? AND r.seq <= ? AND (g.request IS NOT NULL AND g.ended_at IS NULL OR r.state = 'pending'
                  OR r.emergency AND r.review IS NULL
@@ -75,14 +86,14 @@ impl Read<'_> {
         let values = [after, period.last, period.first];
         let found = self.requests(REQUESTS, &clause, values.map(Value::Integer).into())?;
         let last = found.len() < PAGE;
-        let head = self.head()?.seq;
-        let mut rows = Vec::with_capacity(found.len());
-        for request in found {
-            let entries = self.entry_refs(request.id, period.last)?;
-            let before = if period.last < head { self.before_edit(request.id, period.last)? } else { None };
-            rows.push(PastRequest::of(request, entries, before));
-        }
-        Ok(Page { rows, last })
+        let rows: Result<Vec<_>, Error> = found
+            .into_iter()
+            .map(|request| {
+                let entries = self.entry_refs(request.id, period.last)?;
+                Ok((request, entries))
+            })
+            .collect();
+        Ok(Page { rows: rows?, last })
     }
 
     fn entry_refs(&self, id: RequestId, last: i64) -> Result<Vec<EntryRef>, Error> {
@@ -96,15 +107,28 @@ impl Read<'_> {
         })
     }
 
-    /// What a request said before its first edit after this entry.
-    fn before_edit(&self, id: RequestId, last: i64) -> Result<Option<RequestDetails>, Error> {
-        let sql = "SELECT body FROM event WHERE request = ?1 AND seq > ?2 AND +action = 'request.edited'
-             ORDER BY seq LIMIT 1";
-        let edit: Option<Entry> = self.one(sql, params![id.get(), last], |row| row::json(row, 0))?;
-        Ok(edit.and_then(|entry| match entry.event {
-            Event::RequestEdited(revision) => Some(revision.from),
-            _ => None,
-        }))
+    /// The entry that closed or cancelled a recertification, and those of the decisions on its items, up to this entry.
+    pub fn recertification_entries(&self, id: RecertificationId, last: i64) -> Result<RecertificationEntries, Error> {
+        let sql = format!(
+            "SELECT seq, at, actor, action, body ->> '$.event.detail.item' FROM event
+             WHERE action IN ('recertification.decided', 'recertification.closed', 'recertification.cancelled') AND {RARE}
+                 AND seq <= ?2 AND CASE WHEN json_valid(body) THEN body ->> '$.event.detail.recertification' = ?1
+                     OR body ->> '$.event.detail.item' GLOB ?1 || '.*' END
+             ORDER BY seq"
+        );
+        let mut found = RecertificationEntries::default();
+        let rows = self.rows(&sql, params![id.get(), last], |row| {
+            let entry = entry_ref(row, 0)?;
+            agree(entry.action.starts_with("recertification."), "event_by_action")?;
+            Ok((row::maybe_parsed::<ItemId>(row, 4)?, entry))
+        })?;
+        for (item, entry) in rows {
+            match item {
+                Some(item) => drop(found.decided.insert(item, entry)),
+                None => found.closed = Some(entry),
+            }
+        }
+        Ok(found)
     }
 
     /// The last entry in the period by which a member acted.

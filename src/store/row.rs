@@ -20,7 +20,7 @@ pub const REQUEST: &str = "r.id, r.state, r.requester, r.filed_by, r.resource, r
      r.seq, r.requester_login, r.filer_login";
 pub const GRANT: &str = "g.request, g.member, g.resource, g.length, g.until, g.start, g.modified, g.starts_at, \
      g.ends_at, g.by_rule, g.begun, g.warned, g.ended_at, g.ended_by, g.reviewers";
-pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request";
+pub const DECISION: &str = "by, verdict, at, note, terms, counts, seq, request, signed_with";
 pub const MEMBER: &str = "role, login, addresses, timezone, disabled, auditor, ssh_keys";
 const REQUEST_COLUMNS: usize = 19;
 pub const GRANT_COLUMNS: usize = 15;
@@ -174,5 +174,6 @@ pub fn decision(row: &Row<'_>, column: usize) -> Result<Decision, Error> {
         note: maybe_parsed::<Text>(row, column + 3)?,
         terms: maybe_json(row, column + 4)?,
         counts: row.get(column + 5)?,
+        signed_with: maybe_parsed(row, column + 8)?,
     })
 }

@@ -2,6 +2,7 @@
 ALTER TABLE request ADD COLUMN seq INTEGER REFERENCES event (seq);   -- the entry that filed it
 ALTER TABLE request ADD COLUMN requester_login TEXT;                 -- Unix user names at that time
 ALTER TABLE request ADD COLUMN filer_login TEXT;
+ALTER TABLE decision ADD COLUMN signed_with TEXT;                    -- the fingerprint of the key that signed an approval
 ALTER TABLE grant ADD COLUMN reviewers TEXT;                         -- JSON: who may review an emergency
 UPDATE request SET seq = (SELECT min(seq) FROM event WHERE event.request = request.id AND action = 'request.submitted');
 -- The logins come from the last entry before the request that changed the member.
@@ -56,16 +57,16 @@ ALTER TABLE member ADD COLUMN ssh_keys TEXT;                         -- JSON
 
 -- What follows the log: how far it is, and what is queued for it. Not part of the record.
 CREATE TABLE subscriber (
-    name TEXT PRIMARY KEY,              -- slack:#ops, webhook:siem
+    name TEXT PRIMARY KEY,              -- slack:#ops, email:audit@acme.example, webhook:siem
     seq  INTEGER NOT NULL               -- the last entry that it was given
 ) STRICT, WITHOUT ROWID;
 INSERT INTO subscriber SELECT key, value FROM team, json_each(streams);
 ALTER TABLE team DROP COLUMN streams;
 CREATE TABLE outbox_4 (
     id           INTEGER PRIMARY KEY,
-    subscriber   TEXT NOT NULL,                          -- email, slack, slack:#ops, webhook:siem
+    subscriber   TEXT NOT NULL,                          -- email, slack, or one of the above
     seq          INTEGER NOT NULL REFERENCES event (seq),
-    topic        TEXT NOT NULL,                          -- what it gets of the entry: a notification, or audit
+    topic        TEXT NOT NULL,                          -- what it gets of the entry: a notification, audit or checkpoint
     notification INTEGER REFERENCES notification (id),   -- of a member
     due_at       INTEGER NOT NULL,
     attempts     INTEGER NOT NULL DEFAULT 0,
@@ -155,7 +156,8 @@ CREATE TABLE recertification (
     selection  TEXT NOT NULL,                            -- JSON
     due        INTEGER NOT NULL,
     remind_at  INTEGER,                                  -- NULL: reviewers were reminded
-    closed_at  INTEGER
+    closed_at  INTEGER,
+    cancelled  TEXT                                      -- JSON: by whom, and why; NULL: it was due
 ) STRICT;
 CREATE INDEX recertification_open ON recertification (due) WHERE closed_at IS NULL;
 CREATE TABLE recertification_item (

@@ -193,6 +193,7 @@ impl<'c> Write<'c> {
         if !self.host_may_append(entry)? {
             return Err(wrong(&format!("is {} by the host {host}, which may not append that", entry.event.action())));
         }
+        self.check_signature(entry)?;
         self.append(entry, &logged.body, place.hash)
     }
 

@@ -12,8 +12,9 @@ use crate::domain::describe::Times;
 use crate::domain::entitlement::{Entitlement, longest};
 use crate::domain::event::Granted;
 use crate::domain::grant::State;
-use crate::domain::message::{Background, Body, Message, Notification, Notifications};
+use crate::domain::message::{Background, Body, CheckpointMail, Message, Notification, Notifications};
 use crate::domain::name::Name;
+use crate::domain::note::TreeHead;
 use crate::domain::notification::{NotificationKind, Recipient};
 use crate::domain::request::Request;
 use crate::domain::request::emergency::Emergency;
@@ -48,7 +49,12 @@ pub fn compose(
         let start = &hash[..32];
         let kind = match delivery.topic {
             Topic::Notification(kind) => kind,
-            Topic::Audit => return Ok(message(format!("msg_{start}_audit"), audit_body(entry, hash.clone()))),
+            Topic::Checkpoint if matches!(address, Address::Email(_)) => {
+                return Ok(message(format!("{start}.checkpoint"), checkpoint_body(read, entry)?));
+            }
+            topic @ (Topic::Audit | Topic::Checkpoint) => {
+                return Ok(message(format!("msg_{start}_{}", topic.as_str()), entry_body(topic, entry, hash.clone())));
+            }
         };
         let about = About::of(read, &entry, kind, now)?;
         let notification = Notification::of(&entry, kind, &about.background(&times));
@@ -208,9 +214,20 @@ fn pending_data(request: &Request, tallies: &[Tally]) -> serde_json::Value {
     })
 }
 
+/// A checkpoint for a mailbox.
+fn checkpoint_body(read: &Read<'_>, entry: event::Entry) -> Result<Body, Failure> {
+    let event::Event::CheckpointTaken { note } = entry.event else {
+        return Err(Failure::new(Kind::Internal, format!("entry {} is no checkpoint", entry.seq)));
+    };
+    let head = TreeHead::of(&note).map_err(|why| Failure::new(Kind::Invalid, why.to_string()))?;
+    let team = read.team_name()?;
+    let mail = CheckpointMail { team, size: head.size, at: entry.at, note: note.to_string() };
+    Ok(Body::Checkpoint(Box::new(mail)))
+}
+
 /// An entry of the log, as `audit export` writes it.
-fn audit_body(entry: event::Entry, hash: String) -> Body {
+fn entry_body(topic: Topic, entry: event::Entry, hash: String) -> Body {
     let at = entry.at;
     let view = EntryView::of(entry, hash);
-    Body::Json(serde_json::json!({ "type": Topic::Audit, "timestamp": at, "data": view }).to_string())
+    Body::Json(serde_json::json!({ "type": topic, "timestamp": at, "data": view }).to_string())
 }

@@ -45,7 +45,7 @@ fn outbox(read: &Read<'_>, transports: Option<&Transports>) -> Result<FindingVie
             each.join(", ")
         ));
         mend.push(
-            "configure it in config.toml: [smtp] or sendmail for email, [slack] for Slack, [[webhooks]] for a webhook",
+            "configure it in config.toml: [smtp] or sendmail for email (and `mail` in [checkpoints] for a mailbox), [slack] for Slack, [[webhooks]] for a webhook",
         );
         mend.push("or leave it: they are dropped after a week, and stay in the inboxes");
     }
@@ -73,7 +73,8 @@ fn delivery(transports: &Result<Transports, Failure>) -> FindingView {
         |channel: &Channel| transports.availability(&Subscriber::Members(*channel)) != Availability::NotConfigured;
     let channels = Channel::ALL.into_iter().filter(is_configured).map(|channel| channel.as_str().to_owned());
     let webhooks = transports.webhooks().into_iter().map(|(name, _)| format!("webhook {name}"));
-    let ways: Vec<String> = channels.chain(webhooks).collect();
+    let mailboxes = transports.mailboxes().iter().map(|address| format!("checkpoints to {address}"));
+    let ways: Vec<String> = channels.chain(mailboxes).chain(webhooks).collect();
     match ways.as_slice() {
         [] => ok("delivery", "config.toml configures no channel, so members have to look into their inbox"),
         ways => ok("delivery", format!("by {}", ways.join(", "))),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deliver::{Availability, Transports};
-use crate::domain::event::Entry;
+use crate::domain::event::{Entry, Event};
 use crate::domain::notification::Recipient;
 use crate::domain::preference::Policy;
 use crate::domain::subscriber::{Subscriber, Topic};
@@ -22,7 +22,9 @@ fn subscriptions(policy: &Policy, transports: &Transports) -> BTreeMap<Subscribe
         (Subscriber::SlackChannel(channel.clone()), kinds.iter().copied().map(Topic::Notification).collect())
     });
     let webhooks = transports.webhooks().into_iter().map(|(name, topics)| (Subscriber::Webhook(name), topics));
-    let all = channels.chain(webhooks);
+    let mailboxes = transports.mailboxes().iter().cloned();
+    let mailboxes = mailboxes.map(|address| (Subscriber::Mailbox(address), BTreeSet::from([Topic::Checkpoint])));
+    let all = channels.chain(mailboxes).chain(webhooks);
     all.filter(|(subscriber, _)| transports.availability(subscriber) == Availability::Ready).collect()
 }
 
@@ -71,5 +73,6 @@ pub fn follow(write: &Write<'_>, transports: &Transports, policy: &Policy, now: 
 /// What a subscriber with these topics gets of an entry.
 fn wanted(topics: &BTreeSet<Topic>, entry: &Entry) -> BTreeSet<Topic> {
     let notified = entry.recipients.iter().map(|Recipient(_, kind)| Topic::Notification(*kind));
-    notified.chain([Topic::Audit]).filter(|topic| topics.contains(topic)).collect()
+    let checkpoint = matches!(entry.event, Event::CheckpointTaken { .. }).then_some(Topic::Checkpoint);
+    notified.chain(checkpoint).chain([Topic::Audit]).filter(|topic| topics.contains(topic)).collect()
 }

@@ -6,6 +6,7 @@
 //! | inboxes | | in the transaction that records the entry (`store/write.rs`): a notification is part of the record |
 //! | members, by channel | `email`, `slack` | in the same transaction: the outbox shows at once what waits for whom |
 //! | Slack channels of the team file | `slack:#ops` | from a stored position |
+//! | mailboxes for checkpoints, of config.toml | `email:audit@acme.example` | from a stored position |
 //! | webhooks of config.toml | `webhook:siem` | from a stored position |
 //!
 //! A run first moves the positions forward (`follow`), then decides what becomes of the deliveries that are due (`settle`,

@@ -91,6 +91,7 @@ impl Settling<'_> {
         }
         let (channel, name) = match (&delivery.subscriber, &delivery.notification) {
             (Subscriber::SlackChannel(channel), _) => return Ok(Fate::Send(Address::SlackChannel(channel.clone()))),
+            (Subscriber::Mailbox(address), _) => return Ok(Fate::Send(Address::Email(address.clone()))),
             (Subscriber::Webhook(name), _) => return Ok(Fate::Send(Address::Webhook(name.clone()))),
             (Subscriber::Members(channel), Some((_, name))) => (*channel, name),
             (Subscriber::Members(_), None) => return Ok(Fate::Drop),

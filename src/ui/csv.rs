@@ -84,7 +84,7 @@ pub fn row(out: &mut dyn Write, cells: &[String]) -> io::Result<()> {
 
 fn cell(text: &str) -> String {
     // The last four are the first four in full width, which some spreadsheets take for the same.
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠']);
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']);
     let text = if formula { format!("'{text}") } else { text.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
@@ -97,6 +97,7 @@ mod tests {
     fn no_cell_is_a_formula() {
         assert_eq!(cell("=cmd|' /C calc'!A0"), "'=cmd|' /C calc'!A0");
         assert_eq!(cell("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(cell("\n=1+1"), "\"'\n=1+1\"");
         assert_eq!(cell("plain"), "plain");
         assert_eq!(cell("＝1+1"), "'＝1+1");
     }

@@ -28,6 +28,14 @@ impl Html {
         self
     }
 
+    /// Text with its line ends, for `pre`.
+    pub fn text_with_lines(&mut self, text: &str) -> &mut Html {
+        for line in text.lines() {
+            self.text(line).raw("\n");
+        }
+        self
+    }
+
     /// Text in a direction of its own, so that it does not change the order of what is around it.
     pub fn isolated(&mut self, text: &str) -> &mut Html {
         self.raw("<bdi>").text(text).raw("</bdi>")

@@ -25,9 +25,9 @@ use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::protocol::{AsOfLast, COUNTED, EntryView, Progress, RequestView};
 
-pub use escape::{bounded, line, lines};
+pub use escape::{bounded, json, line, lines};
 pub use fold::Sheet;
-pub use html::grouped;
+pub use html::{Html, grouped};
 pub use page::page;
 pub use report::{help, report};
 pub use sheets::Sheets;

@@ -4,7 +4,7 @@ use super::escape::line;
 use super::fold::Sheet;
 use super::table::{Column, Fit, Shown, table};
 use crate::domain::member::Assignee;
-use crate::domain::recertification::Held;
+use crate::domain::recertification::{Cancellation, Held};
 use crate::domain::text::joined;
 use crate::domain::time::Timestamp;
 use crate::protocol::{ItemCounts, ItemState, ItemView, RecertificationView};
@@ -20,6 +20,7 @@ pub const COLUMNS: [Column; 5] = [
 
 pub fn row(view: &RecertificationView, now: Timestamp) -> Vec<Shown> {
     let due = match view.closed_at {
+        Some(closed) if view.cancelled.is_some() => format!("cancelled {}", relative(closed, now)),
         Some(closed) => format!("closed {}", relative(closed, now)),
         None => relative(view.due, now),
     };
@@ -52,9 +53,12 @@ const ITEMS: [Column; 6] = [
 pub fn whole(sheet: &mut Sheet, view: &RecertificationView, now: Timestamp) {
     sheet.line(&format!("Recertification {}: {}", view.id, view.selection));
     sheet.field("started", &format!("{} by {}", in_full(view.started_at, now), view.by));
-    match view.closed_at {
-        Some(closed) => sheet.field("closed", &in_full(closed, now)),
-        None => sheet.field("due", &in_full(view.due, now)),
+    match (view.closed_at, &view.cancelled) {
+        (Some(closed), Some(Cancellation { by, reason })) => {
+            sheet.field("cancelled", &format!("{} by {by}: {}", in_full(closed, now), line(reason.as_str())));
+        }
+        (Some(closed), None) => sheet.field("closed", &in_full(closed, now)),
+        (None, _) => sheet.field("due", &in_full(view.due, now)),
     }
     sheet.field("done", &done(&view.counts));
     if view.waiting_for_you > 0 {

@@ -483,5 +483,6 @@ fn decided(decision: &DecisionView, now: Timestamp) -> String {
     let on = on
         .map_or_else(String::new, |on| format!(" {}", terms(&on.resource, on.start, on.duration.as_deref(), on.until)));
     let counts = if decision.counts { "" } else { " (no longer counts)" };
-    format!("{} {verdict}{on} {}{counts}{note}", decision.by, relative(decision.at, now))
+    let signed = decision.signed_with.as_ref().map(|key| format!(", signed with {key}")).unwrap_or_default();
+    format!("{} {verdict}{on} {}{signed}{counts}{note}", decision.by, relative(decision.at, now))
 }

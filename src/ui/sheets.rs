@@ -1,17 +1,21 @@
 //! A report as CSV: a file for each section, with flat columns. The files have everything that the report counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
 use super::csv;
 use crate::domain::describe::words;
+use crate::domain::entry_ref::EntryRef;
 use crate::domain::event::Event;
 use crate::domain::grant::State;
 use crate::domain::request::Verdict;
-use crate::domain::request::as_of::EntryRef;
 use crate::domain::team::difference;
+use crate::domain::terms::RequestId;
 use crate::domain::time::Timestamp;
-use crate::protocol::{DecisionView, EntryView, ReportRow, ReportedMember, RequestView, ReviewView};
+use crate::protocol::{
+    DecisionView, EntryView, FaultView, ItemCounts, RecertificationView, ReportRow, ReportedItem, ReportedMember,
+    ReportedRecertification, RequestView, ReviewView,
+};
 use crate::report::{Evidence, Facts, FiguresView, asked, given};
 
 const GRANTS: &str = "grants.csv";
@@ -20,13 +24,16 @@ const EMERGENCIES: &str = "emergencies.csv";
 const PERMANENT: &str = "permanent.csv";
 const DENIED: &str = "denied.csv";
 const REFUSED: &str = "refused.csv";
+const RECERTIFICATIONS: &str = "recertifications.csv";
+const ITEMS: &str = "recertification-items.csv";
 const TEAM_CHANGES: &str = "team-changes.csv";
+const VERIFICATION: &str = "verification.csv";
 const MEMBERS: &str = "members.csv";
 const SUMMARY: &str = "summary.csv";
 const ENTRIES: &str = "entries.csv";
 
 /// The files, each with its columns.
-pub const FILES: [(&str, &str); 10] = [
+pub const FILES: [(&str, &str); 13] = [
     (SUMMARY, "figure,value"),
     (
         GRANTS,
@@ -43,7 +50,13 @@ pub const FILES: [(&str, &str); 10] = [
     (PERMANENT, "request,member,resource,reason,ticket,approvers,rule,starts_at,ended_at,ended_by,state,entries"),
     (DENIED, "request,requester,resource,reason,ticket,asked,denied_by,denied_at,note,entries"),
     (REFUSED, "seq,at,actor,os_user,command,request,why"),
+    (
+        RECERTIFICATIONS,
+        "recertification,what,started_by,started_at,due,closed_at,cancelled_by,cancelled_because,overdue,kept,revoked,not_kept,ended,waiting,started_seq,closed_seq",
+    ),
+    (ITEMS, "item,member,holds,request,state,reviewers,decided_by,decided_at,reason,still_in_team_file,decided_seq"),
     (TEAM_CHANGES, "seq,at,actor,os_user,what,change"),
+    (VERIFICATION, "seq,kind,problem"),
     (
         MEMBERS,
         "member,role,auditor,disabled,scopes,grants,last_act_at,last_act,last_act_seq,last_session_at,last_session_seq,since_at,since_seq,used",
@@ -53,6 +66,8 @@ pub const FILES: [(&str, &str); 10] = [
 
 pub struct Sheets<W> {
     files: BTreeMap<&'static str, W>,
+    /// The entries of decisions on grants that are written with their requests.
+    reviewed: BTreeSet<i64>,
 }
 
 impl<W: Write> Sheets<W> {
@@ -64,13 +79,14 @@ impl<W: Write> Sheets<W> {
             write!(file, "{columns}\r\n")?;
             files.insert(name, file);
         }
-        Ok(Sheets { files })
+        Ok(Sheets { files, reviewed: BTreeSet::new() })
     }
 
     /// Writes what a row is about. `since`, `until`: the period.
     pub fn row(&mut self, row: &ReportRow, since: Timestamp, until: Timestamp) -> io::Result<()> {
         match row {
             ReportRow::Request(reported) => self.request(&Facts::of(reported, since, until)),
+            ReportRow::Recertification(found) => self.recertification(found),
             ReportRow::Entry(entry) => self.entry(entry),
             ReportRow::Opening(_) | ReportRow::Member(_) => Ok(()),
         }
@@ -83,6 +99,12 @@ impl<W: Write> Sheets<W> {
         let as_of = as_of.map(|as_of| flat("as_of", &as_of)).unwrap_or_default();
         for (key, value) in flat("", &value).into_iter().chain(as_of) {
             self.line(SUMMARY, vec![key, value])?;
+        }
+        let verify = &evidence.opening.verify;
+        for (kind, found) in [("fault", &verify.faults), ("void", &verify.void)] {
+            for FaultView { seq, problem } in found {
+                self.line(VERIFICATION, vec![text(seq.as_ref()), kind.to_owned(), problem.clone()])?;
+            }
         }
         for used in &evidence.members {
             let ReportedMember { name, role, auditor, disabled, scopes, since, last_act, last_session } = &used.member;
@@ -141,13 +163,61 @@ impl<W: Write> Sheets<W> {
             self.line(DENIED, denied(facts))?;
         }
         if is_request || is_emergency || facts.held.is_some() {
-            for EntryRef { seq, at, actor, action } in facts.entries {
-                let cells = [seq.to_string(), at.to_string(), text(actor.as_ref()), action.clone()];
-                let cells = cells.into_iter().chain([facts.request.id.to_string()]).collect();
-                self.line(ENTRIES, cells)?;
-            }
+            facts.entries.iter().try_for_each(|entry| self.cited(entry, Some(facts.request.id)))?;
+            let decisions = facts.entries.iter().filter(|entry| entry.action == "recertification.decided");
+            self.reviewed.extend(decisions.map(|entry| entry.seq));
         }
         Ok(())
+    }
+
+    fn recertification(&mut self, found: &ReportedRecertification) -> io::Result<()> {
+        let ReportedRecertification { recertification, overdue, started, closed, items } = found;
+        let RecertificationView { id, selection, by, started_at, due, closed_at, cancelled, counts, .. } =
+            recertification;
+        let ItemCounts { waiting, kept, revoked, not_kept, ended } = counts;
+        let counts = [kept, revoked, not_kept, ended, waiting].map(u64::to_string);
+        let head = [
+            id.to_string(),
+            selection.to_string(),
+            by.to_string(),
+            started_at.to_string(),
+            due.to_string(),
+            text(closed_at.as_ref()),
+            text(cancelled.as_ref().map(|it| &it.by)),
+            text(cancelled.as_ref().map(|it| &it.reason)),
+            yes(*overdue),
+        ];
+        let entries = [started.seq.to_string(), text(closed.as_ref().map(|entry| entry.seq).as_ref())];
+        self.line(RECERTIFICATIONS, head.into_iter().chain(counts).chain(entries).collect())?;
+        for cited in [Some(started), closed.as_ref()].into_iter().flatten() {
+            self.cited(cited, None)?;
+        }
+        for ReportedItem { item, decided } in items {
+            let cells = vec![
+                item.id.to_string(),
+                item.member.to_string(),
+                item.held.without_request(),
+                text(item.held.request().as_ref()),
+                item.state.in_words().to_owned(),
+                list(&item.reviewers),
+                text(item.decided_by.as_ref()),
+                text(item.decided_at.as_ref()),
+                text(item.reason.as_ref()),
+                yes(item.team_change.is_some()),
+                text(decided.as_ref().map(|entry| entry.seq).as_ref()),
+            ];
+            self.line(ITEMS, cells)?;
+            let unwritten = decided.iter().filter(|entry| !self.reviewed.contains(&entry.seq)).collect::<Vec<_>>();
+            unwritten.into_iter().try_for_each(|entry| self.cited(entry, item.held.request()))?;
+        }
+        Ok(())
+    }
+
+    /// A row for an entry that other rows name.
+    fn cited(&mut self, entry: &EntryRef, request: Option<RequestId>) -> io::Result<()> {
+        let EntryRef { seq, at, actor, action } = entry;
+        let cells = [seq.to_string(), at.to_string(), text(actor.as_ref()), action.clone(), text(request.as_ref())];
+        self.line(ENTRIES, cells.into())
     }
 
     fn entry(&mut self, entry: &EntryView) -> io::Result<()> {

@@ -451,8 +451,22 @@ fn the_log_about_a_resource_or_a_member() {
         about(&["--member", "carol"]),
         &[("request.denied", json!(3)), ("request.submitted", json!(3)), ("team.initialized", Value::Null)],
     );
-    is(about(&["--member", "dave"]), &[("attempt.refused", Value::Null), ("team.initialized", Value::Null)]);
-    let by_alice = ["request.submitted", "grant.started", "request.approved", "team.initialized"];
+    // A group lost dave and gained erin.
+    let applied = ("team.applied", Value::Null);
+    let initialized = ("team.initialized", Value::Null);
+    is(about(&["--member", "dave"]), &[applied.clone(), ("attempt.refused", Value::Null), initialized.clone()]);
+    assert_eq!(about(&["--member", "erin"])[0].0, "team.applied");
+    // A rule, and then none, names grace; a scope that stays hers is no change.
+    is(about(&["--member", "grace"]), std::slice::from_ref(&initialized));
+    let rule = "[[rules]]\nname = \"r\"\nmatch = { resources = [\"target:*\"] }\napprovers = [\"member:grace\"]\n";
+    world.apply("olivia", &format!("{TEAM}{rule}")).ok();
+    world.apply("olivia", &format!("{TEAM}{rule}").replace("target:*", "target:o*")).ok();
+    world.apply("olivia", TEAM).ok();
+    is(about(&["--member", "grace"]), &[applied.clone(), applied, initialized.clone()]);
+    world.run("alice", &["recertify", "start", "--group", "support", "--due", "4h"]).ok();
+    assert_eq!(about(&["--member", "grace"])[0].0, "recertification.started");
+    let by_alice =
+        ["recertification.started", "request.submitted", "grant.started", "request.approved", "team.initialized"];
     assert_eq!(about(&["--member", "alice"]).iter().map(|(action, _)| action.as_str()).collect::<Vec<_>>(), by_alice);
     is(
         about(&["--member", "bob", "--action", "request.submitted", "--resource", "feature:cost-explorer"]),

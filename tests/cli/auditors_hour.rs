@@ -1,12 +1,33 @@
 //! An auditor who is no admin asks about a year of a team of 50, each question by one command.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use access::domain::time::Timestamp;
+use serde_json::{Value, json};
 
 use crate::audit::csv;
 use crate::harness::World;
 use crate::year;
+
+/// From filing to the decision, in seconds, of all requests that were decided before this day: in order, without emergencies.
+fn waits(log: &[Value], before: &str) -> Vec<i64> {
+    let seconds = |entry: &Value| entry["at"].as_str().unwrap().parse::<Timestamp>().unwrap().unix();
+    let (mut filed, mut waits) = (BTreeMap::new(), Vec::new());
+    for entry in log.iter().filter(|entry| entry["at"].as_str().unwrap() < before) {
+        let request = entry["request"].as_i64();
+        match entry["action"].as_str().unwrap() {
+            "request.submitted" if entry["detail"]["emergency"] != true => {
+                filed.insert(request, seconds(entry));
+            }
+            "grant.started" | "grant.scheduled" | "request.denied" => {
+                waits.extend(filed.remove(&request).map(|at| seconds(entry) - at));
+            }
+            _ => {}
+        }
+    }
+    waits.sort_unstable();
+    waits
+}
 
 #[test]
 fn an_auditor_asks_about_a_year_and_each_question_is_one_command() {
@@ -74,7 +95,14 @@ fn an_auditor_asks_about_a_year_and_each_question_is_one_command() {
     let unreviewed = json(&["list", "--unreviewed"]);
     assert_eq!(unreviewed.len(), rows.len() - 1 - reviewed.count());
 
-    // How long approvals take: both times of every decided request, in one file.
+    // How long approvals take.
+    let report = world.json("zoe", &["report", "--since", "2026-01-01", "--until", "2026-12-31 23:59:59"]);
+    let waits = waits(&log, "2027-01-01");
+    let nearest_rank = |percent: usize| json!(waits[(waits.len() * percent).div_ceil(100) - 1]);
+    assert_eq!(report["decided"], json!(waits.len()));
+    assert_eq!(report["median_seconds_to_decision"], nearest_rank(50));
+    assert_eq!(report["p90_seconds_to_decision"], nearest_rank(90));
+    // The same of every decided request, to compute with.
     let all = csv(&zoe(&["list", "--all", "--csv"]).out);
     assert_eq!(all.len() - 1, of_action("request.submitted").len());
     let decided = all[1..].iter().filter(|row| !row[column("decided_at")].is_empty());

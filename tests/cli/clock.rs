@@ -191,6 +191,15 @@ fn only_the_owner_accepts_a_clock_and_only_one_that_is_behind() {
 }
 
 #[test]
+fn an_attempt_to_accept_a_clock_is_recorded_at_its_time() {
+    let world = granted();
+    world.set_clock("2026-11-24T12:00:00Z");
+    world.run("bob", &["doctor", "--accept-clock"]).fails(3, "only the owner");
+    let newest = &world.json("olivia", &["audit", "--limit", "1"])[0];
+    shows(newest, &json!({ "action": "attempt.refused", "actor": "bob", "at": "2026-11-24T12:00:00Z" }));
+}
+
+#[test]
 fn an_accepted_clock_is_on_the_record_and_revives_nothing() {
     let world = granted();
     world.request("carol", "target:billing-db", &[]);

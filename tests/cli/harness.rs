@@ -158,7 +158,17 @@ impl World {
 
     /// What SQLite's own shell does with the database file.
     pub fn sqlite(&self, statement: &str) -> std::process::Output {
-        Command::new("sqlite3").arg(self.db()).arg(statement).output().unwrap()
+        let mut shell = Command::new("sqlite3");
+        shell.arg(self.db());
+        // The kernel limits how long an argument may be.
+        if statement.len() < 100_000 {
+            shell.arg(statement);
+        } else {
+            let file = self.folder.path().join("statement.sql");
+            std::fs::write(&file, statement).unwrap();
+            shell.arg("-bail").stdin(std::fs::File::open(file).unwrap());
+        }
+        shell.output().unwrap()
     }
 
     /// The rows it answers, with `|` between their columns.

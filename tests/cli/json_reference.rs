@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::connectors::{Doors, NORTH};
 use crate::harness::{TEAM, World};
 use crate::post::{Server, configure, slack, smtp};
+use crate::signed::Signing;
 use crate::tables::{column, paths};
 use crate::{provisioning, sessions};
 
@@ -151,6 +152,7 @@ fn everything(printed: &mut Printed<'_>) {
     printed.add("recertify", "alice", &["recertify", "start", "--resource", "role:member", "--due", "1d", "--dry-run"]);
     printed.add("recertify", "bob", &["recertify", "list"]);
     printed.add("recertify keep", "erin", &["recertify", "revoke", "1.2", "--reason", "Left"]);
+    printed.add("recertify", "alice", &["recertify", "cancel", "1", "--reason", "A mistake"]);
 
     printed.add("inbox", "bob", &["inbox"]);
     printed.add("inbox --mark-read", "bob", &["inbox", "--mark-read"]);
@@ -182,6 +184,16 @@ fn everything(printed: &mut Printed<'_>) {
     other.add("connector test", "olivia", &["connector", "test", "doors", "door=north"]);
     std::fs::write(doors.world.folder().join("allowed"), "zoe north\n").unwrap();
     other.add("reconcile", "olivia", &["reconcile"]);
+    printed.fields = std::mem::take(&mut other.fields);
+
+    // An approval that is signed, in another.
+    let signing = Signing::begin();
+    let other = &mut Printed { world: &signing.world, fields: std::mem::take(&mut printed.fields) };
+    let id = signing.world.request("bob", "target:orders-db", &[]);
+    other.add("approve --print-terms", "alice", &["approve", &id, "--print-terms"]);
+    signing.approve(&[&id]).ok();
+    other.add("A request", "alice", &["show", &id]);
+    other.add("audit signature", "alice", &["audit", "signature", "4"]);
     printed.fields = std::mem::take(&mut other.fields);
 
     // A team that takes things away, against what was decided so far, and a log that is not whole.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 
+use access::domain::audit::LogPlace;
 use access::domain::event::{ACTIONS, Entry, Event};
 use access::domain::replay::Model;
 use serde_json::{Value, json};
@@ -983,11 +984,12 @@ fn what_is_released_is_what_would_have_been_held_and_only_what_is_open_is_left()
     for name in ["log-v1.jsonl", "log-v1-rules.jsonl"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
         let (mut whole, mut released) = (Model::default(), Model::default());
-        let (mut requests, mut notifications) = (Vec::new(), Vec::new());
+        let (mut requests, mut notifications, mut place) = (Vec::new(), Vec::new(), LogPlace::START);
         for line in std::fs::read_to_string(path).unwrap().lines() {
             let entry: Entry = serde_json::from_str(line).unwrap();
-            assert_eq!(whole.take(entry.clone()), [""; 0]);
-            assert_eq!(released.take(entry), [""; 0]);
+            place = place.then(line.as_bytes());
+            assert_eq!(whole.take(entry.clone(), place.hash), [""; 0]);
+            assert_eq!(released.take(entry, place.hash), [""; 0]);
             let now = released.release();
             requests.extend(now.requests);
             notifications.extend(now.notifications);
@@ -1026,7 +1028,7 @@ fn the_logs_of_all_formats_read_back_and_contradict_themselves_nowhere() {
     for (name, formats, members, requests) in fixtures {
         let mut format = *formats.start();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-        let mut model = Model::default();
+        let (mut model, mut place) = (Model::default(), LogPlace::START);
         for line in std::fs::read_to_string(path).unwrap().lines() {
             let entry: Entry = serde_json::from_str(line).unwrap_or_else(|why| panic!("{why}\n{line}"));
             assert!(formats.contains(&entry.v) && entry.v >= format, "{name}");
@@ -1037,7 +1039,8 @@ fn the_logs_of_all_formats_read_back_and_contradict_themselves_nowhere() {
             }
             actions.push(entry.event.action());
             let seq = entry.seq;
-            assert_eq!(model.take(entry), [""; 0], "{name}, entry {seq}");
+            place = place.then(line.as_bytes());
+            assert_eq!(model.take(entry, place.hash), [""; 0], "{name}, entry {seq}");
         }
         assert_eq!(format, *formats.end(), "{name}");
         assert_eq!((model.team.unwrap().members.len(), model.requests.len()), (members, requests), "{name}");

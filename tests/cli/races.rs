@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rusqlite::Connection;
 
-use crate::harness::World;
+use crate::harness::{ACCESS, World};
+use crate::histories;
 
 /// olivia owns; ada0 … ada31 are admins; bob0 … bob15 are members; account0 … account9 can be asked for.
 fn crowd() -> World {
@@ -184,4 +186,24 @@ fn of_16_who_write_at_once_nobody_is_turned_away() {
     let ids: BTreeSet<u64> = outputs.iter().map(|output| id(output).unwrap()).collect();
     assert_eq!(ids, (1..=160).collect());
     assert_gapless(&world);
+}
+
+#[test]
+fn of_32_processes_at_random_commands_each_sees_what_is_true() {
+    let world = World::empty();
+    // The time is the real one, so that grants end while others ask.
+    let program: Arc<histories::Program> = Arc::new({
+        let (folder, db) = (world.folder().to_owned(), world.db());
+        move |login: &str, args: &[&str]| {
+            let mut command = Command::new(ACCESS);
+            command.args(args).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+            command.env("HOME", &folder).env("TZ", "UTC").env("ACCESS_DB", &db).env("ACCESS_TEST_USER", login);
+            let output = command.current_dir(&folder).stdin(Stdio::null()).output().unwrap();
+            let text = |bytes| String::from_utf8(bytes).unwrap();
+            (output.status.code().expect("no signal ended it"), text(output.stdout), text(output.stderr))
+        }
+    });
+    world.run("ana", &["init"]).ok();
+    world.apply("ana", &histories::team()).ok();
+    histories::hold(&program);
 }

@@ -247,6 +247,43 @@ fn a_decision_is_final_and_only_before_the_due_time() {
 }
 
 #[test]
+fn an_admin_cancels_one_and_nothing_more_comes_of_it() {
+    let world = world();
+    start(&world, &["--permanent", "--due", "4h", "--reviewers", "erin,dave"]);
+    world.run("erin", &["recertify", "revoke", "1.1", "--reason", "Moved on"]).ok();
+    for login in ["bob", "dave"] {
+        world
+            .run(login, &["recertify", "cancel", "1", "--reason", "no"])
+            .fails(3, "only admins and the owner may cancel");
+    }
+    world.run("alice", &["recertify", "cancel", "2", "--reason", "no"]).fails(4, "there is no recertification 2");
+    world.run("alice", &["recertify", "cancel", "1"]).fails(2, "--reason");
+    let view = world.json("erin", &["recertify", "cancel", "1", "--reason", "The wrong people"]);
+    shows(
+        &view,
+        &json!({ "closed_at": "2026-11-24T09:00:00Z", "cancelled": { "by": "erin", "reason": "The wrong people" } }),
+    );
+    assert_eq!(states(&view), ["revoked", "ended"]);
+    world.run("alice", &["recertify", "show", "1"]).ok().says("by erin: The wrong people");
+    world.run("dave", &["recertify", "keep", "1.2"]).fails(5, "erin cancelled recertification 1");
+    world.run("alice", &["recertify", "cancel", "1", "--reason", "no"]).fails(5, "erin cancelled recertification 1");
+    for login in ["alice", "dave", "olivia"] {
+        assert_eq!(world.unread(login).last().unwrap(), "recertification.closed", "{login}");
+    }
+    world.run("alice", &["inbox"]).ok().says("erin cancelled recertification 1: The wrong people");
+    world.pass("4h");
+    shows(&world.json("root", &["expire"]), &json!({ "closed": 0, "revoked": 0, "reminded": 0 }));
+    assert!(world.may("frank", "connection:prod-aws"), "nobody decided on it");
+    assert!(!world.may("bob", "target:orders-db"), "erin did");
+    // At the due time it is over: an admin can't make it undone.
+    start(&world, &["--permanent", "--due", "2h"]);
+    world.pass("2h");
+    world.run("olivia", &["recertify", "cancel", "2", "--reason", "late"]).fails(5, "was due");
+    shows(&world.json("root", &["expire"]), &json!({ "closed": 1, "revoked": 1 }));
+    assert_eq!(faults(&world), [""; 0]);
+}
+
+#[test]
 fn what_nobody_can_review_is_not_started() {
     let alone = "[team]\nname = \"acme\"\n[members.olivia]\nrole = \"owner\"\n[members.bob]\nrole = \"member\"\n[groups.dev]\nmembers = [\"bob\"]\n";
     let world = World::of("olivia", alone);
@@ -425,6 +462,25 @@ fn reviewers_are_notified_and_reminded_once_while_anything_waits_for_them() {
 }
 
 #[test]
+fn what_is_overdue_or_waits_shows_where_people_look() {
+    let world = world();
+    start(&world, &["--permanent", "--due", "2h", "--reviewers", "erin"]);
+    assert_eq!(world.json("erin", &["whoami"])["to_review"], 2);
+    world.run("erin", &["whoami"]).ok().says("2 items of recertifications: `access recertify keep`");
+    assert_eq!(world.json("alice", &["whoami"])["to_review"], 0);
+    let late = "recertification 1 (due 2026-11-24T11:00:00Z) is overdue and not closed: what nobody kept is still held";
+    world.pass("2h");
+    let doctor = world.run("root", &["doctor"]).ok();
+    assert!(doctor.out.contains(late), "{doctor:?}");
+    assert!(world.run("alice", &["list"]).ok().err.contains(late));
+    assert!(!world.run("dave", &["list"]).ok().err.contains("overdue"), "it is for those who see all");
+    assert_eq!(world.json("erin", &["whoami"])["to_review"], 0);
+    world.run("root", &["expire"]).ok();
+    assert!(!world.run("root", &["doctor"]).ok().out.contains("overdue"));
+    assert!(!world.run("alice", &["list"]).ok().err.contains("overdue"));
+}
+
+#[test]
 fn several_are_decided_on_only_with_their_count() {
     let world = world();
     start(&world, &["--permanent", "--due", "4d"]);
@@ -502,7 +558,7 @@ fn starting_one_on_a_terminal_shows_it_first() {
     assert_eq!(world.json("alice", &["recertify", "list"]), json!([]));
 }
 
-/// Recertification 1 is closed: bob's grant was kept, frank's was not, and carol's was revoked. Number 2 is open.
+/// Recertification 1 is closed: bob's grant was kept, frank's was not, and carol's was revoked. Number 2 is open, and 3 was cancelled.
 fn history() -> World {
     let world = World::sample();
     for (login, resource) in
@@ -518,6 +574,8 @@ fn history() -> World {
     world.pass("1h");
     world.run("root", &["expire"]).ok();
     start(&world, &["--group", "data", "--due", "4h"]);
+    start(&world, &["--group", "support", "--due", "4h"]);
+    world.run("alice", &["recertify", "cancel", "3", "--reason", "no"]).ok();
     assert_eq!(faults(&world), [""; 0]);
     world
 }
@@ -530,6 +588,7 @@ fn a_recertification_that_is_missing_changed_or_added_is_found() {
         ("DELETE FROM recertification WHERE id = 2", "recertification 2 is on the record and not in its table"),
         ("DELETE FROM recertification_item WHERE number = 3", "item 1.3 is on the record and not in its table"),
         ("UPDATE recertification SET due = due + 1 WHERE id = 2", "recertification 2 is not as it was recorded"),
+        ("UPDATE recertification SET cancelled = NULL", "recertification 3 is not as it was recorded"),
         ("UPDATE recertification SET closed_at = NULL", "recertification 1 is not as it was recorded"),
         ("UPDATE recertification SET remind_at = due WHERE id = 1", "recertification 1 is not as it was recorded"),
         (
@@ -547,12 +606,13 @@ fn a_recertification_that_is_missing_changed_or_added_is_found() {
         ),
         ("UPDATE recertification_item SET item = '{}' WHERE recertification = 2", "item 2.1 can't be read"),
         (
-            "INSERT INTO recertification SELECT 3, seq, started_at, by, selection, due, remind_at, closed_at
+            "INSERT INTO recertification SELECT 4, seq, started_at, by, selection, due, remind_at, closed_at, cancelled
              FROM recertification WHERE id = 2",
-            "recertification 3 is in its table, and no entry explains it",
+            "recertification 4 is in its table, and no entry explains it",
         ),
         (
-            "INSERT INTO recertification_item SELECT 2, 9, item, outcome FROM recertification_item WHERE number = 3",
+            "INSERT INTO recertification_item SELECT 2, 9, item, outcome FROM recertification_item
+             WHERE recertification = 1 AND number = 3",
             "item 2.9 is in its table, and no entry explains it",
         ),
     ] {
@@ -575,11 +635,13 @@ fn no_forged_review_is_in_a_log_that_is_true() {
     let (started, kept, revoked) =
         (place("recertification.started"), place("\"verdict\":\"keep\""), place("\"verdict\":\"revoke\""));
     let (reminded, closed) = (place("recertification.reminded"), place("recertification.closed"));
+    let cancelled = place("recertification.cancelled");
     assert!(bodies[closed + 1].contains("grant.revoked"), "{}", bodies[closed + 1]);
-    let as_another = |name: &str| {
+    let as_one = |before: &str, name: &str| {
         let by = |key: &str, name: &str| format!("\"{key}\":\"{name}\"");
-        vec![(by("actor", "erin"), by("actor", name)), (by("by", "erin"), by("by", name))]
+        vec![(by("actor", before), by("actor", name)), (by("by", before), by("by", name))]
     };
+    let as_another = |name: &str| as_one("erin", name);
     let one = |from: &str, to: &str| vec![(from.to_owned(), to.to_owned())];
     let cases = [
         (kept, as_another("bob"), "bob reviews item 1.1, which is their own"),
@@ -618,6 +680,11 @@ fn no_forged_review_is_in_a_log_that_is_true() {
         (started, one("\"request\":3", "\"request\":2"), "who does not have it"),
         (started, one("\"login\":\"bob\"", "\"login\":\"rob\""), "who does not have it"),
         (reminded, one("\"recertification\":1", "\"recertification\":4"), "there is no recertification 4"),
+        (cancelled, one("\"recertification\":3", "\"recertification\":4"), "there is no recertification 4"),
+        (cancelled, one("\"recertification\":3", "\"recertification\":1"), "recertification 1 was closed before"),
+        (cancelled, one("\"by\":\"alice\"", "\"by\":\"erin\""), "is not cancelled by the member who acts"),
+        (cancelled, as_one("alice", "dave"), "recertification 3 is cancelled by dave, who is no admin"),
+        (cancelled, one("24T13:00:00Z", "24T17:00:00Z"), "recertification 3 is cancelled when it is due"),
     ];
     for (place, edits, fault) in cases {
         let mut edited = bodies.clone();

@@ -81,6 +81,9 @@ fn hostile_world() -> World {
     let word = "W".repeat(500);
     let texts: Vec<&str> = HOSTILE.into_iter().chain([word.as_str()]).collect();
     for (n, text) in texts.iter().enumerate() {
+        if n == 2 {
+            recertify(&world, &texts);
+        }
         let who = [LONG, "bob", "carol"][n % 3];
         let ticket = ["<i>&amp;", "=1+1", "OPS-1"][n % 3];
         let id = ask(&world, who, "connection:batch", text, &["--ticket", ticket, "--duration", "4h"]);
@@ -105,9 +108,23 @@ fn hostile_world() -> World {
     }
     let id = ask(&world, LONG, "connection:batch", HOSTILE[0], &["--duration", "permanent"]);
     world.run("alice", &["approve", &id]).ok();
+    world.run("alice", &["recertify", "start", "--permanent", "--due", "1d"]).ok();
+    world.run("alice", &["recertify", "start", "--permanent", "--due", "1d"]).ok();
+    world.run("alice", &["recertify", "cancel", "3", "--reason", HOSTILE[1]]).ok();
     world.apply("olivia", &TEAM.replace("alert(6)", "alert(7)")).ok();
     world.pass("2h");
     world
+}
+
+/// Some is kept, some revoked, and some left until it is due.
+fn recertify(world: &World, texts: &[&str]) {
+    let started = world.json("alice", &["recertify", "start", "--due", "1h"]);
+    let ids: Vec<&str> = started["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+    for (n, (id, text)) in ids.iter().skip(2).zip(texts).enumerate() {
+        world.run("alice", &["recertify", ["keep", "revoke"][n % 2], id, "--reason", text]).ok();
+    }
+    world.pass("1h");
+    world.run("root", &["expire"]).ok();
 }
 
 fn browse(page: &Path) -> Value {
@@ -211,7 +228,7 @@ fn the_figures_are_those_of_the_record() {
             "team": "acme", "since": "2026-08-26T11:40:00Z", "until": "2026-11-24T11:40:00Z", "made_by": "alice",
             "grants_held": 4, "grants_live": 1, "permanent": 1, "people": 4, "resources": 3,
             "submitted": 6, "decided": 3, "granted_by_rule": 1, "pending": 1, "undecided": 0, "denied": 1, "refused": 1,
-            "emergencies": 1, "reviews_owed": 1, "team_changes": 2, "members_without_use": 3,
+            "emergencies": 1, "reviews_owed": 1, "recertifications": 0, "recertifications_overdue": 0, "team_changes": 2, "members_without_use": 3,
             "median_seconds_to_decision": 1800, "p90_seconds_to_decision": 3600, "html": null, "csv": null,
         }),
     );
@@ -276,7 +293,7 @@ fn a_period_ends_where_it_says() {
         }),
     );
     assert!(page.contains("as it was") && page.contains("OLD-1") && page.contains("review owed"));
-    assert!(!page.contains("as it became") && !page.contains("NEW-2") && !page.contains("revoked"));
+    assert!(!page.contains("as it became") && !page.contains("NEW-2") && !page.contains("revoked by"));
     let (after, page) = of("2026-11-26T00:00:00Z", "2026-11-26T10:00:00Z");
     crate::harness::shows(
         &after,
@@ -296,6 +313,63 @@ fn a_period_ends_where_it_says() {
         .fails(2, "--until is before --since");
 }
 
+#[test]
+fn members_and_recertifications_are_those_of_the_end_of_the_period() {
+    let world = World::of("olivia", TEAM);
+    let id = ask(&world, "bob", "connection:batch", "x", &["--duration", "permanent"]);
+    world.run("alice", &["approve", &id]).ok();
+    world.run("alice", &["recertify", "start", "--due", "2d", "--reviewers", "erin,olivia"]).ok();
+    let items = world.json("alice", &["recertify", "show", "1"])["items"].as_array().unwrap().clone();
+    let role_of = |name: &str| {
+        let item = items.iter().find(|item| item["member"] == name && item["held"]["role"].is_string());
+        item.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    world.run("erin", &["recertify", "keep", &role_of("carol"), "--reason", "still here"]).ok();
+    world.pass("1d");
+    world.run("olivia", &["recertify", "revoke", &role_of("dave"), "--reason", "moved on"]).ok();
+    world.pass("2d");
+    let overdue = world.json("alice", &["report"]);
+    crate::harness::shows(
+        &overdue,
+        &json!({ "recertifications_overdue": 1, "items_reviewed": 2, "items_not_kept": 0 }),
+    );
+    world.run("root", &["expire"]).ok();
+    let rest = items.len() as u64 - 2;
+    crate::harness::shows(
+        &world.json("alice", &["report"]),
+        &json!({ "recertifications": 1, "recertifications_overdue": 0, "items_reviewed": 2, "items_not_kept": rest }),
+    );
+    let page = |until: &[&str]| world.run("alice", &[&["report", "--html", "-"], until].concat()).ok().out;
+    let still = "still in the team file";
+    assert!(page(&[]).contains(still), "dave's role is still there");
+    let without_dave = TEAM.replace("dave = { role = \"member\" }", "dave = { role = \"viewer\" }");
+    let without_ivan = without_dave.replace("ivan = { role = \"viewer\" }\n", "");
+    world.pass("1d");
+    world.apply("olivia", &without_ivan).ok();
+    world.pass("1h");
+
+    // As it was when the first day was over: one item decided, and ivan a member.
+    let first = ["--until", "2026-11-24T20:00:00Z"];
+    let report = world.json("alice", &[&["report"], &first[..]].concat());
+    crate::harness::shows(&report, &json!({ "items_reviewed": 1, "items_not_kept": 0, "recertifications": 1 }));
+    let then = page(&first);
+    assert!(then.contains("still here") && !then.contains("moved on") && !then.contains("nobody kept it"));
+    assert!(then.contains("waits for member:erin, member:olivia") && then.contains("data-label=\"Member\">ivan"));
+    let now = page(&[]);
+    assert!(now.contains("moved on") && now.contains("nobody kept it") && !now.contains("waits for"));
+    assert!(!now.contains("data-label=\"Member\">ivan <span"), "ivan is no member any more");
+    let dave = now.split_once(&format!(">{}</th>", role_of("dave"))).unwrap().1.split_once("</tr>").unwrap().0;
+    assert!(dave.contains("revoked by olivia") && !dave.contains(still), "{dave}");
+    let (_, changes) = now.split_once("<section id=\"team\"").unwrap();
+    let (changes, _) = changes.split_once("</section>").unwrap();
+    let rows = changes.split("data-label=\"Entry\"><a href=\"#e").skip(1);
+    let seqs: Vec<i64> = rows.map(|row| row.split_once('"').unwrap().0.parse().unwrap()).collect();
+    assert!(seqs.len() > 1 && seqs.windows(2).all(|pair| pair[0] > pair[1]), "newest first: {seqs:?}");
+    // Before the log there was nobody.
+    let none = world.json("alice", &["report", "--since", "2026-01-01", "--until", "2026-01-02"]);
+    crate::harness::shows(&none, &json!({ "recertifications": 0, "members_without_use": 0 }));
+}
+
 /// The rows of a sheet, each by its columns. Read by the parser of Python.
 fn sheet(folder: &Path, name: &str) -> Vec<BTreeMap<String, String>> {
     let program = "import csv, json, sys; print(json.dumps(list(csv.DictReader(open(sys.argv[1], newline='', encoding='utf-8')))))";
@@ -312,10 +386,10 @@ fn the_sheets_have_everything_and_no_formula() {
     let mut names: Vec<String> =
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    assert_eq!(names.len(), 10);
+    assert_eq!(names.len(), 13);
     for name in &names {
         let rows = sheet(&folder, name);
-        assert!(!rows.is_empty(), "{name}");
+        assert_eq!(rows.is_empty(), name == "verification.csv", "{name}");
         for cell in rows.iter().flat_map(BTreeMap::values) {
             assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r']), "{name}: {cell}");
             assert!(!cell.starts_with(['{', '[']), "{name}: {cell}");
@@ -327,6 +401,7 @@ fn the_sheets_have_everything_and_no_formula() {
         ("emergencies.csv", "emergencies"),
         ("denied.csv", "denied"),
         ("refused.csv", "refused"),
+        ("recertifications.csv", "recertifications"),
     ] {
         assert_eq!(sheet(&folder, name).len() as u64, report[figure].as_u64().unwrap(), "{name}");
     }
@@ -345,6 +420,12 @@ fn the_sheets_have_everything_and_no_formula() {
         .map(|row| row["seq"].clone())
         .collect();
     assert_eq!(of_first, entries);
+    let items = sheet(&folder, "recertification-items.csv");
+    let decided = items.iter().filter(|row| !row["decided_by"].is_empty());
+    assert_eq!(decided.count() as u64, report["items_reviewed"].as_u64().unwrap());
+    let still = items.iter().find(|row| row["item"] == "1.4").unwrap();
+    assert_eq!((still["state"].as_str(), still["decided_by"].as_str()), ("revoked", "alice"));
+    assert_eq!(still["still_in_team_file"], "yes");
     let used = sheet(&folder, "members.csv").into_iter().filter(|row| row["used"] == "no").count();
     assert_eq!(used as u64, report["members_without_use"].as_u64().unwrap());
 }

@@ -17,6 +17,7 @@ name = "acme"
 role = "owner"
 [members.alice]
 role = "admin" # alice
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILOGgAXUmcqZPlb7t8C0uPRWLCWHWLRfnRxcwSqkBO7j"]
 [members.adam]
 role = "admin"
 [members.erin]

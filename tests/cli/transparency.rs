@@ -9,6 +9,7 @@ use access::domain::note::{KeyUse, Note, NoteKey, SigningKey, TreeHead};
 use serde_json::{Value, json};
 
 use crate::harness::{World, shows};
+use crate::post::{Server, configure, header, smtp};
 use crate::proof::{append, faults, forge};
 
 /// The verifier in Go.
@@ -365,6 +366,85 @@ fn expire_takes_checkpoints_at_a_rhythm_and_keeps_the_last_in_a_file() {
     }
     world.run("alice", &["audit", "checkpoint", "--to", first.to_str().unwrap()]).ok();
     assert!(verified(&[&key], "export", &[&raw(&world), &first]).is_some());
+}
+
+#[test]
+fn a_report_has_the_signed_checkpoint_of_its_log() {
+    let world = history();
+    let log = || world.json("alice", &["report"])["log"].clone();
+    assert_eq!(log()["note"], Value::Null, "a report makes no key");
+    assert!(world.output(&["report", "--html", "-"]).contains("&quot;head&quot;:"));
+    world.note();
+    let note = log()["note"].as_str().unwrap().to_owned();
+    let kept = world.keep("of-report", &note);
+    assert!(verified(&[&world.key()], "export", &[&raw(&world), &kept]).is_some());
+    let page = world.output(&["report", "--html", "-"]);
+    assert!(note.lines().all(|line| page.contains(line)), "{note}");
+    // Without the private key it is as before.
+    std::fs::remove_file(world.folder().join("access.db.key")).unwrap();
+    assert_eq!(log()["note"], Value::Null);
+}
+
+/// The attachments of a mail, byte by byte, as somebody else's library reads them.
+fn attachments(mail: &Value) -> Vec<String> {
+    let decode = "import email, email.policy, json, sys; m = email.message_from_string(sys.argv[1], policy=email.policy.default)\n\
+                  print(json.dumps([p.get_payload(decode=True).decode() for p in m.iter_attachments()]))";
+    let output = crate::post::python().args(["-c", decode, mail["data"].as_str().unwrap()]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_mailbox_that_gets_each_checkpoint_is_a_witness() {
+    let world = history();
+    world.rows("DELETE FROM outbox");
+    let mail = Server::mail(&world, &[]);
+    let section = "[checkpoints]\nevery = \"1d\"\nmail = [\"auditor@big4.example\", \"vault@acme.example\"]\n";
+    configure(&world, section);
+    let ran = world.run("olivia", &["deliver"]).exits(65);
+    assert!(ran.err.contains("does not say how to send it"), "{}", ran.err);
+    configure(&world, &format!("{}{section}", smtp(mail.port)));
+    let send = || (world.run("olivia", &["expire"]).ok(), world.run("olivia", &["expire"]).ok());
+    send();
+    send();
+    // Members get mail too.
+    let checkpoints = || {
+        let is_checkpoint = |mail: &Value| mail["data"].as_str().unwrap().contains("Checkpoint of");
+        mail.got().into_iter().filter(is_checkpoint).collect::<Vec<Value>>()
+    };
+    let got = checkpoints();
+    let to: Vec<&Value> = got.iter().map(|mail| &mail["to"]).collect();
+    assert_eq!(to, [&json!(["auditor@big4.example"]), &json!(["vault@acme.example"])], "each once");
+    assert_eq!(header(got[0]["data"].as_str().unwrap(), "Subject").unwrap(), "[acme] Checkpoint of 6 entries");
+    let first = world.keep("first", &attachments(&got[0])[0]);
+    let key = world.key();
+    assert!(verified(&[&key], "export", &[&raw(&world), &first]).is_some(), "others verify what the mailbox has");
+
+    // A server that does not take it gets it later, once.
+    let earlier = std::fs::read(world.db()).unwrap();
+    world.pass("1d");
+    std::fs::write(world.folder().join("mail.rules"), r#"{"data": "451 later"}"#).unwrap();
+    send();
+    assert_eq!(checkpoints().len(), 2);
+    let waiting = world.json("olivia", &["outbox"]);
+    let waiting = waiting.as_array().unwrap().iter().filter(|row| row["event"] == "checkpoint");
+    let to: Vec<&Value> = waiting.map(|row| &row["channel"]).collect();
+    assert_eq!(to, ["email:auditor@big4.example", "email:vault@acme.example"]);
+    std::fs::remove_file(world.folder().join("mail.rules")).unwrap();
+    world.pass("10m");
+    send();
+    let got = checkpoints();
+    assert_eq!(got.len(), 4);
+    let both = attachments(&got[0])[0].clone() + &attachments(&got[2])[0];
+    let both = world.keep("both", &both);
+    let verify = || world.run("alice", &["audit", "verify", "--against", both.to_str().unwrap()]);
+    verify().ok().says("2 checkpoints");
+
+    // A log that is put back, and one that is written anew, do not fit what the mailbox has.
+    let now = std::fs::read(world.db()).unwrap();
+    std::fs::write(world.db(), &earlier).unwrap();
+    verify().exits(1);
+    std::fs::write(world.db(), &now).unwrap();
+    assert_eq!(verified(&[&key], "export", &[&raw(&history()), &first]), None);
 }
 
 #[test]

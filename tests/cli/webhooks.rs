@@ -40,7 +40,8 @@ fn everything() -> (Vec<Value>, Value) {
     let web = Server::web(&world);
     let events: Vec<String> = NotificationKind::ALL.iter().map(|notice| format!("\"{notice}\"")).collect();
     let url = format!("http://127.0.0.1:{}/hook", web.port);
-    configure(&world, &webhook(&world, "all", &url, &format!("{}, \"audit\"", events.join(", "))));
+    let hook = webhook(&world, "all", &url, &format!("{}, \"audit\", \"checkpoint\"", events.join(", ")));
+    configure(&world, &format!("{hook}[checkpoints]\nevery = \"52w\"\n"));
     let send = || world.run("root", &["expire"]).ok();
     world.apply("olivia", &format!("{TEAM}{RULES}")).ok();
     // Asked, changed by an approver, approved, and at its end.
@@ -95,8 +96,9 @@ fn connectors_fail(world: &World) {
     provisioning::found(world, vec![DriftView { drift: Drift::Unexplained, holding: mallory }]);
 }
 
+/// Whether it is an entry as itself.
 fn is_audit(body: &&Value) -> bool {
-    body["type"] == "audit"
+    body["type"] == "audit" || body["type"] == "checkpoint"
 }
 
 /// A hash changes with every word before it; an example shows what it looks like.
@@ -117,7 +119,7 @@ fn the_page_says_what_is_sent() {
 
     // Every event there is is on the page and was sent, and no other.
     let mut events: BTreeSet<String> = NotificationKind::ALL.iter().map(ToString::to_string).collect();
-    events.insert("audit".to_owned());
+    events.extend(["audit", "checkpoint"].map(str::to_owned));
     assert_eq!(column(&page, "Events"), events);
     let sent: BTreeSet<String> = bodies.iter().map(|body| body["type"].as_str().unwrap().to_owned()).collect();
     assert_eq!(sent, events, "the scenario meets all of them");

@@ -10,6 +10,7 @@ use postgres::{Client, Config, NoTls};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
+use crate::contents;
 use crate::postgres_cluster::Cluster;
 
 const ACCESS: &str = env!("CARGO_BIN_EXE_access");
@@ -108,29 +109,8 @@ impl Host {
 
     /// Every table that follows from the log, as text.
     pub fn tables(&self) -> BTreeMap<String, Vec<String>> {
-        let conn = self.sqlite();
-        let mut names = conn.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
-        let names = names.query_map([], |row| row.get(0)).unwrap();
-        let names: Vec<String> = names.map(Result::unwrap).collect();
-        // What a host did itself is no part of the log.
-        let of_host = ["replica", "outbox", "subscriber"];
-        let of_log = names.into_iter().filter(|name| !of_host.contains(&name.as_str()) && !name.starts_with("sqlite"));
-        of_log.map(|name| (name.clone(), rows(&conn, &name))).collect()
+        contents::of_log(&self.sqlite())
     }
-}
-
-fn rows(conn: &Connection, table: &str) -> Vec<String> {
-    let mut rows = conn.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
-    let names: Vec<String> = rows.column_names().map(str::to_owned).collect();
-    let of_log: Vec<usize> =
-        (0..names.len()).filter(|at| !["expire_ran_at", "read_at"].contains(&names[*at].as_str())).collect();
-    let rows = rows.query_map([], |row| {
-        let values = of_log.iter().map(|at| row.get::<_, rusqlite::types::Value>(*at));
-        Ok(format!("{:?}", values.collect::<Result<Vec<_>, _>>()?))
-    });
-    let mut rows: Vec<String> = rows.unwrap().map(Result::unwrap).collect();
-    rows.sort();
-    rows
 }
 
 pub fn said(ran: &Output) -> String {

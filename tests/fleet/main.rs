@@ -8,6 +8,7 @@
 
 mod checkpoints;
 mod cluster;
+mod contents;
 mod copies;
 mod expired;
 mod faults;
@@ -16,6 +17,7 @@ mod hosts;
 mod install;
 mod json_reference;
 mod lies;
+mod line;
 mod many;
 mod moving;
 mod nodes;

@@ -6,6 +6,13 @@ use serde_json::Value;
 use crate::copies::{Host, PASSWORD, Team, said};
 use crate::shared_log::{Body, Calls as _, Place, verdict};
 
+const APPROVED: &str =
+    r#"{"request":1,"by":"ada1","terms":{"resource":"connection:account1","end":{"after":"1h"}},"signature":""#;
+/// Of somebody's key.
+const SIGNATURE: &str = "U1NIU0lHAAAAAQAAADMAAAALc3NoLWVkMjU1MTkAAAAg8IKSqX3HPV2q/O2Oqic1EKeqxov/zZ/Mg3ePkmyYfGAAAAAPYWNjZXNz\
+LWFwcHJvdmFsAAAAAAAAAAZzaGE1MTIAAABTAAAAC3NzaC1lZDI1NTE5AAAAQOKokJ6nZGtwq9GioiCL6qc8o3luAZZTgoG589YJYfU1Nx4brZHKgj1Fu2z8amAE\
+o60cYfsZ4RIzDZb3Zz0WUgU=";
+
 fn end(team: &Team) -> Place {
     let sql = "SELECT seq, hash FROM access.entry ORDER BY seq DESC LIMIT 1";
     let row = team.admin("acme").query_one(sql, &[]).unwrap();
@@ -52,6 +59,11 @@ fn what_no_program_can_read_or_apply_is_void_on_every_host() {
         Box::new(|seq| Body::new("h2", seq).action("request.submitted", twice).text()),
         Box::new(|seq| Body::new("h2", seq).action("grant.expired", nothing).text()),
         Box::new(|seq| plain(seq).replace(r#""event""#, told)),
+        // An approval with a signature that is not the approver's.
+        Box::new(|seq| {
+            let approved = Body::new("h2", seq).action("request.approved", &format!("{APPROVED}{SIGNATURE}\"}}"));
+            approved.text().replace(r#""actor":"alice""#, r#""actor":"ada1""#)
+        }),
     ];
     let mut voids = Vec::new();
     for body in &bodies {
@@ -82,6 +94,9 @@ fn what_no_program_can_read_or_apply_is_void_on_every_host() {
         let listed = listed.iter().filter(|entry| entry["action"] == "entry.void");
         assert_eq!(listed.count(), voids.len());
         assert!(host.ok("olivia", &["audit"]).contains("it changes nothing"));
+        let page = host.ok("olivia", &["report", "--html", "-"]);
+        assert!(page.contains(&format!("Void entries: {}.", voids.len())) && page.contains("The log is whole"));
+        assert!(voids.iter().all(|seq| page.contains(&format!("<li>entry {seq}: "))));
     }
     assert_eq!(serde_json::from_str::<Value>(&h3.ok("bob1", &["show", "1", "--json"])).unwrap()["requester"], "bob1");
     // A new host comes to the same.

@@ -9,11 +9,25 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails where it stands")]
 
 mod connectors;
+#[path = "../fleet/contents.rs"]
+mod contents;
+mod life;
+#[allow(dead_code, reason = "the tests of a shared log use the rest of it")]
+#[path = "../fleet/line.rs"]
+mod line;
+mod machines;
+mod mail;
 mod model;
 mod past;
+#[allow(dead_code, reason = "the connectors' tests use the rest of it")]
+#[path = "../connectors/postgres_cluster.rs"]
+mod postgres_cluster;
 mod recertify;
 mod steps;
 mod team;
+#[allow(dead_code, reason = "the connectors' tests use the rest of it")]
+#[path = "../connectors/tools.rs"]
+mod tools;
 mod witness;
 
 use std::cell::{Cell, RefCell};
@@ -29,6 +43,7 @@ use access::domain::event::{ACTIONS, Approval, Because, Entry, Event, Revision, 
 use access::domain::notification::{NotificationKind, Recipient};
 use access::domain::preference::{Choice, PreferenceChange};
 use access::domain::recertification::{ItemVerdict, Selection};
+use access::domain::replica::Replica;
 use access::domain::request::edit::{Edit, Edited};
 use access::domain::resource::Resource;
 use access::domain::terms::{self, End, Modification, RequestDetails, RequestId};
@@ -36,9 +51,9 @@ use access::domain::time::Timestamp;
 use access::error::{Failure, Kind};
 use access::protocol::{ListFilter, Position, RequestView, Seen};
 use access::service::{
-    AcceptClock, ActingAs, Approve, AuditVerify, Call, Caller, Check, DecideItem, Deny, EditRequest, Expire, Extend,
-    Init, List, Outside, Prefer, ReviewEmergency, Revoke, Service, Show, StartRecertification, SubmitRequest,
-    TeamApply, Withdraw, init,
+    AcceptClock, ActingAs, Approve, AuditVerify, Call, Caller, CancelRecertification, Check, Clock, DecideItem, Deny,
+    EditRequest, Expire, Extend, Init, List, Outside, Prefer, ReviewEmergency, Revoke, Service, Show,
+    StartRecertification, SubmitRequest, TeamApply, Withdraw, init,
 };
 use access::store::{Error, Store};
 use model::{Act, Asked, Happened, Model, Stands, Terms, Until};
@@ -137,13 +152,13 @@ fn caller(login: &str) -> Caller {
 fn with_service<T>(
     store: &Store,
     login: &str,
-    clock: &dyn Fn() -> Result<Timestamp, Failure>,
+    clock: Clock<'_>,
     call: impl FnOnce(&Service<'_>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let nothing = || Failure::new(Kind::Failure, "nothing is sent");
     let outside = Outside {
         owns_file: &|| false,
-        clocks: &|| Err(Failure::new(Kind::Failure, "no log is shared")),
+        clocks: &machines::clocks,
         has_account: &|_| Ok(true),
         knows_zone: &|_| true,
         shared: true,
@@ -151,12 +166,48 @@ fn with_service<T>(
         notify_test: &|_| Err(nothing()),
         delivery_findings: &|_| Vec::new(),
     };
-    call(&Service { store, caller: &caller(login), clock: &|_| clock(), outside: &outside })
+    call(&Service { store, caller: &caller(login), clock, outside: &outside })
 }
 
 type Checked = Result<(), TestCaseError>;
 
-impl Run<'_> {
+/// A step, and what the model says of it.
+struct Planned {
+    step: Step,
+    there: There,
+    /// The request that it is about.
+    place: Option<usize>,
+    wish: Option<Asked>,
+    /// Everything that speaks against it.
+    against: Vec<Kind>,
+    now: i64,
+}
+
+impl<'t> Run<'t> {
+    /// Of a database that has the full team.
+    fn of(store: Store, tally: &'t Tally) -> Run<'t> {
+        let model = Model {
+            team: full_team(),
+            requests: Vec::new(),
+            last: START,
+            refused: Vec::new(),
+            preferred: 0,
+            acts: Vec::new(),
+            reviews: Vec::new(),
+        };
+        Run {
+            store,
+            clock: START,
+            model,
+            witness: Witness::default(),
+            pasts: Vec::new(),
+            log: 0,
+            position: None,
+            certificates: Vec::new(),
+            tally,
+        }
+    }
+
     fn answer<C: Call>(&self, login: &str, call: C) -> Result<C::Reply, Kind> {
         self.list(login, call).map(|(reply, _)| reply)
     }
@@ -164,8 +215,7 @@ impl Run<'_> {
     /// The reply, and the rows before it.
     fn list<C: Call>(&self, login: &str, call: C) -> Result<(C::Reply, Vec<C::Row>), Kind> {
         let rows = Mutex::new(Vec::new());
-        let clock = || Ok(time(self.clock));
-        let reply = with_service(&self.store, login, &clock, |service| {
+        let reply = with_service(&self.store, login, &|replica| self.time_of(replica), |service| {
             call.carry_out(service, &mut |row| {
                 rows.lock().unwrap().push(row);
                 Ok(())
@@ -176,6 +226,12 @@ impl Run<'_> {
             failure.kind
         })?;
         Ok((reply, rows.into_inner().unwrap()))
+    }
+
+    /// What a host takes for the time.
+    fn time_of(&self, replica: Option<&Replica>) -> Result<Timestamp, Failure> {
+        let Some(replica) = replica else { return Ok(time(self.clock)) };
+        replica.contact.now(&machines::clocks()?).map_err(|why| Failure::new(Kind::Internal, why.to_string()))
     }
 
     /// It is behind the last recorded time by more than a minute.
@@ -254,33 +310,56 @@ impl Run<'_> {
             }
             _ => {}
         }
+        let Some(step) = self.meant(step) else { return Ok(()) };
+        let planned = self.planned(&step);
+        let outcome = self.carry_out(planned.there.login, &step, planned.place);
+        self.concluded(planned, outcome)
+    }
+
+    /// Changes of somebody are changes of the team, by its owner. None: there is nobody to change.
+    fn meant(&self, step: &Step) -> Option<Step> {
+        let Step::Change { whom, how, back } = step else { return Some(step.clone()) };
+        let whom = self.who(*whom, self.model.requests.get(self.pick(*back)));
+        let edits = if whom == "stranger" { Vec::new() } else { vec![how.edit(whom)] };
+        Some(Step::Apply { who: Who::Owner, edits })
+    }
+
+    /// Who takes a step now, and what the model says of it.
+    fn planned(&self, step: &Step) -> Planned {
+        let now = self.now();
         let place = step.back().map(|back| self.pick(back));
-        let asked = place.and_then(|at| self.model.requests.get(at)).cloned();
-        if let Step::Change { whom, how, .. } = step {
-            let whom = self.who(*whom, asked.as_ref());
-            let edits = if whom == "stranger" { Vec::new() } else { vec![how.edit(whom)] };
-            return self.step(&Step::Apply { who: Who::Owner, edits });
-        }
+        let asked = place.and_then(|at| self.model.requests.get(at));
         let there = match step {
             Step::Expire => There { login: "root", who: None },
-            step => self.there(self.who(step.who(), asked.as_ref())),
+            step => self.there(self.who(step.who(), asked)),
         };
-        let wish = self.wish(step, there, asked.as_ref(), now);
-        let against = self.against(step, there, asked.as_ref(), wish.as_ref(), now);
-        let outcome = self.carry_out(there.login, step, place);
-        let expected = match outcome {
-            Ok(()) => {
-                prop_assert!(against.is_empty(), "{there:?} may do it, and should not: {against:?}");
-                self.does(step, there, place, wish, now)
-            }
+        let wish = self.wish(step, there, asked, now);
+        let against = self.against(step, there, asked, wish.as_ref(), now);
+        Planned { step: step.clone(), there, place, wish, against, now }
+    }
+
+    /// The outcome of a step is what the model says, and so is what was recorded.
+    fn concluded(&mut self, planned: Planned, outcome: Result<(), Kind>) -> Checked {
+        let Planned { there, against, .. } = &planned;
+        match outcome {
+            Ok(()) => prop_assert!(against.is_empty(), "{there:?} may do it, and should not: {against:?}"),
             Err(kind) => {
                 self.tally.count(format!("{kind:?}"));
                 let said = self.tally.last_failure.borrow();
                 prop_assert!(against.contains(&kind), "{there:?} gets {kind:?} ({said}), and should {against:?}");
-                self.refused(step, there, kind, now)
             }
-        };
+        }
+        let expected = self.happens(planned, outcome.err());
         self.recorded(expected)
+    }
+
+    /// What a step changes in the model, done or refused, and what the log should say of it.
+    fn happens(&mut self, planned: Planned, refused: Option<Kind>) -> Vec<Happened> {
+        let Planned { step, there, place, wish, now, .. } = planned;
+        match refused {
+            None => self.does(&step, there, place, wish, now),
+            Some(kind) => self.refused(&step, there, kind, now),
+        }
     }
 
     fn carry_out(&self, login: &str, step: &Step, place: Option<usize>) -> Result<(), Kind> {
@@ -355,6 +434,7 @@ impl Run<'_> {
                         note: None,
                         // What an edit says is approved by those only who have seen it.
                         seen: Some(self.seen(id())),
+                        signature: None,
                     },
                 )
                 .map(drop),
@@ -388,6 +468,10 @@ impl Run<'_> {
                 let reviewers = REVIEWERS[*named].iter().map(|named| named.parse().unwrap()).collect();
                 let start = StartRecertification { selection, due_in: length(*seconds), reviewers, dry_run: false };
                 self.answer(login, start).map(drop)
+            }
+            Step::CancelReview { .. } => {
+                let id = i64::try_from(self.model.reviews.len().max(1)).unwrap().try_into().unwrap();
+                self.answer(login, CancelRecertification { id, reason: "a mistake".parse().unwrap() }).map(drop)
             }
             Step::Certify { item, keeps, .. } => {
                 // One beyond the end is not there.
@@ -628,6 +712,7 @@ impl Run<'_> {
             (Step::Recertify { named, permanent, length, .. }, _) => {
                 return model.against_review(who, REVIEWERS[*named], *permanent, *length, now);
             }
+            (Step::CancelReview { .. }, _) => return model.against_cancelling(who, now),
             (Step::Certify { item, .. }, _) => return model.against_item(who, model.item(*item), now),
             _ => {}
         }
@@ -708,6 +793,7 @@ impl Run<'_> {
             Step::Recertify { named, permanent, length, .. } => {
                 self.model.review(REVIEWERS[*named], *permanent, *length, now)
             }
+            Step::CancelReview { .. } => self.model.cancel_review(),
             Step::Certify { item, keeps, .. } => {
                 let item = self.model.item(*item).unwrap();
                 self.model.decide_item(item, *keeps, now)
@@ -725,15 +811,14 @@ impl Run<'_> {
     /// What a refused attempt leaves in the log: at most twenty of a person in an hour.
     fn refused(&mut self, step: &Step, there: There, kind: Kind, now: i64) -> Vec<Happened> {
         let accepts = matches!(step, Step::AcceptClock { .. });
-        let at = if accepts { self.model.last } else { now };
         let person = (there.who, there.login);
-        let lately = self.model.refused.iter().filter(|(by, when)| *by == person && *when > at - HOUR).count();
+        let lately = self.model.refused.iter().filter(|(by, when)| *by == person && *when > now - HOUR).count();
         // Without a time there is no entry.
         if kind != Kind::Refused || lately >= 20 || !accepts && self.is_clock_wrong() {
             return Vec::new();
         }
-        self.model.refused.push((person, at));
-        self.model.last = at;
+        self.model.refused.push((person, now));
+        self.model.last = now;
         vec![("attempt.refused", step.back().map(|back| self.pick(back) as i64 + 1))]
     }
 
@@ -756,6 +841,7 @@ impl Run<'_> {
             self.witness.take(&entry, &self.model.team)?;
             self.log = entry.seq;
         }
+        self.pasts.pop_if(|last| last.seq == self.log);
         self.pasts.push(past::Then { seq: self.log, model: self.model.clone() });
         self.witness.rest(self.now())
     }
@@ -918,13 +1004,17 @@ impl Run<'_> {
 
     /// Members who hold or held something lately, and others that the step's number picks.
     fn sample(&self, number: usize) -> Checked {
+        self.look(number)?;
+        // What is wrong with a log stays wrong.
+        if number % 16 == 15 { self.proves() } else { Ok(()) }
+    }
+
+    fn look(&self, number: usize) -> Checked {
         for asked in self.model.requests.iter().rev().take(2) {
             self.agrees(asked.requester, asked.table.resource)?;
         }
         self.agrees(PEOPLE[number % PEOPLE.len()], RESOURCES[number * 7 % RESOURCES.len()])?;
-        self.explains(PEOPLE[number / 2 % PEOPLE.len()], self.pick(number % 3))?;
-        // What is wrong with a log stays wrong.
-        if number % 16 == 15 { self.proves() } else { Ok(()) }
+        self.explains(PEOPLE[number / 2 % PEOPLE.len()], self.pick(number % 3))
     }
 
     fn proves(&self) -> Checked {
@@ -962,28 +1052,7 @@ fn run(folder: &Path, template: &[u8], tally: &Tally, steps: &[Step]) -> Checked
     }
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).unwrap();
     file.write_all(template).unwrap();
-    let model = Model {
-        team: full_team(),
-        requests: Vec::new(),
-        last: START,
-        refused: Vec::new(),
-        preferred: 0,
-        acts: Vec::new(),
-        reviews: Vec::new(),
-    };
-    let witness = Witness::default();
-    let store = Store::open(&path).unwrap();
-    let mut run = Run {
-        store,
-        clock: START,
-        model,
-        witness,
-        pasts: Vec::new(),
-        log: 0,
-        position: None,
-        certificates: Vec::new(),
-        tally,
-    };
+    let mut run = Run::of(Store::open(&path).unwrap(), tally);
     run.recorded(vec![("team.initialized", None), ("team.applied", None)])?;
     for (number, step) in steps.iter().enumerate() {
         run.step(step).map_err(|why| TestCaseError::fail(format!("step {number}, {step:?}: {why}")))?;
@@ -1007,7 +1076,7 @@ fn template(folder: &Path) -> Vec<u8> {
     let store = Store::open(&path).unwrap();
     let apply =
         TeamApply { text: full_team().file(), dry_run: false, seen: None, against: None, revoke_unmatched: false };
-    with_service(&store, "ana", &|| Ok(time(START)), |service| service.answer(apply)).unwrap();
+    with_service(&store, "ana", &|_| Ok(time(START)), |service| service.answer(apply)).unwrap();
     drop(store);
     std::fs::read(path).unwrap()
 }

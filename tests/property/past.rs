@@ -47,7 +47,8 @@ impl Run<'_> {
         moments.sort_unstable();
         moments.dedup();
         // All moments of one sequence in eight, and a few of each of the others: a moment takes as long as a step.
-        let apart = if entries.len().is_multiple_of(8) { 1 } else { 1 + moments.len() / 8 };
+        let is_all = entries.len().is_multiple_of(8) && entries.len() < 500;
+        let apart = if is_all { 1 } else { 1 + moments.len() / 8 };
         let moments: Vec<i64> = moments.into_iter().skip(entries.len() % apart).step_by(apart).collect();
         // After an accepted clock, entries can be older than the first one.
         let first = entries.iter().map(|entry| entry.at.unix()).min().unwrap_or_default();
@@ -67,7 +68,7 @@ impl Run<'_> {
         self.agrees_with_now(owner)
     }
 
-    fn entries(&self) -> Result<Vec<Entry>, TestCaseError> {
+    pub fn entries(&self) -> Result<Vec<Entry>, TestCaseError> {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
             let after = entries.last().map_or(0, |entry| entry.seq);

@@ -162,6 +162,21 @@ impl Model {
         happened
     }
 
+    /// What speaks against ending the last one before it is due.
+    pub fn against_cancelling(&self, who: &str, now: i64) -> Vec<Kind> {
+        match self.reviews.last() {
+            _ if !self.is_admin(who, now) => vec![Kind::Refused],
+            None => vec![Kind::NotFound],
+            Some(review) if review.closed || now >= review.due => vec![Kind::Conflict],
+            Some(_) => Vec::new(),
+        }
+    }
+
+    pub fn cancel_review(&mut self) -> Vec<Happened> {
+        self.reviews.last_mut().unwrap().closed = true;
+        vec![("recertification.cancelled", None)]
+    }
+
     /// Those that are due end what nobody kept.
     pub fn reviews_due(&mut self, now: i64) -> Vec<Happened> {
         let mut happened = Vec::new();

@@ -150,6 +150,10 @@ pub enum Step {
         permanent: bool,
         length: i64,
     },
+    /// Ends the last one before it is due.
+    CancelReview {
+        who: Who,
+    },
     /// Decides on an item of the last one.
     Certify {
         who: Who,
@@ -170,7 +174,8 @@ impl Step {
             | Step::Review { back, .. }
             | Step::Change { back, .. } => Some(*back),
             Step::Ask { .. } | Step::Expire | Step::Apply { .. } | Step::Pass(_) | Step::Next(_) => None,
-            Step::AcceptClock { .. } | Step::Prefer { .. } | Step::Recertify { .. } | Step::Certify { .. } => None,
+            Step::AcceptClock { .. } | Step::Prefer { .. } | Step::Recertify { .. } => None,
+            Step::Certify { .. } | Step::CancelReview { .. } => None,
         }
     }
 
@@ -188,6 +193,7 @@ impl Step {
             | Step::AcceptClock { who }
             | Step::Prefer { who }
             | Step::Recertify { who, .. }
+            | Step::CancelReview { who }
             | Step::Certify { who, .. } => *who,
             Step::Change { .. } | Step::Expire | Step::Pass(_) | Step::Next(_) => Who::Owner,
         }
@@ -594,11 +600,12 @@ fn some() -> impl Strategy<Value = Vec<Step>> {
             .prop_map(|(who, named, permanent, length)| Step::Recertify { who, named, permanent, length })
     };
     let between = prop_oneof![
-        3 => certify(),
-        1 => prop::sample::select(&[1, HOUR, DAY][..]).prop_map(Step::Pass),
-        1 => edit().prop_map(|edit| Step::Apply { who: Who::Owner, edits: vec![edit] }),
-        1 => Just(Step::Expire),
-        1 => recertify(),
+        6 => certify(),
+        1 => certifier().prop_map(|who| Step::CancelReview { who }),
+        2 => prop::sample::select(&[1, HOUR, DAY][..]).prop_map(Step::Pass),
+        2 => edit().prop_map(|edit| Step::Apply { who: Who::Owner, edits: vec![edit] }),
+        2 => Just(Step::Expire),
+        2 => recertify(),
     ];
     let lasts = prop_oneof![2 => Just(Ends::Never), 1 => Just(Ends::After(2 * DAY))];
     let recertified = (

@@ -13,6 +13,8 @@ pub const MEMBER: usize = 1;
 pub const ADMIN: usize = 2;
 pub const OWNER: usize = 3;
 pub const PEOPLE: [&str; 6] = ["ana", "ben", "cy", "dee", "eva", "fay"];
+/// Where everybody can do everything.
+pub const HOSTS: [&str; 4] = ["alpha", "beta", "gamma", "watch"];
 /// What each of them may be to the operating system.
 const LOGINS: [[&str; 3]; 6] = [
     ["ana", "ana-2", "ana-3"],
@@ -316,6 +318,8 @@ pub enum Edit {
     Rule(usize),
     /// Has this rule from now on, if it had not.
     Adopt(usize),
+    /// Is what it was at first.
+    Restore,
 }
 
 pub fn full_team() -> Team {
@@ -757,6 +761,7 @@ impl Team {
                 }
             }
             Edit::Adopt(place) => drop(self.rules.insert(place)),
+            Edit::Restore => *self = full,
             Edit::Rule(place) => {
                 if !self.rules.remove(&place) {
                     self.rules.insert(place);
@@ -797,14 +802,14 @@ impl Team {
             writeln!(file, "offline_for = \"{backend}h\"").unwrap();
         }
         let others = ["decide", "ask", "read"].into_iter().cycle().skip(backend);
-        for (name, may) in
-            ["alpha"].into_iter().chain(self.connections.keys().copied()).zip(["decide"].into_iter().chain(others))
-        {
+        let hosts = HOSTS.into_iter().zip(["decide"; HOSTS.len()]);
+        for (name, may) in hosts.chain(self.connections.keys().copied().zip(others)) {
             writeln!(file, "[hosts.{name}]\nmay = {may:?}").unwrap();
         }
         for (name, Member { role, disabled, auditor, login }) in &self.members {
             writeln!(file, "[members.{name}]\nrole = \"{}\"", ROLES[*role]).unwrap();
             writeln!(file, "disabled = {disabled}\nauditor = {auditor}\nlogin = {login:?}").unwrap();
+            writeln!(file, "email = \"{name}@acme.example\"").unwrap();
         }
         writeln!(file, "[groups.backend]\nmembers = {:?}", Vec::from_iter(&self.backend)).unwrap();
         for (name, production) in &self.connections {

@@ -21,7 +21,7 @@ type Checked = Result<(), TestCaseError>;
 pub struct Witness {
     requests: BTreeMap<i64, Record>,
     /// The entry that brought each member, or another person by that name.
-    since: BTreeMap<String, i64>,
+    pub since: BTreeMap<String, i64>,
     /// What connectors gave or failed to give, for which request, and whether they have it now.
     given: BTreeMap<(i64, String), bool>,
     /// The entries of the sessions that are open, and their requests.
@@ -236,6 +236,13 @@ impl Witness {
                     let before = review.decided.insert(*number, (ItemVerdict::Revoke, None));
                     prop_assert!(before.is_none(), "item {number} was decided, and is not kept");
                 }
+            }
+            Event::RecertificationCancelled { recertification, cancellation } => {
+                let review = &mut self.reviews[recertification.get() as usize - 1];
+                let again = std::mem::replace(&mut review.closed, true);
+                let is_due = review.started.due.unix() <= at;
+                let is_own = entry.actor.as_ref() == Some(&cancellation.by);
+                prop_assert!(is_own && !again && !is_due, "a review is cancelled when it should not be");
             }
             Event::Void => prop_assert!(false, "no program records it"),
             Event::DriftOmitted(omitted) => prop_assert!(omitted.count > 0, "nothing is left out"),

@@ -32,6 +32,9 @@ mod forgery;
 #[cfg(not(feature = "test-overrides"))]
 mod form;
 #[cfg(not(feature = "test-overrides"))]
+#[path = "../cli/histories.rs"]
+mod histories;
+#[cfg(not(feature = "test-overrides"))]
 mod host;
 #[cfg(not(feature = "test-overrides"))]
 mod layout;
@@ -50,6 +53,8 @@ mod over_ssh;
 mod postgres_cluster;
 #[cfg(not(feature = "test-overrides"))]
 mod provisioning;
+#[cfg(not(feature = "test-overrides"))]
+mod races;
 #[cfg(not(feature = "test-overrides"))]
 mod recipes;
 #[cfg(not(feature = "test-overrides"))]

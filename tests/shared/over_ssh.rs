@@ -183,6 +183,46 @@ fn a_member_without_an_account_gives_commands_over_ssh() {
 }
 
 #[test]
+fn an_approval_is_signed_where_the_key_is() {
+    let Some(bastion) = Bastion::new() else { return };
+    let rule = "\n[[rules]]\nname = \"signed\"\nsigned = true\n";
+    bastion.host.apply("ana", &(team(&EVERYBODY) + rule)).ok();
+    let id = bastion.types("dave", "request target:orders-db --reason stuck --json").ok().json()["id"].to_string();
+    let ran = bastion.types("alice", &format!("approve {id}")).fails(2, "--signature is missing");
+    assert!(ran.err.contains("--print-terms"), "{ran:?}");
+    // What the guide says, with the key on the client.
+    let terms = bastion.types("alice", &format!("approve {id} --duration 1h --print-terms")).ok().out;
+    assert!(terms.contains("\nduration: 1h\n") && terms.contains("\napprover: alice\n"), "{terms}");
+    let sign = |key: &str| {
+        let key = format!("/home/mallory/{key}");
+        let mut keygen =
+            as_user("mallory", "/usr/bin/ssh-keygen", &["-q", "-Y", "sign", "-n", "access-approval", "-f", &key]);
+        let mut child = keygen.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(terms.as_bytes()).unwrap();
+        String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    };
+    let approve = format!("approve {id} --duration 1h --signature -");
+    bastion.pipes("alice", &sign("bob"), &approve).fails(3, "is not one of theirs");
+    bastion
+        .pipes("alice", &sign("alice"), &format!("approve {id} --signature -"))
+        .fails(3, "does not sign these terms");
+    bastion.pipes("alice", &sign("alice"), &approve).ok().says("approved");
+    bastion.types("alice", &format!("show {id}")).ok().says(&fingerprint("alice"));
+    // A file would be one of the host's.
+    bastion.types("alice", &format!("approve {id} --signature /etc/passwd")).fails(3, "signature other than -");
+    bastion.types("ana", "audit signature 5 --to /tmp/x").exits(3);
+    // On the host, the client asks the server for the terms, and signs them as its own user.
+    root("mkdir", &["-p", "/home/alice/.ssh"]).ok();
+    root("cp", &["/home/mallory/alice", "/home/alice/.ssh/id_ed25519"]).ok();
+    root("cp", &["/home/mallory/alice.pub", "/home/alice/.ssh/id_ed25519.pub"]).ok();
+    root("chown", &["-R", "alice:alice", "/home/alice/.ssh"]).ok();
+    let id = bastion.types("bob", "request target:orders-db --reason stuck --json").ok().json()["id"].to_string();
+    let ran = access("alice", &["approve", &id]).ok();
+    assert!(ran.err.contains("You sign:") && ran.err.contains("requester: bob"), "{ran:?}");
+    access("ana", &["audit", "verify"]).ok();
+}
+
+#[test]
 fn the_owner_applies_a_team_file_over_ssh() {
     let Some(bastion) = Bastion::new() else { return };
     let more = team(&EVERYBODY) + "\n[members.erin]\nrole = \"viewer\"\n";

@@ -26,7 +26,9 @@ impl App {
             || args.duration.is_some()
             || args.until.is_some()
             || args.scope.is_some()
-            || args.resource.is_some();
+            || args.resource.is_some()
+            || args.signature.is_some()
+            || args.print_terms;
         let prompt = self.prompt.filter(|_| !changes && !self.printer.is_json());
         let Some(prompt) = prompt else {
             let why = if changes { "changes need the ID of a request" } else { "ID is missing" };
@@ -78,7 +80,7 @@ impl App {
             let decided = match chosen {
                 Some(0) => {
                     let (modification, note) = (Modification::default(), note.cloned());
-                    self.backend()?.answer(Approve { id, modification, note, seen: view.seen() })?
+                    self.approve(Approve { id, modification, note, seen: view.seen(), signature: None })?
                 }
                 Some(1) => match self.approve_with_changes(prompt, &view, note) {
                     Ok(true) => return Ok(Walk::On),
@@ -134,8 +136,8 @@ impl App {
                 }
                 Some(4) => {
                     let (modification, note) = (changes.clone(), note.clone());
-                    let approve = Approve { id: view.id, modification, note, seen: view.seen() };
-                    match self.backend()?.answer(approve) {
+                    let approve = Approve { id: view.id, modification, note, seen: view.seen(), signature: None };
+                    match self.approve(approve) {
                         Ok(approved) => {
                             self.print_submitted(&approved, &[], false)?;
                             self.start_reconciler();

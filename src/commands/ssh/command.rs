@@ -82,6 +82,7 @@ fn audit_not_over_ssh(verb: &AuditVerb) -> Option<&'static str> {
             let earlier = prove.consistency.as_ref().filter(|old| !is_number(old));
             [prove.checkpoint.as_ref(), earlier].into_iter().flatten().any(is_file)
         }
+        AuditVerb::Signature(signature) => return signature.to.as_ref().map(|_| "--to (leave it out, or use --json)"),
         // It signs with a key of the host's user.
         AuditVerb::Witness(_) => return Some("`access audit witness`"),
     };
@@ -102,7 +103,6 @@ pub fn not_over_ssh(cli: &Cli) -> Option<&'static str> {
         | Verb::Edit(_)
         | Verb::List(_)
         | Verb::Show(_)
-        | Verb::Approve(_)
         | Verb::Deny(_)
         | Verb::Review(_)
         | Verb::Withdraw(_)
@@ -115,6 +115,10 @@ pub fn not_over_ssh(cli: &Cli) -> Option<&'static str> {
         | Verb::Outbox(_)
         | Verb::Version(_)
         | Verb::Help(_) => None,
+        // A file would be one of the host's.
+        Verb::Approve(args) => {
+            args.signature.as_ref().is_some_and(is_file).then_some("a signature other than - (standard input)")
+        }
         // A process that waits would not notice that the client is gone.
         Verb::Request(args) => args.wait.then_some("--wait"),
         Verb::Whoami(args) => args.watch.then_some("--watch"),

@@ -53,7 +53,7 @@ impl System for AwsIamGroup {
             // Nobody holds parameters that no operation accepts.
             let Ok(group) = only(all, "group") else { continue };
             for user in self.members(group)? {
-                let Some(login) = self.names.holder(&user) else { continue };
+                let login = self.names.holder(&user);
                 holders.push(Holder { login, parameters: all.clone() });
             }
         }

@@ -11,7 +11,7 @@ use self::api::{Assignment, AssignmentChange, IdentityCenterApi, text};
 use super::aws::{AwsArgs, shown};
 use super::parameters::exactly;
 use super::protocol::{Holder, Provision};
-use super::user_name::UserNames;
+use super::user_name::{UserNames, no_login};
 use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
 use crate::domain::member::Login;
@@ -76,9 +76,9 @@ impl System for AwsIdentityCenter {
             for user in self.api.users_of(account, &permission_set)?.unwrap_or_default() {
                 let login = match self.user_name(&user)? {
                     Some(name) => self.names.holder(&name),
-                    None => format!("user={user}").parse().ok(),
+                    None => no_login("user", &user),
                 };
-                holders.extend(login.map(|login| Holder { login, parameters: all.clone() }));
+                holders.push(Holder { login, parameters: all.clone() });
             }
         }
         Ok(holders)

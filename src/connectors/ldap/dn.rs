@@ -2,10 +2,12 @@
 
 use ldap3::dn_escape;
 
+use crate::connectors::user_name::no_login;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 
 /// One level: `uid=bob`, or several types and values joined by `+`. Types are in lower case, values unescaped.
-type Level = Vec<(String, String)>;
+pub type Level = Vec<(String, String)>;
 
 /// The levels of a name, the entry's own first. None: it is not valid, or has a value in hexadecimal, which no login has.
 pub fn parse(text: &str) -> Option<Vec<Level>> {
@@ -43,7 +45,9 @@ fn value(text: &str) -> Option<(String, usize)> {
         match byte {
             b',' | b';' | b'+' => break,
             b'\\' => {
-                let pair = bytes.get(at + 1..at + 3).and_then(|pair| std::str::from_utf8(pair).ok());
+                // Not from_str_radix alone, which takes the `+b` of `\+b` for a number.
+                let pair = bytes.get(at + 1..at + 3).filter(|pair| pair.iter().all(u8::is_ascii_hexdigit));
+                let pair = pair.and_then(|pair| std::str::from_utf8(pair).ok());
                 if let Some(byte) = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
                     value.push(byte);
                     at += 3;
@@ -158,17 +162,9 @@ pub fn canonical(text: &str) -> Option<String> {
     Some(parse(text)?.iter().map(level).collect::<Vec<_>>().join(","))
 }
 
-/// In bytes.
-const LONGEST_LOGIN: usize = 256;
-
-/// How a list names an entry that no login has: `dn=uid=bob;ou=alumni;dc=example`. Logins have no `,`, `/`, `:` or spaces.
-pub fn as_login(dn: &str) -> String {
-    let plain = canonical(dn).unwrap_or_else(|| dn.to_owned()).replace(',', ";");
-    let mut login = format!("dn={}", plain.replace(' ', "\\20").replace('/', "\\2f").replace(':', "\\3a"));
-    while login.len() > LONGEST_LOGIN {
-        login.pop();
-    }
-    login
+/// How a list names an entry that no login has: `dn=uid=bob;ou=alumni;dc=example`.
+pub fn as_login(dn: &str) -> Login {
+    no_login("dn", &canonical(dn).unwrap_or_else(|| dn.to_owned()).replace(',', ";"))
 }
 
 /// Whether both name the same entry.
@@ -186,13 +182,19 @@ mod tests {
     #[test]
     fn a_login_comes_back_from_its_name() {
         let template = Template::parse("uid={login},ou=People, dc=example,dc=com").unwrap();
-        for login in ["bob", "o'brien", "a+b", "#1000", "a\"b", "a\\b", "a=b", "a;b", "<x>", "é", "x$", "a\\2Cb"] {
+        for login in
+            ["bob", "o'brien", "a+b", "a+bc", "#1000", "a\"b", "a\\b", "a=b", "a;b", "<x>", "é", "x$", "a\\2Cb"]
+        {
             let dn = template.dn(login);
             assert_eq!(template.login(&dn).as_deref(), Some(login), "{dn}");
         }
         assert_eq!(template.dn("a+b\"c"), "uid=a\\2bb\\22c,ou=People, dc=example,dc=com");
         let odd = "UID = b\\6fb , OU=people,DC=Example,dc=com";
         assert_eq!(template.login(odd).as_deref(), Some("bob"));
+        // Some directories write a backslash where others write a number.
+        for (dn, login) in [("uid=a\\+b", "a+b"), ("uid=a\\+bc", "a+bc"), ("uid=\\+1", "+1"), ("uid=a\\-1b", "a-1b")] {
+            assert_eq!(template.login(&format!("{dn},ou=people,dc=example,dc=com")).as_deref(), Some(login), "{dn}");
+        }
     }
 
     #[test]
@@ -231,10 +233,20 @@ mod tests {
 
     #[test]
     fn any_name_can_be_listed() {
-        assert_eq!(as_login("UID=bob, ou=old people,dc=x"), "dn=uid=bob;ou=old\\20people;dc=x");
-        for dn in ["cn=a\\,b/c:d,dc=x", "cn=#04", "uid=é\\ ,dc=x", &format!("cn={},dc=x", "é".repeat(200)), "", "x y"]
-        {
-            assert!(as_login(dn).parse::<crate::domain::member::Login>().is_ok(), "{dn}");
+        assert_eq!(as_login("UID=bob, ou=old people,dc=x").as_str(), "dn=uid=bob;ou=old\\20people;dc=x");
+        assert_eq!(as_login("uid=a\u{7}b,dc=x").as_str(), "dn=uid=a\\07b;dc=x");
+        let long = format!("cn={},dc=x", "é".repeat(200));
+        for dn in [
+            "cn=a\\,b/c:d,dc=x",
+            "cn=#04",
+            "uid=é\\ ,dc=x",
+            &long,
+            "",
+            "x y",
+            "\u{1b}\n\u{a0}",
+            "uid=a\\00\\e2\\80\\ae",
+        ] {
+            assert!(as_login(dn).as_str().starts_with("dn="), "{dn}");
         }
     }
 }

@@ -11,8 +11,10 @@ use super::session::{Directory, not_done};
 use super::{code, is_gone, people, spelled, values};
 use crate::connectors::parameters::only;
 use crate::connectors::protocol::{Holder, Provision};
+use crate::connectors::user_name::no_login;
 use crate::connectors::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
+use crate::domain::member::Login;
 use crate::domain::time::Timestamp;
 
 /// The class of entries that have a time to live.
@@ -46,8 +48,7 @@ impl System for LdapEntries {
             // Nobody holds parameters that no operation accepts.
             let Ok(container) = spelled(all, "container") else { continue };
             for name in self.names(container)? {
-                let Ok(login) = name.parse() else { continue };
-                holders.push(Holder { login, parameters: all.clone() });
+                holders.push(Holder { login: name, parameters: all.clone() });
             }
         }
         Ok(holders)
@@ -116,7 +117,7 @@ impl LdapEntries {
     }
 
     /// The names of all entries in a container. A container that is gone has none.
-    fn names(&mut self, container: &str) -> Result<Vec<String>, NotDone> {
+    fn names(&mut self, container: &str) -> Result<Vec<Login>, NotDone> {
         let naming = &self.naming;
         let found = self.directory.with(|session| session.children(container, naming))?;
         match found {
@@ -134,13 +135,14 @@ impl LdapEntries {
     }
 
     /// The login of an entry, as the entry spells it. One that is named by another attribute is reported.
-    fn name(&self, entry: &SearchEntry) -> String {
+    fn name(&self, entry: &SearchEntry) -> Login {
         let own = dn::parse(&entry.dn).and_then(|levels| levels.into_iter().next()).unwrap_or_default();
         let Some((_, named)) = own.into_iter().find(|(kind, _)| kind.eq_ignore_ascii_case(&self.naming)) else {
             return dn::as_login(&entry.dn);
         };
         let same = |value: &String| value.to_lowercase() == named.to_lowercase();
-        values(entry, &self.naming).into_iter().find(same).unwrap_or(named)
+        let name = values(entry, &self.naming).into_iter().find(same).unwrap_or(named);
+        name.parse().unwrap_or_else(|_| no_login("entry", &name))
     }
 
     fn is_seen(&mut self, entry: &str) -> Result<bool, NotDone> {

@@ -1,6 +1,6 @@
 //! LDAP: membership of a group, or an entry for each grant.
 
-mod dn;
+pub mod dn;
 mod entries;
 mod people;
 mod session;
@@ -17,8 +17,10 @@ use self::entries::LdapEntries;
 use self::session::{Directory, Url};
 use super::parameters::only;
 use super::protocol::{Holder, Provision};
+use super::user_name::no_login;
 use super::{GrantEffect, NotDone, System};
 use crate::domain::binding::Parameters;
+use crate::domain::member::Login;
 use crate::error::{Failure, Kind};
 use crate::tls;
 
@@ -117,7 +119,7 @@ impl System for Ldap {
             // Nobody holds parameters that no operation accepts.
             let Ok(group) = spelled(all, "group") else { continue };
             for member in self.members(group)? {
-                let Some(login) = self.login(&member)?.and_then(|login| login.parse().ok()) else { continue };
+                let Some(login) = self.login(&member)? else { continue };
                 holders.push(Holder { login, parameters: all.clone() });
             }
         }
@@ -221,14 +223,15 @@ impl Ldap {
 
     /// The login of a member. One that is no login is reported under its own name, such as a person who was renamed, unless it is a
     /// group, or nobody.
-    fn login(&mut self, member: &str) -> Result<Option<String>, NotDone> {
-        let Some(template) = &self.template else { return Ok(Some(member.to_owned())) };
+    fn login(&mut self, member: &str) -> Result<Option<Login>, NotDone> {
+        let of_name = |name: String| name.parse().unwrap_or_else(|_| no_login("member", &name));
+        let Some(template) = &self.template else { return Ok(Some(of_name(member.to_owned()))) };
         match template.login(member) {
             // A group can have another spelling than the entry.
             Some(login) if login.chars().any(char::is_uppercase) => {
-                Ok(people::spelling(&mut self.directory, template, member)?.or(Some(login)))
+                Ok(Some(of_name(people::spelling(&mut self.directory, template, member)?.unwrap_or(login))))
             }
-            Some(login) => Ok(Some(login)),
+            Some(login) => Ok(Some(of_name(login))),
             None => Ok(self.is_somebody(member)?.then(|| dn::as_login(member))),
         }
     }

@@ -70,7 +70,7 @@ impl System for Scim {
             let members = self.members(&id)?;
             self.learn(&members)?;
             let logins: BTreeSet<Login> =
-                members.iter().filter_map(|id| self.names.holder(self.users.get(id)?)).collect();
+                members.iter().filter_map(|id| Some(self.names.holder(self.users.get(id)?))).collect();
             holders.extend(logins.into_iter().map(|login| Holder { login, parameters: all.clone() }));
         }
         Ok(holders)

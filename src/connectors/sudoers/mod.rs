@@ -3,7 +3,7 @@
 //! Each login and profile has a file of its own in `/etc/sudoers.d`. The commands of a profile are written on the connector's own
 //! command line, and so in root's configuration only.
 
-mod command;
+pub mod command;
 mod file;
 
 use std::path::PathBuf;

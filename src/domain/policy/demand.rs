@@ -19,9 +19,23 @@ pub struct Requirement {
     pub rule: Option<RuleName>,
     pub approvers: BTreeSet<Assignee>,
     pub approvals: u32,
+    pub signing: SignatureDemand,
+}
+
+/// Whether approvals have to be signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SignatureDemand {
+    Needed,
+    #[default]
+    Unneeded,
 }
 
 impl Requirement {
+    /// Who meets it once, signed or not.
+    pub fn one_of(approvers: BTreeSet<Assignee>) -> Requirement {
+        Requirement { rule: None, approvers, approvals: 1, signing: SignatureDemand::Unneeded }
+    }
+
     /// Whether this person is one of those whose approval is demanded.
     pub fn is_met_by(&self, principal: &Principal, basis: RoleBasis, now: Timestamp) -> bool {
         principal.member.can_decide()
@@ -35,7 +49,7 @@ impl Requirement {
     }
 
     fn default(least: Role) -> Requirement {
-        Requirement { rule: None, approvers: [Assignee::Role(least)].into(), approvals: 1 }
+        Requirement::one_of([Assignee::Role(least)].into())
     }
 }
 
@@ -59,8 +73,9 @@ pub(super) struct Demands {
 }
 
 impl Demands {
-    pub(super) fn requirements(&self) -> Vec<Requirement> {
-        self.rules.iter().cloned().chain(self.default.map(Requirement::default)).collect()
+    pub(super) fn requirements(&self, signing: SignatureDemand) -> Vec<Requirement> {
+        let all = self.rules.iter().cloned().chain(self.default.map(Requirement::default));
+        all.map(|requirement| Requirement { signing, ..requirement }).collect()
     }
 
     pub(super) fn and(&self, other: &Demands) -> Demands {
@@ -80,6 +95,7 @@ impl Opened<'_> {
                 rule: Some(rule.name.clone()),
                 approvers: rule.approvers.clone(),
                 approvals: rule.approvals,
+                signing: SignatureDemand::Unneeded,
             });
             for &place in &hit.items {
                 has_own[place] |= replaces_default(rule, self.items[place].item);

@@ -11,13 +11,13 @@
 //!    whose `resources` names a role takes the default of a role away.
 //! 4. The demands of what was asked and of what would be granted add up, unless the granted terms are within those asked:
 //!    they open nothing more, start no earlier and end no later. Then only the granted terms count.
-//! 5. Deny rules, limits and tickets bind if they match what was asked or what would be granted.
+//! 5. Deny rules, limits, tickets and signatures bind if they match what was asked or what would be granted.
 //!
 //! Nothing here decides; `decide` does, by what is said here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::demand::{Demands, Requirement};
+use super::demand::{Demands, Requirement, SignatureDemand};
 use super::length::CountedLength;
 use super::matching::RuleMatch;
 use super::opened::{Opened, Proposal};
@@ -44,6 +44,7 @@ pub struct Judgement {
     pub matched: Vec<MatchedRule>,
     demands: Demands,
     of_granted: Demands,
+    signing: SignatureDemand,
     is_narrower: bool,
     approved_by: Option<RuleName>,
     emergency_by: Option<RuleName>,
@@ -83,7 +84,12 @@ pub fn judge<'r>(
     let gives = |gives: fn(&Opened<'_>, &Rule, &RuleMatch) -> bool| {
         of_asked.iter().find(|(rule, hit)| gives(&asked, rule, hit)).map(|(rule, _)| rule.name.clone())
     };
-    let approved_by = match asked_of_nobody {
+    let is_signed = |(rule, _): &(&Rule, RuleMatch)| rule.signed;
+    let signing = match of_asked.iter().chain(of_granted.iter().flatten()).any(is_signed) {
+        true => SignatureDemand::Needed,
+        false => SignatureDemand::Unneeded,
+    };
+    let approved_by = match asked_of_nobody && signing == SignatureDemand::Unneeded {
         true => gives(|opened, rule, hit| rule.auto_approve && opened.is_whole(rule, hit)),
         false => None,
     };
@@ -117,6 +123,7 @@ pub fn judge<'r>(
         matched,
         demands,
         of_granted: demands_granted,
+        signing,
         is_narrower,
         approved_by,
         emergency_by,
@@ -210,12 +217,17 @@ impl Judgement {
 
     /// Whose approvals it takes, each demand on its own. Empty only when the catalogue knows nothing that it would open.
     pub fn requirements(&self) -> Vec<Requirement> {
-        self.demands.requirements()
+        self.demands.requirements(self.signing)
     }
 
     /// The demands of the granted terms alone. Only somebody who meets one of them can propose these terms.
     pub fn requirements_of_granted(&self) -> Vec<Requirement> {
-        self.of_granted.requirements()
+        self.of_granted.requirements(self.signing)
+    }
+
+    /// Whether a rule demands that every approval is signed.
+    pub fn signing(&self) -> SignatureDemand {
+        self.signing
     }
 
     /// Whether the granted terms are not those asked, open nothing more, start no earlier and end no later.

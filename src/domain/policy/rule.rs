@@ -61,6 +61,9 @@ pub struct Rule {
     /// The end of access ends the sessions that were opened with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub end_sessions: bool,
+    /// Every approval is signed by an SSH key of its approver.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub signed: bool,
     #[serde(default, rename = "match", skip_serializing_if = "Match::is_empty")]
     pub matches: Match,
 }
@@ -135,6 +138,7 @@ impl Rule {
         if !self.approvers.is_empty() {
             says.push(format!("{} of {}", quantity(self.approvals, "approval", "approvals"), joined(&self.approvers)));
         }
+        says.extend(self.signed.then(|| "signed approvals".to_owned()));
         says.extend(self.max_duration.map(|most| format!("at most {most}")));
         says.extend(self.cooldown.map(|length| format!("counted with grants less than {length} apart")));
         says.extend((!self.allow_permanent).then(|| "not permanent".to_owned()));

@@ -24,6 +24,7 @@ pub enum RecertifyRefusal {
     ItemDecided { id: ItemId, by: Name, kept: bool },
     ItemOver { id: ItemId },
     PastDue { id: RecertificationId, due: Timestamp },
+    Cancelled { id: RecertificationId, by: Name },
 }
 
 impl RecertifyRefusal {
@@ -41,7 +42,8 @@ impl RecertifyRefusal {
             | RecertifyRefusal::NothingHeld { .. } => RefusalKind::NotFound,
             RecertifyRefusal::ItemDecided { .. }
             | RecertifyRefusal::ItemOver { .. }
-            | RecertifyRefusal::PastDue { .. } => RefusalKind::Conflict,
+            | RecertifyRefusal::PastDue { .. }
+            | RecertifyRefusal::Cancelled { .. } => RefusalKind::Conflict,
         }
     }
 
@@ -74,6 +76,7 @@ impl RecertifyRefusal {
             RecertifyRefusal::PastDue { id, due } => {
                 format!("recertification {id} was due {due}; its items can't be decided on any more")
             }
+            RecertifyRefusal::Cancelled { id, by } => format!("{by} cancelled recertification {id}"),
         }
     }
 
@@ -100,6 +103,7 @@ impl RecertifyRefusal {
             RecertifyRefusal::PastDue { .. } => {
                 one("the next `access expire` revokes what nobody kept; `access request` asks for it again")
             }
+            RecertifyRefusal::Cancelled { .. } => one("`access recertify start` starts another"),
             RecertifyRefusal::NothingHeld { .. }
             | RecertifyRefusal::DueTooSoon
             | RecertifyRefusal::DueTooLate

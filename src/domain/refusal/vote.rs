@@ -4,6 +4,7 @@ use super::kind::RefusalKind;
 use crate::domain::grant::State;
 use crate::domain::name::Name;
 use crate::domain::resource::Resource;
+use crate::domain::ssh_signature::SignatureFault;
 use crate::domain::terms::RequestId;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +51,19 @@ pub enum VoteRefusal {
     NotOwed {
         id: RequestId,
     },
+    /// A rule demands that approvals are signed.
+    Unsigned {
+        id: RequestId,
+    },
+    /// The same, and the approver has no key.
+    NoSigningKey {
+        id: RequestId,
+    },
+    BadSignature {
+        id: RequestId,
+        approver: Name,
+        why: SignatureFault,
+    },
     /// The request was edited, and the caller has not said which version they approve.
     Unseen {
         id: RequestId,
@@ -66,7 +80,10 @@ impl VoteRefusal {
             | VoteRefusal::NeedsReviewer { .. }
             | VoteRefusal::OwnRequest { .. }
             | VoteRefusal::FiledRequest { .. }
-            | VoteRefusal::MayBeOwn { .. } => RefusalKind::Refused,
+            | VoteRefusal::MayBeOwn { .. }
+            | VoteRefusal::Unsigned { .. }
+            | VoteRefusal::NoSigningKey { .. }
+            | VoteRefusal::BadSignature { .. } => RefusalKind::Refused,
             VoteRefusal::AlreadyVoted { .. }
             | VoteRefusal::AlreadyDecided { .. }
             | VoteRefusal::AlreadyReviewed { .. }
@@ -109,6 +126,13 @@ impl VoteRefusal {
             VoteRefusal::AlreadyDecided { id, state, by: None } => format!("request {id} is {state} already"),
             VoteRefusal::AlreadyReviewed { id, by } => format!("{by} has reviewed request {id} already"),
             VoteRefusal::NotOwed { id } => format!("request {id} is not an emergency, so it needs no review"),
+            VoteRefusal::Unsigned { id } => format!("an approval of request {id} has to be signed"),
+            VoteRefusal::NoSigningKey { id } => {
+                format!("an approval of request {id} has to be signed, and the team file has no SSH key of yours")
+            }
+            VoteRefusal::BadSignature { id, approver, why } => {
+                format!("the signature is not {approver}'s for this approval of request {id}: {why}")
+            }
             VoteRefusal::Unseen { id, .. } => {
                 format!(
                     "request {id} has changed since it was filed, so say which version you approve; nothing was done"
@@ -136,6 +160,14 @@ impl VoteRefusal {
             VoteRefusal::AlreadyReviewed { id, .. } | VoteRefusal::NotOwed { id } => {
                 vec![format!("see it with `access show {id}`")]
             }
+            VoteRefusal::Unsigned { id } => vec![format!("`access approve {id}` signs it with your SSH key")],
+            VoteRefusal::NoSigningKey { .. } => {
+                vec!["the owner adds your public key to your ssh_keys in the team file".to_owned()]
+            }
+            VoteRefusal::BadSignature { id, .. } => vec![
+                format!("sign what `access approve {id} --print-terms` prints now, with the same changes and note"),
+                "only with a key that the team file has in your ssh_keys".to_owned(),
+            ],
             VoteRefusal::Unseen { id, seq } => vec![
                 format!("look at it with `access show {id}`, then `access approve {id} --seen {seq}`"),
                 format!("on a terminal, without --yes, `access approve {id}` shows it first"),

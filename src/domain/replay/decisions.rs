@@ -9,13 +9,14 @@ use crate::domain::name::Name;
 use crate::domain::request::emergency::could_review;
 use crate::domain::request::{Decision, Recorded, Request, Review, Verdict};
 use crate::domain::role::Role;
+use crate::domain::ssh_signature::SshSignature;
 use crate::domain::terms::RequestId;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
 
 impl Model {
     pub(super) fn approve(&mut self, context: EntryContext<'_>, approval: Approval) -> Result<(), Fault> {
-        let Approval { request: id, by, terms, asked, note, voids } = approval;
+        let Approval { request: id, by, terms, asked, note, voids, signature } = approval;
         let login = self.login_of(&by).cloned();
         let request = self.pending(id, context.at)?;
         let checked = check_decision(context, request, &by, login.as_ref());
@@ -33,6 +34,7 @@ impl Model {
             note,
             terms: modified,
             counts: true,
+            signed_with: signature.as_ref().map(SshSignature::key),
         });
         checked?;
         if voids_missing {
@@ -62,6 +64,7 @@ impl Model {
             note: reason,
             terms: None,
             counts: true,
+            signed_with: None,
         });
         request.recorded = Recorded::Denied;
         checked

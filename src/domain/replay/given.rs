@@ -1,15 +1,18 @@
-//! What replay keeps of connectors, certificates, sessions, recertifications and keys.
+//! What replay keeps of connectors, certificates, sessions, recertifications, keys and signatures.
 
 use std::collections::BTreeMap;
 
 use super::past::Numbers;
+use crate::domain::audit::{Hash, LogPlace};
 use crate::domain::binding::Holding;
 use crate::domain::certificate::IssuedCertificate;
+use crate::domain::event::{Approval, Entry, Event, Revision, Submission};
+use crate::domain::log_name::log_name;
 use crate::domain::note::NoteKey;
 use crate::domain::provisioning::{Drifted, Provisioning};
 use crate::domain::recertification::{Recertification, RecertificationId};
 use crate::domain::session::RecordedSession;
-use crate::domain::terms::RequestId;
+use crate::domain::terms::{RequestId, Terms};
 
 /// What is open, and what ended since the last release.
 #[derive(Debug, Clone, Default)]
@@ -92,5 +95,44 @@ impl Recertified {
 
     pub(super) fn take_open(&mut self) -> Vec<Recertification> {
         std::mem::take(&mut self.open).into_values().collect()
+    }
+}
+
+/// What signatures are of, besides what requests say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Signatures {
+    /// The name of the log.
+    pub(super) log: Option<String>,
+    /// The entry that the next approval of each request rests on, and the terms that an entry named last.
+    pub(super) rests_on: BTreeMap<RequestId, (LogPlace, Terms)>,
+}
+
+impl Signatures {
+    pub(super) fn note(&mut self, entry: &Entry, hash: Hash) {
+        if self.log.is_none() {
+            self.log = Some(log_name(&entry.event, &hash));
+        }
+        let place = LogPlace { seq: entry.seq, hash };
+        match &entry.event {
+            Event::RequestSubmitted(Submission { request, details, .. })
+            | Event::RequestEdited(Revision { request, to: details, .. }) => {
+                self.rests_on.insert(*request, (place, details.asked.clone()));
+            }
+            Event::ApprovalsVoided { request, .. } => {
+                self.rests_on.entry(*request).and_modify(|(rests_on, _)| *rests_on = place);
+            }
+            Event::RequestApproved(Approval { request, terms, voids, .. }) => {
+                self.rests_on.entry(*request).and_modify(|(rests_on, named)| {
+                    if terms != named || !voids.is_empty() {
+                        (*rests_on, *named) = (place, terms.clone());
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn release(&mut self, request: RequestId) {
+        self.rests_on.remove(&request);
     }
 }

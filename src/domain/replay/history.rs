@@ -53,6 +53,11 @@ fn folded(entries: Vec<Entry>) -> Model {
 }
 
 impl PastTeam {
+    /// The entry that added a member.
+    pub fn since(&self, name: &Name) -> Option<i64> {
+        self.since.get(name).copied()
+    }
+
     /// A member with these grants.
     pub fn principal(&self, name: &Name, grants: Vec<Grant>) -> Option<Principal> {
         let member = self.team.members.get(name)?.clone();

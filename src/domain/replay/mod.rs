@@ -20,10 +20,12 @@ mod provisioning;
 mod recertifications;
 mod requests;
 mod sessions;
+mod signatures;
 mod team;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::audit::Hash;
 use super::certificate::IssuedCertificate;
 use super::event::{Entry, Event, FORMAT};
 use super::host_rights;
@@ -40,7 +42,7 @@ use super::ssh_key::SSH_KEY;
 use super::team::Team;
 use super::terms::RequestId;
 use super::time::Timestamp;
-use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions};
+use given::{AddedKeys, Certificates, Provisioned, Recertified, Sessions, Signatures};
 use past::{Numbers, Past};
 use smol_str::SmolStr;
 
@@ -83,6 +85,7 @@ pub struct Model {
     sessions: Sessions,
     keys: AddedKeys,
     recertifications: Recertified,
+    signatures: Signatures,
     /// The grants that a review did not keep, until they are revoked: the item of each, and who revokes it. None: the due time.
     unrevoked: BTreeMap<RequestId, (ItemId, Option<Name>)>,
     notified: Numbers,
@@ -124,7 +127,8 @@ struct EntryContext<'e> {
 
 impl Model {
     /// Replays the next entry. Returns what is wrong with it, and continues as well as it can.
-    pub fn take(&mut self, entry: Entry) -> Vec<Fault> {
+    /// `hash`: the entry's own.
+    pub fn take(&mut self, entry: Entry, hash: Hash) -> Vec<Fault> {
         let mut faults = Vec::new();
         if !(1..=FORMAT).contains(&entry.v) {
             faults.push(format!("it is of format {}, which this program does not know", entry.v));
@@ -138,6 +142,8 @@ impl Model {
         self.note_team_changer(&entry);
         self.check_logins(&entry, &mut faults);
         self.check_unrevoked(&entry.event, &mut faults);
+        faults.extend(self.check_signatures(&entry));
+        self.signatures.note(&entry, hash);
         self.last = Some(entry.at);
         self.format = entry.v;
         let id = entry.event.request();
@@ -205,6 +211,9 @@ impl Model {
                 self.remind_of_recertification(context, recertification)
             }
             Event::RecertificationClosed(closed) => self.close_recertification(context, closed),
+            Event::RecertificationCancelled { recertification, cancellation } => {
+                self.cancel_recertification(context, recertification, cancellation)
+            }
             Event::Void => Err("no program records it".to_owned()),
         }
     }
@@ -235,6 +244,7 @@ impl Model {
             self.past.release(request);
             self.of_format_1.remove(&request.id);
             self.edited_at.remove(&request.id);
+            self.signatures.release(request.id);
         }
         Released {
             requests,

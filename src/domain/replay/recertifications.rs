@@ -8,8 +8,8 @@ use crate::domain::member::Assignee;
 use crate::domain::name::Name;
 use crate::domain::policy::demand::RoleBasis;
 use crate::domain::recertification::{
-    ClosedRecertification, Held, ItemDecision, ItemId, ItemOutcome, ItemToReview, ItemVerdict, Recertification,
-    RecertificationId, RecertificationItem, StartedRecertification,
+    Cancellation, ClosedRecertification, Held, ItemDecision, ItemId, ItemOutcome, ItemToReview, ItemVerdict,
+    Recertification, RecertificationId, RecertificationItem, StartedRecertification,
 };
 use crate::domain::request::Request;
 use crate::domain::role::Role;
@@ -38,6 +38,7 @@ impl Model {
             due: started.due,
             remind_at: Some(started.remind_at),
             closed_at: None,
+            cancelled: None,
             items,
         };
         self.recertifications.open.insert(id, recertification);
@@ -197,6 +198,32 @@ impl Model {
             Err(format!("recertification {id} is closed before it was due"))
         } else if not_kept.len() != left.len() || not_kept.into_iter().collect::<BTreeSet<_>>() != left {
             Err(format!("recertification {id} is closed with other items than nobody kept"))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// An admin ends it before it is due.
+    pub(super) fn cancel_recertification(
+        &mut self,
+        context: EntryContext<'_>,
+        id: RecertificationId,
+        cancellation: Cancellation,
+    ) -> Result<(), Fault> {
+        self.open_recertification(id)?;
+        let Some(mut recertification) = self.recertifications.open.remove(&id) else { return Ok(()) };
+        let (by, was_due) = (cancellation.by.clone(), recertification.due <= context.at);
+        recertification.closed_at = Some(context.at);
+        recertification.cancelled = Some(cancellation);
+        self.recertifications.closed.push(recertification);
+        let Some(team) = &self.team else { return Ok(()) };
+        let admins = BTreeSet::from([Assignee::Role(Role::Admin)]);
+        if context.actor != Some(&by) {
+            Err(format!("recertification {id} is not cancelled by the member who acts"))
+        } else if !self.could_approve(team, &by, &admins, RoleBasis::Effective, context.at) {
+            Err(format!("recertification {id} is cancelled by {by}, who is no admin"))
+        } else if was_due {
+            Err(format!("recertification {id} is cancelled when it is due"))
         } else {
             Ok(())
         }

@@ -139,7 +139,7 @@ pub(super) fn may_propose(case: &Case<'_>, principal: &Principal, now: Timestamp
 /// `judgement`: None when it has not been looked for, which is enough only for those that no rule has to name.
 pub fn may_see(principal: &Principal, request: &Request, judgement: Option<&Judgement>, now: Timestamp) -> bool {
     let is_named = |judgement: &Judgement| {
-        let escalation = Requirement { rule: None, approvers: judgement.escalate_to(), approvals: 1 };
+        let escalation = Requirement::one_of(judgement.escalate_to());
         may_decide(principal, request, request.proposed_terms(), &judgement.requirements(), now).is_ok()
             || escalation.is_met_by(principal, RoleBasis::Effective, now)
     };

@@ -1,6 +1,6 @@
 //! A request, the decisions on it, and the grant that an approved one gives.
 
-pub mod as_of;
+pub mod approval_terms;
 pub mod authorize;
 pub mod clock;
 pub mod edit;
@@ -19,6 +19,7 @@ use crate::domain::name::Name;
 use crate::domain::policy::demand::RoleBasis;
 use crate::domain::principal::Principal;
 use crate::domain::resource::Resource;
+use crate::domain::ssh_key::KeyFingerprint;
 use crate::domain::terms::{RequestDetails, RequestId, Terms};
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -51,6 +52,8 @@ pub struct Decision {
     pub terms: Option<Terms>,
     /// Whether it counts as far as the record says: not once a later approval or an edit voided it.
     pub counts: bool,
+    /// The SSH key that signed it.
+    pub signed_with: Option<KeyFingerprint>,
 }
 
 /// The recorded state of a request, without regard to the clock.

@@ -15,8 +15,8 @@ use crate::domain::notification::NotificationKind;
 use crate::domain::policy::demand::{Requirement, RoleBasis};
 use crate::domain::principal::Principal;
 use crate::domain::recertification::{
-    ClosedRecertification, Held, ItemDecision, ItemId, ItemOutcome, ItemToReview, ItemVerdict, Recertification,
-    RecertificationId, RecertificationItem, Selection, StartedRecertification,
+    Cancellation, ClosedRecertification, Held, ItemDecision, ItemId, ItemOutcome, ItemToReview, ItemVerdict,
+    Recertification, RecertificationId, RecertificationItem, Selection, StartedRecertification,
 };
 use crate::domain::refusal::{RecertifyRefusal, Refusal};
 use crate::domain::role::Role;
@@ -123,7 +123,7 @@ pub fn may_review(
         return Err(RecertifyRefusal::OwnItem { id }.into());
     }
     let basis = if item.held.is_about_a_role() { RoleBasis::BaseAdmin } else { RoleBasis::Base };
-    let named = Requirement { rule: None, approvers: item.reviewers.clone(), approvals: 1 };
+    let named = Requirement::one_of(item.reviewers.clone());
     match named.is_met_by(principal, basis, now) {
         true => Ok(()),
         false => {
@@ -222,17 +222,24 @@ impl ItemCase<'_> {
 
     /// Whether it can be decided on now.
     pub fn still_waits(&self, now: Timestamp) -> Result<(), Refusal> {
-        let Recertification { id, due, .. } = *self.recertification;
         match &self.item.outcome {
             Some(ItemOutcome::Decided { by, verdict, .. }) => {
                 let kept = *verdict == ItemVerdict::Keep;
                 Err(RecertifyRefusal::ItemDecided { id: self.id, by: by.clone(), kept }.into())
             }
-            Some(ItemOutcome::NotKept) => Err(RecertifyRefusal::PastDue { id, due }.into()),
-            None if !self.recertification.is_open(now) => Err(RecertifyRefusal::PastDue { id, due }.into()),
+            Some(ItemOutcome::NotKept) => Err(no_longer_open(self.recertification)),
+            None if !self.recertification.is_open(now) => Err(no_longer_open(self.recertification)),
             None if !self.is_held(now) => Err(RecertifyRefusal::ItemOver { id: self.id }.into()),
             None => Ok(()),
         }
+    }
+}
+
+fn no_longer_open(recertification: &Recertification) -> Refusal {
+    let Recertification { id, due, .. } = *recertification;
+    match &recertification.cancelled {
+        Some(Cancellation { by, .. }) => RecertifyRefusal::Cancelled { id, by: by.clone() }.into(),
+        None => RecertifyRefusal::PastDue { id, due }.into(),
     }
 }
 
@@ -256,6 +263,25 @@ pub fn decide(
         drafts.extend(end(request, case.following, Ending { by: Some(&principal.name), because, reason }, now));
     }
     Ok(drafts)
+}
+
+/// Ends a recertification before it is due. What was decided stays, and what was not is left as it is. `names`: who is notified
+/// besides those who started it.
+pub fn cancel(
+    recertification: &Recertification,
+    reason: Text,
+    names: &BTreeSet<Name>,
+    principal: &Principal,
+    now: Timestamp,
+) -> Result<Draft, Refusal> {
+    needs_admin(principal, "cancel a recertification", now)?;
+    if !recertification.is_open(now) {
+        return Err(no_longer_open(recertification));
+    }
+    let cancellation = Cancellation { by: principal.name.clone(), reason };
+    let event = Event::RecertificationCancelled { recertification: recertification.id, cancellation };
+    let recipients: BTreeSet<&Name> = names.iter().chain([&recertification.by]).collect();
+    Ok(draft(event, NotificationKind::RecertificationClosed.to_all(recipients)))
 }
 
 /// Reminds those who may still decide on an item, once. None: it is not time, or nothing waits.

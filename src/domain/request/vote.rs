@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::approval_terms::SignedTerms;
 use super::authorize::{Case, may_act, may_decide, may_propose, still_pending};
 use super::lifecycle::{begins, draft, granted};
 use super::submit::wrong_terms;
@@ -9,9 +10,10 @@ use super::{Decision, Request, Verdict};
 use crate::domain::event::{Approval, Draft, Event, Granted, MetDemand};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::{NotificationKind, Recipient};
-use crate::domain::policy::demand::Requirement;
+use crate::domain::policy::demand::{Requirement, SignatureDemand};
 use crate::domain::principal::Principal;
 use crate::domain::refusal::{Refusal, TermsRefusal, VoteRefusal};
+use crate::domain::ssh_signature::SshSignature;
 use crate::domain::terms::Terms;
 use crate::domain::text::Text;
 use crate::domain::time::Timestamp;
@@ -47,22 +49,23 @@ pub fn tally(
     let basis = request.role_basis(terms);
     let able: Vec<&&Principal> =
         people.iter().filter(|principal| may_decide(principal, request, terms, requirements, now).is_ok()).collect();
-    let mut given: Vec<&Principal> = Vec::new();
+    let mut given: Vec<(&Principal, &Decision)> = Vec::new();
     for decision in &request.decisions {
         let counts =
             decision.verdict == Verdict::Approve && decision.counts && request.decided_terms(decision) == terms;
         let giver = able.iter().find(|principal| principal.name == decision.by && principal.since < decision.seq);
         if let Some(giver) = giver.filter(|_| counts)
-            && given.iter().all(|principal| principal.name != giver.name)
+            && given.iter().all(|(principal, _)| principal.name != giver.name)
         {
-            given.push(giver);
+            given.push((giver, decision));
         }
     }
     let tally_of = |requirement: &Requirement| {
         let have: Vec<Name> = given
             .iter()
-            .filter(|principal| requirement.is_met_by(principal, basis, now))
-            .map(|principal| principal.name.clone())
+            .filter(|(_, given)| requirement.signing == SignatureDemand::Unneeded || given.signed_with.is_some())
+            .filter(|(principal, _)| requirement.is_met_by(principal, basis, now))
+            .map(|(principal, _)| principal.name.clone())
             .collect();
         let met = have.len() >= requirement.approvals as usize;
         let may_still = |principal: &&&&Principal| {
@@ -91,17 +94,21 @@ pub(super) fn decided(asked: &[Name], by: &Name, recipients: &[&Name]) -> Vec<Re
     NotificationKind::RequestDecided.to_all(asked.iter().filter(|name| *name != by && !recipients.contains(name)))
 }
 
-/// Approves these terms. Access is granted with the last approval that is needed. `asked`: those who were asked to decide.
+/// Approves these terms. Access is granted with the last approval that is needed. `signed`: the approver's signature, if there is
+/// one. `asked`: those who were asked to decide.
 pub fn approve(
     case: &Case<'_>,
     approver: &Principal,
     note: Option<Text>,
+    signed: Option<&SignedTerms>,
     asked: &[Name],
     now: Timestamp,
 ) -> Result<Vec<Draft>, Refusal> {
     let Case { request, terms, judgement, .. } = case;
     let requirements = judgement.requirements();
     may_approve(case, approver, &requirements, now)?;
+    check_signature(case, approver, signed)?;
+    let signature = signed.map(|signed| signed.signature.clone());
     let before = tally(request, terms, &requirements, case.people, now);
     let given = counted(&before);
     // Where a demand was relaxed since, the approvals given may be enough now. Then an approver can repeat theirs.
@@ -128,6 +135,7 @@ pub fn approve(
         note: note.clone(),
         terms: modified.then(|| (*terms).clone()),
         counts: true,
+        signed_with: signature.as_ref().map(SshSignature::key),
     });
     let tallies = tally(&after, terms, &requirements, case.people, now);
     let complete = tallies.iter().all(Tally::is_met);
@@ -140,6 +148,7 @@ pub fn approve(
         terms: (*terms).clone(),
         note,
         voids: voids.into_iter().collect(),
+        signature,
     });
     let mut drafts = vec![draft(approved, recipients)];
     if complete {
@@ -148,6 +157,12 @@ pub fn approve(
         drafts.push(draft(begins(Granted { approved_by, demands, ..granted }, now), Vec::new()));
     }
     Ok(drafts)
+}
+
+/// Whether this person's approval of these terms would have to be signed, if they may give one.
+pub fn signing(case: &Case<'_>, approver: &Principal, now: Timestamp) -> Result<SignatureDemand, Refusal> {
+    may_approve(case, approver, &case.judgement.requirements(), now)?;
+    Ok(case.judgement.signing())
 }
 
 /// Whether this person may approve these terms now, and whether they can be granted at all.
@@ -169,6 +184,22 @@ fn may_approve(
     let violations = judgement.violations(terms, &request.details.reason, request.details.ticket.as_ref());
     wrong.extend(violations.into_iter().map(Refusal::from));
     Refusal::refuse_if_any(wrong)
+}
+
+/// Whether the approval is signed where a rule demands it, and a signature is the approver's, and of exactly these terms.
+fn check_signature(case: &Case<'_>, approver: &Principal, signed: Option<&SignedTerms>) -> Result<(), Refusal> {
+    let id = case.request.id;
+    match (signed, case.judgement.signing()) {
+        (Some(signed), _) => {
+            let wrong = |why| VoteRefusal::BadSignature { id, approver: approver.name.clone(), why };
+            Ok(signed.check(approver).map_err(wrong)?)
+        }
+        (None, SignatureDemand::Needed) if approver.member.ssh_keys.is_empty() => {
+            Err(VoteRefusal::NoSigningKey { id }.into())
+        }
+        (None, SignatureDemand::Needed) => Err(VoteRefusal::Unsigned { id }.into()),
+        (None, SignatureDemand::Unneeded) => Ok(()),
+    }
 }
 
 /// Everybody whose approval counts towards any demand.

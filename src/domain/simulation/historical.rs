@@ -6,9 +6,11 @@
 
 use std::collections::BTreeMap;
 use std::iter::once;
+use std::sync::Arc;
 
 use crate::domain::catalog::CatalogItem;
 use crate::domain::name::{Name, RuleName};
+use crate::domain::policy::demand::{Requirement, SignatureDemand};
 use crate::domain::policy::judge::{Judgement, judge};
 use crate::domain::policy::opened::Proposal;
 use crate::domain::policy::other_grants::OtherGrants;
@@ -18,6 +20,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::request::Request;
 use crate::domain::resource::Resource;
 use crate::domain::team::Team;
+use crate::domain::terms::Terms;
 use crate::domain::time::Timestamp;
 
 /// So many things, rules and groups are kept for the next judgement.
@@ -28,6 +31,8 @@ const MOST_KEPT: usize = 50_000;
 pub struct TeamThen {
     about: BTreeMap<Resource, Opening>,
     people: BTreeMap<Name, Principal>,
+    /// The places of the rules that demand signatures.
+    signed: Option<Arc<[usize]>>,
     kept: usize,
 }
 
@@ -91,6 +96,33 @@ impl TeamThen {
         };
         (given_by != Some(&by.name))
             .then(|| "it does not match all of it, or another rule demands approvals".to_owned())
+    }
+
+    /// What rules demanded then of a request on these terms, if one of them demanded that approvals are signed. Without the default
+    /// demand: a rule that the requester's other grants made match may have taken its place.
+    pub fn signed_demands(
+        &mut self,
+        team: &Team,
+        request: &Request,
+        terms: &Terms,
+        at: Timestamp,
+    ) -> Option<Vec<Requirement>> {
+        let places = || team.rules.iter().zip(0..).filter(|(rule, _)| rule.signed).map(|(_, place)| place);
+        let signed = self.signed.get_or_insert_with(|| places().collect()).clone();
+        let (about, requester) = self.find(team, request).filter(|_| !signed.is_empty())?;
+        let (held, gone) = (OtherGrants::default(), Principal::gone(request.requester.clone()));
+        let requester = requester.unwrap_or(&gone);
+        let proposal = |terms, reach| Proposal { requester, terms, reach, held: &held, now: at };
+        let asked = proposal(&request.details.asked, &about.reach);
+        let reach = team.reach(&terms.resource, None);
+        let granted = (*terms != request.details.asked).then(|| proposal(terms, &reach));
+        let signed = signed.iter().map(|&place| &team.rules[place]);
+        if judge(signed, asked, granted, request.emergency).signing() == SignatureDemand::Unneeded {
+            return None;
+        }
+        let mut demands = judge(&team.rules, asked, granted, request.emergency).requirements();
+        demands.retain(|requirement| requirement.rule.is_some());
+        Some(demands)
     }
 
     /// How these rules judge an emergency that was taken then. None: that depends on the requester's other grants.

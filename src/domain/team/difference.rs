@@ -100,7 +100,7 @@ fn default_of(key: &str) -> &'static str {
     match key {
         "approvals" => "1",
         "allow_permanent" => "true",
-        "auto_approve" | "emergency" | "disabled" | "auditor" | "baseline" | "end_sessions" => "false",
+        "auto_approve" | "emergency" | "disabled" | "auditor" | "baseline" | "end_sessions" | "signed" => "false",
         _ => "none",
     }
 }
@@ -165,6 +165,7 @@ pub fn one(change: &Change) -> String {
         return format!("{what} added ({})", joining(name.as_str(), to));
     }
     match Difference::of(change) {
+        Difference::Added(fields) if fields.is_empty() => format!("{what} added"),
         Difference::Added(fields) => {
             let fields: Vec<String> = fields.iter().map(|(key, value)| format!("{key} {value}")).collect();
             format!("{what} added ({})", fields.join("; "))

@@ -21,6 +21,7 @@ use crate::domain::host::{HostPower, TeamHost};
 use crate::domain::member::{Assignee, Login, Member};
 use crate::domain::name::{Name, RuleName};
 use crate::domain::notification::NotificationKind;
+use crate::domain::policy::demand::SignatureDemand;
 use crate::domain::policy::pattern::Pattern;
 use crate::domain::policy::rule::{Match, Rule};
 use crate::domain::preference::{Choice, Policy};
@@ -158,7 +159,7 @@ struct Reading {
     lines: Vec<usize>,
     names: BTreeMap<&'static str, BTreeSet<Name>>,
     /// Who may approve, by how they are named: many rules name the same.
-    able: BTreeMap<Assignee, BTreeSet<Name>>,
+    able: BTreeMap<(Assignee, SignatureDemand), BTreeSet<Name>>,
     mistakes: Mistakes,
     /// How many names were compared to say which one was meant.
     compared: usize,
@@ -428,7 +429,7 @@ impl Reading {
     }
 
     fn rule(&mut self, table: Table<'_>, team: &Team) -> Option<Rule> {
-        const SAYS: [&str; 12] = [
+        const SAYS: [&str; 13] = [
             "approvers",
             "max_duration",
             "max_per_day",
@@ -441,6 +442,7 @@ impl Reading {
             "remind_after",
             "emergency",
             "end_sessions",
+            "signed",
         ];
         const WITH: [&str; 5] = ["name", "match", "approvals", "escalate_to", "cooldown"];
         self.refuse_unknown(table, &[&SAYS[..], &WITH[..]].concat());
@@ -466,6 +468,7 @@ impl Reading {
             escalate_to: self.people(table, "escalate_to"),
             emergency: self.flag(table, "emergency"),
             end_sessions: self.flag(table, "end_sessions"),
+            signed: self.flag(table, "signed"),
             matches,
         };
         self.check_rule(table, &rule, !SAYS.iter().any(|key| given(key)), team);
@@ -478,7 +481,7 @@ impl Reading {
         let mut wrong = |why: &str| self.mistake(table.line, format!("{what} {why}"));
         let given = |key: &str| table.keys.contains_key(key);
         if is_empty {
-            wrong("says nothing: give it approvers, a limit, auto_approve, deny, emergency or end_sessions");
+            wrong("says nothing: give it approvers, a limit, auto_approve, deny, emergency, signed or end_sessions");
         }
         if given("approvals") && !given("approvers") {
             wrong("has approvals and no approvers");
@@ -502,18 +505,28 @@ impl Reading {
         if rule.deny.is_some() && (rule.auto_approve || !rule.approvers.is_empty()) {
             wrong("denies; there is nothing left to approve");
         }
+        if rule.signed && (rule.auto_approve || rule.deny.is_some() || rule.emergency) {
+            wrong("is signed; auto_approve, deny and emergency belong in a rule of their own, as nobody signs there");
+        }
         if let (Some(remind), Some(lapse)) = (rule.remind_after, rule.lapse_after)
             && remind >= lapse
         {
             wrong("reminds after the request has lapsed");
         }
-        let able = self.able(&rule.approvers, rule.approvals as usize, team);
-        if !rule.approvers.is_empty() && rule.approvals as usize > able {
+        let default = BTreeSet::from([Assignee::Role(Role::Admin)]);
+        let (signing, approvers) = match (rule.signed, rule.approvers.is_empty()) {
+            (true, true) => (SignatureDemand::Needed, &default),
+            (true, false) => (SignatureDemand::Needed, &rule.approvers),
+            (false, _) => (SignatureDemand::Unneeded, &rule.approvers),
+        };
+        let able = self.able(approvers, signing, rule.approvals as usize, team);
+        if !approvers.is_empty() && rule.approvals as usize > able {
             let line = table.keys.get("approvals").map_or(table.line, |value| self.line(value.span().start));
+            let with_keys = if rule.signed { " with ssh_keys" } else { "" };
             self.mistake(
                 line,
                 format!(
-                    "{what} takes {}, and has {}",
+                    "{what} takes {}, and has {}{with_keys}",
                     quantity(rule.approvals, "approval", "approvals"),
                     quantity(able, "approver", "approvers")
                 ),
@@ -521,11 +534,14 @@ impl Reading {
         }
     }
 
-    /// How many members may approve who are named so; where these are enough, it may be more.
-    fn able(&mut self, named: &BTreeSet<Assignee>, enough: usize, team: &Team) -> usize {
+    /// How many members may approve, and sign if that is needed, who are named so; where these are enough, it may be more.
+    fn able(&mut self, named: &BTreeSet<Assignee>, signing: SignatureDemand, enough: usize, team: &Team) -> usize {
+        let can_sign = |member: &Member| signing == SignatureDemand::Unneeded || !member.ssh_keys.is_empty();
         for assignee in named {
-            if !self.able.contains_key(assignee) {
-                let is_able = |name: &&Name| team.members.get(*name).is_some_and(Member::can_decide);
+            if !self.able.contains_key(&(assignee.clone(), signing)) {
+                let is_able = |name: &&Name| {
+                    team.members.get(*name).is_some_and(|member| member.can_decide() && can_sign(member))
+                };
                 let able: BTreeSet<Name> = match assignee {
                     Assignee::Member(name) => std::iter::once(name).filter(is_able).cloned().collect(),
                     Assignee::Group(group) => {
@@ -533,13 +549,14 @@ impl Reading {
                         members.filter(is_able).cloned().collect()
                     }
                     Assignee::Role(_) => {
-                        team.approvers(&BTreeSet::from([assignee.clone()]), false).into_iter().cloned().collect()
+                        let named = team.approvers(&BTreeSet::from([assignee.clone()]), false);
+                        named.into_iter().filter(is_able).cloned().collect()
                     }
                 };
-                self.able.insert(assignee.clone(), able);
+                self.able.insert((assignee.clone(), signing), able);
             }
         }
-        let each = || named.iter().filter_map(|assignee| self.able.get(assignee));
+        let each = || named.iter().filter_map(|assignee| self.able.get(&(assignee.clone(), signing)));
         if each().any(|able| able.len() >= enough) {
             return enough;
         }

@@ -9,7 +9,6 @@ use crate::domain::merkle::Tree;
 use crate::domain::note::{Note, NoteKey, TreeHead};
 use crate::error::Failure;
 use crate::protocol::{FaultView, KeptCheckpoint};
-use crate::service::checkpoint::origin;
 use crate::store::{RawEntry, Read};
 
 pub(super) struct SignedHeads {
@@ -76,7 +75,7 @@ impl SignedHeads {
         for size in std::mem::take(&mut self.waiting).into_keys() {
             self.fault(Some(size), format!("the log ends at entry {ended}, and a signed checkpoint has {size}"));
         }
-        let origin = match origin(read) {
+        let origin = match read.log_name() {
             Ok(origin) => origin,
             Err(error) => return self.fault(Some(1), Failure::from(error).message),
         };

@@ -1,7 +1,7 @@
 //! What the figures mean, the entries that they rest on, and how to check both.
 
 use super::{ReportPage, time};
-use crate::domain::request::as_of::EntryRef;
+use crate::domain::entry_ref::EntryRef;
 use crate::report::Figure;
 
 impl ReportPage<'_> {
@@ -12,9 +12,9 @@ impl ReportPage<'_> {
             self.html.raw("<dt><b>").raw(figure.title()).raw("</b></dt><dd>").raw(figure.meaning()).raw("</dd>\n");
         }
         self.html.raw("<dt><b>Time held</b></dt><dd>within the period, summed over people; what one person held twice at a time counts once.</dd>\n<dt><b>Time to decision</b></dt><dd>from filing to the approval that granted, or to the denial. The median and the 90th percentile are by nearest rank: the least time that so many percent of the decisions did not exceed.</dd>\n</dl>\n");
-        self.paragraph("Requests are shown as they were at the end of the period: decisions, ends and reviews after it are left out. The members are those of the team when the report was made. A grant ends by the clock, whether or not its end was recorded by then. Texts longer than 600 characters are cut; <code>access show REQUEST</code> has all of them. Characters that hide or reorder text are shown by their number.");
-        self.paragraph("To check this report, keep the checkpoint above and run:");
-        self.html.raw("<ul>\n<li><code>access audit verify --against CHECKPOINTS</code>: the log is whole, and has not changed since the checkpoint</li>\n");
+        self.paragraph("Requests are shown as they were at the end of the period: decisions, ends and reviews after it are left out. The members are those of the team at the end of the period, and what became of a recertification’s items is what had become of them by then. A grant ends by the clock, whether or not its end was recorded by then. Texts longer than 600 characters are cut; <code>access show REQUEST</code> has all of them. Characters that hide or reorder text are shown by their number.");
+        self.paragraph("To check this report, put the checkpoint above into a file and run:");
+        self.html.raw("<ul>\n<li><code>access audit verify --against FILE</code>: the log is whole, and has not changed since the checkpoint</li>\n");
         self.html.raw("<li><code>access audit --request REQUEST</code>: the entries of one request</li>\n<li><code>access audit export --format raw</code>: the log itself, which can be verified without this program</li>\n<li><code>");
         self.csv_command();
         self.html.raw("</code>: everything that this page counts, row by row</li>\n</ul>\n");
@@ -23,7 +23,7 @@ impl ReportPage<'_> {
 
     pub(super) fn bases(&mut self) {
         self.section("basis");
-        self.paragraph("The entries of the log behind each figure; the last of them, where there are many. Of a grant and of a decision it is the entry that made it, of a request the one that filed it, and of a member the one that brought them into the team.");
+        self.paragraph("The entries of the log behind each figure; the last of them, where there are many. Of a grant and of a decision it is the entry that made it, of a request the one that filed it, of a recertification the one that started it, of what nobody kept the one that closed it, and of a member the one that brought them into the team.");
         for figure in Figure::ALL {
             let basis = self.evidence.basis(figure).clone();
             self.html

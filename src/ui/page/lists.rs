@@ -274,10 +274,9 @@ impl ReportPage<'_> {
             page.first_cells(&PERMANENT, request, &since);
             page.text_cell(&PERMANENT[5], &joined(facts.approvers()));
             page.cell(&PERMANENT[6], |page| {
-                page.html.text(request.state.as_str());
-                if let Some(grant) = request.grant.as_ref().filter(|grant| grant.ended_at.is_some()) {
-                    page.html.raw(", ").text(&end_of(request, grant));
-                }
+                let ended = request.grant.as_ref().filter(|grant| grant.ended_at.is_some());
+                let state = ended.map_or_else(|| request.state.to_string(), |grant| end_of(request, grant));
+                page.html.text(&state);
             });
             page.cell(&PERMANENT[7], |page| page.cite_all(facts.entries, request.id));
         });

@@ -7,12 +7,13 @@
 mod basis;
 mod lists;
 mod people;
+mod recertifications;
 mod timeline;
 
 use std::collections::BTreeMap;
 
 use super::html::{Html, grouped};
-use crate::domain::request::as_of::EntryRef;
+use crate::domain::entry_ref::EntryRef;
 use crate::domain::resource::Resource;
 use crate::domain::terms::RequestId;
 use crate::domain::text::cut;
@@ -49,6 +50,7 @@ pub fn page(evidence: &Evidence) -> String {
     page.requests();
     page.emergencies();
     page.permanent();
+    page.recertifications();
     page.refusals();
     page.team();
     page.members();
@@ -60,11 +62,12 @@ pub fn page(evidence: &Evidence) -> String {
 }
 
 /// The sections, each with its address.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("grants", "Who held what, and when"),
     ("requests", "Requests and time to decision"),
     ("emergencies", "Emergencies and their reviews"),
     ("permanent", "Permanent access"),
+    ("recertifications", "Recertifications"),
     ("refusals", "Denied and refused"),
     ("team", "Changes of the team and its rules"),
     ("members", "Members, and those without use"),
@@ -108,6 +111,8 @@ impl ReportPage<'_> {
             }
             html.raw("</ul><p>All faults: <code>access audit verify</code></p></div>\n");
         }
+        self.void();
+        let html = &mut self.html;
         html.raw("<dl class=\"facts\">\n<dt>Made</dt><dd>").text(&time(checkpoint.at)).raw(" by ");
         html.text(made_by.as_str()).raw("</dd>\n<dt>Log</dt><dd>entries ").digits(first.seq).raw(" (");
         html.text(&time(first.at)).raw(") to ").digits(checkpoint.seq).raw(" (").text(&time(*last_at));
@@ -115,15 +120,43 @@ impl ReportPage<'_> {
         if let Some((first, last)) = ends {
             html.raw(", ").digits(*first).raw(" to ").digits(*last);
         }
-        html.raw("</dd>\n<dt>Head</dt><dd><code>")
-            .text(&checkpoint.head)
-            .raw("</code></dd>\n<dt>Checkpoint</dt><dd><code>");
-        html.text(&serde_json::to_string(checkpoint).unwrap_or_default()).raw("</code></dd>\n");
+        html.raw("</dd>\n<dt>Head</dt><dd><code>").text(&checkpoint.head).raw("</code></dd>\n<dt>Checkpoint</dt><dd>");
+        match &checkpoint.note {
+            Some(note) => {
+                html.raw("<pre>")
+                    .text_with_lines(note)
+                    .raw("</pre>signed by this host (<code>access audit key</code>)");
+            }
+            None => {
+                html.raw("<code>").text(&serde_json::to_string(checkpoint).unwrap_or_default()).raw("</code>");
+            }
+        }
+        html.raw("</dd>\n");
         if let Some(as_of) = &self.evidence.as_of {
             html.raw("<dt>Read from</dt><dd>this host’s copy of the shared log at ").text(&as_of.position.to_string());
             html.raw(", which last heard from it at ").text(&time(as_of.at)).raw("</dd>\n");
         }
         html.raw("</dl>\n</header>\n");
+    }
+
+    /// The entries that change nothing. Only a log that several hosts share can have any.
+    fn void(&mut self) {
+        let void = &self.evidence.opening.verify.void;
+        if void.is_empty() {
+            return;
+        }
+        self.html.raw("<div class=\"verdict void\"><p><strong>Void entries: ").count(void.len() as u64);
+        self.html.raw(".</strong> A host appended what can’t be read, or can’t follow what was recorded. Readers of the log take it for nothing, so it gives and takes away no access. Find out why that host did.</p><ul>");
+        for fault in void.iter().take(FAULTS) {
+            self.html.raw("<li>");
+            if let Some(seq) = fault.seq {
+                self.html.raw("entry ").digits(seq).raw(": ");
+            }
+            self.html.isolated(&cut(&fault.problem, LONGEST_TEXT)).raw("</li>");
+        }
+        self.html.raw("</ul>");
+        self.more(void.len().saturating_sub(FAULTS) as u64, "verification.csv");
+        self.html.raw("</div>\n");
     }
 
     fn figures(&mut self) {
@@ -136,12 +169,14 @@ impl ReportPage<'_> {
             (Figure::Refused, "attempts refused"),
             (Figure::Emergencies, "emergencies"),
             (Figure::ReviewsOwed, "reviews owed"),
+            (Figure::Recertifications, "recertifications"),
+            (Figure::Overdue, "of these, overdue"),
             (Figure::TeamChanges, "changes of the team"),
             (Figure::Unused, "members without use"),
         ];
         self.html.raw("<ul class=\"figures\">\n");
         for (figure, words) in shown {
-            let alert = figure == Figure::ReviewsOwed && self.evidence.count(figure) > 0;
+            let alert = [Figure::ReviewsOwed, Figure::Overdue].contains(&figure) && self.evidence.count(figure) > 0;
             self.html.raw(if alert { "<li class=\"alert\"><span>" } else { "<li><span>" }).raw(words).raw("</span><b>");
             self.figure(figure);
             self.html.raw("</b></li>\n");

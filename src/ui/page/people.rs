@@ -73,7 +73,7 @@ impl ReportPage<'_> {
     pub(super) fn members(&mut self) {
         self.section("members");
         let members = &self.evidence.members;
-        self.html.raw("<p>Members of the team when this report was made: ").count(members.len() as u64);
+        self.html.raw("<p>Members of the team at the end of the period: ").count(members.len() as u64);
         self.html.raw(". Without use in the period: ");
         self.figure(Figure::Unused);
         self.html.raw(".</p>\n");
