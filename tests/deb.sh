@@ -3,7 +3,7 @@
 # use, while access is granted, then removed and purged.
 # Usage: tests/deb.sh [PACKAGE.deb]   (without a package it builds one)
 # ACCESS_PROGRAM=PATH packs a program that is built already, and leaves piuparts out: that is quick.
-# ACCESS_PREVIOUS=COMMIT builds the older version from that commit. Otherwise it is the same program with a lower version.
+# ACCESS_PREVIOUS=PATH is the program of the older version. Otherwise it is the same program with a lower version.
 # It needs root, mounts, and Debian's archive.
 set -eu
 cd "$(dirname "$0")/.."
@@ -51,14 +51,9 @@ cp "$deb" "$inside/target/debian/"
 
 dpkg-deb -R "$deb" "$work/older"
 sed -i 's/^Version: .*/Version: 0.0.9-1/' "$work/older/DEBIAN/control"
-if [ -n "${ACCESS_PREVIOUS:-}" ]; then
-    mkdir "$work/source"
-    git archive "$ACCESS_PREVIOUS" | tar -x -C "$work/source"
-    (cd "$work/source" && CARGO_TARGET_DIR=$target/deb/previous cargo build --locked --bin access) >&2
-    strip -o "$work/older/usr/bin/access" "$target/deb/previous/debug/access"
-fi
+[ -z "${ACCESS_PREVIOUS:-}" ] || strip -o "$work/older/usr/bin/access" "$ACCESS_PREVIOUS"
 dpkg-deb -Znone -b "$work/older" "$inside/older.deb" >/dev/null
-rm -rf "$work/older" "$work/source"
+rm -rf "$work/older"
 
 # What the README says about packages.
 sed -n 's/^\(sudo apt [a-z]* [^#]*[^# ]\).*/\1/p' README.md >"$inside/readme"
