@@ -24,17 +24,17 @@ step() {
 }
 
 step cargo fmt --check
-step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh tests/fleet.sh benches/run.sh benches/deliver.sh benches/fleet.sh .ci/run examples/tour.sh \
+step shellcheck tests/run.sh tests/need.sh tests/python.sh tests/no-overrides.sh tests/fleet.sh tests/deb.sh tests/reproducible.sh tests/supply-chain.sh packaging/build-deb benches/run.sh benches/deliver.sh benches/fleet.sh .ci/run examples/tour.sh \
     fuzz/run completions/access.bash packaging/recipes/access-may packaging/recipes/pam-check packaging/recipes/pam-session packaging/recipes/orders-psql packaging/recipes/pre-receive \
     packaging/recipes/prompt.bash packaging/recipes/ssh-cert
 step cargo clippy --all-targets -- -D warnings
 step cargo clippy --all-targets --features test-overrides -- -D warnings
 step cargo build
 step tests/no-overrides.sh "${CARGO_TARGET_DIR:-$PWD/target}/debug/access"
-if command -v cargo-deny >/dev/null && [ -f deny.toml ]; then
-    step cargo deny check bans licenses sources
-fi
 step tests/python.sh
+step tests/supply-chain.sh
+# The Debian package, with the program that was just built.
+step env ACCESS_PROGRAM="${CARGO_TARGET_DIR:-$PWD/target}/debug/access" timeout 600 tests/deb.sh
 # The shared host, by real users on the plain build (root only; it says so).
 step timeout 900 cargo test --test shared
 # The rules, the lifecycle and the races again, on a shared log. It takes 3 minutes of a quiet machine with two cores.
