@@ -249,22 +249,11 @@ impl<'t> Life<'t> {
         self.hosts[host].is_killed = self.dice.percent(50);
         let side = if self.dice.percent(50) { Side::Host } else { Side::Server };
         // Mostly near the append and its commit, which come last.
-        let is_late = self.dice.percent(60);
-        let (first, many) = match side {
-            Side::Host => {
-                if is_late {
-                    (12, 8)
-                } else {
-                    (0, 12)
-                }
-            }
-            Side::Server => {
-                if is_late {
-                    (32, 24)
-                } else {
-                    (0, 30)
-                }
-            }
+        let (first, many) = match (side, self.dice.percent(60)) {
+            (Side::Host, true) => (12, 8),
+            (Side::Host, false) => (0, 12),
+            (Side::Server, true) => (32, 24),
+            (Side::Server, false) => (0, 30),
         };
         let place = first + self.dice.below(many);
         self.log.as_ref().unwrap().plan((side, place, Trouble::Cut));
