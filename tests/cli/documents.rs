@@ -299,6 +299,7 @@ fn each_threat_names_the_test_that_attacks_it() {
         + &all_sources(&repository().join("tests/fleet"))
         + &all_sources(&repository().join("tests/property"))
         + &all_sources(&repository().join("tests/cli"))
+        + &all_sources(&repository().join("tests/reliability"))
         + &all_sources(&repository().join("src"));
     let (_, threats) = page.split_once("\n## Threats and tests\n").unwrap();
     let threats = threats.split("\n## ").next().unwrap();
