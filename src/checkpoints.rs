@@ -50,7 +50,8 @@ pub fn keep(path: &Path, note: &str) -> Result<(), Failure> {
         file.write_all(note.as_bytes())?;
         file.sync_all()
     });
-    written.and_then(|()| fs::rename(&draft, path)).map_err(io)
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    written.and_then(|()| fs::rename(&draft, path)).and_then(|()| File::open(folder)?.sync_all()).map_err(io)
 }
 
 fn replaces(old: &str, note: &str) -> Result<(), String> {

@@ -195,7 +195,7 @@ fn next<C: Call>(from: &mut BufReader<Timed<'_>>) -> Result<Answer<C::Row, C::Re
         unclear(&why)
     })?;
     serde_json::from_slice(&body).map_err(|error| {
-        Failure::new(Kind::Io, format!("the server's answer can't be parsed: {error}"))
+        unclear(&format!("the server's answer can't be parsed: {error}"))
             .hint("install the same version of access for both")
     })
 }
@@ -206,5 +206,5 @@ fn unclear(why: &str) -> Failure {
 }
 
 fn lost(error: std::io::Error) -> Failure {
-    Failure::new(Kind::Io, format!("the connection failed: {error}; nothing was done"))
+    Failure::new(Kind::Io, format!("the connection failed: {error}; nothing was done")).hint("try again")
 }

@@ -2,9 +2,9 @@
 //! needs no database.
 
 use std::fs;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -37,8 +37,7 @@ impl Witness {
     /// This user's witness. `name`: what it is called, if it is new.
     pub fn open(name: &str) -> Result<Witness, Failure> {
         let folder = config::state_folder()?.join("witness");
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-        made.map_err(|error| io(&folder, &error))?;
+        store::create_folders(&folder).map_err(|error| io(&folder, &error))?;
         let path = folder.join("lock");
         let lock = store::open_private(&path)?;
         if !store::try_lock(&lock, 0, &path)? {

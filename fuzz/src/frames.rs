@@ -32,18 +32,19 @@ macro_rules! calls {
 }
 
 calls! {
-    AcceptClock Approve Audit AuditCheckpoint AuditConsistency AuditExport
-    AuditExportRaw AuditProve AuditVerify Backup Check CheckpointKeys
-    CloseSessions Complete DecideItem Deliver Deny DesiredAccess
-    Doctor EditRequest Expire Extend FetchJournal Find
-    HolderOfKey Holdings HostsBehind Inbox IssueCertificate JudgeSessions
-    LeaseConnector List LogPosition MarkRead Needs NeedsToExtend
-    NotifyTest OpenSession OpenSessions Outbox OutboxDiscard OutboxRetry
-    PeriodReport Prefer Preferences Principals PublishJournal Queue
-    Recertifications RecordProvisioning ReleaseConnector ReplaceOwner Resources ReviewEmergency
-    Revoke RevokeMember RevokedCertificates RotateCheckpointKey Show ShowRecertification
-    StartRecertification StillHeld SubmitRequest TakeCheckpoint TeamApply TeamShow
-    Unread Who Whoami Withdraw
+    AcceptClock ApprovalToSign Approve Audit AuditCheckpoint AuditConsistency
+    AuditExport AuditExportRaw AuditProve AuditSignature AuditVerify Backup
+    CancelRecertification Check CheckpointKeys CloseSessions Complete DecideItem
+    Deliver Deny DesiredAccess Doctor EditRequest Expire
+    Extend FetchJournal Find HolderOfKey Holdings HostsBehind
+    Inbox IssueCertificate JudgeSessions LeaseConnector List LogPosition
+    MarkRead Needs NeedsToExtend NotifyTest OpenSession OpenSessions
+    Outbox OutboxDiscard OutboxRetry PeriodReport Prefer Preferences
+    Principals PublishJournal Queue Recertifications RecordProvisioning ReleaseConnector
+    ReplaceOwner Resources ReviewEmergency Revoke RevokeMember RevokedCertificates
+    RotateCheckpointKey Show ShowRecertification StartRecertification StillHeld SubmitRequest
+    TakeCheckpoint TeamApply TeamShow Unread Who Whoami
+    Withdraw
 }
 
 pub fn check(data: &[u8]) {

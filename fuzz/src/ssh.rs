@@ -2,9 +2,13 @@
 
 use access::commands::ssh::words::words;
 use access::domain::ssh_key::{KeyFingerprint, SshKey};
+use access::domain::ssh_signature::SshSignature;
 use access::domain::text::is_hostile;
 
 use super::reads_back;
+
+/// The key that signed the text `terms` of the seeds, for the namespace of approvals.
+const SIGNER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIL8YzYNhlkad8aR8EPNazOmHfic6JXulkND1Khx/MvQ7";
 
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -18,6 +22,12 @@ pub fn check(data: &[u8]) {
         assert_eq!(without.fingerprint(), key.fingerprint(), "a comment makes no other key");
     }
     reads_back::<KeyFingerprint>(text);
+    if let Some(signature) = reads_back::<SshSignature>(text) {
+        assert_eq!(signature.armored().parse().as_ref(), Ok(&signature));
+        let key: SshKey = SIGNER.parse().unwrap();
+        let signs = |namespace: &str, terms: &str| signature.verify([&key], namespace, terms).is_ok();
+        assert!(!signs("access-approval", "other terms\n") && !signs("file", "terms\n"), "nobody signed that");
+    }
     if let Ok(read) = words(text) {
         let single: Vec<String> = read.iter().map(|word| format!("'{}'", word.replace('\'', "'\\''"))).collect();
         assert_eq!(words(&single.join(" ")).as_ref(), Ok(&read), "in single quotes");

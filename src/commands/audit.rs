@@ -141,6 +141,15 @@ impl Run for AuditArgs {
             Some(AuditVerb::Witness(witness)) => witness.run(app),
         }
     }
+
+    fn changes(&self) -> bool {
+        match &self.verb {
+            Some(AuditVerb::Key(key)) => key.rotate,
+            // The witness remembers what it signed.
+            Some(AuditVerb::Witness(witness)) => witness.file.is_some(),
+            _ => false,
+        }
+    }
 }
 
 impl App {

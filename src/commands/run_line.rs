@@ -37,11 +37,14 @@ pub fn run_line(line: &[OsString], over_ssh: Option<OverSsh>) -> u8 {
 }
 
 fn fail(error: &anyhow::Error, json: bool, color: ColorWhen) -> u8 {
-    let failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<std::io::Error>()) {
+    let mut failure = match (error.downcast_ref::<Failure>(), error.downcast_ref::<std::io::Error>()) {
         (Some(failure), _) => failure.clone(),
         (None, Some(_)) => Failure::new(Kind::Io, format!("{error:#}")),
         (None, None) => Failure::new(Kind::Failure, format!("{error:#}")),
     };
+    if failure.kind == Kind::Io && failure.hints.is_empty() {
+        failure = failure.hint("check free disk space and permissions before you try again");
+    }
     report(&failure, json, color);
     failure.kind.exit_code()
 }

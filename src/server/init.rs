@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::error::{Failure, Kind};
 use crate::identity;
 use crate::service::{self, Init};
+use crate::store;
 
 /// What to set up.
 pub struct SharedInit {
@@ -134,7 +135,10 @@ fn system_user(numbers: Option<(u32, u32)>, made: &mut Vec<String>) -> Result<Us
 fn folder(path: &Path, (uid, gid): (Uid, Gid), mode: u32, made: &mut Vec<String>) -> Result<(), Failure> {
     let shown = path.display().to_string();
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {}
+        Ok(()) => {
+            let above = path.parent().unwrap_or(Path::new("/"));
+            File::open(above).and_then(|above| above.sync_all()).map_err(|error| failed(&shown, &error))?;
+        }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(failed(&shown, &error)),
     }
@@ -170,6 +174,15 @@ fn write_config(path: &Path) -> Result<(), Failure> {
         file.set_permissions(Permissions::from_mode(0o644))?;
         file.sync_all()
     };
-    let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-    open.and_then(write).map_err(|error| failed(&shown, &error))
+    // Half of a config would be refused by every command, and by the next run of this one.
+    let draft = store::beside(path, ".new");
+    // A run that was killed may have left one.
+    let _ = fs::remove_file(&draft);
+    let open = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+    let moved = open.and_then(write).map_err(|error| failed(&shown, &error)).and_then(|()| {
+        store::move_into_place(&draft, path)?;
+        Ok(())
+    });
+    let _ = fs::remove_file(&draft);
+    moved
 }

@@ -1,6 +1,6 @@
 //! What the owner of a shared log does with it: prepares it, moves a log into it and back, and handles a restore.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::domain::name::Name;
 use crate::error::{Failure, Kind};
 use crate::log::{Engine, LogState, OwnedLog};
 use crate::protocol::{MoveOutcome, MovedView, SalvagedView};
-use crate::store::{EngineAccess, Error, Store, beside};
+use crate::store::{EngineAccess, Error, Store, beside, move_into_place};
 
 /// Installs or upgrades the database's side, for the team of this database.
 pub fn prepare_log(store: &Store, owner: &mut Engine) -> Result<Name, Failure> {
@@ -177,7 +177,19 @@ pub fn salvage_log(store: Store, file: &Path, anew: Option<EngineAccess>) -> Res
     Ok(SalvagedView { entries, common: lost.common.seq, epoch: lost.epoch, kept })
 }
 
+/// Writes the file. It appears complete or not at all.
 fn write_lines(store: &Store, after: i64, path: &Path) -> Result<u64, Failure> {
+    let draft = beside(path, &format!(".new-{}", std::process::id()));
+    let written = write_draft(store, after, &draft).and_then(|count| {
+        move_into_place(&draft, path)?;
+        Ok(count)
+    });
+    // There may be none.
+    let _ = fs::remove_file(&draft);
+    written
+}
+
+fn write_draft(store: &Store, after: i64, path: &Path) -> Result<u64, Failure> {
     let failed = |error: &std::io::Error| Failure::new(Kind::Io, format!("{}: {error}", path.display()));
     let file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| failed(&error))?;

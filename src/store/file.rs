@@ -18,6 +18,7 @@ use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::{AccessFlags, access, geteuid};
 
 use super::Error;
+use crate::error::Failure;
 
 /// How long a command waits for a lock.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -163,8 +164,12 @@ pub fn check(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().unwrap_or(Path::new("/"))
+pub(super) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        None => Path::new("/"),
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+    }
 }
 
 /// Refuses a file beside the database that another user could have created or can change, since SQLite reads it.
@@ -278,8 +283,7 @@ fn check_writable(path: &Path, wanted: AccessFlags) -> Result<(), Error> {
 /// Prepares the folder of a new database: creates it with mode 0700 if needed, and checks it. Returns the resolved path.
 pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(parent);
-        made.map_err(|error| io(parent, &error))?;
+        create_folders(parent).map_err(|error| io(parent, &error))?;
     }
     let path = resolve(path)?;
     if fs::symlink_metadata(&path).is_ok() {
@@ -289,6 +293,20 @@ pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
     check_file_system(folder_of(&path))?;
     check_writable(folder_of(&path), AccessFlags::W_OK | AccessFlags::X_OK)?;
     Ok(path)
+}
+
+/// Creates a folder for this user alone, and those above it that are missing, so that their names survive a power loss.
+pub fn create_folders(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    create_folders(folder_of(path))?;
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        // Another process made it meanwhile.
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    File::open(folder_of(path))?.sync_all()
 }
 
 /// Checks a file of this user alone that SQLite opens next, in a folder that nobody else can write, and creates it if needed.
@@ -345,7 +363,9 @@ pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
         std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
         _ => io(path, &error),
     })?;
-    sync(folder_of(path))
+    sync(folder_of(path)).map_err(|error| Error::Unfinished {
+        message: format!("{} is there, but may not survive a power loss: {}", path.display(), Failure::from(error)),
+    })
 }
 
 /// Removes a draft and the files beside it. Failures are ignored: there may be none, and leftovers do no harm.

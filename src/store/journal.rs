@@ -2,15 +2,13 @@
 //! restored database of access can't make it forget what it has to take back.
 
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 use super::open::harden;
-use super::{Error, file, row};
+use super::{Error, commit, file, row};
 use crate::domain::binding::{Holding, Parameters};
 use crate::domain::member::Login;
 use crate::domain::name::Name;
@@ -137,8 +135,7 @@ impl Journal {
     /// Opens the journal, and creates it and its folder if needed. Both belong to this user alone.
     pub fn open(path: &Path) -> Result<Journal, Error> {
         if let Some(folder) = path.parent() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-            made.map_err(|error| file::io(folder, &error))?;
+            file::create_folders(folder).map_err(|error| file::io(folder, &error))?;
         }
         let path = file::resolve(path)?;
         file::check_private_file(&path)?;
@@ -147,7 +144,9 @@ impl Journal {
         let conn = Connection::open_with_flags(&path, flags)?;
         conn.busy_timeout(file::PATIENCE)?;
         harden(&conn)?;
-        conn.execute_batch("PRAGMA synchronous=FULL; PRAGMA temp_store=MEMORY;")?;
+        // EXTRA also syncs the folder once the rollback journal is deleted. After a power loss that file could be back, and undo
+        // what was noted: access that was given would then be taken for access that was there before, and never taken back.
+        conn.execute_batch("PRAGMA synchronous=EXTRA; PRAGMA temp_store=MEMORY;")?;
         let mut journal = Journal { conn };
         journal.prepare(&path)?;
         Ok(journal)
@@ -179,7 +178,7 @@ impl Journal {
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
-        Ok(transaction.commit()?)
+        commit(transaction)
     }
 
     /// All that is known of one system.
@@ -247,7 +246,7 @@ impl Journal {
                 }
             }
         }
-        Ok(transaction.commit()?)
+        commit(transaction)
     }
 
     /// Notes a session that was opened. Two runs may note the same.

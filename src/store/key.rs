@@ -42,22 +42,27 @@ impl Store {
         let key = SigningKey::new(origin, KeyUse::Checkpoint, random_seed()?)
             .map_err(|why| Error::Internal { message: format!("no key was made: {why}") })?;
         let path = self.draft_path();
-        let mut file = open(&path, OpenOptions::new().write(true).create(true).truncate(true))?;
+        // A run that is killed here leaves no half of a key under the name of a draft.
+        let unwritten = file::beside(&path, "-0");
+        let mut file = open(&unwritten, OpenOptions::new().write(true).create(true).truncate(true))?;
         let written = file.write_all(key.secret_text().as_bytes()).and_then(|()| file.sync_all());
-        written.map_err(|error| file::io(&path, &error))?;
-        sync_folder(&path)?;
+        let moved = written.and_then(|()| fs::rename(&unwritten, &path));
+        moved.map_err(|error| file::io(&path, &error))?;
+        file::sync(file::folder_of(&path))?;
         Ok(key)
     }
 
     /// Puts the draft in its place.
     pub fn adopt_checkpoint_key(&self) -> Result<(), Error> {
         let path = self.key_path();
-        match fs::rename(self.draft_path(), &path) {
-            Ok(()) => sync_folder(&path),
+        let renamed = match fs::rename(self.draft_path(), &path) {
             // Another process has done it.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(file::io(&path, &error)),
-        }
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            renamed => renamed,
+        };
+        let done = renamed.and_then(|()| File::open(file::folder_of(&path))?.sync_all());
+        // The log has the key already. The next use tries again.
+        done.map_err(|error| Error::Unfinished { message: format!("the new key is not in its place: {error}") })
     }
 }
 
@@ -73,10 +78,6 @@ fn read(path: &Path) -> Result<Option<SigningKey>, Error> {
         hint: "restore it from your copy, or move it away, and the owner runs `access audit key --rotate`".to_owned(),
     };
     text.parse::<SigningKey>().map(Some).map_err(invalid)
-}
-
-fn sync_folder(path: &Path) -> Result<(), Error> {
-    file::sync(path.parent().unwrap_or(Path::new("/")))
 }
 
 /// 32 random bytes for a key.

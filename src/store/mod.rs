@@ -66,7 +66,7 @@ use rusqlite::{Connection, ErrorCode, ffi};
 
 pub use connector_journal::{FetchedJournal, SharedJournal, SharedJournalRow};
 pub use copy::{EngineHealth, KnownState};
-pub use file::{beside, open_private, resolve, try_lock};
+pub use file::{beside, create_folders, move_into_place, open_private, resolve, try_lock};
 pub use inbox::InboxItem;
 pub use journal::{Journal, JournalChange, JournalEntry, JournalState, TrackedSession, TrackedState, shared_journal};
 pub use key::random_seed;
@@ -142,6 +142,10 @@ pub enum Error {
     CommitUnknown {
         message: String,
     },
+    /// What was done may not last, or something is left to do.
+    Unfinished {
+        message: String,
+    },
     /// A bug in access.
     Internal {
         message: String,
@@ -214,7 +218,7 @@ impl From<Error> for Failure {
             Error::Busy => Failure::new(Kind::Busy, "the database stayed busy").hint("try again"),
             Error::Io { message } | Error::NoSharedMemory { message } => {
                 Failure::new(Kind::Io, format!("the database can't be read or written: {message}"))
-                    .hint("nothing was changed; check free disk space and permissions")
+                    .hint("this step changed nothing; check free disk space and permissions, then try again")
             }
             Error::ReadOnly { message, hint } => Failure::new(Kind::Io, message).hint(hint),
             Error::CommitUnknown { message } => Failure::new(
@@ -222,6 +226,8 @@ impl From<Error> for Failure {
                 format!("the commit failed, so the changes may or may not have been written: {message}"),
             )
             .hint("check what was recorded (`access list`, `access audit`) before you try again"),
+            Error::Unfinished { message } => Failure::new(Kind::Io, message)
+                .hint("what was recorded stays recorded; check free disk space and permissions, then try again"),
             Error::Internal { message } => {
                 Failure::new(Kind::Internal, format!("an unexpected database error: {message}"))
                     .hint("this is a bug in access; please report it")
@@ -321,12 +327,17 @@ impl Store {
             .map_err(Error::from)?;
         self.check_schema(&transaction)?;
         let answer = work(&Write::new(&transaction)?)?;
-        transaction.commit().map_err(|error| match Error::from(error) {
-            Error::Io { message } | Error::Internal { message } => Error::CommitUnknown { message },
-            other => other,
-        })?;
+        commit(transaction)?;
         Ok(answer)
     }
+}
+
+/// Commits. If that fails, nobody knows whether the changes were written.
+fn commit(transaction: rusqlite::Transaction<'_>) -> Result<(), Error> {
+    transaction.commit().map_err(|error| match Error::from(error) {
+        Error::Io { message } | Error::Internal { message } => Error::CommitUnknown { message },
+        other => other,
+    })
 }
 
 #[cfg(test)]

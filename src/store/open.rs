@@ -15,7 +15,7 @@ use std::path::Path;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Error, Store, Write, file, schema};
+use super::{Error, Store, Write, commit, file, schema};
 
 /// "accs", the `PRAGMA application_id` of our files.
 const APPLICATION_ID: i32 = 0x6163_6373;
@@ -136,8 +136,7 @@ impl Store {
             transaction.pragma_update(None, "user_version", VERSION)?;
         }
         schema::check(&transaction)?;
-        transaction.commit()?;
-        Ok(())
+        commit(transaction)
     }
 }
 

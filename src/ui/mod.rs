@@ -71,14 +71,22 @@ pub struct Printer {
 struct Pipe {
     stdout: Stdout,
     closed: bool,
-    /// Whether something could not be written, such as to a full disk.
-    broken: bool,
+    /// Why something could not be written, such as to a full disk. Nothing is written after that: there would be a gap, and a
+    /// command whose output is lost has to fail, even if a later write would succeed.
+    broken: Option<(io::ErrorKind, Option<i32>)>,
 }
 
 impl Pipe {
+    fn new() -> Pipe {
+        Pipe { stdout: io::stdout(), closed: false, broken: None }
+    }
+
     fn unless_closed<T>(&mut self, discarded: T, write: impl FnOnce(&mut Stdout) -> io::Result<T>) -> io::Result<T> {
         if self.closed {
             return Ok(discarded);
+        }
+        if let Some((kind, number)) = self.broken {
+            return Err(number.map_or_else(|| io::Error::from(kind), io::Error::from_raw_os_error));
         }
         match write(&mut self.stdout) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -86,7 +94,9 @@ impl Pipe {
                 Ok(discarded)
             }
             Err(error) => {
-                self.broken = error.kind() != io::ErrorKind::Interrupted;
+                if error.kind() != io::ErrorKind::Interrupted {
+                    self.broken = Some((error.kind(), error.raw_os_error()));
+                }
                 Err(error)
             }
             written => written,
@@ -113,7 +123,7 @@ impl Printer {
             stderr_color: in_color(color, io::stderr().is_terminal()),
             width: width(io::stdout().is_terminal()),
             now,
-            out: BufWriter::with_capacity(64 * 1024, Pipe { stdout: io::stdout(), closed: false, broken: false }),
+            out: BufWriter::with_capacity(64 * 1024, Pipe::new()),
             progress: ProgressBar::default(),
             as_of: AsOfLast::default(),
         }
@@ -140,7 +150,7 @@ impl Printer {
 
     /// Whether something could not be written to standard output.
     pub fn is_broken(&self) -> bool {
-        self.out.get_ref().broken
+        self.out.get_ref().broken.is_some()
     }
 
     pub fn set_now(&mut self, now: Timestamp) {

@@ -29,7 +29,7 @@ pub fn help(text: &StyledStr, when: ColorWhen, is_error: bool) -> Result<(), Fai
         let _ = io::stderr().write_all(text.as_bytes());
         return Ok(());
     }
-    let mut out = Pipe { stdout: io::stdout(), closed: false, broken: false };
+    let mut out = Pipe::new();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(broken)
 }
 

@@ -52,6 +52,15 @@ fn all_sources(folder: &Path) -> String {
 }
 
 #[test]
+fn each_direct_dependency_is_justified() {
+    let manifest: toml::Table = read("Cargo.toml").parse().unwrap();
+    let linked: BTreeSet<String> = manifest["dependencies"].as_table().unwrap().keys().cloned().collect();
+    let documented = read("docs/dependencies.md");
+    let table = documented.split("\n\n").find(|part| part.starts_with("| crate |")).unwrap();
+    assert_eq!(keys(table), linked);
+}
+
+#[test]
 fn the_reference_of_the_team_file_has_every_key() {
     let source = all_sources(&repository().join("src/domain"));
     let mut known: BTreeSet<String> = between(&source, ".refuse_unknown(", ");").flat_map(quoted).collect();
@@ -292,6 +301,7 @@ fn each_threat_names_the_test_that_attacks_it() {
         + &all_sources(&repository().join("tests/fleet"))
         + &all_sources(&repository().join("tests/property"))
         + &all_sources(&repository().join("tests/cli"))
+        + &all_sources(&repository().join("tests/reliability"))
         + &all_sources(&repository().join("src"));
     let (_, threats) = page.split_once("\n## Threats and tests\n").unwrap();
     let threats = threats.split("\n## ").next().unwrap();

@@ -145,6 +145,8 @@ fn hostile_world() -> (World, Servers) {
         let reason = format!("--reason={text}");
         world.run("erin", &["recertify", "keep", &format!("{review}.1"), &reason]).ok();
         world.run("erin", &["recertify", "revoke", &format!("{review}.2"), &reason]).ok();
+        let review = world.json("olivia", &start)["id"].to_string();
+        world.run("olivia", &["recertify", "cancel", &review, &reason]).ok();
         world.pass("1h");
     }
     let id: i64 = world.grant(BOB, "connection:prod", "alice", &["--duration", "1w"]).parse().unwrap();
@@ -191,6 +193,7 @@ const EXITS: &[(&str, &[Run])] = &[
     ("recertify start", &[("olivia", &["recertify", "start", "--due", "1d", "--dry-run"])]),
     ("recertify list", &[("erin", &["recertify", "list"])]),
     ("recertify show", &[("erin", &["recertify", "show", "1"]), ("olivia", &["recertify", "show", "5"])]),
+    ("recertify cancel", &[("olivia", &["recertify", "cancel", "1", "--reason", "x"])]),
     ("recertify keep", &[("erin", &["recertify", "keep", "1.1"])]),
     ("recertify revoke", &[("erin", &["recertify", "revoke", "1.2"])]),
     ("withdraw", &[("carol", &["withdraw", "PENDING"])]),
@@ -218,6 +221,7 @@ const EXITS: &[(&str, &[Run])] = &[
     ("audit checkpoint", &[("alice", &["audit", "checkpoint"])]),
     ("audit prove", &[("alice", &["audit", "prove", "3"])]),
     ("audit key", &[("alice", &["audit", "key"])]),
+    ("audit signature", &[("alice", &["audit", "signature", "3"])]),
     (
         "audit export",
         &[("alice", &["audit", "export", "--format", "csv"]), ("alice", &["audit", "export", "--format", "jsonl"])],
@@ -360,6 +364,7 @@ fn is_kept(world: &World) {
         }
         let expected = [
             "grant.revoked/reason",
+            "recertification.cancelled/reason",
             "recertification.decided/reason",
             "request.approved/note",
             "request.denied/reason",

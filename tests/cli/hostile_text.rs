@@ -68,7 +68,7 @@ pub fn arguments() -> Vec<(String, String, Arg)> {
 }
 
 /// The arguments whose text is kept, for others to read. `hostile_exits.rs` gives each of them every hostile text.
-const KEPT: [&str; 14] = [
+const KEPT: [&str; 15] = [
     "request --reason",
     "request --ticket",
     "extend --reason",
@@ -78,6 +78,7 @@ const KEPT: [&str; 14] = [
     "approve --note",
     "deny --reason",
     "review --note",
+    "recertify cancel --reason",
     "recertify keep --reason",
     "recertify revoke --reason",
     "revoke --reason",

@@ -144,7 +144,7 @@ fn a_row_that_no_entry_explains_is_named() {
             "request 9 is in its table, and no entry explains it",
         ),
         (
-            "INSERT INTO decision SELECT 3, 7, 'alice', 'approve', at, NULL, NULL, 1 FROM decision WHERE seq = 3",
+            "INSERT INTO decision SELECT 3, 7, 'alice', 'approve', at, NULL, NULL, 1, NULL FROM decision WHERE seq = 3",
             "the decision of entry 7 is in its table, and no entry explains it",
         ),
         (
@@ -951,7 +951,7 @@ fn rows_of_requests_that_are_over_and_forgotten_are_compared_too() {
             "notification 9000 is in its table, and no entry explains it",
         ),
         (
-            "INSERT INTO decision SELECT 50, 4, by, verdict, at, note, terms, counts FROM decision WHERE seq = 3",
+            "INSERT INTO decision SELECT 50, 4, by, verdict, at, note, terms, counts, NULL FROM decision WHERE seq = 3",
             "the decision of entry 4 is in its table, and no entry explains it",
         ),
         (

@@ -16,8 +16,8 @@ name = "acme"
 [members.olivia]
 role = "owner"
 [members.alice]
-role = "admin" # alice
 ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILOGgAXUmcqZPlb7t8C0uPRWLCWHWLRfnRxcwSqkBO7j"]
+role = "admin" # alice
 [members.adam]
 role = "admin"
 [members.erin]

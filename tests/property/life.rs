@@ -249,22 +249,11 @@ impl<'t> Life<'t> {
         self.hosts[host].is_killed = self.dice.percent(50);
         let side = if self.dice.percent(50) { Side::Host } else { Side::Server };
         // Mostly near the append and its commit, which come last.
-        let is_late = self.dice.percent(60);
-        let (first, many) = match side {
-            Side::Host => {
-                if is_late {
-                    (12, 8)
-                } else {
-                    (0, 12)
-                }
-            }
-            Side::Server => {
-                if is_late {
-                    (32, 24)
-                } else {
-                    (0, 30)
-                }
-            }
+        let (first, many) = match (side, self.dice.percent(60)) {
+            (Side::Host, true) => (12, 8),
+            (Side::Host, false) => (0, 12),
+            (Side::Server, true) => (32, 24),
+            (Side::Server, false) => (0, 30),
         };
         let place = first + self.dice.below(many);
         self.log.as_ref().unwrap().plan((side, place, Trouble::Cut));
@@ -543,7 +532,13 @@ impl<'t> Life<'t> {
                 (Ok(view), Some(who)) => {
                     let hours = then.team.backend.len() as i64;
                     let most = if hours > 1 { hours * HOUR } else { 15 * MINUTE };
-                    let most = if what == "connection:prod" { 10 } else { most };
+                    // `offline_for` of a connection in production is 0.
+                    let is_strict = then
+                        .team
+                        .connections
+                        .iter()
+                        .any(|(name, production)| *production && what.strip_prefix("connection:") == Some(*name));
+                    let most = if is_strict { 10 } else { most };
                     let is_known = then.team.active(who);
                     prop_assert!(
                         !is_known || age <= ContactAge::Milliseconds(most * 1000),
@@ -736,8 +731,8 @@ fn lives(home: &Path) {
 
     let fresh = || std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64 >> 10;
     let first = number("ACCESS_SEED").unwrap_or_else(fresh);
-    let each = number("ACCESS_LIFE_DAYS").unwrap_or(30);
-    let all = number("ACCESS_DAYS").unwrap_or(60);
+    let each = number("ACCESS_LIFE_DAYS").unwrap_or(15);
+    let all = number("ACCESS_DAYS").unwrap_or(30);
     let tally = Tally::default();
     let (mut days, mut steps, mut messages, mut entries) = (0, 0, 0, 0);
     let begun = std::time::Instant::now();

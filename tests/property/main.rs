@@ -812,7 +812,9 @@ impl<'t> Run<'t> {
     fn refused(&mut self, step: &Step, there: There, kind: Kind, now: i64) -> Vec<Happened> {
         let accepts = matches!(step, Step::AcceptClock { .. });
         let person = (there.who, there.login);
-        let lately = self.model.refused.iter().filter(|(by, when)| *by == person && *when > now - HOUR).count();
+        // Back to the first entry that is older: after an accepted clock, what was recorded before it may be later.
+        let lately = self.model.refused.iter().rev().take_while(|(_, when)| *when > now - HOUR);
+        let lately = lately.filter(|(by, _)| *by == person).count();
         // Without a time there is no entry.
         if kind != Kind::Refused || lately >= 20 || !accepts && self.is_clock_wrong() {
             return Vec::new();

@@ -68,7 +68,7 @@ pub struct Model {
     pub team: Team,
     pub requests: Vec<Asked>,
     pub last: i64,
-    /// Whose refused attempts are on the record (as whom, by which login), and when.
+    /// Whose refused attempts are on the record (as whom, by which login), and when. Nobody's: a clock was accepted.
     pub refused: Vec<((Option<&'static str>, &'static str), i64)>,
     /// How often somebody has said how they are to be told.
     pub preferred: usize,
@@ -563,6 +563,7 @@ impl Model {
     /// A clock is accepted. What was over by the old time is recorded; what was made while the clock was ahead ends.
     pub fn accept(&mut self, clock: i64) -> Vec<Happened> {
         let last = self.last;
+        self.refused.push(((None, ""), clock));
         let mut happened = Vec::new();
         let mut revoked = Vec::new();
         for place in 0..self.requests.len() {

@@ -268,7 +268,7 @@ fn listener() -> Server {
 }
 
 /// A socket as systemd makes it.
-fn listening() -> UnixListener {
+pub fn listening() -> UnixListener {
     let _ = fs::remove_file(SOCKET);
     let listener = UnixListener::bind(SOCKET).unwrap();
     fs::set_permissions(SOCKET, Permissions::from_mode(0o666)).unwrap();

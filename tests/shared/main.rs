@@ -37,6 +37,8 @@ mod histories;
 #[cfg(not(feature = "test-overrides"))]
 mod host;
 #[cfg(not(feature = "test-overrides"))]
+mod kills;
+#[cfg(not(feature = "test-overrides"))]
 mod layout;
 #[cfg(not(feature = "test-overrides"))]
 mod lifecycle;
@@ -56,13 +58,23 @@ mod provisioning;
 #[cfg(not(feature = "test-overrides"))]
 mod races;
 #[cfg(not(feature = "test-overrides"))]
+#[path = "../reliability/random.rs"]
+mod random;
+#[cfg(not(feature = "test-overrides"))]
 mod recipes;
+#[cfg(not(feature = "test-overrides"))]
+#[path = "../reliability/rows.rs"]
+mod rows;
 #[cfg(not(feature = "test-overrides"))]
 mod sessions;
 #[cfg(not(feature = "test-overrides"))]
 mod shared_log;
 #[cfg(not(feature = "test-overrides"))]
 mod ssh;
+#[cfg(not(feature = "test-overrides"))]
+#[allow(dead_code, reason = "the tests of reliability use the rest of it")]
+#[path = "../reliability/strace.rs"]
+mod strace;
 #[cfg(not(feature = "test-overrides"))]
 mod sudoers;
 #[cfg(not(feature = "test-overrides"))]

@@ -191,8 +191,8 @@ fn an_approval_is_signed_where_the_key_is() {
     let ran = bastion.types("alice", &format!("approve {id}")).fails(2, "--signature is missing");
     assert!(ran.err.contains("--print-terms"), "{ran:?}");
     // What the guide says, with the key on the client.
-    let terms = bastion.types("alice", &format!("approve {id} --duration 1h --print-terms")).ok().out;
-    assert!(terms.contains("\nduration: 1h\n") && terms.contains("\napprover: alice\n"), "{terms}");
+    let terms = bastion.types("alice", &format!("approve {id} --duration 30m --print-terms")).ok().out;
+    assert!(terms.contains("\nduration: 30m\n") && terms.contains("\napprover: alice\n"), "{terms}");
     let sign = |key: &str| {
         let key = format!("/home/mallory/{key}");
         let mut keygen =
@@ -201,7 +201,7 @@ fn an_approval_is_signed_where_the_key_is() {
         child.stdin.take().unwrap().write_all(terms.as_bytes()).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     };
-    let approve = format!("approve {id} --duration 1h --signature -");
+    let approve = format!("approve {id} --duration 30m --signature -");
     bastion.pipes("alice", &sign("bob"), &approve).fails(3, "is not one of theirs");
     bastion
         .pipes("alice", &sign("alice"), &format!("approve {id} --signature -"))

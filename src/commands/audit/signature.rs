@@ -16,12 +16,12 @@ use crate::service::AuditSignature;
 #[derive(Debug, Args)]
 #[command(
     after_help = "With --to, a new folder has the text that was signed (terms), its signature (terms.sig), and the SSH keys that the \
-team file had of the approver when it was recorded (allowed_signers). Compare these keys with those that you know.
+team file had of the approver when it was recorded (allowed_signers). Compare these keys with those that you know. docs/guide.md has \
+the line for ssh-keygen.
 
 Examples:
   access audit signature 12
-  access audit signature 12 --to approval-12
-  cd approval-12 && ssh-keygen -Y verify -n access-approval -f allowed_signers -I alice -s terms.sig < terms"
+  access audit signature 12 --to approval-12"
 )]
 pub struct SignatureArgs {
     /// Number of the entry that records the approval

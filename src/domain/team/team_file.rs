@@ -4,6 +4,7 @@
 //! The work that a file causes grows with its size and no faster, whatever it holds: what would compare everything with
 //! everything has a limit.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -538,7 +539,7 @@ impl Reading {
     fn able(&mut self, named: &BTreeSet<Assignee>, signing: SignatureDemand, enough: usize, team: &Team) -> usize {
         let can_sign = |member: &Member| signing == SignatureDemand::Unneeded || !member.ssh_keys.is_empty();
         for assignee in named {
-            if !self.able.contains_key(&(assignee.clone(), signing)) {
+            if let Entry::Vacant(vacant) = self.able.entry((assignee.clone(), signing)) {
                 let is_able = |name: &&Name| {
                     team.members.get(*name).is_some_and(|member| member.can_decide() && can_sign(member))
                 };
@@ -553,7 +554,7 @@ impl Reading {
                         named.into_iter().filter(is_able).cloned().collect()
                     }
                 };
-                self.able.insert((assignee.clone(), signing), able);
+                vacant.insert(able);
             }
         }
         let each = || named.iter().filter_map(|assignee| self.able.get(&(assignee.clone(), signing)));
