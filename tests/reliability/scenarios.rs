@@ -135,7 +135,7 @@ const ELSEWHERE: [(&str, &str); 19] = [
     ("log upgrade", "tests/fleet/moving.rs"),
     ("session closed", "tests/shared/sessions.rs"),
     ("ssh command", "tests/shared/over_ssh.rs"),
-    ("team replace-owner", "tests/shared/kills.rs"),
+    ("team replace-owner", "tests/cli/owner.rs"),
 ];
 
 pub fn all() -> Vec<Scenario> {
