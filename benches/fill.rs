@@ -235,6 +235,7 @@ fn approve(write: &Write<'_>, asks: &[Ask], at: i64) -> Result<(), Failure> {
             asked: None,
             note: None,
             voids: Vec::new(),
+            signature: None,
         });
         let started = Event::GrantStarted(Granted {
             request: *id,
