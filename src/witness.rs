@@ -142,6 +142,9 @@ fn write(path: &Path, text: &str) -> Result<(), Failure> {
         file.sync_all()
     });
     let folder = path.parent().unwrap_or(Path::new("/"));
-    let moved = written.and_then(|()| fs::rename(&draft, path)).and_then(|()| File::open(folder)?.sync_all());
-    moved.map_err(|error| io(path, &error))
+    written.and_then(|()| fs::rename(&draft, path)).map_err(|error| io(path, &error))?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| {
+        let message = format!("{} is there, but may not survive a power loss: {error}", path.display());
+        Failure::new(Kind::Io, message)
+    })
 }

@@ -1,5 +1,6 @@
 //! Stored entries of the log, a line each: they are read, described, and replayed.
 
+use access::domain::audit::{GENESIS, link};
 use access::domain::describe::{briefly, in_log, words};
 use access::domain::event::{Entry, Event};
 use access::domain::replay::{Model, history};
@@ -11,8 +12,10 @@ pub fn check(data: &[u8]) {
     let entries: Vec<Entry> = data.split(|byte| *byte == b'\n').filter_map(read).collect();
     let (mut whole, mut released) = (Model::default(), Model::default());
     let mut faulty = false;
+    let mut hash = GENESIS;
     for (number, entry) in entries.iter().enumerate() {
-        let faults = [&mut whole, &mut released].map(|model| !model.take(entry.clone()).is_empty());
+        hash = link(&hash, &serde_json::to_vec(entry).unwrap());
+        let faults = [&mut whole, &mut released].map(|model| !model.take(entry.clone(), hash).is_empty());
         assert!(faulty || faults[0] == faults[1], "the first fault is found with and without what was released");
         faulty |= faults[0];
         if !faulty {

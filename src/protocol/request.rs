@@ -130,7 +130,7 @@ pub struct DecisionView {
 pub enum ApproveAnswer {
     Approved(Box<RequestView>),
     /// Nothing was done: it has to be signed.
-    ToSign(ToSignView),
+    ToSign(Box<ToSignView>),
 }
 
 /// What an approver would sign.

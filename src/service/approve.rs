@@ -90,7 +90,7 @@ impl Call for Approve {
                 Ok((drafts, (policy, None)))
             },
             |read, (policy, to_sign), now| match to_sign {
-                Some(to_sign) => Ok(ApproveAnswer::ToSign(to_sign)),
+                Some(to_sign) => Ok(ApproveAnswer::ToSign(Box::new(to_sign))),
                 None => Ok(ApproveAnswer::Approved(Box::new(view::written(read, &policy, id, now)?))),
             },
         )

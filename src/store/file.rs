@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -17,8 +17,9 @@ use nix::libc::{F_UNLCK, F_WRLCK, SEEK_SET, flock};
 use nix::sys::statfs::{FsType, statfs};
 use nix::unistd::{AccessFlags, access, geteuid};
 
+pub use super::draft::{create_folders, move_into_place, remove_draft};
+
 use super::Error;
-use crate::error::Failure;
 
 /// How long a command waits for a lock.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -295,20 +296,6 @@ pub fn prepare(path: &Path) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-/// Creates a folder for this user alone, and those above it that are missing, so that their names survive a power loss.
-pub fn create_folders(path: &Path) -> std::io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    create_folders(folder_of(path))?;
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        // Another process made it meanwhile.
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
-        made => made?,
-    }
-    File::open(folder_of(path))?.sync_all()
-}
-
 /// Checks a file of this user alone that SQLite opens next, in a folder that nobody else can write, and creates it if needed.
 pub fn check_private_file(path: &Path) -> Result<(), Error> {
     check_folder(path)?;
@@ -354,25 +341,6 @@ pub fn vacant(path: &Path) -> Result<PathBuf, Error> {
 
 pub fn sync(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|file| file.sync_all()).map_err(|error| io(path, &error))
-}
-
-/// Gives a finished draft its final name, and syncs the folder. Uses a hard link, which unlike a rename fails if the name was taken
-/// meanwhile.
-pub fn move_into_place(draft: &Path, path: &Path) -> Result<(), Error> {
-    fs::hard_link(draft, path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::Exists { path: path.to_owned() },
-        _ => io(path, &error),
-    })?;
-    sync(folder_of(path)).map_err(|error| Error::Unfinished {
-        message: format!("{} is there, but may not survive a power loss: {}", path.display(), Failure::from(error)),
-    })
-}
-
-/// Removes a draft and the files beside it. Failures are ignored: there may be none, and leftovers do no harm.
-pub fn remove_draft(draft: &Path) {
-    for suffix in ["", "-wal", "-shm", "-journal", ".lock"] {
-        let _ = fs::remove_file(beside(draft, suffix));
-    }
 }
 
 /// A writer's turn, held until it is dropped.

@@ -5,7 +5,7 @@
 //!
 //! | file | what it has |
 //! | --- | --- |
-//! | `file.rs` | checks on the file itself, and the lock file |
+//! | `file.rs`, `draft.rs` | checks on the file itself, the lock file, and new files |
 //! | `open.rs`, `schema.rs`, `schema-*.sql` | opening, migrations, and the check of the schema |
 //! | `read.rs`, `write.rs`, `row.rs` | what all queries share: transactions, and values from columns |
 //! | `log.rs`, `project.rs` | the audit log, and the changes that each event makes to the tables |
@@ -26,6 +26,7 @@ mod catalogue;
 mod certificates;
 mod connector_journal;
 mod copy;
+mod draft;
 mod file;
 mod grants;
 mod inbox;

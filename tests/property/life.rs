@@ -532,7 +532,13 @@ impl<'t> Life<'t> {
                 (Ok(view), Some(who)) => {
                     let hours = then.team.backend.len() as i64;
                     let most = if hours > 1 { hours * HOUR } else { 15 * MINUTE };
-                    let most = if what == "connection:prod" { 10 } else { most };
+                    // `offline_for` of a connection in production is 0.
+                    let is_strict = then
+                        .team
+                        .connections
+                        .iter()
+                        .any(|(name, production)| *production && what.strip_prefix("connection:") == Some(*name));
+                    let most = if is_strict { 10 } else { most };
                     let is_known = then.team.active(who);
                     prop_assert!(
                         !is_known || age <= ContactAge::Milliseconds(most * 1000),

@@ -86,9 +86,10 @@ const fn one(name: &'static str, login: &'static str, line: &'static str, world:
 }
 
 /// Commands that change nothing that has to survive.
-const READING: [&str; 25] = [
+const READING: [&str; 26] = [
     "audit export",
     "audit prove",
+    "audit signature",
     "audit verify",
     "check",
     "completions",
@@ -134,7 +135,7 @@ const ELSEWHERE: [(&str, &str); 19] = [
     ("log upgrade", "tests/fleet/moving.rs"),
     ("session closed", "tests/shared/sessions.rs"),
     ("ssh command", "tests/shared/over_ssh.rs"),
-    ("team replace-owner", "tests/shared/kills.rs"),
+    ("team replace-owner", "tests/cli/owner.rs"),
 ];
 
 pub fn all() -> Vec<Scenario> {
@@ -185,6 +186,7 @@ fn people() -> Vec<Scenario> {
         Scenario { again: Again::Repeats, ..one("recertify start", "alice", start, permanent) },
         one("recertify keep", "erin", "recertify keep 1.1 --reason needed", recertified),
         one("recertify revoke", "erin", "recertify revoke 1.1 --reason over", recertified),
+        one("recertify cancel", "alice", "recertify cancel 1 --reason over", recertified),
         one("inbox", "alice", "inbox --mark-read", pending),
         one("notify set", "alice", "notify set request.submitted --slack off", World::sample),
         one("notify mute", "alice", "notify mute", World::sample),

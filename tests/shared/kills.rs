@@ -78,6 +78,10 @@ impl Door {
     fn settle(&self) {
         // Connections are accepted in their order, so those before this one have been.
         access("ana", &["whoami"]).ok();
+        self.wait();
+    }
+
+    fn wait(&self) {
         within(Duration::from_secs(60), || self.serving.load(Ordering::SeqCst) == 0, "the server's processes end");
     }
 }
@@ -129,7 +133,9 @@ fn restore() {
 }
 
 /// What the database has recorded, read from a copy.
-fn state() -> String {
+fn state(door: &Door) -> String {
+    // A client has its answer before the server's process has closed the database.
+    door.wait();
     let _ = fs::remove_dir_all("/srv/after");
     root("cp", &["-a", "/var/lib/access", "/srv/after"]).ok();
     let rows = rows("/srv/after/access.db".as_ref());
@@ -166,9 +172,9 @@ fn points(counts: std::collections::BTreeMap<&'static str, usize>, name: &str) -
 }
 
 /// After a command was cut short: everything or nothing, and once more leads to everything.
-fn holds(point: &str, (login, line): (&str, &str), ran: &Ran, (before, after, exits): (&str, &str, i32)) {
+fn holds(door: &Door, point: &str, (login, line): (&str, &str), ran: &Ran, (before, after, exits): (&str, &str, i32)) {
     access("ana", &["audit", "verify"]).ok();
-    let found = state();
+    let found = state(door);
     assert!(found == before || found == after, "{point}: {ran:?}\n{found}\nbefore:\n{before}\nafter:\n{after}");
     match ran.code {
         Some(0) => assert_eq!(found, after, "{point}: {ran:?}"),
@@ -181,7 +187,7 @@ fn holds(point: &str, (login, line): (&str, &str), ran: &Ran, (before, after, ex
     assert!(again.code == Some(exits) || done, "{point}, again: {again:?}");
     let repeats = line.starts_with("recertify start") || exits != 0;
     if found == before || !repeats {
-        assert_eq!(state(), after, "{point}, again: {again:?}");
+        assert_eq!(state(door), after, "{point}, again: {again:?}");
     }
     access("ana", &["audit", "verify"]).ok();
 }
@@ -206,28 +212,31 @@ fn a_server_or_a_client_killed_at_any_call_leaves_nothing_half_done() {
     let (mut of_server, mut of_client) = (0, 0);
     for asked in ASKED {
         let (login, line) = asked;
+        door.wait();
         restore();
-        let before = state();
+        let before = state(&door);
         *door.options.lock().unwrap() = Some(all.clone());
         let (ran, trace) = client(login, line, &all);
         door.settle();
-        let (exits, after) = (ran.code.unwrap(), state());
+        let (exits, after) = (ran.code.unwrap(), state(&door));
         assert!(before != after && [0, 3].contains(&exits), "{ran:?}");
         let reference = (before.as_str(), after.as_str(), exits);
         for (call, nth) in points(counts(&fs::read_to_string(TRACE).unwrap()), line) {
+            door.wait();
             restore();
             *door.options.lock().unwrap() = Some(killing(call, nth));
             let ran = access(login, &words(line));
             door.settle();
             of_server += usize::from(injected(&fs::read_to_string(TRACE).unwrap()).is_some());
-            holds(&format!("{line}: the server is killed at {call} {nth}"), asked, &ran, reference);
+            holds(&door, &format!("{line}: the server is killed at {call} {nth}"), asked, &ran, reference);
         }
         for (call, nth) in points(counts(&trace), line) {
+            door.wait();
             restore();
             let (ran, trace) = client(login, line, &killing(call, nth));
             door.settle();
             of_client += usize::from(injected(&trace).is_some());
-            holds(&format!("{line}: the client is killed at {call} {nth}"), asked, &ran, reference);
+            holds(&door, &format!("{line}: the client is killed at {call} {nth}"), asked, &ran, reference);
         }
     }
     eprintln!("kills: {of_server} of the server, {of_client} of the client");
