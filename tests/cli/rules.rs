@@ -16,12 +16,12 @@ name = "acme"
 [members.olivia]
 role = "owner"
 [members.alice]
-ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILOGgAXUmcqZPlb7t8C0uPRWLCWHWLRfnRxcwSqkBO7j"]
 role = "admin" # alice
 [members.adam]
 role = "admin"
 [members.erin]
 role = "admin"
+ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILOGgAXUmcqZPlb7t8C0uPRWLCWHWLRfnRxcwSqkBO7j"]
 [members.bob]
 role = "member"
 [members.carol]
